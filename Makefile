@@ -1,0 +1,42 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets up .venv by itself first.
+PYTHON ?= python3
+BIN := .venv/bin
+SEEDS ?= 200
+
+.PHONY: setup demo test lint bench soak lock clean
+
+setup: .venv/.ok
+
+.venv/.ok: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip -q
+	$(BIN)/python -m pip install -q --disable-pip-version-check 'uv==0.13.*' || echo "no uv to be had: going on with pip"
+	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock; \
+	else $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock; fi
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup            ## three daemons rank the Debian package graph
+	$(BIN)/python -m examples.demo
+
+test: setup            ## everything but soaks and benchmarks
+	$(BIN)/python -m pytest
+
+lint: setup            ## format, lint, types, direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup           ## each figure beside its floor, measured in the same run
+	$(BIN)/python -m bench
+
+soak: setup            ## SEEDS=n clusters in the simulator
+	$(BIN)/python -m tests.simulator --seeds $(SEEDS)
+
+lock: setup            ## after a change of dependencies: hashes, no addresses
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
