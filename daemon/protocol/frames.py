@@ -1,0 +1,21 @@
+"""The type of a message field that holds arrays.
+
+A message carries small values in fields and arrays as *frames*: buffers that travel beside the header without a copy.
+A field annotated `Frames` says so; at most one a message class, and the last one. What goes in is any object with the
+buffer protocol, C-contiguous (bytes, a memoryview, a numpy array); what comes out is bytes or a memoryview of bytes,
+never an array: what the bytes mean is said, and checked, by the message's other fields.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+else:
+
+    class Buffer:
+        """Stands for any object with the buffer protocol (`collections.abc.Buffer`, new in Python 3.12)."""
+
+
+Frames: TypeAlias = tuple[Buffer, ...]

@@ -1,0 +1,25 @@
+"""Why bytes from the wire did not become a message."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A fixed set, so that a counter labelled with it stays bounded."""
+
+    VERSION = "version"  # another protocol version: an upgrade under way, or not one of ours
+    CLUSTER = "cluster"  # a well-formed message of another cluster
+    MALFORMED = "malformed"  # not msgpack, or a field that does not have its declared type
+    OVERSIZE = "oversize"  # over one of the `WireLimits`
+    UNKNOWN_TYPE = "unknown_type"  # a tag that this daemon has no class for
+    TRUNCATED = "truncated"  # frames are missing, or do not have the length that the header gives
+
+
+class Rejected(Exception):
+    """A message that is not taken. `reason` is for the counter, the text for a log line."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
