@@ -11,7 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from typing import Any
+
+    import numpy as np
+    from typing_extensions import Buffer as AnyBuffer
+
+    Buffer: TypeAlias = AnyBuffer | np.ndarray[Any, Any]  # numpy's stubs claim the protocol from Python 3.12 on only
 else:
 
     class Buffer:

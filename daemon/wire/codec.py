@@ -20,15 +20,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgpack  # type: ignore[import-untyped]
 
+from daemon.protocol.frames import Buffer
 from daemon.wire.rejected import Reason, Rejected
 from daemon.wire.shapes import Record, Unsupported, record_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 PROTOCOL_VERSION = 1
 
@@ -168,13 +166,13 @@ class Codec:
         packed: list[bytes | int] = []
         inline_left = INLINE_BYTES_MAX
         for frame in frames:
-            size = len(frame) if type(frame) is bytes else memoryview(frame).nbytes
+            size = len(frame) if type(frame) is bytes else _view(frame).nbytes
             if size <= inline_left:
                 inline_left -= size
-                packed.append(frame if type(frame) is bytes else memoryview(frame).tobytes())
+                packed.append(frame if type(frame) is bytes else _view(frame).tobytes())
             elif size <= self.limits.frame_bytes_max:
                 packed.append(size)
-                outer.append(frame if type(frame) is bytes else memoryview(frame).cast("B"))
+                outer.append(frame if type(frame) is bytes else _view(frame).cast("B"))
             else:
                 raise Rejected(Reason.OVERSIZE, f"a frame of {size} bytes")
         return packed
@@ -193,7 +191,7 @@ class Codec:
             if taken >= len(frames):
                 raise Rejected(Reason.TRUNCATED, f"{len(frames) - 1} frames, the header names more")
             frame = frames[taken]
-            view = frame if type(frame) is bytes else memoryview(frame)
+            view = frame if type(frame) is bytes else _view(frame)
             size = _size(view)
             if size > self.limits.frame_bytes_max:
                 raise Rejected(Reason.OVERSIZE, f"a frame of {size} bytes")
@@ -206,7 +204,7 @@ class Codec:
         return tuple(unpacked)
 
     def _unpack_header(self, header: Buffer) -> Any:
-        view = header if type(header) is bytes else memoryview(header)
+        view = header if type(header) is bytes else _view(header)
         size = _size(view)
         if size > self.limits.header_bytes_max:
             raise Rejected(Reason.OVERSIZE, f"a header of {size} bytes")
@@ -215,6 +213,10 @@ class Codec:
         except (ValueError, TypeError, OverflowError, MemoryError) as error:
             reason = Reason.OVERSIZE if "exceeds max_" in str(error) else Reason.MALFORMED
             raise Rejected(reason, f"not msgpack that we take: {error}") from error
+
+
+def _view(buffer: Buffer) -> memoryview:
+    return memoryview(cast(bytes, buffer))
 
 
 def _size(view: bytes | memoryview) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Literal
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from hypothesis import given
@@ -175,7 +175,7 @@ def test_a_field_of_a_wrong_type_is_refused(tag: int, body: object) -> None:
     assert reason([envelope(tag, body)]) in (Reason.MALFORMED, Reason.OVERSIZE)
 
 
-GOOD = [None, [[1, b""]], ["x", 1], [0, [1, b""]], None, "red", 1, ["a", "b"], "key", "a", [[1], []]]
+GOOD: list[object] = [None, [[1, b""]], ["x", 1], [0, [1, b""]], None, "red", 1, ["a", "b"], "key", "a", [[1], []]]
 
 
 def test_the_good_body_that_the_next_test_spoils_is_good() -> None:
