@@ -1,0 +1,245 @@
+"""Runs a program's phases on one shard's part, and turns what crosses shards into plain buffers and back.
+
+The engine knows neither sockets nor barriers. Its host runs a phase (`run`), carries the `Outgoing` to each peer, and
+once every peer's `Incoming` is there, in any order, has it settled (`settle`). `shoal.local` hosts several engines in
+one process; a daemon hosts one a run.
+
+What leaves with a phase:
+
+- Act: for each channel, what was posted to ghosts of that peer: positions on the boundary, senders' ordinals, values.
+- Advance: for each column that was written and has ghosts, the values on the boundary to that peer, as a bare slice;
+  and the partial aggregates of the own partitions.
+- Sense and Decay: nothing but the fact that they are over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.part import Direction, Part
+from shoal.phase import Phase
+from shoal.program import Column, Program
+from shoal.workspace import Workspace
+
+Array = NDArray[Any]
+Buffer = Any
+
+
+class BadExchange(ValueError):
+    """What a peer sent does not fit the graph or the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What one peer sent with a phase: a bit for each exchanged column that it wrote, partial aggregates, arrays."""
+
+    columns: int = 0
+    aggregates: bytes = b""
+    frames: tuple[Buffer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a shard sends with a phase: the same columns and aggregates to all, and arrays for each peer."""
+
+    columns: int
+    aggregates: bytes
+    frames: Mapping[str, tuple[Array, ...]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of arrays and aggregates over all peers."""
+        arrays = sum(frame.nbytes for frames in self.frames.values() for frame in frames)
+        return arrays + len(self.aggregates) * len(self.frames)
+
+    def to(self, peer: str) -> Incoming:
+        """The share of one peer."""
+        return Incoming(self.columns, self.aggregates, self.frames[peer])
+
+
+class Engine:
+    """One run on one shard."""
+
+    def __init__(self, part: Part, program: Program, pool: ThreadPoolExecutor | None = None, threads: int = 1) -> None:
+        self.part, self.program = part, program
+        self.ws = Workspace(part, program, pool, threads)
+        self._exchanged = [column for column in program.columns if column.ghosts is not None]
+        self._nothing = Outgoing(0, b"", dict.fromkeys(part.peers, ()))
+
+    def run(self, tick: int, phase: Phase) -> Outgoing:
+        """Run one phase of a tick; Advance of tick 0 is the program's start."""
+        self.ws.tick = tick
+        if tick == 0:
+            self.program.start(self.ws)
+            return self._advanced()
+        getattr(self.program, phase.word)(self.ws)
+        match phase:
+            case Phase.ACT:
+                return self._posted()
+            case Phase.ADVANCE:
+                return self._advanced()
+            case _:
+                return self._nothing
+
+    def check(self, peer: str, phase: Phase, incoming: Incoming) -> None:
+        """See that a peer's share fits before it is taken in. Raises `BadExchange`."""
+        sizes = [memoryview(frame).nbytes for frame in incoming.frames]
+        if phase is Phase.ADVANCE:
+            self._check_advanced(peer, incoming, sizes)
+        elif phase is Phase.ACT:
+            self._check_posted(peer, incoming, sizes)
+        elif sizes or incoming.aggregates or incoming.columns:
+            raise BadExchange(f"a {phase.word} phase carries nothing")
+
+    def settle(self, phase: Phase, incoming: Mapping[str, Incoming]) -> None:
+        """Take in what every peer sent with a phase; after Advance, commit the tick."""
+        if phase is Phase.ACT:
+            self._deliver(incoming)
+        elif phase is Phase.ADVANCE:
+            self._take_ghosts(incoming)
+            self._merge_aggregates(incoming)
+            self._commit()
+
+    def halted(self) -> bool:
+        """Whether the program is done; every shard says the same, for it sees aggregates alone."""
+        return self.program.halted(self.ws)
+
+    def result(self, name: str) -> Array:
+        """The committed values of a column over own nodes."""
+        return self.ws.committed[name][: self.part.size]
+
+    # -- Advance ---------------------------------------------------------------------------------------------------
+
+    def _advanced(self) -> Outgoing:
+        ws, mask = self.ws, 0
+        frames: dict[str, list[Array]] = {peer: [] for peer in self.part.peers}
+        for bit, column in enumerate(self._exchanged):
+            if column.name not in ws.written:
+                continue
+            mask |= 1 << bit
+            for peer, boundary in self.part.sends.items():
+                nodes = boundary.nodes[boundary.bounds(_direction(column))]
+                frames[peer].append(ws.working[column.name].take(nodes, mode="clip"))
+        return Outgoing(mask, self._pack_aggregates(), {peer: tuple(arrays) for peer, arrays in frames.items()})
+
+    def _pack_aggregates(self) -> bytes:
+        partials = self.ws.partials
+        parts = []
+        for aggregate in self.program.aggregates:
+            identity = aggregate.merge.identity(np.dtype(aggregate.dtype))
+            if aggregate.name not in partials:
+                partials[aggregate.name] = np.full(len(self.part.partitions), identity, dtype=aggregate.dtype)
+            parts.append(partials[aggregate.name].tobytes())
+        return b"".join(parts)
+
+    def _check_advanced(self, peer: str, incoming: Incoming, sizes: list[int]) -> None:
+        if incoming.columns >> len(self._exchanged):
+            raise BadExchange(f"columns {incoming.columns:#x} of {len(self._exchanged)}")
+        boundary = self.part.ghosts[peer]
+        expected = []
+        for bit, column in enumerate(self._exchanged):
+            if incoming.columns >> bit & 1:
+                bounds = boundary.bounds(_direction(column))
+                expected.append(8 * (bounds.stop - bounds.start))
+        if sizes != expected:
+            raise BadExchange(f"ghosts of {sizes} bytes where {expected} were due")
+        due = 8 * len(self.program.aggregates) * len(self.part.peer_partitions[peer])
+        if len(incoming.aggregates) != due:
+            raise BadExchange(f"aggregates of {len(incoming.aggregates)} bytes where {due} were due")
+
+    def _take_ghosts(self, incoming: Mapping[str, Incoming]) -> None:
+        ws = self.ws
+        for peer, share in incoming.items():
+            boundary, frames = self.part.ghosts[peer], iter(share.frames)
+            first = int(boundary.nodes[0]) if len(boundary.nodes) else 0
+            for bit, column in enumerate(self._exchanged):
+                bounds = boundary.bounds(_direction(column))
+                span = slice(first + bounds.start, first + bounds.stop)
+                if share.columns >> bit & 1:
+                    ws.working[column.name][span] = np.frombuffer(next(frames), dtype=column.dtype)
+                else:
+                    ws.working[column.name][span] = ws.committed[column.name][span]
+
+    def _merge_aggregates(self, incoming: Mapping[str, Incoming]) -> None:
+        """Merge in partition order, whoever holds which partition."""
+        offsets = dict.fromkeys(incoming, 0)
+        for aggregate in self.program.aggregates:
+            table = np.empty(self.part.partition_count, dtype=aggregate.dtype)
+            table[list(self.part.partitions)] = self.ws.partials[aggregate.name]
+            for peer, share in incoming.items():
+                held = self.part.peer_partitions[peer]
+                table[list(held)] = np.frombuffer(share.aggregates, aggregate.dtype, len(held), offsets[peer])
+                offsets[peer] += 8 * len(held)
+            self.ws.totals[aggregate.name] = aggregate.merge.ufunc.reduce(table)
+
+    def _commit(self) -> None:
+        ws = self.ws
+        for column in self.program.columns:
+            exchanged = column.ghosts is not None
+            if column.name not in ws.written:
+                if not exchanged:
+                    continue
+                ws.working[column.name][: self.part.size] = ws.committed[column.name][: self.part.size]
+            ws.committed[column.name], ws.working[column.name] = ws.working[column.name], ws.committed[column.name]
+        ws.written.clear()
+        ws.partials.clear()
+        ws.inbox.clear()
+
+    # -- Act -------------------------------------------------------------------------------------------------------
+
+    def _posted(self) -> Outgoing:
+        """Sort what was posted by its target's owner; what stays here waits in the workspace."""
+        frames: dict[str, list[Array]] = {peer: [] for peer in self.part.peers}
+        for channel in self.program.channels:
+            senders, targets, values = self._posted_arrays(channel.name, channel.dtype)
+            for peer, boundary in self.part.ghosts.items():
+                first = int(boundary.nodes[0]) if len(boundary.nodes) else 0
+                there = (targets >= first) & (targets < first + len(boundary.nodes))
+                frames[peer] += [
+                    (targets[there] - first).astype(np.int64),
+                    self.part.ordinals[senders[there]],
+                    values[there],
+                ]
+        return Outgoing(0, b"", {peer: tuple(arrays) for peer, arrays in frames.items()})
+
+    def _posted_arrays(self, name: str, dtype: Any) -> tuple[Array, Array, Array]:
+        box = self.ws.posted.get(name)
+        if box is None:
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, dtype)
+        return np.concatenate(box.senders), np.concatenate(box.targets), np.concatenate(box.values)
+
+    def _check_posted(self, peer: str, incoming: Incoming, sizes: list[int]) -> None:
+        if incoming.aggregates or incoming.columns or len(sizes) != 3 * len(self.program.channels):
+            raise BadExchange(f"{len(sizes)} arrays where {3 * len(self.program.channels)} were due")
+        for i in range(0, len(sizes), 3):
+            if len(set(sizes[i : i + 3])) != 1 or sizes[i] % 8:
+                raise BadExchange(f"arrays of {sizes[i : i + 3]} bytes that should be as long as each other")
+            positions = np.frombuffer(incoming.frames[i], dtype=np.int64)
+            if len(positions) and not 0 <= positions.min() <= positions.max() < len(self.part.sends[peer].nodes):
+                raise BadExchange("a value is addressed to a node that is not on the boundary")
+
+    def _deliver(self, incoming: Mapping[str, Incoming]) -> None:
+        """Gather what arrived at own nodes, from here and elsewhere, in canonical order."""
+        for i, channel in enumerate(self.program.channels):
+            senders, targets, values = self._posted_arrays(channel.name, channel.dtype)
+            here = targets < self.part.size
+            nodes, marks, taken = [targets[here]], [self.part.ordinals[senders[here]]], [values[here]]
+            for peer, share in incoming.items():
+                positions, sent_by, sent = share.frames[3 * i : 3 * i + 3]
+                nodes.append(self.part.sends[peer].nodes[np.frombuffer(positions, np.int64)])
+                marks.append(np.frombuffer(sent_by, np.int64))
+                taken.append(np.frombuffer(sent, channel.dtype))
+            order = np.lexsort((np.concatenate(marks), np.concatenate(nodes)))
+            self.ws.inbox[channel.name] = (np.concatenate(nodes)[order], np.concatenate(taken)[order])
+        self.ws.posted.clear()
+
+
+def _direction(column: Column) -> Direction:
+    assert column.ghosts is not None
+    return column.ghosts

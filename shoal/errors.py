@@ -1,0 +1,48 @@
+"""What can go wrong for a user, each error with a sentence that says what, where and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ShoalError(Exception):
+    """Base of every error that is the user's to mend."""
+
+
+class BadParameter(ShoalError):
+    """A parameter that the program does not have, or a value that it does not take."""
+
+
+class UnknownProgram(ShoalError):
+    """No program of that name is installed."""
+
+
+class UnknownColumn(ShoalError):
+    """The run or graph has no such column."""
+
+
+class UnknownGraph(ShoalError):
+    """No graph of that name is loaded."""
+
+
+class UnknownRun(ShoalError):
+    """There is no such run."""
+
+
+class NameTaken(ShoalError):
+    """A graph of that name is there already."""
+
+
+class RunFailed(ShoalError):
+    """A run ended without a result."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint to put behind an unknown name, or nothing.
+
+    >>> did_you_mean("pagernk", ["pagerank", "wcc"])
+    "; did you mean 'pagerank'?"
+    """
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,298 @@
+"""The piece of a graph that one shard holds: its own nodes, the ghosts at its boundary, and every edge that touches it.
+
+Local indices put the shard's own nodes first and the ghosts behind them, so that one array of `size + ghosts` values
+serves a kernel as it is::
+
+    own nodes, by (partition, ordinal)          ghosts, by (owner, side, ordinal)
+    [ partition 3 | partition 7 | ... ]         [ owner A: source-only, both, target-only | owner B: ... ]
+
+Owner and holder sort a boundary the same way, each from the edges it has itself, so values travel as a bare slice: no
+index is ever exchanged. The three sides stand in that order because the nodes whose values an in-edge reads
+(source-only and both) and those that an out-edge reads (both and target-only) are then each one contiguous slice.
+
+The in-edges of a node stand in the order of their sources' ordinals, own nodes and ghosts alike, and parallel edges in
+the order of the input. A reduction over them adds the same numbers in the same order wherever the node lives: this is
+where bit-identical results come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+
+from shoal.kernels import Kernel
+
+Index: TypeAlias = NDArray[np.int32]
+Array: TypeAlias = NDArray[Any]
+
+
+class Direction(StrEnum):
+    """Along which edges a node reads: those that come in, those that go out, or both."""
+
+    IN = "in"
+    OUT = "out"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """Nodes that two shards share, seen from either side: as ghosts by their holder, as own nodes by their owner.
+
+    `nodes` are local indices sorted by (side, ordinal); the sides end at `source_only_end` and `both_end`.
+    """
+
+    nodes: NDArray[np.intp]
+    source_only_end: int
+    both_end: int
+
+    def bounds(self, direction: Direction) -> slice:
+        """The part of the boundary whose values the holder's edges of `direction` read."""
+        match direction:
+            case Direction.IN:
+                return slice(0, self.both_end)
+            case Direction.OUT:
+                return slice(self.source_only_end, len(self.nodes))
+            case Direction.BOTH:
+                return slice(0, len(self.nodes))
+
+
+@dataclass(frozen=True, slots=True)
+class Adjacency:
+    """Compressed rows, one an own node: the local indices of its neighbours and the edges that lead there."""
+
+    indptr: NDArray[Any]
+    neighbours: Index
+    edges: Index
+
+    @property
+    def degree(self) -> NDArray[np.int64]:
+        """How many edges each own node has in this direction, parallel ones counted each."""
+        return np.diff(self.indptr).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One shard's piece of one graph; immutable, shared by all runs on it.
+
+    `ordinals` and `starts` describe the own nodes: their global ordinals, and where each of `partitions` begins (one
+    entry more than there are partitions). `ghosts` and `sends` map a peer to what it owns of mine and what I owe it.
+    """
+
+    graph: str
+    node_count: int
+    edge_count: int
+    partition_count: int
+    shard: str
+    peers: tuple[str, ...]
+    partitions: tuple[int, ...]
+    starts: NDArray[np.int64]
+    ordinals: NDArray[np.int64]
+    ghost_ordinals: NDArray[np.int64]
+    ghosts: Mapping[str, Boundary]
+    sends: Mapping[str, Boundary]
+    in_edges: Adjacency
+    out_edges: Adjacency
+    cross_edges: int
+    ids: Any = None
+    node_columns: Mapping[str, Any] = field(default_factory=dict)
+    edge_columns: Mapping[str, Any] = field(default_factory=dict)
+    peer_partitions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Own nodes."""
+        return len(self.ordinals)
+
+    @property
+    def ghost_count(self) -> int:
+        """Copies held of other shards' nodes."""
+        return len(self.ghost_ordinals)
+
+    @property
+    def held_edges(self) -> int:
+        """Edges with their source or target here; one with both counts once."""
+        return len(self.in_edges.edges) + len(self.out_edges.edges) - self.inner_edges
+
+    @property
+    def inner_edges(self) -> int:
+        """Edges with both ends here."""
+        return int(np.count_nonzero(self.in_edges.neighbours < self.size))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, kernels that have been built included."""
+        arrays: list[Any] = [self.ordinals, self.ghost_ordinals, self.starts, self.ids]
+        for adjacency in (self.in_edges, self.out_edges):
+            arrays += [adjacency.indptr, adjacency.neighbours, adjacency.edges]
+        arrays += [boundary.nodes for side in (self.ghosts, self.sends) for boundary in side.values()]
+        arrays += [*self.node_columns.values(), *self.edge_columns.values()]
+        arrays += [self.__dict__.get("in_kernel"), self.__dict__.get("out_kernel")]
+        return sum(int(a.nbytes) for a in arrays if a is not None)
+
+    @cached_property
+    def in_degree(self) -> NDArray[np.int64]:
+        """Edges that come into each own node."""
+        return self.in_edges.degree
+
+    @cached_property
+    def out_degree(self) -> NDArray[np.int64]:
+        """Edges that leave each own node."""
+        return self.out_edges.degree
+
+    @cached_property
+    def in_kernel(self) -> Kernel:
+        """Reductions over the in-edges of every own node."""
+        return Kernel(self.in_edges.indptr, self.in_edges.neighbours, self.size + self.ghost_count)
+
+    @cached_property
+    def out_kernel(self) -> Kernel:
+        """Reductions over the out-edges of every own node."""
+        return Kernel(self.out_edges.indptr, self.out_edges.neighbours, self.size + self.ghost_count)
+
+    def all_ordinals(self) -> NDArray[np.int64]:
+        """Ordinals by local index: own nodes, then ghosts."""
+        return np.concatenate([self.ordinals, self.ghost_ordinals])
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Who holds which partition: the shards in order, and the index of the holder of each partition."""
+
+    shards: tuple[str, ...]
+    holder: NDArray[np.int16]
+
+    @classmethod
+    def of(cls, owners: Sequence[str], shards: Sequence[str]) -> Placement:
+        """From the primary of each partition, by partition."""
+        index = {name: i for i, name in enumerate(shards)}
+        return cls(tuple(shards), np.array([index[name] for name in owners], dtype=np.int16))
+
+    def partitions(self, shard: int) -> tuple[int, ...]:
+        """The partitions that a shard holds, in order."""
+        return tuple(int(p) for p in np.flatnonzero(self.holder == shard))
+
+
+def own_ordinals(partition: Array, placement: Placement, shard: int) -> NDArray[np.int64]:
+    """The ordinals of a shard's nodes in local order: by partition, then by ordinal."""
+    mine = np.flatnonzero((placement.holder == shard)[partition])
+    return mine[np.argsort(partition[mine], kind="stable")]
+
+
+def build_part(
+    graph: str,
+    shard: int,
+    placement: Placement,
+    partition: Array,
+    source: Array,
+    target: Array,
+    *,
+    edge_count: int,
+    ids: Any = None,
+    node_columns: Mapping[str, Any] | None = None,
+    edge_columns: Mapping[str, Any] | None = None,
+) -> Part:
+    """Build a shard's part from the partition of every node and the edges that touch the shard.
+
+    `source` and `target` are ordinals in canonical edge order; `edge_columns` go with them, `node_columns` with
+    the own nodes in local order. Costs one counting sort a direction and a few passes over the edges.
+    """
+    holder = placement.holder[partition]
+    own = own_ordinals(partition, placement, shard)
+    source_holder, target_holder = holder[source], holder[target]
+    from_here, to_here = source_holder == shard, target_holder == shard
+
+    ghost_ordinals, ghosts = _ghosts(shard, placement, holder, source[~from_here], target[~to_here], len(own))
+    local = np.full(len(partition), -1, dtype=np.int32)
+    local[own] = np.arange(len(own), dtype=np.int32)
+    local[ghost_ordinals] = np.arange(len(own), len(own) + len(ghost_ordinals), dtype=np.int32)
+    rows, columns = local[source], local[target]
+
+    partitions = placement.partitions(shard)
+    counts = np.bincount(partition[own], minlength=len(placement.holder))[list(partitions)]
+    return Part(
+        graph=graph,
+        node_count=len(partition),
+        edge_count=edge_count,
+        partition_count=len(placement.holder),
+        shard=placement.shards[shard],
+        peers=tuple(name for name in placement.shards if name != placement.shards[shard]),
+        partitions=partitions,
+        starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        ordinals=own,
+        ghost_ordinals=ghost_ordinals,
+        ghosts=ghosts,
+        sends=_sends(shard, placement, local, source, target, source_holder, target_holder),
+        in_edges=_adjacency(columns, rows, to_here, len(own), len(ghost_ordinals)),
+        out_edges=_adjacency(rows, columns, from_here, len(own), len(ghost_ordinals)),
+        cross_edges=int(np.count_nonzero(from_here & ~to_here)),
+        ids=ids,
+        node_columns=dict(node_columns or {}),
+        edge_columns=dict(edge_columns or {}),
+        peer_partitions={name: placement.partitions(i) for i, name in enumerate(placement.shards)},
+    )
+
+
+def _adjacency(rows: Array, columns: Array, here: Array, size: int, ghosts: int) -> Adjacency:
+    """Group edges by row. The counting sort is stable, so canonical order survives along each row."""
+    edges = np.flatnonzero(here).astype(np.int32)
+    grid = coo_array((edges, (rows[edges], columns[edges])), shape=(size, size + ghosts))
+    grid.has_canonical_format = True  # or parallel edges would be summed away
+    table = grid.tocsr()
+    return Adjacency(table.indptr, table.indices.astype(np.int32, copy=False), table.data)
+
+
+def _sides(nodes: int, as_source: Array, as_target: Array) -> tuple[Array, Array]:
+    """The touched nodes in ascending order, and the side of each: 0 source-only, 1 both, 2 target-only."""
+    is_source, is_target = np.zeros(nodes, dtype=bool), np.zeros(nodes, dtype=bool)
+    is_source[as_source] = True
+    is_target[as_target] = True
+    touched = np.flatnonzero(is_source | is_target)
+    side = np.where(is_target[touched], np.where(is_source[touched], 1, 2), 0).astype(np.int16)
+    return touched, side
+
+
+def _ghosts(
+    shard: int, placement: Placement, holder: Array, as_source: Array, as_target: Array, own: int
+) -> tuple[NDArray[np.int64], dict[str, Boundary]]:
+    touched, side = _sides(len(holder), as_source, as_target)
+    key = holder[touched].astype(np.int32) * 3 + side
+    order = np.argsort(key, kind="stable")
+    ends = np.searchsorted(key[order], np.arange(3 * len(placement.shards) + 1))
+    ghosts = {}
+    for i, name in enumerate(placement.shards):
+        if i == shard:
+            continue
+        first, both, target_only, end = (int(ends[3 * i + k]) for k in range(4))
+        nodes = np.arange(own + first, own + end, dtype=np.intp)
+        ghosts[name] = Boundary(nodes, both - first, target_only - first)
+    return touched[order], ghosts
+
+
+def _sends(
+    shard: int,
+    placement: Placement,
+    local: Array,
+    source: Array,
+    target: Array,
+    source_holder: Array,
+    target_holder: Array,
+) -> dict[str, Boundary]:
+    """What each peer holds as ghosts of mine, worked out from my own mirror of the edges between us."""
+    sends = {}
+    for i, name in enumerate(placement.shards):
+        if i == shard:
+            continue
+        leaving = source[(source_holder == shard) & (target_holder == i)]
+        coming = target[(target_holder == shard) & (source_holder == i)]
+        touched, side = _sides(len(local), leaving, coming)
+        order = np.argsort(side, kind="stable")
+        ends = np.searchsorted(side[order], [1, 2])
+        sends[name] = Boundary(local[touched[order]].astype(np.intp), int(ends[0]), int(ends[1]))
+    return sends
