@@ -214,21 +214,29 @@ class MetricsSection(Section):
 
 
 class Membership(Section):
-    """SWIM with suspicion and Lifeguard: memberlist's names, and its values for a local network."""
+    """SWIM with suspicion and Lifeguard: the fields and defaults of `MembershipConfig` that an operator may turn.
+
+    ``MembershipConfig(**section.model_dump())`` is the machine's own.
+    """
 
     probe_interval_ns: Duration = SECOND
     probe_timeout_ns: Duration = 500 * MILLISECOND
     indirect_probes: Annotated[int, Field(ge=0)] = 3
+    local_health_max: Count = 8
+    pause_tolerance_ns: Duration = 500 * MILLISECOND
     suspicion_mult: Count = 4
     suspicion_max_mult: Count = 6
-    awareness_max: Count = 8
-    gossip_interval_ns: Duration = 200 * MILLISECOND
-    gossip_fanout: Count = 3
+    suspicion_confirmations: Annotated[int, Field(ge=0)] = 3
     retransmit_mult: Count = 4
+    gossip_interval_ns: Duration = 200 * MILLISECOND
+    gossip_targets: Count = 3
     push_pull_interval_ns: Duration = 30 * SECOND
-    join_interval_ns: Duration = SECOND
+    join_retry_min_ns: Duration = SECOND
+    join_retry_max_ns: Duration = 30 * SECOND
+    reconnect_interval_ns: Duration = 30 * SECOND
+    leave_linger_ns: Duration = 5 * SECOND
     dead_retention_ns: Duration = 86_400 * SECOND
-    members_max: Count = 256
+    members_max: Count = 1024
 
     @model_validator(mode="after")
     def _probe_fits(self) -> Membership:
@@ -236,17 +244,27 @@ class Membership(Section):
             raise ValueError(
                 "probe_timeout should be shorter than probe_interval: the indirect probes need the rest of it"
             )
+        if self.join_retry_min_ns > self.join_retry_max_ns:
+            raise ValueError("join_retry_min should be at most join_retry_max")
         return self
 
 
 class Consensus(Section):
-    """Raft-lite."""
+    """Raft-lite: the fields of `consensus.limits.Limits` that an operator may turn, and when to take a snapshot.
+
+    ``Limits(**section.model_dump(exclude={"snapshot_entries"}))`` is the machine's own.
+    """
 
     heartbeat_interval_ns: Duration = 100 * MILLISECOND
     election_timeout_ns: Duration = SECOND
-    snapshot_entries: Count = 1024
-    batch_entries_max: Count = 64
+    snapshot_timeout_ns: Duration = 5 * SECOND
+    entries_per_message_max: Count = 64
+    bytes_per_message_max: Size = 1024 * 1024
+    snapshot_bytes_max: Size = 16 * 1024**2
+    inflight_max: Count = 16
+    uncommitted_max: Count = 1024
     voters_max: Annotated[int, Field(ge=1, le=7)] = 7
+    snapshot_entries: Count = 1024
 
     @model_validator(mode="after")
     def _beats_before_elections(self) -> Consensus:

@@ -1,0 +1,492 @@
+"""The admin socket: how operators, shoalctl and programs talk to the daemon on their own machine.
+
+A unix stream socket, guarded by its file mode. A request is one line; a connection carries any number, one after the
+other. Two dresses:
+
+    {"command": "run show", "args": {"run": "pagerank-1"}}      JSON, answered by one line of JSON
+    run show pagerank-1                                         plain words, answered by a table and an empty line
+
+A JSON request with ``"frames": [1024, 77]`` is followed by that many raw bytes, and so is a reply; ``"stream": true``
+asks for lines ``{"event": {...}}`` before the reply. An error is a line
+``{"ok": false, "error": {"kind": "refused", "message": "..."}}``, its kind one of refused, failed and usage. JSON has
+no infinity: such numbers travel as the strings "inf", "-inf" and "nan".
+
+A diagnosis tool that hangs with what it diagnoses is none. So each connection is a task of its own on the control loop;
+lines, frames, connections and bytes in flight have limits; a full house closes the connection that has been idle
+longest; a client that goes away cancels what it had asked for; one that stops reading or sending in the middle of
+something is closed after `stall_ns`.
+
+The bytes go straight between the socket and their buffers (`loop.sock_recv_into`, `sock_sendall`): a graph of hundreds
+of megabytes is copied by the kernel and by nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import logging
+import math
+import os
+import select
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from daemon.commands import Command, CommandError, Emit, Failed, Registry, Reply, Request, Usage
+
+log = logging.getLogger("shoal.admin")
+
+PATH_BYTES_MAX: Final = 107
+"""What fits in sockaddr_un beside its final zero (Linux, unix(7))."""
+RECEIVE_BYTES: Final = 64 * 1024
+YIELD_BYTES: Final = 1024 * 1024
+"""A transfer lets the rest of the loop run after this much, however fast the other side is."""
+
+
+class SocketTaken(Exception):
+    """The path is held by a daemon that lives, or by something that is no socket."""
+
+
+class _Gone(Exception):
+    """The client hung up, or has to be hung up on; the connection ends without another word."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminLimits:
+    """What one client, and all together, may make the daemon hold."""
+
+    line_bytes_max: int = 1024 * 1024
+    frames_max: int = 4096
+    frames_bytes_max: int = 8 * 1024**3
+    connections_max: int = 64
+    stall_ns: int = 60_000_000_000
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """One client: its socket, what was read ahead, and since when it has been idle (None while it is served)."""
+
+    socket: socket.socket
+    idle_since: float | None = None
+    ahead: bytearray = None  # type: ignore[assignment]
+    task: asyncio.Task[None] | None = None
+
+
+Observe = Callable[[str, str], None]
+
+
+class AdminServer:
+    """Serves a registry of commands on a unix socket, in the running loop.
+
+    `observe(command, outcome)` is told of every request; outcome is ok, refused, failed, usage or gone.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        path: str | Path,
+        *,
+        mode: int = 0o660,
+        limits: AdminLimits | None = None,
+        observe: Observe = lambda command, outcome: None,
+    ) -> None:
+        self._registry = registry
+        self._path = Path(path)
+        self._mode = mode
+        self._limits = limits if limits is not None else AdminLimits()
+        self._observe = observe
+        self._listener: socket.socket | None = None
+        self._inode = 0
+        self._accepting: asyncio.Task[None] | None = None
+        self._connections: set[_Connection] = set()
+        self._bytes_in_flight = 0
+
+    async def start(self) -> None:
+        """Bind and serve. `SocketTaken` when a live daemon has the path."""
+        self._listener = _bind(self._path, self._mode)
+        self._inode = self._path.stat().st_ino
+        self._accepting = asyncio.create_task(self._accept(self._listener), name="admin")
+
+    async def close(self) -> None:
+        """Hang up on everyone and remove the socket, unless another daemon has put its own there."""
+        tasks = [c.task for c in self._connections if c.task is not None]
+        if self._accepting is not None:
+            tasks.append(self._accepting)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            with contextlib.suppress(FileNotFoundError):
+                if self._path.stat().st_ino == self._inode:
+                    self._path.unlink()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                # Out of descriptors: the backlog stays ready, so without a pause this would spin.
+                log.error("admin socket: cannot accept: %s", error.strerror)
+                await asyncio.sleep(0.2)
+                continue
+            client.setblocking(False)
+            connection = _Connection(client, loop.time(), bytearray())
+            if not self._admitted():
+                _last_words(
+                    client, "refused", f"{self._limits.connections_max} clients are being served: try again later"
+                )
+                continue
+            self._connections.add(connection)
+            connection.task = asyncio.create_task(self._serve(connection), name="admin client")
+
+    def _admitted(self) -> bool:
+        """Whether there is room for one more, if need be by closing whoever has been idle longest."""
+        if len(self._connections) < self._limits.connections_max:
+            return True
+        idle = [c for c in self._connections if c.idle_since is not None]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda c: c.idle_since or 0.0)
+        assert oldest.task is not None
+        oldest.task.cancel()
+        self._connections.discard(oldest)
+        return True
+
+    async def _serve(self, connection: _Connection) -> None:
+        try:
+            while (line := await self._line(connection)) is not None:
+                connection.idle_since = None
+                if line.strip():
+                    await self._answer(connection, line)
+                connection.idle_since = asyncio.get_running_loop().time()
+        except (_Gone, ConnectionError, TimeoutError):
+            pass
+        finally:
+            self._connections.discard(connection)
+            connection.socket.close()
+
+    async def _line(self, connection: _Connection) -> bytes | None:
+        """The next line without its end, or None when the client is through."""
+        loop = asyncio.get_running_loop()
+        ahead = connection.ahead
+        searched = 0
+        while (end := ahead.find(b"\n", searched)) < 0:
+            searched = len(ahead)
+            if searched > self._limits.line_bytes_max:
+                await self._refuse_and_hang_up(connection, f"a line has at most {self._limits.line_bytes_max} bytes")
+            chunk = await loop.sock_recv(connection.socket, RECEIVE_BYTES)
+            if not chunk:
+                if not ahead:
+                    return None
+                end = len(ahead)
+                break
+            ahead += chunk
+        line = bytes(ahead[:end])
+        del ahead[: end + 1]
+        return line
+
+    async def _answer(self, connection: _Connection, line: bytes) -> None:
+        plain = not line.lstrip().startswith(b"{")
+        name, outcome = "?", "ok"
+        speak = _plain_speaker if plain else _json_speaker
+        command: Command | None = None
+        try:
+            if plain:
+                command, words = self._registry.split(_text(line))
+                name = command.name
+                request = Request(name, command.read_words(words))
+            else:
+                command, request = await self._read_request(connection, _json_object(line))
+                name = command.name
+            reply = await self._attended(connection, command, request)
+            await self._send_reply(connection, command, reply, plain)
+        except CommandError as error:
+            outcome = error.kind
+            await self._send(connection, speak(error.kind, str(error)))
+        except (_Gone, ConnectionError, TimeoutError, asyncio.CancelledError):
+            outcome = "gone"
+            raise
+        except Exception as error:
+            # A handler's own bug: the operator gets a sentence, the log the traceback, the daemon goes on.
+            outcome = "failed"
+            log.exception("admin command %s failed", name)
+            await self._send(connection, speak("failed", f"{name}: {type(error).__name__}: {error}"))
+        finally:
+            self._observe(name, outcome)
+
+    async def _read_request(self, connection: _Connection, said: Mapping[str, Any]) -> tuple[Command, Request]:
+        lengths = said.get("frames", [])
+        limits = self._limits
+        if not isinstance(lengths, list) or not all(type(n) is int and n >= 0 for n in lengths):
+            await self._refuse_and_hang_up(connection, "frames should be a list of lengths in bytes", kind="usage")
+        total = sum(lengths)
+        if len(lengths) > limits.frames_max or self._bytes_in_flight + total > limits.frames_bytes_max:
+            await self._refuse_and_hang_up(
+                connection,
+                f"{len(lengths)} frames of {total} bytes in all are too much: at most {limits.frames_max} frames and "
+                f"{limits.frames_bytes_max} bytes for all clients together",
+            )
+        command, wrong = self._check(said, bool(lengths))
+        if command is None or wrong is not None:
+            # What was announced still has to be read, or it would be taken for further lines.
+            await self._skip(connection, total)
+            raise wrong if wrong is not None else Usage("what?")
+        frames = await self._receive(connection, lengths)
+        request = Request(
+            command.name,
+            command.arguments(said.get("args") or {}),
+            frames,
+            said.get("stream") is True,
+            self._emitter(connection, said),
+        )
+        return command, request
+
+    def _check(self, said: Mapping[str, Any], with_frames: bool) -> tuple[Command | None, CommandError | None]:
+        """The command and what is wrong with the request, all that can be known before its frames are read."""
+        try:
+            name, args = said.get("command"), said.get("args") or {}
+            if not isinstance(name, str):
+                raise Usage('a request needs "command", as in {"command": "status"}')
+            if not isinstance(args, dict):
+                raise Usage('"args" should be an object')
+            command = self._registry.find(name)
+            command.arguments(args)
+            if with_frames and not command.frames:
+                raise Usage(f"{name} takes no frames")
+        except CommandError as error:
+            return None, error
+        return command, None
+
+    def _emitter(self, connection: _Connection, said: Mapping[str, Any]) -> Emit:
+        async def emit(event: Mapping[str, Any]) -> None:
+            if said.get("stream") is not True:
+                return
+            try:
+                await self._send(connection, _encoded({"event": event}))
+            except (ConnectionError, TimeoutError):
+                raise _Gone from None
+
+        return emit
+
+    async def _attended(self, connection: _Connection, command: Command, request: Request) -> Reply:
+        """The handler's answer; a client that hangs up meanwhile cancels it."""
+        assert command.handler is not None
+        held = sum(frame.nbytes for frame in request.frames)
+        self._bytes_in_flight += held
+        work = asyncio.ensure_future(command.handler(request))
+        gone = _Hangup(connection.socket, work)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if gone.seen:
+                raise _Gone from None
+            raise
+        except (ConnectionError, TimeoutError) as error:
+            # The handler's own, from somewhere else: this client is still there.
+            raise Failed(f"{command.name}: {type(error).__name__}: {error}") from error
+        finally:
+            gone.stop()
+            work.cancel()
+            self._bytes_in_flight -= held
+
+    async def _receive(self, connection: _Connection, lengths: list[int]) -> tuple[memoryview, ...]:
+        frames = []
+        total = sum(lengths)
+        self._bytes_in_flight += total
+        try:
+            for length in lengths:
+                # numpy's memory is not zeroed first, and is not touched before the bytes arrive.
+                frame = np.empty(length, dtype=np.uint8).data.cast("B")
+                await self._fill(connection, frame)
+                frames.append(frame)
+        finally:
+            self._bytes_in_flight -= total
+        return tuple(frames)
+
+    async def _fill(self, connection: _Connection, frame: memoryview) -> None:
+        loop = asyncio.get_running_loop()
+        position = min(len(connection.ahead), len(frame))
+        frame[:position] = connection.ahead[:position]
+        del connection.ahead[:position]
+        since_yield = 0
+        while position < len(frame):
+            async with asyncio.timeout(self._limits.stall_ns / 1e9):
+                count = await loop.sock_recv_into(connection.socket, frame[position:])
+            if not count:
+                raise _Gone
+            position += count
+            since_yield += count
+            if since_yield >= YIELD_BYTES:
+                # A receive that need not wait does not yield by itself.
+                since_yield = 0
+                await asyncio.sleep(0)
+
+    async def _skip(self, connection: _Connection, total: int) -> None:
+        scratch = memoryview(bytearray(min(total, YIELD_BYTES)))
+        while total:
+            part = scratch[: min(total, len(scratch))]
+            await self._fill(connection, part)
+            total -= len(part)
+
+    async def _send_reply(self, connection: _Connection, command: Command, reply: Reply, plain: bool) -> None:
+        if plain:
+            await self._send(connection, f"{command.render(reply.result).rstrip()}\n\n".encode())
+            return
+        frames = [memoryview(frame).cast("B") for frame in reply.frames]
+        answer: dict[str, Any] = {"ok": True, "result": reply.result}
+        if frames:
+            answer["frames"] = [len(frame) for frame in frames]
+        await self._send(connection, _encoded(answer))
+        for frame in frames:
+            for start in range(0, len(frame), YIELD_BYTES):
+                await self._send(connection, frame[start : start + YIELD_BYTES])
+                await asyncio.sleep(0)
+
+    async def _send(self, connection: _Connection, data: bytes | memoryview) -> None:
+        async with asyncio.timeout(self._limits.stall_ns / 1e9):
+            await asyncio.get_running_loop().sock_sendall(connection.socket, data)
+
+    async def _refuse_and_hang_up(self, connection: _Connection, message: str, kind: str = "refused") -> None:
+        """For what leaves no way to tell where the next line begins."""
+        self._observe("?", kind)
+        await self._send(connection, _json_speaker(kind, message))
+        raise _Gone
+
+
+class _Hangup:
+    """Watches a socket while its request is worked on, and cancels the work when the other side has closed.
+
+    Readable means three things: more lines (they wait their turn), a half-close (``echo status | socat`` does that and
+    still wants its answer) and a hangup. Only the last one cancels; after either of the others nobody watches on, since
+    the descriptor would stay readable and spin the loop.
+    """
+
+    def __init__(self, client: socket.socket, work: asyncio.Future[Reply]) -> None:
+        self.seen = False
+        self._client = client
+        self._work = work
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(client, self._readable)
+
+    def _readable(self) -> None:
+        poll = select.poll()
+        poll.register(self._client, select.POLLHUP)
+        if any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0)):
+            self.seen = True
+            self._work.cancel()
+        self.stop()
+
+    def stop(self) -> None:
+        """Watch no more; twice does nothing."""
+        if self._client.fileno() >= 0:
+            self._loop.remove_reader(self._client)
+
+
+def _bind(path: Path, mode: int) -> socket.socket:
+    """A listening socket at `path`; what a dead daemon left there is removed, a live one's is not."""
+    if len(os.fsencode(path)) > PATH_BYTES_MAX:
+        raise SocketTaken(f"{path}: the path of a unix socket has at most {PATH_BYTES_MAX} bytes: choose a shorter one")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        _clear(path)
+        # No one may connect in the moment between bind and chmod.
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        path.chmod(mode)
+        listener.listen(64)
+    except OSError as error:
+        listener.close()
+        raise SocketTaken(f"{path}: cannot be made: {error.strerror}") from error
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _clear(path: Path) -> None:
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise SocketTaken(f"{path}: is there and is no socket: move it away, or set admin.socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            if error.errno not in {errno.EAGAIN, errno.ETIMEDOUT}:
+                raise
+    raise SocketTaken(f"{path}: another daemon is listening there: stop it first, or set admin.socket")
+
+
+def _last_words(client: socket.socket, kind: str, message: str) -> None:
+    with contextlib.suppress(OSError):
+        client.send(_json_speaker(kind, message))
+    client.close()
+
+
+def _json_speaker(kind: str, message: str) -> bytes:
+    return _encoded({"ok": False, "error": {"kind": kind, "message": message}})
+
+
+def _plain_speaker(kind: str, message: str) -> bytes:
+    return f"{kind}: {message}\n\n".encode()
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        raise Usage("that line is not UTF-8") from None
+
+
+def _json_object(line: bytes) -> Mapping[str, Any]:
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise Usage(f"that line is not JSON: {error}") from None
+    if not isinstance(said, dict):
+        raise Usage("a request is a JSON object")
+    return said
+
+
+def _encoded(answer: Mapping[str, Any]) -> bytes:
+    try:
+        text = json.dumps(answer, default=_plain, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(answer), default=_plain)
+    return text.encode() + b"\n"
+
+
+def _plain(value: object) -> object:
+    """Numbers of numpy as Python's."""
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """The same with numbers that JSON does not have as text."""
+    if isinstance(value, (float, np.floating)) and not math.isfinite(value):
+        return str(float(value))
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value

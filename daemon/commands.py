@@ -1,0 +1,278 @@
+"""What may be asked on the admin socket: commands, their arguments, and how words become both.
+
+A request comes in two dresses. Programs send JSON objects with named arguments; people type plain words
+(``run show pagerank-1``), positional arguments in the declared order and then ``--name value``. Both end as the same
+checked `Request`, so a handler sees nothing but arguments of the declared types, with defaults filled in.
+
+What each command is called and takes is declared here and in `daemon.catalogue`; who answers it is bound by the
+composition root (`Registry.bind`). A command nobody bound is refused with a sentence, and ``help`` leaves it out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shlex
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+ErrorKind = Literal["refused", "failed", "usage"]
+ParameterType = Literal["str", "int", "float", "bool", "object"]
+Buffer = bytes | bytearray | memoryview
+Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
+Render = Callable[[Mapping[str, Any]], str]
+
+WORDS_MAX: Final = 64
+SHOWN_MAX: Final = 60
+
+
+class CommandError(Exception):
+    """An answer other than yes. `kind` tells a program what sort; the message is a sentence for a person."""
+
+    kind: ErrorKind = "failed"
+
+
+class Refused(CommandError):
+    """Not in this state, or not allowed: nothing was done."""
+
+    kind = "refused"
+
+
+class Failed(CommandError):
+    """It was tried and did not work."""
+
+    kind = "failed"
+
+
+class Usage(CommandError):
+    """The request itself makes no sense."""
+
+    kind = "usage"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of a command."""
+
+    name: str
+    type: ParameterType
+    summary: str
+    required: bool = False
+    default: Any = None
+
+    def checked(self, value: Any) -> Any:
+        """`value` if it is of the declared type (an int will do for a float)."""
+        match self.type, value:
+            case "str", str() if len(value) <= 4096:
+                return value
+            case "bool", bool():
+                return value
+            case "int", int() if not isinstance(value, bool) and abs(value) < 2**63:
+                return value
+            case "float", (int() | float()) if not isinstance(value, bool):
+                return float(value)
+            case "object", dict():
+                return value
+        wanted = {
+            "str": "text",
+            "int": "a whole number",
+            "float": "a number",
+            "bool": "true or false",
+            "object": "an object",
+        }
+        raise Usage(f"{self.name} should be {wanted[self.type]}, not {_shown(value)}")
+
+    def read(self, word: str) -> Any:
+        """The value that a plain word stands for."""
+        try:
+            match self.type:
+                case "int":
+                    return self.checked(int(word))
+                case "float":
+                    return self.checked(float(word))
+                case "bool":
+                    return {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}[
+                        word.lower()
+                    ]
+                case "object":
+                    return self.checked(json.loads(word))
+                case "str":
+                    return self.checked(word)
+        except (ValueError, KeyError):
+            return self.checked(word if self.type != "str" else None)
+
+
+async def _no_events(_: Mapping[str, Any]) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A checked request: `args` holds every declared parameter."""
+
+    command: str
+    args: Mapping[str, Any]
+    frames: tuple[memoryview, ...] = ()
+    stream: bool = False
+    emit: Emit = field(default=_no_events, compare=False)
+    """Sends an event to a client that asked for a stream; does nothing otherwise. Raises when the client is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a handler gives back."""
+
+    result: Mapping[str, Any]
+    frames: tuple[Any, ...] = ()
+    """Buffers that follow the reply's line, unless plain words were asked for."""
+
+
+Handler = Callable[[Request], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command. `frames` says whether it takes raw bytes after its line."""
+
+    name: str
+    summary: str
+    params: tuple[Parameter, ...] = ()
+    render: Render = field(default=lambda result: json.dumps(result, indent=2, default=str))
+    frames: bool = False
+    handler: Handler | None = None
+
+    @property
+    def usage(self) -> str:
+        """The command as it is typed."""
+        words = [p.name.upper() if p.required else f"[--{p.name} {p.type.upper()}]" for p in self.params]
+        return " ".join([self.name, *words])
+
+    def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters, checked, from those that were given."""
+        known = {parameter.name: parameter for parameter in self.params}
+        for name in given:
+            if name not in known:
+                raise Usage(
+                    f"{self.name} has no argument {_shown(name)}{_nearest(name, list(known))}; usage: {self.usage}"
+                )
+        found = {}
+        for parameter in self.params:
+            value = given.get(parameter.name)
+            if value is not None:
+                found[parameter.name] = parameter.checked(value)
+            elif parameter.required:
+                raise Usage(f"{self.name} needs {parameter.name}; usage: {self.usage}")
+            else:
+                found[parameter.name] = parameter.default
+        return found
+
+    def read_words(self, words: Sequence[str]) -> dict[str, Any]:
+        """Arguments from plain words: positional ones in the declared order, then ``--name value``."""
+        known = {parameter.name: parameter for parameter in self.params}
+        positional = iter(self.params)
+        given: dict[str, Any] = {}
+        rest = iter(words)
+        for word in rest:
+            if word.startswith("--"):
+                name, equals, value = word[2:].partition("=")
+                name = name if name in known else name.replace("-", "_")
+                if name not in known:
+                    raise Usage(
+                        f"{self.name} has no option {_shown(word)}{_nearest(name, list(known))}; usage: {self.usage}"
+                    )
+                parameter = known[name]
+                if not equals:
+                    # A flag stands for true when no value follows it.
+                    value = "true" if parameter.type == "bool" else next(rest, "")
+            else:
+                following = next((p for p in positional if p.name not in given), None)
+                if following is None:
+                    raise Usage(f"{self.name}: one word too many, {_shown(word)}; usage: {self.usage}")
+                parameter, value = following, word
+            given[parameter.name] = parameter.read(value)
+        return self.arguments(given)
+
+    def describe(self) -> dict[str, Any]:
+        """This command for ``help``."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "usage": self.usage,
+            "params": [
+                {"name": p.name, "type": p.type, "required": p.required, "default": p.default, "summary": p.summary}
+                for p in self.params
+            ],
+        }
+
+
+class Registry:
+    """The commands of one daemon."""
+
+    def __init__(self, commands: Sequence[Command] = ()) -> None:
+        self._commands: dict[str, Command] = {}
+        for command in commands:
+            self.add(command)
+
+    def add(self, command: Command) -> None:
+        """Declare a command."""
+        assert command.name not in self._commands, command.name
+        self._commands[command.name] = command
+
+    def bind(self, name: str, handler: Handler) -> None:
+        """Say who answers a declared command."""
+        command = self._commands[name]
+        assert command.handler is None, f"{name} is bound twice"
+        self._commands[name] = Command(
+            command.name, command.summary, command.params, command.render, command.frames, handler
+        )
+
+    def __iter__(self) -> Iterator[Command]:
+        return iter(sorted(self._commands.values(), key=lambda command: command.name))
+
+    def find(self, name: str) -> Command:
+        """The command called `name`, or a usage error with the nearest name."""
+        if name not in self._commands:
+            raise Usage(f"there is no command {_shown(name)}{_nearest(name, list(self._commands))}; `help` lists them")
+        command = self._commands[name]
+        if command.handler is None:
+            raise Refused(f"this daemon does not answer {name!r}")
+        return command
+
+    def split(self, line: str) -> tuple[Command, list[str]]:
+        """The command at the start of a line of plain words (the longest that fits), and the words after it."""
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise Usage(f"cannot read that line: {str(error).lower()}") from None
+        if len(words) > WORDS_MAX:
+            raise Usage(f"that line has more than {WORDS_MAX} words")
+        for length in (2, 1):
+            name = " ".join(words[:length])
+            if len(words) >= length and name in self._commands:
+                return self.find(name), words[length:]
+        firsts = {name.split()[0] for name in self._commands}
+        if words[0] in firsts:
+            kin = sorted(name for name in self._commands if name.split()[0] == words[0])
+            given = " ".join(words[:2])
+            near = difflib.get_close_matches(given, kin, n=1)
+            raise Usage(f"{words[0]} what? " + (f"did you mean '{near[0]}'?" if near else f"there is {', '.join(kin)}"))
+        # Quotes the first word alone unless two words are nearer to a command of two.
+        near = difflib.get_close_matches(" ".join(words[:2]), list(self._commands), n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else _nearest(words[0], list(self._commands))
+        raise Usage(f"there is no command {_shown(words[0])}{hint}; `help` lists them")
+
+    def help(self, name: str | None = None) -> dict[str, Any]:
+        """The result of ``help``: what this daemon answers."""
+        chosen = [self.find(name)] if name else [command for command in self if command.handler is not None]
+        return {"commands": [command.describe() for command in chosen]}
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."

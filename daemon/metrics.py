@@ -1,0 +1,246 @@
+"""Every metric of a daemon, in one place, under one set of rules.
+
+Names begin with ``shoal_``, carry base units (seconds, bytes) and end in ``_total`` where they only rise. A label's
+values come from fixed sets, from the cluster's members or from run names; whatever could grow without end is bounded by
+`Labels`, which turns the values beyond its limit into ``other``. So a peer that invents names can't fill the memory of
+this process or of Prometheus.
+
+Both planes write here: every method may be called from any thread (prometheus_client locks each value), and none blocks
+on anything but that lock. What is cheaper to look up than to keep current (queue depths, log indices) is set by hooks
+that run just before a scrape, in the thread that scrapes: see `before_scrape`.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+# One more series for each counter, which nothing here reads.
+
+PEERS_MAX: Final = 256
+RUNS_MAX: Final = 64
+REASONS_MAX: Final = 64
+PHASE_SECONDS: Final = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    10,
+    30,
+)
+"""From the floor of an empty exchange (a tenth of a millisecond) to the default phase timeout."""
+RUN_STATES: Final = ("starting", "running", "completed", "stopped", "failed")
+MEMBER_STATES: Final = ("alive", "suspect", "dead", "left")
+OTHER: Final = "other"
+
+
+class Labels:
+    """Passes the first `limit` distinct values of a label, and `other` for the rest.
+
+    >>> peers = Labels(2)
+    >>> [peers(name) for name in ("a", "b", "c", "a")]
+    ['a', 'b', 'other', 'a']
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, value: str) -> str:
+        if value in self._seen:
+            return value
+        with self._lock:
+            if len(self._seen) >= self._limit:
+                return OTHER
+            self._seen.add(value)
+        return value
+
+
+class Metrics:
+    """The daemon's metrics, registered in `registry` (a new one by default: never the process-wide one)."""
+
+    def __init__(self, registry: CollectorRegistry | None = None, *, version: str = "", shard: str = "") -> None:
+        self.registry = registry if registry is not None else CollectorRegistry()
+        self._hooks: list[Callable[[], None]] = []
+        self._peers = Labels(PEERS_MAX)
+        self._runs = Labels(RUNS_MAX)
+        self._reasons = Labels(REASONS_MAX)
+        self._ticks()
+        self._wire()
+        self._cluster()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        build = Info("shoal_build", "Version of the daemon and the shard that runs it", registry=self.registry)
+        build.info({"version": version, "shard": shard, "python": platform.python_version()})
+
+    def _ticks(self) -> None:
+        r = self.registry
+        self.ticks_total = Counter("shoal_ticks_total", "Ticks committed", registry=r)
+        self.phase_seconds = Histogram(
+            "shoal_phase_seconds", "Time in a phase, waiting included", ("phase",), buckets=PHASE_SECONDS, registry=r
+        )
+        self.barrier_wait_seconds = Histogram(
+            "shoal_barrier_wait_seconds", "Time waiting for others at a barrier", buckets=PHASE_SECONDS, registry=r
+        )
+        self.tick_seconds = Histogram(
+            "shoal_tick_seconds", "Time of a whole tick, pacing excluded", buckets=PHASE_SECONDS, registry=r
+        )
+        self.phase_late_total = Counter(
+            "shoal_phase_late_total",
+            "Phases that outlasted their timeout, by the shard that was missing",
+            ("peer",),
+            registry=r,
+        )
+        self.rollbacks_total = Counter("shoal_rollbacks_total", "Times a run went back to an earlier tick", registry=r)
+        self.ghosts = Gauge("shoal_ghosts", "Copies of remote nodes held here", ("kind",), registry=r)
+        self.graph_nodes = Gauge("shoal_graph_nodes", "Nodes owned here, all graphs", registry=r)
+        self.graph_edges = Gauge("shoal_graph_edges", "Edges owned here, all graphs", registry=r)
+        self.runs = Gauge("shoal_runs", "Runs by state", ("state",), registry=r)
+        for state in RUN_STATES:
+            self.runs.labels(state)
+        self.run_tick = Gauge("shoal_run_tick", "Last committed tick of a run that goes on", ("run",), registry=r)
+
+    def _wire(self) -> None:
+        r = self.registry
+        peer = ("direction", "kind", "peer")
+        self.messages_total = Counter("shoal_messages_total", "Messages to and from peers", peer, registry=r)
+        self.bytes_total = Counter(
+            "shoal_bytes_total", "Bytes to and from peers, as handed to ZeroMQ", peer, registry=r
+        )
+        self.dropped_total = Counter("shoal_dropped_total", "Messages dropped, by reason", ("reason",), registry=r)
+        self.handshakes_failed_total = Counter(
+            "shoal_handshakes_failed_total",
+            "Connections that were refused or broke before the first message",
+            ("reason",),
+            registry=r,
+        )
+        self.queue_messages = Gauge("shoal_queue_messages", "Messages waiting in a queue", ("queue",), registry=r)
+        self.events_total = Counter("shoal_events_total", "Whatever else is counted, by name", ("event",), registry=r)
+        self.admin_requests_total = Counter(
+            "shoal_admin_requests_total", "Requests on the admin socket", ("command", "outcome"), registry=r
+        )
+
+    def _cluster(self) -> None:
+        r = self.registry
+        self.members = Gauge("shoal_members", "Shards known here, by state", ("state",), registry=r)
+        for state in MEMBER_STATES:
+            self.members.labels(state)
+        self.health_score = Gauge("shoal_health_score", "Lifeguard's local health: 0 is well", registry=r)
+        self.view_epoch = Gauge("shoal_view_epoch", "Epoch of the view; 0 before the first", registry=r)
+        self.view_members = Gauge("shoal_view_members", "Shards in the view", registry=r)
+        self.raft_term = Gauge("shoal_raft_term", "Term", registry=r)
+        self.raft_is_leader = Gauge("shoal_raft_is_leader", "1 where this shard leads", registry=r)
+        self.raft_elections_total = Counter("shoal_raft_elections_total", "Elections this shard began", registry=r)
+        self.raft_log_index = Gauge("shoal_raft_log_index", "Where the log stands", ("position",), registry=r)
+        self.persist_seconds = Histogram(
+            "shoal_persist_seconds", "Time to make a record durable", buckets=PHASE_SECONDS, registry=r
+        )
+
+    def before_scrape(self, hook: Callable[[], None]) -> None:
+        """Have `hook` set its gauges whenever the metrics are read."""
+        self._hooks.append(hook)
+
+    def refresh(self) -> None:
+        """Run the hooks; one that fails costs its own figures and a count, never the scrape."""
+        for hook in self._hooks:
+            try:
+                hook()
+            except Exception:
+                self.event("metrics_hook_failed")
+
+    def text(self, prefix: str = "") -> str:
+        """The exposition format, all of it or the metrics whose name begins with `prefix`."""
+        self.refresh()
+        return self.render(prefix)
+
+    def render(self, prefix: str = "") -> str:
+        """The same without the hooks: may run in any thread."""
+        whole = generate_latest(self.registry).decode()
+        if not prefix:
+            return whole
+        kept = [line for line in whole.splitlines() if _metric_of(line).startswith(prefix)]
+        return "".join(f"{line}\n" for line in kept)
+
+    # Doors for the hot paths and for parts that know nothing of Prometheus.
+
+    def count(self, name: str, labels: tuple[str, ...] = (), amount: float = 1) -> None:
+        """The transports' callback: `messages`/`bytes` (direction, kind, peer), `dropped`/`handshakes_failed`
+        (reason,), `phase_late` (peer,); any other name counts in ``shoal_events_total``."""
+        match name, labels:
+            case "messages", (direction, kind, peer):
+                self.messages_total.labels(direction, self._reasons(kind), self._peers(peer)).inc(amount)
+            case "bytes", (direction, kind, peer):
+                self.bytes_total.labels(direction, self._reasons(kind), self._peers(peer)).inc(amount)
+            case "dropped", (reason, *_):
+                self.dropped(reason, amount)
+            case "handshakes_failed", (reason, *_):
+                self.handshakes_failed_total.labels(self._reasons(reason)).inc(amount)
+            case "phase_late", (peer, *_):
+                self.phase_late_total.labels(self._peers(peer)).inc(amount)
+            case _:
+                self.event("_".join((name, *labels)), amount)
+
+    def event(self, name: str, amount: float = 1) -> None:
+        """Count what has no metric of its own."""
+        self.events_total.labels(self._reasons(name)).inc(amount)
+
+    def dropped(self, reason: str, amount: float = 1) -> None:
+        """Count a message that was not acted on."""
+        self.dropped_total.labels(self._reasons(reason)).inc(amount)
+
+    def phase(self, phase: str, seconds: float) -> None:
+        """A phase is over on this shard."""
+        self.phase_seconds.labels(phase).observe(seconds)
+
+    def peer(self, name: str) -> str:
+        """The label value for a peer."""
+        return self._peers(name)
+
+    def run(self, name: str) -> str:
+        """The label value for a run."""
+        return self._runs(name)
+
+    def forget_run(self, name: str) -> None:
+        """Drop the series of a run that is over."""
+        if self._runs(name) != OTHER:
+            self.run_tick.remove(name)
+
+    def by_state(self, gauge: Gauge, counts: Mapping[str, int], states: tuple[str, ...]) -> None:
+        """Set a gauge labelled by state, with zero for the states that do not occur."""
+        for state in states:
+            gauge.labels(state).set(counts.get(state, 0))
+
+
+def _metric_of(line: str) -> str:
+    """The metric that a line of the exposition format belongs to."""
+    if line.startswith("# "):
+        return line.split(" ", 3)[2]
+    return line

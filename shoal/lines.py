@@ -1,0 +1,235 @@
+"""The client's side of a daemon's admin socket, blocking and without dependencies.
+
+    with AdminConnection("/run/shoal/admin.sock") as daemon:
+        status, _ = daemon.call("status")
+        events = daemon.stream("run wait", {"run": "pagerank-1"})
+        for event in events:
+            print(event["tick"])
+        events.result
+
+One request at a time; a connection carries any number. Large buffers go to the socket as they are (`memoryview`), and
+arrive in one buffer each, so that a graph is copied by the kernel only. Every error is an `AdminError` whose text is a
+sentence for a person; `Unreachable` alone means that nobody answered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+DEFAULT_SOCKET: Final = "/run/shoal/admin.sock"
+LINE_BYTES_MAX: Final = 64 * 1024 * 1024
+FRAMES_BYTES_MAX: Final = 64 * 1024**3
+RECEIVE_BYTES: Final = 64 * 1024
+
+
+class AdminError(Exception):
+    """An answer other than yes."""
+
+
+class Unreachable(AdminError):
+    """Nobody answers on the socket, or the connection broke before the answer was there."""
+
+
+class Refused(AdminError):
+    """The daemon does not do that now; nothing was changed."""
+
+
+class Failed(AdminError):
+    """The daemon tried, and it did not work."""
+
+
+class Usage(AdminError):
+    """The daemon could not make sense of the request."""
+
+
+_KINDS: Final = {"refused": Refused, "failed": Failed, "usage": Usage}
+
+
+class AdminConnection:
+    """A connection to one daemon. `timeout` is how long it may stay silent, in seconds; None waits for ever."""
+
+    def __init__(self, path: str | os.PathLike[str] = DEFAULT_SOCKET, timeout: float | None = 60.0) -> None:
+        self.path = Path(path)
+        self._ahead = bytearray()
+        self._socket: socket.socket | None = _connected(self.path, timeout)
+
+    def __enter__(self) -> AdminConnection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up; what the daemon was doing for this connection alone is cancelled."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def call(
+        self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()
+    ) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
+        """Ask, and wait for the answer: its result and the buffers that came with it."""
+        answer = self._ask(command, args, frames, stream=False)
+        if "event" in answer:
+            raise self._broken("sent an event where an answer was due")
+        return self._result(answer)
+
+    def stream(self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()) -> Stream:
+        """Ask, and get the events on the way; the answer is `Stream.result` once they are through."""
+        return Stream(self, command, args, frames)
+
+    def _ask(self, command: str, args: Mapping[str, Any] | None, frames: Sequence[Any], stream: bool) -> dict[str, Any]:
+        views = [memoryview(frame).cast("B") for frame in frames]
+        request: dict[str, Any] = {"command": command, "args": dict(args or {})}
+        if views:
+            request["frames"] = [len(view) for view in views]
+        if stream:
+            request["stream"] = True
+        self._send([memoryview(json.dumps(request).encode() + b"\n"), *views])
+        return self._answer()
+
+    def _send(self, parts: Sequence[memoryview]) -> None:
+        connection = self._open()
+        try:
+            for part in parts:
+                connection.sendall(part)
+        except TimeoutError:
+            raise self._broken("stopped reading") from None
+        except (BrokenPipeError, ConnectionResetError):
+            # It hung up before the end, most likely after a word of why: that is read next.
+            return
+        except OSError as error:
+            raise self._broken(f"cannot be written to ({error.strerror})") from error
+
+    def _answer(self) -> dict[str, Any]:
+        """The next line: an event or an answer."""
+        line = self._line()
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or not ("event" in answer or "ok" in answer):
+            raise self._broken("answered in a way this client does not understand: are both of the same version?")
+        return answer
+
+    def _result(self, answer: dict[str, Any]) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
+        if answer["ok"] is not True:
+            error = answer.get("error") or {}
+            raise _KINDS.get(str(error.get("kind")), Failed)(error.get("message", "no reason was given"))
+        lengths = answer.get("frames", [])
+        if not all(type(n) is int and n >= 0 for n in lengths) or sum(lengths) > FRAMES_BYTES_MAX:
+            raise self._broken("announced frames that make no sense")
+        return answer["result"], tuple(self._frame(length) for length in lengths)
+
+    def _line(self) -> bytes:
+        searched = 0
+        while (end := self._ahead.find(b"\n", searched)) < 0:
+            searched = len(self._ahead)
+            if searched > LINE_BYTES_MAX:
+                raise self._broken("sent a line without end")
+            self._ahead += self._receive()
+        line = bytes(self._ahead[:end])
+        del self._ahead[: end + 1]
+        return line
+
+    def _frame(self, length: int) -> memoryview:
+        frame = memoryview(bytearray(length))
+        position = min(len(self._ahead), length)
+        frame[:position] = self._ahead[:position]
+        del self._ahead[:position]
+        while position < length:
+            position += self._receive_into(frame[position:])
+        return frame
+
+    def _receive(self) -> bytes:
+        chunk = bytearray(RECEIVE_BYTES)
+        return bytes(chunk[: self._receive_into(memoryview(chunk))])
+
+    def _receive_into(self, buffer: memoryview) -> int:
+        connection = self._open()
+        try:
+            count = connection.recv_into(buffer)
+        except TimeoutError:
+            raise self._broken(f"did not answer within {connection.gettimeout():g} seconds") from None
+        except OSError as error:
+            raise self._broken(f"broke the connection ({error.strerror})") from error
+        if not count:
+            raise self._broken("closed the connection before it had answered: its log says why")
+        return count
+
+    def _open(self) -> socket.socket:
+        if self._socket is None:
+            raise Unreachable(f"the connection to the daemon at {self.path} is closed: make another")
+        return self._socket
+
+    def _broken(self, what: str) -> Unreachable:
+        """After this nothing on the connection could be told apart, so it is closed."""
+        self.close()
+        return Unreachable(f"the daemon at {self.path} {what}")
+
+
+class Stream:
+    """The events of one request, and then its answer.
+
+    `result` and `frames` are there once the loop over the events has ended by itself.
+    """
+
+    def __init__(
+        self, connection: AdminConnection, command: str, args: Mapping[str, Any] | None, frames: Sequence[Any]
+    ) -> None:
+        self._connection = connection
+        self._next: dict[str, Any] | None = connection._ask(command, args, frames, stream=True)
+        self._done = False
+        self._result: dict[str, Any] = {}
+        self.frames: tuple[memoryview, ...] = ()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        if self._next is None:
+            self._next = self._connection._answer()
+        if "event" not in self._next:
+            if not self._done:
+                self._done = True
+                self._result, self.frames = self._connection._result(self._next)
+            raise StopIteration
+        event: dict[str, Any] = self._next["event"]
+        self._next = None
+        return event
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The answer; events nobody looked at are skipped."""
+        for _ in self:
+            pass
+        return self._result
+
+
+def _connected(path: Path, timeout: float | None) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    try:
+        connection.connect(str(path))
+    except FileNotFoundError:
+        hint = "is the daemon running? (systemctl status shoald; `shoalctl dev up` starts some for a try)"
+    except ConnectionRefusedError:
+        hint = "the daemon that made it is gone: start it again"
+    except PermissionError:
+        hint = "you may not: the socket is for its owner and group"
+    except TimeoutError:
+        hint = f"no answer within {timeout} seconds"
+    except OSError as error:
+        hint = str(error.strerror or error)
+    else:
+        return connection
+    connection.close()
+    raise Unreachable(f"cannot reach a daemon at {path}: {hint}; another socket is named by --socket or SHOAL_SOCKET")
