@@ -1,1 +1,68 @@
-"""Placeholder."""
+"""Raft-lite: a replicated log as a pure state machine, with no clock, thread, socket or file.
+
+The manual, for a host::
+
+    raft = Raft(name, stored, Limits(...), Random(seed), now)      stored: what is on disk; Stored() for a newcomer
+    effects = raft.step(sender, message, now)                      a message came
+    effects = raft.wake(now)                                       raft.deadline has passed
+    effects = raft.propose(b"...", now)                            an order; raises Refused, with a reason and a leader
+
+Carry out the effects strictly in order (effects.py), each before the next: a ``Persist`` is durable before
+the ``Send`` behind it leaves. The host's own state begins as ``stored.snapshot.data`` and takes each
+``Committed`` entry in order; those whose ``is_command`` is false are configurations and no-ops. Now and then
+the host hands its state back with ``raft.compact(index, data)``, and the log is cut.
+
+A cluster begins with ``Stored.bootstrap(configuration)`` on each first member. All others start with
+``Stored()``, and the leader adds them: ``add_server(name, voter=False, now)``, and ``voter=True`` once
+``is_caught_up(name)``.
+
+Start reading at raft.py. Imports nothing of ours.
+"""
+
+from consensus.configuration import Configuration
+from consensus.effects import BecameLeader, Committed, Effect, LeaderChanged, Persist, Restored, Send
+from consensus.election import Role
+from consensus.limits import Limits
+from consensus.messages import (
+    Append,
+    AppendReply,
+    InstallSnapshot,
+    Message,
+    PreVoteReply,
+    PreVoteRequest,
+    TimeoutNow,
+    VoteReply,
+    VoteRequest,
+)
+from consensus.raft import Raft
+from consensus.refusal import Reason, Refused
+from consensus.stored import Entry, HardState, Snapshot, Stored
+
+__all__ = [
+    "Append",
+    "AppendReply",
+    "BecameLeader",
+    "Committed",
+    "Configuration",
+    "Effect",
+    "Entry",
+    "HardState",
+    "InstallSnapshot",
+    "LeaderChanged",
+    "Limits",
+    "Message",
+    "Persist",
+    "PreVoteReply",
+    "PreVoteRequest",
+    "Raft",
+    "Reason",
+    "Refused",
+    "Restored",
+    "Role",
+    "Send",
+    "Snapshot",
+    "Stored",
+    "TimeoutNow",
+    "VoteReply",
+    "VoteRequest",
+]

@@ -1,0 +1,36 @@
+"""Every time and bound of the machine, in one place; the host's configuration fills it in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Defaults suit one site; the thesis (3.9) wants broadcast time << election timeout << time between failures.
+
+    election_timeout_ns     the shortest; each wait is drawn from [timeout, 2 x timeout) (3.4: 150-300 ms; 9.3)
+    heartbeat_interval_ns   a fifth of it or less, so that a few lost heartbeats do not make an election
+    snapshot_timeout_ns     after which a snapshot that was not acknowledged is sent once more
+    entries_/bytes_per_message_max   bound one Append (a single entry always fits); bytes also bound one proposal
+    inflight_max            Appends with entries that may be unacknowledged per follower
+    uncommitted_max         entries in the leader's log that are not committed, beyond which proposals are refused
+    voters_max              seven voters tolerate three failures; more cost latency and add nothing
+    """
+
+    heartbeat_interval_ns: int = 200_000_000
+    election_timeout_ns: int = 1_000_000_000
+    snapshot_timeout_ns: int = 5_000_000_000
+    entries_per_message_max: int = 64
+    bytes_per_message_max: int = 1 << 20
+    snapshot_bytes_max: int = 16 << 20
+    inflight_max: int = 16
+    uncommitted_max: int = 1024
+    voters_max: int = 7
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.heartbeat_interval_ns * 2 > self.election_timeout_ns:
+            raise ValueError("heartbeat_interval_ns must be at most half of election_timeout_ns")

@@ -1,0 +1,185 @@
+"""The log: a snapshot, the entries behind it, and what of it has yet to be persisted.
+
+Source: thesis 3.5 (log matching) and 5.1 (compaction). ::
+
+    | snapshot ...... 7 | 8  9  10 | 11  12 |
+                          ^first      ^commit is the machine's, not the log's
+                                         ^last
+
+Invariants: indexes are contiguous from ``snapshot.index + 1``; terms never fall; the configuration in force
+is that of the last entry that has one, or else the snapshot's. Entries are never changed in place: a
+conflicting tail is truncated and others appended, and both are remembered for the next ``Persist``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from consensus.configuration import Configuration
+from consensus.effects import Persist
+from consensus.stored import Entry, HardState, Snapshot
+
+
+class Log:
+    """Positions are log indexes throughout; ``term_at`` is the only way to ask about one that may be gone."""
+
+    def __init__(self, snapshot: Snapshot, entries: Sequence[Entry] = ()) -> None:
+        self.snapshot = snapshot
+        self._entries: list[Entry] = []
+        self._configurations: list[tuple[int, Configuration]] = [(snapshot.index, snapshot.configuration)]
+        self._snapshot_is_new = False
+        self._truncated_from: int | None = None
+        self._saved_index = snapshot.index
+        for entry in entries:
+            self.append(entry)
+        self._saved_index = self.last_index
+
+    @property
+    def last_index(self) -> int:
+        """The index of the last entry, or the snapshot's if there is none behind it."""
+        return self.snapshot.index + len(self._entries)
+
+    @property
+    def last_term(self) -> int:
+        """The term of the last entry; (last_term, last_index) is what elections compare (3.6.1)."""
+        return self._entries[-1].term if self._entries else self.snapshot.term
+
+    @property
+    def configuration(self) -> Configuration:
+        """The one in force: the newest in the log, committed or not (4.1)."""
+        return self._configurations[-1][1]
+
+    @property
+    def configuration_index(self) -> int:
+        """Where the configuration in force stands; beyond the commit index, a change is pending."""
+        return self._configurations[-1][0]
+
+    def configurations_from(self, index: int) -> list[Configuration]:
+        """The one that was in force at ``index`` and all later ones, oldest first."""
+        earlier = [pair for pair in self._configurations if pair[0] <= index]
+        return [pair[1] for pair in earlier[-1:] + self._configurations[len(earlier) :]]
+
+    def term_at(self, index: int) -> int | None:
+        """The term of the entry at ``index``; None if it is compacted away or not there yet. Index 0 is term 0."""
+        if index == self.snapshot.index:
+            return self.snapshot.term
+        if index == 0:
+            return 0
+        if self.snapshot.index < index <= self.last_index:
+            return self._entries[index - self.snapshot.index - 1].term
+        return None
+
+    def entry(self, index: int) -> Entry:
+        """The entry at an index that is known to be there."""
+        assert self.snapshot.index < index <= self.last_index, (index, self.snapshot.index, self.last_index)
+        return self._entries[index - self.snapshot.index - 1]
+
+    def span(self, first: int, last: int) -> tuple[Entry, ...]:
+        """The entries from ``first`` to ``last``, both included."""
+        assert first > self.snapshot.index, (first, self.snapshot.index)
+        offset = self.snapshot.index + 1
+        return tuple(self._entries[first - offset : last + 1 - offset])
+
+    def batch(self, first: int, entries_max: int, bytes_max: int) -> tuple[Entry, ...]:
+        """The entries from ``first`` on that fit one message; a single one always does."""
+        batch = self.span(first, min(self.last_index, first + entries_max - 1))
+        size = 0
+        for count, entry in enumerate(batch):
+            size += len(entry.data)
+            if count and size > bytes_max:
+                return batch[:count]
+        return batch
+
+    def first_index_of_term(self, index: int) -> int:
+        """The first index, as far as the entries reach back, that has the same term as ``index``."""
+        term = self.term_at(index)
+        while index - 1 > self.snapshot.index and self.term_at(index - 1) == term:
+            index -= 1
+        return index
+
+    def last_index_up_to_term(self, term: int, index: int) -> int | None:
+        """The last index of exactly ``term`` at or below ``index``; None if we hold none (any more)."""
+        index = min(index, self.last_index)
+        while (found := self.term_at(index)) is not None and found >= term:
+            if found == term:
+                return index
+            index -= 1
+        return None
+
+    def append(self, entry: Entry) -> None:
+        """Put one entry at the end."""
+        assert entry.index == self.last_index + 1, (entry, self.last_index)
+        assert entry.term >= self.last_term, (entry, self.last_term)
+        self._entries.append(entry)
+        if entry.configuration is not None:
+            self._configurations.append((entry.index, entry.configuration))
+
+    def merge(self, entries: Iterable[Entry]) -> None:
+        """Skip what we hold, truncate at the first conflict, append the rest (figure 3.1, AppendEntries 3 and 4).
+
+        Entries that we hold beyond the last given one stay: the message may be an old one, come late.
+        """
+        for entry in entries:
+            if entry.index <= self.last_index:
+                if self.term_at(entry.index) == entry.term:
+                    continue
+                self._truncate(entry.index)
+            self.append(entry)
+
+    def compact(self, index: int, data: bytes) -> None:
+        """Replace everything up to ``index`` by a snapshot of the host's state there (5.1)."""
+        term = self.term_at(index)
+        assert term is not None, index
+        assert index > self.snapshot.index, (index, self.snapshot.index)
+        configuration = self.configurations_from(index)[0]
+        self._entries = list(self.span(index + 1, self.last_index))
+        self._configurations = [(index, configuration), *(c for c in self._configurations if c[0] > index)]
+        self.snapshot = Snapshot(index, term, configuration, data)
+        self._snapshot_is_new = True
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take a leader's snapshot in place of a log that does not hold its last entry."""
+        assert self.term_at(snapshot.index) != snapshot.term, (snapshot.index, snapshot.term)
+        # Nothing of the old log may stay, not even what lies beyond the snapshot: it conflicts with it.
+        if self._entries:
+            self._truncated_from = min(self._truncated_from or self.snapshot.index + 1, self.snapshot.index + 1)
+        self.snapshot = snapshot
+        self._snapshot_is_new = True
+        self._entries = []
+        self._configurations = [(snapshot.index, snapshot.configuration)]
+        self._saved_index = snapshot.index
+
+    def take_unsaved(self, hard_state: HardState | None) -> Persist | None:
+        """What has changed since the last call, as one transaction; None if nothing has."""
+        persist = Persist(
+            hard_state,
+            self.snapshot if self._snapshot_is_new else None,
+            self._truncated_from,
+            self.span(max(self._saved_index, self.snapshot.index) + 1, self.last_index),
+        )
+        self._snapshot_is_new = False
+        self._truncated_from = None
+        self._saved_index = self.last_index
+        return None if persist == Persist() else persist
+
+    def _truncate(self, index: int) -> None:
+        """Drop the entries from ``index`` on; a configuration among them is rolled back with them (4.1)."""
+        del self._entries[index - self.snapshot.index - 1 :]
+        while self._configurations[-1][0] >= index:
+            self._configurations.pop()
+        if index <= self._saved_index:
+            self._truncated_from = index
+            self._saved_index = index - 1
+
+    def validate(self) -> None:
+        """Check the invariants of the whole log; linear, meant for tests and the simulator."""
+        index, term = self.snapshot.index, self.snapshot.term
+        in_force = [(index, self.snapshot.configuration)]
+        for entry in self._entries:
+            assert entry.index == index + 1, (entry, index)
+            assert entry.term >= term, (entry, term)
+            index, term = entry.index, entry.term
+            if entry.configuration is not None:
+                in_force.append((index, entry.configuration))
+        assert self._configurations == in_force, (self._configurations, in_force)
+        assert self._saved_index <= self.last_index, (self._saved_index, self.last_index)

@@ -1,0 +1,145 @@
+"""What servers say to each other, and which of it makes sense.
+
+Names follow the thesis (figure 3.1, sections 3.10, 4.1, 5.1 and 9.6). Every message has a ``term``; the
+sender's name is the transport's to tell, so it is not in the message. The host encodes them: fields are only
+int, bool, str, bytes, tuples and the frozen types of stored.py and configuration.py.
+
+    PreVoteRequest  -> PreVoteReply      would you vote for me?          term: the one that would be tried
+    VoteRequest     -> VoteReply         vote for me
+    Append          -> AppendReply       entries, heartbeat, commit index
+    InstallSnapshot -> AppendReply       for a follower that the log no longer reaches back to
+    TimeoutNow                           leadership transfer: stand for election at once
+
+A snapshot travels in one message; ``Limits.snapshot_bytes_max`` bounds it. What that costs: a frame of that
+size on the wire. The log holds cluster decisions only, so a snapshot is small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from consensus.stored import Entry, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class PreVoteRequest:
+    """Thesis 9.6: asks without raising anybody's term. ``term`` is the one that the sender would campaign in."""
+
+    term: int
+    last_index: int
+    last_term: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreVoteReply:
+    """``term`` is the request's if granted, and the replier's own if not."""
+
+    term: int
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VoteRequest:
+    """``transfer``: the leader itself asked for this election, so its lease is no reason to refuse (3.10)."""
+
+    term: int
+    last_index: int
+    last_term: int
+    transfer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VoteReply:
+    term: int
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Entries that follow (prev_index, prev_term); with no entries, a heartbeat that also detects a lost one."""
+
+    term: int
+    prev_index: int
+    prev_term: int
+    entries: tuple[Entry, ...]
+    commit: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppendReply:
+    """Accepted: the logs agree up to ``index``. Rejected: they do not at ``index``, the request's prev_index.
+
+    The back-off of section 3.5: ``conflict_term`` is the term of the follower's entry at ``index`` (0: its log is
+    shorter), ``conflict_index`` the first index it holds of that term (or the first that it lacks).
+    """
+
+    term: int
+    accepted: bool
+    index: int
+    conflict_term: int = 0
+    conflict_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSnapshot:
+    term: int
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutNow:
+    term: int
+
+
+Message = PreVoteRequest | PreVoteReply | VoteRequest | VoteReply | Append | AppendReply | InstallSnapshot | TimeoutNow
+
+
+def is_sensible(message: Message) -> bool:
+    """Whether a message could have been sent by a correct server; the codec has checked the types."""
+    if message.term < 1:
+        return False
+    match message:
+        case PreVoteRequest() | VoteRequest():
+            return 0 <= message.last_term < message.term and message.last_index >= 0
+        case Append():
+            return _is_sensible_append(message)
+        case AppendReply():
+            return message.index >= 0 and message.conflict_index >= 0 and 0 <= message.conflict_term <= message.term
+        case InstallSnapshot(snapshot=snapshot):
+            return snapshot.index >= 1 and 1 <= snapshot.term <= message.term and snapshot.configuration.is_sound
+        case PreVoteReply() | VoteReply() | TimeoutNow():
+            return True
+        case _:
+            assert_never(message)
+
+
+def _is_sensible_append(message: Append) -> bool:
+    """Contiguous, terms that never fall, none above the sender's own, sound configurations."""
+    if message.prev_index < 0 or message.commit < 0 or not 0 <= message.prev_term <= message.term:
+        return False
+    if (message.prev_index == 0) != (message.prev_term == 0):
+        return False
+    index, term = message.prev_index, message.prev_term
+    for entry in message.entries:
+        if entry.index != index + 1 or not max(term, 1) <= entry.term <= message.term:
+            return False
+        if entry.configuration is not None and (entry.data or not entry.configuration.is_sound):
+            return False
+        index, term = entry.index, entry.term
+    return True
+
+
+def answer_to_old(message: Message, term: int) -> Message | None:
+    """Tell the sender of an old term which it is, so that a candidate catches up and a leader steps down."""
+    match message:
+        case PreVoteRequest():
+            return PreVoteReply(term, granted=False)
+        case VoteRequest():
+            return VoteReply(term, granted=False)
+        case Append() | InstallSnapshot():
+            return AppendReply(term, accepted=False, index=0)
+        case PreVoteReply() | VoteReply() | AppendReply() | TimeoutNow():
+            return None
+        case _:
+            assert_never(message)

@@ -1,0 +1,495 @@
+"""Raft-lite: one server of a replicated log, as a pure state machine.
+
+Purpose: cluster decisions (views, runs, locks, programs) in one order that every server agrees on and that
+survives the crash of any minority. Source: Diego Ongaro, "Consensus: Bridging Theory and Practice" (Stanford,
+2014); the shape (a message or the time in, effects out) is etcd-io/raft's. What each section became:
+
+    3.4, 3.6, 9.6   election.py       terms, votes, pre-vote, randomized timeouts
+    3.5, 5.1, 10.2  replication.py    leader: back-off, pipelining, snapshots;   following.py   follower
+    4               membership.py     one server at a time, in force when appended, with the correction of 2015
+    6.2             here              a leader that hears no majority for an election timeout steps down
+    3.10            here              leadership transfer
+
+Left out: joint consensus, linearizable reads through a leader's lease (6.4; reads here are the shards'
+affair), snapshots in chunks, a witness. What that costs is said in the files above.
+
+Invariants: commit_index <= last_index; nothing committed is ever truncated; term and vote are persisted before
+a message that relies on them leaves; at most one configuration beyond commit_index was appended by a leader. A message
+that no correct server could have sent is dropped and counted, and never breaks an assertion.
+
+>>> alone = Stored.bootstrap(Configuration.of(["a"]))
+>>> raft = Raft("a", alone, Limits(), Random(1), now=0)
+>>> [type(effect).__name__ for effect in raft.wake(raft.deadline)]
+['Persist', 'BecameLeader', 'Committed']
+>>> [type(effect).__name__ for effect in raft.propose(b"x", now=3_000_000_000)]
+['Persist', 'Committed']
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import assert_never
+
+from consensus.configuration import Configuration
+from consensus.effects import BecameLeader, Committed, Effect, LeaderChanged, Restored, Send
+from consensus.election import Ballot, Role, election_deadline, is_up_to_date, may_campaign
+from consensus.following import follow
+from consensus.limits import Limits
+from consensus.log import Log
+from consensus.membership import reason_against
+from consensus.messages import (
+    Append,
+    AppendReply,
+    InstallSnapshot,
+    Message,
+    PreVoteReply,
+    PreVoteRequest,
+    TimeoutNow,
+    VoteReply,
+    VoteRequest,
+    answer_to_old,
+    is_sensible,
+)
+from consensus.quorum import Outcome
+from consensus.refusal import Reason, Refused
+from consensus.replication import NEVER_NS, Replication
+from consensus.stored import Entry, HardState, Snapshot, Stored
+
+
+class Raft:
+    """Doors: ``step``, ``wake``, ``deadline``; orders: the methods that may raise ``Refused``.
+
+    Attributes without an underscore are for anybody to read and for nobody else to write.
+    """
+
+    def __init__(self, name: str, stored: Stored, limits: Limits, random: Random, now: int) -> None:
+        self.name = name
+        self.term = stored.hard_state.term
+        self.vote = stored.hard_state.vote
+        self.log = Log(stored.snapshot, stored.entries)
+        self.commit_index = stored.snapshot.index
+        self.role = Role.FOLLOWER
+        self.leader: str | None = None
+        self.transfer_target: str | None = None
+        self.dropped = 0
+        self._limits = limits
+        self._random = random
+        self._leader_heard_ns = now
+        self._election_ns = election_deadline(random, now, limits.election_timeout_ns)
+        self._heartbeat_ns = now
+        self._transfer_ns = now
+        self._ballot = Ballot(self.term)
+        self._replication: Replication | None = None
+        # What the host has been told; _effects() tells the difference.
+        self._saved = stored.hard_state
+        self._announced: tuple[int, str] | None = None
+        self._applied_index = stored.snapshot.index
+        self._restored: Snapshot | None = None
+        self._sends: list[Effect] = []
+
+    @property
+    def configuration(self) -> Configuration:
+        """The servers in force: the newest configuration in the log (4.1)."""
+        return self.log.configuration
+
+    @property
+    def last_index(self) -> int:
+        """Where the newest entry stands: right after ``propose``, that of the proposal."""
+        return self.log.last_index
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this server believes to lead; another may lead a later term already."""
+        return self.role is Role.LEADER
+
+    def is_caught_up(self, name: str) -> bool:
+        """Leader only: whether a server holds all that is committed. Promote a learner when it does (4.2.1)."""
+        return self._replication is not None and self._replication.match_index(name) >= self.commit_index
+
+    # Doors
+
+    @property
+    def deadline(self) -> int | None:
+        """When ``wake`` has something to do; None for a server that can't campaign and waits for a leader."""
+        if self.role is Role.LEADER:
+            transfer_ns = NEVER_NS if self.transfer_target is None else self._transfer_ns
+            return min(self._heartbeat_ns, self._quorum_lost_ns(), transfer_ns)
+        return self._election_ns if self._may_campaign() else None
+
+    def step(self, sender: str, message: Message, now: int) -> list[Effect]:
+        """Take one message from the transport, which vouches for the sender's name."""
+        if sender in ("", self.name) or not is_sensible(message):
+            self.dropped += 1
+            return []
+        if self._enter_term(sender, message, now):
+            self._take(sender, message, now)
+        return self._effects()
+
+    def wake(self, now: int) -> list[Effect]:
+        """Do what is due by now; too early or twice does nothing."""
+        if self.role is not Role.LEADER:
+            if now >= self._election_ns and self._may_campaign():
+                self._ask_around(now)
+        elif now >= self._quorum_lost_ns():
+            # Check-quorum (6.2): a leader that is cut off must not keep its clients waiting.
+            self._follow(self.term, None, now)
+        else:
+            if self.transfer_target is not None and now >= self._transfer_ns:
+                self.transfer_target = None
+            if now >= self._heartbeat_ns:
+                self._heartbeat_ns = now + self._limits.heartbeat_interval_ns
+                self._replicate(now, is_heartbeat=True)
+        return self._effects()
+
+    # Orders
+
+    def propose(self, data: bytes, now: int) -> list[Effect]:
+        """Append a command; it may be lost unless ``Committed`` shows it, with this term, at ``last_index``."""
+        self._require_leader()
+        if not data:
+            raise Refused(Reason.EMPTY, self.leader)
+        if len(data) > self._limits.bytes_per_message_max:
+            raise Refused(Reason.TOO_LARGE, self.leader)
+        if self.last_index - self.commit_index >= self._limits.uncommitted_max:
+            raise Refused(Reason.QUEUE_FULL, self.leader)
+        self._append(Entry(self.last_index + 1, self.term, data), now)
+        return self._effects()
+
+    def add_server(self, name: str, voter: bool, now: int) -> list[Effect]:
+        """Add a server, promote a learner or demote a voter. Learner first, voter when caught up, is safest (4.2.1)."""
+        self._require_leader()
+        return self._change(self.configuration.with_server(name, voter), now)
+
+    def remove_server(self, name: str, now: int) -> list[Effect]:
+        """Remove a server; a leader that removes itself leads until that is committed (4.2.2)."""
+        self._require_leader()
+        if name not in self.configuration.members:
+            raise Refused(Reason.UNKNOWN_SERVER, self.leader)
+        return self._change(self.configuration.without(name), now)
+
+    def transfer_leadership(self, to: str, now: int) -> list[Effect]:
+        """Bring a voter up to date and have it stand at once; given up after an election timeout (3.10)."""
+        self._require_leader()
+        if to == self.name:
+            raise Refused(Reason.ALREADY_LEADER, self.leader)
+        if to not in self.configuration.members:
+            raise Refused(Reason.UNKNOWN_SERVER, self.leader)
+        if to not in self.configuration.voters:
+            raise Refused(Reason.NOT_VOTER, self.leader)
+        self.transfer_target = to
+        self._transfer_ns = now + self._limits.election_timeout_ns
+        self._hand_over_when_ready()
+        return self._effects()
+
+    def campaign(self, now: int) -> list[Effect]:
+        """Stand for election without waiting for the timeout; the pre-vote still decides."""
+        if self.role is Role.LEADER:
+            raise Refused(Reason.ALREADY_LEADER, self.leader)
+        if not self._may_campaign():
+            raise Refused(Reason.NOT_VOTER, self.leader)
+        self._ask_around(now)
+        return self._effects()
+
+    def compact(self, index: int, data: bytes) -> list[Effect]:
+        """Any server: replace the log up to ``index`` by the host's state after applying it (5.1)."""
+        if not self.log.snapshot.index < index <= self.commit_index:
+            raise Refused(Reason.OUT_OF_RANGE, self.leader)
+        if len(data) > self._limits.snapshot_bytes_max:
+            raise Refused(Reason.TOO_LARGE, self.leader)
+        self.log.compact(index, data)
+        return self._effects()
+
+    def _require_leader(self) -> None:
+        if self.role is not Role.LEADER:
+            raise Refused(Reason.NOT_LEADER, self.leader)
+        if self.transfer_target is not None:
+            raise Refused(Reason.TRANSFER_IN_PROGRESS, self.transfer_target)
+
+    def _change(self, changed: Configuration, now: int) -> list[Effect]:
+        reason = reason_against(changed, self.log, self.commit_index, self.term, self._limits)
+        if reason is not None:
+            raise Refused(reason, self.leader)
+        self._append(Entry(self.last_index + 1, self.term, configuration=changed), now)
+        return self._effects()
+
+    # Terms
+
+    def _enter_term(self, sender: str, message: Message, now: int) -> bool:
+        """The rules on terms that all messages share (3.3); whether the message is still to be taken."""
+        if message.term < self.term:
+            answer = answer_to_old(message, self.term)
+            if answer is not None:
+                self._send(sender, answer)
+            return False
+        match message:
+            case PreVoteRequest():
+                return not self._hears_a_leader(now)
+            case PreVoteReply(granted=True):
+                return True
+            case _ if message.term == self.term:
+                return True
+            case VoteRequest(transfer=transfer):
+                # Not even the term: "if a server receives a RequestVote request within the minimum election timeout
+                # of hearing from a current leader, it does not update its term or grant its vote" (4.2.3).
+                if self._hears_a_leader(now) and not transfer:
+                    return False
+                self._follow(message.term, None, now)
+            case Append() | InstallSnapshot() | TimeoutNow():
+                self._follow(message.term, sender, now)
+            case PreVoteReply() | VoteReply() | AppendReply():
+                # A server that was removed, or never added, has no say in who leads.
+                if sender not in self.configuration.members:
+                    self.dropped += 1
+                    return False
+                self._follow(message.term, None, now)
+            case _:
+                assert_never(message)
+        return True
+
+    def _follow(self, term: int, leader: str | None, now: int) -> None:
+        """Become a follower in this term, or stay one in a later."""
+        if term > self.term:
+            self.term = term
+            self.vote = None
+        if self.role is Role.LEADER:
+            self._await_election(now)
+        self.role = Role.FOLLOWER
+        self.leader = leader
+        self.transfer_target = None
+        self._replication = None
+
+    def _hears_a_leader(self, now: int) -> bool:
+        """Whether a leader is alive as far as we can tell: then no election is needed (4.2.3, 9.6)."""
+        if self.role is Role.LEADER:
+            return now < self._quorum_lost_ns()
+        return self.leader is not None and now - self._leader_heard_ns < self._limits.election_timeout_ns
+
+    def _take(self, sender: str, message: Message, now: int) -> None:
+        """A message of our own term, or about a vote in a later."""
+        match message:
+            case PreVoteRequest():
+                granted = message.term > self.term and is_up_to_date(self.log, message.last_term, message.last_index)
+                self._send(sender, PreVoteReply(message.term if granted else self.term, granted))
+            case PreVoteReply():
+                if self.role is Role.PRE_CANDIDATE and message.term == self.term + message.granted:
+                    self._count(sender, message.granted, now)
+            case VoteRequest():
+                self._take_vote_request(sender, message, now)
+            case VoteReply():
+                if self.role is Role.CANDIDATE:
+                    self._count(sender, message.granted, now)
+            case Append():
+                self._take_append(sender, message, now)
+            case AppendReply():
+                self._take_append_reply(sender, message, now)
+            case InstallSnapshot():
+                self._take_snapshot(sender, message.snapshot, now)
+            case TimeoutNow():
+                if sender == self.leader and self._may_campaign():
+                    self._campaign(now, transfer=True)
+            case _:
+                assert_never(message)
+
+    # Elections
+
+    def _may_campaign(self) -> bool:
+        return may_campaign(self.name, self.log, self.commit_index)
+
+    def _await_election(self, now: int) -> None:
+        self._election_ns = election_deadline(self._random, now, self._limits.election_timeout_ns)
+
+    def _ask_around(self, now: int) -> None:
+        """Pre-vote (9.6): would a majority vote for me?"""
+        self.role = Role.PRE_CANDIDATE
+        self.leader = None
+        self._await_election(now)
+        self._ballot = Ballot(self.term + 1)
+        request = PreVoteRequest(self._ballot.term, self.log.last_index, self.log.last_term)
+        self._poll(request, now)
+
+    def _campaign(self, now: int, transfer: bool = False) -> None:
+        """Stand for election in a new term (3.4)."""
+        self.term += 1
+        self.vote = self.name
+        self.role = Role.CANDIDATE
+        self.leader = None
+        self._await_election(now)
+        self._ballot = Ballot(self.term)
+        self._poll(VoteRequest(self.term, self.log.last_index, self.log.last_term, transfer), now)
+
+    def _poll(self, request: Message, now: int) -> None:
+        for voter in self.configuration.voters:
+            if voter != self.name:
+                self._send(voter, request)
+        self._count(self.name, True, now)
+
+    def _count(self, voter: str, granted: bool, now: int) -> None:
+        self._ballot.record(voter, granted)
+        match self._ballot.outcome(self.configuration):
+            case Outcome.WON if self.role is Role.PRE_CANDIDATE:
+                self._campaign(now)
+            case Outcome.WON:
+                self._lead(now)
+            case Outcome.LOST:
+                self._follow(self.term, None, now)
+            case Outcome.OPEN:
+                pass
+
+    def _take_vote_request(self, sender: str, request: VoteRequest, now: int) -> None:
+        """One vote a term, first come, for a log at least as good as ours (3.4, 3.6.1)."""
+        is_free = self.vote == sender or (self.vote is None and self.leader is None)
+        granted = is_free and is_up_to_date(self.log, request.last_term, request.last_index)
+        if granted:
+            self.vote = sender
+            self._await_election(now)
+        self._send(sender, VoteReply(self.term, granted))
+
+    # Following
+
+    def _accept_leader(self, sender: str, now: int) -> bool:
+        """Whether the sender leads our term; there is one leader a term, so a second is nonsense."""
+        if self.role is Role.LEADER or self.leader not in (None, sender):
+            self.dropped += 1
+            return False
+        self._follow(self.term, sender, now)
+        self._leader_heard_ns = now
+        self._await_election(now)
+        return True
+
+    def _take_append(self, sender: str, message: Append, now: int) -> None:
+        if not self._accept_leader(sender, now):
+            return
+        reply = follow(self.log, self.commit_index, message)
+        if reply.accepted:
+            self.commit_index = max(self.commit_index, min(message.commit, reply.index))
+        self._send(sender, reply)
+
+    def _take_snapshot(self, sender: str, snapshot: Snapshot, now: int) -> None:
+        """Install what is news; if our log reaches there and agrees, it is only news of the commit index (5.1)."""
+        if not self._accept_leader(sender, now):
+            return
+        if snapshot.index > self.commit_index:
+            if self.log.term_at(snapshot.index) != snapshot.term:
+                if snapshot.term < (self.log.term_at(self.commit_index) or 0):
+                    self.dropped += 1
+                    return
+                self.log.restore(snapshot)
+                self._applied_index = snapshot.index
+                self._restored = snapshot
+            self.commit_index = snapshot.index
+        self._send(sender, AppendReply(self.term, accepted=True, index=self.commit_index))
+
+    # Leading
+
+    @property
+    def _followers(self) -> Replication:
+        assert self._replication is not None, self.role
+        return self._replication
+
+    def _lead(self, now: int) -> None:
+        """Begin with an entry of our own term: only that, once committed, commits those of earlier terms (3.6.2)."""
+        self.role = Role.LEADER
+        self.leader = self.name
+        self._replication = Replication(self.name, self._limits, self.log, self.term)
+        self._heartbeat_ns = now + self._limits.heartbeat_interval_ns
+        self._append(Entry(self.last_index + 1, self.term), now)
+
+    def _append(self, entry: Entry, now: int) -> None:
+        self.log.append(entry)
+        self._followers.add((peer for peer in self.configuration.members if peer != self.name), now)
+        self._replicate(now)
+        self._commit(now)
+
+    def _replicate(self, now: int, is_heartbeat: bool = False, even_if_empty: bool = False) -> None:
+        for peer in self._followers.peers:
+            self._replicate_to(peer, now, is_heartbeat, even_if_empty)
+
+    def _replicate_to(self, peer: str, now: int, is_heartbeat: bool = False, even_if_empty: bool = False) -> None:
+        if is_heartbeat:
+            messages = self._followers.heartbeat(peer, self.commit_index, now)
+        else:
+            messages = self._followers.outgoing(peer, self.commit_index, now, even_if_empty)
+        for message in messages:
+            self._send(peer, message)
+
+    def _take_append_reply(self, sender: str, reply: AppendReply, now: int) -> None:
+        is_known = self.role is Role.LEADER and sender in self._followers.peers
+        if not is_known or reply.index > self.last_index:
+            self.dropped += 1
+            return
+        self._followers.take_reply(sender, reply, now)
+        self._commit(now)
+        if self.role is Role.LEADER and sender in self._followers.peers:
+            self._replicate_to(sender, now)
+            self._hand_over_when_ready()
+
+    def _commit(self, now: int) -> None:
+        """Commit what a majority holds, if it is of our own term; what is before it is committed with it (3.6.2)."""
+        index = self._followers.agreed_index(self.configuration.voters)
+        if index <= self.commit_index or self.log.term_at(index) != self.term:
+            return
+        was_pending = self.log.configuration_index > self.commit_index
+        self.commit_index = index
+        self._replicate(now, even_if_empty=True)
+        if was_pending and self.log.configuration_index <= index:
+            self._settle_configuration(now)
+
+    def _settle_configuration(self, now: int) -> None:
+        """A change is committed: the removed have just been told, and a leader among them steps down (4.2.2)."""
+        self._followers.keep_only(self.configuration.members)
+        if self.name in self.configuration.voters:
+            return
+        heir = self._followers.most_advanced(self.configuration.voters)
+        # Spares the cluster an election timeout; if it gets lost, the timeout does it.
+        self._send(heir, TimeoutNow(self.term))
+        self._follow(self.term, None, now)
+
+    def _hand_over_when_ready(self) -> None:
+        """Transfer (3.10): once the target has our whole log. Said again at each of its answers, for it may be lost."""
+        target = self.transfer_target
+        if target is not None and self._followers.match_index(target) == self.last_index:
+            self._send(target, TimeoutNow(self.term))
+
+    def _quorum_lost_ns(self) -> int:
+        """When an election timeout will have passed since a majority was last heard (6.2)."""
+        return self._followers.quorum_heard_ns(self.configuration.voters) + self._limits.election_timeout_ns
+
+    # Effects
+
+    def _send(self, to: str, message: Message) -> None:
+        self._sends.append(Send(to, message))
+
+    def _effects(self) -> list[Effect]:
+        """All that has changed since the last door closed, in the order of effects.py."""
+        effects: list[Effect] = []
+        hard_state = HardState(self.term, self.vote)
+        persist = self.log.take_unsaved(hard_state if hard_state != self._saved else None)
+        self._saved = hard_state
+        if persist is not None:
+            effects.append(persist)
+        if self._restored is not None:
+            effects.append(Restored(self._restored))
+            self._restored = None
+        announced = None if self.leader is None else (self.term, self.leader)
+        if announced != self._announced:
+            self._announced = announced
+            effects.append(BecameLeader(self.term) if self.is_leader else LeaderChanged(self.term, self.leader))
+        effects += self._sends
+        self._sends = []
+        if self._applied_index < self.commit_index:
+            effects.append(Committed(self.log.span(self._applied_index + 1, self.commit_index)))
+            self._applied_index = self.commit_index
+        return effects
+
+    def validate(self) -> None:
+        """The invariants that one server can check alone; those of a cluster need its history."""
+        self.log.validate()
+        assert self.log.snapshot.index <= self.commit_index <= self.last_index, (self.commit_index, self.last_index)
+        assert self._applied_index == self.commit_index, (self._applied_index, self.commit_index)
+        assert self.log.last_term <= self.term, (self.log.last_term, self.term)
+        assert (self.role is Role.LEADER) == (self._replication is not None), self.role
+        assert (self.role is Role.LEADER) == (self.leader == self.name), (self.role, self.leader)
+        assert self.role not in (Role.LEADER, Role.CANDIDATE) or self.vote == self.name, (self.role, self.vote)
+        assert self.transfer_target is None or self.role is Role.LEADER, self.transfer_target
+        if self._replication is not None:
+            self._replication.validate()

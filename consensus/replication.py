@@ -1,0 +1,199 @@
+"""The leader's side of replication: what each follower has, and what to send it next.
+
+Source: thesis 3.5, 5.1 (when to send a snapshot), 10.2.2 (batching and pipelining); the three paces are those
+of etcd-io/raft's tracker. ::
+
+              accepted                        log no longer reaches back
+    PROBE  ------------->  STREAM     PROBE, STREAM  --------->  SNAPSHOT
+      ^                      |                                      |
+      +------- rejected -----+               STREAM  <-- accepted --+
+
+PROBE: one Append at a time until we know where the logs agree. STREAM: Appends leave without waiting for the
+answers to those before, at most ``inflight_max`` of them. A lost one is found by the next heartbeat, which
+names the end of what was sent and is rejected. SNAPSHOT: heartbeats only, until the follower has it.
+
+Invariant: ``match_index < next_index <= last_index + 1``; everything up to ``match_index`` is on the follower's disk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from consensus.limits import Limits
+from consensus.log import Log
+from consensus.messages import Append, AppendReply, InstallSnapshot, Message
+from consensus.quorum import agreed
+
+NEVER_NS = 1 << 62
+
+
+class Pace(StrEnum):
+    """How boldly a follower is sent to."""
+
+    PROBE = "probe"
+    STREAM = "stream"
+    SNAPSHOT = "snapshot"
+
+
+@dataclass(slots=True)
+class Progress:
+    """One follower as the leader knows it."""
+
+    next_index: int
+    heard_at_ns: int
+    match_index: int = 0
+    pace: Pace = Pace.PROBE
+    is_waiting: bool = False
+    inflight: deque[int] = field(default_factory=deque)
+    snapshot_index: int = 0
+    snapshot_sent_ns: int = 0
+
+    def turn(self, pace: Pace, next_index: int) -> None:
+        """Change pace; nothing that is under way counts any more."""
+        self.pace = pace
+        self.next_index = next_index
+        self.is_waiting = False
+        self.inflight.clear()
+
+
+class Replication:
+    """All followers of one leader, for one term."""
+
+    def __init__(self, name: str, limits: Limits, log: Log, term: int) -> None:
+        self._name = name
+        self._limits = limits
+        self._log = log
+        self._term = term
+        self._followers: dict[str, Progress] = {}
+
+    @property
+    def peers(self) -> list[str]:
+        """Everybody that is sent to, in order of name."""
+        return sorted(self._followers)
+
+    def add(self, peers: Iterable[str], now: int) -> None:
+        """Begin to send to those that we do not yet; a new one counts as just heard."""
+        for peer in peers:
+            self._followers.setdefault(peer, Progress(self._log.last_index + 1, now))
+
+    def keep_only(self, peers: Iterable[str]) -> None:
+        """Forget the rest."""
+        kept = frozenset(peers)
+        self._followers = {peer: self._followers[peer] for peer in self.peers if peer in kept}
+
+    def match_index(self, peer: str) -> int:
+        """Up to where a follower is known to agree; 0 for a stranger."""
+        progress = self._followers.get(peer)
+        return progress.match_index if progress else 0
+
+    def agreed_index(self, voters: Collection[str]) -> int:
+        """Up to where a majority holds the log; the leader counts only if it votes (4.2.2)."""
+        return agreed([self._log.last_index if v == self._name else self.match_index(v) for v in voters])
+
+    def quorum_heard_ns(self, voters: Collection[str]) -> int:
+        """When a majority was last heard; a leader always hears itself."""
+        return agreed([NEVER_NS if v == self._name else self._followers[v].heard_at_ns for v in voters])
+
+    def most_advanced(self, voters: Collection[str]) -> str:
+        """The voter with the longest log that we know of; the last by name among equals."""
+        return max(voters, key=lambda voter: (self.match_index(voter), voter))
+
+    def outgoing(self, peer: str, commit: int, now: int, even_if_empty: bool) -> list[Message]:
+        """All that may be sent now; at least the commit index, if asked for and nobody waits for a probe."""
+        progress = self._followers[peer]
+        messages: list[Message] = []
+        while (message := self._next(progress, commit, now)) is not None:
+            messages.append(message)
+        if not messages and even_if_empty and not progress.is_waiting:
+            messages.append(self._heartbeat(progress, commit, now))
+        return messages
+
+    def heartbeat(self, peer: str, commit: int, now: int) -> list[Message]:
+        """At least one message, whatever was lost before."""
+        self._followers[peer].is_waiting = False
+        return self.outgoing(peer, commit, now, even_if_empty=True)
+
+    def take_reply(self, peer: str, reply: AppendReply, now: int) -> None:
+        """Learn from an answer in our own term."""
+        progress = self._followers[peer]
+        progress.heard_at_ns = now
+        if reply.accepted:
+            self._take_acceptance(progress, reply.index)
+        else:
+            self._take_rejection(progress, reply)
+
+    def _next(self, progress: Progress, commit: int, now: int) -> Message | None:
+        """The next message with entries or a snapshot, or None."""
+        if progress.pace is Pace.SNAPSHOT:
+            is_overdue = now - progress.snapshot_sent_ns >= self._limits.snapshot_timeout_ns
+            return self._snapshot(progress, now) if is_overdue else None
+        if progress.is_waiting or len(progress.inflight) >= self._limits.inflight_max:
+            return None
+        if progress.next_index > self._log.last_index:
+            return None
+        prev_index = progress.next_index - 1
+        prev_term = self._log.term_at(prev_index)
+        if prev_term is None or prev_index < self._log.snapshot.index:
+            return self._snapshot(progress, now)
+        entries = self._log.batch(
+            progress.next_index, self._limits.entries_per_message_max, self._limits.bytes_per_message_max
+        )
+        if progress.pace is Pace.PROBE:
+            progress.is_waiting = True
+        else:
+            progress.next_index = entries[-1].index + 1
+            progress.inflight.append(entries[-1].index)
+        return Append(self._term, prev_index, prev_term, entries, commit)
+
+    def _heartbeat(self, progress: Progress, commit: int, now: int) -> Message:
+        """An Append without entries at the end of what was sent: rejected if something before it got lost."""
+        prev_index = progress.next_index - 1
+        if progress.pace is Pace.SNAPSHOT:
+            prev_index = self._log.snapshot.index
+        prev_term = self._log.term_at(prev_index)
+        if prev_term is None or prev_index < self._log.snapshot.index:
+            return self._snapshot(progress, now)
+        if progress.pace is Pace.PROBE:
+            progress.is_waiting = True
+        return Append(self._term, prev_index, prev_term, (), commit)
+
+    def _snapshot(self, progress: Progress, now: int) -> Message:
+        """Everything at once, and entries again from behind it when it has arrived."""
+        progress.turn(Pace.SNAPSHOT, self._log.snapshot.index + 1)
+        progress.snapshot_index = self._log.snapshot.index
+        progress.snapshot_sent_ns = now
+        return InstallSnapshot(self._term, self._log.snapshot)
+
+    def _take_acceptance(self, progress: Progress, index: int) -> None:
+        is_news = index >= progress.match_index
+        progress.match_index = max(progress.match_index, index)
+        while progress.inflight and progress.inflight[0] <= index:
+            progress.inflight.popleft()
+        is_found = progress.pace is Pace.PROBE and is_news
+        is_restored = progress.pace is Pace.SNAPSHOT and progress.match_index >= progress.snapshot_index
+        if is_found or is_restored:
+            progress.turn(Pace.STREAM, progress.match_index + 1)
+        progress.next_index = max(progress.next_index, progress.match_index + 1)
+
+    def _take_rejection(self, progress: Progress, reply: AppendReply) -> None:
+        """Go back to where the logs may agree; an answer to something older says nothing."""
+        is_stale = reply.index <= progress.match_index
+        if progress.pace is Pace.PROBE:
+            is_stale = is_stale or reply.index != progress.next_index - 1
+        if is_stale or progress.pace is Pace.SNAPSHOT:
+            return
+        next_index = reply.conflict_index
+        if reply.conflict_term:
+            ours = self._log.last_index_up_to_term(reply.conflict_term, reply.index)
+            next_index = next_index if ours is None else ours + 1
+        progress.turn(Pace.PROBE, max(progress.match_index + 1, min(next_index, reply.index)))
+
+    def validate(self) -> None:
+        """The invariant at the top, and the bound on what is under way."""
+        for peer in self.peers:
+            progress = self._followers[peer]
+            assert progress.match_index < progress.next_index <= self._log.last_index + 1, (peer, progress)
+            assert len(progress.inflight) <= self._limits.inflight_max, (peer, progress)
