@@ -24,14 +24,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import json
 import logging
-import math
-import os
 import select
 import socket
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,19 +34,17 @@ from typing import Any, Final
 
 import numpy as np
 
+from daemon.admin_lines import encoded, json_error, json_object, plain_error, text_of
+from daemon.admin_path import SocketTaken, listen_at
 from daemon.commands import Command, CommandError, Emit, Failed, Registry, Reply, Request, Usage
+
+__all__ = ["AdminLimits", "AdminServer", "SocketTaken"]
 
 log = logging.getLogger("shoal.admin")
 
-PATH_BYTES_MAX: Final = 107
-"""What fits in sockaddr_un beside its final zero (Linux, unix(7))."""
 RECEIVE_BYTES: Final = 64 * 1024
 YIELD_BYTES: Final = 1024 * 1024
 """A transfer lets the rest of the loop run after this much, however fast the other side is."""
-
-
-class SocketTaken(Exception):
-    """The path is held by a daemon that lives, or by something that is no socket."""
 
 
 class _Gone(Exception):
@@ -110,7 +103,7 @@ class AdminServer:
 
     async def start(self) -> None:
         """Bind and serve. `SocketTaken` when a live daemon has the path."""
-        self._listener = _bind(self._path, self._mode)
+        self._listener = listen_at(self._path, self._mode)
         self._inode = self._path.stat().st_ino
         self._accepting = asyncio.create_task(self._accept(self._listener), name="admin")
 
@@ -198,15 +191,15 @@ class AdminServer:
     async def _answer(self, connection: _Connection, line: bytes) -> None:
         plain = not line.lstrip().startswith(b"{")
         name, outcome = "?", "ok"
-        speak = _plain_speaker if plain else _json_speaker
+        speak = plain_error if plain else json_error
         command: Command | None = None
         try:
             if plain:
-                command, words = self._registry.split(_text(line))
+                command, words = self._registry.split(text_of(line))
                 name = command.name
                 request = Request(name, command.read_words(words))
             else:
-                command, request = await self._read_request(connection, _json_object(line))
+                command, request = await self._read_request(connection, json_object(line))
                 name = command.name
             reply = await self._attended(connection, command, request)
             await self._send_reply(connection, command, reply, plain)
@@ -272,7 +265,7 @@ class AdminServer:
             if said.get("stream") is not True:
                 return
             try:
-                await self._send(connection, _encoded({"event": event}))
+                await self._send(connection, encoded({"event": event}))
             except (ConnectionError, TimeoutError):
                 raise _Gone from None
 
@@ -346,7 +339,7 @@ class AdminServer:
         answer: dict[str, Any] = {"ok": True, "result": reply.result}
         if frames:
             answer["frames"] = [len(frame) for frame in frames]
-        await self._send(connection, _encoded(answer))
+        await self._send(connection, encoded(answer))
         for frame in frames:
             for start in range(0, len(frame), YIELD_BYTES):
                 await self._send(connection, frame[start : start + YIELD_BYTES])
@@ -359,7 +352,7 @@ class AdminServer:
     async def _refuse_and_hang_up(self, connection: _Connection, message: str, kind: str = "refused") -> None:
         """For what leaves no way to tell where the next line begins."""
         self._observe("?", kind)
-        await self._send(connection, _json_speaker(kind, message))
+        await self._send(connection, json_error(kind, message))
         raise _Gone
 
 
@@ -392,101 +385,7 @@ class _Hangup:
             self._loop.remove_reader(self._client)
 
 
-def _bind(path: Path, mode: int) -> socket.socket:
-    """A listening socket at `path`; what a dead daemon left there is removed, a live one's is not."""
-    if len(os.fsencode(path)) > PATH_BYTES_MAX:
-        raise SocketTaken(f"{path}: the path of a unix socket has at most {PATH_BYTES_MAX} bytes: choose a shorter one")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.setblocking(False)
-        _clear(path)
-        # No one may connect in the moment between bind and chmod.
-        before = os.umask(0o177)
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(before)
-        path.chmod(mode)
-        listener.listen(64)
-    except OSError as error:
-        listener.close()
-        raise SocketTaken(f"{path}: cannot be made: {error.strerror}") from error
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _clear(path: Path) -> None:
-    try:
-        kind = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(kind):
-        raise SocketTaken(f"{path}: is there and is no socket: move it away, or set admin.socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-            return
-        except OSError as error:
-            if error.errno not in {errno.EAGAIN, errno.ETIMEDOUT}:
-                raise
-    raise SocketTaken(f"{path}: another daemon is listening there: stop it first, or set admin.socket")
-
-
 def _last_words(client: socket.socket, kind: str, message: str) -> None:
     with contextlib.suppress(OSError):
-        client.send(_json_speaker(kind, message))
+        client.send(json_error(kind, message))
     client.close()
-
-
-def _json_speaker(kind: str, message: str) -> bytes:
-    return _encoded({"ok": False, "error": {"kind": kind, "message": message}})
-
-
-def _plain_speaker(kind: str, message: str) -> bytes:
-    return f"{kind}: {message}\n\n".encode()
-
-
-def _text(line: bytes) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        raise Usage("that line is not UTF-8") from None
-
-
-def _json_object(line: bytes) -> Mapping[str, Any]:
-    try:
-        said = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise Usage(f"that line is not JSON: {error}") from None
-    if not isinstance(said, dict):
-        raise Usage("a request is a JSON object")
-    return said
-
-
-def _encoded(answer: Mapping[str, Any]) -> bytes:
-    try:
-        text = json.dumps(answer, default=_plain, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(answer), default=_plain)
-    return text.encode() + b"\n"
-
-
-def _plain(value: object) -> object:
-    """Numbers of numpy as Python's."""
-    return value.item() if isinstance(value, np.generic) else str(value)
-
-
-def _finite(value: Any) -> Any:
-    """The same with numbers that JSON does not have as text."""
-    if isinstance(value, (float, np.floating)) and not math.isfinite(value):
-        return str(float(value))
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return value

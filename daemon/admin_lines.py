@@ -1,0 +1,61 @@
+"""Lines of the admin socket: bytes to requests, answers to bytes. See `daemon.admin` for the protocol."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from daemon.commands import Usage
+
+
+def json_error(kind: str, message: str) -> bytes:
+    return encoded({"ok": False, "error": {"kind": kind, "message": message}})
+
+
+def plain_error(kind: str, message: str) -> bytes:
+    return f"{kind}: {message}\n\n".encode()
+
+
+def text_of(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        raise Usage("that line is not UTF-8") from None
+
+
+def json_object(line: bytes) -> Mapping[str, Any]:
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise Usage(f"that line is not JSON: {error}") from None
+    if not isinstance(said, dict):
+        raise Usage("a request is a JSON object")
+    return said
+
+
+def encoded(answer: Mapping[str, Any]) -> bytes:
+    try:
+        text = json.dumps(answer, default=_plain, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(answer), default=_plain)
+    return text.encode() + b"\n"
+
+
+def _plain(value: object) -> object:
+    """Numbers of numpy as Python's."""
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """The same with numbers that JSON does not have as text."""
+    if isinstance(value, (float, np.floating)) and not math.isfinite(value):
+        return str(float(value))
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value

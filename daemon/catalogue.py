@@ -1,0 +1,93 @@
+"""Every command that a daemon may answer: name, arguments and how its result is shown.
+
+This is the one list; ``help``, plain words, argument checks and shoalctl all read it. What a result holds is written in
+each command's page of the reference; a field is never renamed or reused, only added.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from daemon.commands import Command, Parameter, Registry, Reply, Request
+from daemon.render import render
+
+_GRAPH: Final = Parameter("graph", "str", "name of a graph", required=True)
+_RUN: Final = Parameter("run", "str", "name of a run", required=True)
+
+
+def _command(name: str, summary: str, *params: Parameter, frames: bool = False) -> Command:
+    return Command(name, summary, params, partial(render, name), frames)
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    _command("help", "what can be asked", Parameter("command", "str", "one command, for its arguments")),
+    _command("status", "this shard, its cluster and what it is doing"),
+    _command("members", "the shards this one knows, and how it thinks they are"),
+    _command("view", "the epoch's members, leader and placement"),
+    _command(
+        "ring", "which shard holds each partition", Parameter("graph", "str", "a graph; the cluster's default without")
+    ),
+    _command(
+        "barrier", "who has reached the barrier, who is missing and what they do", Parameter("run", "str", "one run")
+    ),
+    _command("ghosts", "copies of remote nodes held here, and how old", Parameter("graph", "str", "one graph")),
+    _command(
+        "graph load",
+        "load a graph (from a program: the data follows as frames)",
+        Parameter("name", "str", "name of the new graph", required=True),
+        Parameter("spec", "object", "what the frames hold, as GraphData.to_wire() gives it", required=True),
+        frames=True,
+    ),
+    _command("graph list", "the graphs of the cluster"),
+    _command("graph show", "one graph, its columns and how it lies on the shards", _GRAPH),
+    _command("graph drop", "forget a graph and its results", _GRAPH),
+    _command(
+        "run start",
+        "run a program on a graph",
+        Parameter("program", "str", "name of a program (`program list`)", required=True),
+        Parameter("graph", "str", "name of a graph (`graph list`)", required=True),
+        Parameter("ticks", "int", "how many ticks at most; 0 runs until the program halts", default=0),
+        Parameter("params", "object", "the program's parameters"),
+        Parameter("interval_seconds", "float", "shortest time from one tick's start to the next"),
+        Parameter("paced", "bool", "tick only when told to, with `run step`", default=False),
+    ),
+    _command("run list", "runs, the newest last"),
+    _command("run show", "one run: where it stands, on each shard", _RUN),
+    _command(
+        "run wait",
+        "wait for a run to finish",
+        _RUN,
+        Parameter("timeout_seconds", "float", "give up after; the run goes on"),
+    ),
+    _command("run step", "one tick of a paced run", _RUN),
+    _command("run stop", "stop a run after the tick it is in", _RUN),
+    _command(
+        "run result",
+        "a column that a run computed",
+        _RUN,
+        Parameter("column", "str", "which; the program's first without"),
+        Parameter("top", "int", "the largest so many, largest first"),
+        Parameter("least", "bool", "the smallest instead", default=False),
+        Parameter("frames", "bool", "all values as buffers, for programs", default=False),
+    ),
+    _command("program list", "the programs that can be run, and their parameters"),
+    _command(
+        "log-level",
+        "change what is logged, at once and until the next start",
+        Parameter("level", "str", "debug, info, warning or error", required=True),
+        Parameter("logger", "str", "one part, such as shoal.admin; all without"),
+    ),
+    _command("metrics", "the metrics, as the port gives them", Parameter("prefix", "str", "those that begin so")),
+)
+
+
+def registry() -> Registry:
+    """All commands, none bound but ``help``."""
+    commands = Registry(COMMANDS)
+
+    async def answer(request: Request) -> Reply:
+        return Reply(commands.help(request.args["command"]))
+
+    commands.bind("help", answer)
+    return commands

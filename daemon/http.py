@@ -1,0 +1,128 @@
+"""The metrics port: ``/metrics``, ``/healthz`` and ``/readyz`` over just enough HTTP/1.1.
+
+Who asks is Prometheus or a load balancer, so this answers GET and HEAD, one request a connection, from a head of at
+most `HEAD_BYTES_MAX` that arrives within `PATIENCE_SECONDS`, from at most `CONNECTIONS_MAX` clients at a time. What is
+no such request gets its proper refusal. The metrics are rendered in a thread, so that a scrape of some thousand series
+does not hold up the control loop.
+
+- ``/healthz``: 200 while the control loop turns at all.
+- ``/readyz``: 200 once this shard is in a view, 503 with the reason in words before and after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from daemon.metrics import Metrics
+
+HEAD_BYTES_MAX: Final = 8 * 1024
+CONNECTIONS_MAX: Final = 32
+PATIENCE_SECONDS: Final = 5.0
+_REASONS: Final = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+}
+_TEXT: Final = "text/plain; charset=utf-8"
+
+Readiness = Callable[[], tuple[bool, str]]
+Answer = tuple[int, str, bytes]
+
+
+class HttpServer:
+    """Serves the metrics port in the running loop."""
+
+    def __init__(self, host: str, port: int, metrics: Metrics, readiness: Readiness) -> None:
+        self._host = host
+        self._port = port
+        self._metrics = metrics
+        self._readiness = readiness
+        self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Bind; OSError when the port is taken."""
+        self._server = await asyncio.start_server(self._client, self._host, self._port, limit=HEAD_BYTES_MAX)
+
+    @property
+    def port(self) -> int:
+        """The port that is bound, for one that was asked for as 0."""
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def close(self) -> None:
+        """Stop listening and hang up."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._clients):
+            task.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients.add(task)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._converse(reader, writer)
+        except (TimeoutError, ConnectionError):
+            pass
+        finally:
+            self._clients.discard(task)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._clients) > CONNECTIONS_MAX:
+            self._respond(writer, (503, _TEXT, b"too many clients\n"))
+            return await writer.drain()
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            self._respond(writer, (431, _TEXT, b"that is more than a scrape needs to say\n"))
+            return await writer.drain()
+        except asyncio.IncompleteReadError:
+            return None
+        words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+        if len(words) != 3 or not words[2].startswith("HTTP/1."):
+            self._respond(writer, (400, _TEXT, b"this port speaks HTTP/1.1\n"))
+        elif words[0] not in {"GET", "HEAD"}:
+            self._respond(writer, (405, _TEXT, b"GET or HEAD\n"))
+        else:
+            self._respond(writer, await self._answer(words[1].partition("?")[0]), with_body=words[0] == "GET")
+        return await writer.drain()
+
+    async def _answer(self, path: str) -> Answer:
+        match path:
+            case "/metrics":
+                # The hooks look at the loop's own state and so run in it; the long part, the text, does not.
+                self._metrics.refresh()
+                text = await asyncio.to_thread(self._metrics.render)
+                return 200, CONTENT_TYPE_LATEST, text.encode()
+            case "/healthz":
+                return 200, _TEXT, b"ok\n"
+            case "/readyz":
+                ready, why = self._readiness()
+                return 200 if ready else 503, _TEXT, f"{why}\n".encode()
+            case _:
+                return 404, _TEXT, b"there is /metrics, /healthz and /readyz\n"
+
+    def _respond(self, writer: asyncio.StreamWriter, answer: Answer, with_body: bool = True) -> None:
+        status, kind, body = answer
+        head = (
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+            f"Connection: close\r\n{'Allow: GET, HEAD' + chr(13) + chr(10) if status == 405 else ''}\r\n"
+        )
+        writer.write(head.encode() + (body if with_body else b""))

@@ -1,0 +1,82 @@
+"""What systemd is told: sd_notify(3) as one datagram of standard-library code.
+
+``$NOTIFY_SOCKET`` names a unix datagram socket (an ``@`` first stands for the abstract namespace). Without it every
+call does nothing, so the daemon needs no case for running by hand. A datagram that cannot be sent is dropped: being
+supervised is no reason to stop, and the watchdog speaks up by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import Final
+
+STATUS_MAX: Final = 300
+
+
+class Notifier:
+    """Speaks to the service manager named by the environment."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        environment = os.environ if environment is None else environment
+        path = environment.get("NOTIFY_SOCKET", "")
+        self._address = f"\0{path[1:]}" if path.startswith("@") else path
+        self._watchdog_ns = _watchdog(environment)
+
+    @property
+    def supervised(self) -> bool:
+        """Whether there is anyone to tell."""
+        return bool(self._address)
+
+    @property
+    def watchdog_interval_ns(self) -> int | None:
+        """How often `watchdog` has to be called, half of what systemd allows; None when it does not watch."""
+        return self._watchdog_ns // 2 if self._watchdog_ns and self._address else None
+
+    def ready(self, status: str = "") -> None:
+        """Bound, joined and serving; also ends a reload."""
+        self._send("READY=1", *_status(status))
+
+    def status(self, text: str) -> None:
+        """One line for ``systemctl status``."""
+        self._send(*_status(text))
+
+    def watchdog(self) -> None:
+        """The control loop still turns: call it from there and from nowhere else."""
+        self._send("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        """The configuration is being read again; `ready` ends it."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self, status: str = "") -> None:
+        """On the way out."""
+        self._send("STOPPING=1", *_status(status))
+
+    def extend_timeout(self, seconds: float) -> None:
+        """Starting or stopping takes this much longer, for instance while recovering."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+
+    def _send(self, *lines: str) -> None:
+        if not self._address or not lines:
+            return
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
+            speaker.setblocking(False)
+            speaker.sendto("\n".join(lines).encode(), self._address)
+
+
+def _status(text: str) -> tuple[str, ...]:
+    return (f"STATUS={' '.join(text.split())[:STATUS_MAX]}",) if text else ()
+
+
+def _watchdog(environment: Mapping[str, str]) -> int | None:
+    """Nanoseconds between two signs of life at most, if it is this process that is watched."""
+    try:
+        microseconds = int(environment.get("WATCHDOG_USEC", ""))
+        process = int(environment.get("WATCHDOG_PID", str(os.getpid())))
+    except ValueError:
+        return None
+    return microseconds * 1000 if microseconds > 0 and process == os.getpid() else None

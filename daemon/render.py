@@ -1,0 +1,340 @@
+"""Results of commands as text for people: pure functions from a result to a page.
+
+The daemon answers plain words with these, and shoalctl prints the same, so a table looks alike wherever it is read. A
+result may lack any field (another version sent it): what is not there is shown as "-", never as a traceback.
+
+>>> print(render("log-level", {"level": "debug"}))
+level  debug
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Result = Mapping[str, Any]
+WIDTH_MIN: Final = 40
+STATE_STYLES: Final = {
+    "alive": "green",
+    "joined": "green",
+    "running": "cyan",
+    "completed": "green",
+    "ready": "green",
+    "suspect": "yellow",
+    "starting": "yellow",
+    "stopped": "yellow",
+    "dead": "red",
+    "failed": "red",
+    "halted": "red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is written on: how wide, and whether in colour."""
+
+    width: int = 100
+    colour: bool = False
+
+
+def render(command: str, result: Result, page: Page | None = None) -> str:
+    """The result of `command` for a person, without a final newline."""
+    chosen = RENDERERS.get(command, _anything)
+    return chosen(result, page if page is not None else Page()).rstrip()
+
+
+def _drawn(page: Page, *parts: Table | str) -> str:
+    file = io.StringIO()
+    console = Console(
+        file=file,
+        width=max(page.width, WIDTH_MIN),
+        force_terminal=page.colour,
+        no_color=not page.colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def _cell(value: Any) -> Text:
+    if value is None or value == "":
+        return Text("-")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    if isinstance(value, float):
+        return Text(f"{value:.6g}")
+    if isinstance(value, (list, tuple)):
+        return Text(", ".join(str(item) for item in value) or "-")
+    if isinstance(value, Mapping):
+        return Text(" ".join(f"{key}={inner}" for key, inner in value.items()) or "-")
+    # Control characters in a name would move the cursor of whoever reads it.
+    text = "".join(c if c.isprintable() else "?" for c in str(value))
+    return Text(text, style=STATE_STYLES.get(text, ""))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column.upper(), justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def _pairs(pairs: Iterable[tuple[str, Any]]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(name, _cell(value))
+    return table
+
+
+def _rows(result: Result, key: str) -> list[Mapping[str, Any]]:
+    return [row for row in result.get(key) or () if isinstance(row, Mapping)]
+
+
+def listing(key: str, columns: Sequence[str], right: Sequence[str] = ()) -> Callable[[Result, Page], str]:
+    """A renderer of `result[key]`, a list of objects, with the given fields as columns."""
+
+    def draw(result: Result, page: Page) -> str:
+        rows = _rows(result, key)
+        if not rows:
+            return f"no {key}"
+        titles = [column.replace("_", " ") for column in columns]
+        ranged = [column.replace("_", " ") for column in right]
+        return _drawn(page, _table(titles, ([row.get(column) for column in columns] for row in rows), ranged))
+
+    return draw
+
+
+def duration(seconds: Any) -> str:
+    """Seconds as a person says them.
+
+    >>> duration(0.0123), duration(75), duration(90061)
+    ('12.3 ms', '1m 15s', '1d 1h')
+    """
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    whole = int(seconds)
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s")]
+    shown = [f"{count}{unit}" for count, unit in parts if count]
+    return " ".join(shown[:2])
+
+
+def count(value: Any) -> str:
+    """A number with its thousands apart."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else "-"
+
+
+def _status(result: Result, page: Page) -> str:
+    members = result.get("members") or {}
+    runs = result.get("runs") or {}
+    return _drawn(
+        page,
+        _pairs(
+            [
+                ("shard", f"{result.get('shard', '-')} (generation {result.get('generation', '-')})"),
+                ("state", result.get("state")),
+                ("cluster", result.get("cluster")),
+                ("epoch", result.get("epoch")),
+                ("leader", f"{result.get('leader') or 'none'} (term {result.get('term', '-')})"),
+                ("members", ", ".join(f"{n} {state}" for state, n in members.items() if n) or "none"),
+                ("graphs", result.get("graphs")),
+                ("runs", ", ".join(f"{n} {state}" for state, n in runs.items() if n) or "none"),
+                ("up", duration(result.get("uptime_seconds"))),
+                ("version", f"{result.get('version', '-')} (pid {result.get('pid', '-')})"),
+            ]
+        ),
+    )
+
+
+def _view(result: Result, page: Page) -> str:
+    placement = result.get("placement") or {}
+    head = _pairs(
+        [("epoch", result.get("epoch")), ("leader", result.get("leader")), ("partitions", result.get("partitions"))]
+    )
+    return _drawn(
+        page, head, "", _table(["member", "partitions"], [(m, placement.get(m)) for m in result.get("members") or ()])
+    )
+
+
+def _ring(result: Result, page: Page) -> str:
+    head = _pairs([("virtual nodes", result.get("virtual_nodes"))])
+    rows = [(row.get("partition"), row.get("primary"), row.get("replicas")) for row in _rows(result, "partitions")]
+    return _drawn(page, head, "", _table(["partition", "primary", "replicas"], rows, ["partition"]))
+
+
+def _barrier(result: Result, page: Page) -> str:
+    parts: list[Table | str] = []
+    for run in _rows(result, "runs"):
+        missing, doing = run.get("missing") or [], run.get("doing") or {}
+        head = f"{run.get('run', '-')}  tick {run.get('tick', '-')}  phase {run.get('phase', '-')}"
+        wait = f"  waiting {duration(run.get('waiting_seconds'))} for {', '.join(missing)}" if missing else ""
+        rows = [
+            (shard, phases, "missing" if shard in missing else "there", doing.get(shard))
+            for shard, phases in (run.get("entries") or {}).items()
+        ]
+        parts += [head + wait, _table(["shard", "phases", "barrier", "doing"], rows, ["phases"]), ""]
+    return _drawn(page, *parts) if parts else "no run is under way: nobody waits at a barrier"
+
+
+def _ghosts(result: Result, page: Page) -> str:
+    rows = [
+        (
+            g.get("graph"),
+            count(g.get("own")),
+            count(g.get("ghosts")),
+            g.get("tick"),
+            duration(g.get("age_seconds")),
+            g.get("by_owner"),
+        )
+        for g in _rows(result, "graphs")
+    ]
+    columns = ["graph", "own", "ghosts", "tick", "age", "by owner"]
+    return _drawn(page, _table(columns, rows, ["own", "ghosts", "tick"])) if rows else "no graphs"
+
+
+def _loaded(result: Result, page: Page) -> str:
+    pairs = [(key.replace("_", " "), count(result.get(key))) for key in ("nodes", "edges", "partitions", "cross_edges")]
+    return _drawn(page, _pairs([("graph", result.get("graph")), *pairs, ("took", duration(result.get("seconds")))]))
+
+
+def _graph(result: Result, page: Page) -> str:
+    head = _pairs(
+        [
+            ("graph", result.get("graph")),
+            ("state", result.get("state")),
+            ("nodes", count(result.get("nodes"))),
+            ("edges", count(result.get("edges"))),
+            ("partitions", result.get("partitions")),
+            ("node columns", result.get("node_columns")),
+            ("edge columns", result.get("edge_columns")),
+        ]
+    )
+    rows = [
+        (name, *(count(part.get(key)) for key in ("nodes", "edges", "ghosts", "bytes")))
+        for name, part in (result.get("shards") or {}).items()
+    ]
+    return _drawn(
+        page,
+        head,
+        "",
+        _table(["shard", "nodes", "edges", "ghosts", "bytes"], rows, ["nodes", "edges", "ghosts", "bytes"]),
+    )
+
+
+def _run(result: Result, page: Page) -> str:
+    pairs: list[tuple[str, Any]] = [
+        ("run", result.get("run")),
+        ("state", result.get("state")),
+        ("program", result.get("program")),
+        ("graph", result.get("graph")),
+        ("params", result.get("params")),
+        ("tick", f"{result.get('tick', '-')} of {result.get('ticks') or '-'}"),
+        ("phase", result.get("phase")),
+        ("seconds", result.get("seconds")),
+    ]
+    if result.get("error"):
+        pairs.append(("error", result["error"]))
+    pairs += [(f"last tick {k}".replace("_", " "), v) for k, v in (result.get("last_tick") or {}).items()]
+    pairs += [(k.replace("_", " "), count(v)) for k, v in (result.get("totals") or {}).items()]
+    parts: list[Table | str] = [_pairs(pairs)]
+    if shards := result.get("shards"):
+        rows = [
+            (name, s.get("tick"), s.get("phase"), s.get("doing"), duration(s.get("seconds")))
+            for name, s in shards.items()
+        ]
+        parts += ["", _table(["shard", "tick", "phase", "doing", "for"], rows, ["tick"])]
+    return _drawn(page, *parts)
+
+
+def _run_result(result: Result, page: Page) -> str:
+    rows = [(row.get("id"), _exact(row.get("value"))) for row in _rows(result, "rows")]
+    shown = f"{len(rows)} of {count(result.get('count'))} values, digest {result.get('digest', '-')}"
+    return _drawn(page, _table(["id", str(result.get("column", "value"))], rows), "", shown)
+
+
+def _exact(value: Any) -> Any:
+    """A float with all its digits: two shards' answers are compared by eye as well."""
+    return repr(value) if isinstance(value, float) else value
+
+
+def _programs(result: Result, page: Page) -> str:
+    rows = [
+        (
+            program.get("name"),
+            program.get("summary"),
+            ", ".join(f"{p.get('name')}={p.get('default')}" for p in program.get("params") or ()),
+            [c.get("name", "-") if isinstance(c, Mapping) else c for c in program.get("columns") or ()],
+        )
+        for program in _rows(result, "programs")
+    ]
+    return _drawn(page, _table(["program", "what it does", "parameters", "columns"], rows)) if rows else "no programs"
+
+
+def _help(result: Result, page: Page) -> str:
+    commands = _rows(result, "commands")
+    if len(commands) != 1:
+        return _drawn(page, _table(["command", "what it does"], [(c.get("usage"), c.get("summary")) for c in commands]))
+    (only,) = commands
+    rows = [(p.get("name"), p.get("type"), p.get("default"), p.get("summary")) for p in only.get("params") or ()]
+    parts: list[Table | str] = [str(only.get("usage")), str(only.get("summary"))]
+    if rows:
+        parts += ["", _table(["argument", "type", "default", "what it is"], rows)]
+    return _drawn(page, *parts)
+
+
+def _text(result: Result, page: Page) -> str:
+    return str(result.get("text", ""))
+
+
+def _anything(result: Result, page: Page) -> str:
+    if any(isinstance(value, (Mapping, list)) for value in result.values()):
+        return json.dumps(result, indent=2, default=str)
+    return _drawn(page, _pairs(result.items())) if result else "done"
+
+
+RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {
+    "status": _status,
+    "members": listing(
+        "members",
+        ("name", "generation", "state", "incarnation", "in_view", "control", "ticks", "tags"),
+        ("generation", "incarnation"),
+    ),
+    "view": _view,
+    "ring": _ring,
+    "barrier": _barrier,
+    "ghosts": _ghosts,
+    "graph load": _loaded,
+    "graph list": listing(
+        "graphs", ("graph", "state", "nodes", "edges", "partitions"), ("nodes", "edges", "partitions")
+    ),
+    "graph show": _graph,
+    "run list": listing("runs", ("run", "program", "graph", "state", "tick", "ticks"), ("tick", "ticks")),
+    "run start": _run,
+    "run show": _run,
+    "run wait": _run,
+    "run stop": _run,
+    "run result": _run_result,
+    "program list": _programs,
+    "metrics": _text,
+    "help": _help,
+}
