@@ -185,8 +185,9 @@ class Program:
 
     @classmethod
     def phases(cls) -> tuple[Phase, ...]:
-        """The phases that this program uses: those that it overrides."""
-        return tuple(phase for phase in Phase if getattr(cls, phase.word) is not getattr(Program, phase.word))
+        """The phases that this program uses: those that it overrides, and Advance, with which a tick is committed."""
+        overridden = {phase for phase in Phase if getattr(cls, phase.word) is not getattr(Program, phase.word)}
+        return tuple(sorted(overridden | {Phase.ADVANCE}))
 
     @classmethod
     def summary(cls) -> str:

@@ -1,0 +1,270 @@
+"""One run on one shard: which phase is on, what has come of it from whom, and when the next may begin.
+
+    computing --computed--> waiting --everyone's share is here--> settling --settled--> computing (the next phase)
+                                                                          \\-> paced (until the tick is granted) -> over
+
+A shard pushes its share of a phase to every member as soon as it has computed it, with its barrier entry in the same
+message, and goes on when the barrier is passed *and* every share is here: a barrier says that all have finished, not
+that their ghosts have arrived. A peer can be at most one phase ahead, so two phases' shares are kept, to send again
+when someone asks (`PhaseWanted`) and to take in early.
+
+Whether the run ends is never one shard's own decision: `stop` and `failure` ride on the shares of a phase, and whoever
+passes its barrier has seen everyone's.
+
+Invariants: own entry never falls; no phase is computed before the barrier before it is passed; two phases of shares at
+the most are held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from daemon.protocol.barrier import Barrier, entry_of
+from daemon.protocol.tick_effects import PhaseLate, RunOver, RunPhase, SendTick, SettlePhase, TickCommitted, TickEffect
+from daemon.protocol.tick_messages import PhaseDone, PhaseWanted
+from shoal.engine import Outgoing
+from shoal.phase import Phase
+
+FAILURE_CHARACTERS_MAX = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class TickTiming:
+    """After how long a missing share is asked for again, and after how long its shard is named."""
+
+    resend_interval_ns: int = 200_000_000
+    phase_timeout_ns: int = 30_000_000_000
+
+
+class State(Enum):
+    """What a run is doing on this shard."""
+
+    NEW = "new"
+    COMPUTING = "computing"
+    WAITING = "waiting"
+    SETTLING = "settling"
+    PACED = "paced"
+    OVER = "over"
+
+
+class TickMachine:
+    """The lockstep of one run. Doors: `step` for peers, `wake` for time; the host answers effects by the others."""
+
+    def __init__(
+        self,
+        run: int,
+        shard: str,
+        members: Sequence[str],
+        phases: Sequence[Phase],
+        ticks: int,
+        timing: TickTiming,
+        granted: int | None = None,
+    ) -> None:
+        """`granted` is the last tick that may run, None for a run that is not paced."""
+        assert shard in members, (shard, members)
+        assert Phase.ADVANCE in phases, phases
+        self.run, self.shard = run, shard
+        self.peers = tuple(member for member in members if member != shard)
+        self.barrier = Barrier(members)
+        self.state = State.NEW
+        self.tick, self.phase = 0, Phase.ADVANCE
+        self.granted = granted
+        self.since = 0
+        self._phases, self._ticks, self._timing = tuple(phases), ticks, timing
+        self._stop = False
+        self._shares: dict[int, dict[str, PhaseDone]] = {}
+        self._sent: dict[int, dict[str, PhaseDone]] = {}
+        self._own: PhaseDone | None = None
+        self._asked_at = self._named_at = 0
+        self._figures: list[tuple[Phase, tuple[tuple[int, int], ...]]] = []
+        self._waited: list[tuple[Phase, int]] = []
+
+    # -- doors -----------------------------------------------------------------------------------------------------
+
+    @property
+    def entry(self) -> int:
+        """The barrier entry that the phase at hand completes."""
+        return entry_of(self.tick, self.phase)
+
+    @property
+    def deadline(self) -> int | None:
+        """When to wake: only a wait has one."""
+        if self.state is not State.WAITING:
+            return None
+        return min(self._asked_at + self._timing.resend_interval_ns, self._named_at + self._timing.phase_timeout_ns)
+
+    def begin(self, now: int) -> list[TickEffect]:
+        """Start: the program's start counts as Advance of tick 0."""
+        return self._compute(0, Phase.ADVANCE, now)
+
+    def step(self, sender: str, message: PhaseDone | PhaseWanted, now: int) -> list[TickEffect]:
+        """Take a peer's message; one from a stranger, or out of the window of two phases, changes nothing."""
+        if sender not in self.peers:
+            return []
+        if isinstance(message, PhaseWanted):
+            share = self._sent.get(message.entry, {}).get(sender)
+            return [SendTick(sender, share)] if share is not None else []
+        if self.state is State.OVER or message.entry < self.entry or message.entry > self._horizon():
+            return []
+        self.barrier.advance(sender, message.entry)
+        self._shares.setdefault(message.entry, {}).setdefault(sender, message)
+        return self._go_on(now) if self.state is State.WAITING else []
+
+    def wake(self, now: int) -> list[TickEffect]:
+        """Ask again for what has not come; name who is late."""
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return []
+        effects: list[TickEffect] = []
+        lacking = self.lacking()
+        if now >= self._asked_at + self._timing.resend_interval_ns:
+            self._asked_at = now
+            effects += [SendTick(peer, PhaseWanted(self.run, self.entry)) for peer in lacking]
+        if now >= self._named_at + self._timing.phase_timeout_ns:
+            self._named_at = now
+            effects.append(PhaseLate(self.run, self.tick, self.phase, lacking, now - self.since))
+        return effects
+
+    def relayed(self, entries: Sequence[tuple[str, int]]) -> None:
+        """Progress that gossip brought: it heals the barrier's state; the data is asked for from its owner."""
+        self.barrier.merge((shard, entry) for shard, entry in entries if shard != self.shard)
+
+    # -- the host's answers ----------------------------------------------------------------------------------------
+
+    def computed(self, outgoing: Outgoing, compute_ns: int, now: int) -> list[TickEffect]:
+        """The phase has been run here: push everyone's share."""
+        assert self.state is State.COMPUTING, self.state
+        own = PhaseDone(
+            self.run, self.entry, outgoing.columns, outgoing.aggregates, self._stop, "", compute_ns, outgoing.nbytes
+        )
+        shares = dict.fromkeys(self.peers, own)  # one message for all who get no arrays: the host encodes it once
+        for peer, frames in outgoing.frames.items():
+            if frames:
+                shares[peer] = replace(own, frames=frames)
+        return self._push(shares, own, now)
+
+    def raised(self, failure: str, compute_ns: int, now: int) -> list[TickEffect]:
+        """The program has failed here: tell everyone in its share's stead.
+
+        While settling, our share is out already: the run ends here alone, and consensus ends it elsewhere.
+        """
+        assert self.state in (State.COMPUTING, State.SETTLING), self.state
+        failure = f"{self.shard}: {failure}"[:FAILURE_CHARACTERS_MAX]
+        if self.state is State.SETTLING:
+            return [self._over("failed", failure)]
+        own = PhaseDone(self.run, self.entry, 0, b"", self._stop, failure, compute_ns, 0)
+        return self._push(dict.fromkeys(self.peers, own), own, now)
+
+    def settled(self, halted: bool, now: int) -> list[TickEffect]:
+        """Everyone's share has been taken in here: go on to the next phase, the next tick, or the end."""
+        assert self.state is State.SETTLING, self.state
+        if self.phase is not Phase.ADVANCE:
+            following = self._phases[self._phases.index(self.phase) + 1]
+            return self._compute(self.tick, following, now)
+        effects: list[TickEffect] = []
+        if self.tick > 0:
+            effects.append(TickCommitted(self.run, self.tick, tuple(self._figures), tuple(self._waited)))
+        self._figures, self._waited = [], []
+        stop = any(share.stop for share in self._shares_at_hand())
+        if halted or stop or self.tick >= self._ticks:
+            return [*effects, self._over("stopped" if stop and not halted else "completed", "")]
+        return [*effects, *self._next_tick(now)]
+
+    def grant(self, tick: int, now: int) -> list[TickEffect]:
+        """Ticks up to this one may run. Grants only grow, so a repeated or late one does no harm."""
+        if self.granted is not None:
+            self.granted = max(self.granted, tick)
+        return self._next_tick(now) if self.state is State.PACED else []
+
+    def stop(self, now: int) -> list[TickEffect]:
+        """End the run after a tick that all shards agree on: the first whose Advance carries someone's stop."""
+        self._stop = True
+        if self.state is State.PACED:
+            self.granted = None
+            return self._next_tick(now)
+        return []
+
+    def abort(self, failure: str) -> list[TickEffect]:
+        """End the run here and now, because consensus has ended it."""
+        return [] if self.state is State.OVER else [self._over("failed", failure)]
+
+    # -- read ------------------------------------------------------------------------------------------------------
+
+    def lacking(self) -> tuple[str, ...]:
+        """Whose share of the phase at hand has not come."""
+        here = self._shares.get(self.entry, {})
+        return tuple(peer for peer in self.peers if peer not in here)
+
+    def doing(self) -> str:
+        """In words: what an operator reads."""
+        return f"{self.state.value} {self.phase.word} of tick {self.tick}"
+
+    def validate(self) -> None:
+        """Assert the machine's invariants."""
+        assert len(self._shares) <= 2, self._shares.keys()
+        assert len(self._sent) <= 2, self._sent.keys()
+        own = self.barrier.entry(self.shard)
+        if self.state in (State.WAITING, State.SETTLING):
+            assert own == self.entry, (own, self.entry)
+        elif self.state is State.COMPUTING:
+            assert own < self.entry, (own, self.entry)
+            assert all(self.barrier.entry(peer) >= own for peer in self.peers), "computing past a barrier"
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    def _next_tick(self, now: int) -> list[TickEffect]:
+        if self.granted is not None and self.tick + 1 > self.granted:
+            self.state, self.since = State.PACED, now
+            return []
+        return self._compute(self.tick + 1, self._phases[0], now)
+
+    def _compute(self, tick: int, phase: Phase, now: int) -> list[TickEffect]:
+        self._shares.pop(self.entry, None)
+        self.tick, self.phase = tick, phase
+        self.state, self.since = State.COMPUTING, now
+        return [RunPhase(self.run, tick, phase)]
+
+    def _push(self, shares: dict[str, PhaseDone], own: PhaseDone, now: int) -> list[TickEffect]:
+        self.barrier.advance(self.shard, self.entry)
+        self._own = own
+        self._sent[self.entry] = shares
+        while len(self._sent) > 2:
+            del self._sent[min(self._sent)]
+        self.state, self.since = State.WAITING, now
+        self._asked_at = self._named_at = now
+        return [*(SendTick(peer, share) for peer, share in shares.items()), *self._go_on(now)]
+
+    def _go_on(self, now: int) -> list[TickEffect]:
+        """Leave the wait if every share is here and the barrier is passed."""
+        here = self._shares.get(self.entry, {})
+        if len(here) < len(self.peers) or not self.barrier.passed(self.entry):
+            return []
+        at_hand = self._shares_at_hand()
+        failures = [share.failure for share in at_hand if share.failure]
+        if failures:
+            return [self._over("failed", "\n".join(failures))]
+        self._figures.append((self.phase, tuple((share.compute_ns, share.sent_bytes) for share in at_hand)))
+        self._waited.append((self.phase, now - self.since))
+        self.state = State.SETTLING
+        return [SettlePhase(self.run, self.tick, self.phase, tuple((peer, here[peer]) for peer in self.peers))]
+
+    def _shares_at_hand(self) -> list[PhaseDone]:
+        """Everyone's share of the phase at hand, in the view's order."""
+        here, own = self._shares.get(self.entry, {}), self._own
+        assert own is not None
+        return [own if member == self.shard else here[member] for member in self.barrier.members]
+
+    def _over(self, outcome: str, failure: str) -> RunOver:
+        committed = self.tick if outcome != "failed" else max(self.tick - 1, 0)
+        self.state = State.OVER
+        self._shares.clear()
+        return RunOver(self.run, committed, outcome, failure)
+
+    def _horizon(self) -> int:
+        """The furthest entry that a peer can have reached: the next used phase after the one at hand."""
+        at = self._phases.index(self.phase) if self.tick > 0 else len(self._phases) - 1
+        if at + 1 < len(self._phases):
+            return entry_of(self.tick, self._phases[at + 1])
+        return entry_of(self.tick + 1, self._phases[0])

@@ -1,0 +1,70 @@
+"""What the machines of the tick plane ask of their host, and what they announce."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from daemon.protocol.tick_messages import PhaseDone
+from shoal.phase import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class SendTick:
+    """Hand a message to one peer's tick plane; it may be lost."""
+
+    to: str
+    message: object
+
+
+@dataclass(frozen=True, slots=True)
+class RunPhase:
+    """Run a phase of a program here; the host answers with `computed`, or with `raised` if the program fails."""
+
+    run: int
+    tick: int
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class SettlePhase:
+    """Every peer's share of a phase is here: take them in; the host answers with `settled`."""
+
+    run: int
+    tick: int
+    phase: Phase
+    shares: tuple[tuple[str, PhaseDone], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TickCommitted:
+    """Every member has completed this tick. `figures` holds for each used phase and member (compute_ns, sent_bytes)."""
+
+    run: int
+    tick: int
+    figures: tuple[tuple[Phase, tuple[tuple[int, int], ...]], ...]
+    waited_ns: tuple[tuple[Phase, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseLate:
+    """A phase has outlasted its timeout; `missing` have not completed it, or their data has not come."""
+
+    run: int
+    tick: int
+    phase: Phase
+    missing: tuple[str, ...]
+    waited_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunOver:
+    """The run has ended here, after `tick` committed ticks; all shards end it at the same one."""
+
+    run: int
+    tick: int
+    outcome: str
+    failure: str
+
+
+TickEffect: TypeAlias = SendTick | RunPhase | SettlePhase | TickCommitted | PhaseLate | RunOver

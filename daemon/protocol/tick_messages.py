@@ -1,0 +1,83 @@
+"""What shards say to each other on the tick plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daemon.protocol.frames import Frames
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseDone:
+    """The sender has completed the phases of a run up to `entry`, and here is what the last of them has for you.
+
+    Data and marker in one: a phase starts when both are there. `stop` and `failure` ride along, so that all shards see
+    them at the same barrier and end the run at the same tick. `compute_ns` and `sent_bytes` are the sender's figures
+    for this phase.
+    """
+
+    run: int
+    entry: int
+    columns: int
+    aggregates: bytes
+    stop: bool
+    failure: str
+    compute_ns: int
+    sent_bytes: int
+    frames: Frames = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseWanted:
+    """The sender waits for the receiver's data of this phase: send it again if you have completed it."""
+
+    run: int
+    entry: int
+
+
+@dataclass(frozen=True, slots=True)
+class PieceOffered:
+    """A shard's piece of a graph is about to come, in frames of these sizes, cut into chunks of `chunk_bytes`."""
+
+    load: str
+    spec: bytes
+    frame_sizes: tuple[int, ...]
+    chunk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk of a piece; chunks are numbered through all frames in order."""
+
+    load: str
+    number: int
+    frames: Frames = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChunksTaken:
+    """All chunks below `upto` are here, and of those beyond it the ones in `beyond`; chunk 0 is wanted first."""
+
+    load: str
+    upto: int
+    beyond: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PieceBuilt:
+    """The piece is whole and its part built; or it can't be, and `error` says why. Counts are the part's."""
+
+    load: str
+    error: str
+    nodes: int
+    edges: int
+    ghosts: int
+    cross_edges: int
+    held_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PieceDropped:
+    """The load came to nothing: forget what there is of it."""
+
+    load: str
