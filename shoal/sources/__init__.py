@@ -1,0 +1,6 @@
+"""Where graphs come from: `read_graph` for files (CSV, TSV, Parquet), `from_arrays`, `from_networkx`."""
+
+from shoal.sources.arrays import from_arrays
+from shoal.sources.files import read_graph
+
+__all__ = ["from_arrays", "read_graph"]

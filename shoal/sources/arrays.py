@@ -1,0 +1,41 @@
+"""A graph from arrays that are in memory already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shoal.columns import column_of
+from shoal.graph_data import PARTITIONS, GraphData, assemble
+from shoal.table import BadGraph, Column, Table
+
+
+def from_arrays(
+    source: Any,
+    target: Any,
+    *,
+    nodes: Any = None,
+    node_columns: Mapping[str, Any] | None = None,
+    edge_columns: Mapping[str, Any] | None = None,
+    partition_count: int = PARTITIONS,
+) -> GraphData:
+    """The graph of edges source[i] -> target[i]; ids are int or str, columns are any sequences of one type.
+
+    `nodes` are the ids of all nodes, with `node_columns` beside them; without, the nodes are those that edges name.
+
+    >>> graph = from_arrays(["b", "a"], ["a", "c"], edge_columns={"weight": [0.5, 2]})
+    >>> graph.ids.to_pylist(), graph.source.tolist(), graph.target.tolist(), graph.edge_columns["weight"].tolist()
+    (['a', 'b', 'c'], [0, 1], [2, 0], [2.0, 0.5])
+    """
+    if node_columns and nodes is None:
+        raise BadGraph("node columns need their nodes: give `nodes`, the ids in the same order")
+    edge_table = Table("edges", _columns({"source": source, "target": target}, edge_columns, "edges"))
+    node_table = None if nodes is None else Table("nodes", _columns({"id": nodes}, node_columns, "nodes"))
+    return assemble(node_table, edge_table, partition_count)
+
+
+def _columns(ids: Mapping[str, Any], others: Mapping[str, Any] | None, table: str) -> dict[str, Column]:
+    for name in others or {}:
+        if name in ids:
+            raise BadGraph(f"{table}: {name!r} names the ids and cannot be a column too; rename it")
+    return {name: column_of(values, f"{table}: column {name!r}") for name, values in {**ids, **(others or {})}.items()}
