@@ -159,7 +159,6 @@ class _Fields:
 
     def __init__(self, items: list[Any]) -> None:
         self._items = iter(items)
-        self._size = len(items)
 
     def _take(self, kind: type) -> Any:
         item = next(self._items, self)
@@ -189,11 +188,8 @@ class _Fields:
         return result
 
     def times(self) -> range:
-        """As often as the next field says, which is at most the fields there are."""
-        count = self.integer()
-        if not 0 <= count <= self._size:
-            raise Malformed(f"{count} entries in a message of {self._size} fields")
-        return range(count)
+        """As often as the next field says. An absurd number ends at the first field that is missing."""
+        return range(self.integer())
 
     def counts(self) -> dict[str, int]:
         return {self.text(): self.integer() for _ in self.times()}

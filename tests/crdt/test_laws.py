@@ -16,7 +16,7 @@ every_lattice = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject:
 
 
 @every_lattice
-@examples(150)
+@examples(100)
 @given(history=histories, data=st.data())
 def test_laws(subject: Subject, history: list[Step], data: st.DataObject) -> None:
     """SSS 2011, section 2: states form a join semilattice, and updates move upwards in it."""
@@ -28,7 +28,7 @@ def test_laws(subject: Subject, history: list[Step], data: st.DataObject) -> Non
 
 
 @every_lattice
-@examples(150)
+@examples(100)
 @given(history=histories, seed=st.integers(0, 2**32))
 def test_replicas_that_have_merged_all_are_equal(subject: Subject, history: list[Step], seed: int) -> None:
     """SSS 2011, Theorem 1: after any losses and repeats, one exchange of whole states in any order makes all equal."""
@@ -45,7 +45,7 @@ def test_replicas_that_have_merged_all_are_equal(subject: Subject, history: list
 
 
 @every_lattice
-@examples(150)
+@examples(100)
 @given(history=histories, seed=st.integers(0, 2**32))
 def test_all_deltas_in_any_order_make_the_state(subject: Subject, history: list[Step], seed: int) -> None:
     """Almeida 2018, Definitions 2 and 3: a delta-group of all deltas, in any grouping, is the join of all states."""
@@ -59,7 +59,7 @@ def test_all_deltas_in_any_order_make_the_state(subject: Subject, history: list[
 
 
 @every_lattice
-@examples(150)
+@examples(100)
 @given(history=histories)
 def test_codec_round_trip_of_all_that_can_be_reached(subject: Subject, history: list[Step]) -> None:
     """decode(encode(x)) == x, and equal values have the same bytes, whatever way they came about."""
