@@ -86,7 +86,7 @@ def _cell(value: Any) -> Text:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0))
     for column in columns:
         table.add_column(column.upper(), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
@@ -336,5 +336,6 @@ RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {
     "run result": _run_result,
     "program list": _programs,
     "metrics": _text,
+    "dev status": listing("shards", ("shard", "pid", "state", "epoch", "leader", "socket"), ("pid", "epoch")),
     "help": _help,
 }

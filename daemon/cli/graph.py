@@ -1,0 +1,128 @@
+"""Graphs: load from files, list, show, drop."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+import click
+
+from daemon.cli.session import PairType, Said, Session, in_words, json_option, words
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def graph() -> None:
+    """Graphs: load, list, show, drop."""
+
+
+@graph.command("load")
+@click.argument("name")
+@click.option("--edges", required=True, type=FILE, help="CSV (also .gz), TSV or Parquet with source and target.")
+@click.option("--nodes", type=FILE, help="The same for nodes; without it the nodes are those that edges name.")
+@click.option("--types", multiple=True, type=PairType(plain=True), help="COLUMN=int|float|str|bool; may be repeated.")
+@click.option("--partitions", type=click.IntRange(1, 65536), default=64, show_default=True)
+@json_option
+@click.pass_obj
+def load(
+    session: Session, name: str, edges: Path, nodes: Path | None, types: tuple[tuple[str, str], ...], partitions: int
+) -> None:
+    """Read files here and hand the graph NAME to the cluster."""
+    spec, frames = _parsed(edges, nodes, dict(types), partitions)
+    size = sum(memoryview(frame).nbytes for frame in frames)
+    shown = sys.stderr.isatty() and not session.as_json
+    if shown:
+        words(f"{edges.name} is read; sending {size / 1e6:,.1f} MB")
+    with in_words(), session.connect() as connection, _bar(shown) as bar:
+        stream = connection.stream("graph load", {"name": name, "spec": spec}, frames)
+        for event in stream:
+            bar.show(event)
+    session.show("graph load", stream.result)
+
+
+def _parsed(edges: Path, nodes: Path | None, types: dict[str, str], partitions: int) -> tuple[Any, list[Any]]:
+    # pyarrow takes a third of a second to import: only those who load wait for it.
+    from shoal.sources import read_graph
+
+    try:
+        return read_graph(nodes, edges=edges, types=types, partition_count=partitions).to_wire()
+    except (ValueError, OSError) as error:
+        raise Said(str(error)) from error
+
+
+class _Bar(Protocol):
+    def __enter__(self) -> _Bar: ...
+    def __exit__(self, *_: object) -> None: ...
+    def show(self, event: dict[str, Any]) -> None: ...
+
+
+class _Nothing:
+    def __enter__(self) -> _Nothing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def show(self, event: dict[str, Any]) -> None:
+        return None
+
+
+class _Progress:
+    """One bar a stage, on standard error."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._progress = Progress(console=Console(stderr=True), transient=True)
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _Progress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, event: dict[str, Any]) -> None:
+        stage = str(event.get("stage", "loading"))
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=None)
+        self._progress.update(self._tasks[stage], completed=event.get("done", 0), total=event.get("total"))
+
+
+def _bar(shown: bool) -> _Bar:
+    return _Progress() if shown else _Nothing()
+
+
+@graph.command("list")
+@json_option
+@click.pass_obj
+def list_graphs(session: Session) -> None:
+    """The graphs of the cluster."""
+    session.answer("graph list")
+
+
+@graph.command()
+@click.argument("name")
+@json_option
+@click.pass_obj
+def show(session: Session, name: str) -> None:
+    """One graph: its size, columns and how it lies on the shards."""
+    session.answer("graph show", {"graph": name})
+
+
+@graph.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@click.pass_obj
+def drop(session: Session, name: str, yes: bool) -> None:
+    """Forget a graph and the results on it."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Said(f"dropping {name!r} cannot be undone: say --yes")
+        click.confirm(f"Forget graph {name!r} and all results on it?", abort=True, err=True)
+    session.answer("graph drop", {"graph": name})

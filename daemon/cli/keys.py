@@ -1,0 +1,52 @@
+"""Before a daemon starts: its keys and its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from daemon.cli.session import Said, Session, json_option, words
+
+
+@click.command()
+@click.option("--dir", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where they go.")
+@click.option("--name", required=True, help="The shard's name.")
+def keygen(folder: Path, name: str) -> None:
+    """Make a shard's key pair; print the line for every machine's list of allowed keys."""
+    from daemon.keys import BadKeyFile, generate
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pair = generate(folder, name)
+    except (BadKeyFile, OSError, ValueError) as error:
+        raise Said(str(error)) from error
+    click.echo(f"{pair.name} {pair.public.decode('ascii')}")
+    words(f"The secret key is in {folder / f'{name}.secret_key'}: it stays on this machine.")
+
+
+@click.command("check-config")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@json_option
+@click.pass_obj
+def check_config(session: Session, file: Path) -> None:
+    """Check a configuration file without starting anything."""
+    from daemon.config import ConfigError, load
+
+    try:
+        config = load(file)
+    except ConfigError as error:
+        raise Said(str(error)) from error
+    if session.as_json:
+        click.echo(config.model_dump_json(indent=2))
+        return
+    security = config.security
+    if security.encryption == "curve":
+        for path in (security.secret_key, security.allowed_keys):
+            if path is not None and not path.exists():
+                words(f"warning: {path} is not there (yet): the daemon will not start without it")
+    if config.plain_text_exposed:
+        words("warning: graph data crosses the network unencrypted (security.plain_text_accepted)")
+    click.echo(
+        f"{file}: good; shard {config.cluster.shard} of cluster {config.cluster.name}, on {config.listen.control}"
+    )

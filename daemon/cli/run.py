@@ -1,0 +1,193 @@
+"""Runs: start, watch, wait, step, stop and read what came out; and the programs there are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daemon.cli.session import DURATION, PairType, Said, Session, in_words, json_option, words
+
+
+@click.group()
+def run() -> None:
+    """Runs of programs: start, list, show, wait, step, stop, result."""
+
+
+@run.command()
+@click.argument("program")
+@click.option("--graph", required=True, help="Which graph.")
+@click.option("--ticks", type=click.IntRange(0), help="How many at most; without, until the program halts.")
+@click.option("--param", "params", multiple=True, type=PairType(), help="KEY=VALUE of the program; may be repeated.")
+@click.option("--interval", type=DURATION, help="Shortest time from one tick's start to the next, such as 20ms.")
+@click.option("--paced", is_flag=True, help="Tick only when told to, with `run step`.")
+@click.option("--wait", "waits", is_flag=True, help="Wait until it has finished.")
+@click.option("--timeout", type=DURATION, help="Give up waiting after; the run goes on.")
+@json_option
+@click.pass_obj
+def start(
+    session: Session,
+    program: str,
+    graph: str,
+    ticks: int | None,
+    params: tuple[tuple[str, Any], ...],
+    interval: float | None,
+    paced: bool,
+    waits: bool,
+    timeout: float | None,
+) -> None:
+    """Run PROGRAM on a graph."""
+    if paced and waits:
+        raise click.UsageError("--paced and --wait: a paced run waits for you; start it and use `run step`")
+    started = session.ask(
+        "run start",
+        {
+            "program": program,
+            "graph": graph,
+            "ticks": ticks,
+            "params": dict(params) or None,
+            "interval_seconds": interval,
+            "paced": paced or None,
+        },
+    )
+    if waits:
+        _wait(session, str(started["run"]), timeout)
+    else:
+        session.show("run start", started)
+
+
+@run.command()
+@click.argument("name")
+@click.option("--timeout", type=DURATION, help="Give up after; the run goes on.")
+@json_option
+@click.pass_obj
+def wait(session: Session, name: str, timeout: float | None) -> None:
+    """Wait until a run has finished. Exit 1 unless it completed."""
+    _wait(session, name, timeout)
+
+
+def _wait(session: Session, name: str, timeout: float | None) -> None:
+    shown = sys.stderr.isatty() and not session.as_json
+    asked = {"run": name} if timeout is None else {"run": name, "timeout_seconds": timeout}
+    try:
+        with in_words(), session.connect() as connection:
+            stream = connection.stream("run wait", asked)
+            for event in stream:
+                if shown:
+                    click.echo(
+                        f"\r\x1b[K{name}  tick {event.get('tick')}  {event.get('phase') or ''}", err=True, nl=False
+                    )
+            result = stream.result
+    except KeyboardInterrupt:
+        words(f"\n{name} goes on. Wait again: shoalctl run wait {name}; end it: shoalctl run stop {name}")
+        raise SystemExit(130) from None
+    finally:
+        if shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
+    session.show("run wait", result)
+    if result.get("state") != "completed":
+        raise Said(f"{name} {result.get('state')}: {result.get('error') or 'it did not run to its end'}")
+
+
+@run.command("list")
+@json_option
+@click.pass_obj
+def list_runs(session: Session) -> None:
+    """Runs, the newest last."""
+    session.answer("run list")
+
+
+@run.command()
+@click.argument("name")
+@json_option
+@click.pass_obj
+def show(session: Session, name: str) -> None:
+    """Where a run stands, on each shard."""
+    session.answer("run show", {"run": name})
+
+
+@run.command()
+@click.argument("name")
+@json_option
+@click.pass_obj
+def step(session: Session, name: str) -> None:
+    """One tick of a paced run."""
+    session.answer("run step", {"run": name})
+
+
+@run.command()
+@click.argument("name")
+@json_option
+@click.pass_obj
+def stop(session: Session, name: str) -> None:
+    """Stop a run after the tick it is in."""
+    session.answer("run stop", {"run": name})
+
+
+@run.command()
+@click.argument("name")
+@click.option("--column", help="Which; the program's first without.")
+@click.option("--top", type=click.IntRange(1), help="The largest so many.")
+@click.option("--least", is_flag=True, help="With --top: the smallest instead.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="All of it (or the top) to a CSV file.")
+@json_option
+@click.pass_obj
+def result(session: Session, name: str, column: str | None, top: int | None, least: bool, out: Path | None) -> None:
+    """What a run computed: the first values, the top ones, or all to a file."""
+    if least and top is None:
+        raise click.UsageError("--least goes with --top: how many?")
+    asked = {"run": name, "column": column, "top": top, "least": least or None}
+    if out is None:
+        session.answer("run result", asked)
+        return
+    with in_words(), session.connect() as connection:
+        given = {key: value for key, value in asked.items() if value is not None}
+        found, frames = connection.call("run result", given if top else {**given, "frames": True})
+    count = _write_csv(out, str(found.get("column", "value")), _rows(found, frames))
+    words(f"{count} values in {out}, digest {found.get('digest')}")
+    if session.as_json:
+        session.show("run result", {key: found.get(key) for key in ("run", "column", "digest", "count")})
+
+
+def _rows(found: dict[str, Any], frames: tuple[memoryview, ...]) -> Iterator[tuple[Any, Any]]:
+    """Id and value, from rows or from two columns that came as frames: first the ids', then the values'."""
+    if not frames:
+        return iter([(row["id"], row["value"]) for row in found.get("rows", [])])
+    from shoal.columns import frame_count, from_wire
+
+    ids, values = found["columns"]["id"], found["columns"]["value"]
+    cut = frame_count(ids)
+    id_column, value_column = from_wire(ids, frames[:cut], "the ids"), from_wire(values, frames[cut:], "the values")
+    return zip(id_column.tolist(), value_column.tolist(), strict=True)
+
+
+def _write_csv(out: Path, column: str, rows: Iterator[tuple[Any, Any]]) -> int:
+    import csv
+
+    count = 0
+    try:
+        with out.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("id", column))
+            for row in rows:
+                writer.writerow(row)
+                count += 1
+    except OSError as error:
+        raise Said(f"{out}: cannot be written: {error.strerror}") from error
+    return count
+
+
+@click.group()
+def program() -> None:
+    """The programs that can be run."""
+
+
+@program.command("list")
+@json_option
+@click.pass_obj
+def list_programs(session: Session) -> None:
+    """Programs, their parameters and the columns they compute."""
+    session.answer("program list")

@@ -1,0 +1,146 @@
+"""The manners that all commands share: where the daemon is, how answers are printed, what the exit code says.
+
+Data goes to standard output, words to standard error. Exit 0: done. 1: refused, failed or nobody there. 2: the command
+itself makes no sense. Tables are as wide as the terminal and coloured on one only (and never with ``NO_COLOR``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+
+import click
+
+from daemon.quantities import BadQuantity, duration_ns
+from daemon.render import Page, render
+from shoal.lines import AdminConnection, AdminError, Usage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+WIDTH_PIPED: Final = 160
+"""Off a terminal nothing wraps at 80 columns, and nothing is endless."""
+
+
+class Said(click.ClickException):
+    """A failure in words, exit 1."""
+
+    exit_code = 1
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"shoalctl: {self.message}", err=True)
+
+
+class SaidUsage(Said):
+    """A command that makes no sense, exit 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """The daemon's and the connection's errors as exit codes."""
+    try:
+        yield
+    except Usage as error:
+        raise SaidUsage(str(error)) from error
+    except AdminError as error:
+        raise Said(str(error)) from error
+
+
+@dataclass(slots=True)
+class Session:
+    """What the options before the command said."""
+
+    socket: Path
+    as_json: bool = False
+    timeout_seconds: float = 60.0
+
+    def connect(self, timeout: float | None = None) -> AdminConnection:
+        """A connection to the daemon."""
+        return AdminConnection(self.socket, timeout=timeout if timeout is not None else self.timeout_seconds)
+
+    def ask(self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()) -> dict[str, Any]:
+        """One command's result; its frames, if any came, are dropped."""
+        given = {name: value for name, value in (args or {}).items() if value is not None}
+        with in_words(), self.connect() as connection:
+            result, _ = connection.call(command, given, frames)
+        return result
+
+    def show(self, command: str, result: Mapping[str, Any]) -> None:
+        """Print a result as JSON or as a page."""
+        if self.as_json:
+            click.echo(json.dumps(result, indent=2))
+        else:
+            click.echo(render(command, result, page()))
+
+    def answer(self, command: str, args: Mapping[str, Any] | None = None) -> None:
+        """Ask and show."""
+        self.show(command, self.ask(command, args))
+
+
+def page() -> Page:
+    """What standard output can show."""
+    if not sys.stdout.isatty():
+        return Page(WIDTH_PIPED, False)
+    return Page(shutil.get_terminal_size().columns, "NO_COLOR" not in os.environ)
+
+
+def words(text: str) -> None:
+    """Tell the person, not the pipe."""
+    click.echo(text, err=True)
+
+
+class DurationType(click.ParamType[float]):
+    """A duration with its unit, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return duration_ns(str(value)) / 1e9
+        except BadQuantity as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+
+
+class PairType(click.ParamType[tuple[str, Any]]):
+    """``KEY=VALUE``; a value that is JSON (a number, true) is taken as such when `plain` is not set."""
+
+    name = "key=value"
+
+    def __init__(self, plain: bool = False) -> None:
+        self.plain = plain
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = str(value).partition("=")
+        if not equals or not key:
+            self.fail(f"{value!r} should be KEY=VALUE", param, ctx)
+        if self.plain:
+            return key, text
+        try:
+            return key, json.loads(text, parse_constant=float)
+        except ValueError:
+            return key, text
+
+
+DURATION: Final = DurationType()
+
+
+def json_option(function: Callable[P, R]) -> Callable[P, R]:
+    """``--json`` after the command as well as before it."""
+
+    def note(context: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            context.find_object(Session).as_json = True  # type: ignore[union-attr]
+
+    return click.option("--json", is_flag=True, expose_value=False, callback=note, help="Print JSON.")(function)
