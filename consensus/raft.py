@@ -395,21 +395,20 @@ class Raft:
         self._append(Entry(self.last_index + 1, self.term), now)
 
     def _append(self, entry: Entry, now: int) -> None:
+        # Followers first: a new one starts where the log ends without the entry, and so is sent it at once.
+        members = (entry.configuration or self.configuration).members
+        self._followers.add((peer for peer in members if peer != self.name), now)
         self.log.append(entry)
-        self._followers.add((peer for peer in self.configuration.members if peer != self.name), now)
         self._replicate(now)
         self._commit(now)
 
-    def _replicate(self, now: int, is_heartbeat: bool = False, even_if_empty: bool = False) -> None:
+    def _replicate(self, now: int, is_heartbeat: bool = False) -> None:
         for peer in self._followers.peers:
-            self._replicate_to(peer, now, is_heartbeat, even_if_empty)
+            self._replicate_to(peer, now, is_heartbeat)
 
-    def _replicate_to(self, peer: str, now: int, is_heartbeat: bool = False, even_if_empty: bool = False) -> None:
-        if is_heartbeat:
-            messages = self._followers.heartbeat(peer, self.commit_index, now)
-        else:
-            messages = self._followers.outgoing(peer, self.commit_index, now, even_if_empty)
-        for message in messages:
+    def _replicate_to(self, peer: str, now: int, is_heartbeat: bool = False) -> None:
+        outgoing = self._followers.heartbeat if is_heartbeat else self._followers.outgoing
+        for message in outgoing(peer, self.commit_index, now):
             self._send(peer, message)
 
     def _take_append_reply(self, sender: str, reply: AppendReply, now: int) -> None:
@@ -421,7 +420,8 @@ class Raft:
         self._commit(now)
         if self.role is Role.LEADER and sender in self._followers.peers:
             self._replicate_to(sender, now)
-            self._hand_over_when_ready()
+            if sender == self.transfer_target:
+                self._hand_over_when_ready()
 
     def _commit(self, now: int) -> None:
         """Commit what a majority holds, if it is of our own term; what is before it is committed with it (3.6.2)."""
@@ -430,7 +430,7 @@ class Raft:
             return
         was_pending = self.log.configuration_index > self.commit_index
         self.commit_index = index
-        self._replicate(now, even_if_empty=True)
+        self._replicate(now)
         if was_pending and self.log.configuration_index <= index:
             self._settle_configuration(now)
 

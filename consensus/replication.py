@@ -46,6 +46,7 @@ class Progress:
     heard_at_ns: int
     match_index: int = 0
     pace: Pace = Pace.PROBE
+    commit_told: int = 0
     is_waiting: bool = False
     inflight: deque[int] = field(default_factory=deque)
     snapshot_index: int = 0
@@ -101,20 +102,21 @@ class Replication:
         """The voter with the longest log that we know of; the last by name among equals."""
         return max(voters, key=lambda voter: (self.match_index(voter), voter))
 
-    def outgoing(self, peer: str, commit: int, now: int, even_if_empty: bool) -> list[Message]:
-        """All that may be sent now; at least the commit index, if asked for and nobody waits for a probe."""
+    def outgoing(self, peer: str, commit: int, now: int) -> list[Message]:
+        """All that may be sent now, and if that is nothing, the commit index if it is news."""
         progress = self._followers[peer]
         messages: list[Message] = []
         while (message := self._next(progress, commit, now)) is not None:
             messages.append(message)
-        if not messages and even_if_empty and not progress.is_waiting:
+        if not messages and progress.pace is Pace.STREAM and progress.commit_told < commit:
             messages.append(self._heartbeat(progress, commit, now))
         return messages
 
     def heartbeat(self, peer: str, commit: int, now: int) -> list[Message]:
         """At least one message, whatever was lost before."""
-        self._followers[peer].is_waiting = False
-        return self.outgoing(peer, commit, now, even_if_empty=True)
+        progress = self._followers[peer]
+        progress.is_waiting = False
+        return self.outgoing(peer, commit, now) or [self._heartbeat(progress, commit, now)]
 
     def take_reply(self, peer: str, reply: AppendReply, now: int) -> None:
         """Learn from an answer in our own term."""
@@ -146,6 +148,7 @@ class Replication:
         else:
             progress.next_index = entries[-1].index + 1
             progress.inflight.append(entries[-1].index)
+        progress.commit_told = commit
         return Append(self._term, prev_index, prev_term, entries, commit)
 
     def _heartbeat(self, progress: Progress, commit: int, now: int) -> Message:
@@ -158,6 +161,7 @@ class Replication:
             return self._snapshot(progress, now)
         if progress.pace is Pace.PROBE:
             progress.is_waiting = True
+        progress.commit_told = commit
         return Append(self._term, prev_index, prev_term, (), commit)
 
     def _snapshot(self, progress: Progress, now: int) -> Message:

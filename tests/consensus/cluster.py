@@ -1,0 +1,300 @@
+"""A small random world for Raft: a network that loses, repeats and reorders, and hosts that crash half-way.
+
+Everything is drawn from one seed, so a failure replays exactly. A host keeps only what ``Persist`` told it to; a crash
+may come between any two effects of a list. The big simulator hosts the whole daemon; this one is for consensus alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+from consensus import (
+    Committed,
+    Configuration,
+    Effect,
+    Limits,
+    Message,
+    Persist,
+    Raft,
+    Refused,
+    Restored,
+    Send,
+    Stored,
+)
+from tests.simulator.raft_safety import RaftSafety
+
+MS = 1_000_000
+LIMITS = Limits(
+    heartbeat_interval_ns=50 * MS,
+    election_timeout_ns=250 * MS,
+    snapshot_timeout_ns=500 * MS,
+    entries_per_message_max=4,
+    bytes_per_message_max=40,
+    inflight_max=3,
+    uncommitted_max=20,
+    voters_max=5,
+)
+
+
+@dataclass
+class Host:
+    """One server: a disk, and while it runs, a machine and the state that it applies to."""
+
+    stored: Stored
+    raft: Raft | None = None
+    state: bytes = b""
+
+
+@dataclass
+class Weather:
+    """How bad the network is."""
+
+    loss: float = 0.0
+    repetition: float = 0.0
+    delay_max_ns: int = 5 * MS
+    cut: set[frozenset[str]] = field(default_factory=set)
+
+
+class Cluster:
+    """Hosts, a network and a clock; ``run`` moves time, the rest disturbs."""
+
+    def __init__(self, seed: int, voters: list[str], spares: list[str]) -> None:
+        self.random = Random(seed)
+        self.now = 0
+        self.weather = Weather()
+        self.safety = RaftSafety()
+        first = Stored.bootstrap(Configuration.of(voters))
+        self.hosts = {name: Host(first) for name in voters} | {name: Host(Stored()) for name in spares}
+        self._network: list[tuple[int, int, str, str, Message]] = []
+        self._sent = 0
+        self._proposed = 0
+        self.steps = 0
+        for name in sorted(self.hosts):
+            self.start(name)
+
+    # The world
+
+    def start(self, name: str) -> None:
+        host = self.hosts[name]
+        assert host.raft is None
+        host.raft = Raft(name, host.stored, LIMITS, Random(self.random.random()), self.now)
+        host.state = host.stored.snapshot.data
+        self.safety.restored(name, host.stored.snapshot.index)
+        self._observe(name)
+
+    def crash(self, name: str) -> None:
+        self.hosts[name].raft = None
+
+    def running(self) -> Iterator[tuple[str, Raft]]:
+        for name in sorted(self.hosts):
+            raft = self.hosts[name].raft
+            if raft is not None:
+                yield name, raft
+
+    def leader(self) -> Raft | None:
+        """The running leader of the highest term, if there is one."""
+        return max((raft for _, raft in self.running() if raft.is_leader), key=lambda raft: raft.term, default=None)
+
+    def run(self, duration_ns: int) -> None:
+        """Let time pass: deliver what is due and wake who is due, in order of time."""
+        end = self.now + duration_ns
+        while (due := self._next_due()) <= end:
+            self.now = max(self.now, due)
+            if self._network and self._network[0][0] <= self.now:
+                _, _, sender, to, message = heapq.heappop(self._network)
+                raft = self.hosts[to].raft
+                if raft is not None and frozenset((sender, to)) not in self.weather.cut:
+                    self._carry_out(to, raft.step(sender, message, self.now))
+            for name, raft in list(self.running()):
+                if raft.deadline is not None and raft.deadline <= self.now:
+                    self._carry_out(name, raft.wake(self.now))
+        self.now = end
+
+    def _next_due(self) -> int:
+        deadlines = [raft.deadline for _, raft in self.running() if raft.deadline is not None]
+        return min(deadlines + [item[0] for item in self._network[:1]], default=1 << 62)
+
+    def _observe(self, name: str) -> None:
+        raft = self.hosts[name].raft
+        assert raft is not None
+        raft.validate()
+        self.safety.observe(name, raft)
+        assert raft.log.snapshot == self.hosts[name].stored.snapshot
+        self.steps += 1
+
+    def _carry_out(self, name: str, effects: list[Effect], crash_after: int | None = None) -> None:
+        """Effects in order; ``crash_after`` so many of them the power goes."""
+        host = self.hosts[name]
+        if crash_after is not None:
+            effects = effects[:crash_after]
+        else:
+            self._persist_first(name, effects)
+        for effect in effects:
+            match effect:
+                case Persist():
+                    host.stored = effect.onto(host.stored)
+                case Send():
+                    self._post(name, effect)
+                case Committed():
+                    self.safety.committed(name, effect.entries)
+                    host.state += b"".join(entry.data for entry in effect.entries)
+                case Restored():
+                    host.state = effect.snapshot.data
+                    self.safety.restored(name, effect.snapshot.index)
+                case _:
+                    pass
+        if crash_after is not None:
+            self.crash(name)
+
+    def _persist_first(self, name: str, effects: list[Effect]) -> None:
+        """The disk, as the machine thinks it is, is what the checker may observe."""
+        host = self.hosts[name]
+        for effect in effects[:1]:
+            if isinstance(effect, Persist):
+                host.stored = effect.onto(host.stored)
+                del effects[:1]
+        assert host.raft is not None
+        assert host.stored.hard_state.term == host.raft.term
+        assert len(host.stored.entries) == host.raft.last_index - host.stored.snapshot.index
+        self._observe(name)
+
+    def _post(self, sender: str, send: Send) -> None:
+        weather = self.weather
+        copies = 1 + (self.random.random() < weather.repetition) - (self.random.random() < weather.loss)
+        for _ in range(copies):
+            self._sent += 1
+            due = self.now + 1 + self.random.randrange(weather.delay_max_ns)
+            heapq.heappush(self._network, (due, self._sent, sender, send.to, send.message))
+
+    # Disturbances
+
+    def disturb(self) -> None:
+        """One random thing happens."""
+        happening = self.random.choice(
+            [self._propose] * 8
+            + [self._crash_or_start] * 3
+            + [self._change_weather, self._cut, self._compact, self._compact]
+            + [self._change_members] * 5
+            + [self._transfer, self._campaign, self._crash_half_way]
+        )
+        happening()
+
+    def _some_raft(self) -> tuple[str, Raft] | None:
+        """Mostly a leader, if there is one: others only refuse."""
+        running = list(self.running())
+        leaders = [pair for pair in running if pair[1].is_leader]
+        chosen = leaders if leaders and self.random.random() < 0.8 else running
+        return self.random.choice(chosen) if chosen else None
+
+    def _order(self, order: str, *arguments: object) -> list[Effect] | None:
+        pair = self._some_raft()
+        if pair is None:
+            return None
+        try:
+            effects: list[Effect] = getattr(pair[1], order)(*arguments, self.now)
+        except Refused:
+            return None
+        self._carry_out(pair[0], effects)
+        return effects
+
+    def _propose(self) -> None:
+        for _ in range(self.random.randrange(1, 6)):
+            self._proposed += 1
+            self._order("propose", f"{self._proposed};".encode())
+
+    def _crash_or_start(self) -> None:
+        down = sorted(name for name in self.hosts if self.hosts[name].raft is None)
+        up = [name for name, _ in self.running()]
+        if not up or (down and self.random.random() < 0.7):
+            self.start(self.random.choice(down))
+        else:
+            self.crash(self.random.choice(up))
+
+    def _crash_half_way(self) -> None:
+        """Carry out only a prefix of what a door returned, and die."""
+        pair = self._some_raft()
+        if pair is None:
+            return
+        name, raft = pair
+        effects: list[Effect]
+        if raft.is_leader:
+            try:
+                self._proposed += 1
+                effects = raft.propose(f"{self._proposed};".encode(), self.now)
+            except Refused:
+                return
+        else:
+            mine = [item for item in self._network if item[3] == name]
+            if not mine:
+                return
+            _, _, sender, _, message = self.random.choice(mine)
+            effects = raft.step(sender, message, self.now)
+        self._carry_out(name, effects, crash_after=self.random.randrange(len(effects) + 1))
+
+    def _change_weather(self) -> None:
+        weather = self.weather
+        weather.loss = self.random.choice([0.0, 0.0, 0.05, 0.3])
+        weather.repetition = self.random.choice([0.0, 0.1, 0.3])
+        weather.delay_max_ns = self.random.choice([2, 5, 30, 200]) * MS
+
+    def _cut(self) -> None:
+        """Split in two, or heal."""
+        names = sorted(self.hosts)
+        side = {name for name in names if self.random.random() < 0.4}
+        self.weather.cut = (
+            set()
+            if self.random.random() < 0.6
+            else {frozenset((a, b)) for a in names for b in names if a in side and b not in side}
+        )
+
+    def _compact(self) -> None:
+        running = list(self.running())
+        if running:
+            name, raft = self.random.choice(running)
+            if raft.commit_index > raft.log.snapshot.index:
+                self._carry_out(name, raft.compact(raft.commit_index, self.hosts[name].state))
+
+    def _change_members(self) -> None:
+        name = self.random.choice(sorted(self.hosts))
+        if self.random.random() < 0.5:
+            self._order("add_server", name, self.random.random() < 0.7)
+        else:
+            self._order("remove_server", name)
+
+    def _transfer(self) -> None:
+        self._order("transfer_leadership", self.random.choice(sorted(self.hosts)))
+
+    def _campaign(self) -> None:
+        self._order("campaign")
+
+    # Liveness
+
+    def heal(self) -> None:
+        """Everything runs, and the network is good again."""
+        self.weather = Weather()
+        for name in sorted(self.hosts):
+            if self.hosts[name].raft is None:
+                self.start(name)
+
+    def settle(self) -> None:
+        """Within a bounded time after healing, a leader commits, and its members all apply the same."""
+        for _ in range(40):
+            self.run(500 * MS)
+            leader = self.leader()
+            if leader is None:
+                continue
+            try:
+                self._carry_out(leader.name, leader.propose(b"end;", self.now))
+            except Refused:
+                continue
+            index = leader.last_index
+            self.run(2_000 * MS)
+            members = [self.hosts[name].raft for name in leader.configuration.members]
+            if leader.is_leader and all(raft is not None and raft.commit_index >= index for raft in members):
+                states = {self.hosts[name].state for name in leader.configuration.members}
+                assert len(states) == 1, states
+                return
+        raise AssertionError(f"no progress after healing: {[(n, r.role, r.term) for n, r in self.running()]}")

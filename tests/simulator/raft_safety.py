@@ -1,0 +1,95 @@
+"""The safety properties of Raft, watched while a cluster runs: figure 3.2 of Ongaro's thesis, as a checker.
+
+    Election Safety        at most one leader can be elected in a given term
+    Leader Append-Only     a leader never overwrites or deletes entries in its log; it only appends new entries
+    Log Matching           if two logs hold an entry with the same index and term, they are identical up to there
+    Leader Completeness    an entry committed in a term is in the logs of the leaders of all higher terms
+    State Machine Safety   no two servers apply different entries at one index
+
+and two of section 3.8 that these rest on: a server's term never falls, and it votes once a term, crashes or not.
+
+Cheap enough for every step: a log is read backwards from its end to the first entry that was seen there before. By
+induction, Log Matching needs no comparison of logs, only that (index, term) always stands for one entry that has one
+predecessor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from consensus import Entry, Raft
+
+
+class RaftSafety:
+    """Feed it every observation of every server; it raises AssertionError at the first violation."""
+
+    def __init__(self) -> None:
+        self.leaders: dict[int, str] = {}
+        self.committed_entries: dict[int, Entry] = {}
+        self._committed_in: dict[int, int] = {}
+        self._entries: dict[tuple[int, int], tuple[Entry, int | None]] = {}
+        self._logs: dict[str, dict[int, Entry]] = {}
+        self._terms: dict[str, int] = {}
+        self._votes: dict[tuple[str, int], str] = {}
+        self._applied: dict[str, int] = {}
+        self._leading: dict[str, tuple[int, int]] = {}
+
+    def observe(self, name: str, raft: Raft) -> None:
+        """Call after every step of a server, before its ``committed``."""
+        assert raft.term >= self._terms.get(name, 0), f"{name} fell from term {self._terms[name]} to {raft.term}"
+        self._terms[name] = raft.term
+        if raft.vote is not None:
+            vote = self._votes.setdefault((name, raft.term), raft.vote)
+            assert vote == raft.vote, f"{name} voted for {vote} and {raft.vote} in term {raft.term}"
+        self._match_log(name, raft)
+        if raft.is_leader:
+            self._check_leader(name, raft)
+        else:
+            self._leading.pop(name, None)
+
+    def committed(self, name: str, entries: Sequence[Entry]) -> None:
+        """Call for every ``Committed`` that a server's host carries out."""
+        for entry in entries:
+            applied = self._applied.get(name, 0)
+            assert entry.index == applied + 1, f"{name} applies {entry.index} after {applied}"
+            self._applied[name] = entry.index
+            first = self.committed_entries.setdefault(entry.index, entry)
+            assert first == entry, f"{name} applies {entry}, another applied {first}"
+            # The server that applies may know of a later term than the one of the commit: the check of leaders
+            # is then weaker than it could be, but never wrong.
+            self._committed_in.setdefault(entry.index, self._terms[name])
+
+    def restored(self, name: str, index: int) -> None:
+        """Call for every ``Restored``, and for the stored snapshot at every start and restart."""
+        self._applied[name] = index
+
+    def _match_log(self, name: str, raft: Raft) -> None:
+        log, seen = raft.log, self._logs.setdefault(name, {})
+        for index in [index for index in seen if index > log.last_index]:
+            del seen[index]
+        for index in range(log.last_index, log.snapshot.index, -1):
+            entry = log.entry(index)
+            if seen.get(index) is entry:
+                break
+            seen[index] = entry
+            before = log.term_at(index - 1)
+            known, known_before = self._entries.setdefault((index, entry.term), (entry, before))
+            assert known == entry, f"{name} holds {entry}, another held {known}"
+            assert before == known_before, f"{name} has term {before} before {entry}, another had {known_before}"
+
+    def _check_leader(self, name: str, raft: Raft) -> None:
+        leader = self.leaders.setdefault(raft.term, name)
+        assert leader == name, f"{leader} and {name} both lead term {raft.term}"
+        term, last_index = self._leading.get(name, (0, 0))
+        if term == raft.term:
+            assert raft.last_index >= last_index, f"leader {name} lost entries of its own term {term}"
+        else:
+            self._check_completeness(name, raft)
+        self._leading[name] = (raft.term, raft.last_index)
+
+    def _check_completeness(self, name: str, raft: Raft) -> None:
+        """Once a leadership: what was committed in an earlier term is here."""
+        for index, entry in self.committed_entries.items():
+            if self._committed_in[index] < raft.term and index >= raft.log.snapshot.index:
+                held = raft.log.term_at(index)
+                assert held == entry.term, f"leader {name} of {raft.term} has term {held} at committed {entry}"
