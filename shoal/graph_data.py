@@ -194,6 +194,8 @@ def _check_shape(graph: GraphData) -> None:
     groups = ((graph.node_columns, graph.node_count, "nodes"), (graph.edge_columns, graph.edge_count, "edges"))
     for group, count, what in groups:
         for name, column in group.items():
+            if col.type_name(column) == "int32":
+                raise BadGraph(f"column {name!r} holds int32, which only the ends of edges do; send it as int64")
             if len(column) != count:
                 raise BadGraph(f"column {name!r} has {len(column)} values for {count} {what}")
 

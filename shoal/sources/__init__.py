@@ -2,5 +2,6 @@
 
 from shoal.sources.arrays import from_arrays
 from shoal.sources.files import read_graph
+from shoal.sources.networkx import from_networkx
 
-__all__ = ["from_arrays", "read_graph"]
+__all__ = ["from_arrays", "from_networkx", "read_graph"]

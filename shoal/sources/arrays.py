@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shoal.columns import column_of
+import numpy as np
+
+from shoal.columns import column_of, is_string
 from shoal.graph_data import PARTITIONS, GraphData, assemble
 from shoal.table import BadGraph, Column, Table
 
@@ -38,4 +40,9 @@ def _columns(ids: Mapping[str, Any], others: Mapping[str, Any] | None, table: st
     for name in others or {}:
         if name in ids:
             raise BadGraph(f"{table}: {name!r} names the ids and cannot be a column too; rename it")
-    return {name: column_of(values, f"{table}: column {name!r}") for name, values in {**ids, **(others or {})}.items()}
+    columns = {}
+    for name, values in {**ids, **(others or {})}.items():
+        columns[name] = column_of(values, f"{table}: column {name!r}")
+        if name in ids and len(columns[name]) == 0 and not is_string(columns[name]):
+            columns[name] = np.empty(0, dtype=np.int64)  # [] has no type; of nothing, any will do
+    return columns

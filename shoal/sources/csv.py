@@ -5,7 +5,8 @@ file on all cores, with no Python for a row; it tells no lines, so only when it 
 read it again row by row, to find the first that is wrong. What is accepted is Arrow's decision alone.
 
 An int is decimal (or 0x...) and fits 64 bits, a float is as everywhere, a bool is true, false, 1 or 0. A string may be
-empty, and so may a float, which then is NaN. Blank lines are skipped, quotes are as in RFC 4180 and may hold line breaks.
+empty, and so may a float, which then is NaN. Blank lines are skipped, quotes are as in RFC 4180 and may hold
+line breaks.
 """
 
 from __future__ import annotations
