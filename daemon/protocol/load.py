@@ -138,7 +138,8 @@ class _Arriving:
     def put(self, chunk: Chunk) -> bool:
         """Copy a chunk to its place; False if it does not fit there."""
         frame, begin, end = self.places[chunk.number]
-        data = np.frombuffer(memoryview(chunk.frames[0]), dtype=np.uint8)
+        content: Any = chunk.frames[0]
+        data = np.frombuffer(content, dtype=np.uint8)
         if len(data) != end - begin:
             return False
         self.frames[frame][begin:end] = data

@@ -78,16 +78,17 @@ class TickPlane:
         return effects
 
     def begin(self, machine: TickMachine, now: int) -> Sequence[Effect]:
-        """A run begins here; what came early is taken in first."""
+        """A run begins here; the host then takes in what came `early`."""
         assert machine.run not in self.runs, machine.run
         self.runs[machine.run] = machine
         self.last_run = max(self.last_run, machine.run)
-        effects: list[Effect] = [*machine.begin(now)]
-        early, self._early = self._early, [kept for kept in self._early if kept[1].run != machine.run]
-        for sender, message in early:
-            if message.run == machine.run:
-                effects += machine.step(sender, message, now)
-        return effects
+        return machine.begin(now)
+
+    def early(self, run: int) -> list[tuple[str, PhaseDone]]:
+        """What peers pushed before a run began here; it is handed out once."""
+        mine = [kept for kept in self._early if kept[1].run == run]
+        self._early = [kept for kept in self._early if kept[1].run != run]
+        return mine
 
     def ship(self, shipments: Sequence[Shipment], now: int) -> Sequence[Effect]:
         """Send pieces to their shards."""

@@ -1,0 +1,91 @@
+"""The few things that the shard asks of its host, carried out in order.
+
+A `Persist` (consensus) must be durable before the sends behind it leave. What membership and the registry announce is
+passed on as it is, for the host's log, its metrics and its tick plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from consensus import BecameLeader, LeaderChanged, Persist
+from daemon.protocol.membership_effects import Announcement as MemberAnnouncement
+from daemon.protocol.membership_effects import Counted
+from daemon.protocol.registry import Announcement as RegistryAnnouncement
+from daemon.protocol.registry import RunRecord, View
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Hand a message to a member's control plane; it may be lost, repeated, late or out of order."""
+
+    to: str
+    message: object
+
+
+@dataclass(frozen=True, slots=True)
+class SendToAddress:
+    """The same for one whose name is not known: a seed, or a stranger who asked."""
+
+    address: str
+    message: object
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRun:
+    """Begin a run on the tick plane; `granted` is the last tick that may run, None if it is not paced."""
+
+    run: RunRecord
+    view: View
+    granted: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantTicks:
+    """Let a paced run go on up to this tick."""
+
+    run: int
+    tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopRunHere:
+    """Ask a run to end after a tick that all agree on."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealBarrier:
+    """Gossip brought barrier entries of a run that may be news to the tick plane."""
+
+    run: int
+    entries: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of something that was asked for here: a proposal or a step. An empty `error` means done."""
+
+    request: str
+    error: str
+    name: str = ""
+    tick: int = 0
+
+
+Effect: TypeAlias = (
+    Persist
+    | Send
+    | SendToAddress
+    | BeginRun
+    | GrantTicks
+    | StopRunHere
+    | HealBarrier
+    | Answered
+    | BecameLeader
+    | LeaderChanged
+    | MemberAnnouncement
+    | RegistryAnnouncement
+    | Counted
+)

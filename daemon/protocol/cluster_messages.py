@@ -1,0 +1,105 @@
+"""What shards say to each other on the control plane, beside membership and consensus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daemon.protocol.frames import Frames
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Propose this command for me: its bytes are a log entry's. Sent again until it is decided or given up."""
+
+    request: str
+    command: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRefused:
+    """The leader would not take the proposal, for a reason that waiting does not mend."""
+
+    request: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A run is over at the sender; repeated to the leader until the log says so."""
+
+    run: int
+    tick: int
+    outcome: str
+    failure: str
+    cross_bytes: int
+    ended_unix_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Ticks of a paced run up to this one may begin. Only ever grows; the greatest wins."""
+
+    run: int
+    tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepAsked:
+    """Let one more tick of a paced run begin."""
+
+    request: str
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepGranted:
+    """The tick that was granted for that request."""
+
+    request: str
+    run: int
+    tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardProgress:
+    """How far a shard has come in a run. `sequence` is the shard's own count: the greater is the newer."""
+
+    shard: str
+    sequence: int
+    entry: int
+    tick: int
+    doing: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """All that the sender knows of everyone's progress in a run."""
+
+    run: int
+    shards: tuple[ShardProgress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnWanted:
+    """Send me a part of a run's result: your nodes of ordinals `first` to `last`, or the `top` most extreme."""
+
+    request: str
+    run: str
+    column: str
+    first: int
+    last: int
+    top: int
+    least: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPart:
+    """Frames: ordinals (int64), values, then the ids' frames; `ids` is their spec, `total` the nodes held in all."""
+
+    request: str
+    error: str
+    total: int
+    dtype: str
+    ids: bytes
+    frames: Frames = ()

@@ -1,0 +1,133 @@
+"""What consensus decides: the commands in the log, and nothing else gets in there (no graph data, no ticks).
+
+Each carries `request`, a name that its proposer made up, so that a command that was proposed twice (the
+leader died, perhaps after committing it) is applied once, and so that the proposer recognises its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from daemon.wire import Codec, Rejected, WireLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A shard in one of its lives: the generation rises at each start."""
+
+    name: str
+    generation: int
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class FormView:
+    """The members that hold the graphs from this epoch on, in order."""
+
+    request: str
+    epoch: int
+    members: tuple[Identity, ...]
+    virtual_nodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartCounts:
+    """What one shard holds of a graph. `nodes` are own, `edges` those that touch them, `held_bytes` all arrays."""
+
+    shard: str
+    nodes: int
+    edges: int
+    ghosts: int
+    held_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddGraph:
+    """A load is whole at every member of the view: from here on the graph exists."""
+
+    request: str
+    name: str
+    load: str
+    epoch: int
+    node_count: int
+    edge_count: int
+    partition_count: int
+    cross_edges: int
+    node_columns: tuple[tuple[str, str], ...]
+    edge_columns: tuple[tuple[str, str], ...]
+    parts: tuple[PartCounts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropGraph:
+    """The graph and the results of its runs are forgotten."""
+
+    request: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """Run a program on a graph. `params` are names and JSON values; `interval_ns` 0 means as fast as it goes.
+
+    A paced run does a tick when it is told to; `phases` is a bit for each phase that the program uses.
+    """
+
+    request: str
+    program: str
+    graph: str
+    params: tuple[tuple[str, str], ...]
+    ticks: int
+    interval_ns: int
+    paced: bool
+    phases: int
+    columns: tuple[str, ...]
+    started_unix_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun:
+    """End a run after its next tick."""
+
+    request: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndRun:
+    """A run is over, after `tick` ticks: every member has said so, or one can't say anything any more."""
+
+    request: str
+    run: str
+    outcome: str
+    tick: int
+    failure: str
+    cross_bytes: int
+    ended_unix_ns: int
+
+
+Decision: TypeAlias = FormView | AddGraph | DropGraph | StartRun | StopRun | EndRun
+_TYPES = dict(enumerate((FormView, AddGraph, DropGraph, StartRun, StopRun, EndRun), start=1))
+
+
+class DecisionCodec:
+    """Decisions <-> the bytes of a log entry, by the same checked codec as the wire."""
+
+    def __init__(self) -> None:
+        self._codec = Codec("log", _TYPES, WireLimits())
+
+    def encode(self, decision: Decision) -> bytes:
+        """One entry's bytes. Raises `Rejected` if it is too large for one."""
+        (header,) = self._codec.encode(0, "log", 0, decision)
+        return bytes(header)
+
+    def decode(self, data: bytes) -> Decision | None:
+        """The decision, or None for bytes that no shard of this version writes."""
+        try:
+            decision: Decision = self._codec.decode([data]).message
+        except Rejected:
+            return None
+        return decision

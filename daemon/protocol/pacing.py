@@ -1,0 +1,97 @@
+"""The tick leader's hand on the clock: runs with an interval between ticks, and runs that go one step at a time.
+
+A grant is the number of the last tick that may begin; it only grows, so grants may be lost, repeated and reordered, and
+a new leader goes on from the greatest that it has heard of. A run that is neither paced nor has an interval is granted
+everything at its start and never waits for the leader.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daemon.protocol.cluster_messages import Grant
+from daemon.protocol.registry import RunRecord
+
+REPEAT_INTERVAL_NS = 200_000_000
+
+
+@dataclass(slots=True)
+class _Paced:
+    interval_ns: int
+    stepped: bool
+    granted: int = 0
+    committed: int = 0
+    granted_ns: int = 0
+    told_ns: int = 0
+
+
+class Pacing:
+    """Grants of this shard's runs: as leader it makes them, as follower it remembers them."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, _Paced] = {}
+        self.is_leader = False
+
+    def begin(self, run: RunRecord, now: int) -> int | None:
+        """A run begins: the ticks granted to it at once, None if it is not paced at all."""
+        if not run.paced and not run.interval_ns:
+            return None
+        self._runs[run.number] = _Paced(run.interval_ns, run.paced, granted_ns=now, told_ns=now)
+        return 0
+
+    def end(self, run: int) -> None:
+        """A run is over."""
+        self._runs.pop(run, None)
+
+    def hear(self, grant: Grant) -> bool:
+        """A leader's grant; whether it is news."""
+        paced = self._runs.get(grant.run)
+        if paced is None or grant.tick <= paced.granted:
+            return False
+        paced.granted = grant.tick
+        return True
+
+    def committed(self, run: int, tick: int) -> None:
+        """A tick of a run has been committed here: the next may be due."""
+        paced = self._runs.get(run)
+        if paced is not None:
+            paced.committed = max(paced.committed, tick)
+
+    def step(self, run: int, now: int) -> int | None:
+        """Leader only: grant one more tick of a stepped run; None if there is no such run."""
+        paced = self._runs.get(run)
+        if paced is None or not paced.stepped or not self.is_leader:
+            return None
+        paced.granted += 1
+        paced.granted_ns, paced.told_ns = now, 0
+        return paced.granted
+
+    @property
+    def deadline(self) -> int | None:
+        """When the leader has something to grant or to repeat."""
+        if not self.is_leader:
+            return None
+        return min((self._due_ns(paced) for paced in self._runs.values()), default=None)
+
+    def wake(self, now: int) -> list[Grant]:
+        """Leader only: new grants that are due, and old ones worth repeating."""
+        if not self.is_leader:
+            return []
+        grants = []
+        for run, paced in self._runs.items():
+            if now < self._due_ns(paced):
+                continue
+            if self._may_grant(paced) and now >= paced.granted_ns + paced.interval_ns:
+                paced.granted += 1
+                late = now - paced.granted_ns < 2 * paced.interval_ns
+                paced.granted_ns = paced.granted_ns + paced.interval_ns if late else now
+            paced.told_ns = now
+            grants.append(Grant(run, paced.granted))
+        return grants
+
+    def _may_grant(self, paced: _Paced) -> bool:
+        return not paced.stepped and paced.committed >= paced.granted
+
+    def _due_ns(self, paced: _Paced) -> int:
+        repeat_ns = paced.told_ns + REPEAT_INTERVAL_NS
+        return min(repeat_ns, paced.granted_ns + paced.interval_ns) if self._may_grant(paced) else repeat_ns

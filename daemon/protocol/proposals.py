@@ -1,0 +1,68 @@
+"""Getting a command into the log from any shard: through whoever leads, again until it is decided or given up.
+
+A proposal is named by its request, and the registry applies each request once; so sending it again, to the same leader
+or to the next, does no harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daemon.protocol.decisions import Decision, DecisionCodec
+
+RESEND_INTERVAL_NS = 500_000_000
+
+
+@dataclass(slots=True)
+class _Pending:
+    command: bytes
+    give_up_ns: int
+    sent_ns: int | None = None
+
+
+class Proposals:
+    """This shard's own proposals that are not decided yet."""
+
+    def __init__(self, pending_max: int = 1024) -> None:
+        self._pending: dict[str, _Pending] = {}
+        self._pending_max = pending_max
+        self._codec = DecisionCodec()
+
+    def add(self, decision: Decision, give_up_ns: int) -> bool:
+        """Keep a proposal until it is decided; False if too many are waiting."""
+        if len(self._pending) >= self._pending_max:
+            return False
+        self._pending[decision.request] = _Pending(self._codec.encode(decision), give_up_ns)
+        return True
+
+    def settle(self, request: str) -> bool:
+        """The log has decided it, or the leader refused it; whether it was ours and open."""
+        return self._pending.pop(request, None) is not None
+
+    def leader_changed(self) -> None:
+        """Send all again at once: what the old leader took may be lost."""
+        for pending in self._pending.values():
+            pending.sent_ns = None
+
+    def due(self, now: int) -> list[tuple[str, bytes]]:
+        """What to send (again) now."""
+        due = []
+        for request, pending in self._pending.items():
+            if pending.sent_ns is None or now >= pending.sent_ns + RESEND_INTERVAL_NS:
+                pending.sent_ns = now
+                due.append((request, pending.command))
+        return due
+
+    def given_up(self, now: int) -> list[str]:
+        """Those whose time is over; they are forgotten, though the log may still decide them."""
+        over = [request for request, pending in self._pending.items() if now >= pending.give_up_ns]
+        for request in over:
+            del self._pending[request]
+        return over
+
+    @property
+    def deadline(self) -> int | None:
+        """When something is to be sent again or given up."""
+        times = [pending.give_up_ns for pending in self._pending.values()]
+        times += [p.sent_ns + RESEND_INTERVAL_NS for p in self._pending.values() if p.sent_ns is not None]
+        return min(times, default=None)

@@ -1,0 +1,140 @@
+"""Carries out what the tick plane's machines ask for that needs no socket: runs phases and settles them on engines.
+
+Shared by the daemon's tick thread and by the simulator. What is left over, messages to send and news to pass on, is
+handed back in order. `hold` keeps phases back until the host says `run_held`: the simulator so gives them a duration.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+from daemon.protocol.barrier import phase_of
+from daemon.protocol.load import LoadLimits, PieceArrived
+from daemon.protocol.tick import TickMachine
+from daemon.protocol.tick_effects import PhaseLate, RunOver, RunPhase, SendTick, SettlePhase, TickCommitted
+from daemon.protocol.tick_messages import PhaseDone
+from daemon.protocol.tick_plane import Effect, TickMessage, TickPlane
+from shoal.engine import BadExchange, Engine, Incoming
+from shoal.part import Part
+from shoal.program import Program
+
+News: TypeAlias = SendTick | TickCommitted | PhaseLate | RunOver | PieceArrived
+
+
+class TickRunner:
+    """The runs of one shard with their engines. `clock` gives monotonic nanoseconds."""
+
+    def __init__(
+        self,
+        limits: LoadLimits,
+        clock: Callable[[], int],
+        *,
+        kernel_threads: int = 1,
+        hold: bool = False,
+    ) -> None:
+        self.plane = TickPlane(limits)
+        self.engines: dict[int, Engine] = {}
+        self.held: list[RunPhase] = []
+        self.bad_exchanges = 0
+        self._clock, self._hold = clock, hold
+        self._threads = kernel_threads
+        self._pool = ThreadPoolExecutor(kernel_threads, "kernel") if kernel_threads > 1 else None
+
+    def begin(self, machine: TickMachine, part: Part, program: Program) -> list[News]:
+        """Begin a run on a part."""
+        self.engines[machine.run] = Engine(part, program, self._pool, self._threads)
+        news = self.perform(self.plane.begin(machine, self._clock()))
+        for sender, message in self.plane.early(machine.run):
+            news += self.take(sender, message)
+        return news
+
+    def take(self, sender: str, message: TickMessage) -> list[News]:
+        """Take a peer's message; a share that does not fit the graph or program is dropped and counted."""
+        if isinstance(message, PhaseDone) and not self._fits(sender, message):
+            self.bad_exchanges += 1
+            return []
+        return self.perform(self.plane.step(sender, message, self._clock()))
+
+    def wake(self) -> list[News]:
+        """Look at the time."""
+        return self.perform(self.plane.wake(self._clock()))
+
+    def forget(self, run: int) -> Engine | None:
+        """The cluster is done with a run: what is left of it is its engine, with the results."""
+        self.plane.forget(run)
+        self.held = [held for held in self.held if held.run != run]
+        return self.engines.pop(run, None)
+
+    def perform(self, effects: Iterable[Effect]) -> list[News]:
+        """Carry out effects and what follows from them, in order."""
+        queue, news = deque(effects), list[News]()
+        while queue:
+            effect = queue.popleft()
+            match effect:
+                case RunPhase():
+                    if self._hold:
+                        self.held.append(effect)
+                    else:
+                        queue.extend(self._run(effect))
+                case SettlePhase():
+                    queue.extend(self._settle(effect))
+                case _:
+                    news.append(effect)
+        return news
+
+    def run_held(self, effect: RunPhase) -> list[News]:
+        """Run a phase that was held back."""
+        self.held.remove(effect)
+        return self.perform(self._run(effect))
+
+    def close(self) -> None:
+        """End the kernel threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _run(self, effect: RunPhase) -> Iterable[Effect]:
+        machine, engine = self.plane.runs[effect.run], self.engines[effect.run]
+        began = self._clock()
+        try:
+            outgoing = engine.run(effect.tick, effect.phase)
+        except Exception:  # a program's failure is its run's, never the daemon's
+            now = self._clock()
+            return machine.raised(_told(effect, traceback.format_exc(limit=-8)), now - began, now)
+        now = self._clock()
+        return machine.computed(outgoing, now - began, now)
+
+    def _settle(self, effect: SettlePhase) -> Iterable[Effect]:
+        machine, engine = self.plane.runs[effect.run], self.engines[effect.run]
+        shares = {peer: _incoming(share) for peer, share in effect.shares}
+        try:
+            engine.settle(effect.phase, shares)
+            halted = engine.halted() if effect.phase is effect.phase.ADVANCE else False
+        except Exception:  # the same
+            now = self._clock()
+            told = _told(RunPhase(effect.run, effect.tick, effect.phase), traceback.format_exc(limit=-8))
+            return machine.raised(told, 0, now)
+        return machine.settled(halted, self._clock())
+
+    def _fits(self, sender: str, message: PhaseDone) -> bool:
+        engine = self.engines.get(message.run)
+        if engine is None or message.failure:
+            return True
+        if sender not in engine.part.ghosts or message.entry < 1:
+            return False
+        try:
+            engine.check(sender, phase_of(message.entry)[1], _incoming(message))
+        except BadExchange:
+            return False
+        return True
+
+
+def _incoming(share: PhaseDone) -> Incoming:
+    return Incoming(share.columns, share.aggregates, share.frames)
+
+
+def _told(effect: RunPhase, told: str) -> str:
+    return f"{effect.phase.word} of tick {effect.tick} failed\n{told}"
