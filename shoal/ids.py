@@ -82,14 +82,5 @@ def _rotate(words: NDArray[np.uint32], left: int) -> NDArray[np.uint32]:
 
 
 def _hash_strings(ids: Any) -> NDArray[np.uint32]:
-    if len(ids) == 0:
-        return np.empty(0, dtype=np.uint32)
-    _, offset_buffer, data_buffer = ids.buffers()
-    width = np.int64 if pa.types.is_large_string(ids.type) else np.int32
-    offsets = np.frombuffer(offset_buffer, width, len(ids) + 1, ids.offset * np.dtype(width).itemsize)
-    first = int(offsets[0])
-    data = data_buffer[first : int(offsets[-1])].to_pybytes() if data_buffer is not None else b""
-    ends = (offsets - first).tolist()
-    digest = mmh3.hash
-    hashes = [digest(data[ends[i] : ends[i + 1]], 0, False) for i in range(len(ids))]
-    return np.array(hashes, dtype=np.uint32)
+    kind = pa.large_binary() if pa.types.is_large_string(ids.type) else pa.binary()
+    return np.fromiter(map(mmh3.mmh3_32_uintdigest, ids.cast(kind).to_pylist()), np.uint32, len(ids))
