@@ -1,0 +1,50 @@
+"""Local health: a member that hears little doubts itself first (Lifeguard section IV.A).
+
+A slow or overloaded member handles acks late and, in plain SWIM, takes its own slowness for everyone else's death.
+Lifeguard counts the signs of that in a Local Health Multiplier, a saturating counter from 0 (well) to S, and waits
+(LHM + 1) times as long before it judges others:
+
+    probe answered                                     -1
+    probe failed, and nobody was there to ask           +1
+    a helper asked to probe for us sent not even a Nack +1 each
+    a suspicion of ourselves had to be refuted          +1
+    our own wake-up came far too late                   +1 (ours: the event loop was stuck or the process stopped)
+
+As in memberlist a failed probe whose helpers all sent their Nack counts nothing: we heard them in time, so the
+silence is the target's.
+
+>>> health = LocalHealth(maximum=8)
+>>> health.scale(500)
+500
+>>> health.worsen(20)
+>>> health.multiplier, health.scale(500)
+(8, 4500)
+"""
+
+from __future__ import annotations
+
+
+class LocalHealth:
+    """Invariant: 0 <= multiplier <= maximum."""
+
+    __slots__ = ("_maximum", "_multiplier")
+
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+        self._multiplier = 0
+
+    @property
+    def multiplier(self) -> int:
+        return self._multiplier
+
+    def worsen(self, amount: int = 1) -> None:
+        self._multiplier = min(self._maximum, self._multiplier + amount)
+
+    def improve(self) -> None:
+        self._multiplier = max(0, self._multiplier - 1)
+
+    def scale(self, duration_ns: int) -> int:
+        return duration_ns * (self._multiplier + 1)
+
+    def validate(self) -> None:
+        assert 0 <= self._multiplier <= self._maximum

@@ -1,0 +1,559 @@
+"""Who is in the group, and who is thought to be alive: SWIM with Lifeguard.
+
+Purpose. Every shard keeps its own list of the members and learns in bounded time of each join, leave and crash, at a
+load for each that does not grow with the group. It is a *weakly consistent* list and a failure *detector*: it may be
+wrong and two members may differ for a while. What the group decides from it (the view) is decided by consensus.
+
+Sources. A. Das, I. Gupta, A. Motivala, "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership
+Protocol", DSN 2002. A. Dadgar, J. Phillips, J. Currey, "Lifeguard: Local Health Awareness for More Accurate Failure
+Detection", 2018. hashicorp/memberlist and serf, for what the papers leave to the reader.
+
+The parts, a file each:
+
+    probe          whom to ask next, the question under way, questions asked for others     SWIM 3.1, 4.3
+    suspicion      how long a silent member may still speak up                              SWIM 4.2, Lifeguard IV.B
+    local_health   doubt yourself first                                                     Lifeguard IV.A
+    gossip         what is still to be passed on                                            SWIM 4.1
+    roster         what is known of each name, and the bounded memory of the dead
+    anti_entropy   whom to send the whole list: push-pull, joining, healing
+    here           the doors, probing, refutation, leaving                                  SWIM 4.2, Lifeguard IV.C
+
+Healing. Pings and gossip go to live members only, so two halves that gave each other up would never speak again.
+Three things bring them together: now and then one of the dead is sent our whole list (serf's reconnect), and so is a
+seed at whose address no live member answers; and any message to a member that we hold for suspect or dead tells it so
+first (the buddy system, extended to the dead). It answers by a higher incarnation. In a push-pull the other side's
+DEAD counts as SUSPECT only: two halves that meet again shall not kill each other's members by their old verdicts.
+
+Our own absence. If ``wake`` or ``step`` comes later than the deadline by more than ``pause_tolerance_ns``, then this
+process was stopped or its loop stuck. Others' answers may lie unread in the sockets; nobody is convicted for that.
+All timers are moved by the time lost, as if it had not passed, and our own health is worsened. A host helps by
+handing in what has arrived before it calls ``wake``.
+
+Left out: the paper's k-indirect probe over a second transport (memberlist's TCP fallback; ZeroMQ is TCP already),
+coordinates, and protocol versions. Cost: none that this daemon would notice.
+
+Invariants (``validate``): those of the parts; our own record is ALIVE until we leave and our incarnation never falls;
+the probe order is exactly the other live members.
+
+>>> from random import Random
+>>> me = Member("a", 1, "tcp://127.0.0.1:7001", "tcp://127.0.0.1:7002", b"")
+>>> membership = Membership(me, ["tcp://127.0.0.1:7101"], MembershipConfig(), Random(1), now=0)
+>>> [effect.address for effect in membership.wake(membership.deadline)]
+['tcp://127.0.0.1:7101']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from random import Random
+from typing import assert_never
+
+from daemon.protocol.anti_entropy import AntiEntropy
+from daemon.protocol.gossip import GossipQueue
+from daemon.protocol.local_health import LocalHealth
+from daemon.protocol.membership_config import MembershipConfig
+from daemon.protocol.membership_effects import (
+    Counted,
+    Effect,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    SendTo,
+    SendToAddress,
+    Superseded,
+)
+from daemon.protocol.membership_messages import (
+    ALIVE,
+    DEAD,
+    LEFT,
+    SUSPECT,
+    Ack,
+    Gossip,
+    Member,
+    Message,
+    Nack,
+    Ping,
+    PingRequest,
+    PushPull,
+    PushPullReply,
+    Record,
+)
+from daemon.protocol.probe import NACK_PERCENT, Probe, Relay, RoundRobin
+from daemon.protocol.roster import Roster, sensible
+
+
+class Membership:
+    """One member's side of the protocol."""
+
+    def __init__(
+        self, member: Member, seeds: Sequence[str], config: MembershipConfig, random: Random, now: int
+    ) -> None:
+        own = Record(member, 0, ALIVE)
+        if not sensible(own, config):
+            raise ValueError(f"membership: {member} breaks a limit on names, addresses or tags; see MembershipConfig")
+        self._config = config
+        self._random = random
+        self._roster = Roster(config, own, now)
+        self._health = LocalHealth(config.local_health_max)
+        self._queue = GossipQueue(config.retransmit_mult, config.members_max + config.dead_records_max)
+        self._probe_order = RoundRobin(random)
+        self._gossip_order = RoundRobin(random)
+        self._probe: Probe | None = None
+        self._relays: dict[int, Relay] = {}
+        self._sequence = 0
+        self._out: list[Effect] = []
+        other_seeds = [seed for seed in dict.fromkeys(seeds) if seed != member.control]
+        self._anti_entropy = AntiEntropy(other_seeds, config, random, now)
+        self._probe_ns = now + random.randrange(config.probe_interval_ns)
+        self._gossip_ns = now
+        self._leave_ns: int | None = None
+        self._goodbyes = 0
+        self._left = False
+        self._superseded = False
+
+    # -- the doors
+
+    def step(self, sender: str, message: Message, now: int) -> list[Effect]:
+        """A message has come from the member ``sender`` (which need not be known yet)."""
+        if self._left or self._superseded:
+            return []
+        self._forgive_absence(now)
+        if sender == self._name:
+            self._count("membership_own_echoes")  # a seed list that names us by another address, or a twin
+        else:
+            self._receive(sender, message, now)
+        return self._flush(now)
+
+    def wake(self, now: int) -> list[Effect]:
+        """The time ``deadline`` named has come; too early or twice does nothing."""
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return []
+        self._forgive_absence(now)
+        self._wake_relays(now)
+        self._wake_gossip(now)
+        if self._leave_ns is None:
+            self._wake_suspicions(now)
+            self._wake_probe(now)
+            self._wake_anti_entropy(now)
+            self._forget_dead(now)
+        return self._flush(now)
+
+    @property
+    def deadline(self) -> int | None:
+        """When to call ``wake`` next; None once we have left or were superseded."""
+        if self._left or self._superseded:
+            return None
+        times = [relay.deadline for relay in self._relays.values()]
+        if len(self._queue) and self._roster.companions:
+            times.append(self._gossip_ns)
+        if self._leave_ns is not None:
+            return min([*times, self._leave_ns])
+        times.append(self._anti_entropy.deadline)
+        times.append(self._probe.deadline if self._probe else self._probe_ns)
+        if (roster_ns := self._roster.deadline) is not None:
+            times.append(roster_ns)
+        return min(times)
+
+    def set_tags(self, tags: Iterable[tuple[str, str]], now: int) -> list[Effect]:
+        """Change our own tags, and tell the others by a new incarnation."""
+        own = self._roster.own
+        record = Record(replace(own.member, tags=tuple(sorted(tags))), own.incarnation + 1, ALIVE)
+        if not sensible(record, self._config):
+            raise ValueError(
+                f"membership: too many or too long tags: at most {self._config.tags_max}, and "
+                f"{self._config.tags_length_max} characters in all"
+            )
+        if record.member == own.member or self._leave_ns is not None or self._superseded:
+            return []
+        self._speak_for_self(record, now)
+        return self._flush(now)
+
+    def leave(self, now: int) -> list[Effect]:
+        """Say goodbye. Keep calling the doors until ``left``: the news must get out, and pings be answered."""
+        if self._leave_ns is not None or self._superseded:
+            return []
+        self._leave_ns = now + self._config.leave_linger_ns
+        self._probe = None
+        own = self._roster.own
+        self._speak_for_self(Record(own.member, own.incarnation + 1, LEFT), now)
+        self._goodbyes = 1
+        self._gossip_ns = now
+        self._wake_gossip(now)
+        return self._flush(now)
+
+    # -- reading
+
+    def members(self) -> list[Record]:
+        """All that is known, ourselves and the dead included, by name."""
+        return self._roster.records()
+
+    def live(self) -> list[Record]:
+        """Those not confirmed dead nor departed, the suspected included, by name."""
+        return [record for record in self._roster.records() if record.live]
+
+    def alive(self) -> list[Record]:
+        """Those whom nobody suspects, by name."""
+        return [record for record in self._roster.records() if record.status == ALIVE]
+
+    def status(self, name: str) -> int | None:
+        record = self._roster.get(name)
+        return record.status if record else None
+
+    def member(self, name: str) -> Member | None:
+        record = self._roster.get(name)
+        return record.member if record else None
+
+    @property
+    def incarnation(self) -> int:
+        return self._roster.own.incarnation
+
+    @property
+    def local_health(self) -> int:
+        """Lifeguard's multiplier: 0 is well."""
+        return self._health.multiplier
+
+    @property
+    def left(self) -> bool:
+        """Whether our goodbye is out and the host may close."""
+        return self._left
+
+    @property
+    def superseded(self) -> bool:
+        return self._superseded
+
+    def validate(self) -> None:
+        self._roster.validate()
+        self._queue.validate()
+        self._health.validate()
+        others = [record.name for record in self._roster.others(ALIVE, SUSPECT)]
+        self._probe_order.validate(others)
+        self._gossip_order.validate(others)
+        assert self._roster.own.status == (ALIVE if self._leave_ns is None else LEFT)
+        assert len(self._relays) <= self._config.relays_max
+        assert not self._out, "every door hands out all its effects"
+
+    # -- messages
+
+    def _receive(self, sender: str, message: Message, now: int) -> None:
+        match message:
+            case PushPull():
+                self._merge(sender, message.records, now)
+                self._send(sender, message.reply_to, PushPullReply(self._all_records()))
+            case PushPullReply():
+                self._merge(sender, message.records, now)
+            case Gossip():
+                self._learn_all(message.gossip, now)
+            case Ping():
+                self._learn_all(message.gossip, now)
+                self._on_ping(sender, message)
+            case PingRequest():
+                self._learn_all(message.gossip, now)
+                self._on_ping_request(sender, message, now)
+            case Ack():
+                self._learn_all(message.gossip, now)
+                self._on_ack(message)
+            case Nack():
+                self._learn_all(message.gossip, now)
+                if self._probe and self._probe.sequence == message.sequence and sender in self._probe.asked:
+                    self._probe.nacked.add(sender)
+            case _:
+                assert_never(message)
+
+    def _on_ping(self, sender: str, ping: Ping) -> None:
+        if ping.target != self._name:
+            self._count("membership_misdirected")  # the address has changed hands; silence is the right answer
+            return
+        own = self._roster.own
+        # Meant for a former or later life of ours: the Ack tells who is here, and our record tells the rest.
+        first = () if ping.generation == own.generation else (own,)
+        ack = Ack(ping.sequence, own.name, own.generation, self._piggyback(sender, first))
+        self._send(sender, ping.reply_to, ack)
+
+    def _on_ping_request(self, sender: str, request: PingRequest, now: int) -> None:
+        if len(self._relays) >= self._config.relays_max or request.target == self._name:
+            self._count("membership_refused")
+            return
+        longest_ns = self._config.probe_interval_ns * (self._config.local_health_max + 1)
+        nack_after_ns = min(max(request.nack_after_ns, 1), longest_ns)
+        sequence = self._next_sequence()
+        self._relays[sequence] = Relay(
+            requester=sender,
+            reply_to=request.reply_to,
+            sequence=request.sequence,
+            target=request.target,
+            generation=request.generation,
+            nack_ns=now + nack_after_ns,
+            end_ns=now + nack_after_ns * 100 // NACK_PERCENT + 1,
+        )
+        ping = Ping(sequence, request.target, request.generation, self._control, self._piggyback(request.target))
+        self._send(request.target, request.address, ping)
+
+    def _on_ack(self, ack: Ack) -> None:
+        relay = self._relays.get(ack.sequence)
+        if relay is not None and (relay.target, relay.generation) == (ack.name, ack.generation):
+            del self._relays[ack.sequence]
+            answer = replace(ack, sequence=relay.sequence, gossip=self._piggyback(relay.requester))
+            self._send(relay.requester, relay.reply_to, answer)
+            return
+        probe = self._probe
+        if probe is None or probe.sequence != ack.sequence:
+            self._count("membership_acks_late")
+        elif not probe.acked and (probe.record.name, probe.record.generation) == (ack.name, ack.generation):
+            probe.acked = True
+            self._health.improve()
+
+    # -- timers
+
+    def _wake_relays(self, now: int) -> None:
+        for sequence, relay in sorted(self._relays.items()):
+            if now >= relay.end_ns:
+                del self._relays[sequence]
+            if now >= relay.nack_ns and not relay.nacked:
+                relay.nacked = True
+                nack = Nack(relay.sequence, self._piggyback(relay.requester))
+                self._send(relay.requester, relay.reply_to, nack)
+
+    def _wake_suspicions(self, now: int) -> None:
+        for verdict in self._roster.expire_suspicions(now):
+            self._learn(verdict, now)
+
+    def _wake_probe(self, now: int) -> None:
+        probe = self._probe
+        if probe is not None:
+            if not probe.acked and not probe.went_indirect and now >= probe.timeout_ns:
+                self._ask_helpers(probe, now)
+            if now < probe.end_ns:
+                return
+            self._probe = None
+            if not probe.acked:
+                self._probe_failed(probe, now)
+        elif now < self._probe_ns:
+            return
+        self._start_probe(now)
+
+    def _start_probe(self, now: int) -> None:
+        end_ns = now + self._health.scale(self._config.probe_interval_ns)
+        target = self._probe_order.next()
+        if target is None:
+            self._probe_ns = end_ns
+            return
+        record = self._roster.get(target)
+        assert record is not None
+        assert record.live
+        timeout_ns = now + self._health.scale(self._config.probe_timeout_ns)
+        self._probe = Probe(self._next_sequence(), record, timeout_ns, end_ns)
+        ping = Ping(self._probe.sequence, target, record.generation, self._control, self._piggyback(target))
+        self._emit(SendTo(target, ping))
+
+    def _ask_helpers(self, probe: Probe, now: int) -> None:
+        probe.went_indirect = True
+        target = probe.record
+        candidates = [record.name for record in self._roster.others(ALIVE) if record.name != target.name]
+        chosen = self._random.sample(candidates, min(self._config.indirect_probes, len(candidates)))
+        probe.asked = tuple(chosen)
+        for helper in chosen:
+            request = PingRequest(
+                sequence=probe.sequence,
+                target=target.name,
+                generation=target.generation,
+                address=target.member.control,
+                nack_after_ns=max(1, (probe.end_ns - now) * NACK_PERCENT // 100),
+                reply_to=self._control,
+                gossip=self._piggyback(helper),
+            )
+            self._emit(SendTo(helper, request))
+
+    def _probe_failed(self, probe: Probe, now: int) -> None:
+        self._count("membership_probes_failed")
+        self._health.worsen(probe.nacks_missed if probe.asked else 1)
+        known = self._roster.get(probe.record.name)
+        if known is not None and known.live:  # else it has left or was found dead meanwhile
+            self._learn(replace(probe.record, status=SUSPECT, accuser=self._name), now)
+
+    def _wake_gossip(self, now: int) -> None:
+        if now >= self._gossip_ns and len(self._queue):
+            self._gossip_ns = now + self._config.gossip_interval_ns
+            for name in self._gossip_order.several(self._config.gossip_targets):
+                if news := self._piggyback(name):
+                    self._emit(SendTo(name, Gossip(news)))
+
+    def _wake_anti_entropy(self, now: int) -> None:
+        for partner in self._anti_entropy.wake(self._roster, now):
+            message = PushPull(self._all_records(), self._control)
+            if partner.name:
+                self._emit(SendTo(partner.name, message))
+            else:
+                self._emit(SendToAddress(partner.address, message))
+
+    def _forget_dead(self, now: int) -> None:
+        for name in self._roster.forget_dead(now):
+            self._queue.forget(name)
+
+    def _forgive_absence(self, now: int) -> None:
+        """Nobody is convicted for our own pause (trap: a sick member talks the healthy ones down)."""
+        deadline = self.deadline
+        if deadline is None or now - deadline <= self._config.pause_tolerance_ns:
+            return
+        lost_ns = now - deadline
+        self._count("membership_pauses")
+        self._health.worsen()
+        self._probe_ns += lost_ns
+        self._gossip_ns += lost_ns
+        if self._leave_ns is not None:
+            self._leave_ns += lost_ns
+        if self._probe is not None:
+            self._probe.postpone(lost_ns)
+        for relay in self._relays.values():
+            relay.postpone(lost_ns)
+        self._anti_entropy.postpone(lost_ns)
+        self._roster.postpone(lost_ns)
+
+    # -- knowledge
+
+    def _merge(self, sender: str, records: tuple[Record, ...], now: int) -> None:
+        """Take in another's whole list, its verdicts as mere suspicions: see the module's word on healing."""
+        for record in self._limited(records, self._config.push_pull_records_max):
+            known = self._roster.get(record.name)
+            judged = record.status == DEAD and known is not None and known.generation == record.generation
+            if judged and known is not None and known.live and record.name != self._name:
+                record = replace(record, status=SUSPECT, accuser=record.accuser or sender)
+            self._learn(record, now)
+
+    def _learn_all(self, records: tuple[Record, ...], now: int) -> None:
+        for record in self._limited(records, self._config.gossip_records_max):
+            self._learn(record, now)
+
+    def _limited(self, records: tuple[Record, ...], limit: int) -> tuple[Record, ...]:
+        if len(records) > limit:
+            self._count("membership_records_over_limit", len(records) - limit)
+        return records[:limit]
+
+    def _learn(self, record: Record, now: int) -> None:
+        if not sensible(record, self._config):
+            self._count("membership_nonsense")
+            return
+        if record.name == self._name:
+            self._hear_of_self(record, now)
+            return
+        change = self._roster.apply(record, now)
+        if change.refused:
+            self._count("membership_refused")
+        for announcement in change.announcements:
+            match announcement:
+                case MemberJoined(member):
+                    self._probe_order.add(member.name)
+                    self._gossip_order.add(member.name)
+                case MemberFailed(member) | MemberLeft(member) if member.name in self._probe_order:
+                    self._probe_order.remove(member.name)
+                    self._gossip_order.remove(member.name)
+                case _:
+                    pass
+            self._emit(announcement)
+        if change.spread:
+            self._spread(record)
+        if not record.live:
+            self._forget_dead(now)
+            if not self._roster.companions:
+                # Nobody to tell. Were our verdicts kept for those who come back, we would kill them by gossip, when
+                # the full lists that are then exchanged count them as suspicions only.
+                self._queue.clear()
+                self._anti_entropy.left_alone(now)
+
+    def _hear_of_self(self, record: Record, now: int) -> None:
+        """Refute what is wrong (SWIM section 4.2): only we may raise our incarnation."""
+        own = self._roster.own
+        if record.generation > own.generation:
+            self._emit(Superseded(record.member))
+            self._superseded = True
+        elif record.generation < own.generation:
+            self._spread(own)
+        elif self._leave_ns is not None:
+            pass
+        elif record.precedence > own.precedence:
+            self._count("membership_refutations")
+            self._health.worsen()
+            self._speak_for_self(Record(own.member, record.incarnation + 1, ALIVE), now)
+        elif record.status != ALIVE:
+            # Refuted long ago, but this peer has not heard, and all retransmissions may be spent.
+            self._spread(own, urgent=True)
+        elif record.incarnation == own.incarnation and record.member != own.member:
+            self._count("membership_name_conflicts")  # a twin of our name and generation: no way to tell who is right
+
+    def _speak_for_self(self, record: Record, now: int) -> None:
+        assert record.incarnation > self._roster.own.incarnation
+        self._roster.replace_own(record, now)
+        self._spread(record, urgent=True)
+
+    def _say_goodbye_again(self) -> None:
+        """Twice the usual number of transmissions: a goodbye that gets lost cannot be said again.
+
+        With three members and a tenth of all messages lost, once is not enough in one of ten thousand leaves.
+        """
+        if self._name not in self._queue and self._goodbyes < 2:
+            self._goodbyes += 1
+            self._spread(self._roster.own, urgent=True)
+
+    def _spread(self, record: Record, *, urgent: bool = False) -> None:
+        if not self._queue.offer(record, urgent=urgent):
+            self._count("membership_gossip_dropped")
+
+    # -- sending
+
+    def _piggyback(self, name: str, first: tuple[Record, ...] = ()) -> tuple[Record, ...]:
+        """The gossip for a message to ``name``; if it is held for suspect or dead, that first (Lifeguard IV.C)."""
+        about = self._roster.get(name)
+        if about is not None and about.status != ALIVE:
+            first = (about, *first)
+        room = self._config.gossip_records_max - len(first)
+        return (*first, *self._queue.take(room, self._roster.live_count, besides=name))
+
+    def _all_records(self) -> tuple[Record, ...]:
+        """All we know at first hand; a random part of it, if it is too much for one message."""
+        own, *others = self._roster.first_hand()
+        room = self._config.push_pull_records_max - 1
+        if len(others) > room:
+            others = sorted(self._random.sample(others, room), key=lambda record: record.name)
+        return (own, *others)
+
+    def _send(self, name: str, address: str, message: Message) -> None:
+        """By name if we know it at that address, else (a stranger, a new life elsewhere) by the address given."""
+        known = self._roster.get(name)
+        if known is not None and known.member.control == address:
+            self._emit(SendTo(name, message))
+        elif 0 < len(address) <= self._config.address_length_max:
+            self._emit(SendToAddress(address, message))
+        else:
+            self._count("membership_nonsense")
+
+    # -- small change
+
+    @property
+    def _name(self) -> str:
+        return self._roster.own.name
+
+    @property
+    def _control(self) -> str:
+        return self._roster.own.member.control
+
+    def _next_sequence(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    def _count(self, name: str, amount: int = 1) -> None:
+        self._emit(Counted(name, amount))
+
+    def _emit(self, effect: Effect) -> None:
+        if not self._superseded:  # whoever lives under our name now speaks for it
+            self._out.append(effect)
+
+    def _flush(self, now: int) -> list[Effect]:
+        # A gossip timer that ran out while there was nothing to say is no lateness.
+        self._gossip_ns = max(self._gossip_ns, now)
+        if self._leave_ns is not None:
+            self._say_goodbye_again()
+            told = self._name not in self._queue or not self._roster.companions
+            self._left = told or now >= self._leave_ns
+        effects, self._out = self._out, []
+        return effects
