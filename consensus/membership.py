@@ -21,6 +21,8 @@ def reason_against(changed: Configuration, log: Log, commit: int, term: int, lim
         return Reason.UNCHANGED
     if not changed.voters:
         return Reason.LAST_VOTER
+    if not changed.is_sound:
+        return Reason.UNNAMED
     if len(changed.voters) > max(limits.voters_max, len(log.configuration.voters)):
         return Reason.TOO_MANY_VOTERS
     if log.configuration_index > commit:

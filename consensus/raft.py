@@ -412,9 +412,11 @@ class Raft:
             self._send(peer, message)
 
     def _take_append_reply(self, sender: str, reply: AppendReply, now: int) -> None:
-        is_known = self.role is Role.LEADER and sender in self._followers.peers
-        if not is_known or reply.index > self.last_index:
+        if reply.index > self.last_index:
             self.dropped += 1
+            return
+        if not self.is_leader or sender not in self._followers.peers:
+            # It answers what we sent before we stepped down, or before its removal was committed.
             return
         self._followers.take_reply(sender, reply, now)
         self._commit(now)

@@ -14,6 +14,7 @@ class Reason(StrEnum):
     NOT_READY = "the leader has not yet committed an entry of its own term; try again shortly"
     CHANGE_PENDING = "a change of the configuration is not committed yet; one is made at a time"
     UNKNOWN_SERVER = "no server of that name is in the configuration"
+    UNNAMED = "a server needs a name"
     UNCHANGED = "the configuration is already so"
     LAST_VOTER = "the last voter can't be removed or demoted"
     TOO_MANY_VOTERS = "there are as many voters as are allowed; add the server as a learner"

@@ -1,0 +1,141 @@
+"""A peer's nonsense is dropped and counted, and never breaks an assertion."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from consensus import (
+    Append,
+    AppendReply,
+    Configuration,
+    Entry,
+    HardState,
+    InstallSnapshot,
+    Limits,
+    Message,
+    Persist,
+    PreVoteReply,
+    PreVoteRequest,
+    Raft,
+    Refused,
+    Restored,
+    Snapshot,
+    Stored,
+    TimeoutNow,
+    VoteReply,
+    VoteRequest,
+)
+
+ABC = Configuration.of("abc")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Append(2, -1, 0, (), 0),
+        Append(2, 0, 1, (), 0),
+        Append(2, 1, 0, (), 0),
+        Append(2, 1, 3, (), 0),
+        Append(2, 1, 1, (), -1),
+        Append(2, 1, 1, (Entry(3, 2),), 0),
+        Append(2, 1, 1, (Entry(2, 3),), 0),
+        Append(2, 1, 1, (Entry(2, 0),), 0),
+        Append(2, 1, 1, (Entry(2, 2), Entry(3, 1)), 0),
+        Append(2, 1, 1, (Entry(2, 2, configuration=Configuration()),), 0),
+        Append(2, 1, 1, (Entry(2, 2, configuration=Configuration(("b", "a"))),), 0),
+        Append(2, 1, 1, (Entry(2, 2, configuration=Configuration(("a",), ("a",))),), 0),
+        Append(2, 1, 1, (Entry(2, 2, b"x", ABC),), 0),
+        Append(-2, 1, 1, (), 0),
+        AppendReply(2, True, -1),
+        AppendReply(2, False, 1, 3, 1),
+        AppendReply(2, False, 1, 1, -1),
+        InstallSnapshot(2, Snapshot(0, 1, ABC)),
+        InstallSnapshot(2, Snapshot(5, 3, ABC)),
+        InstallSnapshot(2, Snapshot(5, 2, Configuration())),
+        VoteRequest(2, -1, 1),
+        VoteRequest(2, 1, 2),
+        PreVoteRequest(2, 1, -1),
+        TimeoutNow(0),
+    ],
+)
+def test_what_no_correct_server_sends_is_dropped(message: Message) -> None:
+    raft = Raft("a", Stored.bootstrap(ABC), Limits(), Random(1), now=0)
+    assert raft.step("b", message, 0) == []
+    assert raft.dropped == 1
+    assert raft.term == 1
+
+
+def test_a_message_of_oneself_or_of_nobody_is_dropped() -> None:
+    raft = Raft("a", Stored.bootstrap(ABC), Limits(), Random(1), now=0)
+    assert raft.step("a", VoteRequest(2, 1, 1), 0) == []
+    assert raft.step("", VoteRequest(2, 1, 1), 0) == []
+    assert raft.dropped == 2
+
+
+def test_a_second_leader_of_one_term_is_dropped() -> None:
+    raft = Raft("a", Stored.bootstrap(ABC), Limits(), Random(1), now=0)
+    raft.step("b", Append(2, 1, 1, (), 1), 0)
+    assert raft.step("c", Append(2, 1, 1, (Entry(2, 2, b"evil"),), 2), 0) == []
+    assert (raft.dropped, raft.last_index, raft.leader) == (1, 1, "b")
+
+
+def any_message(random: Random, raft: Raft) -> Message:
+    """A message with numbers near those that matter, so that some are taken."""
+    term = raft.term + random.choice([-1, 0, 0, 0, 0, 1])
+    index = max(0, random.choice([0, raft.commit_index, raft.last_index]) + random.randrange(-2, 3))
+    before = random.choice([raft.log.term_at(index) or 0, random.randrange(raft.term + 2)])
+    entries = tuple(
+        Entry(index + offset, min(max(before, 1) + random.randrange(2), max(term, 1)), random.choice([b"", b"x"]))
+        if random.random() < 0.8
+        else Entry(index + offset, term, configuration=Configuration.of(random.sample("abcde", 3)))
+        for offset in range(1, random.randrange(1, 4))
+    )
+    messages: list[Message] = [
+        PreVoteRequest(term + 1, index, before),
+        PreVoteReply(random.choice([term, term + 1]), random.random() < 0.7),
+        VoteRequest(term, index, before, random.random() < 0.2),
+        VoteReply(term, random.random() < 0.7),
+        Append(term, index, before, entries, max(0, index + random.randrange(-1, 3))),
+        AppendReply(term, random.random() < 0.6, index, random.choice([0, before]), index),
+        InstallSnapshot(term, Snapshot(index, before, Configuration.of(random.sample("abcde", 3)))),
+        TimeoutNow(term),
+    ]
+    return random.choice(messages)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_sequence_of_messages_breaks_an_invariant(seed: int) -> None:
+    """Peers that lie may ruin what is agreed, but not the process; and the disk always follows."""
+    random = Random(seed)
+    limits = Limits(uncommitted_max=5, entries_per_message_max=2, inflight_max=2)
+    stored = Stored(HardState(1), Snapshot(1, 1, ABC))
+    raft = Raft("a", stored, limits, Random(seed), now=0)
+    now = 0
+    for _ in range(500):
+        now += random.randrange(limits.election_timeout_ns // 5)
+        choice = random.random()
+        try:
+            if choice < 0.1:
+                effects = raft.wake(now)
+            elif choice < 0.2:
+                effects = raft.propose(b"x", now)
+            elif choice < 0.25:
+                effects = raft.add_server(random.choice("abcdef"), random.random() < 0.5, now)
+            elif choice < 0.3:
+                effects = raft.transfer_leadership(random.choice("abcdef"), now)
+            elif choice < 0.35:
+                effects = raft.compact(raft.commit_index, b"state")
+            else:
+                effects = raft.step(random.choice("bcde"), any_message(random, raft), now)
+        except Refused:
+            continue
+        for effect in effects:
+            if isinstance(effect, Persist):
+                stored = effect.onto(stored)
+            elif isinstance(effect, Restored):
+                assert stored.snapshot == effect.snapshot
+        raft.validate()
+        entries = raft.log.span(raft.log.snapshot.index + 1, raft.last_index)
+        assert stored == Stored(HardState(raft.term, raft.vote), raft.log.snapshot, entries)

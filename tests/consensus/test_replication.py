@@ -1,0 +1,99 @@
+"""What a leader sends to one follower, and what it makes of the answers."""
+
+from __future__ import annotations
+
+from consensus.configuration import Configuration
+from consensus.limits import Limits
+from consensus.log import Log
+from consensus.messages import Append, AppendReply, InstallSnapshot, Message
+from consensus.replication import Replication
+from consensus.stored import Entry, Snapshot
+
+MS = 1_000_000
+LIMITS = Limits(
+    heartbeat_interval_ns=100 * MS,
+    election_timeout_ns=1_000 * MS,
+    snapshot_timeout_ns=3_000 * MS,
+    entries_per_message_max=4,
+    bytes_per_message_max=10,
+    inflight_max=2,
+)
+FIRST = Snapshot(1, 1, Configuration.of("ab"))
+
+
+def replication(log: Log) -> Replication:
+    followers = Replication("a", LIMITS, log, term=2)
+    followers.add("b", now=0)
+    return followers
+
+
+def indexes(messages: list[Message]) -> list[list[int]]:
+    return [[entry.index for entry in message.entries] for message in messages if isinstance(message, Append)]
+
+
+def test_a_probe_waits_for_its_answer_or_for_the_next_heartbeat() -> None:
+    log = Log(FIRST)
+    followers = replication(log)
+    log.append(Entry(2, 2, b"x"))
+    assert indexes(followers.outgoing("b", 1, 0)) == [[2]]
+    log.append(Entry(3, 2, b"y"))
+    assert followers.outgoing("b", 1, 0) == []
+    assert indexes(followers.heartbeat("b", 1, 0)) == [[2, 3]]
+
+
+def test_a_message_is_bounded_by_bytes_and_by_entries_but_takes_one_entry_of_any_size() -> None:
+    log = Log(FIRST)
+    followers = replication(log)
+    followers.take_reply("b", AppendReply(2, True, 1), now=0)
+    for index, size in enumerate([6, 5, 30, 1, 1, 1, 1, 1], start=2):
+        log.append(Entry(index, 2, b"x" * size))
+    assert indexes(followers.outgoing("b", 1, 0)) == [[2], [3]]
+    followers.take_reply("b", AppendReply(2, True, 3), now=0)
+    assert indexes(followers.outgoing("b", 1, 0)) == [[4], [5, 6, 7, 8]]
+
+
+def test_a_late_rejection_does_not_slow_the_stream_down() -> None:
+    log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 6)])
+    followers = replication(log)
+    followers.take_reply("b", AppendReply(2, True, 5), now=0)
+    followers.take_reply("b", AppendReply(2, False, 4, 1, 2), now=0)
+    assert followers.outgoing("b", 0, 0) == []
+
+
+def test_a_rejected_stream_goes_back_to_what_is_known_to_match_and_no_further() -> None:
+    log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 5)])
+    followers = replication(log)
+    followers.take_reply("b", AppendReply(2, True, 4), now=0)
+    log.append(Entry(5, 2, b"y"))
+    log.append(Entry(6, 2, b"z"))
+    assert indexes(followers.outgoing("b", 0, 0)) == [[5, 6]]
+    followers.take_reply("b", AppendReply(2, False, 6, 0, 2), now=0)
+    assert indexes(followers.outgoing("b", 0, 0)) == [[5, 6]]
+
+
+def test_a_snapshot_is_repeated_after_its_own_timeout_and_heartbeats_go_on_meanwhile() -> None:
+    log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 6)])
+    followers = replication(log)
+    log.compact(5, b"state")
+    sent = followers.heartbeat("b", 5, 0)
+    assert sent == [Append(2, 5, 2, (), 5)]
+    followers.take_reply("b", AppendReply(2, False, 5, 0, 2), now=0)
+    assert followers.outgoing("b", 5, 0) == [InstallSnapshot(2, log.snapshot)]
+    assert followers.outgoing("b", 5, 0) == []
+    assert followers.heartbeat("b", 5, 2_999 * MS) == [Append(2, 5, 2, (), 5)]
+    assert followers.heartbeat("b", 5, 3_000 * MS) == [InstallSnapshot(2, log.snapshot)]
+    followers.take_reply("b", AppendReply(2, True, 5), now=0)
+    log.append(Entry(6, 2, b"y"))
+    assert indexes(followers.outgoing("b", 5, 0)) == [[6]]
+
+
+def test_a_snapshot_that_is_old_when_it_arrives_is_followed_by_the_newer_one_at_once() -> None:
+    log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 6)])
+    followers = replication(log)
+    log.compact(3, b"old")
+    followers.take_reply("b", AppendReply(2, False, 5, 0, 2), now=0)
+    assert isinstance(followers.outgoing("b", 5, 0)[0], InstallSnapshot)
+    log.compact(5, b"new")
+    followers.take_reply("b", AppendReply(2, True, 3), now=0)
+    log.append(Entry(6, 2, b"y"))
+    assert followers.outgoing("b", 5, 0) == [InstallSnapshot(2, log.snapshot)]
