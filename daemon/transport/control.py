@@ -21,7 +21,7 @@ import zmq
 
 from daemon.protocol.frames import Buffer
 from daemon.transport.security import Count, Curve
-from daemon.transport.sockets import SECOND_NS, Listener, Speaker, TransportLimits, receive, too_large
+from daemon.transport.sockets import SECOND_NS, Listener, Speaker, TransportLimits, readable, receive, too_large
 
 Deliver = Callable[[list[Buffer]], None]
 
@@ -135,10 +135,9 @@ class ControlTransport:
             self._again = None
         socket, frames_max = self._listener.socket, self._limits.frames_max
         for _ in range(self._limits.drain_max):
-            try:
-                frames = receive(socket, frames_max)
-            except zmq.Again:
+            if not readable(socket):
                 return
+            frames = receive(socket, frames_max)
             if frames is None:
                 self._drop("oversize")
                 continue

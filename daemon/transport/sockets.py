@@ -18,7 +18,12 @@ import zmq
 from daemon.protocol.frames import Buffer
 from daemon.transport.security import Count, Curve, Doorman, secure_client, secure_server
 
-__all__ = ["BindFailed", "Count", "Listener", "Speaker", "TransportLimits", "receive", "too_large"]
+__all__ = ["BindFailed", "Count", "Listener", "Speaker", "TransportLimits", "readable", "receive", "too_large"]
+
+# Plain ints: an operation on pyzmq's flags costs half a microsecond.
+NOBLOCK = int(zmq.NOBLOCK)
+NOBLOCK_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+POLLIN = int(zmq.POLLIN)
 
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000 * MILLISECOND_NS
@@ -146,20 +151,26 @@ class Speaker:
 def _send(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> None:
     last = len(frames) - 1
     if last == 0:
-        socket.send(cast(bytes, frames[0]), zmq.NOBLOCK)
+        socket.send(cast(bytes, frames[0]), NOBLOCK)
         return
-    socket.send(cast(bytes, frames[0]), zmq.NOBLOCK | zmq.SNDMORE)
+    socket.send(cast(bytes, frames[0]), NOBLOCK_MORE)
     for place in range(1, last + 1):
         frame = frames[place]
         size = len(frame) if type(frame) is bytes else memoryview(cast(bytes, frame)).nbytes
-        flags = zmq.NOBLOCK | zmq.SNDMORE if place < last else zmq.NOBLOCK
+        flags = NOBLOCK_MORE if place < last else NOBLOCK
         socket.send(cast(bytes, frame), flags, copy=size < NO_COPY_BYTES)
 
 
+def readable(socket: zmq.Socket[bytes]) -> bool:
+    """Whether a message waits. Asking costs 1.4 us, to receive in vain, with its exception, 5.3."""
+    return bool(cast(int, socket.get(zmq.EVENTS)) & POLLIN)
+
+
 def receive(socket: zmq.Socket[bytes], frames_max: int) -> list[Buffer] | None:
-    """The next message; None for one with more than `frames_max` frames, which is thrown away. `zmq.Again` if none."""
-    frames: list[Any] = [socket.recv(zmq.NOBLOCK)]
-    while socket.get(zmq.RCVMORE):
+    """The next message, waiting as the socket is set; None for one of more than `frames_max` frames, thrown away."""
+    frame = socket.recv(copy=False)
+    frames: list[Any] = [frame.bytes]
+    while frame.more:
         frame = socket.recv(copy=False)
         if len(frames) <= frames_max + 1:  # the header, the frames, and one to show that there were more
             frames.append(frame)

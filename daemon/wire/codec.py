@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from daemon.protocol.frames import Buffer
 from daemon.wire.rejected import Reason, Rejected
