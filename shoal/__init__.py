@@ -1,1 +1,56 @@
-"""Placeholder."""
+"""Shoal: one property graph over many machines, and programs that run over it in lockstep ticks.
+
+    import shoal
+
+    with shoal.local() as session:                                  # or shoal.connect("/run/shoal/admin.sock")
+        graph = session.load("deps", nodes="nodes.csv.gz", edges="edges.csv.gz")
+        print(graph.run("pagerank", ticks=30).result("rank").top(20))
+
+`local` keeps everything in this process; `connect` reaches a daemon of a cluster. Both give the same objects, and the
+same answers to the bit. Programs are classes: see `shoal.program` for how to write one.
+"""
+
+from shoal.client import connect
+from shoal.errors import BadParameter, RunFailed, ShoalError, UnknownColumn, UnknownGraph, UnknownProgram, UnknownRun
+from shoal.graph_data import BadGraph, BadRow, GraphData
+from shoal.local import local
+from shoal.part import Direction
+from shoal.phase import Phase
+from shoal.program import Aggregate, Channel, Column, Merge, Param, Program
+from shoal.result import ColumnResult
+from shoal.session import Graph, Run, Session
+from shoal.sources import from_arrays, from_networkx, read_graph
+from shoal.workspace import Workspace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Aggregate",
+    "BadGraph",
+    "BadParameter",
+    "BadRow",
+    "Channel",
+    "Column",
+    "ColumnResult",
+    "Direction",
+    "Graph",
+    "GraphData",
+    "Merge",
+    "Param",
+    "Phase",
+    "Program",
+    "Run",
+    "RunFailed",
+    "Session",
+    "ShoalError",
+    "UnknownColumn",
+    "UnknownGraph",
+    "UnknownProgram",
+    "UnknownRun",
+    "Workspace",
+    "connect",
+    "from_arrays",
+    "from_networkx",
+    "local",
+    "read_graph",
+]

@@ -169,6 +169,8 @@ class Program:
     columns: ClassVar[tuple[Column, ...]] = ()
     aggregates: ClassVar[tuple[Aggregate, ...]] = ()
     channels: ClassVar[tuple[Channel, ...]] = ()
+    ticks_default: ClassVar[int] = 1_000_000
+    """How many ticks to run when nobody says: so many that a program which halts by itself does so first."""
 
     def __init__(self, **given: Any) -> None:
         known = self.parameters()

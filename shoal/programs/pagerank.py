@@ -23,6 +23,8 @@ class PageRank(Program):
     )
     aggregates = (Aggregate("dangling", Merge.SUM), Aggregate("change", Merge.SUM))
 
+    ticks_default = 100
+
     damping = Param(0.85, "chance to follow an edge rather than jump anywhere", least=0.0, most=1.0)
     tol: Param[float | None] = Param(None, "end once the ranks change by less than this in sum", kind=float, least=0.0)
 

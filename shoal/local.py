@@ -1,0 +1,295 @@
+"""The embedded default: everything in one process, with no daemon and no socket.
+
+Several shards are several engines side by side; they exchange the same buffers that daemons would, so a script that is
+right here is right on a cluster. A run does its ticks while somebody waits for it, or one a `step()`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from shoal import columns as col
+from shoal.engine import Engine
+from shoal.errors import NameTaken, ShoalError, UnknownColumn, UnknownGraph, UnknownRun, did_you_mean
+from shoal.graph_data import GraphData
+from shoal.part import Part, Placement
+from shoal.phase import Phase
+from shoal.piece import part_of
+from shoal.program import Program, find_program, installed_programs
+from shoal.result import ColumnResult
+from shoal.ring import HashRing
+from shoal.session import Progress, Session
+
+EVENT_INTERVAL = 0.1
+
+
+def local(shards: int = 1) -> Session:
+    """A session in this process, with as many shards as wanted; the answers are the same to the bit.
+
+    >>> import shoal
+    >>> with shoal.local(shards=2) as session:
+    ...     data = shoal.from_arrays(["a", "b", "c"], ["b", "c", "a"])
+    ...     run = session.load("ring", data=data).run("pagerank", ticks=3)
+    ...     [node for node, _ in run.result("rank").top(3)]
+    ['a', 'b', 'c']
+    """
+    if shards < 1:
+        raise ValueError("there must be at least one shard")
+    return Session(LocalBackend(shards))
+
+
+@dataclass
+class _LocalGraph:
+    name: str
+    data: GraphData
+    parts: dict[str, Part]
+
+
+@dataclass
+class _LocalRun:
+    name: str
+    graph: _LocalGraph
+    program: type[Program]
+    engines: dict[str, Engine]
+    ticks: int
+    paced: bool
+    interval: float
+    params: dict[str, Any]
+    state: str = "running"
+    tick: int = 0
+    began: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    error: str | None = None
+    cross_bytes: int = 0
+    last_tick: dict[str, Any] = field(default_factory=dict)
+
+
+class LocalBackend:
+    """Graphs and runs of this process."""
+
+    def __init__(self, shards: int) -> None:
+        self._shards = tuple(f"{i + 1}" for i in range(shards))
+        self._graphs: dict[str, _LocalGraph] = {}
+        self._runs: dict[str, _LocalRun] = {}
+        self._programs: dict[str, type[Program]] = {}
+
+    def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a command as a daemon would."""
+        match command:
+            case "status":
+                return {"shard": "local", "state": "joined", "members": {"alive": len(self._shards)}}
+            case "graph show":
+                return self._show_graph(self._graph(args["graph"]))
+            case "graph list":
+                return {"graphs": [self._show_graph(graph) for graph in self._graphs.values()]}
+            case "graph drop":
+                del self._graphs[self._graph(args["graph"]).name]
+                self._runs = {name: run for name, run in self._runs.items() if run.graph.name != args["graph"]}
+                return {}
+            case "program list":
+                return {"programs": [describe(program) for program in installed_programs().values()]}
+            case "run start":
+                return self._show_run(self._start(args))
+            case "run show":
+                return self._show_run(self._run(args["run"]))
+            case "run list":
+                return {"runs": [self._show_run(run) for run in self._runs.values()]}
+            case "run step":
+                return self._step(self._run(args["run"]))
+            case "run stop":
+                run = self._run(args["run"])
+                if run.state == "running":
+                    self._end(run, "stopped")
+                return self._show_run(run)
+            case _:
+                raise ShoalError(f"a session in this process does not know '{command}'")
+
+    def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
+        """Cut the graph between the shards."""
+        if name in self._graphs:
+            raise NameTaken(f"a graph called '{name}' is loaded already: drop it, or choose another name")
+        owners = [holders[0] for holders in HashRing(self._shards).placement(data.partition_count)]
+        placement = Placement.of(owners, self._shards)
+        parts = {}
+        for i, shard in enumerate(self._shards):
+            parts[shard] = part_of(name, data, placement, i)
+            if progress is not None:
+                progress({"stage": "cut", "done": i + 1, "total": len(self._shards)})
+        self._graphs[name] = _LocalGraph(name, data, parts)
+        return self._show_graph(self._graphs[name])
+
+    def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
+        """Do the ticks of a run until it is over."""
+        waited = self._run(run)
+        until = None if timeout is None else time.monotonic() + timeout
+        told = 0.0
+        while waited.state == "running":
+            if waited.paced:
+                raise ShoalError(f"run '{run}' is paced: nothing happens until it is stepped")
+            began = time.monotonic()
+            if until is not None and began >= until:
+                raise TimeoutError(f"run '{run}' still goes on, at tick {waited.tick}")
+            self._do_tick(waited)
+            if progress is not None and began - told >= EVENT_INTERVAL:
+                told = began
+                progress(self._show_run(waited))
+            if waited.interval and waited.state == "running":
+                time.sleep(max(0.0, began + waited.interval - time.monotonic()))
+        return self._show_run(waited)
+
+    def result(self, run: str, column: str) -> ColumnResult:
+        """A column, whole."""
+        finished = self._run(run)
+        known = [c.name for c in finished.program.columns if not c.hidden]
+        if column not in known:
+            hint = did_you_mean(column, known)
+            raise UnknownColumn(f"run '{run}' has no column '{column}'{hint}; it has: {', '.join(known)}")
+        engines = list(finished.engines.values())
+        values = np.empty(finished.graph.data.node_count, dtype=engines[0].result(column).dtype)
+        for engine in engines:
+            values[engine.part.ordinals] = engine.result(column)
+        return ColumnResult(run, column, finished.graph.data.ids, values)
+
+    def program_name(self, program: str | type[Program]) -> str:
+        """Here any class will do; it need not be installed."""
+        if isinstance(program, str):
+            return program
+        self._programs[program.name] = program
+        return program.name
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._graphs.clear()
+        self._runs.clear()
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    def _graph(self, name: str) -> _LocalGraph:
+        if name not in self._graphs:
+            raise UnknownGraph(f"no graph is called '{name}'{did_you_mean(name, self._graphs)}")
+        return self._graphs[name]
+
+    def _run(self, name: str) -> _LocalRun:
+        if name not in self._runs:
+            raise UnknownRun(f"there is no run '{name}'{did_you_mean(name, self._runs)}")
+        return self._runs[name]
+
+    def _start(self, args: Mapping[str, Any]) -> _LocalRun:
+        name = args["program"]
+        program = self._programs.get(name) or find_program(name)
+        graph = self._graph(args["graph"])
+        params = dict(args.get("params") or {})
+        engines = {shard: Engine(part, program(**params)) for shard, part in graph.parts.items()}
+        run = _LocalRun(
+            name=f"{name}-{len(self._runs) + 1}",
+            graph=graph,
+            program=program,
+            engines=engines,
+            ticks=args.get("ticks") or program.ticks_default,
+            paced=bool(args.get("paced")),
+            interval=float(args.get("interval_seconds") or 0.0),
+            params=params,
+        )
+        self._runs[run.name] = run
+        self._exchange(run, Phase.ADVANCE)
+        return run
+
+    def _step(self, run: _LocalRun) -> dict[str, Any]:
+        if run.state != "running":
+            raise ShoalError(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
+        self._do_tick(run)
+        return run.last_tick
+
+    def _do_tick(self, run: _LocalRun) -> None:
+        run.tick += 1
+        run.last_tick = {"tick": run.tick, "phases": {}, "cross_bytes": 0}
+        try:
+            for phase in run.program.phases():
+                self._exchange(run, phase)
+            halted = {engine.halted() for engine in run.engines.values()} == {True}
+        except Exception as error:
+            run.tick -= 1
+            run.error = f"{type(error).__name__}: {error}"
+            self._end(run, "failed")
+            raise
+        if halted or run.tick >= run.ticks:
+            self._end(run, "completed")
+
+    def _exchange(self, run: _LocalRun, phase: Phase) -> None:
+        """Run one phase on every engine, then hand each what the others sent."""
+        outgoing, seconds = {}, {}
+        for shard, engine in run.engines.items():
+            began = time.perf_counter()
+            outgoing[shard] = engine.run(run.tick, phase)
+            seconds[shard] = time.perf_counter() - began
+        for shard, engine in run.engines.items():
+            engine.settle(phase, {peer: sent.to(shard) for peer, sent in outgoing.items() if peer != shard})
+        crossed = sum(sent.nbytes for sent in outgoing.values())
+        run.cross_bytes += crossed
+        if run.last_tick:
+            run.last_tick["phases"][phase.word] = seconds
+            run.last_tick["cross_bytes"] += crossed
+
+    def _end(self, run: _LocalRun, state: str) -> None:
+        run.state, run.ended = state, time.monotonic()
+
+    def _show_graph(self, graph: _LocalGraph) -> dict[str, Any]:
+        data = graph.data
+        return {
+            "graph": graph.name,
+            "nodes": data.node_count,
+            "edges": data.edge_count,
+            "partitions": data.partition_count,
+            "cross_edges": sum(part.cross_edges for part in graph.parts.values()),
+            "state": "ready",
+            "shards": {
+                shard: {
+                    "nodes": part.size,
+                    "edges": part.held_edges,
+                    "ghosts": part.ghost_count,
+                    "bytes": part.nbytes,
+                }
+                for shard, part in graph.parts.items()
+            },
+            "node_columns": {name: col.type_name(column) for name, column in data.node_columns.items()},
+            "edge_columns": {name: col.type_name(column) for name, column in data.edge_columns.items()},
+        }
+
+    def _show_run(self, run: _LocalRun) -> dict[str, Any]:
+        ended = run.ended if run.ended is not None else time.monotonic()
+        return {
+            "run": run.name,
+            "program": run.program.name,
+            "graph": run.graph.name,
+            "params": run.params,
+            "state": run.state,
+            "tick": run.tick,
+            "ticks": run.ticks if run.state == "running" else run.tick,
+            "seconds": ended - run.began,
+            "error": run.error,
+            "last_tick": run.last_tick,
+            "totals": {
+                "nodes": run.graph.data.node_count,
+                "edges": run.graph.data.edge_count,
+                "cross_edges": sum(part.cross_edges for part in run.graph.parts.values()),
+                "cross_bytes": run.cross_bytes,
+            },
+        }
+
+
+def describe(program: type[Program]) -> dict[str, Any]:
+    """A program as `program list` shows it."""
+    return {
+        "name": program.name,
+        "summary": program.summary(),
+        "columns": [column.name for column in program.columns if not column.hidden],
+        "params": [
+            {"name": name, "type": param.kind.__name__, "default": param.default, "doc": param.doc}
+            for name, param in program.parameters().items()
+        ],
+    }

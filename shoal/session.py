@@ -1,0 +1,242 @@
+"""What a script works with: a session, its graphs and their runs. The same whether all is in this process or a cluster.
+
+    with shoal.local(shards=4) as session:                    # or shoal.connect("/run/shoal/admin.sock")
+        graph = session.load("deps", nodes="nodes.csv.gz", edges="edges.csv.gz")
+        run = graph.run("pagerank", ticks=30)
+        for node, rank in run.result("rank").top(20):
+            print(node, rank)
+
+A session speaks to a `Backend` in the vocabulary of the admin socket, so what one can do the other can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias
+
+from shoal.errors import RunFailed
+from shoal.graph_data import PARTITIONS, GraphData
+from shoal.program import Program
+from shoal.result import ColumnResult
+
+Progress: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+
+class Backend(Protocol):
+    """Where graphs live and runs happen."""
+
+    def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask, in the vocabulary of the admin socket."""
+        ...
+
+    def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
+        """Take a whole graph."""
+        ...
+
+    def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
+        """Wait until a run is over."""
+        ...
+
+    def result(self, run: str, column: str) -> ColumnResult:
+        """A column, whole."""
+        ...
+
+    def program_name(self, program: str | type[Program]) -> str:
+        """The name under which this backend knows a program."""
+        ...
+
+    def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class Session:
+    """A cluster, or its stand-in in this process."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the backend; on a cluster, graphs and runs go on without us."""
+        self._backend.close()
+
+    def load(
+        self,
+        name: str,
+        edges: Any = None,
+        nodes: Any = None,
+        *,
+        data: GraphData | None = None,
+        types: Mapping[str, str] | None = None,
+        partitions: int = PARTITIONS,
+        progress: Progress | None = None,
+    ) -> Graph:
+        """Load a graph from files (CSV, TSV, Parquet, also gzipped), or from `data` made by `shoal.from_...`.
+
+        Raises `BadRow` naming file, line and reason; nothing of such a load is kept.
+        """
+        from shoal.sources import read_graph
+
+        if (data is None) == (edges is None):
+            raise ValueError("give either edges (a file) or data (from shoal.from_arrays or shoal.from_networkx)")
+        if data is None:
+            data = read_graph(nodes=nodes, edges=edges, types=dict(types or {}), partition_count=partitions)
+        self._backend.load(name, data, progress)
+        return self.graph(name)
+
+    def graph(self, name: str) -> Graph:
+        """A graph that is loaded."""
+        return Graph(self._backend, self._backend.call("graph show", {"graph": name}))
+
+    def graphs(self) -> list[Graph]:
+        """All graphs that are loaded."""
+        return [self.graph(row["graph"]) for row in self._backend.call("graph list", {})["graphs"]]
+
+    def drop(self, name: str) -> None:
+        """Forget a graph and the results of its runs."""
+        self._backend.call("graph drop", {"graph": name})
+
+    def get_run(self, name: str) -> Run:
+        """A run by its name."""
+        return Run(self._backend, self._backend.call("run show", {"run": name}))
+
+    def runs(self) -> list[Run]:
+        """All runs, in the order in which they began."""
+        return [self.get_run(row["run"]) for row in self._backend.call("run list", {})["runs"]]
+
+    def programs(self) -> list[dict[str, Any]]:
+        """What can be run, with its parameters."""
+        return list(self._backend.call("program list", {})["programs"])
+
+    def status(self) -> dict[str, Any]:
+        """The state of the shard that answers."""
+        return self._backend.call("status", {})
+
+
+class Graph:
+    """A graph that is loaded."""
+
+    def __init__(self, backend: Backend, shown: Mapping[str, Any]) -> None:
+        self._backend, self._shown = backend, shown
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name!r}: {self.node_count} nodes, {self.edge_count} edges>"
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self._shown["graph"])
+
+    @property
+    def node_count(self) -> int:
+        """Nodes, over all shards."""
+        return int(self._shown["nodes"])
+
+    @property
+    def edge_count(self) -> int:
+        """Edges, over all shards, parallel ones each."""
+        return int(self._shown["edges"])
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """How it lies on the shards, and its columns."""
+        return self._shown
+
+    def start(
+        self,
+        program: str | type[Program],
+        *,
+        ticks: int = 0,
+        interval: float | None = None,
+        paced: bool = False,
+        **params: Any,
+    ) -> Run:
+        """Start a program and return at once. `ticks` 0 leaves it to the program; `interval` is seconds a tick.
+
+        A paced run waits for `step()`.
+        """
+        args = {
+            "program": self._backend.program_name(program),
+            "graph": self.name,
+            "ticks": ticks,
+            "params": params,
+            "interval_seconds": interval,
+            "paced": paced,
+        }
+        return Run(self._backend, self._backend.call("run start", {k: v for k, v in args.items() if v is not None}))
+
+    def run(
+        self,
+        program: str | type[Program],
+        *,
+        ticks: int = 0,
+        timeout: float | None = None,
+        progress: Progress | None = None,
+        **params: Any,
+    ) -> Run:
+        """Run a program to its end. `progress` is called now and then with what `Run.show` gives."""
+        return self.start(program, ticks=ticks, **params).wait(timeout=timeout, progress=progress)
+
+
+class Run:
+    """One execution of a program on a graph."""
+
+    def __init__(self, backend: Backend, shown: Mapping[str, Any]) -> None:
+        self._backend, self._shown = backend, dict(shown)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.name!r}: {self.state} at tick {self.tick}>"
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self._shown["run"])
+
+    @property
+    def state(self) -> str:
+        """As of the last look: running, stopping, completed, stopped or failed."""
+        return str(self._shown["state"])
+
+    @property
+    def tick(self) -> int:
+        """The last committed tick, as of the last look."""
+        return int(self._shown["tick"])
+
+    def show(self) -> dict[str, Any]:
+        """Look again: where it stands, on each shard."""
+        self._shown = self._backend.call("run show", {"run": self.name})
+        return dict(self._shown)
+
+    def wait(self, timeout: float | None = None, progress: Progress | None = None) -> Run:
+        """Wait until it is over. Raises `RunFailed` if it ended without a result, `TimeoutError` if it goes on."""
+        self._shown = self._backend.wait(self.name, timeout, progress)
+        if self.state == "failed":
+            raise RunFailed(f"run '{self.name}' failed at tick {self.tick}: {self._shown.get('error')}")
+        return self
+
+    def step(self) -> dict[str, Any]:
+        """One tick of a paced run; gives that tick's result."""
+        return self._backend.call("run step", {"run": self.name})
+
+    def steps(self, count: int) -> Iterator[dict[str, Any]]:
+        """Several, one after the other."""
+        for _ in range(count):
+            yield self.step()
+
+    def stop(self) -> Run:
+        """End it after its next tick."""
+        self._shown = self._backend.call("run stop", {"run": self.name})
+        return self
+
+    def result(self, column: str) -> ColumnResult:
+        """A column that it computed, whole and in id order."""
+        return self._backend.result(self.name, column)
