@@ -102,6 +102,10 @@ def _arrow_column(values: Any, what: str) -> Column:
         joined = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, kind.to_pandas_dtype()), *parts])
         return _number_column(joined, what)
     if _is_text(kind) or (pa.types.is_dictionary(kind) and _is_text(kind.value_type)):
+        try:
+            values.validate(full=True)  # neither Parquet nor a cast has looked at the UTF-8
+        except pa.ArrowException as problem:
+            raise BadGraph(f"{what}: the text is damaged: {problem}") from None
         return _string_column(values)
     raise BadGraph(f"{what}: the type {kind} is none that a column has; make it int, float, string or bool")
 
@@ -283,5 +287,5 @@ def _text(kind: str, frames: Sequence[Any], length: int, what: str) -> Any:
 def _bytes(frame: Any, what: str) -> memoryview:
     try:
         return memoryview(frame).cast("B")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, NotImplementedError, BufferError):
         raise BadGraph(f"{what}: a frame is not a buffer of bytes") from None

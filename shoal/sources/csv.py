@@ -64,6 +64,10 @@ class CsvFile:
                 if column.null_count and types[name] != "float":
                     raise pa.ArrowInvalid(f"column {name!r} has an empty field")
         except (pa.ArrowException, UnicodeError, OSError) as problem:
+            if not self._has_rows():  # Arrow wants a line break behind a lone header
+                return Table(
+                    str(self.path), {name: column_of(pa.array([], TYPES[types[name]]), name) for name in self.names}
+                )
             raise self._explained([types[name] for name in self.names], problem) from None
         return Table(
             str(self.path),
@@ -73,8 +77,17 @@ class CsvFile:
         )
 
     def _line(self, row: int) -> int | None:
-        found = next(islice(_rows(self.path, self.delimiter), 1 + row, None), None)
+        try:
+            found = next(islice(_rows(self.path, self.delimiter), 1 + row, None), None)
+        except BadRow:  # Arrow could read what this pass cannot; the row is still wrong
+            return None
         return found[0] if found else None
+
+    def _has_rows(self) -> bool:
+        try:
+            return next(islice(_rows(self.path, self.delimiter), 1, None), None) is not None
+        except DAMAGE:
+            return True
 
     def _explained(self, types: Sequence[str], problem: Exception) -> BadRow:
         """The first row that is wrong, for the same reason as Arrow's as far as can be told."""
@@ -85,7 +98,7 @@ class CsvFile:
             for line, last, cells in rows:
                 reason = self._wrong(types, cells)
                 if reason is not None:
-                    if last > line:
+                    if last > line and len(cells) != len(self.names):
                         reason += f"; a quote is open from here to line {last}, is one missing?"
                     return BadRow(str(self.path), line, reason)
         except DAMAGE as damage:
@@ -144,10 +157,13 @@ def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
         text = io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="")
         reader = csv.reader(text, delimiter=delimiter)
         last = 0
-        for cells in reader:
-            first, last = last + 1, reader.line_num
-            if cells:
-                yield first, last, cells
+        try:
+            for cells in reader:
+                first, last = last + 1, reader.line_num
+                if cells:
+                    yield first, last, cells
+        except csv.Error as problem:
+            raise BadRow(str(path), last + 1, f"{problem}; is a quote missing?") from None
 
 
 def _damaged(path: Path, damage: Exception, line: int) -> BadRow:
