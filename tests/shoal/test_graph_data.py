@@ -198,7 +198,9 @@ def test_a_corrupt_graph_is_a_bad_graph_or_a_sound_one(data: st.DataObject) -> N
 @st.composite
 def corrupted(draw: st.DrawFn, spec: Any) -> Any:
     """A copy with one place, however deep, changed, lost or doubled."""
-    junk = st.sampled_from([None, True, -1, 0, 1, 3, 1 << 62, 1.5, "", "int64", "string", "dictionary", b"x", [], {}])
+    junk: st.SearchStrategy[Any] = st.sampled_from(
+        [None, True, -1, 0, 1, 3, 1 << 62, 1.5, "", "int64", "string", "dictionary", b"x", [], {}]
+    )
     spec = copy.deepcopy(spec)
     if not isinstance(spec, dict | list) or not spec or draw(st.integers(0, 4)) == 0:
         return draw(junk)
