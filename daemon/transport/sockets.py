@@ -179,9 +179,11 @@ def receive(socket: zmq.Socket[bytes], frames_max: int) -> list[Buffer] | None:
 
 def too_large(frames: Sequence[Buffer], limits: TransportLimits) -> bool:
     """Whether a peer with the same limits would refuse these frames, by cutting the connection."""
+    bound = limits.frame_bytes_max
+    if len(frames) == 1 and type(frames[0]) is bytes:  # nearly all
+        return len(frames[0]) > bound
     if len(frames) > limits.frames_max + 1:
         return True
-    bound = limits.frame_bytes_max
     for frame in frames:
         if (len(frame) if type(frame) is bytes else memoryview(cast(bytes, frame)).nbytes) > bound:
             return True
