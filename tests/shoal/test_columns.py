@@ -30,6 +30,7 @@ def arrived(column: Any) -> Any:
 
 
 @given(VALUES, st.integers(0, 5))
+@settings(deadline=None)
 def test_what_arrives_is_what_was_sent(values: list[Any], cut: int) -> None:
     column = col.column_of(values, "it")[cut:]
     for each in (column, col.compact(column)):
@@ -40,6 +41,7 @@ def test_what_arrives_is_what_was_sent(values: list[Any], cut: int) -> None:
 
 
 @given(VALUES)
+@settings(deadline=None)
 def test_an_encoding_depends_on_the_values_alone(values: list[Any]) -> None:
     column = col.column_of(values, "it")
     once = col.compact(column)
@@ -124,7 +126,7 @@ FRAME = st.binary(max_size=24) | st.lists(st.integers(-1, 4), max_size=5).map(la
 
 
 @given(SPECS | JUNK, st.lists(FRAME | JUNK, max_size=4))
-@settings(max_examples=400)
+@settings(deadline=None, max_examples=400)
 def test_junk_is_a_column_or_a_bad_graph(spec: Any, frames: list[Any]) -> None:
     try:
         column = col.from_wire(spec, frames)

@@ -43,6 +43,7 @@ def example() -> GraphData:
 
 
 @given(EDGES | DENSE)
+@settings(deadline=None)
 def test_a_graph_is_what_a_dumb_twin_says(edges: list[tuple[Any, Any]]) -> None:
     """Nodes in id order; edges by source, then in the order of the input."""
     graph = built(edges, edge_columns={"place": np.arange(len(edges))})
@@ -58,6 +59,7 @@ def test_a_graph_is_what_a_dumb_twin_says(edges: list[tuple[Any, Any]]) -> None:
 
 
 @given(EDGES | DENSE, st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_the_order_of_a_node_table_does_not_matter(edges: list[tuple[Any, Any]], random: Any) -> None:
     nodes = in_order({end for edge in edges for end in edge})
     shuffled = list(nodes)
@@ -146,6 +148,7 @@ def test_a_bad_row_says_where_it_is() -> None:
 
 
 @given(EDGES, st.integers(1, 65536))
+@settings(deadline=None)
 def test_a_graph_arrives_as_it_was_sent(edges: list[tuple[Any, Any]], partitions: int) -> None:
     graph = built(edges, edge_columns={"n": np.arange(len(edges)) / 3}, partition_count=partitions)
     spec, frames = graph.to_wire()
@@ -175,7 +178,7 @@ def test_graphs_that_differ_are_not_equal() -> None:
 
 
 @given(st.data())
-@settings(max_examples=400)
+@settings(deadline=None, max_examples=400)
 def test_a_corrupt_graph_is_a_bad_graph_or_a_sound_one(data: st.DataObject) -> None:
     """Any one value of the spec replaced or lost, any frame cut, grown, lost or with a byte changed."""
     spec, buffers = example().to_wire()

@@ -6,7 +6,7 @@ import mmh3
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.ids import PARTITIONS_MAX, partition_of, partition_type, partitions_of
@@ -16,6 +16,7 @@ COUNTS = st.integers(1, PARTITIONS_MAX)
 
 
 @given(st.lists(INTEGERS), COUNTS)
+@settings(deadline=None)
 def test_integers_hash_as_mmh3_hashes_their_eight_bytes(ids: list[int], count: int) -> None:
     expected = [mmh3.hash(i.to_bytes(8, "little", signed=True), 0, signed=False) % count for i in ids]
     assert partitions_of(np.array(ids, dtype=np.int64), count).tolist() == expected
@@ -23,6 +24,7 @@ def test_integers_hash_as_mmh3_hashes_their_eight_bytes(ids: list[int], count: i
 
 
 @given(st.lists(st.text()), COUNTS, st.integers(0, 3), st.sampled_from([pa.string(), pa.large_string()]))
+@settings(deadline=None)
 def test_strings_hash_as_mmh3_hashes_their_utf8(ids: list[str], count: int, cut: int, kind: pa.DataType) -> None:
     expected = [mmh3.hash(i.encode(), 0, signed=False) % count for i in ids][cut:]
     assert partitions_of(pa.array(ids, kind)[cut:], count).tolist() == expected
