@@ -12,6 +12,7 @@ Code may build a `Config` directly, with the names used here: ``Membership(probe
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
@@ -137,8 +138,9 @@ class Listen(Section):
             return data
         filled = dict(data)
         for plane in ("control", "ticks"):
-            if plane in data:
-                filled.setdefault(f"advertise_{plane}", data[plane])
+            # One that cannot be read is complained about once, under its own key.
+            with contextlib.suppress(BadQuantity, KeyError, TypeError):
+                filled.setdefault(f"advertise_{plane}", parse_address(data[plane]).url)
         return filled
 
     @model_validator(mode="after")

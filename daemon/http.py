@@ -23,6 +23,7 @@ from daemon.metrics import Metrics
 HEAD_BYTES_MAX: Final = 8 * 1024
 CONNECTIONS_MAX: Final = 32
 PATIENCE_SECONDS: Final = 5.0
+DISMISSAL_READS_MAX: Final = 16
 _REASONS: Final = {
     200: "OK",
     400: "Bad Request",
@@ -78,6 +79,9 @@ class HttpServer:
                 await self._converse(reader, writer)
         except (TimeoutError, ConnectionError):
             pass
+        except asyncio.CancelledError:
+            # By `close` alone. Not passed on: the stream's own callback (Python 3.11) would log it as an error.
+            pass
         finally:
             self._clients.discard(task)
             writer.close()
@@ -85,14 +89,15 @@ class HttpServer:
                 await writer.wait_closed()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._clients) > 2 * CONNECTIONS_MAX:
+            return None
         if len(self._clients) > CONNECTIONS_MAX:
-            self._respond(writer, (503, _TEXT, b"too many clients\n"))
-            return await writer.drain()
+            return await self._dismiss(reader, writer, (503, _TEXT, b"too many clients\n"))
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
-            self._respond(writer, (431, _TEXT, b"that is more than a scrape needs to say\n"))
-            return await writer.drain()
+            answer = 431, _TEXT, b"that is more than a scrape needs to say\n"
+            return await self._dismiss(reader, writer, answer)
         except asyncio.IncompleteReadError:
             return None
         words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
@@ -103,6 +108,15 @@ class HttpServer:
         else:
             self._respond(writer, await self._answer(words[1].partition("?")[0]), with_body=words[0] == "GET")
         return await writer.drain()
+
+    async def _dismiss(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer) -> None:
+        """Answer without having read the request. A close with bytes unread would reset the connection, and the answer
+        would be lost with it: so the rest is read, a little, and thrown away."""
+        self._respond(writer, answer)
+        writer.write_eof()
+        for _ in range(DISMISSAL_READS_MAX):
+            if not await reader.read(HEAD_BYTES_MAX):
+                break
 
     async def _answer(self, path: str) -> Answer:
         match path:

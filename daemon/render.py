@@ -107,6 +107,11 @@ def _rows(result: Result, key: str) -> list[Mapping[str, Any]]:
     return [row for row in result.get(key) or () if isinstance(row, Mapping)]
 
 
+def _map(result: Result, key: str) -> Mapping[str, Any]:
+    found = result.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
 def listing(key: str, columns: Sequence[str], right: Sequence[str] = ()) -> Callable[[Result, Page], str]:
     """A renderer of `result[key]`, a list of objects, with the given fields as columns."""
 
@@ -145,8 +150,8 @@ def count(value: Any) -> str:
 
 
 def _status(result: Result, page: Page) -> str:
-    members = result.get("members") or {}
-    runs = result.get("runs") or {}
+    members = _map(result, "members")
+    runs = _map(result, "runs")
     return _drawn(
         page,
         _pairs(
@@ -167,12 +172,15 @@ def _status(result: Result, page: Page) -> str:
 
 
 def _view(result: Result, page: Page) -> str:
-    placement = result.get("placement") or {}
+    placement = _map(result, "placement")
     head = _pairs(
         [("epoch", result.get("epoch")), ("leader", result.get("leader")), ("partitions", result.get("partitions"))]
     )
     return _drawn(
-        page, head, "", _table(["member", "partitions"], [(m, placement.get(m)) for m in result.get("members") or ()])
+        page,
+        head,
+        "",
+        _table(["member", "partitions"], [(m, placement.get(str(m))) for m in result.get("members") or ()]),
     )
 
 
@@ -185,12 +193,12 @@ def _ring(result: Result, page: Page) -> str:
 def _barrier(result: Result, page: Page) -> str:
     parts: list[Table | str] = []
     for run in _rows(result, "runs"):
-        missing, doing = run.get("missing") or [], run.get("doing") or {}
+        missing, doing = run.get("missing") or [], _map(run, "doing")
         head = f"{run.get('run', '-')}  tick {run.get('tick', '-')}  phase {run.get('phase', '-')}"
         wait = f"  waiting {duration(run.get('waiting_seconds'))} for {', '.join(missing)}" if missing else ""
         rows = [
             (shard, phases, "missing" if shard in missing else "there", doing.get(shard))
-            for shard, phases in (run.get("entries") or {}).items()
+            for shard, phases in _map(run, "entries").items()
         ]
         parts += [head + wait, _table(["shard", "phases", "barrier", "doing"], rows, ["phases"]), ""]
     return _drawn(page, *parts) if parts else "no run is under way: nobody waits at a barrier"
@@ -231,7 +239,7 @@ def _graph(result: Result, page: Page) -> str:
     )
     rows = [
         (name, *(count(part.get(key)) for key in ("nodes", "edges", "ghosts", "bytes")))
-        for name, part in (result.get("shards") or {}).items()
+        for name, part in _map(result, "shards").items()
     ]
     return _drawn(
         page,
@@ -254,10 +262,10 @@ def _run(result: Result, page: Page) -> str:
     ]
     if result.get("error"):
         pairs.append(("error", result["error"]))
-    pairs += [(f"last tick {k}".replace("_", " "), v) for k, v in (result.get("last_tick") or {}).items()]
-    pairs += [(k.replace("_", " "), count(v)) for k, v in (result.get("totals") or {}).items()]
+    pairs += [(f"last tick {k}".replace("_", " "), v) for k, v in _map(result, "last_tick").items()]
+    pairs += [(k.replace("_", " "), count(v)) for k, v in _map(result, "totals").items()]
     parts: list[Table | str] = [_pairs(pairs)]
-    if shards := result.get("shards"):
+    if shards := _map(result, "shards"):
         rows = [
             (name, s.get("tick"), s.get("phase"), s.get("doing"), duration(s.get("seconds")))
             for name, s in shards.items()

@@ -1,0 +1,397 @@
+"""The admin socket over real sockets: both dresses, limits, and clients that misbehave or vanish."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from daemon.admin import AdminServer, SocketTaken
+from daemon.commands import Command, Failed, Parameter, Refused, Registry, Reply, Request
+from shoal.lines import AdminConnection, Unreachable, Usage
+from shoal.lines import Failed as SaidFailed
+from shoal.lines import Refused as SaidRefused
+from tests.daemon.admin_host import Hosted
+
+
+class Handlers:
+    """A small daemon's worth of commands."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+        self.started = threading.Event()
+
+    async def status(self, _: Request) -> Reply:
+        return Reply({"shard": "a", "value": np.float64(1.5), "distance": float("inf")})
+
+    async def load(self, request: Request) -> Reply:
+        for done in range(3):
+            await request.emit({"stage": "store", "done": done, "total": 3})
+        return Reply({"name": request.args["name"], "bytes": [f.nbytes for f in request.frames]}, request.frames)
+
+    async def wait(self, request: Request) -> Reply:
+        self.started.set()
+        try:
+            while True:
+                await request.emit({"tick": 1})
+                await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    async def refuse(self, _: Request) -> Reply:
+        raise Refused("not now: there is no view")
+
+    async def fail(self, _: Request) -> Reply:
+        raise Failed("tried")
+
+    async def broken(self, _: Request) -> Reply:
+        raise ConnectionResetError("some other socket's")
+
+    def registry(self) -> Registry:
+        commands = Registry(
+            [
+                Command("status", "s"),
+                Command("graph load", "l", (Parameter("name", "str", "n", required=True),), frames=True),
+                Command("run wait", "w"),
+                Command("refuse", "r"),
+                Command("fail", "f"),
+                Command("broken", "b"),
+                Command("nobody", "n"),
+            ]
+        )
+        for name, handler in (
+            ("status", self.status), ("graph load", self.load), ("run wait", self.wait),
+            ("refuse", self.refuse), ("fail", self.fail), ("broken", self.broken),
+        ):  # fmt: skip
+            commands.bind(name, handler)
+        return commands
+
+
+@pytest.fixture
+def handlers() -> Handlers:
+    return Handlers()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "admin.sock"
+
+
+@pytest.fixture
+def host(handlers: Handlers, path: Path) -> Iterator[Hosted]:
+    with Hosted(handlers.registry(), path) as hosted:
+        yield hosted
+
+
+class Raw:
+    """A client without manners."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(10)
+        self.socket.connect(str(path))
+        self.file = self.socket.makefile("rb")
+
+    def __enter__(self) -> Raw:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        self.socket.close()
+
+    def say(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def line(self) -> bytes:
+        return self.file.readline()
+
+    def answer(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.line())
+        return found
+
+    def page(self) -> str:
+        lines = []
+        while (line := self.line()) not in (b"\n", b""):
+            lines.append(line.decode())
+        return "".join(lines)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.005)
+
+
+def test_a_call_and_its_result(host: Hosted, path: Path) -> None:
+    with AdminConnection(path) as connection:
+        result, frames = connection.call("status")
+    assert result == {"shard": "a", "value": 1.5, "distance": "inf"}
+    assert frames == ()
+
+
+def test_one_connection_carries_many_requests_and_frames_both_ways(host: Hosted, path: Path) -> None:
+    large = np.arange(3_000_000, dtype=np.float64)
+    with AdminConnection(path) as connection:
+        for _ in range(3):
+            result, frames = connection.call("graph load", {"name": "g"}, [large, b"", b"tail"])
+            assert result == {"name": "g", "bytes": [large.nbytes, 0, 4]}
+            assert np.array_equal(np.frombuffer(frames[0]), large)
+            assert bytes(frames[2]) == b"tail"
+            assert connection.call("status")[0]["shard"] == "a"
+
+
+def test_events_come_before_the_answer(host: Hosted, path: Path) -> None:
+    with AdminConnection(path) as connection:
+        stream = connection.stream("graph load", {"name": "g"}, [b"x"])
+        assert [event["done"] for event in stream] == [0, 1, 2]
+        assert stream.result["bytes"] == [1]
+        assert list(stream) == []
+        assert connection.stream("graph load", {"name": "h"}).result["name"] == "h"
+
+
+def test_kinds_of_errors_become_classes(host: Hosted, path: Path) -> None:
+    with AdminConnection(path) as connection:
+        with pytest.raises(SaidRefused, match="not now: there is no view"):
+            connection.call("refuse")
+        with pytest.raises(SaidFailed, match="tried"):
+            connection.call("fail")
+        with pytest.raises(SaidFailed, match="broken: ConnectionResetError: some other"):
+            connection.call("broken")
+        with pytest.raises(SaidRefused, match="does not answer 'nobody'"):
+            connection.call("nobody")
+        with pytest.raises(Usage, match="did you mean 'status'"):
+            connection.call("statsu")
+        with pytest.raises(Usage, match="graph load needs name"):
+            connection.call("graph load")
+        assert connection.call("status")[0]["shard"] == "a"
+    eventually(lambda: host.seen["status", "ok"] == 1)
+    assert host.seen["fail", "failed"] == 1
+
+
+def test_frames_of_a_request_that_makes_no_sense_are_not_taken_for_lines(host: Hosted, path: Path) -> None:
+    with AdminConnection(path) as connection:
+        with pytest.raises(Usage, match="takes no frames"):
+            connection.call("status", {}, [b"status\nstatus\n" * 100_000])
+        with pytest.raises(Usage, match="there is no command"):
+            connection.call("zzz", {}, [b"status\n"])
+        assert connection.call("status")[0]["shard"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"{nonsense\n", "is not JSON"),
+        (b'{"command": 3}\n', 'needs "command"'),
+        (b'{"command": "status", "args": [1]}\n', '"args" should be an object'),
+        (b'{"command": "status", "args": {"colour": 1}}\n', "status has no argument 'colour'"),
+        (b'{"command": "status"' + b"[" * 50_000 + b"\n", "is not JSON"),
+    ],
+)
+def test_after_a_malformed_line_the_connection_goes_on(host: Hosted, path: Path, line: bytes, said: str) -> None:
+    with Raw(path) as client:
+        client.say(line)
+        answer = client.answer()
+        assert answer["ok"] is False
+        assert answer["error"]["kind"] == "usage"
+        assert said in answer["error"]["message"]
+        client.say(b'{"command": "status"}\n')
+        assert client.answer()["ok"] is True
+
+
+def test_plain_words(host: Hosted, path: Path) -> None:
+    with Raw(path) as client:
+        client.say(b"status\n\n  refuse \r\ngraph lod\nstatus 'unclosed\n\xff\n")
+        assert json.loads(client.page())["shard"] == "a"
+        assert client.page() == "refused: not now: there is no view\n"
+        assert client.page() == "usage: graph what? did you mean 'graph load'?\n"
+        assert client.page() == "usage: cannot read that line: no closing quotation\n"
+        assert client.page() == "usage: that line is not UTF-8\n"
+
+
+def test_half_closed_clients_get_their_answer(host: Hosted, path: Path) -> None:
+    """As with ``echo status | socat - UNIX:admin.sock``; the last line may lack its end."""
+    with Raw(path) as client:
+        client.say(b"status\nstatus")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.page()
+        assert client.page()
+        assert client.line() == b""
+
+
+def test_bytes_may_come_one_at_a_time_and_requests_all_at_once(host: Hosted, path: Path) -> None:
+    request = b'{"command": "graph load", "args": {"name": "g"}, "frames": [3]}\nabc'
+    with Raw(path) as client:
+        for index in range(len(request)):
+            client.say(request[index : index + 1])
+        assert client.answer()["result"]["bytes"] == [3]
+        assert client.file.read(3) == b"abc"
+        client.say(request * 3)
+        for _ in range(3):
+            assert client.answer()["ok"]
+            assert client.file.read(3) == b"abc"
+
+
+def test_a_client_that_hangs_up_cancels_what_it_asked_for(host: Hosted, path: Path, handlers: Handlers) -> None:
+    connection = AdminConnection(path)
+    assert next(connection.stream("run wait")) == {"tick": 1}
+    connection.close()
+    assert handlers.cancelled.wait(10)
+    eventually(lambda: host.seen["run wait", "gone"] == 1)
+
+
+def test_a_hangup_is_noticed_without_a_word_to_send(host: Hosted, path: Path, handlers: Handlers) -> None:
+    with Raw(path) as client:
+        client.say(b'{"command": "run wait"}\n')
+        assert handlers.started.wait(10)
+    assert handlers.cancelled.wait(10)
+
+
+def test_a_client_that_only_listens_blocks_nobody(host: Hosted, path: Path) -> None:
+    with Raw(path) as idle, Raw(path) as half, AdminConnection(path) as other:
+        half.say(b'{"command": "graph load", "args": {"name": "g"}, "frames": [1000000]}\nabc')
+        assert other.call("status")[0]["shard"] == "a"
+        idle.say(b"status\n")
+        assert idle.page()
+
+
+def test_a_line_without_end_is_cut_off(handlers: Handlers, path: Path) -> None:
+    with Hosted(handlers.registry(), path, line_bytes_max=1000), Raw(path) as client:
+        client.say(b"x" * 200_000)
+        assert "a line has at most 1000 bytes" in client.answer()["error"]["message"]
+        with pytest.raises(ConnectionResetError):
+            client.line()
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"), [("[2000]", "too much"), ("[1,1,1,1]", "too much"), ("[-1]", "list of lengths"),
+                         ("3", "list of lengths"), ("[true]", "list of lengths")],
+)  # fmt: skip
+def test_too_much_data_is_refused_before_it_comes(handlers: Handlers, path: Path, frames: str, said: str) -> None:
+    with Hosted(handlers.registry(), path, frames_bytes_max=1000, frames_max=3), Raw(path) as client:
+        client.say(f'{{"command": "graph load", "args": {{"name": "g"}}, "frames": {frames}}}\n'.encode())
+        assert said in client.answer()["error"]["message"]
+        assert client.line() == b""
+
+
+def test_the_reason_arrives_though_the_client_was_still_sending(handlers: Handlers, path: Path) -> None:
+    with Hosted(handlers.registry(), path, frames_bytes_max=1000), AdminConnection(path) as connection:
+        with pytest.raises(SaidRefused, match="too much"):
+            connection.call("graph load", {"name": "g"}, [bytes(5_000_000)])
+        with pytest.raises(Unreachable):
+            connection.call("status")
+
+
+def test_a_full_house_closes_who_has_been_idle_longest(handlers: Handlers, path: Path) -> None:
+    with Hosted(handlers.registry(), path, connections_max=2), Raw(path) as first, Raw(path) as second:
+        for client in (first, second):
+            client.say(b"status\n")
+            client.page()
+        with Raw(path) as third:
+            third.say(b"status\n")
+            assert third.page()
+            assert first.line() == b""
+            second.say(b"status\n")
+            assert second.page()
+
+
+def test_a_house_full_of_busy_clients_says_so(handlers: Handlers, path: Path) -> None:
+    with Hosted(handlers.registry(), path, connections_max=1), Raw(path) as busy:
+        busy.say(b'{"command": "run wait"}\n')
+        assert handlers.started.wait(10)
+        with AdminConnection(path) as late, pytest.raises(SaidRefused, match="1 clients are being served"):
+            late.call("status")
+
+
+def test_a_client_that_stalls_in_the_middle_is_closed(handlers: Handlers, path: Path) -> None:
+    with Hosted(handlers.registry(), path, stall_ns=50_000_000), Raw(path) as client:
+        client.say(b'{"command": "graph load", "args": {"name": "g"}, "frames": [10]}\nabc')
+        assert client.line() == b""
+
+
+def test_the_mode_and_the_end_of_the_socket(handlers: Handlers, path: Path) -> None:
+    with Hosted(handlers.registry(), path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert not path.exists()
+
+
+def test_a_dead_daemons_socket_is_taken_over(handlers: Handlers, path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with Hosted(handlers.registry(), path), AdminConnection(path) as connection:
+        assert connection.call("status")[0]["shard"] == "a"
+
+
+def test_a_live_daemons_socket_is_not(host: Hosted, path: Path, handlers: Handlers) -> None:
+    second = AdminServer(handlers.registry(), path)
+    with pytest.raises(SocketTaken, match="another daemon is listening there"):
+        host.in_loop(second.start())
+    with AdminConnection(path) as connection:
+        assert connection.call("status")[0]["shard"] == "a"
+
+
+def test_paths_that_no_socket_can_have(tmp_path: Path, handlers: Handlers) -> None:
+    async def start(path: Path) -> None:
+        await AdminServer(handlers.registry(), path).start()
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SocketTaken, match="is no socket"):
+        asyncio.run(start(tmp_path / "file"))
+    with pytest.raises(SocketTaken, match="at most 107 bytes"):
+        asyncio.run(start(tmp_path / ("x" * 108)))
+    with pytest.raises(SocketTaken, match="No such file or directory"):
+        asyncio.run(start(tmp_path / "no" / "folder"))
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match="is the daemon running"):
+        AdminConnection(tmp_path / "none.sock")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "dead.sock"))
+    with pytest.raises(Unreachable, match="start it again"):
+        AdminConnection(tmp_path / "dead.sock")
+
+
+def _impostor(path: Path, answer: bytes) -> threading.Thread:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        client.recv(1000)
+        client.sendall(answer)
+        client.close()
+        listener.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(b"", "closed the connection"), (b"hello\n", "does not understand"), (b"[]\n", "does not understand"),
+     (b'{"ok": true, "result": {}, "frames": [-1]}\n', "make no sense"), (b'{"event": {}}\n', "sent an event"),
+     (b'{"ok": true, "result": {}, "frames": [10]}\nabc', "closed the connection")],
+)  # fmt: skip
+def test_the_client_believes_nothing(path: Path, answer: bytes, said: str) -> None:
+    thread = _impostor(path, answer)
+    with AdminConnection(path, timeout=10) as connection, pytest.raises(Unreachable, match=said):
+        connection.call("status")
+    thread.join()
+
+
+def test_a_silent_daemon_is_given_up_on(host: Hosted, path: Path) -> None:
+    with AdminConnection(path, timeout=0.05) as connection, pytest.raises(Unreachable, match=r"within 0\.05 seconds"):
+        connection.call("run wait")

@@ -1,0 +1,85 @@
+"""Pages: bounded in width, plain off a terminal, and never a traceback for a field that is missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from daemon.render import RENDERERS, Page, render
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "status": {
+        "shard": "a", "generation": 3, "version": "0.1.0", "cluster": "c", "epoch": 4, "leader": "b", "term": 2,
+        "state": "joined", "members": {"alive": 3, "dead": 1, "left": 0}, "graphs": 1, "runs": {"running": 1},
+        "uptime_seconds": 3725.0, "pid": 7,
+    },
+    "barrier": {
+        "runs": [{
+            "run": "pagerank-1", "tick": 7, "phase": "sense", "entries": {"a": 28, "b": 27}, "missing": ["b"],
+            "waiting_seconds": 2.5, "doing": {"b": "kernel gather, 2.4 s"},
+        }]
+    },
+    "run show": {
+        "run": "pagerank-1", "program": "pagerank", "graph": "g", "params": {"damping": 0.85}, "state": "running",
+        "tick": 7, "ticks": 20, "phase": "sense", "error": None, "seconds": 1.5,
+        "shards": {"a": {"tick": 7, "phase": "sense", "doing": "waiting for b", "seconds": 0.01}},
+        "last_tick": {"seconds": 0.004}, "totals": {"nodes": 68_000, "edges": 400_000},
+    },
+    "members": {
+        "members": [{
+            "name": "a", "generation": 3, "state": "suspect", "incarnation": 1, "control": "tcp://10.0.0.1:7101",
+            "ticks": "tcp://10.0.0.1:7102", "in_view": False, "tags": {"zone": "x"},
+        }]
+    },
+    "run result": {"run": "r", "column": "rank", "digest": "d1", "count": 3, "rows": [{"id": "a", "value": 0.1 + 0.2}]},
+    "ghosts": {"graphs": [{"graph": "g", "own": 10_000, "ghosts": 3, "by_owner": {"b": 3}, "tick": 1}]},
+    "ring": {"virtual_nodes": 150, "partitions": [{"partition": 0, "primary": "a", "replicas": ["b", "c"]}]},
+    "view": {"epoch": 4, "members": ["a", "b"], "leader": "a", "partitions": 64, "placement": {"a": 30, "b": 34}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        ("status", ["shard    a (generation 3)", "leader   b (term 2)", "members  3 alive, 1 dead", "up       1h 2m"]),
+        ("barrier", ["pagerank-1  tick 7  phase sense  waiting 2.5 s for b"]),
+        ("run show", ["tick               7 of 20", "nodes              68,000", "last tick seconds  0.004"]),
+        ("run result", ["a  0.30000000000000004", "1 of 3 values, digest d1"]),
+        ("view", ["b      34"]),
+    ],
+)
+def test_what_a_page_says(command: str, lines: list[str]) -> None:
+    page = render(command, EXAMPLES[command])
+    for line in lines:
+        assert line in page.splitlines()
+
+
+@pytest.mark.parametrize("command", sorted(EXAMPLES))
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_nothing_is_wider_than_the_page(command: str, width: int) -> None:
+    assert max(map(len, render(command, EXAMPLES[command], Page(width)).splitlines())) <= width
+
+
+@pytest.mark.parametrize("command", [*sorted(RENDERERS), "no such command"])
+def test_fields_that_are_missing_or_odd_are_no_error(command: str) -> None:
+    render(command, {})
+    for key in ("members", "runs", "graphs", "partitions", "programs", "rows", "commands", "shards"):
+        render(command, {key: [{}]} if key != "shards" else {"shards": {"a": {}}})
+        render(command, {key: None})
+
+
+def test_colour_is_for_those_who_ask() -> None:
+    assert "\x1b[" not in render("members", EXAMPLES["members"])
+    assert "\x1b[" in render("members", EXAMPLES["members"], Page(100, colour=True))
+
+
+def test_a_name_cannot_steer_the_terminal() -> None:
+    page = render("members", {"members": [{"name": "a\x1b[2J\r\nb[bold]x[/bold]"}]})
+    assert "a?[2J??b[bold]x[/bold]" in page
+
+
+def test_empty_lists_are_said_in_words() -> None:
+    assert render("run list", {"runs": []}) == "no runs"
+    assert render("barrier", {"runs": []}) == "no run is under way: nobody waits at a barrier"
+    assert render("graph drop", {}) == "done"
