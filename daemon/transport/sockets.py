@@ -115,7 +115,10 @@ class Speaker:
     def send(self, frames: Sequence[Buffer]) -> bool:
         """Hand a message to ZeroMQ without waiting; False where its queue is full. `zmq.ZMQError` for all else."""
         try:
-            _send(self._socket, frames)
+            if len(frames) == 1:
+                self._socket.send(cast(bytes, frames[0]), NOBLOCK)
+            else:
+                _send_parts(self._socket, frames)
         except zmq.Again:
             now = time.monotonic_ns()
             if self._stuck_since is None:
@@ -148,17 +151,13 @@ class Speaker:
         return socket
 
 
-def _send(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> None:
+def _send_parts(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> None:
     last = len(frames) - 1
-    if last == 0:
-        socket.send(cast(bytes, frames[0]), NOBLOCK)
-        return
     socket.send(cast(bytes, frames[0]), NOBLOCK_MORE)
     for place in range(1, last + 1):
         frame = frames[place]
         size = len(frame) if type(frame) is bytes else memoryview(cast(bytes, frame)).nbytes
-        flags = NOBLOCK_MORE if place < last else NOBLOCK
-        socket.send(cast(bytes, frame), flags, copy=size < NO_COPY_BYTES)
+        socket.send(cast(bytes, frame), NOBLOCK_MORE if place < last else NOBLOCK, copy=size < NO_COPY_BYTES)
 
 
 def readable(socket: zmq.Socket[bytes]) -> bool:
