@@ -1,0 +1,198 @@
+"""shoalctl against a real admin socket: exit codes, what goes where, and that flags arrive as arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from daemon.catalogue import COMMANDS, registry
+from daemon.cli import main
+from daemon.commands import Failed, Refused, Reply, Request
+from tests.daemon.admin_host import Hosted
+
+FINISHED = {"run": "r-1", "state": "completed", "tick": 3, "ticks": 3, "program": "pagerank", "graph": "g"}
+ROWS = [{"id": "a", "value": 0.5}, {"id": "b,c", "value": 0.25}]
+
+
+class Daemon:
+    """Answers everything, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any], tuple[memoryview, ...]]] = []
+        self.results: dict[str, Any] = {
+            "status": {"shard": "a", "state": "joined"},
+            "run start": {**FINISHED, "state": "starting"},
+            "run result": {"run": "r-1", "column": "rank", "digest": "d", "count": 2, "rows": ROWS},
+            "graph load": {"graph": "g", "nodes": 3, "edges": 2},
+        }
+
+    async def __call__(self, request: Request) -> Reply:
+        given = {name: value for name, value in request.args.items() if value is not None}
+        self.asked.append((request.command, given, request.frames))
+        if request.command == "run wait":
+            if given["run"] == "endless":
+                await asyncio.sleep(60)
+            for tick in range(3):
+                await request.emit({"tick": tick, "phase": "sense"})
+        found = self.results.get(request.command, FINISHED)
+        if isinstance(found, Exception):
+            raise found
+        return Reply(found)
+
+
+@pytest.fixture
+def daemon() -> Daemon:
+    return Daemon()
+
+
+@pytest.fixture
+def host(daemon: Daemon, tmp_path: Path) -> Iterator[Hosted]:
+    commands = registry()
+    for command in COMMANDS:
+        if command.name != "help":
+            commands.bind(command.name, daemon)
+    with Hosted(commands, tmp_path / "a.sock") as hosted:
+        yield hosted
+
+
+def shoalctl(host: Hosted, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["--socket", str(host.path), *arguments])
+
+
+def test_a_page_or_json(host: Hosted) -> None:
+    page = shoalctl(host, "status")
+    assert (page.exit_code, page.stderr) == (0, "")
+    assert "shard    a" in page.stdout
+    for where in (["--json", "status"], ["status", "--json"]):
+        assert json.loads(shoalctl(host, *where).stdout) == {"shard": "a", "state": "joined"}
+
+
+def test_exit_codes_and_words(host: Hosted, daemon: Daemon, tmp_path: Path) -> None:
+    daemon.results["status"] = Refused("no view yet")
+    refused = shoalctl(host, "status")
+    assert (refused.exit_code, refused.stdout, refused.stderr) == (1, "", "shoalctl: no view yet\n")
+    daemon.results["status"] = Failed("disk full")
+    assert shoalctl(host, "status").exit_code == 1
+    assert shoalctl(host, "help", "statsu").exit_code == 2
+    assert shoalctl(host, "run", "start", "pagerank").exit_code == 2
+    assert shoalctl(host, "nonsense").exit_code == 2
+    gone = CliRunner().invoke(main, ["status"], env={"SHOAL_SOCKET": str(tmp_path / "none")})
+    assert gone.exit_code == 1
+    assert "is the daemon running?" in gone.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "command", "args"),
+    [
+        ("ring --graph g", "ring", {"graph": "g"}),
+        ("barrier r-1", "barrier", {"run": "r-1"}),
+        ("log-level debug --logger admin", "log-level", {"level": "debug", "logger": "admin"}),
+        ("metrics shoal_raft", "metrics", {"prefix": "shoal_raft"}),
+        ("graph drop g --yes", "graph drop", {"graph": "g"}),
+        ("run stop r-1", "run stop", {"run": "r-1"}),
+        ("run result r-1 --column rank --top 3 --least", "run result",
+         {"run": "r-1", "column": "rank", "top": 3, "least": True, "frames": False}),
+        ("run start pagerank --graph g --ticks 20 --param damping=0.9 --param name=x --param on=true --interval 20ms",
+         "run start", {"program": "pagerank", "graph": "g", "ticks": 20, "interval_seconds": 0.02, "paced": False,
+                       "params": {"damping": 0.9, "name": "x", "on": True}}),
+    ],
+)  # fmt: skip
+def test_flags_arrive_as_arguments(host: Hosted, daemon: Daemon, line: str, command: str, args: dict[str, Any]) -> None:
+    assert shoalctl(host, *line.split()).exit_code == 0
+    assert daemon.asked[0][:2] == (command, args)
+
+
+def test_start_and_wait(host: Hosted, daemon: Daemon) -> None:
+    line = ("run", "start", "pagerank", "--graph", "g", "--wait", "--timeout", "1m", "--json")
+    done = shoalctl(host, *line)
+    assert (done.exit_code, json.loads(done.stdout)["state"]) == (0, "completed")
+    assert daemon.asked[1][1] == {"run": "r-1", "timeout_seconds": 60.0}
+    daemon.results["run wait"] = {**FINISHED, "state": "failed", "error": "b has gone and had the only copy"}
+    failed = shoalctl(host, *line)
+    assert failed.exit_code == 1
+    assert "b has gone and had the only copy" in failed.stderr
+    assert shoalctl(host, *line, "--paced").exit_code == 2
+
+
+def test_interrupting_a_wait_leaves_the_run_going(host: Hosted, daemon: Daemon) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from daemon.cli import main; main()",
+        "-s",
+        str(host.path),
+        "run",
+        "wait",
+        "endless",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
+        while not daemon.asked:
+            assert waiting.poll() is None
+            os.sched_yield()
+        waiting.send_signal(signal.SIGINT)
+        _, said = waiting.communicate(timeout=10)
+    assert waiting.returncode == 130
+    assert "endless goes on" in said
+    assert "shoalctl run stop endless" in said
+    assert all(command != "run stop" for command, _, _ in daemon.asked)
+
+
+def test_a_result_to_a_file(host: Hosted, tmp_path: Path) -> None:
+    out = tmp_path / "ranks.csv"
+    done = shoalctl(host, "run", "result", "r-1", "--top", "2", "--out", str(out))
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "2 values in" in done.stderr
+    assert out.read_text().splitlines() == ["id,rank", "a,0.5", '"b,c",0.25']
+
+
+def test_a_graph_is_read_here_and_sent_as_frames(host: Hosted, daemon: Daemon, tmp_path: Path) -> None:
+    from shoal.graph_data import GraphData
+
+    edges = tmp_path / "e.csv"
+    edges.write_text("source,target,cost\n1,2,0.5\n2,3,1.5\n")
+    line = f"graph load g --edges {edges} --types cost=float --types id=int --partitions 8"
+    done = shoalctl(host, *line.split())
+    assert done.exit_code == 0, done.stderr
+    _, args, frames = daemon.asked[0]
+    graph = GraphData.from_wire(args["spec"], frames)
+    assert (args["name"], graph.node_count, graph.edge_count, graph.partition_count) == ("g", 3, 2, 8)
+    edges.write_text("source,target,cost\n1,2,abc\n")
+    bad = shoalctl(host, "graph", "load", "g", "--edges", str(edges), "--types", "cost=float")
+    assert bad.exit_code == 1
+    assert "e.csv:2" in bad.stderr
+
+
+def test_a_graph_is_not_dropped_by_accident(host: Hosted, daemon: Daemon) -> None:
+    assert shoalctl(host, "graph", "drop", "g").exit_code == 1
+    assert daemon.asked == []
+
+
+def test_check_config_and_keygen(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text('[cluster]\nshard = "a"\n[security]\nencryption = "none"\n')
+    bad.write_text('[ticks]\nphase_timout = "1s"\n')
+    assert "good; shard a" in CliRunner().invoke(main, ["check-config", str(good)]).stdout
+    wrong = CliRunner().invoke(main, ["check-config", str(bad)])
+    assert wrong.exit_code == 1
+    assert "did you mean 'phase_timeout'?" in wrong.stderr
+    made = CliRunner().invoke(main, ["keygen", "--dir", str(tmp_path / "keys"), "--name", "a"])
+    assert made.exit_code == 0, made.stderr
+    assert made.stdout.split()[0] == "a"
+    again = CliRunner().invoke(main, ["keygen", "--dir", str(tmp_path / "keys"), "--name", "a"])
+    assert again.exit_code == 1
+
+
+def test_dev_says_what_there_is(tmp_path: Path) -> None:
+    nothing = CliRunner().invoke(main, ["dev", "down", "--dir", str(tmp_path)])
+    assert (nothing.exit_code, nothing.stderr) == (0, "nothing was running\n")
+    assert CliRunner().invoke(main, ["dev", "status", "--dir", str(tmp_path)]).stdout == "no shards\n"
