@@ -82,6 +82,13 @@ class Labels:
             self._seen.add(value)
         return value
 
+    def forget(self, value: str) -> bool:
+        """Make room again; whether the value had a place of its own."""
+        with self._lock:
+            known = value in self._seen
+            self._seen.discard(value)
+        return known
+
 
 class Metrics:
     """The daemon's metrics, registered in `registry` (a new one by default: never the process-wide one)."""
@@ -108,7 +115,11 @@ class Metrics:
             "shoal_phase_seconds", "Time in a phase, waiting included", ("phase",), buckets=PHASE_SECONDS, registry=r
         )
         self.barrier_wait_seconds = Histogram(
-            "shoal_barrier_wait_seconds", "Time waiting for others at a barrier", buckets=PHASE_SECONDS, registry=r
+            "shoal_barrier_wait_seconds",
+            "Time waiting for others at the end of a phase",
+            ("phase",),
+            buckets=PHASE_SECONDS,
+            registry=r,
         )
         self.tick_seconds = Histogram(
             "shoal_tick_seconds", "Time of a whole tick, pacing excluded", buckets=PHASE_SECONDS, registry=r
@@ -229,8 +240,9 @@ class Metrics:
         return self._runs(name)
 
     def forget_run(self, name: str) -> None:
-        """Drop the series of a run that is over."""
-        if self._runs(name) != OTHER:
+        """Drop the series of a run that is over, and give its place to the next."""
+        if self._runs.forget(name):
+            self.run_tick.labels(name)  # there to be removed, whether or not it was ever set
             self.run_tick.remove(name)
 
     def by_state(self, gauge: Gauge, counts: Mapping[str, int], states: tuple[str, ...]) -> None:

@@ -94,10 +94,14 @@ def test_a_prefix_selects_metrics_with_their_help() -> None:
     assert [line.split()[0] for line in lines] == ["#", "#", "shoal_raft_term"]
 
 
-def test_runs_come_and_go() -> None:
+def test_runs_come_and_go_and_leave_room_for_the_next() -> None:
     metrics = Metrics()
     for number in range(500):
-        run = metrics.run("pagerank")
-        metrics.run_tick.labels(run).set(number)
-        metrics.forget_run("pagerank")
-    assert value(metrics, "shoal_run_tick", run="pagerank") is None
+        name = f"pagerank-{number}"
+        assert metrics.run(name) == name
+        metrics.run_tick.labels(name).set(number)
+        metrics.forget_run(name)
+        metrics.forget_run(name)
+    metrics.run("never set")
+    metrics.forget_run("never set")
+    assert "shoal_run_tick{" not in metrics.text()
