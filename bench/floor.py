@@ -2,8 +2,9 @@
 
 An empty tick of four phases is four all-to-all exchanges. `floor` is the median time of that over bare blocking
 sockets; `ours` is the same through the tick plane's own transport and codec: checks, bounds, counters and wake-ups
-included. On a shared machine the noise is larger than what lies between them, so they are measured in turns, in one run,
-and compared as a ratio; even that came out between 1.2 and 2.1 with other work beside it. One run proves nothing.
+included. On a shared machine the noise is larger than what lies between them, so they are measured in turns, in one
+run, and compared as a ratio. Even that came out anywhere from 1.2 to 3.6 with other work beside it: one run proves
+nothing.
 
     python -m bench.floor [processes] [ticks]
 """

@@ -1,9 +1,9 @@
 """The tick plane's transport: blocking, owned by the thread that runs the ticks.
 
 An empty tick is nothing but a few exchanges with every peer. So a message is one blocking receive, straight into
-libzmq: no event loop, no hand-over between threads, no descriptor polled beside the socket: that would need a receive in vain
-before each wait, which costs 5.3 us with its exception, where one that finds a message costs 0.6. What this saves of a
-whole tick was not told apart from the noise of a shared machine; `bench.floor` sets it beside bare sockets.
+libzmq: no event loop, no hand-over between threads, no descriptor polled beside the socket. That would need a receive
+in vain before each wait, which costs 5.3 us with its exception, where one that finds a message costs 0.6. What
+this saves of a whole tick was not told apart from the noise of a shared machine; see `bench.floor`.
 
 Another thread can only `wake` the one that waits. It does so by a message over inproc to the same socket, which holds
 random bytes drawn when the transport was made: no peer can send it.
