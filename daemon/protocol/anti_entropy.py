@@ -62,6 +62,14 @@ class AntiEntropy:
             partners += [Partner(address=address) for address in self._seeds_to_ask(roster, now)]
         return partners
 
+    def found_company(self, now: int) -> None:
+        """We have just joined: compare lists again soon.
+
+        When a whole group starts at once, each member's news competes with all the others', and the few
+        retransmissions of a small group now and then miss someone; the regular exchange is half a minute away.
+        """
+        self._push_pull_ns = min(self._push_pull_ns, now + self._config.join_retry_min_ns)
+
     def left_alone(self, now: int) -> None:
         """The last companion is gone: ask the seeds again, from the shortest pause."""
         self._join_attempts = 0

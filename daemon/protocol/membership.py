@@ -10,13 +10,14 @@ Detection", 2018. hashicorp/memberlist and serf, for what the papers leave to th
 
 The parts, a file each:
 
-    probe          whom to ask next, the question under way, questions asked for others     SWIM 3.1, 4.3
+    round_robin    whom to ask next                                                         SWIM 4.3
+    probe          the question under way, questions asked for others                       SWIM 3.1
     suspicion      how long a silent member may still speak up                              SWIM 4.2, Lifeguard IV.B
     local_health   doubt yourself first                                                     Lifeguard IV.A
     gossip         what is still to be passed on                                            SWIM 4.1
     roster         what is known of each name, and the bounded memory of the dead
     anti_entropy   whom to send the whole list: push-pull, joining, healing
-    here           the doors, probing, refutation, leaving                                  SWIM 4.2, Lifeguard IV.C
+    here           the doors, refutation, leaving, telling the suspected                    SWIM 4.2, Lifeguard IV.C
 
 Healing. Pings and gossip go to live members only, so two halves that gave each other up would never speak again.
 Three things bring them together: now and then one of the dead is sent our whole list (serf's reconnect), and so is a
@@ -51,7 +52,6 @@ from typing import assert_never
 
 from daemon.protocol.anti_entropy import AntiEntropy
 from daemon.protocol.gossip import GossipQueue
-from daemon.protocol.local_health import LocalHealth
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_effects import (
     Counted,
@@ -79,8 +79,9 @@ from daemon.protocol.membership_messages import (
     PushPullReply,
     Record,
 )
-from daemon.protocol.probe import NACK_PERCENT, Probe, Relay, RoundRobin
+from daemon.protocol.probe import FailureDetector, Outgoing
 from daemon.protocol.roster import Roster, sensible
+from daemon.protocol.round_robin import RoundRobin
 
 
 class Membership:
@@ -95,17 +96,12 @@ class Membership:
         self._config = config
         self._random = random
         self._roster = Roster(config, own, now)
-        self._health = LocalHealth(config.local_health_max)
         self._queue = GossipQueue(config.retransmit_mult, config.members_max + config.dead_records_max)
-        self._probe_order = RoundRobin(random)
+        self._detector = FailureDetector(config, member.control, random, now)
         self._gossip_order = RoundRobin(random)
-        self._probe: Probe | None = None
-        self._relays: dict[int, Relay] = {}
-        self._sequence = 0
         self._out: list[Effect] = []
         other_seeds = [seed for seed in dict.fromkeys(seeds) if seed != member.control]
         self._anti_entropy = AntiEntropy(other_seeds, config, random, now)
-        self._probe_ns = now + random.randrange(config.probe_interval_ns)
         self._gossip_ns = now
         self._leave_ns: int | None = None
         self._goodbyes = 0
@@ -131,11 +127,11 @@ class Membership:
         if deadline is None or now < deadline:
             return []
         self._forgive_absence(now)
-        self._wake_relays(now)
-        self._wake_gossip(now)
         if self._leave_ns is None:
             self._wake_suspicions(now)
-            self._wake_probe(now)
+        self._wake_detector(now)
+        self._wake_gossip(now)
+        if self._leave_ns is None:
             self._wake_anti_entropy(now)
             self._forget_dead(now)
         return self._flush(now)
@@ -145,13 +141,13 @@ class Membership:
         """When to call ``wake`` next; None once we have left or were superseded."""
         if self._left or self._superseded:
             return None
-        times = [relay.deadline for relay in self._relays.values()]
+        detector_ns = self._detector.deadline
+        times = [] if detector_ns is None else [detector_ns]
         if len(self._queue) and self._roster.companions:
             times.append(self._gossip_ns)
         if self._leave_ns is not None:
             return min([*times, self._leave_ns])
         times.append(self._anti_entropy.deadline)
-        times.append(self._probe.deadline if self._probe else self._probe_ns)
         if (roster_ns := self._roster.deadline) is not None:
             times.append(roster_ns)
         return min(times)
@@ -175,7 +171,7 @@ class Membership:
         if self._leave_ns is not None or self._superseded:
             return []
         self._leave_ns = now + self._config.leave_linger_ns
-        self._probe = None
+        self._detector.stop()
         own = self._roster.own
         self._speak_for_self(Record(own.member, own.incarnation + 1, LEFT), now)
         self._goodbyes = 1
@@ -212,7 +208,7 @@ class Membership:
     @property
     def local_health(self) -> int:
         """Lifeguard's multiplier: 0 is well."""
-        return self._health.multiplier
+        return self._detector.health.multiplier
 
     @property
     def left(self) -> bool:
@@ -226,12 +222,10 @@ class Membership:
     def validate(self) -> None:
         self._roster.validate()
         self._queue.validate()
-        self._health.validate()
         others = [record.name for record in self._roster.others(ALIVE, SUSPECT)]
-        self._probe_order.validate(others)
+        self._detector.validate(others)
         self._gossip_order.validate(others)
         assert self._roster.own.status == (ALIVE if self._leave_ns is None else LEFT)
-        assert len(self._relays) <= self._config.relays_max
         assert not self._out, "every door hands out all its effects"
 
     # -- messages
@@ -253,11 +247,11 @@ class Membership:
                 self._on_ping_request(sender, message, now)
             case Ack():
                 self._learn_all(message.gossip, now)
-                self._on_ack(message)
+                if (answer := self._detector.on_ack(message)) is not None:
+                    self._send_with_gossip(answer)
             case Nack():
                 self._learn_all(message.gossip, now)
-                if self._probe and self._probe.sequence == message.sequence and sender in self._probe.asked:
-                    self._probe.nacked.add(sender)
+                self._detector.on_nack(sender, message)
             case _:
                 assert_never(message)
 
@@ -272,105 +266,25 @@ class Membership:
         self._send(sender, ping.reply_to, ack)
 
     def _on_ping_request(self, sender: str, request: PingRequest, now: int) -> None:
-        if len(self._relays) >= self._config.relays_max or request.target == self._name:
+        ping = None if request.target == self._name else self._detector.on_ping_request(sender, request, now)
+        if ping is None:
             self._count("membership_refused")
-            return
-        longest_ns = self._config.probe_interval_ns * (self._config.local_health_max + 1)
-        nack_after_ns = min(max(request.nack_after_ns, 1), longest_ns)
-        sequence = self._next_sequence()
-        self._relays[sequence] = Relay(
-            requester=sender,
-            reply_to=request.reply_to,
-            sequence=request.sequence,
-            target=request.target,
-            generation=request.generation,
-            nack_ns=now + nack_after_ns,
-            end_ns=now + nack_after_ns * 100 // NACK_PERCENT + 1,
-        )
-        ping = Ping(sequence, request.target, request.generation, self._control, self._piggyback(request.target))
-        self._send(request.target, request.address, ping)
-
-    def _on_ack(self, ack: Ack) -> None:
-        relay = self._relays.get(ack.sequence)
-        if relay is not None and (relay.target, relay.generation) == (ack.name, ack.generation):
-            del self._relays[ack.sequence]
-            answer = replace(ack, sequence=relay.sequence, gossip=self._piggyback(relay.requester))
-            self._send(relay.requester, relay.reply_to, answer)
-            return
-        probe = self._probe
-        if probe is None or probe.sequence != ack.sequence:
-            self._count("membership_acks_late")
-        elif not probe.acked and (probe.record.name, probe.record.generation) == (ack.name, ack.generation):
-            probe.acked = True
-            self._health.improve()
+        else:
+            self._send_with_gossip(ping)
 
     # -- timers
 
-    def _wake_relays(self, now: int) -> None:
-        for sequence, relay in sorted(self._relays.items()):
-            if now >= relay.end_ns:
-                del self._relays[sequence]
-            if now >= relay.nack_ns and not relay.nacked:
-                relay.nacked = True
-                nack = Nack(relay.sequence, self._piggyback(relay.requester))
-                self._send(relay.requester, relay.reply_to, nack)
+    def _wake_detector(self, now: int) -> None:
+        outgoing, accused = self._detector.wake(self._roster, now)
+        if accused is not None:
+            self._count("membership_probes_failed")
+            self._learn(accused, now)
+        for each in outgoing:
+            self._send_with_gossip(each)
 
     def _wake_suspicions(self, now: int) -> None:
         for verdict in self._roster.expire_suspicions(now):
             self._learn(verdict, now)
-
-    def _wake_probe(self, now: int) -> None:
-        probe = self._probe
-        if probe is not None:
-            if not probe.acked and not probe.went_indirect and now >= probe.timeout_ns:
-                self._ask_helpers(probe, now)
-            if now < probe.end_ns:
-                return
-            self._probe = None
-            if not probe.acked:
-                self._probe_failed(probe, now)
-        elif now < self._probe_ns:
-            return
-        self._start_probe(now)
-
-    def _start_probe(self, now: int) -> None:
-        end_ns = now + self._health.scale(self._config.probe_interval_ns)
-        target = self._probe_order.next()
-        if target is None:
-            self._probe_ns = end_ns
-            return
-        record = self._roster.get(target)
-        assert record is not None
-        assert record.live
-        timeout_ns = now + self._health.scale(self._config.probe_timeout_ns)
-        self._probe = Probe(self._next_sequence(), record, timeout_ns, end_ns)
-        ping = Ping(self._probe.sequence, target, record.generation, self._control, self._piggyback(target))
-        self._emit(SendTo(target, ping))
-
-    def _ask_helpers(self, probe: Probe, now: int) -> None:
-        probe.went_indirect = True
-        target = probe.record
-        candidates = [record.name for record in self._roster.others(ALIVE) if record.name != target.name]
-        chosen = self._random.sample(candidates, min(self._config.indirect_probes, len(candidates)))
-        probe.asked = tuple(chosen)
-        for helper in chosen:
-            request = PingRequest(
-                sequence=probe.sequence,
-                target=target.name,
-                generation=target.generation,
-                address=target.member.control,
-                nack_after_ns=max(1, (probe.end_ns - now) * NACK_PERCENT // 100),
-                reply_to=self._control,
-                gossip=self._piggyback(helper),
-            )
-            self._emit(SendTo(helper, request))
-
-    def _probe_failed(self, probe: Probe, now: int) -> None:
-        self._count("membership_probes_failed")
-        self._health.worsen(probe.nacks_missed if probe.asked else 1)
-        known = self._roster.get(probe.record.name)
-        if known is not None and known.live:  # else it has left or was found dead meanwhile
-            self._learn(replace(probe.record, status=SUSPECT, accuser=self._name), now)
 
     def _wake_gossip(self, now: int) -> None:
         if now >= self._gossip_ns and len(self._queue):
@@ -398,15 +312,11 @@ class Membership:
             return
         lost_ns = now - deadline
         self._count("membership_pauses")
-        self._health.worsen()
-        self._probe_ns += lost_ns
+        self._detector.health.worsen()
         self._gossip_ns += lost_ns
         if self._leave_ns is not None:
             self._leave_ns += lost_ns
-        if self._probe is not None:
-            self._probe.postpone(lost_ns)
-        for relay in self._relays.values():
-            relay.postpone(lost_ns)
+        self._detector.postpone(lost_ns)
         self._anti_entropy.postpone(lost_ns)
         self._roster.postpone(lost_ns)
 
@@ -437,16 +347,19 @@ class Membership:
         if record.name == self._name:
             self._hear_of_self(record, now)
             return
+        was_alone = not self._roster.companions
         change = self._roster.apply(record, now)
+        if was_alone and self._roster.companions:
+            self._anti_entropy.found_company(now)
         if change.refused:
             self._count("membership_refused")
         for announcement in change.announcements:
             match announcement:
                 case MemberJoined(member):
-                    self._probe_order.add(member.name)
+                    self._detector.order.add(member.name)
                     self._gossip_order.add(member.name)
-                case MemberFailed(member) | MemberLeft(member) if member.name in self._probe_order:
-                    self._probe_order.remove(member.name)
+                case MemberFailed(member) | MemberLeft(member) if member.name in self._detector.order:
+                    self._detector.order.remove(member.name)
                     self._gossip_order.remove(member.name)
                 case _:
                     pass
@@ -473,7 +386,7 @@ class Membership:
             pass
         elif record.precedence > own.precedence:
             self._count("membership_refutations")
-            self._health.worsen()
+            self._detector.health.worsen()
             self._speak_for_self(Record(own.member, record.incarnation + 1, ALIVE), now)
         elif record.status != ALIVE:
             # Refuted long ago, but this peer has not heard, and all retransmissions may be spent.
@@ -509,6 +422,10 @@ class Membership:
         room = self._config.gossip_records_max - len(first)
         return (*first, *self._queue.take(room, self._roster.live_count, besides=name))
 
+    def _send_with_gossip(self, outgoing: Outgoing) -> None:
+        message = replace(outgoing.message, gossip=self._piggyback(outgoing.name))
+        self._send(outgoing.name, outgoing.address, message)
+
     def _all_records(self) -> tuple[Record, ...]:
         """All we know at first hand; a random part of it, if it is too much for one message."""
         own, *others = self._roster.first_hand()
@@ -536,10 +453,6 @@ class Membership:
     @property
     def _control(self) -> str:
         return self._roster.own.member.control
-
-    def _next_sequence(self) -> int:
-        self._sequence += 1
-        return self._sequence
 
     def _count(self, name: str, amount: int = 1) -> None:
         self._emit(Counted(name, amount))
