@@ -26,7 +26,7 @@ from daemon.effects import (
     StopRunHere,
 )
 from daemon.protocol import membership_effects as swim
-from daemon.protocol.bootstrap import CLUSTER_TAG, FOUNDERS_TAG, Bootstrap, spell
+from daemon.protocol.bootstrap import CLUSTER_TAG, Bootstrap, spell
 from daemon.protocol.cluster_messages import (
     Grant,
     Progress,
@@ -103,6 +103,7 @@ class Shard:
         self.progress = ProgressGossip(member.name, settings.progress_interval_ns, settings.progress_targets, random)
         self.pacing = Pacing()
         self._settings, self._random = settings, random
+        self._is_lone = all(seed == member.control for seed in seeds)
         self._bootstrap = Bootstrap(self.identity, settings.expect)
         self._proposals = Proposals()
         self._codec = DecisionCodec()
@@ -143,6 +144,8 @@ class Shard:
     def wake(self, now: int) -> list[Effect]:
         """Let every machine look at the time."""
         self._take_membership(self.membership.wake(now), now)
+        if self._is_lone and self.raft is None:
+            self._try_to_found(now)  # nobody will ever join or change, which is when the others try
         if self.raft is not None:
             self._take_consensus(self.raft.wake(now), now)
         self._send_proposals(now)
@@ -201,9 +204,19 @@ class Shard:
         return _name_of(str(self.identity) if self.raft.is_leader else self.raft.leader)
 
     @property
+    def applied(self) -> int:
+        """The log's last entry that the registry has taken in."""
+        return self._applied
+
+    @property
     def in_view(self) -> bool:
         """Whether this very life of the shard is a member of the view."""
         return self.registry.view is not None and self.registry.view.has(self.identity)
+
+    @property
+    def applied_index(self) -> int:
+        """How far the log has been applied here."""
+        return self._applied
 
     def missing_members(self) -> list[str]:
         """Members of the view that membership does not hold alive in that life."""
@@ -239,26 +252,28 @@ class Shard:
                 self._try_to_found(now)
 
     def _try_to_found(self, now: int) -> None:
-        alive = [(Identity(r.name, r.generation), dict(r.member.tags)) for r in self.membership.live()]
-        declared = self._bootstrap.declaration(alive)
-        tags: Mapping[str, str] = {FOUNDERS_TAG: spell(declared)} if declared else {}
-        own = self.membership.member(self.identity.name)
-        if own is not None and dict(own.tags) != tags:
-            self._take_membership(self.membership.set_tags(sorted(tags.items()), now), now)
-            alive = [(Identity(r.name, r.generation), dict(r.member.tags)) for r in self.membership.live()]
-        founders = self._bootstrap.founders(alive)
+        self._set_tags(self._bootstrap.tags(self._alive()), now)
+        founders = self._bootstrap.founders(self._alive())
         if founders and self.raft is None:
             voters = [str(founder) for founder in founders]
             most = self._settings.consensus.voters_max
             configuration = Configuration.of(voters[:most], voters[most:])
             self._start_consensus(Stored.bootstrap(configuration), now)
+            self._set_tags({CLUSTER_TAG: spell(founders)}, now)
+
+    def _alive(self) -> list[tuple[Identity, Mapping[str, str]]]:
+        return [(Identity(r.name, r.generation), dict(r.member.tags)) for r in self.membership.live()]
+
+    def _set_tags(self, tags: Mapping[str, str], now: int) -> None:
+        own = self.membership.member(self.identity.name)
+        if own is not None and dict(own.tags) != dict(tags):
+            self._take_membership(self.membership.set_tags(sorted(tags.items()), now), now)
 
     # -- consensus -------------------------------------------------------------------------------------------------
 
     def _start_consensus(self, stored: Stored, now: int) -> None:
         self.raft = Raft(str(self.identity), stored, self._settings.consensus, self._random, now)
         self._applied = self._snapshot_at = self.raft.commit_index
-        self._take_membership(self.membership.set_tags([(CLUSTER_TAG, "formed")], now), now)
 
     def _take_consensus(self, effects: Iterable[consensus.Effect], now: int) -> None:
         for effect in effects:

@@ -58,7 +58,7 @@ class SocketBackend:
     def result(self, run: str, column: str) -> ColumnResult:
         """A column, whole."""
         result, frames = self._connection.call("run result", {"run": run, "column": column, "frames": True})
-        ids_spec, values_spec = result["ids"], result["values"]
+        ids_spec, values_spec = result["columns"]["id"], result["columns"]["value"]
         cut = col.frame_count(ids_spec)
         ids = col.from_wire(ids_spec, frames[:cut], "the node ids")
         values = col.from_wire(values_spec, frames[cut:], f"column '{column}'")

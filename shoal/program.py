@@ -27,8 +27,9 @@ and aggregates; never a global random source, a clock or the count of shards; ne
 from __future__ import annotations
 
 import inspect
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import entry_points
@@ -215,6 +216,14 @@ class Program:
     def halted(self, ws: Workspace) -> bool:
         """Whether the run is over after this tick. Sees aggregates only, so every shard says the same."""
         return False
+
+
+def read_params(params: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """A run's parameters as the log carries them: names and JSON values. Raises `BadParameter`."""
+    try:
+        return {name: json.loads(value) for name, value in params}
+    except ValueError as error:
+        raise BadParameter(f"the parameters are not JSON: {error}") from error
 
 
 def installed_programs() -> dict[str, type[Program]]:

@@ -1,14 +1,14 @@
 """A column that a run has computed, over the whole graph in id order, and the digest that pins it to the bit.
 
-The digest is SHA-256 over two SHA-256: that of the node ids (as text, each with a newline behind it) and that of
-the column's bytes (little-endian, 8 each), both in id order. It can be worked out a stretch of ids at a time, and it depends
+The digest is SHA-256 over two SHA-256: that of the node ids (as text, each with a newline behind it) and that of the
+column's bytes (little-endian, 8 each), both in id order. It can be worked out a stretch of ids at a time, and depends
 on nothing but the ids and the values.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -75,6 +75,16 @@ class ColumnResult:
     def to_numpy(self) -> NDArray[Any]:
         """The values, in id order."""
         return self.values
+
+    @classmethod
+    def joined(cls, run: str, column: str, stretches: Sequence[Any]) -> ColumnResult:
+        """From stretches in id order, each with `ids` and `values`."""
+        ids = [stretch.ids for stretch in stretches]
+        if not ids:
+            return cls(run, column, np.empty(0, np.int64), np.empty(0, np.float64))
+        strings = col.is_string(ids[0])
+        joined = pa.concat_arrays([col.plain(part) for part in ids]) if strings else np.concatenate(ids)
+        return cls(run, column, joined, np.concatenate([stretch.values for stretch in stretches]))
 
     @staticmethod
     def _plain_ids(ids: Any) -> list[Any]:

@@ -2,22 +2,26 @@
 
 Each shard is told by its configuration how many to `expect`. Once it sees at least as many alive that belong to no
 cluster yet, it declares the lowest names of them, with their generations, as founders, in a tag that gossip carries.
-A shard founds when every one of the founders that it declares has declared the very same: then all of them start
-consensus from the same first configuration. One that sees a cluster formed never founds another; it waits to be let
-in.
+A shard founds when every one of the founders that it declares has declared the very same, or when one of them has
+founded already (which it did because all had declared, we among them): then all of them start consensus from the same
+first configuration. One that sees another cluster formed never founds; it waits to be let in.
 
 What this leaves out: nothing here stops a network that is split in two at the very first start, with enough shards for
-a cluster on either side, from founding two. The operator's safeguard is to `expect` more than half of the shards there are.
+a cluster on either side, from founding two. The operator's safeguard is to `expect` more than half of the shards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from daemon.protocol.decisions import Identity
 
 FOUNDERS_TAG = "founders"
 CLUSTER_TAG = "cluster"
+
+Alive: TypeAlias = Sequence[tuple[Identity, Mapping[str, str]]]
 
 
 class Bootstrap:
@@ -25,31 +29,30 @@ class Bootstrap:
 
     def __init__(self, shard: Identity, expect: int) -> None:
         self._shard, self._expect = shard, expect
+        self._declared: tuple[Identity, ...] = ()
 
-    def declaration(self, alive: Iterable[tuple[Identity, Mapping[str, str]]]) -> tuple[Identity, ...]:
-        """The founders to declare now: none while too few are in sight, or while a cluster is."""
-        members = list(alive)
-        if any(CLUSTER_TAG in tags for _, tags in members):
-            return ()
-        names = sorted((member for member, _ in members), key=lambda member: member.name)
-        return tuple(names[: self._expect]) if len(names) >= self._expect else ()
+    def tags(self, alive: Alive) -> dict[str, str]:
+        """What to declare now: nothing while too few are in sight, the same as before once a cluster is."""
+        if not any(CLUSTER_TAG in tags for _, tags in alive):
+            members = sorted((member for member, _ in alive), key=lambda member: member.name)
+            self._declared = tuple(members[: self._expect]) if len(members) >= self._expect else ()
+        return {FOUNDERS_TAG: spell(self._declared)} if self._declared else {}
 
-    def founders(self, alive: Iterable[tuple[Identity, Mapping[str, str]]]) -> tuple[Identity, ...]:
+    def founders(self, alive: Alive) -> tuple[Identity, ...]:
         """The founders, once all of them have declared the same and we are among them; else none."""
-        members = list(alive)
-        declared = self.declaration(members)
-        if self._shard not in declared:
+        if self._shard not in self._declared:
             return ()
-        wanted = spell(declared)
-        tags = dict(members)
-        agreed = all(tags[founder].get(FOUNDERS_TAG) == wanted for founder in declared)
-        return declared if agreed else ()
+        wanted, seen = spell(self._declared), dict(alive)
+        founded = any(tags.get(CLUSTER_TAG) == wanted for tags in seen.values())
+        agreed = all(seen.get(founder, {}).get(FOUNDERS_TAG) == wanted for founder in self._declared)
+        return self._declared if founded or agreed else ()
 
 
 def spell(founders: Iterable[Identity]) -> str:
-    """A declaration as a tag's value.
+    """A declaration as a tag's value: short, however many there are.
 
     >>> spell([Identity("a", 3), Identity("b", 1)])
-    'a/3 b/1'
+    'a6ff9791bf71d665'
     """
-    return " ".join(str(founder) for founder in founders)
+    text = " ".join(str(founder) for founder in founders)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -186,7 +186,7 @@ class TickMachine:
             return self._next_tick(now)
         return []
 
-    def abort(self, failure: str) -> list[TickEffect]:
+    def abort(self, failure: str) -> list[RunOver]:
         """End the run here and now, because consensus has ended it."""
         return [] if self.state is State.OVER else [self._over("failed", failure)]
 

@@ -1,0 +1,163 @@
+"""`shoald`: one shard in the foreground, until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from daemon import catalogue, logs
+from daemon.admin import AdminLimits, AdminServer, SocketTaken
+from daemon.config import Config, ConfigError, load
+from daemon.http import HttpServer
+from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
+from daemon.metrics import Metrics
+from daemon.notify import Notifier
+from daemon.operations import Operations
+from daemon.runtime import Runtime
+from daemon.transport.sockets import BindFailed
+from shoal import __version__
+
+log = logging.getLogger("shoal.daemon")
+
+READY_LOOK_SECONDS = 0.05
+
+
+class Daemon:
+    """Everything that has to be started in order, and ended in the opposite one."""
+
+    def __init__(self, config: Config, notifier: Notifier) -> None:
+        self._config, self._notifier = config, notifier
+        self._over = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def run(self) -> int:
+        """Serve until a signal; the exit status."""
+        config = self._config
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._over.set)
+        keys, allowed = _keys(config)
+        metrics = Metrics(version=__version__, shard=config.cluster.shard)
+        async with contextlib.AsyncExitStack() as stack:
+            runtime = Runtime(config, keys, allowed, metrics, self._fatal)
+            stack.callback(runtime.close)
+            loop.add_signal_handler(signal.SIGHUP, self._reload, allowed)
+            commands = catalogue.registry()
+            Operations(runtime, commands)
+            admin = AdminServer(
+                commands,
+                config.admin.socket,
+                mode=config.admin.mode_bits,
+                limits=AdminLimits(
+                    line_bytes_max=config.admin.line_bytes_max,
+                    frames_bytes_max=config.admin.frames_bytes_max,
+                    connections_max=config.admin.connections_max,
+                ),
+                observe=lambda command, outcome: metrics.admin_requests_total.labels(command, outcome).inc(),
+            )
+            await admin.start()
+            stack.push_async_callback(admin.close)
+            if config.metrics.address is not None:
+                http = HttpServer(
+                    config.metrics.address.host, config.metrics.address.port, metrics, lambda: runtime.ready
+                )
+                await http.start()
+                stack.push_async_callback(http.close)
+            runtime.start()
+            log.info("shoald %s, shard %s, admin socket %s", __version__, config.cluster.shard, config.admin.socket)
+            tell = asyncio.create_task(self._tell_manager(runtime))
+            await self._over.wait()
+            tell.cancel()
+            self._notifier.stopping("leaving")
+            if self._failure is None:
+                await runtime.leave(config.membership.leave_linger_ns / 1e9)
+        if self._failure is not None:
+            log.critical("ending: %s", self._failure, exc_info=self._failure)
+            return 1
+        log.info("left")
+        return 0
+
+    def _fatal(self, error: BaseException) -> None:
+        """A broken invariant: end at once, and let the service manager start us again."""
+        self._failure = self._failure or error
+        self._over.set()
+
+    def _reload(self, allowed: AllowedKeys | None) -> None:
+        """SIGHUP: take over the list of allowed keys and the log level; everything else needs a restart."""
+        self._notifier.reloading()
+        try:
+            if allowed is not None:
+                added, removed = allowed.reload()
+                log.info("allowed keys: %d added, %d removed", len(added), len(removed))
+        except BadKeyFile as error:
+            log.error("the allowed keys are kept as they were: %s", error)
+        self._notifier.ready()
+
+    async def _tell_manager(self, runtime: Runtime) -> None:
+        """Readiness once the view is joined, and the watchdog from this very loop."""
+        interval_ns = self._notifier.watchdog_interval_ns
+        said = False
+        while True:
+            if not said and runtime.shard.in_view:
+                said = True
+                self._notifier.ready(f"in view {runtime.shard.registry.epoch}")
+            if interval_ns is not None:
+                self._notifier.watchdog()
+            pause = READY_LOOK_SECONDS if not said else 1.0
+            await asyncio.sleep(min(pause, interval_ns / 1e9) if interval_ns else pause)
+
+
+def _keys(config: Config) -> tuple[KeyPair | None, AllowedKeys | None]:
+    security = config.security
+    if security.encryption == "none":
+        if config.plain_text_exposed:
+            log.warning(
+                "PLAIN TEXT between machines: security.encryption is none; anyone on the wire can read and write"
+            )
+        return None, None
+    assert security.secret_key is not None
+    assert security.allowed_keys is not None
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    handed_over = credentials is not None and security.secret_key.is_relative_to(credentials)
+    pair = load_pair(security.secret_key, group_may_read=handed_over)
+    return pair, AllowedKeys(security.allowed_keys)
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file (TOML).")
+@click.option("--check-config", is_flag=True, help="Say whether the configuration can be used, and end.")
+@click.version_option(__version__, prog_name="shoald")
+def main(path: Path, check_config: bool) -> None:
+    """One shard of a Shoal cluster, in the foreground."""
+    try:
+        config = load(path)
+        if check_config:
+            _keys(config)
+            click.echo(f"{path}: can be used")
+            return
+    except (ConfigError, BadKeyFile) as error:
+        click.echo(str(error), err=True)
+        raise SystemExit(1) from None
+    faulthandler.enable()
+    logs.set_up(config.log.level, config.log.format)
+    raise SystemExit(_serve(config))
+
+
+def _serve(config: Config) -> int:
+    try:
+        return asyncio.run(Daemon(config, Notifier()).run())
+    except (BadKeyFile, BindFailed, SocketTaken, OSError) as error:
+        log.critical("cannot start: %s", error)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

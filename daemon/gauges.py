@@ -1,0 +1,70 @@
+"""Bringing the metrics up to date when somebody reads them: what would cost the hot paths is looked up here instead."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from daemon.protocol.membership_messages import STATUS_NAMES
+from daemon.protocol.registry import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING
+
+if TYPE_CHECKING:
+    from daemon.runtime import Runtime
+
+RUN_STATES = (RUNNING, STOPPING, COMPLETED, STOPPED, FAILED)
+
+
+def refresh(runtime: Runtime) -> None:
+    """Read everything that is a state, and drain what the tick thread has counted."""
+    _membership(runtime)
+    _consensus(runtime)
+    _graphs_and_runs(runtime)
+    _ticks(runtime)
+
+
+def _membership(runtime: Runtime) -> None:
+    metrics, shard = runtime.metrics, runtime.shard
+    states = Counter(STATUS_NAMES[record.status] for record in shard.membership.members())
+    metrics.by_state(metrics.members, states, STATUS_NAMES)
+    metrics.health_score.set(shard.membership.local_health)
+    metrics.view_epoch.set(shard.registry.epoch)
+    metrics.view_members.set(len(shard.registry.view.members) if shard.registry.view else 0)
+
+
+def _consensus(runtime: Runtime) -> None:
+    metrics, raft = runtime.metrics, runtime.shard.raft
+    if raft is None:
+        return
+    metrics.raft_term.set(raft.term)
+    metrics.raft_is_leader.set(int(raft.is_leader))
+    metrics.raft_log_index.labels("last").set(raft.last_index)
+    metrics.raft_log_index.labels("committed").set(raft.commit_index)
+    metrics.raft_log_index.labels("applied").set(runtime.shard.applied_index)
+
+
+def _graphs_and_runs(runtime: Runtime) -> None:
+    metrics, registry = runtime.metrics, runtime.shard.registry
+    parts = runtime.stage.parts.values()
+    metrics.ghosts.labels("pinned").set(sum(part.ghost_count for part in parts))
+    metrics.graph_nodes.set(sum(part.size for part in parts))
+    metrics.graph_edges.set(sum(len(part.out_edges.edges) for part in parts))
+    metrics.by_state(metrics.runs, Counter(run.state for run in registry.runs.values()), RUN_STATES)
+    for run in registry.active_runs():
+        machine = runtime.ticks.machine(run.number)
+        name = metrics.run(run.name)
+        if machine is not None and name == run.name:
+            metrics.run_tick.labels(name).set(machine.tick)
+
+
+def _ticks(runtime: Runtime) -> None:
+    metrics, thread = runtime.metrics, runtime.ticks
+    for name, labels, amount in runtime.drain_tick_counts():
+        metrics.count(name, labels, amount)
+    committed = thread.ticks_committed
+    metrics.ticks_total.inc(committed - runtime.ticks_counted)
+    runtime.ticks_counted = committed
+    while thread.samples:
+        phase, seconds, waited = thread.samples.popleft()
+        metrics.phase(phase, seconds)
+        metrics.barrier_wait_seconds.labels(phase).observe(waited)
+    metrics.queue_messages.labels("tick_orders").set(thread.orders_waiting)

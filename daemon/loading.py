@@ -1,0 +1,163 @@
+"""Loading a graph into the cluster: cut it, carry the pieces, and let consensus decide that it is there.
+
+    whole graph --cut--> pieces --ship--> every member builds its part --all have--> AddGraph in the log --> installed
+
+Until the log has decided, the pieces are staged and nobody sees them; if anything fails before that, they are dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from daemon.commands import Failed, Refused
+from daemon.protocol.decisions import AddGraph, PartCounts
+from daemon.protocol.load import LoadLimits, Shipment
+from daemon.protocol.registry import View
+from daemon.runtime import Runtime
+from daemon.stage import placement_of
+from shoal.columns import type_name
+from shoal.graph_data import BadGraph, GraphData
+from shoal.part import Part
+from shoal.piece import cut, part_of
+
+Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+LOOK_SECONDS = 0.02
+SILENCE_SECONDS = 30.0
+
+
+class Loading:
+    """One load, coordinated by this shard."""
+
+    def __init__(self, runtime: Runtime, name: str, emit: Emit) -> None:
+        self._runtime, self._name, self._emit = runtime, name, emit
+        self._load = f"{runtime.me}/{uuid.uuid4().hex}"
+        self._limits = LoadLimits(piece_bytes_max=runtime.config.graph.load_bytes_max)
+
+    async def run(self, spec: Any, frames: Sequence[Any]) -> dict[str, Any]:
+        """Load the graph. Raises `Refused` or `Failed`; then nothing of it is kept anywhere."""
+        began = time.monotonic()
+        view = self._checked_view()
+        try:
+            data = await asyncio.to_thread(GraphData.from_wire, spec, frames)
+        except BadGraph as bad:
+            raise Refused(f"graph '{self._name}': {bad}") from bad
+        shipments: list[Shipment] = []
+        try:
+            mine = await self._cut(view, data, shipments)
+            await self._carried(view, shipments)
+            added = self._added(view, data, mine, shipments)
+            answer = await self._runtime.decide(added)
+            if answer.error:
+                raise Failed(answer.error)
+        except BaseException:
+            self._runtime.stage.drop(self._load)
+            peers = [shipment.to for shipment in shipments]
+            self._order_landing(peers)
+            raise
+        self._order_landing([])
+        await self._until_installed()
+        return {
+            "graph": self._name,
+            "nodes": data.node_count,
+            "edges": data.edge_count,
+            "partitions": data.partition_count,
+            "cross_edges": added.cross_edges,
+            "seconds": time.monotonic() - began,
+        }
+
+    def _checked_view(self) -> View:
+        shard = self._runtime.shard
+        view = shard.registry.view
+        if view is None or not shard.in_view:
+            raise Refused("this shard is in no view yet: wait until `status` says joined")
+        if self._name in shard.registry.graphs:
+            raise Refused(f"a graph called '{self._name}' is loaded already: drop it, or choose another name")
+        missing = shard.missing_members()
+        if missing:
+            raise Refused(f"the view lacks {', '.join(missing)}: a load needs every member")
+        return view
+
+    async def _cut(self, view: View, data: GraphData, shipments: list[Shipment]) -> Part:
+        """Cut the pieces one after the other and send each off at once; keep our own."""
+        placement = placement_of(view, data.partition_count)
+        header = {"graph": self._name, "epoch": view.epoch, "partitions": data.partition_count}
+        others = [i for i, name in enumerate(view.names) if name != self._runtime.me.name]
+        for done, i in enumerate(others):
+            spec, frames = await asyncio.to_thread(cut, data, placement, i)
+            body = msgpack.packb({**header, "piece": spec})
+            shipment = Shipment(self._load, view.names[i], body, frames, self._limits)
+            shipments.append(shipment)
+            self._runtime.ticks.order(partial(self._runtime.ticks.ship, [shipment]))
+            await self._emit({"stage": "cut", "done": done + 1, "total": len(view.names)})
+        me = view.names.index(self._runtime.me.name)
+        mine = await asyncio.to_thread(part_of, self._name, data, placement, me)
+        self._runtime.stage.put(self._load, mine)
+        return mine
+
+    async def _carried(self, view: View, shipments: Sequence[Shipment]) -> None:
+        """Wait until every piece is built; give up when one has come no further for long, or its shard is gone."""
+        moved, before, told = time.monotonic(), (-1, -1), 0.0
+        while not all(shipment.answer for shipment in shipments):
+            await asyncio.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            taken = sum(shipment.progress[0] for shipment in shipments)
+            standing = (taken, sum(shipment.answer is not None for shipment in shipments))
+            if standing != before:
+                moved, before = now, standing
+            missing = self._runtime.shard.missing_members()
+            if missing or self._runtime.shard.registry.view != view:
+                raise Failed(f"the view lost {', '.join(missing) or 'its members'} while the graph was loading")
+            if now - moved > SILENCE_SECONDS:
+                silent = [shipment.to for shipment in shipments if shipment.answer is None]
+                raise Failed(f"no word from {', '.join(silent)} for {SILENCE_SECONDS:.0f} s: is it well?")
+            if now - told > 0.1:
+                told = now
+                total = sum(shipment.progress[1] for shipment in shipments)
+                await self._emit({"stage": "ship", "done": taken, "total": total})
+        errors = [shipment.answer.error for shipment in shipments if shipment.answer and shipment.answer.error]
+        if errors:
+            raise Failed("; ".join(errors))
+
+    def _added(self, view: View, data: GraphData, mine: Part, shipments: Sequence[Shipment]) -> AddGraph:
+        counts = {
+            mine.shard: PartCounts(mine.shard, mine.size, mine.held_edges, mine.ghost_count, mine.nbytes),
+        }
+        crossing = mine.cross_edges
+        for shipment in shipments:
+            answer = shipment.answer
+            assert answer is not None
+            counts[shipment.to] = PartCounts(shipment.to, answer.nodes, answer.edges, answer.ghosts, answer.held_bytes)
+            crossing += answer.cross_edges
+        if sum(part.nodes for part in counts.values()) != data.node_count:
+            raise Failed("the parts that the shards have built do not add up to the graph: load it again")
+        return AddGraph(
+            request=uuid.uuid4().hex,
+            name=self._name,
+            load=self._load,
+            epoch=view.epoch,
+            node_count=data.node_count,
+            edge_count=data.edge_count,
+            partition_count=data.partition_count,
+            cross_edges=int(np.int64(crossing)),
+            node_columns=tuple((name, type_name(column)) for name, column in data.node_columns.items()),
+            edge_columns=tuple((name, type_name(column)) for name, column in data.edge_columns.items()),
+            parts=tuple(counts[name] for name in view.names),
+        )
+
+    def _order_landing(self, tell: Sequence[str]) -> None:
+        ticks, load = self._runtime.ticks, self._load
+        ticks.order(lambda: ticks.land(load, tell))
+
+    async def _until_installed(self) -> None:
+        """Our own log has it by now or very soon: the answer came from it."""
+        while self._name not in self._runtime.stage.parts:
+            await asyncio.sleep(LOOK_SECONDS)

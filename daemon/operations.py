@@ -1,0 +1,424 @@
+"""What the admin socket answers: each command bound to the runtime that it asks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from daemon.commands import Failed, Refused, Registry, Reply, Request, Usage
+from daemon.loading import Loading
+from daemon.logs import UnknownLevel, set_level
+from daemon.protocol.barrier import PHASES
+from daemon.protocol.decisions import AddGraph, DropGraph, StartRun, StopRun
+from daemon.protocol.membership_messages import STATUS_NAMES
+from daemon.protocol.registry import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING, RunRecord
+from daemon.protocol.tick import State
+from daemon.results import TOP_MAX, plain_rows
+from daemon.runtime import Runtime
+from daemon.tick_thread import tick_result
+from shoal import __version__
+from shoal import columns as col
+from shoal.errors import ShoalError, did_you_mean
+from shoal.local import describe
+from shoal.program import find_program, installed_programs
+from shoal.result import ColumnResult
+
+EVENT_SECONDS = 0.1
+ROWS_SHOWN = 20
+TICKS_MAX = 2**40
+
+
+class Operations:
+    """The handlers. A mistake of the asker's is `Refused` or `Usage`, with a sentence."""
+
+    def __init__(self, runtime: Runtime, commands: Registry) -> None:
+        self._runtime = runtime
+        for name in (
+            "status", "members", "view", "ring", "barrier", "ghosts", "graph load", "graph list", "graph show",
+            "graph drop", "run start", "run list", "run show", "run wait", "run step", "run stop", "run result",
+            "program list", "log-level", "metrics",
+        ):  # fmt: skip
+            commands.bind(name, getattr(self, name.replace(" ", "_").replace("-", "_")))
+
+    # -- the cluster -----------------------------------------------------------------------------------------------
+
+    async def status(self, _: Request) -> Reply:
+        runtime = self._runtime
+        shard, registry = runtime.shard, runtime.shard.registry
+        states = Counter(STATUS_NAMES[record.status] for record in shard.membership.members())
+        runs = Counter(run.state for run in registry.runs.values())
+        ready, why = runtime.ready
+        return Reply(
+            {
+                "shard": runtime.me.name,
+                "generation": runtime.generation,
+                "version": __version__,
+                "cluster": runtime.config.cluster.name,
+                "epoch": registry.epoch,
+                "leader": shard.leader,
+                "term": shard.raft.term if shard.raft else 0,
+                "state": "joined" if shard.in_view else "starting",
+                "ready": ready,
+                "ready_detail": why,
+                "members": {name: states.get(name, 0) for name in STATUS_NAMES},
+                "graphs": len(registry.graphs),
+                "runs": {name: runs.get(name, 0) for name in (RUNNING, STOPPING, COMPLETED, FAILED, STOPPED)},
+                "uptime_seconds": time.monotonic() - runtime.started,
+                "pid": os.getpid(),
+            }
+        )
+
+    async def members(self, _: Request) -> Reply:
+        shard = self._runtime.shard
+        view = shard.registry.view
+        in_view = {(member.name, member.generation) for member in view.members} if view else set()
+        rows = [
+            {
+                "name": record.name,
+                "generation": record.generation,
+                "state": STATUS_NAMES[record.status],
+                "incarnation": record.incarnation,
+                "control": record.member.control,
+                "ticks": record.member.ticks,
+                "in_view": (record.name, record.generation) in in_view,
+                "tags": dict(record.member.tags),
+            }
+            for record in shard.membership.members()
+        ]
+        return Reply({"members": rows})
+
+    async def view(self, _: Request) -> Reply:
+        shard, partitions = self._runtime.shard, self._runtime.config.graph.partitions
+        view = shard.registry.view
+        held = Counter(holders[0] for holders in view.placement(partitions)) if view else Counter[str]()
+        names = list(view.names) if view else []
+        return Reply(
+            {
+                "epoch": shard.registry.epoch,
+                "members": names,
+                "leader": shard.leader,
+                "partitions": partitions,
+                "placement": {name: held.get(name, 0) for name in names},
+            }
+        )
+
+    async def ring(self, request: Request) -> Reply:
+        view = self._runtime.shard.registry.view
+        name = request.args["graph"]
+        partitions = self._graph(name).partition_count if name else self._runtime.config.graph.partitions
+        placement = view.placement(partitions) if view else ()
+        rows = [{"partition": i, "primary": h[0], "replicas": list(h[1:])} for i, h in enumerate(placement)]
+        virtual_nodes = view.virtual_nodes if view else self._runtime.config.graph.virtual_nodes
+        return Reply({"virtual_nodes": virtual_nodes, "partitions": rows})
+
+    async def barrier(self, request: Request) -> Reply:
+        registry = self._runtime.shard.registry
+        name = request.args["run"]
+        runs = [self._run(name)] if name else registry.active_runs()
+        return Reply({"runs": [self._barrier_of(run) for run in runs if run.active]})
+
+    def _barrier_of(self, run: RunRecord) -> dict[str, Any]:
+        machine = self._runtime.ticks.machine(run.number)
+        now = time.monotonic_ns()
+        known = self._runtime.shard.progress.of(run.number, now)
+        doing = {p.shard: f"{p.doing} for {p.seconds:.1f} s" for p in known}
+        if machine is None:
+            return {"run": run.name, "tick": 0, "phase": "", "entries": {}, "missing": [], "doing": doing}
+        waiting = machine.state is State.WAITING
+        return {
+            "run": run.name,
+            "tick": machine.tick,
+            "phase": machine.phase.word,
+            "entries": dict(machine.barrier.entries()),
+            "missing": list(machine.lacking()) if waiting else [],
+            "waiting_seconds": (now - machine.since) / 1e9 if waiting else 0.0,
+            "doing": doing,
+        }
+
+    async def ghosts(self, request: Request) -> Reply:
+        name = request.args["graph"]
+        if name:
+            self._graph(name)
+        rows = [self._ghosts_of(graph) for graph in sorted(self._runtime.stage.parts) if name in (None, graph)]
+        return Reply({"graphs": rows})
+
+    def _ghosts_of(self, graph: str) -> dict[str, Any]:
+        part = self._runtime.stage.parts[graph]
+        tick, age = 0, None
+        for run in self._runtime.shard.registry.active_runs():
+            machine = self._runtime.ticks.machine(run.number)
+            if run.graph == graph and machine is not None:
+                tick = machine.tick - (machine.state is not State.PACED)
+                age = (time.monotonic_ns() - machine.since) / 1e9
+        by_owner = {peer: len(boundary.nodes) for peer, boundary in part.ghosts.items()}
+        return {
+            "graph": graph, "own": part.size, "ghosts": part.ghost_count, "by_owner": by_owner,
+            "tick": max(tick, 0), "age_seconds": age,
+        }  # fmt: skip
+
+    # -- graphs ----------------------------------------------------------------------------------------------------
+
+    async def graph_load(self, request: Request) -> Reply:
+        loading = Loading(self._runtime, _name(request.args["name"]), request.emit)
+        return Reply(await loading.run(request.args["spec"], request.frames))
+
+    async def graph_list(self, _: Request) -> Reply:
+        graphs = self._runtime.shard.registry.graphs
+        return Reply({"graphs": [_graph_row(graphs[name]) for name in sorted(graphs)]})
+
+    async def graph_show(self, request: Request) -> Reply:
+        graph = self._graph(request.args["graph"])
+        shards = {
+            part.shard: {"nodes": part.nodes, "edges": part.edges, "ghosts": part.ghosts, "bytes": part.held_bytes}
+            for part in graph.parts
+        }
+        return Reply(
+            {
+                **_graph_row(graph),
+                "cross_edges": graph.cross_edges,
+                "shards": shards,
+                "node_columns": dict(graph.node_columns),
+                "edge_columns": dict(graph.edge_columns),
+            }
+        )
+
+    async def graph_drop(self, request: Request) -> Reply:
+        graph = self._graph(request.args["graph"])
+        await self._decided(DropGraph(uuid.uuid4().hex, graph.name))
+        return Reply({"graph": graph.name, "state": "dropped"})
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    async def run_start(self, request: Request) -> Reply:
+        args = request.args
+        graph = self._graph(args["graph"])
+        params = args["params"] or {}
+        try:
+            program = find_program(args["program"])
+            program(**params)
+        except ShoalError as error:
+            raise Refused(str(error)) from error
+        ticks = args["ticks"] or program.ticks_default
+        interval = args["interval_seconds"] or 0.0
+        if not 0 < ticks <= TICKS_MAX:
+            raise Usage("ticks should be a positive number")
+        if not 0.0 <= interval <= 86_400.0:
+            raise Usage("interval_seconds should be from 0 to a day")
+        self._require_whole_view()
+        running = len(self._runtime.shard.registry.active_runs())
+        if running >= self._runtime.config.ticks.runs_max:
+            raise Refused(f"{running} runs go on already (ticks.runs_max): wait for one, or stop one")
+        started = StartRun(
+            request=uuid.uuid4().hex,
+            program=program.name,
+            graph=graph.name,
+            params=tuple((name, json.dumps(value)) for name, value in sorted(params.items())),
+            ticks=ticks,
+            interval_ns=int(interval * 1e9),
+            paced=args["paced"],
+            phases=sum(1 << phase for phase in program.phases()),
+            columns=tuple(column.name for column in program.columns if not column.hidden),
+            started_unix_ns=time.time_ns(),
+        )
+        name = await self._decided(started)
+        return Reply(self._show(self._run(name)))
+
+    async def run_list(self, _: Request) -> Reply:
+        runs = self._runtime.shard.registry.runs.values()
+        keys = ("run", "program", "graph", "state", "tick", "ticks")
+        return Reply({"runs": [{key: self._show(run)[key] for key in keys} for run in runs]})
+
+    async def run_show(self, request: Request) -> Reply:
+        return Reply(self._show(self._run(request.args["run"])))
+
+    async def run_wait(self, request: Request) -> Reply:
+        run = self._run(request.args["run"])
+        timeout = request.args["timeout_seconds"]
+        until = None if timeout is None else time.monotonic() + timeout
+        over = self._runtime.run_over.get(run.name)
+        while over is not None and not over.is_set():
+            left = EVENT_SECONDS if until is None else min(EVENT_SECONDS, until - time.monotonic())
+            if left <= 0:
+                shown = self._show(self._run(run.name))
+                raise Failed(
+                    f"run '{run.name}' still goes on, at tick {shown['tick']}: it was waited for {timeout:g} s"
+                )
+            try:
+                await asyncio.wait_for(over.wait(), left)
+            except TimeoutError:
+                await request.emit(self._show(self._run(run.name)))
+        return Reply(self._show(self._run(run.name)))
+
+    async def run_step(self, request: Request) -> Reply:
+        run = self._run(request.args["run"])
+        if not run.active:
+            raise Refused(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
+        if not run.paced:
+            raise Refused(f"run '{run.name}' is not paced: it goes by itself (start it with --paced to step it)")
+        answer = await self._runtime.step_run(run)
+        if answer.error:
+            raise Failed(answer.error)
+        while True:
+            passed = self._runtime.tick_passed
+            figures = self._runtime.ticks.figures.get(run.number)
+            for committed in list(figures.ticks) if figures else []:
+                if committed.tick == answer.tick:
+                    assert figures is not None
+                    return Reply({"run": run.name, **tick_result(committed, figures.members)})
+            run = self._run(run.name)
+            if not run.active:
+                raise Failed(f"run '{run.name}' {run.state} before tick {answer.tick}: {run.failure or 'it is over'}")
+            try:
+                await asyncio.wait_for(passed.wait(), EVENT_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def run_stop(self, request: Request) -> Reply:
+        run = self._run(request.args["run"])
+        await self._decided(StopRun(uuid.uuid4().hex, run.name))
+        over = self._runtime.run_over.get(run.name)
+        if over is not None:
+            try:
+                await asyncio.wait_for(over.wait(), 5.0)
+            except TimeoutError:
+                return Reply(self._show(self._run(run.name)))
+        return Reply(self._show(self._run(run.name)))
+
+    async def run_result(self, request: Request) -> Reply:
+        args = request.args
+        run = self._run(args["run"])
+        if run.state not in (COMPLETED, STOPPED) or run.name in self._runtime.run_over:
+            raise Refused(f"run '{run.name}' has no result: it is {run.state} {run.failure}".rstrip())
+        column = args["column"] or run.columns[0]
+        if column not in run.columns:
+            hint = did_you_mean(column, run.columns)
+            raise Refused(f"run '{run.name}' has no column '{column}'{hint}; it has: {', '.join(run.columns)}")
+        view, nodes = self._runtime.shard.registry.view, self._graph(run.graph).node_count
+        assert view is not None
+        if args["frames"] and not args["top"]:
+            return await self._whole(run, column, view.names, nodes)
+        count = args["top"] or ROWS_SHOWN
+        if not 0 < count <= TOP_MAX:
+            raise Usage(f"top should be from 1 to {TOP_MAX}")
+        results = self._runtime.results
+        rows = await results.top(run.name, column, view.names, count, args["least"])
+        digest = await results.digest(run.name, column, view.names, nodes)
+        return Reply({"run": run.name, "column": column, "digest": digest, "count": nodes, "rows": plain_rows(rows)})
+
+    async def _whole(self, run: RunRecord, column: str, members: tuple[str, ...], nodes: int) -> Reply:
+        results = self._runtime.results
+        stretches = [rows async for rows in results.stretches(run.name, column, members, nodes)]
+        whole = await asyncio.to_thread(ColumnResult.joined, run.name, column, stretches)
+        digest = await asyncio.to_thread(lambda: whole.digest)
+        id_spec, id_frames = col.to_wire(whole.ids)
+        value_spec, value_frames = col.to_wire(whole.values)
+        result = {
+            "run": run.name, "column": column, "digest": digest, "count": nodes,
+            "columns": {"id": id_spec, "value": value_spec},
+        }  # fmt: skip
+        return Reply(result, (*id_frames, *value_frames))
+
+    async def program_list(self, _: Request) -> Reply:
+        return Reply({"programs": [describe(program) for program in installed_programs().values()]})
+
+    # -- the daemon itself -----------------------------------------------------------------------------------------
+
+    async def log_level(self, request: Request) -> Reply:
+        try:
+            return Reply({"level": set_level(request.args["level"], request.args["logger"])})
+        except UnknownLevel as unknown:
+            raise Usage(str(unknown)) from unknown
+
+    async def metrics(self, request: Request) -> Reply:
+        return Reply({"text": self._runtime.metrics.text(request.args["prefix"] or "")})
+
+    # -- shared ----------------------------------------------------------------------------------------------------
+
+    async def _decided(self, decision: Any) -> str:
+        answer = await self._runtime.decide(decision)
+        if answer.error:
+            raise Refused(answer.error)
+        return answer.name
+
+    def _require_whole_view(self) -> None:
+        shard = self._runtime.shard
+        if not shard.in_view:
+            raise Refused("this shard is in no view: ask a member (`members` shows who is)")
+        missing = shard.missing_members()
+        if missing:
+            raise Refused(f"the view lacks {', '.join(missing)}: a run needs every member of its view")
+
+    def _graph(self, name: str) -> AddGraph:
+        graphs = self._runtime.shard.registry.graphs
+        if name not in graphs:
+            known = ", ".join(sorted(graphs)) or "none yet"
+            raise Refused(f"no graph is called '{name}'{did_you_mean(name, graphs)}; loaded: {known}")
+        return graphs[name]
+
+    def _run(self, name: str) -> RunRecord:
+        runs = self._runtime.shard.registry.runs
+        if name not in runs:
+            raise Refused(f"there is no run '{name}'{did_you_mean(name, runs)}; `run list` shows them")
+        return runs[name]
+
+    def _show(self, run: RunRecord) -> dict[str, Any]:
+        """A run as everybody sees it; for one that goes on, from what this shard knows of the others."""
+        machine = self._runtime.ticks.machine(run.number) if run.active else None
+        now, figures = time.monotonic_ns(), self._runtime.ticks.figures.get(run.number)
+        progress = self._runtime.shard.progress.of(run.number, now) if run.active else []
+        committed = figures.ticks[-1] if figures and figures.ticks else None
+        graph = self._runtime.shard.registry.graphs.get(run.graph)
+        ended = run.ended_unix_ns or time.time_ns()
+        crossed = run.cross_bytes if not run.active else figures.cross_bytes if figures else 0
+        return {
+            "run": run.name,
+            "program": run.program,
+            "graph": run.graph,
+            "params": {name: json.loads(value) for name, value in run.params},
+            "state": run.state,
+            "tick": (committed.tick if committed else 0) if run.active else run.tick,
+            "ticks": run.ticks if run.active else run.tick,
+            "phase": machine.phase.word if machine else None,
+            "error": run.failure or None,
+            "seconds": max(0.0, (ended - run.started_unix_ns) / 1e9),
+            "shards": {p.shard: _shard_progress(p) for p in progress},
+            "last_tick": dict(tick_result(committed, figures.members)) if committed and figures else None,
+            "totals": {
+                "nodes": graph.node_count if graph else None,
+                "edges": graph.edge_count if graph else None,
+                "cross_edges": graph.cross_edges if graph else None,
+                "cross_bytes": crossed,
+            },
+        }
+
+
+def _shard_progress(progress: Any) -> dict[str, Any]:
+    return {
+        "tick": progress.tick,
+        "phase": progress.doing.partition(" ")[2].partition(" ")[0],
+        "doing": progress.doing,
+        "seconds": progress.seconds,
+        "completed_phases": progress.entry % PHASES,
+    }
+
+
+def _graph_row(graph: AddGraph) -> Mapping[str, Any]:
+    return {
+        "graph": graph.name,
+        "nodes": graph.node_count,
+        "edges": graph.edge_count,
+        "partitions": graph.partition_count,
+        "state": "ready",
+    }
+
+
+def _name(name: str) -> str:
+    if not (0 < len(name) <= 63 and all(c.isalnum() or c in "._-" for c in name)):
+        raise Usage("a graph's name has 1 to 63 letters, digits, '.', '_' and '-'")
+    return name

@@ -1,0 +1,454 @@
+"""The control plane's host: one asyncio loop that receives, wakes the shard in time and carries out its effects.
+
+It reads the clock in one place, speaks with the tick thread through orders, and owns everything that has to be closed.
+It holds consensus' state in memory only: a daemon that starts again is a new generation and so a new server, never its
+former self with amnesia.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from consensus import BecameLeader, LeaderChanged, Limits, Persist
+from daemon import effects as fx
+from daemon.config import Config
+from daemon.gauges import refresh
+from daemon.keys import AllowedKeys, KeyPair
+from daemon.metrics import Metrics
+from daemon.protocol import membership_effects as swim
+from daemon.protocol import registry as reg
+from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted, RunReport
+from daemon.protocol.decisions import Decision, Identity
+from daemon.protocol.load import LoadLimits, PieceArrived
+from daemon.protocol.membership_config import MembershipConfig
+from daemon.protocol.membership_messages import Member
+from daemon.protocol.registry import RunRecord, View
+from daemon.protocol.tick import TickMachine, TickTiming
+from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
+from daemon.results import Results
+from daemon.shard import Shard, ShardSettings
+from daemon.stage import Stage
+from daemon.tick_runner import News, TickRunner
+from daemon.tick_thread import Peer, TickThread
+from daemon.transport.control import ControlTransport
+from daemon.transport.security import Curve
+from daemon.transport.sockets import TransportLimits
+from daemon.transport.ticks import TickTransport
+from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
+from daemon.wire import Codec, Rejected, WireLimits
+from shoal.engine import Engine
+from shoal.errors import ShoalError
+from shoal.program import find_program, read_params
+
+log = logging.getLogger("shoal.runtime")
+
+STATUS_INTERVAL = 0.1
+GIVE_UP_SECONDS = 15.0
+
+
+class Runtime:
+    """One daemon. `fatal` is called, on the loop, with an error that must end the process."""
+
+    def __init__(
+        self,
+        config: Config,
+        keys: KeyPair | None,
+        allowed: AllowedKeys | None,
+        metrics: Metrics,
+        fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.config, self.metrics, self.allowed = config, metrics, allowed
+        self._loop = asyncio.get_running_loop()
+        self._fatal = fatal
+        self.started = time.monotonic()
+        self.generation = time.time_ns()
+        self.workers = ThreadPoolExecutor(2, "shoal-worker")
+        curve = Curve(keys, allowed) if keys is not None and allowed is not None else None
+        limits = _transport_limits(config)
+        wire = WireLimits(
+            header_bytes_max=config.transport.header_bytes_max,
+            frame_bytes_max=config.transport.frame_bytes_max,
+            frames_max=config.transport.frames_max,
+        )
+        name = config.cluster.name
+        self._codec = Codec(name, CONTROL_TYPES, wire)
+        listen = config.listen
+        self.control = ControlTransport(
+            listen.control, self._deliver, curve=curve, count=self._count_from_any_thread, limits=limits
+        )
+        ticks = TickTransport(listen.ticks, curve=curve, count=self._count_from_any_thread, limits=limits)
+        member = Member(
+            name=config.cluster.shard,
+            generation=self.generation,
+            control=listen.advertise_control,
+            ticks=listen.advertise_ticks,
+            public_key=keys.public if keys is not None else b"",
+        )
+        seeds = [seed.address for seed in config.cluster.seeds]
+        self._seed_keys = {
+            seed.address: allowed.key_of(seed.name or "") if allowed else None for seed in config.cluster.seeds
+        }
+        self.shard = Shard(member, seeds, shard_settings(config), random.Random(uuid.uuid4().int), time.monotonic_ns())  # noqa: S311
+        self.me = self.shard.identity
+        load_limits = LoadLimits(piece_bytes_max=config.graph.load_bytes_max)
+        runner = TickRunner(load_limits, time.monotonic_ns, kernel_threads=config.ticks.kernel_threads)
+        self.ticks = TickThread(
+            self.me,
+            ticks,
+            Codec(name, TICK_TYPES, wire),
+            runner,
+            hand_over=lambda news: self._soon(self._tick_news, news),
+            died=lambda error: self._soon(self._fatal, error),
+        )
+        self.results = Results(self.me.name, config.ticks.results_kept, self.send)
+        self.stage = Stage(self.me.name, load_limits)
+        self.run_over: dict[str, asyncio.Event] = {}
+        self.tick_passed = asyncio.Event()
+        self._answers: dict[str, asyncio.Future[fx.Answered]] = {}
+        self._ending: set[int] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.TimerHandle | None = None
+        self._seen_counts: dict[tuple[str, tuple[str, ...]], int] = {}
+        self.ticks_counted = 0
+        self._closed = False
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to look for the others."""
+        self.ticks.start()
+        self.metrics.before_scrape(self.refresh_metrics)
+        self._wake()
+        self._status_beat()
+
+    async def leave(self, patience: float) -> None:
+        """Say goodbye, and give the news a moment to get out."""
+        self._perform(self.shard.leave(time.monotonic_ns()))
+        until = time.monotonic() + patience
+        while not self.shard.membership.left and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        """Close sockets and end the thread."""
+        if self._closed:
+            return
+        self._closed = True
+        for timer in (self._timer, self._beat):
+            if timer is not None:
+                timer.cancel()
+        if self.ticks.is_alive():
+            self.ticks.close()
+        self.control.close(linger_ns=200_000_000)
+        self.workers.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def ready(self) -> tuple[bool, str]:
+        """Whether this shard serves, and in words why not."""
+        if not self.shard.in_view:
+            return False, "not in a view"
+        if self.shard.leader is None:
+            return False, "no tick leader is known"
+        missing = self.shard.missing_members()
+        if missing:
+            return False, f"members of the view are missing: {', '.join(missing)}"
+        return True, f"in view {self.shard.registry.epoch}, led by {self.shard.leader}"
+
+    # -- orders of operations ----------------------------------------------------------------------------------
+
+    async def decide(self, decision: Decision) -> fx.Answered:
+        """Get a decision through consensus. The answer's `error` says why not."""
+        give_up_ns = time.monotonic_ns() + int(GIVE_UP_SECONDS * 1e9)
+        return await self._answered(
+            decision.request, lambda now: self.shard.propose(decision, give_up_ns, now), GIVE_UP_SECONDS + 1
+        )
+
+    async def step_run(self, run: RunRecord) -> fx.Answered:
+        """Have the tick leader grant one more tick of a paced run."""
+        request = uuid.uuid4().hex
+        return await self._answered(request, lambda now: self.shard.step_run(request, run.number, now), 5.0)
+
+    async def _answered(self, request: str, ask: Callable[[int], list[fx.Effect]], patience: float) -> fx.Answered:
+        answer = self._answers[request] = self._loop.create_future()
+        try:
+            self._perform(ask(time.monotonic_ns()))
+            done, _ = await asyncio.wait([answer], timeout=patience)
+            return answer.result() if done else fx.Answered(request, "the tick leader has not answered: try again")
+        finally:
+            del self._answers[request]
+
+    def send(self, to: str, message: object) -> None:
+        """Hand a message to a member's control plane."""
+        member = self.shard.membership.member(to)
+        if member is None:
+            self._count("dropped", ("unknown_member",))
+            return
+        self._send(member.control, self._key_of(member.public_key), to, message)
+
+    # -- receiving ---------------------------------------------------------------------------------------------
+
+    def _deliver(self, frames: list[Any]) -> None:
+        try:
+            envelope = self._codec.decode(frames)
+        except Rejected as rejected:
+            self._count("dropped", (rejected.reason.value,))
+            return
+        sender, message = envelope.sender, envelope.message
+        if self.shard.membership.status(sender) is not None:
+            self._count("messages", ("in", type(message).__name__, sender))
+        match message:
+            case ColumnWanted():
+                work = self._loop.run_in_executor(self.workers, self.results.answer, message)
+                work.add_done_callback(lambda done: self.send(sender, done.result()))
+            case ColumnPart():
+                self.results.answered(message)
+            case _:
+                now = time.monotonic_ns()
+                self._perform(self.shard.step(Identity(sender, envelope.generation), message, now))
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._perform(self.shard.wake(time.monotonic_ns()))
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.shard.deadline
+        if deadline is not None and not self._closed:
+            self._timer = self._loop.call_later(max(0.0, (deadline - time.monotonic_ns()) / 1e9), self._wake)
+
+    # -- carrying out ------------------------------------------------------------------------------------------
+
+    def _perform(self, effects: Iterable[fx.Effect]) -> None:
+        for effect in effects:
+            self._carry_out(effect)
+        self._set_timer()
+
+    def _carry_out(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.Send(to=to, message=message):
+                self.send(to, message)
+            case fx.SendToAddress(address=address, message=message):
+                self._send(address, self._key_at(address), "", message)
+            case Persist():
+                pass  # in memory the machine's own copy is the store; see the module's docstring for what that means
+            case fx.BeginRun():
+                self._begin_run(effect.run, effect.view, effect.granted)
+            case fx.GrantTicks(run=run, tick=tick):
+                self.ticks.order(lambda: self.ticks.with_run(run, lambda m, now: m.grant(tick, now)))
+            case fx.StopRunHere(run=run):
+                self.ticks.order(lambda: self.ticks.with_run(run, lambda m, now: m.stop(now)))
+            case fx.HealBarrier(run=run, entries=entries):
+                self.ticks.order(lambda: self.ticks.with_run(run, lambda m, _: m.relayed(entries)))
+            case fx.Answered():
+                waiting = self._answers.get(effect.request)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(effect)
+            case swim.Counted(name=name, amount=amount):
+                self._count(name, (), amount)
+            case _:
+                self._announced(effect)
+
+    def _announced(self, effect: object) -> None:
+        """News for the log, and what follows from it on this machine."""
+        match effect:
+            case swim.MemberJoined(member=member):
+                log.info("member %s joined (%s)", member.name, member.control)
+            case swim.MemberFailed(member=member):
+                log.warning("member %s has failed", member.name)
+            case swim.MemberLeft(member=member):
+                log.info("member %s left", member.name)
+            case swim.MemberSuspected(member=member, by=by):
+                log.info("member %s is suspected by %s", member.name, by)
+            case swim.Superseded(by=by):
+                self._fatal(RuntimeError(f"another daemon runs under our name '{by.name}' at {by.control}"))
+            case BecameLeader(term=term):
+                log.info("this shard is tick leader of term %d", term)
+                self.metrics.raft_elections_total.inc()
+            case LeaderChanged(term=term, leader=leader):
+                log.info("tick leader of term %d is %s", term, leader or "not known")
+            case reg.ViewInstalled(view=view):
+                self._enter_view(view)
+            case reg.GraphInstalled(graph=graph):
+                log.info("graph %s: %d nodes, %d edges", graph.name, graph.node_count, graph.edge_count)
+                if not self.stage.install(graph.name, graph.load) and self.shard.in_view:
+                    log.error("graph %s was loaded, but its piece is not here", graph.name)
+            case reg.GraphRemoved(graph=graph):
+                log.info("graph %s dropped", graph.name)
+                self.stage.remove(graph.name)
+                self.results.drop_graph(graph.name)
+            case reg.RunBegun(run=run):
+                log.info("run %s begins on graph %s", run.name, run.graph)
+            case reg.RunEnded(run=run):
+                self._run_ended(run)
+
+    def _send(self, address: str, key: bytes | None, to: str, message: object) -> None:
+        try:
+            frames = self._codec.encode(self.shard.registry.epoch, self.me.name, self.me.generation, message)
+        except Rejected as rejected:
+            log.error("cannot send %s: %s", type(message).__name__, rejected)
+            self._count("dropped", ("oversize",))
+            return
+        if self.control.send(address, key, frames) and to:
+            self._count("messages", ("out", type(message).__name__, to))
+
+    def _key_of(self, public_key: bytes) -> bytes | None:
+        """A key that gossip told of, if it is an allowed one; else nothing is sent to it."""
+        if self.allowed is None:
+            return None
+        return public_key if public_key in self.allowed else None
+
+    def _key_at(self, address: str) -> bytes | None:
+        if address in self._seed_keys:
+            return self._seed_keys[address]
+        for record in self.shard.membership.members():
+            if record.member.control == address:
+                return self._key_of(record.member.public_key)
+        return None
+
+    # -- the tick plane ----------------------------------------------------------------------------------------
+
+    def _enter_view(self, view: View) -> None:
+        log.info("view %d: %s", view.epoch, ", ".join(view.names))
+        if not view.has(self.me):
+            log.warning("this shard is not a member of the view: it was started after the cluster was founded")
+            return
+        peers = []
+        for identity in view.members:
+            member = self.shard.membership.member(identity.name)
+            if identity != self.me and member is not None:
+                peers.append(Peer(identity, member.ticks, self._key_of(member.public_key)))
+        self.ticks.order(lambda: self.ticks.enter_view(view.epoch, peers))
+
+    def _begin_run(self, run: RunRecord, view: View, granted: int | None) -> None:
+        self.run_over[run.name] = asyncio.Event()
+        try:
+            program = find_program(run.program)(**read_params(run.params))
+            part = self.stage.part(run.graph)
+        except ShoalError as error:
+            self._report(run.number, 0, reg.FAILED, f"{self.me.name}: {error}", 0)
+            return
+        timing = TickTiming(self.config.ticks.resend_interval_ns, self.config.ticks.phase_timeout_ns)
+        machine = TickMachine(run.number, self.me.name, view.names, run.phases, run.ticks, timing, granted)
+        paced = granted is not None
+        self.ticks.order(lambda: self.ticks.begin_run(machine, part, program, paced))
+
+    def _tick_news(self, news: News) -> None:
+        """What the tick thread hands over."""
+        if self._closed:
+            return
+        match news:
+            case TickCommitted(run=run, tick=tick):
+                self._perform(self.shard.tick_committed(run, tick, time.monotonic_ns()))
+                self.tick_passed.set()
+                self.tick_passed = asyncio.Event()
+            case PhaseLate():
+                self._phase_late(news)
+            case RunOver(run=run, tick=tick, outcome=outcome, failure=failure):
+                figures = self.ticks.figures.get(run)
+                self._report(run, tick, outcome, failure, figures.own_bytes if figures else 0)
+            case PieceArrived():
+                self._build_piece(news)
+
+    def _phase_late(self, late: PhaseLate) -> None:
+        known = {progress.shard: progress for progress in self.shard.progress.of(late.run, time.monotonic_ns())}
+        for shard in late.missing:
+            progress = known.get(shard)
+            doing = f"{progress.doing} for {progress.seconds:.1f} s" if progress else "nothing is known of it"
+            log.warning(
+                "run %d: %s of tick %d has waited %.1f s for shard %s: %s",
+                late.run, late.phase.word, late.tick, late.waited_ns / 1e9, shard, doing,
+            )  # fmt: skip
+            self._count("phase_late", (shard,))
+
+    def _report(self, run: int, tick: int, outcome: str, failure: str, cross_bytes: int) -> None:
+        report = RunReport(run, tick, outcome, failure, cross_bytes, time.time_ns())
+        self._perform(self.shard.run_over(report, time.monotonic_ns()))
+
+    def _run_ended(self, run: RunRecord) -> None:
+        log.info("run %s %s after %d ticks %s", run.name, run.state, run.tick, run.failure)
+
+        def keep(engine: Engine | None) -> None:
+            self._soon(self._keep_result, run, engine)
+
+        self.ticks.order(lambda: self.ticks.end_run(run.number, run.failure, keep))
+
+    def _keep_result(self, run: RunRecord, engine: Engine | None) -> None:
+        if engine is not None and run.state in (reg.COMPLETED, reg.STOPPED):
+            self.results.keep(run.name, engine)
+        self.metrics.forget_run(run.name)
+        over = self.run_over.pop(run.name, None)
+        if over is not None:
+            over.set()
+
+    def _build_piece(self, piece: PieceArrived) -> None:
+        view = self.shard.registry.view
+        work = self._loop.run_in_executor(self.workers, self.stage.build, piece, view)
+        work.add_done_callback(lambda done: self.ticks.order(lambda: self.ticks.piece_built(done.result())))
+
+    def _status_beat(self) -> None:
+        """Tell the progress gossip where the runs stand: read, never asked of the tick thread."""
+        now = time.monotonic_ns()
+        for run in self.shard.registry.active_runs():
+            machine = self.ticks.machine(run.number)
+            if machine is None:
+                continue
+            entry = machine.barrier.entry(self.me.name)
+            self.shard.progress.own(run.number, entry, machine.tick, machine.doing(), (now - machine.since) / 1e9, now)
+        self._set_timer()
+        self._beat = self._loop.call_later(STATUS_INTERVAL, self._status_beat)
+
+    # -- counting ----------------------------------------------------------------------------------------------
+
+    def _count(self, name: str, labels: tuple[str, ...] = (), amount: float = 1) -> None:
+        self.metrics.count(name, labels, amount)
+
+    def _count_from_any_thread(self, name: str, labels: tuple[str, ...], amount: float) -> None:
+        self.metrics.count(name, labels, amount)
+
+    def refresh_metrics(self) -> None:
+        """Bring the metrics up to date, before they are read."""
+        refresh(self)
+
+    def drain_tick_counts(self) -> list[tuple[str, tuple[str, ...], int]]:
+        """What the tick thread has counted since the last look."""
+        news = []
+        for key, total in list(self.ticks.counts.items()):
+            seen = self._seen_counts.get(key, 0)
+            if total > seen:
+                self._seen_counts[key] = total
+                news.append((*key, total - seen))
+        return news
+
+    def _soon(self, do: Callable[..., None], *args: Any) -> None:
+        """From another thread: on the loop, unless it has been closed meanwhile."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(do, *args)
+
+
+def shard_settings(config: Config) -> ShardSettings:
+    """The machines' numbers from the configuration."""
+    return ShardSettings(
+        expect=config.cluster.expect,
+        virtual_nodes=config.graph.virtual_nodes,
+        snapshot_entries=config.consensus.snapshot_entries,
+        membership=MembershipConfig(**config.membership.model_dump()),
+        consensus=Limits(**config.consensus.model_dump(exclude={"snapshot_entries"})),
+    )
+
+
+def _transport_limits(config: Config) -> TransportLimits:
+    section = config.transport
+    return TransportLimits(
+        frame_bytes_max=section.frame_bytes_max,
+        frames_max=section.frames_max,
+        queue_messages_max=section.queue_messages_max,
+        drain_max=section.control_drain_max,
+    )

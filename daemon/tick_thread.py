@@ -1,0 +1,251 @@
+"""The tick plane's thread: exchanges, waits at barriers and runs the programs' kernels, all in one place.
+
+It shares nothing with the control loop but a queue of orders (one hand-over a run, a load or a paced tick, never one a
+message) and plain values that the loop may read at any time: where each run stands, and what has been counted. So the
+loop answers heartbeats and operators while a kernel works for minutes, and a tick never waits for the loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from daemon.protocol.decisions import Identity
+from daemon.protocol.load import PieceArrived, Shipment
+from daemon.protocol.tick import TickMachine
+from daemon.protocol.tick_effects import PhaseLate, RunOver, SendTick, TickCommitted
+from daemon.protocol.tick_messages import PieceBuilt, PieceDropped
+from daemon.tick_runner import News, TickRunner
+from daemon.transport.ticks import TickTransport
+from daemon.wire import Codec, Rejected
+from shoal.engine import Engine
+from shoal.part import Part
+from shoal.program import Program
+
+log = logging.getLogger("shoal.ticks")
+
+IDLE_NS = 1_000_000_000
+FIGURES_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where another member's tick plane listens."""
+
+    identity: Identity
+    address: str
+    public_key: bytes | None
+
+
+@dataclass
+class RunFigures:
+    """What the ticks of one run have cost, as far as all shards have told."""
+
+    members: tuple[str, ...]
+    ticks: deque[TickCommitted] = field(default_factory=lambda: deque(maxlen=16))
+    cross_bytes: int = 0
+    own_bytes: int = 0
+
+    def add(self, committed: TickCommitted, me: int) -> None:
+        """One more tick."""
+        self.ticks.append(committed)
+        for _, shards in committed.figures:
+            for shard, (_, sent) in enumerate(shards):
+                self.cross_bytes += sent
+                self.own_bytes += sent if shard == me else 0
+
+
+class TickThread(threading.Thread):
+    """Runs until `close`. Everything but `order`, `wake`-free reading and `close` happens on the thread itself."""
+
+    def __init__(
+        self,
+        me: Identity,
+        transport: TickTransport,
+        codec: Codec,
+        runner: TickRunner,
+        hand_over: Callable[[News], None],
+        died: Callable[[BaseException], None],
+    ) -> None:
+        super().__init__(name="shoal-ticks", daemon=True)
+        self.me, self.runner = me, runner
+        self.figures: dict[int, RunFigures] = {}
+        self.samples: deque[tuple[str, float, float]] = deque(maxlen=FIGURES_KEPT)
+        self.counts: dict[tuple[str, tuple[str, ...]], int] = defaultdict(int)
+        self.ticks_committed = 0
+        self._paced: set[int] = set()
+        self._transport, self._codec = transport, codec
+        self._hand_over, self._died = hand_over, died
+        self._orders: deque[Callable[[], Sequence[News]]] = deque()
+        self._epoch = 0
+        self._roster: dict[str, int] = {}
+        self._closing = False
+        self._encoded: tuple[object, list[Any]] = (None, [])
+
+    # -- from any thread -------------------------------------------------------------------------------------------
+
+    def order(self, order: Callable[[], Sequence[News]]) -> None:
+        """Have something done on the thread, soon and in turn."""
+        self._orders.append(order)
+        self._transport.wake()
+
+    def machine(self, run: int) -> TickMachine | None:
+        """A run's machine, to read where it stands; it may be a phase on by the time that it is read."""
+        return self.runner.plane.runs.get(run)
+
+    @property
+    def orders_waiting(self) -> int:
+        """Orders that the thread has not got to."""
+        return len(self._orders)
+
+    def close(self) -> None:
+        """End the thread; what it was doing is dropped."""
+        self._closing = True
+        self._transport.wake()
+        self.join()
+
+    # -- orders: run on the thread ---------------------------------------------------------------------------------
+
+    def enter_view(self, epoch: int, peers: Sequence[Peer]) -> Sequence[News]:
+        """Speak with these peers from now on, and with nobody else; frames of another epoch are dropped."""
+        self._epoch = epoch
+        self._roster = {peer.identity.name: peer.identity.generation for peer in peers}
+        for known in self._transport.peers:
+            if known not in self._roster:
+                self._transport.disconnect(known)
+        for peer in peers:
+            self._transport.connect(peer.identity.name, peer.address, peer.public_key)
+        return []
+
+    def begin_run(self, machine: TickMachine, part: Part, program: Program, paced: bool) -> Sequence[News]:
+        """Begin a run; a paced one hands over every tick."""
+        self.figures[machine.run] = RunFigures(machine.barrier.members)
+        if paced:
+            self._paced.add(machine.run)
+        return self.runner.begin(machine, part, program)
+
+    def end_run(self, run: int, failure: str, keep: Callable[[Engine | None], None]) -> Sequence[News]:
+        """The log says that a run is over: drop the machine, hand over the engine with what it computed."""
+        machine = self.machine(run)
+        if machine is not None:
+            machine.abort(failure)
+        keep(self.runner.forget(run))
+        self._paced.discard(run)
+        return []
+
+    def with_run(self, run: int, do: Callable[[TickMachine, int], Any]) -> Sequence[News]:
+        """Let a run's machine take an order of the control plane; nothing if the run is over."""
+        machine = self.machine(run)
+        effects = do(machine, time.monotonic_ns()) if machine is not None else None
+        return self.runner.perform(effects) if effects else []
+
+    def ship(self, shipments: Sequence[Shipment]) -> Sequence[News]:
+        """Send the pieces of a load."""
+        return self.runner.perform(self.runner.plane.ship(shipments, time.monotonic_ns()))
+
+    def land(self, load: str, tell: Sequence[str] = ()) -> Sequence[News]:
+        """A load has ended; `tell` those who should forget their piece."""
+        self.runner.plane.land(load)
+        return [SendTick(peer, PieceDropped(load)) for peer in tell]
+
+    def piece_built(self, answer: PieceBuilt) -> Sequence[News]:
+        """A piece that came here has been built, or could not be."""
+        return self.runner.perform(self.runner.plane.intake.built(answer))
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        try:
+            while not self._closing:
+                self._turn()
+        except BaseException as error:  # a broken invariant ends the process, with its state in the log
+            self._died(error)
+        finally:
+            self.runner.close()
+            self._transport.close()
+
+    def _turn(self) -> None:
+        for frames in self._transport.poll(self._patience_ns()):
+            self._receive(frames)
+        while self._orders:
+            self._carry_out(self._orders.popleft()())
+        deadline = self.runner.plane.deadline
+        if deadline is not None and time.monotonic_ns() >= deadline:
+            self._carry_out(self.runner.wake())
+
+    def _patience_ns(self) -> int:
+        if self._orders:
+            return 0
+        deadline = self.runner.plane.deadline
+        return IDLE_NS if deadline is None else max(0, min(IDLE_NS, deadline - time.monotonic_ns()))
+
+    def _receive(self, frames: Sequence[Any]) -> None:
+        try:
+            epoch, sender, generation, message = self._codec.decode(frames)
+        except Rejected as rejected:
+            self.counts["dropped", (rejected.reason.value,)] += 1
+            return
+        if epoch != self._epoch:
+            self.counts["dropped", ("epoch",)] += 1
+            return
+        if self._roster.get(sender) != generation:
+            self.counts["dropped", ("stranger",)] += 1
+            return
+        self.counts["messages", ("in", "tick", sender)] += 1
+        self.counts["bytes", ("in", "tick", sender)] += _size(frames)
+        self._carry_out(self.runner.take(sender, message))
+
+    def _carry_out(self, news: Sequence[News]) -> None:
+        for item in news:
+            match item:
+                case SendTick():
+                    self._send(item)
+                case TickCommitted():
+                    self._committed(item)
+                case PhaseLate() | RunOver() | PieceArrived():
+                    self._hand_over(item)
+
+    def _send(self, effect: SendTick) -> None:
+        if self._encoded[0] is not effect.message:
+            self._encoded = (effect.message, self._encode(effect.message))
+        frames = self._encoded[1]
+        if frames and self._transport.send(effect.to, frames):
+            self.counts["messages", ("out", "tick", effect.to)] += 1
+            self.counts["bytes", ("out", "tick", effect.to)] += _size(frames)
+
+    def _encode(self, message: object) -> list[Any]:
+        try:
+            return self._codec.encode(self._epoch, self.me.name, self.me.generation, message)
+        except Rejected as rejected:
+            self.counts["dropped", ("oversize",)] += 1
+            log.error("cannot send %s: %s", type(message).__name__, rejected)
+            return []
+
+    def _committed(self, committed: TickCommitted) -> None:
+        self.ticks_committed += 1
+        figures = self.figures[committed.run]
+        me = figures.members.index(self.me.name)
+        figures.add(committed, me)
+        for (phase, shards), (_, waited_ns) in zip(committed.figures, committed.waited_ns, strict=True):
+            self.samples.append((phase.word, shards[me][0] / 1e9, waited_ns / 1e9))
+        if committed.run in self._paced:
+            self._hand_over(committed)
+
+
+def _size(frames: Sequence[Any]) -> int:
+    return sum([len(frame) if isinstance(frame, bytes) else memoryview(frame).nbytes for frame in frames])
+
+
+def tick_result(committed: TickCommitted, members: Sequence[str]) -> Mapping[str, Any]:
+    """A tick as operators and programs see it: for each used phase and shard its seconds, and what crossed."""
+    phases = {
+        phase.word: {member: ns / 1e9 for member, (ns, _) in zip(members, shards, strict=True)}
+        for phase, shards in committed.figures
+    }
+    crossed = sum(sent for _, shards in committed.figures for _, sent in shards)
+    return {"tick": committed.tick, "phases": phases, "cross_bytes": crossed}

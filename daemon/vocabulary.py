@@ -1,0 +1,15 @@
+"""Every message that may cross the wire, and its tag. A tag is never given to another message; new ones are added."""
+
+from __future__ import annotations
+
+from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted
+from daemon.protocol.tick_plane import TICK_MESSAGES
+from daemon.shard import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
+
+CONTROL_TYPES: dict[int, type] = {
+    **dict(enumerate(MEMBERSHIP_MESSAGES, start=1)),
+    **dict(enumerate(CONSENSUS_MESSAGES, start=32)),
+    **dict(enumerate(CLUSTER_MESSAGES, start=64)),
+    **dict(enumerate((ColumnWanted, ColumnPart), start=96)),
+}
+TICK_TYPES: dict[int, type] = dict(enumerate(TICK_MESSAGES, start=128))
