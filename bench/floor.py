@@ -152,7 +152,7 @@ def _bare(number: int, pipe: Connection, keys: Keys | None, phases: int, ticks: 
 def _transported(number: int, pipe: Connection, keys: Keys | None, phases: int, ticks: int) -> None:
     curve = None
     if keys is not None:
-        curve = Curve(KeyPair(str(number), *keys[number]), frozenset(public for public, _ in keys))
+        curve = Curve(KeyPair(str(number), *keys[number]), {public: str(i) for i, (public, _) in enumerate(keys)}.get)
     transport = TickTransport(WILDCARD, curve=curve, count=lambda name, labels, amount: None)
     codec = Codec("bench", {1: PhaseMessage})
     pipe.send(transport.endpoint)

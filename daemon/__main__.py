@@ -128,6 +128,11 @@ def _keys(config: Config) -> tuple[KeyPair | None, AllowedKeys | None]:
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     handed_over = credentials is not None and security.secret_key.is_relative_to(credentials)
     pair = load_pair(security.secret_key, group_may_read=handed_over)
+    if pair.name != config.cluster.shard:
+        raise BadKeyFile(
+            f"{security.secret_key} is the key of '{pair.name}', and this shard is called '{config.cluster.shard}': "
+            "make a key with the shard's name, or set cluster.shard"
+        )
     return pair, AllowedKeys(security.allowed_keys)
 
 

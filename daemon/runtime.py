@@ -70,7 +70,7 @@ class Runtime:
         self.started = time.monotonic()
         self.generation = time.time_ns()
         self.workers = ThreadPoolExecutor(2, "shoal-worker")
-        curve = Curve(keys, allowed) if keys is not None and allowed is not None else None
+        curve = Curve(keys, allowed.name_of) if keys is not None and allowed is not None else None
         limits = _transport_limits(config)
         wire = WireLimits(
             header_bytes_max=config.transport.header_bytes_max,
@@ -193,13 +193,17 @@ class Runtime:
 
     # -- receiving ---------------------------------------------------------------------------------------------
 
-    def _deliver(self, frames: list[Any]) -> None:
+    def _deliver(self, owner: str, frames: list[Any]) -> None:
+        """A message, and whose key its sender holds: who claims to be somebody else is not heard."""
         try:
             envelope = self._codec.decode(frames)
         except Rejected as rejected:
             self._count("dropped", (rejected.reason.value,))
             return
         sender, message = envelope.sender, envelope.message
+        if self.allowed is not None and owner != sender:
+            self._count("dropped", ("impostor",))
+            return
         if self.shard.membership.status(sender) is not None:
             self._count("messages", ("in", type(message).__name__, sender))
         match message:

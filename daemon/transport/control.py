@@ -21,9 +21,9 @@ import zmq
 
 from daemon.protocol.frames import Buffer
 from daemon.transport.security import Count, Curve
-from daemon.transport.sockets import SECOND_NS, Listener, Speaker, TransportLimits, readable, receive, too_large
+from daemon.transport.sockets import SECOND_NS, Listener, Speaker, TransportLimits, readable, receive_from, too_large
 
-Deliver = Callable[[list[Buffer]], None]
+Deliver = Callable[[str, list[Buffer]], None]
 
 
 @dataclass(slots=True)
@@ -33,7 +33,8 @@ class _Peer:
 
 
 class ControlTransport:
-    """Listens at `address` and hands each message to `deliver`; to be made, used and closed on a running loop."""
+    """Listens at `address` and hands each message to `deliver`, with the name of
+    its sender's key (empty without encryption); to be made, used and closed on a running loop."""
 
     def __init__(
         self,
@@ -137,12 +138,12 @@ class ControlTransport:
         for _ in range(self._limits.drain_max):
             if not readable(socket):
                 return
-            frames = receive(socket, frames_max)
+            owner, frames = receive_from(socket, frames_max)
             if frames is None:
                 self._drop("oversize")
                 continue
             try:
-                self._deliver(frames)
+                self._deliver(owner, frames)
             except BaseException:
                 self._look_again()  # the error is the loop's to handle; the messages behind must not wait for an edge
                 raise

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import zmq
@@ -49,10 +49,10 @@ WATCHED = (
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Encryption: our own keys, and whose we take: `AllowedKeys`, or any container of public keys in Z85."""
+    """Encryption: our own keys, and whose we take: `owner_of` names the owner of a public key (Z85) that is allowed."""
 
     keys: KeyPair
-    allowed: Container[object]
+    owner_of: Callable[[bytes], str | None]
 
 
 def secure_server(socket: zmq.Socket[bytes], curve: Curve | None) -> None:
@@ -125,12 +125,13 @@ class Doorman:
         """RFC 27: version, request id, domain, address, identity, mechanism and credentials come; libzmq sends them, so
         they are well formed."""
         request_id, mechanism, credentials = request[1], request[5], request[6:]
+        owner: str | None = None
         if self._curve is None:
-            allowed = mechanism == b"NULL"
-        else:
-            allowed = mechanism == b"CURVE" and z85.encode(credentials[0]) in self._curve.allowed
-        if allowed:
-            return [ZAP_VERSION, request_id, b"200", b"OK", b"", b""]
+            owner = "" if mechanism == b"NULL" else None
+        elif mechanism == b"CURVE":
+            owner = self._curve.owner_of(z85.encode(credentials[0]))
+        if owner is not None:
+            return [ZAP_VERSION, request_id, b"200", b"OK", owner.encode(), b""]
         self._count("handshakes_failed", ("key",), 1)
         return [ZAP_VERSION, request_id, b"400", b"Not allowed", b"", b""]
 

@@ -18,7 +18,17 @@ import zmq
 from daemon.protocol.frames import Buffer
 from daemon.transport.security import Count, Curve, Doorman, secure_client, secure_server
 
-__all__ = ["BindFailed", "Count", "Listener", "Speaker", "TransportLimits", "readable", "receive", "too_large"]
+__all__ = [
+    "BindFailed",
+    "Count",
+    "Listener",
+    "Speaker",
+    "TransportLimits",
+    "readable",
+    "receive",
+    "receive_from",
+    "too_large",
+]
 
 # Plain ints: an operation on pyzmq's flags costs half a microsecond.
 NOBLOCK = int(zmq.NOBLOCK)
@@ -168,6 +178,20 @@ def readable(socket: zmq.Socket[bytes]) -> bool:
 def receive(socket: zmq.Socket[bytes], frames_max: int) -> list[Buffer] | None:
     """The next message, waiting as the socket is set; None for one of more than `frames_max` frames, thrown away."""
     frame = socket.recv(copy=False)
+    return _receive_rest(socket, frame, frames_max)
+
+
+def receive_from(socket: zmq.Socket[bytes], frames_max: int) -> tuple[str, list[Buffer] | None]:
+    """The same, with the name that belongs to the key which the sender has proved to hold; empty without encryption."""
+    frame = socket.recv(copy=False)
+    try:
+        owner = str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        owner = ""
+    return owner, _receive_rest(socket, frame, frames_max)
+
+
+def _receive_rest(socket: zmq.Socket[bytes], frame: zmq.Frame, frames_max: int) -> list[Buffer] | None:
     frames: list[Any] = [frame.bytes]
     while frame.more:
         frame = socket.recv(copy=False)

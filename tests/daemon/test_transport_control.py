@@ -28,7 +28,7 @@ def key_pair(name: str) -> KeyPair:
 
 
 ALPHA, BETA, STRANGER = key_pair("alpha"), key_pair("beta"), key_pair("stranger")
-MEMBERS = frozenset({ALPHA.public, BETA.public})
+MEMBERS = {ALPHA.public: "alpha", BETA.public: "beta"}
 
 
 class End:
@@ -37,15 +37,20 @@ class End:
     def __init__(self, keys: KeyPair | None, address: str, limits: TransportLimits | None) -> None:
         self.received: list[list[bytes]] = []
         self.counted: Counter[str] = Counter()
+        self.owners: set[str] = set()
         self._lock = threading.Lock()
         self.deliver: Callable[[list[Buffer]], None] = self.keep
         self.transport = ControlTransport(
             address,
-            lambda frames: self.deliver(frames),
-            curve=None if keys is None else Curve(keys, MEMBERS),
+            self.hear,
+            curve=None if keys is None else Curve(keys, MEMBERS.get),
             count=self.count,
             limits=limits,
         )
+
+    def hear(self, owner: str, frames: list[Buffer]) -> None:
+        self.owners.add(owner)
+        self.deliver(frames)
 
     def keep(self, frames: list[Buffer]) -> None:
         self.received.append([bytes(memoryview(cast(bytes, frame))) for frame in frames])
@@ -249,3 +254,11 @@ async def test_an_address_that_is_taken_is_named() -> None:
             BindFailed, match=f"cannot listen on {a.transport.endpoint}: address already in use; another"
         ):
             End(None, a.transport.endpoint, None)
+
+
+@run
+async def test_a_message_comes_with_the_name_that_its_senders_key_has() -> None:
+    async with end(ALPHA) as a, end(BETA) as b, end() as plain, end() as other:
+        a.transport.send(b.transport.endpoint, BETA.public, [b"x"])
+        plain.transport.send(other.transport.endpoint, None, [b"x"])
+        assert await until(lambda: b.owners == {"alpha"} and other.owners == {""})

@@ -41,7 +41,7 @@ def key_pair(name: str) -> KeyPair:
 
 
 ALPHA, BETA, STRANGER = key_pair("alpha"), key_pair("beta"), key_pair("stranger")
-MEMBERS = frozenset({ALPHA.public, BETA.public})
+MEMBERS = {ALPHA.public: "alpha", BETA.public: "beta"}
 
 
 class Links:
@@ -56,10 +56,10 @@ class Links:
         *,
         address: str = WILDCARD,
         limits: TransportLimits | None = None,
-        allowed: frozenset[bytes] = MEMBERS,
+        allowed: dict[bytes, str] = MEMBERS,
     ) -> tuple[TickTransport, Tally]:
         tally = Tally()
-        curve = None if keys is None else Curve(keys, allowed)
+        curve = None if keys is None else Curve(keys, allowed.get)
         transport = TickTransport(address, curve=curve, count=tally, limits=limits)
         self._stack.callback(transport.close)
         return transport, tally
@@ -130,7 +130,7 @@ def test_only_the_header_is_copied(links: Links) -> None:
 
 def test_a_key_that_is_not_allowed_is_refused_and_counted(links: Links) -> None:
     receiver, tally = links.make(BETA)
-    stranger, _ = links.make(STRANGER, allowed=frozenset())
+    stranger, _ = links.make(STRANGER, allowed={})
     stranger.connect("beta", receiver.endpoint, BETA.public)
     stranger.send("beta", [b"let me in"])
     assert until(lambda: tally.counted["handshakes_failed:key"] >= 1, receiver)
