@@ -130,7 +130,6 @@ class Metrics:
             ("peer",),
             registry=r,
         )
-        self.rollbacks_total = Counter("shoal_rollbacks_total", "Times a run went back to an earlier tick", registry=r)
         self.ghosts = Gauge("shoal_ghosts", "Copies of remote nodes held here", ("kind",), registry=r)
         self.graph_nodes = Gauge("shoal_graph_nodes", "Nodes owned here, all graphs", registry=r)
         self.graph_edges = Gauge("shoal_graph_edges", "Edges owned here, all graphs", registry=r)
@@ -171,9 +170,6 @@ class Metrics:
         self.raft_is_leader = Gauge("shoal_raft_is_leader", "1 where this shard leads", registry=r)
         self.raft_elections_total = Counter("shoal_raft_elections_total", "Elections this shard began", registry=r)
         self.raft_log_index = Gauge("shoal_raft_log_index", "Where the log stands", ("position",), registry=r)
-        self.persist_seconds = Histogram(
-            "shoal_persist_seconds", "Time to make a record durable", buckets=PHASE_SECONDS, registry=r
-        )
 
     def before_scrape(self, hook: Callable[[], None]) -> None:
         """Have `hook` set its gauges whenever the metrics are read."""

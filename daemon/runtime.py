@@ -26,6 +26,7 @@ from daemon.protocol import membership_effects as swim
 from daemon.protocol import registry as reg
 from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted, RunReport
 from daemon.protocol.decisions import Decision, Identity
+from daemon.protocol.frames import size_of
 from daemon.protocol.load import LoadLimits, PieceArrived
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
@@ -201,11 +202,13 @@ class Runtime:
             self._count("dropped", (rejected.reason.value,))
             return
         sender, message = envelope.sender, envelope.message
+        kind = type(message).__name__
         if self.allowed is not None and owner != sender:
             self._count("dropped", ("impostor",))
             return
         if self.shard.membership.status(sender) is not None:
-            self._count("messages", ("in", type(message).__name__, sender))
+            self._count("messages", ("in", kind, sender))
+            self._count("bytes", ("in", kind, sender), size_of(frames))
         match message:
             case ColumnWanted():
                 work = self._loop.run_in_executor(self.workers, self.results.answer, message)
@@ -301,7 +304,9 @@ class Runtime:
             self._count("dropped", ("oversize",))
             return
         if self.control.send(address, key, frames) and to:
-            self._count("messages", ("out", type(message).__name__, to))
+            kind = type(message).__name__
+            self._count("messages", ("out", kind, to))
+            self._count("bytes", ("out", kind, to), size_of(frames))
 
     def _key_of(self, public_key: bytes) -> bytes | None:
         """A key that gossip told of, if it is an allowed one; else nothing is sent to it."""

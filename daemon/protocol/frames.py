@@ -8,11 +8,10 @@ never an array: what the bytes mean is said, and checked, by the message's other
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from typing import Any
-
     import numpy as np
     from typing_extensions import Buffer as AnyBuffer
 
@@ -24,3 +23,8 @@ else:
 
 
 Frames: TypeAlias = tuple[Buffer, ...]
+
+
+def size_of(frames: Sequence[Any]) -> int:
+    """Bytes in all frames of a message."""
+    return sum([len(frame) if isinstance(frame, bytes) else memoryview(frame).nbytes for frame in frames])
