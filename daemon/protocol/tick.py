@@ -181,10 +181,8 @@ class TickMachine:
     def stop(self, now: int) -> list[TickEffect]:
         """End the run after a tick that all shards agree on: the first whose Advance carries someone's stop."""
         self._stop = True
-        if self.state is State.PACED:
-            self.granted = None
-            return self._next_tick(now)
-        return []
+        self.granted = None  # the tick that carries the stop may be one that nobody grants any more
+        return self._next_tick(now) if self.state is State.PACED else []
 
     def abort(self, failure: str) -> list[RunOver]:
         """End the run here and now, because consensus has ended it."""
