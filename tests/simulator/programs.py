@@ -1,0 +1,158 @@
+"""The programs that simulated clusters run, their graph, and what one engine alone makes of both."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.engine import Engine
+from shoal.ids import partitions_of
+from shoal.part import Direction, Part, Placement, build_part
+from shoal.program import Aggregate, Channel, Column, Merge, Param, Program
+from shoal.programs.degree import Degree
+from shoal.programs.pagerank import PageRank
+from shoal.programs.wcc import ConnectedComponents
+from shoal.workspace import Workspace
+
+PARTITIONS = 16
+
+
+class Rumour(Program):
+    """Uses all four phases: nodes decide, send along their edges, take in what came, in order, and let it fade."""
+
+    name = "rumour"
+    columns = (
+        Column("heard", np.float64),
+        Column("mood", np.int64, ghosts=Direction.BOTH),
+    )
+    aggregates = (Aggregate("sum", Merge.SUM), Aggregate("greatest", Merge.MAX, np.int64))
+    channels = (Channel("word", np.float64),)
+
+    def start(self, ws: Workspace) -> None:
+        ws.set("heard", 1.0 / (1.0 + ws.part.ordinals))
+        ws.set("mood", ws.part.ordinals % 7)
+
+    def sense(self, ws: Workspace) -> None:
+        self._speaks = (ws.column("mood") + ws.tick) % 3 != 0
+
+    def act(self, ws: Workspace) -> None:
+        edges = ws.part.out_edges
+        senders = np.repeat(np.arange(ws.part.size), np.diff(edges.indptr))
+        spoken = self._speaks[senders]
+        senders, targets = senders[spoken], edges.neighbours[spoken]
+        ws.post("word", senders, targets, ws.column("heard")[senders] / 3.0)
+
+    def decay(self, ws: Workspace) -> None:
+        nodes, words = ws.arrived("word")
+        self._gain = np.zeros(ws.part.size)
+        np.add.at(self._gain, nodes, words)
+
+    def advance(self, ws: Workspace) -> None:
+        heard = ws.column("heard") * 0.9 + self._gain
+        ws.set("heard", heard)
+        ws.set("mood", (ws.gather("mood", Merge.SUM, Direction.IN) + ws.part.ordinals) % 11)
+        ws.contribute("sum", heard)
+        ws.contribute("greatest", ws.column("mood"))
+
+
+class Breaks(Program):
+    """Fails on whoever holds node 0: in a phase of a tick, or as the tick is settled."""
+
+    name = "breaks"
+    columns = (Column("count", np.int64, ghosts=Direction.IN),)
+    tick = Param(5, "when", least=0)
+    phase = Param("advance", "sense, act, advance or halted")
+
+    def start(self, ws: Workspace) -> None:
+        self._breaks = bool((ws.part.ordinals == 0).any())
+        ws.set("count", 0)
+        self._fail(ws, "start")
+
+    def sense(self, ws: Workspace) -> None:
+        self._fail(ws, "sense")
+
+    def act(self, ws: Workspace) -> None:
+        self._fail(ws, "act")
+
+    def advance(self, ws: Workspace) -> None:
+        ws.set("count", ws.column("count") + 1)
+        self._fail(ws, "advance")
+
+    def halted(self, ws: Workspace) -> bool:
+        self._fail(ws, "halted")
+        return False
+
+    def _fail(self, ws: Workspace, phase: str) -> None:
+        if self._breaks and ws.tick == self.tick and phase == self.phase:
+            raise RuntimeError("a program of the simulator fails as it was told to")
+
+
+PROGRAMS: dict[str, type[Program]] = {
+    program.name: program for program in (PageRank, ConnectedComponents, Degree, Rumour, Breaks)
+}
+
+
+def make(name: str, params: tuple[tuple[str, str], ...]) -> Program:
+    """A program as a run's record has it."""
+    return PROGRAMS[name](**{key: json.loads(value) for key, value in params})
+
+
+@dataclass(frozen=True)
+class SmallGraph:
+    """Nodes 0 to n-1 and random edges by source, parallel ones and loops among them."""
+
+    partition: NDArray[Any]
+    source: NDArray[Any]
+    target: NDArray[Any]
+
+    @classmethod
+    def draw(cls, random: Random) -> SmallGraph:
+        nodes, edges = random.randint(12, 60), random.randint(20, 160)
+        source = np.array(sorted(random.randrange(nodes) for _ in range(edges)), dtype=np.int32)
+        target = np.array([random.randrange(nodes) for _ in range(edges)], dtype=np.int32)
+        return cls(partitions_of(np.arange(nodes, dtype=np.int64), PARTITIONS), source, target)
+
+    def part(self, shard: str, shards: tuple[str, ...], owners: tuple[tuple[str, ...], ...]) -> Part:
+        """What one shard holds of it."""
+        placement = Placement.of([holders[0] for holders in owners], shards)
+        mine = placement.holder[self.partition] == shards.index(shard)
+        touching = mine[self.source] | mine[self.target]
+        return build_part(
+            "small",
+            shards.index(shard),
+            placement,
+            self.partition,
+            self.source[touching],
+            self.target[touching],
+            edge_count=len(self.source),
+        )
+
+
+def result(engine: Engine) -> dict[int, tuple[Any, ...]]:
+    """By node, the bits of its committed columns."""
+    columns = [engine.result(column.name).view(np.int64) for column in engine.program.columns]
+    table = np.stack(columns, axis=1) if columns else np.empty((engine.part.size, 0), np.int64)
+    return {int(node): tuple(row.tolist()) for node, row in zip(engine.part.ordinals, table, strict=True)}
+
+
+def digest(nodes: dict[int, tuple[Any, ...]]) -> str:
+    """Of everyone's values: two runs with equal bits have equal digests."""
+    return blake2b(repr(sorted(nodes.items())).encode(), digest_size=8).hexdigest()
+
+
+def alone(graph: SmallGraph, program: Program, ticks: int) -> tuple[int, str]:
+    """The dumb twin: one engine, no messages. Gives the ticks done and the digest."""
+    engine = Engine(graph.part("one", ("one",), (("one",),) * PARTITIONS), program)
+    for tick in range(ticks + 1):
+        for phase in [phase for phase in program.phases() if tick > 0 or phase is phase.ADVANCE]:
+            engine.run(tick, phase)
+            engine.settle(phase, {})
+        if engine.halted() or tick == ticks:
+            return tick, digest(result(engine))
+    raise AssertionError("unreachable")

@@ -1,0 +1,72 @@
+"""Virtual time: one queue of events, one seed, and a trace by which two runs of a seed are compared.
+
+Nothing in the simulator asks the machine for the time or for randomness; `World.random` gives each purpose a source of
+its own, so that drawing more for one does not change what the others draw.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from hashlib import blake2b
+from random import Random
+
+US, MS, SECOND = 1_000, 1_000_000, 1_000_000_000
+EVENTS_MAX = 3_000_000
+"""A scenario has some ten thousand; one that comes here is turning in a circle."""
+
+
+class World:
+    """The clock and everything that is going to happen."""
+
+    def __init__(self, seed: int, verbose: bool = False) -> None:
+        self.seed, self.verbose = seed, verbose
+        self.now = 0
+        self.events = 0
+        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self._numbered = 0
+        self._trace = blake2b(digest_size=16)
+
+    def random(self, purpose: str) -> Random:
+        """A source of its own for each purpose. Strings seed by their SHA-512, which no interpreter salts."""
+        return Random(f"{self.seed} {purpose}")
+
+    def at(self, due: int, action: Callable[[], None]) -> None:
+        """Let something happen at a time; what is due at one time happens in the order of these calls."""
+        self._numbered += 1
+        heapq.heappush(self._queue, (max(due, self.now), self._numbered, action))
+
+    def after(self, delay: int, action: Callable[[], None]) -> None:
+        """Let something happen in a while."""
+        self.at(self.now + delay, action)
+
+    def run(self, duration: int) -> None:
+        """Let time pass."""
+        end = self.now + duration
+        while self._queue and self._queue[0][0] <= end:
+            self.now, _, action = heapq.heappop(self._queue)
+            self.events += 1
+            assert self.events < EVENTS_MAX, "the simulated cluster does not come to rest"
+            action()
+        self.now = end
+
+    def run_until(self, done: Callable[[], bool], limit: int, every: int = 50 * MS) -> bool:
+        """Let time pass until something holds, at the most so long; whether it does."""
+        end = self.now + limit
+        while not done():
+            if self.now >= end:
+                return False
+            self.run(every)
+        return True
+
+    def tell(self, line: str, data: bytes = b"") -> None:
+        """Add to the trace; `data` counts for the comparison and is not shown."""
+        self._trace.update(f"{self.now} {line}\n".encode())
+        self._trace.update(data)
+        if self.verbose:
+            print(f"{self.now / SECOND:11.6f}  {line}", flush=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of everything told so far: equal for equal runs."""
+        return self._trace.hexdigest()
