@@ -16,6 +16,7 @@ import click
 from daemon import catalogue, logs
 from daemon.admin import AdminLimits, AdminServer, SocketTaken
 from daemon.config import Config, ConfigError, load
+from daemon.gauges import refresh
 from daemon.http import HttpServer
 from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
 from daemon.metrics import Metrics
@@ -49,6 +50,7 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             runtime = Runtime(config, keys, allowed, metrics, self._fatal)
             stack.callback(runtime.close)
+            metrics.before_scrape(lambda: refresh(runtime))
             loop.add_signal_handler(signal.SIGHUP, self._reload, allowed)
             commands = catalogue.registry()
             Operations(runtime, commands)

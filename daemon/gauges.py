@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from daemon.protocol.membership_messages import STATUS_NAMES
 from daemon.protocol.registry import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING
-
-if TYPE_CHECKING:
-    from daemon.runtime import Runtime
+from daemon.runtime import Runtime
 
 RUN_STATES = (RUNNING, STOPPING, COMPLETED, STOPPED, FAILED)
 

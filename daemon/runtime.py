@@ -8,6 +8,7 @@ former self with amnesia.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -19,7 +20,6 @@ from typing import Any
 from consensus import BecameLeader, LeaderChanged, Limits, Persist
 from daemon import effects as fx
 from daemon.config import Config
-from daemon.gauges import refresh
 from daemon.keys import AllowedKeys, KeyPair
 from daemon.metrics import Metrics
 from daemon.protocol import membership_effects as swim
@@ -33,7 +33,7 @@ from daemon.protocol.membership_messages import Member
 from daemon.protocol.registry import RunRecord, View
 from daemon.protocol.tick import TickMachine, TickTiming
 from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
-from daemon.results import Results
+from daemon.results import ASK_AGAIN_SECONDS, Results
 from daemon.shard import Shard, ShardSettings
 from daemon.stage import Stage
 from daemon.tick_runner import News, TickRunner
@@ -114,6 +114,7 @@ class Runtime:
         self.tick_passed = asyncio.Event()
         self._answers: dict[str, asyncio.Future[fx.Answered]] = {}
         self._ending: set[int] = set()
+        self._answering: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._seen_counts: dict[tuple[str, tuple[str, ...]], int] = {}
@@ -125,7 +126,6 @@ class Runtime:
     def start(self) -> None:
         """Begin to look for the others."""
         self.ticks.start()
-        self.metrics.before_scrape(self.refresh_metrics)
         self._wake()
         self._status_beat()
 
@@ -144,6 +144,8 @@ class Runtime:
         for timer in (self._timer, self._beat):
             if timer is not None:
                 timer.cancel()
+        for answering in self._answering:
+            answering.cancel()
         if self.ticks.is_alive():
             self.ticks.close()
         self.control.close(linger_ns=200_000_000)
@@ -211,13 +213,28 @@ class Runtime:
             self._count("bytes", ("in", kind, sender), size_of(frames))
         match message:
             case ColumnWanted():
-                work = self._loop.run_in_executor(self.workers, self.results.answer, message)
-                work.add_done_callback(lambda done: self.send(sender, done.result()))
+                answering = self._loop.create_task(self._answer_column(sender, message))
+                self._answering.add(answering)
+                answering.add_done_callback(self._answering.discard)
             case ColumnPart():
                 self.results.answered(message)
             case _:
                 now = time.monotonic_ns()
                 self._perform(self.shard.step(Identity(sender, envelope.generation), message, now))
+
+    async def _answer_column(self, sender: str, asked: ColumnWanted) -> None:
+        """Give a peer its part of a column; it may have heard before this shard that the run is over: then wait."""
+        if not await self.result_kept(asked.run, ASK_AGAIN_SECONDS):
+            return  # it asks again
+        self.send(sender, await self._loop.run_in_executor(self.workers, self.results.answer, asked))
+
+    async def result_kept(self, run: str, patience: float) -> bool:
+        """Wait until a run is over here and its result is kept; whether that is so."""
+        over = self.run_over.get(run)
+        if over is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), patience)
+        return over is None or over.is_set()
 
     def _wake(self) -> None:
         self._timer = None
@@ -421,10 +438,6 @@ class Runtime:
 
     def _count_from_any_thread(self, name: str, labels: tuple[str, ...], amount: float) -> None:
         self.metrics.count(name, labels, amount)
-
-    def refresh_metrics(self) -> None:
-        """Bring the metrics up to date, before they are read."""
-        refresh(self)
 
     def drain_tick_counts(self) -> list[tuple[str, tuple[str, ...], int]]:
         """What the tick thread has counted since the last look."""
