@@ -30,6 +30,7 @@ from shoal.program import find_program, installed_programs
 from shoal.result import ColumnResult
 
 EVENT_SECONDS = 0.1
+END_SECONDS = 5.0
 ROWS_SHOWN = 20
 TICKS_MAX = 2**40
 
@@ -293,6 +294,11 @@ class Operations:
     async def run_result(self, request: Request) -> Reply:
         args = request.args
         run = self._run(args["run"])
+        machine = self._runtime.ticks.machine(run.number)
+        if machine is not None and machine.state is State.OVER:
+            # Its last tick is done, and the log's word on it under way: who asks may have had it from another shard.
+            await self._runtime.result_kept(run.name, END_SECONDS)
+            run = self._run(run.name)
         if run.state not in (COMPLETED, STOPPED) or run.name in self._runtime.run_over:
             raise Refused(f"run '{run.name}' has no result: it is {run.state} {run.failure}".rstrip())
         column = args["column"] or run.columns[0]
