@@ -1,26 +1,29 @@
 """The floor of a tick: what n processes pay to exchange 1 kB with one another, over nothing but ZeroMQ.
 
-An empty tick of four phases is four all-to-all exchanges. `floor` is the median time of that over bare blocking
-sockets; `ours` is the same through the tick plane's own transport and codec: checks, bounds, counters and wake-ups
+An empty tick of four phases is four all-to-all exchanges. `bare` does them over blocking sockets and nothing else;
+`transported` is the same through the tick plane's own transport and codec: checks, bounds, counters and wake-ups
 included. On a shared machine the noise is larger than what lies between them, so they are measured in turns, in one
-run, and compared as a ratio. Even that came out anywhere from 1.2 to 3.6 with other work beside it: one run proves
-nothing.
+run, and compared as a ratio: the processes stay, and idle while others are measured.
 
     python -m bench.floor [processes] [ticks]
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from types import TracebackType
 
 import zmq
 
+from bench.figures import Sample
 from daemon.keys import KeyPair
 from daemon.protocol.frames import Frames
 from daemon.transport import Curve, TickTransport
@@ -34,6 +37,7 @@ WILDCARD = "tcp://127.0.0.1:*"
 Keys = list[tuple[bytes, bytes]]
 Exchange = Callable[[int], None]
 """Send phase number k to all peers, and wait for theirs."""
+Work = Callable[[int, Connection, Keys | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,81 +45,91 @@ class PhaseMessage:
     """Shaped like what a tick sends: a few numbers, the aggregates, a payload."""
 
     run: int
-    tick: int
-    phase: int
     completed: int
-    compute_ns: int
-    flags: int
+    columns: int
     aggregates: bytes
+    stop: bool
+    failure: str
+    compute_ns: int
+    sent_bytes: int
     payload: Frames
 
 
-def floor(processes: int = 4, phases: int = 4, curve: bool = False, ticks: int = 300) -> float:
-    """Milliseconds a tick (median) over bare sockets."""
-    return _measure(_bare, processes, phases, curve, ticks)
+class Exchangers:
+    """Processes that exchange with one another whenever they are told to; a context manager."""
 
+    def __init__(self, work: Work, processes: int, curve: bool) -> None:
+        keys = [zmq.curve_keypair() for _ in range(processes)] if curve else None
+        context = multiprocessing.get_context("spawn")
+        self._pipes: list[Connection] = []
+        self._workers = []
+        try:
+            for number in range(processes):
+                here, there = context.Pipe()
+                worker = context.Process(target=work, args=(number, there, keys), daemon=True)
+                worker.start()
+                there.close()
+                self._pipes.append(here)
+                self._workers.append(worker)
+            endpoints = [pipe.recv() for pipe in self._pipes]
+            for pipe in self._pipes:
+                pipe.send(endpoints)
+        except BaseException:
+            self.close()
+            raise
 
-def ours(processes: int = 4, phases: int = 4, curve: bool = False, ticks: int = 300) -> float:
-    """Milliseconds a tick (median) through `TickTransport` and `Codec`."""
-    return _measure(_transported, processes, phases, curve, ticks)
+    def __enter__(self) -> Exchangers:
+        return self
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
-def compare(
-    processes: int = 4, phases: int = 4, curve: bool = False, ticks: int = 300, turns: int = 5
-) -> tuple[float, float]:
-    """Both, in turns: the medians of `turns` runs."""
-    pairs = [(floor(processes, phases, curve, ticks), ours(processes, phases, curve, ticks)) for _ in range(turns)]
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+    def measure(self, phases: int, ticks: int) -> Sample:
+        """Milliseconds a tick: the first process's median, and the processor time of all."""
+        for pipe in self._pipes:
+            pipe.send((phases, ticks))
+        answers = [pipe.recv() for pipe in self._pipes]
+        return Sample(answers[0][0], sum(cpu for _, cpu in answers))
 
-
-def _measure(
-    work: Callable[[int, Connection, Keys | None, int, int], None], processes: int, phases: int, curve: bool, ticks: int
-) -> float:
-    """Start the processes, tell each where the others listen, and take the median of the first one's ticks."""
-    keys = [zmq.curve_keypair() for _ in range(processes)] if curve else None
-    context = multiprocessing.get_context("spawn")
-    pipes, workers = [], []
-    try:
-        for number in range(processes):
-            here, there = context.Pipe()
-            worker = context.Process(target=work, args=(number, there, keys, phases, ticks), daemon=True)
-            worker.start()
-            there.close()
-            pipes.append(here)
-            workers.append(worker)
-        endpoints = [pipe.recv() for pipe in pipes]
-        for pipe in pipes:
-            pipe.send(endpoints)
-        medians = [float(pipe.recv()) for pipe in pipes]
-        for pipe in pipes:
-            pipe.send(None)  # all have finished: now sockets may be closed
-        for worker in workers:
-            worker.join(PATIENCE_MS / 1000)
-    finally:
-        for pipe in pipes:
-            pipe.close()
-        for worker in workers:
+    def close(self) -> None:
+        """End the processes."""
+        for pipe in self._pipes:
+            with contextlib.suppress(OSError):
+                pipe.send(None)
+        for worker in self._workers:
+            worker.join(2)
             if worker.is_alive():
                 worker.kill()
                 worker.join()
-    return medians[0]
+        for pipe in self._pipes:
+            pipe.close()
 
 
-def _run(pipe: Connection, exchange: Exchange, phases: int, ticks: int) -> None:
+def _obey(pipe: Connection, exchange: Exchange) -> None:
+    """Exchange as often as told, until told to end or nobody is there to tell."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us
     completed = 0
-    times = []
-    for tick in range(WARM_UP_TICKS + ticks):
-        started = time.perf_counter_ns()
-        for _ in range(phases):
-            completed += 1
-            exchange(completed)
-        if tick >= WARM_UP_TICKS:
-            times.append(time.perf_counter_ns() - started)
-    pipe.send(statistics.median(times) / 1e6)
-    pipe.recv()
+    with contextlib.suppress(EOFError):
+        while (told := pipe.recv()) is not None:
+            phases, ticks = told
+            times = []
+            cpu = 0
+            for tick in range(WARM_UP_TICKS + ticks):
+                if tick == WARM_UP_TICKS:
+                    cpu = time.process_time_ns()
+                started = time.perf_counter_ns()
+                for _ in range(phases):
+                    completed += 1
+                    exchange(completed)
+                times.append(time.perf_counter_ns() - started)
+            spent = (time.process_time_ns() - cpu) / 1e6 / ticks
+            pipe.send((statistics.median(times[WARM_UP_TICKS:]) / 1e6, spent))
 
 
-def _bare(number: int, pipe: Connection, keys: Keys | None, phases: int, ticks: int) -> None:
+def bare(number: int, pipe: Connection, keys: Keys | None) -> None:
+    """Blocking sockets and nothing else."""
     context = zmq.Context()
     pull = context.socket(zmq.PULL)
     pull.rcvtimeo = PATIENCE_MS
@@ -143,16 +157,17 @@ def _bare(number: int, pipe: Connection, keys: Keys | None, phases: int, ticks: 
         while arrived.get(completed, 0) < len(pushes):
             theirs = int.from_bytes(pull.recv()[:8], "little")
             arrived[theirs] = arrived.get(theirs, 0) + 1
-        del arrived[completed]
+        arrived.pop(completed, None)
 
-    _run(pipe, exchange, phases, ticks)
+    _obey(pipe, exchange)
     context.destroy(linger=0)
 
 
-def _transported(number: int, pipe: Connection, keys: Keys | None, phases: int, ticks: int) -> None:
+def transported(number: int, pipe: Connection, keys: Keys | None) -> None:
+    """The tick plane's transport and codec."""
     curve = None
     if keys is not None:
-        curve = Curve(KeyPair(str(number), *keys[number]), {public: str(i) for i, (public, _) in enumerate(keys)}.get)
+        curve = Curve(KeyPair(str(number), *keys[number]), frozenset(public for public, _ in keys))
     transport = TickTransport(WILDCARD, curve=curve, count=lambda name, labels, amount: None)
     codec = Codec("bench", {1: PhaseMessage})
     pipe.send(transport.endpoint)
@@ -164,7 +179,7 @@ def _transported(number: int, pipe: Connection, keys: Keys | None, phases: int, 
     arrived: dict[int, int] = {}
 
     def exchange(completed: int) -> None:
-        message = PhaseMessage(1, completed // phases, completed % phases, completed, 1000, 0, b"", (payload,))
+        message = PhaseMessage(1, completed, 0, b"", False, "", 1000, PAYLOAD_BYTES, (payload,))
         frames = codec.encode(1, str(number), 1, message)
         for peer in peers:
             assert transport.send(peer, frames)
@@ -172,22 +187,26 @@ def _transported(number: int, pipe: Connection, keys: Keys | None, phases: int, 
             for received in transport.poll(PATIENCE_MS * 1_000_000):
                 theirs = codec.decode(received).message.completed
                 arrived[theirs] = arrived.get(theirs, 0) + 1
-        del arrived[completed]
+        arrived.pop(completed, None)
 
-    _run(pipe, exchange, phases, ticks)
+    _obey(pipe, exchange)
     transport.close()
 
 
 def main() -> None:
-    """Print the table."""
+    """Print how the transport and codec compare with the floor."""
     processes = int(sys.argv[1]) if len(sys.argv) > 1 else 4
     ticks = int(sys.argv[2]) if len(sys.argv) > 2 else 300
     print(f"{processes} processes, {PAYLOAD_BYTES} bytes to each peer, median ms a tick")
     print("| exchanges a tick | wire | floor | ours | ratio |\n| --- | --- | --- | --- | --- |")
-    for phases in (1, 4):
-        for curve in (False, True):
-            bare, full = compare(processes, phases, curve, ticks)
-            print(f"| {phases} | {'CURVE' if curve else 'plain'} | {bare:.2f} | {full:.2f} | {full / bare:.2f} |")
+    for curve in (False, True):
+        with Exchangers(bare, processes, curve) as floor, Exchangers(transported, processes, curve) as ours:
+            for phases in (1, 4):
+                pairs = [(floor.measure(phases, ticks).value, ours.measure(phases, ticks).value) for _ in range(5)]
+                below, above = (statistics.median(side) for side in zip(*pairs, strict=True))
+                ratio = statistics.median(b / a for a, b in pairs)
+                wire = "CURVE" if curve else "plain"
+                print(f"| {phases} | {wire} | {below:.2f} | {above:.2f} | {ratio:.2f} |")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""Real daemons to measure: a dev cluster in a folder of its own, with the benchmark's programs installed for it alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import shoal
+from bench.figures import Sample, median_ms, ticks_of
+from bench.programs import ENTRY_POINTS
+from daemon.dev_cluster import DevCluster, DevShard
+from shoal.session import Graph, Session
+
+WARM_UP_TICKS = 100
+JIFFY_MS = 1000 / os.sysconf("SC_CLK_TCK")
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Daemons:
+    """A running cluster and a session with its first daemon."""
+
+    shards: list[DevShard]
+    session: Session
+    notes: Path
+    _pids: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._pids = [pid for shard in self.shards if (pid := shard.pid()) is not None]
+
+    def cpu_ms(self) -> float:
+        """Processor time, user and system, that all daemons have spent so far."""
+        return sum(_cpu_ms(pid) for pid in self._pids)
+
+    def tick_ms(self, graph: Graph, program: str, ticks: int) -> Sample:
+        """Run a program: the median tick of the first shard, and all daemons' processor time a tick."""
+        before = self.cpu_ms()
+        length = WARM_UP_TICKS + ticks
+        graph.run(program, notes=str(self.notes), length=length, timeout=120.0)
+        cpu = (self.cpu_ms() - before) / length
+        marks = json.loads((self.notes / self.shards[0].name).read_text())
+        return Sample(median_ms(ticks_of(marks)[WARM_UP_TICKS:]), cpu)
+
+
+@contextmanager
+def daemons(count: int, encryption: str = "curve") -> Iterator[Daemons]:
+    """So many daemons in one view; stopped again, and their folder removed, however the block is left."""
+    with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
+        notes, site = Path(folder, "notes"), Path(folder, "site")
+        notes.mkdir()
+        _install_programs(site)
+        cluster = DevCluster(Path(folder, "d"))
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(site), str(REPOSITORY), *([before] if before else [])])
+        try:
+            shards = cluster.up(count, encryption)
+            with shoal.connect(str(shards[0].socket)) as session:
+                yield Daemons(shards, session, notes)
+        finally:
+            cluster.down()
+            if before is None:
+                del os.environ["PYTHONPATH"]
+            else:
+                os.environ["PYTHONPATH"] = before
+
+
+def _install_programs(site: Path) -> None:
+    """All that an installed distribution is to Python: a folder with a name, a version and its entry points."""
+    info = site / "shoal_bench-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shoal-bench\nVersion: 0\n")
+    lines = [f"{name} = {program.__module__}:{program.__name__}" for name, program in ENTRY_POINTS.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[shoal.programs]", *lines, ""]))
+
+
+def _cpu_ms(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * JIFFY_MS
