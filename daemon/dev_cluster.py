@@ -184,6 +184,7 @@ class DevCluster:
 
     def down(self, timeout_seconds: float = 10.0) -> tuple[list[str], list[str]]:
         """Stop all; the names of those that were running, and of those that had to be killed."""
+        self._note_strays()
         running = {shard: pid for shard in self.shards() if (pid := shard.pid()) is not None}
         for shard, pid in running.items():
             _signal(shard, pid, signal.SIGTERM)
@@ -276,6 +277,16 @@ class DevCluster:
             os.close(log)
             os.close(nothing)
         shard.remember(pid)
+
+    def _note_strays(self) -> None:
+        """Find daemons of this folder that nobody has noted: whoever started them was ended before it could."""
+        unknown = {os.fsencode(shard.config): shard for shard in self.shards() if shard.pid() is None}
+        for path in Path("/proc").glob("[0-9]*/cmdline") if unknown else ():
+            with contextlib.suppress(OSError, IndexError):
+                words = path.read_bytes().split(b"\0")
+                shard = unknown.get(words[words.index(b"--config") + 1]) if b"--config" in words else None
+                if shard is not None:
+                    shard.remember(int(path.parent.name))
 
     def _await_one_view(self, shards: Sequence[DevShard], timeout_seconds: float) -> None:
         said: dict[DevShard, dict[str, Any] | None] = {}

@@ -96,6 +96,16 @@ def test_a_recycled_process_id_is_left_alone(cluster: DevCluster) -> None:
         stranger.terminate()
 
 
+def test_one_that_nobody_noted_is_found(cluster: DevCluster) -> None:
+    (shard,) = cluster.up(1, "none", 20)
+    pid = shard.pid()
+    (shard.folder / "pid").write_text("")
+    assert shard.pid() is None
+    assert cluster.down() == (["shard-1"], [])
+    assert pid is not None
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def test_a_folder_with_too_long_a_path_is_refused_before_anything(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * (108 - len(os.fsencode(tmp_path))))
     with pytest.raises(DevError, match="at most 107: choose a folder with a shorter path"):
