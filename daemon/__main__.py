@@ -29,6 +29,7 @@ from shoal import __version__
 log = logging.getLogger("shoal.daemon")
 
 READY_LOOK_SECONDS = 0.05
+START_EXTENSION_SECONDS = 30.0
 
 
 class Daemon:
@@ -111,6 +112,11 @@ class Daemon:
             if not said and runtime.shard.in_view:
                 said = True
                 self._notifier.ready(f"in view {runtime.shard.registry.epoch}")
+            elif not said:
+                # Waiting for the others is no failure to start: it takes as long as their machines take to boot.
+                self._notifier.extend_timeout(START_EXTENSION_SECONDS)
+                known = len(runtime.shard.membership.live())
+                self._notifier.status(f"waiting for a view: {known} of {self._config.cluster.expect} shards are here")
             if interval_ns is not None:
                 self._notifier.watchdog()
             pause = READY_LOOK_SECONDS if not said else 1.0
