@@ -55,15 +55,10 @@ class Loading:
             mine = await self._cut(view, data, shipments)
             await self._carried(view, shipments)
             added = self._added(view, data, mine, shipments)
-            answer = await self._runtime.decide(added)
-            if answer.error:
-                raise Failed(answer.error)
         except BaseException:
-            self._runtime.stage.drop(self._load)
-            peers = [shipment.to for shipment in shipments]
-            self._order_landing(peers)
+            self._drop(shipments)
             raise
-        self._order_landing([])
+        await self._decided(added, shipments)
         await self._until_installed()
         return {
             "graph": self._name,
@@ -153,11 +148,25 @@ class Loading:
             parts=tuple(counts[name] for name in view.names),
         )
 
+    async def _decided(self, added: AddGraph, shipments: Sequence[Shipment]) -> None:
+        """Have consensus decide. Until it has, the log may still come to say yes: nothing is dropped but by its no."""
+        answer = await self._runtime.decide(added)
+        if answer.error and answer.decided:
+            self._drop(shipments)
+        else:
+            self._order_landing([])
+        if answer.error:
+            raise Failed(answer.error)
+
+    def _drop(self, shipments: Sequence[Shipment]) -> None:
+        self._runtime.stage.drop(self._load)
+        self._order_landing([shipment.to for shipment in shipments])
+
     def _order_landing(self, tell: Sequence[str]) -> None:
         ticks, load = self._runtime.ticks, self._load
         ticks.order(lambda: ticks.land(load, tell))
 
     async def _until_installed(self) -> None:
-        """Our own log has it by now or very soon: the answer came from it."""
+        """Our own log has it by now: the answer came from it."""
         while self._name not in self._runtime.stage.parts:
             await asyncio.sleep(LOOK_SECONDS)

@@ -27,7 +27,7 @@ from daemon.protocol import registry as reg
 from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted, RunReport
 from daemon.protocol.decisions import Decision, Identity
 from daemon.protocol.frames import size_of
-from daemon.protocol.load import LoadLimits, PieceArrived
+from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.registry import RunRecord, View
@@ -302,6 +302,7 @@ class Runtime:
                 self._enter_view(view)
             case reg.GraphInstalled(graph=graph):
                 log.info("graph %s: %d nodes, %d edges", graph.name, graph.node_count, graph.edge_count)
+                self.ticks.order(lambda: self.ticks.load_decided(graph.load))
                 if not self.stage.install(graph.name, graph.load) and self.shard.in_view:
                     log.error("graph %s was loaded, but its piece is not here", graph.name)
             case reg.GraphRemoved(graph=graph):
@@ -382,6 +383,8 @@ class Runtime:
                 self._report(run, tick, outcome, failure, figures.own_bytes if figures else 0)
             case PieceArrived():
                 self._build_piece(news)
+            case PieceGone(load=load):
+                self.stage.drop(load)
 
     def _phase_late(self, late: PhaseLate) -> None:
         known = {progress.shard: progress for progress in self.shard.progress.of(late.run, time.monotonic_ns())}

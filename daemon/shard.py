@@ -112,7 +112,7 @@ class Shard:
         self._report_ns: int | None = None
         self._applied = 0
         self._snapshot_at = 0
-        self._lead_due = False
+        self._lead_due = self._proposals_due = False
         self._out: list[Effect] = []
 
     # -- doors -----------------------------------------------------------------------------------------------------
@@ -176,7 +176,9 @@ class Shard:
         return self._flush(now)
 
     def run_over(self, report: RunReport, now: int) -> list[Effect]:
-        """A run has ended on this shard's tick plane: tell the leader until the log says so."""
+        """A run has ended on this shard's tick plane: tell the leader until the log says so, if it has not already."""
+        if not self._goes_on(report.run):
+            return self._flush(now)
         self._own_reports[report.run] = report
         self._report_ns = now
         self._send_reports(now)
@@ -292,6 +294,7 @@ class Shard:
                     self.pacing.is_leader = isinstance(effect, consensus.BecameLeader)
                     self._reports.clear()
                     self._proposals.leader_changed()
+                    self._proposals_due = True
                     self._lead_due = True
                     self._report_ns = now if self._own_reports else None
                     self._out.append(effect)
@@ -323,7 +326,7 @@ class Shard:
         match announcement:
             case Decided(request=request, error=error, name=name):
                 if self._proposals.settle(request):
-                    self._out.append(Answered(request, error, name))
+                    self._out.append(Answered(request, error, name, decided=True))
                 return
             case ViewInstalled():
                 self._lead_due = True
@@ -352,26 +355,42 @@ class Shard:
                 if self._proposals.settle(request):
                     self._out.append(Answered(request, reason))
             case RunReport():
-                self._reports.setdefault(message.run, {})[sender.name] = message
-                self._lead_due = True
+                self._hear_report(sender, message)
             case Grant():
-                if self.pacing.hear(message):
-                    self._out.append(GrantTicks(message.run, message.tick))
+                self._hear_grant(message)
             case StepAsked():
                 self._grant_step(sender.name, message, now)
             case StepGranted():
-                if self.pacing.hear(Grant(message.run, message.tick)):
-                    self._out.append(GrantTicks(message.run, message.tick))
+                self._hear_grant(Grant(message.run, message.tick))
                 self._out.append(Answered(message.request, "", tick=message.tick))
             case Progress():
-                news = self.progress.hear(message, now)
-                if news:
-                    self._out.append(HealBarrier(message.run, tuple(news)))
+                self._hear_progress(message, now)
             case _:
                 pass
 
+    def _hear_report(self, sender: Identity, report: RunReport) -> None:
+        """Repeated ones of a run that the log has ended are of no use; what is early will be repeated."""
+        view = self.registry.view
+        if view is not None and view.has(sender) and self._goes_on(report.run):
+            self._reports.setdefault(report.run, {})[sender.name] = report
+            self._lead_due = True
+
+    def _hear_grant(self, grant: Grant) -> None:
+        if self.pacing.hear(grant):
+            self._out.append(GrantTicks(grant.run, grant.tick))
+
+    def _hear_progress(self, progress: Progress, now: int) -> None:
+        """A tick that any shard is in was granted: so grants heal that a leader took with it when it was cut off."""
+        news = self.progress.hear(progress, now)
+        if news:
+            self._out.append(HealBarrier(progress.run, tuple(news)))
+        self._hear_grant(Grant(progress.run, max((shard.tick for shard in progress.shards), default=0)))
+
+    def _goes_on(self, number: int) -> bool:
+        return any(run.number == number for run in self.registry.active_runs())
+
     def _grant_step(self, asker: str, asked: StepAsked, now: int) -> None:
-        tick = self.pacing.step(asked.run, now)
+        tick = self.pacing.step(asked.run, asked.request, now)
         if tick is None:
             return
         self._spread_grant(Grant(asked.run, tick))
@@ -471,6 +490,9 @@ class Shard:
         self._propose_for(self.identity.name, decision.request, self._codec.encode(decision), now)
 
     def _flush(self, now: int) -> list[Effect]:
+        if self._proposals_due:
+            self._proposals_due = False
+            self._send_proposals(now)
         if self._lead_due and self.raft is not None and self.raft.is_leader:
             self._lead_due = False
             self._lead(now)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 from daemon.protocol.barrier import phase_of
-from daemon.protocol.load import LoadLimits, PieceArrived
+from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import PhaseLate, RunOver, RunPhase, SendTick, SettlePhase, TickCommitted
 from daemon.protocol.tick_messages import PhaseDone
@@ -22,7 +22,7 @@ from shoal.engine import BadExchange, Engine, Incoming
 from shoal.part import Part
 from shoal.program import Program
 
-News: TypeAlias = SendTick | TickCommitted | PhaseLate | RunOver | PieceArrived
+News: TypeAlias = SendTick | TickCommitted | PhaseLate | RunOver | PieceArrived | PieceGone
 
 
 class TickRunner:

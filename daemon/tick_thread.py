@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daemon.protocol.decisions import Identity
-from daemon.protocol.load import PieceArrived, Shipment
+from daemon.protocol.load import PieceArrived, PieceGone, Shipment
 from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import PhaseLate, RunOver, SendTick, TickCommitted
 from daemon.protocol.tick_messages import PieceBuilt, PieceDropped
@@ -153,6 +153,11 @@ class TickThread(threading.Thread):
         self.runner.plane.land(load)
         return [SendTick(peer, PieceDropped(load)) for peer in tell]
 
+    def load_decided(self, load: str) -> Sequence[News]:
+        """The log says that a graph exists: its piece's answer need not be repeated any more."""
+        self.runner.plane.intake.forget(load)
+        return []
+
     def piece_built(self, answer: PieceBuilt) -> Sequence[News]:
         """A piece that came here has been built, or could not be."""
         return self.runner.perform(self.runner.plane.intake.built(answer))
@@ -207,7 +212,7 @@ class TickThread(threading.Thread):
                     self._send(item)
                 case TickCommitted():
                     self._committed(item)
-                case PhaseLate() | RunOver() | PieceArrived():
+                case PhaseLate() | RunOver() | PieceArrived() | PieceGone():
                     self._hand_over(item)
 
     def _send(self, effect: SendTick) -> None:

@@ -48,7 +48,14 @@ class PieceArrived:
     frames: tuple[Bytes, ...]
 
 
-LoadEffect: TypeAlias = SendTick | PieceArrived
+@dataclass(frozen=True, slots=True)
+class PieceGone:
+    """A load came to nothing, or nobody has touched it for long: what was built of it is not needed."""
+
+    load: str
+
+
+LoadEffect: TypeAlias = SendTick | PieceArrived | PieceGone
 
 
 def chunk_places(sizes: Sequence[int], chunk_bytes: int) -> list[tuple[int, int, int]]:
@@ -163,14 +170,14 @@ class Intake:
         touched = [piece.touched_at for piece in self._arriving.values()]
         return min(touched) + self._limits.idle_timeout_ns if touched else None
 
-    def wake(self, now: int) -> list[str]:
-        """Forget what nobody has touched for long; gives the loads that were."""
+    def wake(self, now: int) -> list[LoadEffect]:
+        """Forget what nobody has touched for long."""
         stale = sorted(
             load for load, piece in self._arriving.items() if now >= piece.touched_at + self._limits.idle_timeout_ns
         )
         for load in stale:
             del self._arriving[load]
-        return stale
+        return [PieceGone(load) for load in stale]
 
     def step(self, sender: str, message: PieceOffered | Chunk | PieceDropped, now: int) -> list[LoadEffect]:
         """A message of a sender; what does not fit its offer is dropped."""
@@ -181,9 +188,10 @@ class Intake:
                 return self._chunk(sender, message, now)
             case PieceDropped():
                 piece = self._arriving.get(message.load)
-                if piece is not None and piece.sender == sender:
-                    del self._arriving[message.load]
-                return []
+                if piece is None or piece.sender != sender:
+                    return []
+                del self._arriving[message.load]
+                return [PieceGone(message.load)]
 
     def built(self, answer: PieceBuilt) -> list[LoadEffect]:
         """The host has built a piece, or could not."""

@@ -74,7 +74,7 @@ class TickPlane:
             effects += run.wake(now)
         for shipment in list(self.shipments.values()):
             effects += shipment.wake(now)
-        self.intake.wake(now)
+        effects += self.intake.wake(now)
         return effects
 
     def begin(self, machine: TickMachine, now: int) -> Sequence[Effect]:
@@ -85,9 +85,9 @@ class TickPlane:
         return machine.begin(now)
 
     def early(self, run: int) -> list[tuple[str, PhaseDone]]:
-        """What peers pushed before a run began here; it is handed out once."""
+        """What peers pushed before a run began here, handed out once; of runs that never will begin, nothing is kept."""
         mine = [kept for kept in self._early if kept[1].run == run]
-        self._early = [kept for kept in self._early if kept[1].run != run]
+        self._early = [kept for kept in self._early if kept[1].run > self.last_run]
         return mine
 
     def ship(self, shipments: Sequence[Shipment], now: int) -> Sequence[Effect]:
@@ -111,6 +111,7 @@ class TickPlane:
         for run in self.runs.values():
             run.validate()
         assert len(self._early) <= EARLY_MESSAGES_MAX
+        assert all(message.run > self.last_run for _, message in self._early)
 
     def _keep_early(self, sender: str, message: PhaseDone) -> None:
         if len(self._early) < EARLY_MESSAGES_MAX:
