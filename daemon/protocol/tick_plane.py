@@ -85,7 +85,7 @@ class TickPlane:
         return machine.begin(now)
 
     def early(self, run: int) -> list[tuple[str, PhaseDone]]:
-        """What peers pushed before a run began here, handed out once; of runs that never will begin, nothing is kept."""
+        """What peers pushed before a run began here; it is handed out once, and what came for older runs is dropped."""
         mine = [kept for kept in self._early if kept[1].run == run]
         self._early = [kept for kept in self._early if kept[1].run > self.last_run]
         return mine
