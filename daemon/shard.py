@@ -36,7 +36,8 @@ from daemon.protocol.cluster_messages import (
     StepAsked,
     StepGranted,
 )
-from daemon.protocol.decisions import Decision, DecisionCodec, EndRun, FormView, Identity
+from daemon.protocol.decisions import Decision, DecisionCodec, FormView, Identity
+from daemon.protocol.ending import ending
 from daemon.protocol.membership import Membership
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import (
@@ -53,7 +54,6 @@ from daemon.protocol.pacing import Pacing
 from daemon.protocol.progress import ProgressGossip
 from daemon.protocol.proposals import Proposals
 from daemon.protocol.registry import (
-    FAILED,
     Announcement,
     Decided,
     Registry,
@@ -460,31 +460,11 @@ class Shard:
             )
             self._propose_as_leader(decision, now)
             return
-        missing = self.missing_members()
+        names, missing = self.registry.view.names, self.missing_members()
         for run in self.registry.active_runs():
-            ending = self._ending(run.number, run.name, missing)
-            if ending is not None:
-                self._propose_as_leader(ending, now)
-
-    def _ending(self, number: int, name: str, missing: Sequence[str]) -> EndRun | None:
-        """The decision that ends a run, if it is time for it."""
-        assert self.registry.view is not None
-        reports = self._reports.get(number, {})
-        failures = [report for report in reports.values() if report.outcome == FAILED]
-        done = all(member in reports for member in self.registry.view.names)
-        if not failures and not done and not missing:
-            return None
-        last = max((report.tick for report in reports.values()), default=0)
-        crossed = sum(report.cross_bytes for report in reports.values())
-        ended = max((report.ended_unix_ns for report in reports.values()), default=0)
-        if failures or not done:
-            gone = f"the view has lost {', '.join(missing)}: a run needs every member of its view"
-            why = failures[0].failure if failures else gone
-            return EndRun(
-                f"end-{name}", name, FAILED, min((r.tick for r in failures), default=last), why, crossed, ended
-            )
-        outcome = next(iter(reports.values())).outcome
-        return EndRun(f"end-{name}", name, outcome, last, "", crossed, ended)
+            decided = ending(run.name, names, self._reports.get(run.number, {}), missing)
+            if decided is not None:
+                self._propose_as_leader(decided, now)
 
     def _propose_as_leader(self, decision: Decision, now: int) -> None:
         self._propose_for(self.identity.name, decision.request, self._codec.encode(decision), now)

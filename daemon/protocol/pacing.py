@@ -1,18 +1,19 @@
 """The tick leader's hand on the clock: runs with an interval between ticks, and runs that go one step at a time.
 
 A grant is the number of the last tick that may begin; it only grows, so grants may be lost, repeated and reordered, and
-a new leader goes on from the greatest that it has heard of. A run that is neither paced nor has an interval is granted
-everything at its start and never waits for the leader.
+a new leader goes on from the greatest that it has heard of; that includes any tick that gossip says a shard is in. A
+run that is neither paced nor has an interval is granted everything at its start and never waits for the leader.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from daemon.protocol.cluster_messages import Grant
 from daemon.protocol.registry import RunRecord
 
 REPEAT_INTERVAL_NS = 200_000_000
+REQUESTS_REMEMBERED = 64
 
 
 @dataclass(slots=True)
@@ -23,6 +24,7 @@ class _Paced:
     committed: int = 0
     granted_ns: int = 0
     told_ns: int = 0
+    asked: dict[str, int] = field(default_factory=dict)
 
 
 class Pacing:
@@ -57,12 +59,17 @@ class Pacing:
         if paced is not None:
             paced.committed = max(paced.committed, tick)
 
-    def step(self, run: int, now: int) -> int | None:
-        """Leader only: grant one more tick of a stepped run; None if there is no such run."""
+    def step(self, run: int, request: str, now: int) -> int | None:
+        """Leader only: grant one more tick of a stepped run, one a request; None if there is no such run."""
         paced = self._runs.get(run)
         if paced is None or not paced.stepped or not self.is_leader:
             return None
+        if request in paced.asked:
+            return paced.asked[request]
         paced.granted += 1
+        paced.asked[request] = paced.granted
+        if len(paced.asked) > REQUESTS_REMEMBERED:
+            del paced.asked[next(iter(paced.asked))]
         paced.granted_ns, paced.told_ns = now, 0
         return paced.granted
 

@@ -147,6 +147,9 @@ class Cluster:
         assert self.world.run_until(self._is_one, RECOVER_NS, 250 * MS), f"no single cluster: {self._told()}"
         over = self.world.run_until(lambda: not self._active(), RUN_NS, 250 * MS)
         assert over, f"runs {self._active()} do not end: {self._told()}"
+        self.world.run(SECOND)
+        for host in self.members():
+            _check_rest(host)
 
     def _is_one(self) -> bool:
         running, members = self.running(), self.members()
@@ -220,6 +223,14 @@ def start_run(
 def _is_settled(host: Host, life: int, request: str) -> bool:
     """The request is answered, or whoever asked is gone."""
     return request in host.diary.answers or not host.running or host.generation != life
+
+
+def _check_rest(host: Host) -> None:
+    """With no run going on, nothing is kept or said of any."""
+    shard, plane = host.shard, host.runner.plane
+    kept = (shard._own_reports, shard._reports, plane.runs, host.runner.engines, host.runner.held, plane._early)
+    assert not any(kept), f"{host.name} keeps {kept}"
+    assert (shard.progress.deadline, shard.pacing.deadline) == (None, None), f"{host.name} still speaks of runs"
 
 
 def _leads(shard: Shard) -> bool:
