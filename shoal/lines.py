@@ -22,14 +22,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from shoal.errors import ShoalError
+
 DEFAULT_SOCKET: Final = "/run/shoal/admin.sock"
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 FRAMES_BYTES_MAX: Final = 64 * 1024**3
 RECEIVE_BYTES: Final = 64 * 1024
 
 
-class AdminError(Exception):
-    """An answer other than yes."""
+class AdminError(ShoalError):
+    """An answer other than yes; a `ShoalError`, so that a script catches the same here and in one process."""
 
 
 class Unreachable(AdminError):
