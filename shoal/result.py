@@ -92,13 +92,16 @@ class ColumnResult:
 
 
 def extreme_rows(ordinals: NDArray[Any], values: NDArray[Any], count: int, *, least: bool = False) -> NDArray[Any]:
-    """The rows of the `count` greatest (least) values, best first, ties by ordinal."""
+    """The rows of the `count` greatest (least) values, best first, ties by ordinal; NaN comes last either way."""
     count = min(count, len(values))
     if count <= 0:
         return np.empty(0, dtype=np.int64)
-    key = values if least else -values
+    falling = np.negative if values.dtype.kind == "f" else np.invert  # -v has no value for the least integer, ~v has
+    key = values if least else falling(values)
     rows = np.arange(len(values))
     if count < len(values):
-        rows = np.flatnonzero(key <= np.partition(key, count - 1)[count - 1])
+        last = np.partition(key, count - 1)[count - 1]
+        if last == last:  # not NaN, which numpy sorts behind everything and compares with nothing
+            rows = np.flatnonzero(key <= last)
     order = np.lexsort((ordinals[rows], key[rows]))
     return rows[order][:count]

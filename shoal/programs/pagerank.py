@@ -32,11 +32,12 @@ class PageRank(Program):
         degree = ws.part.out_degree
         self._dangling = np.flatnonzero(degree == 0)
         self._per_edge = np.divide(1.0, degree, out=np.zeros(len(degree)), where=degree > 0)
-        ws.set("rank", 1.0 / max(ws.part.node_count, 1))
+        self._nodes = max(ws.part.node_count, 1)  # of an empty graph nothing is divided
+        ws.set("rank", 1.0 / self._nodes)
         self._hand_out(ws)
 
     def advance(self, ws: Workspace) -> None:
-        nodes = ws.part.node_count
+        nodes = self._nodes
         base = (1.0 - self.damping) / nodes + self.damping * float(ws.total("dangling")) / nodes
         rank = np.multiply(ws.gather("share"), self.damping, out=ws.fresh("rank"))
         rank += base
