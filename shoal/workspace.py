@@ -121,10 +121,12 @@ class Workspace:
     def post(self, name: str, senders: Array, targets: Array, values: Array) -> None:
         """In Act: send a value each from own nodes to own nodes or ghosts (local indices, as in `part.out_edges`)."""
         channel: Channel = self._channels[self._known(name, self._channels, "channel")]
+        arrays = np.asarray(senders, np.int64), np.asarray(targets, np.int64), np.asarray(values, channel.dtype)
+        _check_indices(arrays[0], self.part.size, f"channel '{name}': senders are own nodes, and")
+        _check_indices(arrays[1], self.part.size + self.part.ghost_count, f"channel '{name}':")
         box = self.posted.setdefault(name, Posted())
-        box.senders.append(np.asarray(senders, dtype=np.int64))
-        box.targets.append(np.asarray(targets, dtype=np.int64))
-        box.values.append(np.asarray(values, dtype=channel.dtype))
+        for kept, array in zip((box.senders, box.targets, box.values), arrays, strict=True):
+            kept.append(array)
 
     def arrived(self, name: str) -> tuple[Array, Array]:
         """In Decay: own nodes (local indices) and what arrived there, by target, then by sender's ordinal."""
@@ -136,6 +138,13 @@ class Workspace:
         if name not in declared:
             raise UnknownColumn(f"the program declares no {what} '{name}'{did_you_mean(name, declared)}")
         return name
+
+
+def _check_indices(indices: Array, end: int, what: str) -> None:
+    """What is addressed to nowhere would be lost without a word."""
+    if len(indices) and not 0 <= indices.min() <= indices.max() < end:
+        wrong = indices[(indices < 0) | (indices >= end)][0]
+        raise IndexError(f"{what} {wrong} is no local index from 0 to {end - 1}")
 
 
 def _by_partition(aggregate: Aggregate, values: Array, starts: Array) -> Array:
