@@ -206,11 +206,6 @@ class Shard:
         return _name_of(str(self.identity) if self.raft.is_leader else self.raft.leader)
 
     @property
-    def applied(self) -> int:
-        """The log's last entry that the registry has taken in."""
-        return self._applied
-
-    @property
     def in_view(self) -> bool:
         """Whether this very life of the shard is a member of the view."""
         return self.registry.view is not None and self.registry.view.has(self.identity)

@@ -75,7 +75,7 @@ class Cluster:
 
     def record(self, run: str) -> RunRecord | None:
         """A run as the member with the newest registry has it."""
-        newest = max(self.members(), key=lambda host: host.shard.applied, default=None)
+        newest = max(self.members(), key=lambda host: host.shard.applied_index, default=None)
         return newest.shard.registry.runs.get(run) if newest is not None else None
 
     # -- orders ----------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ class Cluster:
         for name in self.names:
             self.world.after(self._random.randrange(500 * MS), self.hosts[name].start)
         formed = self.world.run_until(self._has_view, FORM_NS)
-        assert formed, f"no view within {FORM_NS // SECOND} s: {self._told()}"
+        assert formed, f"no view within {FORM_NS // SECOND} s: {self.told()}"
         self.until_decided(lambda request: AddGraph(request, "small", request, 1, 1, 1, PARTITIONS, 0, (), (), ()))
 
     def _has_view(self) -> bool:
@@ -113,7 +113,7 @@ class Cluster:
             if answer is not None and not answer.error:
                 return answer.name
             assert answer is None or "no answer" in answer.error, answer
-        raise AssertionError(f"nobody decides: {self._told()}")
+        raise AssertionError(f"nobody decides: {self.told()}")
 
     def _ask(self, host: Host, decision: Decision, limit: int) -> Answered | None:
         life = host.generation
@@ -144,9 +144,9 @@ class Cluster:
     def recover(self) -> None:
         """Faults are over: within bounded time one leader and one membership emerge, and every run has ended."""
         self.faults.heal()
-        assert self.world.run_until(self._is_one, RECOVER_NS, 250 * MS), f"no single cluster: {self._told()}"
+        assert self.world.run_until(self._is_one, RECOVER_NS, 250 * MS), f"no single cluster: {self.told()}"
         over = self.world.run_until(lambda: not self._active(), RUN_NS, 250 * MS)
-        assert over, f"runs {self._active()} do not end: {self._told()}"
+        assert over, f"runs {self._active()} do not end: {self.told()}"
         self.world.run(SECOND)
         for host in self.members():
             _check_rest(host)
@@ -160,7 +160,7 @@ class Cluster:
             and leaders != {None}
             and sum(_leads(host.shard) for host in members) == 1
             and all([(r.name, r.generation) for r in host.shard.membership.live()] == lives for host in running)
-            and len({host.shard.applied for host in members}) == 1
+            and len({host.shard.applied_index for host in members}) == 1
         )
 
     def _active(self) -> list[str]:
@@ -197,7 +197,8 @@ class Cluster:
         assert not unjust, f"{record.name} failed for {', '.join(unjust)}, of whom no fault took hold for long"
         assert set(lost) <= convicted, f"{record.name} failed for {lost}, and membership convicted {convicted} only"
 
-    def _told(self) -> str:
+    def told(self) -> str:
+        """Where everyone is, in words."""
         return "; ".join(_describe(host) for host in self.running())
 
 
@@ -243,4 +244,4 @@ def _describe(host: Host) -> str:
     raft = shard.raft
     consensus = f"term {raft.term} {raft.role.name} of {raft.leader}" if raft else "no consensus"
     doing = " ".join(f"{n}:{machine.doing()}" for n, machine in host.runner.plane.runs.items())
-    return f"{host.identity} ({consensus}, applied {shard.applied}, live {live}, runs {doing or 'none'})"
+    return f"{host.identity} ({consensus}, applied {shard.applied_index}, live {live}, runs {doing or 'none'})"

@@ -106,7 +106,7 @@ class Faults:
         """Let random faults happen from now on for a while."""
         at = self._world.now
         end = at + duration
-        while (at := at + self._random.randint(200 * MS, 3 * SECOND)) < end:
+        while (at := at + self._random.randint(100 * MS, 2 * SECOND)) < end:
             self._world.at(at, lambda: self._happen(crashes_max))
 
     def _happen(self, crashes_max: int) -> None:

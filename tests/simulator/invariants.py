@@ -105,12 +105,12 @@ class Invariants:
         journal.committed = raft.commit_index
 
     def _match_registry(self, name: str, shard: Shard) -> None:
-        if self._frozen_at.get(name) == shard.applied:
+        if self._frozen_at.get(name) == shard.applied_index:
             return
-        self._frozen_at[name] = shard.applied
+        self._frozen_at[name] = shard.applied_index
         frozen = blake2b(shard.registry.freeze(), digest_size=8).digest()
-        first = self._registries.setdefault(shard.applied, frozen)
-        assert first == frozen, f"{name}: another registry than a peer's after entry {shard.applied}"
+        first = self._registries.setdefault(shard.applied_index, frozen)
+        assert first == frozen, f"{name}: another registry than a peer's after entry {shard.applied_index}"
 
     # -- runs ------------------------------------------------------------------------------------------------------
 

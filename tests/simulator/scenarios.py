@@ -14,7 +14,7 @@ from daemon.protocol.registry import FAILED, STOPPED
 from tests.simulator.cluster import TICKS_MAX, Cluster
 from tests.simulator.host import Host
 from tests.simulator.load_scenario import lossy_load
-from tests.simulator.network import PLANES, TICKS, Weather
+from tests.simulator.network import FAIR, PLANES, TICKS, Weather
 from tests.simulator.world import MS, SECOND
 
 Scenario = Callable[[int, bool], Cluster]
@@ -24,10 +24,8 @@ LOSSY = Weather(loss=0.2, repetition=0.15, delay_max_ns=5 * MS)
 
 def lost_and_repeated(seed: int, verbose: bool = False) -> Cluster:
     """A fifth of all messages of both planes dropped, others repeated: every tick still ends, none before its time."""
-    cluster = _cluster(seed, verbose, "loss")
+    cluster = _cluster(seed, verbose, "loss", weather=LOSSY)
     random = cluster.world.random("scenario")
-    for plane in PLANES:
-        cluster.network.weather[plane] = LOSSY
     runs = [
         cluster.start_run("pagerank", random.randint(5, 20)),
         cluster.start_run("rumour", random.randint(2, 6)),
@@ -66,7 +64,8 @@ def leader_killed(seed: int, verbose: bool = False) -> Cluster:
 
 def random_faults(seed: int, verbose: bool = False) -> Cluster:
     """Anything may happen to a cluster with runs of all kinds."""
-    cluster = _cluster(seed, verbose, "random", least=1, most=7)
+    weather = FAIR if seed % 2 else LOSSY
+    cluster = _cluster(seed, verbose, "random", least=1, most=7, weather=weather)
     random = cluster.world.random("scenario")
     for host in cluster.hosts.values():
         host.phase_ns = (MS, random.choice([5, 50, 300]) * MS)
@@ -130,6 +129,23 @@ def stopped_and_broken(seed: int, verbose: bool = False) -> Cluster:
     return cluster
 
 
+def founded_in_a_storm(seed: int, verbose: bool = False) -> Cluster:
+    """A host is gone and back as somebody else while the cluster is being founded: one cluster comes of it, of all."""
+    random = Random(f"{seed} founding")
+    cluster = Cluster(seed, random.randint(2, 5), verbose=verbose)
+    cluster.network.weather = dict.fromkeys(PLANES, random.choice([FAIR, LOSSY]))
+    for name in cluster.names:
+        cluster.world.after(random.randrange(2 * SECOND), cluster.hosts[name].start)
+    cluster.world.run(2 * SECOND + random.randrange(3 * SECOND))
+    if len(cluster.names) > 2:  # of two, none can do without the other
+        cluster.faults.crash(random.choice(cluster.names))
+        cluster.world.run(random.randrange(3 * SECOND))
+        cluster.faults.restart(min(cluster.faults.crashed))
+    assert cluster.world.run_until(partial(_is_founded, cluster), 60 * SECOND), cluster.told()
+    cluster.recover()
+    return cluster
+
+
 SCENARIOS: dict[str, Scenario] = {
     "lost-and-repeated": lost_and_repeated,
     "leader-killed": leader_killed,
@@ -137,14 +153,26 @@ SCENARIOS: dict[str, Scenario] = {
     "leader-cut-off": leader_cut_off,
     "stopped-and-broken": stopped_and_broken,
     "lossy-load": lossy_load,
+    "founded-in-a-storm": founded_in_a_storm,
 }
 
 
-def _cluster(seed: int, verbose: bool, purpose: str, *, least: int = 2, most: int = 5) -> Cluster:
+def _cluster(
+    seed: int, verbose: bool, purpose: str, *, least: int = 2, most: int = 5, weather: Weather = FAIR
+) -> Cluster:
+    """Formed in that weather, which lasts."""
     size = Random(f"{seed} size {purpose}").randint(max(least, 3 if purpose == "kill" else 1), most)
     cluster = Cluster(seed, size, verbose=verbose)
+    cluster.network.weather = dict.fromkeys(PLANES, weather)
     cluster.form()
     return cluster
+
+
+def _is_founded(cluster: Cluster) -> bool:
+    """There is a view, and whoever still lives as a member of it takes part."""
+    views = [host.shard.registry.view for host in cluster.running() if host.shard.registry.view is not None]
+    lives = [host for host in cluster.running() if views and views[0].has(host.identity)]
+    return len(lives) > len(cluster.names) / 2 and all(host.shard.in_view for host in lives)
 
 
 def _all_runs(cluster: Cluster) -> list[str]:

@@ -1,0 +1,74 @@
+"""A few tick machines with nothing around them but a bag of messages: what the tests of the tick plane share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from daemon.protocol.tick import TickMachine, TickTiming
+from daemon.protocol.tick_effects import RunPhase, SendTick, SettlePhase, TickEffect
+from daemon.protocol.tick_messages import PhaseDone, PhaseWanted
+from shoal.engine import Outgoing
+from shoal.phase import Phase
+
+MS = 1_000_000
+TIMING = TickTiming(resend_interval_ns=200 * MS, phase_timeout_ns=1000 * MS)
+ALL = tuple(Phase)
+
+
+def nothing(peers: Sequence[str]) -> Outgoing:
+    return Outgoing(0, b"", dict.fromkeys(peers, ()))
+
+
+class Group:
+    """Machines by name. Phases run when the test says so; messages wait in `bag` until it delivers them."""
+
+    def __init__(
+        self, names: str = "abc", phases: Sequence[Phase] = ALL, ticks: int = 3, granted: int | None = None
+    ) -> None:
+        self.now = 0
+        self.bag: list[tuple[str, str, PhaseDone | PhaseWanted]] = []
+        self.told: dict[str, list[TickEffect]] = {name: [] for name in names}
+        self.machines = {name: TickMachine(1, name, tuple(names), phases, ticks, TIMING, granted) for name in names}
+        for name, machine in self.machines.items():
+            self.take(name, machine.begin(self.now))
+
+    def take(self, name: str, effects: Iterable[TickEffect]) -> None:
+        """Carry out what needs no decision of the test: sends go to the bag, settling is done at once."""
+        for effect in effects:
+            match effect:
+                case SendTick(to=to, message=PhaseDone() | PhaseWanted() as message):
+                    self.bag.append((name, to, message))
+                case SettlePhase():
+                    self.told[name].append(effect)
+                    self.take(name, self.machines[name].settled(False, self.now))
+                case _:
+                    self.told[name].append(effect)
+            self.machines[name].validate()
+
+    def compute(self, name: str) -> None:
+        machine = self.machines[name]
+        self.take(name, machine.computed(nothing(machine.peers), 1, self.now))
+
+    def deliver(self, *, to: str = "", keep: bool = False) -> None:
+        """Everything on its way (to one); `keep` delivers a copy and leaves the message in the bag."""
+        due = [item for item in self.bag if not to or item[1] == to]
+        if not keep:
+            self.bag = [item for item in self.bag if to and item[1] != to]
+        for sender, receiver, message in due:
+            self.take(receiver, self.machines[receiver].step(sender, message, self.now))
+
+    def round(self) -> None:
+        """Everyone runs the phase at hand and hears of everyone's."""
+        for name, machine in self.machines.items():
+            if machine.state.value == "computing":
+                self.compute(name)
+        self.deliver()
+
+    def wake(self) -> None:
+        for name, machine in self.machines.items():
+            self.take(name, machine.wake(self.now))
+
+    def phase(self, name: str) -> tuple[int, Phase]:
+        """The last phase that a machine was told to run."""
+        last = [effect for effect in self.told[name] if isinstance(effect, RunPhase)][-1]
+        return last.tick, last.phase

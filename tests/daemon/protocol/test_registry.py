@@ -1,0 +1,160 @@
+"""The replicated state machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+from daemon.protocol.decisions import (
+    AddGraph,
+    Decision,
+    DecisionCodec,
+    DropGraph,
+    EndRun,
+    FormView,
+    Identity,
+    PartCounts,
+    StartRun,
+    StopRun,
+)
+from daemon.protocol.registry import (
+    RUNS_REMEMBERED,
+    Announcement,
+    Decided,
+    GraphInstalled,
+    GraphRemoved,
+    Registry,
+    RunBegun,
+    RunEnded,
+    RunStopping,
+    ViewInstalled,
+)
+from shoal.phase import Phase
+
+VIEW = FormView("v", 1, (Identity("a", 1), Identity("b", 4)), 20)
+GRAPH = AddGraph("g", "web", "load-1", 1, 9, 20, 8, 3, (("age", "int64"),), (), (PartCounts("a", 5, 12, 2, 99),))
+RUN = StartRun("s", "rank", "web", (("damping", "0.9"),), 10, 0, False, 1 << Phase.ACT, ("rank",), 77)
+
+
+def applied(*decisions: Decision) -> Registry:
+    registry = Registry()
+    for decision in decisions:
+        registry.apply(decision)
+    return registry
+
+
+def kinds(announcements: list[Announcement]) -> list[type]:
+    return [type(announcement) for announcement in announcements]
+
+
+def refused(registry: Registry, decision: Decision) -> str:
+    before = replace(registry, _recent=registry._recent.copy(), runs=dict(registry.runs), graphs=dict(registry.graphs))
+    (decided,) = registry.apply(decision)
+    assert isinstance(decided, Decided)
+    assert (registry.view, registry.graphs, registry.runs) == (before.view, before.graphs, before.runs)
+    return decided.error
+
+
+def test_a_run_from_its_view_to_its_end() -> None:
+    registry = Registry()
+    assert kinds(registry.apply(VIEW)) == [ViewInstalled, Decided]
+    assert kinds(registry.apply(GRAPH)) == [GraphInstalled, Decided]
+    begun, decided = registry.apply(RUN)
+    assert isinstance(begun, RunBegun)
+    assert (begun.run.name, begun.run.number) == ("rank-1", 1)
+    assert begun.run.phases == (Phase.ACT, Phase.ADVANCE)
+    assert decided == Decided("s", "", "rank-1")
+    assert kinds(registry.apply(StopRun("t", "rank-1"))) == [RunStopping, Decided]
+    assert registry.active_runs() == [registry.runs["rank-1"]]
+    assert kinds(registry.apply(EndRun("e", "rank-1", "stopped", 4, "", 5, 99))) == [RunEnded, Decided]
+    assert (registry.runs["rank-1"].state, registry.runs["rank-1"].tick) == ("stopped", 4)
+    assert registry.active_runs() == []
+    assert kinds(registry.apply(DropGraph("d", "web"))) == [GraphRemoved, Decided]
+
+
+def test_a_command_that_comes_twice_is_applied_once() -> None:
+    registry = applied(VIEW, GRAPH, RUN)
+    assert registry.apply(RUN) == []
+    assert registry.apply(replace(RUN, ticks=99)) == []
+    assert list(registry.runs) == ["rank-1"]
+
+
+def test_what_makes_no_sense_any_more_is_declined_in_words() -> None:
+    registry = applied(VIEW, GRAPH)
+    assert "epoch 3 does not follow epoch 1" in refused(registry, replace(VIEW, request="1", epoch=3))
+    assert "loaded already" in refused(registry, replace(GRAPH, request="2"))
+    assert "the view changed" in refused(registry, replace(GRAPH, request="3", name="x", epoch=0))
+    assert "no graph is called 'x'; loaded: web" in refused(registry, replace(RUN, request="4", graph="x"))
+    assert "there is no run 'x'" in refused(registry, StopRun("5", "x"))
+    registry.apply(RUN)
+    assert "in use by rank-1" in refused(registry, DropGraph("6", "web"))
+    registry.apply(EndRun("e", "rank-1", "completed", 10, "", 0, 0))
+    assert "over already" in refused(registry, EndRun("7", "rank-1", "failed", 10, "", 0, 0))
+    assert "over already: it completed after 10 ticks" in refused(registry, StopRun("8", "rank-1"))
+
+
+def test_a_snapshot_holds_everything() -> None:
+    registry = applied(VIEW, GRAPH, RUN, StopRun("t", "rank-1"), replace(RUN, request="s2"))
+    copy = Registry()
+    news = copy.restore(registry.freeze())
+    assert copy == registry
+    assert copy.freeze() == registry.freeze()
+    assert kinds(news) == [ViewInstalled, GraphInstalled, RunBegun, RunStopping, RunBegun]
+    assert copy.apply(RUN) == [], "what was asked before the snapshot is still known"
+
+
+def test_a_snapshot_announces_only_what_is_new_in_it() -> None:
+    registry = applied(VIEW, GRAPH, RUN)
+    behind = applied(VIEW, GRAPH, RUN)
+    registry.apply(EndRun("e", "rank-1", "completed", 10, "", 0, 0))
+    registry.apply(DropGraph("d", "web"))
+    assert kinds(behind.restore(registry.freeze())) == [GraphRemoved, RunEnded]
+    assert behind.restore(registry.freeze()) == []
+
+
+def test_a_run_that_began_and_ended_between_two_snapshots_never_began_here() -> None:
+    behind = applied(VIEW, GRAPH)
+    ahead = applied(VIEW, GRAPH, RUN, EndRun("e", "rank-1", "completed", 10, "", 0, 0))
+    assert behind.restore(ahead.freeze()) == []
+    assert behind.runs["rank-1"].state == "completed"
+
+
+def test_equal_logs_give_equal_registries_wherever_a_snapshot_comes_between() -> None:
+    random, codec = Random(4), DecisionCodec()
+    log: list[Decision] = [VIEW, GRAPH]
+    for number in range(60):
+        name = f"rank-{random.randint(1, 20)}"
+        log.append(
+            random.choice(
+                [
+                    replace(RUN, request=f"s{random.randint(0, 30)}"),
+                    StopRun(f"t{number}", name),
+                    EndRun(f"e{random.randint(0, 30)}", name, "completed", 3, "", 0, 0),
+                ]
+            )
+        )
+    whole, halved = Registry(), Registry()
+    for number, decision in enumerate(log):
+        again = codec.decode(codec.encode(decision))
+        assert again == decision
+        whole.apply(decision)
+        halved.apply(decision)
+        if number % 7 == 0:
+            copy = Registry()
+            copy.restore(halved.freeze())
+            halved = copy
+    assert whole.freeze() == halved.freeze()
+
+
+def test_old_runs_are_forgotten_and_active_ones_never() -> None:
+    registry = applied(VIEW, GRAPH, replace(RUN, request="first"))
+    for number in range(RUNS_REMEMBERED + 10):
+        registry.apply(replace(RUN, request=f"s{number}"))
+        registry.apply(EndRun(f"e{number}", f"rank-{number + 2}", "completed", 1, "", 0, 0))
+    assert len(registry.runs) <= RUNS_REMEMBERED + 1
+    assert registry.runs["rank-1"].active
+
+
+def test_bytes_of_another_version_are_no_decision() -> None:
+    assert DecisionCodec().decode(b"nonsense") is None
+    assert DecisionCodec().decode(b"") is None
