@@ -12,6 +12,7 @@ import contextlib
 import logging
 import random
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.registry import RunRecord, View
-from daemon.protocol.tick import TickMachine, TickTiming
+from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, TickMachine, TickTiming
 from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
 from daemon.results import ASK_AGAIN_SECONDS, Results
 from daemon.shard import Shard, ShardSettings
@@ -359,8 +360,9 @@ class Runtime:
         try:
             program = find_program(run.program)(**read_params(run.params))
             part = self.stage.part(run.graph)
-        except ShoalError as error:
-            self._report(run.number, 0, reg.FAILED, f"{self.me.name}: {error}", 0)
+        except Exception as error:  # the program is a stranger's, and what it fails is its run
+            why = str(error) if isinstance(error, ShoalError) else traceback.format_exc(limit=-8)
+            self._report(run.number, 0, reg.FAILED, f"{self.me.name}: {why}"[:FAILURE_CHARACTERS_MAX], 0)
             return
         timing = TickTiming(self.config.ticks.resend_interval_ns, self.config.ticks.phase_timeout_ns)
         machine = TickMachine(run.number, self.me.name, view.names, run.phases, run.ticks, timing, granted)

@@ -1,0 +1,80 @@
+"""Real daemons for the tests: one cluster of three for all that break nothing, and their own for those that do."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import shoal
+from daemon.dev_cluster import DevShard
+from shoal import GraphData
+from tests.cluster.trial import DEBIAN, TrialCluster, processes_of, wait_for, well
+
+SETTINGS = """\
+[ticks]
+phase_timeout = "400ms"
+resend_interval = "100ms"
+
+[transport]
+frame_bytes_max = "32MiB"
+"""
+UP_SECONDS = 60.0
+"""For a start on a machine that is busy with other things; on an idle one it takes three."""
+
+Up = Callable[..., list[DevShard]]
+
+
+@pytest.fixture(scope="session")
+def ground() -> Iterator[Path]:
+    """A folder with a path short enough for unix sockets, in which nothing runs any more when all is over."""
+    with tempfile.TemporaryDirectory(prefix="shoal-", dir="/tmp") as folder:
+        yield Path(folder)
+        left = processes_of(Path(folder))
+        assert not left, f"processes left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def up(ground: Path) -> Iterator[Up]:
+    """Start a cluster: `up(3)`; it is stopped when all tests are over, whatever has become of it."""
+    made: list[TrialCluster] = []
+
+    def start(count: int, settings: str = SETTINGS, encryption: str = "curve") -> list[DevShard]:
+        made.append(TrialCluster(ground / f"c{len(made)}", settings))
+        return made[-1].up(count, encryption, UP_SECONDS)
+
+    try:
+        yield start
+    finally:
+        for cluster in made:
+            cluster.down()
+
+
+@pytest.fixture(scope="session")
+def trio(up: Up) -> list[DevShard]:
+    """Three daemons that outlive every test that uses them."""
+    return up(3)
+
+
+@pytest.fixture
+def three(trio: list[DevShard]) -> Iterator[list[DevShard]]:
+    """The same, and they must be as well after the test as before."""
+    pids = [shard.pid() for shard in trio]
+    yield trio
+    assert [shard.pid() for shard in trio] == pids, "a daemon died"
+    wait_for(lambda: well(trio), 20, "all three alive in one view")
+
+
+@pytest.fixture(scope="session")
+def debian() -> GraphData:
+    """The Debian package graph."""
+    return shoal.read_graph(DEBIAN / "nodes.csv.gz", edges=DEBIAN / "edges.csv.gz")
+
+
+@pytest.fixture(scope="session")
+def deps(trio: list[DevShard], debian: GraphData) -> str:
+    """The name under which the three hold it."""
+    with shoal.connect(str(trio[0].socket)) as session:
+        return session.load("deps", data=debian).name
