@@ -33,6 +33,7 @@ from rich.text import Text
 import shoal
 from daemon.admin_path import PATH_BYTES_MAX
 from daemon.dev_cluster import DevCluster, DevError, DevShard
+from shoal.lines import Refused
 
 DATA: Final = Path(__file__).parent / "data" / "debian"
 SHARDS: Final = 3
@@ -113,7 +114,7 @@ def look(session: shoal.Session, run: str) -> dict[str, Any]:
     """Where a run stands on one shard, which may not have heard of it yet."""
     try:
         return session.get_run(run).show()
-    except shoal.ShoalError:
+    except Refused:
         nothing = {"cross_bytes": 0}
         return {"state": "starting", "tick": 0, "phase": "", "last_tick": None, "totals": nothing, "shards": {}}
 
@@ -231,9 +232,10 @@ class Signals:
         self._raised = 0
 
     def listen(self) -> None:
-        """From now on."""
+        """From now on. A hang-up that nohup has us ignore stays ignored."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._arrived)
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._arrived)
 
     def ignore(self) -> None:
         """Too late to be interrupted: what is running now is the end."""
@@ -270,6 +272,9 @@ def main(console: Console | None = None) -> int:
         return 128 + signals.number
     except (shoal.ShoalError, DevError) as error:
         console.print(f"[red]{escape(str(error))}[/]")
+        for shard in cluster.shards():
+            if shard.pid() is None and not isinstance(error, DevError):  # which has their last words in it
+                console.print(escape(shard.last_words()))
         return 1
     finally:
         cluster.down()

@@ -1,0 +1,60 @@
+"""A program of one's own: how many steps every package is from one, along its dependencies.
+
+    .venv/bin/python -m examples.own_program libc6
+
+Runs in this process. On a cluster the daemons must know the program too: docs/programs.md says how it is installed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+import shoal
+from shoal import Aggregate, Column, Direction, Merge, Param, Program, Workspace
+
+DATA = Path(__file__).parent / "data" / "debian"
+FAR = 2**40
+"""Where no path has led yet. Not the greatest int64: one more than that is a negative number."""
+
+
+class Steps(Program):
+    """How many edges lead from each node to the one called `goal`, on the shortest way; `FAR` where none does."""
+
+    name = "steps"
+    columns = (Column("steps", np.int64, ghosts=Direction.OUT),)
+    aggregates = (Aggregate("changed", Merge.SUM, np.int64),)
+
+    goal = Param("", "id of the node that all ways lead to")
+
+    def start(self, ws: Workspace) -> None:
+        is_goal = np.array([str(node) == self.goal for node in ws.part.ids.tolist()], dtype=bool)
+        ws.set("steps", np.where(is_goal, 0, FAR))
+
+    def advance(self, ws: Workspace) -> None:
+        before = ws.column("steps")
+        nearest = ws.gather("steps", Merge.MIN, Direction.OUT)
+        steps = np.minimum(before, np.minimum(nearest, FAR - 1) + 1)
+        ws.contribute("changed", (steps != before).astype(np.int64))
+        ws.set("steps", steps)
+
+    def halted(self, ws: Workspace) -> bool:
+        return ws.tick > 0 and int(ws.total("changed")) == 0
+
+
+def main(goal: str = "libc6") -> None:
+    with shoal.local(shards=3) as session:
+        graph = session.load("debian", nodes=DATA / "nodes.csv.gz", edges=DATA / "edges.csv.gz")
+        run = graph.run(Steps, goal=goal)
+        steps = run.result("steps")
+    found = Counter(steps.values.tolist())
+    for distance, packages in sorted(found.items()):
+        print(f"{packages:7,} packages {'never reach it' if distance == FAR else f'are {distance} steps away'}")
+    print(f"found in {run.tick} ticks; digest {steps.digest}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])
