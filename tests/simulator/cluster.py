@@ -227,9 +227,13 @@ def _is_settled(host: Host, life: int, request: str) -> bool:
 
 
 def _check_rest(host: Host) -> None:
-    """With no run going on, nothing is kept or said of any."""
+    """With no run going on, nothing is kept or said of any.
+
+    But for early messages: of a run that began and ended while this host was cut off it hears by a snapshot, which does
+    not announce it; they make room when the next run begins.
+    """
     shard, plane = host.shard, host.runner.plane
-    kept = (shard._own_reports, shard._reports, plane.runs, host.runner.engines, host.runner.held, plane._early)
+    kept = (shard._own_reports, shard._reports, plane.runs, host.runner.engines, host.runner.held)
     assert not any(kept), f"{host.name} keeps {kept}"
     assert (shard.progress.deadline, shard.pacing.deadline) == (None, None), f"{host.name} still speaks of runs"
 

@@ -17,7 +17,8 @@ def test_a_proposal_is_sent_again_until_it_is_decided() -> None:
     assert proposals.due(RESEND_INTERVAL_NS) == [("r", command)]
     assert proposals.settle("r")
     assert not proposals.settle("r")
-    assert (proposals.due(LATE), proposals.deadline) == ([], None)
+    assert proposals.due(LATE) == []
+    assert proposals.deadline is None
 
 
 def test_a_new_leader_gets_all_at_once() -> None:

@@ -124,15 +124,12 @@ def test_equal_logs_give_equal_registries_wherever_a_snapshot_comes_between() ->
     log: list[Decision] = [VIEW, GRAPH]
     for number in range(60):
         name = f"rank-{random.randint(1, 20)}"
-        log.append(
-            random.choice(
-                [
-                    replace(RUN, request=f"s{random.randint(0, 30)}"),
-                    StopRun(f"t{number}", name),
-                    EndRun(f"e{random.randint(0, 30)}", name, "completed", 3, "", 0, 0),
-                ]
-            )
-        )
+        choice: list[Decision] = [
+            replace(RUN, request=f"s{random.randint(0, 30)}"),
+            StopRun(f"t{number}", name),
+            EndRun(f"e{random.randint(0, 30)}", name, "completed", 3, "", 0, 0),
+        ]
+        log.append(random.choice(choice))
     whole, halved = Registry(), Registry()
     for number, decision in enumerate(log):
         again = codec.decode(codec.encode(decision))

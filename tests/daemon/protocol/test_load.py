@@ -1,0 +1,161 @@
+"""Pieces on their way: every byte once, in any order; what does not fit an offer is dropped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from daemon.protocol.load import Intake, LoadEffect, LoadLimits, PieceArrived, PieceGone, Shipment, chunk_places
+from daemon.protocol.tick_effects import SendTick
+from daemon.protocol.tick_messages import Chunk, ChunksTaken, PieceBuilt, PieceDropped, PieceOffered
+
+LIMITS = LoadLimits(chunk_bytes=4096, window=3, resend_interval_ns=100, idle_timeout_ns=1000, pieces_max=2)
+BUILT = PieceBuilt("l", "", 1, 2, 3, 4, 5)
+
+
+def messages(effects: list[LoadEffect]) -> list[object]:
+    return [effect.message for effect in effects if isinstance(effect, SendTick)]
+
+
+def test_chunks_are_numbered_through_all_frames() -> None:
+    assert chunk_places([5, 0, 8, 3], 4) == [(0, 0, 4), (0, 4, 5), (2, 0, 4), (2, 4, 8), (3, 0, 3)]
+    assert chunk_places([], 4) == []
+
+
+def test_only_a_window_is_on_its_way() -> None:
+    shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 5], LIMITS)
+    offer, *chunks = messages(shipment.begin(0))
+    assert offer == PieceOffered("l", b"spec", (4096 * 5,), 4096)
+    assert [chunk.number for chunk in chunks] == [0, 1, 2]  # type: ignore[attr-defined]
+    assert [chunk.number for chunk in messages(shipment.step(ChunksTaken("l", 1), 0))] == [3]  # type: ignore[attr-defined]
+    assert messages(shipment.step(ChunksTaken("l", 1, (2, 3)), 0)) == []
+    assert shipment.progress == (1, 5)
+
+
+def test_after_silence_the_window_is_sent_again_but_for_what_is_there() -> None:
+    shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 4], LIMITS)
+    shipment.begin(0)
+    shipment.step(ChunksTaken("l", 0, (1,)), 50)
+    assert shipment.deadline == 150
+    assert shipment.wake(149) == []
+    offer, *chunks = messages(shipment.wake(150))
+    assert isinstance(offer, PieceOffered)
+    assert [chunk.number for chunk in chunks] == [0, 2]  # type: ignore[attr-defined]
+
+
+def test_an_acknowledgement_that_is_late_or_mad_changes_nothing() -> None:
+    shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 4], LIMITS)
+    shipment.begin(0)
+    shipment.step(ChunksTaken("l", 2), 0)
+    for upto in (1, -1, 5, 99):
+        assert shipment.step(ChunksTaken("l", upto), 0) == []
+    assert shipment.progress == (2, 4)
+
+
+def test_the_first_answer_counts_and_ends_it() -> None:
+    shipment = Shipment("l", "b", b"spec", [], LIMITS)
+    shipment.begin(0)
+    shipment.step(BUILT, 0)
+    shipment.step(replace(BUILT, error="later"), 0)
+    assert (shipment.answer, shipment.deadline, shipment.wake(10**9)) == (BUILT, None, [])
+
+
+def test_a_piece_without_bytes_arrives_with_its_offer() -> None:
+    (taken, arrived) = Intake(LIMITS).step("a", PieceOffered("l", b"spec", (0, 0), 4096), 0)
+    assert taken == SendTick("a", ChunksTaken("l", 0))
+    assert isinstance(arrived, PieceArrived)
+    assert [len(frame) for frame in arrived.frames] == [0, 0]
+
+
+def test_the_answer_is_repeated_as_long_as_the_offer_is() -> None:
+    intake, offer = Intake(LIMITS), PieceOffered("l", b"spec", (), 4096)
+    intake.step("a", offer, 0)
+    assert messages(intake.step("a", offer, 0)) == [ChunksTaken("l", 0)], "handed over once"
+    assert intake.built(BUILT) == [SendTick("a", BUILT)]
+    assert intake.step("a", offer, 0) == [SendTick("a", BUILT)]
+    intake.forget("l")
+    assert intake.built(BUILT) == []
+
+
+def test_what_does_not_fit_the_offer_is_dropped() -> None:
+    intake = Intake(LIMITS)
+    intake.step("a", PieceOffered("l", b"spec", (4097,), 4096), 0)
+    bad = [
+        Chunk("l", 0, (b"short",)),
+        Chunk("l", 0, ()),
+        Chunk("l", 0, (b"x" * 4096, b"")),
+        Chunk("l", -1, (b"x" * 4096,)),
+        Chunk("l", 2, (b"x" * 4096,)),
+        Chunk("other", 0, (b"x" * 4096,)),
+    ]
+    assert [intake.step("a", chunk, 0) for chunk in bad] == [[]] * 6
+    assert intake.step("thief", Chunk("l", 0, (b"x" * 4096,)), 0) == []
+    assert intake.step("thief", PieceOffered("l", b"", (), 4096), 0) == []
+    assert intake.step("thief", PieceDropped("l"), 0) == []
+    assert messages(intake.step("a", Chunk("l", 0, (b"x" * 4096,)), 0)) == [ChunksTaken("l", 1)]
+
+
+@pytest.mark.parametrize(
+    ("offer", "told"),
+    [
+        (PieceOffered("l", b"", (-1,), 4096), "bytes"),
+        (PieceOffered("l", b"", (LIMITS.piece_bytes_max + 1,), 4096), "graph.load_bytes_max"),
+        (PieceOffered("l", b"", (1,), 1), "cut in a way"),
+        (PieceOffered("l", b"", (0,) * (LIMITS.frames_max + 1), 4096), "cut in a way"),
+    ],
+)
+def test_an_offer_beyond_the_limits_is_refused_in_words(offer: PieceOffered, told: str) -> None:
+    intake = Intake(LIMITS)
+    (refusal,) = messages(intake.step("a", offer, 0))
+    assert isinstance(refusal, PieceBuilt)
+    assert told in refusal.error
+    assert intake.deadline is None
+
+
+def test_only_so_many_pieces_come_at_once_and_idle_ones_are_given_up() -> None:
+    intake = Intake(LIMITS)
+    intake.step("a", PieceOffered("1", b"", (9,), 4096), 0)
+    intake.step("a", PieceOffered("2", b"", (9,), 4096), 500)
+    (refusal,) = messages(intake.step("b", PieceOffered("3", b"", (9,), 4096), 600))
+    assert isinstance(refusal, PieceBuilt)
+    assert "2 loads are on their way" in refusal.error
+    assert intake.deadline == 1000
+    assert intake.wake(999) == []
+    assert intake.wake(1000) == [PieceGone("1")]
+    assert intake.deadline == 1500
+    assert messages(intake.step("b", PieceOffered("3", b"", (9,), 4096), 1000)) == [ChunksTaken("3", 0)]
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_all_bytes_arrive_over_a_bad_link(seed: int) -> None:
+    random = Random(seed)
+    frames = [random.randbytes(random.choice([0, 1, 4095, 4096, 9000, 40_000])) for _ in range(random.randint(0, 5))]
+    shipment, intake = Shipment("l", "b", b"spec", frames, LIMITS), Intake(LIMITS)
+    bag = messages(shipment.begin(0))
+    arrived: list[PieceArrived] = []
+    now = 0
+    while shipment.answer is None:
+        assert now < 10**6, "it does not arrive"
+        if not bag:
+            now += 100
+            bag += messages(shipment.wake(now))
+            continue
+        message = bag.pop(random.randrange(len(bag)))
+        if random.random() < 0.2:
+            continue
+        if random.random() < 0.2:
+            bag.append(message)
+        if isinstance(message, ChunksTaken | PieceBuilt):
+            bag += messages(shipment.step(message, now))
+            continue
+        assert isinstance(message, PieceOffered | Chunk)
+        for effect in intake.step("a", message, now):
+            if isinstance(effect, PieceArrived):
+                arrived.append(effect)
+                bag += messages(intake.built(BUILT))
+            elif isinstance(effect, SendTick):
+                bag.append(effect.message)
+    (piece,) = arrived
+    assert [frame.tobytes() for frame in piece.frames] == frames
