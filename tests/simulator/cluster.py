@@ -56,7 +56,7 @@ class Cluster:
         self.hosts = {name: Host(name, around) for name in self.names}
         self.faults = Faults(self.world, self.network, self.hosts)
         self._random = self.world.random("cluster")
-        self._requests = 0
+        self._requests = self._runs_asked = 0
 
     # -- read ------------------------------------------------------------------------------------------------------
 
@@ -131,13 +131,27 @@ class Cluster:
         paced: bool = False,
     ) -> str:
         """Start a run; its name."""
-        return self.until_decided(
-            lambda request: start_run(request, program, ticks, params or {}, interval_ns, paced),
-        )
+
+        def decide(request: str) -> StartRun:
+            self._runs_asked += 1
+            return start_run(request, program, ticks, params or {}, interval_ns, paced)
+
+        return self.until_decided(decide)
 
     def stop_run(self, run: str) -> None:
         """Ask for a run's end."""
         self.until_decided(lambda request: StopRun(request, run))
+
+    def chatter(self, duration: int) -> None:
+        """Let members propose small things for a while, whoever leads: what is cut off then has a log of its own."""
+        end = self.world.now + duration
+        graph = self.request()
+        awake = [host for host in self.members() if not host.paused]
+        if awake:
+            self.propose(self._random.choice(awake), AddGraph(graph, graph, graph, 1, 1, 1, 1, 0, (), (), ()))
+        delay = self._random.randint(50 * MS, 800 * MS)
+        if self.world.now + delay < end:
+            self.world.after(delay, lambda: self.chatter(end - self.world.now))
 
     # -- afterwards ------------------------------------------------------------------------------------------------
 
@@ -167,7 +181,12 @@ class Cluster:
         return sorted({run.name for host in self.members() for run in host.shard.registry.active_runs()})
 
     def check_runs(self, runs: Iterable[str]) -> None:
-        """Each run is completed with the bits of one engine alone, or failed for a member that was lost indeed."""
+        """Each run is completed with the bits of one engine alone, or failed for a member that was lost indeed.
+
+        And no request has started two.
+        """
+        begun = max((host.shard.registry.runs_begun for host in self.members()), default=0)
+        assert begun <= self._runs_asked, f"{begun} runs of {self._runs_asked} requests"
         for name in runs:
             record = self.record(name)
             assert record is not None, name

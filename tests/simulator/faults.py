@@ -116,7 +116,7 @@ class Faults:
 
     def _duration(self) -> int:
         """Mostly too short to convict anyone."""
-        longest = 8 * SECOND if self._random.random() < 0.15 else 1_500 * MS
+        longest = 8 * SECOND if self._random.random() < 0.2 else 2_500 * MS
         return self._random.randint(50 * MS, longest)
 
     def _random_partition(self) -> None:

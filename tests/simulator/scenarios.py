@@ -37,6 +37,7 @@ def lost_and_repeated(seed: int, verbose: bool = False) -> Cluster:
         record = cluster.record(run)
         assert record is not None
         cluster.check_result(record)
+    cluster.check_runs(runs)
     return cluster
 
 
@@ -70,6 +71,7 @@ def random_faults(seed: int, verbose: bool = False) -> Cluster:
     for host in cluster.hosts.values():
         host.phase_ns = (MS, random.choice([5, 50, 300]) * MS)
     cluster.faults.schedule(12 * SECOND, crashes_max=random.choice([0, 0, (len(cluster.names) - 1) // 2]))
+    cluster.chatter(12 * SECOND)
     for _ in range(random.randint(1, 4)):
         kind = random.choice(["pagerank", "rumour", "wcc", "degree"])
         interval = random.choice([0, 0, 100 * MS])
@@ -93,6 +95,7 @@ def leader_cut_off(seed: int, verbose: bool = False) -> Cluster:
         leader = cluster.leader()
         if tick in (2, 4) and leader is not None:
             cluster.faults.partition([leader.name], random.randint(2_000 * MS, 2_600 * MS))
+            cluster.chatter(2 * SECOND)
         _step(cluster, stepped, tick, random)
         if tick == 2:
             cluster.world.run(6 * SECOND)  # for suspicions to be refuted: two cuts in a row may convict
