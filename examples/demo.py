@@ -10,10 +10,14 @@ hangs up) ends the daemons and removes the folder first; `Signals` is how that h
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing to tidy up yet: just end, without a traceback
+
 import os
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
 import time

@@ -1,0 +1,76 @@
+"""What the documents say can be run, is complete, and leads somewhere."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from daemon.catalogue import COMMANDS
+from daemon.cli import main
+from daemon.config import sections
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
+REFERENCE = ROOT / "docs" / "commands.md"
+
+
+@pytest.mark.parametrize("name", ["library.md", "programs.md"])
+def test_examples_run(name: str) -> None:
+    failed, tried = doctest.testfile(str(ROOT / "docs" / name), module_relative=False)
+    assert failed == 0
+    assert tried > 10
+
+
+def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(group, click.Group):
+        for name, command in group.commands.items():
+            yield from commands(command, (*path, name))
+    else:
+        yield " ".join(path), group
+
+
+def test_the_reference_has_every_shoalctl_command_and_option() -> None:
+    page = REFERENCE.read_text()
+    for name, command in commands(main):
+        (row,) = re.findall(rf"^\| `{name}(?: [^`]*)?` \|.*$", page, re.MULTILINE)
+        assert (command.help or "").strip().partition("\n")[0] in row
+        options = {max(o.opts, key=len) for o in command.params if isinstance(o, click.Option)} - {"--json"}
+        assert options == set(re.findall(r"`(--[a-z-]+)`", row.rpartition("|")[0].rpartition("|")[2])), name
+
+
+def test_the_reference_has_every_command_of_the_socket() -> None:
+    page = REFERENCE.read_text()
+    assert re.findall(r"^### `(.*)`$", page, re.MULTILINE) == [command.name for command in COMMANDS]
+    for command in COMMANDS:
+        section = page.partition(f"### `{command.name}`\n")[2].partition("\n### ")[0]
+        assert command.summary[1:] in section
+        rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (?:required; )?(.*) \|$", section, re.MULTILINE)
+        assert rows == [(param.name, param.type, param.summary) for param in command.params], command.name
+
+
+def test_settings_that_the_operators_page_names_are_there() -> None:
+    page = (ROOT / "docs" / "operators.md").read_text()
+    known = {
+        f"{section}.{key.removesuffix('_ns')}" for section, model in sections().items() for key in model.model_fields
+    }
+    named = {word for word in re.findall(r"`([a-z]+\.[a-z_]+)`", page) if word.partition(".")[0] in sections()}
+    assert len(named) > 5
+    assert named <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        other = page.parent / path if path else page
+        assert other.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", other.read_text(), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings], target
