@@ -250,5 +250,6 @@ def _breaks(cluster: Cluster, phase: str, tick: int) -> None:
     assert "as it was told to" in record.failure, record
     assert record.tick == max(tick - 1, 0), record
     if phase != "halted":  # there the others have committed the tick at which one alone fails to
+        cluster.world.run(10 * MS)  # for the tick planes to hear of it
         ended = {name: host.diary.ended[record.number] for name, host in cluster.hosts.items()}
         assert set(ended.values()) == {record.tick}, ended
