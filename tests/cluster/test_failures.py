@@ -1,0 +1,131 @@
+"""Daemons that are killed, and one that is asked to go: what the others say and do.
+
+One cluster of five serves the whole story: five daemons take a while to start, and three of five are a majority.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import shoal
+from daemon.dev_cluster import DevShard
+from shoal import GraphData, RunFailed
+from shoal.lines import Refused
+from tests.cluster.conftest import Up
+from tests.cluster.trial import ask, exit_status, kill, leader_of, shoalctl, summed, trials_installed, wait_for
+
+
+def states(shard: DevShard) -> dict[str, str]:
+    return {member["name"]: member["state"] for member in ask(shard, "members")["members"]}
+
+
+def test_kills_and_a_goodbye(up: Up, debian: GraphData) -> None:
+    five = up(5)
+    with shoal.local() as session:
+        expected = session.load("deps", data=debian).run("pagerank", ticks=30).result("rank").digest
+    with shoal.connect(str(five[0].socket)) as session:
+        graph = session.load("deps", data=debian)
+        assert graph.run("pagerank", ticks=30, timeout=60).result("rank").digest == expected
+        kept = graph.run("degree").name
+
+    led_by = leader_of(five[0])
+    follower = next(shard for shard in five if shard.name != led_by)
+    rest = [shard for shard in five if shard is not follower]
+    _a_follower_is_killed_in_a_run(follower, rest)
+    leader = next(shard for shard in rest if shard.name == leader_of(rest[0]))
+    rest = [shard for shard in rest if shard is not leader]
+    _the_leader_is_killed(leader, rest)
+    _nothing_new_is_begun_and_what_is_known_is_answered(rest, kept)
+    _one_says_goodbye(rest[0], rest[1:])
+
+
+def _a_follower_is_killed_in_a_run(victim: DevShard, rest: list[DevShard]) -> None:
+    with shoal.connect(str(rest[0].socket)) as session:
+        run = session.graph("deps").start("pagerank", ticks=10**9)
+        wait_for(lambda: run.show()["tick"] > 20, 20, "some ticks")
+        kill(victim)
+        with pytest.raises(RunFailed, match=rf"the view has lost {victim.name}: a run needs every member of its view"):
+            run.wait(30)
+        assert run.show()["state"] == "failed"
+    for shard in rest:
+        assert wait_for(lambda shard=shard: states(shard)[victim.name] == "dead", 20, f"{victim.name} dead")  # type: ignore[misc]
+        shown = wait_for(
+            lambda shard=shard: (s := ask(shard, "run show", run=run.name)) and s["state"] == "failed" and s,  # type: ignore[misc]
+            10,
+            "the run's end known",
+        )
+        assert victim.name in shown["error"]
+        assert ask(shard, "barrier")["runs"] == []
+
+
+def _the_leader_is_killed(leader: DevShard, rest: list[DevShard]) -> None:
+    term = max(ask(shard, "status")["term"] for shard in rest)
+    kill(leader)
+    names = {shard.name for shard in rest}
+    wait_for(lambda: {leader_of(shard) for shard in rest} & names, 20, "another leader")
+    new = wait_for(
+        lambda: (seen := {leader_of(shard) for shard in rest}) and len(seen) == 1 and seen <= names and seen.pop(),
+        20,
+        "one leader for all three",
+    )
+    assert new != leader.name
+    for shard in rest:
+        wait_for(lambda shard=shard: states(shard)[leader.name] == "dead", 20, f"{leader.name} dead")  # type: ignore[misc]
+    assert ask(rest[0], "status")["term"] > term
+    assert sum(summed(shard, "shoal_raft_is_leader") for shard in rest) == 1
+
+
+def _nothing_new_is_begun_and_what_is_known_is_answered(rest: list[DevShard], kept: str) -> None:
+    with shoal.connect(str(rest[0].socket)) as session:
+        graph = session.graph("deps")
+        with pytest.raises(Refused, match=r"the view lacks shard-\d, shard-\d: a run needs every member of its view"):
+            graph.run("pagerank", ticks=3)
+        with pytest.raises(Refused, match=r"the view lacks shard-\d, shard-\d: a load needs every member"):
+            session.load("more", data=shoal.from_arrays([1], [2]))
+    for shard in rest:
+        assert ask(shard, "run show", run=kept)["state"] == "completed"
+        status = ask(shard, "status")
+        assert (status["members"]["dead"], status["ready"]) == (2, False)
+        assert "missing" in status["ready_detail"]
+    result = shoalctl(rest[1], "run", "result", kept)
+    assert result.exit_code == 1
+    assert "shard-" in result.stderr  # those that do not answer are named
+
+
+def _one_says_goodbye(leaver: DevShard, rest: list[DevShard]) -> None:
+    pid = leaver.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGTERM)
+    assert exit_status(pid, 20) == 0
+    assert not leaver.socket.exists()
+    assert leaver.log.read_text().splitlines()[-1].endswith("daemon: left")
+    for shard in rest:
+        wait_for(lambda shard=shard: states(shard)[leaver.name] == "left", 10, f"{leaver.name} left")  # type: ignore[misc]
+
+
+def test_a_stale_socket_is_replaced_and_a_killed_one_comes_back_as_another(up: Up) -> None:
+    """kill -9 leaves the socket lying there; the next start takes its place, in a new life and so in no view."""
+    (lone,) = up(1)
+    before = ask(lone, "status")
+    kill(lone)
+    assert lone.socket.is_socket()
+    with pytest.raises(ConnectionRefusedError), socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(lone.socket))
+    with trials_installed(lone.folder.parent / "site"), lone.log.open("ab") as log:
+        process = subprocess.Popen([sys.executable, "-P", "-m", "daemon", "--config", lone.config], stderr=log)
+    try:
+        lone.remember(process.pid)
+        after = wait_for(lambda: (s := lone.status()) and s["state"] == "joined" and s, 30, "it serves again")
+        assert after["generation"] > before["generation"]
+        assert after["pid"] == process.pid != before["pid"]
+    finally:
+        process.terminate()
+        assert exit_status(process.pid, 20) == 0
+        process.wait()
+    assert not lone.socket.exists()
