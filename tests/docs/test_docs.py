@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import doctest
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
+import shoal
 from daemon.catalogue import COMMANDS
 from daemon.cli import main
 from daemon.config import sections
+from daemon.dev_cluster import DevCluster
+from shoal.lines import AdminConnection
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -51,6 +57,58 @@ def test_the_reference_has_every_command_of_the_socket() -> None:
         assert command.summary[1:] in section
         rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (?:required; )?(.*) \|$", section, re.MULTILINE)
         assert rows == [(param.name, param.type, param.summary) for param in command.params], command.name
+
+
+@pytest.fixture
+def daemon_alone() -> Iterator[AdminConnection]:
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # with a short path, for its socket is below it
+    cluster = DevCluster(folder / "d")
+    try:
+        (shard,) = cluster.up(1)
+        with AdminConnection(shard.socket) as connection:
+            yield connection
+    finally:
+        cluster.down()
+        shutil.rmtree(folder)
+
+
+def test_the_reference_has_every_field_of_a_result(daemon_alone: AdminConnection) -> None:
+    page = REFERENCE.read_text()
+    spec, frames = shoal.from_arrays(["a", "b"], ["b", "a"]).to_wire()
+    start = {"program": "pagerank", "graph": "g", "paced": True}
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("graph load", {"name": "g", "spec": spec}),
+        ("run start", start),
+        ("run step", {"run": "pagerank-1"}),
+        ("run show", {"run": "pagerank-1"}),
+        ("run stop", {"run": "pagerank-1"}),
+        ("run wait", {"run": "pagerank-1"}),
+        ("run result", {"run": "pagerank-1"}),
+        ("graph show", {"graph": "g"}),
+        ("log-level", {"level": "info"}),
+    ]
+    simple = (
+        "help",
+        "status",
+        "members",
+        "view",
+        "ring",
+        "barrier",
+        "ghosts",
+        "graph list",
+        "run list",
+        "program list",
+    )
+    last: list[tuple[str, dict[str, Any]]] = [("metrics", {}), ("graph drop", {"graph": "g"})]
+    asked += [(name, {}) for name in simple] + last
+    assert sorted(name for name, _ in asked) == sorted(command.name for command in COMMANDS)
+    for name, args in asked:
+        result, _ = daemon_alone.call(name, args, frames if name == "graph load" else ())
+        section = page.partition(f"### `{name}`\n")[2].partition("\n### ")[0]
+        (fields,) = re.findall(r"^Result: (.*)$", section, re.MULTILINE)
+        if fields == "as of `run show`.":
+            fields = page.partition("### `run show`\n")[2].partition("\n### ")[0]
+        assert set(result) <= set(re.findall(r"`(\w+)`", fields)), name
 
 
 def test_settings_that_the_operators_page_names_are_there() -> None:
