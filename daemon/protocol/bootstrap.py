@@ -20,6 +20,7 @@ from daemon.protocol.decisions import Identity
 
 FOUNDERS_TAG = "founders"
 CLUSTER_TAG = "cluster"
+DECLARATIONS_REMEMBERED = 64
 
 Alive: TypeAlias = Sequence[tuple[Identity, Mapping[str, str]]]
 
@@ -30,22 +31,30 @@ class Bootstrap:
     def __init__(self, shard: Identity, expect: int) -> None:
         self._shard, self._expect = shard, expect
         self._declared: tuple[Identity, ...] = ()
+        self._ever_declared: dict[str, tuple[Identity, ...]] = {}
 
     def tags(self, alive: Alive) -> dict[str, str]:
         """What to declare now: nothing while too few are in sight, the same as before once a cluster is."""
         if not any(CLUSTER_TAG in tags for _, tags in alive):
             members = sorted((member for member, _ in alive), key=lambda member: member.name)
             self._declared = tuple(members[: self._expect]) if len(members) >= self._expect else ()
+            self._ever_declared[spell(self._declared)] = self._declared
+            if len(self._ever_declared) > DECLARATIONS_REMEMBERED:
+                del self._ever_declared[next(iter(self._ever_declared))]
         return {FOUNDERS_TAG: spell(self._declared)} if self._declared else {}
 
     def founders(self, alive: Alive) -> tuple[Identity, ...]:
-        """The founders, once all of them have declared the same and we are among them; else none."""
-        if self._shard not in self._declared:
-            return ()
+        """The founders, once all of them have declared the same and we are among them; else none.
+
+        Who has founded on a declaration of ours counts on us, also if others came in sight and we declare them by now.
+        """
+        for _, tags in alive:
+            founders = self._ever_declared.get(tags.get(CLUSTER_TAG, ""), ())
+            if self._shard in founders:
+                return founders
         wanted, seen = spell(self._declared), dict(alive)
-        founded = any(tags.get(CLUSTER_TAG) == wanted for tags in seen.values())
         agreed = all(seen.get(founder, {}).get(FOUNDERS_TAG) == wanted for founder in self._declared)
-        return self._declared if founded or agreed else ()
+        return self._declared if agreed and self._shard in self._declared else ()
 
 
 def spell(founders: Iterable[Identity]) -> str:

@@ -57,6 +57,15 @@ def test_a_founder_starts_although_another_was_first() -> None:
     assert shard.founders(seen(A, B, C, tags=formed)) == (A, B, C)
 
 
+def test_a_founder_starts_although_it_declares_others_by_now() -> None:
+    """More shards than are expected: a lower name comes in sight while another founds on what we have declared."""
+    shard = Bootstrap(D, 2)
+    assert shard.tags(seen(C, D)) == declared(C, D)
+    assert shard.tags(seen(B, C, D)) == declared(B, C)
+    formed = {C: {CLUSTER_TAG: spell((C, D))}}
+    assert shard.founders(seen(B, C, D, tags=formed)) == (C, D)
+
+
 def test_a_later_life_of_a_founder_is_none() -> None:
     formed, reborn = {A: {CLUSTER_TAG: spell((A, B, C))}}, Identity("c", 2)
     shard = Bootstrap(reborn, 3)
