@@ -8,8 +8,9 @@ other. Two dresses:
 
 A JSON request with ``"frames": [1024, 77]`` is followed by that many raw bytes, and so is a reply; ``"stream": true``
 asks for lines ``{"event": {...}}`` before the reply. An error is a line
-``{"ok": false, "error": {"kind": "refused", "message": "..."}}``, its kind one of refused, failed and usage. JSON has
-no infinity: such numbers travel as the strings "inf", "-inf" and "nan".
+``{"ok": false, "error": {"kind": "refused", "message": "..."}}``, its kind one of refused, failed and usage; beside it
+``"what"``, the class of `shoal.errors` that says the same, where there is one. JSON has no infinity: such numbers
+travel as the strings "inf", "-inf" and "nan".
 
 A diagnosis tool that hangs with what it diagnoses is none. So each connection is a task of its own on the control loop;
 lines, frames, connections and bytes in flight have limits; a full house closes the connection that has been idle
@@ -205,7 +206,7 @@ class AdminServer:
             await self._send_reply(connection, command, reply, plain)
         except CommandError as error:
             outcome = error.kind
-            await self._send(connection, speak(error.kind, str(error)))
+            await self._send(connection, speak(error.kind, str(error), error.what))
         except (_Gone, ConnectionError, TimeoutError, asyncio.CancelledError):
             outcome = "gone"
             raise

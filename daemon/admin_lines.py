@@ -12,11 +12,14 @@ import numpy as np
 from daemon.commands import Usage
 
 
-def json_error(kind: str, message: str) -> bytes:
-    return encoded({"ok": False, "error": {"kind": kind, "message": message}})
+def json_error(kind: str, message: str, what: str = "") -> bytes:
+    error = {"kind": kind, "message": message}
+    if what:
+        error["what"] = what
+    return encoded({"ok": False, "error": error})
 
 
-def plain_error(kind: str, message: str) -> bytes:
+def plain_error(kind: str, message: str, _: str = "") -> bytes:
     return f"{kind}: {message}\n\n".encode()
 
 

@@ -28,9 +28,16 @@ SHOWN_MAX: Final = 60
 
 
 class CommandError(Exception):
-    """An answer other than yes. `kind` tells a program what sort; the message is a sentence for a person."""
+    """An answer other than yes. `kind` tells a program what sort; the message is a sentence for a person.
+
+    `what` names the class of `shoal.errors` that the library raises for it, where there is one.
+    """
 
     kind: ErrorKind = "failed"
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what
 
 
 class Refused(CommandError):

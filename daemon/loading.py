@@ -75,7 +75,8 @@ class Loading:
         if view is None or not shard.in_view:
             raise Refused("this shard is in no view yet: wait until `status` says joined")
         if self._name in shard.registry.graphs:
-            raise Refused(f"a graph called '{self._name}' is loaded already: drop it, or choose another name")
+            taken = f"a graph called '{self._name}' is loaded already: drop it, or choose another name"
+            raise Refused(taken, what="NameTaken")
         missing = shard.missing_members()
         if missing:
             raise Refused(f"the view lacks {', '.join(missing)}: a load needs every member")

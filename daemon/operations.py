@@ -28,6 +28,7 @@ from shoal.errors import ShoalError, did_you_mean
 from shoal.local import describe
 from shoal.program import find_program, installed_programs
 from shoal.result import ColumnResult
+from shoal.session import NAME_RULE, is_name
 
 EVENT_SECONDS = 0.1
 END_SECONDS = 5.0
@@ -204,7 +205,7 @@ class Operations:
             program = find_program(args["program"])
             program(**params)
         except ShoalError as error:
-            raise Refused(str(error)) from error
+            raise Refused(str(error), what=type(error).__name__) from error
         ticks = args["ticks"] or program.ticks_default
         interval = args["interval_seconds"] or 0.0
         if not 0 < ticks <= TICKS_MAX:
@@ -247,9 +248,8 @@ class Operations:
             left = EVENT_SECONDS if until is None else min(EVENT_SECONDS, until - time.monotonic())
             if left <= 0:
                 shown = self._show(self._run(run.name))
-                raise Failed(
-                    f"run '{run.name}' still goes on, at tick {shown['tick']}: it was waited for {timeout:g} s"
-                )
+                still = f"run '{run.name}' still goes on, at tick {shown['tick']}: it was waited for {timeout:g} s"
+                raise Failed(still, what="TimeoutError")
             try:
                 # A shard outside the view has no event of its own for a run: it looks at the log's word.
                 await asyncio.wait_for(over.wait() if over is not None else asyncio.sleep(left + 1), left)
@@ -305,7 +305,11 @@ class Operations:
         column = args["column"] or run.columns[0]
         if column not in run.columns:
             hint = did_you_mean(column, run.columns)
-            raise Refused(f"run '{run.name}' has no column '{column}'{hint}; it has: {', '.join(run.columns)}")
+            known = ", ".join(run.columns)
+            raise Refused(f"run '{run.name}' has no column '{column}'{hint}; it has: {known}", what="UnknownColumn")
+        missing = self._runtime.shard.missing_members()
+        if missing:
+            raise Refused(f"the view lacks {', '.join(missing)}, and every result lacks their part")
         view, nodes = self._runtime.shard.registry.view, self._graph(run.graph).node_count
         assert view is not None
         if args["frames"] and not args["top"]:
@@ -365,13 +369,16 @@ class Operations:
         graphs = self._runtime.shard.registry.graphs
         if name not in graphs:
             known = ", ".join(sorted(graphs)) or "none yet"
-            raise Refused(f"no graph is called '{name}'{did_you_mean(name, graphs)}; loaded: {known}")
+            raise Refused(
+                f"no graph is called '{name}'{did_you_mean(name, graphs)}; loaded: {known}", what="UnknownGraph"
+            )
         return graphs[name]
 
     def _run(self, name: str) -> RunRecord:
         runs = self._runtime.shard.registry.runs
         if name not in runs:
-            raise Refused(f"there is no run '{name}'{did_you_mean(name, runs)}; `run list` shows them")
+            hint = did_you_mean(name, runs)
+            raise Refused(f"there is no run '{name}'{hint}; `run list` shows them", what="UnknownRun")
         return runs[name]
 
     def _show(self, run: RunRecord) -> dict[str, Any]:
@@ -426,6 +433,6 @@ def _graph_row(graph: AddGraph) -> Mapping[str, Any]:
 
 
 def _name(name: str) -> str:
-    if not (0 < len(name) <= 63 and all(c.isalnum() or c in "._-" for c in name)):
-        raise Usage("a graph's name has 1 to 63 letters, digits, '.', '_' and '-'")
+    if not is_name(name):
+        raise Usage(NAME_RULE)
     return name

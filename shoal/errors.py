@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -36,6 +36,12 @@ class NameTaken(ShoalError):
 
 class RunFailed(ShoalError):
     """A run ended without a result."""
+
+
+BY_NAME: Mapping[str, type[ShoalError]] = {
+    kind.__name__: kind for kind in (BadParameter, UnknownProgram, UnknownColumn, UnknownGraph, UnknownRun, NameTaken)
+}
+"""What a daemon may name as the class of an error."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

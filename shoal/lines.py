@@ -31,7 +31,14 @@ RECEIVE_BYTES: Final = 64 * 1024
 
 
 class AdminError(ShoalError):
-    """An answer other than yes; a `ShoalError`, so that a script catches the same here and in one process."""
+    """An answer other than yes; a `ShoalError`, so that a script catches the same here and in one process.
+
+    `what` names the class of `shoal.errors` that says the same, where there is one.
+    """
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what
 
 
 class Unreachable(AdminError):
@@ -125,7 +132,9 @@ class AdminConnection:
     def _result(self, answer: dict[str, Any]) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
         if answer["ok"] is not True:
             error = answer.get("error") or {}
-            raise _KINDS.get(str(error.get("kind")), Failed)(error.get("message", "no reason was given"))
+            raise _KINDS.get(str(error.get("kind")), Failed)(
+                str(error.get("message", "no reason was given")), str(error.get("what", ""))
+            )
         lengths = answer.get("frames", [])
         if not all(type(n) is int and n >= 0 for n in lengths) or sum(lengths) > FRAMES_BYTES_MAX:
             raise self._broken("announced frames that make no sense")

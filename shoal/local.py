@@ -7,6 +7,7 @@ right here is right on a cluster. A run does its ticks while somebody waits for 
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from shoal import columns as col
 from shoal.engine import Engine
-from shoal.errors import NameTaken, ShoalError, UnknownColumn, UnknownGraph, UnknownRun, did_you_mean
+from shoal.errors import NameTaken, RunFailed, ShoalError, UnknownColumn, UnknownGraph, UnknownRun, did_you_mean
 from shoal.graph_data import GraphData
 from shoal.part import Part, Placement
 from shoal.phase import Phase
@@ -23,7 +24,7 @@ from shoal.piece import part_of
 from shoal.program import Program, find_program, installed_programs
 from shoal.result import ColumnResult
 from shoal.ring import HashRing
-from shoal.session import Progress, Session
+from shoal.session import NAME_RULE, Progress, Session, is_name
 
 EVENT_INTERVAL = 0.1
 
@@ -65,6 +66,7 @@ class _LocalRun:
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
     error: str | None = None
+    cause: Exception | None = None
     cross_bytes: int = 0
     last_tick: dict[str, Any] = field(default_factory=dict)
 
@@ -102,15 +104,14 @@ class LocalBackend:
             case "run step":
                 return self._step(self._run(args["run"]))
             case "run stop":
-                run = self._run(args["run"])
-                if run.state == "running":
-                    self._end(run, "stopped")
-                return self._show_run(run)
+                return self._stop(self._run(args["run"]))
             case _:
                 raise ShoalError(f"a session in this process does not know '{command}'")
 
     def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
         """Cut the graph between the shards."""
+        if not is_name(name):
+            raise ShoalError(NAME_RULE)
         if name in self._graphs:
             raise NameTaken(f"a graph called '{name}' is loaded already: drop it, or choose another name")
         owners = [holders[0] for holders in HashRing(self._shards).placement(data.partition_count)]
@@ -140,6 +141,8 @@ class LocalBackend:
                 progress(self._show_run(waited))
             if waited.interval and waited.state == "running":
                 time.sleep(max(0.0, began + waited.interval - time.monotonic()))
+        if waited.cause is not None:
+            raise RunFailed(f"run '{run}' failed at tick {waited.tick}: {waited.error}") from waited.cause
         return self._show_run(waited)
 
     def result(self, run: str, column: str) -> ColumnResult:
@@ -149,6 +152,8 @@ class LocalBackend:
         if column not in known:
             hint = did_you_mean(column, known)
             raise UnknownColumn(f"run '{run}' has no column '{column}'{hint}; it has: {', '.join(known)}")
+        if finished.state not in ("completed", "stopped"):
+            raise ShoalError(f"run '{run}' has no result: it is {finished.state} {finished.error or ''}".rstrip())
         engines = list(finished.engines.values())
         values = np.empty(finished.graph.data.node_count, dtype=engines[0].result(column).dtype)
         for engine in engines:
@@ -184,41 +189,64 @@ class LocalBackend:
         program = self._programs.get(name) or find_program(name)
         graph = self._graph(args["graph"])
         params = dict(args.get("params") or {})
+        ticks = args.get("ticks") or program.ticks_default
+        if ticks < 0:
+            raise ShoalError("ticks should be a positive number")
         engines = {shard: Engine(part, program(**params)) for shard, part in graph.parts.items()}
         run = _LocalRun(
             name=f"{name}-{len(self._runs) + 1}",
             graph=graph,
             program=program,
             engines=engines,
-            ticks=args.get("ticks") or program.ticks_default,
+            ticks=ticks,
             paced=bool(args.get("paced")),
             interval=float(args.get("interval_seconds") or 0.0),
             params=params,
         )
         self._runs[run.name] = run
-        self._exchange(run, Phase.ADVANCE)
+        try:
+            self._exchange(run, Phase.ADVANCE)
+        except Exception as error:  # the program's own: it has failed its run, and who waits for it will hear
+            self._fail(run, error)
         return run
 
     def _step(self, run: _LocalRun) -> dict[str, Any]:
-        if run.state != "running":
-            raise ShoalError(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
+        self._need_running(run)
+        if not run.paced:
+            raise ShoalError(f"run '{run.name}' is not paced: it goes by itself while it is waited for")
         self._do_tick(run)
+        if run.cause is not None:
+            raise RunFailed(f"run '{run.name}' failed before tick {run.tick + 1}: {run.error}") from run.cause
         return run.last_tick
 
-    def _do_tick(self, run: _LocalRun) -> None:
+    def _stop(self, run: _LocalRun) -> dict[str, Any]:
+        self._need_running(run)
+        self._do_tick(run, stop=True)
+        return self._show_run(run)
+
+    def _need_running(self, run: _LocalRun) -> None:
+        if run.state != "running":
+            raise ShoalError(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
+
+    def _do_tick(self, run: _LocalRun, *, stop: bool = False) -> None:
         run.tick += 1
         run.last_tick = {"tick": run.tick, "phases": {}, "cross_bytes": 0}
         try:
             for phase in run.program.phases():
                 self._exchange(run, phase)
             halted = {engine.halted() for engine in run.engines.values()} == {True}
-        except Exception as error:
+        except Exception as error:  # the same
             run.tick -= 1
-            run.error = f"{type(error).__name__}: {error}"
-            self._end(run, "failed")
-            raise
-        if halted or run.tick >= run.ticks:
+            self._fail(run, error)
+            return
+        if stop and not halted:
+            self._end(run, "stopped")
+        elif halted or run.tick >= run.ticks:
             self._end(run, "completed")
+
+    def _fail(self, run: _LocalRun, error: Exception) -> None:
+        run.cause, run.error = error, "".join(traceback.format_exception(error, limit=-8))
+        self._end(run, "failed")
 
     def _exchange(self, run: _LocalRun, phase: Phase) -> None:
         """Run one phase on every engine, then hand each what the others sent."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from shoal.errors import RunFailed
 from shoal.graph_data import PARTITIONS, GraphData
@@ -21,6 +21,14 @@ from shoal.program import Program
 from shoal.result import ColumnResult
 
 Progress: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+
+NAME_RULE: Final = "a graph's name has 1 to 63 letters, digits, '.', '_' and '-'"
+
+
+def is_name(name: str) -> bool:
+    """Whether a graph may be called so."""
+    return 0 < len(name) <= 63 and all(c.isalnum() or c in "._-" for c in name)
 
 
 class Backend(Protocol):
@@ -218,7 +226,11 @@ class Run:
 
     def wait(self, timeout: float | None = None, progress: Progress | None = None) -> Run:
         """Wait until it is over. Raises `RunFailed` if it ended without a result, `TimeoutError` if it goes on."""
-        self._shown = self._backend.wait(self.name, timeout, progress)
+        try:
+            self._shown = self._backend.wait(self.name, timeout, progress)
+        except RunFailed:  # from a backend that has the program's own error to show with it
+            self.show()
+            raise
         if self.state == "failed":
             raise RunFailed(f"run '{self.name}' failed at tick {self.tick}: {self._shown.get('error')}")
         return self

@@ -10,7 +10,7 @@ import pytest
 
 import shoal
 from daemon.dev_cluster import DevShard
-from shoal import Graph, RunFailed, ShoalError
+from shoal import Graph, RunFailed, ShoalError, UnknownProgram
 from shoal.lines import AdminConnection, Failed, Refused
 from tests.cluster.trial import ask, metrics, summed, wait_for
 from tests.trials import Count, Everything, HaltsWrong, Raise, Sleep, Unbuildable
@@ -129,7 +129,9 @@ def test_a_failure_at_the_start_and_after_the_last_share(graph: Graph) -> None:
 def test_programs_that_cannot_be_made_or_imported(three: list[DevShard], graph: Graph) -> None:
     with pytest.raises(Failed, match="this program cannot be made"):
         graph.run(Unbuildable)
-    with pytest.raises(Refused, match=r"installed as shoal_trials_gone:Nothing, but not to be had: ModuleNotFoundErr"):
+    with pytest.raises(
+        UnknownProgram, match=r"installed as shoal_trials_gone:Nothing, but not to be had: ModuleNotFoundErr"
+    ):
         graph.run("trial-gone")
     known = [program["name"] for program in ask(three[1], "program list")["programs"]]
     assert {"degree", "pagerank", "wcc", "trial-count"} <= set(known)
