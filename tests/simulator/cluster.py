@@ -37,7 +37,7 @@ LOAD_LIMITS = LoadLimits(chunk_bytes=4096, window=4, resend_interval_ns=200 * MS
 class Cluster:
     """Some hosts in one world."""
 
-    def __init__(self, seed: int, size: int, *, verbose: bool = False) -> None:
+    def __init__(self, seed: int, size: int, *, expect: int | None = None, verbose: bool = False) -> None:
         self.world = World(seed, verbose)
         self.network = Network(self.world)
         self.invariants = Invariants()
@@ -48,7 +48,7 @@ class Cluster:
             network=self.network,
             invariants=self.invariants,
             graph=self.graph,
-            settings=replace(SETTINGS, expect=size),
+            settings=replace(SETTINGS, expect=expect or size),
             timing=TIMING,
             load_limits=LOAD_LIMITS,
             seeds=tuple(address(name) for name in self.names),
