@@ -78,6 +78,7 @@ class LocalBackend:
         self._shards = tuple(f"{i + 1}" for i in range(shards))
         self._graphs: dict[str, _LocalGraph] = {}
         self._runs: dict[str, _LocalRun] = {}
+        self._runs_begun = 0
         self._programs: dict[str, type[Program]] = {}
 
     def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,9 +193,10 @@ class LocalBackend:
         ticks = args.get("ticks") or program.ticks_default
         if ticks < 0:
             raise ShoalError("ticks should be a positive number")
+        self._runs_begun += 1
         engines = {shard: Engine(part, program(**params)) for shard, part in graph.parts.items()}
         run = _LocalRun(
-            name=f"{name}-{len(self._runs) + 1}",
+            name=f"{program.name}-{self._runs_begun}",
             graph=graph,
             program=program,
             engines=engines,

@@ -1,0 +1,118 @@
+"""A session in one process. What it shares with a cluster is tested on both, in tests/cluster/test_client.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import shoal
+from shoal import Graph, RunFailed, Session, ShoalError
+from shoal.errors import NameTaken
+from tests.trials import Count, Everything, Raise
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    with shoal.local(3) as opened:
+        yield opened
+
+
+@pytest.fixture
+def graph(session: Session) -> Graph:
+    return session.load("ring", data=shoal.from_arrays(np.arange(30), (np.arange(30) + 1) % 30))
+
+
+def test_there_is_at_least_one_shard() -> None:
+    with pytest.raises(ValueError, match="at least one shard"):
+        shoal.local(0)
+
+
+def test_what_to_load_is_said_once(session: Session) -> None:
+    for given in ({}, {"data": shoal.from_arrays([1], [2]), "edges": "edges.csv"}):
+        with pytest.raises(ValueError, match="give either edges"):
+            session.load("g", **given)  # type: ignore[arg-type]
+
+
+def test_a_graph_lies_on_all_shards(graph: Graph) -> None:
+    shards = graph.info["shards"]
+    assert sum(shard["nodes"] for shard in shards.values()) == graph.node_count == 30
+    assert len(shards) == 3
+    assert repr(graph) == "<Graph 'ring': 30 nodes, 30 edges>"
+    assert graph.info["cross_edges"] > 0
+
+
+def test_nothing_happens_until_somebody_waits(graph: Graph) -> None:
+    run = graph.start(Count, ticks=3)
+    assert (run.state, run.tick, run.show()["ticks"]) == ("running", 0, 3)
+    assert repr(run.wait()) == f"<Run '{run.name}': completed at tick 3>"
+
+
+def test_a_program_of_ones_own_need_not_be_installed(session: Session, graph: Graph) -> None:
+    assert set(graph.run(Count, ticks=2).result("tick").values.tolist()) == {2}
+    with pytest.raises(ShoalError, match="no program is called 'trial-everything'"):
+        graph.run(Everything.name)
+    assert graph.run(Everything, ticks=2).state == "completed"
+    assert graph.run(Everything.name, ticks=2).state == "completed"  # known by now
+
+
+def test_a_failure_shows_where_it_came_from(graph: Graph) -> None:
+    for tick in (0, 2):
+        run = graph.start(Raise, tick=tick)
+        with pytest.raises(RunFailed) as caught:
+            run.wait()
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert "trials.py" in str(caught.value)
+        assert (run.state, run.tick) == ("failed", max(tick - 1, 0))
+        with pytest.raises(RunFailed):
+            run.wait()
+
+
+def test_a_failed_step_fails_the_run(graph: Graph) -> None:
+    run = graph.start(Raise, tick=2, paced=True)
+    assert run.step()["tick"] == 1
+    with pytest.raises(RunFailed, match="failed before tick 2"):
+        run.step()
+    with pytest.raises(ShoalError, match="is over already: it failed after 1 ticks"):
+        run.step()
+
+
+def test_a_paced_run_is_not_waited_for(graph: Graph) -> None:
+    with pytest.raises(ShoalError, match="is paced: nothing happens until it is stepped"):
+        graph.start(Count, paced=True).wait()
+
+
+def test_a_stop_ends_it_after_its_next_tick(graph: Graph) -> None:
+    run = graph.start(Count, paced=True)
+    run.step()
+    assert (run.stop().state, run.tick) == ("stopped", 2)
+    assert set(run.result("tick").values.tolist()) == {2}
+
+
+def test_runs_of_one_graph_do_not_disturb_each_other(graph: Graph) -> None:
+    alone = graph.run(Everything, ticks=4).result("a").digest
+    first, second = graph.start(Everything, ticks=4, paced=True), graph.start(Everything, ticks=4, paced=True)
+    for _ in range(4):
+        first.step()
+        second.step()
+    assert first.result("a").digest == second.result("a").digest == alone
+
+
+def test_a_graph_that_is_dropped_takes_its_runs_along(session: Session, graph: Graph) -> None:
+    run = graph.run("degree")
+    other = session.load("other", data=shoal.from_arrays([1], [2])).run("degree")
+    session.drop("ring")
+    with pytest.raises(ShoalError, match="there is no run"):
+        run.result("degree")
+    assert [found.name for found in session.runs()] == [other.name]
+    session.load("ring", data=shoal.from_arrays([1], [2]))  # its name is free again
+    again = session.graph("ring").run("degree")
+    assert again.name not in (run.name, other.name)
+    with pytest.raises(NameTaken):
+        session.load("ring", data=shoal.from_arrays([1], [2]))
+
+
+def test_what_a_daemon_answers_and_this_does_not(session: Session) -> None:
+    with pytest.raises(ShoalError, match="does not know 'barrier'"):
+        session._backend.call("barrier", {})
