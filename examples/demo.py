@@ -37,7 +37,6 @@ from rich.text import Text
 import shoal
 from daemon.admin_path import PATH_BYTES_MAX
 from daemon.dev_cluster import DevCluster, DevError, DevShard
-from shoal.lines import Refused
 
 DATA: Final = Path(__file__).parent / "data" / "debian"
 SHARDS: Final = 3
@@ -118,7 +117,7 @@ def look(session: shoal.Session, run: str) -> dict[str, Any]:
     """Where a run stands on one shard, which may not have heard of it yet."""
     try:
         return session.get_run(run).show()
-    except Refused:
+    except shoal.UnknownRun:
         nothing = {"cross_bytes": 0}
         return {"state": "starting", "tick": 0, "phase": "", "last_tick": None, "totals": nothing, "shards": {}}
 
