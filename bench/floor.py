@@ -167,7 +167,8 @@ def transported(number: int, pipe: Connection, keys: Keys | None) -> None:
     """The tick plane's transport and codec."""
     curve = None
     if keys is not None:
-        curve = Curve(KeyPair(str(number), *keys[number]), frozenset(public for public, _ in keys))
+        everyone = {public: str(place) for place, (public, _) in enumerate(keys)}
+        curve = Curve(KeyPair(str(number), *keys[number]), everyone.get)
     transport = TickTransport(WILDCARD, curve=curve, count=lambda name, labels, amount: None)
     codec = Codec("bench", {1: PhaseMessage})
     pipe.send(transport.endpoint)

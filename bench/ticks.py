@@ -33,9 +33,7 @@ def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
                     yield _row(ours, floor, graph, phases, encryption, turns, ticks)
 
 
-def _row(
-    ours: Daemons, floor: Exchangers, graph: Graph, phases: int, encryption: str, turns: int, ticks: int
-) -> Row:
+def _row(ours: Daemons, floor: Exchangers, graph: Graph, phases: int, encryption: str, turns: int, ticks: int) -> Row:
     program = PROGRAMS[phases]
     pairs = tuple((ours.tick_ms(graph, program, ticks), floor.measure(phases, ticks)) for _ in range(turns))
     shards = len(ours.shards)

@@ -18,15 +18,23 @@ from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import PhaseLate, RunOver, RunPhase, SendTick, SettlePhase, TickCommitted
 from daemon.protocol.tick_messages import PhaseDone
 from daemon.protocol.tick_plane import Effect, TickMessage, TickPlane
-from shoal.engine import BadExchange, Engine, Incoming
+from shoal.engine import BadExchange, Engine
 from shoal.part import Part
+from shoal.phase import Phase
 from shoal.program import Program
 
 News: TypeAlias = SendTick | TickCommitted | PhaseLate | RunOver | PieceArrived | PieceGone
 
 
+ADVANCE = Phase.ADVANCE
+
+
 class TickRunner:
-    """The runs of one shard with their engines. `clock` gives monotonic nanoseconds."""
+    """The runs of one shard with their engines. `clock` gives monotonic nanoseconds.
+
+    With `tell`, news is handed over as it comes and the lists returned are empty. A shard's share of a phase is so on
+    its way to the others before the next phase is run here, which may follow at once and take long.
+    """
 
     def __init__(
         self,
@@ -35,12 +43,13 @@ class TickRunner:
         *,
         kernel_threads: int = 1,
         hold: bool = False,
+        tell: Callable[[News], None] | None = None,
     ) -> None:
         self.plane = TickPlane(limits)
         self.engines: dict[int, Engine] = {}
         self.held: list[RunPhase] = []
         self.bad_exchanges = 0
-        self._clock, self._hold = clock, hold
+        self._clock, self._hold, self.tell = clock, hold, tell
         self._threads = kernel_threads
         self._pool = ThreadPoolExecutor(kernel_threads, "kernel") if kernel_threads > 1 else None
 
@@ -54,10 +63,11 @@ class TickRunner:
 
     def take(self, sender: str, message: TickMessage) -> list[News]:
         """Take a peer's message; a share that does not fit the graph or program is dropped and counted."""
-        if isinstance(message, PhaseDone) and not self._fits(sender, message):
+        if type(message) is PhaseDone and not self._fits(sender, message):
             self.bad_exchanges += 1
             return []
-        return self.perform(self.plane.step(sender, message, self._clock()))
+        effects = self.plane.step(sender, message, self._clock())
+        return self.perform(effects) if effects else []
 
     def wake(self) -> list[News]:
         """Look at the time."""
@@ -72,18 +82,17 @@ class TickRunner:
     def perform(self, effects: Iterable[Effect]) -> list[News]:
         """Carry out effects and what follows from them, in order."""
         queue, news = deque(effects), list[News]()
+        tell = self.tell or news.append
         while queue:
             effect = queue.popleft()
-            match effect:
-                case RunPhase():
-                    if self._hold:
-                        self.held.append(effect)
-                    else:
-                        queue.extend(self._run(effect))
-                case SettlePhase():
-                    queue.extend(self._settle(effect))
-                case _:
-                    news.append(effect)
+            if type(effect) is SettlePhase:
+                queue.extend(self._settle(effect))
+            elif type(effect) is not RunPhase:
+                tell(effect)  # type: ignore[arg-type]
+            elif self._hold:
+                self.held.append(effect)
+            else:
+                queue.extend(self._run(effect))
         return news
 
     def run_held(self, effect: RunPhase) -> list[News]:
@@ -109,10 +118,9 @@ class TickRunner:
 
     def _settle(self, effect: SettlePhase) -> Iterable[Effect]:
         machine, engine = self.plane.runs[effect.run], self.engines[effect.run]
-        shares = {peer: _incoming(share) for peer, share in effect.shares}
         try:
-            engine.settle(effect.phase, shares)
-            halted = engine.halted() if effect.phase is effect.phase.ADVANCE else False
+            engine.settle(effect.phase, effect.shares)
+            halted = effect.phase is ADVANCE and engine.halted()
         except Exception:  # the same
             now = self._clock()
             told = _told(RunPhase(effect.run, effect.tick, effect.phase), traceback.format_exc(limit=-8))
@@ -126,14 +134,10 @@ class TickRunner:
         if sender not in engine.part.ghosts or message.entry < 1:
             return False
         try:
-            engine.check(sender, phase_of(message.entry)[1], _incoming(message))
+            engine.check(sender, phase_of(message.entry)[1], message)
         except BadExchange:
             return False
         return True
-
-
-def _incoming(share: PhaseDone) -> Incoming:
-    return Incoming(share.columns, share.aggregates, share.frames)
 
 
 def _told(effect: RunPhase, told: str) -> str:

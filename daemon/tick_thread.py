@@ -30,6 +30,7 @@ from shoal.program import Program
 log = logging.getLogger("shoal.ticks")
 
 IDLE_NS = 1_000_000_000
+LOOK_NS = 20_000_000
 FIGURES_KEPT = 4096
 
 
@@ -60,6 +61,16 @@ class RunFigures:
                 self.own_bytes += sent if shard == me else 0
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What was exchanged with one peer."""
+
+    messages_in: int = 0
+    bytes_in: int = 0
+    messages_out: int = 0
+    bytes_out: int = 0
+
+
 class TickThread(threading.Thread):
     """Runs until `close`. Everything but `order`, `wake`-free reading and `close` happens on the thread itself."""
 
@@ -76,7 +87,8 @@ class TickThread(threading.Thread):
         self.me, self.runner = me, runner
         self.figures: dict[int, RunFigures] = {}
         self.samples: deque[tuple[str, float, float]] = deque(maxlen=FIGURES_KEPT)
-        self.counts: dict[tuple[str, tuple[str, ...]], int] = defaultdict(int)
+        self.traffic: dict[str, Traffic] = {}
+        self._dropped: dict[str, int] = defaultdict(int)
         self.ticks_committed = 0
         self._paced: set[int] = set()
         self._transport, self._codec = transport, codec
@@ -85,6 +97,8 @@ class TickThread(threading.Thread):
         self._epoch = 0
         self._roster: dict[str, int] = {}
         self._closing = False
+        self._patience_ns, self._look_at = IDLE_NS, 0
+        runner.tell = self._take_news
         self._encoded: tuple[object, list[Any]] = (None, [])
 
     # -- from any thread -------------------------------------------------------------------------------------------
@@ -97,6 +111,19 @@ class TickThread(threading.Thread):
     def machine(self, run: int) -> TickMachine | None:
         """A run's machine, to read where it stands; it may be a phase on by the time that it is read."""
         return self.runner.plane.runs.get(run)
+
+    @property
+    def counts(self) -> dict[tuple[str, tuple[str, ...]], int]:
+        """All that was counted, by metric and labels."""
+        counts: dict[tuple[str, tuple[str, ...]], int] = {}
+        for peer, traffic in list(self.traffic.items()):
+            counts["messages", ("in", "tick", peer)] = traffic.messages_in
+            counts["bytes", ("in", "tick", peer)] = traffic.bytes_in
+            counts["messages", ("out", "tick", peer)] = traffic.messages_out
+            counts["bytes", ("out", "tick", peer)] = traffic.bytes_out
+        for reason, count in list(self._dropped.items()):
+            counts["dropped", (reason,)] = count
+        return counts
 
     @property
     def orders_waiting(self) -> int:
@@ -120,6 +147,7 @@ class TickThread(threading.Thread):
                 self._transport.disconnect(known)
         for peer in peers:
             self._transport.connect(peer.identity.name, peer.address, peer.public_key)
+            self.traffic.setdefault(peer.identity.name, Traffic())
         return []
 
     def begin_run(self, machine: TickMachine, part: Part, program: Program, paced: bool) -> Sequence[News]:
@@ -175,59 +203,67 @@ class TickThread(threading.Thread):
             self._transport.close()
 
     def _turn(self) -> None:
-        for frames in self._transport.poll(self._patience_ns()):
+        for frames in self._transport.poll(self._patience_ns):
             self._receive(frames)
         while self._orders:
             self._carry_out(self._orders.popleft()())
-        deadline = self.runner.plane.deadline
-        if deadline is not None and time.monotonic_ns() >= deadline:
-            self._carry_out(self.runner.wake())
+            self._look_at = 0
+        now = time.monotonic_ns()
+        if now >= self._look_at:
+            self._look(now)
 
-    def _patience_ns(self) -> int:
-        if self._orders:
-            return 0
+    def _look(self, now: int) -> None:
+        """Wake the machines whose time has come. While they have any, every `LOOK_NS`: asking at each message costs."""
         deadline = self.runner.plane.deadline
-        return IDLE_NS if deadline is None else max(0, min(IDLE_NS, deadline - time.monotonic_ns()))
+        if deadline is not None and now >= deadline:
+            self._carry_out(self.runner.wake())
+        self._patience_ns = IDLE_NS if deadline is None else LOOK_NS
+        self._look_at = now + self._patience_ns
 
     def _receive(self, frames: Sequence[Any]) -> None:
         try:
             epoch, sender, generation, message = self._codec.decode(frames)
         except Rejected as rejected:
-            self.counts["dropped", (rejected.reason.value,)] += 1
+            self._dropped[rejected.reason.value] += 1
             return
         if epoch != self._epoch:
-            self.counts["dropped", ("epoch",)] += 1
+            self._dropped["epoch"] += 1
             return
         if self._roster.get(sender) != generation:
-            self.counts["dropped", ("stranger",)] += 1
+            self._dropped["stranger"] += 1
             return
-        self.counts["messages", ("in", "tick", sender)] += 1
-        self.counts["bytes", ("in", "tick", sender)] += _size(frames)
-        self._carry_out(self.runner.take(sender, message))
+        traffic = self.traffic[sender]
+        traffic.messages_in += 1
+        traffic.bytes_in += len(frames[0]) if len(frames) == 1 else _size(frames)
+        self.runner.take(sender, message)
 
     def _carry_out(self, news: Sequence[News]) -> None:
         for item in news:
-            match item:
-                case SendTick():
-                    self._send(item)
-                case TickCommitted():
-                    self._committed(item)
-                case PhaseLate() | RunOver() | PieceArrived() | PieceGone():
-                    self._hand_over(item)
+            self._take_news(item)
+
+    def _take_news(self, item: News) -> None:
+        """What the runner has to tell; it tells it as it comes."""
+        if type(item) is SendTick:
+            self._send(item)
+        elif type(item) is TickCommitted:
+            self._committed(item)
+        else:
+            self._hand_over(item)
 
     def _send(self, effect: SendTick) -> None:
         if self._encoded[0] is not effect.message:
             self._encoded = (effect.message, self._encode(effect.message))
         frames = self._encoded[1]
         if frames and self._transport.send(effect.to, frames):
-            self.counts["messages", ("out", "tick", effect.to)] += 1
-            self.counts["bytes", ("out", "tick", effect.to)] += _size(frames)
+            traffic = self.traffic[effect.to]
+            traffic.messages_out += 1
+            traffic.bytes_out += len(frames[0]) if len(frames) == 1 else _size(frames)
 
     def _encode(self, message: object) -> list[Any]:
         try:
             return self._codec.encode(self._epoch, self.me.name, self.me.generation, message)
         except Rejected as rejected:
-            self.counts["dropped", ("oversize",)] += 1
+            self._dropped["oversize"] += 1
             log.error("cannot send %s: %s", type(message).__name__, rejected)
             return []
 

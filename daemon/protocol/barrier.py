@@ -18,6 +18,7 @@ from crdt import GCounter
 from shoal.phase import Phase
 
 PHASES = len(Phase)
+BY_NUMBER = tuple(Phase)
 
 
 def entry_of(tick: int, phase: Phase) -> int:
@@ -31,7 +32,7 @@ def phase_of(entry: int) -> tuple[int, Phase]:
     >>> phase_of(entry_of(7, Phase.DECAY))
     (7, <Phase.DECAY: 2>)
     """
-    return (entry - 1) // PHASES, Phase((entry - 1) % PHASES)
+    return (entry - 1) // PHASES, BY_NUMBER[(entry - 1) % PHASES]
 
 
 class Barrier:

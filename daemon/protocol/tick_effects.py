@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -33,7 +34,7 @@ class SettlePhase:
     run: int
     tick: int
     phase: Phase
-    shares: tuple[tuple[str, PhaseDone], ...]
+    shares: Mapping[str, PhaseDone]
 
 
 @dataclass(frozen=True, slots=True)
