@@ -53,6 +53,8 @@ log = logging.getLogger("shoal.runtime")
 
 STATUS_INTERVAL = 0.1
 GIVE_UP_SECONDS = 15.0
+STEP_TRIES = 8
+STEP_AGAIN_SECONDS = 1.0
 
 
 class Runtime:
@@ -176,7 +178,13 @@ class Runtime:
     async def step_run(self, run: RunRecord) -> fx.Answered:
         """Have the tick leader grant one more tick of a paced run."""
         request = uuid.uuid4().hex
-        return await self._answered(request, lambda now: self.shard.step_run(request, run.number, now), 5.0)
+        for _ in range(STEP_TRIES):  # the question or its answer may be lost; a leader grants one tick a request
+            answer = await self._answered(
+                request, lambda now: self.shard.step_run(request, run.number, now), STEP_AGAIN_SECONDS
+            )
+            if not answer.error:
+                break
+        return answer
 
     async def _answered(self, request: str, ask: Callable[[int], list[fx.Effect]], patience: float) -> fx.Answered:
         answer = self._answers[request] = self._loop.create_future()
@@ -286,6 +294,9 @@ class Runtime:
         match effect:
             case swim.MemberJoined(member=member):
                 log.info("member %s joined (%s)", member.name, member.control)
+                self._hear_of(member)
+            case swim.MemberUpdated(member=member):
+                self._hear_of(member)
             case swim.MemberFailed(member=member):
                 log.warning("member %s has failed", member.name)
             case swim.MemberLeft(member=member):
@@ -348,6 +359,16 @@ class Runtime:
         if not view.has(self.me):
             log.warning("this shard is not a member of the view: it was started after the cluster was founded")
             return
+        self._connect(view)
+
+    def _hear_of(self, member: Member) -> None:
+        """A member of the view whose address was not known when it was entered, or has changed."""
+        view = self.shard.registry.view
+        if view is not None and view.has(self.me) and view.has(Identity(member.name, member.generation)):
+            self._connect(view)
+
+    def _connect(self, view: View) -> None:
+        """Have the tick thread speak with the view's members, those whose address is known by now."""
         peers = []
         for identity in view.members:
             member = self.shard.membership.member(identity.name)
