@@ -9,7 +9,9 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,6 +32,9 @@ log = logging.getLogger("shoal.daemon")
 
 READY_LOOK_SECONDS = 0.05
 START_EXTENSION_SECONDS = 30.0
+LONELY_SECONDS = 5.0
+"""After this a shard that waits for others says what mostly keeps them apart: a refused key is silent at its owner."""
+LONELY_AGAIN_SECONDS = 60.0
 
 
 class Daemon:
@@ -44,6 +49,7 @@ class Daemon:
         """Serve until a signal; the exit status."""
         config = self._config
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._callback_failed)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._over.set)
         keys, allowed = _keys(config)
@@ -93,8 +99,19 @@ class Daemon:
         self._failure = self._failure or error
         self._over.set()
 
+    def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A turn of the loop that broke off in the middle: its other effects, and the next wake, are lost with it.
+
+        A daemon that went on would be there and do nothing. What tasks leave behind is only logged.
+        """
+        error = context.get("exception")
+        if "handle" in context and isinstance(error, Exception):
+            self._fatal(error)
+        else:
+            loop.default_exception_handler(context)
+
     def _reload(self, allowed: AllowedKeys | None) -> None:
-        """SIGHUP: take over the list of allowed keys and the log level; everything else needs a restart."""
+        """SIGHUP: take over the list of allowed keys; everything else needs a restart."""
         self._notifier.reloading()
         try:
             if allowed is not None:
@@ -108,6 +125,7 @@ class Daemon:
         """Readiness once the view is joined, and the watchdog from this very loop."""
         interval_ns = self._notifier.watchdog_interval_ns
         said = False
+        hint_due = time.monotonic() + LONELY_SECONDS
         while True:
             if not said and runtime.shard.in_view:
                 said = True
@@ -117,6 +135,14 @@ class Daemon:
                 self._notifier.extend_timeout(START_EXTENSION_SECONDS)
                 known = len(runtime.shard.membership.live())
                 self._notifier.status(f"waiting for a view: {known} of {self._config.cluster.expect} shards are here")
+                if time.monotonic() >= hint_due:
+                    hint_due = time.monotonic() + LONELY_AGAIN_SECONDS
+                    log.warning(
+                        "in no view yet, with %d of %d shards here: do the others run, do cluster.seeds lead to them, "
+                        "is this shard's key among their allowed ones, and theirs among ours?",
+                        known,
+                        self._config.cluster.expect,
+                    )
             if interval_ns is not None:
                 self._notifier.watchdog()
             pause = READY_LOOK_SECONDS if not said else 1.0

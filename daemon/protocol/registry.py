@@ -54,7 +54,7 @@ class View:
 
     def placement(self, partitions: int) -> tuple[tuple[str, ...], ...]:
         """For each partition its primary, and then, once there are any, its replicas."""
-        return HashRing(self.names, self.virtual_nodes).placement(partitions)
+        return HashRing(self.names, self.virtual_nodes).placement(partitions, replicas=0)
 
 
 @dataclass(frozen=True, slots=True)
