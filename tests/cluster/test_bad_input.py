@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import os
 import re
 import signal
 import socket
@@ -117,6 +118,41 @@ def test_a_key_that_is_not_allowed(three: list[DevShard], plane: str, tmp_path: 
         wait_for(
             lambda: summed(three[0], "shoal_handshakes_failed_total", reason="key") > before, 10, "the key counted"
         )
+
+
+def test_a_key_is_allowed_and_taken_back_while_the_daemon_runs(three: list[DevShard], tmp_path: Path) -> None:
+    """SIGHUP reads the list again; a list that cannot be read changes nothing."""
+    stranger = generate(tmp_path, "stranger")
+    pair = load_pair(tmp_path / "stranger.secret_key")
+    allowed = config_of(three[0]).security.allowed_keys
+    pid = three[0].pid()
+    assert allowed is not None
+    assert pid is not None
+    before = allowed.read_text()
+
+    def reloaded(text: str, told: str) -> None:
+        said = three[0].log.read_text().count(told)
+        allowed.write_text(text)
+        os.kill(pid, signal.SIGHUP)
+        wait_for(lambda: three[0].log.read_text().count(told) > said, 10, told)
+
+    def knocks() -> bool:
+        """Whether it is let in: then its nonsense is counted, else its key."""
+        was = {name: summed(three[0], name) for name in ("shoal_dropped_total", "shoal_handshakes_failed_total")}
+        with push(address(three[0], "control"), key_of(three[0]).public, pair.secret, stranger.public) as sender:
+            sender.send(b"nonsense")
+            risen = wait_for(lambda: [name for name in was if summed(three[0], name) > was[name]], 10, "an answer")
+        return risen == ["shoal_dropped_total"]
+
+    try:
+        assert not knocks()
+        reloaded(f"{before}stranger {stranger.public.decode()}\n", "allowed keys: 1 added, 0 removed")
+        assert knocks()
+        reloaded(f"{before}stranger\n", "the allowed keys are kept as they were")
+        assert knocks()
+    finally:
+        reloaded(before, "allowed keys: 0 added, 1 removed")
+    assert not knocks()
 
 
 def test_a_daemon_whose_key_is_not_allowed_does_not_get_in(three: list[DevShard], tmp_path: Path) -> None:

@@ -87,6 +87,15 @@ def test_every_command_has_a_page_and_json(three: list[DevShard], deps: str, wor
     assert isinstance(said(three[0], *given), dict)
 
 
+def test_the_ring_lists_what_is_held_and_no_replica_that_is_not(three: list[DevShard], deps: str) -> None:
+    rows = said(three[0], "ring", "--graph", deps)["partitions"]
+    assert [row["partition"] for row in rows] == list(range(64))
+    assert all(row["replicas"] == [] for row in rows)
+    held = said(three[1], "view")["placement"]
+    for shard in three:
+        assert sum(row["primary"] == shard.name for row in rows) == held[shard.name] > 0
+
+
 def test_commands_of_a_run_have_a_page_and_json(three: list[DevShard], deps: str) -> None:
     run = said(three[0], "run", "start", "degree", "--graph", deps, "--wait")["run"]
     for words in (("show",), ("wait",), ("result", "--top", "3"), ("result", "--column", "in_degree")):
