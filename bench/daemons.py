@@ -1,4 +1,4 @@
-"""Real daemons to measure: a dev cluster in a folder of its own, with the benchmark's programs installed for it alone."""
+"""Real daemons to measure: a dev cluster in a folder of its own, where alone the programs of the bench are found."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Daemons:
         """Processor time, user and system, that all daemons have spent so far."""
         return sum(_cpu_ms(pid) for pid in self._pids)
 
-    def tick_ms(self, graph: Graph, program: str, ticks: int) -> Sample:
+    def tick_ms(self, graph: Graph, program: str, ticks: int, warm_up: int = WARM_UP_TICKS) -> Sample:
         """Run a program: the median tick of the first shard, and all daemons' processor time a tick."""
         before = self.cpu_ms()
-        length = WARM_UP_TICKS + ticks
+        length = warm_up + ticks
         graph.run(program, notes=str(self.notes), length=length, timeout=120.0)
         cpu = (self.cpu_ms() - before) / length
         marks = json.loads((self.notes / self.shards[0].name).read_text())
-        return Sample(median_ms(ticks_of(marks)[WARM_UP_TICKS:]), cpu)
+        return Sample(median_ms(ticks_of(marks)[warm_up:]), cpu)
 
 
 @contextmanager

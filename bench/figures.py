@@ -6,6 +6,7 @@ the ratio within each pair, and what is reported is the median of those, with th
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ class Row:
 
 def ticks_of(marks: Sequence[int]) -> list[int]:
     """How long each tick took, from the moments (ns) at which a shard came by the same place in each."""
-    return [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(marks)]
 
 
 def median_ms(nanoseconds: Iterable[int]) -> float:

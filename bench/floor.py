@@ -90,7 +90,11 @@ class Exchangers:
         """Milliseconds a tick: the first process's median, and the processor time of all."""
         for pipe in self._pipes:
             pipe.send((phases, ticks))
-        answers = [pipe.recv() for pipe in self._pipes]
+        answers = []
+        for pipe in self._pipes:
+            if not pipe.poll(6 * PATIENCE_MS / 1000):
+                raise TimeoutError("a process that exchanges has not answered")
+            answers.append(pipe.recv())
         return Sample(answers[0][0], sum(cpu for _, cpu in answers))
 
     def close(self) -> None:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daemon.protocol.decisions import Identity
-from daemon.protocol.load import PieceArrived, PieceGone, Shipment
+from daemon.protocol.load import Shipment
 from daemon.protocol.tick import TickMachine
-from daemon.protocol.tick_effects import PhaseLate, RunOver, SendTick, TickCommitted
+from daemon.protocol.tick_effects import SendTick, TickCommitted
 from daemon.protocol.tick_messages import PieceBuilt, PieceDropped
 from daemon.tick_runner import News, TickRunner
 from daemon.transport.ticks import TickTransport

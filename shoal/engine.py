@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.part import Direction, Part
+from shoal.part import Part
 from shoal.phase import Phase
 from shoal.program import Column, Program
 from shoal.workspace import Workspace
