@@ -222,17 +222,17 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP become one `Interrupted`, and nothing at all once `ignore` was called.
+    """The first SIGINT, SIGTERM or SIGHUP becomes an `Interrupted`; all later ones, and all after `ignore`, nothing.
 
-    Python may swallow an exception raised inside a finalizer, so a second signal raises again. It can meet no tidying
-    but that of a library: ours begins after `ignore`, and a third signal is never raised.
+    So in ``try: (try: work, finally: ignore), finally: tidy up`` nothing is raised while tidying up: either the one
+    exception was raised before, be it on the way into `ignore`, or `ignore` has been called. Allowing a second one
+    breaks this: signals that arrive in a long call are all delivered at the next function's entry, and that is
+    `ignore`'s. (An exception inside a finalizer is lost; then the demo goes on to its end, and tidies up there.)
     """
-
-    RAISED_MAX: Final = 2
 
     def __init__(self) -> None:
         self.number = 0
-        self._raised = 0
+        self._over = False
 
     def listen(self) -> None:
         """From now on. A hang-up that nohup has us ignore stays ignored."""
@@ -242,12 +242,11 @@ class Signals:
 
     def ignore(self) -> None:
         """Too late to be interrupted: what is running now is the end."""
-        self._raised = self.RAISED_MAX
+        self._over = True
 
     def _arrived(self, number: int, _: FrameType | None) -> None:
-        if self._raised < self.RAISED_MAX:
-            self._raised += 1
-            self.number = number
+        if not self._over:
+            self._over, self.number = True, number
             raise Interrupted
 
 
@@ -270,7 +269,7 @@ def main(console: Console | None = None) -> int:
             folder.mkdir(mode=0o700)
             same = demo(cluster, console)
         finally:
-            signals.ignore()  # a signal on the way here still lands in the `try` outside
+            signals.ignore()
     except Interrupted:
         return 128 + signals.number
     except (shoal.ShoalError, DevError) as error:
