@@ -64,4 +64,6 @@ def _ticks(runtime: Runtime) -> None:
         phase, seconds, waited = thread.samples.popleft()
         metrics.phase(phase, seconds)
         metrics.barrier_wait_seconds.labels(phase).observe(waited)
+    while thread.tick_samples:
+        metrics.tick_seconds.observe(thread.tick_samples.popleft())
     metrics.queue_messages.labels("tick_orders").set(thread.orders_waiting)

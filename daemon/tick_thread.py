@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daemon.protocol.decisions import Identity
+from daemon.protocol.frames import size_of
 from daemon.protocol.load import Shipment
 from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import SendTick, TickCommitted
@@ -31,7 +32,9 @@ log = logging.getLogger("shoal.ticks")
 
 IDLE_NS = 1_000_000_000
 LOOK_NS = 20_000_000
-FIGURES_KEPT = 4096
+SAMPLES_KEPT = 4096
+RUNS_REMEMBERED = 64
+TICKS_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class RunFigures:
     """What the ticks of one run have cost, as far as all shards have told."""
 
     members: tuple[str, ...]
-    ticks: deque[TickCommitted] = field(default_factory=lambda: deque(maxlen=16))
+    ticks: deque[TickCommitted] = field(default_factory=lambda: deque(maxlen=TICKS_KEPT))
     cross_bytes: int = 0
     own_bytes: int = 0
 
@@ -56,9 +59,8 @@ class RunFigures:
         """One more tick."""
         self.ticks.append(committed)
         for _, shards in committed.figures:
-            for shard, (_, sent) in enumerate(shards):
-                self.cross_bytes += sent
-                self.own_bytes += sent if shard == me else 0
+            self.own_bytes += shards[me][1]
+            self.cross_bytes += sum([sent for _, sent in shards])
 
 
 @dataclass(slots=True)
@@ -86,7 +88,8 @@ class TickThread(threading.Thread):
         super().__init__(name="shoal-ticks", daemon=True)
         self.me, self.runner = me, runner
         self.figures: dict[int, RunFigures] = {}
-        self.samples: deque[tuple[str, float, float]] = deque(maxlen=FIGURES_KEPT)
+        self.samples: deque[tuple[str, float, float]] = deque(maxlen=SAMPLES_KEPT)
+        self.tick_samples: deque[float] = deque(maxlen=SAMPLES_KEPT)
         self.traffic: dict[str, Traffic] = {}
         self._dropped: dict[str, int] = defaultdict(int)
         self.ticks_committed = 0
@@ -123,6 +126,7 @@ class TickThread(threading.Thread):
             counts["bytes", ("out", "tick", peer)] = traffic.bytes_out
         for reason, count in list(self._dropped.items()):
             counts["dropped", (reason,)] = count
+        counts["dropped", ("exchange",)] = self.runner.bad_exchanges
         return counts
 
     @property
@@ -153,6 +157,8 @@ class TickThread(threading.Thread):
     def begin_run(self, machine: TickMachine, part: Part, program: Program, paced: bool) -> Sequence[News]:
         """Begin a run; a paced one hands over every tick."""
         self.figures[machine.run] = RunFigures(machine.barrier.members)
+        for oldest in list(self.figures)[:-RUNS_REMEMBERED]:
+            del self.figures[oldest]
         if paced:
             self._paced.add(machine.run)
         return self.runner.begin(machine, part, program)
@@ -234,7 +240,7 @@ class TickThread(threading.Thread):
             return
         traffic = self.traffic[sender]
         traffic.messages_in += 1
-        traffic.bytes_in += len(frames[0]) if len(frames) == 1 else _size(frames)
+        traffic.bytes_in += len(frames[0]) if len(frames) == 1 else size_of(frames)
         self.runner.take(sender, message)
 
     def _carry_out(self, news: Sequence[News]) -> None:
@@ -257,7 +263,7 @@ class TickThread(threading.Thread):
         if frames and self._transport.send(effect.to, frames):
             traffic = self.traffic[effect.to]
             traffic.messages_out += 1
-            traffic.bytes_out += len(frames[0]) if len(frames) == 1 else _size(frames)
+            traffic.bytes_out += len(frames[0]) if len(frames) == 1 else size_of(frames)
 
     def _encode(self, message: object) -> list[Any]:
         try:
@@ -272,14 +278,14 @@ class TickThread(threading.Thread):
         figures = self.figures[committed.run]
         me = figures.members.index(self.me.name)
         figures.add(committed, me)
+        took = 0.0
         for (phase, shards), (_, waited_ns) in zip(committed.figures, committed.waited_ns, strict=True):
-            self.samples.append((phase.word, shards[me][0] / 1e9, waited_ns / 1e9))
+            seconds, waited = shards[me][0] / 1e9, waited_ns / 1e9
+            took += seconds + waited
+            self.samples.append((phase.word, seconds, waited))
+        self.tick_samples.append(took)
         if committed.run in self._paced:
             self._hand_over(committed)
-
-
-def _size(frames: Sequence[Any]) -> int:
-    return sum([len(frame) if isinstance(frame, bytes) else memoryview(frame).nbytes for frame in frames])
 
 
 def tick_result(committed: TickCommitted, members: Sequence[str]) -> Mapping[str, Any]:
