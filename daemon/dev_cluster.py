@@ -58,9 +58,9 @@ mode = "0600"
 listen = "127.0.0.1:{metrics}"
 
 [membership]
-probe_interval = "200ms"
-probe_timeout = "150ms"
-pause_tolerance = "150ms"
+probe_interval = "400ms"
+probe_timeout = "300ms"
+pause_tolerance = "300ms"
 gossip_interval = "50ms"
 push_pull_interval = "5s"
 join_retry_min = "100ms"
@@ -70,7 +70,7 @@ leave_linger = "500ms"
 
 [consensus]
 heartbeat_interval = "100ms"
-election_timeout = "500ms"
+election_timeout = "1s"
 """
 
 

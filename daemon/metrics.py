@@ -168,7 +168,9 @@ class Metrics:
         self.view_members = Gauge("shoal_view_members", "Shards in the view", registry=r)
         self.raft_term = Gauge("shoal_raft_term", "Term", registry=r)
         self.raft_is_leader = Gauge("shoal_raft_is_leader", "1 where this shard leads", registry=r)
-        self.raft_elections_total = Counter("shoal_raft_elections_total", "Elections this shard began", registry=r)
+        self.raft_elections_won_total = Counter(
+            "shoal_raft_elections_won_total", "Elections that this shard has won", registry=r
+        )
         self.raft_log_index = Gauge("shoal_raft_log_index", "Where the log stands", ("position",), registry=r)
 
     def before_scrape(self, hook: Callable[[], None]) -> None:

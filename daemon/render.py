@@ -81,8 +81,12 @@ def _cell(value: Any) -> Text:
     if isinstance(value, Mapping):
         return Text(" ".join(f"{key}={inner}" for key, inner in value.items()) or "-")
     # Control characters in a name would move the cursor of whoever reads it.
-    text = "".join(c if c.isprintable() else "?" for c in str(value))
+    text = _harmless(str(value))
     return Text(text, style=STATE_STYLES.get(text, ""))
+
+
+def _harmless(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> Table:
@@ -260,8 +264,6 @@ def _run(result: Result, page: Page) -> str:
         ("phase", result.get("phase")),
         ("seconds", result.get("seconds")),
     ]
-    if result.get("error"):
-        pairs.append(("error", result["error"]))
     pairs += [(f"last tick {k}".replace("_", " "), v) for k, v in _map(result, "last_tick").items()]
     pairs += [(k.replace("_", " "), count(v)) for k, v in _map(result, "totals").items()]
     parts: list[Table | str] = [_pairs(pairs)]
@@ -271,6 +273,9 @@ def _run(result: Result, page: Page) -> str:
             for name, s in shards.items()
         ]
         parts += ["", _table(["shard", "tick", "phase", "doing", "for"], rows, ["tick"])]
+    if error := result.get("error"):
+        # A program's traceback keeps its lines; nothing else does.
+        parts += ["", "error", *(f"  {_harmless(line)}" for line in str(error).splitlines())]
     return _drawn(page, *parts)
 
 

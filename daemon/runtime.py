@@ -307,7 +307,7 @@ class Runtime:
                 self._fatal(RuntimeError(f"another daemon runs under our name '{by.name}' at {by.control}"))
             case BecameLeader(term=term):
                 log.info("this shard is tick leader of term %d", term)
-                self.metrics.raft_elections_total.inc()
+                self.metrics.raft_elections_won_total.inc()
             case LeaderChanged(term=term, leader=leader):
                 log.info("tick leader of term %d is %s", term, leader or "not known")
             case reg.ViewInstalled(view=view):

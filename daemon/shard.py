@@ -457,7 +457,8 @@ class Shard:
             return
         names, missing = self.registry.view.names, self.missing_members()
         for run in self.registry.active_runs():
-            decided = ending(run.name, names, self._reports.get(run.number, {}), missing)
+            reports, committed = self._reports.get(run.number, {}), self.progress.committed(run.number)
+            decided = ending(run.name, names, reports, missing, committed)
             if decided is not None:
                 self._propose_as_leader(decided, now)
 

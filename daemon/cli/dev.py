@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import click
@@ -31,6 +32,7 @@ def dev() -> None:
 def up(session: Session, count: int, folder: Path, encryption: str, timeout: float) -> None:
     """Start daemons and return once all are in one view."""
     cluster = DevCluster(folder)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half-started is left behind
     try:
         cluster.up(count, encryption, timeout)
     except DevError as error:

@@ -38,7 +38,7 @@ def view(session: Session) -> None:
 @json_option
 @click.pass_obj
 def ring(session: Session, graph: str | None) -> None:
-    """Which shard holds each partition, and which its replicas."""
+    """Which shard holds each partition."""
     session.answer("ring", {"graph": graph})
 
 

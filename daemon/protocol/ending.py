@@ -13,13 +13,22 @@ from daemon.protocol.decisions import EndRun
 from daemon.protocol.registry import FAILED
 
 
-def ending(run: str, members: Sequence[str], reports: Mapping[str, RunReport], missing: Sequence[str]) -> EndRun | None:
-    """The decision that ends a run, if it is time for it; `missing` are members that are taken for dead."""
+def ending(
+    run: str,
+    members: Sequence[str],
+    reports: Mapping[str, RunReport],
+    missing: Sequence[str],
+    committed: int = 0,
+) -> EndRun | None:
+    """The decision that ends a run, if it is time for it.
+
+    `missing` are members that are taken for dead, `committed` the last tick that is known to be committed.
+    """
     failures = [report for report in reports.values() if report.outcome == FAILED]
     done = all(member in reports for member in members)
     if not failures and not done and not missing:
         return None
-    tick = max((report.tick for report in reports.values()), default=0)
+    tick = max((report.tick for report in reports.values()), default=committed)
     outcome, failure = FAILED, ""
     if failures:
         tick, failure = min(report.tick for report in failures), failures[0].failure

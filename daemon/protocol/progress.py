@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
+from daemon.protocol.barrier import PHASES
 from daemon.protocol.cluster_messages import Progress, ShardProgress
 
 
@@ -76,6 +77,12 @@ class ProgressGossip:
         chosen = sorted(self._random.sample(others, min(self._targets, len(others))))
         messages = [Progress(run, tuple(known[name] for name in sorted(known))) for run, known in self._known.items()]
         return [(target, message) for target in chosen for message in messages]
+
+    def committed(self, run: int) -> int:
+        """The last tick that every member is known to have completed; it may have been passed since."""
+        known = self._known.get(run, {})
+        entries = [known[member].entry if member in known else 0 for member in self._members]
+        return max(0, min(entries, default=0) // PHASES - 1)
 
     def of(self, run: int, now: int) -> list[ShardProgress]:
         """What is known of a run, by shard; seconds count on since it was heard."""

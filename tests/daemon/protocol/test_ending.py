@@ -38,3 +38,9 @@ def test_a_lost_member_ends_it_by_name_unless_all_is_said() -> None:
 
 def test_a_run_that_goes_on_is_left_alone() -> None:
     assert ending("p-1", ("a", "b"), {}, ()) is None
+
+
+def test_a_run_that_nobody_can_report_ends_where_it_was_known_to_be() -> None:
+    decided = ending("p-1", ("a", "b"), {}, ["b"], committed=170)
+    assert decided is not None
+    assert (decided.outcome, decided.tick) == ("failed", 170)
