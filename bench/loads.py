@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
@@ -80,7 +79,7 @@ def _floor(files: GraphFiles) -> float:
 
 def _swallow(from_parent: socket.socket, parents: socket.socket) -> None:
     parents.close()
-    room = np.empty(PIECE_BYTES, dtype=np.uint8)
+    room = bytearray(PIECE_BYTES)
     while from_parent.recv_into(room):
         pass
     from_parent.send(b"x")

@@ -7,8 +7,7 @@ handed back in order. `hold` keeps phases back until the host says `run_held`: t
 from __future__ import annotations
 
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -79,20 +78,24 @@ class TickRunner:
         self.held = [held for held in self.held if held.run != run]
         return self.engines.pop(run, None)
 
-    def perform(self, effects: Iterable[Effect]) -> list[News]:
+    def perform(self, effects: Sequence[Effect]) -> list[News]:
         """Carry out effects and what follows from them, in order."""
-        queue, news = deque(effects), list[News]()
+        news = list[News]()
         tell = self.tell or news.append
-        while queue:
-            effect = queue.popleft()
-            if type(effect) is SettlePhase:
-                queue.extend(self._settle(effect))
-            elif type(effect) is not RunPhase:
-                tell(effect)  # type: ignore[arg-type]
-            elif self._hold:
-                self.held.append(effect)
-            else:
-                queue.extend(self._run(effect))
+        while effects:
+            following = list[Effect]()
+            for effect in effects:
+                if type(effect) is SendTick:
+                    tell(effect)
+                elif type(effect) is SettlePhase:
+                    following += self._settle(effect)
+                elif type(effect) is not RunPhase:
+                    tell(effect)  # type: ignore[arg-type]
+                elif self._hold:
+                    self.held.append(effect)
+                else:
+                    following += self._run(effect)
+            effects = following
         return news
 
     def run_held(self, effect: RunPhase) -> list[News]:
@@ -105,7 +108,7 @@ class TickRunner:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _run(self, effect: RunPhase) -> Iterable[Effect]:
+    def _run(self, effect: RunPhase) -> Sequence[Effect]:
         machine, engine = self.plane.runs[effect.run], self.engines[effect.run]
         began = self._clock()
         try:
@@ -116,7 +119,7 @@ class TickRunner:
         now = self._clock()
         return machine.computed(outgoing, now - began, now)
 
-    def _settle(self, effect: SettlePhase) -> Iterable[Effect]:
+    def _settle(self, effect: SettlePhase) -> Sequence[Effect]:
         machine, engine = self.plane.runs[effect.run], self.engines[effect.run]
         try:
             engine.settle(effect.phase, effect.shares)

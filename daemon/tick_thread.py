@@ -26,12 +26,14 @@ from daemon.transport.ticks import TickTransport
 from daemon.wire import Codec, Rejected
 from shoal.engine import Engine
 from shoal.part import Part
+from shoal.phase import Phase
 from shoal.program import Program
 
 log = logging.getLogger("shoal.ticks")
 
 IDLE_NS = 1_000_000_000
 LOOK_NS = 20_000_000
+WORDS = tuple(phase.word for phase in Phase)
 SAMPLES_KEPT = 4096
 RUNS_REMEMBERED = 64
 TICKS_KEPT = 16
@@ -250,20 +252,18 @@ class TickThread(threading.Thread):
     def _take_news(self, item: News) -> None:
         """What the runner has to tell; it tells it as it comes."""
         if type(item) is SendTick:
-            self._send(item)
+            to, message = item.to, item.message
+            if self._encoded[0] is not message:
+                self._encoded = (message, self._encode(message))
+            frames = self._encoded[1]
+            if frames and self._transport.send(to, frames):
+                traffic = self.traffic[to]
+                traffic.messages_out += 1
+                traffic.bytes_out += len(frames[0]) if len(frames) == 1 else size_of(frames)
         elif type(item) is TickCommitted:
             self._committed(item)
         else:
             self._hand_over(item)
-
-    def _send(self, effect: SendTick) -> None:
-        if self._encoded[0] is not effect.message:
-            self._encoded = (effect.message, self._encode(effect.message))
-        frames = self._encoded[1]
-        if frames and self._transport.send(effect.to, frames):
-            traffic = self.traffic[effect.to]
-            traffic.messages_out += 1
-            traffic.bytes_out += len(frames[0]) if len(frames) == 1 else size_of(frames)
 
     def _encode(self, message: object) -> list[Any]:
         try:
@@ -282,7 +282,7 @@ class TickThread(threading.Thread):
         for (phase, shards), (_, waited_ns) in zip(committed.figures, committed.waited_ns, strict=True):
             seconds, waited = shards[me][0] / 1e9, waited_ns / 1e9
             took += seconds + waited
-            self.samples.append((phase.word, seconds, waited))
+            self.samples.append((WORDS[phase], seconds, waited))
         self.tick_samples.append(took)
         if committed.run in self._paced:
             self._hand_over(committed)

@@ -70,8 +70,11 @@ class Outgoing:
     @property
     def nbytes(self) -> int:
         """Bytes of arrays and aggregates over all peers."""
-        arrays = sum(frame.nbytes for frames in self.frames.values() for frame in frames)
-        return arrays + len(self.aggregates) * len(self.frames)
+        total = len(self.aggregates) * len(self.frames)
+        for frames in self.frames.values():
+            for frame in frames:
+                total += frame.nbytes
+        return total
 
     def to(self, peer: str) -> Incoming:
         """The share of one peer."""

@@ -40,12 +40,19 @@ class Barrier:
 
     def __init__(self, members: Sequence[str]) -> None:
         self.members = tuple(members)
-        self._counter = GCounter()
+        self._entries = dict.fromkeys(self.members, 0)
+
+    @property
+    def counter(self) -> GCounter:
+        """The barrier as the lattice that it is. Between messages it is a plain dict of the same entries: a step for
+        each message would copy it each time.
+        """
+        return GCounter(self._entries)
 
     def advance(self, shard: str, entry: int) -> None:
         """A shard has completed phases up to `entry`; hearing it again, or hearing less, changes nothing."""
-        if shard in self.members and entry > self._counter.entry(shard):
-            self._counter = self._counter.advanced(shard, entry)
+        if entry > self._entries.get(shard, entry):
+            self._entries[shard] = entry
 
     def merge(self, entries: Iterable[tuple[str, int]]) -> None:
         """What somebody relays of everyone."""
@@ -54,16 +61,16 @@ class Barrier:
 
     def passed(self, entry: int) -> bool:
         """Whether every member has come to `entry`."""
-        return self._counter.reached(self.members, entry)
+        return min(self._entries.values()) >= entry
 
     def missing(self, entry: int) -> tuple[str, ...]:
         """Who has not."""
-        return self._counter.missing(self.members, entry)
+        return self.counter.missing(self.members, entry)
 
     def entry(self, shard: str) -> int:
         """How far one shard has come."""
-        return self._counter.entry(shard)
+        return self._entries.get(shard, 0)
 
     def entries(self) -> tuple[tuple[str, int], ...]:
         """Everyone's, in the view's order, to relay."""
-        return tuple((shard, self._counter.entry(shard)) for shard in self.members)
+        return tuple(self._entries.items())

@@ -118,7 +118,9 @@ class TickMachine:
         self.barrier.advance(sender, entry)
         shares = self._here if entry == self.entry else self._ahead
         shares.setdefault(sender, message)
-        return self._go_on(now) if self.state is WAITING else []
+        if self.state is not WAITING or len(self._here) < len(self.peers):
+            return []
+        return self._go_on(now)
 
     def wake(self, now: int) -> list[TickEffect]:
         """Ask again for what has not come; name who is late."""
@@ -245,15 +247,16 @@ class TickMachine:
             del self._sent[next(iter(self._sent))]  # they stand in the order of their entries
         self.state, self.since = WAITING, now
         self._asked_at = self._named_at = now
-        return [*[SendTick(peer, share) for peer, share in shares.items()], *self._go_on(now)]
+        effects: list[TickEffect] = [SendTick(peer, share) for peer, share in shares.items()]
+        if len(self._here) == len(shares):
+            effects += self._go_on(now)
+        return effects
 
     def _go_on(self, now: int) -> list[TickEffect]:
-        """Leave the wait if every share is here and the barrier is passed."""
-        here = self._here
-        if len(here) < len(self.peers) or not self.barrier.passed(self.entry):
-            return []
-        own = self._own
+        """Leave the wait: every share is here, and so the barrier is passed."""
+        here, own = self._here, self._own
         assert own is not None
+        assert self.barrier.passed(self.entry), "each share has moved its sender's entry"
         at_hand = [own if member == self.shard else here[member] for member in self.barrier.members]
         failures = [share.failure for share in at_hand if share.failure]
         if failures:

@@ -126,7 +126,7 @@ class Speaker:
         """Hand a message to ZeroMQ without waiting; False where its queue is full. `zmq.ZMQError` for all else."""
         try:
             if len(frames) == 1:
-                self._socket.send(cast(bytes, frames[0]), NOBLOCK)
+                self._socket.send(frames[0], NOBLOCK)  # type: ignore[arg-type]
             else:
                 _send_parts(self._socket, frames)
         except zmq.Again:
@@ -178,6 +178,8 @@ def readable(socket: zmq.Socket[bytes]) -> bool:
 def receive(socket: zmq.Socket[bytes], frames_max: int) -> list[Buffer] | None:
     """The next message, waiting as the socket is set; None for one of more than `frames_max` frames, thrown away."""
     frame = socket.recv(copy=False)
+    if not frame.more:
+        return [frame.bytes]
     return _receive_rest(socket, frame, frames_max)
 
 

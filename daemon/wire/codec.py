@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 import msgpack
+from msgpack import unpackb
 
 from daemon.protocol.frames import Buffer
 from daemon.wire.rejected import Reason, Rejected
@@ -92,6 +93,7 @@ class Codec:
         if len(self._by_class) != len(self._by_tag):
             raise Unsupported("a class has two tags in the table")
         self._prefixes: dict[tuple[int, str, int], bytes] = {}
+        self._frames_max = limits.frames_max + 1
         self._unpackb = partial(
             msgpack.unpackb,
             raw=False,
@@ -102,7 +104,7 @@ class Codec:
             max_ext_len=0,
             ext_hook=_no_extension,
         )
-        # A header shorter than this cannot break a limit that `encode` would have to look for.
+        # A header shorter than this cannot break a limit, nor hold more than a moment's work.
         self._harmless_bytes = min(limits.text_bytes_max, limits.items_max, limits.header_bytes_max)
 
     def encode(self, epoch: int, sender: str, generation: int, message: object) -> list[Buffer]:
@@ -125,9 +127,10 @@ class Codec:
         """The message in these frames, or `Rejected`."""
         if not frames:
             raise Rejected(Reason.TRUNCATED, "no frame at all")
-        if len(frames) > self.limits.frames_max + 1:
+        if len(frames) > self._frames_max:
             raise Rejected(Reason.OVERSIZE, f"{len(frames)} frames")
-        envelope = self._unpack_header(frames[0])
+        header = frames[0]
+        envelope = self._unpack_small(header) if type(header) is bytes else self._unpack_header(header)
         if type(envelope) is not list or not envelope or type(envelope[0]) is not int:
             raise Rejected(Reason.MALFORMED, "not an envelope")
         if envelope[0] != PROTOCOL_VERSION:
@@ -145,7 +148,7 @@ class Codec:
         if record.frames:
             if type(body) is not list or not body or type(body[-1]) is not list:
                 raise Rejected(Reason.MALFORMED, "no list of frames")
-            body[-1] = self._unpack_frames(body[-1], frames)
+            body[-1] = self._unpack_frames(body[-1], frames) if body[-1] or len(frames) > 1 else ()
         elif len(frames) != 1:
             raise Rejected(Reason.MALFORMED, f"{len(frames) - 1} frames behind a message that has none")
         return Envelope(epoch, sender, generation, record.unpack(body))
@@ -202,6 +205,17 @@ class Codec:
         if taken != len(frames):
             raise Rejected(Reason.MALFORMED, f"{len(frames) - taken} frames that the header does not name")
         return tuple(unpacked)
+
+    def _unpack_small(self, header: bytes) -> Any:
+        """Setting limits costs as much as unpacking; what is small is within them, but for a map or an extension, and
+        those are no field's type.
+        """
+        if len(header) < self._harmless_bytes:
+            try:
+                return unpackb(header)
+            except Exception:  # noqa: S110 - whatever it is, the way with limits finds the word for it
+                pass
+        return self._unpack_header(header)
 
     def _unpack_header(self, header: Buffer) -> Any:
         view = header if type(header) is bytes else _view(header)
