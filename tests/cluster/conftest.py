@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ UP_SECONDS = 60.0
 """For a start on a machine that is busy with other things; on an idle one it takes three."""
 
 Up = Callable[..., list[DevShard]]
+MADE: list[TrialCluster] = []
 
 
 @pytest.fixture(scope="session")
@@ -39,17 +40,26 @@ def ground() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def up(ground: Path) -> Iterator[Up]:
     """Start a cluster: `up(3)`; it is stopped when all tests are over, whatever has become of it."""
-    made: list[TrialCluster] = []
 
     def start(count: int, settings: str = SETTINGS, encryption: str = "curve") -> list[DevShard]:
-        made.append(TrialCluster(ground / f"c{len(made)}", settings))
-        return made[-1].up(count, encryption, UP_SECONDS)
+        MADE.append(TrialCluster(ground / f"c{len(MADE)}", settings))
+        return MADE[-1].up(count, encryption, UP_SECONDS)
 
     try:
         yield start
     finally:
-        for cluster in made:
-            cluster.down()
+        while MADE:
+            MADE.pop().down()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failed test, what the daemons last said: their folders are gone when somebody reads of it."""
+    report = yield
+    if report.failed:
+        for shard in (shard for cluster in MADE for shard in cluster.shards()):
+            report.sections.append((f"log of {shard.folder.parent.name}", shard.last_words()))
+    return report
 
 
 @pytest.fixture(scope="session")
