@@ -109,7 +109,7 @@ def test_degrees_are_counted(data: GraphData) -> None:
 @given(multigraphs(), st.integers(1, 5), st.sampled_from([0.5, 0.1]))
 @example(EMPTY, 2, 0.5)
 @example(LOOPS, 5, 0.5)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_all_that_a_program_may_use_is_its_twin(data: GraphData, ticks: int, weight: float) -> None:
     """Four phases, ghosts in each direction, two channels, every merge of either type, a column left unwritten."""
     ran, columns = everywhere(data, Everything, ticks, weight=weight)
