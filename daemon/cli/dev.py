@@ -50,12 +50,17 @@ def up(session: Session, count: int, folder: Path, encryption: str, timeout: flo
 @dev.command()
 @DIRECTORY
 @click.option("--timeout", type=DURATION, default="10s", show_default=True, help="Then SIGKILL.")
-def down(folder: Path, timeout: float) -> None:
+@json_option
+@click.pass_obj
+def down(session: Session, folder: Path, timeout: float) -> None:
     """Stop the daemons of a folder; its data stays."""
     try:
         stopped, killed = DevCluster(folder).down(timeout)
     except DevError as error:
         raise Said(str(error)) from error
+    if session.as_json:
+        click.echo(json.dumps({"stopped": stopped, "killed": killed}, indent=2))
+        return
     if not stopped:
         words("nothing was running")
     for name in stopped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -12,7 +13,9 @@ from daemon.cli.session import Said, Session, json_option, words
 @click.command()
 @click.option("--dir", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where they go.")
 @click.option("--name", required=True, help="The shard's name.")
-def keygen(folder: Path, name: str) -> None:
+@json_option
+@click.pass_obj
+def keygen(session: Session, folder: Path, name: str) -> None:
     """Make a shard's key pair; print the line for every machine's list of allowed keys."""
     from daemon.keys import BadKeyFile, generate
 
@@ -21,7 +24,12 @@ def keygen(folder: Path, name: str) -> None:
         pair = generate(folder, name)
     except (BadKeyFile, OSError, ValueError) as error:
         raise Said(str(error)) from error
-    click.echo(f"{pair.name} {pair.public.decode('ascii')}")
+    public = pair.public.decode("ascii")
+    if session.as_json:
+        told = {"name": pair.name, "public_key": public, "secret_key_file": str(folder / f"{name}.secret_key")}
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(f"{pair.name} {public}")
     words(f"The secret key is in {folder / f'{name}.secret_key'}: it stays on this machine.")
 
 

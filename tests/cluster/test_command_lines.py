@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import shoal
+from daemon.cli import main
 from daemon.dev_cluster import DevShard
 from shoal import GraphData
 from tests.cluster.trial import DEBIAN, DevCluster, processes_of, said, shoalctl
@@ -117,6 +119,19 @@ def test_waiting_too_short_is_a_failure_and_the_run_goes_on(three: list[DevShard
     after = shoalctl(three[1], "run", "wait", run, "--json")
     assert after.exit_code == 1  # it was waited for to complete, and did not
     assert json.loads(after.stdout)["state"] == "stopped"
+
+
+def test_json_of_what_needs_no_daemon(tmp_path: Path) -> None:
+    def told(*words: str) -> Any:
+        result = CliRunner().invoke(main, [*words, "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    made = told("keygen", "--dir", str(tmp_path), "--name", "a")
+    assert (tmp_path / "a.secret_key") == Path(made["secret_key_file"])
+    assert len(made["public_key"]) == 40
+    assert told("dev", "down", "--dir", str(tmp_path)) == {"stopped": [], "killed": []}
+    assert told("dev", "status", "--dir", str(tmp_path)) == {"shards": []}
 
 
 def test_nobody_there_and_nonsense(ground: Path) -> None:
