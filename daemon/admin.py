@@ -43,6 +43,7 @@ __all__ = ["AdminLimits", "AdminServer", "SocketTaken"]
 
 log = logging.getLogger("shoal.admin")
 
+HEAR_OUT_SECONDS: Final = 2.0
 RECEIVE_BYTES: Final = 64 * 1024
 YIELD_BYTES: Final = 1024 * 1024
 """A transfer lets the rest of the loop run after this much, however fast the other side is."""
@@ -354,7 +355,15 @@ class AdminServer:
         """For what leaves no way to tell where the next line begins."""
         self._observe("?", kind)
         await self._send(connection, json_error(kind, message))
+        with contextlib.suppress(TimeoutError, OSError):
+            # A socket that is closed with words unread resets the connection, and our answer goes with it.
+            connection.socket.shutdown(socket.SHUT_WR)
+            await asyncio.wait_for(self._hear_out(connection), HEAR_OUT_SECONDS)
         raise _Gone
+
+    async def _hear_out(self, connection: _Connection) -> None:
+        while await asyncio.get_running_loop().sock_recv(connection.socket, RECEIVE_BYTES):
+            pass
 
 
 class _Hangup:

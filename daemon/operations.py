@@ -243,7 +243,7 @@ class Operations:
         run = self._run(request.args["run"])
         timeout = request.args["timeout_seconds"]
         until = None if timeout is None else time.monotonic() + timeout
-        over = self._runtime.run_over.get(run.name)
+        over = self._runtime.runs.over.get(run.name)
         while self._run(run.name).active or (over is not None and not over.is_set()):
             left = EVENT_SECONDS if until is None else min(EVENT_SECONDS, until - time.monotonic())
             if left <= 0:
@@ -267,7 +267,7 @@ class Operations:
         if answer.error:
             raise Failed(answer.error)
         while True:
-            passed = self._runtime.tick_passed
+            passed = self._runtime.runs.tick_passed
             figures = self._runtime.ticks.figures.get(run.number)
             for committed in list(figures.ticks) if figures else []:
                 if committed.tick == answer.tick:
@@ -284,7 +284,7 @@ class Operations:
     async def run_stop(self, request: Request) -> Reply:
         run = self._run(request.args["run"])
         await self._decided(StopRun(uuid.uuid4().hex, run.name))
-        over = self._runtime.run_over.get(run.name)
+        over = self._runtime.runs.over.get(run.name)
         if over is not None:
             try:
                 await asyncio.wait_for(over.wait(), 5.0)
@@ -298,9 +298,9 @@ class Operations:
         machine = self._runtime.ticks.machine(run.number)
         if machine is not None and machine.state is State.OVER:
             # Its last tick is done, and the log's word on it under way: who asks may have had it from another shard.
-            await self._runtime.result_kept(run.name, END_SECONDS)
+            await self._runtime.runs.kept(run.name, END_SECONDS)
             run = self._run(run.name)
-        if run.state not in (COMPLETED, STOPPED) or run.name in self._runtime.run_over:
+        if run.state not in (COMPLETED, STOPPED) or run.name in self._runtime.runs.over:
             raise Refused(f"run '{run.name}' has no result: it is {run.state} {run.failure}".rstrip())
         column = args["column"] or run.columns[0]
         if column not in run.columns:

@@ -8,11 +8,9 @@ former self with amnesia.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,31 +21,27 @@ from daemon import effects as fx
 from daemon.config import Config
 from daemon.keys import AllowedKeys, KeyPair
 from daemon.metrics import Metrics
+from daemon.post import Post
 from daemon.protocol import membership_effects as swim
 from daemon.protocol import registry as reg
-from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted, RunReport
+from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted
 from daemon.protocol.decisions import Decision, Identity
-from daemon.protocol.frames import size_of
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.registry import RunRecord, View
-from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, TickMachine, TickTiming
 from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
 from daemon.results import ASK_AGAIN_SECONDS, Results
+from daemon.run_desk import RunDesk
 from daemon.shard import Shard, ShardSettings
 from daemon.stage import Stage
 from daemon.tick_runner import News, TickRunner
 from daemon.tick_thread import Peer, TickThread
-from daemon.transport.control import ControlTransport
 from daemon.transport.security import Curve
 from daemon.transport.sockets import TransportLimits
 from daemon.transport.ticks import TickTransport
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
-from daemon.wire import Codec, Rejected, WireLimits
-from shoal.engine import Engine
-from shoal.errors import ShoalError
-from shoal.program import find_program, read_params
+from daemon.wire import Codec, WireLimits
 
 log = logging.getLogger("shoal.runtime")
 
@@ -81,13 +75,8 @@ class Runtime:
             frame_bytes_max=config.transport.frame_bytes_max,
             frames_max=config.transport.frames_max,
         )
-        name = config.cluster.name
-        self._codec = Codec(name, CONTROL_TYPES, wire)
-        listen = config.listen
-        self.control = ControlTransport(
-            listen.control, self._deliver, curve=curve, count=self._count_from_any_thread, limits=limits
-        )
-        ticks = TickTransport(listen.ticks, curve=curve, count=self._count_from_any_thread, limits=limits)
+        name, listen = config.cluster.name, config.listen
+        ticks = TickTransport(listen.ticks, curve=curve, count=metrics.count, limits=limits)
         member = Member(
             name=config.cluster.shard,
             generation=self.generation,
@@ -95,12 +84,18 @@ class Runtime:
             ticks=listen.advertise_ticks,
             public_key=keys.public if keys is not None else b"",
         )
-        seeds = [seed.address for seed in config.cluster.seeds]
-        self._seed_keys = {
-            seed.address: allowed.key_of(seed.name or "") if allowed else None for seed in config.cluster.seeds
-        }
-        self.shard = Shard(member, seeds, shard_settings(config), random.Random(uuid.uuid4().int), time.monotonic_ns())  # noqa: S311
-        self.me = self.shard.identity
+        self.me = Identity(member.name, member.generation)
+        seeds = {seed.address: seed.name for seed in config.cluster.seeds}
+        codec = Codec(name, CONTROL_TYPES, wire)
+        self.post = Post(self.me, listen.control, codec, curve, allowed, seeds, limits, metrics, self._heard)
+        self.shard = Shard(
+            member,
+            list(seeds),
+            shard_settings(config),
+            random.Random(uuid.uuid4().int),  # noqa: S311
+            time.monotonic_ns(),
+        )
+        self.post.know(self.shard.membership)
         load_limits = LoadLimits(piece_bytes_max=config.graph.load_bytes_max)
         runner = TickRunner(load_limits, time.monotonic_ns, kernel_threads=config.ticks.kernel_threads)
         self.ticks = TickThread(
@@ -111,12 +106,12 @@ class Runtime:
             hand_over=lambda news: self._soon(self._tick_news, news),
             died=lambda error: self._soon(self._fatal, error),
         )
-        self.results = Results(self.me.name, config.ticks.results_kept, self.send)
+        self.results = Results(self.me.name, config.ticks.results_kept, self.post.send)
         self.stage = Stage(self.me.name, load_limits)
-        self.run_over: dict[str, asyncio.Event] = {}
-        self.tick_passed = asyncio.Event()
+        self.runs = RunDesk(
+            self.shard, self.ticks, self.stage, self.results, config.ticks, metrics, self._perform, self._soon
+        )
         self._answers: dict[str, asyncio.Future[fx.Answered]] = {}
-        self._ending: set[int] = set()
         self._answering: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
@@ -151,7 +146,7 @@ class Runtime:
             answering.cancel()
         if self.ticks.is_alive():
             self.ticks.close()
-        self.control.close(linger_ns=200_000_000)
+        self.post.close()
         self.workers.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -166,7 +161,7 @@ class Runtime:
             return False, f"members of the view are missing: {', '.join(missing)}"
         return True, f"in view {self.shard.registry.epoch}, led by {self.shard.leader}"
 
-    # -- orders of operations ----------------------------------------------------------------------------------
+    # -- orders of operations --------------------------------------------------------------------------------------
 
     async def decide(self, decision: Decision) -> fx.Answered:
         """Get a decision through consensus. The answer's `error` says why not."""
@@ -195,55 +190,24 @@ class Runtime:
         finally:
             del self._answers[request]
 
-    def send(self, to: str, message: object) -> None:
-        """Hand a message to a member's control plane."""
-        member = self.shard.membership.member(to)
-        if member is None:
-            self._count("dropped", ("unknown_member",))
-            return
-        self._send(member.control, self._key_of(member.public_key), to, message)
+    # -- receiving -------------------------------------------------------------------------------------------------
 
-    # -- receiving ---------------------------------------------------------------------------------------------
-
-    def _deliver(self, owner: str, frames: list[Any]) -> None:
-        """A message, and whose key its sender holds: who claims to be somebody else is not heard."""
-        try:
-            envelope = self._codec.decode(frames)
-        except Rejected as rejected:
-            self._count("dropped", (rejected.reason.value,))
-            return
-        sender, message = envelope.sender, envelope.message
-        kind = type(message).__name__
-        if self.allowed is not None and owner != sender:
-            self._count("dropped", ("impostor",))
-            return
-        if self.shard.membership.status(sender) is not None:
-            self._count("messages", ("in", kind, sender))
-            self._count("bytes", ("in", kind, sender), size_of(frames))
+    def _heard(self, sender: Identity, message: Any) -> None:
         match message:
             case ColumnWanted():
-                answering = self._loop.create_task(self._answer_column(sender, message))
+                answering = self._loop.create_task(self._answer_column(sender.name, message))
                 self._answering.add(answering)
                 answering.add_done_callback(self._answering.discard)
             case ColumnPart():
                 self.results.answered(message)
             case _:
-                now = time.monotonic_ns()
-                self._perform(self.shard.step(Identity(sender, envelope.generation), message, now))
+                self._perform(self.shard.step(sender, message, time.monotonic_ns()))
 
     async def _answer_column(self, sender: str, asked: ColumnWanted) -> None:
         """Give a peer its part of a column; it may have heard before this shard that the run is over: then wait."""
-        if not await self.result_kept(asked.run, ASK_AGAIN_SECONDS):
+        if not await self.runs.kept(asked.run, ASK_AGAIN_SECONDS):
             return  # it asks again
-        self.send(sender, await self._loop.run_in_executor(self.workers, self.results.answer, asked))
-
-    async def result_kept(self, run: str, patience: float) -> bool:
-        """Wait until a run is over here and its result is kept; whether that is so."""
-        over = self.run_over.get(run)
-        if over is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), patience)
-        return over is None or over.is_set()
+        self.post.send(sender, await self._loop.run_in_executor(self.workers, self.results.answer, asked))
 
     def _wake(self) -> None:
         self._timer = None
@@ -257,7 +221,7 @@ class Runtime:
         if deadline is not None and not self._closed:
             self._timer = self._loop.call_later(max(0.0, (deadline - time.monotonic_ns()) / 1e9), self._wake)
 
-    # -- carrying out ------------------------------------------------------------------------------------------
+    # -- carrying out ----------------------------------------------------------------------------------------------
 
     def _perform(self, effects: Iterable[fx.Effect]) -> None:
         for effect in effects:
@@ -267,25 +231,25 @@ class Runtime:
     def _carry_out(self, effect: fx.Effect) -> None:
         match effect:
             case fx.Send(to=to, message=message):
-                self.send(to, message)
+                self.post.send(to, message)
             case fx.SendToAddress(address=address, message=message):
-                self._send(address, self._key_at(address), "", message)
+                self.post.send_to_address(address, message)
             case Persist():
                 pass  # in memory the machine's own copy is the store; see the module's docstring for what that means
             case fx.BeginRun():
-                self._begin_run(effect.run, effect.view, effect.granted)
+                self.runs.begin(effect.run, effect.view, effect.granted)
             case fx.GrantTicks(run=run, tick=tick):
-                self.ticks.order(lambda: self.ticks.with_run(run, lambda m, now: m.grant(tick, now)))
+                self.runs.grant(run, tick)
             case fx.StopRunHere(run=run):
-                self.ticks.order(lambda: self.ticks.with_run(run, lambda m, now: m.stop(now)))
+                self.runs.stop(run)
             case fx.HealBarrier(run=run, entries=entries):
-                self.ticks.order(lambda: self.ticks.with_run(run, lambda m, _: m.relayed(entries)))
+                self.runs.heal(run, entries)
             case fx.Answered():
                 waiting = self._answers.get(effect.request)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(effect)
             case swim.Counted(name=name, amount=amount):
-                self._count(name, (), amount)
+                self.metrics.count(name, (), amount)
             case _:
                 self._announced(effect)
 
@@ -324,37 +288,12 @@ class Runtime:
             case reg.RunBegun(run=run):
                 log.info("run %s begins on graph %s", run.name, run.graph)
             case reg.RunEnded(run=run):
-                self._run_ended(run)
+                self.runs.ended(run)
 
-    def _send(self, address: str, key: bytes | None, to: str, message: object) -> None:
-        try:
-            frames = self._codec.encode(self.shard.registry.epoch, self.me.name, self.me.generation, message)
-        except Rejected as rejected:
-            log.error("cannot send %s: %s", type(message).__name__, rejected)
-            self._count("dropped", ("oversize",))
-            return
-        if self.control.send(address, key, frames) and to:
-            kind = type(message).__name__
-            self._count("messages", ("out", kind, to))
-            self._count("bytes", ("out", kind, to), size_of(frames))
-
-    def _key_of(self, public_key: bytes) -> bytes | None:
-        """A key that gossip told of, if it is an allowed one; else nothing is sent to it."""
-        if self.allowed is None:
-            return None
-        return public_key if public_key in self.allowed else None
-
-    def _key_at(self, address: str) -> bytes | None:
-        if address in self._seed_keys:
-            return self._seed_keys[address]
-        for record in self.shard.membership.members():
-            if record.member.control == address:
-                return self._key_of(record.member.public_key)
-        return None
-
-    # -- the tick plane ----------------------------------------------------------------------------------------
+    # -- the tick plane --------------------------------------------------------------------------------------------
 
     def _enter_view(self, view: View) -> None:
+        self.post.epoch = view.epoch
         log.info("view %d: %s", view.epoch, ", ".join(view.names))
         if not view.has(self.me):
             log.warning("this shard is not a member of the view: it was started after the cluster was founded")
@@ -373,72 +312,20 @@ class Runtime:
         for identity in view.members:
             member = self.shard.membership.member(identity.name)
             if identity != self.me and member is not None:
-                peers.append(Peer(identity, member.ticks, self._key_of(member.public_key)))
+                peers.append(Peer(identity, member.ticks, self.post.key_of(member.public_key)))
         self.ticks.order(lambda: self.ticks.enter_view(view.epoch, peers))
-
-    def _begin_run(self, run: RunRecord, view: View, granted: int | None) -> None:
-        self.run_over[run.name] = asyncio.Event()
-        try:
-            program = find_program(run.program)(**read_params(run.params))
-            part = self.stage.part(run.graph)
-        except Exception as error:  # the program is a stranger's, and what it fails is its run
-            why = str(error) if isinstance(error, ShoalError) else traceback.format_exc(limit=-8)
-            self._report(run.number, 0, reg.FAILED, f"{self.me.name}: {why}"[:FAILURE_CHARACTERS_MAX], 0)
-            return
-        timing = TickTiming(self.config.ticks.resend_interval_ns, self.config.ticks.phase_timeout_ns)
-        machine = TickMachine(run.number, self.me.name, view.names, run.phases, run.ticks, timing, granted)
-        paced = granted is not None
-        self.ticks.order(lambda: self.ticks.begin_run(machine, part, program, paced))
 
     def _tick_news(self, news: News) -> None:
         """What the tick thread hands over."""
         if self._closed:
             return
         match news:
-            case TickCommitted(run=run, tick=tick):
-                self._perform(self.shard.tick_committed(run, tick, time.monotonic_ns()))
-                self.tick_passed.set()
-                self.tick_passed = asyncio.Event()
-            case PhaseLate():
-                self._phase_late(news)
-            case RunOver(run=run, tick=tick, outcome=outcome, failure=failure):
-                figures = self.ticks.figures.get(run)
-                self._report(run, tick, outcome, failure, figures.own_bytes if figures else 0)
             case PieceArrived():
                 self._build_piece(news)
             case PieceGone(load=load):
                 self.stage.drop(load)
-
-    def _phase_late(self, late: PhaseLate) -> None:
-        known = {progress.shard: progress for progress in self.shard.progress.of(late.run, time.monotonic_ns())}
-        for shard in late.missing:
-            progress = known.get(shard)
-            doing = f"{progress.doing} for {progress.seconds:.1f} s" if progress else "nothing is known of it"
-            log.warning(
-                "run %d: %s of tick %d has waited %.1f s for shard %s: %s",
-                late.run, late.phase.word, late.tick, late.waited_ns / 1e9, shard, doing,
-            )  # fmt: skip
-            self._count("phase_late", (shard,))
-
-    def _report(self, run: int, tick: int, outcome: str, failure: str, cross_bytes: int) -> None:
-        report = RunReport(run, tick, outcome, failure, cross_bytes, time.time_ns())
-        self._perform(self.shard.run_over(report, time.monotonic_ns()))
-
-    def _run_ended(self, run: RunRecord) -> None:
-        log.info("run %s %s after %d ticks %s", run.name, run.state, run.tick, run.failure)
-
-        def keep(engine: Engine | None) -> None:
-            self._soon(self._keep_result, run, engine)
-
-        self.ticks.order(lambda: self.ticks.end_run(run.number, run.failure, keep))
-
-    def _keep_result(self, run: RunRecord, engine: Engine | None) -> None:
-        if engine is not None and run.state in (reg.COMPLETED, reg.STOPPED):
-            self.results.keep(run.name, engine)
-        self.metrics.forget_run(run.name)
-        over = self.run_over.pop(run.name, None)
-        if over is not None:
-            over.set()
+            case TickCommitted() | PhaseLate() | RunOver():
+                self.runs.hear(news)
 
     def _build_piece(self, piece: PieceArrived) -> None:
         view = self.shard.registry.view
@@ -446,24 +333,9 @@ class Runtime:
         work.add_done_callback(lambda done: self.ticks.order(lambda: self.ticks.piece_built(done.result())))
 
     def _status_beat(self) -> None:
-        """Tell the progress gossip where the runs stand: read, never asked of the tick thread."""
-        now = time.monotonic_ns()
-        for run in self.shard.registry.active_runs():
-            machine = self.ticks.machine(run.number)
-            if machine is None:
-                continue
-            entry = machine.barrier.entry(self.me.name)
-            self.shard.progress.own(run.number, entry, machine.tick, machine.doing(), (now - machine.since) / 1e9, now)
+        self.runs.tell_progress()
         self._set_timer()
         self._beat = self._loop.call_later(STATUS_INTERVAL, self._status_beat)
-
-    # -- counting ----------------------------------------------------------------------------------------------
-
-    def _count(self, name: str, labels: tuple[str, ...] = (), amount: float = 1) -> None:
-        self.metrics.count(name, labels, amount)
-
-    def _count_from_any_thread(self, name: str, labels: tuple[str, ...], amount: float) -> None:
-        self.metrics.count(name, labels, amount)
 
     def drain_tick_counts(self) -> list[tuple[str, tuple[str, ...], int]]:
         """What the tick thread has counted since the last look."""

@@ -1,0 +1,112 @@
+"""The control plane's post: messages to and from members, each checked for who it is from and counted.
+
+A message is heard only if its sender is the owner of the key that the connection was made with, so no allowed member
+can pose as another; and nothing is sent to a key that gossip told of and the list of allowed keys does not hold.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from daemon.keys import AllowedKeys
+from daemon.metrics import Metrics
+from daemon.protocol.decisions import Identity
+from daemon.protocol.frames import size_of
+from daemon.protocol.membership import Membership
+from daemon.transport.control import ControlTransport
+from daemon.transport.security import Curve
+from daemon.transport.sockets import TransportLimits
+from daemon.wire import Codec, Rejected
+
+log = logging.getLogger("shoal.post")
+
+LINGER_NS = 200_000_000
+
+
+class Post:
+    """Sends and receives for one shard; `heard` is called with each message that has passed."""
+
+    def __init__(
+        self,
+        me: Identity,
+        address: str,
+        codec: Codec,
+        curve: Curve | None,
+        allowed: AllowedKeys | None,
+        seeds: Mapping[str, str | None],
+        limits: TransportLimits,
+        metrics: Metrics,
+        heard: Callable[[Identity, Any], None],
+    ) -> None:
+        """`seeds` are addresses and the names whose keys they have."""
+        self._me, self._codec, self._allowed, self._seeds = me, codec, allowed, seeds
+        self._metrics, self._heard = metrics, heard
+        self._membership: Membership | None = None
+        self.epoch = 0
+        self._transport = ControlTransport(address, self._deliver, curve=curve, count=metrics.count, limits=limits)
+
+    def know(self, membership: Membership) -> None:
+        """Where members' addresses and keys are looked up."""
+        self._membership = membership
+
+    def close(self) -> None:
+        """Let what is queued go out, for a moment, and close."""
+        self._transport.close(LINGER_NS)
+
+    def send(self, to: str, message: object) -> None:
+        """Hand a message to a member."""
+        assert self._membership is not None
+        member = self._membership.member(to)
+        if member is None:
+            self._metrics.dropped("unknown_member")
+        else:
+            self._send(member.control, self.key_of(member.public_key), to, message)
+
+    def send_to_address(self, address: str, message: object) -> None:
+        """Hand a message to whoever listens there: a seed, or a stranger who asked."""
+        self._send(address, self._key_at(address), "", message)
+
+    def key_of(self, public_key: bytes) -> bytes | None:
+        """A key that gossip told of, if it is an allowed one."""
+        if self._allowed is None:
+            return None
+        return public_key if public_key in self._allowed else None
+
+    def _key_at(self, address: str) -> bytes | None:
+        assert self._membership is not None
+        if self._allowed is not None and address in self._seeds:
+            return self._allowed.key_of(self._seeds[address] or "")
+        for record in self._membership.members():
+            if record.member.control == address:
+                return self.key_of(record.member.public_key)
+        return None
+
+    def _send(self, address: str, key: bytes | None, to: str, message: object) -> None:
+        try:
+            frames = self._codec.encode(self.epoch, self._me.name, self._me.generation, message)
+        except Rejected as rejected:
+            log.error("cannot send %s: %s", type(message).__name__, rejected)
+            self._metrics.dropped("oversize")
+            return
+        if self._transport.send(address, key, frames) and to:
+            self._count("out", message, to, frames)
+
+    def _deliver(self, owner: str, frames: list[Any]) -> None:
+        try:
+            envelope = self._codec.decode(frames)
+        except Rejected as rejected:
+            self._metrics.dropped(rejected.reason.value)
+            return
+        if self._allowed is not None and owner != envelope.sender:
+            self._metrics.dropped("impostor")
+            return
+        if self._membership is not None and self._membership.status(envelope.sender) is not None:
+            self._count("in", envelope.message, envelope.sender, frames)
+        self._heard(Identity(envelope.sender, envelope.generation), envelope.message)
+
+    def _count(self, direction: str, message: object, peer: str, frames: list[Any]) -> None:
+        labels = (direction, type(message).__name__, peer)
+        self._metrics.count("messages", labels)
+        self._metrics.count("bytes", labels, size_of(frames))
