@@ -29,7 +29,8 @@ COLOURS = {"met": "green", "missed": "yellow", "broken": "red", "": ""}
 def main() -> int:
     """Measure and print."""
     options = _options()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us lets us clean up
+    for end in (signal.SIGINT, signal.SIGTERM):  # whoever ends us lets us clean up
+        signal.signal(end, signal.default_int_handler)
     progress = Console(stderr=True)
     began = time.monotonic()
     before = os.getloadavg()[0]
