@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from crdt.lattice import COUNT_MAX, checked_count, checked_replica, counts_within, merged_counts, normal_counts
+from crdt.lattice import checked_count, checked_replica, counts_within, merged_counts, normal_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,6 @@ class GCounter:
 
     def advanced(self, replica: str, to: int) -> Self:
         """With the entry of `replica` at `to`, or where it is when that is further: an entry never goes back."""
-        if type(to) is int and 0 < self.entries.get(replica, 0) < to <= COUNT_MAX:
-            # The barrier's step, taken for every message: the name is known to be one, and the order stays.
-            return self._of({**self.entries, replica: to})
         return self.merge(self.advanced_delta(replica, to))
 
     def advanced_delta(self, replica: str, to: int) -> Self:
