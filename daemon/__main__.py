@@ -15,17 +15,18 @@ from typing import Any
 
 import click
 
-from daemon import catalogue, logs
-from daemon.admin import AdminLimits, AdminServer, SocketTaken
+from daemon.admin import catalogue
+from daemon.admin.operations import Operations
+from daemon.admin.server import AdminLimits, AdminServer, SocketTaken
 from daemon.config import Config, ConfigError, load
-from daemon.gauges import refresh
-from daemon.http import HttpServer
+from daemon.host.runtime import Runtime
 from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
-from daemon.metrics import Metrics
-from daemon.notify import Notifier
-from daemon.operations import Operations
-from daemon.runtime import Runtime
 from daemon.transport.sockets import BindFailed
+from daemon.watch import logs
+from daemon.watch.gauges import refresh
+from daemon.watch.http import HttpServer
+from daemon.watch.metrics import Metrics
+from daemon.watch.notify import Notifier
 from shoal import __version__
 
 log = logging.getLogger("shoal.daemon")

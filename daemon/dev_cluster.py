@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.admin_path import PATH_BYTES_MAX
+from daemon.admin.path import PATH_BYTES_MAX
 from shoal.lines import AdminConnection, AdminError
 
 SHARDS_MAX: Final = 32

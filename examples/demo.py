@@ -35,7 +35,7 @@ from rich.table import Table
 from rich.text import Text
 
 import shoal
-from daemon.admin_path import PATH_BYTES_MAX
+from daemon.admin.path import PATH_BYTES_MAX
 from daemon.dev_cluster import DevCluster, DevError, DevShard
 
 DATA: Final = Path(__file__).parent / "data" / "debian"

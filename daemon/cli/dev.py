@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
+from daemon.admin.render import render
 from daemon.cli.session import DURATION, Said, Session, json_option, page, words
 from daemon.dev_cluster import SHARDS_MAX, DevCluster, DevError
-from daemon.render import render
 
 DIRECTORY = click.option(
     "--dir", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="The cluster's folder."

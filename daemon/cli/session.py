@@ -18,8 +18,8 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
+from daemon.admin.render import Page, render
 from daemon.quantities import BadQuantity, duration_ns
-from daemon.render import Page, render
 from shoal.lines import AdminConnection, AdminError, Usage
 
 P = ParamSpec("P")

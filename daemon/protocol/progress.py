@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from daemon.protocol.barrier import PHASES
 from daemon.protocol.cluster_messages import Progress, ShardProgress
 
 
@@ -79,10 +78,8 @@ class ProgressGossip:
         return [(target, message) for target in chosen for message in messages]
 
     def committed(self, run: int) -> int:
-        """The last tick that every member is known to have completed; it may have been passed since."""
-        known = self._known.get(run, {})
-        entries = [known[member].entry if member in known else 0 for member in self._members]
-        return max(0, min(entries, default=0) // PHASES - 1)
+        """A tick that is known to be committed: the one before any that some shard is in."""
+        return max(0, max((shard.tick for shard in self._known.get(run, {}).values()), default=0) - 1)
 
     def of(self, run: int, now: int) -> list[ShardProgress]:
         """What is known of a run, by shard; seconds count on since it was heard."""

@@ -117,14 +117,22 @@ def _one_says_goodbye(leaver: DevShard, rest: list[DevShard]) -> None:
         wait_for(lambda shard=shard: states(shard)[leaver.name] == "left", 10, f"{leaver.name} left")  # type: ignore[misc]
 
 
+def is_refused(shard: DevShard) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(shard.socket))
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
 def test_a_stale_socket_is_replaced_and_a_killed_one_comes_back_as_another(up: Up) -> None:
     """kill -9 leaves the socket lying there; the next start takes its place, in a new life and so in no view."""
     (lone,) = up(1)
     before = ask(lone, "status")
     kill(lone)
     assert lone.socket.is_socket()
-    with pytest.raises(ConnectionRefusedError), socket.socket(socket.AF_UNIX) as probe:
-        probe.connect(str(lone.socket))
+    wait_for(lambda: is_refused(lone), 10, "the last of its threads closes the socket")
     with trials_installed(lone.folder.parent / "site"), lone.log.open("ab") as log:
         process = subprocess.Popen([sys.executable, "-P", "-m", "daemon", "--config", lone.config], stderr=log)
     try:

@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from daemon.admin import AdminLimits, AdminServer
-from daemon.commands import Registry
+from daemon.admin.commands import Registry
+from daemon.admin.server import AdminLimits, AdminServer
 
 
 class Hosted:

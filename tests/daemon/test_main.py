@@ -12,7 +12,7 @@ import pytest
 
 import daemon.__main__ as main
 from daemon.config import Config, load
-from daemon.notify import Notifier
+from daemon.watch.notify import Notifier
 
 
 @pytest.fixture

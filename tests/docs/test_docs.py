@@ -14,7 +14,7 @@ import click
 import pytest
 
 import shoal
-from daemon.catalogue import COMMANDS
+from daemon.admin.catalogue import COMMANDS
 from daemon.cli import main
 from daemon.config import sections
 from daemon.dev_cluster import DevCluster

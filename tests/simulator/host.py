@@ -22,6 +22,7 @@ from daemon.effects import (
     SendToAddress,
     StopRunHere,
 )
+from daemon.host.tick_runner import News, TickRunner
 from daemon.protocol.cluster_messages import RunReport
 from daemon.protocol.decisions import Identity
 from daemon.protocol.load import LoadLimits, PieceArrived
@@ -31,7 +32,6 @@ from daemon.protocol.registry import RunEnded
 from daemon.protocol.tick import TickMachine, TickTiming
 from daemon.protocol.tick_effects import PhaseLate, RunOver, RunPhase, SendTick, TickCommitted
 from daemon.shard import Shard, ShardSettings
-from daemon.tick_runner import News, TickRunner
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
 from tests.simulator.invariants import Invariants

@@ -13,9 +13,9 @@ import signal
 import sys
 from pathlib import Path
 
-from daemon.admin import AdminServer
-from daemon.catalogue import registry
-from daemon.commands import Reply, Request
+from daemon.admin.catalogue import registry
+from daemon.admin.commands import Reply, Request
+from daemon.admin.server import AdminServer
 from daemon.config import load
 
 

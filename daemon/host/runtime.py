@@ -19,9 +19,13 @@ from typing import Any
 from consensus import BecameLeader, LeaderChanged, Limits, Persist
 from daemon import effects as fx
 from daemon.config import Config
+from daemon.host.post import Post
+from daemon.host.results import ASK_AGAIN_SECONDS, Results
+from daemon.host.run_desk import RunDesk
+from daemon.host.stage import Stage
+from daemon.host.tick_runner import News, TickRunner
+from daemon.host.tick_thread import Peer, TickThread
 from daemon.keys import AllowedKeys, KeyPair
-from daemon.metrics import Metrics
-from daemon.post import Post
 from daemon.protocol import membership_effects as swim
 from daemon.protocol import registry as reg
 from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted
@@ -31,16 +35,12 @@ from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.registry import RunRecord, View
 from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
-from daemon.results import ASK_AGAIN_SECONDS, Results
-from daemon.run_desk import RunDesk
 from daemon.shard import Shard, ShardSettings
-from daemon.stage import Stage
-from daemon.tick_runner import News, TickRunner
-from daemon.tick_thread import Peer, TickThread
 from daemon.transport.security import Curve
 from daemon.transport.sockets import TransportLimits
 from daemon.transport.ticks import TickTransport
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
+from daemon.watch.metrics import Metrics
 from daemon.wire import Codec, WireLimits
 
 log = logging.getLogger("shoal.runtime")

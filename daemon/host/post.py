@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from daemon.keys import AllowedKeys
-from daemon.metrics import Metrics
 from daemon.protocol.decisions import Identity
 from daemon.protocol.frames import size_of
 from daemon.protocol.membership import Membership
 from daemon.transport.control import ControlTransport
 from daemon.transport.security import Curve
 from daemon.transport.sockets import TransportLimits
+from daemon.watch.metrics import Metrics
 from daemon.wire import Codec, Rejected
 
 log = logging.getLogger("shoal.post")

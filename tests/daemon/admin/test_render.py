@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daemon.render import RENDERERS, Page, render
+from daemon.admin.render import RENDERERS, Page, render
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "status": {

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from daemon.host.tick_runner import News, TickRunner
 from daemon.protocol.decisions import Identity
 from daemon.protocol.frames import size_of
 from daemon.protocol.load import Shipment
 from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import SendTick, TickCommitted
 from daemon.protocol.tick_messages import PieceBuilt, PieceDropped
-from daemon.tick_runner import News, TickRunner
 from daemon.transport.ticks import TickTransport
 from daemon.wire import Codec, Rejected
 from shoal.engine import Engine

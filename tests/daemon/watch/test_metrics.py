@@ -7,7 +7,7 @@ import threading
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.metrics import MEMBER_STATES, PEERS_MAX, Metrics
+from daemon.watch.metrics import MEMBER_STATES, PEERS_MAX, Metrics
 
 FOREIGN = ("process_", "python_")
 

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import pytest
 
-from daemon import logs
+from daemon.watch import logs
 
 
 @pytest.fixture

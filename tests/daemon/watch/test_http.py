@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import pytest
 
-import daemon.http
-from daemon.http import CONNECTIONS_MAX, HEAD_BYTES_MAX, HttpServer
-from daemon.metrics import Metrics
+import daemon.watch.http
+from daemon.watch.http import CONNECTIONS_MAX, HEAD_BYTES_MAX, HttpServer
+from daemon.watch.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ def test_nonsense_gets_its_refusal(data: bytes, status: bytes) -> None:
 
 
 def test_a_silent_client_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon.http, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(daemon.watch.http, "PATIENCE_SECONDS", 0.05)
     assert send(b"GET /met") == b""
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from daemon.commands import Command, Parameter, Registry, Reply, Request
-from daemon.render import render
+from daemon.admin.commands import Command, Parameter, Registry, Reply, Request
+from daemon.admin.render import render
 
 _GRAPH: Final = Parameter("graph", "str", "name of a graph", required=True)
 _RUN: Final = Parameter("run", "str", "name of a run", required=True)

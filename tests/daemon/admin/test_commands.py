@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from daemon.catalogue import COMMANDS, registry
-from daemon.commands import Command, Parameter, Refused, Registry, Reply, Request, Usage
-from daemon.render import RENDERERS
+from daemon.admin.catalogue import COMMANDS, registry
+from daemon.admin.commands import Command, Parameter, Refused, Registry, Reply, Request, Usage
+from daemon.admin.render import RENDERERS
 
 CATALOGUE = {command.name: command for command in COMMANDS}
 

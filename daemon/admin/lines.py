@@ -1,4 +1,4 @@
-"""Lines of the admin socket: bytes to requests, answers to bytes. See `daemon.admin` for the protocol."""
+"""Lines of the admin socket: bytes to requests, answers to bytes. See `daemon.admin.server` for the protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from daemon.commands import Usage
+from daemon.admin.commands import Usage
 
 
 def json_error(kind: str, message: str, what: str = "") -> bytes:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.admin import AdminServer, SocketTaken
-from daemon.commands import Command, Failed, Parameter, Refused, Registry, Reply, Request
+from daemon.admin.commands import Command, Failed, Parameter, Refused, Registry, Reply, Request
+from daemon.admin.server import AdminServer, SocketTaken
 from shoal.lines import AdminConnection, Unreachable, Usage
 from shoal.lines import Failed as SaidFailed
 from shoal.lines import Refused as SaidRefused

@@ -17,12 +17,12 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from daemon.commands import Failed, Refused
+from daemon.admin.commands import Failed, Refused
+from daemon.host.runtime import Runtime
+from daemon.host.stage import placement_of
 from daemon.protocol.decisions import AddGraph, PartCounts
 from daemon.protocol.load import LoadLimits, Shipment
 from daemon.protocol.registry import View
-from daemon.runtime import Runtime
-from daemon.stage import placement_of
 from shoal.columns import type_name
 from shoal.graph_data import BadGraph, GraphData
 from shoal.part import Part

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from daemon.host.runtime import Runtime
 from daemon.protocol.membership_messages import STATUS_NAMES
 from daemon.protocol.registry import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING
-from daemon.runtime import Runtime
 
 RUN_STATES = (RUNNING, STOPPING, COMPLETED, STOPPED, FAILED)
 

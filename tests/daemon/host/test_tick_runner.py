@@ -8,11 +8,11 @@ from random import Random
 
 import pytest
 
+from daemon.host.tick_runner import News, TickRunner
 from daemon.protocol.load import LoadLimits
 from daemon.protocol.tick import TickMachine, TickTiming
 from daemon.protocol.tick_effects import RunOver, SendTick, TickCommitted
 from daemon.protocol.tick_messages import PhaseDone
-from daemon.tick_runner import News, TickRunner
 from shoal.phase import Phase
 from shoal.program import Program
 from shoal.ring import HashRing

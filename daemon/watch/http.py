@@ -18,7 +18,7 @@ from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from daemon.metrics import Metrics
+from daemon.watch.metrics import Metrics
 
 HEAD_BYTES_MAX: Final = 8 * 1024
 CONNECTIONS_MAX: Final = 32

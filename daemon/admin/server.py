@@ -35,9 +35,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.admin_lines import encoded, json_error, json_object, plain_error, text_of
-from daemon.admin_path import SocketTaken, listen_at
-from daemon.commands import Command, CommandError, Emit, Failed, Registry, Reply, Request, Usage
+from daemon.admin.commands import Command, CommandError, Emit, Failed, Registry, Reply, Request, Usage
+from daemon.admin.lines import encoded, json_error, json_object, plain_error, text_of
+from daemon.admin.path import SocketTaken, listen_at
 
 __all__ = ["AdminLimits", "AdminServer", "SocketTaken"]
 

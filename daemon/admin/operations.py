@@ -11,17 +11,17 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from daemon.commands import Failed, Refused, Registry, Reply, Request, Usage
-from daemon.loading import Loading
-from daemon.logs import UnknownLevel, set_level
+from daemon.admin.commands import Failed, Refused, Registry, Reply, Request, Usage
+from daemon.host.loading import Loading
+from daemon.host.results import TOP_MAX, plain_rows
+from daemon.host.runtime import Runtime
+from daemon.host.tick_thread import tick_result
 from daemon.protocol.barrier import PHASES
 from daemon.protocol.decisions import AddGraph, DropGraph, StartRun, StopRun
 from daemon.protocol.membership_messages import STATUS_NAMES
 from daemon.protocol.registry import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING, RunRecord
 from daemon.protocol.tick import State
-from daemon.results import TOP_MAX, plain_rows
-from daemon.runtime import Runtime
-from daemon.tick_thread import tick_result
+from daemon.watch.logs import UnknownLevel, set_level
 from shoal import __version__
 from shoal import columns as col
 from shoal.errors import ShoalError, did_you_mean

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from daemon.commands import Failed, Refused
+from daemon.admin.commands import Failed, Refused
 from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted
 from shoal import columns as col
 from shoal.engine import Engine

@@ -4,7 +4,7 @@ A request comes in two dresses. Programs send JSON objects with named arguments;
 (``run show pagerank-1``), positional arguments in the declared order and then ``--name value``. Both end as the same
 checked `Request`, so a handler sees nothing but arguments of the declared types, with defaults filled in.
 
-What each command is called and takes is declared here and in `daemon.catalogue`; who answers it is bound by the
+What each command is called and takes is declared here and in `daemon.admin.catalogue`; who answers it is bound by the
 composition root (`Registry.bind`). A command nobody bound is refused with a sentence, and ``help`` leaves it out.
 """
 

@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterable
 
 from daemon.config import Ticks
 from daemon.effects import Effect
-from daemon.metrics import Metrics
+from daemon.host.results import Results
+from daemon.host.stage import Stage
+from daemon.host.tick_thread import TickThread
 from daemon.protocol import registry as reg
 from daemon.protocol.cluster_messages import RunReport
 from daemon.protocol.registry import RunRecord, View
 from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, TickMachine, TickTiming
 from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
-from daemon.results import Results
 from daemon.shard import Shard
-from daemon.stage import Stage
-from daemon.tick_thread import TickThread
+from daemon.watch.metrics import Metrics
 from shoal.engine import Engine
 from shoal.errors import ShoalError
 from shoal.program import find_program, read_params
