@@ -78,10 +78,10 @@ def test_a_page_or_json(host: Hosted) -> None:
 
 
 def test_exit_codes_and_words(host: Hosted, daemon: Daemon, tmp_path: Path) -> None:
-    daemon.host.results["status"] = Refused("no view yet")
+    daemon.results["status"] = Refused("no view yet")
     refused = shoalctl(host, "status")
     assert (refused.exit_code, refused.stdout, refused.stderr) == (1, "", "shoalctl: no view yet\n")
-    daemon.host.results["status"] = Failed("disk full")
+    daemon.results["status"] = Failed("disk full")
     assert shoalctl(host, "status").exit_code == 1
     assert shoalctl(host, "help", "statsu").exit_code == 2
     assert shoalctl(host, "run", "start", "pagerank").exit_code == 2
@@ -117,7 +117,7 @@ def test_start_and_wait(host: Hosted, daemon: Daemon) -> None:
     done = shoalctl(host, *line)
     assert (done.exit_code, json.loads(done.stdout)["state"]) == (0, "completed")
     assert daemon.asked[1][1] == {"run": "r-1", "timeout_seconds": 60.0}
-    daemon.host.results["run wait"] = {**FINISHED, "state": "failed", "error": "b has gone and had the only copy"}
+    daemon.results["run wait"] = {**FINISHED, "state": "failed", "error": "b has gone and had the only copy"}
     failed = shoalctl(host, *line)
     assert failed.exit_code == 1
     assert "b has gone and had the only copy" in failed.stderr
