@@ -234,6 +234,9 @@ class TickThread(threading.Thread):
         except Rejected as rejected:
             self._dropped[rejected.reason.value] += 1
             return
+        if self._transport.owner != sender and self._transport.owner is not None:
+            self._dropped["impostor"] += 1
+            return
         if epoch != self._epoch:
             self._dropped["epoch"] += 1
             return

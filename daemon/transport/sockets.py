@@ -190,7 +190,7 @@ def receive_from(socket: zmq.Socket[bytes], frames_max: int) -> tuple[str, list[
         owner = str(frame.get("User-Id"))
     except zmq.ZMQError:
         owner = ""
-    return owner, _receive_rest(socket, frame, frames_max)
+    return owner, [frame.bytes] if not frame.more else _receive_rest(socket, frame, frames_max)
 
 
 def _receive_rest(socket: zmq.Socket[bytes], frame: zmq.Frame, frames_max: int) -> list[Buffer] | None:

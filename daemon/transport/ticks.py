@@ -19,7 +19,16 @@ import zmq
 
 from daemon.protocol.frames import Buffer
 from daemon.transport.security import Count, Curve
-from daemon.transport.sockets import MILLISECOND_NS, Listener, Speaker, TransportLimits, readable, receive, too_large
+from daemon.transport.sockets import (
+    MILLISECOND_NS,
+    Listener,
+    Speaker,
+    TransportLimits,
+    readable,
+    receive,
+    receive_from,
+    too_large,
+)
 
 WAKE_ENDPOINT = "inproc://shoal.wake"
 TIMEOUT_MS_MAX = 2**31 - 1
@@ -33,6 +42,8 @@ class TickTransport:
     ) -> None:
         self._limits = limits or TransportLimits()
         self._curve = curve
+        self.owner: str | None = None
+        """Whose key the last message of `poll` came with; None without encryption, where nobody can tell."""
         self._count = count
         self._listener = Listener(address, curve, self._limits, count)
         self._socket = self._listener.socket
@@ -113,7 +124,10 @@ class TickTransport:
                 self._socket.set(zmq.RCVTIMEO, timeout_ms)
                 self._timeout_ms = timeout_ms
         try:
-            frames = receive(self._socket, self._limits.frames_max)
+            if self._curve is None:
+                frames = receive(self._socket, self._limits.frames_max)
+            else:
+                self.owner, frames = receive_from(self._socket, self._limits.frames_max)
         except zmq.Again:
             return []
         if frames is None:

@@ -324,3 +324,13 @@ def test_an_address_that_is_taken_is_named(links: Links) -> None:
 def test_limits_are_positive() -> None:
     with pytest.raises(ValueError, match="drain_max"):
         TransportLimits(drain_max=0)
+
+
+def test_the_owner_of_the_key_of_the_last_message_is_known(links: Links) -> None:
+    alpha, _ = links.make(ALPHA)
+    beta, _ = links.make(BETA)
+    assert beta.owner is None
+    assert alpha.connect("beta", beta.endpoint, BETA.public)
+    assert alpha.send("beta", [b"x"])
+    assert receive(beta, 1) == [[b"x"]]
+    assert beta.owner == "alpha"
