@@ -168,6 +168,13 @@ def take(column: Column, rows: NDArray[Any]) -> Column:
     return column[rows] if isinstance(column, np.ndarray) else column.take(pa.array(rows))
 
 
+def concatenated(columns: Sequence[Column]) -> Column:
+    """Columns of one type, one after the other; strings without their dictionaries."""
+    if is_string(columns[0]):
+        return pa.concat_arrays([plain(column) for column in columns])
+    return np.concatenate(columns)
+
+
 def equal(left: Column, right: Column) -> bool:
     """Whether two columns hold the same values of the same type; NaN equals NaN, and an encoding does not matter."""
     if type_name(left) != type_name(right) or len(left) != len(right):

@@ -156,6 +156,11 @@ class Part:
         """Reductions over the out-edges of every own node."""
         return Kernel(self.out_edges.indptr, self.out_edges.neighbours, self.size + self.ghost_count)
 
+    @cached_property
+    def by_ordinal(self) -> NDArray[np.intp]:
+        """The own nodes in the order of their ordinals, for reading results."""
+        return np.argsort(self.ordinals, kind="stable")
+
     def all_ordinals(self) -> NDArray[np.int64]:
         """Ordinals by local index: own nodes, then ghosts."""
         return np.concatenate([self.ordinals, self.ghost_ordinals])

@@ -79,12 +79,10 @@ class ColumnResult:
     @classmethod
     def joined(cls, run: str, column: str, stretches: Sequence[Any]) -> ColumnResult:
         """From stretches in id order, each with `ids` and `values`."""
-        ids = [stretch.ids for stretch in stretches]
-        if not ids:
+        if not stretches:
             return cls(run, column, np.empty(0, np.int64), np.empty(0, np.float64))
-        strings = col.is_string(ids[0])
-        joined = pa.concat_arrays([col.plain(part) for part in ids]) if strings else np.concatenate(ids)
-        return cls(run, column, joined, np.concatenate([stretch.values for stretch in stretches]))
+        ids = col.concatenated([stretch.ids for stretch in stretches])
+        return cls(run, column, ids, np.concatenate([stretch.values for stretch in stretches]))
 
     @staticmethod
     def _plain_ids(ids: Any) -> list[Any]:

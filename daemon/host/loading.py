@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 import msgpack
-import numpy as np
 
 from daemon.admin.commands import Failed, Refused
 from daemon.host.runtime import Runtime
@@ -143,7 +142,7 @@ class Loading:
             node_count=data.node_count,
             edge_count=data.edge_count,
             partition_count=data.partition_count,
-            cross_edges=int(np.int64(crossing)),
+            cross_edges=crossing,
             node_columns=tuple((name, type_name(column)) for name, column in data.node_columns.items()),
             edge_columns=tuple((name, type_name(column)) for name, column in data.edge_columns.items()),
             parts=tuple(counts[name] for name in view.names),

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from daemon.admin.commands import Failed, Refused
@@ -47,7 +46,6 @@ class Results:
     def __init__(self, me: str, kept: int, send: Callable[[str, object], None]) -> None:
         self._me, self._kept, self._send = me, kept, send
         self._engines: OrderedDict[str, Engine] = OrderedDict()
-        self._orders: dict[str, NDArray[np.int64]] = {}
         self._waiting: dict[str, asyncio.Future[ColumnPart]] = {}
         self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()
 
@@ -56,16 +54,13 @@ class Results:
     def keep(self, run: str, engine: Engine) -> None:
         """A run is over: keep what it computed, and forget the oldest beyond the limit."""
         self._engines[run] = engine
-        self._orders[run] = np.argsort(engine.part.ordinals, kind="stable")
         while len(self._engines) > self._kept:
-            oldest, _ = self._engines.popitem(last=False)
-            del self._orders[oldest]
+            self._engines.popitem(last=False)
 
     def drop_graph(self, graph: str) -> None:
         """A graph is gone, and its runs' results with it."""
         for run in [name for name, engine in self._engines.items() if engine.part.graph == graph]:
             del self._engines[run]
-            del self._orders[run]
 
     def columns(self, run: str) -> list[str]:
         """What a run computed, hidden columns left out."""
@@ -85,7 +80,7 @@ class Results:
         if asked.top:
             rows = extreme_rows(ordinals, values, asked.top, least=asked.least)
         else:
-            order = self._orders[asked.run]
+            order = engine.part.by_ordinal
             first, last = np.searchsorted(ordinals[order], [asked.first, asked.last])
             rows = order[first:last]
         return Rows(ordinals[rows], values[rows], col.take(engine.part.ids, rows))
@@ -187,10 +182,10 @@ def _rows(member: str, part: ColumnPart) -> Rows:
 def _joined(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
-    ids = [part.ids for part in parts]
-    joined = pa.concat_arrays([col.plain(i) for i in ids]) if col.is_string(ids[0]) else np.concatenate(ids)
     return Rows(
-        np.concatenate([part.ordinals for part in parts]), np.concatenate([part.values for part in parts]), joined
+        np.concatenate([part.ordinals for part in parts]),
+        np.concatenate([part.values for part in parts]),
+        col.concatenated([part.ids for part in parts]),
     )
 
 

@@ -62,7 +62,7 @@ class Runtime:
         metrics: Metrics,
         fatal: Callable[[BaseException], None],
     ) -> None:
-        self.config, self.metrics, self.allowed = config, metrics, allowed
+        self.config, self.metrics = config, metrics
         self._loop = asyncio.get_running_loop()
         self._fatal = fatal
         self.started = time.monotonic()

@@ -12,6 +12,7 @@ that run just before a scrape, in the thread that scrapes: see `before_scrape`.
 
 from __future__ import annotations
 
+import logging
 import platform
 import threading
 from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+
+log = logging.getLogger("shoal.metrics")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 # One more series for each counter, which nothing here reads.
@@ -183,6 +186,7 @@ class Metrics:
             try:
                 hook()
             except Exception:
+                log.warning("metrics may be stale", exc_info=True)
                 self.event("metrics_hook_failed")
 
     def text(self, prefix: str = "") -> str:
