@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from consensus import BecameLeader, LeaderChanged, Persist
+from daemon.protocol.holdings import Want
 from daemon.protocol.membership_effects import Announcement as MemberAnnouncement
 from daemon.protocol.membership_effects import Counted
 from daemon.protocol.registry import Announcement as RegistryAnnouncement
@@ -34,11 +35,37 @@ class SendToAddress:
 
 @dataclass(frozen=True, slots=True)
 class BeginRun:
-    """Begin a run on the tick plane; `granted` is the last tick that may run, None if it is not paced."""
+    """Begin a run on the tick plane, after the end of tick `run.resumed`, in place of what it was in an older view.
+
+    `granted` is the last tick that may run, None if it is not paced.
+    """
 
     run: RunRecord
     view: View
     granted: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TellStates:
+    """Runs wait in the view of this epoch: look up which of their states are on disk, and tell `Shard.states_held`."""
+
+    epoch: int
+    runs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MendHoldings:
+    """Fetch these partitions, and no others, from those who have them; tell `Shard.parts_gained`."""
+
+    wants: tuple[Want, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteParts:
+    """Others hold these partitions by now, or nobody needs them: delete them; None means all of the load."""
+
+    load: str
+    partitions: frozenset[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +110,9 @@ Effect: TypeAlias = (
     | Send
     | SendToAddress
     | BeginRun
+    | TellStates
+    | MendHoldings
+    | DeleteParts
     | GrantTicks
     | StopRunHere
     | HealBarrier

@@ -9,21 +9,24 @@ doors, so that the daemon's runtime and the simulator host the very same code. A
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 import consensus
-from consensus import Configuration, Limits, Raft, Refused, Stored
+from consensus import Configuration, Limits, Persist, Raft, Refused, Stored
 from daemon.effects import (
     Answered,
     BeginRun,
+    DeleteParts,
     Effect,
     GrantTicks,
     HealBarrier,
+    MendHoldings,
     Send,
     SendToAddress,
     StopRunHere,
+    TellStates,
 )
 from daemon.protocol import membership_effects as swim
 from daemon.protocol.bootstrap import CLUSTER_TAG, Bootstrap, spell
@@ -33,11 +36,14 @@ from daemon.protocol.cluster_messages import (
     Proposal,
     ProposalRefused,
     RunReport,
+    RunStates,
+    StatesHeld,
     StepAsked,
     StepGranted,
 )
-from daemon.protocol.decisions import Decision, DecisionCodec, FormView, Identity
-from daemon.protocol.ending import ending
+from daemon.protocol.decisions import Decision, DecisionCodec, Identity, from_bits, to_bits
+from daemon.protocol.holdings import Holdings, Want
+from daemon.protocol.leading import Leading, sight_of
 from daemon.protocol.membership import Membership
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import (
@@ -54,8 +60,12 @@ from daemon.protocol.pacing import Pacing
 from daemon.protocol.progress import ProgressGossip
 from daemon.protocol.proposals import Proposals
 from daemon.protocol.registry import (
+    STOPPING,
     Announcement,
     Decided,
+    GraphInstalled,
+    GraphRemoved,
+    HoldingsChanged,
     Registry,
     RunBegun,
     RunEnded,
@@ -63,7 +73,12 @@ from daemon.protocol.registry import (
     View,
     ViewInstalled,
 )
+from daemon.protocol.servers import next_change, server_of, shard_of
+from daemon.protocol.views import Views
 
+DISK_TAG, LEAVING_TAG = "disk", "leaving"
+LEAD_INTERVAL_NS = 200_000_000
+HOLDINGS_PATIENCE_NS = 10_000_000_000
 MEMBERSHIP_MESSAGES = (Ping, PingRequest, Ack, Nack, Gossip, PushPull, PushPullReply)
 CONSENSUS_MESSAGES = (
     consensus.PreVoteRequest,
@@ -75,7 +90,7 @@ CONSENSUS_MESSAGES = (
     consensus.InstallSnapshot,
     consensus.TimeoutNow,
 )
-CLUSTER_MESSAGES = (Proposal, ProposalRefused, RunReport, Grant, StepAsked, StepGranted, Progress)
+CLUSTER_MESSAGES = (Proposal, ProposalRefused, RunReport, StatesHeld, Grant, StepAsked, StepGranted, Progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +99,9 @@ class ShardSettings:
 
     expect: int = 1
     virtual_nodes: int = 150
+    replicas: int = 2
+    absent_patience_ns: int = 10_000_000_000
+    surplus_grace_ns: int = 60_000_000_000
     snapshot_entries: int = 1024
     report_interval_ns: int = 300_000_000
     progress_interval_ns: int = 200_000_000
@@ -92,28 +110,54 @@ class ShardSettings:
     consensus: Limits = field(default_factory=Limits)
 
 
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """What a shard finds when it starts: its disk's number, its server's state, and the partitions it holds by load."""
+
+    disk: int = 1
+    stored: Stored | None = None
+    held: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+
 class Shard:
     """One shard's control plane."""
 
-    def __init__(self, member: Member, seeds: Sequence[str], settings: ShardSettings, random: Random, now: int) -> None:
+    def __init__(
+        self,
+        member: Member,
+        seeds: Sequence[str],
+        settings: ShardSettings,
+        random: Random,
+        now: int,
+        on_disk: OnDisk = OnDisk(),
+    ) -> None:
         self.identity = Identity(member.name, member.generation)
+        self.server = server_of(member.name, on_disk.disk)
+        self._tags = {**dict(member.tags), DISK_TAG: str(on_disk.disk)}
+        member = replace(member, tags=tuple(sorted(self._tags.items())))
         self.membership = Membership(member, seeds, settings.membership, random, now)
         self.registry = Registry()
         self.raft: Raft | None = None
         self.progress = ProgressGossip(member.name, settings.progress_interval_ns, settings.progress_targets, random)
         self.pacing = Pacing()
+        self.holdings = Holdings(self.identity, on_disk.held, settings.surplus_grace_ns)
         self._settings, self._random = settings, random
         self._is_lone = all(seed == member.control for seed in seeds)
-        self._bootstrap = Bootstrap(self.identity, settings.expect)
+        self._bootstrap = Bootstrap(Identity(member.name, on_disk.disk), settings.expect)
+        self._leading = Leading(Views(settings.virtual_nodes, settings.replicas, settings.absent_patience_ns))
         self._proposals = Proposals()
         self._codec = DecisionCodec()
-        self._reports: dict[int, dict[str, RunReport]] = {}
         self._own_reports: dict[int, RunReport] = {}
+        self._own_states: StatesHeld | None = None
         self._report_ns: int | None = None
+        self._lead_ns = now
         self._applied = 0
         self._snapshot_at = 0
-        self._lead_due = self._proposals_due = False
+        self._lead_due = self._proposals_due = self._holdings_due = False
+        self._wanted: tuple[Want, ...] = ()
         self._out: list[Effect] = []
+        if on_disk.stored is not None:
+            self._start_consensus(on_disk.stored, now)
 
     # -- doors -----------------------------------------------------------------------------------------------------
 
@@ -126,7 +170,9 @@ class Shard:
             self._proposals.deadline,
             self.pacing.deadline,
             self.progress.deadline,
+            self.holdings.deadline,
             self._report_ns,
+            self._lead_ns if self.raft is not None and self.raft.is_leader else None,
         ]
         return min((time for time in times if time is not None), default=None)
 
@@ -135,8 +181,9 @@ class Shard:
         if isinstance(message, MEMBERSHIP_MESSAGES):
             self._take_membership(self.membership.step(sender.name, message, now), now)
         elif isinstance(message, CONSENSUS_MESSAGES):
-            if self.raft is not None:
-                self._take_consensus(self.raft.step(str(sender), message, now), now)
+            server = self._server_at(sender)
+            if self.raft is not None and server is not None:
+                self._take_consensus(self.raft.step(server, message, now), now)
         else:
             self._take_cluster(sender, message, now)
         return self._flush(now)
@@ -153,6 +200,10 @@ class Shard:
             self._spread_grant(grant)
         self._out += [Send(to, message) for to, message in self.progress.gossip(now)]
         self._send_reports(now)
+        if now >= self._lead_ns:
+            self._lead_due = True
+        deadline = self.holdings.deadline
+        self._holdings_due = self._holdings_due or (deadline is not None and now >= deadline)
         return self._flush(now)
 
     # -- orders of the host ----------------------------------------------------------------------------------------
@@ -191,6 +242,30 @@ class Shard:
             self._spread_grant(grant)
         return self._flush(now)
 
+    def states_held(self, epoch: int, held: Mapping[int, Mapping[int, frozenset[int]]], now: int) -> list[Effect]:
+        """The states on disk, by run and tick, of the runs that wait in the view of this epoch."""
+        if epoch == self.registry.epoch:
+            states = [
+                RunStates(run, tick, to_bits(partitions))
+                for run, ticks in sorted(held.items())
+                for tick, partitions in sorted(ticks.items())
+            ]
+            self._own_states = StatesHeld(epoch, tuple(states))
+            self._report_ns = now
+            self._send_reports(now)
+        return self._flush(now)
+
+    def parts_gained(self, load: str, partitions: frozenset[int], now: int) -> list[Effect]:
+        """Partitions of a load are durable on this shard's disk."""
+        self.holdings.gained(load, partitions)
+        self._holdings_due = True
+        return self._flush(now)
+
+    def give_up_seat(self, now: int) -> list[Effect]:
+        """Ask to be no server of consensus any more: this shard is not coming back."""
+        self._set_tags({LEAVING_TAG: "1"}, now)
+        return self._flush(now)
+
     def leave(self, now: int) -> list[Effect]:
         """Say goodbye to the members."""
         self._take_membership(self.membership.leave(now), now)
@@ -203,12 +278,18 @@ class Shard:
         """The tick leader's name, as far as is known here."""
         if self.raft is None:
             return None
-        return _name_of(str(self.identity) if self.raft.is_leader else self.raft.leader)
+        leader = self.server if self.raft.is_leader else self.raft.leader
+        return shard_of(leader) if leader else None
 
     @property
     def in_view(self) -> bool:
         """Whether this very life of the shard is a member of the view."""
         return self.registry.view is not None and self.registry.view.has(self.identity)
+
+    @property
+    def has_seat(self) -> bool:
+        """Whether this shard is a server of consensus."""
+        return self.raft is not None and self.server in self.raft.configuration.members
 
     @property
     def applied_index(self) -> int:
@@ -249,28 +330,56 @@ class Shard:
                 self._try_to_found(now)
 
     def _try_to_found(self, now: int) -> None:
-        self._set_tags(self._bootstrap.tags(self._alive()), now)
-        founders = self._bootstrap.founders(self._alive())
-        if founders and self.raft is None:
-            voters = [str(founder) for founder in founders]
+        """Found a cluster with the others; or, if there is one, wait for its leader to let this shard in."""
+        self._set_tags(self._bootstrap.tags(self._disks()), now)
+        founders = self._bootstrap.founders(self._disks())
+        if founders:
+            voters = [server_of(founder.name, founder.generation) for founder in founders]
             most = self._settings.consensus.voters_max
             configuration = Configuration.of(voters[:most], voters[most:])
-            self._start_consensus(Stored.bootstrap(configuration), now)
-            self._set_tags({CLUSTER_TAG: spell(founders)}, now)
+            data = Registry(cluster=spell(founders)).freeze()
+            self._start_consensus(Stored.bootstrap(configuration, data), now)
+        elif any(CLUSTER_TAG in tags for _, tags in self._disks()):
+            self._start_consensus(Stored(), now)
 
-    def _alive(self) -> list[tuple[Identity, Mapping[str, str]]]:
-        return [(Identity(r.name, r.generation), dict(r.member.tags)) for r in self.membership.live()]
+    def _disks(self) -> list[tuple[Identity, Mapping[str, str]]]:
+        """Who is alive, told apart by their disks: a founder that starts again with the same disk is still one."""
+        found: list[tuple[Identity, Mapping[str, str]]] = []
+        for record in self.membership.live():
+            tags = dict(record.member.tags)
+            if tags.get(DISK_TAG, "").isdecimal():
+                found.append((Identity(record.name, int(tags[DISK_TAG])), tags))
+        return found
 
     def _set_tags(self, tags: Mapping[str, str], now: int) -> None:
         own = self.membership.member(self.identity.name)
-        if own is not None and dict(own.tags) != dict(tags):
+        tags = {**self._tags, **tags}
+        if own is not None and dict(own.tags) != tags:
             self._take_membership(self.membership.set_tags(sorted(tags.items()), now), now)
+
+    def _server_at(self, shard: Identity) -> str | None:
+        """The server that a shard is in that life, as far as its disk is known."""
+        member = self.membership.member(shard.name)
+        if member is None or member.generation != shard.generation:
+            return None
+        disk = dict(member.tags).get(DISK_TAG, "")
+        return f"{shard.name}/{disk}" if disk else None
 
     # -- consensus -------------------------------------------------------------------------------------------------
 
     def _start_consensus(self, stored: Stored, now: int) -> None:
-        self.raft = Raft(str(self.identity), stored, self._settings.consensus, self._random, now)
+        self._out.append(Persist(stored.hard_state, stored.snapshot))
+        self.raft = Raft(self.server, stored, self._settings.consensus, self._random, now)
         self._applied = self._snapshot_at = self.raft.commit_index
+        if stored.snapshot.data:
+            self._restore(stored.snapshot.data, now)
+
+    def _restore(self, data: bytes, now: int) -> None:
+        for announcement in self.registry.restore(data):
+            self._follow_up(announcement, now)
+        self._tags[CLUSTER_TAG] = self.registry.cluster
+        self._set_tags({}, now)
+        self._holdings_due = True
 
     def _take_consensus(self, effects: Iterable[consensus.Effect], now: int) -> None:
         for effect in effects:
@@ -283,22 +392,21 @@ class Shard:
                     self._apply(effect.entries, now)
                 case consensus.Restored():
                     self._applied = self._snapshot_at = effect.snapshot.index
-                    for announcement in self.registry.restore(effect.snapshot.data):
-                        self._follow_up(announcement, now)
+                    self._restore(effect.snapshot.data, now)
                 case consensus.BecameLeader() | consensus.LeaderChanged():
                     self.pacing.is_leader = isinstance(effect, consensus.BecameLeader)
-                    self._reports.clear()
+                    self._leading.begin()
                     self._proposals.leader_changed()
                     self._proposals_due = True
                     self._lead_due = True
-                    self._report_ns = now if self._own_reports else None
+                    self._report_ns = now if self._has_to_report() else None
                     self._out.append(effect)
 
     def _send_consensus(self, effect: consensus.Send) -> None:
-        """To that very life of the server: another one under its name has no part in this log."""
-        name, _, generation = effect.to.rpartition("/")
+        """To that very disk of the shard: another one under its name has no part in this log."""
+        name = shard_of(effect.to)
         member = self.membership.member(name)
-        if member is not None and str(member.generation) == generation:
+        if member is not None and server_of(name, 0)[:-1] + dict(member.tags).get(DISK_TAG, "") == effect.to:
             self._out.append(Send(name, effect.message))
 
     def _apply(self, entries: Iterable[consensus.Entry], now: int) -> None:
@@ -317,28 +425,81 @@ class Shard:
     # -- what follows from a decision ------------------------------------------------------------------------------
 
     def _follow_up(self, announcement: Announcement, now: int) -> None:
-        view = self.registry.view
         match announcement:
             case Decided(request=request, error=error, name=name):
-                if self._proposals.settle(request):
-                    self._out.append(Answered(request, error, name, decided=True))
+                self._answered(request, error, name)
                 return
-            case ViewInstalled():
-                self._lead_due = True
-            case RunBegun(run=run) if view is not None and view.has(self.identity):
-                self.progress.begin(run.number, view.names, now)
-                self._out.append(BeginRun(run, view, self.pacing.begin(run, now)))
+            case ViewInstalled(view=view):
+                self._out.append(announcement)
+                self._enter_view(view, now)
+                return
+            case RunBegun(run=run) if self.in_view:
+                assert self.registry.view is not None
+                self.progress.begin(run.number, now)
+                self._out.append(BeginRun(run, self.registry.view, self.pacing.begin(run, now)))
+                if run.state == STOPPING:
+                    self._out.append(StopRunHere(run.number))
                 self._lead_due = True
             case RunStopping(run=run):
                 self._out.append(StopRunHere(run.number))
+                self._lead_due = True
             case RunEnded(run=run):
                 self.progress.end(run.number)
                 self.pacing.end(run.number)
                 self._own_reports.pop(run.number, None)
-                self._reports.pop(run.number, None)
+                self._leading.forget_run(run.number)
+            case HoldingsChanged():
+                self._holdings_due = self._lead_due = True
+            case GraphInstalled(graph=graph):
+                self.holdings.installed(graph.load, self.registry)
+            case GraphRemoved(graph=graph):
+                self._forget_load(graph.load)
             case _:
                 pass
         self._out.append(announcement)
+
+    def _enter_view(self, view: View, now: int) -> None:
+        """Whatever was said of runs in an older view is void: they go on from where the log will say."""
+        self.progress.enter_view(view.epoch, view.names)
+        self._leading.enter_view()
+        self._own_reports.clear()
+        self._own_states = None
+        waiting = self.registry.waiting_runs()
+        if waiting and self.in_view:
+            self._out.append(TellStates(view.epoch, tuple(run.number for run in waiting)))
+        self._lead_due = self._holdings_due = True
+
+    def _answered(self, request: str, error: str, name: str) -> None:
+        if not self._proposals.settle(request):
+            return
+        self._close_request(request, error)
+        self._out.append(Answered(request, error, name, decided=True))
+
+    def _close_request(self, request: str, error: str) -> None:
+        """A question of our own about holdings has been answered, or will not be."""
+        dropped = self.holdings.answered(request, error)
+        if dropped is not None:
+            partitions = from_bits(dropped.holding.partitions)
+            self.holdings.deleted(dropped.holding.load, partitions)
+            self._out.append(DeleteParts(dropped.holding.load, partitions))
+        self._holdings_due = True
+
+    def _forget_load(self, load: str) -> None:
+        self.holdings.deleted(load, self.holdings.held.get(load, frozenset()))
+        self._out.append(DeleteParts(load, None))
+
+    def _tend_holdings(self, now: int) -> None:
+        """Tell the log what is new on this disk, and the host what is to be fetched or deleted."""
+        for load in self.holdings.unknown_loads(self.registry):
+            self._forget_load(load)
+        asked = self.holdings.next_request(self.registry, now) if self.holdings.asked is None else None
+        if asked is not None:
+            self._proposals.add(asked, now + HOLDINGS_PATIENCE_NS)
+            self._proposals_due = True
+        wants = self.holdings.wants(self.registry)
+        if wants != self._wanted:
+            self._wanted = wants
+            self._out.append(MendHoldings(wants))
 
     # -- the rest of the cluster's talk ----------------------------------------------------------------------------
 
@@ -351,6 +512,8 @@ class Shard:
                     self._out.append(Answered(request, reason))
             case RunReport():
                 self._hear_report(sender, message)
+            case StatesHeld():
+                self._hear_states(sender, message)
             case Grant():
                 self._hear_grant(message)
             case StepAsked():
@@ -365,10 +528,17 @@ class Shard:
 
     def _hear_report(self, sender: Identity, report: RunReport) -> None:
         """Repeated ones of a run that the log has ended are of no use; what is early will be repeated."""
-        view = self.registry.view
-        if view is not None and view.has(sender) and self._goes_on(report.run):
-            self._reports.setdefault(report.run, {})[sender.name] = report
+        if self._counts(sender, report.epoch) and self._goes_on(report.run):
+            self._leading.hear_report(sender.name, report)
             self._lead_due = True
+
+    def _hear_states(self, sender: Identity, states: StatesHeld) -> None:
+        if self._counts(sender, states.epoch):
+            self._leading.hear_states(sender.name, states)
+            self._lead_due = True
+
+    def _counts(self, sender: Identity, epoch: int) -> bool:
+        return epoch == self.registry.epoch and self.registry.has_member(sender)
 
     def _hear_grant(self, grant: Grant) -> None:
         if self.pacing.hear(grant):
@@ -382,7 +552,8 @@ class Shard:
         self._hear_grant(Grant(progress.run, max((shard.tick for shard in progress.shards), default=0)))
 
     def _goes_on(self, number: int) -> bool:
-        return any(run.number == number for run in self.registry.active_runs())
+        epoch = self.registry.epoch
+        return any(run.number == number and run.epoch == epoch for run in self.registry.active_runs())
 
     def _grant_step(self, asker: str, asked: StepAsked, now: int) -> None:
         tick = self.pacing.step(asked.run, asked.request, now)
@@ -406,6 +577,7 @@ class Shard:
 
     def _send_proposals(self, now: int) -> None:
         for request in self._proposals.given_up(now):
+            self._close_request(request, "nobody has answered")
             self._out.append(Answered(request, "there is no answer from a tick leader: has the cluster a majority?"))
         leader = self.leader
         if leader is None:
@@ -431,41 +603,75 @@ class Shard:
             else:
                 self._out.append(Send(asker, ProposalRefused(request, refused.reason.value)))
 
+    def _has_to_report(self) -> bool:
+        waits = self._own_states is not None and bool(self.registry.waiting_runs())
+        return waits or bool(self._own_reports)
+
     def _send_reports(self, now: int) -> None:
         if self._report_ns is None or now < self._report_ns:
             return
-        self._report_ns = now + self._settings.report_interval_ns if self._own_reports else None
+        self._report_ns = now + self._settings.report_interval_ns if self._has_to_report() else None
         leader = self.leader
-        if leader == self.identity.name:
-            for report in self._own_reports.values():
-                self._reports.setdefault(report.run, {})[leader] = report
-            self._lead_due = True
-        elif leader is not None:
-            self._out += [Send(leader, report) for report in self._own_reports.values()]
+        reports: list[RunReport | StatesHeld] = list(self._own_reports.values())
+        if self._own_states is not None and self.registry.waiting_runs():
+            reports.append(self._own_states)
+        for report in reports:
+            if leader == self.identity.name:
+                self._take_cluster(self.identity, report, now)
+            elif leader is not None:
+                self._out.append(Send(leader, report))
 
     # -- the leader's duties ---------------------------------------------------------------------------------------
 
     def _lead(self, now: int) -> None:
-        """As tick leader: form the first view; end runs that are over, or that have lost a member."""
+        """As tick leader: tend views, runs and servers."""
         assert self.raft is not None
-        if self.registry.view is None:
-            members = tuple(_identity_of(server) for server in self.raft.configuration.members)
-            decision = FormView(
-                "form-view-1", 1, tuple(sorted(members, key=lambda m: m.name)), self._settings.virtual_nodes
-            )
+        self._lead_ns = now + LEAD_INTERVAL_NS
+        records = [(Identity(r.name, r.generation), r.live) for r in self.membership.members()]
+        founders = [shard_of(server) for server in self.raft.configuration.members]
+        for decision in self._leading.decisions(self.registry, sight_of(records, self.registry), founders, now):
             self._propose_as_leader(decision, now)
+        self._tend_servers(now)
+
+    def _tend_servers(self, now: int) -> None:
+        """One change at a time; what consensus can't do now is tried again in a moment."""
+        assert self.raft is not None
+        alive, leaving = {}, set()
+        for record in self.membership.live():
+            tags = dict(record.member.tags)
+            alive[record.name] = f"{record.name}/{tags.get(DISK_TAG, '')}"
+            if LEAVING_TAG in tags and not self.registry.has_member(Identity(record.name, record.generation)):
+                leaving.add(record.name)
+        most = self._settings.consensus.voters_max
+        try:
+            if self.identity.name in self.registry.draining and self._hand_over_leadership(alive, now):
+                return
+            change = next_change(self.raft.configuration, alive, leaving, self.raft.is_caught_up, most)
+            if change is not None and change.is_gone:
+                self._take_consensus(self.raft.remove_server(change.server, now), now)
+            elif change is not None:
+                self._take_consensus(self.raft.add_server(change.server, change.votes, now), now)
+        except Refused:
             return
-        names, missing = self.registry.view.names, self.missing_members()
-        for run in self.registry.active_runs():
-            reports, committed = self._reports.get(run.number, {}), self.progress.committed(run.number)
-            decided = ending(run.name, names, reports, missing, committed)
-            if decided is not None:
-                self._propose_as_leader(decided, now)
+
+    def _hand_over_leadership(self, alive: Mapping[str, str], now: int) -> bool:
+        """To a voter that is well and stays; whether there is one."""
+        assert self.raft is not None
+        for server in self.raft.configuration.voters:
+            name = shard_of(server)
+            stays = name not in self.registry.draining and alive.get(name) == server
+            if stays and server != self.server and self.raft.is_caught_up(server):
+                self._take_consensus(self.raft.transfer_leadership(server, now), now)
+                return True
+        return False
 
     def _propose_as_leader(self, decision: Decision, now: int) -> None:
         self._propose_for(self.identity.name, decision.request, self._codec.encode(decision), now)
 
     def _flush(self, now: int) -> list[Effect]:
+        if self._holdings_due:
+            self._holdings_due = False
+            self._tend_holdings(now)
         if self._proposals_due:
             self._proposals_due = False
             self._send_proposals(now)
@@ -474,12 +680,3 @@ class Shard:
             self._lead(now)
         out, self._out = self._out, []
         return out
-
-
-def _name_of(server: str | None) -> str | None:
-    return server.rpartition("/")[0] if server else None
-
-
-def _identity_of(server: str) -> Identity:
-    name, _, generation = server.rpartition("/")
-    return Identity(name, int(generation))

@@ -25,14 +25,32 @@ class ProposalRefused:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """A run is over at the sender; repeated to the leader until the log says so."""
+    """A run is over at the sender, in the view of this epoch; repeated to the leader until the log says so."""
 
     run: int
+    epoch: int
     tick: int
     outcome: str
     failure: str
     cross_bytes: int
     ended_unix_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunStates:
+    """Of one run: a tick, and the partitions (bits) whose state at its end the sender has on disk."""
+
+    run: int
+    tick: int
+    partitions: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StatesHeld:
+    """All states that the sender has of the runs that wait in the view of this epoch; repeated until they go on."""
+
+    epoch: int
+    states: tuple[RunStates, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +92,25 @@ class ShardProgress:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """All that the sender knows of everyone's progress in a run."""
+    """All that the sender knows of everyone's progress in a run, in the view of this epoch."""
 
     run: int
+    epoch: int
     shards: tuple[ShardProgress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionWanted:
+    """Ship me a partition of a load from your disk, with its runs' states; if `run` is not 0, only that run's state.
+
+    What comes is a shipment on the tick plane, under the name of this fetch. Sent again until it is offered.
+    """
+
+    fetch: str
+    load: str
+    partition: int
+    run: int
+    tick: int
 
 
 @dataclass(frozen=True, slots=True)

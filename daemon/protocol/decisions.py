@@ -6,6 +6,7 @@ leader died, perhaps after committing it) is applied once, and so that the propo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -25,12 +26,52 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class FormView:
-    """The members that hold the graphs from this epoch on, in order."""
+    """The members that hold the graphs from this epoch on, in order, and how many of them hold each partition."""
 
     request: str
     epoch: int
     members: tuple[Identity, ...]
     virtual_nodes: int
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Partitions of a loaded graph (or of a run's state), as bits: partition p is bit p % 8 of byte p // 8."""
+
+    load: str
+    partitions: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HoldParts:
+    """What a shard has durably on its disk. `is_whole`: all that it has, as said at each start; else what it gained.
+
+    A shard takes part in a view only once it has said so in its present life.
+    """
+
+    request: str
+    shard: Identity
+    holdings: tuple[Holding, ...]
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DropParts:
+    """A shard is about to delete partitions that others hold by now; it does so only once the log has said yes."""
+
+    request: str
+    shard: Identity
+    holding: Holding
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Move everything away from a shard, because it is going to stop; or, not `is_on`, let it take part again."""
+
+    request: str
+    shard: str
+    is_on: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +114,8 @@ class DropGraph:
 class StartRun:
     """Run a program on a graph. `params` are names and JSON values; `interval_ns` 0 means as fast as it goes.
 
-    A paced run does a tick when it is told to; `phases` is a bit for each phase that the program uses.
+    A paced run does a tick when it is told to; `phases` is a bit for each phase that the program uses. Its state is
+    held durably every `checkpoint_ticks`; 0: by time; -1: only at its end.
     """
 
     request: str
@@ -86,6 +128,26 @@ class StartRun:
     phases: int
     columns: tuple[str, ...]
     started_unix_ns: int
+    checkpoint_ticks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StateSource:
+    """Who has the state of partitions (bits, as in `Holding`) whose primary lacks it."""
+
+    shard: str
+    partitions: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRun:
+    """In the view of this epoch, a run goes on from the end of a tick that is held for every partition."""
+
+    request: str
+    run: str
+    epoch: int
+    tick: int
+    sources: tuple[StateSource, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +160,7 @@ class StopRun:
 
 @dataclass(frozen=True, slots=True)
 class EndRun:
-    """A run is over, after `tick` ticks: every member has said so, or one can't say anything any more."""
+    """A run is over, after `tick` ticks: every member has said so, or one that it has failed there."""
 
     request: str
     run: str
@@ -109,8 +171,31 @@ class EndRun:
     ended_unix_ns: int
 
 
-Decision: TypeAlias = FormView | AddGraph | DropGraph | StartRun | StopRun | EndRun
-_TYPES = dict(enumerate((FormView, AddGraph, DropGraph, StartRun, StopRun, EndRun), start=1))
+Decision: TypeAlias = (
+    FormView | AddGraph | DropGraph | StartRun | StopRun | EndRun | HoldParts | DropParts | Drain | ResumeRun
+)
+_TYPES = dict(
+    enumerate(
+        (FormView, AddGraph, DropGraph, StartRun, StopRun, EndRun, HoldParts, DropParts, Drain, ResumeRun), start=1
+    )
+)
+
+
+def to_bits(partitions: Iterable[int]) -> bytes:
+    """A set of partitions as it stands in the log and on the wire.
+
+    >>> from_bits(to_bits({0, 9})) == {0, 9}
+    True
+    """
+    number = 0
+    for partition in partitions:
+        number |= 1 << partition
+    return number.to_bytes((number.bit_length() + 7) // 8, "little")
+
+
+def from_bits(bits: bytes) -> frozenset[int]:
+    """The set again; any bytes are one."""
+    return frozenset(8 * i + k for i, byte in enumerate(bits) if byte for k in range(8) if byte >> k & 1)
 
 
 class DecisionCodec:

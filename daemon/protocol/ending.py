@@ -1,7 +1,7 @@
 """When a run is over for the whole cluster, and how: what the tick leader concludes from the members' reports.
 
 A run that everyone has reported is over as they say; they agree, for stops and failures ride on the barrier. One that a
-member has failed is over at once. One whose view has lost a member can't go on: its barrier waits for that member.
+member has failed is over at once. A run whose view has lost a member is not over: it goes on in the next view.
 """
 
 from __future__ import annotations
@@ -13,29 +13,16 @@ from daemon.protocol.decisions import EndRun
 from daemon.protocol.registry import FAILED
 
 
-def ending(
-    run: str,
-    members: Sequence[str],
-    reports: Mapping[str, RunReport],
-    missing: Sequence[str],
-    committed: int = 0,
-) -> EndRun | None:
-    """The decision that ends a run, if it is time for it.
-
-    `missing` are members that are taken for dead, `committed` the last tick that is known to be committed.
-    """
+def ending(run: str, members: Sequence[str], reports: Mapping[str, RunReport]) -> EndRun | None:
+    """The decision that ends a run, if it is time for it. The reports are of one epoch, and `members` its view's."""
     failures = [report for report in reports.values() if report.outcome == FAILED]
-    done = all(member in reports for member in members)
-    if not failures and not done and not missing:
+    if not failures and not all(member in reports for member in members):
         return None
-    tick = max((report.tick for report in reports.values()), default=committed)
-    outcome, failure = FAILED, ""
+    outcome, failure, tick = FAILED, "", min((report.tick for report in failures), default=0)
     if failures:
-        tick, failure = min(report.tick for report in failures), failures[0].failure
-    elif done:
-        outcome = next(iter(reports.values())).outcome
+        failure = failures[0].failure
     else:
-        failure = f"the view has lost {', '.join(missing)}: a run needs every member of its view"
+        outcome, tick = next((report.outcome, report.tick) for report in reports.values())
     crossed = sum(report.cross_bytes for report in reports.values())
-    ended = max((report.ended_unix_ns for report in reports.values()), default=0)
+    ended = max(report.ended_unix_ns for report in reports.values())
     return EndRun(f"end-{run}", run, outcome, tick, failure, crossed, ended)

@@ -35,11 +35,14 @@ class Pacing:
         self.is_leader = False
 
     def begin(self, run: RunRecord, now: int) -> int | None:
-        """A run begins: the ticks granted to it at once, None if it is not paced at all."""
+        """A run begins, or goes on in another view: the ticks granted to it, None if it is not paced at all."""
         if not run.paced and not run.interval_ns:
             return None
-        self._runs[run.number] = _Paced(run.interval_ns, run.paced, granted_ns=now, told_ns=now)
-        return 0
+        paced = self._runs.setdefault(run.number, _Paced(run.interval_ns, run.paced))
+        paced.granted = max(paced.granted, run.resumed)
+        paced.committed = run.resumed
+        paced.granted_ns = paced.told_ns = now
+        return paced.granted
 
     def end(self, run: int) -> None:
         """A run is over."""

@@ -22,6 +22,7 @@ class ProgressGossip:
         self._known: dict[int, dict[str, ShardProgress]] = {}
         self._heard_ns: dict[tuple[int, str], int] = {}
         self._members: tuple[str, ...] = ()
+        self._epoch = 0
         self._next_ns: int | None = None
 
     @property
@@ -29,9 +30,14 @@ class ProgressGossip:
         """When to gossip next; None while no run goes on."""
         return self._next_ns if self._known else None
 
-    def begin(self, run: int, members: Sequence[str], now: int) -> None:
-        """A run begins among these members."""
-        self._members = tuple(members)
+    def enter_view(self, epoch: int, members: Sequence[str]) -> None:
+        """Of an older view nothing counts any more: its barriers are void, and a run may go back some ticks."""
+        self._epoch, self._members = epoch, tuple(members)
+        self._known.clear()
+        self._heard_ns.clear()
+
+    def begin(self, run: int, now: int) -> None:
+        """A run begins in this view."""
         self._known[run] = {}
         if self._next_ns is None or self._next_ns < now:
             self._next_ns = now + self._interval_ns
@@ -54,7 +60,7 @@ class ProgressGossip:
     def hear(self, message: Progress, now: int) -> list[tuple[str, int]]:
         """What somebody knows; gives the barrier entries that were news."""
         known = self._known.get(message.run)
-        if known is None:
+        if known is None or message.epoch != self._epoch:
             return []
         news = []
         for shard in message.shards:
@@ -74,7 +80,10 @@ class ProgressGossip:
         self._next_ns = now + self._interval_ns
         others = [member for member in self._members if member != self._shard]
         chosen = sorted(self._random.sample(others, min(self._targets, len(others))))
-        messages = [Progress(run, tuple(known[name] for name in sorted(known))) for run, known in self._known.items()]
+        messages = [
+            Progress(run, self._epoch, tuple(known[name] for name in sorted(known)))
+            for run, known in self._known.items()
+        ]
         return [(target, message) for target in chosen for message in messages]
 
     def committed(self, run: int) -> int:

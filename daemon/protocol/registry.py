@@ -1,7 +1,11 @@
-"""The replicated state machine: views, graphs and runs, as the log decides them.
+"""The replicated state machine: views, graphs, who holds what, and runs, as the log decides them.
 
 Every member applies the same commands in the same order and so holds the same registry. It never looks at a clock, a
 socket or a part of a graph; what follows from a change it announces, and the shard acts on it.
+
+An epoch has one placement of each graph, worked out when its view is formed (or when the graph comes) from what the
+members hold by then; what they come to hold later counts in the next epoch. A run belongs to the epoch in which it
+began or was resumed; with a new view every run waits until the log says from which tick it goes on.
 
 A command that makes no sense any more when its turn comes (two loads raced for one name) is declined, the same
 everywhere.
@@ -10,6 +14,7 @@ everywhere.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TypeAlias, assert_never
@@ -17,16 +22,24 @@ from typing import TypeAlias, assert_never
 from daemon.protocol.decisions import (
     AddGraph,
     Decision,
+    Drain,
     DropGraph,
+    DropParts,
     EndRun,
     FormView,
+    Holding,
+    HoldParts,
     Identity,
+    ResumeRun,
     StartRun,
+    StateSource,
     StopRun,
+    from_bits,
+    to_bits,
 )
+from daemon.protocol.placement import Placed, actual, ideal
 from daemon.wire import Codec, WireLimits
 from shoal.phase import Phase
-from shoal.ring import HashRing
 
 REQUESTS_REMEMBERED = 4096
 RUNS_REMEMBERED = 1000
@@ -37,11 +50,12 @@ ACTIVE = (RUNNING, STOPPING)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An epoch and its members, in order; placement follows from it through the ring."""
+    """An epoch and its members, in order; `replicas` of them hold each partition."""
 
     epoch: int
     members: tuple[Identity, ...]
     virtual_nodes: int
+    replicas: int
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -52,14 +66,30 @@ class View:
         """Whether that very life of a shard is a member."""
         return shard in self.members
 
-    def placement(self, partitions: int) -> tuple[tuple[str, ...], ...]:
-        """For each partition its primary, and then, once there are any, its replicas."""
-        return HashRing(self.names, self.virtual_nodes).placement(partitions, replicas=0)
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What a shard has said that it holds, in the life of `generation`: partitions by load."""
+
+    generation: int
+    loads: Mapping[str, frozenset[int]]
+
+    def has(self, load: str, partition: int) -> bool:
+        """Whether a partition of a load is there."""
+        return partition in self.loads.get(load, ())
+
+    def with_load(self, load: str, partitions: frozenset[int]) -> Disk:
+        """The same with other partitions of one load; none at all forgets it."""
+        loads = {**self.loads, load: partitions}
+        return Disk(self.generation, {name: held for name, held in loads.items() if held})
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run, from the decision to start it to the decision that it is over."""
+    """One run, from the decision to start it to the decision that it is over.
+
+    `epoch` is that of the view in which it goes on, 0 while it waits; there it began with the end of tick `resumed`.
+    """
 
     name: str
     number: int
@@ -72,6 +102,10 @@ class RunRecord:
     phases: tuple[Phase, ...]
     columns: tuple[str, ...]
     started_unix_ns: int
+    checkpoint_ticks: int = 0
+    epoch: int = 0
+    resumed: int = 0
+    sources: tuple[StateSource, ...] = ()
     state: str = RUNNING
     tick: int = 0
     failure: str = ""
@@ -101,7 +135,14 @@ class GraphRemoved:
 
 @dataclass(frozen=True, slots=True)
 class RunBegun:
+    """A run begins in the view of this epoch, for the first time or again."""
+
     run: RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingsChanged:
+    """Somebody holds more, or less, than before, or is to be drained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +164,27 @@ class Decided:
     name: str
 
 
-Announcement: TypeAlias = ViewInstalled | GraphInstalled | GraphRemoved | RunBegun | RunStopping | RunEnded | Decided
+Announcement: TypeAlias = (
+    ViewInstalled | GraphInstalled | GraphRemoved | RunBegun | RunStopping | RunEnded | HoldingsChanged | Decided
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _FrozenDisk:
+    shard: Identity
+    holdings: tuple[Holding, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Frozen:
     """A snapshot of everything that the log has decided."""
 
+    cluster: str
     view: View | None
     graphs: tuple[AddGraph, ...]
+    placements: tuple[Placed, ...]
+    disks: tuple[_FrozenDisk, ...]
+    draining: tuple[str, ...]
     runs: tuple[RunRecord, ...]
     runs_begun: int
     recent: tuple[str, ...]
@@ -148,10 +201,14 @@ class Declined(Exception):
 
 @dataclass
 class Registry:
-    """The state that the log has decided so far."""
+    """The state that the log has decided so far. `cluster` was made up by the founders, for this cluster alone."""
 
+    cluster: str = ""
     view: View | None = None
     graphs: dict[str, AddGraph] = field(default_factory=dict)
+    placements: dict[str, Placed] = field(default_factory=dict)
+    disks: dict[str, Disk] = field(default_factory=dict)
+    draining: set[str] = field(default_factory=set)
     runs: dict[str, RunRecord] = field(default_factory=dict)
     runs_begun: int = 0
     _recent: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS_REMEMBERED))
@@ -164,6 +221,49 @@ class Registry:
     def active_runs(self) -> list[RunRecord]:
         """Runs that go on, in the order in which they began."""
         return [run for run in self.runs.values() if run.active]
+
+    def waiting_runs(self) -> list[RunRecord]:
+        """Active runs that the present view has not resumed yet, on graphs that are whole."""
+        return [run for run in self.active_runs() if run.epoch != self.epoch and not self.lost(run.graph)]
+
+    # -- who holds what --------------------------------------------------------------------------------------------
+
+    def holds(self, name: str, load: str, partition: int) -> bool:
+        """Whether a member of the view has a partition on its disk, in the life that the view knows."""
+        disk = self.disks.get(name)
+        return disk is not None and disk.has(load, partition) and self.has_member(Identity(name, disk.generation))
+
+    def has_member(self, shard: Identity) -> bool:
+        """Whether that very life of a shard is a member of the view."""
+        return self.view is not None and self.view.has(shard)
+
+    def ideal(self, graph: AddGraph) -> Placed:
+        """Who should hold each partition of a graph."""
+        view = self._need_view()
+        return ideal(view.names, view.virtual_nodes, graph.partition_count, view.replicas, self.draining)
+
+    def placeable(self, graph: AddGraph) -> Placed:
+        """Who would serve each partition if a view of the same members were formed now."""
+        view = self._need_view()
+        return actual(
+            view.names,
+            view.virtual_nodes,
+            graph.partition_count,
+            view.replicas,
+            self.draining,
+            lambda name, partition: self.holds(name, graph.load, partition),
+        )
+
+    def lost(self, graph: str) -> list[int]:
+        """The partitions of a graph that nobody in the view holds; the graph waits for one who does."""
+        return [partition for partition, holders in enumerate(self.placements.get(graph, ())) if not holders]
+
+    def last_holders(self, graph: str) -> list[str]:
+        """Who is known to have had partitions of a graph that are lost now."""
+        load, lost = self.graphs[graph].load, self.lost(graph)
+        return sorted(name for name, disk in self.disks.items() if any(disk.has(load, p) for p in lost))
+
+    # -- the log ---------------------------------------------------------------------------------------------------
 
     def apply(self, decision: Decision) -> list[Announcement]:
         """Apply the next command of the log."""
@@ -179,8 +279,12 @@ class Registry:
     def freeze(self) -> bytes:
         """The whole registry as a snapshot's bytes."""
         frozen = _Frozen(
+            self.cluster,
             self.view,
             tuple(self.graphs.values()),
+            tuple(self.placements[name] for name in self.graphs),
+            tuple(_freeze_disk(name, self.disks[name]) for name in sorted(self.disks)),
+            tuple(sorted(self.draining)),
             tuple(self.runs.values()),
             self.runs_begun,
             tuple(self._recent),
@@ -189,11 +293,14 @@ class Registry:
         return bytes(header)
 
     def restore(self, data: bytes) -> list[Announcement]:
-        """Take over a snapshot that a leader sent, and announce what is new in it."""
+        """Take over a snapshot, a leader's or our own disk's, and announce what is new in it. Raises `Rejected`."""
         frozen: _Frozen = _frozen_codec().decode([data]).message
         before = (self.view, self.graphs, self.runs)
-        self.view, self.runs_begun = frozen.view, frozen.runs_begun
+        self.cluster, self.view, self.runs_begun = frozen.cluster, frozen.view, frozen.runs_begun
         self.graphs = {graph.name: graph for graph in frozen.graphs}
+        self.placements = {graph.name: placed for graph, placed in zip(frozen.graphs, frozen.placements, strict=True)}
+        self.disks = {disk.shard.name: _thaw_disk(disk) for disk in frozen.disks}
+        self.draining = set(frozen.draining)
         self.runs = {run.name: run for run in frozen.runs}
         self._recent = deque(frozen.recent, maxlen=REQUESTS_REMEMBERED)
         return self._news(*before)
@@ -204,9 +311,10 @@ class Registry:
             news.append(ViewInstalled(self.view))
         news += [GraphRemoved(graph) for name, graph in graphs.items() if self.graphs.get(name) != graph]
         news += [GraphInstalled(graph) for name, graph in self.graphs.items() if graphs.get(name) != graph]
+        news.append(HoldingsChanged())
         for name, run in self.runs.items():
             before = runs.get(name)
-            if before is None and run.active:
+            if run.active and run.epoch == self.epoch and (before is None or before.epoch != run.epoch):
                 news.append(RunBegun(run))
             if run.state == STOPPING and (before is None or before.state == RUNNING):
                 news.append(RunStopping(run))
@@ -228,32 +336,97 @@ class Registry:
                 return self._stop_run(decision)
             case EndRun():
                 return self._end_run(decision)
+            case HoldParts():
+                return self._hold_parts(decision)
+            case DropParts():
+                return self._drop_parts(decision)
+            case Drain():
+                return self._drain(decision)
+            case ResumeRun():
+                return self._resume_run(decision)
             case _:
                 assert_never(decision)
 
     def _form_view(self, decision: FormView) -> tuple[str, list[Announcement]]:
         if decision.epoch != self.epoch + 1:
             raise Declined(f"epoch {decision.epoch} does not follow epoch {self.epoch}")
-        self.view = View(decision.epoch, decision.members, decision.virtual_nodes)
+        self.view = View(decision.epoch, decision.members, decision.virtual_nodes, decision.replicas)
+        self.placements = {name: self.placeable(graph) for name, graph in self.graphs.items()}
+        self.runs = {name: replace(run, epoch=0) if run.active else run for name, run in self.runs.items()}
         return "", [ViewInstalled(self.view)]
+
+    def _hold_parts(self, decision: HoldParts) -> tuple[str, list[Announcement]]:
+        name, generation = decision.shard.name, decision.shard.generation
+        before = self.disks.get(name, Disk(0, {}))
+        if generation < before.generation or (generation > before.generation and not decision.is_whole):
+            raise Declined(f"shard '{name}' has begun another life since")
+        disk = Disk(generation, {} if decision.is_whole else before.loads)
+        loads = {graph.load for graph in self.graphs.values()}
+        for holding in decision.holdings:
+            if holding.load in loads:
+                held = disk.loads.get(holding.load, frozenset()) | from_bits(holding.partitions)
+                disk = disk.with_load(holding.load, held)
+        self.disks[name] = disk
+        if generation > before.generation:
+            self.draining.discard(name)
+        return "", [HoldingsChanged()]
+
+    def _drop_parts(self, decision: DropParts) -> tuple[str, list[Announcement]]:
+        """Only what the epoch's placement does not count on, and only while all who should hold it do."""
+        disk = self.disks.get(decision.shard.name)
+        graph = next((graph for graph in self.graphs.values() if graph.load == decision.holding.load), None)
+        if disk is None or graph is None or disk.generation != decision.shard.generation:
+            raise Declined("it is not held any more")
+        going, placed, wanted = from_bits(decision.holding.partitions), self.placements[graph.name], self.ideal(graph)
+        for partition in going & frozenset(range(graph.partition_count)):
+            holders = placed[partition]
+            if decision.shard.name in holders or holders != wanted[partition]:
+                raise Declined(f"partition {partition} of '{graph.name}' is still needed")
+        kept = disk.loads.get(graph.load, frozenset()) - going
+        self.disks[decision.shard.name] = disk.with_load(graph.load, kept)
+        return "", [HoldingsChanged()]
+
+    def _drain(self, decision: Drain) -> tuple[str, list[Announcement]]:
+        if decision.shard not in self.disks:
+            raise Declined(f"no shard is called '{decision.shard}'")
+        if decision.is_on:
+            self.draining.add(decision.shard)
+        else:
+            self.draining.discard(decision.shard)
+        return decision.shard, [HoldingsChanged()]
 
     def _add_graph(self, decision: AddGraph) -> tuple[str, list[Announcement]]:
         if decision.name in self.graphs:
             raise Declined(f"a graph called '{decision.name}' is loaded already: drop it, or choose another name")
         if decision.epoch != self.epoch:
             raise Declined(f"the view changed while '{decision.name}' was loading: load it again")
+        view = self._need_view()
+        again = [m.name for m in view.members if m.name in self.disks and self.disks[m.name].generation != m.generation]
+        if again:
+            raise Declined(f"{', '.join(again)} started again while '{decision.name}' was loading: load it again")
+        placed = self.placements[decision.name] = ideal(
+            view.names, view.virtual_nodes, decision.partition_count, view.replicas
+        )
+        for member in view.members:
+            held = frozenset(p for p, holders in enumerate(placed) if member.name in holders)
+            disk = self.disks.get(member.name, Disk(member.generation, {}))
+            self.disks[member.name] = disk.with_load(decision.load, held)
         self.graphs[decision.name] = decision
-        return decision.name, [GraphInstalled(decision)]
+        return decision.name, [GraphInstalled(decision), HoldingsChanged()]
 
     def _drop_graph(self, decision: DropGraph) -> tuple[str, list[Announcement]]:
         self._need_graph(decision.name)
         using = [run.name for run in self.active_runs() if run.graph == decision.name]
         if using:
             raise Declined(f"graph '{decision.name}' is in use by {', '.join(using)}: stop that first")
-        return decision.name, [GraphRemoved(self.graphs.pop(decision.name))]
+        graph = self.graphs.pop(decision.name)
+        del self.placements[decision.name]
+        self.disks = {name: disk.with_load(graph.load, frozenset()) for name, disk in self.disks.items()}
+        return decision.name, [GraphRemoved(graph)]
 
     def _start_run(self, decision: StartRun) -> tuple[str, list[Announcement]]:
         self._need_graph(decision.graph)
+        self._need_whole(decision.graph)
         self.runs_begun += 1
         run = RunRecord(
             name=f"{decision.program}-{self.runs_begun}",
@@ -267,6 +440,8 @@ class Registry:
             phases=tuple(phase for phase in Phase if decision.phases >> phase & 1 or phase is Phase.ADVANCE),
             columns=decision.columns,
             started_unix_ns=decision.started_unix_ns,
+            checkpoint_ticks=decision.checkpoint_ticks,
+            epoch=self.epoch,
         )
         self.runs[run.name] = run
         self._forget_old_runs()
@@ -293,6 +468,25 @@ class Registry:
         )
         return run.name, [RunEnded(run)]
 
+    def _resume_run(self, decision: ResumeRun) -> tuple[str, list[Announcement]]:
+        run = self._need_run(decision.run)
+        if not run.active or decision.epoch != self.epoch or run.epoch == self.epoch:
+            raise Declined(f"run '{run.name}' does not wait in epoch {decision.epoch}")
+        run = replace(run, epoch=self.epoch, resumed=decision.tick, sources=decision.sources)
+        self.runs[run.name] = run
+        return run.name, [RunBegun(run)]
+
+    def _need_view(self) -> View:
+        if self.view is None:
+            raise Declined("there is no view yet")
+        return self.view
+
+    def _need_whole(self, graph: str) -> None:
+        lost = self.lost(graph)
+        if lost:
+            shards = ", ".join(self.last_holders(graph)) or "nobody who is known"
+            raise Declined(f"graph '{graph}' is halted: {len(lost)} of its partitions are lost; {shards} had them")
+
     def _need_graph(self, name: str) -> AddGraph:
         if name not in self.graphs:
             known = ", ".join(sorted(self.graphs)) or "none yet"
@@ -308,3 +502,12 @@ class Registry:
         over = [name for name, run in self.runs.items() if not run.active]
         for name in over[: max(0, len(self.runs) - RUNS_REMEMBERED)]:
             del self.runs[name]
+
+
+def _freeze_disk(name: str, disk: Disk) -> _FrozenDisk:
+    holdings = tuple(Holding(load, to_bits(disk.loads[load])) for load in sorted(disk.loads))
+    return _FrozenDisk(Identity(name, disk.generation), holdings)
+
+
+def _thaw_disk(frozen: _FrozenDisk) -> Disk:
+    return Disk(frozen.shard.generation, {held.load: from_bits(held.partitions) for held in frozen.holdings})

@@ -1,0 +1,114 @@
+"""What the tick leader decides for the others: views, from where runs go on, and that they are over.
+
+It acts on what the members report: each report is repeated until the log has an answer to it, so a new leader, who has
+heard none, hears them all soon. A decision is proposed once a leadership; if it gets lost, the leadership is lost too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from daemon.protocol.cluster_messages import RunReport, StatesHeld
+from daemon.protocol.decisions import Decision, EndRun, Identity, ResumeRun, from_bits
+from daemon.protocol.ending import ending
+from daemon.protocol.registry import FAILED, STOPPING, Registry
+from daemon.protocol.resumption import resumption
+from daemon.protocol.views import Sight, Views
+
+
+class Leading:
+    """The reports that have come to this shard, and what follows from them while it leads."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+        self._reports: dict[int, dict[str, RunReport]] = {}
+        self._states: dict[str, StatesHeld] = {}
+        self._proposed: set[str] = set()
+
+    def begin(self) -> None:
+        """Somebody leads anew, perhaps this shard: what was heard and proposed before counts no more."""
+        self._views.forget()
+        self._reports.clear()
+        self._states.clear()
+        self._proposed.clear()
+
+    def enter_view(self) -> None:
+        """Runs end and go on within one view."""
+        self._reports.clear()
+        self._states.clear()
+
+    def forget_run(self, run: int) -> None:
+        """The log has ended a run."""
+        self._reports.pop(run, None)
+
+    def hear_report(self, sender: str, report: RunReport) -> None:
+        """A run is over at a member of the view."""
+        self._reports.setdefault(report.run, {})[sender] = report
+
+    def hear_states(self, sender: str, states: StatesHeld) -> None:
+        """Which states a member of the view has."""
+        self._states[sender] = states
+
+    @property
+    def kept(self) -> Mapping[int, Mapping[str, RunReport]]:
+        """Reports of runs that the log has not ended."""
+        return self._reports
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether time alone may bring a decision."""
+        return self._views.is_waiting
+
+    def decisions(self, registry: Registry, sight: Sight, founders: Collection[str], now: int) -> list[Decision]:
+        """What to propose now."""
+        decisions: list[Decision] = []
+        view = self._views.next(registry, sight, founders, now)
+        if view is not None:
+            decisions.append(view)
+        if registry.view is not None:
+            decisions += self._resumptions(registry)
+            decisions += self._endings(registry)
+        fresh = [decision for decision in decisions if decision.request not in self._proposed]
+        self._proposed.update(decision.request for decision in fresh)
+        return fresh
+
+    def _resumptions(self, registry: Registry) -> Iterable[ResumeRun]:
+        assert registry.view is not None
+        waiting = registry.waiting_runs()
+        if not waiting or any(self._epoch_of(name) != registry.epoch for name in registry.view.names):
+            return
+        for run in waiting:
+            reports = {name: _states_of(self._states[name], run.number) for name in registry.view.names}
+            tick, sources = resumption(registry.placements[run.graph], reports)
+            request = f"resume-{run.name}-{registry.epoch}"
+            yield ResumeRun(request, run.name, registry.epoch, tick, sources)
+
+    def _epoch_of(self, name: str) -> int:
+        states = self._states.get(name)
+        return states.epoch if states is not None else 0
+
+    def _endings(self, registry: Registry) -> Iterable[EndRun]:
+        assert registry.view is not None
+        for run in registry.active_runs():
+            decided = ending(run.name, registry.view.names, self._reports.get(run.number, {}))
+            if decided is None and run.state == STOPPING and registry.lost(run.graph):
+                why = f"it was stopped while its graph was halted: {len(registry.lost(run.graph))} partitions are lost"
+                decided = EndRun(f"end-{run.name}", run.name, FAILED, run.resumed, why, 0, 0)
+            if decided is not None:
+                yield decided
+
+
+def _states_of(states: StatesHeld, run: int) -> dict[int, frozenset[int]]:
+    return {held.tick: from_bits(held.partitions) for held in states.states if held.run == run}
+
+
+def sight_of(records: Iterable[tuple[Identity, bool]], registry: Registry) -> Sight:
+    """From membership's records, each with whether it is live. Old news of a shard's former life convicts nobody."""
+    known = {member.name: member.generation for member in registry.view.members} if registry.view else {}
+    alive, gone = {}, set()
+    for shard, live in records:
+        if live:
+            alive[shard.name] = shard.generation
+        elif shard.generation >= known.get(shard.name, 0):
+            gone.add(shard.name)
+    return Sight(alive, gone)

@@ -1,0 +1,104 @@
+"""The next view: who should be a member, and whether it is time to say so. What the tick leader proposes.
+
+A shard can be a member once the log has its holdings in its present life. A member that is gone for certain (confirmed
+dead, left, or drained and no longer needed) is left out at once. One that is on its way back, alive in a new life that
+has not said yet what it holds, or not heard of at all since this leader began (after a power cut all come back, one
+after the other), is waited for, but not for ever: each view interrupts all runs, and a partition's move costs more than
+a moment's patience.
+
+A view of the same members is formed when it changes who serves what for the better: once everything is where the ring
+wants it, or when a lost partition is back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from daemon.protocol.decisions import FormView, Identity
+from daemon.protocol.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What membership sees: generations of those alive, and who is gone for certain."""
+
+    alive: Mapping[str, int]
+    gone: Collection[str]
+
+
+class Views:
+    """The leader's memory of whom it waits for."""
+
+    def __init__(self, virtual_nodes: int, replicas: int, patience_ns: int) -> None:
+        self._virtual_nodes, self._replicas, self._patience_ns = virtual_nodes, replicas, patience_ns
+        self._awaited: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Another leader has begun: whoever leads next waits anew."""
+        self._awaited.clear()
+
+    def next(self, registry: Registry, sight: Sight, founders: Collection[str], now: int) -> FormView | None:
+        """The view to propose now. `founders` count only for the first one."""
+        ready = {
+            name: Identity(name, generation)
+            for name, generation in sight.alive.items()
+            if name in registry.disks and registry.disks[name].generation == generation
+        }
+        expected = registry.view.names if registry.view is not None else tuple(founders)
+        pending = [name for name in expected if name not in ready and name not in sight.gone]
+        self._awaited = {name: self._awaited.get(name, now) for name in pending}
+        patient = any(now < since + self._patience_ns for since in self._awaited.values())
+        members = tuple(ready[name] for name in sorted(ready) if not _may_go(registry, name, ready))
+        if registry.view is None:
+            return self._form(registry, members) if members and not patient else None
+        if not members or (patient and not _lacks(registry, sight)):
+            return None
+        if members == registry.view.members:
+            return self._form(registry, members) if _is_better(registry) else None
+        return self._form(registry, members)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody is waited for: then time alone may bring the next view."""
+        return bool(self._awaited)
+
+    def _form(self, registry: Registry, members: tuple[Identity, ...]) -> FormView:
+        epoch = registry.epoch + 1
+        return FormView(f"form-view-{epoch}", epoch, members, self._virtual_nodes, self._replicas)
+
+
+def _lacks(registry: Registry, sight: Sight) -> bool:
+    """Whether the view is broken already by somebody who is gone while others of it live on: runs stand still."""
+    assert registry.view is not None
+    lives = any(sight.alive.get(member.name) == member.generation for member in registry.view.members)
+    return lives and any(name in sight.gone for name in registry.view.names)
+
+
+def _may_go(registry: Registry, name: str, ready: Mapping[str, Identity]) -> bool:
+    """Whether a shard that is being drained is not needed any more, for what it holds others hold."""
+    if name not in registry.draining:
+        return False
+    staying = [other for other in ready if other not in registry.draining]
+    if not staying:
+        return False
+    for graph in registry.graphs.values():
+        wanted = min(registry.view.replicas, len(staying)) if registry.view else 1
+        for partition in range(graph.partition_count):
+            holders = sum(registry.disks[other].has(graph.load, partition) for other in staying)
+            if holders < wanted:
+                return False
+    return True
+
+
+def _is_better(registry: Registry) -> bool:
+    """Whether a new epoch of the same members would serve more, or just as the ring wants it."""
+    for name, graph in registry.graphs.items():
+        placed, placeable = registry.placements[name], registry.placeable(graph)
+        if placeable == placed:
+            continue
+        if placeable == registry.ideal(graph):
+            return True
+        if sum(not holders for holders in placeable) < sum(not holders for holders in placed):
+            return True
+    return False
