@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 200
 
-.PHONY: setup demo test lint bench soak lock clean
+.PHONY: setup demo test lint bench soak chaos lock clean
 
 setup: .venv/.ok
 
@@ -34,6 +34,9 @@ bench: setup           ## each figure beside its floor, measured in the same run
 
 soak: setup            ## SEEDS=n clusters in the simulator
 	$(BIN)/python -m tests.simulator --seeds $(SEEDS)
+
+chaos: setup           ## faults from a seed at real daemons, for ten minutes; CHAOS="--scenario kills" for others
+	$(BIN)/python -m chaos $(CHAOS)
 
 lock: setup            ## after a change of dependencies: hashes, no addresses
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock pyproject.toml

@@ -1,0 +1,101 @@
+"""A fault begins, a fault ends."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from chaos.disks import SmallDisk
+from chaos.fleet import Daemon, Fleet
+from chaos.nets import Nets
+from chaos.options import NETWORK
+from chaos.plan import Fault
+
+
+class Misbehaved(Exception):
+    """A daemon did what it must not under a fault, in words."""
+
+
+@dataclass(slots=True)
+class Ground:
+    """What can be harmed. `disk` is the data folder of the daemon numbered `disk_of`."""
+
+    fleet: Fleet
+    nets: Nets | None = None
+    disk: SmallDisk | None = None
+    disk_of: int | None = None
+
+
+def begin(fault: Fault, ground: Ground) -> None:
+    """Do the harm."""
+    hit = [ground.fleet[number] for number in fault.hit]
+    if fault.kind in NETWORK:
+        _disturb(fault, ground)
+    elif fault.kind == "pause":
+        _signal(hit, signal.SIGSTOP)
+    elif fault.kind == "restart":
+        _signal(hit, signal.SIGTERM)
+    elif fault.kind == "disk":
+        assert ground.disk is not None
+        hit[0].may_end = True
+        ground.disk.fill()
+    else:
+        assert fault.kind in ("kill", "never", "power"), fault.kind
+        _signal(hit, signal.SIGKILL)
+        for daemon in hit:
+            daemon.wait()
+
+
+def end(fault: Fault, ground: Ground) -> None:
+    """Make it good. `Misbehaved` if something is not as it has to be by then."""
+    hit = [ground.fleet[number] for number in fault.hit]
+    if fault.kind in NETWORK:
+        assert ground.nets is not None
+        ground.nets.heal()
+    elif fault.kind == "pause":
+        _signal(hit, signal.SIGCONT)
+    elif fault.kind == "disk":
+        assert ground.disk is not None
+        ground.disk.clear()  # who has met it full may still be about to leave: see `revive`
+    else:
+        for daemon in hit:
+            status = daemon.wait()
+            if fault.kind == "restart" and status != 0:
+                raise Misbehaved(f"left with status {status} upon SIGTERM: {daemon.shard.last_words()}")
+            daemon.start()
+
+
+def revive(ground: Ground) -> None:
+    """Start the daemon again that has left because its disk was full; one that had nothing to write just goes on."""
+    if ground.disk is None or ground.disk.full:
+        return
+    assert ground.disk_of is not None
+    daemon = ground.fleet[ground.disk_of]
+    left = daemon.left_loudly() if daemon.may_end else None
+    if left is False:
+        raise Misbehaved(f"its disk was full, and it left without a word of that: {daemon.shard.last_words()}")
+    if left:
+        daemon.start()
+
+
+def _signal(hit: list[Daemon], number: signal.Signals) -> None:
+    for daemon in hit:
+        daemon.signal(number)
+
+
+def _disturb(fault: Fault, ground: Ground) -> None:
+    nets = ground.nets
+    assert nets is not None
+    everybody = {daemon.number for daemon in ground.fleet.daemons}
+    match fault.kind:
+        case "cut":
+            nets.cut(fault.hit[:1], fault.hit[1:])
+            nets.cut(fault.hit[1:], fault.hit[:1])
+        case "oneway":
+            nets.cut(fault.hit[:1], fault.hit[1:])
+        case "minority":
+            rest = sorted(everybody - set(fault.hit))
+            nets.cut(fault.hit, rest)
+            nets.cut(rest, fault.hit)
+        case _:
+            nets.impair(fault.hit[0], fault.delay, fault.loss)

@@ -1,0 +1,218 @@
+"""The daemons: processes of ours, each with its own folder and, where network faults are wanted, its own namespace.
+
+Folders are those of `shoalctl dev up`. That has its clusters on loopback, though, and forgets its children; here they
+have addresses that can be cut off from each other, and how each of them ends is seen.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from chaos.nets import Nets, address
+from daemon.config import Config, load
+from daemon.dev_cluster import DevCluster, DevShard
+from daemon.quantities import parse_address
+
+WHOLE_SECONDS: Final = 60.0
+END_SECONDS: Final = 30.0
+"""For a leave in good order; and far more than a killed process needs on a busy machine."""
+POLL_SECONDS: Final = 0.05
+LOUD: Final = ("disk", "space", "ENOSPC")
+"""Of one of these a daemon must speak that leaves because it cannot write."""
+SWIM_SECTIONS: Final = ("membership", "consensus")
+
+
+class FleetFailed(Exception):
+    """The daemons did not do what they must, in words, with what they said last."""
+
+
+class Daemon:
+    """One daemon, through all its lives."""
+
+    def __init__(self, shard: DevShard, prefix: tuple[str, ...]) -> None:
+        self.shard = shard
+        self._command = [*prefix, sys.executable, "-P", "-m", "daemon", "--config", str(shard.config)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asked_to_end = False
+        self.may_end = False
+        """Its disk is or was full, so it may leave; it has to say why."""
+
+    @property
+    def number(self) -> int:
+        """Which, from 1."""
+        return self.shard.number
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def ended_unasked(self) -> int | None:
+        """The exit status of one that nobody has told to end."""
+        if self._process is None or self._asked_to_end or self.may_end:
+            return None
+        return self._process.poll()
+
+    def start(self) -> None:
+        """Begin a life."""
+        assert not self.alive
+        self._asked_to_end = self.may_end = False
+        kept = {k: v for k, v in os.environ.items() if k not in {"NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM"}}
+        with self.shard.log.open("ab") as said:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env=kept,
+                start_new_session=True,  # Ctrl-C is for us
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; after one that ends it, its end is no surprise."""
+        if number in (signal.SIGKILL, signal.SIGTERM):
+            self._asked_to_end = True
+        if self.alive:
+            assert self._process is not None
+            self._process.send_signal(number)
+
+    def wait(self, seconds: float = END_SECONDS) -> int:
+        """How it ends."""
+        assert self._process is not None
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise FleetFailed(
+                f"{self.shard.name} did not end within {seconds:g} s\n{self.shard.last_words()}"
+            ) from None
+
+    def left_loudly(self) -> bool | None:
+        """Of one whose disk is full: whether it said so and ended as failed; None if it goes on."""
+        if self.alive:
+            return None
+        return self.wait() != 0 and any(word in self.shard.last_words() for word in LOUD)
+
+
+class Fleet:
+    """All daemons of a cluster. Nothing runs before `start`; `close` kills what does."""
+
+    def __init__(self, folder: Path, count: int, replicas: int, nets: Nets | None, defaults: bool) -> None:
+        self.folder = folder
+        shards = _configured(folder, count, replicas, nets is not None, defaults)
+        self.daemons = [Daemon(shard, nets.prefix(shard.number) if nets else ()) for shard in shards]
+
+    def __getitem__(self, number: int) -> Daemon:
+        return self.daemons[number - 1]
+
+    @property
+    def config(self) -> Config:
+        """The first one's; they differ in names and addresses only."""
+        return load(self[1].shard.config, {})
+
+    def start(self) -> None:
+        """Start all that are not there, and wait until all are in one view with a leader."""
+        for daemon in self.daemons:
+            if not daemon.alive:
+                daemon.start()
+        self.await_whole()
+
+    def await_whole(self, seconds: float = WHOLE_SECONDS) -> float:
+        """Until all are in one view and hold each other alive: how long that took."""
+        began = time.monotonic()
+        said: dict[str, str] = {}
+        while not self._whole(said):
+            if time.monotonic() - began > seconds:
+                where = ", ".join(f"{name} {words}" for name, words in said.items())
+                raise FleetFailed(f"not whole again within {seconds:g} s: {where}")
+            time.sleep(POLL_SECONDS)
+        return time.monotonic() - began
+
+    def died(self) -> str:
+        """Who has ended though nobody told it to, with its last words; nothing if nobody has."""
+        found = [
+            f"ended by itself with status {daemon.ended_unasked}: {daemon.shard.last_words()}"
+            for daemon in self.daemons
+            if daemon.ended_unasked is not None
+        ]
+        return "\n".join(found)
+
+    def close(self) -> None:
+        """Kill all."""
+        for daemon in self.daemons:
+            daemon.signal(signal.SIGKILL)
+        for daemon in self.daemons:
+            if daemon.alive:
+                daemon.wait()
+
+    def _whole(self, said: dict[str, str]) -> bool:
+        if died := self.died():
+            raise FleetFailed(died)
+        told = {daemon.shard.name: daemon.shard.status() or {} for daemon in self.daemons}
+        for name, status in told.items():
+            alive = status.get("members", {}).get("alive", 0)
+            said[name] = f"{status.get('state', 'silent')} in epoch {status.get('epoch')}, knows {alive} alive"
+        return len({(status.get("epoch"), status.get("leader")) for status in told.values()}) == 1 and all(
+            _well(status, len(told)) for status in told.values()
+        )
+
+
+class _Folder(DevCluster):
+    """Keys and configurations as `shoalctl dev up` makes them, and nothing started."""
+
+    def make(self, count: int, replicas: int) -> list[DevShard]:
+        shards = [self._shard(number) for number in range(1, count + 1)]
+        self._refuse_what_cannot_be(shards)
+        self._make(shards, "curve", replicas)
+        return shards
+
+
+def _configured(folder: Path, count: int, replicas: int, own_networks: bool, defaults: bool) -> list[DevShard]:
+    """A dev cluster's, but with addresses of their own networks, and with the default timings if these are wanted."""
+    shards = _Folder(folder).make(count, replicas)
+    hosts = {
+        str(parse_address(url).port): address(shard.number)
+        for shard in shards
+        for url in (load(shard.config, {}).listen.control, load(shard.config, {}).listen.ticks)
+    }
+
+    def moved(found: re.Match[str]) -> str:
+        return f"tcp://{hosts[found[1]]}:{found[1]}"
+
+    for shard in shards:
+        text = shard.config.read_text()
+        if own_networks:
+            text = re.sub(r"tcp://127\.0\.0\.1:(\d+)", moved, text)
+        if defaults:
+            text = re.sub(rf"(?ms)^\[({'|'.join(SWIM_SECTIONS)})\]\n.*?(?=^\[|\Z)", "", text)
+        shard.config.write_text(text)
+    return shards
+
+
+def _well(status: dict[str, Any], count: int) -> bool:
+    return bool(
+        status.get("state") == "joined"
+        and status.get("leader")
+        and status.get("epoch")
+        and status["members"]["alive"] == count
+    )
+
+
+def retry(what: Callable[[], Any], errors: type[Exception], seconds: float) -> Any:
+    """What it gives, as soon as it is not refused any more; the last error after so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return what()
+        except errors:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(POLL_SECONDS)

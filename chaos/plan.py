@@ -1,0 +1,99 @@
+"""The faults of a run, from a seed.
+
+A plan keeps to what the cluster promises to survive *and* get over by itself: whoever is dead for good leaves a
+majority and a copy of every partition. Beyond that nothing is spared: faults overlap, as long as no daemon suffers two
+at once.
+
+>>> from chaos.options import Options
+>>> plan(Random(1), Options()) == plan(Random(1), Options())
+True
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from chaos.options import NETWORK, Options
+
+REST_SECONDS: Final = 3.0
+"""Between two faults of one daemon: it shall have a chance to be back before it is hit again."""
+FIRST, LAST = 0.15, 0.7
+"""Of the undisturbed run's time: before the first a run may not have begun, after the last it may be over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One misfortune. `at` counts from the run's first tick; without `seconds` it is not made good before the end."""
+
+    kind: str
+    at: float
+    seconds: float | None
+    hit: tuple[int, ...]
+    delay: float = 0.0
+    loss: float = 0.0
+
+    def __str__(self) -> str:
+        whom = ",".join(map(str, self.hit))
+        amount = f" {self.delay * 1000:.0f}ms" if self.delay else f" {self.loss:.0%}" if self.loss else ""
+        length = f" for {self.seconds:.1f}s" if self.seconds is not None else ""
+        return f"{self.kind} {whom}{amount} at {self.at:.1f}s{length}"
+
+    @property
+    def until(self) -> float:
+        """When it is made good."""
+        return float("inf") if self.seconds is None else self.at + self.seconds
+
+
+def plan(random: Random, options: Options, disk: int | None = None) -> list[Fault]:
+    """Some faults, in the order in which they begin. `disk` is the daemon whose data folder can be filled."""
+    kinds = [kind for kind in options.kinds if kind != "disk" or disk is not None]
+    assert kinds, "there is nothing to do harm with"
+    made: list[Fault] = []
+    moments = sorted(
+        random.uniform(FIRST, LAST) * options.seconds for _ in range(random.randint(1, options.faults_max))
+    )
+    for moment in moments:
+        fault = _fault(random, random.choice(kinds), moment, options, disk)
+        if not _too_much(fault, made, options):
+            made.append(fault)
+    return made
+
+
+def _fault(random: Random, kind: str, at: float, options: Options, disk: int | None) -> Fault:
+    everybody = range(1, options.shards + 1)
+    seconds: float | None = random.uniform(1.0, 5.0)
+    count = {"kill": options.kill_at_once, "cut": 2, "oneway": 2, "power": options.shards}.get(kind, 1)
+    if kind == "minority":
+        count = random.randint(1, (options.shards - 1) // 2)
+    hit = tuple(random.sample(everybody, count))
+    if kind == "power":
+        hit = tuple(everybody)
+    if kind == "disk":
+        assert disk is not None
+        hit = (disk,)
+    if kind not in ("oneway",):  # whose order is who does not hear whom
+        hit = tuple(sorted(hit))
+    if kind == "never":
+        seconds = None
+    return Fault(
+        kind,
+        at,
+        seconds,
+        hit,
+        delay=random.uniform(0.01, 0.15) if kind == "slow" else 0.0,
+        loss=random.uniform(0.05, 0.3) if kind == "lossy" else 0.0,
+    )
+
+
+def _too_much(fault: Fault, made: list[Fault], options: Options) -> bool:
+    """Whether it strikes somebody who has not got over another, or kills more for good than may be."""
+    for other in made:
+        apart = fault.at >= other.until + REST_SECONDS
+        if set(fault.hit) & set(other.hit) and not apart:
+            return True
+        if fault.kind in NETWORK and other.kind in NETWORK and not apart:
+            return True  # each pair has one rule
+    gone = sum(other.kind == "never" for other in made)
+    return fault.kind == "never" and gone >= min(options.replicas - 1, (options.shards - 1) // 2)

@@ -1,0 +1,153 @@
+"""An Ethernet switch in user space: one TAP in each namespace, and a rule for each ordered pair of hosts.
+
+    tap_switch.py FOLDER SEED NAMESPACE...
+
+What it stands in for is `tc netem` and nft, which not every kernel and machine has; this needs `ip` and /dev/net/tun.
+Host i (from 1) has the Ethernet address 02:00:00:00:00:i, so the switch learns nothing: the last byte is the port.
+
+Rules come as lines of JSON on standard input, each answered with a line of JSON once it holds: how many frames were
+passed and dropped so far. The end of standard input is its own end: it outlives nobody.
+
+    {"from": 1, "to": 2, "cut": true}
+    {"from": 1, "to": 2, "delay": 0.05, "jitter": 0.01, "loss": 0.1}
+    {"clear": true}
+
+Stand-alone on purpose (nothing of ours is imported): it starts in a few hundredths of a second. FOLDER is only there to
+be seen on the command line, by whoever clears up.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import heapq
+import json
+import os
+import random
+import select
+import struct
+import sys
+import time
+from typing import Any, Final
+
+TUNSETIFF: Final = 0x400454CA
+IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
+DEVICE: Final = b"e0"
+FRAME_BYTES_MAX: Final = 65536
+FRAMES_AT_ONCE: Final = 32
+QUEUE_FRAMES_MAX: Final = 100_000
+"""Delayed ones; more are dropped, as a real switch does."""
+
+
+class Switch:
+    """The TAPs, the rules, and the frames that are under way."""
+
+    def __init__(self, taps: dict[int, int], seed: int) -> None:
+        self._ports = taps
+        self._hosts = {tap: host for host, tap in taps.items()}
+        self._rules: dict[tuple[int, int], dict[str, Any]] = {}
+        self._random = random.Random(seed)
+        self._queue: list[tuple[float, int, int, bytes]] = []
+        self._sequence = 0
+        self.passed = self.dropped = 0
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds until a frame is due."""
+        return max(0.0, self._queue[0][0] - time.monotonic()) if self._queue else None
+
+    def rule(self, order: dict[str, Any]) -> None:
+        """Take in a rule; one without any effect lifts the one before."""
+        if order.pop("clear", False):
+            self._rules.clear()
+        else:
+            pair = (order.pop("from"), order.pop("to"))
+            self._rules.pop(pair, None)
+            if any(order.values()):
+                self._rules[pair] = order
+
+    def read(self, tap: int) -> None:
+        """Frames from one host."""
+        source = self._hosts[tap]
+        for _ in range(FRAMES_AT_ONCE):
+            try:
+                frame = os.read(tap, FRAME_BYTES_MAX)
+            except BlockingIOError:
+                return
+            to_all = bool(frame[0] & 1)
+            for target in [host for host in self._ports if host != source] if to_all else [frame[5]]:
+                if target in self._ports:
+                    self._forward(source, target, frame)
+
+    def deliver(self) -> None:
+        """What is due."""
+        now = time.monotonic()
+        while self._queue and self._queue[0][0] <= now:
+            _, _, target, frame = heapq.heappop(self._queue)
+            self._put(target, frame)
+
+    def _forward(self, source: int, target: int, frame: bytes) -> None:
+        rule = self._rules.get((source, target))
+        if rule is None:
+            self._put(target, frame)
+        elif rule.get("cut") or self._random.random() < rule.get("loss", 0.0) or len(self._queue) >= QUEUE_FRAMES_MAX:
+            self.dropped += 1
+        else:
+            wait = rule.get("delay", 0.0) + self._random.uniform(-1, 1) * rule.get("jitter", 0.0)
+            self._sequence += 1
+            heapq.heappush(self._queue, (time.monotonic() + wait, self._sequence, target, frame))
+
+    def _put(self, target: int, frame: bytes) -> None:
+        try:
+            os.write(self._ports[target], frame)
+            self.passed += 1
+        except OSError:  # its queue is full, or the interface is down
+            self.dropped += 1
+
+
+def open_tap(namespace: str) -> int:
+    """A TAP device inside a named namespace, by a descriptor that is held here."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    ours = os.open("/proc/self/ns/net", os.O_RDONLY)
+    theirs = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    try:
+        if libc.setns(theirs, 0):
+            raise OSError(ctypes.get_errno(), f"setns {namespace}")
+        tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", DEVICE, IFF_TAP | IFF_NO_PI))
+        if libc.setns(ours, 0):
+            raise OSError(ctypes.get_errno(), "setns back")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    return tap
+
+
+def main() -> int:
+    """Forward until standard input ends."""
+    seed, spaces = int(sys.argv[2]), sys.argv[3:]
+    taps = {host: open_tap(space) for host, space in enumerate(spaces, 1)}
+    switch = Switch(taps, seed)
+    poll = select.epoll()
+    for descriptor in (*taps.values(), sys.stdin.fileno()):
+        poll.register(descriptor, select.EPOLLIN)
+    ahead = b""
+    print(json.dumps({"ready": True}), flush=True)
+    while True:
+        ready = poll.poll(switch.patience)
+        switch.deliver()
+        for descriptor, _ in ready:
+            if descriptor != sys.stdin.fileno():
+                switch.read(descriptor)
+                continue
+            said = os.read(descriptor, FRAME_BYTES_MAX)
+            if not said:
+                return 0
+            *lines, ahead = (ahead + said).split(b"\n")
+            for line in lines:
+                switch.rule(json.loads(line))
+                print(json.dumps({"passed": switch.passed, "dropped": switch.dropped}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Where a run stands, asked again and again of a daemon that is well; and its result, asked of all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Any, Final
+
+import shoal
+from chaos.fleet import Daemon, Fleet, retry
+from chaos.recovery import Observation
+from shoal.errors import ShoalError
+from shoal.lines import AdminConnection, AdminError
+
+OVER: Final = ("completed", "failed", "stopped")
+ANSWER_SECONDS: Final = 1.0
+RESULT_SECONDS: Final = 30.0
+
+
+class Watch:
+    """One run. It stays with one daemon as long as that is well: two may know of a tick at different moments."""
+
+    def __init__(self, fleet: Fleet, run: str) -> None:
+        self._fleet, self._run = fleet, run
+        self._asked: Daemon | None = None
+        self._connection: AdminConnection | None = None
+        self.seen: list[Observation] = []
+        self.state, self.error = "", ""
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended, in whatever way."""
+        return self.state in OVER
+
+    @property
+    def tick(self) -> int:
+        """The last one that was seen committed."""
+        return self.seen[-1].tick if self.seen else 0
+
+    def look(self, harmed: Collection[int]) -> None:
+        """Ask somebody who is not harmed. No answer is no observation; it goes on with another one."""
+        if self._asked is None or self._asked.number in harmed or not self._asked.alive:
+            self._turn_to(harmed)
+        if self._asked is None:
+            return
+        try:
+            if self._connection is None:
+                self._connection = AdminConnection(self._asked.shard.socket, ANSWER_SECONDS)
+            epoch = self._connection.call("status")[0]["epoch"]
+            shown = self._connection.call("run show", {"run": self._run})[0]
+        except AdminError:
+            self._turn_to({*harmed, self._asked.number})
+            return
+        self.state, self.error = shown["state"], shown.get("error") or ""
+        self.seen.append(Observation(time.monotonic(), self._asked.number, epoch, shown["tick"], self.over))
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _turn_to(self, harmed: Collection[int]) -> None:
+        self.close()
+        well = [daemon for daemon in self._fleet.daemons if daemon.alive and daemon.number not in harmed]
+        later = [daemon for daemon in well if self._asked and daemon.number > self._asked.number]
+        self._asked = next(iter(later or well), None)
+
+
+def start_run(daemon: Daemon, program: str, graph: str, ticks: int | None, interval: float) -> str:
+    """Its name. A view that is just being formed takes none: it is asked again."""
+    asked: dict[str, Any] = {"program": program, "graph": graph, "interval_seconds": interval or None}
+    if ticks is not None:
+        asked["ticks"] = ticks
+
+    def start() -> str:
+        with AdminConnection(daemon.shard.socket) as connection:
+            return str(connection.call("run start", {k: v for k, v in asked.items() if v is not None})[0]["run"])
+
+    return str(retry(start, AdminError, RESULT_SECONDS))
+
+
+def digests(fleet: Fleet, run: str, column: str) -> dict[int, str]:
+    """What each daemon says that the run's result is; the first one's is fetched whole and computed here."""
+    found: dict[int, str] = {}
+    for daemon in fleet.daemons:
+        with AdminConnection(daemon.shard.socket) as connection:
+            asked = {"run": run, "column": column, "top": 1}
+            found[daemon.number] = retry(
+                lambda connection=connection, asked=asked: connection.call("run result", asked)[0]["digest"],  # type: ignore[misc]
+                AdminError,
+                RESULT_SECONDS,
+            )
+    with shoal.connect(str(fleet[1].shard.socket), RESULT_SECONDS) as session:
+        found[1] = retry(lambda: session.get_run(run).result(column).digest, ShoalError, RESULT_SECONDS)
+    return found
