@@ -97,13 +97,14 @@ class Runtime:
         )
         self.post.know(self.shard.membership)
         load_limits = LoadLimits(piece_bytes_max=config.graph.load_bytes_max)
-        runner = TickRunner(load_limits, time.monotonic_ns, kernel_threads=config.ticks.kernel_threads)
+        runner = TickRunner(self.me.name, load_limits, time.monotonic_ns, kernel_threads=config.ticks.kernel_threads)
         self.ticks = TickThread(
             self.me,
             ticks,
             Codec(name, TICK_TYPES, wire),
             runner,
             hand_over=lambda news: self._soon(self._tick_news, news),
+            store=lambda states: self.ticks.order(lambda: self.ticks.stored(states.token)),  # there is no disk yet
             died=lambda error: self._soon(self._fatal, error),
         )
         self.results = Results(self.me.name, config.ticks.results_kept, self.post.send)

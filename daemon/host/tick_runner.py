@@ -2,19 +2,32 @@
 
 Shared by the daemon's tick thread and by the simulator. What is left over, messages to send and news to pass on, is
 handed back in order. `hold` keeps phases back until the host says `run_held`: the simulator so gives them a duration.
+
+Of a checkpoint, the states are taken from the engine here; making them durable is left to the host (`StoreStates`, to
+be answered with `stored`), for this thread has no time to wait for a disk.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from daemon.protocol.barrier import phase_of
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.tick import TickMachine
-from daemon.protocol.tick_effects import PhaseLate, RunOver, RunPhase, SendTick, SettlePhase, TickCommitted
+from daemon.protocol.tick_effects import (
+    HoldTick,
+    PhaseLate,
+    RunOver,
+    RunPhase,
+    SendTick,
+    SettlePhase,
+    StoreStates,
+    TickCommitted,
+    TickHeld,
+)
 from daemon.protocol.tick_messages import PhaseDone
 from daemon.protocol.tick_plane import Effect, TickMessage, TickPlane
 from shoal.engine import BadExchange, Engine
@@ -22,8 +35,9 @@ from shoal.part import Part
 from shoal.phase import Phase
 from shoal.program import Program
 
-News: TypeAlias = SendTick | TickCommitted | PhaseLate | RunOver | PieceArrived | PieceGone
-
+News: TypeAlias = SendTick | TickCommitted | PhaseLate | RunOver | StoreStates | PieceArrived | PieceGone
+State: TypeAlias = tuple[int, Mapping[int, Any]]
+"""A tick, and by partition what was captured of it."""
 
 ADVANCE = Phase.ADVANCE
 
@@ -37,6 +51,7 @@ class TickRunner:
 
     def __init__(
         self,
+        shard: str,
         limits: LoadLimits,
         clock: Callable[[], int],
         *,
@@ -44,18 +59,41 @@ class TickRunner:
         hold: bool = False,
         tell: Callable[[News], None] | None = None,
     ) -> None:
-        self.plane = TickPlane(limits)
+        self.plane = TickPlane(shard, limits)
         self.engines: dict[int, Engine] = {}
         self.held: list[RunPhase] = []
         self.bad_exchanges = 0
+        self._replicas: dict[int, Mapping[int, Sequence[str]]] = {}
         self._clock, self._hold, self.tell = clock, hold, tell
         self._threads = kernel_threads
         self._pool = ThreadPoolExecutor(kernel_threads, "kernel") if kernel_threads > 1 else None
 
-    def begin(self, machine: TickMachine, part: Part, program: Program) -> list[News]:
-        """Begin a run on a part."""
-        self.engines[machine.run] = Engine(part, program, self._pool, self._threads)
-        news = self.perform(self.plane.begin(machine, self._clock()))
+    def begin(
+        self,
+        machine: TickMachine,
+        part: Part,
+        program: Program,
+        *,
+        replicas: Mapping[int, Sequence[str]] | None = None,
+        primaries: Mapping[int, str] | None = None,
+        sizes: Mapping[int, int] | None = None,
+        state: State | None = None,
+    ) -> list[News]:
+        """Begin a run on a part, at a restored `state` if there is one.
+
+        Own partitions' states go to their `replicas`; states of others are taken from their `primaries`, of `sizes` if
+        those are known.
+        """
+        assert (state[0] if state else 0) == machine.tick, (machine.tick, state and state[0])
+        engine = self.engines[machine.run] = Engine(part, program, self._pool, self._threads)
+        self._replicas[machine.run] = replicas or {}
+        effects = self.plane.begin(machine, self._clock(), primaries, sizes)
+        if state is not None:
+            try:
+                engine.restore(*state)
+            except ValueError as unfit:
+                effects = machine.raised(f"the state of tick {state[0]} can't be taken: {unfit}", 0, self._clock())
+        news = self.perform(effects)
         for sender, message in self.plane.early(machine.run):
             news += self.take(sender, message)
         return news
@@ -72,9 +110,21 @@ class TickRunner:
         """Look at the time."""
         return self.perform(self.plane.wake(self._clock()))
 
+    def stored(self, token: int) -> list[News]:
+        """What a `StoreStates` asked for is durable."""
+        return self.perform(self.plane.replication.stored(token, self._clock()))
+
+    def leave_epoch(self) -> None:
+        """A new view: drop the runs of the old one, with all that they have computed."""
+        self.plane.leave_epoch()
+        self.engines.clear()
+        self._replicas.clear()
+        self.held.clear()
+
     def forget(self, run: int) -> Engine | None:
         """The cluster is done with a run: what is left of it is its engine, with the results."""
         self.plane.forget(run)
+        self._replicas.pop(run, None)
         self.held = [held for held in self.held if held.run != run]
         return self.engines.pop(run, None)
 
@@ -89,12 +139,17 @@ class TickRunner:
                     tell(effect)
                 elif type(effect) is SettlePhase:
                     following += self._settle(effect)
-                elif type(effect) is not RunPhase:
-                    tell(effect)  # type: ignore[arg-type]
-                elif self._hold:
-                    self.held.append(effect)
+                elif type(effect) is RunPhase:
+                    if self._hold:
+                        self.held.append(effect)
+                    else:
+                        following += self._run(effect)
+                elif type(effect) is HoldTick:
+                    following += self._capture(effect)
+                elif type(effect) is TickHeld:
+                    following += self._tick_held(effect)
                 else:
-                    following += self._run(effect)
+                    tell(effect)  # type: ignore[arg-type]
             effects = following
         return news
 
@@ -129,6 +184,15 @@ class TickRunner:
             told = _told(RunPhase(effect.run, effect.tick, effect.phase), traceback.format_exc(limit=-8))
             return machine.raised(told, 0, now)
         return machine.settled(halted, self._clock())
+
+    def _capture(self, effect: HoldTick) -> Sequence[Effect]:
+        run, states = effect.run, self.engines[effect.run].capture()
+        return self.plane.replication.hold(run, effect.tick, effect.floor, states, self._replicas[run], self._clock())
+
+    def _tick_held(self, effect: TickHeld) -> Sequence[Effect]:
+        machine = self.plane.runs[effect.run]
+        assert machine.tick == effect.tick, (machine.tick, effect)
+        return machine.held(self._clock())
 
     def _fits(self, sender: str, message: PhaseDone) -> bool:
         engine = self.engines.get(message.run)

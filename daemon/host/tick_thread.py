@@ -1,8 +1,9 @@
 """The tick plane's thread: exchanges, waits at barriers and runs the programs' kernels, all in one place.
 
-It shares nothing with the control loop but a queue of orders (one hand-over a run, a load or a paced tick, never one a
-message) and plain values that the loop may read at any time: where each run stands, and what has been counted. So the
-loop answers heartbeats and operators while a kernel works for minutes, and a tick never waits for the loop.
+It shares nothing with the control loop but a queue of orders (one hand-over a run, a load, a checkpoint or a paced
+tick, never one a message) and plain values that the loop may read at any time: where each run stands, and what has
+been counted. So the loop answers heartbeats and operators while a kernel works for minutes, and a tick never waits for
+the loop, but for a checkpoint's disk.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from daemon.host.tick_runner import News, TickRunner
+from daemon.host.tick_runner import News, State, TickRunner
 from daemon.protocol.decisions import Identity
 from daemon.protocol.frames import size_of
 from daemon.protocol.load import Shipment
 from daemon.protocol.tick import TickMachine
-from daemon.protocol.tick_effects import SendTick, TickCommitted
+from daemon.protocol.tick_effects import SendTick, StoreStates, TickCommitted
 from daemon.protocol.tick_messages import PieceBuilt, PieceDropped
 from daemon.transport.ticks import TickTransport
-from daemon.wire import Codec, Rejected
+from daemon.wire import Codec, Envelope, Rejected
 from shoal.engine import Engine
 from shoal.part import Part
 from shoal.phase import Phase
@@ -37,6 +38,8 @@ WORDS = tuple(phase.word for phase in Phase)
 SAMPLES_KEPT = 4096
 RUNS_REMEMBERED = 64
 TICKS_KEPT = 16
+NEXT_EPOCH_MESSAGES_MAX = 256
+NEXT_EPOCH_BYTES_MAX = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,12 @@ class TickThread(threading.Thread):
         codec: Codec,
         runner: TickRunner,
         hand_over: Callable[[News], None],
+        store: Callable[[StoreStates], None],
         died: Callable[[BaseException], None],
     ) -> None:
+        """News goes to `hand_over`, states that are to be durable to `store`, which has `stored` ordered when they are:
+        both are called on this thread, and so is `died` when it ends of itself.
+        """
         super().__init__(name="shoal-ticks", daemon=True)
         self.me, self.runner = me, runner
         self.figures: dict[int, RunFigures] = {}
@@ -97,10 +104,13 @@ class TickThread(threading.Thread):
         self.ticks_committed = 0
         self._paced: set[int] = set()
         self._transport, self._codec = transport, codec
-        self._hand_over, self._died = hand_over, died
+        self._hand_over, self._store, self._died = hand_over, store, died
         self._orders: deque[Callable[[], Sequence[News]]] = deque()
         self._epoch = 0
         self._roster: dict[str, int] = {}
+        self._early: list[tuple[Envelope, int]] = []
+        """Messages of the next epoch, and their bytes: a peer may enter a view a moment before this shard."""
+        self._early_bytes = 0
         self._closing = False
         self._patience_ns, self._look_at = IDLE_NS, 0
         runner.tell = self._take_news
@@ -145,7 +155,16 @@ class TickThread(threading.Thread):
     # -- orders: run on the thread ---------------------------------------------------------------------------------
 
     def enter_view(self, epoch: int, peers: Sequence[Peer]) -> Sequence[News]:
-        """Speak with these peers from now on, and with nobody else; frames of another epoch are dropped."""
+        """Speak with these peers from now on, and with nobody else; frames of another epoch are dropped.
+
+        A new epoch drops the runs of the old one; what they have cost is kept. The same epoch again changes only whom
+        we speak with.
+        """
+        early: list[tuple[Envelope, int]] = []
+        if epoch != self._epoch:
+            self.runner.leave_epoch()
+            self._paced.clear()
+            early, self._early, self._early_bytes = self._early, [], 0
         self._epoch = epoch
         self._roster = {peer.identity.name: peer.identity.generation for peer in peers}
         for known in self._transport.peers:
@@ -154,16 +173,38 @@ class TickThread(threading.Thread):
         for peer in peers:
             self._transport.connect(peer.identity.name, peer.address, peer.public_key)
             self.traffic.setdefault(peer.identity.name, Traffic())
+        for envelope, size in early:
+            self._take(envelope, size)
         return []
 
-    def begin_run(self, machine: TickMachine, part: Part, program: Program, paced: bool) -> Sequence[News]:
-        """Begin a run; a paced one hands over every tick."""
-        self.figures[machine.run] = RunFigures(machine.barrier.members)
+    def begin_run(
+        self,
+        machine: TickMachine,
+        part: Part,
+        program: Program,
+        paced: bool,
+        *,
+        replicas: Mapping[int, Sequence[str]] | None = None,
+        primaries: Mapping[int, str] | None = None,
+        sizes: Mapping[int, int] | None = None,
+        state: State | None = None,
+    ) -> Sequence[News]:
+        """Begin a run, or go on with one in a new epoch; a paced one hands over every tick. See `TickRunner.begin`."""
+        before = self.figures.pop(machine.run, None)
+        figures = self.figures[machine.run] = RunFigures(machine.barrier.members)
+        if before is not None:
+            figures.cross_bytes, figures.own_bytes = before.cross_bytes, before.own_bytes
         for oldest in list(self.figures)[:-RUNS_REMEMBERED]:
             del self.figures[oldest]
         if paced:
             self._paced.add(machine.run)
-        return self.runner.begin(machine, part, program)
+        return self.runner.begin(
+            machine, part, program, replicas=replicas, primaries=primaries, sizes=sizes, state=state
+        )
+
+    def stored(self, token: int) -> Sequence[News]:
+        """What `store` was called for is durable."""
+        return self.runner.stored(token)
 
     def end_run(self, run: int, failure: str, keep: Callable[[Engine | None], None]) -> Sequence[News]:
         """The log says that a run is over: drop the machine, hand over the engine with what it computed."""
@@ -230,13 +271,28 @@ class TickThread(threading.Thread):
 
     def _receive(self, frames: Sequence[Any]) -> None:
         try:
-            epoch, sender, generation, message = self._codec.decode(frames)
+            envelope = self._codec.decode(frames)
         except Rejected as rejected:
             self._dropped[rejected.reason.value] += 1
             return
-        if self._transport.owner != sender and self._transport.owner is not None:
+        if self._transport.owner != envelope.sender and self._transport.owner is not None:
             self._dropped["impostor"] += 1
             return
+        size = len(frames[0]) if len(frames) == 1 else size_of(frames)
+        if envelope.epoch == self._epoch + 1:
+            self._keep_early(envelope, size)
+        else:
+            self._take(envelope, size)
+
+    def _keep_early(self, envelope: Envelope, size: int) -> None:
+        if len(self._early) >= NEXT_EPOCH_MESSAGES_MAX or self._early_bytes + size > NEXT_EPOCH_BYTES_MAX:
+            self._dropped["epoch"] += 1
+            return
+        self._early.append((envelope, size))
+        self._early_bytes += size
+
+    def _take(self, envelope: Envelope, size: int) -> None:
+        epoch, sender, generation, message = envelope
         if epoch != self._epoch:
             self._dropped["epoch"] += 1
             return
@@ -245,7 +301,7 @@ class TickThread(threading.Thread):
             return
         traffic = self.traffic[sender]
         traffic.messages_in += 1
-        traffic.bytes_in += len(frames[0]) if len(frames) == 1 else size_of(frames)
+        traffic.bytes_in += size
         self.runner.take(sender, message)
 
     def _carry_out(self, news: Sequence[News]) -> None:
@@ -265,6 +321,8 @@ class TickThread(threading.Thread):
                 traffic.bytes_out += len(frames[0]) if len(frames) == 1 else size_of(frames)
         elif type(item) is TickCommitted:
             self._committed(item)
+        elif type(item) is StoreStates:
+            self._store(item)
         else:
             self._hand_over(item)
 

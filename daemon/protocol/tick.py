@@ -1,18 +1,26 @@
 """One run on one shard: which phase is on, what has come of it from whom, and when the next may begin.
 
     computing --computed--> waiting --everyone's share is here--> settling --settled--> computing (the next phase)
-                                                                          \\-> paced (until the tick is granted) -> over
+            \\-> holding --held--> waiting                                 |-> paced (until the tick is granted)
+               (a checkpoint's Advance)                                   \\-> holding, unless it is held --> over
 
 A shard pushes its share of a phase to every member as soon as it has computed it, with its barrier entry in the same
 message, and goes on when the barrier is passed *and* every share is here: a barrier says that all have finished, not
 that their ghosts have arrived. A peer can be at most one phase ahead, so two phases' shares are kept, to send again
 when someone asks (`PhaseWanted`) and to take in early.
 
-Whether the run ends is never one shard's own decision: `stop` and `failure` ride on the shares of a phase, and whoever
-passes its barrier has seen everyone's.
+Whether the run ends is never one shard's own decision: `flags` and `failure` ride on the shares of a phase, and whoever
+passes its barrier has seen everyone's. The same goes for a checkpoint by time: one shard's clock says that it is due,
+and the next tick is one for all.
+
+A *checkpoint* is a tick whose Advance a shard pushes only when the tick's state is durable, here and on its replicas:
+so a checkpoint that anyone saw committed is held by all, and a run that has lost a member goes on from there. It does
+so with a fresh machine that begins at Advance of that `tick`: the restored state is exchanged as the start's is, and is
+a checkpoint once more, which brings it to replicas that are new. A run is over when its last tick is held, wherever it
+ends. Tick 0 needs no checkpoint: a program can always start again.
 
 Invariants: own entry never falls; no phase is computed before the barrier before it is passed; two phases of shares at
-the most are held.
+the most are kept; no share of a checkpoint's Advance is there before the tick is held, and no end before the last is.
 """
 
 from __future__ import annotations
@@ -22,8 +30,17 @@ from dataclasses import dataclass
 from enum import Enum
 
 from daemon.protocol.barrier import Barrier, entry_of
-from daemon.protocol.tick_effects import PhaseLate, RunOver, RunPhase, SendTick, SettlePhase, TickCommitted, TickEffect
-from daemon.protocol.tick_messages import PhaseDone, PhaseWanted
+from daemon.protocol.tick_effects import (
+    HoldTick,
+    PhaseLate,
+    RunOver,
+    RunPhase,
+    SendTick,
+    SettlePhase,
+    TickCommitted,
+    TickEffect,
+)
+from daemon.protocol.tick_messages import DUE, STOP, PhaseDone, PhaseWanted
 from shoal.engine import Outgoing
 from shoal.phase import Phase
 
@@ -38,11 +55,30 @@ class TickTiming:
     phase_timeout_ns: int = 30_000_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """Which ticks are checkpoints, besides the one that a run goes on from and its last.
+
+    `ticks` above 0: those divisible by it. 0: the one after `interval_ns` have passed since the last. -1: no others.
+    """
+
+    ticks: int = -1
+    interval_ns: int = 0
+
+    def after(self, tick: int, last: int) -> int:
+        """The first checkpoint after `tick` of a run that does `last` ticks, as far as it can be known."""
+        return min(last, (tick // self.ticks + 1) * self.ticks) if self.ticks > 0 else last
+
+
+AT_THE_END = Cadence()
+
+
 class State(Enum):
     """What a run is doing on this shard."""
 
     NEW = "new"
     COMPUTING = "computing"
+    HOLDING = "holding"
     WAITING = "waiting"
     SETTLING = "settling"
     PACED = "paced"
@@ -51,6 +87,7 @@ class State(Enum):
 
 # A member of an enumeration costs 0.15 us to look up, which a message's way through here would pay several times.
 COMPUTING, WAITING, SETTLING, OVER = State.COMPUTING, State.WAITING, State.SETTLING, State.OVER
+HOLDING = State.HOLDING
 ADVANCE = Phase.ADVANCE
 
 
@@ -66,23 +103,38 @@ class TickMachine:
         ticks: int,
         timing: TickTiming,
         granted: int | None = None,
+        *,
+        tick: int = 0,
+        cadence: Cadence = AT_THE_END,
     ) -> None:
-        """`granted` is the last tick that may run, None for a run that is not paced."""
+        """`granted` is the last tick that may run, None for a run that is not paced. The run begins at Advance of
+        `tick`: 0 is the program's start, a later one the state that the host has restored.
+        """
         assert shard in members, (shard, members)
         assert Phase.ADVANCE in phases, phases
         self.run, self.shard = run, shard
         self.peers = tuple(member for member in members if member != shard)
         self.barrier = Barrier(members)
         self.state = State.NEW
-        self.tick, self.phase = 0, Phase.ADVANCE
-        self.entry = entry_of(0, ADVANCE)
+        self.tick, self.phase = tick, Phase.ADVANCE
+        self.entry = entry_of(tick, ADVANCE)
         """The barrier entry that the phase at hand completes."""
         self.granted = granted
         self.since = 0
         self._phases, self._ticks, self._timing = tuple(phases), ticks, timing
-        self._horizon = entry_of(1, self._phases[0])
+        self._cadence = cadence
+        self._horizon = entry_of(tick + 1, self._phases[0])
         """The furthest entry that a peer can have reached: the next used phase after the one at hand."""
         self._stop = self._stopping = False
+        self._checkpoint = tick if tick > 0 else cadence.after(0, ticks)
+        """The next tick that is known to be a checkpoint."""
+        self._held, self._held_at = -1, 0
+        """The last checkpoint that is held here, and when it came to be."""
+        self._floor = 0
+        self._kept: tuple[Outgoing, int] | None = None
+        """While holding a checkpoint: what is to be pushed once it is held, and what it took to compute."""
+        self._outcome = ""
+        """While holding the last tick behind its barrier: how the run will have ended."""
         self._here: dict[str, PhaseDone] = {}
         self._ahead: dict[str, PhaseDone] = {}
         self._sent: dict[int, dict[str, PhaseDone]] = {}
@@ -95,15 +147,15 @@ class TickMachine:
 
     @property
     def deadline(self) -> int | None:
-        """When to wake: only a wait has one."""
+        """When to wake: only a wait has one, for peers or for the storage."""
         if self.state is not WAITING:
-            return None
+            return self._named_at + self._timing.phase_timeout_ns if self.state is HOLDING else None
         return min(self._asked_at + self._timing.resend_interval_ns, self._named_at + self._timing.phase_timeout_ns)
 
     def begin(self, now: int) -> list[TickEffect]:
-        """Start: the program's start counts as Advance of tick 0."""
-        self.state, self.since = COMPUTING, now
-        return [RunPhase(self.run, 0, ADVANCE)]
+        """Start: the program's start counts as Advance of tick 0, a restored state as Advance of its tick."""
+        self.state, self.since, self._held_at = COMPUTING, now, now
+        return [RunPhase(self.run, self.tick, ADVANCE)]
 
     def step(self, sender: str, message: PhaseDone | PhaseWanted, now: int) -> list[TickEffect]:
         """Take a peer's message; one from a stranger, or out of the window of two phases, changes nothing."""
@@ -123,13 +175,13 @@ class TickMachine:
         return self._go_on(now)
 
     def wake(self, now: int) -> list[TickEffect]:
-        """Ask again for what has not come; name who is late."""
+        """Ask again for what has not come; name who is late. Nobody is, for all that is known here, while holding."""
         deadline = self.deadline
         if deadline is None or now < deadline:
             return []
         effects: list[TickEffect] = []
-        lacking = self.lacking()
-        if now >= self._asked_at + self._timing.resend_interval_ns:
+        lacking = self.lacking() if self.state is WAITING else ()
+        if lacking and now >= self._asked_at + self._timing.resend_interval_ns:
             self._asked_at = now
             effects += [SendTick(peer, PhaseWanted(self.run, self.entry)) for peer in lacking]
         if now >= self._named_at + self._timing.phase_timeout_ns:
@@ -144,16 +196,26 @@ class TickMachine:
     # -- the host's answers ----------------------------------------------------------------------------------------
 
     def computed(self, outgoing: Outgoing, compute_ns: int, now: int) -> list[TickEffect]:
-        """The phase has been run here: push everyone's share."""
+        """The phase has been run here: push everyone's share, of a checkpoint once it is held."""
         assert self.state is COMPUTING, self.state
-        run, entry, columns, aggregates = self.run, self.entry, outgoing.columns, outgoing.aggregates
-        stop, sent = self._stop, outgoing.nbytes
-        own = PhaseDone(run, entry, columns, aggregates, stop, "", compute_ns, sent)
-        shares = dict.fromkeys(self.peers, own)  # one message for all who get no arrays: the host encodes it once
-        for peer, frames in outgoing.frames.items():
-            if frames:
-                shares[peer] = PhaseDone(run, entry, columns, aggregates, stop, "", compute_ns, sent, frames)
-        return self._push(shares, own, now)
+        if self.phase is ADVANCE and self.tick >= self._checkpoint:
+            self._kept = (outgoing, compute_ns)
+            return self._hold(now)
+        return self._share(outgoing, compute_ns, now)
+
+    def held(self, now: int) -> list[TickEffect]:
+        """The tick's state is durable, here and on all replicas; a run that was aborted meanwhile has no use for it."""
+        if self.state is OVER:
+            return []
+        assert self.state is HOLDING, self.state
+        self._held, self._held_at = self.tick, now
+        if self._outcome:
+            return [self._over(self._outcome, "")]
+        assert self._kept is not None
+        outgoing, compute_ns = self._kept
+        self._kept = None
+        self._checkpoint = self._cadence.after(self.tick, self._ticks)
+        return self._share(outgoing, compute_ns, now)
 
     def raised(self, failure: str, compute_ns: int, now: int) -> list[TickEffect]:
         """The program has failed here: tell everyone in its share's stead.
@@ -164,7 +226,7 @@ class TickMachine:
         failure = f"{self.shard}: {failure}"[:FAILURE_CHARACTERS_MAX]
         if self.state is SETTLING:
             return [self._over("failed", failure)]
-        own = PhaseDone(self.run, self.entry, 0, b"", self._stop, failure, compute_ns, 0)
+        own = PhaseDone(self.run, self.entry, 0, b"", self._flags(now), failure, compute_ns, 0)
         return self._push(dict.fromkeys(self.peers, own), own, now)
 
     def settled(self, halted: bool, now: int) -> list[TickEffect]:
@@ -177,9 +239,16 @@ class TickMachine:
         if self.tick > 0:
             effects.append(TickCommitted(self.run, self.tick, tuple(self._figures), tuple(self._waited)))
         self._figures, self._waited = [], []
+        is_held = self._held == self.tick
+        if is_held:
+            self._floor = self.tick
         stop = self._stopping
         if halted or stop or self.tick >= self._ticks:
-            return [*effects, self._over("stopped" if stop and not halted else "completed", "")]
+            outcome = "stopped" if stop and not halted else "completed"
+            if is_held:
+                return [*effects, self._over(outcome, "")]
+            self._outcome = outcome
+            return [*effects, *self._hold(now)]
         return [*effects, *self._next_tick(now)]
 
     def grant(self, tick: int, now: int) -> list[TickEffect]:
@@ -219,6 +288,15 @@ class TickMachine:
         elif self.state is COMPUTING:
             assert own < self.entry, (own, self.entry)
             assert all(self.barrier.entry(peer) >= own for peer in self.peers), "computing past a barrier"
+        if self.state is HOLDING:
+            assert self.phase is ADVANCE, self.phase
+            assert self._held < self.tick, (self._held, self.tick)
+            assert (self._kept is None) == bool(self._outcome), "either a share is held back, or the end"
+            assert (own == self.entry) == (self.entry in self._sent) == bool(self._outcome), (own, self.entry)
+        elif self.state is not OVER:
+            assert self._kept is None, self.state
+            assert not self._outcome, self.state
+        assert self._floor <= max(self._held, 0), (self._floor, self._held)
 
     # -- within ----------------------------------------------------------------------------------------------------
 
@@ -238,6 +316,33 @@ class TickMachine:
         self._here, self._ahead = self._ahead, {}
         self.state, self.since = COMPUTING, now
         return [RunPhase(self.run, tick, phase)]
+
+    def _hold(self, now: int) -> list[TickEffect]:
+        self.state, self.since = HOLDING, now
+        self._named_at = now
+        return [HoldTick(self.run, self.tick, self._floor)]
+
+    def _share(self, outgoing: Outgoing, compute_ns: int, now: int) -> list[TickEffect]:
+        run, entry, columns, aggregates = self.run, self.entry, outgoing.columns, outgoing.aggregates
+        flags, sent = self._flags(now), outgoing.nbytes
+        own = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent)
+        shares = dict.fromkeys(self.peers, own)  # one message for all who get no arrays: the host encodes it once
+        for peer, frames in outgoing.frames.items():
+            if frames:
+                shares[peer] = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent, frames)
+        return self._push(shares, own, now)
+
+    def _flags(self, now: int) -> int:
+        flags = STOP if self._stop else 0
+        if self._cadence.ticks == 0 and now - self._held_at >= self._cadence.interval_ns:
+            flags |= DUE
+        return flags
+
+    def _heed(self, flags: Sequence[int]) -> None:
+        """Everyone sees the same flags of an Advance, and does the same about them."""
+        self._stopping = any(one & STOP for one in flags)
+        if any(one & DUE for one in flags):
+            self._checkpoint = min(self._checkpoint, self.tick + 1)
 
     def _push(self, shares: dict[str, PhaseDone], own: PhaseDone, now: int) -> list[TickEffect]:
         self.barrier.advance(self.shard, self.entry)
@@ -262,7 +367,9 @@ class TickMachine:
         if failures:
             return [self._over("failed", "\n".join(failures))]
         if self.phase is ADVANCE:
-            self._stopping = any([share.stop for share in at_hand])  # noqa: C419 - half the price of a generator
+            flags = [share.flags for share in at_hand]
+            if any(flags):
+                self._heed(flags)
         self._figures.append((self.phase, tuple([(share.compute_ns, share.sent_bytes) for share in at_hand])))
         self._waited.append((self.phase, now - self.since))
         self.state = SETTLING
@@ -271,5 +378,5 @@ class TickMachine:
     def _over(self, outcome: str, failure: str) -> RunOver:
         committed = self.tick if outcome != "failed" else max(self.tick - 1, 0)
         self.state = OVER
-        self._here, self._ahead = {}, {}
+        self._here, self._ahead, self._kept = {}, {}, None
         return RunOver(self.run, committed, outcome, failure)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from daemon.protocol.frames import Buffer
 from daemon.protocol.tick_messages import PhaseDone
 from shoal.phase import Phase
 
@@ -49,7 +50,10 @@ class TickCommitted:
 
 @dataclass(frozen=True, slots=True)
 class PhaseLate:
-    """A phase has outlasted its timeout; `missing` have not completed it, or their data has not come."""
+    """A phase has outlasted its timeout; `missing` have not completed it, or their data has not come.
+
+    Of a checkpoint that is being held: `missing` have not made it durable, this shard itself perhaps among them.
+    """
 
     run: int
     tick: int
@@ -68,4 +72,37 @@ class RunOver:
     failure: str
 
 
-TickEffect: TypeAlias = SendTick | RunPhase | SettlePhase | TickCommitted | PhaseLate | RunOver
+@dataclass(frozen=True, slots=True)
+class HoldTick:
+    """Make the state of this tick durable, here and on all replicas; the host answers with `held`.
+
+    `floor` is the last checkpoint that is known to be committed: what is older may go.
+    """
+
+    run: int
+    tick: int
+    floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStates:
+    """Make these partitions' states durable on this machine; the host answers with `stored(token)`."""
+
+    run: int
+    tick: int
+    floor: int
+    states: Mapping[int, Buffer]
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class TickHeld:
+    """The state of a tick is durable here and on all replicas."""
+
+    run: int
+    tick: int
+
+
+TickEffect: TypeAlias = (
+    SendTick | RunPhase | SettlePhase | TickCommitted | PhaseLate | RunOver | HoldTick | StoreStates | TickHeld
+)

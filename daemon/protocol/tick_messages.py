@@ -6,21 +6,24 @@ from dataclasses import dataclass
 
 from daemon.protocol.frames import Frames
 
+STOP, DUE = 1, 2
+"""What `flags` of a share can say: end the run after this tick; make the next tick a checkpoint."""
+
 
 @dataclass(frozen=True, slots=True)
 class PhaseDone:
     """The sender has completed the phases of a run up to `entry`, and here is what the last of them has for you.
 
-    Data and marker in one: a phase starts when both are there. `stop` and `failure` ride along, so that all shards see
-    them at the same barrier and end the run at the same tick. `compute_ns` and `sent_bytes` are the sender's figures
-    for this phase.
+    Data and marker in one: a phase starts when both are there. `flags` and `failure` ride along, so that all shards see
+    them at the same barrier and do the same at the same tick; bits of `flags` that nobody knows are ignored.
+    `compute_ns` and `sent_bytes` are the sender's figures for this phase.
     """
 
     run: int
     entry: int
     columns: int
     aggregates: bytes
-    stop: bool
+    flags: int
     failure: str
     compute_ns: int
     sent_bytes: int
@@ -81,3 +84,23 @@ class PieceDropped:
     """The load came to nothing: forget what there is of it."""
 
     load: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The sender's partitions after `tick`, a frame each: make them durable. Nobody needs states before `floor`."""
+
+    run: int
+    tick: int
+    floor: int
+    partitions: tuple[int, ...]
+    frames: Frames = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointHeld:
+    """The receiver's message of this tick whose first partition is `first` is durable at the sender."""
+
+    run: int
+    tick: int
+    first: int

@@ -30,7 +30,7 @@ from daemon.protocol.membership_effects import Counted, MemberFailed, Superseded
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.registry import RunEnded
 from daemon.protocol.tick import TickMachine, TickTiming
-from daemon.protocol.tick_effects import PhaseLate, RunOver, RunPhase, SendTick, TickCommitted
+from daemon.protocol.tick_effects import PhaseLate, RunOver, RunPhase, SendTick, StoreStates, TickCommitted
 from daemon.shard import Shard, ShardSettings
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
@@ -123,7 +123,7 @@ class Host:
         member = Member(self.name, self.generation, address(self.name), f"sim://{self.name}/ticks", b"")
         around, random = self._around, self._world.random(f"shard {self.name}/{self.generation}")
         self._shard = Shard(member, around.seeds, around.settings, random, self._world.now)
-        self._runner = TickRunner(around.load_limits, lambda: self._world.now, hold=True)
+        self._runner = TickRunner(self.name, around.load_limits, lambda: self._world.now, hold=True)
         self._inbox, self._missed, self._paused_until = [], [], 0
         self._held: list[RunPhase] = []
         self._handed_over_at = self._wake_at = 0
@@ -288,12 +288,17 @@ class Host:
                 case PhaseLate():
                     self._world.tell(f"{self.name}: late {item.missing} in {item.phase.word} of tick {item.tick}")
                     self.diary.late.append((self._world.now, item))
+                case StoreStates(token=token):
+                    self._order(partial(self._stored, token))
                 case RunOver():
                     self._over(item)
                 case PieceArrived():
                     self.diary.arrived.append(item)
         self._run_held()
         self._plan_wake()
+
+    def _stored(self, token: int) -> None:
+        self._tick_news(self.runner.stored(token))
 
     def _run_held(self) -> None:
         """Give each phase that begins a duration."""

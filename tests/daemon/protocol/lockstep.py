@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from daemon.protocol.tick import TickMachine, TickTiming
-from daemon.protocol.tick_effects import RunPhase, SendTick, SettlePhase, TickEffect
+from daemon.protocol.tick import AT_THE_END, Cadence, TickMachine, TickTiming
+from daemon.protocol.tick_effects import HoldTick, RunPhase, SendTick, SettlePhase, TickEffect
 from daemon.protocol.tick_messages import PhaseDone, PhaseWanted
 from shoal.engine import Outgoing
 from shoal.phase import Phase
@@ -20,15 +20,32 @@ def nothing(peers: Sequence[str]) -> Outgoing:
 
 
 class Group:
-    """Machines by name. Phases run when the test says so; messages wait in `bag` until it delivers them."""
+    """Machines by name. Phases run when the test says so; messages wait in `bag` until it delivers them.
+
+    Ticks are held at once, unless the disk is slow: then they wait in `holding` for the test's `hold`.
+    """
 
     def __init__(
-        self, names: str = "abc", phases: Sequence[Phase] = ALL, ticks: int = 3, granted: int | None = None
+        self,
+        names: str = "abc",
+        phases: Sequence[Phase] = ALL,
+        ticks: int = 3,
+        granted: int | None = None,
+        *,
+        tick: int = 0,
+        cadence: Cadence = AT_THE_END,
+        slow_disk: bool = False,
+        halts_at: int | None = None,
     ) -> None:
         self.now = 0
+        self.slow_disk, self.halts_at = slow_disk, halts_at
+        self.holding: dict[str, HoldTick] = {}
         self.bag: list[tuple[str, str, PhaseDone | PhaseWanted]] = []
         self.told: dict[str, list[TickEffect]] = {name: [] for name in names}
-        self.machines = {name: TickMachine(1, name, tuple(names), phases, ticks, TIMING, granted) for name in names}
+        self.machines = {
+            name: TickMachine(1, name, tuple(names), phases, ticks, TIMING, granted, tick=tick, cadence=cadence)
+            for name in names
+        }
         for name, machine in self.machines.items():
             self.take(name, machine.begin(self.now))
 
@@ -40,7 +57,13 @@ class Group:
                     self.bag.append((name, to, message))
                 case SettlePhase():
                     self.told[name].append(effect)
-                    self.take(name, self.machines[name].settled(False, self.now))
+                    halted = effect.phase is Phase.ADVANCE and effect.tick == self.halts_at
+                    self.take(name, self.machines[name].settled(halted, self.now))
+                case HoldTick():
+                    self.told[name].append(effect)
+                    self.holding[name] = effect
+                    if not self.slow_disk:
+                        self.hold(name)
                 case _:
                     self.told[name].append(effect)
             self.machines[name].validate()
@@ -48,6 +71,15 @@ class Group:
     def compute(self, name: str) -> None:
         machine = self.machines[name]
         self.take(name, machine.computed(nothing(machine.peers), 1, self.now))
+
+    def hold(self, name: str) -> None:
+        """The tick that waits for storage is durable everywhere."""
+        del self.holding[name]
+        self.take(name, self.machines[name].held(self.now))
+
+    def held(self, name: str) -> list[tuple[int, int]]:
+        """Tick and floor of all that was to be held."""
+        return [(effect.tick, effect.floor) for effect in self.told[name] if isinstance(effect, HoldTick)]
 
     def deliver(self, *, to: str = "", keep: bool = False) -> None:
         """Everything on its way (to one); `keep` delivers a copy and leaves the message in the bag."""

@@ -11,7 +11,7 @@ import pytest
 from daemon.protocol.barrier import entry_of
 from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, State
 from daemon.protocol.tick_effects import PhaseLate, RunOver, SendTick, TickCommitted
-from daemon.protocol.tick_messages import PhaseDone, PhaseWanted
+from daemon.protocol.tick_messages import STOP, PhaseDone, PhaseWanted
 from shoal.engine import Outgoing
 from shoal.phase import Phase
 from tests.daemon.protocol.lockstep import ALL, MS, Group, nothing
@@ -63,7 +63,7 @@ def test_a_share_that_is_ahead_by_one_phase_is_kept() -> None:
 @pytest.mark.parametrize("entry", [0, 3, entry_of(1, Phase.ACT), 1000, -5])
 def test_what_is_out_of_the_window_changes_nothing(entry: int) -> None:
     group = Group()
-    stray = PhaseDone(1, entry, 0, b"", True, "a lie", 0, 0)
+    stray = PhaseDone(1, entry, 0, b"", STOP, "a lie", 0, 0)
     assert group.machines["a"].step("b", stray, 0) == []
     assert group.machines["a"].lacking() == ("b", "c")
     assert group.machines["a"].step("stranger", replace(stray, entry=4), 0) == []

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone, Shipment
 from daemon.protocol.tick import TickMachine
-from daemon.protocol.tick_effects import RunPhase, SendTick
-from daemon.protocol.tick_messages import ChunksTaken, PhaseDone, PhaseWanted, PieceBuilt, PieceDropped, PieceOffered
-from daemon.protocol.tick_plane import EARLY_MESSAGES_MAX, TickPlane
+from daemon.protocol.tick_effects import HoldTick, PhaseLate, RunPhase, SendTick, StoreStates, TickHeld
+from daemon.protocol.tick_messages import (
+    Checkpoint,
+    CheckpointHeld,
+    ChunksTaken,
+    PhaseDone,
+    PhaseWanted,
+    PieceBuilt,
+    PieceDropped,
+    PieceOffered,
+)
+from daemon.protocol.tick_plane import EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, RUNS_FORGOTTEN_MAX, TickPlane
 from shoal.phase import Phase
 from tests.daemon.protocol.lockstep import TIMING, nothing
 
@@ -18,11 +27,11 @@ def machine(run: int, shard: str = "a") -> TickMachine:
 
 
 def share(run: int, entry: int = 4) -> PhaseDone:
-    return PhaseDone(run, entry, 0, b"", False, "", 0, 0)
+    return PhaseDone(run, entry, 0, b"", 0, "", 0, 0)
 
 
 def test_runs_go_side_by_side() -> None:
-    plane = TickPlane(LIMITS)
+    plane = TickPlane("a", LIMITS)
     for run in (1, 2):
         assert plane.begin(machine(run), 0) == [RunPhase(run, 0, Phase.ADVANCE)]
     plane.runs[2].computed(nothing(("b",)), 0, 0)
@@ -33,7 +42,7 @@ def test_runs_go_side_by_side() -> None:
 
 
 def test_what_comes_before_its_run_is_kept_until_it_begins() -> None:
-    plane = TickPlane(LIMITS)
+    plane = TickPlane("a", LIMITS)
     assert plane.step("b", share(1), 0) == []
     assert plane.step("b", PhaseWanted(1, 4), 0) == []
     plane.step("b", share(2), 0)
@@ -44,30 +53,102 @@ def test_what_comes_before_its_run_is_kept_until_it_begins() -> None:
     assert plane.early(2) == [("b", share(2))]
 
 
-def test_early_messages_have_a_limit_and_old_ones_make_room() -> None:
-    plane = TickPlane(LIMITS)
-    for _ in range(2 * EARLY_MESSAGES_MAX):
+def test_early_messages_have_a_limit_and_the_oldest_make_room() -> None:
+    plane = TickPlane("a", LIMITS)
+    plane.step("b", share(2, entry=8), 0)
+    for _ in range(EARLY_MESSAGES_MAX):
         plane.step("b", share(1), 0)
-    plane.begin(machine(3), 0)  # runs 1 and 2 were over before this shard heard of them
-    assert plane.early(3) == []
     plane.validate()
-    plane.step("b", share(4), 0)
-    plane.step("b", share(2), 0)
-    plane.begin(machine(4), 0)
-    assert plane.early(4) == [("b", share(4))]
+    plane.begin(machine(2), 0)
+    assert plane.early(2) == []
+    plane.begin(machine(1), 0)
+    assert plane.early(1) == [("b", share(1))] * EARLY_MESSAGES_MAX
+
+
+def test_early_messages_have_a_limit_in_bytes() -> None:
+    plane = TickPlane("a", LIMITS)
+    half = bytes(EARLY_BYTES_MAX // 2)
+    for partition in range(3):
+        plane.step("b", Checkpoint(1, 4, 0, (partition,), (half,)), 0)
+        plane.validate()
+    plane.step("b", Checkpoint(1, 4, 0, (9,), (bytes(EARLY_BYTES_MAX + 1),)), 0)
+    plane.begin(machine(1), 0)
+    assert [m.partitions for _, m in plane.early(1) if isinstance(m, Checkpoint)] == [(1,), (2,)]
+    plane.validate()
 
 
 def test_a_forgotten_run_takes_nothing_more() -> None:
-    plane = TickPlane(LIMITS)
+    plane = TickPlane("a", LIMITS)
     plane.begin(machine(1), 0)
     plane.forget(1)
-    assert plane.step("b", share(1), 0) == []
-    assert plane.early(1) == []
+    plane.step("b", share(3), 0)
+    plane.forget(3)  # it was over before this shard could begin it
+    for run in (1, 3):
+        assert plane.step("b", share(run), 0) == []
+        assert plane.step("b", Checkpoint(run, 1, 0, (0,), (b"x",)), 0) == []
+        assert plane.early(run) == []
     assert plane.deadline is None
+    for run in range(2 * RUNS_FORGOTTEN_MAX):
+        plane.forget(run)
+    plane.validate()
+
+
+def test_a_run_begins_again_in_a_later_epoch_and_nothing_of_the_old_one_is_left() -> None:
+    plane = TickPlane("a", LIMITS)
+    plane.begin(machine(1), 0, {0: "b"})
+    plane.begin(machine(2), 0)
+    plane.ship([Shipment("mine", "b", b"", [b"x"], LIMITS)], 0)
+    plane.step("b", PieceOffered("load", b"", (1,), 4096), 5)
+    plane.step("b", share(7), 0)
+    (store,) = plane.step("b", Checkpoint(1, 3, 0, (0,), (b"x",)), 0)
+    assert isinstance(store, StoreStates)
+    plane.forget(2)
+    plane.leave_epoch()
+    assert plane.runs == {}
+    assert plane.early(7) == []
+    assert plane.shipments.keys() == {("mine", "b")}
+    assert plane.intake.deadline is not None
+    assert plane.replication.stored(store.token, 0) == []
+    plane.step("b", share(1, entry=16), 0)
+    plane.step("b", share(2), 0)
+    resumed = TickMachine(1, "a", ("a", "b"), tuple(Phase), 9, TIMING, tick=3)
+    plane.begin(machine(2), 0)
+    assert plane.begin(resumed, 0) == [RunPhase(1, 3, Phase.ADVANCE)]
+    assert plane.early(1) == [("b", share(1, entry=16))]
+    assert plane.early(2) == [("b", share(2))], "whichever of them begins first"
+    plane.validate()
+
+
+def test_a_checkpoint_that_comes_before_its_run_is_taken_when_it_begins() -> None:
+    plane = TickPlane("a", LIMITS)
+    checkpoint = Checkpoint(1, 3, 0, (0,), (b"x",))
+    assert plane.step("b", checkpoint, 0) == []
+    assert plane.step("b", CheckpointHeld(1, 3, 0), 0) == []
+    plane.begin(machine(1), 0, {0: "b"})
+    assert plane.early(1) == [("b", checkpoint)]
+    (store,) = plane.step("b", checkpoint, 0)
+    assert isinstance(store, StoreStates)
+    assert plane.replication.stored(store.token, 0) == [SendTick("b", CheckpointHeld(1, 3, 0))]
+
+
+def test_a_checkpoint_goes_from_plane_to_plane_and_names_who_lacks_it() -> None:
+    plane = TickPlane("a", LIMITS)
+    plane.begin(TickMachine(1, "a", ("a", "b"), tuple(Phase), 9, TIMING, tick=3), 0)
+    held = plane.runs[1].computed(nothing(("b",)), 0, 0)
+    assert held == [HoldTick(1, 3, 0)]
+    message, store = plane.replication.hold(1, 3, 0, {5: b"five"}, {5: ("a", "b")}, 0)
+    assert message == SendTick("b", Checkpoint(1, 3, 0, (5,), (b"five",)))
+    assert isinstance(store, StoreStates)
+    assert plane.replication.stored(store.token, 0) == []
+    assert plane.deadline == 1_000_000_000 == TIMING.phase_timeout_ns
+    effects = plane.wake(10**9)
+    assert PhaseLate(1, 3, Phase.ADVANCE, ("b",), 10**9) in effects
+    assert message in effects
+    assert plane.step("b", CheckpointHeld(1, 3, 5), 0) == [TickHeld(1, 3)]
 
 
 def test_the_deadline_is_the_earliest_of_all() -> None:
-    plane = TickPlane(LIMITS)
+    plane = TickPlane("a", LIMITS)
     plane.step("b", PieceOffered("load", b"", (1,), 4096), 5)
     assert plane.deadline == 5 + LIMITS.idle_timeout_ns
     plane.ship([Shipment("mine", "b", b"", [b"x"], LIMITS)], 7)
@@ -81,7 +162,7 @@ def test_the_deadline_is_the_earliest_of_all() -> None:
 
 
 def test_a_load_goes_from_plane_to_plane() -> None:
-    planes = {name: TickPlane(LIMITS) for name in "ab"}
+    planes = {name: TickPlane(name, LIMITS) for name in "ab"}
     bag = [("a", e) for e in planes["a"].ship([Shipment("l", "b", b"spec", [b"x" * 5000, b""], LIMITS)], 0)]
     arrived = []
     while bag:
