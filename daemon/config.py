@@ -121,6 +121,8 @@ class Cluster(Section):
     expect: Count = 1
     seeds: tuple[SeedAddress, ...] = ()
     data: Path = Path("/var/lib/shoal")
+    absent_patience_ns: Duration = 10 * SECOND
+    drain_timeout_ns: Duration = 60 * SECOND
 
 
 class Listen(Section):
@@ -221,16 +223,16 @@ class Membership(Section):
     ``MembershipConfig(**section.model_dump())`` is the machine's own.
     """
 
-    probe_interval_ns: Duration = SECOND
-    probe_timeout_ns: Duration = 500 * MILLISECOND
+    probe_interval_ns: Duration = 300 * MILLISECOND
+    probe_timeout_ns: Duration = 150 * MILLISECOND
     indirect_probes: Annotated[int, Field(ge=0)] = 3
     local_health_max: Count = 8
-    pause_tolerance_ns: Duration = 500 * MILLISECOND
+    pause_tolerance_ns: Duration = 300 * MILLISECOND
     suspicion_mult: Count = 4
-    suspicion_max_mult: Count = 6
-    suspicion_confirmations: Annotated[int, Field(ge=0)] = 3
-    retransmit_mult: Count = 4
-    gossip_interval_ns: Duration = 200 * MILLISECOND
+    suspicion_max_mult: Count = 3
+    suspicion_confirmations: Annotated[int, Field(ge=0)] = 2
+    retransmit_mult: Count = 8
+    gossip_interval_ns: Duration = 100 * MILLISECOND
     gossip_targets: Count = 3
     push_pull_interval_ns: Duration = 30 * SECOND
     join_retry_min_ns: Duration = SECOND
@@ -278,9 +280,10 @@ class Consensus(Section):
 
 
 class Graph(Section):
-    """How graphs are cut, and how large they may be."""
+    """How graphs are cut, how many shards hold each piece, and how large they may be."""
 
     partitions: Annotated[int, Field(ge=1, le=65536)] = 64
+    replicas: Annotated[int, Field(ge=1, le=32)] = 2
     virtual_nodes: Annotated[int, Field(ge=1, le=10_000)] = 150
     load_bytes_max: Size = 8 * 1024**3
 
@@ -290,6 +293,7 @@ class Ticks(Section):
 
     phase_timeout_ns: Duration = 30 * SECOND
     resend_interval_ns: Duration = 200 * MILLISECOND
+    checkpoint_interval_ns: Duration = SECOND
     kernel_threads: Count = 1
     runs_max: Count = 8
     results_kept: Count = 16
@@ -301,6 +305,13 @@ class Ticks(Section):
                 "resend_interval should be shorter than phase_timeout, or a lost message is never sent again"
             )
         return self
+
+
+class Storage(Section):
+    """What is kept on disk, and how fast lost copies are made again."""
+
+    repair_bandwidth: Size = 64 * 1024**2
+    """Bytes a second."""
 
 
 class Transport(Section):
@@ -332,6 +343,7 @@ class Config(Section):
     consensus: Consensus = Field(default_factory=Consensus)
     graph: Graph = Field(default_factory=Graph)
     ticks: Ticks = Field(default_factory=Ticks)
+    storage: Storage = Field(default_factory=Storage)
     transport: Transport = Field(default_factory=Transport)
     log: Log = Field(default_factory=Log)
 

@@ -3,6 +3,17 @@
 Unless said otherwise the defaults are those of hashicorp/memberlist for a local network (``DefaultLANConfig``), which
 carry years of use, or serf's where memberlist has no such thing. Every limit is enforced; what exceeds one is dropped
 and counted.
+
+Detection is quicker than memberlist's, whose groups are large and whose members can do without each other: here a run
+stands still until its dead member is known. A member that falls silent is found within a probe_interval or so, judged
+at that probe's end, and has then suspicion_mult intervals to speak up:
+
+    probe_interval * (1 + suspicion_mult)  =  1.5 s   convicts nobody who is silent for less
+    ... and the wait for the first probe   =  1.7 s   from a crash to all knowing it, the median of 3 to 8 members
+
+As each interval brings a fresh chance to be heard, many short ones are worth more than few long ones: with 500 ms and
+a multiple of 2 the shortest silence is the same, and the median 0.4 s longer. Measured on the virtual network of the
+tests, which holds both: a pause of a second convicts nobody, and a crash is known within three.
 """
 
 from __future__ import annotations
@@ -19,21 +30,23 @@ class MembershipConfig:
     """Times are for a healthy member: Lifeguard stretches the probe's by (local health + 1)."""
 
     # Failure detection (SWIM section 3.1)
-    probe_interval_ns: int = SECOND
-    probe_timeout_ns: int = 500 * MILLISECOND
+    probe_interval_ns: int = 300 * MILLISECOND
+    probe_timeout_ns: int = 150 * MILLISECOND
     indirect_probes: int = 3
     local_health_max: int = 8  # Lifeguard section IV.A: S
-    pause_tolerance_ns: int = 500 * MILLISECOND  # a wake later than this is our own fault: one probe's timeout
+    pause_tolerance_ns: int = 300 * MILLISECOND  # a wake later than this is our own fault: one probe
 
     # Suspicion (SWIM section 4.2, Lifeguard section IV.B)
     suspicion_mult: int = 4
-    suspicion_max_mult: int = 6
-    suspicion_confirmations: int = 3  # Lifeguard section IV.B: K
+    suspicion_max_mult: int = 3  # memberlist has 6; in a small group a confirmation may take a whole round of probes
+    suspicion_confirmations: int = 2  # Lifeguard section IV.B: K; memberlist has 3, which four others can hardly give
 
     # Dissemination (SWIM section 4.1)
-    retransmit_mult: int = 4
+    # memberlist has 4, which in a group of eight leaves one in ten refutations unheard by somebody until he asks again;
+    # with a suspicion as short as ours that can be too late.
+    retransmit_mult: int = 8
     gossip_records_max: int = 16  # about 3 KiB a message with a CURVE key and a few tags each
-    gossip_interval_ns: int = 200 * MILLISECOND
+    gossip_interval_ns: int = 100 * MILLISECOND
     gossip_targets: int = 3
 
     # Anti-entropy, joining, healing

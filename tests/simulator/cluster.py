@@ -28,7 +28,19 @@ FORM_NS, RECOVER_NS, RUN_NS = 60 * SECOND, 120 * SECOND, 120 * SECOND
 SETTINGS = ShardSettings(
     virtual_nodes=20,
     snapshot_entries=8,  # so that logs are compacted and followers get snapshots in the short life of a scenario
-    membership=MembershipConfig(push_pull_interval_ns=5 * SECOND, reconnect_interval_ns=5 * SECOND),
+    # memberlist's numbers, slower than our own: so a leader can be cut off for long enough to lose an election, and not
+    # be taken for dead.
+    membership=MembershipConfig(
+        probe_interval_ns=SECOND,
+        probe_timeout_ns=500 * MS,
+        pause_tolerance_ns=500 * MS,
+        suspicion_max_mult=6,
+        suspicion_confirmations=3,
+        retransmit_mult=4,
+        gossip_interval_ns=200 * MS,
+        push_pull_interval_ns=5 * SECOND,
+        reconnect_interval_ns=5 * SECOND,
+    ),
 )
 TIMING = TickTiming(resend_interval_ns=200 * MS, phase_timeout_ns=1 * SECOND)
 LOAD_LIMITS = LoadLimits(chunk_bytes=4096, window=4, resend_interval_ns=200 * MS, idle_timeout_ns=10 * SECOND)

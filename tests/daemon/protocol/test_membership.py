@@ -42,7 +42,19 @@ from daemon.protocol.round_robin import RoundRobin
 from tests.daemon.protocol.membership_network import address, identity
 
 # Full lists and healing stay out of the way of those tests that aren't about them.
-QUIET = MembershipConfig(push_pull_interval_ns=10**6 * SECOND, reconnect_interval_ns=10**6 * SECOND)
+QUIET = MembershipConfig(
+    push_pull_interval_ns=10**6 * SECOND,
+    reconnect_interval_ns=10**6 * SECOND,
+    # The papers' and memberlist's own numbers, which the sentences below speak of.
+    probe_interval_ns=SECOND,
+    probe_timeout_ns=500 * MILLISECOND,
+    pause_tolerance_ns=500 * MILLISECOND,
+    suspicion_mult=4,
+    suspicion_max_mult=6,
+    suspicion_confirmations=3,
+    retransmit_mult=4,
+    gossip_interval_ns=200 * MILLISECOND,
+)
 
 
 def record(name: str, status: int = ALIVE, incarnation: int = 0, generation: int = 1, accuser: str = "") -> Record:
