@@ -24,10 +24,12 @@ class Sandpile(Program):
 
     chips = Param(1, "chips on every node at first", least=0)
 
+    def prepare(self, ws: Workspace) -> None:
+        self._sender = np.repeat(np.arange(ws.part.size), ws.part.out_degree)  # the own end of every out-edge
+
     def start(self, ws: Workspace) -> None:
         ws.set("chips", self.chips)
         ws.set("fired", 0)
-        self._sender = np.repeat(np.arange(ws.part.size), ws.part.out_degree)  # the own end of every out-edge
 
     def sense(self, ws: Workspace) -> None:
         degree = ws.part.out_degree

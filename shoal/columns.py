@@ -168,6 +168,39 @@ def take(column: Column, rows: NDArray[Any]) -> Column:
     return column[rows] if isinstance(column, np.ndarray) else column.take(pa.array(rows))
 
 
+def slim(column: Column) -> Column:
+    """A column after some of its rows were taken: without its dictionary if that no longer pays."""
+    if not is_string(column) or not pa.types.is_dictionary(column.type):
+        return column
+    pays = len(column.dictionary) * DICTIONARY_SHARE <= len(column)
+    return column if pays else _compact_plain(column.cast(column.type.value_type))
+
+
+def empty(type_name: str) -> Column:
+    """A column of that type without values."""
+    if type_name == "string":
+        return pa.array([], pa.string())
+    return np.empty(0, np.bool_ if type_name == "bool" else NUMBERS[type_name])
+
+
+def joined(columns: Sequence[Column]) -> Column:
+    """Columns of one type, one after the other, as they are if there is but one. Dictionaries become one, if all have
+    one; else the whole is held the way that its values ask for.
+    """
+    if len(columns) == 1:
+        return columns[0]
+    if not is_string(columns[0]):
+        return np.concatenate(columns)
+    coded = [pa.types.is_dictionary(column.type) for column in columns]
+    if all(coded) and len({column.type for column in columns}) == 1:
+        return slim(_string_column(pa.chunked_array(columns)))
+    texts = [plain(column) for column in columns]
+    if len({text.type for text in texts}) > 1 or sum(map(_text_bytes, texts)) > STRING_BYTES_MAX:
+        texts = [text.cast(pa.large_string()) for text in texts]
+    text = _string_column(pa.chunked_array(texts))
+    return compact(text) if any(coded) else text
+
+
 def concatenated(columns: Sequence[Column]) -> Column:
     """Columns of one type, one after the other; strings without their dictionaries."""
     if is_string(columns[0]):
@@ -228,6 +261,36 @@ def frame_count(spec: object) -> int:
     if kind not in FRAMES:
         raise BadGraph(f"a column of type {kind[:40]!r} is none that can be sent; one of {', '.join(FRAMES)}")
     return FRAMES[kind]
+
+
+class FrameReader:
+    """Frames that are still to be read, column by column."""
+
+    def __init__(self, frames: Sequence[Any]) -> None:
+        self._frames, self._at = frames, 0
+
+    def column(self, spec: object, what: str) -> Column:
+        """The next column. Raises `BadGraph`."""
+        count = frame_count(spec)
+        if self._at + count > len(self._frames):
+            raise BadGraph(f"{what}: {count} frames are needed, {len(self._frames) - self._at} are left")
+        self._at += count
+        return from_wire(spec, self._frames[self._at - count : self._at], what)
+
+    def numbers(self, spec: object, what: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The next column, which has to be an array of that type."""
+        if field(spec, "type", str) != dtype.name:
+            raise BadGraph(f"{what}: the values should be {dtype.name}")
+        return np.asarray(self.column(spec, what))
+
+    def columns(self, specs: Sequence[tuple[str, object]]) -> dict[str, Column]:
+        """The next columns, by name."""
+        return {name: self.column(spec, f"column {name!r}") for name, spec in specs}
+
+    def check_end(self) -> None:
+        """See that nothing is left."""
+        if self._at < len(self._frames):
+            raise BadGraph(f"{len(self._frames)} frames came, and {self._at} are needed")
 
 
 def from_wire(spec: object, frames: Sequence[Any], what: str = "a column") -> Column:

@@ -10,6 +10,13 @@ What leaves with a phase:
 - Advance: for each column that was written and has ghosts, the values on the boundary to that peer, as a bare slice;
   and the partial aggregates of the own partitions.
 - Sense and Decay: nothing but the fact that they are over.
+
+What a run needs to go on elsewhere is in `capture`: for each own partition its slice of every declared column, and its
+partial of every aggregate, as they are with the Advance of a tick. `restore` takes such states, of any placement's
+making, and then Advance of that tick is run as it is at a start: it gives out every exchanged column and the partials,
+and `settle` so makes ghosts and totals what they were. A state, in program order, little-endian, 8 bytes a value::
+
+    [ column 1, by ordinal | column 2 | ... | partial of aggregate 1 | partial of aggregate 2 | ... ]
 """
 
 from __future__ import annotations
@@ -37,6 +44,10 @@ DUES_MAX = 1024
 
 class BadExchange(ValueError):
     """What a peer sent does not fit the graph or the program."""
+
+
+class BadState(ValueError):
+    """What should be restored is not the state of these partitions."""
 
 
 class Share(Protocol):
@@ -100,6 +111,10 @@ class Engine:
         self._exchanges = [_exchange(part, column) for column in program.columns if column.ghosts is not None]
         self._nothing = Outgoing(0, b"", dict.fromkeys(part.peers, ()))
         self._phases = tuple(getattr(program, phase.word) for phase in Phase)
+        self._begun = False
+        self._restored: int | None = None
+        self._advancing = False
+        self._last_partials: Mapping[str, Array] = {}
         self._dues: dict[tuple[str, int], tuple[list[int], int]] = {}
         self._own_partitions = np.array(part.partitions, dtype=np.intp)
         self._peer_partitions = {
@@ -107,10 +122,10 @@ class Engine:
         }
 
     def run(self, tick: int, phase: Phase) -> Outgoing:
-        """Run one phase of a tick; Advance of tick 0 is the program's start."""
+        """Run one phase of a tick; Advance of tick 0 is the program's start, that of a restored tick gives it out."""
         self.ws.tick = tick
-        if tick == 0:
-            self.program.start(self.ws)
+        if tick == 0 or self._restored is not None:
+            self._begin(tick, phase)
             return self._advanced()
         self._phases[phase](self.ws)
         if phase is ADVANCE:
@@ -136,6 +151,43 @@ class Engine:
             self._take_ghosts(incoming)
             self._merge_aggregates(incoming)
             self._commit()
+            self._advancing = False
+
+    def capture(self) -> dict[int, bytes]:
+        """The state of each own partition: of the tick whose Advance was run last, whether it is settled or not."""
+        assert self._begun, "there is no state before the first Advance"
+        ws, starts = self.ws, self.part.starts.tolist()
+        written = ws.written if self._advancing else ()
+        columns = [(ws.working if c.name in written else ws.committed)[c.name] for c in self.program.columns]
+        partials = [self._last_partials[aggregate.name] for aggregate in self.program.aggregates]
+        states = {}
+        for k, partition in enumerate(self.part.partitions):
+            values = [column[starts[k] : starts[k + 1]].tobytes() for column in columns]
+            states[partition] = b"".join([*values, *(partial[k : k + 1].tobytes() for partial in partials)])
+        return states
+
+    def restore(self, tick: int, states: Mapping[int, Buffer]) -> None:
+        """Take these states for those of a tick; Advance of it is to be run next. Raises `BadState`.
+
+        Only for an engine that has run nothing yet.
+        """
+        assert not self._begun, "the engine has run already"
+        _check_states(tick, states, self.part, type(self.program))
+        ws, starts = self.ws, self.part.starts.tolist()
+        aggregates = self.program.aggregates
+        partials = {a.name: np.empty(len(self.part.partitions), dtype=a.dtype) for a in aggregates}
+        for k, partition in enumerate(self.part.partitions):
+            state, nodes, at = memoryview(states[partition]).cast("B"), starts[k + 1] - starts[k], 0
+            for column in self.program.columns:
+                values = np.frombuffer(state[at : at + 8 * nodes], column.dtype)
+                ws.working[column.name][starts[k] : starts[k + 1]] = values
+                at += 8 * nodes
+            for aggregate in aggregates:
+                partials[aggregate.name][k] = np.frombuffer(state[at : at + 8], aggregate.dtype)[0]
+                at += 8
+        ws.written.update(column.name for column in self.program.columns)
+        ws.partials.update(partials)
+        self._restored = tick
 
     def halted(self) -> bool:
         """Whether the program is done; every shard says the same, for it sees aggregates alone."""
@@ -146,6 +198,14 @@ class Engine:
         return self.ws.committed[name][: self.part.size]
 
     # -- Advance ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, tick: int, phase: Phase) -> None:
+        assert phase is ADVANCE, "a run begins with an Advance"
+        assert self._restored in (None, tick), f"tick {self._restored} was restored, not {tick}"
+        self.program.prepare(self.ws)
+        if self._restored is None:
+            self.program.start(self.ws)
+        self._restored, self._begun = None, True
 
     def _advanced(self) -> Outgoing:
         """One gather a column for all peers together: each is sent its slice of it, which nobody writes again."""
@@ -158,7 +218,9 @@ class Engine:
             values = ws.working[exchange.name].take(exchange.nodes, mode="clip")
             for peer, cut in exchange.cuts:
                 frames[peer] += (values[cut],)
-        return Outgoing(mask, self._pack_aggregates(), frames)
+        aggregates = self._pack_aggregates()
+        self._last_partials, self._advancing = dict(ws.partials), True
+        return Outgoing(mask, aggregates, frames)
 
     def _pack_aggregates(self) -> bytes:
         partials = self.ws.partials
@@ -272,6 +334,27 @@ class Engine:
             order = np.lexsort((np.concatenate(marks), np.concatenate(nodes)))
             self.ws.inbox[channel.name] = (np.concatenate(nodes)[order], np.concatenate(taken)[order])
         self.ws.posted.clear()
+
+
+def state_bytes(program: type[Program], nodes: int) -> int:
+    """The bytes that the state of a partition with that many nodes has."""
+    return 8 * (nodes * len(program.columns) + len(program.aggregates))
+
+
+def _check_states(tick: int, states: Mapping[int, Buffer], part: Part, program: type[Program]) -> None:
+    if tick < 0:
+        raise BadState(f"tick {tick} is none")
+    if states.keys() != set(part.partitions):
+        wrong = ", ".join(str(p) for p in sorted(states.keys() ^ set(part.partitions))[:10])
+        raise BadState(f"states have to be those of the own partitions: too many or too few are {wrong}")
+    for partition, nodes in zip(part.partitions, np.diff(part.starts).tolist(), strict=True):
+        try:
+            size = memoryview(states[partition]).cast("B").nbytes
+        except (TypeError, ValueError, BufferError) as error:
+            raise BadState(f"partition {partition}: the state is not a buffer of bytes") from error
+        if size != state_bytes(program, nodes):
+            due = state_bytes(program, nodes)
+            raise BadState(f"partition {partition}: a state of {nodes} nodes has {due} bytes, not {size}")
 
 
 def _exchange(part: Part, column: Column) -> Exchange:

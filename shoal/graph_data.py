@@ -120,15 +120,12 @@ class GraphData:
         if not 1 <= partition_count <= PARTITIONS_MAX:
             raise BadGraph(f"a graph has 1 to {PARTITIONS_MAX} partitions, not {partition_count}")
         wanted = [(name, col.field(spec, name, dict)) for name in ("ids", "source", "target")]
-        node_specs, edge_specs = (_named_specs(spec, group) for group in ("node_columns", "edge_columns"))
+        node_specs, edge_specs = (named_specs(spec, group) for group in ("node_columns", "edge_columns"))
         counts = [col.frame_count(each) for _, each in [*wanted, *node_specs, *edge_specs]]
         if sum(counts) != len(frames):
             raise BadGraph(f"the graph has {sum(counts)} frames, {len(frames)} came")
-        arrived = []
-        first = 0
-        for (name, each), count in zip([*wanted, *node_specs, *edge_specs], counts, strict=True):
-            arrived.append(col.from_wire(each, frames[first : first + count], f"column {name!r}"))
-            first += count
+        reader = col.FrameReader(frames)
+        arrived = [reader.column(each, f"column {name!r}") for name, each in [*wanted, *node_specs, *edge_specs]]
         ids, source, target = arrived[:3]
         node_end = 3 + len(node_specs)
         _check_ids(ids)
@@ -146,7 +143,8 @@ class GraphData:
         return graph
 
 
-def _named_specs(spec: Mapping[str, Any], group: str) -> list[tuple[str, Any]]:
+def named_specs(spec: Mapping[str, Any], group: str) -> list[tuple[str, Any]]:
+    """The names and specs of a group of columns. Raises `BadGraph`."""
     pairs = spec.get(group)
     if not isinstance(pairs, list | tuple) or len(pairs) > COLUMNS_MAX:
         raise BadGraph(f"the spec's {group!r} is not a list of at most {COLUMNS_MAX} columns")
@@ -177,7 +175,7 @@ def _check_ids(ids: IdColumn) -> None:
 
 
 def _check_edges(source: Column, target: Column, nodes: int) -> None:
-    kind = _ordinal_type(nodes)
+    kind = ordinal_type(nodes)
     if any(col.is_string(ends) or ends.dtype != kind for ends in (source, target)):
         raise BadGraph(f"the ends of edges are ordinals of type {kind.name} in a graph of {nodes} nodes")
     if len(source) != len(target):
@@ -200,7 +198,8 @@ def _check_shape(graph: GraphData) -> None:
                 raise BadGraph(f"column {name!r} has {len(column)} values for {count} {what}")
 
 
-def _ordinal_type(nodes: int) -> np.dtype[Any]:
+def ordinal_type(nodes: int) -> np.dtype[Any]:
+    """The type of ordinals in a graph of so many nodes (and of places among so many edges)."""
     return np.dtype(np.int32 if nodes < 1 << 31 else np.int64)
 
 
@@ -230,7 +229,7 @@ def assemble(node_table: Table | None, edge_table: Table, partition_count: int =
         source, target = (_ends(ids, node_table, edge_table, name) for name in ("source", "target"))
         others = {name: column for name, column in node_table.columns.items() if name != "id"}
         node_columns = {name: _arranged(column, order) for name, column in others.items()}
-    source, target, order = _by_source(source, target, len(ids))
+    source, target, order = by_source(source, target, len(ids))
     columns = {name: c for name, c in edge_table.columns.items() if name not in ("source", "target")}
     if "weight" in columns:
         columns["weight"] = _weights(edge_table)
@@ -311,7 +310,7 @@ def _number_by_edges(source: Column, target: Column) -> tuple[IdColumn, NDArray[
         for each in ends:
             present[each] = True
         ids = np.flatnonzero(present) + np.int64(low)
-        table = (np.cumsum(present) - 1).astype(_ordinal_type(len(ids)))
+        table = (np.cumsum(present) - 1).astype(ordinal_type(len(ids)))
         return _frozen(ids), table[ends[0]], table[ends[1]]
     ids = np.sort(pc.unique(pa.chunked_array([source, target])).to_numpy())
     return _frozen(ids), _find(ids, source), _find(ids, target)
@@ -330,7 +329,7 @@ def _sort_strings(values: Any) -> tuple[Any, NDArray[Any]]:
 
 def _find(ids: IdColumn, values: Column) -> NDArray[Any]:
     """The ordinal of each value, or -1."""
-    kind = _ordinal_type(len(ids))
+    kind = ordinal_type(len(ids))
     if len(ids) == 0 or len(values) == 0:
         return np.full(len(values), -1, dtype=kind)
     if col.is_string(ids):
@@ -344,7 +343,7 @@ def _find(ids: IdColumn, values: Column) -> NDArray[Any]:
 
 
 def _find_dense(ids: NDArray[Any], values: NDArray[Any], low: int, high: int) -> NDArray[Any]:
-    table = np.full(high - low + 1, -1, dtype=_ordinal_type(len(ids)))
+    table = np.full(high - low + 1, -1, dtype=ordinal_type(len(ids)))
     table[ids - low] = np.arange(len(ids), dtype=table.dtype)
     if int(values.min()) >= low and int(values.max()) <= high:
         return np.asarray(table[values - low if low else values])
@@ -399,7 +398,7 @@ def _empty_end(edges: Table, source: NDArray[Any], target: NDArray[Any]) -> BadR
     return edges.bad_row(row, f"the edge's {name} is empty; name a node or remove the edge")
 
 
-def _by_source(
+def by_source(
     source: NDArray[Any], target: NDArray[Any], nodes: int
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
     """Edges by source, stable, and the order that made them so (None when they stood so already).
@@ -407,11 +406,11 @@ def _by_source(
     A counting sort, one pass a column: scipy's conversion of coordinates to compressed rows keeps the order of the
     input within a row, and parallel edges, as long as nobody asks it to sum them.
     """
-    kind = _ordinal_type(nodes)
+    kind = ordinal_type(nodes)
     source, target = source.astype(kind, copy=False), target.astype(kind, copy=False)
     if len(source) == 0 or bool(np.all(source[:-1] <= source[1:])):
         return source, target, None
-    rows: NDArray[Any] = np.arange(len(source), dtype=_ordinal_type(len(source)))
+    rows: NDArray[Any] = np.arange(len(source), dtype=ordinal_type(len(source)))
     grid = coo_array((rows, (source, target)), shape=(nodes, nodes))
     grid.has_canonical_format = True  # or parallel edges would be summed away
     table = grid.tocsr()

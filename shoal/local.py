@@ -20,11 +20,11 @@ from shoal.errors import NameTaken, RunFailed, ShoalError, UnknownColumn, Unknow
 from shoal.graph_data import GraphData
 from shoal.part import Part, Placement
 from shoal.phase import Phase
-from shoal.piece import part_of
 from shoal.program import Program, find_program, installed_programs
 from shoal.result import ColumnResult
 from shoal.ring import HashRing
 from shoal.session import NAME_RULE, Progress, Session, is_name
+from shoal.slices import part_of
 
 EVENT_INTERVAL = 0.1
 

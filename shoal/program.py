@@ -22,6 +22,8 @@ A phase that a program does not override costs nothing: no exchange, no barrier.
 
 Rules that keep the answer the same to the bit on any number of shards: read other nodes only through gathers, channels
 and aggregates; never a global random source, a clock or the count of shards; never an order that a set or dict salts.
+And so that a run can go on from any tick, on other shards: between ticks, `self` holds only what `prepare` made of the
+part; everything else lives in a column.
 """
 
 from __future__ import annotations
@@ -199,6 +201,14 @@ class Program:
     def summary(cls) -> str:
         """The first line of its docstring."""
         return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+    def prepare(self, ws: Workspace) -> None:
+        """Keep on `self` what follows from the part alone; read and set no column.
+
+        Called before `start`, and again, on a new instance, before a run goes on from a tick that was kept: perhaps on
+        another shard, with other partitions. What a program keeps on `self` between ticks is made here or lives in a
+        column.
+        """
 
     def start(self, ws: Workspace) -> None:
         """Set every column as it is before the first tick."""

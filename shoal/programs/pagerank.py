@@ -28,11 +28,13 @@ class PageRank(Program):
     damping = Param(0.85, "chance to follow an edge rather than jump anywhere", least=0.0, most=1.0)
     tol: Param[float | None] = Param(None, "end once the ranks change by less than this in sum", kind=float, least=0.0)
 
-    def start(self, ws: Workspace) -> None:
+    def prepare(self, ws: Workspace) -> None:
         degree = ws.part.out_degree
         self._dangling = np.flatnonzero(degree == 0)
         self._per_edge = np.divide(1.0, degree, out=np.zeros(len(degree)), where=degree > 0)
         self._nodes = max(ws.part.node_count, 1)  # of an empty graph nothing is divided
+
+    def start(self, ws: Workspace) -> None:
         ws.set("rank", 1.0 / self._nodes)
         self._hand_out(ws)
 

@@ -3,6 +3,12 @@
 Plain label propagation needs as many ticks as the graph's diameter. Here each shard finds the components of its own
 piece once (own nodes and ghosts, by union-find in scipy), and from then on a whole local component takes the least
 label seen anywhere on it; so the ticks needed follow the number of crossings, and one shard is done in its first.
+
+What the labels are in between so depends on where the graph is cut; what they are in the end does not, even if the cut
+changes on the way. Labels are ordinals of nodes of the same component and never rise, so the component's first node
+keeps its own. And a tick changes nothing, under whatever cut it was done, only if no edge joins two labels: every edge
+has an own end at some shard, which would have taken the lesser. A run that goes on elsewhere therefore only takes the
+last tick's count of changes along: if it was zero, the labels were right already.
 """
 
 from __future__ import annotations
@@ -27,10 +33,12 @@ class ConnectedComponents(Program):
     columns = (Column("component", np.int64, ghosts=Direction.BOTH),)
     aggregates = (Aggregate("changed", Merge.SUM, np.int64),)
 
-    def start(self, ws: Workspace) -> None:
+    def prepare(self, ws: Workspace) -> None:
         self._piece = _local_components(ws.part)
         self._order = np.argsort(self._piece, kind="stable")
         self._starts = np.searchsorted(self._piece[self._order], np.arange(self._piece.max(initial=-1) + 1))
+
+    def start(self, ws: Workspace) -> None:
         ws.set("component", self._least(ws.part.all_ordinals())[: ws.part.size])
 
     def advance(self, ws: Workspace) -> None:

@@ -11,7 +11,7 @@ import shoal
 from shoal import Aggregate, Channel, Column, Direction, GraphData, Merge, Phase, Program, UnknownColumn, Workspace
 from shoal.engine import BadExchange, Engine, Incoming, Outgoing
 from shoal.part import Placement
-from shoal.piece import part_of
+from shoal.slices import part_of
 from tests.trials import Everything
 
 SHARDS = ("x", "y", "z")

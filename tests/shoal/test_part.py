@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import shoal
 from shoal import Direction, GraphData
 from shoal.part import Adjacency, Boundary, Part, Placement
-from shoal.piece import part_of
+from shoal.slices import part_of
 
 SHARDS = ("x", "y", "z")
 

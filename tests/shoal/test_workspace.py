@@ -13,7 +13,7 @@ import shoal
 from shoal import Aggregate, Column, Direction, Merge, Program, Workspace
 from shoal.kernels import Kernel
 from shoal.part import Part, Placement
-from shoal.piece import part_of
+from shoal.slices import part_of
 
 
 class Two(Program):

@@ -69,8 +69,10 @@ class Breaks(Program):
     tick = Param(5, "when", least=0)
     phase = Param("advance", "sense, act, advance or halted")
 
-    def start(self, ws: Workspace) -> None:
+    def prepare(self, ws: Workspace) -> None:
         self._breaks = bool((ws.part.ordinals == 0).any())
+
+    def start(self, ws: Workspace) -> None:
         ws.set("count", 0)
         self._fail(ws, "start")
 

@@ -1,0 +1,403 @@
+"""Slices: the durable form of some partitions of a graph, as shards store them and send them to each other.
+
+A partition's slice holds its nodes, the edges that leave them, and a mirror of the edges that come to them from other
+partitions. So it lacks nothing, whoever holds the others; and a shard that holds several leaves out those mirrors of
+which it holds the source as well::
+
+    partitions     3                    7                    9
+    ids            [ by ordinal        | by ordinal         | by ordinal ]     node_bounds, a partition each
+    out            [ by source         | by source          | by source  ]     out_bounds:  edges whose source is there
+    into           [ by source         | by source          | by source  ]     in_bounds:   whose target is, alone
+
+    Cut(data) --slices--> Slices --to_wire--> disk, peers --from_wire--> Slices --joined, select--> build --> Part
+
+Edges stand in canonical order within their partition (by source, and then as in the input). `build` sorts what it takes
+stably by source: of any two edges that share an end of this shard, both come from one partition's list or differ in
+source, so along the rows of a part the order is the canonical one again, whatever the partitions beside each other are.
+
+`from_wire` trusts nothing: what it refuses is a `BadGraph`, always. It can't see that two partitions' slices agree on
+the edges between them; that is the word of who cut them. Nor does it hash the ids again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+
+from shoal import columns as col
+from shoal.graph_data import GraphData, by_source, named_specs, ordinal_type
+from shoal.ids import IdColumn
+from shoal.part import Part, Placement, build_part, own_ordinals
+from shoal.slice_checks import check_slices, check_table
+from shoal.table import BadGraph, Column
+
+Array = NDArray[Any]
+Bounds = NDArray[np.int64]
+
+WIRE_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Edges of several partitions, one partition behind the other: the ordinals of their ends, and columns."""
+
+    source: Array
+    target: Array
+    columns: Mapping[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(int(c.nbytes) for c in (self.source, self.target, *self.columns.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Some partitions of a graph; see the module's description. The counts are those of the whole graph."""
+
+    node_count: int
+    edge_count: int
+    partition_count: int
+    partitions: tuple[int, ...]
+    node_bounds: Bounds
+    out_bounds: Bounds
+    in_bounds: Bounds
+    ids: IdColumn
+    node_columns: Mapping[str, Column]
+    out: Edges
+    into: Edges
+
+    @classmethod
+    def empty(
+        cls,
+        node_count: int,
+        edge_count: int,
+        partition_count: int,
+        id_type: str,
+        node_types: Mapping[str, str],
+        edge_types: Mapping[str, str],
+    ) -> Slices:
+        """No partition at all, of a graph with columns of those types (`columns.type_name`)."""
+        end = np.empty(0, ordinal_type(node_count))
+        none = Edges(end, end, {name: col.empty(kind) for name, kind in edge_types.items()})
+        bounds = np.zeros(1, np.int64)
+        columns = {name: col.empty(kind) for name, kind in node_types.items()}
+        ids = col.empty(id_type)
+        return cls(node_count, edge_count, partition_count, (), bounds, bounds, bounds, ids, columns, none, none)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        columns = [self.ids, *self.node_columns.values()]
+        return sum(int(c.nbytes) for c in columns) + self.out.nbytes + self.into.nbytes
+
+    def select(self, partitions: Iterable[int]) -> Slices:
+        """Some of these partitions. Raises `BadGraph` if one of them is not here."""
+        wanted = tuple(sorted(partitions))
+        if wanted == self.partitions:
+            return self
+        return _picked([self], [(0, k) for k in self._places(wanted)])
+
+    def to_wire(self) -> tuple[dict[str, Any], list[Any]]:
+        """A spec of plain values, and frames that are views of these arrays."""
+        frames: list[Any] = []
+
+        def sent(column: Column) -> dict[str, Any]:
+            spec, more = col.to_wire(column)
+            frames.extend(more)
+            return spec
+
+        def each(columns: Mapping[str, Column]) -> list[Any]:
+            return [[name, sent(column)] for name, column in columns.items()]
+
+        spec = {
+            "format": WIRE_FORMAT,
+            "nodes": self.node_count,
+            "edges": self.edge_count,
+            "partition_count": self.partition_count,
+            "partitions": sent(np.array(self.partitions, np.int64)),
+            "out_bounds": sent(self.out_bounds),
+            "in_bounds": sent(self.in_bounds),
+            "ids": sent(self.ids),
+            "node_columns": each(self.node_columns),
+        }
+        for name, edges in (("out", self.out), ("into", self.into)):
+            spec[name] = {"source": sent(edges.source), "target": sent(edges.target), "columns": each(edges.columns)}
+        return spec, frames
+
+    @classmethod
+    def from_wire(cls, spec: object, frames: Sequence[Any], partition_table: Array) -> Slices:
+        """The slices that were sent, checked against the partition of every node. Raises `BadGraph`."""
+        if col.field(spec, "format", int) != WIRE_FORMAT:
+            raise BadGraph(f"the slices come in a format other than {WIRE_FORMAT}; are both shards of one version?")
+        assert isinstance(spec, Mapping)
+        nodes, edges, count = (col.field(spec, name, int) for name in ("nodes", "edges", "partition_count"))
+        check_table(partition_table, nodes, count)
+        reader = col.FrameReader(frames)
+        partitions = reader.numbers(spec.get("partitions"), "the partitions", np.dtype(np.int64))
+        if len(partitions) and not 0 <= int(partitions.min()) <= int(partitions.max()) < count:
+            raise BadGraph(f"the slices are not of partitions below {count}")
+        if not bool(np.all(partitions[:-1] < partitions[1:])):
+            raise BadGraph("the partitions of the slices do not ascend")
+        slices = cls(
+            node_count=nodes,
+            edge_count=edges,
+            partition_count=count,
+            partitions=tuple(partitions.tolist()),
+            node_bounds=_ends_of(np.bincount(partition_table, minlength=count)[partitions]),
+            out_bounds=_read_bounds(reader, spec.get("out_bounds"), "out_bounds", len(partitions)),
+            in_bounds=_read_bounds(reader, spec.get("in_bounds"), "in_bounds", len(partitions)),
+            ids=reader.column(spec.get("ids"), "ids"),
+            node_columns=reader.columns(named_specs(spec, "node_columns")),
+            out=_read_edges(reader, spec.get("out"), "out", nodes),
+            into=_read_edges(reader, spec.get("into"), "into", nodes),
+        )
+        reader.check_end()
+        check_slices(slices, partition_table)
+        return slices
+
+    def _places(self, partitions: Iterable[int]) -> list[int]:
+        place = {partition: k for k, partition in enumerate(self.partitions)}
+        wanted = list(partitions)
+        missing = [partition for partition in wanted if partition not in place]
+        if missing:
+            raise BadGraph(f"the slices lack the partitions {', '.join(map(str, missing[:10]))}")
+        return [place[partition] for partition in wanted]
+
+
+class Cut:
+    """Cuts slices out of a whole graph. The edges are grouped by partition once, with a counting sort either way."""
+
+    def __init__(self, data: GraphData) -> None:
+        self._data = data
+
+    def slices(self, partitions: Iterable[int]) -> Slices:
+        """The slices of these partitions; the ends of edges are views where partitions lie behind each other."""
+        data, wanted = self._data, tuple(sorted(partitions))
+        (node_order, node_starts), out, into = self._nodes, self._out, self._into
+        nodes = _rows([node_order], _stretch(node_starts, wanted))
+        chosen = list(wanted)
+        return Slices(
+            node_count=data.node_count,
+            edge_count=data.edge_count,
+            partition_count=data.partition_count,
+            partitions=wanted,
+            node_bounds=_ends_of(np.diff(node_starts)[chosen]),
+            out_bounds=_ends_of(np.diff(out.starts)[chosen]),
+            in_bounds=_ends_of(np.diff(into.starts)[chosen]),
+            ids=col.take(data.ids, nodes),
+            node_columns={name: col.slim(col.take(column, nodes)) for name, column in data.node_columns.items()},
+            out=self._edges(out, wanted),
+            into=self._edges(into, wanted),
+        )
+
+    def _edges(self, grouped: _Grouped, wanted: Sequence[int]) -> Edges:
+        runs, columns = _stretch(grouped.starts, wanted), {}
+        if grouped.order is not None:
+            order = _rows([grouped.order], runs)
+            columns = {name: col.slim(col.take(column, order)) for name, column in self._data.edge_columns.items()}
+        return Edges(_rows([grouped.source], runs), _rows([grouped.target], runs), columns)
+
+    @cached_property
+    def _nodes(self) -> tuple[Array, Array]:
+        """Nodes by (partition, ordinal), and where each partition begins. A stable sort of bytes is a radix sort."""
+        counts = np.bincount(self._data.partition, minlength=self._data.partition_count)
+        return np.argsort(self._data.partition, kind="stable"), _ends_of(counts)
+
+    @cached_property
+    def _at_source(self) -> Array:
+        return self._data.partition.take(self._data.source)
+
+    @cached_property
+    def _out(self) -> _Grouped:
+        return _grouped(self._data, self._at_source)
+
+    @cached_property
+    def _into(self) -> _Grouped:
+        at_target = self._data.partition.take(self._data.target)
+        group = at_target.astype(np.int32)
+        group[at_target == self._at_source] = self._data.partition_count  # behind all others, and so left out
+        return _grouped(self._data, group)
+
+
+class _Grouped(NamedTuple):
+    """Edges by partition, in canonical order within each; `order` says where they stood, if they have columns."""
+
+    starts: Bounds
+    source: Array
+    target: Array
+    order: Array | None
+
+
+def _grouped(data: GraphData, group: Array) -> _Grouped:
+    """One counting sort, which takes two numbers an edge along: both its ends, or its source and its place."""
+    count, kind = data.partition_count, data.source.dtype
+    if not data.edge_count:
+        order = np.empty(0, np.int32) if data.edge_columns else None
+        return _Grouped(np.zeros(count + 1, np.int64), data.source, data.target, order)
+    carried = np.arange(data.edge_count, dtype=ordinal_type(data.edge_count)) if data.edge_columns else data.target
+    grid = coo_array((carried, (group, data.source)), shape=(count + 1, data.node_count))
+    grid.has_canonical_format = True  # or parallel edges would be summed away
+    table = grid.tocsr()
+    source, starts = table.indices.astype(kind, copy=False), table.indptr[: count + 1].astype(np.int64)
+    if data.edge_columns:
+        return _Grouped(starts, source, data.target.take(table.data), table.data)
+    return _Grouped(starts, source, table.data, None)
+
+
+def joined(pieces: Sequence[Slices]) -> Slices:
+    """Slices of disjoint partitions of one graph as one. Raises `BadGraph` if they are not."""
+    first = pieces[0]
+    shapes = {(p.node_count, p.edge_count, p.partition_count, *_types(p)) for p in pieces}
+    if len(shapes) > 1:
+        raise BadGraph("these are slices of different graphs")
+    if len(pieces) == 1:
+        return first
+    places = sorted((partition, i, k) for i, piece in enumerate(pieces) for k, partition in enumerate(piece.partitions))
+    if len({partition for partition, _, _ in places}) < len(places):
+        raise BadGraph("one partition is there twice")
+    return _picked(pieces, [(i, k) for _, i, k in places])
+
+
+def build(graph: str, slices: Slices, partition_table: Array, placement: Placement, shard: int) -> Part:
+    """A shard's part: its partitions, as the placement has them, out of the slices. Raises `BadGraph`."""
+    mine = slices.select(placement.partitions(shard))
+    out, into = mine.out, mine.into
+    elsewhere = (placement.holder != shard)[partition_table.take(into.source)] if len(into) else np.empty(0, bool)
+    crossing = np.flatnonzero(elsewhere)
+    source, target = (
+        np.concatenate([ours, theirs[crossing]]) if len(crossing) else ours
+        for ours, theirs in ((out.source, into.source), (out.target, into.target))
+    )
+    source, target, order = by_source(source, target, slices.node_count)
+    columns = {}
+    for name, column in out.columns.items():
+        whole = col.joined([column, col.take(into.columns[name], crossing)]) if len(crossing) else column
+        columns[name] = whole if order is None else col.take(whole, order)
+    return build_part(
+        graph,
+        shard,
+        placement,
+        partition_table,
+        source,
+        target,
+        edge_count=slices.edge_count,
+        ids=mine.ids,
+        node_columns=mine.node_columns,
+        edge_columns=columns,
+    )
+
+
+def part_of(graph: str, data: GraphData, placement: Placement, shard: int) -> Part:
+    """A shard's part straight from the whole graph: no slices are made, and nothing is sorted."""
+    own = own_ordinals(data.partition, placement, shard)
+    here = (placement.holder == shard)[data.partition]
+    edges = np.flatnonzero(here[data.source] | here[data.target])
+    return build_part(
+        graph,
+        shard,
+        placement,
+        data.partition,
+        data.source[edges],
+        data.target[edges],
+        edge_count=data.edge_count,
+        ids=col.take(data.ids, own),
+        node_columns={name: col.take(column, own) for name, column in data.node_columns.items()},
+        edge_columns={name: col.take(column, edges) for name, column in data.edge_columns.items()},
+    )
+
+
+# -- runs of rows ------------------------------------------------------------------------------------------------------
+
+
+def _stretch(starts: Bounds, partitions: Iterable[int]) -> list[tuple[int, slice]]:
+    return _runs((0, starts[p : p + 2]) for p in partitions)
+
+
+def _runs(stretches: Iterable[tuple[int, Array]]) -> list[tuple[int, slice]]:
+    """Rows of pieces, from (piece, its first row and its end). What lies together is one run, moved together."""
+    runs: list[tuple[int, slice]] = []
+    for piece, (first, end) in stretches:
+        if runs and runs[-1][0] == piece and runs[-1][1].stop == first:
+            runs[-1] = (piece, slice(runs[-1][1].start, int(end)))
+        else:
+            runs.append((piece, slice(int(first), int(end))))
+    return runs or [(0, slice(0, 0))]
+
+
+def _rows(columns: Sequence[Column], runs: Sequence[tuple[int, slice]]) -> Column:
+    return col.joined([columns[piece][run] for piece, run in runs])
+
+
+def _ends_of(counts: Array) -> Bounds:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _picked(pieces: Sequence[Slices], places: Sequence[tuple[int, int]]) -> Slices:
+    """The partitions at these places (piece, position in it), which ascend."""
+    first = pieces[0]
+
+    def bounds(name: str) -> tuple[Bounds, list[tuple[int, slice]]]:
+        stretches = [(i, getattr(pieces[i], name)[k : k + 2]) for i, k in places]
+        return _ends_of(np.array([end - begin for _, (begin, end) in stretches], np.int64)), _runs(stretches)
+
+    def columns(groups: Sequence[Mapping[str, Column]], runs: Sequence[tuple[int, slice]]) -> dict[str, Column]:
+        return {name: col.slim(_rows([group[name] for group in groups], runs)) for name in groups[0]}
+
+    def edges(each: Sequence[Edges], runs: Sequence[tuple[int, slice]]) -> Edges:
+        source, target = _rows([e.source for e in each], runs), _rows([e.target for e in each], runs)
+        return Edges(source, target, columns([e.columns for e in each], runs))
+
+    (node_bounds, nodes), (out_bounds, out), (in_bounds, into) = map(bounds, ("node_bounds", "out_bounds", "in_bounds"))
+    return Slices(
+        node_count=first.node_count,
+        edge_count=first.edge_count,
+        partition_count=first.partition_count,
+        partitions=tuple(pieces[i].partitions[k] for i, k in places),
+        node_bounds=node_bounds,
+        out_bounds=out_bounds,
+        in_bounds=in_bounds,
+        ids=_rows([piece.ids for piece in pieces], nodes),
+        node_columns=columns([piece.node_columns for piece in pieces], nodes),
+        out=edges([piece.out for piece in pieces], out),
+        into=edges([piece.into for piece in pieces], into),
+    )
+
+
+def _types(slices: Slices) -> tuple[Any, ...]:
+    groups = (slices.node_columns, slices.out.columns, slices.into.columns)
+    return col.type_name(slices.ids), *(tuple((n, col.type_name(c)) for n, c in group.items()) for group in groups)
+
+
+# -- what came from elsewhere ------------------------------------------------------------------------------------------
+
+
+def _read_bounds(reader: col.FrameReader, spec: object, what: str, partitions: int) -> Bounds:
+    bounds: Bounds = reader.numbers(spec, what, np.dtype(np.int64))
+    if len(bounds) != partitions + 1 or bounds[0] != 0 or bool(np.any(bounds[:-1] > bounds[1:])):
+        raise BadGraph(f"{what} of {partitions} partitions do not ascend from zero")
+    return bounds
+
+
+def _read_edges(reader: col.FrameReader, spec: object, what: str, nodes: int) -> Edges:
+    kind = ordinal_type(nodes)
+    source, target = (
+        reader.numbers(col.field(spec, end, dict), f"{what}: {end}", kind) for end in ("source", "target")
+    )
+    assert isinstance(spec, Mapping)
+    edges = Edges(source, target, reader.columns(named_specs(spec, "columns")))
+    if len(source) != len(target):
+        raise BadGraph(f"{what}: there are {len(source)} sources and {len(target)} targets")
+    for ends in (source, target):
+        if len(ends) and not 0 <= int(ends.min()) <= int(ends.max()) < nodes:
+            raise BadGraph(f"{what}: an edge ends at a node that is not one of {nodes}")
+    return edges
