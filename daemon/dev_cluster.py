@@ -6,12 +6,14 @@
     D/1/data/  D/1/log  D/1/admin.sock
     D/1/pid                   process id and start time: an id that has another process since is never signalled
 
-A folder can be started again after it was stopped: its configuration, keys and data are kept.
+A folder can be started again after it was stopped: its configuration, keys and data are kept. Single daemons can be
+killed, paused, resumed and started again, to see what the others make of it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import signal
 import socket
@@ -21,13 +23,18 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from daemon.admin.path import PATH_BYTES_MAX
 from shoal.lines import AdminConnection, AdminError
 
 SHARDS_MAX: Final = 32
+REPLICAS: Final = 2
+REPLICAS_MAX: Final = 32
 POLL_SECONDS: Final = 0.05
+SIGNAL_SECONDS: Final = 10.0
+STOPPED: Final = frozenset({b"T", b"t"})
+"""Stopped by a signal, or by a debugger: proc(5)."""
 LOG_LINES_SHOWN: Final = 15
 PORTS: Final = range(20_000, 30_000)
 """Below what Linux hands out to outgoing connections (32768 and up), so nobody takes one between look and use."""
@@ -40,6 +47,8 @@ shard = "{name}"
 expect = {count}
 seeds = [{seeds}]
 data = "data"
+absent_patience = "5s"
+drain_timeout = "3s"
 
 [listen]
 control = "tcp://127.0.0.1:{control}"
@@ -57,10 +66,14 @@ mode = "0600"
 [metrics]
 listen = "127.0.0.1:{metrics}"
 
+[graph]
+replicas = {replicas}
+
 [membership]
-probe_interval = "400ms"
-probe_timeout = "300ms"
-pause_tolerance = "300ms"
+probe_interval = "150ms"
+probe_timeout = "75ms"
+pause_tolerance = "200ms"
+suspicion_mult = 5
 gossip_interval = "50ms"
 push_pull_interval = "5s"
 join_retry_min = "100ms"
@@ -76,6 +89,14 @@ election_timeout = "1s"
 
 class DevError(Exception):
     """What went wrong, in words."""
+
+
+class Life(enum.Enum):
+    """What the kernel says of a shard's process."""
+
+    DOWN = "down"
+    PAUSED = "paused"
+    RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +134,14 @@ class DevShard:
             return None
         return pid if _start_time(pid) == started else None
 
+    def life(self) -> Life:
+        """Whether it runs. A paused one is there and does nothing: it answers nobody."""
+        pid = self.pid()
+        if pid is None:
+            return Life.DOWN
+        stat = _stat(pid)
+        return Life.PAUSED if stat is not None and stat[0] in STOPPED else Life.RUNNING
+
     def remember(self, pid: int) -> None:
         """Note which process it is."""
         (self.folder / "pid").write_text(f"{pid} {_start_time(pid) or 0}\n")
@@ -124,6 +153,8 @@ class DevShard:
 
     def status(self) -> dict[str, Any] | None:
         """What it says of itself, or None when it does not answer."""
+        if self.life() is not Life.RUNNING:
+            return None
         try:
             with AdminConnection(self.socket, timeout=2.0) as connection:
                 return connection.call("status")[0]
@@ -157,7 +188,9 @@ class DevCluster:
     def _shard(self, number: int) -> DevShard:
         return DevShard(number, self.folder / str(number))
 
-    def up(self, count: int, encryption: str = "curve", timeout_seconds: float = 30.0) -> list[DevShard]:
+    def up(
+        self, count: int, encryption: str = "curve", timeout_seconds: float = 30.0, replicas: int = REPLICAS
+    ) -> list[DevShard]:
         """Make what is not there, start all, and return once all are in one view with a leader.
 
         If that fails, or is interrupted, what was started is stopped again and the logs' ends are in the error.
@@ -166,9 +199,9 @@ class DevCluster:
         self._refuse_what_cannot_be(shards)
         existing = self.shards()
         if existing:
-            self._check_same(existing, shards, encryption)
+            self._check_same(existing, shards, encryption, replicas)
         else:
-            self._make(shards, encryption)
+            self._make(shards, encryption, replicas)
         try:
             for shard in shards:
                 self._start(shard)
@@ -187,6 +220,7 @@ class DevCluster:
         self._note_strays()
         running = {shard: pid for shard in self.shards() if (pid := shard.pid()) is not None}
         for shard, pid in running.items():
+            _signal(shard, pid, signal.SIGCONT)  # a paused one could not hear the other
             _signal(shard, pid, signal.SIGTERM)
         _wait_for(lambda: all(shard.pid() is None for shard in running), timeout_seconds)
         killed = [shard for shard in running if shard.pid() is not None]
@@ -198,6 +232,83 @@ class DevCluster:
         for shard in self.shards():
             shard.forget()
         return [shard.name for shard in running], [shard.name for shard in killed]
+
+    def kill(self, numbers: Sequence[int]) -> list[DevShard]:
+        """End daemons as a power cut would: kill -9, no goodbye. They are gone on return."""
+        shards = self._chosen(numbers, {Life.RUNNING, Life.PAUSED})
+        self._tell(shards, signal.SIGKILL, Life.DOWN)
+        return shards
+
+    def pause(self, numbers: Sequence[int]) -> list[DevShard]:
+        """Stop daemons without ending them: they are there, hold their connections and say nothing."""
+        shards = self._chosen(numbers, {Life.RUNNING})
+        self._tell(shards, signal.SIGSTOP, Life.PAUSED)
+        return shards
+
+    def resume(self, numbers: Sequence[int]) -> list[DevShard]:
+        """Let paused daemons go on."""
+        shards = self._chosen(numbers, {Life.PAUSED})
+        self._tell(shards, signal.SIGCONT, Life.RUNNING)
+        return shards
+
+    def start(self, numbers: Sequence[int], wait: bool = False, timeout_seconds: float = 30.0) -> list[DevShard]:
+        """Start daemons again, each from its own folder; return once they answer, or once they are in a view.
+
+        What was started stays when that takes too long: it may be waiting for others that are not there.
+        """
+        shards = self._chosen(numbers, {Life.DOWN})
+        for shard in shards:
+            self._start(shard)
+
+        def answers(shard: DevShard) -> bool:
+            status = shard.status()
+            if shard.pid() is None:
+                raise DevError(f"{shard.name} ended while it was starting\n{shard.last_words()}")
+            return status is not None and (not wait or status.get("state") == "joined")
+
+        if not _wait_for(lambda: all(answers(shard) for shard in shards), timeout_seconds):
+            late = next((shard for shard in shards if not answers(shard)), shards[0])
+            wanted = "is in no view" if wait else "does not answer"
+            raise DevError(f"{late.name} runs, but {wanted} after {timeout_seconds:g} seconds\n{late.last_words()}")
+        return shards
+
+    def _chosen(self, numbers: Sequence[int], wanted: set[Life]) -> list[DevShard]:
+        """The shards of these numbers, if all are as they should be; nothing is done to some of them otherwise."""
+        self._note_strays()
+        there = {shard.number: shard for shard in self.shards()}
+        known = f"it has {', '.join(map(str, there))}" if there else "it holds no cluster"
+        chosen = []
+        for number in sorted(set(numbers)):
+            if number not in there:
+                raise DevError(f"{self.folder} has no shard {number}: {known}")
+            shard = there[number]
+            life = shard.life()
+            if life not in wanted:
+                raise DevError(f"{shard.name} {self._objection(life, wanted, number)}")
+            chosen.append(shard)
+        return chosen
+
+    def _objection(self, life: Life, wanted: set[Life], number: int) -> str:
+        match life:
+            case Life.DOWN:
+                return f"is not running: `shoalctl dev start {number} --dir {self.folder}`"
+            case Life.PAUSED if wanted == {Life.DOWN}:
+                return f"runs already, but is paused: `shoalctl dev resume {number} --dir {self.folder}`"
+            case Life.PAUSED:
+                return "is paused already"
+            case Life.RUNNING:
+                return "runs already" if wanted == {Life.DOWN} else "is not paused"
+            case _:
+                assert_never(life)
+
+    def _tell(self, shards: Sequence[DevShard], number: signal.Signals, until: Life) -> None:
+        for shard in shards:
+            pid = shard.pid()
+            if pid is not None:
+                _signal(shard, pid, number)
+        if not _wait_for(lambda: all(shard.life() is until for shard in shards), SIGNAL_SECONDS):
+            late = ", ".join(f"{shard.name} is {shard.life().value}" for shard in shards if shard.life() is not until)
+            raise DevError(f"not {until.value} {SIGNAL_SECONDS:g} seconds after {number.name}: {late}")
 
     def _refuse_what_cannot_be(self, shards: Sequence[DevShard]) -> None:
         if not 1 <= len(shards) <= SHARDS_MAX:
@@ -214,20 +325,20 @@ class DevCluster:
                 f"{', '.join(alive)} of {self.folder} already run: `shoalctl dev down --dir {self.folder}` first"
             )
 
-    def _check_same(self, existing: list[DevShard], wanted: list[DevShard], encryption: str) -> None:
+    def _check_same(self, existing: list[DevShard], wanted: list[DevShard], encryption: str, replicas: int) -> None:
         from daemon.config import ConfigError, load  # pydantic: a quarter of a second, for this alone
 
         try:
-            found = load(existing[0].config, {}).security.encryption
+            found = load(existing[0].config, {})
         except ConfigError as error:
             raise DevError(str(error)) from error
-        if existing != wanted or found != encryption:
+        if existing != wanted or (found.security.encryption, found.graph.replicas) != (encryption, replicas):
             raise DevError(
-                f"{self.folder} holds a cluster of {len(existing)} with encryption {found!r}: ask for the same, "
-                "choose another folder, or remove it"
+                f"{self.folder} holds a cluster of {len(existing)} with encryption {found.security.encryption!r} and "
+                f"replicas {found.graph.replicas}: ask for the same, choose another folder, or remove it"
             )
 
-    def _make(self, shards: Sequence[DevShard], encryption: str) -> None:
+    def _make(self, shards: Sequence[DevShard], encryption: str, replicas: int) -> None:
         keys: list[str] = []
         ports = _free_ports(str(self.folder))
         chosen = {shard: (next(ports), next(ports), next(ports)) for shard in shards}
@@ -249,6 +360,7 @@ class DevCluster:
                     ticks=ticks,
                     metrics=metrics,
                     encryption=encryption,
+                    replicas=replicas,
                 )
             )
 
@@ -314,12 +426,17 @@ def _start_time(pid: int) -> int | None:
     with contextlib.suppress(ChildProcessError, OSError):
         # Our own child has to be collected before it counts as gone.
         os.waitpid(pid, os.WNOHANG)
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in {b"Z", b"X"} else int(fields[19])
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """What the kernel knows of a process, from its state (field 3) on."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        # The name in parentheses before it may hold anything.
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    fields = stat.rpartition(b")")[2].split()
-    return None if fields[0] in {b"Z", b"X"} else int(fields[19])
 
 
 def _signal(shard: DevShard, pid: int, number: signal.Signals) -> None:

@@ -32,6 +32,14 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "barrier", "who has reached the barrier, who is missing and what they do", Parameter("run", "str", "one run")
     ),
     _command("ghosts", "copies of remote nodes held here, and how old", Parameter("graph", "str", "one graph")),
+    _command("drain", "hand all that this shard holds to the others, and take no more"),
+    _command("leave", "drain, say goodbye and end the daemon"),
+    _command("join", "take part again after a drain"),
+    _command(
+        "backup",
+        "copy what this shard keeps on disk, while it runs",
+        Parameter("dir", "str", "a new or empty folder on the daemon's machine, as an absolute path", required=True),
+    ),
     _command(
         "graph load",
         "load a graph (from a program: the data follows as frames)",
@@ -51,6 +59,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
         Parameter("params", "object", "the program's parameters"),
         Parameter("interval_seconds", "float", "shortest time from one tick's start to the next"),
         Parameter("paced", "bool", "tick only when told to, with `run step`", default=False),
+        Parameter(
+            "checkpoint_ticks", "int", "its state is kept every so many ticks; 0 by time, -1 at the end", default=0
+        ),
     ),
     _command("run list", "runs, the newest last"),
     _command("run show", "one run: where it stands, on each shard", _RUN),

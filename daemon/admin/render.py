@@ -32,7 +32,12 @@ STATE_STYLES: Final = {
     "starting": "yellow",
     "stopped": "yellow",
     "dead": "red",
+    "paused": "yellow",
+    "waiting": "yellow",
+    "draining": "yellow",
+    "drained": "yellow",
     "failed": "red",
+    "down": "red",
     "halted": "red",
 }
 
@@ -165,14 +170,62 @@ def _status(result: Result, page: Page) -> str:
                 ("cluster", result.get("cluster")),
                 ("epoch", result.get("epoch")),
                 ("leader", f"{result.get('leader') or 'none'} (term {result.get('term', '-')})"),
+                *_majority(result),
                 ("members", ", ".join(f"{n} {state}" for state, n in members.items() if n) or "none"),
                 ("graphs", result.get("graphs")),
+                *_halted(result),
+                *_repair(result),
                 ("runs", ", ".join(f"{n} {state}" for state, n in runs.items() if n) or "none"),
                 ("up", duration(result.get("uptime_seconds"))),
                 ("version", f"{result.get('version', '-')} (pid {result.get('pid', '-')})"),
             ]
         ),
     )
+
+
+def _majority(result: Result) -> list[tuple[str, Any]]:
+    found = result.get("majority")
+    if not isinstance(found, bool):
+        return []
+    return [("majority", "yes" if found else "no: nothing is decided and no tick is committed on this side")]
+
+
+def _halted(result: Result) -> list[tuple[str, Any]]:
+    """Graphs that lack partitions, one a line: whose disks have to come back."""
+    return [
+        (
+            "halted",
+            f"{row.get('graph', '-')}: no live copy of {_partitions(row.get('partitions'))}; "
+            f"held by {', '.join(map(str, row.get('shards') or ())) or 'nobody known'}",
+        )
+        for row in _rows(result, "halted")
+    ]
+
+
+def _repair(result: Result) -> list[tuple[str, Any]]:
+    repair = _map(result, "repair")
+    if not repair:
+        return []
+    done, total = count(repair.get("done")), count(repair.get("total"))
+    return [("repair", f"{done} of {total} copies made, {count(repair.get('bytes'))} bytes")]
+
+
+def _partitions(numbers: Any) -> str:
+    """Partitions by number, neighbours as a range.
+
+    >>> _partitions([3, 4, 5, 9]), _partitions([7]), _partitions(None)
+    ('partitions 3-5, 9', 'partition 7', 'its partitions')
+    """
+    found = sorted({n for n in numbers if isinstance(n, int)}) if isinstance(numbers, (list, tuple)) else []
+    if not found:
+        return "its partitions"
+    ranges: list[list[int]] = []
+    for number in found:
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1][1:] = [number]
+        else:
+            ranges.append([number])
+    return f"partition{'s' * (len(found) > 1)} " + ", ".join("-".join(map(str, each)) for each in ranges)
 
 
 def _view(result: Result, page: Page) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 from daemon.admin.render import render
-from daemon.cli.session import DURATION, Said, Session, json_option, page, words
-from daemon.dev_cluster import SHARDS_MAX, DevCluster, DevError
+from daemon.cli.session import TIMEOUT, Said, Session, json_option, page, words
+from daemon.dev_cluster import REPLICAS, REPLICAS_MAX, SHARDS_MAX, DevCluster, DevError, DevShard, Life
 
 DIRECTORY = click.option(
     "--dir", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="The cluster's folder."
 )
+
+NUMBERS = click.argument("numbers", metavar="N…", nargs=-1, required=True, type=click.IntRange(1))
 
 
 @click.group()
@@ -26,15 +29,22 @@ def dev() -> None:
 @click.option("-n", "--shards", "count", type=click.IntRange(1, SHARDS_MAX), default=3, show_default=True)
 @DIRECTORY
 @click.option("--encryption", type=click.Choice(["curve", "none"]), default="curve", show_default=True)
-@click.option("--timeout", type=DURATION, default="30s", show_default=True, help="Until all are in one view.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, REPLICAS_MAX),
+    default=REPLICAS,
+    show_default=True,
+    help="How many shards hold each partition; all do, if there are fewer.",
+)
+@click.option("--timeout", type=TIMEOUT, default="30s", show_default=True, help="Until all are in one view.")
 @json_option
 @click.pass_obj
-def up(session: Session, count: int, folder: Path, encryption: str, timeout: float) -> None:
+def up(session: Session, count: int, folder: Path, encryption: str, replicas: int, timeout: float) -> None:
     """Start daemons and return once all are in one view."""
     cluster = DevCluster(folder)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half-started is left behind
     try:
-        cluster.up(count, encryption, timeout)
+        cluster.up(count, encryption, timeout, replicas)
     except DevError as error:
         raise Said(str(error)) from error
     except OSError as error:
@@ -49,7 +59,7 @@ def up(session: Session, count: int, folder: Path, encryption: str, timeout: flo
 
 @dev.command()
 @DIRECTORY
-@click.option("--timeout", type=DURATION, default="10s", show_default=True, help="Then SIGKILL.")
+@click.option("--timeout", type=TIMEOUT, default="10s", show_default=True, help="Then SIGKILL.")
 @json_option
 @click.pass_obj
 def down(session: Session, folder: Path, timeout: float) -> None:
@@ -69,6 +79,62 @@ def down(session: Session, folder: Path, timeout: float) -> None:
 
 
 @dev.command()
+@NUMBERS
+@DIRECTORY
+@json_option
+@click.pass_obj
+def kill(session: Session, numbers: tuple[int, ...], folder: Path) -> None:
+    """End daemons as a power cut would (kill -9); their data stays."""
+    _tell(session, "killed", lambda: DevCluster(folder).kill(numbers))
+
+
+@dev.command()
+@NUMBERS
+@DIRECTORY
+@json_option
+@click.pass_obj
+def pause(session: Session, numbers: tuple[int, ...], folder: Path) -> None:
+    """Stop daemons without ending them (SIGSTOP), until `dev resume`."""
+    _tell(session, "paused", lambda: DevCluster(folder).pause(numbers))
+
+
+@dev.command()
+@NUMBERS
+@DIRECTORY
+@json_option
+@click.pass_obj
+def resume(session: Session, numbers: tuple[int, ...], folder: Path) -> None:
+    """Let paused daemons go on (SIGCONT)."""
+    _tell(session, "resumed", lambda: DevCluster(folder).resume(numbers))
+
+
+@dev.command()
+@NUMBERS
+@DIRECTORY
+@click.option("--wait", is_flag=True, help="Return once they are in a view, not once they answer.")
+@click.option("--timeout", type=TIMEOUT, default="30s", show_default=True, help="Until they answer, or are in a view.")
+@json_option
+@click.pass_obj
+def start(session: Session, numbers: tuple[int, ...], folder: Path, wait: bool, timeout: float) -> None:
+    """Start daemons again that were killed or stopped, each from its own folder."""
+    _tell(session, "started", lambda: DevCluster(folder).start(numbers, wait, timeout))
+
+
+def _tell(session: Session, done: str, action: Callable[[], Sequence[DevShard]]) -> None:
+    try:
+        shards = action()
+    except DevError as error:
+        raise Said(str(error)) from error
+    except OSError as error:
+        raise Said(f"{error.filename or 'that'}: {error.strerror}") from error
+    if session.as_json:
+        click.echo(json.dumps({done: [shard.name for shard in shards]}, indent=2))
+    else:
+        for shard in shards:
+            words(f"{shard.name} {done}")
+
+
+@dev.command()
 @DIRECTORY
 @json_option
 @click.pass_obj
@@ -80,13 +146,13 @@ def status(session: Session, folder: Path) -> None:
 def _show(session: Session, cluster: DevCluster) -> None:
     rows = []
     for shard in cluster.shards():
-        pid = shard.pid()
-        said = shard.status() if pid is not None else None
+        pid, life = shard.pid(), shard.life()
+        said = shard.status()
         rows.append(
             {
                 "shard": shard.name,
                 "pid": pid,
-                "state": "down" if pid is None else (said or {}).get("state", "silent"),
+                "state": (said or {}).get("state", "silent") if life is Life.RUNNING else life.value,
                 "epoch": (said or {}).get("epoch"),
                 "leader": (said or {}).get("leader"),
                 "socket": str(shard.socket),

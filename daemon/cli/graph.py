@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
-from daemon.cli.session import PairType, Said, Session, in_words, json_option, words
+from daemon.cli.progress import followed, watched
+from daemon.cli.session import PairType, Said, Session, json_option, words
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -32,14 +33,9 @@ def load(
     """Read files here and hand the graph NAME to the cluster."""
     spec, frames = _parsed(edges, nodes, dict(types), partitions)
     size = sum(memoryview(frame).nbytes for frame in frames)
-    shown = sys.stderr.isatty() and not session.as_json
-    if shown:
+    if watched(session):
         words(f"{edges.name} is read; sending {size / 1e6:,.1f} MB")
-    with in_words(), session.connect() as connection, _bar(shown) as bar:
-        stream = connection.stream("graph load", {"name": name, "spec": spec}, frames)
-        for event in stream:
-            bar.show(event)
-    session.show("graph load", stream.result)
+    session.show("graph load", followed(session, "graph load", {"name": name, "spec": spec}, frames))
 
 
 def _parsed(edges: Path, nodes: Path | None, types: dict[str, str], partitions: int) -> tuple[Any, list[Any]]:
@@ -50,51 +46,6 @@ def _parsed(edges: Path, nodes: Path | None, types: dict[str, str], partitions: 
         return read_graph(nodes, edges=edges, types=types, partition_count=partitions).to_wire()
     except (ValueError, OSError) as error:
         raise Said(str(error)) from error
-
-
-class _Bar(Protocol):
-    def __enter__(self) -> _Bar: ...
-    def __exit__(self, *_: object) -> None: ...
-    def show(self, event: dict[str, Any]) -> None: ...
-
-
-class _Nothing:
-    def __enter__(self) -> _Nothing:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def show(self, event: dict[str, Any]) -> None:
-        return None
-
-
-class _Progress:
-    """One bar a stage, on standard error."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self._progress = Progress(console=Console(stderr=True), transient=True)
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> _Progress:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, event: dict[str, Any]) -> None:
-        stage = str(event.get("stage", "loading"))
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=None)
-        self._progress.update(self._tasks[stage], completed=event.get("done", 0), total=event.get("total"))
-
-
-def _bar(shown: bool) -> _Bar:
-    return _Progress() if shown else _Nothing()
 
 
 @graph.command("list")

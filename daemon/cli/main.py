@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from daemon.cli.cluster import CLUSTER_COMMANDS
 from daemon.cli.dev import dev
 from daemon.cli.graph import graph
 from daemon.cli.keys import check_config, keygen
@@ -48,5 +49,5 @@ def main(context: click.Context, socket: Path, as_json: bool, patience: float) -
     context.obj = Session(socket, as_json, patience)
 
 
-for command in (*STATUS_COMMANDS, graph, run, program, keygen, check_config, dev):
+for command in (*STATUS_COMMANDS, *CLUSTER_COMMANDS, graph, run, program, keygen, check_config, dev):
     main.add_command(command)

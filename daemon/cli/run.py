@@ -5,11 +5,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from daemon.cli.session import DURATION, PairType, Said, Session, in_words, json_option, words
+from daemon.cli.session import DURATION, TIMEOUT, PairType, Said, Session, in_words, json_option, words
+
+ANSWER_SECONDS: Final = 5.0
+"""After a timeout has run out: for the daemon to say so."""
+
+
+class CheckpointType(click.ParamType[int]):
+    """How often a run's state is kept: so many ticks, or "time" (0), or "end" (-1)."""
+
+    name = "n|time|end"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if value in CHECKPOINTS:
+            return CHECKPOINTS[value]
+        if not (value.isascii() and value.isdecimal() and 0 < int(value) < 2**31):
+            self.fail(f"{value!r} should be a number of ticks from 1 on, or 'time', or 'end'", param, ctx)
+        return int(value)
+
+
+CHECKPOINTS: Final = {"time": 0, "end": -1}
 
 
 @click.group()
@@ -24,8 +45,14 @@ def run() -> None:
 @click.option("--param", "params", multiple=True, type=PairType(), help="KEY=VALUE of the program; may be repeated.")
 @click.option("--interval", type=DURATION, help="Shortest time from one tick's start to the next, such as 20ms.")
 @click.option("--paced", is_flag=True, help="Tick only when told to, with `run step`.")
+@click.option(
+    "--checkpoint",
+    type=CheckpointType(),
+    metavar="N|time|end",
+    help="Keep its state on disk every N ticks, by time (the default), or at its end only.",
+)
 @click.option("--wait", "waits", is_flag=True, help="Wait until it has finished.")
-@click.option("--timeout", type=DURATION, help="Give up waiting after; the run goes on.")
+@click.option("--timeout", type=TIMEOUT, help="Give up waiting after; the run goes on.")
 @json_option
 @click.pass_obj
 def start(
@@ -36,6 +63,7 @@ def start(
     params: tuple[tuple[str, Any], ...],
     interval: float | None,
     paced: bool,
+    checkpoint: int | None,
     waits: bool,
     timeout: float | None,
 ) -> None:
@@ -51,6 +79,7 @@ def start(
             "params": dict(params) or None,
             "interval_seconds": interval,
             "paced": paced or None,
+            "checkpoint_ticks": checkpoint,
         },
     )
     if waits:
@@ -61,7 +90,7 @@ def start(
 
 @run.command()
 @click.argument("name")
-@click.option("--timeout", type=DURATION, help="Give up after; the run goes on.")
+@click.option("--timeout", type=TIMEOUT, help="Give up after; the run goes on.")
 @json_option
 @click.pass_obj
 def wait(session: Session, name: str, timeout: float | None) -> None:
@@ -72,8 +101,10 @@ def wait(session: Session, name: str, timeout: float | None) -> None:
 def _wait(session: Session, name: str, timeout: float | None) -> None:
     shown = sys.stderr.isatty() and not session.as_json
     asked = {"run": name} if timeout is None else {"run": name, "timeout_seconds": timeout}
+    # The daemon gives up by itself; but a paused or hanging one would be waited for with all patience.
+    silence = None if timeout is None else min(session.timeout_seconds, timeout + ANSWER_SECONDS)
     try:
-        with in_words(), session.connect() as connection:
+        with in_words(), session.connect(silence) as connection:
             stream = connection.stream("run wait", asked)
             for event in stream:
                 if shown:

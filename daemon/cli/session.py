@@ -98,15 +98,19 @@ def words(text: str) -> None:
 
 
 class DurationType(click.ParamType[float]):
-    """A duration with its unit, as seconds."""
+    """A duration with its unit, as seconds; a bare number is seconds where `bare` is set, as for timeouts."""
 
     name = "duration"
+
+    def __init__(self, bare: bool = False) -> None:
+        self.bare = bare
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
         try:
-            return duration_ns(str(value)) / 1e9
+            text = str(value)
+            return duration_ns(f"{text}s" if self.bare and text[-1:].isdigit() else text) / 1e9
         except BadQuantity as error:
             self.fail(f"{value!r} {error}", param, ctx)
 
@@ -134,6 +138,7 @@ class PairType(click.ParamType[tuple[str, Any]]):
 
 
 DURATION: Final = DurationType()
+TIMEOUT: Final = DurationType(bare=True)
 
 
 def json_option(function: Callable[P, R]) -> Callable[P, R]:

@@ -41,8 +41,8 @@ class TrialCluster(DevCluster):
         super().__init__(folder)
         self._settings = settings
 
-    def _make(self, shards: Sequence[DevShard], encryption: str) -> None:
-        super()._make(shards, encryption)
+    def _make(self, shards: Sequence[DevShard], encryption: str, replicas: int) -> None:
+        super()._make(shards, encryption, replicas)
         for shard in shards:
             shard.config.write_text(f"{shard.config.read_text()}\n{self._settings}")
 

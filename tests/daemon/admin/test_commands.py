@@ -36,7 +36,7 @@ def bound() -> Registry:
          {"run": "r1", "column": None, "top": None, "least": False, "frames": False}),
         ('run start pagerank "my graph" 20 --params \'{"damping": 0.9}\' --interval-seconds 1', "run start",
          {"program": "pagerank", "graph": "my graph", "ticks": 20, "params": {"damping": 0.9}, "interval_seconds": 1.0,
-          "paced": False}),
+          "paced": False, "checkpoint_ticks": 0}),
         ("barrier", "barrier", {"run": None}),
     ],
 )  # fmt: skip

@@ -55,6 +55,22 @@ def test_what_a_page_says(command: str, lines: list[str]) -> None:
         assert line in page.splitlines()
 
 
+def test_trouble_shows_in_the_status_and_only_then() -> None:
+    halted = [{"graph": "g", "partitions": [3, 4, 5, 9], "shards": ["b", "c"]}, {"graph": "h", "partitions": [0]}]
+    repair = {"done": 3, "total": 40, "bytes": 123_456}
+    page = render("status", {**EXAMPLES["status"], "majority": False, "halted": halted, "repair": repair}, Page(120))
+    lines = [" ".join(line.split()) for line in page.splitlines()]
+    assert "majority no: nothing is decided and no tick is committed on this side" in lines
+    assert "halted g: no live copy of partitions 3-5, 9; held by b, c" in lines
+    assert "halted h: no live copy of partition 0; held by nobody known" in lines
+    assert "repair 3 of 40 copies made, 123,456 bytes" in lines
+    well = render("status", {**EXAMPLES["status"], "majority": True, "halted": [], "repair": None})
+    assert "majority  yes" in well.splitlines()
+    assert "halted" not in well
+    assert "repair" not in well
+    assert "majority" not in render("status", EXAMPLES["status"])
+
+
 @pytest.mark.parametrize("command", sorted(EXAMPLES))
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_nothing_is_wider_than_the_page(command: str, width: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from daemon.config import load
-from daemon.dev_cluster import DevCluster, DevError
+from daemon.dev_cluster import DevCluster, DevError, Life
 from daemon.keys import AllowedKeys, load_pair
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_daemon.py")))
@@ -41,8 +41,10 @@ def test_up_twice_down_and_up_again(cluster: DevCluster) -> None:
     assert cluster.down() == (["shard-1", "shard-2"], [])
     assert not any(shard.socket.exists() or (shard.folder / "pid").exists() for shard in shards)
     assert cluster.down() == ([], [])
-    with pytest.raises(DevError, match="holds a cluster of 2 with encryption 'curve'"):
+    with pytest.raises(DevError, match="holds a cluster of 2 with encryption 'curve' and replicas 2: ask for the same"):
         cluster.up(3)
+    with pytest.raises(DevError, match="holds a cluster of 2 with encryption 'curve' and replicas 2: ask for the same"):
+        cluster.up(2, replicas=1)
     before = shards[0].config.read_text()
     cluster.up(2, timeout_seconds=20)
     assert shards[0].config.read_text() == before
@@ -51,7 +53,7 @@ def test_up_twice_down_and_up_again(cluster: DevCluster) -> None:
 def test_what_is_made(cluster: DevCluster) -> None:
     first, second = cluster.up(2, timeout_seconds=20)
     one, two = load(first.config, {}), load(second.config, {})
-    assert (one.cluster.expect, one.cluster.shard) == (2, "shard-1")
+    assert (one.cluster.expect, one.cluster.shard, one.graph.replicas) == (2, "shard-1", 2)
     assert [(seed.name, seed.address) for seed in one.cluster.seeds] == [("shard-2", two.listen.control)]
     assert len({one.listen.control, one.listen.ticks, two.listen.control, two.listen.ticks}) == 4
     assert one.security.secret_key is not None
@@ -82,6 +84,68 @@ def test_who_does_not_listen_is_killed(cluster: DevCluster) -> None:
     cluster.up(1, "none", 20)
     assert cluster.down(0.3) == (["shard-1"], ["shard-1"])
     assert not cluster.shards()[0].socket.exists()
+
+
+def test_one_is_killed_and_starts_again(cluster: DevCluster) -> None:
+    first, second = cluster.up(2, "none", 20, replicas=3)
+    pids = first.pid(), second.pid()
+    assert cluster.kill([2, 2]) == [second]
+    assert (first.life(), second.life(), first.pid()) == (Life.RUNNING, Life.DOWN, pids[0])
+    assert second.status() is None
+    with pytest.raises(DevError, match="shard-2 is not running"):
+        cluster.kill([2])
+    with pytest.raises(DevError, match=r"shard-1 runs already"):
+        cluster.start([1, 2])
+    assert second.pid() is None, "one that cannot be stops all"
+    assert cluster.start([2], wait=True, timeout_seconds=20) == [second]
+    assert (second.status() or {})["shard"] == "shard-2"
+    assert second.pid() not in pids
+    assert load(second.config, {}).graph.replicas == 3
+    assert cluster.down() == (["shard-1", "shard-2"], [])
+
+
+def test_a_paused_one_is_there_and_says_nothing(cluster: DevCluster) -> None:
+    first, second = cluster.up(2, "none", 20)
+    pid = second.pid()
+    assert cluster.pause([2]) == [second]
+    assert (second.life(), second.pid(), second.status()) == (Life.PAUSED, pid, None)
+    with pytest.raises(DevError, match="shard-2 is paused already"):
+        cluster.pause([2])
+    with pytest.raises(DevError, match="shard-2 runs already, but is paused: `shoalctl dev resume 2 --dir"):
+        cluster.start([2])
+    with pytest.raises(DevError, match="shard-1 is not paused"):
+        cluster.resume([1, 2])
+    assert second.life() is Life.PAUSED
+    assert cluster.resume([2]) == [second]
+    assert (second.status() or {})["shard"] == "shard-2"
+    cluster.pause([1, 2])
+    assert cluster.kill([1]) == [first]
+    with pytest.raises(DevError, match="shard-1 is not running"):
+        cluster.resume([1])
+    assert cluster.down() == (["shard-2"], []), "it goes on to hear that it shall end"
+
+
+def test_numbers_that_are_not_there(cluster: DevCluster) -> None:
+    with pytest.raises(DevError, match=r"has no shard 1: it holds no cluster"):
+        cluster.kill([1])
+    cluster.up(2, "none", 20)
+    with pytest.raises(DevError, match=r"has no shard 7: it has 1, 2"):
+        cluster.kill([1, 7])
+    assert all(shard.pid() for shard in cluster.shards())
+
+
+def test_a_start_that_comes_to_nothing_says_why(cluster: DevCluster) -> None:
+    cluster.up(2, "none", 20)
+    cluster.kill([1, 2])
+    mood(cluster, 1, "dies")
+    with pytest.raises(DevError, match=r"shard-1 ended while it was starting\n(.*\n)*.*no disk left to stand on"):
+        cluster.start([1], timeout_seconds=20)
+    mood(cluster, 2, "alone")
+    cluster.start([2], timeout_seconds=20)
+    cluster.kill([2])
+    with pytest.raises(DevError, match=r"shard-2 runs, but is in no view after 1\.5 seconds"):
+        cluster.start([2], wait=True, timeout_seconds=1.5)
+    assert cluster.down() == (["shard-2"], [])
 
 
 def test_a_recycled_process_id_is_left_alone(cluster: DevCluster) -> None:

@@ -104,7 +104,19 @@ def test_exit_codes_and_words(host: Hosted, daemon: Daemon, tmp_path: Path) -> N
          {"run": "r-1", "column": "rank", "top": 3, "least": True, "frames": False}),
         ("run start pagerank --graph g --ticks 20 --param damping=0.9 --param name=x --param on=true --interval 20ms",
          "run start", {"program": "pagerank", "graph": "g", "ticks": 20, "interval_seconds": 0.02, "paced": False,
-                       "params": {"damping": 0.9, "name": "x", "on": True}}),
+                       "params": {"damping": 0.9, "name": "x", "on": True}, "checkpoint_ticks": 0}),
+        ("run start degree --graph g --checkpoint 10", "run start",
+         {"program": "degree", "graph": "g", "ticks": 0, "paced": False, "checkpoint_ticks": 10}),
+        ("run start degree --graph g --checkpoint end", "run start",
+         {"program": "degree", "graph": "g", "ticks": 0, "paced": False, "checkpoint_ticks": -1}),
+        ("run start degree --graph g --checkpoint time", "run start",
+         {"program": "degree", "graph": "g", "ticks": 0, "paced": False, "checkpoint_ticks": 0}),
+        ("run wait r-1 --timeout 120", "run wait", {"run": "r-1", "timeout_seconds": 120.0}),
+        ("run wait r-1 --timeout 1.5m", "run wait", {"run": "r-1", "timeout_seconds": 90.0}),
+        ("drain", "drain", {}),
+        ("leave --json", "leave", {}),
+        ("join", "join", {}),
+        ("backup /tmp/b", "backup", {"dir": "/tmp/b"}),
     ],
 )  # fmt: skip
 def test_flags_arrive_as_arguments(host: Hosted, daemon: Daemon, line: str, command: str, args: dict[str, Any]) -> None:
@@ -122,6 +134,31 @@ def test_start_and_wait(host: Hosted, daemon: Daemon) -> None:
     assert failed.exit_code == 1
     assert "b has gone and had the only copy" in failed.stderr
     assert shoalctl(host, *line, "--paced").exit_code == 2
+
+
+@pytest.mark.parametrize("nonsense", ["0", "-1", "soon", "1.5", "", "٣"])
+def test_a_cadence_is_ticks_or_a_word(host: Hosted, daemon: Daemon, nonsense: str) -> None:
+    refused = shoalctl(host, "run", "start", "degree", "--graph", "g", "--checkpoint", nonsense)
+    assert refused.exit_code == 2
+    assert "a number of ticks from 1 on, or 'time', or 'end'" in " ".join(refused.stderr.split())
+    assert daemon.asked == []
+
+
+def test_a_folder_of_the_asker_is_named_as_the_daemon_finds_it(
+    host: Hosted, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shoalctl(host, "backup", "b").exit_code == 0
+    assert daemon.asked[0][1] == {"dir": str(tmp_path / "b")}
+
+
+def test_a_silent_daemon_is_not_waited_for_beyond_the_timeout(
+    host: Hosted, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.cli.run.ANSWER_SECONDS", 0.1)
+    waited = shoalctl(host, "run", "wait", "endless", "--timeout", "100ms", "--json")
+    assert (waited.exit_code, waited.stdout) == (1, "")
+    assert "shoalctl: " in waited.stderr
 
 
 def test_interrupting_a_wait_leaves_the_run_going(host: Hosted, daemon: Daemon) -> None:

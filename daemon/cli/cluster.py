@@ -1,0 +1,48 @@
+"""Taking a shard out of its cluster, back in, and copying what it keeps. All speak of the daemon that is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from daemon.cli.progress import followed
+from daemon.cli.session import Session, json_option
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def drain(session: Session) -> None:
+    """Hand all that this shard holds to the others; it stays up and takes no more."""
+    session.show("drain", followed(session, "drain"))
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def leave(session: Session) -> None:
+    """Drain this shard, say goodbye and end its daemon."""
+    session.show("leave", followed(session, "leave"))
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def join(session: Session) -> None:
+    """Let this shard take part again after a drain."""
+    session.show("join", followed(session, "join"))
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@json_option
+@click.pass_obj
+def backup(session: Session, folder: Path) -> None:
+    """Copy what this shard keeps on disk to a new folder, while it runs."""
+    # The daemon, which writes, works in another folder than whoever asks.
+    session.show("backup", followed(session, "backup", {"dir": str(folder.absolute())}))
+
+
+CLUSTER_COMMANDS: Final = (drain, leave, join, backup)

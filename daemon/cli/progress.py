@@ -1,0 +1,71 @@
+"""Commands that take a while: one bar a stage on standard error, if somebody is looking.
+
+An event of such a command is ``{"stage": word, "done": int, "total": int}``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from daemon.cli.session import Session, in_words
+
+
+def followed(
+    session: Session, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """The result of a command that tells on the way how far it is."""
+    with in_words(), session.connect() as connection, _bar(watched(session)) as bar:
+        stream = connection.stream(command, args, frames)
+        for event in stream:
+            bar.show(event)
+    return stream.result
+
+
+def watched(session: Session) -> bool:
+    """Whether a person sees what goes to standard error."""
+    return sys.stderr.isatty() and not session.as_json
+
+
+class _Bar(Protocol):
+    def __enter__(self) -> _Bar: ...
+    def __exit__(self, *_: object) -> None: ...
+    def show(self, event: dict[str, Any]) -> None: ...
+
+
+class _Nothing:
+    def __enter__(self) -> _Nothing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def show(self, event: dict[str, Any]) -> None:
+        return None
+
+
+class _Progress:
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._progress = Progress(console=Console(stderr=True), transient=True)
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _Progress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, event: dict[str, Any]) -> None:
+        stage = str(event.get("stage", "loading"))
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=None)
+        self._progress.update(self._tasks[stage], completed=event.get("done", 0), total=event.get("total"))
+
+
+def _bar(shown: bool) -> _Bar:
+    return _Progress() if shown else _Nothing()
