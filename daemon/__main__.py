@@ -21,6 +21,7 @@ from daemon.admin.server import AdminLimits, AdminServer, SocketTaken
 from daemon.config import Config, ConfigError, load
 from daemon.host.runtime import Runtime
 from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
+from daemon.store import DataFolder, StoreError, StoreFailed
 from daemon.transport.sockets import BindFailed
 from daemon.watch import logs
 from daemon.watch.gauges import refresh
@@ -54,9 +55,11 @@ class Daemon:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._over.set)
         keys, allowed = _keys(config)
+        cluster = config.cluster
         metrics = Metrics(version=__version__, shard=config.cluster.shard)
         async with contextlib.AsyncExitStack() as stack:
-            runtime = Runtime(config, keys, allowed, metrics, self._fatal)
+            folder = stack.enter_context(DataFolder(cluster.data, cluster.name, cluster.shard).open())
+            runtime = Runtime(config, folder, keys, allowed, metrics, self._fatal)
             stack.callback(runtime.close)
             metrics.before_scrape(lambda: refresh(runtime))
             loop.add_signal_handler(signal.SIGHUP, self._reload, allowed)
@@ -87,7 +90,7 @@ class Daemon:
             await self._over.wait()
             tell.cancel()
             self._notifier.stopping("leaving")
-            if self._failure is None:
+            if self._failure is None or isinstance(self._failure, StoreFailed):
                 await runtime.leave(config.membership.leave_linger_ns / 1e9)
         if self._failure is not None:
             log.critical("ending: %s", self._failure, exc_info=self._failure)
@@ -194,7 +197,7 @@ def main(path: Path, check_config: bool) -> None:
 def _serve(config: Config) -> int:
     try:
         return asyncio.run(Daemon(config, Notifier()).run())
-    except (BadKeyFile, BindFailed, SocketTaken, OSError) as error:
+    except (BadKeyFile, BindFailed, SocketTaken, StoreError, StoreFailed, OSError) as error:
         log.critical("cannot start: %s", error)
         return 1
 

@@ -9,10 +9,11 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from daemon.admin.commands import Failed, Refused, Registry, Reply, Request, Usage
-from daemon.host.loading import Loading
+from daemon.host.loading import Loading, placement_of
 from daemon.host.results import TOP_MAX, plain_rows
 from daemon.host.runtime import Runtime
 from daemon.host.tick_thread import tick_result
@@ -21,6 +22,7 @@ from daemon.protocol.decisions import AddGraph, DropGraph, StartRun, StopRun
 from daemon.protocol.membership_messages import STATUS_NAMES
 from daemon.protocol.registry import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING, RunRecord
 from daemon.protocol.tick import State
+from daemon.store import NotHeld
 from daemon.watch.logs import UnknownLevel, set_level
 from shoal import __version__
 from shoal import columns as col
@@ -32,6 +34,7 @@ from shoal.session import NAME_RULE, is_name
 
 EVENT_SECONDS = 0.1
 END_SECONDS = 5.0
+RESULT_SECONDS, RESULT_AGAIN_SECONDS = 20.0, 0.3
 ROWS_SHOWN = 20
 TICKS_MAX = 2**40
 
@@ -69,12 +72,25 @@ class Operations:
                 "ready": ready,
                 "ready_detail": why,
                 "members": {name: states.get(name, 0) for name in STATUS_NAMES},
+                "majority": shard.leader is not None,
+                "draining": sorted(registry.draining),
+                "halted": self._halted(),
+                "repair": asdict(runtime.mending.progress),
                 "graphs": len(registry.graphs),
                 "runs": {name: runs.get(name, 0) for name in (RUNNING, STOPPING, COMPLETED, FAILED, STOPPED)},
                 "uptime_seconds": time.monotonic() - runtime.started,
                 "pid": os.getpid(),
             }
         )
+
+    def _halted(self) -> list[dict[str, Any]]:
+        """Graphs that wait for a shard which holds what nobody else does."""
+        registry = self._runtime.shard.registry
+        return [
+            {"graph": name, "partitions": lost, "shards": registry.last_holders(name)}
+            for name in sorted(registry.graphs)
+            if (lost := registry.lost(name))
+        ]
 
     async def members(self, _: Request) -> Reply:
         shard = self._runtime.shard
@@ -98,7 +114,7 @@ class Operations:
     async def view(self, _: Request) -> Reply:
         shard, partitions = self._runtime.shard, self._runtime.config.graph.partitions
         view = shard.registry.view
-        held = Counter(holders[0] for holders in view.placement(partitions)) if view else Counter[str]()
+        held = Counter(holders[0] for holders in placement_of(view, partitions)) if view else Counter[str]()
         names = list(view.names) if view else []
         return Reply(
             {
@@ -111,11 +127,17 @@ class Operations:
         )
 
     async def ring(self, request: Request) -> Reply:
-        view = self._runtime.shard.registry.view
-        name = request.args["graph"]
-        partitions = self._graph(name).partition_count if name else self._runtime.config.graph.partitions
-        placement = view.placement(partitions) if view else ()
-        rows = [{"partition": i, "primary": h[0], "replicas": list(h[1:])} for i, h in enumerate(placement)]
+        """Who serves each partition: of a graph as the epoch has it, or of one that would be loaded now."""
+        registry, name = self._runtime.shard.registry, request.args["graph"]
+        view = registry.view
+        if name:
+            placement = registry.placements[self._graph(name).name]
+        else:
+            placement = placement_of(view, self._runtime.config.graph.partitions) if view else ()
+        rows = [
+            {"partition": i, "primary": holders[0] if holders else None, "replicas": list(holders[1:])}
+            for i, holders in enumerate(placement)
+        ]
         virtual_nodes = view.virtual_nodes if view else self._runtime.config.graph.virtual_nodes
         return Reply({"virtual_nodes": virtual_nodes, "partitions": rows})
 
@@ -147,11 +169,11 @@ class Operations:
         name = request.args["graph"]
         if name:
             self._graph(name)
-        rows = [self._ghosts_of(graph) for graph in sorted(self._runtime.stage.parts) if name in (None, graph)]
+        rows = [self._ghosts_of(graph) for graph in sorted(self._runtime.graphs.parts) if name in (None, graph)]
         return Reply({"graphs": rows})
 
     def _ghosts_of(self, graph: str) -> dict[str, Any]:
-        part = self._runtime.stage.parts[graph]
+        part = self._runtime.graphs.parts[graph]
         tick, age = 0, None
         for run in self._runtime.shard.registry.active_runs():
             machine = self._runtime.ticks.machine(run.number)
@@ -172,7 +194,7 @@ class Operations:
 
     async def graph_list(self, _: Request) -> Reply:
         graphs = self._runtime.shard.registry.graphs
-        return Reply({"graphs": [_graph_row(graphs[name]) for name in sorted(graphs)]})
+        return Reply({"graphs": [self._graph_row(graphs[name]) for name in sorted(graphs)]})
 
     async def graph_show(self, request: Request) -> Reply:
         graph = self._graph(request.args["graph"])
@@ -182,7 +204,7 @@ class Operations:
         }
         return Reply(
             {
-                **_graph_row(graph),
+                **self._graph_row(graph),
                 "cross_edges": graph.cross_edges,
                 "shards": shards,
                 "node_columns": dict(graph.node_columns),
@@ -212,7 +234,7 @@ class Operations:
             raise Usage("ticks should be a positive number")
         if not 0.0 <= interval <= 86_400.0:
             raise Usage("interval_seconds should be from 0 to a day")
-        self._require_whole_view()
+        self._require_view()
         running = len(self._runtime.shard.registry.active_runs())
         if running >= self._runtime.config.ticks.runs_max:
             raise Refused(f"{running} runs go on already (ticks.runs_max): wait for one, or stop one")
@@ -227,6 +249,7 @@ class Operations:
             phases=sum(1 << phase for phase in program.phases()),
             columns=tuple(column.name for column in program.columns if not column.hidden),
             started_unix_ns=time.time_ns(),
+            checkpoint_ticks=args["checkpoint_ticks"] or 0,
         )
         name = await self._decided(started)
         return Reply(self._show(self._run(name)))
@@ -307,16 +330,24 @@ class Operations:
             hint = did_you_mean(column, run.columns)
             known = ", ".join(run.columns)
             raise Refused(f"run '{run.name}' has no column '{column}'{hint}; it has: {known}", what="UnknownColumn")
-        missing = self._runtime.shard.missing_members()
-        if missing:
-            raise Refused(f"the view lacks {', '.join(missing)}, and every result lacks their part")
+        count = args["top"] or ROWS_SHOWN
+        if not 0 < count <= TOP_MAX:
+            raise Usage(f"top should be from 1 to {TOP_MAX}")
+        until = time.monotonic() + RESULT_SECONDS
+        while True:
+            try:
+                return await self._result(run, column, count, args)
+            except (Refused, Failed, NotHeld):  # the view may be changing: parts move, and a holder may be gone
+                if time.monotonic() > until or self._runtime.shard.registry.lost(run.graph):
+                    raise
+            await asyncio.sleep(RESULT_AGAIN_SECONDS)
+
+    async def _result(self, run: RunRecord, column: str, count: int, args: Mapping[str, Any]) -> Reply:
+        await self._runtime.recall(run.name)
         view, nodes = self._runtime.shard.registry.view, self._graph(run.graph).node_count
         assert view is not None
         if args["frames"] and not args["top"]:
             return await self._whole(run, column, view.names, nodes)
-        count = args["top"] or ROWS_SHOWN
-        if not 0 < count <= TOP_MAX:
-            raise Usage(f"top should be from 1 to {TOP_MAX}")
         results = self._runtime.results
         rows = await results.top(run.name, column, view.names, count, args["least"])
         digest = await results.digest(run.name, column, view.names, nodes)
@@ -357,13 +388,19 @@ class Operations:
             raise Refused(answer.error)
         return answer.name
 
-    def _require_whole_view(self) -> None:
-        shard = self._runtime.shard
-        if not shard.in_view:
+    def _require_view(self) -> None:
+        if not self._runtime.shard.in_view:
             raise Refused("this shard is in no view: ask a member (`members` shows who is)")
-        missing = shard.missing_members()
-        if missing:
-            raise Refused(f"the view lacks {', '.join(missing)}: a run needs every member of its view")
+
+    def _graph_row(self, graph: AddGraph) -> Mapping[str, Any]:
+        lost = len(self._runtime.shard.registry.lost(graph.name))
+        return {
+            "graph": graph.name,
+            "nodes": graph.node_count,
+            "edges": graph.edge_count,
+            "partitions": graph.partition_count,
+            "state": "halted" if lost else "ready",
+        }
 
     def _graph(self, name: str) -> AddGraph:
         graphs = self._runtime.shard.registry.graphs
@@ -396,7 +433,7 @@ class Operations:
             "graph": run.graph,
             "params": {name: json.loads(value) for name, value in run.params},
             "state": run.state,
-            "tick": (committed.tick if committed else 0) if run.active else run.tick,
+            "tick": self._runtime.runs.tick_of(run) if run.active else run.tick,
             "ticks": run.ticks if run.active else run.tick,
             "phase": machine.phase.word if machine else None,
             "error": run.failure or None,
@@ -419,16 +456,6 @@ def _shard_progress(progress: Any) -> dict[str, Any]:
         "doing": progress.doing,
         "seconds": progress.seconds,
         "completed_phases": progress.entry % PHASES,
-    }
-
-
-def _graph_row(graph: AddGraph) -> Mapping[str, Any]:
-    return {
-        "graph": graph.name,
-        "nodes": graph.node_count,
-        "edges": graph.edge_count,
-        "partitions": graph.partition_count,
-        "state": "ready",
     }
 
 

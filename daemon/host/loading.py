@@ -1,31 +1,42 @@
-"""Loading a graph into the cluster: cut it, carry the pieces, and let consensus decide that it is there.
+"""Loading a graph into the cluster: cut it, carry the slices, and let consensus decide that it is there.
 
-    whole graph --cut--> pieces --ship--> every member builds its part --all have--> AddGraph in the log --> installed
+    whole graph --cut--> slices --ship--> every member keeps its own on disk --all have--> AddGraph in the log
 
-Until the log has decided, the pieces are staged and nobody sees them; if anything fails before that, they are dropped.
+A member gets the slices of all partitions that it is to hold, as primary or replica, and answers once they are durable:
+so a load that was acknowledged survives the loss of any R - 1 machines, and of all machines' power. Until the log has
+decided, it is staged and nobody sees it; if anything fails before that, it is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from daemon.admin.commands import Failed, Refused
-from daemon.host.runtime import Runtime
-from daemon.host.stage import placement_of
+from daemon.host.graphs import Graphs, table_of
 from daemon.protocol.decisions import AddGraph, PartCounts
-from daemon.protocol.load import LoadLimits, Shipment
+from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
+from daemon.protocol.placement import Placed, ideal
 from daemon.protocol.registry import View
+from daemon.protocol.tick_messages import PieceBuilt
 from shoal.columns import type_name
+from shoal.errors import ShoalError
 from shoal.graph_data import BadGraph, GraphData
+from shoal.ids import PARTITIONS_MAX
 from shoal.part import Part
-from shoal.piece import cut, part_of
+from shoal.slices import Cut, Slices
+
+if TYPE_CHECKING:
+    from daemon.host.runtime import Runtime
+
+log = logging.getLogger("shoal.loading")
 
 Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 
@@ -55,7 +66,7 @@ class Loading:
             await self._carried(view, shipments)
             added = self._added(view, data, mine, shipments)
         except BaseException:
-            self._drop(shipments)
+            await self._drop(shipments)
             raise
         await self._decided(added, shipments)
         await self._until_installed()
@@ -78,25 +89,27 @@ class Loading:
             raise Refused(taken, what="NameTaken")
         missing = shard.missing_members()
         if missing:
-            raise Refused(f"the view lacks {', '.join(missing)}: a load needs every member")
+            raise Refused(f"the view lacks {', '.join(missing)}: try again once it is back, or in the next view")
         return view
 
     async def _cut(self, view: View, data: GraphData, shipments: list[Shipment]) -> Part:
-        """Cut the pieces one after the other and send each off at once; keep our own."""
-        placement = placement_of(view, data.partition_count)
+        """Cut the slices one shard after the other and send each off at once; keep our own."""
+        placed = placement_of(view, data.partition_count)
         header = {"graph": self._name, "epoch": view.epoch, "partitions": data.partition_count}
-        others = [i for i, name in enumerate(view.names) if name != self._runtime.me.name]
-        for done, i in enumerate(others):
-            spec, frames = await asyncio.to_thread(cut, data, placement, i)
-            body = msgpack.packb({**header, "piece": spec})
-            shipment = Shipment(self._load, view.names[i], body, frames, self._limits)
+        cut = await asyncio.to_thread(Cut, data)
+        me = self._runtime.me.name
+        for done, name in enumerate(name for name in view.names if name != me):
+            slices = await asyncio.to_thread(cut.slices, held_by(name, placed))
+            spec, frames = slices.to_wire()
+            body = msgpack.packb({**header, "slices": spec})
+            shipment = Shipment(self._load, name, body, [data.partition, *frames], self._limits)
             shipments.append(shipment)
             self._runtime.ticks.order(partial(self._runtime.ticks.ship, [shipment]))
             await self._emit({"stage": "cut", "done": done + 1, "total": len(view.names)})
-        me = view.names.index(self._runtime.me.name)
-        mine = await asyncio.to_thread(part_of, self._name, data, placement, me)
-        self._runtime.stage.put(self._load, mine)
-        return mine
+        mine = await asyncio.to_thread(cut.slices, held_by(me, placed))
+        graphs = self._runtime.graphs
+        await graphs.keep_table(self._load, self._name, data.partition, data.partition_count)
+        return await graphs.stage(self._load, self._name, view, placed, mine)
 
     async def _carried(self, view: View, shipments: Sequence[Shipment]) -> None:
         """Wait until every piece is built; give up when one has come no further for long, or its shard is gone."""
@@ -143,6 +156,7 @@ class Loading:
             edge_count=data.edge_count,
             partition_count=data.partition_count,
             cross_edges=crossing,
+            id_type=type_name(data.ids),
             node_columns=tuple((name, type_name(column)) for name, column in data.node_columns.items()),
             edge_columns=tuple((name, type_name(column)) for name, column in data.edge_columns.items()),
             parts=tuple(counts[name] for name in view.names),
@@ -152,15 +166,15 @@ class Loading:
         """Have consensus decide. Until it has, the log may still come to say yes: nothing is dropped but by its no."""
         answer = await self._runtime.decide(added)
         if answer.error and answer.decided:
-            self._drop(shipments)
+            await self._drop(shipments)
         else:
             self._order_landing([])
         if answer.error:
             raise Failed(answer.error)
 
-    def _drop(self, shipments: Sequence[Shipment]) -> None:
-        self._runtime.stage.drop(self._load)
+    async def _drop(self, shipments: Sequence[Shipment]) -> None:
         self._order_landing([shipment.to for shipment in shipments])
+        await self._runtime.graphs.drop_load(self._load)
 
     def _order_landing(self, tell: Sequence[str]) -> None:
         ticks, load = self._runtime.ticks, self._load
@@ -168,5 +182,41 @@ class Loading:
 
     async def _until_installed(self) -> None:
         """Our own log has it by now: the answer came from it."""
-        while self._name not in self._runtime.stage.parts:
+        while self._name not in self._runtime.shard.registry.graphs:
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def placement_of(view: View, partitions: int) -> Placed:
+    """Who is to hold what of a graph that is loaded in a view."""
+    return ideal(view.names, view.virtual_nodes, partitions, view.replicas)
+
+
+def held_by(name: str, placed: Placed) -> list[int]:
+    """The partitions that one shard is to hold."""
+    return [partition for partition, holders in enumerate(placed) if name in holders]
+
+
+async def take_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: str) -> PieceBuilt:
+    """Keep and build what a load has brought here; whatever is wrong with it is the answer."""
+    try:
+        part = await _taken_in(piece, graphs, view, me)
+    except (ShoalError, ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+        log.warning("load %s: %s", piece.load, error)
+        return PieceBuilt(piece.load, f"shard '{me}': {error}", 0, 0, 0, 0, 0)
+    return PieceBuilt(piece.load, "", part.size, part.held_edges, part.ghost_count, part.cross_edges, part.nbytes)
+
+
+async def _taken_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: str) -> Part:
+    spec: Any = msgpack.unpackb(piece.spec)
+    if view is None or not isinstance(spec, dict) or spec.get("epoch") != view.epoch:
+        raise BadGraph("it was cut for another view: load the graph again")
+    graph, partitions = spec.get("graph"), spec.get("partitions")
+    if not isinstance(graph, str) or not isinstance(partitions, int) or not 1 <= partitions <= PARTITIONS_MAX:
+        raise BadGraph("it does not say of which graph it is")
+    placed = placement_of(view, partitions)
+    table = table_of(piece.frames[0], partitions)
+    slices = await asyncio.to_thread(Slices.from_wire, spec.get("slices"), piece.frames[1:], table)
+    if slices.partitions != tuple(held_by(me, placed)):
+        raise BadGraph("it does not hold the partitions that belong here")
+    await graphs.keep_table(piece.load, graph, table, partitions)
+    return await graphs.stage(piece.load, graph, view, placed, slices)

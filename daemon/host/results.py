@@ -1,7 +1,9 @@
-"""What runs have computed here, and putting a whole column together from all shards.
+"""What runs have computed, and putting a whole column together from all shards.
 
-Results stay with the shards that computed them. A column is gathered a stretch of ordinals at a time, in id order, so
-the digest of a column of any size takes the memory of one stretch; the top of a column is the top of everyone's tops.
+A result is the state of a run's last tick, which is on the disks of all holders of each partition. Each shard answers
+for the partitions that it is primary of, from memory if the run ended here in this placement, else from its disk. A
+column is gathered a stretch of ordinals at a time, in id order, so the digest of a column of any size takes the memory
+of one stretch; the top of a column is the top of everyone's tops.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import asyncio
 import json
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.admin.commands import Failed, Refused
+from daemon.host.disk import Disk
 from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted
+from daemon.protocol.registry import RunRecord
 from shoal import columns as col
 from shoal.engine import Engine
 from shoal.graph_data import BadGraph
+from shoal.part import Part
+from shoal.program import find_program, read_params
 from shoal.result import ColumnDigest, extreme_rows
 
 STRETCH = 1 << 16
@@ -40,50 +46,74 @@ class Rows:
     ids: Any
 
 
+@dataclass(frozen=True)
+class Computed:
+    """The visible columns of one run, over the own nodes of a part."""
+
+    part: Part
+    columns: Mapping[str, NDArray[Any]]
+
+
 class Results:
     """The finished runs of this shard, and questions to the others. `send` hands a message to a member."""
 
-    def __init__(self, me: str, kept: int, send: Callable[[str, object], None]) -> None:
-        self._me, self._kept, self._send = me, kept, send
-        self._engines: OrderedDict[str, Engine] = OrderedDict()
+    def __init__(self, me: str, kept: int, disk: Disk, send: Callable[[str, object], None]) -> None:
+        self._me, self._kept, self._disk, self._send = me, kept, disk, send
+        self._computed: OrderedDict[str, Computed] = OrderedDict()
         self._waiting: dict[str, asyncio.Future[ColumnPart]] = {}
         self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     # -- what is here ----------------------------------------------------------------------------------------------
 
     def keep(self, run: str, engine: Engine) -> None:
-        """A run is over: keep what it computed, and forget the oldest beyond the limit."""
-        self._engines[run] = engine
-        while len(self._engines) > self._kept:
-            self._engines.popitem(last=False)
+        """A run is over: keep what it computed at hand, and of the oldest only what is on disk."""
+        columns = {c.name: engine.result(c.name) for c in engine.program.columns if not c.hidden}
+        self._remember(run, Computed(engine.part, columns))
 
     def drop_graph(self, graph: str) -> None:
         """A graph is gone, and its runs' results with it."""
-        for run in [name for name, engine in self._engines.items() if engine.part.graph == graph]:
-            del self._engines[run]
+        for run in [name for name, computed in self._computed.items() if computed.part.graph == graph]:
+            del self._computed[run]
 
-    def columns(self, run: str) -> list[str]:
-        """What a run computed, hidden columns left out."""
-        return [c.name for c in self._engine(run).program.columns if not c.hidden]
+    async def recall(self, run: RunRecord, part: Part) -> None:
+        """Have a finished run's columns at hand, over the part that this shard has of the graph now."""
+        known = self._computed.get(run.name)
+        if known is not None and known.part is part:
+            return
+        states = await self._disk.do(lambda store: {p: store.state(run.number, run.tick, p) for p in part.partitions})
+        missing = [partition for partition, state in states.items() if state is None]
+        if missing:
+            raise Refused(
+                f"the result of run '{run.name}' is not here for {len(missing)} partitions: it is too old (see "
+                "ticks.results_kept), or still being fetched"
+            )
+        self._remember(run.name, await asyncio.to_thread(_computed, run, part, states))
 
-    def _engine(self, run: str) -> Engine:
-        if run not in self._engines:
+    def _remember(self, run: str, computed: Computed) -> None:
+        self._computed[run] = computed
+        self._computed.move_to_end(run)
+        while len(self._computed) > self._kept:
+            self._computed.popitem(last=False)
+
+    def _known(self, run: str) -> Computed:
+        if run not in self._computed:
             raise Refused(f"the results of run '{run}' are not here any more: run it again (see ticks.results_kept)")
-        return self._engines[run]
+        return self._computed[run]
 
     def _stretch(self, asked: ColumnWanted) -> Rows:
         """Own nodes of a stretch of ordinals, ascending; or the most extreme ones, best first."""
-        engine = self._engine(asked.run)
-        if asked.column not in self.columns(asked.run):
+        computed = self._known(asked.run)
+        if asked.column not in computed.columns:
             raise Refused(f"run '{asked.run}' has no column '{asked.column}'")
-        ordinals, values = engine.part.ordinals, engine.result(asked.column)
+        part, values = computed.part, computed.columns[asked.column]
+        ordinals = part.ordinals
         if asked.top:
             rows = extreme_rows(ordinals, values, asked.top, least=asked.least)
         else:
-            order = engine.part.by_ordinal
+            order = part.by_ordinal
             first, last = np.searchsorted(ordinals[order], [asked.first, asked.last])
             rows = order[first:last]
-        return Rows(ordinals[rows], values[rows], col.take(engine.part.ids, rows))
+        return Rows(ordinals[rows], values[rows], col.take(part.ids, rows))
 
     # -- what is asked of this shard, and answered to it -----------------------------------------------------------
 
@@ -157,6 +187,14 @@ class Results:
             raise Failed(f"shard '{member}' has not sent its part of the column in {GIVE_UP_SECONDS:.0f} s")
         finally:
             del self._waiting[request]
+
+
+def _computed(run: RunRecord, part: Part, states: Mapping[int, Any]) -> Computed:
+    """The columns again, from the states of the last tick."""
+    engine = Engine(part, find_program(run.program)(**read_params(run.params)))
+    engine.restore(run.tick, states)
+    columns = {c.name: engine.ws.pending(c.name) for c in engine.program.columns if not c.hidden}
+    return Computed(part, columns)
 
 
 def _rows(member: str, part: ColumnPart) -> Rows:

@@ -11,22 +11,32 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
 
 from daemon.config import Ticks
 from daemon.effects import Effect
+from daemon.host.disk import Disk
+from daemon.host.fetching import Fetching, NotFetched
+from daemon.host.graphs import Graphs
 from daemon.host.results import Results
-from daemon.host.stage import Stage
 from daemon.host.tick_thread import TickThread
 from daemon.protocol import registry as reg
 from daemon.protocol.cluster_messages import RunReport
+from daemon.protocol.decisions import AddGraph, from_bits
+from daemon.protocol.placement import Placed
 from daemon.protocol.registry import RunRecord, View
-from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, TickMachine, TickTiming
+from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, Cadence, TickMachine, TickTiming
 from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
 from daemon.shard import Shard
+from daemon.store import Store
 from daemon.watch.metrics import Metrics
-from shoal.engine import Engine
+from shoal.engine import Engine, state_bytes
 from shoal.errors import ShoalError
-from shoal.program import find_program, read_params
+from shoal.part import Part
+from shoal.program import Program, find_program, read_params
 
 log = logging.getLogger("shoal.runs")
 
@@ -38,15 +48,22 @@ class RunDesk:
         self,
         shard: Shard,
         ticks: TickThread,
-        stage: Stage,
+        graphs: Graphs,
+        disk: Disk,
+        fetching: Fetching,
         results: Results,
         settings: Ticks,
         metrics: Metrics,
         perform: Callable[[Iterable[Effect]], None],
         soon: Callable[..., None],
     ) -> None:
-        self._shard, self._ticks, self._stage, self._results = shard, ticks, stage, results
+        self._shard, self._ticks, self._graphs, self._results = shard, ticks, graphs, results
+        self._disk, self._fetching = disk, fetching
         self._timing = TickTiming(settings.resend_interval_ns, settings.phase_timeout_ns)
+        self._checkpoint_interval_ns, self._results_kept = settings.checkpoint_interval_ns, settings.results_kept
+        self._epochs: dict[int, int] = {}
+        self._beginning: set[asyncio.Task[None]] = set()
+        self._ticks_seen: dict[int, int] = {}
         self._metrics, self._perform, self._soon = metrics, perform, soon
         self.over: dict[str, asyncio.Event] = {}
         """For each run that goes on, or whose end this shard is still to see: set when its result is kept."""
@@ -63,20 +80,92 @@ class RunDesk:
 
     # -- what the log decides --------------------------------------------------------------------------------------
 
-    def begin(self, run: RunRecord, view: View, granted: int | None) -> None:
-        """Begin a run; one that can't begin here has failed, and the tick leader ends it everywhere."""
-        me = self._shard.identity.name
-        self.over[run.name] = asyncio.Event()
+    def begin(self, run: RunRecord, view: View) -> None:
+        """Begin a run, or go on with it in a new view, as soon as its part and its state are at hand."""
+        self.over.setdefault(run.name, asyncio.Event())
+        self._epochs[run.number] = view.epoch
+        task = asyncio.get_running_loop().create_task(self._begin(run, view))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, run: RunRecord, view: View) -> None:
+        registry = self._shard.registry
         try:
             program = find_program(run.program)(**read_params(run.params))
-            part = self._stage.part(run.graph)
         except Exception as error:  # the program is a stranger's, and what it fails is its run
             why = str(error) if isinstance(error, ShoalError) else traceback.format_exc(limit=-8)
-            self._report(run.number, 0, reg.FAILED, f"{me}: {why}"[:FAILURE_CHARACTERS_MAX], 0)
+            why = f"{self._shard.identity.name}: {why}"[:FAILURE_CHARACTERS_MAX]
+            self._report(run.number, run.resumed, reg.FAILED, why, 0)
             return
-        machine = TickMachine(run.number, me, view.names, run.phases, run.ticks, self._timing, granted)
-        paced = granted is not None
-        self._ticks.order(lambda: self._ticks.begin_run(machine, part, program, paced))
+        graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
+        part = await self._graphs.part(graph, view, placed)
+        sizes = await self._replica_sizes(graph, placed, program)
+        while self._still_wanted(run, view):
+            try:
+                state = await self._state(run, graph, part) if run.resumed else None
+            except NotFetched as error:
+                log.warning("run %s: %s", run.name, error)
+                continue
+            if self._still_wanted(run, view):
+                self._order_begin(run, view, part, program, placed, sizes, state)
+            return
+
+    def _still_wanted(self, run: RunRecord, view: View) -> bool:
+        """The world has gone on while something was read: the run may be over, or go on in another view."""
+        registry = self._shard.registry
+        known = registry.runs.get(run.name)
+        return known is not None and known.active and registry.epoch == view.epoch
+
+    async def _state(self, run: RunRecord, graph: AddGraph, part: Part) -> dict[int, Any]:
+        """The states of this shard's partitions at the tick that the run goes on from, from disk or from a peer."""
+        elsewhere = {p: source.shard for source in run.sources for p in from_bits(source.partitions)}
+        mine = [p for p in part.partitions if p not in elsewhere]
+        read = await self._disk.do(lambda store: {p: store.state(run.number, run.resumed, p) for p in mine})
+        missing = sorted(p for p, state in read.items() if state is None)
+        if missing:
+            raise RuntimeError(f"run {run.name}, tick {run.resumed}: the states of {missing} were here and are gone")
+        for p in set(part.partitions) - set(mine):
+            fetched = await self._fetching.fetch([elsewhere[p]], graph.load, p, run.number, run.resumed)
+            read[p] = fetched.frames[-1]
+        return read
+
+    async def _replica_sizes(self, graph: AddGraph, placed: Placed, program: Program) -> dict[int, int]:
+        """The bytes that states of partitions have of which this shard is a replica."""
+        mine = [p for p, holders in enumerate(placed) if self._shard.identity.name in holders[1:]]
+        if not mine:
+            return {}
+        nodes = np.bincount(await self._graphs.table(graph.load), minlength=graph.partition_count)
+        return {p: state_bytes(type(program), int(nodes[p])) for p in mine}
+
+    def _order_begin(
+        self,
+        run: RunRecord,
+        view: View,
+        part: Part,
+        program: Program,
+        placed: Placed,
+        sizes: dict[int, int],
+        state: dict[int, Any] | None,
+    ) -> None:
+        me, granted = self._shard.identity.name, self._shard.pacing.granted(run.number)
+        cadence = Cadence(run.checkpoint_ticks, self._checkpoint_interval_ns)
+        machine = TickMachine(
+            run.number, me, view.names, run.phases, run.ticks, self._timing, granted, tick=run.resumed, cadence=cadence
+        )
+        begin = partial(
+            self._ticks.begin_run,
+            machine,
+            part,
+            program,
+            granted is not None,
+            replicas={p: placed[p][1:] for p in part.partitions},
+            primaries={p: placed[p][0] for p in sizes},
+            sizes=sizes,
+            state=(run.resumed, state) if state is not None else None,
+        )
+        self._ticks.order(begin)
+        if self._shard.registry.runs[run.name].state == reg.STOPPING:
+            self.stop(run.number)
 
     def grant(self, run: int, tick: int) -> None:
         """Let a paced run go on up to this tick."""
@@ -94,6 +183,8 @@ class RunDesk:
         """A run is over, says the log."""
         log.info("run %s %s after %d ticks %s", run.name, run.state, run.tick, run.failure)
 
+        self._epochs.pop(run.number, None)
+
         def keep(engine: Engine | None) -> None:
             self._soon(self._keep, run, engine)
 
@@ -102,10 +193,38 @@ class RunDesk:
     def _keep(self, run: RunRecord, engine: Engine | None) -> None:
         if engine is not None and run.state in (reg.COMPLETED, reg.STOPPED):
             self._results.keep(run.name, engine)
+        self._ticks_seen.pop(run.number, None)
         self._metrics.forget_run(run.name)
+        self.forget_states()
         over = self.over.pop(run.name, None)
         if over is not None:
             over.set()
+
+    def forget_states(self) -> None:
+        """Delete the states of runs that have failed, or whose results are beyond those kept.
+
+        Of a run that the log has not come to (it may be read again from further back) nothing is deleted.
+        """
+        registry = self._shard.registry
+        over = sorted(run.number for run in registry.runs.values() if run.state in (reg.COMPLETED, reg.STOPPED))
+        wanted = {run.number for run in registry.active_runs()} | set(over[-self._results_kept :])
+        known = registry.runs_begun
+
+        def forget(store: Store) -> None:
+            for run in store.states_held().keys() - wanted:
+                if run <= known:
+                    store.drop_run(run)
+
+        self._disk.order(forget)
+
+    def tick_of(self, run: RunRecord) -> int:
+        """The last tick of a run that is known here to be committed; it never falls, though some may be done again."""
+        figures = self._ticks.figures.get(run.number)
+        latest = figures.ticks[-1].tick if figures and figures.ticks else 0
+        seen = max(latest, run.resumed, run.tick, self._ticks_seen.get(run.number, 0))
+        if run.active:
+            self._ticks_seen[run.number] = seen
+        return seen
 
     # -- what the tick thread tells --------------------------------------------------------------------------------
 
@@ -143,5 +262,5 @@ class RunDesk:
             self._metrics.count("phase_late", (shard,))
 
     def _report(self, run: int, tick: int, outcome: str, failure: str, cross_bytes: int) -> None:
-        report = RunReport(run, tick, outcome, failure, cross_bytes, time.time_ns())
+        report = RunReport(run, self._epochs.get(run, 0), tick, outcome, failure, cross_bytes, time.time_ns())
         self._perform(self._shard.run_over(report, time.monotonic_ns()))

@@ -1,41 +1,50 @@
 """The control plane's host: one asyncio loop that receives, wakes the shard in time and carries out its effects.
 
 It reads the clock in one place, speaks with the tick thread through orders, and owns everything that has to be closed.
-It holds consensus' state in memory only: a daemon that starts again is a new generation and so a new server, never its
-former self with amnesia.
+What consensus persists is on disk before the next effect is carried out. If the disk fails, nothing more is said but a
+goodbye: what is in memory may be ahead of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from consensus import BecameLeader, LeaderChanged, Limits, Persist
 from daemon import effects as fx
+from daemon.admin.commands import Refused
 from daemon.config import Config
+from daemon.host.disk import Disk
+from daemon.host.fetching import Fetching
+from daemon.host.graphs import Graphs
+from daemon.host.loading import take_in
+from daemon.host.mending import Mending
 from daemon.host.post import Post
 from daemon.host.results import ASK_AGAIN_SECONDS, Results
 from daemon.host.run_desk import RunDesk
-from daemon.host.stage import Stage
+from daemon.host.store_thread import StoreThread
 from daemon.host.tick_runner import News, TickRunner
 from daemon.host.tick_thread import Peer, TickThread
 from daemon.keys import AllowedKeys, KeyPair
 from daemon.protocol import membership_effects as swim
 from daemon.protocol import registry as reg
-from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted
+from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted, PartitionWanted
 from daemon.protocol.decisions import Decision, Identity
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.registry import RunRecord, View
-from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
-from daemon.shard import Shard, ShardSettings
+from daemon.protocol.tick_effects import PhaseLate, RunOver, StoreStates, TickCommitted
+from daemon.protocol.tick_messages import PieceBuilt
+from daemon.shard import OnDisk, Shard, ShardSettings
+from daemon.store import DataFolder, NotHeld, StateRecord, Store, StoreFailed
 from daemon.transport.security import Curve
 from daemon.transport.sockets import TransportLimits
 from daemon.transport.ticks import TickTransport
@@ -57,6 +66,7 @@ class Runtime:
     def __init__(
         self,
         config: Config,
+        folder: DataFolder,
         keys: KeyPair | None,
         allowed: AllowedKeys | None,
         metrics: Metrics,
@@ -66,7 +76,10 @@ class Runtime:
         self._loop = asyncio.get_running_loop()
         self._fatal = fatal
         self.started = time.monotonic()
-        self.generation = time.time_ns()
+        self.generation = folder.generation
+        self._store = Store(folder)
+        self.store_thread = StoreThread(folder, lambda error: self._soon(self._broken, error))
+        self.disk = Disk(self.store_thread, self._soon)
         self.workers = ThreadPoolExecutor(2, "shoal-worker")
         curve = Curve(keys, allowed.name_of) if keys is not None and allowed is not None else None
         limits = _transport_limits(config)
@@ -94,6 +107,7 @@ class Runtime:
             shard_settings(config),
             random.Random(uuid.uuid4().int),  # noqa: S311
             time.monotonic_ns(),
+            self._on_disk(folder),
         )
         self.post.know(self.shard.membership)
         load_limits = LoadLimits(piece_bytes_max=config.graph.load_bytes_max)
@@ -104,33 +118,54 @@ class Runtime:
             Codec(name, TICK_TYPES, wire),
             runner,
             hand_over=lambda news: self._soon(self._tick_news, news),
-            store=lambda states: self.ticks.order(lambda: self.ticks.stored(states.token)),  # there is no disk yet
+            store=self._keep_states,
             died=lambda error: self._soon(self._fatal, error),
         )
-        self.results = Results(self.me.name, config.ticks.results_kept, self.post.send)
-        self.stage = Stage(self.me.name, load_limits)
-        self.runs = RunDesk(
-            self.shard, self.ticks, self.stage, self.results, config.ticks, metrics, self._perform, self._soon
+        self.graphs = Graphs(self.me.name, self.disk, self.workers)
+        self.fetching = Fetching(self.me.name, self.disk, self.ticks, load_limits, self.post.send)
+        self.mending = Mending(
+            self.disk, self.graphs, self.fetching, config.storage.repair_bandwidth, self._parts_gained
         )
+        self.results = Results(self.me.name, config.ticks.results_kept, self.disk, self.post.send)
+        self.runs = RunDesk(
+            self.shard,
+            self.ticks,
+            self.graphs,
+            self.disk,
+            self.fetching,
+            self.results,
+            config.ticks,
+            metrics,
+            self._perform,
+            self._soon,
+        )
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._answers: dict[str, asyncio.Future[fx.Answered]] = {}
-        self._answering: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._seen_counts: dict[tuple[str, tuple[str, ...]], int] = {}
         self.ticks_counted = 0
-        self._closed = False
+        self._closed = self._is_broken = False
+
+    def _on_disk(self, folder: DataFolder) -> OnDisk:
+        held = {load: partitions for load, (_, partitions) in self._store.loads().items()}
+        return OnDisk(folder.disk, self._store.load_consensus(), held)
 
     # -- life ------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to look for the others."""
+        self.store_thread.start()
         self.ticks.start()
         self._wake()
         self._status_beat()
 
     async def leave(self, patience: float) -> None:
         """Say goodbye, and give the news a moment to get out."""
-        self._perform(self.shard.leave(time.monotonic_ns()))
+        for effect in self.shard.leave(time.monotonic_ns()):
+            if isinstance(effect, fx.Send | fx.SendToAddress):  # the last words of one whose disk has failed, too
+                self._carry_out(effect)
+        self._set_timer()
         until = time.monotonic() + patience
         while not self.shard.membership.left and time.monotonic() < until:
             await asyncio.sleep(0.02)
@@ -143,10 +178,14 @@ class Runtime:
         for timer in (self._timer, self._beat):
             if timer is not None:
                 timer.cancel()
-        for answering in self._answering:
-            answering.cancel()
+        self.mending.close()
+        for task in self._tasks:
+            task.cancel()
         if self.ticks.is_alive():
             self.ticks.close()
+        if self.store_thread.is_alive():
+            self.store_thread.close()
+        self._store.close()
         self.post.close()
         self.workers.shutdown(wait=False, cancel_futures=True)
 
@@ -196,9 +235,10 @@ class Runtime:
     def _heard(self, sender: Identity, message: Any) -> None:
         match message:
             case ColumnWanted():
-                answering = self._loop.create_task(self._answer_column(sender.name, message))
-                self._answering.add(answering)
-                answering.add_done_callback(self._answering.discard)
+                self._spawn(self._answer_column(sender.name, message))
+            case PartitionWanted():
+                if self.shard.registry.has_member(sender):
+                    self._spawn(self.fetching.give(sender.name, message))
             case ColumnPart():
                 self.results.answered(message)
             case _:
@@ -208,7 +248,31 @@ class Runtime:
         """Give a peer its part of a column; it may have heard before this shard that the run is over: then wait."""
         if not await self.runs.kept(asked.run, ASK_AGAIN_SECONDS):
             return  # it asks again
+        with contextlib.suppress(Refused, NotHeld):  # the answer then says what is not here
+            await self.recall(asked.run)
         self.post.send(sender, await self._loop.run_in_executor(self.workers, self.results.answer, asked))
+
+    async def recall(self, name: str) -> None:
+        """Have a finished run's columns at hand, as far as this shard is primary in the present view."""
+        registry = self.shard.registry
+        run = registry.runs.get(name)
+        if run is None or run.active or run.graph not in registry.graphs or registry.view is None:
+            return
+        graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
+        if not self.shard.in_view or registry.lost(run.graph):
+            raise Refused(f"graph '{run.graph}' is not whole in this view: try again once its holders are back")
+        await self.results.recall(run, await self.graphs.part(graph, registry.view, placed))
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Have something done beside the loop's turns; an error in it ends the daemon as one in a turn does."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fatal(error)
 
     def _wake(self) -> None:
         self._timer = None
@@ -226,8 +290,15 @@ class Runtime:
 
     def _perform(self, effects: Iterable[fx.Effect]) -> None:
         for effect in effects:
+            if self._is_broken:
+                return
             self._carry_out(effect)
         self._set_timer()
+
+    def _broken(self, error: BaseException) -> None:
+        """The disk has failed: from now on nothing is said that depends on it."""
+        self._is_broken = True
+        self._fatal(error)
 
     def _carry_out(self, effect: fx.Effect) -> None:
         match effect:
@@ -236,9 +307,15 @@ class Runtime:
             case fx.SendToAddress(address=address, message=message):
                 self.post.send_to_address(address, message)
             case Persist():
-                pass  # in memory the machine's own copy is the store; see the module's docstring for what that means
+                self._persist(effect)
             case fx.BeginRun():
-                self.runs.begin(effect.run, effect.view, effect.granted)
+                self.runs.begin(effect.run, effect.view)
+            case fx.TellStates():
+                self.ticks.order(lambda: self._look_up_states(effect))
+            case fx.MendHoldings(wants=wants):
+                self.mending.aim(wants)
+            case fx.DeleteParts(load=load, partitions=partitions):
+                self._spawn(self.graphs.drop_load(load, partitions))
             case fx.GrantTicks(run=run, tick=tick):
                 self.runs.grant(run, tick)
             case fx.StopRunHere(run=run):
@@ -253,6 +330,33 @@ class Runtime:
                 self.metrics.count(name, (), amount)
             case _:
                 self._announced(effect)
+
+    def _persist(self, effect: Persist) -> None:
+        try:
+            self._store.persist(effect)
+        except StoreFailed as error:
+            self._broken(error)
+
+    def _look_up_states(self, effect: fx.TellStates) -> Sequence[News]:
+        """On the tick thread, which has left the older view: what it had stored there is in the queue before this."""
+
+        def tell(held: Mapping[int, Mapping[int, frozenset[int]]]) -> None:
+            self._soon(self._tell_states, effect, held)
+
+        self.store_thread.submit(lambda store: store.states_held(), tell)
+        return []
+
+    def _tell_states(self, effect: fx.TellStates, held: Mapping[int, Mapping[int, frozenset[int]]]) -> None:
+        asked = {run: held.get(run, {}) for run in effect.runs}
+        self._perform(self.shard.states_held(effect.epoch, asked, time.monotonic_ns()))
+
+    def _keep_states(self, states: StoreStates) -> None:
+        """From the tick thread: make a checkpoint durable, and say so there."""
+        record = StateRecord(states.run, states.tick, states.floor, states.states)
+        self.store_thread.submit_states(record, lambda: self.ticks.order(lambda: self.ticks.stored(states.token)))
+
+    def _parts_gained(self, load: str, partitions: frozenset[int]) -> None:
+        self._perform(self.shard.parts_gained(load, partitions, time.monotonic_ns()))
 
     def _announced(self, effect: object) -> None:
         """News for the log, and what follows from it on this machine."""
@@ -280,14 +384,12 @@ class Runtime:
             case reg.GraphInstalled(graph=graph):
                 log.info("graph %s: %d nodes, %d edges", graph.name, graph.node_count, graph.edge_count)
                 self.ticks.order(lambda: self.ticks.load_decided(graph.load))
-                if not self.stage.install(graph.name, graph.load) and self.shard.in_view:
-                    log.error("graph %s was loaded, but its piece is not here", graph.name)
+                self.graphs.install(graph.name, graph.load)
             case reg.GraphRemoved(graph=graph):
                 log.info("graph %s dropped", graph.name)
-                self.stage.remove(graph.name)
                 self.results.drop_graph(graph.name)
-            case reg.RunBegun(run=run):
-                log.info("run %s begins on graph %s", run.name, run.graph)
+            case reg.RunBegun(run=run) if self.shard.in_view:
+                log.info("run %s on graph %s begins after tick %d", run.name, run.graph, run.resumed)
             case reg.RunEnded(run=run):
                 self.runs.ended(run)
 
@@ -297,9 +399,18 @@ class Runtime:
         self.post.epoch = view.epoch
         log.info("view %d: %s", view.epoch, ", ".join(view.names))
         if not view.has(self.me):
-            log.warning("this shard is not a member of the view: it was started after the cluster was founded")
+            log.info("this shard is not a member of the view")
+            self.ticks.order(lambda: self.ticks.enter_view(view.epoch, []))
             return
         self._connect(view)
+        registry = self.shard.registry
+        for graph in registry.graphs.values():
+            lost = registry.lost(graph.name)
+            if lost:
+                shards = ", ".join(registry.last_holders(graph.name)) or "nobody who is known"
+                log.error("graph %s is halted: partitions %s are lost; %s had them", graph.name, lost, shards)
+            else:
+                self._spawn(self.graphs.part(graph, view, registry.placements[graph.name]))
 
     def _hear_of(self, member: Member) -> None:
         """A member of the view whose address was not known when it was entered, or has changed."""
@@ -321,17 +432,19 @@ class Runtime:
         if self._closed:
             return
         match news:
+            case PieceArrived(load=load) if load.startswith("fetch/"):
+                if not self.fetching.arrived(news):
+                    self.ticks.order(lambda: self.ticks.fetched(PieceBuilt(load, "", 0, 0, 0, 0, 0)))
             case PieceArrived():
-                self._build_piece(news)
+                self._spawn(self._take_piece(news))
             case PieceGone(load=load):
-                self.stage.drop(load)
+                self._spawn(self.graphs.drop_load(load))
             case TickCommitted() | PhaseLate() | RunOver():
                 self.runs.hear(news)
 
-    def _build_piece(self, piece: PieceArrived) -> None:
-        view = self.shard.registry.view
-        work = self._loop.run_in_executor(self.workers, self.stage.build, piece, view)
-        work.add_done_callback(lambda done: self.ticks.order(lambda: self.ticks.piece_built(done.result())))
+    async def _take_piece(self, piece: PieceArrived) -> None:
+        answer = await take_in(piece, self.graphs, self.shard.registry.view, self.me.name)
+        self.ticks.order(lambda: self.ticks.piece_built(answer))
 
     def _status_beat(self) -> None:
         self.runs.tell_progress()
@@ -359,6 +472,8 @@ def shard_settings(config: Config) -> ShardSettings:
     return ShardSettings(
         expect=config.cluster.expect,
         virtual_nodes=config.graph.virtual_nodes,
+        replicas=config.graph.replicas,
+        absent_patience_ns=config.cluster.absent_patience_ns,
         snapshot_entries=config.consensus.snapshot_entries,
         membership=MembershipConfig(**config.membership.model_dump()),
         consensus=Limits(**config.consensus.model_dump(exclude={"snapshot_entries"})),

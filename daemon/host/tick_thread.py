@@ -127,6 +127,10 @@ class TickThread(threading.Thread):
         """A run's machine, to read where it stands; it may be a phase on by the time that it is read."""
         return self.runner.plane.runs.get(run)
 
+    def is_shipping(self, load: str, to: str) -> bool:
+        """Whether something is on its way to a peer; it may have arrived by the time that this is read."""
+        return (load, to) in self.runner.plane.shipments
+
     @property
     def counts(self) -> dict[tuple[str, tuple[str, ...]], int]:
         """All that was counted, by metric and labels."""
@@ -167,6 +171,7 @@ class TickThread(threading.Thread):
             early, self._early, self._early_bytes = self._early, [], 0
         self._epoch = epoch
         self._roster = {peer.identity.name: peer.identity.generation for peer in peers}
+        self.runner.plane.keep_company(self._roster)
         for known in self._transport.peers:
             if known not in self._roster:
                 self._transport.disconnect(known)
@@ -224,6 +229,16 @@ class TickThread(threading.Thread):
     def ship(self, shipments: Sequence[Shipment]) -> Sequence[News]:
         """Send the pieces of a load."""
         return self.runner.perform(self.runner.plane.ship(shipments, time.monotonic_ns()))
+
+    def ship_once(self, shipment: Shipment) -> Sequence[News]:
+        """Send what a peer has fetched from here."""
+        return self.runner.perform(self.runner.plane.ship_once(shipment, time.monotonic_ns()))
+
+    def fetched(self, answer: PieceBuilt) -> Sequence[News]:
+        """What was fetched is here, or is not wanted any more: let its sender come to its end."""
+        news = self.runner.perform(self.runner.plane.intake.built(answer))
+        self.runner.plane.intake.forget(answer.load)
+        return news
 
     def land(self, load: str, tell: Sequence[str] = ()) -> Sequence[News]:
         """A load has ended; `tell` those who should forget their piece."""

@@ -97,6 +97,7 @@ class AddGraph:
     edge_count: int
     partition_count: int
     cross_edges: int
+    id_type: str
     node_columns: tuple[tuple[str, str], ...]
     edge_columns: tuple[tuple[str, str], ...]
     parts: tuple[PartCounts, ...]

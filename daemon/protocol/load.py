@@ -12,8 +12,10 @@ the receiver's side by its host, off every loop; the answer is repeated for as l
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,13 +60,29 @@ class PieceGone:
 LoadEffect: TypeAlias = SendTick | PieceArrived | PieceGone
 
 
-def chunk_places(sizes: Sequence[int], chunk_bytes: int) -> list[tuple[int, int, int]]:
-    """Where each chunk lies: (frame, begin, end). A frame of no bytes has no chunk."""
-    return [
-        (frame, begin, min(begin + chunk_bytes, size))
-        for frame, size in enumerate(sizes)
-        for begin in range(0, size, chunk_bytes)
-    ]
+class ChunkPlaces:
+    """Where each chunk lies: (frame, begin, end), by its number. A frame of no bytes has no chunk.
+
+    Worked out when asked for: an offer of a few bytes can announce a piece of millions of chunks.
+
+    >>> places = ChunkPlaces([5, 0, 2], 4)
+    >>> len(places), [places[number] for number in range(3)]
+    (3, [(0, 0, 4), (0, 4, 5), (2, 0, 2)])
+    """
+
+    def __init__(self, sizes: Sequence[int], chunk_bytes: int) -> None:
+        self._sizes, self._chunk_bytes = sizes, chunk_bytes
+        self._ends = list(accumulate(-(-size // chunk_bytes) for size in sizes))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, number: int) -> tuple[int, int, int]:
+        assert 0 <= number < len(self), number
+        frame = bisect_right(self._ends, number)
+        before = self._ends[frame - 1] if frame else 0
+        begin = (number - before) * self._chunk_bytes
+        return frame, begin, min(begin + self._chunk_bytes, self._sizes[frame])
 
 
 class Shipment:
@@ -77,7 +95,7 @@ class Shipment:
         self._frames = [memoryview(frame).cast("B") for frame in frames]
         sizes = tuple(frame.nbytes for frame in self._frames)
         self._offer = PieceOffered(load, spec, sizes, limits.chunk_bytes)
-        self._places = chunk_places(sizes, limits.chunk_bytes)
+        self._places = ChunkPlaces(sizes, limits.chunk_bytes)
         self._taken: set[int] = set()
         self._upto = self._next = 0
         self._sent_at: int | None = None
@@ -131,12 +149,13 @@ class Shipment:
 
 
 class _Arriving:
-    """A piece of which some chunks are here."""
+    """A piece of which some chunks are here. Its memory is asked for at once, and used as the chunks come."""
 
     def __init__(self, sender: str, offer: PieceOffered, now: int) -> None:
         self.sender, self.offer, self.touched_at = sender, offer, now
+        self.size = sum(offer.frame_sizes)
         self.frames = [np.empty(size, dtype=np.uint8) for size in offer.frame_sizes]
-        self.places = chunk_places(offer.frame_sizes, offer.chunk_bytes)
+        self.places = ChunkPlaces(offer.frame_sizes, offer.chunk_bytes)
         self.beyond: set[int] = set()
         self.upto = 0
         self.handed_over = False
@@ -169,6 +188,11 @@ class Intake:
         """When the piece that has been idle longest is given up."""
         touched = [piece.touched_at for piece in self._arriving.values()]
         return min(touched) + self._limits.idle_timeout_ns if touched else None
+
+    @property
+    def bytes_coming(self) -> int:
+        """What all pieces that are not built yet take when they are whole."""
+        return sum(piece.size for piece in self._arriving.values() if piece.answer is None)
 
     def wake(self, now: int) -> list[LoadEffect]:
         """Forget what nobody has touched for long."""
@@ -212,7 +236,12 @@ class Intake:
             refusal = self._refusal(offer)
             if refusal:
                 return [SendTick(sender, PieceBuilt(offer.load, refusal, 0, 0, 0, 0, 0))]
-            piece = self._arriving[offer.load] = _Arriving(sender, offer, now)
+            try:
+                piece = _Arriving(sender, offer, now)
+            except MemoryError:
+                refusal = f"there is no memory here for a piece of {sum(offer.frame_sizes)} bytes"
+                return [SendTick(sender, PieceBuilt(offer.load, refusal, 0, 0, 0, 0, 0))]
+            self._arriving[offer.load] = piece
         if piece.sender != sender:
             return []
         piece.touched_at = now
@@ -228,6 +257,11 @@ class Intake:
             return "the offer is cut in a way that no shard of this version cuts it"
         if min(offer.frame_sizes, default=0) < 0 or sum(offer.frame_sizes) > limits.piece_bytes_max:
             return f"a piece of {sum(offer.frame_sizes)} bytes is over graph.load_bytes_max ({limits.piece_bytes_max})"
+        if self.bytes_coming + sum(offer.frame_sizes) > limits.piece_bytes_max:
+            return (
+                f"with the {self.bytes_coming} bytes that are on their way already, these {sum(offer.frame_sizes)} are "
+                f"over graph.load_bytes_max ({limits.piece_bytes_max}); try again when they are done"
+            )
         return ""
 
     def _chunk(self, sender: str, chunk: Chunk, now: int) -> list[LoadEffect]:

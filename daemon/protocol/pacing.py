@@ -44,6 +44,11 @@ class Pacing:
         paced.granted_ns = paced.told_ns = now
         return paced.granted
 
+    def granted(self, run: int) -> int | None:
+        """The last tick of a run that may begin, None if it is not paced."""
+        paced = self._runs.get(run)
+        return paced.granted if paced is not None else None
+
     def end(self, run: int) -> None:
         """A run is over."""
         self._runs.pop(run, None)

@@ -122,10 +122,10 @@ class TickMachine:
         self.granted = granted
         self.since = 0
         self._phases, self._ticks, self._timing = tuple(phases), ticks, timing
-        self._cadence = cadence
+        self._cadence, self._by_time = cadence, cadence.ticks == 0
         self._horizon = entry_of(tick + 1, self._phases[0])
         """The furthest entry that a peer can have reached: the next used phase after the one at hand."""
-        self._stop = self._stopping = False
+        self._flags, self._stopping = 0, False
         self._checkpoint = tick if tick > 0 else cadence.after(0, ticks)
         """The next tick that is known to be a checkpoint."""
         self._held, self._held_at = -1, 0
@@ -198,10 +198,21 @@ class TickMachine:
     def computed(self, outgoing: Outgoing, compute_ns: int, now: int) -> list[TickEffect]:
         """The phase has been run here: push everyone's share, of a checkpoint once it is held."""
         assert self.state is COMPUTING, self.state
-        if self.phase is ADVANCE and self.tick >= self._checkpoint:
-            self._kept = (outgoing, compute_ns)
-            return self._hold(now)
-        return self._share(outgoing, compute_ns, now)
+        if self.phase is ADVANCE:
+            if self.tick >= self._checkpoint:
+                self._kept = (outgoing, compute_ns)
+                return self._hold(now)
+            if self._by_time:
+                due = now - self._held_at >= self._cadence.interval_ns
+                self._flags = self._flags & STOP | (DUE if due else 0)
+        run, entry, columns, aggregates = self.run, self.entry, outgoing.columns, outgoing.aggregates
+        flags, sent = self._flags, outgoing.nbytes
+        own = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent)
+        shares = dict.fromkeys(self.peers, own)  # one message for all who get no arrays: the host encodes it once
+        for peer, frames in outgoing.frames.items():
+            if frames:
+                shares[peer] = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent, frames)
+        return self._push(shares, own, now)
 
     def held(self, now: int) -> list[TickEffect]:
         """The tick's state is durable, here and on all replicas; a run that was aborted meanwhile has no use for it."""
@@ -212,10 +223,10 @@ class TickMachine:
         if self._outcome:
             return [self._over(self._outcome, "")]
         assert self._kept is not None
-        outgoing, compute_ns = self._kept
-        self._kept = None
-        self._checkpoint = self._cadence.after(self.tick, self._ticks)
-        return self._share(outgoing, compute_ns, now)
+        (outgoing, compute_ns), self._kept = self._kept, None
+        self._checkpoint = max(self.tick + 1, self._cadence.after(self.tick, self._ticks))
+        self.state = COMPUTING
+        return self.computed(outgoing, compute_ns, now)
 
     def raised(self, failure: str, compute_ns: int, now: int) -> list[TickEffect]:
         """The program has failed here: tell everyone in its share's stead.
@@ -226,7 +237,7 @@ class TickMachine:
         failure = f"{self.shard}: {failure}"[:FAILURE_CHARACTERS_MAX]
         if self.state is SETTLING:
             return [self._over("failed", failure)]
-        own = PhaseDone(self.run, self.entry, 0, b"", self._flags(now), failure, compute_ns, 0)
+        own = PhaseDone(self.run, self.entry, 0, b"", self._flags, failure, compute_ns, 0)
         return self._push(dict.fromkeys(self.peers, own), own, now)
 
     def settled(self, halted: bool, now: int) -> list[TickEffect]:
@@ -259,7 +270,7 @@ class TickMachine:
 
     def stop(self, now: int) -> list[TickEffect]:
         """End the run after a tick that all shards agree on: the first whose Advance carries someone's stop."""
-        self._stop = True
+        self._flags |= STOP
         self.granted = None  # the tick that carries the stop may be one that nobody grants any more
         return self._next_tick(now) if self.state is State.PACED else []
 
@@ -321,22 +332,6 @@ class TickMachine:
         self.state, self.since = HOLDING, now
         self._named_at = now
         return [HoldTick(self.run, self.tick, self._floor)]
-
-    def _share(self, outgoing: Outgoing, compute_ns: int, now: int) -> list[TickEffect]:
-        run, entry, columns, aggregates = self.run, self.entry, outgoing.columns, outgoing.aggregates
-        flags, sent = self._flags(now), outgoing.nbytes
-        own = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent)
-        shares = dict.fromkeys(self.peers, own)  # one message for all who get no arrays: the host encodes it once
-        for peer, frames in outgoing.frames.items():
-            if frames:
-                shares[peer] = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent, frames)
-        return self._push(shares, own, now)
-
-    def _flags(self, now: int) -> int:
-        flags = STOP if self._stop else 0
-        if self._cadence.ticks == 0 and now - self._held_at >= self._cadence.interval_ns:
-            flags |= DUE
-        return flags
 
     def _heed(self, flags: Sequence[int]) -> None:
         """Everyone sees the same flags of an Advance, and does the same about them."""

@@ -10,7 +10,7 @@ the same number. Loads don't care about views.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -74,6 +74,8 @@ class TickPlane:
     _forgotten: dict[int, None] = field(default_factory=dict)
     """The last runs that ended in this epoch: what still comes for them is not early."""
 
+    _fetched: set[tuple[str, str]] = field(default_factory=set)
+
     def __post_init__(self) -> None:
         self.intake = Intake(self.limits)
         self.replication = Replication(self.shard)
@@ -107,8 +109,7 @@ class TickPlane:
                     self._keep_early(sender, message)
                 return []
             case ChunksTaken() | PieceBuilt():
-                shipment = self.shipments.get((message.load, sender))
-                return shipment.step(message, now) if shipment is not None else []
+                return self._step_shipment(sender, message, now)
             case PieceOffered() | Chunk() | PieceDropped():
                 return self.intake.step(sender, message, now)
 
@@ -153,6 +154,11 @@ class TickPlane:
         self._forgotten.clear()
         self._early, self._early_bytes = [], 0
 
+    def keep_company(self, members: Collection[str]) -> None:
+        """Nothing more is shipped to anybody else."""
+        self.shipments = {key: shipment for key, shipment in self.shipments.items() if key[1] in members}
+        self._fetched &= self.shipments.keys()
+
     def ship(self, shipments: Sequence[Shipment], now: int) -> Sequence[Effect]:
         """Send pieces to their shards."""
         effects: list[Effect] = []
@@ -160,6 +166,11 @@ class TickPlane:
             self.shipments[shipment.load, shipment.to] = shipment
             effects += shipment.begin(now)
         return effects
+
+    def ship_once(self, shipment: Shipment, now: int) -> Sequence[Effect]:
+        """Send what a peer has fetched from us: nobody waits for the answer, which is the end of it."""
+        self._fetched.add((shipment.load, shipment.to))
+        return self.ship([shipment], now)
 
     def land(self, load: str) -> None:
         """A load has come to its end, good or bad: forget its shipments."""
@@ -173,6 +184,17 @@ class TickPlane:
         self._forgotten[run] = None
         if len(self._forgotten) > RUNS_FORGOTTEN_MAX:
             del self._forgotten[next(iter(self._forgotten))]
+
+    def _step_shipment(self, sender: str, message: ChunksTaken | PieceBuilt, now: int) -> Sequence[Effect]:
+        key = (message.load, sender)
+        shipment = self.shipments.get(key)
+        if shipment is None:
+            return []
+        effects = shipment.step(message, now)
+        if shipment.answer is not None and key in self._fetched:
+            self._fetched.discard(key)
+            del self.shipments[key]
+        return effects
 
     def validate(self) -> None:
         """Assert every machine's invariants."""

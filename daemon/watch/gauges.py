@@ -41,7 +41,7 @@ def _consensus(runtime: Runtime) -> None:
 
 def _graphs_and_runs(runtime: Runtime) -> None:
     metrics, registry = runtime.metrics, runtime.shard.registry
-    parts = runtime.stage.parts.values()
+    parts = runtime.graphs.parts.values()
     metrics.ghosts.labels("pinned").set(sum(part.ghost_count for part in parts))
     metrics.graph_nodes.set(sum(part.size for part in parts))
     metrics.graph_edges.set(sum(len(part.out_edges.edges) for part in parts))

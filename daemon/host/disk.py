@@ -1,0 +1,48 @@
+"""The control loop's way to the store's thread: a job is awaited, and nothing waits for a disk on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from daemon.host.store_thread import StoreThread
+from daemon.store import NotHeld, Store
+
+T = TypeVar("T")
+
+
+class Disk:
+    """Jobs for the store, from coroutines of one loop. `soon` calls from another thread on the loop."""
+
+    def __init__(self, thread: StoreThread, soon: Callable[..., None]) -> None:
+        self._thread, self._soon = thread, soon
+
+    async def do(self, job: Callable[[Store], T]) -> T:
+        """Have a job done in its turn. Raises `NotHeld` if it asks for what is not there.
+
+        A write that fails ends the daemon: who waits for it is never answered.
+        """
+        done: asyncio.Future[T | NotHeld] = asyncio.get_running_loop().create_future()
+        self._thread.submit(partial(_looked_up, job), lambda result: self._soon(_settle, done, result))
+        result = await done
+        if isinstance(result, NotHeld):
+            raise result
+        return result
+
+    def order(self, job: Callable[[Store], None]) -> None:
+        """Have a job done for which nobody waits."""
+        self._thread.submit(job, lambda _: None)
+
+
+def _looked_up(job: Callable[[Store], T], store: Store) -> T | NotHeld:
+    try:
+        return job(store)
+    except NotHeld as missing:
+        return missing
+
+
+def _settle(done: asyncio.Future[Any], result: Any) -> None:
+    if not done.done():
+        done.set_result(result)

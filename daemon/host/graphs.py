@@ -1,0 +1,179 @@
+"""The graphs of this shard: slices on its disk, and for the present view a part of each in memory.
+
+    shipped or fetched slices --keep--> disk --part--> the part that this shard is primary of
+                                                        (again in each view that places it elsewhere)
+
+What a load brings is staged, on disk and built, until the log says that the graph exists; a load that comes to nothing
+leaves nothing. A part is built off the loop, once for each placement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.host.disk import Disk
+from daemon.protocol.decisions import AddGraph
+from daemon.protocol.placement import Placed
+from daemon.protocol.registry import View
+from daemon.store import Store
+from shoal.errors import UnknownGraph
+from shoal.part import Part, Placement
+from shoal.slices import Slices, build, joined
+
+log = logging.getLogger("shoal.graphs")
+
+STAGED_MAX = 4
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A part, and what it was built for."""
+
+    load: str
+    placement: Placement
+    part: Part
+
+    def serves(self, load: str, placement: Placement) -> bool:
+        """Whether it is the part of a load in that placement."""
+        mine = self.placement
+        return load == self.load and mine.shards == placement.shards and np.array_equal(mine.holder, placement.holder)
+
+
+class Graphs:
+    """Slices on disk and parts in memory."""
+
+    def __init__(self, shard: str, disk: Disk, workers: Executor) -> None:
+        self._shard, self._disk, self._workers = shard, disk, workers
+        self._built: dict[str, _Built] = {}
+        self._staged: dict[str, _Built] = {}
+        self._tables: dict[str, NDArray[Any]] = {}
+        self._building: dict[str, asyncio.Lock] = {}
+
+    # -- read ------------------------------------------------------------------------------------------------------
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts in memory, by graph."""
+        return {graph: built.part for graph, built in self._built.items()}
+
+    def part_now(self, graph: str) -> Part:
+        """The part that was built last. Raises `UnknownGraph`."""
+        if graph not in self._built:
+            raise UnknownGraph(f"this shard has no part of graph '{graph}' in memory")
+        return self._built[graph].part
+
+    async def part(self, graph: AddGraph, view: View, placed: Placed) -> Part:
+        """The part of a graph in a placement, built from the slices on disk if it is not here."""
+        placement = primaries(view, placed)
+        async with self._building.setdefault(graph.name, asyncio.Lock()):
+            built = self._built.get(graph.name)
+            if built is None or not built.serves(graph.load, placement):
+                built = _Built(graph.load, placement, await self._read(graph, placement))
+                self._built[graph.name] = built
+        return built.part
+
+    async def table(self, load: str) -> NDArray[Any]:
+        """The partition of each node of a load that is held here."""
+        if load not in self._tables:
+            _, frame, header = await self._disk.do(lambda store: store.graph(load))
+            self._tables[load] = table_of(frame, msgpack.unpackb(header)["partitions"])
+        return self._tables[load]
+
+    # -- write -----------------------------------------------------------------------------------------------------
+
+    async def keep_table(self, load: str, graph: str, table: NDArray[Any], partitions: int) -> None:
+        """Write what belongs to a load as a whole."""
+        header = msgpack.packb({"partitions": partitions})
+        await self._disk.do(lambda store: store.put_graph(load, graph, table.view(np.uint8).data, header))
+        self._tables[load] = table
+
+    async def keep(self, load: str, slices: Slices) -> None:
+        """Write slices; they are durable when this returns. One partition a job: others get their turn in between."""
+        for partition in slices.partitions:
+            await self._disk.do(partial(_put, load, slices, partition))
+        await self._disk.do(lambda store: store.seal(load, slices.partitions))
+
+    async def stage(self, load: str, graph: str, view: View, placed: Placed, slices: Slices) -> Part:
+        """Build the part of slices that a load has brought, while they are written; both are done when this returns."""
+        placement, table = primaries(view, placed), self._tables[load]
+        keeping = asyncio.ensure_future(self.keep(load, slices))
+        try:
+            part = await self._in_worker(build, graph, slices, table, placement, view.names.index(self._shard))
+        finally:
+            await keeping
+        self._staged[load] = _Built(load, placement, part)
+        while len(self._staged) > STAGED_MAX:
+            dropped = next(iter(self._staged))
+            log.warning("load %s was never decided: its slices are dropped", dropped)
+            await self.drop_load(dropped)
+        return part
+
+    def install(self, graph: str, load: str) -> None:
+        """The log says that a graph exists."""
+        built = self._staged.pop(load, None)
+        if built is not None:
+            self._built[graph] = built
+
+    async def drop_load(self, load: str, partitions: frozenset[int] | None = None) -> None:
+        """Delete partitions of a load from disk, or all that is here of it."""
+        if partitions is not None:
+            await self._disk.do(lambda store: store.drop_slices(load, partitions))
+            return
+        self._staged.pop(load, None)
+        self._tables.pop(load, None)
+        for graph in [name for name, built in self._built.items() if built.load == load]:
+            del self._built[graph]
+        await self._disk.do(lambda store: store.drop_load(load))
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    async def _read(self, graph: AddGraph, placement: Placement) -> Part:
+        me = placement.shards.index(self._shard)
+        mine = placement.partitions(me)
+        if not mine:  # then no node is looked up in the table, and perhaps there is none here
+            return await self._in_worker(_nothing, graph, placement, me)
+        table = await self.table(graph.load)
+        read = await self._disk.do(lambda store: [store.slice(graph.load, partition) for partition in mine])
+        return await self._in_worker(_assemble, graph.name, read, table, placement, me)
+
+    async def _in_worker(self, work: Callable[..., Part], *args: Any) -> Part:
+        return await asyncio.get_running_loop().run_in_executor(self._workers, work, *args)
+
+
+def primaries(view: View, placed: Placed) -> Placement:
+    """Who is primary of which partition, as parts are built for it."""
+    return Placement.of([holders[0] for holders in placed], view.names)
+
+
+def table_of(frame: Any, partitions: int) -> NDArray[Any]:
+    """A partition table from its bytes; what is in it is checked with the slices that go with it."""
+    return np.frombuffer(frame, np.uint8 if partitions <= 256 else np.uint16)
+
+
+def _put(load: str, slices: Slices, partition: int, store: Store) -> None:
+    spec, frames = slices.select([partition]).to_wire()
+    store.put_slice(load, partition, msgpack.packb(spec), frames)
+
+
+def _nothing(graph: AddGraph, placement: Placement, me: int) -> Part:
+    types = (graph.id_type, dict(graph.node_columns), dict(graph.edge_columns))
+    slices = Slices.empty(graph.node_count, graph.edge_count, graph.partition_count, *types)
+    table = np.zeros(graph.node_count, np.uint8 if graph.partition_count <= 256 else np.uint16)
+    return build(graph.name, slices, table, placement, me)
+
+
+def _assemble(
+    graph: str, read: list[tuple[bytes, list[bytes]]], table: NDArray[Any], placement: Placement, me: int
+) -> Part:
+    pieces = [Slices.from_wire(msgpack.unpackb(spec), frames, table) for spec, frames in read]
+    return build(graph, joined(pieces), table, placement, me)

@@ -1,0 +1,121 @@
+"""The store's thread: everything that is written to disk but what consensus persists, one job after the other.
+
+Whoever submits goes on at once and is told when it is done, on this thread: it hands over to its own loop. States that
+wait one behind the other become one transaction, so while the disk syncs for one tick, the next ones gather and share
+the sync that follows (group commit). Nothing overtakes: a job between two states is done between them.
+
+The queue has no limit of its own. What is in it was bounded where it came from: a tick waits for its state to be held,
+and a load is sent in shipments that are answered. `waiting` shows its length.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+
+from daemon.store import DataFolder, StateRecord, Store
+
+T = TypeVar("T")
+GROUP_BYTES_MAX: Final = 4 << 20  # more is no faster, and keeps the first waiting: the store cuts at this anyway
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    do: Callable[[Store], Any]
+    done: Callable[[Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _States:
+    record: StateRecord
+    size: int
+    done: Callable[[], None]
+
+
+_Work: TypeAlias = _Job | _States
+
+
+class StoreThread(threading.Thread):
+    """`start` it once the folder is open. `failed` is told of the first failure, once; then no more work is done."""
+
+    def __init__(self, folder: DataFolder, failed: Callable[[BaseException], None]) -> None:
+        super().__init__(name="shoal-store", daemon=True)
+        self._folder, self._failed = folder, failed
+        self._work: deque[_Work] = deque()
+        self._changed = threading.Condition()
+        self._over = False
+
+    # -- from any thread -------------------------------------------------------------------------------------------
+
+    def submit(self, job: Callable[[Store], T], done: Callable[[T], None]) -> None:
+        """Have a job done in its turn, then `done` called with what it returned; nothing after a failure or a close."""
+        self._add(_Job(job, done))
+
+    def submit_states(self, record: StateRecord, done: Callable[[], None]) -> None:
+        """Have states kept, in one transaction with those before and behind them; `done` once they are durable."""
+        self._add(_States(record, record.size, done))
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that the thread has not got to."""
+        return len(self._work)
+
+    def close(self) -> None:
+        """Do what is waiting, then end the thread. Not from a callback."""
+        with self._changed:
+            self._over = True
+            self._changed.notify()
+        self.join()
+
+    def _add(self, work: _Work) -> None:
+        with self._changed:
+            if not self._over:
+                self._work.append(work)
+                self._changed.notify()
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        try:
+            store = Store(self._folder)
+            try:
+                while work := self._take():
+                    self._carry_out(store, work)
+            finally:
+                store.close()
+        except BaseException as error:  # a full disk, or a broken invariant: either way the daemon must not go on
+            with self._changed:
+                self._over = True
+                self._work.clear()
+            self._failed(error)
+
+    def _take(self) -> list[_Work]:
+        """The next job, or the states that are next and all directly behind them; empty when it is over."""
+        with self._changed:
+            while not self._work and not self._over:
+                self._changed.wait()
+            work: list[_Work] = []
+            size = 0
+            while self._work and (not work or self._joins(work[0], size)):
+                work.append(self._work.popleft())
+                size += getattr(work[-1], "size", 0)
+            return work
+
+    def _joins(self, first: _Work, size: int) -> bool:
+        following = self._work[0]
+        return (
+            isinstance(first, _States) and isinstance(following, _States) and size + following.size <= GROUP_BYTES_MAX
+        )
+
+    def _carry_out(self, store: Store, work: list[_Work]) -> None:
+        states = [item for item in work if isinstance(item, _States)]
+        if states:
+            store.put_states([item.record for item in states])
+        for item in work:
+            if isinstance(item, _Job):
+                item.done(item.do(store))
+            else:
+                item.done()
