@@ -36,6 +36,9 @@ PROTOCOL_VERSION = 1
 INLINE_BYTES_MAX = 4096
 ENVELOPE_ITEMS = 7
 PREFIXES_MAX = 64
+SHORT_BYTES = 512
+"""Below this, what arrays announce and do not hold costs a third of a millisecond; looking first costs a third of a
+microsecond, which is felt in a tick of small messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Codec:
             max_ext_len=0,
             ext_hook=_no_extension,
         )
+        self._skimmer = self._new_skimmer()
         # A header shorter than this cannot break a limit, nor hold more than a moment's work.
         self._harmless_bytes = min(limits.text_bytes_max, limits.items_max, limits.header_bytes_max)
 
@@ -211,6 +215,7 @@ class Codec:
         those are no field's type.
         """
         if len(header) < self._harmless_bytes:
+            self._skim(header)
             try:
                 return unpackb(header)
             except Exception:  # noqa: S110 - whatever it is, the way with limits finds the word for it
@@ -222,11 +227,37 @@ class Codec:
         size = _size(view)
         if size > self.limits.header_bytes_max:
             raise Rejected(Reason.OVERSIZE, f"a header of {size} bytes")
+        self._skim(view)
         try:
             return self._unpackb(view)
         except (ValueError, TypeError, OverflowError, MemoryError) as error:
             reason = Reason.OVERSIZE if "exceeds max_" in str(error) else Reason.MALFORMED
             raise Rejected(reason, f"not msgpack that we take: {error}") from error
+
+    def _skim(self, header: bytes | memoryview) -> None:
+        """See that a header holds all that its arrays announce, before it is unpacked.
+
+        msgpack makes each list as long as it is announced to be, at up to 1024 levels, before it has read what is in
+        it: 60 kB of arrays in arrays would cost a quarter of a second and 64 MB, and be refused then. Skipping makes
+        nothing; and in what holds all that it announces, the lists together are no longer than the header.
+        """
+        if (size := _size(header)) < SHORT_BYTES:
+            return
+        begin = self._skimmer.tell()
+        try:
+            self._skimmer.feed(header)
+            self._skimmer.skip()
+            whole = self._skimmer.tell() - begin == size
+        except (ValueError, msgpack.UnpackException) as error:
+            self._skimmer = self._new_skimmer()
+            raise Rejected(Reason.MALFORMED, f"not msgpack that we take: {error}") from error
+        if not whole:
+            self._skimmer = self._new_skimmer()
+            raise Rejected(Reason.MALFORMED, "bytes behind the header's array")
+
+    def _new_skimmer(self) -> Any:
+        size = self.limits.header_bytes_max
+        return msgpack.Unpacker(read_size=min(size, 1 << 14), max_buffer_size=size)
 
 
 def _view(buffer: Buffer) -> memoryview:
