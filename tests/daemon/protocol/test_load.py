@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from daemon.protocol.load import Intake, LoadEffect, LoadLimits, PieceArrived, PieceGone, Shipment, chunk_places
+from daemon.protocol.load import ChunkPlaces, Intake, LoadEffect, LoadLimits, PieceArrived, PieceGone, Shipment
 from daemon.protocol.tick_effects import SendTick
 from daemon.protocol.tick_messages import Chunk, ChunksTaken, PieceBuilt, PieceDropped, PieceOffered
 
@@ -20,8 +20,15 @@ def messages(effects: list[LoadEffect]) -> list[object]:
 
 
 def test_chunks_are_numbered_through_all_frames() -> None:
-    assert chunk_places([5, 0, 8, 3], 4) == [(0, 0, 4), (0, 4, 5), (2, 0, 4), (2, 4, 8), (3, 0, 3)]
-    assert chunk_places([], 4) == []
+    places = ChunkPlaces([5, 0, 8, 3], 4)
+    assert [places[number] for number in range(len(places))] == [
+        (0, 0, 4),
+        (0, 4, 5),
+        (2, 0, 4),
+        (2, 4, 8),
+        (3, 0, 3),
+    ]
+    assert len(ChunkPlaces([], 4)) == 0
 
 
 def test_only_a_window_is_on_its_way() -> None:
