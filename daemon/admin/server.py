@@ -127,6 +127,7 @@ class AdminServer:
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            await asyncio.sleep(0)  # to accept who waits already does not yield by itself, and nobody would be served
             try:
                 client, _ = await loop.sock_accept(listener)
             except OSError as error:
@@ -164,6 +165,7 @@ class AdminServer:
                 if line.strip():
                     await self._answer(connection, line)
                 connection.idle_since = asyncio.get_running_loop().time()
+                await asyncio.sleep(0)  # nor does a client that has sent more lines than it waits answers for
         except (_Gone, ConnectionError, TimeoutError):
             pass
         finally:
@@ -304,6 +306,7 @@ class AdminServer:
                 frame = np.empty(length, dtype=np.uint8).data.cast("B")
                 await self._fill(connection, frame)
                 frames.append(frame)
+                await asyncio.sleep(0)
         finally:
             self._bytes_in_flight -= total
         return tuple(frames)
@@ -363,7 +366,7 @@ class AdminServer:
 
     async def _hear_out(self, connection: _Connection) -> None:
         while await asyncio.get_running_loop().sock_recv(connection.socket, RECEIVE_BYTES):
-            pass
+            await asyncio.sleep(0)  # or one that never stops would keep the loop to itself, and its own end away
 
 
 class _Hangup:
