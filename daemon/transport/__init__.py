@@ -10,10 +10,13 @@ lists of frames and know nothing of what is in them.
 With keys everything is encrypted and both ends are authenticated (CURVE): a listener takes the allowed keys only, and a
 speaker names the key that it expects. What is refused, dropped or broken is counted by reason:
 
-    dropped             queue_full, oversize, no_key, not_connected, failed
+    dropped             queue_full, oversize, no_key, not_connected, failed; flood: a connection was cut whose messages
+                        nobody could read as fast as they came (see `backlog`)
     handshakes_failed   key (not allowed), mechanism (plain text where encryption is on, or the other way round),
-                        cryptographic (a wrong server key), protocol (not ZeroMQ at all), broken
+                        cryptographic (a wrong server key), protocol (not ZeroMQ at all), broken; full: refused for now,
+                        because too much waits to be read
     accept_failed       no descriptor left for a connection
+    listening_stopped   for a while nobody is let in, because there was none
     connection_lost     a connection ended after its handshake: a peer stopped, or sent more than it may
 
 `count` is called from the transports' own threads as well; it must take that.

@@ -14,6 +14,7 @@ Invariants: every send returns at once; a peer that does not listen costs at mos
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,9 @@ import zmq
 
 from daemon.protocol.frames import Buffer
 from daemon.transport.security import Count, Curve
-from daemon.transport.sockets import SECOND_NS, Listener, Speaker, TransportLimits, readable, receive_from, too_large
+from daemon.transport.sockets import SECOND_NS, Listener, Speaker, TransportLimits, too_large
+
+TEND_SECONDS = 0.2
 
 Deliver = Callable[[str, list[Buffer]], None]
 
@@ -50,9 +53,10 @@ class ControlTransport:
         self._curve = curve
         self._count = count
         self._loop = asyncio.get_running_loop()
-        self._listener = Listener(address, curve, self._limits, count)
+        self._listener = Listener(address, curve, self._limits, count, self._alarm)
         self._peers: dict[str, _Peer] = {}  # by address, the least recently used first
         self._closed = False
+        self._care: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._listener.fd, self._drain)
         self._again: asyncio.Handle | None = self._loop.call_soon(
             self._drain
@@ -99,6 +103,8 @@ class ControlTransport:
         self._closed = True
         self._loop.remove_reader(self._listener.fd)
         self._sweep.cancel()
+        if self._care is not None:
+            self._care.cancel()
         if self._again is not None:
             self._again.cancel()
         for peer in self._peers.values():
@@ -134,11 +140,10 @@ class ControlTransport:
         if self._again is not None:
             self._again.cancel()
             self._again = None
-        socket, frames_max = self._listener.socket, self._limits.frames_max
         for _ in range(self._limits.drain_max):
-            if not readable(socket):
+            if not self._listener.readable():
                 return
-            owner, frames = receive_from(socket, frames_max)
+            owner, frames = self._listener.receive()
             if frames is None:
                 self._drop("oversize")
                 continue
@@ -150,6 +155,17 @@ class ControlTransport:
             if self._closed:
                 return
         self._look_again()
+
+    def _alarm(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._tend)
+
+    def _tend(self) -> None:
+        if not self._closed and self._listener.needs_care:
+            self._listener.tend()
+            if self._listener.needs_care:
+                self._care = self._loop.call_later(TEND_SECONDS, self._tend)
+            self._drain()  # it has looked whether a message waits, and may so have swallowed an edge
 
     def _look_again(self) -> None:
         if not self._closed:

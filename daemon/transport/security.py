@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ import zmq
 from zmq.utils import z85
 
 from daemon.keys import KeyPair
+from daemon.transport.backlog import LOOK_MS, Backlog
 
 Count = Callable[[str, tuple[str, ...], int], None]
 """Called with a name, label values and an amount; from any thread."""
@@ -80,8 +82,16 @@ class Doorman:
     """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], curve: Curve | None, count: Count
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        socket: zmq.Socket[bytes],
+        curve: Curve | None,
+        count: Count,
+        backlog: Backlog,
+        no_descriptor: Callable[[], None],
     ) -> None:
+        """`no_descriptor` is called, on the thread, when connections come and none is left."""
+        self._backlog, self._no_descriptor = backlog, no_descriptor
         self._curve = curve
         self._count = count
         self._socket = socket
@@ -93,6 +103,7 @@ class Doorman:
         self._events.linger = 0
         self._events.connect(MONITOR_ENDPOINT)
         self._connections = Connections()
+        self._look_at = 0.0
         self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="shoal-doorman", daemon=True)
         self._thread.start()
@@ -110,13 +121,16 @@ class Doorman:
             poller.register(source, zmq.POLLIN)
         try:
             while True:
-                ready = dict(poller.poll())
+                ready = dict(poller.poll(LOOK_MS if self._backlog.watches else None))
                 if self._stop in ready:
                     return
+                if self._events in ready:  # first: a connection is known before its first message is let in
+                    self._watch()
+                if time.monotonic() >= self._look_at:
+                    self._look_at = time.monotonic() + LOOK_MS / 1000
+                    self._backlog.look()
                 if self._zap in ready:
                     self._zap.send_multipart(self._answer(self._zap.recv_multipart()))
-                if self._events in ready:
-                    self._watch()
         finally:
             self._zap.close()
             self._events.close()
@@ -126,6 +140,9 @@ class Doorman:
         they are well formed."""
         request_id, mechanism, credentials = request[1], request[5], request[6:]
         owner: str | None = None
+        if self._backlog.full:
+            self._count("handshakes_failed", ("full",), 1)
+            return [ZAP_VERSION, request_id, b"300", b"Later", b"", b""]
         if self._curve is None:
             owner = "" if mechanism == b"NULL" else None
         elif mechanism == b"CURVE":
@@ -143,11 +160,18 @@ class Doorman:
                 message = self._events.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
-            what = self._connections.step(*EVENT.unpack(message[0]))
+            event, value = EVENT.unpack(message[0])
+            if event == zmq.EVENT_ACCEPTED:
+                self._backlog.accepted(value)
+            elif event == zmq.EVENT_DISCONNECTED:
+                self._backlog.ended(value, not self._connections.pending(value))
+            what = self._connections.step(event, value)
             if what is not None:
                 counted[what] = counted.get(what, 0) + 1
         for (name, labels), amount in counted.items():
             self._count(name, labels, amount)
+        if ("accept_failed", ()) in counted:
+            self._no_descriptor()
 
 
 class Connections:
@@ -164,6 +188,10 @@ class Connections:
     def __init__(self) -> None:
         self._pending: dict[int, None] = {}
         self._failed = False
+
+    def pending(self, descriptor: int) -> bool:
+        """Whether a connection has not been let in, as far as that is known."""
+        return descriptor in self._pending
 
     def step(self, event: int, value: int) -> tuple[str, tuple[str, ...]] | None:
         """Take an event; the counter to raise, if any."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import zmq
 
 from daemon.protocol.frames import Buffer
+from daemon.transport.backlog import Backlog
 from daemon.transport.security import Count, Curve, Doorman, secure_client, secure_server
 
 __all__ = [
@@ -24,9 +25,6 @@ __all__ = [
     "Listener",
     "Speaker",
     "TransportLimits",
-    "readable",
-    "receive",
-    "receive_from",
     "too_large",
 ]
 
@@ -40,6 +38,13 @@ SECOND_NS = 1_000 * MILLISECOND_NS
 
 ENCRYPTION_BYTES_MAX = 64
 """What CURVE adds to a message part (RFC 26: a command name, a nonce and an authenticator: 33 bytes)."""
+RECEIVE_MESSAGES_MAX = 64
+"""What libzmq reads ahead of us, for each connection; the rest waits with the sender, which drops its own. More than
+this gains nothing: messages of 1 KiB come as fast with 64 as with 1000."""
+UNASKED_BYTES_MAX = 4096
+"""What a speaker takes: a handshake. A PUSH never hears, but libzmq keeps what a peer says to it all the same."""
+REST_NS = SECOND_NS
+"""How long nobody is let in after there was no descriptor for a connection."""
 NO_COPY_BYTES = 64 << 10
 """pyzmq's own threshold: below it, a copy costs less than keeping the sender's buffer alive until it has been sent."""
 
@@ -55,11 +60,11 @@ class TransportLimits:
     frame_bytes_max: int = 1 << 30
     frames_max: int = 1024
     queue_messages_max: int = 1000
+    queue_bytes_max: int = 256 << 20
     drain_max: int = 256
     peers_max: int = 1024
     idle_ns: int = 60 * SECOND_NS
-    heartbeat_interval_ns: int = 5 * SECOND_NS
-    heartbeat_timeout_ns: int = 15 * SECOND_NS
+    unacknowledged_ns: int = 15 * SECOND_NS
     handshake_timeout_ns: int = 5 * SECOND_NS
     reconnect_min_ns: int = 50 * MILLISECOND_NS
     reconnect_max_ns: int = 2 * SECOND_NS
@@ -72,17 +77,39 @@ class TransportLimits:
 
 
 class Listener:
-    """A context with a bound PULL socket and its doorman."""
+    """A context with a bound PULL socket and its doorman. `alarm` is called on the doorman's thread when it is time to
+    `tend`; all else is for one thread.
 
-    def __init__(self, address: str, curve: Curve | None, limits: TransportLimits, count: Count) -> None:
+    Without a descriptor for a connection that waits to be accepted, libzmq tries again at once and for ever: a core is
+    busy with 100,000 failures a second. So the address is let go for a while, in which who wants to connect is refused
+    by the kernel and tries again later; connections that stand are not touched.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        curve: Curve | None,
+        limits: TransportLimits,
+        count: Count,
+        alarm: Callable[[], None],
+    ) -> None:
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.PULL)
         _set_up(self.socket, limits)
-        self.socket.rcvhwm = limits.queue_messages_max
+        self.socket.rcvhwm = messages_max = min(limits.queue_messages_max, RECEIVE_MESSAGES_MAX)
         self.socket.maxmsgsize = limits.frame_bytes_max + ENCRYPTION_BYTES_MAX
         self.socket.ipv6 = "[" in address
         secure_server(self.socket, curve)
-        self._doorman = Doorman(self.context, self.socket, curve, count)
+        self.backlog = Backlog(limits.queue_bytes_max, messages_max, curve is not None, count, self._ask)
+        self.needs_care = False
+        """Whether `tend` has to be called, and called again until this is over."""
+        self.rests = False
+        """Whether nobody can connect for now."""
+        self._lacks_descriptors = False
+        self._rests_until = 0
+        self._frames_max, self._encrypted = limits.frames_max, curve is not None
+        self._count, self._alarm = count, alarm
+        self._doorman = Doorman(self.context, self.socket, curve, count, self.backlog, self._no_descriptor)
         try:
             self.socket.bind(address)
         except zmq.ZMQError as error:
@@ -91,11 +118,77 @@ class Listener:
         self.endpoint = cast(bytes, self.socket.get(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
         self.fd = cast(int, self.socket.get(zmq.FD))
 
+    def readable(self) -> bool:
+        """Whether a message waits. Asking costs 1.4 us, to receive in vain, with its exception, 5.3."""
+        if cast(int, self.socket.get(zmq.EVENTS)) & POLLIN:
+            return True
+        self.backlog.emptied()
+        return False
+
+    def receive(self) -> tuple[str, list[Buffer] | None]:
+        """The next message, waiting as the socket is set, with the name that belongs to the key which the sender has
+        proved to hold (empty without encryption); None for one of more than `frames_max` frames, thrown away.
+        """
+        try:
+            frame = self.socket.recv(copy=False)
+        except zmq.Again:
+            self.backlog.emptied()
+            raise
+        owner = ""
+        try:
+            descriptor = frame.get(zmq.SRCFD)
+            if self._encrypted:
+                owner = str(frame.get("User-Id"))
+        except zmq.ZMQError:  # from this process itself
+            descriptor = -1
+        header = frame.bytes
+        if descriptor >= 0:
+            self.backlog.took(descriptor, len(header), is_last=not frame.more)
+        return owner, [header] if not frame.more else self._receive_rest(descriptor, frame, header)
+
+    def tend(self) -> None:
+        """Let go of the address if descriptors have run out, take it again when some time has passed; and say if
+        nothing waits.
+        """
+        now = time.monotonic_ns()
+        self.needs_care = False
+        if self._lacks_descriptors and not self.rests:
+            self.socket.unbind(self.endpoint)
+            self.rests, self._rests_until = True, now + REST_NS
+            self._count("listening_stopped", (), 1)
+        elif self.rests and now >= self._rests_until:
+            try:
+                self.socket.bind(self.endpoint)
+            except zmq.ZMQError:  # still none, or somebody has taken it meanwhile
+                self._rests_until = now + REST_NS
+            else:
+                self.rests = self._lacks_descriptors = False
+        self.needs_care |= self.rests
+        self.readable()
+
     def close(self) -> None:
         """Close all but the sockets that others made in the context, which must be closed before."""
         self._doorman.stop()
         self.socket.close()
         self.context.term()
+
+    def _no_descriptor(self) -> None:
+        self._lacks_descriptors = True
+        self._ask()
+
+    def _ask(self) -> None:
+        if not self.needs_care:
+            self.needs_care = True
+            self._alarm()
+
+    def _receive_rest(self, descriptor: int, frame: zmq.Frame, header: bytes) -> list[Buffer] | None:
+        frames: list[Any] = [header]
+        while frame.more:
+            frame = self.socket.recv(copy=False)
+            self.backlog.took(descriptor, len(frame), is_last=not frame.more)
+            if len(frames) <= self._frames_max + 1:  # the header, the frames, and one to show that there were more
+                frames.append(frame)
+        return frames if len(frames) <= self._frames_max + 1 else None
 
 
 class Speaker:
@@ -152,6 +245,7 @@ class Speaker:
             socket.sndhwm = self._limits.queue_messages_max
             socket.reconnect_ivl = max(1, self._limits.reconnect_min_ns // MILLISECOND_NS)
             socket.reconnect_ivl_max = max(1, self._limits.reconnect_max_ns // MILLISECOND_NS)
+            socket.maxmsgsize = UNASKED_BYTES_MAX
             socket.ipv6 = "[" in self.address
             secure_client(socket, self._curve, self.public_key)
             socket.connect(self.address)
@@ -170,38 +264,6 @@ def _send_parts(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> None:
         socket.send(cast(bytes, frame), NOBLOCK_MORE if place < last else NOBLOCK, copy=size < NO_COPY_BYTES)
 
 
-def readable(socket: zmq.Socket[bytes]) -> bool:
-    """Whether a message waits. Asking costs 1.4 us, to receive in vain, with its exception, 5.3."""
-    return bool(cast(int, socket.get(zmq.EVENTS)) & POLLIN)
-
-
-def receive(socket: zmq.Socket[bytes], frames_max: int) -> list[Buffer] | None:
-    """The next message, waiting as the socket is set; None for one of more than `frames_max` frames, thrown away."""
-    frame = socket.recv(copy=False)
-    if not frame.more:
-        return [frame.bytes]
-    return _receive_rest(socket, frame, frames_max)
-
-
-def receive_from(socket: zmq.Socket[bytes], frames_max: int) -> tuple[str, list[Buffer] | None]:
-    """The same, with the name that belongs to the key which the sender has proved to hold; empty without encryption."""
-    frame = socket.recv(copy=False)
-    try:
-        owner = str(frame.get("User-Id"))
-    except zmq.ZMQError:
-        owner = ""
-    return owner, [frame.bytes] if not frame.more else _receive_rest(socket, frame, frames_max)
-
-
-def _receive_rest(socket: zmq.Socket[bytes], frame: zmq.Frame, frames_max: int) -> list[Buffer] | None:
-    frames: list[Any] = [frame.bytes]
-    while frame.more:
-        frame = socket.recv(copy=False)
-        if len(frames) <= frames_max + 1:  # the header, the frames, and one to show that there were more
-            frames.append(frame)
-    return frames if len(frames) <= frames_max + 1 else None
-
-
 def too_large(frames: Sequence[Buffer], limits: TransportLimits) -> bool:
     """Whether a peer with the same limits would refuse these frames, by cutting the connection."""
     bound = limits.frame_bytes_max
@@ -218,8 +280,9 @@ def too_large(frames: Sequence[Buffer], limits: TransportLimits) -> bool:
 def _set_up(socket: zmq.Socket[bytes], limits: TransportLimits) -> None:
     socket.linger = 0
     socket.handshake_ivl = max(1, limits.handshake_timeout_ns // MILLISECOND_NS)
-    socket.heartbeat_ivl = max(1, limits.heartbeat_interval_ns // MILLISECOND_NS)
-    socket.heartbeat_timeout = max(1, limits.heartbeat_timeout_ns // MILLISECOND_NS)
+    # Not by ZeroMQ's own heartbeats: with them libzmq (4.3.5) aborts the process when a connection ends whose queue is
+    # full (`Assertion failed: !_io_error`), and any peer can bring that about.
+    socket.set(zmq.TCP_MAXRT, max(1, limits.unacknowledged_ns // MILLISECOND_NS))
     socket.tcp_keepalive = 1
     socket.tcp_keepalive_idle = 30
     socket.tcp_keepalive_intvl = 10

@@ -24,9 +24,6 @@ from daemon.transport.sockets import (
     Listener,
     Speaker,
     TransportLimits,
-    readable,
-    receive,
-    receive_from,
     too_large,
 )
 
@@ -45,17 +42,20 @@ class TickTransport:
         self.owner: str | None = None
         """Whose key the last message of `poll` came with; None without encryption, where nobody can tell."""
         self._count = count
-        self._listener = Listener(address, curve, self._limits, count)
+        self._wake_lock = threading.Lock()  # held for `_waking`, `_waker` and its use
+        self._waking = False
+        self._waker: zmq.Socket[bytes] | None = None
+        self._listener = Listener(address, curve, self._limits, count, self.wake)
         self._socket = self._listener.socket
         self._peers: dict[str, Speaker] = {}
         self._timeout_ms = -1
-        self._wake_lock = threading.Lock()  # held for `_waking`, `_waker` and its use
         self._wake_token = secrets.token_bytes(16)
-        self._waking = False
-        self._waker: zmq.Socket[bytes] | None = self._listener.context.socket(zmq.PUSH)
-        self._waker.linger = 0
+        waker = self._listener.context.socket(zmq.PUSH)
+        waker.linger = 0
         self._socket.bind(WAKE_ENDPOINT)
-        self._waker.connect(WAKE_ENDPOINT)
+        waker.connect(WAKE_ENDPOINT)
+        with self._wake_lock:
+            self._waker = waker
 
     @property
     def endpoint(self) -> str:
@@ -115,8 +115,10 @@ class TickTransport:
         Nothing also means that `wake` was called, or that a message was thrown away: look at the clock. The timeout is
         rounded up to milliseconds; without one (0 or less) it does not wait.
         """
+        if self._listener.rests:
+            self._listener.tend()
         if timeout_ns <= 0:
-            if not readable(self._socket):
+            if not self._listener.readable():
                 return []
         else:
             timeout_ms = min(-(-timeout_ns // MILLISECOND_NS), TIMEOUT_MS_MAX)
@@ -124,18 +126,19 @@ class TickTransport:
                 self._socket.set(zmq.RCVTIMEO, timeout_ms)
                 self._timeout_ms = timeout_ms
         try:
-            if self._curve is None:
-                frames = receive(self._socket, self._limits.frames_max)
-            else:
-                self.owner, frames = receive_from(self._socket, self._limits.frames_max)
+            owner, frames = self._listener.receive()
         except zmq.Again:
             return []
+        if self._curve is not None:
+            self.owner = owner
         if frames is None:
             self._drop("oversize")
             return []
         if frames[0] == self._wake_token:
             with self._wake_lock:
                 self._waking = False
+            if self._listener.needs_care:
+                self._listener.tend()
             return []
         return [frames]
 
