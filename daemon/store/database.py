@@ -1,0 +1,178 @@
+"""One connection: transactions in turn, and every failure as a `StoreFailed`.
+
+**Turns.** SQLite lets waiting writers poll, with pauses of up to 100 ms; a thread that writes one transaction after
+the other would starve one that wants to write a single row. So the writers of a process queue up before they ask
+SQLite, and whoever waits is next: a consensus write waits for one transaction of a load at most.
+
+**Durability.** `writing()` returns when the transaction is synced. `writing(durable=False)` leaves the sync to the next
+durable one or to the checkpoint, whichever is first: the log is one file, so a synced transaction has all earlier ones
+in front of it. That is how a slice is written in many transactions and synced once, when it is sealed.
+
+**The write-ahead log.** `checkpoint` moves it into the database, on the thread that writes much and outside of a turn,
+so that others go on writing meanwhile. SQLite's own checkpoint, at a commit, is kept for the case that only consensus
+writes, and set so high that it comes once in some thousand writes.
+
+**Failure.** After the first failed write nothing is written any more, by any connection of the folder: what a failed
+fsync has dropped from the page cache looks written to everybody but the disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from daemon.protocol.frames import Buffer
+from daemon.store.errors import StoreFailed, is_torn, sentence
+
+PAGE_BYTES: Final = 4096
+BULK_BYTES: Final = 4 << 20  # one bulk transaction: 10 to 40 ms on a disk that writes 100 to 400 MB a second
+CHECKPOINT_BYTES: Final = 8 << 20
+WAL_BYTES_LONG: Final = 16 << 20
+WAL_BYTES_KEPT: Final = 32 << 20  # a longer log is cut to this when it starts over
+BUSY_TIMEOUT_MS: Final = 10_000  # only for somebody with another process at the file: ours take turns
+CACHE_KIB: Final = 8 << 10
+FAILURES: Final = (sqlite3.Error, OSError, MemoryError)
+
+
+class Turn:
+    """One writer at a time, in the order of asking, for all connections of a folder; and whether it still makes sense.
+
+    With one lock alone, a thread that lets go and takes it again at once wins over the one that it has just woken. Who
+    waits here holds `_next` meanwhile, and the other queues up behind that.
+    """
+
+    def __init__(self) -> None:
+        self.failure: StoreFailed | None = None
+        self._next = threading.Lock()
+        self._now = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._next:
+            self._now.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._now.release()
+
+
+class Database:
+    """One connection, for the thread that makes it. The constructor raises what sqlite3 raises."""
+
+    def __init__(self, path: Path, turn: Turn) -> None:
+        self.path, self.turn = path, turn
+        self.connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+        self._durable = True
+        self._written_bytes = 0
+        with self._closing_on_error():
+            for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+                self.connection.execute(f"PRAGMA {pragma}")
+
+    def settle(self) -> None:
+        """The settings that write: only once the database is known to be ours. Raises what sqlite3 raises."""
+        with self._closing_on_error():
+            for pragma in (
+                f"page_size = {PAGE_BYTES}",  # of a new database; a no-op for any other
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                f"journal_size_limit = {WAL_BYTES_KEPT}",
+                f"wal_autocheckpoint = {WAL_BYTES_KEPT // PAGE_BYTES}",
+                "secure_delete = OFF",  # Debian's default overwrites what is deleted: each old state once more
+                f"cache_size = -{CACHE_KIB}",
+            ):
+                self.connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    def close(self) -> None:
+        """Close the connection; the last one moves the log into the database, and fails silently if it can't."""
+        with suppress(sqlite3.Error):
+            self.connection.close()
+
+    @contextmanager
+    def writing(self, doing: str, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of the block, or nothing and `StoreFailed`. Any other exception of it rolls back, too."""
+        with self.turn:
+            self._refuse_after_failure()
+            try:
+                self._be(durable)
+                self.connection.execute("BEGIN IMMEDIATE")
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except FAILURES as error:
+                self._roll_back()
+                raise self._failed(error, doing) from error
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def rows(self, doing: str, statement: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query, as of one moment."""
+        try:
+            return self.connection.execute(statement, arguments).fetchall()
+        except FAILURES as error:
+            if is_torn(error):
+                raise self._failed(error, doing) from error
+            raise StoreFailed(sentence(error, self.path, doing)) from error
+
+    def wrote(self, size: int) -> None:
+        """Tell of bytes written, outside of a turn: enough of them, and the log is moved into the database.
+
+        The log starts over when all of it has been moved and nobody has written since. Under a steady stream of
+        consensus writes that may never be, so a long log has its last few pages moved within a turn.
+        """
+        self._written_bytes += size
+        if self._written_bytes < CHECKPOINT_BYTES:
+            return
+        self._written_bytes = 0
+        if self.checkpoint("PASSIVE") >= WAL_BYTES_LONG:
+            with self.turn:
+                self.checkpoint("PASSIVE")
+
+    def checkpoint(self, mode: str) -> int:
+        """Move the log into the database as far as nobody still reads it; its bytes, as this began."""
+        self._refuse_after_failure()
+        try:
+            ((_, pages, _),) = self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            return int(pages) * PAGE_BYTES
+        except FAILURES as error:
+            raise self._failed(error, "move the log into the database") from error
+
+    def torn(self, what: str) -> StoreFailed:
+        """The failure for a record that was read and can't be what was written."""
+        error = sqlite3.DatabaseError(f"{what} is not what was written")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        return self._failed(error, f"read {what}")
+
+    def _be(self, durable: bool) -> None:
+        if durable != self._durable:
+            self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+
+    def _failed(self, error: BaseException, doing: str) -> StoreFailed:
+        failure = StoreFailed(sentence(error, self.path, doing))
+        self.turn.failure = self.turn.failure or failure
+        return failure
+
+    def _refuse_after_failure(self) -> None:
+        if self.turn.failure is not None:
+            raise StoreFailed(f"{self.path}: nothing more is written since a write failed: {self.turn.failure}")
+
+    @contextmanager
+    def _closing_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except FAILURES:
+            self.close()
+            raise
+
+
+def view(buffer: Buffer) -> memoryview:
+    """The bytes of a C-contiguous buffer of any shape, also of an empty one, which memoryview refuses to cast."""
+    whole = memoryview(buffer)  # type: ignore[arg-type]
+    return whole.cast("B") if whole.nbytes else memoryview(b"")

@@ -1,0 +1,84 @@
+"""What can go wrong with a disk, in sentences for the one who has to do something about it.
+
+SQLite hides the system's errno behind codes of its own; `meaning` gives it back as far as they tell. A full disk may
+show as an input/output error: file systems that allocate late find out at the fsync, not at the write.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+MOVE_AWAY: Final = "move the folder away and start again: the shard then fetches its partitions from the others"
+_PRIMARY_CODE: Final = 0xFF
+_MEANINGS: Final = {
+    sqlite3.SQLITE_FULL: ("the disk is full (ENOSPC)", "make room, then start the shard again"),
+    sqlite3.SQLITE_IOERR: (
+        "the disk failed to read, write or sync, or filled up late (EIO)",
+        "see the kernel's log, replace the disk or make room, then start the shard again",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "the file system or the file is read-only (EROFS)",
+        "see the kernel's log for why, and mount it writable",
+    ),
+    sqlite3.SQLITE_PERM: ("access is denied (EACCES)", "give the folder and its files to the user of shoald"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "the file cannot be opened (EACCES, ENOENT, EMFILE or ENOSPC)",
+        "give the folder and its files to the user of shoald, and make room",
+    ),
+    sqlite3.SQLITE_BUSY: ("another process holds the database (EBUSY)", "end it, then start the shard again"),
+    sqlite3.SQLITE_NOMEM: ("memory ran out (ENOMEM)", "give the process more, then start the shard again"),
+    sqlite3.SQLITE_TOOBIG: ("a record is over SQLite's limit of a thousand million bytes", "use more partitions"),
+    sqlite3.SQLITE_CORRUPT: ("the database is torn", MOVE_AWAY),
+    sqlite3.SQLITE_NOTADB: ("the file is not a database", MOVE_AWAY),
+}
+_TORN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class StoreError(Exception):
+    """The data folder cannot be used; the text says why and what to do."""
+
+
+class StoreFailed(Exception):
+    """A write, a sync or a read of what should be there failed; the text says why and what to do.
+
+    After a failed write the disk may hold more or less than the process believes (a failed fsync drops what it did not
+    write), so no more is written: start again, and what the disk says then is the truth.
+    """
+
+
+class NotHeld(StoreFailed):
+    """Asked for a load or a slice that is not here, or not whole. It does no harm: the store goes on."""
+
+
+def is_torn(error: BaseException) -> bool:
+    """Whether the database itself is damaged, so that a write could damage it further."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _TORN
+
+
+def sentence(error: BaseException, path: Path, doing: str) -> str:
+    """What failed, where, what it means and what to do."""
+    what, remedy = _meaning(error)
+    return f"{path}: could not {doing}: {what}: {error}{_room(path)}; {remedy}"
+
+
+def _meaning(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        return _MEANINGS.get(
+            code, (f"the database refused ({getattr(error, 'sqlite_errorname', 'no code')})", MOVE_AWAY)
+        )
+    if isinstance(error, MemoryError):
+        return _MEANINGS[sqlite3.SQLITE_NOMEM]
+    return "the system refused", "see the kernel's log and the folder's owner and mode, then start the shard again"
+
+
+def _room(path: Path) -> str:
+    """How much room the disk has: nobody should have to ask that first."""
+    try:
+        about = os.statvfs(path.parent)
+    except OSError:
+        return ""
+    return f" ({about.f_bavail * about.f_frsize} bytes free)"

@@ -1,0 +1,143 @@
+"""The data folder: one daemon at a time, of one cluster and shard, in one life after the other.
+
+    lock        flock; its content is the process that holds it. The lock goes with the process, the file stays
+    shoal.db    the database, with shoal.db-wal and shoal.db-shm beside it
+
+**Disk and generation.** The disk's number is drawn when the folder is made: a shard that comes back with another one
+has forgotten its votes and its partitions, and must be taken for somebody else. The generation rises at each opening,
+also if the clock was set back, and is durable before it is told.
+
+Opening moves the whole write-ahead log into the database and syncs it. That is not about speed: a former life that died
+of a failed fsync may have left a log that looks whole in the page cache and is not on the disk; what is written behind
+such a gap would be lost with it at the next power cut.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from daemon.store import schema
+from daemon.store.database import FAILURES, Database, Turn
+from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed, sentence
+from daemon.store.graphs import GraphRows
+
+FOLDER_MODE: Final = 0o700
+LOCK, DATABASE = "lock", "shoal.db"
+PID_BYTES_MAX: Final = 20
+
+
+class DataFolder:
+    """`open` it before anything else; a context manager that closes."""
+
+    def __init__(self, path: Path, cluster: str, shard: str, clock: Callable[[], int] = time.time_ns) -> None:
+        self.path, self.cluster, self.shard = Path(path), cluster, shard
+        self.database_path = self.path / DATABASE
+        self.turn = Turn()
+        self.disk = 0
+        self.generation = 0
+        self._clock = clock
+        self._lock: int | None = None
+
+    def open(self) -> DataFolder:
+        """Make the folder if there is none, take it, and begin a new life. Raises `StoreError`."""
+        try:
+            self._make()
+            self._take()
+            self._begin_life()
+        except StoreFailed as failed:
+            self.close()
+            raise StoreError(str(failed)) from failed
+        except FAILURES as error:
+            self.close()
+            raise StoreError(sentence(error, self.database_path, "open the data folder")) from error
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Let another process have it. Stores should be closed before."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> DataFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _make(self) -> None:
+        self.path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        if stat.S_IMODE(self.path.stat().st_mode) != FOLDER_MODE:
+            self.path.chmod(FOLDER_MODE)
+
+    def _take(self) -> None:
+        assert self._lock is None, "open twice"
+        self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._lock, PID_BYTES_MAX, 0).decode("ascii", "replace").strip() or "unknown"
+            raise StoreError(
+                f"{self.path} is in use by another daemon, process {holder}: stop that one, or give this one a folder"
+                " of its own"
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    def _begin_life(self) -> None:
+        database = Database(self.database_path, self.turn)
+        try:
+            new = schema.is_new(database.connection, self.database_path)
+            database.settle()
+            if new:
+                self._create(database)
+            else:
+                database.checkpoint("TRUNCATE")
+                schema.check_cheaply(database.connection, self.database_path)
+            meta = self._meta(database)
+            self.disk = int(meta["disk"])
+            self.generation = max(int(meta["generation"]) + 1, self._clock())
+            with database.writing("begin a life") as connection:
+                statement = "UPDATE meta SET value = ? WHERE key = 'generation'"
+                connection.execute(statement, (str(self.generation),))
+            GraphRows(database).sweep()
+        finally:
+            database.close()
+
+    def _create(self, database: Database) -> None:
+        now = str(self._clock())
+        meta = {"cluster": self.cluster, "shard": self.shard, "disk": now, "generation": "0"}
+        with database.writing("make the database") as connection:
+            schema.create(connection, meta)
+        for folder in (self.path, self.path.parent):  # the names of files and folder are in these
+            _sync(folder)
+
+    def _meta(self, database: Database) -> dict[str, Any]:
+        """Whose the folder is; `StoreError` if it is not ours."""
+        meta = dict(database.rows("read whose folder it is", "SELECT key, value FROM meta"))
+        numbers = [meta.get("disk"), meta.get("generation")]
+        if not all(type(text) is str and text.isascii() and text.isdigit() and len(text) < 20 for text in numbers):
+            raise StoreError(f"{self.database_path} is torn: it does not say which disk and life it is of; {MOVE_AWAY}")
+        for word, ours in (("cluster", self.cluster), ("shard", self.shard)):
+            if meta.get(word) != ours:
+                raise StoreError(
+                    f"{self.path} belongs to {word} {meta.get(word)!r:.80}, not to {ours!r}: give each shard a data"
+                    " folder of its own, or, if this one is not needed any more, move it away and start again"
+                )
+        return meta
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,113 @@
+"""The states of runs at their checkpoint ticks: opaque bytes, one blob a partition.
+
+A partition has at most two for a run: the last committed one (the floor), and the one being prepared. The old are
+deleted in the transaction that brings the new, before it, so that the new ones take the pages of the old.
+
+Each partition's state stands for itself: a run resumes from the highest tick that every partition is held for by
+somebody. So a batch over `BULK_BYTES` may be cut between two partitions, and consensus gets its turn in between.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+from daemon.protocol.frames import Buffer
+from daemon.store.database import BULK_BYTES, Database, view
+
+
+@dataclass(frozen=True, slots=True)
+class StateRecord:
+    """The states of one tick: from now on, nothing below `floor` is needed of these partitions of the run."""
+
+    run: int
+    tick: int
+    floor: int
+    states: Mapping[int, Buffer]
+
+    def __post_init__(self) -> None:
+        assert self.floor <= self.tick, (self.floor, self.tick)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all states."""
+        return sum(view(state).nbytes for state in self.states.values())
+
+
+class StateRows:
+    """The rows of all runs' states."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, records: Sequence[StateRecord]) -> None:
+        """Durable when it returns: one transaction and one sync for the whole batch, unless it is a very large one."""
+        for rows in _batches(records):
+            with self._database.writing("keep the state of a tick") as connection:
+                for record, partition, state in rows:
+                    _put(connection, record, partition, state)
+            self._database.wrote(sum(state.nbytes for _, _, state in rows))
+
+    def held(self) -> dict[int, dict[int, frozenset[int]]]:
+        """For each run and tick the partitions whose state is here."""
+        found: dict[int, dict[int, set[int]]] = {}
+        statement = "SELECT run, tick, partition FROM state ORDER BY run, partition, tick"
+        for row in self._database.rows("list the states", statement):
+            if any(type(value) is not int for value in row):
+                raise self._database.torn("the list of states")
+            run, tick, partition = row
+            found.setdefault(run, {}).setdefault(tick, set()).add(partition)
+        return {
+            run: {tick: frozenset(partitions) for tick, partitions in sorted(ticks.items())}
+            for run, ticks in found.items()
+        }
+
+    def state(self, run: int, tick: int, partition: int) -> bytes | None:
+        """One partition's state, or None if it is not here."""
+        what = f"the state of run {run}, tick {tick}, partition {partition}"
+        statement = "SELECT crc, bytes FROM state WHERE run = ? AND tick = ? AND partition = ?"
+        for crc, state in self._database.rows(f"read {what}", statement, (run, tick, partition)):
+            if type(state) is not bytes or crc32(state) != crc:
+                raise self._database.torn(what)
+            return state
+        return None
+
+    def drop(self, run: int) -> None:
+        """Forget a run."""
+        rows = self._database.rows("list the states", "SELECT id, partition FROM state WHERE run = ?", (run,))
+        with self._database.writing("forget a run") as connection:
+            connection.executemany("DELETE FROM state WHERE id = ?", [row[:1] for row in rows])
+
+    def size(self) -> int:
+        """Bytes of all states."""
+        ((size,),) = self._database.rows("measure the states", "SELECT total(size) FROM state")
+        return int(size)
+
+
+def _put(connection: sqlite3.Connection, record: StateRecord, partition: int, state: memoryview) -> None:
+    connection.execute(
+        "DELETE FROM state WHERE run = ? AND partition = ? AND (tick < ? OR tick = ?)",
+        (record.run, partition, record.floor, record.tick),
+    )
+    connection.execute(
+        "INSERT INTO state (run, partition, tick, size, crc, bytes) VALUES (?, ?, ?, ?, ?, ?)",
+        (record.run, partition, record.tick, state.nbytes, crc32(state), state),
+    )
+
+
+def _batches(records: Sequence[StateRecord]) -> Iterator[list[tuple[StateRecord, int, memoryview]]]:
+    """Consecutive states of `BULK_BYTES` at most together; a larger one goes alone."""
+    batch: list[tuple[StateRecord, int, memoryview]] = []
+    size = 0
+    for record in records:
+        for partition, buffer in sorted(record.states.items(), key=lambda item: item[0]):
+            state = view(buffer)
+            if batch and size + state.nbytes > BULK_BYTES:
+                yield batch
+                batch, size = [], 0
+            batch.append((record, partition, state))
+            size += state.nbytes
+    if batch:
+        yield batch

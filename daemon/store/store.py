@@ -1,0 +1,126 @@
+"""One thread's way to the disk: all that can be kept and asked for.
+
+>>> import tempfile
+>>> from pathlib import Path
+>>> from daemon.store import DataFolder, StateRecord, Store
+>>> with tempfile.TemporaryDirectory() as at, DataFolder(Path(at) / "data", "demo", "a").open() as folder:
+...     store = Store(folder)
+...     store.put_states([StateRecord(7, 10, 0, {3: b"three", 5: b"five"})])
+...     store.put_states([StateRecord(7, 20, 10, {3: b"III", 5: b"V"}), StateRecord(7, 30, 20, {3: b"3"})])
+...     print(store.states_held())
+...     store.close()
+{7: {10: frozenset({5}), 20: frozenset({3, 5}), 30: frozenset({3})}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from consensus.effects import Persist
+from consensus.stored import Stored
+from daemon.protocol.frames import Buffer
+from daemon.store.consensus import ConsensusRows
+from daemon.store.database import FAILURES, Database
+from daemon.store.errors import StoreError, sentence
+from daemon.store.folder import DataFolder
+from daemon.store.graphs import GraphRows
+from daemon.store.states import StateRecord, StateRows
+
+
+class Store:
+    """A connection to an open folder, for the thread that makes it.
+
+    A method that writes has made it durable when it returns (`put_slice`: when `seal` does) or raises `StoreFailed`,
+    and after one of those nothing is written any more, by this store or another one of the folder.
+    """
+
+    def __init__(self, folder: DataFolder) -> None:
+        path = folder.database_path
+        try:
+            self._database = Database(path, folder.turn)
+            self._database.settle()
+        except FAILURES as error:
+            raise StoreError(sentence(error, path, "open the database")) from error
+        self._consensus = ConsensusRows(self._database)
+        self._graphs = GraphRows(self._database)
+        self._states = StateRows(self._database)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    # -- consensus -------------------------------------------------------------------------------------------------
+
+    def load_consensus(self) -> Stored | None:
+        """What Raft-lite has persisted; None if it never has. Raises `StoreError` for what makes no sense."""
+        return self._consensus.load()
+
+    def persist(self, persist: Persist) -> None:
+        """Carry out the effect: one durable transaction, with the semantics of `Persist.onto`."""
+        self._consensus.persist(persist)
+
+    # -- graphs ----------------------------------------------------------------------------------------------------
+
+    def put_graph(self, load: str, graph: str, table: Buffer, header: bytes) -> None:
+        """Keep what belongs to a load as a whole: the partition of each node, counts and types."""
+        self._graphs.put_graph(load, graph, table, header)
+
+    def put_slice(self, load: str, partition: int, spec: bytes, frames: Sequence[Buffer]) -> None:
+        """Write one partition of a load that has been put; held once it is sealed."""
+        self._graphs.put_slice(load, partition, spec, frames)
+
+    def seal(self, load: str, partitions: Iterable[int]) -> None:
+        """Hold these from now on, all of them or, if one is not whole (`NotHeld`), none."""
+        self._graphs.seal(load, partitions)
+
+    def graph(self, load: str) -> tuple[str, bytes, bytes]:
+        """A load's graph, partition table and header; `NotHeld` if it is not here."""
+        return self._graphs.graph(load)
+
+    def slice(self, load: str, partition: int) -> tuple[bytes, list[bytes]]:
+        """The spec and the frames of a partition; `NotHeld` if it is not held."""
+        return self._graphs.slice(load, partition)
+
+    def loads(self) -> dict[str, tuple[str, frozenset[int]]]:
+        """Each load's graph and the partitions of it that are held."""
+        return self._graphs.loads()
+
+    def drop_slices(self, load: str, partitions: Iterable[int]) -> None:
+        """Hold these no more."""
+        self._graphs.drop_slices(load, partitions)
+
+    def drop_load(self, load: str) -> None:
+        """Forget a load and all that is held of it."""
+        self._graphs.drop_load(load)
+
+    # -- states ----------------------------------------------------------------------------------------------------
+
+    def put_states(self, records: Sequence[StateRecord]) -> None:
+        """Keep the states of checkpoint ticks, and delete those below each record's floor."""
+        self._states.put(records)
+
+    def states_held(self) -> dict[int, dict[int, frozenset[int]]]:
+        """Run to tick to partitions."""
+        return self._states.held()
+
+    def state(self, run: int, tick: int, partition: int) -> bytes | None:
+        """A partition's state at a tick of a run, or None."""
+        return self._states.state(run, tick, partition)
+
+    def drop_run(self, run: int) -> None:
+        """Forget the states of a run."""
+        self._states.drop(run)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes: of the files, of what in them is free for reuse, and of what is kept."""
+        ((pages,),) = self._database.rows("measure the database", "PRAGMA page_count")
+        ((free,),) = self._database.rows("measure the database", "PRAGMA freelist_count")
+        ((page_bytes,),) = self._database.rows("measure the database", "PRAGMA page_size")
+        log = self._database.path.with_name(self._database.path.name + "-wal")
+        return {
+            "database": pages * page_bytes,
+            "free": free * page_bytes,
+            "log": log.stat().st_size if log.exists() else 0,
+            "slices": self._graphs.size(),
+            "states": self._states.size(),
+        }
