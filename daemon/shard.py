@@ -79,6 +79,8 @@ from daemon.protocol.views import Views
 DISK_TAG, LEAVING_TAG = "disk", "leaving"
 LEAD_INTERVAL_NS = 200_000_000
 HOLDINGS_PATIENCE_NS = 10_000_000_000
+FOLLOW_UPS_MAX = 64
+"""In one door; what is left waits for the next."""
 MEMBERSHIP_MESSAGES = (Ping, PingRequest, Ack, Nack, Gossip, PushPull, PushPullReply)
 CONSENSUS_MESSAGES = (
     consensus.PreVoteRequest,
@@ -256,14 +258,18 @@ class Shard:
         return self._flush(now)
 
     def parts_gained(self, load: str, partitions: frozenset[int], now: int) -> list[Effect]:
-        """Partitions of a load are durable on this shard's disk."""
-        self.holdings.gained(load, partitions)
-        self._holdings_due = True
+        """Partitions of a load are durable on this shard's disk; nobody needs them if the graph is dropped by now."""
+        if any(graph.load == load for graph in self.registry.graphs.values()):
+            self.holdings.gained(load, partitions)
+            self._holdings_due = True
+        else:
+            self._out.append(DeleteParts(load, partitions))
         return self._flush(now)
 
     def give_up_seat(self, now: int) -> list[Effect]:
         """Ask to be no server of consensus any more: this shard is not coming back."""
-        self._set_tags({LEAVING_TAG: "1"}, now)
+        self._tags[LEAVING_TAG] = "1"
+        self._set_tags({}, now)
         return self._flush(now)
 
     def leave(self, now: int) -> list[Effect]:
@@ -454,6 +460,7 @@ class Shard:
                 self.holdings.installed(graph.load, self.registry)
             case GraphRemoved(graph=graph):
                 self._forget_load(graph.load)
+                self._holdings_due = True  # what was still to be fetched is not wanted any more
             case _:
                 pass
         self._out.append(announcement)
@@ -493,9 +500,10 @@ class Shard:
         for load in self.holdings.unknown_loads(self.registry):
             self._forget_load(load)
         asked = self.holdings.next_request(self.registry, now) if self.holdings.asked is None else None
-        if asked is not None:
-            self._proposals.add(asked, now + HOLDINGS_PATIENCE_NS)
+        if asked is not None and self._proposals.add(asked, now + HOLDINGS_PATIENCE_NS):
             self._proposals_due = True
+        elif asked is not None:
+            self.holdings.answered(asked.request, "too much is asked for: again when something has been answered")
         wants = self.holdings.wants(self.registry)
         if wants != self._wanted:
             self._wanted = wants
@@ -509,6 +517,7 @@ class Shard:
                 self._propose_for(sender.name, request, command, now)
             case ProposalRefused(request=request, reason=reason):
                 if self._proposals.settle(request):
+                    self._close_request(request, reason)
                     self._out.append(Answered(request, reason))
             case RunReport():
                 self._hear_report(sender, message)
@@ -588,20 +597,21 @@ class Shard:
             else:
                 self._out.append(Send(leader, Proposal(request, command)))
 
-    def _propose_for(self, asker: str, request: str, command: bytes, now: int) -> None:
-        """Append a command that makes sense; what the log can't take now is sent again by its asker."""
+    def _propose_for(self, asker: str, request: str, command: bytes, now: int) -> bool:
+        """Append a command that makes sense; what the log can't take now (False) is sent again by its asker."""
         if self.raft is None or not self.raft.is_leader or self._codec.decode(command) is None:
-            return
+            return False
         try:
             self._take_consensus(self.raft.propose(command, now), now)
         except Refused as refused:
             if refused.reason is not consensus.Reason.TOO_LARGE:
-                return
-            if asker == self.identity.name:
-                self._proposals.settle(request)
-                self._out.append(Answered(request, refused.reason.value))
-            else:
+                return False
+            if asker != self.identity.name:
                 self._out.append(Send(asker, ProposalRefused(request, refused.reason.value)))
+            elif self._proposals.settle(request):
+                self._close_request(request, refused.reason.value)
+                self._out.append(Answered(request, refused.reason.value))
+        return True
 
     def _has_to_report(self) -> bool:
         waits = self._own_states is not None and bool(self.registry.waiting_runs())
@@ -630,18 +640,19 @@ class Shard:
         records = [(Identity(r.name, r.generation), r.live) for r in self.membership.members()]
         founders = [shard_of(server) for server in self.raft.configuration.members]
         for decision in self._leading.decisions(self.registry, sight_of(records, self.registry), founders, now):
-            self._propose_as_leader(decision, now)
+            if not self._propose_for(self.identity.name, decision.request, self._codec.encode(decision), now):
+                self._leading.take_back(decision)
         self._tend_servers(now)
 
     def _tend_servers(self, now: int) -> None:
         """One change at a time; what consensus can't do now is tried again in a moment."""
         assert self.raft is not None
         alive, leaving = {}, set()
-        for record in self.membership.live():
-            tags = dict(record.member.tags)
-            alive[record.name] = f"{record.name}/{tags.get(DISK_TAG, '')}"
-            if LEAVING_TAG in tags and not self.registry.has_member(Identity(record.name, record.generation)):
-                leaving.add(record.name)
+        for shard, tags in self._disks():
+            alive[shard.name] = server_of(shard.name, shard.generation)
+            member = self.membership.member(shard.name)
+            if LEAVING_TAG in tags and member and not self.registry.has_member(Identity(shard.name, member.generation)):
+                leaving.add(shard.name)
         most = self._settings.consensus.voters_max
         try:
             if self.identity.name in self.registry.draining and self._hand_over_leadership(alive, now):
@@ -665,18 +676,20 @@ class Shard:
                 return True
         return False
 
-    def _propose_as_leader(self, decision: Decision, now: int) -> None:
-        self._propose_for(self.identity.name, decision.request, self._codec.encode(decision), now)
-
     def _flush(self, now: int) -> list[Effect]:
-        if self._holdings_due:
-            self._holdings_due = False
-            self._tend_holdings(now)
-        if self._proposals_due:
-            self._proposals_due = False
-            self._send_proposals(now)
-        if self._lead_due and self.raft is not None and self.raft.is_leader:
-            self._lead_due = False
-            self._lead(now)
+        """Do what has become due; a lone shard's proposals are decided at once, and more may follow from each."""
+        for _ in range(FOLLOW_UPS_MAX):
+            leads = self.raft is not None and self.raft.is_leader
+            if self._holdings_due:
+                self._holdings_due = False
+                self._tend_holdings(now)
+            elif self._proposals_due:
+                self._proposals_due = False
+                self._send_proposals(now)
+            elif self._lead_due and leads:
+                self._lead_due = False
+                self._lead(now)
+            else:
+                break
         out, self._out = self._out, []
         return out

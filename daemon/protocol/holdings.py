@@ -65,6 +65,8 @@ class Holdings:
         if self.asked is not None or not registry.cluster:
             return None
         disk = registry.disks.get(self._shard.name)
+        if disk is not None and disk.generation > self._shard.generation:
+            return None  # a later life of ours speaks for this shard
         if disk is None or disk.generation < self._shard.generation:
             self.asked = HoldParts(self._request(), self._shard, _holdings(self.held), is_whole=True)
         else:

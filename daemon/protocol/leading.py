@@ -1,7 +1,7 @@
 """What the tick leader decides for the others: views, from where runs go on, and that they are over.
 
 It acts on what the members report: each report is repeated until the log has an answer to it, so a new leader, who has
-heard none, hears them all soon. A decision is proposed once a leadership; if it gets lost, the leadership is lost too.
+heard none, hears them all soon. A decision is put into the log once a leadership: if it gets lost, so is that.
 """
 
 from __future__ import annotations
@@ -71,6 +71,10 @@ class Leading:
         fresh = [decision for decision in decisions if decision.request not in self._proposed]
         self._proposed.update(decision.request for decision in fresh)
         return fresh
+
+    def take_back(self, decision: Decision) -> None:
+        """The log could not take it now (leadership is being handed over, perhaps in vain): it is still to be done."""
+        self._proposed.discard(decision.request)
 
     def _resumptions(self, registry: Registry) -> Iterable[ResumeRun]:
         assert registry.view is not None

@@ -44,8 +44,10 @@ from shoal.phase import Phase
 REQUESTS_REMEMBERED = 4096
 RUNS_REMEMBERED = 1000
 SNAPSHOT_BYTES_MAX = 16 << 20
+VIRTUAL_NODES_MAX, PARTITIONS_MAX = 10_000, 65_536
 RUNNING, STOPPING, COMPLETED, STOPPED, FAILED = "running", "stopping", "completed", "stopped", "failed"
 ACTIVE = (RUNNING, STOPPING)
+OUTCOMES = (COMPLETED, STOPPED, FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +322,7 @@ class Registry:
                 news.append(RunStopping(run))
             if before is not None and before.active and not run.active:
                 news.append(RunEnded(run))
+        news += [RunEnded(run) for name, run in runs.items() if run.active and name not in self.runs]
         return news
 
     def _apply(self, decision: Decision) -> tuple[str, list[Announcement]]:
@@ -350,6 +353,11 @@ class Registry:
     def _form_view(self, decision: FormView) -> tuple[str, list[Announcement]]:
         if decision.epoch != self.epoch + 1:
             raise Declined(f"epoch {decision.epoch} does not follow epoch {self.epoch}")
+        names = {member.name for member in decision.members}
+        if not names or len(names) != len(decision.members):
+            raise Declined("a view needs members, and each of them once")
+        if not 1 <= decision.virtual_nodes <= VIRTUAL_NODES_MAX or decision.replicas < 1:
+            raise Declined(f"a view needs 1 to {VIRTUAL_NODES_MAX} virtual nodes of each member, and a holder at least")
         self.view = View(decision.epoch, decision.members, decision.virtual_nodes, decision.replicas)
         self.placements = {name: self.placeable(graph) for name, graph in self.graphs.items()}
         self.runs = {name: replace(run, epoch=0) if run.active else run for name, run in self.runs.items()}
@@ -360,12 +368,13 @@ class Registry:
         before = self.disks.get(name, Disk(0, {}))
         if generation < before.generation or (generation > before.generation and not decision.is_whole):
             raise Declined(f"shard '{name}' has begun another life since")
+        if generation == before.generation and decision.is_whole:
+            raise Declined(f"shard '{name}' has said so before: this one comes late, and it may hold less by now")
         disk = Disk(generation, {} if decision.is_whole else before.loads)
-        loads = {graph.load for graph in self.graphs.values()}
+        counts = {graph.load: graph.partition_count for graph in self.graphs.values()}
         for holding in decision.holdings:
-            if holding.load in loads:
-                held = disk.loads.get(holding.load, frozenset()) | from_bits(holding.partitions)
-                disk = disk.with_load(holding.load, held)
+            said = from_bits(holding.partitions) & frozenset(range(counts.get(holding.load, 0)))
+            disk = disk.with_load(holding.load, disk.loads.get(holding.load, frozenset()) | said)
         self.disks[name] = disk
         if generation > before.generation:
             self.draining.discard(name)
@@ -400,6 +409,10 @@ class Registry:
             raise Declined(f"a graph called '{decision.name}' is loaded already: drop it, or choose another name")
         if decision.epoch != self.epoch:
             raise Declined(f"the view changed while '{decision.name}' was loading: load it again")
+        if any(graph.load == decision.load for graph in self.graphs.values()):
+            raise Declined(f"load '{decision.load}' is a graph already")
+        if not 1 <= decision.partition_count <= PARTITIONS_MAX:
+            raise Declined(f"a graph has 1 to {PARTITIONS_MAX} partitions, not {decision.partition_count}")
         view = self._need_view()
         again = [m.name for m in view.members if m.name in self.disks and self.disks[m.name].generation != m.generation]
         if again:
@@ -456,8 +469,8 @@ class Registry:
 
     def _end_run(self, decision: EndRun) -> tuple[str, list[Announcement]]:
         run = self._need_run(decision.run)
-        if not run.active:
-            raise Declined(f"run '{run.name}' is over already")
+        if not run.active or decision.outcome not in OUTCOMES:
+            raise Declined(f"run '{run.name}' is over already" if not run.active else "that is no way for a run to end")
         self.runs[run.name] = run = replace(
             run,
             state=decision.outcome,
@@ -472,6 +485,7 @@ class Registry:
         run = self._need_run(decision.run)
         if not run.active or decision.epoch != self.epoch or run.epoch == self.epoch:
             raise Declined(f"run '{run.name}' does not wait in epoch {decision.epoch}")
+        self._need_whole(run.graph)
         run = replace(run, epoch=self.epoch, resumed=decision.tick, sources=decision.sources)
         self.runs[run.name] = run
         return run.name, [RunBegun(run)]

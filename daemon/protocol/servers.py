@@ -2,7 +2,8 @@
 
 A server is a shard with its disk (`name/disk`): one that comes back with what it knew is the same server, one whose
 disk was wiped is another, and must never vote as the former. A newcomer learns first and votes once it has caught up
-(thesis 4.2.1). The dead keep their seat, for they come back; those who leave on purpose lose it.
+(thesis 4.2.1). The dead keep their seat, for they come back; those who leave on purpose lose it, but the last voter
+only once there is another.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def next_change(
     """The one change that is due. `alive` are servers by shard, `leaving` the shards that want to lose their seat."""
     for server in configuration.members:
         name = shard_of(server)
-        if name in leaving or alive.get(name, server) != server:
+        if (name in leaving or alive.get(name, server) != server) and configuration.voters != (server,):
             return ServerChange(server, is_gone=True)
     for name in sorted(alive):
         if alive[name] not in configuration.members and name not in leaving:

@@ -85,6 +85,8 @@ def _may_go(registry: Registry, name: str, ready: Mapping[str, Identity]) -> boo
     for graph in registry.graphs.values():
         wanted = min(registry.view.replicas, len(staying)) if registry.view else 1
         for partition in range(graph.partition_count):
+            if not registry.disks[name].has(graph.load, partition):
+                continue  # it may be lost, and staying would not bring it back
             holders = sum(registry.disks[other].has(graph.load, partition) for other in staying)
             if holders < wanted:
                 return False
