@@ -185,3 +185,41 @@ def test_a_frame_cut_from_another_at_an_odd_place_is_read_all_the_same() -> None
     column = col.from_wire({"type": "int64", "length": 3}, [data])
     assert column.tolist() == [0, 1, 2]
     assert column.flags.aligned
+
+
+TEXTS = ["a", "b", "a", "b"] * 3
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [pa.array(TEXTS), pa.array(TEXTS)],
+        [pa.array(TEXTS), pa.array(TEXTS).dictionary_encode()],
+        [pa.array(TEXTS, pa.large_string()), pa.array(TEXTS)],
+        [pa.array(TEXTS).dictionary_encode(), pa.array(TEXTS, pa.large_string()).dictionary_encode()],
+        [pa.array(["b", "a", *TEXTS]).dictionary_encode(), pa.array([], pa.string()).dictionary_encode()],
+        [pa.array(TEXTS).dictionary_encode()[3:5], pa.array(["c", *TEXTS]).dictionary_encode()],
+    ],
+)
+def test_strings_are_joined_however_they_are_held(pieces: list[Any]) -> None:
+    """As they come from different disks, where each partition was held the way that suited it."""
+    whole = col.joined(pieces)
+    assert whole.to_pylist() == [text for piece in pieces for text in piece.to_pylist()]
+    spec, frames = col.to_wire(whole)
+    assert col.equal(col.from_wire(spec, frames), whole)
+
+
+def test_a_dictionary_goes_when_it_no_longer_pays() -> None:
+    many = pa.array([f"t{n // 4}" for n in range(400)]).dictionary_encode()
+    assert col.slim(many) is many
+    few = col.slim(many[::7])
+    assert few.type == pa.string()
+    assert few.to_pylist() == many.to_pylist()[::7]
+    assert col.slim(col.take(many, np.zeros(80, np.intp))).to_pylist() == ["t0"] * 80
+
+
+@pytest.mark.parametrize("name", ["int64", "float64", "bool", "string"])
+def test_an_empty_column_has_its_type(name: str) -> None:
+    column = col.empty(name)
+    assert (len(column), col.type_name(column)) == (0, name)
+    assert col.equal(col.from_wire(*col.to_wire(column)), column)
