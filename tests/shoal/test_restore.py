@@ -244,6 +244,7 @@ def test_what_is_no_state_of_these_partitions_is_refused(wrong: str) -> None:
     with pytest.raises(BadState):
         second.restore(-1, states)
     second.restore(0, {p: bytearray(state) for p, state in states.items()})  # nothing was begun: it can be done right
+    assert second.ws.pending("rank").tolist() == first.ws.pending("rank").tolist()
     second.run(0, Phase.ADVANCE)
     assert second.capture() == states
 
