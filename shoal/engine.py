@@ -169,7 +169,7 @@ class Engine:
     def restore(self, tick: int, states: Mapping[int, Buffer]) -> None:
         """Take these states for those of a tick; Advance of it is to be run next. Raises `BadState`.
 
-        Only for an engine that has run nothing yet. Who wants no more than the values finds them pending in the workspace.
+        Only for an engine that has run nothing yet. To read the values and run nothing, see what is pending in `ws`.
         """
         assert not self._begun, "the engine has run already"
         _check_states(tick, states, self.part, type(self.program))
