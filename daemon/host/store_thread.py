@@ -68,7 +68,8 @@ class StoreThread(threading.Thread):
         with self._changed:
             self._over = True
             self._changed.notify()
-        self.join()
+        if self.ident is not None:
+            self.join()
 
     def _add(self, work: _Work) -> None:
         with self._changed:

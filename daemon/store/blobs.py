@@ -15,7 +15,7 @@ from zlib import crc32
 from daemon.protocol.frames import Buffer
 from daemon.store.database import BULK_BYTES, Database, view
 from daemon.store.errors import NotHeld
-from daemon.store.schema import BEING_WRITTEN, SEALED, WHOLE
+from daemon.store.schema import BEING_WRITTEN, SEALED, TABLE_PARTITION, WHOLE
 
 ROW_BYTES: Final = 1 << 20
 _SIZE: Final = struct.calcsize("<Q")
@@ -67,7 +67,7 @@ class Blobs:
 
     def get(self, load: int, partition: int) -> tuple[bytes, list[bytes]]:
         """The spec and the frames of a sealed slice. Frames are copies: slices of one buffer would not be aligned."""
-        what = f"the slice of partition {partition}"
+        what = "a partition table" if partition == TABLE_PARTITION else f"the slice of partition {partition}"
         statement = "SELECT id, size, crc, sizes, spec FROM slice WHERE load = ? AND partition = ? AND stage = ?"
         rows = self._database.rows(f"read {what}", statement, (load, partition, SEALED))
         if not rows:

@@ -35,7 +35,8 @@ WAL_BYTES_LONG: Final = 16 << 20
 WAL_BYTES_KEPT: Final = 32 << 20  # a longer log is cut to this when it starts over
 BUSY_TIMEOUT_MS: Final = 10_000  # only for somebody with another process at the file: ours take turns
 CACHE_KIB: Final = 8 << 10
-FAILURES: Final = (sqlite3.Error, OSError, MemoryError)
+# UnicodeDecodeError: sqlite3 decodes the text of an error strictly, and that of a torn schema quotes what is torn.
+FAILURES: Final = (sqlite3.Error, OSError, MemoryError, UnicodeDecodeError)
 
 
 class Turn:
@@ -64,6 +65,7 @@ class Database:
     def __init__(self, path: Path, turn: Turn) -> None:
         self.path, self.turn = path, turn
         self.connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+        self.connection.text_factory = _lenient  # torn text is seen by its checksum
         self._durable = True
         self._written_bytes = 0
         with self._closing_on_error():
@@ -170,6 +172,10 @@ class Database:
         except FAILURES:
             self.close()
             raise
+
+
+def _lenient(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
 
 
 def view(buffer: Buffer) -> memoryview:

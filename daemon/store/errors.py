@@ -55,7 +55,7 @@ class NotHeld(StoreFailed):
 
 def is_torn(error: BaseException) -> bool:
     """Whether the database itself is damaged, so that a write could damage it further."""
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _TORN
+    return isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _TORN
 
 
 def sentence(error: BaseException, path: Path, doing: str) -> str:
@@ -70,6 +70,8 @@ def _meaning(error: BaseException) -> tuple[str, str]:
         return _MEANINGS.get(
             code, (f"the database refused ({getattr(error, 'sqlite_errorname', 'no code')})", MOVE_AWAY)
         )
+    if isinstance(error, UnicodeDecodeError):
+        return _MEANINGS[sqlite3.SQLITE_CORRUPT]
     if isinstance(error, MemoryError):
         return _MEANINGS[sqlite3.SQLITE_NOMEM]
     return "the system refused", "see the kernel's log and the folder's owner and mode, then start the shard again"

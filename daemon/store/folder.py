@@ -100,7 +100,8 @@ class DataFolder:
             if new:
                 self._create(database)
             else:
-                database.checkpoint("TRUNCATE")
+                if database.checkpoint("TRUNCATE"):
+                    raise StoreError(f"{self.database_path} is being read by another process: end that one first")
                 schema.check_cheaply(database.connection, self.database_path)
             meta = self._meta(database)
             self.disk = int(meta["disk"])

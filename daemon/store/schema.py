@@ -96,4 +96,4 @@ def check_cheaply(connection: sqlite3.Connection, path: Path) -> None:
     for table in ("meta", "consensus_state", "consensus_log", "load"):
         found = connection.execute(f"PRAGMA quick_check({table})").fetchall()
         if found != [("ok",)]:
-            raise StoreError(f"{path} is torn: {found[0][0]!s:.200}; {MOVE_AWAY}")
+            raise StoreError(f"{path} is torn: {' '.join(str(found[0][0]).split()):.200}; {MOVE_AWAY}")

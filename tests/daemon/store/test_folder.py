@@ -167,3 +167,21 @@ def test_a_folder_that_is_gone_is_an_error_in_words(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="cannot be opened"):
             Store(folder)
     assert not issubclass(StoreError, StoreFailed)
+
+
+def test_a_foreign_reader_that_holds_the_log_is_named_as_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the database would look shorter than it says it is, and a sound folder be called torn."""
+    monkeypatch.setattr("daemon.store.database.BUSY_TIMEOUT_MS", 10)
+    with DataFolder(tmp_path, "demo", "a").open() as folder:
+        store = Store(folder)
+        reader = sqlite3.connect(tmp_path / "shoal.db", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM meta").fetchall()
+        store.put_graph("l", "g", bytes(300_000), b"")
+        store.close()
+    with pytest.raises(StoreError, match="read by another process"):
+        life(tmp_path)
+    reader.close()
+    life(tmp_path)
