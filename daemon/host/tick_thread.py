@@ -179,7 +179,10 @@ class TickThread(threading.Thread):
             self._transport.connect(peer.identity.name, peer.address, peer.public_key)
             self.traffic.setdefault(peer.identity.name, Traffic())
         for envelope, size in early:
-            self._take(envelope, size)
+            if envelope.epoch == epoch:
+                self._take(envelope, size)
+            else:
+                self._dropped["epoch"] += 1
         return []
 
     def begin_run(
@@ -290,14 +293,17 @@ class TickThread(threading.Thread):
         except Rejected as rejected:
             self._dropped[rejected.reason.value] += 1
             return
-        if self._transport.owner != envelope.sender and self._transport.owner is not None:
+        epoch, sender, _, _ = envelope
+        if self._transport.owner != sender and self._transport.owner is not None:
             self._dropped["impostor"] += 1
             return
         size = len(frames[0]) if len(frames) == 1 else size_of(frames)
-        if envelope.epoch == self._epoch + 1:
+        if epoch == self._epoch:
+            self._take(envelope, size)
+        elif epoch == self._epoch + 1:
             self._keep_early(envelope, size)
         else:
-            self._take(envelope, size)
+            self._dropped["epoch"] += 1
 
     def _keep_early(self, envelope: Envelope, size: int) -> None:
         if len(self._early) >= NEXT_EPOCH_MESSAGES_MAX or self._early_bytes + size > NEXT_EPOCH_BYTES_MAX:
@@ -307,10 +313,8 @@ class TickThread(threading.Thread):
         self._early_bytes += size
 
     def _take(self, envelope: Envelope, size: int) -> None:
-        epoch, sender, generation, message = envelope
-        if epoch != self._epoch:
-            self._dropped["epoch"] += 1
-            return
+        """A message of this epoch."""
+        _, sender, generation, message = envelope
         if self._roster.get(sender) != generation:
             self._dropped["stranger"] += 1
             return
