@@ -32,7 +32,7 @@ class Signals:
     def __init__(self) -> None:
         self.number = 0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
                 signal.signal(number, self._arrived)
 
     def _arrived(self, number: int, _: FrameType | None) -> None:
@@ -60,7 +60,6 @@ def main() -> int:
         campaign = Campaign(options, folder, lambda words: talk.print(f"  {words}", highlight=False))
         talk.print(f"seed {options.seed}, folder {folder}", highlight=False)
         campaign.run()
-        keep = keep or campaign.report.failed
     except NothingToDo as error:
         talk.print(f"[red]{escape(str(error))}[/]")
     except Interrupted:
@@ -70,6 +69,7 @@ def main() -> int:
         raise
     finally:
         signals.ignore()
+        keep = keep or (campaign is not None and any(outcome.failures for outcome in campaign.report.outcomes))
         if campaign is not None and keep:
             (folder / "report.json").write_text(json.dumps(as_json(campaign.report), indent=2))
         leftovers.remove(name, keep=keep)

@@ -104,6 +104,7 @@ class Campaign:
                     self._runs_on(ground)
             except (FleetFailed, NetsFailed, ShoalError) as error:
                 self.report.outcomes.append(Outcome("start", failures=[f"cluster {clusters}: {error}"]))
+                return  # what does not even start will not do so next time
 
     def _failures(self) -> int:
         return sum(bool(outcome.failures) for outcome in self.report.outcomes)

@@ -12,22 +12,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from chaos.nets import Nets, address
 from daemon.config import Config, load
 from daemon.dev_cluster import DevCluster, DevShard
 from daemon.quantities import parse_address
+from shoal.lines import AdminConnection, AdminError
 
 WHOLE_SECONDS: Final = 60.0
 END_SECONDS: Final = 30.0
 """For a leave in good order; and far more than a killed process needs on a busy machine."""
+PROGRAM: Final = (sys.executable, "-P", "-m", "daemon")
 POLL_SECONDS: Final = 0.05
-LOUD: Final = ("disk", "space", "ENOSPC")
-"""Of one of these a daemon must speak that leaves because it cannot write."""
+ANSWER_SECONDS: Final = 2.0
+RETRY_SECONDS: Final = 30.0
+LOUD: Final = re.compile(r"no space left|disk (is )?full|ENOSPC", re.IGNORECASE)
+"""A daemon that leaves because it cannot write has to say something of this kind."""
 SWIM_SECTIONS: Final = ("membership", "consensus")
+
+
+T = TypeVar("T")
 
 
 class FleetFailed(Exception):
@@ -37,11 +44,12 @@ class FleetFailed(Exception):
 class Daemon:
     """One daemon, through all its lives."""
 
-    def __init__(self, shard: DevShard, prefix: tuple[str, ...]) -> None:
+    def __init__(self, shard: DevShard, prefix: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> None:
         self.shard = shard
-        self._command = [*prefix, sys.executable, "-P", "-m", "daemon", "--config", str(shard.config)]
+        self._command = [*prefix, *program, "--config", str(shard.config)]
         self._process: subprocess.Popen[bytes] | None = None
         self._asked_to_end = False
+        self._log_before = 0
         self.may_end = False
         """Its disk is or was full, so it may leave; it has to say why."""
 
@@ -62,12 +70,21 @@ class Daemon:
             return None
         return self._process.poll()
 
+    def status(self) -> dict[str, Any]:
+        """What it says of itself; nothing when it does not answer."""
+        try:
+            with AdminConnection(self.shard.socket, ANSWER_SECONDS) as connection:
+                return connection.call("status")[0]
+        except AdminError:
+            return {}
+
     def start(self) -> None:
         """Begin a life."""
         assert not self.alive
         self._asked_to_end = self.may_end = False
         kept = {k: v for k, v in os.environ.items() if k not in {"NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM"}}
         with self.shard.log.open("ab") as said:
+            self._log_before = said.tell()
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -99,7 +116,13 @@ class Daemon:
         """Of one whose disk is full: whether it said so and ended as failed; None if it goes on."""
         if self.alive:
             return None
-        return self.wait() != 0 and any(word in self.shard.last_words() for word in LOUD)
+        return self.wait() != 0 and LOUD.search(self._said()) is not None
+
+    def _said(self) -> str:
+        """Its log, of this life alone."""
+        with self.shard.log.open("rb") as file:
+            file.seek(self._log_before)
+            return file.read().decode(errors="replace")
 
 
 class Fleet:
@@ -156,7 +179,7 @@ class Fleet:
     def _whole(self, said: dict[str, str]) -> bool:
         if died := self.died():
             raise FleetFailed(died)
-        told = {daemon.shard.name: daemon.shard.status() or {} for daemon in self.daemons}
+        told = {daemon.shard.name: daemon.status() for daemon in self.daemons}
         for name, status in told.items():
             alive = status.get("members", {}).get("alive", 0)
             said[name] = f"{status.get('state', 'silent')} in epoch {status.get('epoch')}, knows {alive} alive"
@@ -206,7 +229,7 @@ def _well(status: dict[str, Any], count: int) -> bool:
     )
 
 
-def retry(what: Callable[[], Any], errors: type[Exception], seconds: float) -> Any:
+def retry(what: Callable[[], T], errors: type[Exception], seconds: float = RETRY_SECONDS) -> T:
     """What it gives, as soon as it is not refused any more; the last error after so many seconds."""
     until = time.monotonic() + seconds
     while True:

@@ -32,7 +32,8 @@ class Floor:
 def detection(config: MembershipConfig, members: int, dead: int = 1) -> Floor:
     """Until the last of `dead` members that died together is convicted by somebody.
 
-    >>> detection(MembershipConfig(), 5).least >= 5.0  # a period for the probe, four for the least suspicion
+    >>> config = MembershipConfig(probe_interval_ns=SECOND_NS, suspicion_mult=4)
+    >>> detection(config, 5).least >= 5.0  # a period for the probe, four for the least suspicion
     True
     """
     random = Random(0)

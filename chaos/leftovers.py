@@ -18,7 +18,8 @@ from typing import Final
 
 PREFIX: Final = "shoal-chaos-"
 KEPT: Final = "kept"
-BASE: Final = Path("/tmp")  # noqa: S108 - the paths of unix sockets must be short; the folder is made with mkdir, mode 0700
+BASE: Final = Path("/tmp")
+"""The paths of unix sockets must be short. The folder in it is made by mkdir, for us alone."""
 GONE_SECONDS: Final = 10.0
 
 

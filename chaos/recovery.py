@@ -6,9 +6,9 @@ nothing. Where a process has ended, what counts is the first tick that is seen t
 and tick come from the same daemon, and both of two successive observations have to be of that view. For faults which
 the cluster may bear without a new view (a pause, a cut, delays) it is the longest standstill.
 
->>> seen = [Observation(0.0, 1, 4, 9), Observation(0.1, 1, 4, 10), Observation(2.0, 1, 5, 8), Observation(2.1, 1, 5, 9)]
->>> next_tick_in_later_view(seen, 0.05, epoch=4)
-2.05
+>>> seen = [Observation(0.0, 1, 4, 9), Observation(0.1, 1, 4, 10), Observation(2.0, 1, 5, 8), Observation(3.0, 1, 5, 9)]
+>>> next_tick_in_later_view(seen, 0.0, epoch=4)
+3.0
 """
 
 from __future__ import annotations

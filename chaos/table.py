@@ -94,7 +94,9 @@ def _faults(report: Report) -> Table:
     )
     if floor:
         caption += f" Floor: detection by the configured numbers, {floor.least:.1f} to {floor.most:.1f} s."
-    table = Table(title="Faults", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=caption)
+    table = Table(
+        title="Faults", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=caption, caption_justify="left"
+    )
     for name in (">", "", "measured", "median s", "max s", "floor s", "ratio"):
         table.add_column(name.lstrip(">") or "fault", justify="left" if name in (">", "") else "right")
     table.columns[1].header = "count"

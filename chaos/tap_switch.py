@@ -47,6 +47,7 @@ class Switch:
         self._hosts = {tap: host for host, tap in taps.items()}
         self._rules: dict[tuple[int, int], dict[str, Any]] = {}
         self._random = random.Random(seed)
+        self._last: dict[tuple[int, int], float] = {}
         self._queue: list[tuple[float, int, int, bytes]] = []
         self._sequence = 0
         self.passed = self.dropped = 0
@@ -94,8 +95,11 @@ class Switch:
             self.dropped += 1
         else:
             wait = rule.get("delay", 0.0) + self._random.uniform(-1, 1) * rule.get("jitter", 0.0)
+            # A delay that varies does not reorder: no router would, and TCP takes that for loss.
+            due = max(time.monotonic() + wait, self._last.get((source, target), 0.0))
+            self._last[source, target] = due
             self._sequence += 1
-            heapq.heappush(self._queue, (time.monotonic() + wait, self._sequence, target, frame))
+            heapq.heappush(self._queue, (due, self._sequence, target, frame))
 
     def _put(self, target: int, frame: bytes) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from functools import partial
 from typing import Any, Final
 
 import shoal
@@ -15,6 +16,7 @@ from shoal.lines import AdminConnection, AdminError
 OVER: Final = ("completed", "failed", "stopped")
 ANSWER_SECONDS: Final = 1.0
 RESULT_SECONDS: Final = 30.0
+"""For one answer."""
 
 
 class Watch:
@@ -77,20 +79,21 @@ def start_run(daemon: Daemon, program: str, graph: str, ticks: int | None, inter
         with AdminConnection(daemon.shard.socket) as connection:
             return str(connection.call("run start", {k: v for k, v in asked.items() if v is not None})[0]["run"])
 
-    return str(retry(start, AdminError, RESULT_SECONDS))
+    return retry(start, AdminError)
 
 
 def digests(fleet: Fleet, run: str, column: str) -> dict[int, str]:
     """What each daemon says that the run's result is; the first one's is fetched whole and computed here."""
-    found: dict[int, str] = {}
-    for daemon in fleet.daemons:
-        with AdminConnection(daemon.shard.socket) as connection:
-            asked = {"run": run, "column": column, "top": 1}
-            found[daemon.number] = retry(
-                lambda connection=connection, asked=asked: connection.call("run result", asked)[0]["digest"],  # type: ignore[misc]
-                AdminError,
-                RESULT_SECONDS,
-            )
-    with shoal.connect(str(fleet[1].shard.socket), RESULT_SECONDS) as session:
-        found[1] = retry(lambda: session.get_run(run).result(column).digest, ShoalError, RESULT_SECONDS)
+    found = {daemon.number: retry(partial(_told, daemon, run, column), AdminError) for daemon in fleet.daemons}
+    found[1] = retry(partial(_fetched, fleet[1], run, column), ShoalError)
     return found
+
+
+def _told(daemon: Daemon, run: str, column: str) -> str:
+    with AdminConnection(daemon.shard.socket, RESULT_SECONDS) as connection:
+        return str(connection.call("run result", {"run": run, "column": column, "top": 1})[0]["digest"])
+
+
+def _fetched(daemon: Daemon, run: str, column: str) -> str:
+    with shoal.connect(str(daemon.shard.socket), RESULT_SECONDS) as session:
+        return session.get_run(run).result(column).digest

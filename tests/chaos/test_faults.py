@@ -1,0 +1,183 @@
+"""Faults take hold of processes and disks: a stand-in for the daemon writes, and leaves as a daemon has to."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chaos import disks, faults, leftovers
+from chaos.disks import SmallDisk
+from chaos.faults import Ground, Misbehaved
+from chaos.fleet import Daemon, Fleet, FleetFailed
+from chaos.plan import Fault
+
+STAND_IN = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit({status}))
+data = pathlib.Path(sys.argv[2]).parent / "data"
+print("up", flush=True)
+try:
+    while True:
+        with (data / "beat").open("a") as file:
+            file.write("." * 4096)
+        time.sleep(0.01)
+except OSError:
+    print("{said}", flush=True)
+    sys.exit(1)
+"""
+
+
+def _fleet(folder: Path, said: str = "no space left on the disk", status: int = 0) -> Fleet:
+    fleet = Fleet(folder, 3, 2, None, defaults=False)
+    program = (sys.executable, "-S", "-c", STAND_IN.format(said=said, status=status))
+    fleet.daemons = [Daemon(daemon.shard, program=program) for daemon in fleet.daemons]
+    return fleet
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    made = _fleet(tmp_path)
+    yield made
+    made.close()
+    assert not leftovers.processes_of(tmp_path)
+
+
+def _wait(look: Callable[[], object], what: str) -> None:
+    until = time.monotonic() + 20
+    while not look():
+        assert time.monotonic() < until, what
+        time.sleep(0.01)
+
+
+def _up(fleet: Fleet) -> Ground:
+    for daemon in fleet.daemons:
+        if not daemon.alive:
+            daemon.start()
+    _wait(lambda: all("up" in daemon.shard.log.read_text() for daemon in fleet.daemons), "all up")
+    return Ground(fleet)
+
+
+def _beats(fleet: Fleet, number: int) -> int:
+    beat = fleet[number].shard.folder / "data" / "beat"
+    return beat.stat().st_size if beat.exists() else 0
+
+
+@pytest.mark.parametrize("kind", ["kill", "power", "never"])
+def test_a_kill_ends_whom_it_hits_and_is_no_surprise(fleet: Fleet, kind: str) -> None:
+    hit = (1, 2, 3) if kind == "power" else (2,)
+    ground = _up(fleet)
+    fault = Fault(kind, 0.0, 1.0, hit)
+    faults.begin(fault, ground)
+    assert [daemon.number for daemon in fleet.daemons if not daemon.alive] == list(hit)
+    assert fleet.died() == ""
+    faults.end(fault, ground)
+    assert all(daemon.alive for daemon in fleet.daemons)
+
+
+def test_a_paused_one_stands_still_until_it_is_resumed(fleet: Fleet) -> None:
+    ground = _up(fleet)
+    fault = Fault("pause", 0.0, 1.0, (1,))
+    faults.begin(fault, ground)
+    _wait(lambda: _state(fleet[1]) == "T", "stopped")
+    stood, others = _beats(fleet, 1), _beats(fleet, 2)
+    _wait(lambda: _beats(fleet, 2) > others, "the others go on")
+    assert _beats(fleet, 1) == stood
+    faults.end(fault, ground)
+    _wait(lambda: _beats(fleet, 1) > stood, "goes on")
+
+
+def test_a_restart_is_a_good_leave_and_another_life(fleet: Fleet) -> None:
+    ground = _up(fleet)
+    fault = Fault("restart", 0.0, 1.0, (3,))
+    faults.begin(fault, ground)
+    assert fleet[3].wait() == 0
+    assert fleet.died() == ""
+    faults.end(fault, ground)
+    assert fleet[3].alive
+
+
+def test_a_leave_that_fails_is_found(tmp_path: Path) -> None:
+    fleet = _fleet(tmp_path, status=3)
+    try:
+        ground = _up(fleet)
+        fault = Fault("restart", 0.0, 1.0, (3,))
+        faults.begin(fault, ground)
+        with pytest.raises(Misbehaved, match="left with status 3"):
+            faults.end(fault, ground)
+    finally:
+        fleet.close()
+
+
+def test_one_that_dies_by_itself_is_found(fleet: Fleet) -> None:
+    _up(fleet)
+    beat = fleet[2].shard.folder / "data" / "beat"
+    beat.unlink(missing_ok=True)
+    beat.mkdir()
+    _wait(lambda: not fleet[2].alive, "it ends")
+    assert "ended by itself with status 1: shard-2, end of" in fleet.died()
+    with pytest.raises(FleetFailed, match="ended by itself"):
+        fleet.await_whole()
+
+
+def test_a_cluster_that_does_not_get_whole_is_given_up(fleet: Fleet) -> None:
+    _up(fleet)
+    with pytest.raises(FleetFailed, match=r"not whole again within 0\.2 s: shard-1 silent"):
+        fleet.await_whole(0.2)
+
+
+@pytest.mark.skipif(bool(disks.why_not()), reason=disks.why_not() or "-")
+@pytest.mark.parametrize("said", ["no space left on the disk", "farewell"])
+def test_a_full_disk_ends_one_who_has_to_say_so(tmp_path: Path, said: str) -> None:
+    fleet = _fleet(tmp_path, said)
+    disk = SmallDisk(fleet[2].shard.folder / "data", 1024 * 1024)
+    try:
+        ground = _up(fleet)
+        ground.disk, ground.disk_of = disk, 2
+        fault = Fault("disk", 0.0, 1.0, (2,))
+        faults.begin(fault, ground)
+        _wait(lambda: not fleet[2].alive, "it leaves")
+        assert fleet.died() == ""
+        faults.revive(ground)
+        assert not fleet[2].alive, "its disk is still full"
+        faults.end(fault, ground)
+        if said == "farewell":
+            with pytest.raises(Misbehaved, match="left without a word"):
+                faults.revive(ground)
+        else:
+            faults.revive(ground)
+            assert fleet[2].alive
+    finally:
+        fleet.close()
+        disk.close()
+    assert not leftovers.mounts_of(tmp_path)
+
+
+@pytest.mark.skipif(bool(disks.why_not()), reason=disks.why_not() or "-")
+def test_a_full_disk_takes_not_a_byte_and_then_takes_them_again(tmp_path: Path) -> None:
+    disk = SmallDisk(tmp_path, 256 * 1024)
+    try:
+        disk.fill()
+        assert disk.full
+        with pytest.raises(OSError, match="No space left"):
+            (tmp_path / "more").write_bytes(b"x")
+        disk.clear()
+        assert not disk.full
+        assert (tmp_path / "more").write_bytes(b"x") == 1
+    finally:
+        disk.close()
+
+
+def _state(daemon: Daemon) -> str:
+    pid = daemon._process.pid if daemon._process else 0
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_killed_one_was_really_there(fleet: Fleet) -> None:
+    _up(fleet)
+    fleet[1].signal(signal.SIGKILL)
+    assert fleet[1].wait() == -signal.SIGKILL
