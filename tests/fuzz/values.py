@@ -1,0 +1,111 @@
+"""Any message of any class, made from its type hints; and bytes that are nearly such messages."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgpack
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from daemon.protocol.frames import Frames
+
+DEEP = int(os.environ.get("FUZZ_EXAMPLES", "0"))
+"""Set for a soak; the tests otherwise take a few seconds."""
+
+
+def examples(count: int) -> settings:
+    """So many examples, or as many as a soak asks for."""
+    return settings(max_examples=DEEP or count, deadline=None)
+
+
+NAMES = st.sampled_from(["alpha", "beta", "gamma", "nobody", "", "x" * 300])
+INTS = st.one_of(st.integers(-2, 6), st.sampled_from([2**31, 2**63 - 1, -(2**63), 2**64 - 1, 2**40]))
+TEXT = NAMES | st.text(max_size=8)
+BYTES = st.binary(max_size=24)
+
+
+@cache
+def values(hint: Any) -> st.SearchStrategy[Any]:
+    """Values of a field's type."""
+    origin, args = get_origin(hint), get_args(hint)
+    if hint == Frames:
+        return st.lists(st.binary(max_size=40), max_size=4).map(tuple)
+    plain = {int: INTS, bool: st.booleans(), float: st.floats(), str: TEXT, bytes: BYTES, type(None): st.none()}
+    if hint in plain or hint is None:
+        return plain.get(hint, st.none())
+    if origin is Literal:
+        return st.sampled_from(args)
+    if origin in (Union, UnionType):
+        return st.one_of(*(values(arg) for arg in args))
+    if origin is tuple:
+        if len(args) == 2 and args[1] is Ellipsis:
+            return st.lists(values(args[0]), max_size=4).map(tuple)
+        return st.tuples(*(values(arg) for arg in args))
+    if origin is frozenset:
+        return st.frozensets(values(args[0]), max_size=4)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return st.sampled_from(hint)
+    if isinstance(hint, type) and is_dataclass(hint):
+        return messages(hint)
+    return values(hint.__supertype__)  # a NewType
+
+
+@cache
+def messages(cls: type) -> st.SearchStrategy[Any]:
+    """Messages of a class; fields whose values its constructor refuses are tried again."""
+    hints = get_type_hints(cls)
+    return st.tuples(*(values(hints[field.name]) for field in fields(cls))).map(lambda v: _made(cls, v)).filter(bool)
+
+
+def _made(cls: Any, given: tuple[Any, ...]) -> Any:
+    try:
+        return cls(*given)
+    except (ValueError, TypeError, AssertionError):
+        return None
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | INTS | st.floats() | TEXT | BYTES | st.sampled_from([float("nan"), float("inf")]),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=25,
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
+    """The same bytes, spoilt in a few places."""
+    data = bytearray(whole)
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, max(0, len(data) - 1)))
+        match draw(st.integers(0, 4)):
+            case 0:
+                del data[place:]
+            case 1:
+                data[place : place + 1] = bytes([draw(st.integers(0, 255))])
+            case 2:
+                data[place:place] = draw(st.binary(max_size=6))
+            case 3:
+                data[place:place] = data[place : place + draw(st.integers(0, 40))]
+            case _:  # something that announces more than there is
+                data[place:place] = draw(
+                    st.sampled_from(
+                        [b"\xdd\x7f\xff\xff\xff", b"\xdc\xff\xff", b"\xc6\x7f\xff\xff\xff", b"\xdf\0\xff\xff\xff"]
+                    )
+                )
+    return bytes(data)
+
+
+def bomb(levels: int, announced: int, size: int) -> bytes:
+    """Arrays in arrays, each of which announces more than there is."""
+    return (b"\xdd" + announced.to_bytes(4)) * levels + bytes(max(0, size - 5 * levels))
+
+
+def packed(value: Any) -> bytes:
+    """Any value as msgpack, however wrong it is."""
+    return bytes(msgpack.packb(value, use_bin_type=True))
