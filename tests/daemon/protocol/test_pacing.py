@@ -88,3 +88,14 @@ def test_grants_of_runs_that_are_not_there_are_no_news() -> None:
     assert not pacing.hear(Grant(2, 1))
     pacing.end(1)
     assert (pacing.hear(Grant(1, 5)), pacing.deadline, pacing.wake(10**12)) == (False, None, [])
+
+
+def test_a_run_that_goes_on_elsewhere_has_its_ticks_granted_and_goes_on_from_there() -> None:
+    pacing = leading(PACED)
+    pacing.wake(500 * MS)
+    pacing.committed(1, 1)
+    pacing.wake(1_000 * MS)
+    assert pacing.begin(replace(PACED, resumed=1, epoch=2), 1_000 * MS) == 2, "what was granted stays so"
+    assert pacing.wake(2_000 * MS) == [Grant(1, 2)], "and the next is due once that is committed again"
+    late = Pacing()
+    assert late.begin(replace(PACED, resumed=7, epoch=2), 0) == 7

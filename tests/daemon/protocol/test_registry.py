@@ -23,6 +23,7 @@ from daemon.protocol.registry import (
     Decided,
     GraphInstalled,
     GraphRemoved,
+    HoldingsChanged,
     Registry,
     RunBegun,
     RunEnded,
@@ -31,8 +32,8 @@ from daemon.protocol.registry import (
 )
 from shoal.phase import Phase
 
-VIEW = FormView("v", 1, (Identity("a", 1), Identity("b", 4)), 20)
-GRAPH = AddGraph("g", "web", "load-1", 1, 9, 20, 8, 3, (("age", "int64"),), (), (PartCounts("a", 5, 12, 2, 99),))
+VIEW = FormView("v", 1, (Identity("a", 1), Identity("b", 4)), 20, 2)
+GRAPH = AddGraph("g", "web", "load-1", 1, 9, 20, 8, 3, "int", (("age", "int64"),), (), (PartCounts("a", 5, 12, 2, 99),))
 RUN = StartRun("s", "rank", "web", (("damping", "0.9"),), 10, 0, False, 1 << Phase.ACT, ("rank",), 77)
 
 
@@ -58,7 +59,7 @@ def refused(registry: Registry, decision: Decision) -> str:
 def test_a_run_from_its_view_to_its_end() -> None:
     registry = Registry()
     assert kinds(registry.apply(VIEW)) == [ViewInstalled, Decided]
-    assert kinds(registry.apply(GRAPH)) == [GraphInstalled, Decided]
+    assert kinds(registry.apply(GRAPH)) == [GraphInstalled, HoldingsChanged, Decided]
     begun, decided = registry.apply(RUN)
     assert isinstance(begun, RunBegun)
     assert (begun.run.name, begun.run.number) == ("rank-1", 1)
@@ -99,7 +100,7 @@ def test_a_snapshot_holds_everything() -> None:
     news = copy.restore(registry.freeze())
     assert copy == registry
     assert copy.freeze() == registry.freeze()
-    assert kinds(news) == [ViewInstalled, GraphInstalled, RunBegun, RunStopping, RunBegun]
+    assert kinds(news) == [ViewInstalled, GraphInstalled, HoldingsChanged, RunBegun, RunStopping, RunBegun]
     assert copy.apply(RUN) == [], "what was asked before the snapshot is still known"
 
 
@@ -108,14 +109,14 @@ def test_a_snapshot_announces_only_what_is_new_in_it() -> None:
     behind = applied(VIEW, GRAPH, RUN)
     registry.apply(EndRun("e", "rank-1", "completed", 10, "", 0, 0))
     registry.apply(DropGraph("d", "web"))
-    assert kinds(behind.restore(registry.freeze())) == [GraphRemoved, RunEnded]
-    assert behind.restore(registry.freeze()) == []
+    assert kinds(behind.restore(registry.freeze())) == [GraphRemoved, HoldingsChanged, RunEnded]
+    assert kinds(behind.restore(registry.freeze())) == [HoldingsChanged]
 
 
 def test_a_run_that_began_and_ended_between_two_snapshots_never_began_here() -> None:
     behind = applied(VIEW, GRAPH)
     ahead = applied(VIEW, GRAPH, RUN, EndRun("e", "rank-1", "completed", 10, "", 0, 0))
-    assert behind.restore(ahead.freeze()) == []
+    assert kinds(behind.restore(ahead.freeze())) == [HoldingsChanged]
     assert behind.runs["rank-1"].state == "completed"
 
 

@@ -1,0 +1,127 @@
+"""What the tick leader decides, and how often it says so."""
+
+from __future__ import annotations
+
+from daemon.protocol.cluster_messages import RunReport, RunStates, StatesHeld
+from daemon.protocol.decisions import EndRun, FormView, Identity, ResumeRun, StopRun, to_bits
+from daemon.protocol.leading import Leading, sight_of
+from daemon.protocol.registry import FAILED
+from daemon.protocol.views import Sight, Views
+from tests.daemon.protocol.registries import PARTITIONS, Log, formed
+
+EVERYTHING = to_bits(range(PARTITIONS))
+ALL = Sight({"a": 1, "b": 1, "c": 1}, ())
+
+
+def leading() -> Leading:
+    return Leading(Views(10, 2, 100))
+
+
+def waiting() -> Log:
+    """A run that waits in the second view."""
+    log = formed()
+    log.run()
+    log.view("abc")
+    return log
+
+
+def held(epoch: int, tick: int, partitions: bytes = EVERYTHING) -> StatesHeld:
+    return StatesHeld(epoch, (RunStates(1, tick, partitions),))
+
+
+def report(outcome: str = "completed") -> RunReport:
+    return RunReport(1, 1, 9, outcome, "", 0, 0)
+
+
+def test_a_run_is_resumed_once_all_members_have_told_their_states_in_this_epoch() -> None:
+    log, leader = waiting(), leading()
+    leader.hear_states("a", held(2, 4))
+    leader.hear_states("b", held(2, 4, b""))
+    leader.hear_states("c", held(1, 4))
+    assert leader.decisions(log.registry, ALL, (), 0) == []
+    leader.hear_states("c", held(2, 5, b""))
+    (decision,) = leader.decisions(log.registry, ALL, (), 0)
+    assert isinstance(decision, ResumeRun)
+    assert (decision.run, decision.epoch, decision.tick) == ("rank-1", 2, 4)
+    assert log.apply(decision) == ""
+    assert leader.decisions(log.registry, ALL, (), 0) == []
+
+
+def test_a_decision_is_said_once_a_leadership() -> None:
+    log, leader = formed(), leading()
+    lost = Sight({"a": 1, "b": 1}, {"c"})
+    (decision,) = leader.decisions(log.registry, lost, (), 0)
+    assert isinstance(decision, FormView)
+    assert leader.decisions(log.registry, lost, (), 0) == []
+    leader.begin()
+    assert leader.decisions(log.registry, lost, (), 0) == [decision]
+
+
+def test_a_decision_that_the_log_could_not_take_is_said_again() -> None:
+    """While leadership is handed over, proposals are refused; if that fails, this leader is still the one to do it."""
+    log, leader = formed(), leading()
+    lost = Sight({"a": 1, "b": 1}, {"c"})
+    (decision,) = leader.decisions(log.registry, lost, (), 0)
+    leader.take_back(decision)
+    assert leader.decisions(log.registry, lost, (), 0) == [decision]
+
+
+def test_what_was_said_of_an_older_view_is_void() -> None:
+    log, leader = formed(), leading()
+    log.run()
+    for name in "ab":
+        leader.hear_report(name, report())
+    leader.enter_view()
+    leader.hear_report("c", report())
+    assert leader.decisions(log.registry, ALL, (), 0) == []
+
+
+def test_a_run_that_all_have_reported_is_over() -> None:
+    log, leader = formed(), leading()
+    log.run()
+    for name in "abc":
+        leader.hear_report(name, report())
+    (decision,) = leader.decisions(log.registry, ALL, (), 0)
+    assert isinstance(decision, EndRun)
+    assert (decision.run, decision.outcome, decision.tick) == ("rank-1", "completed", 9)
+    leader.forget_run(1)
+    assert leader.kept == {}
+
+
+def halted() -> Log:
+    log = formed("ab", replicas=1)
+    log.run()
+    log.holds("b", 2)
+    log.view({"a": 1, "b": 2}, replicas=1)
+    assert log.registry.lost("web")
+    return log
+
+
+def test_a_run_on_a_halted_graph_waits() -> None:
+    log, leader = halted(), leading()
+    for name in "ab":
+        leader.hear_states(name, held(2, 4))
+    assert leader.decisions(log.registry, Sight({"a": 1, "b": 2}, ()), (), 0) == []
+
+
+def test_a_run_on_a_halted_graph_that_is_stopped_has_failed() -> None:
+    log, leader = halted(), leading()
+    log.apply(StopRun(log.request(), "rank-1"))
+    (decision,) = leader.decisions(log.registry, Sight({"a": 1, "b": 2}, ()), (), 0)
+    assert isinstance(decision, EndRun)
+    assert decision.outcome == FAILED
+    assert "halted" in decision.failure
+    assert log.apply(decision) == ""
+
+
+def test_old_news_of_a_former_life_convict_nobody() -> None:
+    log = formed()
+    log.holds("b", 5)
+    log.view({"a": 1, "b": 5, "c": 1})
+    records = [
+        (Identity("a", 1), True),
+        (Identity("b", 4), False),
+        (Identity("c", 1), False),
+        (Identity("d", 1), False),
+    ]
+    assert sight_of(records, log.registry) == Sight({"a": 1}, {"c", "d"})

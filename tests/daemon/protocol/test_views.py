@@ -1,0 +1,159 @@
+"""The next view: who, and when."""
+
+from __future__ import annotations
+
+from daemon.protocol.decisions import FormView, Identity
+from daemon.protocol.views import Sight, Views
+from tests.daemon.protocol.registries import LOAD, PARTITIONS, Log, formed
+
+PATIENCE = 100
+EVERYTHING = range(PARTITIONS)
+
+
+def views() -> Views:
+    return Views(10, 2, PATIENCE)
+
+
+def alive(names: str, **others: int) -> Sight:
+    """All in their first lives but the `others`."""
+    return Sight({**dict.fromkeys(names, 1), **others}, ())
+
+
+def proposed(decision: FormView | None) -> str:
+    """The members, by name; a later life with its generation."""
+    if decision is None:
+        return "none"
+    return "".join(m.name + (str(m.generation) if m.generation > 1 else "") for m in decision.members)
+
+
+def test_the_first_view_waits_for_all_founders_but_not_for_ever() -> None:
+    log, machine = Log(), views()
+    log.holds("a")
+    log.holds("b")
+    assert machine.next(log.registry, alive("abc"), "abc", 0) is None
+    assert machine.is_waiting
+    assert machine.next(log.registry, alive("abc"), "abc", PATIENCE - 1) is None
+    assert machine.next(log.registry, alive("abc"), "abc", PATIENCE) == FormView(
+        "form-view-1", 1, (Identity("a", 1), Identity("b", 1)), 10, 2
+    )
+    log.holds("c")
+    assert proposed(machine.next(log.registry, alive("abc"), "abc", 0)) == "abc"
+
+
+def test_nobody_is_a_member_before_the_log_has_their_holdings() -> None:
+    log = formed()
+    assert proposed(views().next(log.registry, alive("abcd"), "", 0)) == "none"
+    log.holds("d")
+    assert proposed(views().next(log.registry, alive("abcd"), "", 0)) == "abcd"
+
+
+def test_who_is_gone_is_left_out_at_once() -> None:
+    sight = Sight({"a": 1, "b": 1}, {"c"})
+    assert proposed(views().next(formed().registry, sight, "", 0)) == "ab"
+
+
+def test_who_is_on_the_way_back_is_waited_for_but_not_for_ever() -> None:
+    log, machine = formed(), views()
+    sight = alive("ab", c=2)
+    assert machine.next(log.registry, sight, "", 0) is None
+    assert machine.next(log.registry, sight, "", PATIENCE - 1) is None
+    assert proposed(machine.next(log.registry, sight, "", PATIENCE)) == "ab"
+    log.holds("c", 2, EVERYTHING)
+    assert proposed(machine.next(log.registry, sight, "", 1)) == "abc2"
+
+
+def test_one_who_is_not_heard_of_is_waited_for_too() -> None:
+    log, machine = formed(), views()
+    assert machine.next(log.registry, alive("ab"), "", 0) is None
+    assert proposed(machine.next(log.registry, alive("ab"), "", PATIENCE)) == "ab"
+
+
+def test_a_new_leader_waits_anew() -> None:
+    log, machine = formed(), views()
+    machine.next(log.registry, alive("ab"), "", 0)
+    machine.forget()
+    assert machine.next(log.registry, alive("ab"), "", PATIENCE) is None
+
+
+def test_runs_that_stand_still_are_not_kept_waiting_for_one_who_is_on_the_way() -> None:
+    """c is dead and a lives on in the view: it is broken anyway. b, in a new life, joins when it is ready."""
+    sight = Sight({"a": 1, "b": 2}, {"c"})
+    assert proposed(views().next(formed().registry, sight, "", 0)) == "a"
+
+
+def test_after_a_power_cut_nobody_lives_on_and_one_who_died_again_hurries_nobody() -> None:
+    log = formed()
+    log.holds("a", 2, EVERYTHING)
+    assert views().next(log.registry, Sight({"a": 2, "b": 2}, {"c"}), "", 0) is None
+
+
+def test_a_view_that_would_be_the_same_is_not_formed_again() -> None:
+    assert views().next(formed().registry, alive("abc"), "", 0) is None
+
+
+def test_the_same_members_form_another_when_all_is_where_it_should_be() -> None:
+    log = formed()
+    log.holds("d")
+    log.view("abcd")
+    ideal = log.registry.ideal(log.registry.graphs["web"])
+    share = [partition for partition, holders in enumerate(ideal) if "d" in holders]
+    for partition in share:
+        assert views().next(log.registry, alive("abcd"), "", 0) is None
+        log.holds("d", held=[partition], is_whole=False)
+    assert proposed(views().next(log.registry, alive("abcd"), "", 0)) == "abcd"
+    log.view("abcd")
+    assert log.registry.placements["web"] == ideal
+    assert views().next(log.registry, alive("abcd"), "", 0) is None
+
+
+def test_the_same_members_form_another_when_a_lost_partition_is_back() -> None:
+    log = formed("ab", replicas=1)
+    missing = log.registry.lost("web")
+    assert not missing
+    held = log.held_by("a")
+    log.holds("a", 2)
+    log.view({"a": 2, "b": 1}, replicas=1)
+    assert set(log.registry.lost("web")) == held
+    log.holds("a", 2, [min(held)], is_whole=False)
+    assert proposed(views().next(log.registry, alive("b", a=2), "", 0)) == "a2b"
+
+
+def test_who_is_drained_stays_until_those_who_stay_hold_enough() -> None:
+    log = formed()
+    log.drain("c")
+    for name, held in (("a", range(PARTITIONS - 1)), ("b", EVERYTHING)):
+        log.holds(name, held=held, is_whole=False)
+    left = PARTITIONS - 1
+    if not log.registry.disks["a"].has(LOAD, left):
+        needed = log.registry.disks["c"].has(LOAD, left)
+        assert proposed(views().next(log.registry, alive("abc"), "", 0)) == ("none" if needed else "ab")
+        log.holds("a", held=EVERYTHING, is_whole=False)
+    assert proposed(views().next(log.registry, alive("abc"), "", 0)) == "ab"
+    log.view("ab")
+    assert views().next(log.registry, alive("abc"), "", 0) is None, "and it is not let in again"
+    log.holds("c", 2)
+    assert proposed(views().next(log.registry, alive("ab", c=2), "", 0)) == "abc2", "unless it starts again"
+
+
+def test_who_is_drained_is_not_kept_for_what_it_does_not_hold() -> None:
+    """Of two copies on b and c both were lost with them: a's staying would not bring them back."""
+    log = formed("abc", replicas=2)
+    log.holds("b", 2)
+    log.holds("c", 2)
+    log.view({"a": 1, "b": 2, "c": 2})
+    lost = log.registry.lost("web")
+    log.drain("a")
+    for name in "bc":
+        log.holds(name, 2, set(EVERYTHING) - set(lost), is_whole=False)
+    assert proposed(views().next(log.registry, alive("a", b=2, c=2), "", 0)) == "b2c2"
+
+
+def test_the_last_ones_are_not_drained_away() -> None:
+    log = formed("ab")
+    log.drain("a")
+    log.drain("b")
+    assert views().next(log.registry, alive("ab"), "", 0) is None
+
+
+def test_without_anybody_who_is_ready_there_is_no_view() -> None:
+    assert views().next(formed().registry, Sight({}, {"a", "b", "c"}), "", 0) is None
