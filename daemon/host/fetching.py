@@ -1,6 +1,7 @@
 """Fetching what a shard should have from those who have it, and giving it to those who ask.
 
     asker  PartitionWanted --(control plane)--> holder: reads its disk, ships it on the tick plane --> asker: PieceBuilt
+                                                or PartitionMissing, if it is not there
 
 A question is asked again until its shipment is offered, and the next source is asked when one stays silent. What comes
 is believed no more than anything else on the wire: it is checked where it is built.
@@ -20,7 +21,7 @@ import msgpack
 
 from daemon.host.disk import Disk
 from daemon.host.tick_thread import TickThread
-from daemon.protocol.cluster_messages import PartitionWanted
+from daemon.protocol.cluster_messages import PartitionMissing, PartitionWanted
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
 from daemon.protocol.tick_messages import PieceBuilt
 from daemon.store import NotHeld, Store
@@ -57,7 +58,7 @@ class Fetching:
         self, me: str, disk: Disk, ticks: TickThread, limits: LoadLimits, send: Callable[[str, object], None]
     ) -> None:
         self._me, self._disk, self._ticks, self._limits, self._send = me, disk, ticks, limits, send
-        self._waiting: dict[str, asyncio.Future[PieceArrived]] = {}
+        self._waiting: dict[str, asyncio.Future[PieceArrived | None]] = {}
         self._giving: set[tuple[str, str]] = set()
 
     # -- asking ----------------------------------------------------------------------------------------------------
@@ -84,9 +85,15 @@ class Fetching:
             waiting.set_result(piece)
         return True
 
+    def missing(self, fetch: str) -> None:
+        """Who was asked does not have it."""
+        waiting = self._waiting.get(fetch)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
     async def _ask(self, source: str, load: str, partition: int, run: int, tick: int) -> PieceArrived | None:
         fetch = f"fetch/{self._me}/{uuid.uuid4().hex}"
-        waiting: asyncio.Future[PieceArrived] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[PieceArrived | None] = asyncio.get_running_loop().create_future()
         self._waiting[fetch] = waiting
         try:
             for _ in range(int(SILENCE_SECONDS / ASK_AGAIN_SECONDS)):
@@ -112,7 +119,8 @@ class Fetching:
         try:
             header, frames = await self._disk.do(partial(_look_up, wanted))
         except NotHeld as missing:
-            log.warning("%s asks for what is not here: %s", to, missing)
+            log.debug("%s asks for what is not here: %s", to, missing)
+            self._send(to, PartitionMissing(wanted.fetch))
             return
         finally:
             self._giving.discard(key)

@@ -1,5 +1,8 @@
 """Re-replication: fetching the partitions that this shard should hold and does not, one after the other.
 
+A shard that was away also lacks the results of runs that ended without it, of partitions that it holds: they are looked
+for in each new view, at anybody who may have them.
+
 It works in the background, at a bounded rate, so that it takes no more than its share of the network and the disks. The
 log hears of each partition once it is durable here. A partition that nobody sends is tried again after the others.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +39,17 @@ class MendingProgress:
     bytes: int = 0
 
 
+@dataclass(frozen=True)
+class StateWant:
+    """The state of a run's last tick, of a partition that this shard holds."""
+
+    run: int
+    tick: int
+    load: str
+    partition: int
+    sources: tuple[str, ...]
+
+
 class Mending:
     """The list of wants, and the one task that works it off. `gained` is told of each partition that is durable."""
 
@@ -49,16 +64,30 @@ class Mending:
         self._disk, self._graphs, self._fetching = disk, graphs, fetching
         self._bytes_per_second, self._gained = bytes_per_second, gained
         self._wants: dict[tuple[str, int], Want] = {}
+        self._states: deque[StateWant] = deque()
         self._task: asyncio.Task[None] | None = None
         self.progress = MendingProgress()
 
     def aim(self, wants: Sequence[Want]) -> None:
         """Fetch these from now on, and nothing else."""
-        if not self._wants:
-            self.progress = MendingProgress()
+        self._begin()
         self._wants = {(want.load, want.partition): want for want in wants}
-        self.progress.total = self.progress.done + len(self._wants)
-        if self._wants and (self._task is None or self._task.done()):
+        self._go_on()
+
+    async def look_for(self, wants: Sequence[StateWant]) -> None:
+        """Fetch those of these states that are not on disk, too; in place of what was looked for before."""
+        held = await self._disk.do(lambda store: store.states_held())
+        self._begin()
+        self._states = deque(want for want in wants if want.partition not in held.get(want.run, {}).get(want.tick, ()))
+        self._go_on()
+
+    def _begin(self) -> None:
+        if self._task is None or self._task.done():
+            self.progress = MendingProgress()
+
+    def _go_on(self) -> None:
+        self.progress.total = self.progress.done + len(self._wants) + len(self._states)
+        if (self._wants or self._states) and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._work())
             self._task.add_done_callback(_raise_error)
 
@@ -68,23 +97,43 @@ class Mending:
             self._task.cancel()
 
     async def _work(self) -> None:
-        log.info("%d partitions are to be fetched", len(self._wants))
-        while self._wants:
-            key, want = next(iter(self._wants.items()))
-            try:
-                fetched = await self._fetch(want)
-            except (NotFetched, NotHeld, ShoalError, ValueError) as error:
-                log.warning("%s, partition %d: %s", want.graph, want.partition, error)
-                if self._wants.pop(key, None) is not None:
-                    self._wants[key] = want
-                await asyncio.sleep(TRY_AGAIN_SECONDS)
-                continue
-            self.progress.done += 1
-            self.progress.bytes += fetched.nbytes
-            self._wants.pop(key, None)
-            self._gained(want.load, frozenset([want.partition]))
-            await asyncio.sleep(fetched.nbytes / self._bytes_per_second)
-        log.info("%d partitions fetched, %d bytes", self.progress.done, self.progress.bytes)
+        log.info("to be fetched: %d partitions, %d states", len(self._wants), len(self._states))
+        while self._wants or self._states:
+            nbytes = await (self._fetch_next() if self._wants else self._fetch_state())
+            await asyncio.sleep(nbytes / self._bytes_per_second)
+        log.info("fetched: %d partitions and states, %d bytes", self.progress.done, self.progress.bytes)
+
+    async def _fetch_next(self) -> int:
+        key, want = next(iter(self._wants.items()))
+        try:
+            fetched = await self._fetch(want)
+        except (NotFetched, NotHeld, ShoalError, ValueError) as error:
+            log.warning("%s, partition %d: %s", want.graph, want.partition, error)
+            if self._wants.pop(key, None) is not None:
+                self._wants[key] = want
+            await asyncio.sleep(TRY_AGAIN_SECONDS)
+            return 0
+        self._wants.pop(key, None)
+        self._count(fetched)
+        self._gained(want.load, frozenset([want.partition]))
+        return fetched.nbytes
+
+    async def _fetch_state(self) -> int:
+        """A state that nobody has is given up: whoever has it may be away, and the next view looks again."""
+        want = self._states.popleft()
+        try:
+            fetched = await self._fetching.fetch(want.sources, want.load, want.partition, want.run, want.tick)
+        except NotFetched as error:
+            log.info("run %d, tick %d: %s", want.run, want.tick, error)
+            return 0
+        record = StateRecord(want.run, want.tick, want.tick, {want.partition: fetched.frames[-1]})
+        await self._disk.do(lambda store: store.put_states([record]))
+        self._count(fetched)
+        return fetched.nbytes
+
+    def _count(self, fetched: Fetched) -> None:
+        self.progress.done += 1
+        self.progress.bytes += fetched.nbytes
 
     async def _fetch(self, want: Want) -> Fetched:
         try:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from daemon.admin.commands import Failed, Refused
 from daemon.host.disk import Disk
+from daemon.host.fetching import Fetching, NotFetched
 from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted
 from daemon.protocol.registry import RunRecord
 from shoal import columns as col
@@ -57,8 +58,8 @@ class Computed:
 class Results:
     """The finished runs of this shard, and questions to the others. `send` hands a message to a member."""
 
-    def __init__(self, me: str, kept: int, disk: Disk, send: Callable[[str, object], None]) -> None:
-        self._me, self._kept, self._disk, self._send = me, kept, disk, send
+    def __init__(self, me: str, kept: int, disk: Disk, fetching: Fetching, send: Callable[[str, object], None]) -> None:
+        self._me, self._kept, self._disk, self._fetching, self._send = me, kept, disk, fetching, send
         self._computed: OrderedDict[str, Computed] = OrderedDict()
         self._waiting: dict[str, asyncio.Future[ColumnPart]] = {}
         self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()
@@ -75,18 +76,22 @@ class Results:
         for run in [name for name, computed in self._computed.items() if computed.part.graph == graph]:
             del self._computed[run]
 
-    async def recall(self, run: RunRecord, part: Part) -> None:
-        """Have a finished run's columns at hand, over the part that this shard has of the graph now."""
+    async def recall(self, run: RunRecord, part: Part, load: str, sources: Sequence[str]) -> None:
+        """Have a finished run's columns at hand, over the part that this shard has of the graph now.
+
+        What is not on its disk, for it was away when the run ended, one of `sources` may have.
+        """
         known = self._computed.get(run.name)
         if known is not None and known.part is part:
             return
         states = await self._disk.do(lambda store: {p: store.state(run.number, run.tick, p) for p in part.partitions})
-        missing = [partition for partition, state in states.items() if state is None]
-        if missing:
-            raise Refused(
-                f"the result of run '{run.name}' is not here for {len(missing)} partitions: it is too old (see "
-                "ticks.results_kept), or still being fetched"
-            )
+        for partition in [partition for partition, state in states.items() if state is None]:
+            try:
+                fetched = await self._fetching.fetch(sources, load, partition, run.number, run.tick)
+            except NotFetched as error:
+                told = f"the result of run '{run.name}' is not all here (see ticks.results_kept): {error}"
+                raise Refused(told) from error
+            states[partition] = fetched.frames[-1]
         self._remember(run.name, await asyncio.to_thread(_computed, run, part, states))
 
     def _remember(self, run: str, computed: Computed) -> None:

@@ -200,20 +200,27 @@ class RunDesk:
         if over is not None:
             over.set()
 
+    def finished(self) -> list[RunRecord]:
+        """The last runs that have a result, as many as are kept."""
+        over = [run for run in self._shard.registry.runs.values() if run.state in (reg.COMPLETED, reg.STOPPED)]
+        return sorted(over, key=lambda run: run.number)[-self._results_kept :]
+
     def forget_states(self) -> None:
-        """Delete the states of runs that have failed, or whose results are beyond those kept.
+        """Delete the states of runs that have failed, or whose results are beyond those kept, or that are not the last.
 
         Of a run that the log has not come to (it may be read again from further back) nothing is deleted.
         """
         registry = self._shard.registry
-        over = sorted(run.number for run in registry.runs.values() if run.state in (reg.COMPLETED, reg.STOPPED))
-        wanted = {run.number for run in registry.active_runs()} | set(over[-self._results_kept :])
+        last = {run.number: run.tick for run in self.finished()}
+        wanted = {run.number for run in registry.active_runs()} | last.keys()
         known = registry.runs_begun
 
         def forget(store: Store) -> None:
-            for run in store.states_held().keys() - wanted:
-                if run <= known:
+            for run, ticks in store.states_held().items():
+                if run <= known and run not in wanted:
                     store.drop_run(run)
+                elif run in last and min(ticks) < last[run]:
+                    store.trim_run(run, last[run])
 
         self._disk.order(forget)
 

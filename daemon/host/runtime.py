@@ -25,7 +25,7 @@ from daemon.host.disk import Disk
 from daemon.host.fetching import Fetching
 from daemon.host.graphs import Graphs
 from daemon.host.loading import take_in
-from daemon.host.mending import Mending
+from daemon.host.mending import Mending, StateWant
 from daemon.host.post import Post
 from daemon.host.results import ASK_AGAIN_SECONDS, Results
 from daemon.host.run_desk import RunDesk
@@ -35,7 +35,7 @@ from daemon.host.tick_thread import Peer, TickThread
 from daemon.keys import AllowedKeys, KeyPair
 from daemon.protocol import membership_effects as swim
 from daemon.protocol import registry as reg
-from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted, PartitionWanted
+from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted, PartitionMissing, PartitionWanted
 from daemon.protocol.decisions import Decision, Identity
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.membership_config import MembershipConfig
@@ -126,7 +126,7 @@ class Runtime:
         self.mending = Mending(
             self.disk, self.graphs, self.fetching, config.storage.repair_bandwidth, self._parts_gained
         )
-        self.results = Results(self.me.name, config.ticks.results_kept, self.disk, self.post.send)
+        self.results = Results(self.me.name, config.ticks.results_kept, self.disk, self.fetching, self.post.send)
         self.runs = RunDesk(
             self.shard,
             self.ticks,
@@ -239,6 +239,8 @@ class Runtime:
             case PartitionWanted():
                 if self.shard.registry.has_member(sender):
                     self._spawn(self.fetching.give(sender.name, message))
+            case PartitionMissing(fetch=fetch):
+                self.fetching.missing(fetch)
             case ColumnPart():
                 self.results.answered(message)
             case _:
@@ -261,7 +263,8 @@ class Runtime:
         graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
         if not self.shard.in_view or registry.lost(run.graph):
             raise Refused(f"graph '{run.graph}' is not whole in this view: try again once its holders are back")
-        await self.results.recall(run, await self.graphs.part(graph, registry.view, placed))
+        sources = [member for member in registry.view.names if member != self.me.name]
+        await self.results.recall(run, await self.graphs.part(graph, registry.view, placed), graph.load, sources)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Have something done beside the loop's turns; an error in it ends the daemon as one in a turn does."""
@@ -411,6 +414,19 @@ class Runtime:
                 log.error("graph %s is halted: partitions %s are lost; %s had them", graph.name, lost, shards)
             else:
                 self._spawn(self.graphs.part(graph, view, registry.placements[graph.name]))
+        self._spawn(self.mending.look_for(self._result_wants(view)))
+
+    def _result_wants(self, view: View) -> list[StateWant]:
+        """The results of finished runs that this shard should have, and who may have them: its fellow holders first."""
+        registry, me, wants = self.shard.registry, self.me.name, []
+        for run in self.runs.finished():
+            placed = registry.placements.get(run.graph, ())
+            for partition, holders in enumerate(placed):
+                if me in holders:
+                    sources = dict.fromkeys(name for name in (*holders, *view.names) if name != me)
+                    load = registry.graphs[run.graph].load
+                    wants.append(StateWant(run.number, run.tick, load, partition, tuple(sources)))
+        return wants
 
     def _hear_of(self, member: Member) -> None:
         """A member of the view whose address was not known when it was entered, or has changed."""

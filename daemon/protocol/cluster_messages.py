@@ -114,6 +114,13 @@ class PartitionWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionMissing:
+    """The sender does not have what was asked for: ask somebody else."""
+
+    fetch: str
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnWanted:
     """Send me a part of a run's result: your nodes of ordinals `first` to `last`, or the `top` most extreme."""
 

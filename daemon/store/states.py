@@ -74,6 +74,11 @@ class StateRows:
             return state
         return None
 
+    def trim(self, run: int, tick: int) -> None:
+        """Forget what is older than a tick of a run."""
+        with self._database.writing("trim a run") as connection:
+            connection.execute("DELETE FROM state WHERE run = ? AND tick < ?", (run, tick))
+
     def drop(self, run: int) -> None:
         """Forget a run."""
         rows = self._database.rows("list the states", "SELECT id, partition FROM state WHERE run = ?", (run,))

@@ -107,6 +107,10 @@ class Store:
         """A partition's state at a tick of a run, or None."""
         return self._states.state(run, tick, partition)
 
+    def trim_run(self, run: int, tick: int) -> None:
+        """Forget the states of a run that are older than a tick."""
+        self._states.trim(run, tick)
+
     def drop_run(self, run: int) -> None:
         """Forget the states of a run."""
         self._states.drop(run)

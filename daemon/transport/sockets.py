@@ -67,7 +67,7 @@ class TransportLimits:
     unacknowledged_ns: int = 15 * SECOND_NS
     handshake_timeout_ns: int = 5 * SECOND_NS
     reconnect_min_ns: int = 50 * MILLISECOND_NS
-    reconnect_max_ns: int = 2 * SECOND_NS
+    reconnect_max_ns: int = 200 * MILLISECOND_NS
     stuck_ns: int = 5 * SECOND_NS
 
     def __post_init__(self) -> None:
