@@ -110,6 +110,7 @@ class DataFolder:
                 statement = "UPDATE meta SET value = ? WHERE key = 'generation'"
                 connection.execute(statement, (str(self.generation),))
             GraphRows(database).sweep()
+            database.checkpoint("TRUNCATE")  # closing would do it too, and say nothing if the disk fails
         finally:
             database.close()
 
@@ -119,7 +120,7 @@ class DataFolder:
         with database.writing("make the database") as connection:
             schema.create(connection, meta)
         for folder in (self.path, self.path.parent):  # the names of files and folder are in these
-            _sync(folder)
+            sync_names(folder)
 
     def _meta(self, database: Database) -> dict[str, Any]:
         """Whose the folder is; `StoreError` if it is not ours."""
@@ -136,7 +137,8 @@ class DataFolder:
         return meta
 
 
-def _sync(folder: Path) -> None:
+def sync_names(folder: Path) -> None:
+    """Make the names in a folder durable. SQLite tries that itself for its log, and says nothing if it fails."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -22,7 +22,7 @@ from daemon.protocol.frames import Buffer
 from daemon.store.consensus import ConsensusRows
 from daemon.store.database import FAILURES, Database
 from daemon.store.errors import StoreError, sentence
-from daemon.store.folder import DataFolder
+from daemon.store.folder import DataFolder, sync_names
 from daemon.store.graphs import GraphRows
 from daemon.store.states import StateRecord, StateRows
 
@@ -39,6 +39,7 @@ class Store:
         try:
             self._database = Database(path, folder.turn)
             self._database.settle()
+            sync_names(folder.path)
         except FAILURES as error:
             raise StoreError(sentence(error, path, "open the database")) from error
         self._consensus = ConsensusRows(self._database)
