@@ -30,7 +30,7 @@ CODECS = {plane: Codec("demo", types) for plane, types in PLANES.items()}
 
 
 @pytest.mark.parametrize("plane", PLANES)
-@examples(60)
+@examples(30)
 @given(data=st.data())
 def test_every_message_travels_and_its_damaged_bytes_are_refused_or_typed(plane: str, data: st.DataObject) -> None:
     codec = CODECS[plane]
@@ -47,7 +47,7 @@ def test_every_message_travels_and_its_damaged_bytes_are_refused_or_typed(plane:
 
 
 @pytest.mark.parametrize("plane", PLANES)
-@examples(60)
+@examples(30)
 @given(data=st.data())
 def test_any_values_in_place_of_the_fields_are_refused_or_typed(plane: str, data: st.DataObject) -> None:
     tag = data.draw(st.sampled_from(sorted(PLANES[plane])))
@@ -56,7 +56,7 @@ def test_any_values_in_place_of_the_fields_are_refused_or_typed(plane: str, data
         CODECS[plane].decode([header, *data.draw(st.lists(BYTES, max_size=2))])
 
 
-@examples(60)
+@examples(30)
 @given(st.data())
 def test_decisions_and_snapshots(data: st.DataObject) -> None:
     codec = DecisionCodec()
@@ -71,7 +71,7 @@ def test_decisions_and_snapshots(data: st.DataObject) -> None:
         registry.restore(snapshot)
 
 
-@examples(60)
+@examples(30)
 @given(st.binary(max_size=200) | ANYTHING.map(packed) | BYTES.map(lambda tail: b"\x95\x01" + tail))
 def test_lattices(data: bytes) -> None:
     with suppress(Malformed):
@@ -84,7 +84,7 @@ SPEC_VALUES = ANYTHING | st.sampled_from(
 )
 
 
-@examples(80)
+@examples(40)
 @given(st.data())
 def test_columns(data: st.DataObject) -> None:
     spec, frames = to_wire(compact(column_of(data.draw(st.sampled_from(COLUMNS)), "it")))
@@ -103,7 +103,7 @@ def _graph() -> GraphData:
     return shoal.from_arrays(["x", "y", "z"], ["y", "z", "x"], edge_columns=columns)
 
 
-@examples(80)
+@examples(40)
 @given(st.data())
 def test_graphs(data: st.DataObject) -> None:
     spec, frames = _graph().to_wire()

@@ -1,0 +1,184 @@
+"""A member that sends as fast as it can, over a key that is allowed, to a daemon with default limits.
+
+What the daemon holds is bounded, it answers its operators meanwhile, its run goes on, and what is dropped is counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+import shoal
+from daemon.dev_cluster import DevShard
+from daemon.keys import load_pair
+from daemon.protocol.cluster_messages import ColumnWanted
+from daemon.protocol.tick_messages import Chunk, PhaseWanted, PieceOffered
+from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
+from daemon.wire import Codec
+from tests.cluster.conftest import Up
+from tests.cluster.trial import ask, config_of, summed, wait_for, well
+
+MIB = 1 << 20
+GROWTH_MAX = 400 * MIB
+"""The budgets of both planes' queues are 256 MiB each, of which a flood uses one; beside it the messages at hand."""
+FLOOD_SECONDS = 0.8
+ANSWER_SECONDS = 5.0
+
+
+@pytest.fixture(scope="module")
+def pair(up: Up) -> list[DevShard]:
+    return up(2, settings="")
+
+
+@pytest.fixture(scope="module")
+def run(pair: list[DevShard]) -> Iterator[str]:
+    """A run that goes on meanwhile."""
+    with shoal.connect(str(pair[0].socket)) as session:
+        session.load("ring", data=shoal.from_arrays(list(range(500)), [(i * 7 + 1) % 500 for i in range(500)]))
+    started = ask(pair[0], "run start", program="trial-count", graph="ring", ticks=10**9)
+    yield started["run"]
+    ask(pair[0], "run stop", run=started["run"])
+
+
+def memory(shard: DevShard) -> int:
+    return int(Path(f"/proc/{shard.pid()}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def tick(shard: DevShard, run: str) -> int:
+    return int(ask(shard, "run show", run=run)["tick"])
+
+
+def messages(kind: str, plane: str, generation: int, epoch: int) -> Iterator[list[Any]]:
+    """What is sent, for ever."""
+    codec = Codec("dev", CONTROL_TYPES if plane == "control" else TICK_TYPES)
+
+    def sealed(message: object) -> list[Any]:
+        return codec.encode(epoch, "shard-2", generation, message)
+
+    match kind:
+        case "garbage":
+            return itertools.repeat([b"\xc1" + b"no msgpack" * 100])
+        case "bombs":
+            return itertools.repeat([b"\xdd\x00\x00\xea\x60" * 1000 + bytes(50_000)])
+        case "large":
+            return itertools.repeat([b"\x00", bytes(16 * MIB)])
+        case "offers":
+            offers = (sealed(PieceOffered(f"load-{n}", b"", (8 << 30,), 4096)) for n in itertools.count())
+            chunks = (sealed(Chunk(f"load-{n % 4}", n % 8, (bytes(4096),))) for n in itertools.count())
+            return itertools.chain.from_iterable(zip(offers, chunks, strict=False))
+        case _ if plane == "control":
+            return (sealed(ColumnWanted(f"q{n}", "no-run", "x", 0, 10, 0, False)) for n in itertools.count())
+        case _:
+            return itertools.repeat(sealed(PhaseWanted(1, 1)))
+
+
+@contextlib.contextmanager
+def flooded(shard: DevShard, by: DevShard, plane: str, kind: str) -> Iterator[None]:
+    own, theirs = (load_pair(s.folder / f"{s.name}.secret_key") for s in (by, shard))
+    status = ask(by, "status")
+    over = threading.Event()
+
+    def flood() -> None:
+        with zmq.Context() as context, context.socket(zmq.PUSH) as sender:
+            sender.linger, sender.sndhwm = 0, 4
+            sender.curve_serverkey, sender.curve_secretkey, sender.curve_publickey = (
+                theirs.public,
+                own.secret,
+                own.public,
+            )
+            sender.connect(getattr(config_of(shard).listen, plane))
+            for frames in messages(kind, plane, status["generation"], status["epoch"]):
+                while not over.is_set():
+                    with contextlib.suppress(zmq.Again):
+                        sender.send_multipart(frames, zmq.NOBLOCK, copy=False)
+                        break
+                    over.wait(0.001)
+                if over.is_set():
+                    return
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    try:
+        yield
+    finally:
+        over.set()
+        flooding.join()
+
+
+@pytest.mark.parametrize(
+    ("plane", "kind"),
+    [
+        *itertools.product(["control", "ticks"], ["small", "bombs", "large"]),
+        ("control", "garbage"),
+        ("ticks", "offers"),
+    ],
+)
+def test_a_flood(pair: list[DevShard], run: str, plane: str, kind: str) -> None:
+    shard, by = pair
+    before, begun, dropped = memory(shard), tick(shard, run), summed(shard, "shoal_dropped_total")
+    most, answered, longest = 0, 0, 0.0
+    with flooded(shard, by, plane, kind):
+        until = time.monotonic() + FLOOD_SECONDS
+        while time.monotonic() < until:
+            asked = time.monotonic()
+            ask(shard, "status")
+            longest, answered = max(longest, time.monotonic() - asked), answered + 1
+            most = max(most, memory(shard))
+        if kind in ("garbage", "bombs", "large"):
+            wait_for(lambda: summed(shard, "shoal_dropped_total") > dropped, 30, "what was dropped counted")
+        most = max(most, memory(shard))
+    assert answered >= 2
+    assert longest < ANSWER_SECONDS
+    assert most - before < GROWTH_MAX, f"{(most - before) / MIB:.0f} MiB"
+    wait_for(lambda: well(pair), 30, "both well")
+    wait_for(lambda: tick(shard, run) > begun, 30, "the run goes on")
+
+
+def test_clients_that_send_and_never_read(pair: list[DevShard], run: str) -> None:
+    """Of the admin socket: each is left to its own full buffer; one that never ends its lines has no turn too many."""
+    shard = pair[0]
+    before, begun = memory(shard), tick(shard, run)
+    ask_all = (json.dumps({"command": "metrics"}) + "\n").encode() * 50
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for data in itertools.islice(itertools.cycle([ask_all, b"\n" * 65536, b"x" * 65536, b"nonsense\n" * 8000]), 24):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(shard.socket))
+            client.setblocking(False)
+            clients.append((client, data))
+        until, longest, most = time.monotonic() + FLOOD_SECONDS, 0.0, 0
+        over = threading.Event()
+
+        def send() -> None:
+            while not over.is_set():
+                for client, data in clients:
+                    with contextlib.suppress(OSError):
+                        client.send(data)
+                os.sched_yield()
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        try:
+            while time.monotonic() < until:
+                asked = time.monotonic()
+                ask(shard, "status")
+                longest = max(longest, time.monotonic() - asked)
+                most = max(most, memory(shard))
+        finally:
+            over.set()
+            sending.join()
+    assert longest < ANSWER_SECONDS
+    assert most - before < 150 * MIB
+    wait_for(lambda: tick(shard, run) > begun, 30, "the run goes on")
