@@ -78,7 +78,9 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     add("--faults-max", type=int, help="of one run")
     add("--seconds", type=float, help="what a run takes when nothing happens; it is paced for that")
     add("--ticks", type=int, help="of PageRank; components halt by themselves")
-    add("--bound", type=float, help="seconds that a run may take beyond that, once the last fault is over")
+    add(
+        "--bound", type=float, help="seconds that a run may take beyond twice the undisturbed one, after its last fault"
+    )
     add("--defaults", action="store_true", default=None, help="timings of a real cluster, not those of `dev up`")
     add("--keep", action="store_true", default=None, help="keep folder and logs though nothing failed")
     add("--json", action="store_true", default=None, help="for a machine; the table is for people")

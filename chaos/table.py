@@ -54,6 +54,9 @@ def show(report: Report, console: Console) -> None:
     """Two tables, and what has failed."""
     console.print(_runs(report))
     console.print(_faults(report))
+    if report.outcomes:
+        first, pace = report.outcomes[0].seconds, report.options.seconds
+        console.print(f"  undisturbed: {first:.1f} s, paced for {pace:.1f} s", highlight=False)
     for note in report.notes:
         console.print(f"  {note}", highlight=False)
     for number, outcome in enumerate(report.outcomes):

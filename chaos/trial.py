@@ -14,7 +14,7 @@ from chaos.nets import NetsFailed
 from chaos.options import ENDS_PROCESSES
 from chaos.plan import Fault
 from chaos.recovery import epoch_before, longest_standstill, next_tick_in_later_view
-from chaos.watch import Watch, digests, start_run
+from chaos.watch import Watch, digests, start_run, write_evidence
 from shoal.errors import ShoalError
 
 LOOK_SECONDS: Final = 0.01
@@ -82,9 +82,12 @@ class Trial:
         began = time.monotonic()
         try:
             self._follow(watch)
-            self.outcome.seconds, self.outcome.tick = time.monotonic() - began, watch.tick
             self._measure(watch)
+        except Misbehaved:
+            write_evidence(fleet, name)
+            raise
         finally:
+            self.outcome.seconds, self.outcome.tick = time.monotonic() - began, watch.tick
             watch.close()
         self._make_all_good()
         fleet.await_whole()

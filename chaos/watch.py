@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection
 from functools import partial
@@ -80,6 +81,26 @@ def start_run(daemon: Daemon, program: str, graph: str, ticks: int | None, inter
             return str(connection.call("run start", {k: v for k, v in asked.items() if v is not None})[0]["run"])
 
     return retry(start, AdminError)
+
+
+def write_evidence(fleet: Fleet, run: str) -> None:
+    """What each daemon says while it stands, beside the logs: `evidence.json`. Of one that is silent, that."""
+    told: dict[str, dict[str, Any]] = {}
+    for daemon in fleet.daemons:
+        said = told[daemon.shard.name] = {}
+        for command, args in (
+            ("status", {}),
+            ("view", {}),
+            ("members", {}),
+            ("barrier", {}),
+            ("run show", {"run": run}),
+        ):
+            try:
+                with AdminConnection(daemon.shard.socket, ANSWER_SECONDS) as connection:
+                    said[command] = connection.call(command, args)[0]
+            except AdminError as error:
+                said[command] = str(error)
+    (fleet.folder / "evidence.json").write_text(json.dumps(told, indent=2, default=str))
 
 
 def digests(fleet: Fleet, run: str, column: str) -> dict[int, str]:
