@@ -264,7 +264,7 @@ class Consensus(Section):
     snapshot_timeout_ns: Duration = 5 * SECOND
     entries_per_message_max: Count = 64
     bytes_per_message_max: Size = 1024 * 1024
-    snapshot_bytes_max: Size = 16 * 1024**2
+    snapshot_bytes_max: Size = 7 * 1024**2
     inflight_max: Count = 16
     uncommitted_max: Count = 1024
     voters_max: Annotated[int, Field(ge=1, le=7)] = 7
@@ -317,11 +317,18 @@ class Storage(Section):
 class Transport(Section):
     """Limits of what one peer can make this one hold."""
 
-    header_bytes_max: Size = 1024 * 1024
-    frame_bytes_max: Size = 1024**3
+    header_bytes_max: Size = 8 * 1024**2
+    frame_bytes_max: Size = 128 * 1024**2
     frames_max: Count = 1024
     queue_messages_max: Count = 1000
+    queue_bytes_max: Size = 256 * 1024**2
     control_drain_max: Count = 256
+
+    @model_validator(mode="after")
+    def _a_message_fits_the_queue(self) -> Transport:
+        if self.frame_bytes_max > self.queue_bytes_max:
+            raise ValueError("frame_bytes_max should be at most queue_bytes_max, or one frame would fill the queue")
+        return self
 
 
 class Log(Section):

@@ -9,12 +9,12 @@ doors, so that the daemon's runtime and the simulator host the very same code. A
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import consensus
-from consensus import Configuration, Limits, Persist, Raft, Refused, Stored
+from consensus import Persist, Raft, Refused, Stored
 from daemon.effects import (
     Answered,
     BeginRun,
@@ -29,23 +29,21 @@ from daemon.effects import (
     TellStates,
 )
 from daemon.protocol import membership_effects as swim
-from daemon.protocol.bootstrap import CLUSTER_TAG, Bootstrap, spell
+from daemon.protocol.bootstrap import CLUSTER_TAG
 from daemon.protocol.cluster_messages import (
     Grant,
     Progress,
     Proposal,
     ProposalRefused,
     RunReport,
-    RunStates,
     StatesHeld,
     StepAsked,
     StepGranted,
 )
-from daemon.protocol.decisions import Decision, DecisionCodec, Identity, from_bits, to_bits
+from daemon.protocol.decisions import Decision, DecisionCodec, Identity, from_bits
 from daemon.protocol.holdings import Holdings, Want
 from daemon.protocol.leading import Leading, sight_of
 from daemon.protocol.membership import Membership
-from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import (
     Ack,
     Gossip,
@@ -73,10 +71,15 @@ from daemon.protocol.registry import (
     View,
     ViewInstalled,
 )
-from daemon.protocol.servers import next_change, server_of, shard_of
+from daemon.protocol.reporting import Reporting
+from daemon.protocol.seat import LEAVING_TAG, Seat, has_disk_of, server_at
+from daemon.protocol.servers import shard_of
 from daemon.protocol.views import Views
+from daemon.shard_settings import NOTHING_ON_DISK
+from daemon.shard_settings import OnDisk as OnDisk
+from daemon.shard_settings import ShardSettings as ShardSettings
+from daemon.wire import Rejected
 
-DISK_TAG, LEAVING_TAG = "disk", "leaving"
 LEAD_INTERVAL_NS = 200_000_000
 HOLDINGS_PATIENCE_NS = 10_000_000_000
 FOLLOW_UPS_MAX = 64
@@ -95,32 +98,6 @@ CONSENSUS_MESSAGES = (
 CLUSTER_MESSAGES = (Proposal, ProposalRefused, RunReport, StatesHeld, Grant, StepAsked, StepGranted, Progress)
 
 
-@dataclass(frozen=True, slots=True)
-class ShardSettings:
-    """The numbers of every machine in the shard."""
-
-    expect: int = 1
-    virtual_nodes: int = 150
-    replicas: int = 2
-    absent_patience_ns: int = 10_000_000_000
-    surplus_grace_ns: int = 60_000_000_000
-    snapshot_entries: int = 1024
-    report_interval_ns: int = 300_000_000
-    progress_interval_ns: int = 200_000_000
-    progress_targets: int = 3
-    membership: MembershipConfig = field(default_factory=MembershipConfig)
-    consensus: Limits = field(default_factory=Limits)
-
-
-@dataclass(frozen=True, slots=True)
-class OnDisk:
-    """What a shard finds when it starts: its disk's number, its server's state, and the partitions it holds by load."""
-
-    disk: int = 1
-    stored: Stored | None = None
-    held: Mapping[str, frozenset[int]] = field(default_factory=dict)
-
-
 class Shard:
     """One shard's control plane."""
 
@@ -131,12 +108,11 @@ class Shard:
         settings: ShardSettings,
         random: Random,
         now: int,
-        on_disk: OnDisk = OnDisk(),
+        on_disk: OnDisk = NOTHING_ON_DISK,
     ) -> None:
         self.identity = Identity(member.name, member.generation)
-        self.server = server_of(member.name, on_disk.disk)
-        self._tags = {**dict(member.tags), DISK_TAG: str(on_disk.disk)}
-        member = replace(member, tags=tuple(sorted(self._tags.items())))
+        self._seat = Seat(member.name, on_disk.disk, settings.expect, settings.consensus.voters_max, dict(member.tags))
+        member = replace(member, tags=tuple(sorted(self._seat.tags.items())))
         self.membership = Membership(member, seeds, settings.membership, random, now)
         self.registry = Registry()
         self.raft: Raft | None = None
@@ -145,13 +121,10 @@ class Shard:
         self.holdings = Holdings(self.identity, on_disk.held, settings.surplus_grace_ns)
         self._settings, self._random = settings, random
         self._is_lone = all(seed == member.control for seed in seeds)
-        self._bootstrap = Bootstrap(Identity(member.name, on_disk.disk), settings.expect)
         self._leading = Leading(Views(settings.virtual_nodes, settings.replicas, settings.absent_patience_ns))
         self._proposals = Proposals()
         self._codec = DecisionCodec()
-        self._own_reports: dict[int, RunReport] = {}
-        self._own_states: StatesHeld | None = None
-        self._report_ns: int | None = None
+        self._reporting = Reporting(settings.report_interval_ns)
         self._lead_ns = now
         self._applied = 0
         self._snapshot_at = 0
@@ -173,7 +146,7 @@ class Shard:
             self.pacing.deadline,
             self.progress.deadline,
             self.holdings.deadline,
-            self._report_ns,
+            self._reporting.deadline,
             self._lead_ns if self.raft is not None and self.raft.is_leader else None,
         ]
         return min((time for time in times if time is not None), default=None)
@@ -183,7 +156,7 @@ class Shard:
         if isinstance(message, MEMBERSHIP_MESSAGES):
             self._take_membership(self.membership.step(sender.name, message, now), now)
         elif isinstance(message, CONSENSUS_MESSAGES):
-            server = self._server_at(sender)
+            server = server_at(self.membership, sender)
             if self.raft is not None and server is not None:
                 self._take_consensus(self.raft.step(server, message, now), now)
         else:
@@ -232,8 +205,7 @@ class Shard:
         """A run has ended on this shard's tick plane: tell the leader until the log says so, if it has not already."""
         if not self._goes_on(report.run):
             return self._flush(now)
-        self._own_reports[report.run] = report
-        self._report_ns = now
+        self._reporting.over(report, now)
         self._send_reports(now)
         return self._flush(now)
 
@@ -247,13 +219,7 @@ class Shard:
     def states_held(self, epoch: int, held: Mapping[int, Mapping[int, frozenset[int]]], now: int) -> list[Effect]:
         """The states on disk, by run and tick, of the runs that wait in the view of this epoch."""
         if epoch == self.registry.epoch:
-            states = [
-                RunStates(run, tick, to_bits(partitions))
-                for run, ticks in sorted(held.items())
-                for tick, partitions in sorted(ticks.items())
-            ]
-            self._own_states = StatesHeld(epoch, tuple(states))
-            self._report_ns = now
+            self._reporting.hold(epoch, held, now)
             self._send_reports(now)
         return self._flush(now)
 
@@ -268,8 +234,8 @@ class Shard:
 
     def give_up_seat(self, now: int) -> list[Effect]:
         """Ask to be no server of consensus any more: this shard is not coming back."""
-        self._tags[LEAVING_TAG] = "1"
-        self._set_tags({}, now)
+        self._seat.tags[LEAVING_TAG] = "1"
+        self._set_tags(self._seat.tags, now)
         return self._flush(now)
 
     def leave(self, now: int) -> list[Effect]:
@@ -284,7 +250,7 @@ class Shard:
         """The tick leader's name, as far as is known here."""
         if self.raft is None:
             return None
-        leader = self.server if self.raft.is_leader else self.raft.leader
+        leader = self._seat.server if self.raft.is_leader else self.raft.leader
         return shard_of(leader) if leader else None
 
     @property
@@ -295,7 +261,7 @@ class Shard:
     @property
     def has_seat(self) -> bool:
         """Whether this shard is a server of consensus."""
-        return self.raft is not None and self.server in self.raft.configuration.members
+        return self.raft is not None and self._seat.server in self.raft.configuration.members
 
     @property
     def applied_index(self) -> int:
@@ -336,46 +302,22 @@ class Shard:
                 self._try_to_found(now)
 
     def _try_to_found(self, now: int) -> None:
-        """Found a cluster with the others; or, if there is one, wait for its leader to let this shard in."""
-        self._set_tags(self._bootstrap.tags(self._disks()), now)
-        founders = self._bootstrap.founders(self._disks())
-        if founders:
-            voters = [server_of(founder.name, founder.generation) for founder in founders]
-            most = self._settings.consensus.voters_max
-            configuration = Configuration.of(voters[:most], voters[most:])
-            data = Registry(cluster=spell(founders)).freeze()
-            self._start_consensus(Stored.bootstrap(configuration, data), now)
-        elif any(CLUSTER_TAG in tags for _, tags in self._disks()):
-            self._start_consensus(Stored(), now)
-
-    def _disks(self) -> list[tuple[Identity, Mapping[str, str]]]:
-        """Who is alive, told apart by their disks: a founder that starts again with the same disk is still one."""
-        found: list[tuple[Identity, Mapping[str, str]]] = []
-        for record in self.membership.live():
-            tags = dict(record.member.tags)
-            if tags.get(DISK_TAG, "").isdecimal():
-                found.append((Identity(record.name, int(tags[DISK_TAG])), tags))
-        return found
+        """Found a cluster, or take part in one that there is."""
+        self._set_tags(self._seat.declaration(self.membership), now)
+        stored = self._seat.beginning(self.membership)
+        if stored is not None:
+            self._start_consensus(stored, now)
 
     def _set_tags(self, tags: Mapping[str, str], now: int) -> None:
         own = self.membership.member(self.identity.name)
-        tags = {**self._tags, **tags}
         if own is not None and dict(own.tags) != tags:
             self._take_membership(self.membership.set_tags(sorted(tags.items()), now), now)
-
-    def _server_at(self, shard: Identity) -> str | None:
-        """The server that a shard is in that life, as far as its disk is known."""
-        member = self.membership.member(shard.name)
-        if member is None or member.generation != shard.generation:
-            return None
-        disk = dict(member.tags).get(DISK_TAG, "")
-        return f"{shard.name}/{disk}" if disk else None
 
     # -- consensus -------------------------------------------------------------------------------------------------
 
     def _start_consensus(self, stored: Stored, now: int) -> None:
         self._out.append(Persist(stored.hard_state, stored.snapshot))
-        self.raft = Raft(self.server, stored, self._settings.consensus, self._random, now)
+        self.raft = Raft(self._seat.server, stored, self._settings.consensus, self._random, now)
         self._applied = self._snapshot_at = self.raft.commit_index
         if stored.snapshot.data:
             self._restore(stored.snapshot.data, now)
@@ -383,8 +325,8 @@ class Shard:
     def _restore(self, data: bytes, now: int) -> None:
         for announcement in self.registry.restore(data):
             self._follow_up(announcement, now)
-        self._tags[CLUSTER_TAG] = self.registry.cluster
-        self._set_tags({}, now)
+        self._seat.tags[CLUSTER_TAG] = self.registry.cluster
+        self._set_tags(self._seat.tags, now)
         self._holdings_due = True
 
     def _take_consensus(self, effects: Iterable[consensus.Effect], now: int) -> None:
@@ -393,7 +335,8 @@ class Shard:
                 case consensus.Persist():
                     self._out.append(effect)
                 case consensus.Send():
-                    self._send_consensus(effect)
+                    if has_disk_of(self.membership, effect.to):
+                        self._out.append(Send(shard_of(effect.to), effect.message))
                 case consensus.Committed():
                     self._apply(effect.entries, now)
                 case consensus.Restored():
@@ -405,15 +348,8 @@ class Shard:
                     self._proposals.leader_changed()
                     self._proposals_due = True
                     self._lead_due = True
-                    self._report_ns = now if self._has_to_report() else None
+                    self._reporting.leader_changed(self.registry, now)
                     self._out.append(effect)
-
-    def _send_consensus(self, effect: consensus.Send) -> None:
-        """To that very disk of the shard: another one under its name has no part in this log."""
-        name = shard_of(effect.to)
-        member = self.membership.member(name)
-        if member is not None and server_of(name, 0)[:-1] + dict(member.tags).get(DISK_TAG, "") == effect.to:
-            self._out.append(Send(name, effect.message))
 
     def _apply(self, entries: Iterable[consensus.Entry], now: int) -> None:
         for entry in entries:
@@ -426,7 +362,14 @@ class Shard:
         assert self.raft is not None
         if self._applied - self._snapshot_at >= self._settings.snapshot_entries:
             self._snapshot_at = self._applied
+            self._compact(now)
+
+    def _compact(self, now: int) -> None:
+        assert self.raft is not None
+        try:
             self._take_consensus(self.raft.compact(self._applied, self.registry.freeze()), now)
+        except (Refused, Rejected):  # it is too large; the log grows on, and nothing is lost by that but room
+            self._out.append(swim.Counted("consensus_snapshots_refused"))
 
     # -- what follows from a decision ------------------------------------------------------------------------------
 
@@ -452,7 +395,7 @@ class Shard:
             case RunEnded(run=run):
                 self.progress.end(run.number)
                 self.pacing.end(run.number)
-                self._own_reports.pop(run.number, None)
+                self._reporting.forget_run(run.number)
                 self._leading.forget_run(run.number)
             case HoldingsChanged():
                 self._holdings_due = self._lead_due = True
@@ -469,8 +412,7 @@ class Shard:
         """Whatever was said of runs in an older view is void: they go on from where the log will say."""
         self.progress.enter_view(view.epoch, view.names)
         self._leading.enter_view()
-        self._own_reports.clear()
-        self._own_states = None
+        self._reporting.enter_view()
         waiting = self.registry.waiting_runs()
         if waiting and self.in_view:
             self._out.append(TellStates(view.epoch, tuple(run.number for run in waiting)))
@@ -613,19 +555,9 @@ class Shard:
                 self._out.append(Answered(request, refused.reason.value))
         return True
 
-    def _has_to_report(self) -> bool:
-        waits = self._own_states is not None and bool(self.registry.waiting_runs())
-        return waits or bool(self._own_reports)
-
     def _send_reports(self, now: int) -> None:
-        if self._report_ns is None or now < self._report_ns:
-            return
-        self._report_ns = now + self._settings.report_interval_ns if self._has_to_report() else None
         leader = self.leader
-        reports: list[RunReport | StatesHeld] = list(self._own_reports.values())
-        if self._own_states is not None and self.registry.waiting_runs():
-            reports.append(self._own_states)
-        for report in reports:
+        for report in self._reporting.due(self.registry, now):
             if leader == self.identity.name:
                 self._take_cluster(self.identity, report, now)
             elif leader is not None:
@@ -647,34 +579,17 @@ class Shard:
     def _tend_servers(self, now: int) -> None:
         """One change at a time; what consensus can't do now is tried again in a moment."""
         assert self.raft is not None
-        alive, leaving = {}, set()
-        for shard, tags in self._disks():
-            alive[shard.name] = server_of(shard.name, shard.generation)
-            member = self.membership.member(shard.name)
-            if LEAVING_TAG in tags and member and not self.registry.has_member(Identity(shard.name, member.generation)):
-                leaving.add(shard.name)
-        most = self._settings.consensus.voters_max
+        heir = self._seat.heir(self.raft, self.registry, self.membership)
+        change = self._seat.due_change(self.raft, self.registry, self.membership)
         try:
-            if self.identity.name in self.registry.draining and self._hand_over_leadership(alive, now):
-                return
-            change = next_change(self.raft.configuration, alive, leaving, self.raft.is_caught_up, most)
-            if change is not None and change.is_gone:
+            if heir is not None:
+                self._take_consensus(self.raft.transfer_leadership(heir, now), now)
+            elif change is not None and change.is_gone:
                 self._take_consensus(self.raft.remove_server(change.server, now), now)
             elif change is not None:
                 self._take_consensus(self.raft.add_server(change.server, change.votes, now), now)
         except Refused:
             return
-
-    def _hand_over_leadership(self, alive: Mapping[str, str], now: int) -> bool:
-        """To a voter that is well and stays; whether there is one."""
-        assert self.raft is not None
-        for server in self.raft.configuration.voters:
-            name = shard_of(server)
-            stays = name not in self.registry.draining and alive.get(name) == server
-            if stays and server != self.server and self.raft.is_caught_up(server):
-                self._take_consensus(self.raft.transfer_leadership(server, now), now)
-                return True
-        return False
 
     def _flush(self, now: int) -> list[Effect]:
         """Do what has become due; a lone shard's proposals are decided at once, and more may follow from each."""

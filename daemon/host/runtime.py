@@ -56,6 +56,7 @@ log = logging.getLogger("shoal.runtime")
 
 STATUS_INTERVAL = 0.1
 GIVE_UP_SECONDS = 15.0
+ANSWERING_MAX = 256
 STEP_TRIES = 8
 STEP_AGAIN_SECONDS = 1.0
 
@@ -234,6 +235,8 @@ class Runtime:
 
     def _heard(self, sender: Identity, message: Any) -> None:
         match message:
+            case ColumnWanted() | PartitionWanted() if len(self._tasks) >= ANSWERING_MAX:
+                self.metrics.dropped("busy")  # it is asked again
             case ColumnWanted():
                 self._spawn(self._answer_column(sender.name, message))
             case PartitionWanted():
@@ -502,5 +505,6 @@ def _transport_limits(config: Config) -> TransportLimits:
         frame_bytes_max=section.frame_bytes_max,
         frames_max=section.frames_max,
         queue_messages_max=section.queue_messages_max,
+        queue_bytes_max=section.queue_bytes_max,
         drain_max=section.control_drain_max,
     )

@@ -81,7 +81,7 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A metric to raise: names begin with ``membership_``."""
+    """A metric to raise: names begin with what counts, such as ``membership_``."""
 
     name: str
     amount: int = 1

@@ -271,10 +271,13 @@ def too_large(frames: Sequence[Buffer], limits: TransportLimits) -> bool:
         return len(frames[0]) > bound
     if len(frames) > limits.frames_max + 1:
         return True
+    total = 0
     for frame in frames:
-        if (len(frame) if type(frame) is bytes else memoryview(cast(bytes, frame)).nbytes) > bound:
+        size = len(frame) if type(frame) is bytes else memoryview(cast(bytes, frame)).nbytes
+        total += size
+        if size > bound:
             return True
-    return False
+    return total > limits.queue_bytes_max
 
 
 def _set_up(socket: zmq.Socket[bytes], limits: TransportLimits) -> None:
