@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from daemon.protocol.cluster_messages import RunReport
 from daemon.protocol.decisions import EndRun
-from daemon.protocol.registry import FAILED
+from daemon.protocol.records import FAILED
 
 
 def ending(run: str, members: Sequence[str], reports: Mapping[str, RunReport]) -> EndRun | None:

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from daemon.protocol.cluster_messages import RunReport, StatesHeld
 from daemon.protocol.decisions import Decision, EndRun, Identity, ResumeRun, from_bits
 from daemon.protocol.ending import ending
-from daemon.protocol.registry import FAILED, STOPPING, Registry
+from daemon.protocol.records import FAILED, STOPPING
+from daemon.protocol.registry import Registry
 from daemon.protocol.resumption import resumption
 from daemon.protocol.views import Sight, Views
 

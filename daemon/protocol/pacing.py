@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from daemon.protocol.cluster_messages import Grant
-from daemon.protocol.registry import RunRecord
+from daemon.protocol.records import RunRecord
 
 REPEAT_INTERVAL_NS = 200_000_000
 REQUESTS_REMEMBERED = 64

@@ -1,0 +1,83 @@
+"""What the registry knows of a view, a shard's disk and a run: values, of which a change makes another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from daemon.protocol.decisions import Identity, StateSource
+from shoal.phase import Phase
+
+RUNNING, STOPPING, COMPLETED, STOPPED, FAILED = "running", "stopping", "completed", "stopped", "failed"
+ACTIVE = (RUNNING, STOPPING)
+OUTCOMES = (COMPLETED, STOPPED, FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An epoch and its members, in order; `replicas` of them hold each partition."""
+
+    epoch: int
+    members: tuple[Identity, ...]
+    virtual_nodes: int
+    replicas: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The members' names, in order."""
+        return tuple(member.name for member in self.members)
+
+    def has(self, shard: Identity) -> bool:
+        """Whether that very life of a shard is a member."""
+        return shard in self.members
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What a shard has said that it holds, in the life of `generation`: partitions by load."""
+
+    generation: int
+    loads: Mapping[str, frozenset[int]]
+
+    def has(self, load: str, partition: int) -> bool:
+        """Whether a partition of a load is there."""
+        return partition in self.loads.get(load, ())
+
+    def with_load(self, load: str, partitions: frozenset[int]) -> Disk:
+        """The same with other partitions of one load; none at all forgets it."""
+        loads = {**self.loads, load: partitions}
+        return Disk(self.generation, {name: held for name, held in loads.items() if held})
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run, from the decision to start it to the decision that it is over.
+
+    `epoch` is that of the view in which it goes on, 0 while it waits; there it began with the end of tick `resumed`.
+    """
+
+    name: str
+    number: int
+    program: str
+    graph: str
+    params: tuple[tuple[str, str], ...]
+    ticks: int
+    interval_ns: int
+    paced: bool
+    phases: tuple[Phase, ...]
+    columns: tuple[str, ...]
+    started_unix_ns: int
+    checkpoint_ticks: int = 0
+    epoch: int = 0
+    resumed: int = 0
+    sources: tuple[StateSource, ...] = ()
+    state: str = RUNNING
+    tick: int = 0
+    failure: str = ""
+    cross_bytes: int = 0
+    ended_unix_ns: int = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether it still goes on."""
+        return self.state in ACTIVE

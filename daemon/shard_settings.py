@@ -1,0 +1,38 @@
+"""What a shard is given at its start: the numbers of its machines, and what it finds on its disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from consensus import Limits, Stored
+from daemon.protocol.membership_config import MembershipConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSettings:
+    """The numbers of every machine in the shard."""
+
+    expect: int = 1
+    virtual_nodes: int = 150
+    replicas: int = 2
+    absent_patience_ns: int = 10_000_000_000
+    surplus_grace_ns: int = 60_000_000_000
+    snapshot_entries: int = 1024
+    report_interval_ns: int = 300_000_000
+    progress_interval_ns: int = 200_000_000
+    progress_targets: int = 3
+    membership: MembershipConfig = field(default_factory=MembershipConfig)
+    consensus: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """What a shard finds when it starts: its disk's number, its server's state, and the partitions it holds by load."""
+
+    disk: int = 1
+    stored: Stored | None = None
+    held: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+
+NOTHING_ON_DISK = OnDisk()
