@@ -65,10 +65,13 @@ def end(fault: Fault, ground: Ground) -> None:
             daemon.start()
 
 
-def revive(ground: Ground) -> None:
-    """Start the daemon again that has left because its disk was full; one that had nothing to write just goes on."""
+def revive(ground: Ground) -> bool:
+    """Start the daemon again that has left because its disk was full; whether it had.
+
+    One that found room for what it wrote (a write-ahead log is written over and over) just goes on.
+    """
     if ground.disk is None or ground.disk.full:
-        return
+        return False
     assert ground.disk_of is not None
     daemon = ground.fleet[ground.disk_of]
     left = daemon.left_loudly() if daemon.may_end else None
@@ -76,6 +79,7 @@ def revive(ground: Ground) -> None:
         raise Misbehaved(f"its disk was full, and it left without a word of that: {daemon.shard.last_words()}")
     if left:
         daemon.start()
+    return bool(left)
 
 
 def _signal(hit: list[Daemon], number: signal.Signals) -> None:

@@ -19,6 +19,9 @@ from chaos.options import NETWORK, Options
 
 REST_SECONDS: Final = 3.0
 """Between two faults of one daemon: it shall have a chance to be back before it is hit again."""
+DISTURBED: Final = (1.0, 5.0)
+DOWN: Final = (3.5, 7.0)
+"""Long enough that the death has to be found out: who is back sooner tells of it himself."""
 FIRST, LAST = 0.15, 0.7
 """Of the undisturbed run's time: before the first a run may not have begun, after the last it may be over."""
 
@@ -63,7 +66,7 @@ def plan(random: Random, options: Options, disk: int | None = None) -> list[Faul
 
 def _fault(random: Random, kind: str, at: float, options: Options, disk: int | None) -> Fault:
     everybody = range(1, options.shards + 1)
-    seconds: float | None = random.uniform(1.0, 5.0)
+    seconds: float | None = random.uniform(*(DOWN if kind == "kill" else DISTURBED))
     count = {"kill": options.kill_at_once, "cut": 2, "oneway": 2, "power": options.shards}.get(kind, 1)
     if kind == "minority":
         count = random.randint(1, (options.shards - 1) // 2)

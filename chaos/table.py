@@ -83,7 +83,7 @@ def _runs(report: Report) -> Table:
     table.add_column("faults")
     for number, outcome in enumerate(report.outcomes):
         verdict = "[bold red]failed[/]" if outcome.failures else "[green]same[/]"
-        words = ", ".join(str(one.fault) for one in outcome.suffered) or "none"
+        words = ", ".join(f"{one.fault}{' (left)' if one.left else ''}" for one in outcome.suffered) or "none"
         cells = (str(number), outcome.program, str(outcome.tick), f"{outcome.seconds:.1f}")
         table.add_row(*cells, outcome.digest[:DIGEST_SHOWN], verdict, words)
     return table
@@ -129,6 +129,7 @@ def _run(number: int, outcome: Outcome) -> dict[str, Any]:
                 "delay_seconds": one.fault.delay,
                 "loss": one.fault.loss,
                 "recovery_seconds": one.recovery,
+                "left": one.left,
             }
             for one in outcome.suffered
         ],

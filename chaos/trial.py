@@ -44,6 +44,8 @@ class Suffered:
     began: float
     ended: float | None = None
     recovery: float | None = None
+    left: bool = False
+    """Because of a full disk, and loudly."""
 
 
 @dataclass(slots=True)
@@ -114,7 +116,7 @@ class Trial:
                 origin, until = now, now + self._bound
             if origin is not None and self._do_what_is_due(origin):
                 until = max(until, time.monotonic() + self._bound)
-            faults.revive(self._ground)
+            self._revive()
             if died := self._ground.fleet.died():
                 raise Misbehaved(died)
             if now > until:
@@ -147,7 +149,12 @@ class Trial:
     def _make_all_good(self) -> None:
         for one in list(self._active):
             self._end(one)
-        faults.revive(self._ground)
+        self._revive()
+
+    def _revive(self) -> None:
+        if faults.revive(self._ground):
+            filled = [one for one in self.outcome.suffered if one.fault.kind == "disk"]
+            filled[-1].left = True
 
     def _measure(self, watch: Watch) -> None:
         """A power cut counts from the start of the daemons: before that nothing could have been done."""
