@@ -15,13 +15,11 @@ from typing import Any
 
 import consensus
 from consensus import Persist, Raft, Refused, Stored
+from daemon.clock import Clock
 from daemon.effects import (
     Answered,
-    BeginRun,
     DeleteParts,
     Effect,
-    GrantTicks,
-    HealBarrier,
     MendHoldings,
     Send,
     SendToAddress,
@@ -44,16 +42,7 @@ from daemon.protocol.decisions import Decision, DecisionCodec, Identity, from_bi
 from daemon.protocol.holdings import Holdings, Want
 from daemon.protocol.leading import Leading, sight_of
 from daemon.protocol.membership import Membership
-from daemon.protocol.membership_messages import (
-    Ack,
-    Gossip,
-    Member,
-    Nack,
-    Ping,
-    PingRequest,
-    PushPull,
-    PushPullReply,
-)
+from daemon.protocol.membership_messages import Member
 from daemon.protocol.pacing import Pacing
 from daemon.protocol.progress import ProgressGossip
 from daemon.protocol.proposals import Proposals
@@ -75,6 +64,9 @@ from daemon.protocol.reporting import Reporting
 from daemon.protocol.seat import LEAVING_TAG, Seat, has_disk_of, server_at
 from daemon.protocol.servers import shard_of
 from daemon.protocol.views import Views
+from daemon.shard_messages import CLUSTER_MESSAGES as CLUSTER_MESSAGES
+from daemon.shard_messages import CONSENSUS_MESSAGES as CONSENSUS_MESSAGES
+from daemon.shard_messages import MEMBERSHIP_MESSAGES as MEMBERSHIP_MESSAGES
 from daemon.shard_settings import NOTHING_ON_DISK
 from daemon.shard_settings import OnDisk as OnDisk
 from daemon.shard_settings import ShardSettings as ShardSettings
@@ -84,18 +76,6 @@ LEAD_INTERVAL_NS = 200_000_000
 HOLDINGS_PATIENCE_NS = 10_000_000_000
 FOLLOW_UPS_MAX = 64
 """In one door; what is left waits for the next."""
-MEMBERSHIP_MESSAGES = (Ping, PingRequest, Ack, Nack, Gossip, PushPull, PushPullReply)
-CONSENSUS_MESSAGES = (
-    consensus.PreVoteRequest,
-    consensus.PreVoteReply,
-    consensus.VoteRequest,
-    consensus.VoteReply,
-    consensus.Append,
-    consensus.AppendReply,
-    consensus.InstallSnapshot,
-    consensus.TimeoutNow,
-)
-CLUSTER_MESSAGES = (Proposal, ProposalRefused, RunReport, StatesHeld, Grant, StepAsked, StepGranted, Progress)
 
 
 class Shard:
@@ -116,8 +96,7 @@ class Shard:
         self.membership = Membership(member, seeds, settings.membership, random, now)
         self.registry = Registry()
         self.raft: Raft | None = None
-        self.progress = ProgressGossip(member.name, settings.progress_interval_ns, settings.progress_targets, random)
-        self.pacing = Pacing()
+        self.clock = Clock(member.name, settings.progress_interval_ns, settings.progress_targets, random)
         self.holdings = Holdings(self.identity, on_disk.held, settings.surplus_grace_ns)
         self._settings, self._random = settings, random
         self._is_lone = all(seed == member.control for seed in seeds)
@@ -143,8 +122,7 @@ class Shard:
             self.membership.deadline,
             self.raft.deadline if self.raft else None,
             self._proposals.deadline,
-            self.pacing.deadline,
-            self.progress.deadline,
+            self.clock.deadline,
             self.holdings.deadline,
             self._reporting.deadline,
             self._lead_ns if self.raft is not None and self.raft.is_leader else None,
@@ -171,9 +149,7 @@ class Shard:
         if self.raft is not None:
             self._take_consensus(self.raft.wake(now), now)
         self._send_proposals(now)
-        for grant in self.pacing.wake(now):
-            self._spread_grant(grant)
-        self._out += [Send(to, message) for to, message in self.progress.gossip(now)]
+        self._out += self.clock.wake(now)
         self._send_reports(now)
         if now >= self._lead_ns:
             self._lead_due = True
@@ -196,7 +172,7 @@ class Shard:
         if leader is None:
             self._out.append(Answered(request, "there is no tick leader at the moment: try again"))
         elif leader == self.identity.name:
-            self._grant_step(self.identity.name, StepAsked(request, run), now)
+            self._out += self.clock.step(leader, StepAsked(request, run), now)
         else:
             self._out.append(Send(leader, StepAsked(request, run)))
         return self._flush(now)
@@ -211,9 +187,7 @@ class Shard:
 
     def tick_committed(self, run: int, tick: int, now: int) -> list[Effect]:
         """A tick of a paced run was committed here."""
-        self.pacing.committed(run, tick)
-        for grant in self.pacing.wake(now):
-            self._spread_grant(grant)
+        self._out += self.clock.committed(run, tick, now)
         return self._flush(now)
 
     def states_held(self, epoch: int, held: Mapping[int, Mapping[int, frozenset[int]]], now: int) -> list[Effect]:
@@ -252,6 +226,16 @@ class Shard:
             return None
         leader = self._seat.server if self.raft.is_leader else self.raft.leader
         return shard_of(leader) if leader else None
+
+    @property
+    def progress(self) -> ProgressGossip:
+        """Who is where in each run."""
+        return self.clock.progress
+
+    @property
+    def pacing(self) -> Pacing:
+        """What has been granted to each run."""
+        return self.clock.pacing
 
     @property
     def in_view(self) -> bool:
@@ -343,7 +327,7 @@ class Shard:
                     self._applied = self._snapshot_at = effect.snapshot.index
                     self._restore(effect.snapshot.data, now)
                 case consensus.BecameLeader() | consensus.LeaderChanged():
-                    self.pacing.is_leader = isinstance(effect, consensus.BecameLeader)
+                    self.clock.pacing.is_leader = isinstance(effect, consensus.BecameLeader)
                     self._leading.begin()
                     self._proposals.leader_changed()
                     self._proposals_due = True
@@ -384,8 +368,7 @@ class Shard:
                 return
             case RunBegun(run=run) if self.in_view:
                 assert self.registry.view is not None
-                self.progress.begin(run.number, now)
-                self._out.append(BeginRun(run, self.registry.view, self.pacing.begin(run, now)))
+                self._out.append(self.clock.begin(run, self.registry.view, now))
                 if run.state == STOPPING:
                     self._out.append(StopRunHere(run.number))
                 self._lead_due = True
@@ -393,8 +376,7 @@ class Shard:
                 self._out.append(StopRunHere(run.number))
                 self._lead_due = True
             case RunEnded(run=run):
-                self.progress.end(run.number)
-                self.pacing.end(run.number)
+                self.clock.end(run.number)
                 self._reporting.forget_run(run.number)
                 self._leading.forget_run(run.number)
             case HoldingsChanged():
@@ -410,7 +392,7 @@ class Shard:
 
     def _enter_view(self, view: View, now: int) -> None:
         """Whatever was said of runs in an older view is void: they go on from where the log will say."""
-        self.progress.enter_view(view.epoch, view.names)
+        self.clock.enter_view(view)
         self._leading.enter_view()
         self._reporting.enter_view()
         waiting = self.registry.waiting_runs()
@@ -466,14 +448,13 @@ class Shard:
             case StatesHeld():
                 self._hear_states(sender, message)
             case Grant():
-                self._hear_grant(message)
+                self._out += self.clock.hear_grant(message)
             case StepAsked():
-                self._grant_step(sender.name, message, now)
+                self._out += self.clock.step(sender.name, message, now)
             case StepGranted():
-                self._hear_grant(Grant(message.run, message.tick))
-                self._out.append(Answered(message.request, "", tick=message.tick))
+                self._out += self.clock.hear_step(message)
             case Progress():
-                self._hear_progress(message, now)
+                self._out += self.clock.hear_progress(message, now)
             case _:
                 pass
 
@@ -491,38 +472,9 @@ class Shard:
     def _counts(self, sender: Identity, epoch: int) -> bool:
         return epoch == self.registry.epoch and self.registry.has_member(sender)
 
-    def _hear_grant(self, grant: Grant) -> None:
-        if self.pacing.hear(grant):
-            self._out.append(GrantTicks(grant.run, grant.tick))
-
-    def _hear_progress(self, progress: Progress, now: int) -> None:
-        """A tick that any shard is in was granted: so grants heal that a leader took with it when it was cut off."""
-        news = self.progress.hear(progress, now)
-        if news:
-            self._out.append(HealBarrier(progress.run, tuple(news)))
-        self._hear_grant(Grant(progress.run, max((shard.tick for shard in progress.shards), default=0)))
-
     def _goes_on(self, number: int) -> bool:
         epoch = self.registry.epoch
         return any(run.number == number and run.epoch == epoch for run in self.registry.active_runs())
-
-    def _grant_step(self, asker: str, asked: StepAsked, now: int) -> None:
-        tick = self.pacing.step(asked.run, asked.request, now)
-        if tick is None:
-            return
-        self._spread_grant(Grant(asked.run, tick))
-        if asker == self.identity.name:
-            self._out.append(Answered(asked.request, "", tick=tick))
-        else:
-            self._out.append(Send(asker, StepGranted(asked.request, asked.run, tick)))
-
-    def _spread_grant(self, grant: Grant) -> None:
-        self._out.append(GrantTicks(grant.run, grant.tick))
-        self._out += [Send(peer, grant) for peer in self._view_peers()]
-
-    def _view_peers(self) -> list[str]:
-        view: View | None = self.registry.view
-        return [name for name in view.names if name != self.identity.name] if view else []
 
     # -- proposals and reports -------------------------------------------------------------------------------------
 

@@ -1,0 +1,29 @@
+"""What a shard's control plane takes, by the machine that it is for."""
+
+from __future__ import annotations
+
+import consensus
+from daemon.protocol.cluster_messages import (
+    Grant,
+    Progress,
+    Proposal,
+    ProposalRefused,
+    RunReport,
+    StatesHeld,
+    StepAsked,
+    StepGranted,
+)
+from daemon.protocol.membership_messages import Ack, Gossip, Nack, Ping, PingRequest, PushPull, PushPullReply
+
+MEMBERSHIP_MESSAGES = (Ping, PingRequest, Ack, Nack, Gossip, PushPull, PushPullReply)
+CONSENSUS_MESSAGES = (
+    consensus.PreVoteRequest,
+    consensus.PreVoteReply,
+    consensus.VoteRequest,
+    consensus.VoteReply,
+    consensus.Append,
+    consensus.AppendReply,
+    consensus.InstallSnapshot,
+    consensus.TimeoutNow,
+)
+CLUSTER_MESSAGES = (Proposal, ProposalRefused, RunReport, StatesHeld, Grant, StepAsked, StepGranted, Progress)
