@@ -57,6 +57,7 @@ from daemon.protocol.registry import (
     RunBegun,
     RunEnded,
     RunStopping,
+    RunsWaiting,
     View,
     ViewInstalled,
 )
@@ -372,6 +373,8 @@ class Shard:
                 if run.state == STOPPING:
                     self._out.append(StopRunHere(run.number))
                 self._lead_due = True
+            case RunsWaiting():
+                self._tell_states()
             case RunStopping(run=run):
                 self._out.append(StopRunHere(run.number))
                 self._lead_due = True
@@ -395,10 +398,14 @@ class Shard:
         self.clock.enter_view(view)
         self._leading.enter_view()
         self._reporting.enter_view()
+        self._tell_states()
+        self._lead_due = self._holdings_due = True
+
+    def _tell_states(self) -> None:
+        """Have it looked up from where the runs that wait could go on."""
         waiting = self.registry.waiting_runs()
         if waiting and self.in_view:
-            self._out.append(TellStates(view.epoch, tuple(run.number for run in waiting)))
-        self._lead_due = self._holdings_due = True
+            self._out.append(TellStates(self.registry.epoch, tuple(run.number for run in waiting)))
 
     def _answered(self, request: str, error: str, name: str) -> None:
         if not self._proposals.settle(request):

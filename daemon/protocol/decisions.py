@@ -172,12 +172,39 @@ class EndRun:
     ended_unix_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class KeptRun:
+    """A run of another cluster, as a backup has it: one that is over, or one that is to go on."""
+
+    number: int
+    start: StartRun
+    state: str
+    tick: int
+    failure: str
+    cross_bytes: int
+    ended_unix_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """What a backup holds is on the disks of the view's members: from here on it is this cluster's, all of it at once.
+
+    Each graph says what an `AddGraph` of its own would say, and numbers of runs go on behind `runs_begun`.
+    """
+
+    request: str
+    graphs: tuple[AddGraph, ...]
+    runs: tuple[KeptRun, ...]
+    runs_begun: int
+
+
 Decision: TypeAlias = (
-    FormView | AddGraph | DropGraph | StartRun | StopRun | EndRun | HoldParts | DropParts | Drain | ResumeRun
+    FormView | AddGraph | DropGraph | StartRun | StopRun | EndRun | HoldParts | DropParts | Drain | ResumeRun | Restore
 )
 _TYPES = dict(
     enumerate(
-        (FormView, AddGraph, DropGraph, StartRun, StopRun, EndRun, HoldParts, DropParts, Drain, ResumeRun), start=1
+        (FormView, AddGraph, DropGraph, StartRun, StopRun, EndRun, HoldParts, DropParts, Drain, ResumeRun, Restore),
+        start=1,
     )
 )
 

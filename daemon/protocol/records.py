@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from daemon.protocol.decisions import Identity, StateSource
+from daemon.protocol.decisions import Identity, KeptRun, StartRun, StateSource
 from shoal.phase import Phase
 
 RUNNING, STOPPING, COMPLETED, STOPPED, FAILED = "running", "stopping", "completed", "stopped", "failed"
@@ -81,3 +81,58 @@ class RunRecord:
     def active(self) -> bool:
         """Whether it still goes on."""
         return self.state in ACTIVE
+
+
+def begun(start: StartRun, number: int, epoch: int) -> RunRecord:
+    """A run at its beginning, in the view of an epoch."""
+    return RunRecord(
+        name=f"{start.program}-{number}",
+        number=number,
+        program=start.program,
+        graph=start.graph,
+        params=start.params,
+        ticks=start.ticks,
+        interval_ns=start.interval_ns,
+        paced=start.paced,
+        phases=tuple(phase for phase in Phase if start.phases >> phase & 1 or phase is Phase.ADVANCE),
+        columns=start.columns,
+        started_unix_ns=start.started_unix_ns,
+        checkpoint_ticks=start.checkpoint_ticks,
+        epoch=epoch,
+    )
+
+
+def restored(kept: KeptRun) -> RunRecord:
+    """A run out of a backup; one that is not over waits for the tick that it goes on from."""
+    return replace(
+        begun(kept.start, kept.number, 0),
+        state=kept.state,
+        tick=kept.tick,
+        failure=kept.failure,
+        cross_bytes=kept.cross_bytes,
+        ended_unix_ns=kept.ended_unix_ns,
+    )
+
+
+def to_keep(run: RunRecord) -> KeptRun:
+    """A run as a backup has it: `restored` of it is the run, waiting if it is not over.
+
+    >>> start = StartRun("", "rank", "web", (), 9, 0, False, 0b1001, ("rank",), 77, 5)
+    >>> restored(to_keep(begun(start, 4, 0))) == begun(start, 4, 0)
+    True
+    """
+    phases = sum(1 << phase for phase in run.phases)
+    start = StartRun(
+        "",
+        run.program,
+        run.graph,
+        run.params,
+        run.ticks,
+        run.interval_ns,
+        run.paced,
+        phases,
+        run.columns,
+        run.started_unix_ns,
+        run.checkpoint_ticks,
+    )
+    return KeptRun(run.number, start, run.state, run.tick, run.failure, run.cross_bytes, run.ended_unix_ns)

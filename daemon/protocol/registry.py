@@ -29,6 +29,7 @@ from daemon.protocol.decisions import (
     Holding,
     HoldParts,
     Identity,
+    Restore,
     ResumeRun,
     StartRun,
     StopRun,
@@ -36,18 +37,17 @@ from daemon.protocol.decisions import (
     to_bits,
 )
 from daemon.protocol.placement import Placed, actual, ideal
+from daemon.protocol.records import ACTIVE, OUTCOMES, Disk, begun, restored
 
 # Values of the registry's; whoever has to do with it finds them here too.
 from daemon.protocol.records import COMPLETED as COMPLETED
 from daemon.protocol.records import FAILED as FAILED
-from daemon.protocol.records import OUTCOMES, Disk
 from daemon.protocol.records import RUNNING as RUNNING
 from daemon.protocol.records import STOPPED as STOPPED
 from daemon.protocol.records import STOPPING as STOPPING
 from daemon.protocol.records import RunRecord as RunRecord
 from daemon.protocol.records import View as View
 from daemon.wire import Codec, WireLimits
-from shoal.phase import Phase
 
 REQUESTS_REMEMBERED = 4096
 RUNS_REMEMBERED = 1000
@@ -83,6 +83,11 @@ class HoldingsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RunsWaiting:
+    """Runs have come that began elsewhere: they go on in this view once its members have said what states they have."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunStopping:
     run: RunRecord
 
@@ -102,7 +107,15 @@ class Decided:
 
 
 Announcement: TypeAlias = (
-    ViewInstalled | GraphInstalled | GraphRemoved | RunBegun | RunStopping | RunEnded | HoldingsChanged | Decided
+    ViewInstalled
+    | GraphInstalled
+    | GraphRemoved
+    | RunBegun
+    | RunsWaiting
+    | RunStopping
+    | RunEnded
+    | HoldingsChanged
+    | Decided
 )
 
 
@@ -258,6 +271,8 @@ class Registry:
             if before is not None and before.active and not run.active:
                 news.append(RunEnded(run))
         news += [RunEnded(run) for name, run in runs.items() if run.active and name not in self.runs]
+        if self.view == view and any(run.name not in runs for run in self.waiting_runs()):
+            news.append(RunsWaiting())
         return news
 
     def _apply(self, decision: Decision) -> tuple[str, list[Announcement]]:
@@ -282,6 +297,8 @@ class Registry:
                 return self._drain(decision)
             case ResumeRun():
                 return self._resume_run(decision)
+            case Restore():
+                return self._take_backup(decision)
             case _:
                 assert_never(decision)
 
@@ -376,21 +393,7 @@ class Registry:
         self._need_graph(decision.graph)
         self._need_whole(decision.graph)
         self.runs_begun += 1
-        run = RunRecord(
-            name=f"{decision.program}-{self.runs_begun}",
-            number=self.runs_begun,
-            program=decision.program,
-            graph=decision.graph,
-            params=decision.params,
-            ticks=decision.ticks,
-            interval_ns=decision.interval_ns,
-            paced=decision.paced,
-            phases=tuple(phase for phase in Phase if decision.phases >> phase & 1 or phase is Phase.ADVANCE),
-            columns=decision.columns,
-            started_unix_ns=decision.started_unix_ns,
-            checkpoint_ticks=decision.checkpoint_ticks,
-            epoch=self.epoch,
-        )
+        run = begun(decision, self.runs_begun, self.epoch)
         self.runs[run.name] = run
         self._forget_old_runs()
         return run.name, [RunBegun(run)]
@@ -424,6 +427,27 @@ class Registry:
         run = replace(run, epoch=self.epoch, resumed=decision.tick, sources=decision.sources)
         self.runs[run.name] = run
         return run.name, [RunBegun(run)]
+
+    def _take_backup(self, decision: Restore) -> tuple[str, list[Announcement]]:
+        """All or nothing: a cluster that has a part of what it had before would be taken for a whole one."""
+        if self.graphs or self.runs_begun:
+            raise Declined("this cluster has graphs or runs of its own: a backup is restored into a new one")
+        runs = [restored(run) for run in decision.runs]
+        names = {graph.name for graph in decision.graphs}
+        if any(run.state not in (*ACTIVE, *OUTCOMES) or run.graph not in names or run.number < 1 for run in runs):
+            raise Declined("the backup has runs that no cluster has had")
+        if len({run.number for run in runs}) != len(runs):
+            raise Declined("the backup has two runs of one number")
+        before, news = dict(self.disks), list[Announcement]()
+        try:
+            for graph in decision.graphs:
+                news += self._add_graph(graph)[1]
+        except Declined:
+            self.graphs, self.placements, self.disks = {}, {}, before
+            raise
+        self.runs = {run.name: run for run in sorted(runs, key=lambda run: run.number)}
+        self.runs_begun = max(decision.runs_begun, *(run.number for run in runs), 0)
+        return "", [*news, RunsWaiting()] if self.active_runs() else news
 
     def _need_view(self) -> View:
         if self.view is None:
