@@ -82,15 +82,19 @@ def _may_go(registry: Registry, name: str, ready: Mapping[str, Identity]) -> boo
     staying = [other for other in ready if other not in registry.draining]
     if not staying:
         return False
+    return not still_needed(registry, name, staying)
+
+
+def still_needed(registry: Registry, name: str, staying: Collection[str]) -> int:
+    """How many partitions, in all graphs, a shard holds of which those who stay do not hold enough."""
+    needed = 0
     for graph in registry.graphs.values():
         wanted = min(registry.view.replicas, len(staying)) if registry.view else 1
         for partition in range(graph.partition_count):
             if not registry.disks[name].has(graph.load, partition):
                 continue  # it may be lost, and staying would not bring it back
-            holders = sum(registry.disks[other].has(graph.load, partition) for other in staying)
-            if holders < wanted:
-                return False
-    return True
+            needed += sum(registry.disks[other].has(graph.load, partition) for other in staying) < wanted
+    return needed
 
 
 def _is_better(registry: Registry) -> bool:
