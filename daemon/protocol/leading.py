@@ -55,11 +55,6 @@ class Leading:
         """Reports of runs that the log has not ended."""
         return self._reports
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether time alone may bring a decision."""
-        return self._views.is_waiting
-
     def decisions(self, registry: Registry, sight: Sight, founders: Collection[str], now: int) -> list[Decision]:
         """What to propose now."""
         decisions: list[Decision] = []

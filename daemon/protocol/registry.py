@@ -14,9 +14,10 @@ everywhere.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TypeAlias, assert_never
+from typing import Any, TypeAlias, TypeVar, assert_never
 
 from daemon.protocol.decisions import (
     AddGraph,
@@ -48,6 +49,8 @@ from daemon.protocol.records import STOPPING as STOPPING
 from daemon.protocol.records import RunRecord as RunRecord
 from daemon.protocol.records import View as View
 from daemon.wire import Codec, WireLimits
+
+T = TypeVar("T")
 
 REQUESTS_REMEMBERED = 4096
 RUNS_REMEMBERED = 1000
@@ -162,6 +165,7 @@ class Registry:
     runs: dict[str, RunRecord] = field(default_factory=dict)
     runs_begun: int = 0
     _recent: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS_REMEMBERED))
+    _known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def epoch(self) -> int:
@@ -189,11 +193,17 @@ class Registry:
 
     def ideal(self, graph: AddGraph) -> Placed:
         """Who should hold each partition of a graph."""
-        view = self._need_view()
-        return ideal(view.names, view.virtual_nodes, graph.partition_count, view.replicas, self.draining)
+        return self._worked_out("ideal", graph.load, lambda: self._ideal(graph))
 
     def placeable(self, graph: AddGraph) -> Placed:
         """Who would serve each partition if a view of the same members were formed now."""
+        return self._worked_out("placeable", graph.load, lambda: self._placeable(graph))
+
+    def _ideal(self, graph: AddGraph) -> Placed:
+        view = self._need_view()
+        return ideal(view.names, view.virtual_nodes, graph.partition_count, view.replicas, self.draining)
+
+    def _placeable(self, graph: AddGraph) -> Placed:
         view = self._need_view()
         return actual(
             view.names,
@@ -206,7 +216,14 @@ class Registry:
 
     def lost(self, graph: str) -> list[int]:
         """The partitions of a graph that nobody in the view holds; the graph waits for one who does."""
-        return [partition for partition, holders in enumerate(self.placements.get(graph, ())) if not holders]
+        placed = self.placements.get(graph, ())
+        return self._worked_out("lost", graph, lambda: [p for p, holders in enumerate(placed) if not holders])
+
+    def _worked_out(self, what: str, of: str, work: Callable[[], T]) -> T:
+        """Many ask between two commands of the log, and a graph may have thousands of partitions."""
+        if (what, of) not in self._known:
+            self._known[what, of] = work()
+        return self._known[what, of]  # type: ignore[no-any-return]
 
     def last_holders(self, graph: str) -> list[str]:
         """Who is known to have had partitions of a graph that are lost now."""
@@ -224,6 +241,8 @@ class Registry:
             name, announcements = self._apply(decision)
         except Declined as declined:
             return [Decided(decision.request, str(declined), "")]
+        finally:
+            self._known.clear()
         return [*announcements, Decided(decision.request, "", name)]
 
     def freeze(self) -> bytes:
@@ -253,6 +272,7 @@ class Registry:
         self.draining = set(frozen.draining)
         self.runs = {run.name: run for run in frozen.runs}
         self._recent = deque(frozen.recent, maxlen=REQUESTS_REMEMBERED)
+        self._known.clear()
         return self._news(*before)
 
     def _news(self, view: View | None, graphs: dict[str, AddGraph], runs: dict[str, RunRecord]) -> list[Announcement]:
@@ -311,6 +331,7 @@ class Registry:
         if not 1 <= decision.virtual_nodes <= VIRTUAL_NODES_MAX or decision.replicas < 1:
             raise Declined(f"a view needs 1 to {VIRTUAL_NODES_MAX} virtual nodes of each member, and a holder at least")
         self.view = View(decision.epoch, decision.members, decision.virtual_nodes, decision.replicas)
+        self._known.clear()
         self.placements = {name: self.placeable(graph) for name, graph in self.graphs.items()}
         self.runs = {name: replace(run, epoch=0) if run.active else run for name, run in self.runs.items()}
         return "", [ViewInstalled(self.view)]

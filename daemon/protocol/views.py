@@ -58,11 +58,6 @@ class Views:
             return self._form(registry, members) if _is_better(registry) else None
         return self._form(registry, members)
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether somebody is waited for: then time alone may bring the next view."""
-        return bool(self._awaited)
-
     def _form(self, registry: Registry, members: tuple[Identity, ...]) -> FormView:
         epoch = registry.epoch + 1
         return FormView(f"form-view-{epoch}", epoch, members, self._virtual_nodes, self._replicas)
@@ -103,7 +98,7 @@ def _is_better(registry: Registry) -> bool:
         placed, placeable = registry.placements[name], registry.placeable(graph)
         if placeable == placed:
             continue
-        if placeable == registry.ideal(graph):
+        if all(not could or could == should for could, should in zip(placeable, registry.ideal(graph), strict=True)):
             return True
         if sum(not holders for holders in placeable) < sum(not holders for holders in placed):
             return True

@@ -31,7 +31,6 @@ def test_the_first_view_waits_for_all_founders_but_not_for_ever() -> None:
     log.holds("a")
     log.holds("b")
     assert machine.next(log.registry, alive("abc"), "abc", 0) is None
-    assert machine.is_waiting
     assert machine.next(log.registry, alive("abc"), "abc", PATIENCE - 1) is None
     assert machine.next(log.registry, alive("abc"), "abc", PATIENCE) == FormView(
         "form-view-1", 1, (Identity("a", 1), Identity("b", 1)), 10, 2
