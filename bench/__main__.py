@@ -18,11 +18,16 @@ import zmq
 from rich.console import Console
 from rich.table import Table
 
-from bench import loads, pagerank, ticks
+from bench import durability, loads, pagerank, ticks
 from bench.figures import Row
 
 Part = Callable[[bool, Callable[[str], None]], Iterator[Row]]
-PARTS: dict[str, Part] = {"ticks": ticks.rows, "pagerank": pagerank.rows, "load": loads.rows}
+PARTS: dict[str, Part] = {
+    "ticks": ticks.rows,
+    "pagerank": pagerank.rows,
+    "load": loads.rows,
+    "durability": durability.rows,
+}
 COLOURS = {"met": "green", "missed": "yellow", "broken": "red", "": ""}
 
 

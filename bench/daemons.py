@@ -28,6 +28,7 @@ class Daemons:
     shards: list[DevShard]
     session: Session
     notes: Path
+    cluster: DevCluster
     _pids: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -38,17 +39,23 @@ class Daemons:
         return sum(_cpu_ms(pid) for pid in self._pids)
 
     def tick_ms(self, graph: Graph, program: str, ticks: int, warm_up: int = WARM_UP_TICKS) -> Sample:
-        """Run a program: the median tick of the first shard, and all daemons' processor time a tick."""
+        """Run a program: the median tick of the first shard, and all daemons' processor time a tick.
+
+        Nothing of it is kept on disk before its end.
+        """
         before = self.cpu_ms()
         length = warm_up + ticks
-        graph.run(program, notes=str(self.notes), length=length, timeout=120.0)
+        graph.run(program, notes=str(self.notes), length=length, timeout=120.0, checkpoint=-1)
         cpu = (self.cpu_ms() - before) / length
-        marks = json.loads((self.notes / self.shards[0].name).read_text())
-        return Sample(median_ms(ticks_of(marks)[warm_up:]), cpu)
+        return Sample(median_ms(self.last_ticks()[warm_up:]), cpu)
+
+    def last_ticks(self) -> list[int]:
+        """How long each tick of the last run took on the first shard, in nanoseconds."""
+        return ticks_of(json.loads((self.notes / self.shards[0].name).read_text()))
 
 
 @contextmanager
-def daemons(count: int, encryption: str = "curve") -> Iterator[Daemons]:
+def daemons(count: int, encryption: str = "curve", replicas: int = 2) -> Iterator[Daemons]:
     """So many daemons in one view; stopped again, and their folder removed, however the block is left."""
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         notes, site = Path(folder, "notes"), Path(folder, "site")
@@ -58,9 +65,9 @@ def daemons(count: int, encryption: str = "curve") -> Iterator[Daemons]:
         before = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(site), str(REPOSITORY), *([before] if before else [])])
         try:
-            shards = cluster.up(count, encryption)
+            shards = cluster.up(count, encryption, replicas=replicas)
             with shoal.connect(str(shards[0].socket)) as session:
-                yield Daemons(shards, session, notes)
+                yield Daemons(shards, session, notes, cluster)
         finally:
             cluster.down()
             if before is None:

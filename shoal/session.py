@@ -166,11 +166,13 @@ class Graph:
         ticks: int = 0,
         interval: float | None = None,
         paced: bool = False,
+        checkpoint: int | None = None,
         **params: Any,
     ) -> Run:
         """Start a program and return at once. `ticks` 0 leaves it to the program; `interval` is seconds a tick.
 
-        A paced run waits for `step()`.
+        A paced run waits for `step()`. On a cluster, the state is on the disks of all holders every `checkpoint` ticks;
+        None or 0: by time, as the daemons are configured; -1: only at the end.
         """
         args = {
             "program": self._backend.program_name(program),
@@ -179,6 +181,7 @@ class Graph:
             "params": params,
             "interval_seconds": interval,
             "paced": paced,
+            "checkpoint_ticks": checkpoint,
         }
         return Run(self._backend, self._backend.call("run start", {k: v for k, v in args.items() if v is not None}))
 
@@ -189,10 +192,12 @@ class Graph:
         ticks: int = 0,
         timeout: float | None = None,
         progress: Progress | None = None,
+        checkpoint: int | None = None,
         **params: Any,
     ) -> Run:
         """Run a program to its end. `progress` is called now and then with what `Run.show` gives."""
-        return self.start(program, ticks=ticks, **params).wait(timeout=timeout, progress=progress)
+        started = self.start(program, ticks=ticks, checkpoint=checkpoint, **params)
+        return started.wait(timeout=timeout, progress=progress)
 
 
 class Run:
