@@ -17,8 +17,10 @@ import click
 
 from daemon.admin import catalogue
 from daemon.admin.operations import Operations
+from daemon.admin.planned import Planned
 from daemon.admin.server import AdminLimits, AdminServer, SocketTaken
 from daemon.config import Config, ConfigError, load
+from daemon.host.departure import depart
 from daemon.host.runtime import Runtime
 from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
 from daemon.store import DataFolder, StoreError, StoreFailed
@@ -33,7 +35,7 @@ from shoal import __version__
 log = logging.getLogger("shoal.daemon")
 
 READY_LOOK_SECONDS = 0.05
-START_EXTENSION_SECONDS = 30.0
+START_EXTENSION_SECONDS = STOP_EXTENSION_SECONDS = 30.0
 LONELY_SECONDS = 5.0
 """After this a shard that waits for others says what mostly keeps them apart: a refused key is silent at its owner."""
 LONELY_AGAIN_SECONDS = 60.0
@@ -44,7 +46,7 @@ class Daemon:
 
     def __init__(self, config: Config, notifier: Notifier) -> None:
         self._config, self._notifier = config, notifier
-        self._over = asyncio.Event()
+        self._over, self._at_once = asyncio.Event(), asyncio.Event()
         self._failure: BaseException | None = None
 
     async def run(self) -> int:
@@ -53,7 +55,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._callback_failed)
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._over.set)
+            loop.add_signal_handler(number, self._told_to_stop)
         keys, allowed = _keys(config)
         cluster = config.cluster
         metrics = Metrics(version=__version__, shard=config.cluster.shard)
@@ -65,6 +67,7 @@ class Daemon:
             loop.add_signal_handler(signal.SIGHUP, self._reload, allowed)
             commands = catalogue.registry()
             Operations(runtime, commands)
+            Planned(runtime, commands, self._over.set)
             admin = AdminServer(
                 commands,
                 config.admin.socket,
@@ -88,20 +91,37 @@ class Daemon:
             log.info("shoald %s, shard %s, admin socket %s", __version__, config.cluster.shard, config.admin.socket)
             tell = asyncio.create_task(self._tell_manager(runtime))
             await self._over.wait()
+            if self._failure is None:
+                patience = config.cluster.drain_timeout_ns / 1e9
+                await depart(runtime, patience, self._at_once, self._tell_of_drain)
             tell.cancel()
             self._notifier.stopping("leaving")
             if self._failure is None or isinstance(self._failure, StoreFailed):
-                await runtime.leave(config.membership.leave_linger_ns / 1e9)
+                linger = 0.0 if self._at_once.is_set() else config.membership.leave_linger_ns / 1e9
+                await runtime.leave(linger)
         if self._failure is not None:
             log.critical("ending: %s", self._failure, exc_info=self._failure)
             return 1
         log.info("left")
         return 0
 
+    def _told_to_stop(self) -> None:
+        """The first signal asks to go, in good order; the second one not to lose any more time over it."""
+        if self._over.is_set():
+            self._at_once.set()
+        self._over.set()
+
+    async def _tell_of_drain(self, done: int, total: int) -> None:
+        left = f"draining: {total - done} of {total} partitions to go"
+        log.info(left)
+        self._notifier.stopping(left)
+        self._notifier.extend_timeout(STOP_EXTENSION_SECONDS)
+
     def _fatal(self, error: BaseException) -> None:
         """A broken invariant: end at once, and let the service manager start us again."""
         self._failure = self._failure or error
         self._over.set()
+        self._at_once.set()
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A turn of the loop that broke off in the middle: its other effects, and the next wake, are lost with it.

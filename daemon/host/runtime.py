@@ -161,6 +161,10 @@ class Runtime:
         self._wake()
         self._status_beat()
 
+    def give_up_seat(self) -> None:
+        """Ask to be no server of consensus any more."""
+        self._perform(self.shard.give_up_seat(time.monotonic_ns()))
+
     async def leave(self, patience: float) -> None:
         """Say goodbye, and give the news a moment to get out."""
         for effect in self.shard.leave(time.monotonic_ns()):

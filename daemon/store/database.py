@@ -60,11 +60,15 @@ class Turn:
 
 
 class Database:
-    """One connection, for the thread that makes it. The constructor raises what sqlite3 raises."""
+    """One connection, for the thread that makes it. The constructor raises what sqlite3 raises.
 
-    def __init__(self, path: Path, turn: Turn) -> None:
+    `sealed`: nobody writes the file any more, so it is read as it lies there, without locks and files beside it.
+    """
+
+    def __init__(self, path: Path, turn: Turn, *, sealed: bool = False) -> None:
         self.path, self.turn = path, turn
-        self.connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+        name = f"{path.absolute().as_uri()}?mode=ro&immutable=1" if sealed else path
+        self.connection = sqlite3.connect(name, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, uri=sealed)
         self.connection.text_factory = _lenient  # torn text is seen by its checksum
         self._durable = True
         self._written_bytes = 0
