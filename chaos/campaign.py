@@ -71,7 +71,7 @@ def possible(options: Options) -> tuple[Options, list[str]]:
 def reference(data: shoal.GraphData, options: Options) -> list[Case]:
     """The answers, from this process alone, and from how many ticks they took the pace of the disturbed runs."""
     cases = []
-    with shoal.local() as session:
+    with shoal.local(options.shards) as session:  # as many, for what components cross takes ticks
         graph = session.load(GRAPH, data=data)
         for program, column, ticks in (("pagerank", "rank", options.ticks), ("wcc", "component", None)):
             run = graph.run(program) if ticks is None else graph.run(program, ticks=ticks)
