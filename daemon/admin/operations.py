@@ -13,9 +13,10 @@ from dataclasses import asdict
 from typing import Any
 
 from daemon.admin.commands import Failed, Refused, Registry, Reply, Request, Usage
-from daemon.host.loading import Loading, placement_of
+from daemon.host.loading import Loading
 from daemon.host.results import TOP_MAX, plain_rows
 from daemon.host.runtime import Runtime
+from daemon.host.shipping import placement_of
 from daemon.host.tick_thread import tick_result
 from daemon.protocol.barrier import PHASES
 from daemon.protocol.decisions import AddGraph, DropGraph, StartRun, StopRun
@@ -68,7 +69,7 @@ class Operations:
                 "epoch": registry.epoch,
                 "leader": shard.leader,
                 "term": shard.raft.term if shard.raft else 0,
-                "state": "joined" if shard.in_view else "starting",
+                "state": self._state(),
                 "ready": ready,
                 "ready_detail": why,
                 "members": {name: states.get(name, 0) for name in STATUS_NAMES},
@@ -82,6 +83,12 @@ class Operations:
                 "pid": os.getpid(),
             }
         )
+
+    def _state(self) -> str:
+        shard = self._runtime.shard
+        if shard.in_view:
+            return "joined"
+        return "drained" if self._runtime.me.name in shard.registry.draining else "starting"
 
     def _halted(self) -> list[dict[str, Any]]:
         """Graphs that wait for a shard which holds what nobody else does."""

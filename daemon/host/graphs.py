@@ -103,15 +103,20 @@ class Graphs:
             await self._disk.do(partial(_put, load, slices, partition))
         await self._disk.do(lambda store: store.seal(load, slices.partitions))
 
-    async def stage(self, load: str, graph: str, view: View, placed: Placed, slices: Slices) -> Part:
-        """Build the part of slices that a load has brought, while they are written; both are done when this returns."""
+    async def keep_and_build(self, load: str, graph: str, view: View, placed: Placed, slices: Slices) -> Part:
+        """Build a part that nobody keeps, while its slices are written; both are done when this returns."""
         placement, table = primaries(view, placed), self._tables[load]
         keeping = asyncio.ensure_future(self.keep(load, slices))
         try:
             part = await self._in_worker(build, graph, slices, table, placement, view.names.index(self._shard))
         finally:
             await keeping
-        self._staged[load] = _Built(load, placement, part)
+        return part
+
+    async def stage(self, load: str, graph: str, view: View, placed: Placed, slices: Slices) -> Part:
+        """Build the part of slices that a load has brought, while they are written; both are done when this returns."""
+        part = await self.keep_and_build(load, graph, view, placed, slices)
+        self._staged[load] = _Built(load, primaries(view, placed), part)
         while len(self._staged) > STAGED_MAX:
             dropped = next(iter(self._staged))
             log.warning("load %s was never decided: its slices are dropped", dropped)

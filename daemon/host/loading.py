@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,9 @@ import msgpack
 
 from daemon.admin.commands import Failed, Refused
 from daemon.host.graphs import Graphs, table_of
-from daemon.protocol.decisions import AddGraph, PartCounts
+from daemon.host.shipping import Emit, answer_of, carried, counted, held_by, placement_of
+from daemon.protocol.decisions import AddGraph
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
-from daemon.protocol.placement import Placed, ideal
 from daemon.protocol.registry import View
 from daemon.protocol.tick_messages import PieceBuilt
 from shoal.columns import type_name
@@ -38,10 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("shoal.loading")
 
-Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
-
 LOOK_SECONDS = 0.02
-SILENCE_SECONDS = 30.0
 
 
 class Loading:
@@ -63,7 +60,7 @@ class Loading:
         shipments: list[Shipment] = []
         try:
             mine = await self._cut(view, data, shipments)
-            await self._carried(view, shipments)
+            await carried(self._runtime, view, shipments, self._emit)
             added = self._added(view, data, mine, shipments)
         except BaseException:
             await self._drop(shipments)
@@ -111,42 +108,10 @@ class Loading:
         await graphs.keep_table(self._load, self._name, data.partition, data.partition_count)
         return await graphs.stage(self._load, self._name, view, placed, mine)
 
-    async def _carried(self, view: View, shipments: Sequence[Shipment]) -> None:
-        """Wait until every piece is built; give up when one has come no further for long, or its shard is gone."""
-        moved, before, told = time.monotonic(), (-1, -1), 0.0
-        while not all(shipment.answer for shipment in shipments):
-            await asyncio.sleep(LOOK_SECONDS)
-            now = time.monotonic()
-            taken = sum(shipment.progress[0] for shipment in shipments)
-            standing = (taken, sum(shipment.answer is not None for shipment in shipments))
-            if standing != before:
-                moved, before = now, standing
-            missing = self._runtime.shard.missing_members()
-            if missing or self._runtime.shard.registry.view != view:
-                raise Failed(f"the view lost {', '.join(missing) or 'its members'} while the graph was loading")
-            if now - moved > SILENCE_SECONDS:
-                silent = [shipment.to for shipment in shipments if shipment.answer is None]
-                raise Failed(f"no word from {', '.join(silent)} for {SILENCE_SECONDS:.0f} s: is it well?")
-            if now - told > 0.1:
-                told = now
-                total = sum(shipment.progress[1] for shipment in shipments)
-                await self._emit({"stage": "ship", "done": taken, "total": total})
-        errors = [shipment.answer.error for shipment in shipments if shipment.answer and shipment.answer.error]
-        if errors:
-            raise Failed("; ".join(errors))
-
     def _added(self, view: View, data: GraphData, mine: Part, shipments: Sequence[Shipment]) -> AddGraph:
-        counts = {
-            mine.shard: PartCounts(mine.shard, mine.size, mine.held_edges, mine.ghost_count, mine.nbytes),
-        }
-        crossing = mine.cross_edges
-        for shipment in shipments:
-            answer = shipment.answer
-            assert answer is not None
-            counts[shipment.to] = PartCounts(shipment.to, answer.nodes, answer.edges, answer.ghosts, answer.held_bytes)
-            crossing += answer.cross_edges
-        if sum(part.nodes for part in counts.values()) != data.node_count:
-            raise Failed("the parts that the shards have built do not add up to the graph: load it again")
+        answers = {shipment.to: shipment.answer for shipment in shipments if shipment.answer is not None}
+        answers[mine.shard] = answer_of(self._load, mine)
+        parts, crossing = counted(view, answers, data.node_count)
         return AddGraph(
             request=uuid.uuid4().hex,
             name=self._name,
@@ -159,7 +124,7 @@ class Loading:
             id_type=type_name(data.ids),
             node_columns=tuple((name, type_name(column)) for name, column in data.node_columns.items()),
             edge_columns=tuple((name, type_name(column)) for name, column in data.edge_columns.items()),
-            parts=tuple(counts[name] for name in view.names),
+            parts=parts,
         )
 
     async def _decided(self, added: AddGraph, shipments: Sequence[Shipment]) -> None:
@@ -186,16 +151,6 @@ class Loading:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def placement_of(view: View, partitions: int) -> Placed:
-    """Who is to hold what of a graph that is loaded in a view."""
-    return ideal(view.names, view.virtual_nodes, partitions, view.replicas)
-
-
-def held_by(name: str, placed: Placed) -> list[int]:
-    """The partitions that one shard is to hold."""
-    return [partition for partition, holders in enumerate(placed) if name in holders]
-
-
 async def take_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: str) -> PieceBuilt:
     """Keep and build what a load has brought here; whatever is wrong with it is the answer."""
     try:
@@ -203,7 +158,7 @@ async def take_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: st
     except (ShoalError, ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
         log.warning("load %s: %s", piece.load, error)
         return PieceBuilt(piece.load, f"shard '{me}': {error}", 0, 0, 0, 0, 0)
-    return PieceBuilt(piece.load, "", part.size, part.held_edges, part.ghost_count, part.cross_edges, part.nbytes)
+    return answer_of(piece.load, part)
 
 
 async def _taken_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: str) -> Part:
