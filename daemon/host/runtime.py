@@ -22,6 +22,7 @@ from consensus import BecameLeader, LeaderChanged, Limits, Persist
 from daemon import effects as fx
 from daemon.admin.commands import Refused
 from daemon.config import Config
+from daemon.host.census import Census
 from daemon.host.disk import Disk
 from daemon.host.fetching import Fetching
 from daemon.host.graphs import Graphs
@@ -37,7 +38,14 @@ from daemon.host.tick_thread import SAMPLES_KEPT, Peer, TickThread
 from daemon.keys import AllowedKeys, KeyPair
 from daemon.protocol import membership_effects as swim
 from daemon.protocol import registry as reg
-from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted, PartitionMissing, PartitionWanted
+from daemon.protocol.cluster_messages import (
+    ColumnPart,
+    ColumnWanted,
+    PartAsked,
+    PartitionMissing,
+    PartitionWanted,
+    PartTold,
+)
 from daemon.protocol.decisions import AddGraph, Decision, Identity
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.membership_config import MembershipConfig
@@ -125,6 +133,7 @@ class Runtime:
             died=lambda error: self._soon(self._fatal, error),
         )
         self.graphs = Graphs(self.me.name, self.disk, self.workers)
+        self.census = Census(self.me.name, self.graphs, self.post.send)
         self.fetching = Fetching(self.me.name, self.disk, self.ticks, load_limits, self.post.send)
         self.mending = Mending(
             self.disk, self.graphs, self.fetching, config.storage.repair_bandwidth, self._parts_gained
@@ -251,6 +260,12 @@ class Runtime:
                     self._spawn(self.fetching.give(sender.name, message))
             case PartitionMissing(fetch=fetch):
                 self.fetching.missing(fetch)
+            case PartAsked():
+                told = self.census.tell(message)
+                if told is not None:
+                    self.post.send(sender.name, told)
+            case PartTold():
+                self.census.told(sender.name, message)
             case ColumnPart():
                 self.results.answered(message)
             case _:

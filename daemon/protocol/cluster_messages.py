@@ -121,6 +121,26 @@ class PartitionMissing:
 
 
 @dataclass(frozen=True, slots=True)
+class PartAsked:
+    """What do you hold of this graph?"""
+
+    request: str
+    graph: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartTold:
+    """The sender's part: own nodes, edges that touch them, copies of others' nodes, edges that leave it, bytes."""
+
+    request: str
+    nodes: int
+    edges: int
+    ghosts: int
+    cross_edges: int
+    held_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnWanted:
     """Send me a part of a run's result: your nodes of ordinals `first` to `last`, or the `top` most extreme."""
 
