@@ -103,6 +103,7 @@ class Progress:
 class PartitionWanted:
     """Ship me a partition of a load from your disk, with its runs' states; if `run` is not 0, only that run's state.
 
+    With `partitions` (bits, as in `Holding`) the states of all these go as one, as they are at one moment.
     What comes is a shipment on the tick plane, under the name of this fetch. Sent again until it is offered.
     """
 
@@ -111,6 +112,7 @@ class PartitionWanted:
     partition: int
     run: int
     tick: int
+    partitions: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
