@@ -32,6 +32,7 @@ class TickHost:
     def __init__(self, host: Host) -> None:
         self._host, self._world, self._invariants = host, host.world, host.around.invariants
         self.runner = TickRunner(host.name, host.around.load_limits, lambda: host.world.now, hold=True)
+        self.runner.plane.replication._resend_interval_ns = host.around.timing.resend_interval_ns
         self.epoch = 0
         self.paced: set[int] = set()
         self._roster: dict[str, int] = {}
