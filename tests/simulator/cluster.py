@@ -280,7 +280,7 @@ class Cluster:
         mended = self.world.run_until(self._is_whole, RUN_NS, 250 * MS)
         assert mended, f"copies are missing: {self._missing()}; {self.told()}"
         self.world.run(SECOND)
-        assert self._is_one(), f"it falls apart again: {self.told()}"
+        assert self.world.run_until(self._is_one, 5 * SECOND), f"it falls apart again: {self.told()}"
         for host in self.members():
             _check_rest(host)
         registry = self.registry()
