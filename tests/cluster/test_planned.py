@@ -138,12 +138,15 @@ def test_all_are_restarted_one_after_the_other_in_a_run(make: Made, small: Graph
         cluster.start([shard.number], wait=True)
         ticks_on(others(three, shard)[0], run)
     wait_for(lambda: well(three), 20, "all three well")
-    ends_as_undisturbed(three[0], run, small)
     # And all at once: nobody waits for those who wait for him.
-    began = time.monotonic()
+    began, reached = time.monotonic(), tick_of(three[0], run)
     stopped, killed = cluster.down()
     assert (len(stopped), killed) == (3, [])
     assert time.monotonic() - began < 8
+    cluster.up(3, "none", UP_SECONDS)
+    ticks_on(three[1], run)
+    assert tick_of(three[1], run) > reached - 20, "from a kept tick, not from the start"
+    ends_as_undisturbed(three[0], run, small)
 
 
 def test_one_is_drained_joins_again_and_leaves_for_good(make: Made, small: GraphData) -> None:
