@@ -88,8 +88,8 @@ def _hears_no_grant(pacing: Pacing, grant: Grant) -> bool:
     return False
 
 
-def _try_seeds(scenario: str) -> None:
-    for seed in range(5):
+def _try_seeds(scenario: str, seeds: int = 5) -> None:
+    for seed in range(seeds):
         SCENARIOS[scenario](seed, False)
 
 
@@ -140,8 +140,7 @@ def test_a_store_that_deletes_the_last_committed_checkpoint_is_noticed(monkeypat
     """Before the next one is committed everywhere: then no tick is held for all partitions."""
     monkeypatch.setattr(Contents, "keep", _forgets_the_floor)
     with pytest.raises(AssertionError):
-        for seed in range(12):
-            SCENARIOS["kill-and-return"](seed, False)
+        _try_seeds("kill-and-return", 12)
 
 
 def _invariants() -> Invariants:

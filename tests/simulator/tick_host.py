@@ -133,7 +133,7 @@ class TickHost:
 
     def _store(self, item: StoreStates) -> None:
         rows = [
-            Row(item.run, item.tick, item.floor, partition, bytes(memoryview(state).cast("B")))
+            Row(item.run, item.tick, item.floor, partition, _bytes_of(state))
             for partition, state in item.states.items()
         ]
         self._invariants.stores(self._host.name, self.epoch, rows)
@@ -177,3 +177,7 @@ class TickHost:
     def tell(self, action: Callable[[], None]) -> None:
         """Have the control plane hear of something."""
         self._host.hand_over(lambda: self._host.control(action))
+
+
+def _bytes_of(state: Any) -> bytes:
+    return bytes(memoryview(state).cast("B"))
