@@ -138,6 +138,8 @@ class Departure:
 async def depart(runtime: Runtime, patience: float, at_once: asyncio.Event, tell: Tell) -> None:
     """Before the end that a signal asks for: drain, but not in vain and not for ever."""
     departure = Departure(runtime)
+    if not runtime.shard.in_view:
+        return  # nobody counts on it
     if departure.objection:
         log.info("not drained: %s", departure.objection)
         return
