@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,6 +32,7 @@ class Case:
     ticks: int | None
     interval: float
     digest: str
+    params: Mapping[str, float] = field(default_factory=dict)
     measured: bool = True
     """Whether its ticks are short enough for the next one's time to say something."""
 
@@ -79,7 +80,7 @@ class Trial:
 
     def _run(self) -> None:
         case, fleet = self._case, self._ground.fleet
-        name = start_run(fleet[1], case.program, self._graph, case.ticks, case.interval)
+        name = start_run(fleet[1], case.program, self._graph, case.ticks, case.interval, case.params)
         watch = Watch(fleet, name)
         began = time.monotonic()
         try:

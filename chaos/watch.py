@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -70,9 +70,16 @@ class Watch:
         self._asked = next(iter(later or well), None)
 
 
-def start_run(daemon: Daemon, program: str, graph: str, ticks: int | None, interval: float) -> str:
+def start_run(
+    daemon: Daemon, program: str, graph: str, ticks: int | None, interval: float, params: Mapping[str, float]
+) -> str:
     """Its name. A view that is just being formed takes none: it is asked again."""
-    asked: dict[str, Any] = {"program": program, "graph": graph, "interval_seconds": interval or None}
+    asked: dict[str, Any] = {
+        "program": program,
+        "graph": graph,
+        "interval_seconds": interval or None,
+        "params": dict(params),
+    }
     if ticks is not None:
         asked["ticks"] = ticks
 

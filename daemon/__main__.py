@@ -21,6 +21,7 @@ from daemon.admin.planned import Planned
 from daemon.admin.server import AdminLimits, AdminServer, SocketTaken
 from daemon.config import Config, ConfigError, load
 from daemon.host.departure import depart
+from daemon.host.restoring import Restoring, Source, open_backup
 from daemon.host.runtime import Runtime
 from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
 from daemon.store import DataFolder, StoreError, StoreFailed
@@ -44,8 +45,8 @@ LONELY_AGAIN_SECONDS = 60.0
 class Daemon:
     """Everything that has to be started in order, and ended in the opposite one."""
 
-    def __init__(self, config: Config, notifier: Notifier) -> None:
-        self._config, self._notifier = config, notifier
+    def __init__(self, config: Config, notifier: Notifier, backup: Source | None = None) -> None:
+        self._config, self._notifier, self._backup = config, notifier, backup
         self._over, self._at_once = asyncio.Event(), asyncio.Event()
         self._failure: BaseException | None = None
 
@@ -90,7 +91,9 @@ class Daemon:
             runtime.start()
             log.info("shoald %s, shard %s, admin socket %s", __version__, config.cluster.shard, config.admin.socket)
             tell = asyncio.create_task(self._tell_manager(runtime))
+            restoring = asyncio.create_task(self._restore(runtime))
             await self._over.wait()
+            restoring.cancel()
             if self._failure is None:
                 patience = config.cluster.drain_timeout_ns / 1e9
                 await depart(runtime, patience, self._at_once, self._tell_of_drain)
@@ -104,6 +107,14 @@ class Daemon:
             return 1
         log.info("left")
         return 0
+
+    async def _restore(self, runtime: Runtime) -> None:
+        """Bring in the backup, if there is one; a cluster that does not get it must not look as if it had."""
+        try:
+            if self._backup is not None:
+                await Restoring(runtime, self._backup).run()
+        except Exception as error:  # whatever it is, nobody else would hear of it
+            self._fatal(error)
 
     def _told_to_stop(self) -> None:
         """The first signal asks to go, in good order; the second one not to lose any more time over it."""
@@ -197,8 +208,14 @@ def _keys(config: Config) -> tuple[KeyPair | None, AllowedKeys | None]:
 @click.command()
 @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file (TOML).")
 @click.option("--check-config", is_flag=True, help="Say whether the configuration can be used, and end.")
+@click.option(
+    "--restore",
+    "backup",
+    type=click.Path(path_type=Path),
+    help="Bring a backup into the new cluster that this shard is about to found with the others.",
+)
 @click.version_option(__version__, prog_name="shoald")
-def main(path: Path, check_config: bool) -> None:
+def main(path: Path, check_config: bool, backup: Path | None) -> None:
     """One shard of a Shoal cluster, in the foreground."""
     try:
         config = load(path)
@@ -211,12 +228,13 @@ def main(path: Path, check_config: bool) -> None:
         raise SystemExit(1) from None
     faulthandler.enable()
     logs.set_up(config.log.level, config.log.format)
-    raise SystemExit(_serve(config))
+    raise SystemExit(_serve(config, backup))
 
 
-def _serve(config: Config) -> int:
+def _serve(config: Config, backup: Path | None) -> int:
     try:
-        return asyncio.run(Daemon(config, Notifier()).run())
+        source = open_backup(backup, config.cluster.data) if backup is not None else None
+        return asyncio.run(Daemon(config, Notifier(), source).run())
     except (BadKeyFile, BindFailed, SocketTaken, StoreError, StoreFailed, OSError) as error:
         log.critical("cannot start: %s", error)
         return 1

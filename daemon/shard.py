@@ -16,11 +16,10 @@ from typing import Any
 import consensus
 from consensus import Persist, Raft, Refused, Stored
 from daemon.clock import Clock
+from daemon.custody import Custody
 from daemon.effects import (
     Answered,
-    DeleteParts,
     Effect,
-    MendHoldings,
     Send,
     SendToAddress,
     StopRunHere,
@@ -38,8 +37,8 @@ from daemon.protocol.cluster_messages import (
     StepAsked,
     StepGranted,
 )
-from daemon.protocol.decisions import Decision, DecisionCodec, Identity, from_bits
-from daemon.protocol.holdings import Holdings, Want
+from daemon.protocol.decisions import Decision, DecisionCodec, Identity
+from daemon.protocol.holdings import Holdings
 from daemon.protocol.leading import Leading, sight_of
 from daemon.protocol.membership import Membership
 from daemon.protocol.membership_messages import Member
@@ -98,7 +97,7 @@ class Shard:
         self.registry = Registry()
         self.raft: Raft | None = None
         self.clock = Clock(member.name, settings.progress_interval_ns, settings.progress_targets, random)
-        self.holdings = Holdings(self.identity, on_disk.held, settings.surplus_grace_ns)
+        self._custody = Custody(self.identity, on_disk.held, settings.surplus_grace_ns)
         self._settings, self._random = settings, random
         self._is_lone = all(seed == member.control for seed in seeds)
         self._leading = Leading(Views(settings.virtual_nodes, settings.replicas, settings.absent_patience_ns))
@@ -108,8 +107,7 @@ class Shard:
         self._lead_ns = now
         self._applied = 0
         self._snapshot_at = 0
-        self._lead_due = self._proposals_due = self._holdings_due = False
-        self._wanted: tuple[Want, ...] = ()
+        self._lead_due = self._proposals_due = False
         self._out: list[Effect] = []
         if on_disk.stored is not None:
             self._start_consensus(on_disk.stored, now)
@@ -124,7 +122,7 @@ class Shard:
             self.raft.deadline if self.raft else None,
             self._proposals.deadline,
             self.clock.deadline,
-            self.holdings.deadline,
+            self._custody.deadline,
             self._reporting.deadline,
             self._lead_ns if self.raft is not None and self.raft.is_leader else None,
         ]
@@ -154,8 +152,7 @@ class Shard:
         self._send_reports(now)
         if now >= self._lead_ns:
             self._lead_due = True
-        deadline = self.holdings.deadline
-        self._holdings_due = self._holdings_due or (deadline is not None and now >= deadline)
+        self._custody.wake(now)
         return self._flush(now)
 
     # -- orders of the host ----------------------------------------------------------------------------------------
@@ -199,12 +196,8 @@ class Shard:
         return self._flush(now)
 
     def parts_gained(self, load: str, partitions: frozenset[int], now: int) -> list[Effect]:
-        """Partitions of a load are durable on this shard's disk; nobody needs them if the graph is dropped by now."""
-        if any(graph.load == load for graph in self.registry.graphs.values()):
-            self.holdings.gained(load, partitions)
-            self._holdings_due = True
-        else:
-            self._out.append(DeleteParts(load, partitions))
+        """Partitions of a load are durable on this shard's disk."""
+        self._out += self._custody.gained(self.registry, load, partitions)
         return self._flush(now)
 
     def give_up_seat(self, now: int) -> list[Effect]:
@@ -227,6 +220,11 @@ class Shard:
             return None
         leader = self._seat.server if self.raft.is_leader else self.raft.leader
         return shard_of(leader) if leader else None
+
+    @property
+    def holdings(self) -> Holdings:
+        """What is on this shard's disk, and what it should have."""
+        return self._custody.holdings
 
     @property
     def progress(self) -> ProgressGossip:
@@ -312,7 +310,7 @@ class Shard:
             self._follow_up(announcement, now)
         self._seat.tags[CLUSTER_TAG] = self.registry.cluster
         self._set_tags(self._seat.tags, now)
-        self._holdings_due = True
+        self._custody.is_due = True
 
     def _take_consensus(self, effects: Iterable[consensus.Effect], now: int) -> None:
         for effect in effects:
@@ -383,12 +381,11 @@ class Shard:
                 self._reporting.forget_run(run.number)
                 self._leading.forget_run(run.number)
             case HoldingsChanged():
-                self._holdings_due = self._lead_due = True
+                self._custody.is_due = self._lead_due = True
             case GraphInstalled(graph=graph):
                 self.holdings.installed(graph.load, self.registry)
             case GraphRemoved(graph=graph):
-                self._forget_load(graph.load)
-                self._holdings_due = True  # what was still to be fetched is not wanted any more
+                self._out += self._custody.forget(graph.load)
             case _:
                 pass
         self._out.append(announcement)
@@ -399,7 +396,7 @@ class Shard:
         self._leading.enter_view()
         self._reporting.enter_view()
         self._tell_states()
-        self._lead_due = self._holdings_due = True
+        self._lead_due = self._custody.is_due = True
 
     def _tell_states(self) -> None:
         """Have it looked up from where the runs that wait could go on."""
@@ -410,35 +407,18 @@ class Shard:
     def _answered(self, request: str, error: str, name: str) -> None:
         if not self._proposals.settle(request):
             return
-        self._close_request(request, error)
+        self._out += self._custody.answered(request, error)
         self._out.append(Answered(request, error, name, decided=True))
-
-    def _close_request(self, request: str, error: str) -> None:
-        """A question of our own about holdings has been answered, or will not be."""
-        dropped = self.holdings.answered(request, error)
-        if dropped is not None:
-            partitions = from_bits(dropped.holding.partitions)
-            self.holdings.deleted(dropped.holding.load, partitions)
-            self._out.append(DeleteParts(dropped.holding.load, partitions))
-        self._holdings_due = True
-
-    def _forget_load(self, load: str) -> None:
-        self.holdings.deleted(load, self.holdings.held.get(load, frozenset()))
-        self._out.append(DeleteParts(load, None))
 
     def _tend_holdings(self, now: int) -> None:
         """Tell the log what is new on this disk, and the host what is to be fetched or deleted."""
-        for load in self.holdings.unknown_loads(self.registry):
-            self._forget_load(load)
-        asked = self.holdings.next_request(self.registry, now) if self.holdings.asked is None else None
+        self._out += self._custody.tend(self.registry)
+        asked = self._custody.question(self.registry, now)
         if asked is not None and self._proposals.add(asked, now + HOLDINGS_PATIENCE_NS):
             self._proposals_due = True
         elif asked is not None:
-            self.holdings.answered(asked.request, "too much is asked for: again when something has been answered")
-        wants = self.holdings.wants(self.registry)
-        if wants != self._wanted:
-            self._wanted = wants
-            self._out.append(MendHoldings(wants))
+            why = "too much is asked for: again when something has been answered"
+            self._custody.holdings.answered(asked.request, why)
 
     # -- the rest of the cluster's talk ----------------------------------------------------------------------------
 
@@ -448,8 +428,7 @@ class Shard:
                 self._propose_for(sender.name, request, command, now)
             case ProposalRefused(request=request, reason=reason):
                 if self._proposals.settle(request):
-                    self._close_request(request, reason)
-                    self._out.append(Answered(request, reason))
+                    self._out += [*self._custody.answered(request, reason), Answered(request, reason)]
             case RunReport():
                 self._hear_report(sender, message)
             case StatesHeld():
@@ -487,7 +466,7 @@ class Shard:
 
     def _send_proposals(self, now: int) -> None:
         for request in self._proposals.given_up(now):
-            self._close_request(request, "nobody has answered")
+            self._out += self._custody.answered(request, "nobody has answered")
             self._out.append(Answered(request, "there is no answer from a tick leader: has the cluster a majority?"))
         leader = self.leader
         if leader is None:
@@ -510,7 +489,7 @@ class Shard:
             if asker != self.identity.name:
                 self._out.append(Send(asker, ProposalRefused(request, refused.reason.value)))
             elif self._proposals.settle(request):
-                self._close_request(request, refused.reason.value)
+                self._out += self._custody.answered(request, refused.reason.value)
                 self._out.append(Answered(request, refused.reason.value))
         return True
 
@@ -554,8 +533,7 @@ class Shard:
         """Do what has become due; a lone shard's proposals are decided at once, and more may follow from each."""
         for _ in range(FOLLOW_UPS_MAX):
             leads = self.raft is not None and self.raft.is_leader
-            if self._holdings_due:
-                self._holdings_due = False
+            if self._custody.is_due:
                 self._tend_holdings(now)
             elif self._proposals_due:
                 self._proposals_due = False

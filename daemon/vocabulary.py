@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted, PartitionMissing, PartitionWanted
+from daemon.protocol.cluster_messages import (
+    ColumnPart,
+    ColumnWanted,
+    PartAsked,
+    PartitionMissing,
+    PartitionWanted,
+    PartTold,
+)
 from daemon.protocol.tick_plane import TICK_MESSAGES
 from daemon.shard import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 
@@ -10,6 +17,6 @@ CONTROL_TYPES: dict[int, type] = {
     **dict(enumerate(MEMBERSHIP_MESSAGES, start=1)),
     **dict(enumerate(CONSENSUS_MESSAGES, start=32)),
     **dict(enumerate(CLUSTER_MESSAGES, start=64)),
-    **dict(enumerate((ColumnWanted, ColumnPart, PartitionWanted, PartitionMissing), start=96)),
+    **dict(enumerate((ColumnWanted, ColumnPart, PartitionWanted, PartitionMissing, PartAsked, PartTold), start=96)),
 }
 TICK_TYPES: dict[int, type] = dict(enumerate(TICK_MESSAGES, start=128))

@@ -205,14 +205,17 @@ class Operations:
 
     async def graph_show(self, request: Request) -> Reply:
         graph = self._graph(request.args["graph"])
+        view = self._runtime.shard.registry.view
+        told = await self._runtime.census.take(graph.name, view.names) if view is not None else {}
         shards = {
-            part.shard: {"nodes": part.nodes, "edges": part.edges, "ghosts": part.ghosts, "bytes": part.held_bytes}
-            for part in graph.parts
+            name: {"nodes": part.nodes, "edges": part.edges, "ghosts": part.ghosts, "bytes": part.held_bytes}
+            for name, part in told.items()
         }
+        whole = view is not None and len(told) == len(view.names)
         return Reply(
             {
                 **self._graph_row(graph),
-                "cross_edges": graph.cross_edges,
+                "cross_edges": sum(part.cross_edges for part in told.values()) if whole else graph.cross_edges,
                 "shards": shards,
                 "node_columns": dict(graph.node_columns),
                 "edge_columns": dict(graph.edge_columns),

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgpack
 
 from daemon.admin.commands import Failed, Refused, Usage
-from daemon.host.fetching import TABLE, NotFetched
+from daemon.host.fetching import STATES_MAX, TABLE, NotFetched
 from daemon.host.graphs import table_of
 from daemon.protocol.decisions import AddGraph, DecisionCodec, KeptRun, Restore
 from daemon.protocol.records import FAILED, RunRecord, to_keep
@@ -42,10 +42,13 @@ Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 T = TypeVar("T")
 
 TRIES = 10
-RUN_TRIES = 8
+RUN_TRIES = 20
 TRY_AGAIN_SECONDS = 0.5
-AT_ONCE = 3
-"""Partitions that are fetched at the same time: a shard takes four pieces at once, and may be mending, too."""
+RUN_AGAIN_SECONDS = 0.1
+ASKED_AT_ONCE = 3
+"""Others: a shard takes four pieces at the same time, and may be mending, too."""
+HOLDERS_ASKED = 3
+"""For the same states, one after the other."""
 
 
 class Backup:
@@ -54,6 +57,7 @@ class Backup:
     def __init__(self, runtime: Runtime, folder: Path, emit: Emit) -> None:
         self._runtime, self._folder, self._emit = runtime, folder, emit
         self._thread = ThreadPoolExecutor(1, "shoal-backup")
+        self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
         self._writer: ArchiveWriter | None = None
 
     async def run(self) -> dict[str, Any]:
@@ -188,7 +192,7 @@ class Backup:
                 return [(to_keep(run), 0)]
             if await self._copied_states(writer, run, graph, tick):
                 return [(to_keep(run), tick)]
-            await asyncio.sleep(TRY_AGAIN_SECONDS)
+            await asyncio.sleep(RUN_AGAIN_SECONDS)
         assert run is not None
         await self._do(partial(writer.store.drop_run, run.number))
         log.warning("backup: run %s is left out: its result is not all there", name)
@@ -208,24 +212,42 @@ class Backup:
 
     async def _copied_states(self, writer: ArchiveWriter, run: RunRecord, graph: AddGraph, tick: int) -> bool:
         """Copy the states of a tick; False as soon as one is not to be had."""
-        for first in range(0, graph.partition_count, AT_ONCE):
-            partitions = range(first, min(first + AT_ONCE, graph.partition_count))
-            states = await asyncio.gather(*(self._state(run, graph, tick, p) for p in partitions))
-            found = {p: state for p, state in zip(partitions, states, strict=True) if state is not None}
-            if len(found) < len(partitions):
+        for first in range(0, graph.partition_count, STATES_MAX):
+            missing = set(range(first, min(first + STATES_MAX, graph.partition_count)))
+            for turn in range(HOLDERS_ASKED):
+                missing -= await self._copied_some(writer, run, graph, tick, missing, turn)
+                if not missing:
+                    break
+            else:
                 return False
-            await self._do(partial(writer.store.put_states, [StateRecord(run.number, tick, tick, found)]))
         return True
 
-    async def _state(self, run: RunRecord, graph: AddGraph, tick: int, partition: int) -> Any:
-        state = await self._runtime.disk.do(lambda store: store.state(run.number, tick, partition))
-        if state is not None:
-            return state
-        try:
+    async def _copied_some(
+        self, writer: ArchiveWriter, run: RunRecord, graph: AddGraph, tick: int, wanted: set[int], turn: int
+    ) -> set[int]:
+        """Copy those of these states that are here, or at one of the others, each time another one; which they are.
+
+        Everybody is asked at the same time and for all that it is asked for at once: the next tick deletes them.
+        """
+        number, found = run.number, dict[int, Any]()
+        if not turn:
+            read = await self._runtime.disk.do(lambda store: {p: store.state(number, tick, p) for p in wanted})
+            found = {p: state for p, state in read.items() if state is not None}
+        asked: dict[str, list[int]] = {}
+        for partition in sorted(wanted - found.keys()):
             sources = self._sources(graph, partition)
-            return (await self._runtime.fetching.fetch(sources, graph.load, partition, run.number, tick)).frames[-1]
-        except NotFetched:
-            return None
+            if sources:
+                asked.setdefault(sources[turn % len(sources)], []).append(partition)
+
+        async def fetch(source: str, partitions: list[int]) -> None:
+            async with self._asking:
+                fetched = self._runtime.fetching.fetch_states(source, graph.load, number, tick, partitions)
+                found.update(await fetched)
+
+        await asyncio.gather(*(fetch(source, partitions) for source, partitions in asked.items()))
+        if found:
+            await self._do(partial(writer.store.put_states, [StateRecord(number, tick, tick, found)]))
+        return set(found)
 
     # -- within ----------------------------------------------------------------------------------------------------
 

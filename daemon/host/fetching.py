@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ import msgpack
 from daemon.host.disk import Disk
 from daemon.host.tick_thread import TickThread
 from daemon.protocol.cluster_messages import PartitionMissing, PartitionWanted
+from daemon.protocol.decisions import from_bits, to_bits
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
 from daemon.protocol.tick_messages import PieceBuilt
 from daemon.store import NotHeld, Store
@@ -30,6 +31,8 @@ log = logging.getLogger("shoal.fetching")
 
 ASK_AGAIN_SECONDS = 1.0
 SILENCE_SECONDS = 10.0
+STATES_MAX = 1024
+"""Of the states that are asked for at once."""
 TABLE = -1
 """Asked for in a partition's stead: the partition table of a load."""
 
@@ -76,6 +79,23 @@ class Fetching:
                     )
         raise NotFetched(f"partition {partition} of load {load}: none of {', '.join(sources)} has sent it")
 
+    async def fetch_states(
+        self, source: str, load: str, run: int, tick: int, partitions: Collection[int]
+    ) -> dict[int, Any]:
+        """Those of the states of a run's tick that a source has, all read at one moment: a run moves on quickly."""
+        arrived = await self._ask(source, load, min(partitions), run, tick, to_bits(partitions))
+        if arrived is None:
+            return {}
+        try:
+            came = _read(arrived)
+            sent = came.header["partitions"]
+            if type(sent) is not list or len(sent) != len(came.frames) or not set(sent) <= set(partitions):
+                raise ValueError("it does not say of which partitions it is")
+        except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+            log.warning("%s has sent states of run %d, and they make no sense: %s", source, run, error)
+            return {}
+        return dict(zip(sent, came.frames, strict=True))
+
     def arrived(self, piece: PieceArrived) -> bool:
         """A shipment is whole; whether it is one that was asked for here."""
         waiting = self._waiting.get(piece.load)
@@ -91,13 +111,15 @@ class Fetching:
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
 
-    async def _ask(self, source: str, load: str, partition: int, run: int, tick: int) -> PieceArrived | None:
+    async def _ask(
+        self, source: str, load: str, partition: int, run: int, tick: int, partitions: bytes = b""
+    ) -> PieceArrived | None:
         fetch = f"fetch/{self._me}/{uuid.uuid4().hex}"
         waiting: asyncio.Future[PieceArrived | None] = asyncio.get_running_loop().create_future()
         self._waiting[fetch] = waiting
         try:
             for _ in range(int(SILENCE_SECONDS / ASK_AGAIN_SECONDS)):
-                self._send(source, PartitionWanted(fetch, load, partition, run, tick))
+                self._send(source, PartitionWanted(fetch, load, partition, run, tick, partitions))
                 done, _ = await asyncio.wait([waiting], timeout=ASK_AGAIN_SECONDS)
                 if done:
                     return waiting.result()
@@ -130,6 +152,13 @@ class Fetching:
 
 def _look_up(wanted: PartitionWanted, store: Store) -> tuple[dict[str, Any], list[Any]]:
     """On the store's thread: what was asked for, as header and frames."""
+    if wanted.run and wanted.partitions:
+        asked = sorted(from_bits(wanted.partitions))[:STATES_MAX]
+        found = [(p, state) for p in asked if (state := store.state(wanted.run, wanted.tick, p)) is not None]
+        if not found:
+            raise NotHeld(f"any state of run {wanted.run}, tick {wanted.tick}")
+        states = [[wanted.run, wanted.tick]] * len(found)
+        return {"spec": b"", "states": states, "partitions": [p for p, _ in found]}, [state for _, state in found]
     if wanted.run:
         state = store.state(wanted.run, wanted.tick, wanted.partition)
         if state is None:

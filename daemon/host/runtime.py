@@ -13,6 +13,7 @@ import logging
 import random
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,22 +22,31 @@ from consensus import BecameLeader, LeaderChanged, Limits, Persist
 from daemon import effects as fx
 from daemon.admin.commands import Refused
 from daemon.config import Config
+from daemon.host.census import Census
 from daemon.host.disk import Disk
 from daemon.host.fetching import Fetching
 from daemon.host.graphs import Graphs
 from daemon.host.loading import take_in
 from daemon.host.mending import Mending, StateWant
 from daemon.host.post import Post
+from daemon.host.restoring import RESTORE, take_in_restored
 from daemon.host.results import ASK_AGAIN_SECONDS, Results
 from daemon.host.run_desk import RunDesk
 from daemon.host.store_thread import StoreThread
 from daemon.host.tick_runner import News, TickRunner
-from daemon.host.tick_thread import Peer, TickThread
+from daemon.host.tick_thread import SAMPLES_KEPT, Peer, TickThread
 from daemon.keys import AllowedKeys, KeyPair
 from daemon.protocol import membership_effects as swim
 from daemon.protocol import registry as reg
-from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted, PartitionMissing, PartitionWanted
-from daemon.protocol.decisions import Decision, Identity
+from daemon.protocol.cluster_messages import (
+    ColumnPart,
+    ColumnWanted,
+    PartAsked,
+    PartitionMissing,
+    PartitionWanted,
+    PartTold,
+)
+from daemon.protocol.decisions import AddGraph, Decision, Identity
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
@@ -123,6 +133,7 @@ class Runtime:
             died=lambda error: self._soon(self._fatal, error),
         )
         self.graphs = Graphs(self.me.name, self.disk, self.workers)
+        self.census = Census(self.me.name, self.graphs, self.post.send)
         self.fetching = Fetching(self.me.name, self.disk, self.ticks, load_limits, self.post.send)
         self.mending = Mending(
             self.disk, self.graphs, self.fetching, config.storage.repair_bandwidth, self._parts_gained
@@ -146,6 +157,7 @@ class Runtime:
         self._beat: asyncio.TimerHandle | None = None
         self._seen_counts: dict[tuple[str, tuple[str, ...]], int] = {}
         self.ticks_counted = 0
+        self.checkpoint_samples: deque[float] = deque(maxlen=SAMPLES_KEPT)
         self._closed = self._is_broken = False
 
     def _on_disk(self, folder: DataFolder) -> OnDisk:
@@ -248,6 +260,12 @@ class Runtime:
                     self._spawn(self.fetching.give(sender.name, message))
             case PartitionMissing(fetch=fetch):
                 self.fetching.missing(fetch)
+            case PartAsked():
+                told = self.census.tell(message)
+                if told is not None:
+                    self.post.send(sender.name, told)
+            case PartTold():
+                self.census.told(sender.name, message)
             case ColumnPart():
                 self.results.answered(message)
             case _:
@@ -362,8 +380,17 @@ class Runtime:
 
     def _keep_states(self, states: StoreStates) -> None:
         """From the tick thread: make a checkpoint durable, and say so there."""
-        record = StateRecord(states.run, states.tick, states.floor, states.states)
-        self.store_thread.submit_states(record, lambda: self.ticks.order(lambda: self.ticks.stored(states.token)))
+        record, began = StateRecord(states.run, states.tick, states.floor, states.states), time.monotonic()
+
+        def durable() -> None:
+            self.checkpoint_samples.append(time.monotonic() - began)
+            self.ticks.order(lambda: self.ticks.stored(states.token))
+
+        self.store_thread.submit_states(record, durable)
+
+    def store_sizes(self) -> dict[str, int]:
+        """Bytes in the data folder, by kind."""
+        return self._store.sizes()
 
     def _parts_gained(self, load: str, partitions: frozenset[int]) -> None:
         self._perform(self.shard.parts_gained(load, partitions, time.monotonic_ns()))
@@ -395,6 +422,7 @@ class Runtime:
                 log.info("graph %s: %d nodes, %d edges", graph.name, graph.node_count, graph.edge_count)
                 self.ticks.order(lambda: self.ticks.load_decided(graph.load))
                 self.graphs.install(graph.name, graph.load)
+                self._have_part(graph)
             case reg.GraphRemoved(graph=graph):
                 log.info("graph %s dropped", graph.name)
                 self.results.drop_graph(graph.name)
@@ -422,6 +450,13 @@ class Runtime:
             else:
                 self._spawn(self.graphs.part(graph, view, registry.placements[graph.name]))
         self._spawn(self.mending.look_for(self._result_wants(view)))
+
+    def _have_part(self, graph: AddGraph) -> None:
+        """Build the part of a graph that a load has not left here: it was restored."""
+        registry = self.shard.registry
+        view, placed = registry.view, registry.placements.get(graph.name)
+        if view is not None and placed and view.has(self.me) and not registry.lost(graph.name):
+            self._spawn(self.graphs.part(graph, view, placed))
 
     def _result_wants(self, view: View) -> list[StateWant]:
         """The results of finished runs that this shard should have, and who may have them: its fellow holders first."""
@@ -458,6 +493,8 @@ class Runtime:
             case PieceArrived(load=load) if load.startswith("fetch/"):
                 if not self.fetching.arrived(news):
                     self.ticks.order(lambda: self.ticks.fetched(PieceBuilt(load, "", 0, 0, 0, 0, 0)))
+            case PieceArrived(load=load) if load.startswith(RESTORE):
+                self._spawn(self._take_restored(news))
             case PieceArrived():
                 self._spawn(self._take_piece(news))
             case PieceGone(load=load):
@@ -467,6 +504,10 @@ class Runtime:
 
     async def _take_piece(self, piece: PieceArrived) -> None:
         answer = await take_in(piece, self.graphs, self.shard.registry.view, self.me.name)
+        self.ticks.order(lambda: self.ticks.piece_built(answer))
+
+    async def _take_restored(self, piece: PieceArrived) -> None:
+        answer = await take_in_restored(piece, self.graphs, self.disk, self)
         self.ticks.order(lambda: self.ticks.piece_built(answer))
 
     def _status_beat(self) -> None:

@@ -143,6 +143,7 @@ class TickThread(threading.Thread):
         for reason, count in list(self._dropped.items()):
             counts["dropped", (reason,)] = count
         counts["dropped", ("exchange",)] = self.runner.bad_exchanges
+        counts["dropped", ("checkpoint",)] = self.runner.plane.replication.refused
         return counts
 
     @property

@@ -103,6 +103,7 @@ class Progress:
 class PartitionWanted:
     """Ship me a partition of a load from your disk, with its runs' states; if `run` is not 0, only that run's state.
 
+    With `partitions` (bits, as in `Holding`) the states of all these go as one, as they are at one moment.
     What comes is a shipment on the tick plane, under the name of this fetch. Sent again until it is offered.
     """
 
@@ -111,6 +112,7 @@ class PartitionWanted:
     partition: int
     run: int
     tick: int
+    partitions: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,26 @@ class PartitionMissing:
     """The sender does not have what was asked for: ask somebody else."""
 
     fetch: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartAsked:
+    """What do you hold of this graph?"""
+
+    request: str
+    graph: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartTold:
+    """The sender's part: own nodes, edges that touch them, copies of others' nodes, edges that leave it, bytes."""
+
+    request: str
+    nodes: int
+    edges: int
+    ghosts: int
+    cross_edges: int
+    held_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

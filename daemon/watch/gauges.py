@@ -8,6 +8,7 @@ from daemon.host.runtime import Runtime
 from daemon.protocol.membership_messages import STATUS_NAMES
 from daemon.protocol.registry import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING
 
+LOST_SHOWN_MAX = 1000
 RUN_STATES = (RUNNING, STOPPING, COMPLETED, STOPPED, FAILED)
 
 
@@ -17,6 +18,7 @@ def refresh(runtime: Runtime) -> None:
     _consensus(runtime)
     _graphs_and_runs(runtime)
     _ticks(runtime)
+    _keeping(runtime)
 
 
 def _membership(runtime: Runtime) -> None:
@@ -67,3 +69,20 @@ def _ticks(runtime: Runtime) -> None:
     while thread.tick_samples:
         metrics.tick_seconds.observe(thread.tick_samples.popleft())
     metrics.queue_messages.labels("tick_orders").set(thread.orders_waiting)
+
+
+def _keeping(runtime: Runtime) -> None:
+    metrics, registry, repair = runtime.metrics, runtime.shard.registry, runtime.mending.progress
+    while runtime.checkpoint_samples:
+        metrics.checkpoint_seconds.observe(runtime.checkpoint_samples.popleft())
+    for kind, size in runtime.store_sizes().items():
+        metrics.store_bytes.labels(kind).set(size)
+    metrics.queue_messages.labels("store").set(runtime.store_thread.waiting)
+    metrics.repair_partitions.labels("fetched").set(repair.done)
+    metrics.repair_partitions.labels("wanted").set(repair.total - repair.done)
+    metrics.repair_bytes.set(repair.bytes)
+    metrics.partition_lost.clear()
+    lost = [(graph, partition) for graph in sorted(registry.graphs) for partition in registry.lost(graph)]
+    for graph, partition in lost[:LOST_SHOWN_MAX]:
+        shards = ",".join(registry.last_holders(graph))
+        metrics.partition_lost.labels(graph, str(partition), shards).set(1)

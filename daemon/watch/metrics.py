@@ -105,6 +105,7 @@ class Metrics:
         self._ticks()
         self._wire()
         self._cluster()
+        self._keeping()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -175,6 +176,26 @@ class Metrics:
             "shoal_raft_elections_won_total", "Elections that this shard has won", registry=r
         )
         self.raft_log_index = Gauge("shoal_raft_log_index", "Where the log stands", ("position",), registry=r)
+
+    def _keeping(self) -> None:
+        r = self.registry
+        self.checkpoint_seconds = Histogram(
+            "shoal_checkpoint_seconds",
+            "From handing a checkpoint's states to the disk until they are durable",
+            buckets=PHASE_SECONDS,
+            registry=r,
+        )
+        self.store_bytes = Gauge("shoal_store_bytes", "What the data folder holds, by kind", ("kind",), registry=r)
+        self.partition_lost = Gauge(
+            "shoal_partition_lost",
+            "1 for each partition that no member of the view holds; the shards that had it",
+            ("graph", "partition", "shards"),
+            registry=r,
+        )
+        self.repair_partitions = Gauge(
+            "shoal_repair_partitions", "Partitions and states being fetched by this shard", ("state",), registry=r
+        )
+        self.repair_bytes = Gauge("shoal_repair_bytes", "Bytes that the present repair has fetched", registry=r)
 
     def before_scrape(self, hook: Callable[[], None]) -> None:
         """Have `hook` set its gauges whenever the metrics are read."""

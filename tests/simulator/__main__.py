@@ -1,63 +1,109 @@
 """Whole clusters in virtual time, from seeds.
 
-python -m tests.simulator --seeds 200                        all scenarios, seeds 0 to 199
+python -m tests.simulator --seeds 200                        all scenarios, seeds 0 to 199, on all cores
 python -m tests.simulator --seed 7 --scenario leader-killed --verbose
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 
 from tests.simulator.cluster import Cluster
 from tests.simulator.scenarios import SCENARIOS
+from tests.simulator.world import World
 
-FAILURES_MAX = 10
+FAILURES_MAX = 30
+
+
+@dataclass
+class Outcome:
+    """What came of one scenario with one seed."""
+
+    name: str
+    seed: int
+    error: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    virtual_ns: int = 0
+    seconds: float = 0.0
+
+
+def run(name: str, seed: int, verbose: bool = False) -> Outcome:
+    """One scenario with one seed."""
+    outcome, began = Outcome(name, seed), time.perf_counter()
+    try:
+        cluster = SCENARIOS[name](seed, verbose)
+    except Exception:
+        outcome.error = traceback.format_exc()
+    else:
+        _count(outcome, cluster)
+        if verbose:
+            print(f"fingerprint {cluster.world.fingerprint}")
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+def _count(outcome: Outcome, cluster: Cluster) -> None:
+    outcome.events, outcome.virtual_ns = cluster.world.events, cluster.world.now
+    outcome.faults = cluster.faults.counts
+    counts, invariants = outcome.counts, cluster.invariants
+    counts.update(cluster.network.counts + invariants.counts)
+    counts["members convicted"] = sum(len(host.diary.failed) for host in cluster.hosts.values())
+    counts["late phases named"] = sum(len(host.diary.late) for host in cluster.hosts.values())
+    counts["terms led"] = len(invariants.safety.leaders)
+    counts["entries committed"] = len(invariants.safety.committed_entries)
+    counts["phases run"] = sum(sum(watch.finished.values()) for watch in invariants.runs.values())
+    counts["checkpoints committed"] = sum(len(ticks) for ticks in invariants.checkpoints.values())
+    counts["times a run was resumed"] = sum(watch.resumed > 0 for watch in invariants.runs.values())
+    registry = cluster.registry()
+    if registry is not None:
+        counts["views"] = registry.epoch
+        counts.update(f"runs {record.state}" for record in registry.runs.values())
 
 
 class Soak:
-    """Runs scenarios, counts what happened in them, and keeps the commands that replay the failures."""
+    """Adds up what happened, and keeps the commands that replay the failures."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.seeds_with: dict[str, set[int]] = {}
+        self.seconds: Counter[str] = Counter()
         self.failures: list[str] = []
         self.done = self.events = self.virtual_ns = 0
 
-    def run(self, name: str, seed: int, verbose: bool = False) -> None:
-        """One scenario with one seed."""
-        try:
-            cluster = SCENARIOS[name](seed, verbose)
-        except Exception:
-            self.failures.append(replay(name, seed))
-            print(f"\n{name} fails with seed {seed}:\n{traceback.format_exc()}{self.failures[-1]}", flush=True)
-        else:
-            self._count(cluster)
-            if verbose:
-                print(f"fingerprint {cluster.world.fingerprint}")
+    def add(self, outcome: Outcome) -> None:
+        """One more."""
         self.done += 1
-
-    def _count(self, cluster: Cluster) -> None:
-        self.events += cluster.world.events
-        self.virtual_ns += cluster.world.now
-        for kind, count in (cluster.faults.counts + cluster.network.counts).items():
-            self.counts[kind] += count
-        self.counts["members convicted"] += sum(len(host.diary.failed) for host in cluster.hosts.values())
-        self.counts["late phases named"] += sum(len(host.diary.late) for host in cluster.hosts.values())
-        self.counts["terms led"] += len(cluster.invariants.safety.leaders)
-        self.counts["entries committed"] += len(cluster.invariants.safety.committed_entries)
-        self.counts["phases run"] += sum(sum(run.finished.values()) for run in cluster.invariants.runs.values())
-        for host in cluster.members()[:1]:
-            for run in host.shard.registry.runs.values():
-                self.counts[f"runs {run.state}"] += 1
+        self.seconds[outcome.name] += int(outcome.seconds * 1000)
+        if outcome.error:
+            self.failures.append(replay(outcome.name, outcome.seed))
+            print(f"\n{outcome.name} fails with seed {outcome.seed}:\n{outcome.error}{self.failures[-1]}", flush=True)
+        self.events += outcome.events
+        self.virtual_ns += outcome.virtual_ns
+        self.counts.update(outcome.counts)
+        self.faults.update(outcome.faults)
+        for kind in outcome.faults:
+            self.seeds_with.setdefault(kind, set()).add(outcome.seed)
 
     def summary(self) -> str:
-        """How often each thing happened."""
+        """How often each thing happened, and in how many seeds each kind of fault."""
         lines = [f"{self.done} scenarios, {self.events} events, {self.virtual_ns / 6e10:.1f} virtual minutes"]
+        lines += [f"  {ms / 1000:9.1f}  s of {name}" for name, ms in sorted(self.seconds.items())]
         lines += [f"  {count:9d}  {kind}" for kind, count in sorted(self.counts.items())]
+        lines += ["faults, and in how many seeds"]
+        lines += [
+            f"  {count:9d}  {len(self.seeds_with[kind]):5d}  {kind}" for kind, count in sorted(self.faults.items())
+        ]
         lines += [f"{len(self.failures)} failed"] + [f"  {command}" for command in self.failures]
         return "\n".join(lines)
 
@@ -77,19 +123,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--scenario", choices=sorted(SCENARIOS), action="append")
     parser.add_argument("--verbose", action="store_true", help="tell every event")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     seeds = range(options.first, options.first + options.seeds) if options.seed is None else [options.seed]
-    names = options.scenario or list(SCENARIOS)
+    todo = [(name, seed, options.verbose) for seed in seeds for name in options.scenario or list(SCENARIOS)]
     soak, began = Soak(), time.monotonic()
-    for seed in seeds:
-        for name in names:
-            soak.run(name, seed, options.verbose)
-        if not options.verbose:
-            print(f"\rseed {seed}: {soak.done} scenarios in {time.monotonic() - began:.0f} s", end="", flush=True)
+    for outcome in _outcomes(todo, 1 if options.verbose else min(options.processes, len(todo))):
+        soak.add(outcome)
+        if not options.verbose and sys.stdout.isatty():
+            print(
+                f"\rseed {outcome.seed}: {soak.done} scenarios in {time.monotonic() - began:.0f} s", end="", flush=True
+            )
         if len(soak.failures) >= FAILURES_MAX:
             break
-    print(f"\n{soak.summary()}")
+    print(f"\n{soak.summary()}\n{time.monotonic() - began:.0f} s")
     return 1 if soak.failures else 0
+
+
+def _outcomes(todo: Sequence[tuple[str, int, bool]], processes: int) -> Iterator[Outcome]:
+    if processes == 1:
+        yield from _in_turn(todo)
+        return
+    World.traces = False  # inherited by the processes
+    try:
+        with get_context("fork").Pool(processes) as pool:
+            yield from pool.imap_unordered(_run, todo, chunksize=1)
+    finally:
+        World.traces = True
+
+
+def _in_turn(todo: Iterable[tuple[str, int, bool]]) -> Iterator[Outcome]:
+    for each in todo:
+        yield _run(each)
+
+
+def _run(each: tuple[str, int, bool]) -> Outcome:
+    return run(*each)
 
 
 if __name__ == "__main__":

@@ -8,65 +8,86 @@ from dataclasses import replace
 from typing import Any
 
 from daemon.effects import Answered
-from daemon.protocol.decisions import AddGraph, Decision, StartRun, StopRun
+from daemon.protocol.decisions import AddGraph, Decision, Drain, StartRun, StopRun
 from daemon.protocol.load import LoadLimits
 from daemon.protocol.membership_config import MembershipConfig
-from daemon.protocol.registry import COMPLETED, FAILED, RunRecord
+from daemon.protocol.placement import ideal
+from daemon.protocol.registry import ACTIVE, COMPLETED, STOPPED, Registry, RunRecord
+from daemon.protocol.servers import server_of
 from daemon.protocol.tick import TickTiming
 from daemon.shard import Shard, ShardSettings
 from tests.simulator.faults import Faults
 from tests.simulator.host import Host, Surroundings, address
 from tests.simulator.invariants import Invariants
 from tests.simulator.network import Network
-from tests.simulator.programs import PARTITIONS, PROGRAMS, SmallGraph, alone, digest, make
+from tests.simulator.programs import CUT_ANYWHERE, PARTITIONS, PROGRAMS, SmallGraph, Twin, make, restored
 from tests.simulator.world import MS, SECOND, World
 
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
+GRAPH = "small"
 TICKS_MAX = 1_000
 FORM_NS, RECOVER_NS, RUN_NS = 60 * SECOND, 120 * SECOND, 120 * SECOND
 
+QUICK = MembershipConfig(push_pull_interval_ns=5 * SECOND, reconnect_interval_ns=3 * SECOND)
+SLOW = MembershipConfig(
+    # memberlist's numbers: so a leader can be cut off for long enough to lose an election, and not be taken for dead
+    probe_interval_ns=SECOND,
+    probe_timeout_ns=500 * MS,
+    pause_tolerance_ns=500 * MS,
+    suspicion_max_mult=6,
+    suspicion_confirmations=3,
+    retransmit_mult=4,
+    gossip_interval_ns=200 * MS,
+    push_pull_interval_ns=5 * SECOND,
+    reconnect_interval_ns=5 * SECOND,
+)
 SETTINGS = ShardSettings(
     virtual_nodes=20,
     snapshot_entries=8,  # so that logs are compacted and followers get snapshots in the short life of a scenario
-    # memberlist's numbers, slower than our own: so a leader can be cut off for long enough to lose an election, and not
-    # be taken for dead.
-    membership=MembershipConfig(
-        probe_interval_ns=SECOND,
-        probe_timeout_ns=500 * MS,
-        pause_tolerance_ns=500 * MS,
-        suspicion_max_mult=6,
-        suspicion_confirmations=3,
-        retransmit_mult=4,
-        gossip_interval_ns=200 * MS,
-        push_pull_interval_ns=5 * SECOND,
-        reconnect_interval_ns=5 * SECOND,
-    ),
+    absent_patience_ns=4 * SECOND,
+    surplus_grace_ns=4 * SECOND,
+    membership=QUICK,
 )
 TIMING = TickTiming(resend_interval_ns=200 * MS, phase_timeout_ns=1 * SECOND)
 LOAD_LIMITS = LoadLimits(chunk_bytes=4096, window=4, resend_interval_ns=200 * MS, idle_timeout_ns=10 * SECOND)
 
 
 class Cluster:
-    """Some hosts in one world."""
+    """Some hosts in one world; the last `spare` of them are not started with the others."""
 
-    def __init__(self, seed: int, size: int, *, expect: int | None = None, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        size: int,
+        *,
+        expect: int | None = None,
+        spare: int = 0,
+        replicas: int = 2,
+        membership: MembershipConfig = QUICK,
+        verbose: bool = False,
+    ) -> None:
         self.world = World(seed, verbose)
         self.network = Network(self.world)
-        self.invariants = Invariants()
         self.graph = SmallGraph.draw(self.world.random("graph"))
-        self.names = NAMES[:size]
+        self.twin = Twin(self.graph)
+        self.invariants = Invariants(self.twin)
+        self.names = NAMES[: size + spare]
+        self.founders = NAMES[:size]
         around = Surroundings(
             world=self.world,
             network=self.network,
             invariants=self.invariants,
             graph=self.graph,
-            settings=replace(SETTINGS, expect=expect or size),
+            settings=replace(SETTINGS, expect=expect or size, replicas=replicas, membership=membership),
             timing=TIMING,
+            checkpoint_interval_ns=300 * MS,
             load_limits=LOAD_LIMITS,
-            seeds=tuple(address(name) for name in self.names),
+            seeds=tuple(address(name) for name in self.founders),
         )
         self.hosts = {name: Host(name, around) for name in self.names}
-        self.faults = Faults(self.world, self.network, self.hosts)
+        self.invariants.hosts = self.hosts
+        self.faults = Faults(self.world, self.network, self.hosts, self.may_lose, self.propose_somewhere)
+        self.acknowledged: list[str] = []
         self._random = self.world.random("cluster")
         self._requests = self._runs_asked = 0
 
@@ -85,23 +106,88 @@ class Cluster:
         leading = [host for host in self.members() if host.shard.raft is not None and host.shard.raft.is_leader]
         return max(leading, key=lambda host: host.shard.raft.term if host.shard.raft else 0, default=None)
 
-    def record(self, run: str) -> RunRecord | None:
-        """A run as the member with the newest registry has it."""
-        newest = max(self.members(), key=lambda host: host.shard.applied_index, default=None)
-        return newest.shard.registry.runs.get(run) if newest is not None else None
+    def registry(self) -> Registry | None:
+        """The newest one of any that runs."""
+        newest = max(self.running(), key=lambda host: host.shard.applied_index, default=None)
+        return newest.shard.registry if newest is not None else None
+
+    def record(self, run: str) -> RunRecord:
+        """A run as the newest registry has it."""
+        registry = self.registry()
+        assert registry is not None
+        assert run in registry.runs, f"{run} is not known"
+        return registry.runs[run]
+
+    def is_over(self, *runs: str) -> bool:
+        """Whether all members that are up know that the runs have ended."""
+        registries = [host.shard.registry.runs for host in self.members()]
+        return bool(registries) and all(run in known and not known[run].active for known in registries for run in runs)
+
+    def is_settled(self) -> bool:
+        """Whether the view is all that run and stay, and each partition is where the ring wants it."""
+        registry = self.registry()
+        if registry is None or registry.view is None:
+            return False
+        staying = [host for host in self.running() if host.name not in registry.draining]
+        if registry.view.members != tuple(host.identity for host in staying):
+            return False
+        placed = all(registry.placements[name] == registry.ideal(graph) for name, graph in registry.graphs.items())
+        return placed and all(host.shard.registry.epoch == registry.epoch for host in staying)
+
+    def may_lose(self, name: str) -> bool:
+        """Whether the others have all that is to be kept, and a majority, without this one for good: no more is promised."""
+        registry, leader = self.registry(), self.leader()
+        if registry is None or leader is None or leader.shard.raft is None or not self.is_settled():
+            return False
+        kept = {
+            other: host.disk for other, host in self.hosts.items() if other not in self.faults.gone and other != name
+        }
+        voters = leader.shard.raft.configuration.voters
+        if (
+            sum(server in {server_of(other, disk.number) for other, disk in kept.items()} for server in voters)
+            <= len(voters) // 2
+        ):
+            return False
+        if len(self.members()) < 2:
+            return False
+        for run in registry.runs.values():
+            last = max(self.invariants.checkpoints.get(run.number, {}), default=0) if run.active else run.tick
+            for partition in range(PARTITIONS if last else 0):
+                if not any(disk.contents.state(run.number, last, partition) is not None for disk in kept.values()):
+                    return False
+        return True
 
     # -- orders ----------------------------------------------------------------------------------------------------
 
     def form(self) -> None:
-        """Start all hosts within half a second; wait for the first view and one graph."""
-        for name in self.names:
+        """Start the founders within half a second; wait for the first view and one graph."""
+        for name in self.founders:
             self.world.after(self._random.randrange(500 * MS), self.hosts[name].start)
-        formed = self.world.run_until(self._has_view, FORM_NS)
+        formed = self.world.run_until(lambda: len(self.members()) == len(self.founders), FORM_NS)
         assert formed, f"no view within {FORM_NS // SECOND} s: {self.told()}"
-        self.until_decided(lambda request: AddGraph(request, "small", request, 1, 1, 1, PARTITIONS, 0, (), (), ()))
+        self.load()
 
-    def _has_view(self) -> bool:
-        return len(self.members()) == len(self.names)
+    def load(self) -> None:
+        """As the daemon does it: every member has its partitions on disk before the log is asked."""
+        for attempt in range(20):
+            view = self.members()[0].shard.registry.view
+            assert view is not None
+            load, written = f"load-{attempt}", list[str]()
+            placed = ideal(view.names, view.virtual_nodes, PARTITIONS, view.replicas)
+            for name in view.names:
+                if self.hosts[name].running:
+                    mine = [partition for partition, holders in enumerate(placed) if name in holders]
+                    self.hosts[name].disk.write(
+                        lambda contents, mine=mine: contents.gain(load, mine), lambda name=name: written.append(name)
+                    )
+            if self.world.run_until(lambda: len(written) == len(view.names), 5 * SECOND, 10 * MS):
+                added = AddGraph(self.request(), GRAPH, load, view.epoch, 1, 1, PARTITIONS, 0, "int", (), (), ())
+                answer = self._ask(self._random.choice(self.members()), added, 40 * SECOND)
+                if answer is not None and (not answer.error or "is loaded already" in answer.error):
+                    return
+            for host in self.running():
+                host.disk.write(lambda contents: contents.drop(load, None))
+        raise AssertionError(f"the graph can't be loaded: {self.told()}")
 
     def request(self) -> str:
         """A name for something asked for."""
@@ -111,19 +197,29 @@ class Cluster:
     def propose(self, host: Host, decision: Decision) -> None:
         """From a member, which sends it again until the log has it or half a minute is over."""
         self.world.tell(f"{host.name} proposes {decision}")
-        host.perform(host.shard.propose(decision, self.world.now + 30 * SECOND, self.world.now))
+        now, shard = self.world.now, host.shard
+        host.control(lambda: host.perform(shard.propose(decision, now + 30 * SECOND, self.world.now)))
+
+    def propose_somewhere(self, make_decision: Callable[[str], Decision]) -> None:
+        """Propose by some member, if there is one; what comes of it is not waited for."""
+        well = [host for host in self.members() if host.well]
+        if well:
+            self.propose(self._random.choice(well), make_decision(self.request()))
 
     def until_decided(self, make_decision: Callable[[str], Decision], limit: int = 120 * SECOND) -> str:
         """Propose by some member, by another one if that is lost, until the log has it; the name that it got."""
         end = self.world.now + limit
         while self.world.now < end:
-            awake = [host for host in self.members() if not host.paused]
-            if not awake:
+            well = [host for host in self.members() if host.well]
+            if not well:
                 self.world.run(100 * MS)
                 continue
-            answer = self._ask(self._random.choice(awake), make_decision(self.request()), end - self.world.now)
+            answer = self._ask(self._random.choice(well), make_decision(self.request()), end - self.world.now)
             if answer is not None and not answer.error:
                 return answer.name
+            if answer is not None and "is halted" in answer.error:
+                self.world.run(SECOND)
+                continue
             assert answer is None or "no answer" in answer.error, answer
         raise AssertionError(f"nobody decides: {self.told()}")
 
@@ -141,26 +237,34 @@ class Cluster:
         *,
         interval_ns: int = 0,
         paced: bool = False,
+        checkpoint_ticks: int = 1,
     ) -> str:
         """Start a run; its name."""
 
         def decide(request: str) -> StartRun:
             self._runs_asked += 1
-            return start_run(request, program, ticks, params or {}, interval_ns, paced)
+            return start_run(request, program, ticks, params or {}, interval_ns, paced, checkpoint_ticks)
 
-        return self.until_decided(decide)
+        run = self.until_decided(decide)
+        self.acknowledged.append(run)
+        return run
 
     def stop_run(self, run: str) -> None:
         """Ask for a run's end."""
         self.until_decided(lambda request: StopRun(request, run))
 
+    def drain(self, name: str, limit: int = 60 * SECOND) -> bool:
+        """Have a shard left out of the view, once others hold what it holds; whether that came to be in time."""
+        self.until_decided(lambda request: Drain(request, name, True))
+        host = self.hosts[name]
+        return self.world.run_until(lambda: not host.running or not host.shard.in_view, limit)
+
     def chatter(self, duration: int) -> None:
         """Let members propose small things for a while, whoever leads: what is cut off then has a log of its own."""
         end = self.world.now + duration
-        graph = self.request()
-        awake = [host for host in self.members() if not host.paused]
-        if awake:
-            self.propose(self._random.choice(awake), AddGraph(graph, graph, graph, 1, 1, 1, 1, 0, (), (), ()))
+        well = [host for host in self.members() if host.well]
+        if well:
+            self.propose(self._random.choice(well), StopRun(self.request(), "nothing"))
         delay = self._random.randint(50 * MS, 800 * MS)
         if self.world.now + delay < end:
             self.world.after(delay, lambda: self.chatter(end - self.world.now))
@@ -173,60 +277,82 @@ class Cluster:
         assert self.world.run_until(self._is_one, RECOVER_NS, 250 * MS), f"no single cluster: {self.told()}"
         over = self.world.run_until(lambda: not self._active(), RUN_NS, 250 * MS)
         assert over, f"runs {self._active()} do not end: {self.told()}"
+        mended = self.world.run_until(self._is_whole, RUN_NS, 250 * MS)
+        assert mended, f"copies are missing: {self._missing()}; {self.told()}"
         self.world.run(SECOND)
+        assert self._is_one(), f"it falls apart again: {self.told()}"
         for host in self.members():
             _check_rest(host)
+        registry = self.registry()
+        assert registry is not None
+        lost = [run for run in self.acknowledged if run not in registry.runs]
+        assert not lost, f"runs {lost} were acknowledged and are not known"
 
     def _is_one(self) -> bool:
         running, members = self.running(), self.members()
         lives = [(host.name, host.generation) for host in running]
         leaders = {host.shard.leader for host in members}
         return (
-            len(leaders) == 1
+            not self.faults.expected()
+            and len(leaders) == 1
             and leaders != {None}
             and sum(_leads(host.shard) for host in members) == 1
             and all([(r.name, r.generation) for r in host.shard.membership.live()] == lives for host in running)
             and len({host.shard.applied_index for host in members}) == 1
+            and self._is_in_view(running)
         )
+
+    def _is_in_view(self, running: list[Host]) -> bool:
+        """Whoever runs is a member, unless it is being drained."""
+        registry = self.registry()
+        return registry is not None and all(host.shard.in_view or host.name in registry.draining for host in running)
+
+    def _is_whole(self) -> bool:
+        registry = self.registry()
+        assert registry is not None
+        graphs = registry.graphs.items()
+        return all(registry.placements[name] == registry.ideal(graph) for name, graph in graphs) and not self._missing()
+
+    def _missing(self) -> list[tuple[str, int, str]]:
+        """Results that a holder of their partition does not have: run, partition, holder."""
+        registry = self.registry()
+        assert registry is not None
+        return [
+            (run.name, partition, name)
+            for run in registry.runs.values()
+            if run.state in (COMPLETED, STOPPED)
+            for partition, holders in enumerate(registry.placements.get(run.graph, ()))
+            for name in holders
+            if self.hosts[name].disk.contents.state(run.number, run.tick, partition) is None
+        ]
 
     def _active(self) -> list[str]:
         return sorted({run.name for host in self.members() for run in host.shard.registry.active_runs()})
 
-    def check_runs(self, runs: Iterable[str]) -> None:
-        """Each run is completed with the bits of one engine alone, or failed for a member that was lost indeed.
-
-        And no request has started two.
-        """
-        begun = max((host.shard.registry.runs_begun for host in self.members()), default=0)
-        assert begun <= self._runs_asked, f"{begun} runs of {self._runs_asked} requests"
-        for name in runs:
-            record = self.record(name)
-            assert record is not None, name
-            if record.state == FAILED:
-                self._check_failure(record)
-            else:
-                assert record.state == COMPLETED, record
-                self.check_result(record)
+    def check_runs(self, runs: Iterable[str] | None = None) -> None:
+        """Each run is completed, or stopped, with the bits of one engine alone; and no request has started two."""
+        registry = self.registry()
+        assert registry is not None
+        assert registry.runs_begun <= self._runs_asked, f"{registry.runs_begun} runs of {self._runs_asked} requests"
+        for name in registry.runs if runs is None else runs:
+            self.check_result(self.record(name))
 
     def check_result(self, record: RunRecord) -> None:
-        """The results of all members together, against one engine."""
-        watch = self.invariants.runs[record.number]
-        assert set(watch.results) == set(watch.members), f"{record.name} is {record.state}, and not all have a result"
-        nodes = {node: row for result in watch.results.values() for node, row in result.items()}
-        ends_by_itself = record.program == "wcc"  # and on one shard sooner than on many
-        ticks = TICKS_MAX if ends_by_itself else record.tick
-        ticks, expected = alone(self.graph, make(record.program, record.params), ticks)
+        """What is on the disks of the holders, all together, against one engine."""
+        assert record.state in (COMPLETED, STOPPED), record
+        registry, states = self.registry(), dict[int, bytes]()
+        assert registry is not None
+        for partition, holders in enumerate(registry.placements[record.graph]):
+            found = {self.hosts[name].disk.contents.state(record.number, record.tick, partition) for name in holders}
+            assert len(found) == 1, f"{record.name}: the holders of partition {partition} differ"
+            state = found.pop()
+            assert state is not None, f"{record.name}: the result of partition {partition} is lost"
+            states[partition] = state
+        program = make(record.program, record.params)
+        ends_by_itself = record.program not in CUT_ANYWHERE  # and on one shard sooner than on many
+        ticks, expected = self.twin.end(program, TICKS_MAX if ends_by_itself else record.tick)
         assert ticks == record.tick or ends_by_itself, f"{record.name} did {record.tick} ticks, one engine {ticks}"
-        assert digest(nodes) == expected, f"{record.name} differs from one engine's"
-
-    def _check_failure(self, record: RunRecord) -> None:
-        prefix, _, rest = record.failure.partition("the view has lost ")
-        lost = [] if prefix or not rest else rest.partition(":")[0].split(", ")
-        assert lost, f"{record.name} failed: {record.failure}"
-        convicted = {name for host in self.hosts.values() for name, _ in host.diary.failed}
-        unjust = sorted(set(lost) - self.faults.excused())
-        assert not unjust, f"{record.name} failed for {', '.join(unjust)}, of whom no fault took hold for long"
-        assert set(lost) <= convicted, f"{record.name} failed for {lost}, and membership convicted {convicted} only"
+        assert restored(self.graph, make(record.program, record.params), record.tick, states) == expected, record
 
     def told(self) -> str:
         """Where everyone is, in words."""
@@ -234,14 +360,20 @@ class Cluster:
 
 
 def start_run(
-    request: str, program: str, ticks: int, params: Mapping[str, Any], interval_ns: int = 0, paced: bool = False
+    request: str,
+    program: str,
+    ticks: int,
+    params: Mapping[str, Any],
+    interval_ns: int = 0,
+    paced: bool = False,
+    checkpoint_ticks: int = 1,
 ) -> StartRun:
     """The decision to start a run of one of the simulator's programs."""
     cls = PROGRAMS[program]
     return StartRun(
         request=request,
         program=program,
-        graph="small",
+        graph=GRAPH,
         params=tuple(sorted((name, json.dumps(value)) for name, value in params.items())),
         ticks=ticks,
         interval_ns=interval_ns,
@@ -249,6 +381,7 @@ def start_run(
         phases=sum(1 << phase for phase in cls.phases()),
         columns=tuple(column.name for column in cls.columns if not column.hidden),
         started_unix_ns=0,
+        checkpoint_ticks=checkpoint_ticks,
     )
 
 
@@ -264,7 +397,7 @@ def _check_rest(host: Host) -> None:
     not announce it; they make room when the next run begins.
     """
     shard, plane = host.shard, host.runner.plane
-    kept = (shard._own_reports, shard._reports, plane.runs, host.runner.engines, host.runner.held)
+    kept = (shard._leading.kept, plane.runs, host.runner.engines, host.runner.held)
     assert not any(kept), f"{host.name} keeps {kept}"
     assert (shard.progress.deadline, shard.pacing.deadline) == (None, None), f"{host.name} still speaks of runs"
 
@@ -279,4 +412,10 @@ def _describe(host: Host) -> str:
     raft = shard.raft
     consensus = f"term {raft.term} {raft.role.name} of {raft.leader}" if raft else "no consensus"
     doing = " ".join(f"{n}:{machine.doing()}" for n, machine in host.runner.plane.runs.items())
-    return f"{host.identity} ({consensus}, applied {shard.applied_index}, live {live}, runs {doing or 'none'})"
+    view = shard.registry.view
+    told = f"{view.epoch}: {', '.join(map(str, view.members))}" if view else "none"
+    runs = " ".join(f"{run.name}@{run.epoch}" for run in shard.registry.runs.values() if run.state in ACTIVE)
+    return (
+        f"{host.identity} ({consensus}, applied {shard.applied_index}, view {told}, live {live}, runs {runs}, "
+        f"machines {doing or 'none'}, lost {[shard.registry.lost(name) for name in shard.registry.graphs]})"
+    )

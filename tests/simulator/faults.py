@@ -1,39 +1,50 @@
-"""What goes wrong: bad weather, partitions of one direction or both, pauses, crashes, and restarts as a new generation.
+"""What goes wrong: bad weather, partitions of one direction or both, pauses, crashes, power cuts, disks that fill up or
+are replaced; and what operators do meanwhile: join, drain, leave.
 
-Every fault is counted by kind, and for each host how long it was kept from the others: only one that was for long may
-be taken for dead, and only a run whose member was taken for dead may fail.
+Every fault is counted by kind. All that is gone for a while is back when the faults have ended. What is gone for good,
+a machine or what was on a disk, is so only where the others can do without it: that is what R copies promise, and no
+more.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import TypeAlias
 
+from daemon.protocol.decisions import Drain
 from tests.simulator.host import Host
 from tests.simulator.network import CONTROL, FAIR, PLANES, TICKS, Network, Weather
 from tests.simulator.world import MS, SECOND, World
 
-CONVICTION_NS = 3 * SECOND
-"""A member that is silent for less is not convicted: the shortest suspicion alone takes four seconds."""
+LOOK_NS = 300 * MS
+PATIENCE_NS = 30 * SECOND
+Propose: TypeAlias = Callable[[Callable[[str], Drain]], None]
 
 
 class Faults:
     """Done to the hosts of a cluster."""
 
-    def __init__(self, world: World, network: Network, hosts: Mapping[str, Host]) -> None:
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        hosts: Mapping[str, Host],
+        may_lose: Callable[[str], bool],
+        propose: Propose,
+    ) -> None:
+        """`may_lose` says whether a host can go for good now, and `propose` gets a decision into the log, perhaps."""
         self.counts: Counter[str] = Counter()
-        self.crashed: set[str] = set()
+        self.gone: set[str] = set()
+        """Who never comes back."""
         self._world, self._network, self._hosts = world, network, hosts
+        self._may_lose, self._propose = may_lose, propose
         self._random = world.random("faults")
-        self._silenced: Counter[str] = Counter()
         self._weathers: Counter[str] = Counter()
+        self._has_healed = False
 
-    def excused(self) -> set[str]:
-        """Those whom the others may have taken for dead."""
-        return self.crashed | {name for name, silent in self._silenced.items() if silent >= CONVICTION_NS}
-
-    # -- kinds -----------------------------------------------------------------------------------------------------
+    # -- links and pauses ------------------------------------------------------------------------------------------
 
     def partition(
         self,
@@ -50,8 +61,6 @@ class Faults:
         links += [] if one_way else [(b, a) for a, b in links]
         kind = "one-way partition" if one_way else "partition"
         self._note(kind if len(planes) == 2 else f"{kind} of {planes[0]}", inside, duration)
-        if CONTROL in planes:
-            self._silence([*inside, *outside], duration)
         for plane in planes:
             self._network.cut(plane, links)
         self._world.after(duration, lambda: self._mend(planes, links))
@@ -62,29 +71,10 @@ class Faults:
                 if self._network.is_cut(plane, *link):
                     self._network.cut(plane, [link], by=-1)
 
-    def pause(self, name: str, duration: int) -> None:
-        """A host does nothing for a while."""
-        self._note("pause", [name], duration)
-        self._silence([name], duration)
-        self._hosts[name].pause(duration)
-
-    def crash(self, name: str) -> None:
-        """A host forgets everything, and is gone."""
-        self._note("crash", [name], 0)
-        self.crashed.add(name)
-        self._hosts[name].crash()
-
-    def restart(self, name: str) -> None:
-        """It is back as somebody else: a later generation, and no member of the view."""
-        self._note("restart", [name], 0)
-        self._hosts[name].start()
-
     def storm(self, weather: Weather, duration: int, planes: Sequence[str] = PLANES) -> None:
         """Bad weather for a while."""
         told = f"{weather.loss:.0%} lost, {weather.repetition:.0%} repeated, up to {weather.delay_max_ns / MS:.0f} ms"
         self._note("storm", [*planes, told], duration)
-        if weather.loss > 0.25 and CONTROL in planes:
-            self._silence(sorted(self._hosts), duration)
         for plane in planes:
             self._weathers[plane] += 1
             number = self._weathers[plane]
@@ -95,24 +85,181 @@ class Faults:
         if self._weathers[plane] == number:
             self._network.weather[plane] = FAIR
 
+    def pause(self, name: str, duration: int) -> None:
+        """A host does nothing for a while."""
+        self._note("pause", [name], duration)
+        self._hosts[name].pause(duration)
+
+    # -- machines and disks ----------------------------------------------------------------------------------------
+
+    def crash(self, name: str, back_after: int | None = None, kind: str = "crash") -> None:
+        """A host forgets all that is not on its disk; it may be back after a while."""
+        self._note(kind, [name], back_after or 0)
+        self._hosts[name].crash()
+        if back_after is not None:
+            self.bring_back(name, back_after)
+
+    def bring_back(self, name: str, delay: int = 0) -> None:
+        """Start it in a while, unless it runs by then."""
+        self._world.after(delay, lambda: self.restart(name))
+
+    def restart(self, name: str) -> None:
+        """It is back, as a later generation, with what is on its disk."""
+        host = self._hosts[name]
+        if not host.running and name not in self.gone:
+            self._note("restart", [name], 0)
+            host.disk.is_full = False
+            host.start()
+
+    def lose(self, name: str) -> None:
+        """A host crashes and never comes back."""
+        self.gone.add(name)
+        self.crash(name, kind="loss for good")
+
+    def wipe(self, name: str, back_after: int) -> None:
+        """A host crashes and comes back with another disk."""
+        self.crash(name, back_after, "disk wiped")
+        self._hosts[name].wipe()
+
+    def power_cut(self, longest: int = 8 * SECOND) -> None:
+        """All go down at once, and come back in any order; perhaps one does not."""
+        up = [name for name in sorted(self._hosts) if self._hosts[name].running]
+        never = [name for name in up if self._random.random() < 0.15 and self._may_lose(name)][:1]
+        self.counts["power cut"] += 1
+        self.gone.update(never)
+        for name in up:
+            self.crash(name, self._random.randrange(longest), "down by a power cut")
+
+    def fill_disk(self, name: str) -> None:
+        """The next write fails; the host has to go, and comes back when there is room."""
+        self._note("disk full", [name], 0)
+        host = self._hosts[name]
+        host.disk.is_full = True
+        self._when(lambda: not host.running, lambda: self.bring_back(name, self._random.randrange(4 * SECOND)))
+
+    # -- operators -------------------------------------------------------------------------------------------------
+
+    def join(self, name: str) -> None:
+        """A host that was never there comes in."""
+        self._note("join", [name], 0)
+        self._hosts[name].start()
+
+    def drain(self, name: str) -> None:
+        """A host is emptied, restarted as for an upgrade, and back."""
+        self._note("drain", [name], 0)
+        self._empty(name, partial(self._step_out, name))
+
+    def leave(self, name: str) -> None:
+        """A host is emptied, gives up its seat in consensus, and leaves for good."""
+        self._note("leave", [name], 0)
+        host = self._hosts[name]
+
+        def give_up() -> None:
+            life = host.generation
+            host.control(lambda: host.perform(host.shard.give_up_seat(self._world.now)))
+            self._when(lambda: _is_gone(host, life) or (not host.shard.has_seat and self._may_lose(name)), go)
+
+        def go() -> None:
+            if host.running and not host.shard.has_seat and not self._has_healed:
+                self.gone.add(name)
+                self.counts["left for good"] += 1
+            self._step_out(name)
+
+        self._empty(name, give_up)
+
+    def _empty(self, name: str, then: Callable[[], None]) -> None:
+        host = self._hosts[name]
+        life = host.generation
+        self._propose(lambda request: Drain(request, name, True))
+
+        def emptied() -> None:
+            if not _is_gone(host, life):
+                then()
+
+        self._when(lambda: _is_gone(host, life) or not host.shard.in_view, emptied)
+
+    def _step_out(self, name: str) -> None:
+        host = self._hosts[name]
+        if host.running and not host.is_broken:
+            host.leave()
+            self.bring_back(name, self._random.randint(3 * SECOND, 6 * SECOND))
+
+    def _when(self, done: Callable[[], bool], then: Callable[[], None], patience: int = PATIENCE_NS) -> None:
+        """Look again and again; what does not come to be in time is no more waited for."""
+        if done():
+            then()
+        elif patience > 0:
+            self._world.after(LOOK_NS, lambda: self._when(done, then, patience - LOOK_NS))
+
     def heal(self) -> None:
-        """No faults from here on; who is paused, wakes in its time, and who crashed, stays so."""
+        """No faults from here on; who is paused, wakes in its time, and who is down for a while comes back."""
         self._world.tell("all faults end")
+        self._has_healed = True
         self._network.mend_all()
+        self._return()
+
+    def expected(self) -> list[str]:
+        """Who is down and comes back, or is about to go down."""
+        hosts = sorted(self._hosts.items())
+        return [name for name, host in hosts if host.generation and name not in self.gone and not host.serves]
+
+    def _return(self) -> None:
+        for name in self.expected():
+            self._hosts[name].disk.is_full = False
+            if not self._hosts[name].running:
+                self.bring_back(name, self._random.randrange(2 * SECOND))
+        self._world.after(3 * SECOND, self._return)
 
     # -- a schedule ------------------------------------------------------------------------------------------------
 
-    def schedule(self, duration: int, crashes_max: int) -> None:
-        """Let random faults happen from now on for a while."""
+    def schedule(self, duration: int, down_max: int, kinds: Sequence[str]) -> None:
+        """Let random faults of these kinds happen from now on for a while; one that stands twice is twice as often."""
         at = self._world.now
         end = at + duration
         while (at := at + self._random.randint(100 * MS, 2 * SECOND)) < end:
-            self._world.at(at, lambda: self._happen(crashes_max))
+            self._world.at(at, lambda: self._happen(down_max, kinds))
 
-    def _happen(self, crashes_max: int) -> None:
-        kinds = [self._random_partition] * 3 + [self._random_pause] * 3 + [self._random_storm] * 3
-        kinds += [lambda: self._random_crash(crashes_max), self._random_restart]
-        self._random.choice(kinds)()
+    def _happen(self, down_max: int, kinds: Sequence[str]) -> None:
+        if self._has_healed:
+            return
+        kind = self._random.choice(kinds)
+        up = [name for name in sorted(self._hosts) if self._hosts[name].running and not self._hosts[name].is_broken]
+        down = [name for name in sorted(self._hosts) if not self._hosts[name].running and name not in self.gone]
+        new = [name for name in down if not self._hosts[name].generation]
+        if kind == "partition":
+            self._random_partition()
+        elif kind == "storm":
+            self._random_storm()
+        elif kind == "join" and new:
+            self.join(new[0])
+        elif kind == "power cut" and up:
+            self.power_cut()
+        elif up:
+            name = self._pick(up)
+            if kind == "pause":
+                self.pause(name, self._duration())
+            elif len(down) - len(new) < down_max:
+                self._random_loss(kind, name, len(up))
+
+    def _random_loss(self, kind: str, name: str, up: int) -> None:
+        back_after = self._random.randint(100 * MS, self._random.choice([2, 10]) * SECOND)
+        if kind == "crash":
+            self.crash(name, back_after)
+        elif kind == "disk full":
+            self.fill_disk(name)
+        elif kind == "wipe" and self._may_lose(name):
+            self.wipe(name, back_after)
+        elif kind == "loss" and up > 3 and self._may_lose(name):
+            self.lose(name)
+        elif kind == "drain" and up > 2:
+            self.drain(name)
+        elif kind == "leave" and up > 3:
+            self.leave(name)
+
+    def _pick(self, up: Sequence[str]) -> str:
+        """Anyone, and more often who leads."""
+        leading = [name for name in up if (raft := self._hosts[name].shard.raft) and raft.is_leader]
+        return self._random.choice(leading if leading and self._random.random() < 0.3 else up)
 
     def _duration(self) -> int:
         """Mostly too short to convict anyone."""
@@ -125,10 +272,6 @@ class Faults:
         planes = self._random.choice([PLANES, PLANES, PLANES, (TICKS,), (CONTROL,)])
         self.partition(side, self._duration(), one_way=self._random.random() < 0.4, planes=planes)
 
-    def _random_pause(self) -> None:
-        running = [name for name in sorted(self._hosts) if self._hosts[name].running]
-        self.pause(self._random.choice(running), self._duration())
-
     def _random_storm(self) -> None:
         weather = Weather(
             loss=self._random.choice([0.0, 0.05, 0.2, 0.5]),
@@ -138,23 +281,10 @@ class Faults:
         )
         self.storm(weather, self._duration(), self._random.choice([PLANES, (TICKS,), (CONTROL,)]))
 
-    def _random_crash(self, crashes_max: int) -> None:
-        lives = [name for name in sorted(self._hosts) if self._hosts[name].running and name not in self.crashed]
-        if len(self.crashed) < crashes_max and lives:
-            leading = [name for name in lives if (raft := self._hosts[name].shard.raft) and raft.is_leader]
-            self.crash(self._random.choice(leading if leading and self._random.random() < 0.4 else lives))
-
-    def _random_restart(self) -> None:
-        down = [name for name in sorted(self._hosts) if not self._hosts[name].running]
-        if down:
-            self.restart(self._random.choice(down))
-
-    # -- bookkeeping -----------------------------------------------------------------------------------------------
-
     def _note(self, kind: str, whom: Sequence[str], duration: int) -> None:
         self.counts[kind] += 1
         self._world.tell(f"FAULT {kind}: {', '.join(whom)} for {duration / SECOND:.3f} s")
 
-    def _silence(self, names: Iterable[str], duration: int) -> None:
-        for name in names:
-            self._silenced[name] += duration
+
+def _is_gone(host: Host, life: int) -> bool:
+    return not host.running or host.generation != life

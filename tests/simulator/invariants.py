@@ -1,41 +1,53 @@
 """What must hold at every step of every cluster, whatever happens to it.
 
-    consensus     figure 3.2 of the thesis (`raft_safety`), fed with what is committed as hosts apply it
+    consensus     figure 3.2 of the thesis (`raft_safety`), over all lives of a server, fed with what is durable
     registry      two members that have applied the log up to the same entry hold the same registry
+    views         an epoch has one membership and one placement, and a run one tick to begin from in it
     lockstep      no shard starts a phase before every member has finished the one before it
+    bits          what a tick leaves behind, and what is stored of it, is what one engine alone makes of it
+    checkpoints   one that anybody saw committed is on the disks of all holders, and no run falls behind it while a
+                  member of its view has that disk, for each partition
     agreement     all shards that say that a run is over name the same tick and the same end
     machines      every machine's own `validate`
 
-Lockstep is judged by what the engines did and when, not by what any barrier thinks.
+Lockstep is judged by what the engines did and when, not by what any barrier thinks; checkpoints by what is on disks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
-from consensus import Entry, Persist, Raft, Stored
-from daemon.protocol.registry import RunRecord, View
+from consensus import Entry, Persist, Raft
+from daemon.protocol.placement import Placed
+from daemon.protocol.registry import FAILED, RunRecord, View
+from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import RunOver, RunPhase
 from daemon.shard import Shard
+from shoal.engine import Engine
 from shoal.phase import Phase
+from tests.simulator.disk import Row
+from tests.simulator.programs import Twin
 from tests.simulator.raft_safety import RaftSafety
+
+if TYPE_CHECKING:
+    from tests.simulator.host import Host
 
 
 class Journal:
-    """What one server has been told to persist: its disk, and all entries that it ever held, compacted or not."""
+    """All entries that one server ever held in this life, compacted or not, and how far they are committed."""
 
     def __init__(self, raft: Raft) -> None:
         log = raft.log
-        entries = tuple(log.entry(i) for i in range(log.snapshot.index + 1, log.last_index + 1))
-        self.stored = Stored(snapshot=log.snapshot, entries=entries)
+        entries = (log.entry(i) for i in range(log.snapshot.index + 1, log.last_index + 1))
         self.entries: dict[int, Entry] = {entry.index: entry for entry in entries}
         self.committed = log.snapshot.index
 
     def persist(self, effect: Persist) -> None:
         """In the order of a transaction's parts: see `Persist`."""
-        self.stored = effect.onto(self.stored)
         if effect.truncate_from is not None:
             self.entries = {i: entry for i, entry in self.entries.items() if i < effect.truncate_from}
         self.entries.update((entry.index, entry) for entry in effect.entries)
@@ -43,36 +55,52 @@ class Journal:
 
 @dataclass
 class RunWatch:
-    """One run: who takes part, which phases a tick has, and how many of them each has finished."""
+    """One run in one epoch: who takes part, where it begins, and how many of a tick's phases each has finished."""
 
     members: tuple[str, ...]
     phases: tuple[Phase, ...]
+    resumed: int
+    placed: Placed
     finished: dict[str, int] = field(default_factory=dict)
     over: dict[str, RunOver] = field(default_factory=dict)
-    results: dict[str, dict[int, tuple[int, ...]]] = field(default_factory=dict)
 
     def place(self, effect: RunPhase) -> int:
-        """The phase's place in the row of all used phases of the run; the start (Advance of tick 0) is the first."""
-        if effect.tick == 0:
+        """The phase's place in the row of all used phases of the run; the Advance that it begins with is the first."""
+        if effect.tick == self.resumed:
             return 0
-        return 1 + (effect.tick - 1) * len(self.phases) + self.phases.index(effect.phase)
+        return 1 + (effect.tick - self.resumed - 1) * len(self.phases) + self.phases.index(effect.phase)
+
+    def own(self, shard: str) -> list[int]:
+        """The partitions that a shard is primary of."""
+        return [partition for partition, holders in enumerate(self.placed) if holders[0] == shard]
 
 
 class Invariants:
     """Feed it everything; it raises AssertionError at the first violation."""
 
-    def __init__(self) -> None:
+    def __init__(self, twin: Twin) -> None:
         self.safety = RaftSafety()
-        self.runs: dict[int, RunWatch] = {}
+        self.counts: Counter[str] = Counter()
+        self.hosts: Mapping[str, Host] = {}
+        self.runs: dict[tuple[int, int], RunWatch] = {}
+        self.records: dict[int, RunRecord] = {}
+        self.checkpoints: dict[int, dict[int, dict[int, frozenset[tuple[str, int]]]]] = {}
+        """By run and committed tick: for each partition the disks that hold its state."""
+        self._twin = twin
+        self._held: set[tuple[str, int, int, int]] = set()
+        self._views: dict[int, tuple[View, dict[str, Placed]]] = {}
         self._journals: dict[str, Journal] = {}
         self._registries: dict[int, bytes] = {}
         self._frozen_at: dict[str, int] = {}
 
     # -- consensus and registry ------------------------------------------------------------------------------------
 
-    def persisted(self, shard: Shard, effects: Sequence[object]) -> None:
-        """After each door of a shard, with what it returned."""
+    def seen(self, shard: Shard) -> None:
+        """After each door of a shard."""
         shard.validate()
+
+    def persisted(self, host: Host, shard: Shard, effects: Sequence[object]) -> None:
+        """What a door returned has been carried out: what is to be durable is."""
         raft = shard.raft
         if raft is None:
             return
@@ -80,17 +108,18 @@ class Invariants:
         journal = self._journals.get(name)
         if journal is None:
             journal = self._journals[name] = Journal(raft)
-            self.safety.restored(name, journal.committed)
+            self.safety.restored(raft.name, journal.committed)
         for effect in effects:
             if isinstance(effect, Persist):
                 journal.persist(effect)
-        self._match_disk(name, journal, raft)
-        self.safety.observe(name, raft)
+        self._match_disk(name, host, raft)
+        self.safety.observe(raft.name, raft)
         self._commit(name, journal, raft)
         self._match_registry(name, shard)
 
-    def _match_disk(self, name: str, journal: Journal, raft: Raft) -> None:
-        disk, log = journal.stored, raft.log
+    def _match_disk(self, name: str, host: Host, raft: Raft) -> None:
+        disk, log = host.disk.contents.stored, raft.log
+        assert disk is not None, name
         assert (disk.hard_state.term, disk.hard_state.vote) in ((raft.term, raft.vote), (0, None)), name
         assert disk.snapshot == log.snapshot, f"{name}: the disk's snapshot is not the log's"
         assert len(disk.entries) == log.last_index - log.snapshot.index, f"{name}: the disk's log is not the log"
@@ -98,10 +127,10 @@ class Invariants:
     def _commit(self, name: str, journal: Journal, raft: Raft) -> None:
         news = range(journal.committed + 1, raft.commit_index + 1)
         if news and all(index in journal.entries for index in news):
-            self.safety.committed(name, [journal.entries[index] for index in news])
+            self.safety.committed(raft.name, [journal.entries[index] for index in news])
         elif news:  # a leader's snapshot stands for some of them
             assert raft.log.snapshot.index > journal.committed, f"{name} has committed entries that it never held"
-            self.safety.restored(name, raft.commit_index)
+            self.safety.restored(raft.name, raft.commit_index)
         journal.committed = raft.commit_index
 
     def _match_registry(self, name: str, shard: Shard) -> None:
@@ -112,34 +141,107 @@ class Invariants:
         first = self._registries.setdefault(shard.applied_index, frozen)
         assert first == frozen, f"{name}: another registry than a peer's after entry {shard.applied_index}"
 
-    # -- runs ------------------------------------------------------------------------------------------------------
+    # -- views and runs --------------------------------------------------------------------------------------------
 
-    def begun(self, run: RunRecord, view: View) -> None:
-        """A shard begins a run."""
-        watch = self.runs.setdefault(run.number, RunWatch(view.names, run.phases))
-        assert (watch.members, watch.phases) == (view.names, run.phases), f"run {run.number} is not one run"
+    def entered(self, view: View, placements: Mapping[str, Placed]) -> None:
+        """A shard hears of a view, a member of it or not."""
+        first, placed = self._views.setdefault(view.epoch, (view, {}))
+        assert first == view, f"epoch {view.epoch} has two memberships: {first} and {view}"
+        for graph, found in placements.items():
+            assert placed.setdefault(graph, found) == found, f"graph {graph} has two placements in epoch {view.epoch}"
 
-    def started(self, shard: str, effect: RunPhase) -> None:
+    def begun(self, run: RunRecord, view: View, placed: Placed) -> None:
+        """The log has a shard begin a run."""
+        self.entered(view, {run.graph: placed})
+        self.records[run.number] = run
+        key = (run.number, view.epoch)
+        if key not in self.runs:
+            self.runs[key] = RunWatch(view.names, run.phases, run.resumed, placed)
+            self._match_resumption(run, view)
+        watch = self.runs[key]
+        told = f"run {run.number} is not one run in epoch {view.epoch}"
+        assert (watch.members, watch.phases, watch.resumed) == (view.names, run.phases, run.resumed), told
+
+    def _match_resumption(self, run: RunRecord, view: View) -> None:
+        """Who could have told of a later checkpoint has been asked."""
+        for tick, disks in self.checkpoints.get(run.number, {}).items():
+            if tick > run.resumed and len(disks) == len(self.runs[run.number, view.epoch].placed):
+                lost = [p for p, having in disks.items() if not any(self._has(view, *disk) for disk in having)]
+                told = f"{run.name} goes on after tick {run.resumed}, and {tick} was committed: {disks}"
+                assert lost, told
+                self.counts["checkpoints out of reach"] += 1
+
+    def _has(self, view: View, name: str, disk: int) -> bool:
+        return name in view.names and self.hosts[name].disk.number == disk
+
+    def begins(self, shard: str, epoch: int, machine: TickMachine) -> None:
+        """A shard's tick plane begins a run."""
+        watch = self.runs[machine.run, epoch]
+        assert (machine.barrier.members, machine.tick) == (watch.members, watch.resumed), f"{shard} begins another run"
+
+    def started(self, shard: str, epoch: int, effect: RunPhase) -> None:
         """A shard begins a phase."""
-        watch = self.runs[effect.run]
+        watch = self.runs[effect.run, epoch]
         place = watch.place(effect)
         assert watch.finished.get(shard, 0) == place, f"{shard} skips from {watch.finished.get(shard, 0)} to {place}"
         early = [member for member in watch.members if watch.finished.get(member, 0) < place]
         told = f"{effect.phase.word} of tick {effect.tick} of run {effect.run}"
         assert not early, f"{shard} starts {told}, and {', '.join(early)} has not come so far"
 
-    def finished(self, shard: str, effect: RunPhase) -> None:
+    def finished(self, shard: str, epoch: int, effect: RunPhase) -> None:
         """A shard has finished a phase."""
-        watch = self.runs[effect.run]
+        watch = self.runs[effect.run, epoch]
         watch.finished[shard] = watch.place(effect) + 1
 
-    def over(self, shard: str, effect: RunOver, result: dict[int, tuple[int, ...]]) -> None:
+    def stores(self, shard: str, epoch: int, rows: Sequence[Row]) -> None:
+        """A shard is about to store states: its own or, as a replica, others'."""
+        for row in rows:
+            self._match_bits(shard, row.run, row.tick, {row.partition: row.state})
+            if self.runs[row.run, epoch].placed[row.partition][0] == shard:
+                self._held.add((shard, epoch, row.run, row.tick))
+
+    def committed(self, shard: str, epoch: int, run: int, tick: int, engine: Engine) -> None:
+        """A shard has seen a tick committed."""
+        self._match_bits(shard, run, tick, engine.capture())
+        if (shard, epoch, run, tick) in self._held:
+            partitions = range(len(self.runs[run, epoch].placed))
+            self._match_disks(run, epoch, tick, partitions)
+
+    def _match_bits(self, shard: str, run: int, tick: int, states: Mapping[int, bytes]) -> None:
+        expected = self._twin.states(self.records[run], tick)
+        if expected is not None:
+            wrong = [partition for partition, state in states.items() if state != expected[partition]]
+            assert not wrong, f"{shard}: tick {tick} of run {run} is not what one engine makes of it: {wrong}"
+
+    def _match_disks(self, run: int, epoch: int, tick: int, partitions: Sequence[int]) -> None:
+        """Every holder has it, on a disk that was synced; a disk that has been replaced since can't."""
+        known = self.checkpoints.setdefault(run, {}).setdefault(tick, {})
+        placed = self.runs[run, epoch].placed
+        for partition in partitions:
+            having = frozenset(
+                (name, self.hosts[name].disk.number)
+                for name in placed[partition]
+                if self.hosts[name].disk.contents.state(run, tick, partition) is not None
+            )
+            replaced = {name for name in placed[partition] if self.hosts[name].disk.number > 1}
+            lacking = set(placed[partition]) - {name for name, _ in having} - replaced
+            assert not lacking, f"tick {tick} of run {run} is committed, and {lacking} has not partition {partition}"
+            known[partition] = known.get(partition, frozenset()) | having
+
+    def over(self, shard: str, epoch: int, effect: RunOver) -> None:
         """A run has ended on a shard by itself, not because the log said so."""
-        watch = self.runs[effect.run]
+        watch = self.runs[effect.run, epoch]
         assert shard not in watch.over, f"run {effect.run} is over twice at {shard}"
         for other, said in watch.over.items():
             agreed = (said.tick, said.outcome) == (effect.tick, effect.outcome)
             assert agreed, f"run {effect.run}: {shard} ends {effect.outcome} after tick {effect.tick}, {other}: {said}"
         watch.over[shard] = effect
-        if effect.outcome != "failed":
-            watch.results[shard] = result
+        if effect.outcome != FAILED and effect.tick > 0:
+            self._match_disks(effect.run, epoch, effect.tick, watch.own(shard))
+
+    def ended(self, run: RunRecord) -> None:
+        """The log says that a run is over."""
+        known = self.records.get(run.number)
+        if known is not None and not known.active:
+            assert (known.state, known.tick) == (run.state, run.tick), f"{run.name} has two ends"
+        self.records[run.number] = run

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from random import Random
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.protocol.registry import RunRecord
 from shoal.engine import Engine
 from shoal.ids import partitions_of
 from shoal.part import Direction, Part, Placement, build_part
@@ -20,7 +21,7 @@ from shoal.programs.pagerank import PageRank
 from shoal.programs.wcc import ConnectedComponents
 from shoal.workspace import Workspace
 
-PARTITIONS = 16
+PARTITIONS = 8
 
 
 class Rumour(Program):
@@ -100,6 +101,10 @@ PROGRAMS: dict[str, type[Program]] = {
 }
 
 
+CUT_ANYWHERE = (PageRank.name, Degree.name, Rumour.name)
+"""Each tick of theirs is the same however the graph is cut; of the others, only the end is."""
+
+
 def make(name: str, params: tuple[tuple[str, str], ...]) -> Program:
     """A program as a run's record has it."""
     return PROGRAMS[name](**{key: json.loads(value) for key, value in params})
@@ -120,6 +125,14 @@ class SmallGraph:
         target = np.array([random.randrange(nodes) for _ in range(edges)], dtype=np.int32)
         return cls(partitions_of(np.arange(nodes, dtype=np.int64), PARTITIONS), source, target)
 
+    def nodes_in(self, partition: int) -> int:
+        """How many nodes a partition has."""
+        return int((self.partition == partition).sum())
+
+    def whole(self) -> Part:
+        """All of it at one shard."""
+        return self.part("one", ("one",), (("one",),) * PARTITIONS)
+
     def part(self, shard: str, shards: tuple[str, ...], owners: tuple[tuple[str, ...], ...]) -> Part:
         """What one shard holds of it."""
         placement = Placement.of([holders[0] for holders in owners], shards)
@@ -138,23 +151,53 @@ class SmallGraph:
 
 def result(engine: Engine) -> dict[int, tuple[Any, ...]]:
     """By node, the bits of its committed columns."""
-    columns = [engine.result(column.name).view(np.int64) for column in engine.program.columns]
+    return _rows(engine, [engine.result(column.name) for column in engine.program.columns])
+
+
+def restored(graph: SmallGraph, program: Program, tick: int, states: Mapping[int, bytes]) -> dict[int, tuple[Any, ...]]:
+    """The same of a finished run, from what is on disks."""
+    engine = Engine(graph.whole(), program)
+    engine.restore(tick, states)
+    return _rows(engine, [engine.ws.pending(column.name)[: engine.part.size] for column in program.columns])
+
+
+def _rows(engine: Engine, values: Sequence[NDArray[Any]]) -> dict[int, tuple[Any, ...]]:
+    columns = [column.view(np.int64) for column in values]
     table = np.stack(columns, axis=1) if columns else np.empty((engine.part.size, 0), np.int64)
     return {int(node): tuple(row.tolist()) for node, row in zip(engine.part.ordinals, table, strict=True)}
 
 
-def digest(nodes: dict[int, tuple[Any, ...]]) -> str:
-    """Of everyone's values: two runs with equal bits have equal digests."""
-    return blake2b(repr(sorted(nodes.items())).encode(), digest_size=8).hexdigest()
+class Twin:
+    """The dumb twin: one engine, no messages, no faults."""
+
+    def __init__(self, graph: SmallGraph) -> None:
+        self._graph = graph
+        self._engines: dict[tuple[str, object], tuple[Engine, list[dict[int, bytes]]]] = {}
+
+    def states(self, run: RunRecord, tick: int) -> dict[int, bytes] | None:
+        """By partition, what a tick of a run leaves behind; None if that depends on where the graph is cut."""
+        if run.program not in CUT_ANYWHERE:
+            return None
+        key = (run.program, run.params)
+        if key not in self._engines:
+            self._engines[key] = (Engine(self._graph.whole(), make(run.program, run.params)), [])
+        engine, known = self._engines[key]
+        while len(known) <= tick:
+            _tick(engine, len(known))
+            known.append(engine.capture())
+        return known[tick]
+
+    def end(self, program: Program, ticks: int) -> tuple[int, dict[int, tuple[Any, ...]]]:
+        """The ticks that a run does by itself, of at most so many, and what comes of it."""
+        engine = Engine(self._graph.whole(), program)
+        for tick in range(ticks + 1):
+            _tick(engine, tick)
+            if engine.halted() or tick == ticks:
+                return tick, result(engine)
+        raise AssertionError("unreachable")
 
 
-def alone(graph: SmallGraph, program: Program, ticks: int) -> tuple[int, str]:
-    """The dumb twin: one engine, no messages. Gives the ticks done and the digest."""
-    engine = Engine(graph.part("one", ("one",), (("one",),) * PARTITIONS), program)
-    for tick in range(ticks + 1):
-        for phase in [phase for phase in program.phases() if tick > 0 or phase is phase.ADVANCE]:
-            engine.run(tick, phase)
-            engine.settle(phase, {})
-        if engine.halted() or tick == ticks:
-            return tick, digest(result(engine))
-    raise AssertionError("unreachable")
+def _tick(engine: Engine, tick: int) -> None:
+    for phase in [phase for phase in engine.program.phases() if tick > 0 or phase is phase.ADVANCE]:
+        engine.run(tick, phase)
+        engine.settle(phase, {})

@@ -1,7 +1,7 @@
 """The scenarios, by name. Each makes a cluster from a seed, does something to it, and says what must have come of it.
 
 What must hold at every step is in `invariants`; what must hold once the faults have ended, in `Cluster.recover` and
-`Cluster.check_runs`.
+`Cluster.check_runs`: one cluster, every run over with the right bits, every copy where it belongs.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from random import Random
+from typing import Any
 
 from daemon.protocol.registry import FAILED, STOPPED
-from tests.simulator.cluster import TICKS_MAX, Cluster
+from tests.simulator.cluster import GRAPH, SLOW, TICKS_MAX, Cluster
 from tests.simulator.host import Host
 from tests.simulator.load_scenario import lossy_load
 from tests.simulator.network import FAIR, PLANES, TICKS, Weather
@@ -20,73 +21,38 @@ from tests.simulator.world import MS, SECOND
 Scenario = Callable[[int, bool], Cluster]
 
 LOSSY = Weather(loss=0.2, repetition=0.15, delay_max_ns=5 * MS)
+LINKS = ("partition", "partition", "pause", "pause", "storm", "storm")
+EVERYTHING = (*LINKS, "crash", "crash", "crash", "disk full", "wipe", "loss", "drain", "leave", "join", "power cut")
+
+
+# Bad links, good machines.
 
 
 def lost_and_repeated(seed: int, verbose: bool = False) -> Cluster:
     """A fifth of all messages of both planes dropped, others repeated: every tick still ends, none before its time."""
-    cluster = _cluster(seed, verbose, "loss", weather=LOSSY)
+    cluster = _cluster(seed, verbose, "loss", membership=SLOW, weather=LOSSY)
     random = cluster.world.random("scenario")
     runs = [
-        cluster.start_run("pagerank", random.randint(5, 20)),
+        cluster.start_run("pagerank", random.randint(5, 20), checkpoint_ticks=random.choice([-1, 0, 1, 3])),
         cluster.start_run("rumour", random.randint(2, 6)),
         cluster.start_run("wcc", TICKS_MAX),
     ]
-    assert cluster.world.run_until(partial(_is_over, cluster, *runs), 120 * SECOND), "a tick does not end"
-    cluster.recover()
-    for run in runs:
-        record = cluster.record(run)
-        assert record is not None
-        cluster.check_result(record)
-    cluster.check_runs(runs)
-    return cluster
-
-
-def leader_killed(seed: int, verbose: bool = False) -> Cluster:
-    """The tick leader dies in a free-running run: who is left knows who is missing, from the barrier alone."""
-    cluster = _cluster(seed, verbose, "kill")
-    random = cluster.world.random("scenario")
-    run = cluster.start_run(random.choice(["pagerank", "rumour"]), 1_000_000)
-    cluster.world.run(random.randint(200 * MS, 1_500 * MS))
-    leader = cluster.leader()
-    assert leader is not None
-    number = _number(cluster, run)
-    cluster.faults.crash(leader.name)
-    cluster.world.run(2 * SECOND)  # less than membership takes: barrier and gossip are all that they have
-    for host in cluster.members():
-        _names_the_missing(host, number, leader.name)
-    finished = dict(cluster.invariants.runs[number].finished)
-    cluster.recover()
-    assert cluster.invariants.runs[number].finished == finished, "a phase was passed without the dead"
-    for host in cluster.members():
-        record = host.shard.registry.runs[run]
-        assert (record.state, f"lost {leader.name}:" in record.failure) == (FAILED, True), record
-    return cluster
+    assert cluster.world.run_until(partial(cluster.is_over, *runs), 120 * SECOND), "a tick does not end"
+    return _recovered(cluster)
 
 
 def random_faults(seed: int, verbose: bool = False) -> Cluster:
-    """Anything may happen to a cluster with runs of all kinds."""
-    weather = FAIR if seed % 2 else LOSSY
-    cluster = _cluster(seed, verbose, "random", least=1, most=7, weather=weather)
-    random = cluster.world.random("scenario")
-    for host in cluster.hosts.values():
-        host.phase_ns = (MS, random.choice([5, 50, 300]) * MS)
-    cluster.faults.schedule(12 * SECOND, crashes_max=random.choice([0, 0, (len(cluster.names) - 1) // 2]))
-    cluster.chatter(12 * SECOND)
-    for _ in range(random.randint(1, 4)):
-        kind = random.choice(["pagerank", "rumour", "wcc", "degree"])
-        interval = random.choice([0, 0, 100 * MS])
-        ticks = random.choice([1, 5, 20]) if kind in ("pagerank", "rumour") else TICKS_MAX
-        cluster.start_run(kind, ticks, interval_ns=interval)
-        cluster.world.run(random.randrange(4 * SECOND))
-    cluster.world.run(random.randrange(8 * SECOND))
-    cluster.recover()
-    cluster.check_runs(_all_runs(cluster))
-    return cluster
+    """Links of all kinds may fail, and one machine, under runs of all kinds."""
+    cluster = _cluster(seed, verbose, "random", least=1, most=6, weather=FAIR if seed % 2 else LOSSY)
+    cluster.faults.schedule(10 * SECOND, 1, (*LINKS, "crash"))
+    cluster.chatter(10 * SECOND)
+    _start_runs(cluster, 8 * SECOND)
+    return _recovered(cluster)
 
 
 def leader_cut_off(seed: int, verbose: bool = False) -> Cluster:
     """A paced and a stepped run go on under the next leader when the first is cut off, and lose no tick."""
-    cluster = _cluster(seed, verbose, "cut", least=3)
+    cluster = _cluster(seed, verbose, "cut", least=3, membership=SLOW)
     random = cluster.world.random("scenario")
     ticks = random.randint(5, 9)
     paced = cluster.start_run("pagerank", 4 * ticks, interval_ns=random.choice([50, 150, 400]) * MS)
@@ -99,18 +65,13 @@ def leader_cut_off(seed: int, verbose: bool = False) -> Cluster:
         _step(cluster, stepped, tick, random)
         if tick == 2:
             cluster.world.run(6 * SECOND)  # for suspicions to be refuted: two cuts in a row may convict
-    assert cluster.world.run_until(partial(_is_over, cluster, paced, stepped), 60 * SECOND), "a tick does not come"
-    cluster.recover()
-    for run in (paced, stepped):
-        record = cluster.record(run)
-        assert record is not None
-        cluster.check_result(record)
-    return cluster
+    assert cluster.world.run_until(partial(cluster.is_over, paced, stepped), 60 * SECOND), "a tick does not come"
+    return _recovered(cluster)
 
 
 def stopped_and_broken(seed: int, verbose: bool = False) -> Cluster:
     """A stop, and a program that fails, end all shards at the same tick (the invariants compare their ends)."""
-    cluster = _cluster(seed, verbose, "end", least=1)
+    cluster = _cluster(seed, verbose, "end", least=1, membership=SLOW)
     random = cluster.world.random("scenario")
     cluster.network.weather[TICKS] = random.choice([cluster.network.weather[TICKS], LOSSY])
     kinds: list[tuple[int, bool]] = [(0, False), (random.choice([20, 100]) * MS, False), (0, True)]
@@ -120,22 +81,20 @@ def stopped_and_broken(seed: int, verbose: bool = False) -> Cluster:
             _ask_for_steps(cluster, run, random)
         cluster.world.run(random.randrange(600 * MS))
         cluster.stop_run(run)
-        assert cluster.world.run_until(partial(_is_over, cluster, run), 30 * SECOND), "it does not stop"
-        record = cluster.record(run)
-        assert record is not None
-        assert record.state == STOPPED, record
-        cluster.check_result(record)
+        assert cluster.world.run_until(partial(cluster.is_over, run), 30 * SECOND), "it does not stop"
+        assert cluster.record(run).state == STOPPED, cluster.record(run)
+        if cluster.record(run).tick:
+            cluster.check_result(cluster.record(run))
     for phase in ("start", "sense", "act", "advance", "halted"):
-        tick = 0 if phase == "start" else random.randint(1, 5)
-        _breaks(cluster, phase, tick)
+        _breaks(cluster, phase, 0 if phase == "start" else random.randint(1, 5))
     cluster.recover()
     return cluster
 
 
 def founded_in_a_storm(seed: int, verbose: bool = False) -> Cluster:
-    """A host is gone and back as somebody else while the cluster is being founded: one cluster comes of it.
+    """A host is gone and back while the cluster is being founded: one cluster comes of it.
 
-    There may be more hosts than are expected; whoever is not among the founders waits.
+    There may be more hosts than are expected; whoever is not among the founders joins.
     """
     random = Random(f"{seed} founding")
     size = random.randint(2, 5)
@@ -145,13 +104,164 @@ def founded_in_a_storm(seed: int, verbose: bool = False) -> Cluster:
     for name in cluster.names:
         cluster.world.after(random.randrange(2 * SECOND), cluster.hosts[name].start)
     cluster.world.run(2 * SECOND + random.randrange(3 * SECOND))
-    if expect > 2:  # of two founders, none can do without the other
-        cluster.faults.crash(random.choice(cluster.names))
-        cluster.world.run(random.randrange(3 * SECOND))
-        cluster.faults.restart(min(cluster.faults.crashed))
-    assert cluster.world.run_until(partial(_is_founded, cluster), 60 * SECOND), cluster.told()
+    cluster.faults.crash(random.choice(cluster.names), random.randrange(3 * SECOND))
+    cluster.world.run(3 * SECOND)
     cluster.recover()
     return cluster
+
+
+# Machines that die, and come back or do not.
+
+
+def leader_killed(seed: int, verbose: bool = False) -> Cluster:
+    """The tick leader dies in a free-running run: who is left knows who is missing, and goes on without it."""
+    cluster = _cluster(seed, verbose, "kill", least=3, membership=SLOW)
+    random = cluster.world.random("scenario")
+    run = cluster.start_run(random.choice(["pagerank", "rumour"]), 1_000_000, checkpoint_ticks=-1)
+    cluster.world.run(random.randint(200 * MS, 1_500 * MS))
+    leader = cluster.leader()
+    assert leader is not None
+    number = cluster.record(run).number
+    cluster.faults.lose(leader.name)
+    cluster.world.run(2 * SECOND)  # less than membership takes: barrier and gossip are all that they have
+    for host in cluster.members():
+        _names_the_missing(host, number, leader.name)
+    _goes_on(cluster, run)
+    cluster.stop_run(run)
+    return _recovered(cluster)
+
+
+def kill_and_go_on(seed: int, verbose: bool = False) -> Cluster:
+    """Up to R - 1 machines die for good while runs of all cadences are on."""
+    cluster = _cluster(seed, verbose, "kills", least=4)
+    random = cluster.world.random("scenario")
+    _start_runs(cluster, 500 * MS)
+    for _ in range(random.choice([1, 2])):
+        victim = random.choice([host for host in cluster.members() if host.running])
+        cluster.world.run_until(partial(cluster.may_lose, victim.name), 20 * SECOND)
+        if victim.running and cluster.may_lose(victim.name):
+            cluster.faults.lose(victim.name)
+        _start_runs(cluster, SECOND)
+    return _recovered(cluster)
+
+
+def kill_and_return(seed: int, verbose: bool = False) -> Cluster:
+    """A machine dies and is back after any time: before anyone has noticed, or long after."""
+    cluster = _cluster(seed, verbose, "return", least=1)
+    random = cluster.world.random("scenario")
+    _start_runs(cluster, 500 * MS)
+    for _ in range(random.choice([1, 2, 3])):
+        up = [host.name for host in cluster.running()]
+        if up:
+            cluster.faults.crash(
+                random.choice(up), random.randint(10 * MS, random.choice([300 * MS, 3 * SECOND, 9 * SECOND]))
+            )
+        cluster.world.run(random.randrange(3 * SECOND))
+    return _recovered(cluster)
+
+
+def lost_partition(seed: int, verbose: bool = False) -> Cluster:
+    """All holders of some partitions are away: the graph is halted, and goes on when one of them is back."""
+    cluster = _cluster(seed, verbose, "partition", least=3)
+    random = cluster.world.random("scenario")
+    run = cluster.start_run("pagerank", 60, interval_ns=100 * MS, checkpoint_ticks=random.choice([0, 1, 4]))
+    cluster.world.run(random.randrange(2 * SECOND))
+    registry = cluster.members()[0].shard.registry
+    holders = random.choice(registry.placements[GRAPH])
+    for name in holders:
+        cluster.faults.crash(name, random.randint(5 * SECOND, 15 * SECOND), "holder of a partition away")
+        cluster.world.run(random.choice([0, 0, random.randrange(3 * SECOND)]))
+    cluster.world.run(random.randrange(8 * SECOND))
+    del run
+    return _recovered(cluster)
+
+
+def power_cut(seed: int, verbose: bool = False) -> Cluster:
+    """The whole cluster loses its power, perhaps again while it comes back."""
+    cluster = _cluster(seed, verbose, "power", least=1)
+    random = cluster.world.random("scenario")
+    for _ in range(random.choice([1, 1, 2])):
+        _start_runs(cluster, SECOND)
+        cluster.faults.power_cut(random.choice([100 * MS, 3 * SECOND, 8 * SECOND]))
+        cluster.world.run_until(lambda: bool(cluster.members()), 60 * SECOND)
+    return _recovered(cluster)
+
+
+def disk_trouble(seed: int, verbose: bool = False) -> Cluster:
+    """Disks fill up, are slow, and are replaced."""
+    cluster = _cluster(seed, verbose, "disk", least=3)
+    random = cluster.world.random("scenario")
+    for host in cluster.hosts.values():
+        host.disk.sync_ns = (MS, random.choice([5, 50, 300]) * MS)
+    cluster.faults.schedule(12 * SECOND, 1, ("disk full", "disk full", "wipe", "crash"))
+    _start_runs(cluster, 10 * SECOND)
+    return _recovered(cluster)
+
+
+# What operators do.
+
+
+def rolling_restart(seed: int, verbose: bool = False) -> Cluster:
+    """Each machine in turn is drained, restarted and back, under a run that no one notices it from."""
+    cluster = _cluster(seed, verbose, "rolling", least=2, most=4)
+    run = cluster.start_run("pagerank", 1_000, interval_ns=50 * MS, checkpoint_ticks=cluster.world.seed % 4)
+    for name in cluster.names:
+        host = cluster.hosts[name]
+        assert cluster.drain(name), f"{name} is not let go: {cluster.told()}"
+        host.leave()
+        cluster.world.run_until(lambda host=host: not host.running, 10 * SECOND)  # type: ignore[misc]
+        cluster.faults.restart(name)
+        assert cluster.world.run_until(cluster.is_settled, 60 * SECOND), f"{name} is not back: {cluster.told()}"
+    _goes_on(cluster, run)
+    cluster.stop_run(run)
+    return _recovered(cluster)
+
+
+def join_and_grow(seed: int, verbose: bool = False) -> Cluster:
+    """Machines join one after the other, or at once, while runs are on; they get their share."""
+    random = Random(f"{seed} join")
+    size, spare = random.randint(1, 3), random.randint(1, 3)
+    cluster = Cluster(seed, size, spare=spare, replicas=random.choice([1, 2, 3]), verbose=verbose)
+    cluster.form()
+    for name in cluster.names[size:]:
+        _start_runs(cluster, 500 * MS)
+        cluster.faults.join(name)
+        cluster.world.run(random.choice([0, random.randrange(5 * SECOND)]))
+    _recovered(cluster)
+    view = cluster.members()[0].shard.registry.view
+    assert view is not None
+    assert view.names == tuple(cluster.names), view
+    return cluster
+
+
+def leave(seed: int, verbose: bool = False) -> Cluster:
+    """Machines leave for good, one after the other, down to the last two."""
+    cluster = _cluster(seed, verbose, "leave", least=3)
+    random = cluster.world.random("scenario")
+    for name in random.sample(cluster.names, random.randint(1, len(cluster.names) - 2)):
+        _start_runs(cluster, 500 * MS)
+        cluster.faults.leave(name)
+        left = cluster.world.run_until(partial(lambda name: name in cluster.faults.gone, name), 60 * SECOND)
+        assert left, f"{name} can't leave: {cluster.told()}"
+        cluster.world.run(random.randrange(2 * SECOND))
+    return _recovered(cluster)
+
+
+def everything(seed: int, verbose: bool = False) -> Cluster:
+    """All of it, in any order."""
+    random = Random(f"{seed} everything")
+    cluster = Cluster(
+        seed, random.randint(2, 5), spare=random.randint(0, 2), replicas=random.choice([2, 2, 3]), verbose=verbose
+    )
+    cluster.network.weather = dict.fromkeys(PLANES, random.choice([FAIR, FAIR, LOSSY]))
+    cluster.form()
+    for host in cluster.hosts.values():
+        host.phase_ns = (MS, random.choice([5, 50, 300]) * MS)
+        host.disk.sync_ns = (MS // 10, random.choice([1, 1, 20, 200]) * MS)
+    cluster.faults.schedule(16 * SECOND, random.choice([1, 1, 2, 5]), EVERYTHING)
+    cluster.chatter(16 * SECOND)
+    _start_runs(cluster, 14 * SECOND)
+    return _recovered(cluster)
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -162,76 +272,96 @@ SCENARIOS: dict[str, Scenario] = {
     "stopped-and-broken": stopped_and_broken,
     "lossy-load": lossy_load,
     "founded-in-a-storm": founded_in_a_storm,
+    "kill-and-go-on": kill_and_go_on,
+    "kill-and-return": kill_and_return,
+    "lost-partition": lost_partition,
+    "power-cut": power_cut,
+    "disk-trouble": disk_trouble,
+    "rolling-restart": rolling_restart,
+    "join-and-grow": join_and_grow,
+    "leave": leave,
+    "everything": everything,
 }
 
 
 def _cluster(
-    seed: int, verbose: bool, purpose: str, *, least: int = 2, most: int = 5, weather: Weather = FAIR
+    seed: int, verbose: bool, purpose: str, *, least: int = 2, most: int = 5, weather: Weather = FAIR, **more: Any
 ) -> Cluster:
     """Formed in that weather, which lasts."""
-    size = Random(f"{seed} size {purpose}").randint(max(least, 3 if purpose == "kill" else 1), most)
-    cluster = Cluster(seed, size, verbose=verbose)
+    random = Random(f"{seed} size {purpose}")
+    cluster = Cluster(seed, random.randint(least, most), replicas=random.choice([2, 2, 3]), verbose=verbose, **more)
     cluster.network.weather = dict.fromkeys(PLANES, weather)
     cluster.form()
     return cluster
 
 
-def _is_founded(cluster: Cluster) -> bool:
-    """There is a view, and whoever still lives as a member of it takes part."""
-    views = [host.shard.registry.view for host in cluster.running() if host.shard.registry.view is not None]
-    lives = [host for host in cluster.running() if views and views[0].has(host.identity)]
-    return bool(views) and len(lives) > len(views[0].members) / 2 and all(host.shard.in_view for host in lives)
+def _recovered(cluster: Cluster) -> Cluster:
+    cluster.recover()
+    cluster.check_runs()
+    return cluster
 
 
-def _all_runs(cluster: Cluster) -> list[str]:
-    return sorted({name for host in cluster.members() for name in host.shard.registry.runs})
+def _start_runs(cluster: Cluster, duration: int) -> None:
+    """A few runs of all kinds, in a while of about that length."""
+    random = cluster.world.random(f"runs at {cluster.world.now}")
+    end = cluster.world.now + duration
+    for _ in range(random.randint(1, 3)):
+        kind = random.choice(["pagerank", "pagerank", "rumour", "wcc", "degree"])
+        ticks = random.choice([1, 5, 20]) if kind in ("pagerank", "rumour") else TICKS_MAX
+        cadence = random.choice([-1, 0, 1, 1, 3])
+        cluster.start_run(kind, ticks, interval_ns=random.choice([0, 0, 100 * MS]), checkpoint_ticks=cadence)
+        cluster.world.run(random.randrange(max(1, duration // 2)))
+    cluster.world.run(max(0, end - cluster.world.now))
 
 
-def _number(cluster: Cluster, run: str) -> int:
-    record = cluster.record(run)
-    assert record is not None, run
-    return record.number
+def _goes_on(cluster: Cluster, run: str) -> None:
+    """It does three more ticks than anybody has seen."""
+    number = cluster.record(run).number
+    before = max((_tick(host, number) for host in cluster.members()), default=0)
+    done = cluster.world.run_until(
+        lambda: any(_tick(host, number) > before + 3 for host in cluster.members()), 30 * SECOND
+    )
+    assert done, f"{run} does not go on: {cluster.told()}"
 
 
-def _is_over(cluster: Cluster, *runs: str) -> bool:
-    """Whether all members that are up know that the runs have ended."""
-    registries = [host.shard.registry.runs for host in cluster.members()]
-    return all(run in known and not known[run].active for known in registries for run in runs)
+def _tick(host: Host, number: int) -> int:
+    machine = host.runner.plane.runs.get(number)
+    return machine.tick if machine is not None else 0
 
 
 def _names_the_missing(host: Host, number: int, dead: str) -> None:
     machine = host.runner.plane.runs[number]
-    assert machine.lacking() == (dead,), f"{host.name} lacks {machine.lacking()}, and {dead} is dead"
-    assert machine.barrier.missing(machine.entry) == (dead,)
+    lacking = machine.lacking() if machine.state.value != "holding" else host.runner.plane.replication.lacking(number)
+    assert lacking == (dead,), f"{host.name} lacks {lacking}, and {dead} is dead"
     late = [late for _, late in host.diary.late if late.run == number]
     assert late, f"{host.name} names nobody"
-    assert late[-1].missing == (dead,), late[-1]
-    known = {shard.shard: shard.entry for shard in host.shard.progress.of(number, 0)}
-    assert min(known, key=lambda name: (known[name], name != dead)) == dead, f"{host.name} knows {known}"
+    assert dead in late[-1].missing, late[-1]
 
 
 def _step(cluster: Cluster, run: str, tick: int, random: Random) -> None:
     """Ask for the next tick, again if the answer does not come, until all have done it."""
-    number = _number(cluster, run)
+    number = cluster.record(run).number
 
     def done() -> bool:
         return all(_ticks_done(host, number) >= tick for host in cluster.members())
 
     for _ in range(20):
         if any(_granted(host, number) < tick for host in cluster.members()):
-            host = random.choice([host for host in cluster.members() if not host.paused])
-            host.perform(host.shard.step_run(cluster.request(), number, cluster.world.now))
+            _ask_for_step(cluster, random.choice([host for host in cluster.members() if host.well]), number)
         if cluster.world.run_until(done, 1_500 * MS):
             return
     raise AssertionError(f"tick {tick} of {run} does not come")
 
 
 def _ask_for_steps(cluster: Cluster, run: str, random: Random) -> None:
-    number = _number(cluster, run)
     for _ in range(random.randint(0, 3)):
-        host = random.choice(cluster.members())
-        host.perform(host.shard.step_run(cluster.request(), number, cluster.world.now))
+        _ask_for_step(cluster, random.choice(cluster.members()), cluster.record(run).number)
         cluster.world.run(random.randrange(100 * MS))
+
+
+def _ask_for_step(cluster: Cluster, host: Host, number: int) -> None:
+    request = cluster.request()
+    host.control(lambda: host.perform(host.shard.step_run(request, number, cluster.world.now)))
 
 
 def _granted(host: Host, number: int) -> int:
@@ -247,10 +377,9 @@ def _ticks_done(host: Host, number: int) -> int:
 
 
 def _breaks(cluster: Cluster, phase: str, tick: int) -> None:
-    run = cluster.start_run("breaks", 1_000, {"phase": phase, "tick": tick})
-    assert cluster.world.run_until(partial(_is_over, cluster, run), 30 * SECOND), "the failure does not end it"
+    run = cluster.start_run("breaks", 1_000, {"phase": phase, "tick": tick}, checkpoint_ticks=-1)
+    assert cluster.world.run_until(partial(cluster.is_over, run), 30 * SECOND), "the failure does not end it"
     record = cluster.record(run)
-    assert record is not None
     assert record.state == FAILED, record
     assert "as it was told to" in record.failure, record
     assert record.tick == max(tick - 1, 0), record

@@ -19,6 +19,9 @@ EVENTS_MAX = 3_000_000
 class World:
     """The clock and everything that is going to happen."""
 
+    traces = True
+    """Whether each frame that arrives counts for the fingerprint: a soak does without."""
+
     def __init__(self, seed: int, verbose: bool = False) -> None:
         self.seed, self.verbose = seed, verbose
         self.now = 0

@@ -1,0 +1,288 @@
+"""Planned work on real daemons: none of it changes what a run computes, and nothing of it waits in vain."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shoal
+from daemon.dev_cluster import DevShard
+from shoal import GraphData
+from shoal.lines import AdminConnection, Refused
+from tests.cluster.conftest import SETTINGS, UP_SECONDS
+from tests.cluster.trial import TrialCluster, ask, exit_status, leader_of, said, wait_for, well
+from tests.trials import Everything
+
+NODES = 300
+SLOW = '[storage]\nrepair_bandwidth = "1KiB"\n'
+
+Made = Callable[..., TrialCluster]
+
+
+class RestoredCluster(TrialCluster):
+    """Its first daemon is started with a backup."""
+
+    backup: Path
+
+    def _start(self, shard: DevShard) -> None:
+        program = self._program
+        if shard.number == 1:
+            self._program = (*program, "--restore", str(self.backup))
+        try:
+            super()._start(shard)
+        finally:
+            self._program = program
+
+
+@pytest.fixture
+def make(ground: Path) -> Iterator[Made]:
+    """A cluster of this test's own, which may stop and start its daemons."""
+    made: list[TrialCluster] = []
+
+    def start(
+        count: int, settings: str = "", replicas: int = 2, backup: Path | None = None, kind: str = "p"
+    ) -> TrialCluster:
+        folder = ground / f"{kind}{len(list(ground.iterdir()))}"
+        cluster = RestoredCluster(folder, SETTINGS + settings) if backup else TrialCluster(folder, SETTINGS + settings)
+        if backup:
+            cluster.backup = backup  # type: ignore[attr-defined]
+        made.append(cluster)
+        cluster.up(count, "none", UP_SECONDS, replicas)
+        return cluster
+
+    try:
+        yield start
+    finally:
+        for cluster in made:
+            cluster.down()
+
+
+@pytest.fixture(scope="module")
+def small() -> GraphData:
+    """A graph of which every shard has some."""
+    nodes = list(range(NODES))
+    return shoal.from_arrays([*nodes, *nodes], [*(n * 7 % NODES for n in nodes), *(n * n % NODES for n in nodes)])
+
+
+def begin(shard: DevShard, data: GraphData) -> str:
+    """Load the graph, and begin a run that goes on until it is stopped."""
+    with shoal.connect(str(shard.socket)) as session:
+        session.load("small", data=data)
+    return str(begin_again(shard))
+
+
+def begin_again(shard: DevShard, ticks: int = 10**6) -> str:
+    args = {"program": "trial-everything", "graph": "small", "ticks": ticks, "interval_seconds": 0.02}
+    return str(ask(shard, "run start", **args, checkpoint_ticks=5)["run"])
+
+
+def ends_as_undisturbed(shard: DevShard, run: str, data: GraphData) -> None:
+    """Stop it: it has the digests that so many ticks give where nothing happens."""
+    ask(shard, "run stop", run=run)
+    shown = ask(shard, "run wait", run=run, timeout_seconds=30)
+    assert shown["state"] == "stopped"
+    has_result_of(shard, run, shown["ticks"], data)
+
+
+def has_result_of(shard: DevShard, run: str, ticks: int, data: GraphData) -> None:
+    with shoal.local() as session:
+        expected = session.load("small", data=data).run(Everything, ticks=ticks)
+        for column in ("a", "marks"):
+            assert ask(shard, "run result", run=run, column=column)["digest"] == expected.result(column).digest, column
+
+
+def tick_of(shard: DevShard, run: str) -> int:
+    return int(ask(shard, "run show", run=run)["tick"])
+
+
+def ticks_on(shard: DevShard, run: str, more: int = 5) -> None:
+    """Wait until a run has gone on."""
+    before = tick_of(shard, run)
+    wait_for(lambda: tick_of(shard, run) >= before + more, 20, f"{run} goes on")
+
+
+def terminate(shard: DevShard, seconds: float = 20) -> str:
+    """Stop a daemon as its service manager does; what it has said since."""
+    pid, before = shard.pid(), len(shard.log.read_text())
+    assert pid is not None
+    os.kill(pid, signal.SIGTERM)
+    assert exit_status(pid, seconds) == 0
+    wait_for(lambda: shard.pid() is None, 5, f"{shard.name} is collected")
+    return shard.log.read_text()[before:]
+
+
+def view_of(shard: DevShard) -> list[str]:
+    return list(ask(shard, "view")["members"])
+
+
+def others(shards: Sequence[DevShard], shard: DevShard) -> list[DevShard]:
+    return [other for other in shards if other != shard]
+
+
+def test_all_are_restarted_one_after_the_other_in_a_run(make: Made, small: GraphData) -> None:
+    cluster = make(3)
+    three = cluster.shards()
+    run = begin(three[0], small)
+    ticks_on(three[0], run)
+    for shard in three:
+        told = terminate(shard)
+        assert "departure: drained of" in told, told
+        assert shard.name not in view_of(others(three, shard)[0])
+        cluster.start([shard.number], wait=True)
+        ticks_on(others(three, shard)[0], run)
+    wait_for(lambda: well(three), 20, "all three well")
+    ends_as_undisturbed(three[0], run, small)
+    # And all at once: nobody waits for those who wait for him.
+    began = time.monotonic()
+    stopped, killed = cluster.down()
+    assert (len(stopped), killed) == (3, [])
+    assert time.monotonic() - began < 8
+
+
+def test_one_is_drained_joins_again_and_leaves_for_good(make: Made, small: GraphData) -> None:
+    cluster = make(3)
+    three = cluster.shards()
+    finished = begin(three[0], small)
+    ticks_on(three[0], finished)
+    ends_as_undisturbed(three[0], finished, small)
+    run = begin_again(three[0])
+    leader = next(shard for shard in three if shard.name == leader_of(three[0]))
+    rest = others(three, leader)
+
+    held = sum(leader.name in (row["primary"], *row["replicas"]) for row in ring_of(rest[0]))
+    with AdminConnection(leader.socket) as connection:
+        stream = connection.stream("drain")
+        events = list(stream)
+    assert stream.result["state"] == "drained"
+    assert stream.result["partitions"] == held > 0
+    assert stream.result["bytes"] > 0
+    assert events[-1] == {"stage": "drain", "done": held, "total": held}
+    assert view_of(leader) == sorted(shard.name for shard in rest)
+    assert ask(leader, "status")["state"] == "drained"
+    assert ask(leader, "status")["draining"] == [leader.name]
+    wait_for(lambda: leader_of(rest[0]) in {shard.name for shard in rest}, 10, "another leads")
+    assert said(leader, "drain")["partitions"] == 0, "asked again, it is done already"
+    ticks_on(rest[0], run)
+
+    assert said(leader, "join") == {"shard": leader.name, "state": "joined", "epoch": ask(leader, "view")["epoch"]}
+    assert leader.name in view_of(rest[0])
+    wait_for(lambda: any(leader.name == row["primary"] for row in ring_of(rest[0])), 20, "it serves again")
+    ticks_on(rest[0], run)
+
+    pid = leader.pid()
+    assert pid is not None
+    assert said(leader, "leave")["state"] == "left"
+    assert exit_status(pid, 20) == 0
+    assert not leader.socket.exists()
+    wait_for(lambda: state_at(rest[0], leader) == "left", 10, "its goodbye")
+    ticks_on(rest[0], run)
+    cluster.start([leader.number], wait=True)
+    ticks_on(rest[0], run)
+    ends_as_undisturbed(rest[1], run, small)
+    assert ask(leader, "run result", run=finished)["digest"] == ask(rest[0], "run result", run=finished)["digest"]
+
+
+def ring_of(shard: DevShard) -> list[dict[str, Any]]:
+    return list(ask(shard, "ring", graph="small")["partitions"])
+
+
+def state_at(shard: DevShard, of: DevShard) -> str:
+    return str(next(row["state"] for row in ask(shard, "members")["members"] if row["name"] == of.name))
+
+
+def test_a_drain_is_bounded_and_a_second_signal_ends_it(make: Made, small: GraphData) -> None:
+    """Copies at a kilobyte a second: what one shard alone holds would be hours on its way."""
+    cluster = make(2, SLOW, replicas=1)
+    one, two = cluster.shards()
+    run = begin(one, small)
+    pid = two.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: "partitions to go" in two.log.read_text(), 10, "it drains")
+    with pytest.raises(Refused, match="no other member of the view stays"):
+        ask(one, "drain")
+    os.kill(pid, signal.SIGTERM)
+    assert exit_status(pid, 2) == 0
+    assert "not drained: there is no time for it" in two.log.read_text()
+    wait_for(lambda: two.pid() is None, 5, "it is collected")
+    cluster.start([2], wait=True)
+    wait_for(lambda: well([one, two]), 20, "both well")
+    ticks_on(one, run)
+    told = terminate(two)
+    assert "(cluster.drain_timeout)" in told
+    assert "partitions to go" in told
+    cluster.start([2], wait=True)
+    ends_as_undisturbed(one, run, small)
+
+
+def test_a_lone_shard_hands_over_to_nobody(make: Made) -> None:
+    (lone,) = make(1).shards()
+    for command in ("drain", "leave"):
+        with pytest.raises(Refused, match="no other member of the view stays that could take over"):
+            ask(lone, command)
+    assert said(lone, "join")["state"] == "joined"
+    began = time.monotonic()
+    assert "not drained: no other member" in terminate(lone)
+    assert time.monotonic() - began < 5
+
+
+def test_a_backup_of_three_in_a_run_is_restored_into_one_and_into_four(
+    make: Made, small: GraphData, tmp_path: Path
+) -> None:
+    cluster = make(3)
+    three = cluster.shards()
+    finished = begin(three[0], small)
+    ticks_on(three[0], finished)
+    ask(three[0], "run stop", run=finished)
+    ticks = ask(three[0], "run wait", run=finished)["ticks"]
+    with shoal.connect(str(three[0].socket)) as session:
+        session.load("tiny", data=shoal.from_arrays([1], [2]))
+    run = begin_again(three[0], ticks=400)
+    ticks_on(three[0], run, 20)
+
+    folder = tmp_path / "backup"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("something")
+    with pytest.raises(Refused, match="is there and not empty"):
+        ask(three[0], "backup", dir=str(tmp_path / "full"))
+    done = said(three[1], "backup", str(folder))
+    assert {row["graph"] for row in done["graphs"]} == {"small", "tiny"}
+    kept = {row["run"]: row for row in done["runs"]}
+    assert kept[finished]["tick"] == ticks
+    assert kept[run]["tick"] >= 5, "the states of a checkpoint went in"
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "shoal.db"]
+    assert json.loads((folder / "manifest.json").read_text())["runs"] == done["runs"]
+    assert not folder.with_name("backup.partial").exists()
+    ask(three[0], "run wait", run=run, timeout_seconds=60)
+    has_result_of(three[0], run, 400, small)
+    cluster.down()
+
+    for count in (1, 4):
+        restored = make(count, backup=folder, kind="r")
+        shards = restored.shards()
+        wait_for(lambda: len(ask(shards[-1], "graph list")["graphs"]) == 2, 30, "all is there")  # noqa: B023
+        assert {row["run"] for row in ask(shards[-1], "run list")["runs"]} == {finished, run}, "all of it at once"
+        has_result_of(shards[-1], finished, ticks, small)
+        shown = ask(shards[-1], "run wait", run=run, timeout_seconds=60)
+        assert (shown["state"], shown["ticks"]) == ("completed", 400)
+        assert f"run {run} on graph small begins after tick {kept[run]['tick']}" in shards[0].log.read_text()
+        has_result_of(shards[-1], run, 400, small)
+        assert begin_again(shards[0], ticks=2) not in (finished, run)
+        _not_over_what_is_there(restored)
+
+
+def _not_over_what_is_there(cluster: TrialCluster) -> None:
+    """A daemon that has been somebody before refuses, and says why."""
+    first = cluster.shards()[0]
+    terminate(first)
+    before = len(first.log.read_text())
+    with pytest.raises(Exception, match="ended while it was starting"):
+        cluster.start([1])
+    assert "is not empty: a backup is restored into a new cluster" in first.log.read_text()[before:]

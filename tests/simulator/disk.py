@@ -1,0 +1,203 @@
+"""A simulated disk: what a daemon's store keeps, and what is left of it when the power goes.
+
+It has two writers, as the store has: the control loop persists what consensus asks for and waits; all else goes through
+one queue, in order, and the states that stand in it one behind the other share a sync. What was under way when the
+host went down is there or is not; of states, which are many transactions, some may be. What was waiting is lost.
+
+A disk can be full or fail: then the next write does, and its host must go. It can also lie: it says that it has synced,
+and forgets at the next power cut. The tests let it, to see that the invariants notice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import TypeAlias
+
+from consensus import Persist, Stored
+from tests.simulator.world import MS, US
+
+After: TypeAlias = Callable[[int, Callable[[], None]], None]
+States: TypeAlias = dict[int, dict[int, dict[int, bytes]]]
+"""By run, tick and partition."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The state of one partition at a tick of a run; what is older than `floor` is not needed any more."""
+
+    run: int
+    tick: int
+    floor: int
+    partition: int
+    state: bytes
+
+
+@dataclass
+class Contents:
+    """What can be read from a disk."""
+
+    stored: Stored | None = None
+    held: dict[str, frozenset[int]] = field(default_factory=dict)
+    states: States = field(default_factory=dict)
+
+    def copy(self) -> Contents:
+        """Another one, that does not change with this one."""
+        states = {run: {tick: dict(kept) for tick, kept in ticks.items()} for run, ticks in self.states.items()}
+        return Contents(self.stored, dict(self.held), states)
+
+    def persist(self, effect: Persist) -> None:
+        """As the effect says."""
+        self.stored = effect.onto(self.stored or Stored())
+
+    def keep(self, rows: Iterable[Row]) -> None:
+        """As the store does: the old states of a partition go with the transaction that brings the new."""
+        for row in rows:
+            ticks = self.states.setdefault(row.run, {})
+            for tick in [tick for tick in ticks if tick < row.floor]:
+                ticks[tick].pop(row.partition, None)
+                if not ticks[tick]:
+                    del ticks[tick]
+            ticks.setdefault(row.tick, {})[row.partition] = row.state
+
+    def gain(self, load: str, partitions: Iterable[int]) -> None:
+        """Partitions are whole."""
+        self.held[load] = self.held.get(load, frozenset()) | frozenset(partitions)
+
+    def drop(self, load: str, partitions: frozenset[int] | None) -> None:
+        """Partitions are deleted; None means all of the load."""
+        left = self.held.pop(load, frozenset()) - (partitions or frozenset())
+        if partitions is not None and left:
+            self.held[load] = left
+
+    def forget(self, wanted: Mapping[int, int], known: int) -> None:
+        """Delete the states of runs that are not `wanted`, of those that are known; and below the tick of those that are."""
+        for run in [run for run in self.states if run <= known and run not in wanted]:
+            del self.states[run]
+        for run, last in wanted.items():
+            ticks = self.states.get(run, {})
+            for tick in [tick for tick in ticks if tick < last]:
+                del ticks[tick]
+
+    def ticks_held(self, run: int) -> dict[int, frozenset[int]]:
+        """Of one run: partitions by tick."""
+        return {tick: frozenset(kept) for tick, kept in self.states.get(run, {}).items()}
+
+    def state(self, run: int, tick: int, partition: int) -> bytes | None:
+        """One state, or None if it is not here."""
+        return self.states.get(run, {}).get(tick, {}).get(partition)
+
+
+@dataclass
+class _Job:
+    """A write of rows, or of something else, or none; and what is to be called then."""
+
+    rows: tuple[Row, ...]
+    write: Callable[[Contents], None] | None
+    done: Callable[[], None]
+
+    @property
+    def is_states(self) -> bool:
+        return self.write is None and bool(self.rows)
+
+
+class Disk:
+    """It outlives its host. `open` it for each life of one, and `cut` it when that ends."""
+
+    def __init__(self, number: int, random: Random, *, lies: bool = False) -> None:
+        self.number, self.lies = number, lies
+        self.is_full = False
+        self.sync_ns = (50 * US, 3 * MS)
+        self.contents = Contents()
+        self._random = random
+        self._truth = Contents()
+        """What a disk that lies really has."""
+        self._queue: deque[_Job] = deque()
+        self._writing: list[_Job] = []
+        self._persisting: Persist | None = None
+
+    def open(self, after: After, failed: Callable[[], None]) -> None:
+        """Begin to serve a host: `after` calls back in its present life only; `failed` is called once, at a failure."""
+        self._after, self._failed = after, failed
+
+    def persist(self, effect: Persist, done: Callable[[], None]) -> None:
+        """One transaction of consensus; its writer waits."""
+        assert self._persisting is None
+        self._persisting = effect
+        self._after(self._latency(), lambda: self._persisted(done))
+
+    def _persisted(self, done: Callable[[], None]) -> None:
+        effect, self._persisting = self._persisting, None
+        if self.is_full:
+            self._failed()
+        else:
+            assert effect is not None
+            self.contents.persist(effect)
+            self._synced()
+            done()
+
+    def keep(self, rows: Iterable[Row], done: Callable[[], None]) -> None:
+        """Have states written, with those that wait behind them."""
+        self._submit(_Job(tuple(rows), None, done))
+
+    def write(self, write: Callable[[Contents], None], done: Callable[[], None] = lambda: None) -> None:
+        """Have something else written, in one transaction."""
+        self._submit(_Job((), write, done))
+
+    def read(self, look: Callable[[], None]) -> None:
+        """Look at the contents when everything before has been written."""
+        self._submit(_Job((), None, look))
+
+    def cut(self) -> None:
+        """The host is gone, or the power: what was being written is there or not, what waited is not."""
+        if self._persisting is not None and self._random.random() < 0.5:
+            self.contents.persist(self._persisting)
+        rows = [row for job in self._writing for row in job.rows]
+        self.contents.keep(rows[: self._random.randint(0, len(rows))])
+        for job in self._writing:
+            if job.write is not None and self._random.random() < 0.5:
+                job.write(self.contents)
+        self._persisting, self._writing = None, []
+        self._queue.clear()
+        if self.lies:
+            self.contents = self._truth.copy()
+
+    def _submit(self, job: _Job) -> None:
+        self._queue.append(job)
+        if not self._writing:
+            self._begin()
+
+    def _begin(self) -> None:
+        while self._queue and not self._queue[0].rows and self._queue[0].write is None:
+            self._queue.popleft().done()
+            if self._writing:
+                return  # something was submitted meanwhile
+        if self._queue:
+            self._writing = [self._queue.popleft()]
+            while self._writing[0].is_states and self._queue and self._queue[0].is_states:
+                self._writing.append(self._queue.popleft())
+            self._after(self._latency(), self._written)
+
+    def _written(self) -> None:
+        if self.is_full:
+            self._failed()
+            return
+        jobs, self._writing = self._writing, []
+        for job in jobs:
+            self.contents.keep(job.rows)
+            if job.write is not None:
+                job.write(self.contents)
+        self._synced()
+        for job in jobs:
+            job.done()
+        if not self._writing:
+            self._begin()
+
+    def _synced(self) -> None:
+        if self.lies and self._random.random() < 0.02:
+            self._truth = self.contents.copy()
+
+    def _latency(self) -> int:
+        return self._random.randint(*self.sync_ns)
