@@ -55,11 +55,11 @@ LOOK: Final = 0.05
 TOP: Final = 20
 WIDTH_PIPED: Final = 110
 SOCKET_NAME: Final = "1/admin.sock"
-STORY: Final = (" joined ", "tick leader of", "view ")
+STORY: Final = (" joined ", "tick leader of", ": view ")
 """What a daemon's log says of how the cluster came to be,"""
-DEATH: Final = (" suspected ", " has failed", "tick leader of", "view ", " begins after ", "fetched: ", " completed ")
+DEATH: Final = (" suspected ", " has failed", "tick leader of", ": view ", " begins after ", "fetched: ", " completed ")
 """of a member that died,"""
-RETURN: Final = ("shoald ", "graph ", "view ", "to be fetched: ", " completed ")
+RETURN: Final = ("shoald ", "graph ", ": view ", "to be fetched: ", " completed ")
 """and of its own return."""
 LACKING: Final = re.compile(rb"to be fetched: (\d+) partitions")
 RESUMED: Final = re.compile(rb" begins after tick (\d+)")
@@ -100,7 +100,6 @@ def demo(cluster: DevCluster, console: Console) -> bool:
             unpaced = graph.run("pagerank", ticks=TICKS)
             digests["all three, unpaced"] = returned.get_run(unpaced.name).result("rank").digest
         show_return(console, victim, said)
-        show_members(console, shards)
     with console.status("and once in this process, on one shard"), shoal.local() as session:
         alone = session.load("debian", data=data).run("pagerank", ticks=TICKS)
         digests["this process alone"] = alone.result("rank").digest
@@ -255,7 +254,7 @@ def show_log(console: Console, title: str, shard: DevShard, story: Sequence[str]
     chapter(console, title)
     for line in shard.log.read_bytes()[said:].decode(errors="replace").splitlines():
         head, _, event = line.partition(": ")
-        if any(part in event for part in story):
+        if any(part in line for part in story):
             console.print(f"  {head[11:23]}  {escape(event.rstrip())}", highlight=False)
 
 
@@ -269,11 +268,6 @@ def show_return(console: Console, shard: DevShard, said: int) -> None:
 def show_cluster(console: Console, shards: Sequence[DevShard]) -> None:
     """How the daemons found each other, in the words of the first one's log, and what they agreed on."""
     show_log(console, f"{len(shards)} daemons find each other (from the first one's log)", shards[0], STORY)
-    show_members(console, shards)
-
-
-def show_members(console: Console, shards: Sequence[DevShard]) -> None:
-    """Each daemon's own word on the cluster."""
     chapter(console, "What each says of the cluster")
     rows = table("shard", ">pid", "state", ">epoch of the view", "tick leader", ">term", ">members alive")
     for shard in shards:
@@ -315,10 +309,10 @@ def show_traffic(console: Console, graph: shoal.Graph, figures: Figures) -> None
     by_count: dict[int, str] = {}
     for tick in figures.values():
         count = len({shard for took in tick["phases"].values() for shard in took})
-        by_count[count] = f"{tick['cross_bytes'] / 1e3:,.0f} kB crossed in a tick between {count}"
+        by_count[count] = f"{tick['cross_bytes'] / 1e3:,.0f} kB between {count} shards"
     console.print(
         f"  {graph.info['cross_edges']:,} of {graph.edge_count:,} edges have their ends on two of {SHARDS} shards.\n"
-        f"  {', '.join(by_count[count] for count in sorted(by_count, reverse=True))}.\n"
+        f"  Each tick moved {', '.join(by_count[count] for count in sorted(by_count, reverse=True))}.\n"
         "  PageRank only gathers: of the four phases it uses Advance, and pays one exchange a tick.\n",
         highlight=False,
     )

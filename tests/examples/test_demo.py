@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DEMO = (sys.executable, "-m", "examples.demo")
-SECONDS_MAX = 90.0
+SECONDS_MAX = 120.0
 
 
 class Demo:
