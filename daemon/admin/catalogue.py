@@ -37,7 +37,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     _command("join", "take part again after a drain"),
     _command(
         "backup",
-        "copy what this shard keeps on disk, while it runs",
+        "copy all that the cluster keeps to a folder of this machine, while it runs",
         Parameter("dir", "str", "a new or empty folder on the daemon's machine, as an absolute path", required=True),
     ),
     _command(

@@ -1,4 +1,4 @@
-"""Taking a shard out of its cluster, back in, and copying what it keeps. All speak of the daemon that is asked."""
+"""Taking the daemon that is asked out of its cluster and back in, and copying what the cluster keeps."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def join(session: Session) -> None:
 @json_option
 @click.pass_obj
 def backup(session: Session, folder: Path) -> None:
-    """Copy what this shard keeps on disk to a new folder, while it runs."""
+    """Copy all that the cluster keeps to a new folder on the daemon's machine, while it runs."""
     # The daemon, which writes, works in another folder than whoever asks.
     session.show("backup", followed(session, "backup", {"dir": str(folder.absolute())}))
 

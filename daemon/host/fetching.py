@@ -157,8 +157,8 @@ def _look_up(wanted: PartitionWanted, store: Store) -> tuple[dict[str, Any], lis
         found = [(p, state) for p in asked if (state := store.state(wanted.run, wanted.tick, p)) is not None]
         if not found:
             raise NotHeld(f"any state of run {wanted.run}, tick {wanted.tick}")
-        states = [[wanted.run, wanted.tick]] * len(found)
-        return {"spec": b"", "states": states, "partitions": [p for p, _ in found]}, [state for _, state in found]
+        ticks = [[wanted.run, wanted.tick]] * len(found)
+        return {"spec": b"", "states": ticks, "partitions": [p for p, _ in found]}, [state for _, state in found]
     if wanted.run:
         state = store.state(wanted.run, wanted.tick, wanted.partition)
         if state is None:

@@ -1,4 +1,4 @@
-"""Re-replication: fetching the partitions that this shard should hold and does not, one after the other.
+"""Re-replication: fetching the partitions that this shard should hold and does not, a few at a time.
 
 A shard that was away also lacks the results of runs that ended without it, of partitions that it holds: they are looked
 for in each new view, at anybody who may have them.
@@ -14,8 +14,10 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgpack
+from numpy.typing import NDArray
 
 from daemon.host.disk import Disk
 from daemon.host.fetching import TABLE, Fetched, Fetching, NotFetched
@@ -28,6 +30,7 @@ from shoal.slices import Slices
 log = logging.getLogger("shoal.mending")
 
 TRY_AGAIN_SECONDS = 1.0
+LANES = 3
 
 
 @dataclass
@@ -64,7 +67,9 @@ class Mending:
         self._disk, self._graphs, self._fetching = disk, graphs, fetching
         self._bytes_per_second, self._gained = bytes_per_second, gained
         self._wants: dict[tuple[str, int], Want] = {}
+        self._in_hand: set[tuple[str, int]] = set()
         self._states: deque[StateWant] = deque()
+        self._table = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.progress = MendingProgress()
 
@@ -98,21 +103,31 @@ class Mending:
 
     async def _work(self) -> None:
         log.info("to be fetched: %d partitions, %d states", len(self._wants), len(self._states))
-        while self._wants or self._states:
-            nbytes = await (self._fetch_next() if self._wants else self._fetch_state())
-            await asyncio.sleep(nbytes / self._bytes_per_second)
+        await asyncio.gather(*(self._lane() for _ in range(LANES)))
         log.info("fetched: %d partitions and states, %d bytes", self.progress.done, self.progress.bytes)
 
-    async def _fetch_next(self) -> int:
-        key, want = next(iter(self._wants.items()))
+    async def _lane(self) -> None:
+        """One after the other; a few lanes together hide the time that each question takes."""
+        while True:
+            key = next((key for key in self._wants if key not in self._in_hand), None)
+            if key is None and not self._states:
+                return
+            nbytes = await (self._fetch_state() if key is None else self._fetch_partition(key))
+            await asyncio.sleep(LANES * nbytes / self._bytes_per_second)
+
+    async def _fetch_partition(self, key: tuple[str, int]) -> int:
+        want = self._wants[key]
+        self._in_hand.add(key)
         try:
             fetched = await self._fetch(want)
-        except (NotFetched, NotHeld, ShoalError, ValueError) as error:
+        except (NotFetched, NotHeld, ShoalError, ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
             log.warning("%s, partition %d: %s", want.graph, want.partition, error)
             if self._wants.pop(key, None) is not None:
-                self._wants[key] = want
+                self._wants[key] = want  # behind the others
             await asyncio.sleep(TRY_AGAIN_SECONDS)
             return 0
+        finally:
+            self._in_hand.discard(key)
         self._wants.pop(key, None)
         self._count(fetched)
         self._gained(want.load, frozenset([want.partition]))
@@ -136,18 +151,12 @@ class Mending:
         self.progress.bytes += fetched.nbytes
 
     async def _fetch(self, want: Want) -> Fetched:
-        try:
-            table = await self._graphs.table(want.load)
-        except NotHeld:
-            came = await self._fetching.fetch(want.sources, want.load, TABLE)
-            _, header = msgpack.unpackb(came.header["spec"])
-            partitions = msgpack.unpackb(header)["partitions"]
-            table = table_of(came.frames[0], partitions)
-            await self._graphs.keep_table(want.load, want.graph, table, partitions)
+        table = await self._fetch_table(want)
         fetched = await self._fetching.fetch(want.sources, want.load, want.partition)
         states = fetched.header["states"]
         frames = fetched.frames[: len(fetched.frames) - len(states)]
-        slices = Slices.from_wire(msgpack.unpackb(fetched.header["spec"]), frames, table)
+        spec = msgpack.unpackb(fetched.header["spec"])
+        slices = await asyncio.to_thread(Slices.from_wire, spec, frames, table)
         if slices.partitions != (want.partition,):
             raise ValueError(f"partition {want.partition} was asked for, {slices.partitions} came")
         records = [
@@ -158,6 +167,19 @@ class Mending:
             await self._disk.do(lambda store: store.put_states(records))
         await self._graphs.keep(want.load, slices)
         return fetched
+
+    async def _fetch_table(self, want: Want) -> NDArray[Any]:
+        """The load's partition table, once for all of its partitions."""
+        async with self._table:
+            try:
+                return await self._graphs.table(want.load)
+            except NotHeld:
+                came = await self._fetching.fetch(want.sources, want.load, TABLE)
+            _, header = msgpack.unpackb(came.header["spec"])
+            partitions = msgpack.unpackb(header)["partitions"]
+            table = table_of(came.frames[0], partitions)
+            await self._graphs.keep_table(want.load, want.graph, table, partitions)
+            return table
 
 
 def _raise_error(task: asyncio.Task[None]) -> None:

@@ -7,6 +7,7 @@ heard none, hears them all soon. A decision is put into the log once a leadershi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from daemon.protocol.cluster_messages import RunReport, StatesHeld
 from daemon.protocol.decisions import Decision, EndRun, Identity, ResumeRun, from_bits
@@ -95,7 +96,7 @@ class Leading:
                 why = f"it was stopped while its graph was halted: {len(registry.lost(run.graph))} partitions are lost"
                 decided = EndRun(f"end-{run.name}", run.name, FAILED, run.resumed, why, 0, 0)
             if decided is not None:
-                yield decided
+                yield replace(decided, request=f"end-{run.name}-{registry.epoch}")  # declined if the view changes first
 
 
 def _states_of(states: StatesHeld, run: int) -> dict[int, frozenset[int]]:

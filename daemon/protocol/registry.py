@@ -430,6 +430,8 @@ class Registry:
         run = self._need_run(decision.run)
         if not run.active or decision.outcome not in OUTCOMES:
             raise Declined(f"run '{run.name}' is over already" if not run.active else "that is no way for a run to end")
+        if decision.outcome != FAILED and run.epoch != self.epoch:
+            raise Declined(f"run '{run.name}' goes on in another view, whose holders do not all have its last tick")
         self.runs[run.name] = run = replace(
             run,
             state=decision.outcome,

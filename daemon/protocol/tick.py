@@ -70,6 +70,9 @@ class Cadence:
         return min(last, (tick // self.ticks + 1) * self.ticks) if self.ticks > 0 else last
 
 
+COST_SHARE = 9
+"""A checkpoint by time is due no sooner than so many times what the last one took everybody: a tenth of all time."""
+
 AT_THE_END = Cadence()
 
 
@@ -96,10 +99,10 @@ class TickMachine:
 
     # With more than 30 attributes an instance without slots loses its quick layout: 6% of an empty tick here.
     __slots__ = (
-        "_ahead", "_asked_at", "_by_time", "_cadence", "_checkpoint", "_figures", "_flags", "_floor", "_held",
-        "_held_at", "_here", "_horizon", "_kept", "_named_at", "_outcome", "_own", "_phases", "_sent", "_stopping",
-        "_ticks", "_timing", "_waited", "barrier", "entry", "granted", "peers", "phase", "run", "shard", "since",
-        "state", "tick",
+        "_ahead", "_asked_at", "_by_time", "_cadence", "_checkpoint", "_due_at", "_figures", "_flags", "_floor",
+        "_held", "_here", "_hold_at", "_horizon", "_kept", "_named_at", "_outcome", "_own", "_phases", "_sent",
+        "_stopping", "_ticks", "_timing", "_waited", "barrier", "entry", "granted", "peers", "phase", "run", "shard",
+        "since", "state", "tick",
     )  # fmt: skip
 
     def __init__(
@@ -136,8 +139,8 @@ class TickMachine:
         self._flags, self._stopping = 0, False
         self._checkpoint = tick if tick > 0 else cadence.after(0, ticks)
         """The next tick that is known to be a checkpoint."""
-        self._held, self._held_at = -1, 0
-        """The last checkpoint that is held here, and when it came to be."""
+        self._held, self._hold_at, self._due_at = -1, 0, 0
+        """The last checkpoint that is held here; when a hold began, and when the next is due by time."""
         self._floor = 0
         self._kept: tuple[Outgoing, int] | None = None
         """While holding a checkpoint: what is to be pushed once it is held, and what it took to compute."""
@@ -162,7 +165,8 @@ class TickMachine:
 
     def begin(self, now: int) -> list[TickEffect]:
         """Start: the program's start counts as Advance of tick 0, a restored state as Advance of its tick."""
-        self.state, self.since, self._held_at = COMPUTING, now, now
+        self.state, self.since = COMPUTING, now
+        self._due_at = now + self._cadence.interval_ns
         return [RunPhase(self.run, self.tick, ADVANCE)]
 
     def step(self, sender: str, message: PhaseDone | PhaseWanted, now: int) -> list[TickEffect]:
@@ -211,7 +215,7 @@ class TickMachine:
                 self._kept = (outgoing, compute_ns)
                 return self._hold(now)
             if self._by_time:
-                due = now - self._held_at >= self._cadence.interval_ns
+                due = now >= self._due_at
                 self._flags = self._flags & STOP | (DUE if due else 0)
         run, entry, columns, aggregates = self.run, self.entry, outgoing.columns, outgoing.aggregates
         flags, sent = self._flags, outgoing.nbytes
@@ -227,7 +231,7 @@ class TickMachine:
         if self.state is OVER:
             return []
         assert self.state is HOLDING, self.state
-        self._held, self._held_at = self.tick, now
+        self._held, self._due_at = self.tick, now + self._cadence.interval_ns
         if self._outcome:
             return [self._over(self._outcome, "")]
         assert self._kept is not None
@@ -261,6 +265,7 @@ class TickMachine:
         is_held = self._held == self.tick
         if is_held:
             self._floor = self.tick
+            self._due_at = now + max(self._cadence.interval_ns, COST_SHARE * (now - self._hold_at))
         stop = self._stopping
         if halted or stop or self.tick >= self._ticks:
             outcome = "stopped" if stop and not halted else "completed"
@@ -338,7 +343,7 @@ class TickMachine:
 
     def _hold(self, now: int) -> list[TickEffect]:
         self.state, self.since = HOLDING, now
-        self._named_at = now
+        self._named_at = self._hold_at = now
         return [HoldTick(self.run, self.tick, self._floor)]
 
     def _heed(self, flags: Sequence[int]) -> None:

@@ -177,7 +177,7 @@ def test_a_daemon_whose_key_is_not_allowed_does_not_get_in(three: list[DevShard]
                 40,
                 "all three have refused the key",
             )
-            assert (stranger.status() or {})["state"] == "starting"
+            assert ask(stranger, "status")["state"] == "starting"
             for shard in three:
                 names = [member["name"] for member in ask(shard, "members")["members"]]
                 assert names == ["shard-1", "shard-2", "shard-3"]
@@ -203,7 +203,7 @@ NONSENSE = {
     "version": [_envelope(version=99)],
     "cluster": [_envelope(cluster="other")],
     "unknown_type": [_envelope(tag=30)],
-    "oversize": [b"\x00" * (2 << 20)],
+    "oversize": [b"\x00" * (9 << 20)],  # a header has 8 MiB at the most
     "truncated": [],
 }
 
@@ -262,15 +262,17 @@ def test_messages_of_strangers_and_of_other_epochs_on_the_tick_plane(three: list
     """An allowed key, a well-formed message: but under another's name, of no life in the view, or of another view."""
     codec = Codec("dev", TICK_TYPES)
     generation = ask(three[1], "status")["generation"]
+    epoch = ask(three[0], "view")["epoch"]
     reasons = ("impostor", "stranger", "epoch")
     before = {reason: summed(three[0], "shoal_dropped_total", reason=reason) for reason in reasons}
     with inside(three[0], "ticks", three[1]) as sender:
-        for epoch, name, life in (
-            (1, "shard-3", generation),
-            (1, "shard-2", generation - 1),
-            (2, "shard-2", generation),
+        for sent, name, life in (
+            (epoch, "shard-3", generation),
+            (epoch, "shard-2", generation - 1),
+            (epoch - 1, "shard-2", generation),
+            (epoch + 2, "shard-2", generation),  # those of the next one are kept: this shard may be about to enter it
         ):
-            sender.send_multipart(codec.encode(epoch, name, life, PhaseWanted(1, 1)))
+            sender.send_multipart(codec.encode(sent, name, life, PhaseWanted(1, 1)))
         wait_for(
             lambda: all(
                 summed(three[0], "shoal_dropped_total", reason=reason) >= before[reason] + 1 for reason in reasons
@@ -295,14 +297,18 @@ def test_a_configuration_with_a_typo(three: list[DevShard], tmp_path: Path) -> N
     assert ended.stderr == f"{config}: ticks.phase_timeuot: there is no such key; did you mean 'phase_timeout'?\n"
 
 
-def test_a_socket_path_that_a_live_daemon_has(three: list[DevShard], tmp_path: Path) -> None:
-    """Everything else is free: ports of its own, the same socket. The daemon that has it keeps it."""
+def test_a_data_folder_and_a_socket_path_that_a_live_daemon_has(three: list[DevShard], tmp_path: Path) -> None:
+    """Everything else is free: ports of its own. The daemon that has the folder, or the socket, keeps it."""
     text = re.sub(r"127\.0\.0\.1:\d+", lambda _: f"127.0.0.1:{_free_port()}", three[0].config.read_text())
-    config = three[0].folder / "second.toml"
-    config.write_text(text)
-    ended = run_shoald(config)
-    assert ended.returncode == 1
-    assert f"{three[0].socket}: another daemon is listening there: stop it first, or set admin.socket" in ended.stderr
+    config, data = three[0].folder / "second.toml", three[0].folder / "data"
+    for ours, told in (
+        ("data", f"{data} is in use by another daemon, process {three[0].pid()}: stop that one, or give this one"),
+        (tmp_path, f"{three[0].socket}: another daemon is listening there: stop it first, or set admin.socket"),
+    ):
+        config.write_text(text.replace('data = "data"', f'data = "{ours}"'))
+        ended = run_shoald(config)
+        assert ended.returncode == 1
+        assert told in ended.stderr
     assert ask(three[0], "status")["pid"] == three[0].pid()
 
 

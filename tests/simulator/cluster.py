@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from daemon.effects import Answered
@@ -12,10 +13,11 @@ from daemon.protocol.decisions import AddGraph, Decision, Drain, StartRun, StopR
 from daemon.protocol.load import LoadLimits
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.placement import ideal
-from daemon.protocol.registry import ACTIVE, COMPLETED, STOPPED, Registry, RunRecord
+from daemon.protocol.registry import COMPLETED, STOPPED, Registry, RunRecord
 from daemon.protocol.servers import server_of
 from daemon.protocol.tick import TickTiming
 from daemon.shard import Shard, ShardSettings
+from tests.simulator.disk import Contents
 from tests.simulator.faults import Faults
 from tests.simulator.host import Host, Surroundings, address
 from tests.simulator.invariants import Invariants
@@ -135,20 +137,16 @@ class Cluster:
         return placed and all(host.shard.registry.epoch == registry.epoch for host in staying)
 
     def may_lose(self, name: str) -> bool:
-        """Whether the others have all that is to be kept, and a majority, without this one for good: no more is promised."""
+        """Whether the others have all that is to be kept, and a majority, without this one: no more is promised."""
         registry, leader = self.registry(), self.leader()
         if registry is None or leader is None or leader.shard.raft is None or not self.is_settled():
             return False
         kept = {
             other: host.disk for other, host in self.hosts.items() if other not in self.faults.gone and other != name
         }
+        servers = {server_of(other, disk.number) for other, disk in kept.items()}
         voters = leader.shard.raft.configuration.voters
-        if (
-            sum(server in {server_of(other, disk.number) for other, disk in kept.items()} for server in voters)
-            <= len(voters) // 2
-        ):
-            return False
-        if len(self.members()) < 2:
+        if len(servers.intersection(voters)) <= len(voters) // 2 or len(self.members()) < 2:
             return False
         for run in registry.runs.values():
             last = max(self.invariants.checkpoints.get(run.number, {}), default=0) if run.active else run.tick
@@ -168,26 +166,30 @@ class Cluster:
         self.load()
 
     def load(self) -> None:
-        """As the daemon does it: every member has its partitions on disk before the log is asked."""
+        """Load the graph; again if the view changes meanwhile."""
         for attempt in range(20):
-            view = self.members()[0].shard.registry.view
-            assert view is not None
-            load, written = f"load-{attempt}", list[str]()
-            placed = ideal(view.names, view.virtual_nodes, PARTITIONS, view.replicas)
-            for name in view.names:
-                if self.hosts[name].running:
-                    mine = [partition for partition, holders in enumerate(placed) if name in holders]
-                    self.hosts[name].disk.write(
-                        lambda contents, mine=mine: contents.gain(load, mine), lambda name=name: written.append(name)
-                    )
-            if self.world.run_until(lambda: len(written) == len(view.names), 5 * SECOND, 10 * MS):
-                added = AddGraph(self.request(), GRAPH, load, view.epoch, 1, 1, PARTITIONS, 0, "int", (), (), ())
-                answer = self._ask(self._random.choice(self.members()), added, 40 * SECOND)
-                if answer is not None and (not answer.error or "is loaded already" in answer.error):
-                    return
-            for host in self.running():
-                host.disk.write(lambda contents: contents.drop(load, None))
+            if self._load(f"load-{attempt}"):
+                return
         raise AssertionError(f"the graph can't be loaded: {self.told()}")
+
+    def _load(self, load: str) -> bool:
+        """As the daemon does it: every member has its partitions on disk before the log is asked."""
+        view, written = self.members()[0].shard.registry.view, list[str]()
+        assert view is not None
+        placed = ideal(view.names, view.virtual_nodes, PARTITIONS, view.replicas)
+        for host in [self.hosts[name] for name in view.names if self.hosts[name].running]:
+            mine = [partition for partition, holders in enumerate(placed) if host.name in holders]
+            host.disk.write(partial(Contents.gain, load=load, partitions=mine), partial(written.append, host.name))
+        if self.world.run_until(lambda: len(written) == len(view.names), 5 * SECOND, 10 * MS):
+            added = AddGraph(self.request(), GRAPH, load, view.epoch, 1, 1, PARTITIONS, 0, "int", (), (), ())
+            answer = self._ask(self._random.choice(self.members()), added, 40 * SECOND)
+            if answer is not None and (not answer.error or "is loaded already" in answer.error):
+                return True
+            if answer is None or not answer.decided:
+                return False  # the log may still come to say yes: nothing is dropped but by its no
+        for host in self.running():
+            host.disk.write(partial(Contents.drop, load=load, partitions=None))
+        return False
 
     def request(self) -> str:
         """A name for something asked for."""
@@ -280,7 +282,7 @@ class Cluster:
         mended = self.world.run_until(self._is_whole, RUN_NS, 250 * MS)
         assert mended, f"copies are missing: {self._missing()}; {self.told()}"
         self.world.run(SECOND)
-        assert self._is_one(), f"it falls apart again: {self.told()}"
+        assert self.world.run_until(self._is_one, 5 * SECOND), f"it falls apart again: {self.told()}"
         for host in self.members():
             _check_rest(host)
         registry = self.registry()
@@ -414,7 +416,7 @@ def _describe(host: Host) -> str:
     doing = " ".join(f"{n}:{machine.doing()}" for n, machine in host.runner.plane.runs.items())
     view = shard.registry.view
     told = f"{view.epoch}: {', '.join(map(str, view.members))}" if view else "none"
-    runs = " ".join(f"{run.name}@{run.epoch}" for run in shard.registry.runs.values() if run.state in ACTIVE)
+    runs = " ".join(f"{run.name}@{run.epoch}" for run in shard.registry.runs.values() if run.active)
     return (
         f"{host.identity} ({consensus}, applied {shard.applied_index}, view {told}, live {live}, runs {runs}, "
         f"machines {doing or 'none'}, lost {[shard.registry.lost(name) for name in shard.registry.graphs]})"

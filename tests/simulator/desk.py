@@ -10,6 +10,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daemon.effects import TellStates
@@ -231,9 +232,7 @@ class Desk:
         while not self._wants and self._states:
             want = self._states.popleft()
             if contents.state(want.run, want.tick, want.partition) is None:
-                self._fetch(
-                    want.sources, want.load, want.partition, want.run, want.tick, lambda p, w=want: self._state(w, p)
-                )
+                self._fetch(want.sources, want.load, want.partition, want.run, want.tick, partial(self._state, want))
                 return
         if not self._wants:
             self._is_mending = False
@@ -327,20 +326,14 @@ class Desk:
 
         def look() -> None:
             contents, partition = self._disk.contents, wanted.partition
-            found: list[tuple[int, int]] = []
-            if wanted.run:
-                found = [(wanted.run, wanted.tick)]
-            elif partition in contents.held.get(wanted.load, ()):
+            found = [(wanted.run, wanted.tick)]
+            if not wanted.run:
                 found = [(run, tick) for run, ticks in contents.states.items() for tick in ticks]
             states = [(run, tick, contents.state(run, tick, partition)) for run, tick in found]
-            if (
-                (wanted.run and states[0][2] is None)
-                or partition not in contents.held.get(wanted.load, ())
-                and not wanted.run
-            ):
+            had = [(run, tick, state) for run, tick, state in states if state is not None]
+            if not (had if wanted.run else partition in contents.held.get(wanted.load, ())):
                 self._host.ticks.tell(lambda: self._host.say(to, PartitionMissing(wanted.fetch)))
                 return
-            had = [(run, tick, state) for run, tick, state in states if state is not None]
             spec = json.dumps([(run, tick) for run, tick, _ in had]).encode()
             shipment = Shipment(wanted.fetch, to, spec, [state for _, _, state in had], self._host.around.load_limits)
             self._host.order(lambda runner: runner.perform(runner.plane.ship_once(shipment, self._world.now)))

@@ -73,7 +73,7 @@ class Contents:
             self.held[load] = left
 
     def forget(self, wanted: Mapping[int, int], known: int) -> None:
-        """Delete the states of runs that are not `wanted`, of those that are known; and below the tick of those that are."""
+        """Delete the states of known runs that are not `wanted`, and those below the wanted tick."""
         for run in [run for run in self.states if run <= known and run not in wanted]:
             del self.states[run]
         for run, last in wanted.items():

@@ -153,14 +153,15 @@ class Faults:
         """A host is emptied, gives up its seat in consensus, and leaves for good."""
         self._note("leave", [name], 0)
         host = self._hosts[name]
+        life = host.generation
 
         def give_up() -> None:
-            life = host.generation
             host.control(lambda: host.perform(host.shard.give_up_seat(self._world.now)))
-            self._when(lambda: _is_gone(host, life) or (not host.shard.has_seat and self._may_lose(name)), go)
+            lets_go = lambda: _is_gone(host, life) or (not host.shard.has_seat and self._may_lose(name))  # noqa: E731
+            self._when(lets_go, go, anyway=True)
 
         def go() -> None:
-            if host.running and not host.shard.has_seat and not self._has_healed:
+            if not _is_gone(host, life) and not host.shard.has_seat and self._may_lose(name) and not self._has_healed:
                 self.gone.add(name)
                 self.counts["left for good"] += 1
             self._step_out(name)
@@ -184,12 +185,15 @@ class Faults:
             host.leave()
             self.bring_back(name, self._random.randint(3 * SECOND, 6 * SECOND))
 
-    def _when(self, done: Callable[[], bool], then: Callable[[], None], patience: int = PATIENCE_NS) -> None:
-        """Look again and again; what does not come to be in time is no more waited for."""
-        if done():
+    def _when(
+        self, done: Callable[[], bool], then: Callable[[], None], patience: int = PATIENCE_NS, *, anyway: bool = False
+    ) -> None:
+        """Look again and again; what does not come to be in time is no more waited for, or is taken for done."""
+        is_late = patience <= 0 or self._has_healed
+        if done() or (is_late and anyway):
             then()
-        elif patience > 0:
-            self._world.after(LOOK_NS, lambda: self._when(done, then, patience - LOOK_NS))
+        elif not is_late:
+            self._world.after(LOOK_NS, lambda: self._when(done, then, patience - LOOK_NS, anyway=anyway))
 
     def heal(self) -> None:
         """No faults from here on; who is paused, wakes in its time, and who is down for a while comes back."""

@@ -61,6 +61,8 @@ class RunWatch:
     phases: tuple[Phase, ...]
     resumed: int
     placed: Placed
+    disks: Mapping[str, int] = field(default_factory=dict)
+    """By member: the number of its disk as the run began here."""
     finished: dict[str, int] = field(default_factory=dict)
     over: dict[str, RunOver] = field(default_factory=dict)
 
@@ -156,7 +158,7 @@ class Invariants:
         self.records[run.number] = run
         key = (run.number, view.epoch)
         if key not in self.runs:
-            self.runs[key] = RunWatch(view.names, run.phases, run.resumed, placed)
+            self.runs[key] = RunWatch(view.names, run.phases, run.resumed, placed, self._disks(view))
             self._match_resumption(run, view)
         watch = self.runs[key]
         told = f"run {run.number} is not one run in epoch {view.epoch}"
@@ -170,6 +172,9 @@ class Invariants:
                 told = f"{run.name} goes on after tick {run.resumed}, and {tick} was committed: {disks}"
                 assert lost, told
                 self.counts["checkpoints out of reach"] += 1
+
+    def _disks(self, view: View) -> dict[str, int]:
+        return {name: self.hosts[name].disk.number for name in view.names if name in self.hosts}
 
     def _has(self, view: View, name: str, disk: int) -> bool:
         return name in view.names and self.hosts[name].disk.number == disk
@@ -217,13 +222,15 @@ class Invariants:
         """Every holder has it, on a disk that was synced; a disk that has been replaced since can't."""
         known = self.checkpoints.setdefault(run, {}).setdefault(tick, {})
         placed = self.runs[run, epoch].placed
+        replaced = {
+            name for name, number in self.runs[run, epoch].disks.items() if number != self.hosts[name].disk.number
+        }
         for partition in partitions:
             having = frozenset(
                 (name, self.hosts[name].disk.number)
                 for name in placed[partition]
                 if self.hosts[name].disk.contents.state(run, tick, partition) is not None
             )
-            replaced = {name for name in placed[partition] if self.hosts[name].disk.number > 1}
             lacking = set(placed[partition]) - {name for name, _ in having} - replaced
             assert not lacking, f"tick {tick} of run {run} is committed, and {lacking} has not partition {partition}"
             known[partition] = known.get(partition, frozenset()) | having

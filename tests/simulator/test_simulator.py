@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,22 +13,28 @@ from consensus import Entry, Raft
 from daemon.protocol.cluster_messages import Grant
 from daemon.protocol.decisions import Decision
 from daemon.protocol.pacing import Pacing
-from daemon.protocol.registry import Announcement, Registry, RunRecord, View
+from daemon.protocol.registry import Announcement, Registry, RunRecord
 from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import RunOver, RunPhase, TickEffect
 from shoal.phase import Phase
 from tests.simulator.__main__ import main, replay
 from tests.simulator.cluster import Cluster
-from tests.simulator.invariants import Invariants
+from tests.simulator.disk import Contents, Disk, Row
+from tests.simulator.invariants import Invariants, RunWatch
 from tests.simulator.network import CONTROL, TICKS, Weather
+from tests.simulator.programs import SmallGraph, Twin
 from tests.simulator.scenarios import SCENARIOS
 from tests.simulator.world import MS, SECOND
 
-SEEDS = range(7)
+SEEDS = range(2)
+FOUND = [
+    # A stop took effect as a new view was formed: its holders never looked for the result, and had a copy too few.
+    ("rolling-restart", 3),
+]
+"""What once went wrong, and stays tried."""
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(("name", "seed"), [*((name, seed) for name in SCENARIOS for seed in SEEDS), *FOUND])
 def test_scenario(name: str, seed: int) -> None:
     try:
         SCENARIOS[name](seed, False)
@@ -34,7 +42,7 @@ def test_scenario(name: str, seed: int) -> None:
         raise AssertionError(f"{error}\nreplay: {replay(name, seed)}") from error
 
 
-@pytest.mark.parametrize("name", ["random-faults", "lossy-load"])
+@pytest.mark.parametrize("name", ["power-cut", "lossy-load"])
 def test_a_seed_replays_exactly(name: str) -> None:
     first, second = SCENARIOS[name](3, False), SCENARIOS[name](3, False)
     assert first.world.fingerprint == second.world.fingerprint
@@ -49,7 +57,7 @@ def test_a_failing_seed_prints_the_command_that_replays_it(
         raise AssertionError("as the test wants it")
 
     monkeypatch.setitem(SCENARIOS, "lossy-load", fails)
-    assert main(["--seeds", "1", "--scenario", "lossy-load"]) == 1
+    assert main(["--seeds", "1", "--scenario", "lossy-load", "--processes", "1"]) == 1
     told = capsys.readouterr().out
     assert "python -m tests.simulator --seed 0 --scenario lossy-load --verbose" in told
     assert "as the test wants it" in told
@@ -80,8 +88,8 @@ def _hears_no_grant(pacing: Pacing, grant: Grant) -> bool:
     return False
 
 
-def _try_seeds(scenario: str) -> None:
-    for seed in range(5):
+def _try_seeds(scenario: str, seeds: int = 5) -> None:
+    for seed in range(seeds):
         SCENARIOS[scenario](seed, False)
 
 
@@ -105,40 +113,82 @@ def test_a_broken_machine_is_noticed(
         _try_seeds(scenario)
 
 
+def _lies(scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    init = Disk.__init__
+
+    def lying(disk: Disk, number: int, random: Random) -> None:
+        init(disk, number, random, lies=True)
+
+    monkeypatch.setattr(Disk, "__init__", lying)
+    _try_seeds(scenario)
+
+
+@pytest.mark.parametrize("scenario", ["power-cut", "kill-and-return"])
+def test_a_disk_that_says_it_has_synced_and_has_not_is_noticed(monkeypatch: pytest.MonkeyPatch, scenario: str) -> None:
+    with pytest.raises(AssertionError):
+        _lies(scenario, monkeypatch)
+
+
+def _forgets_the_floor(contents: Contents, rows: Iterable[Row]) -> None:
+    keep(contents, [replace(row, floor=row.tick) for row in rows])
+
+
+keep = Contents.keep
+
+
+def test_a_store_that_deletes_the_last_committed_checkpoint_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the next one is committed everywhere: then no tick is held for all partitions."""
+    monkeypatch.setattr(Contents, "keep", _forgets_the_floor)
+    with pytest.raises(AssertionError):
+        _try_seeds("kill-and-return", 12)
+
+
 def _invariants() -> Invariants:
-    invariants = Invariants()
-    run = RunRecord("r-1", 1, "r", "g", (), 9, 0, False, (Phase.SENSE, Phase.ADVANCE), (), 0)
-    invariants.begun(run, View(1, (), 1))
-    invariants.runs[1].members = ("a", "b")
+    invariants = Invariants(Twin(SmallGraph.draw(Random(1))))
+    phases = (Phase.SENSE, Phase.ADVANCE)
+    invariants.runs[1, 1] = RunWatch(("a", "b"), phases, 0, (("a",), ("b",)))
     return invariants
 
 
 def test_a_phase_that_starts_early_is_noticed() -> None:
     invariants = _invariants()
     start, sense = RunPhase(1, 0, Phase.ADVANCE), RunPhase(1, 1, Phase.SENSE)
-    invariants.started("a", start)
-    invariants.started("b", start)
-    invariants.finished("a", start)
+    invariants.started("a", 1, start)
+    invariants.started("b", 1, start)
+    invariants.finished("a", 1, start)
     with pytest.raises(AssertionError, match="a starts sense of tick 1 of run 1, and b has not come so far"):
-        invariants.started("a", sense)
-    invariants.finished("b", start)
-    invariants.started("a", sense)
+        invariants.started("a", 1, sense)
+    invariants.finished("b", 1, start)
+    invariants.started("a", 1, sense)
 
 
 def test_a_phase_that_is_skipped_is_noticed() -> None:
     with pytest.raises(AssertionError, match="skips"):
-        _invariants().started("a", RunPhase(1, 1, Phase.SENSE))
+        _invariants().started("a", 1, RunPhase(1, 1, Phase.SENSE))
 
 
 def test_two_ends_of_a_run_are_noticed() -> None:
     invariants = _invariants()
-    invariants.over("a", RunOver(1, 4, "stopped", ""), {})
-    with pytest.raises(AssertionError, match="b ends stopped after tick 5"):
-        invariants.over("b", RunOver(1, 5, "stopped", ""), {})
+    invariants.over("a", 1, RunOver(1, 4, "failed", ""))
+    with pytest.raises(AssertionError, match="b ends failed after tick 5"):
+        invariants.over("b", 1, RunOver(1, 5, "failed", ""))
+
+
+def test_a_run_that_falls_behind_a_committed_checkpoint_is_noticed() -> None:
+    cluster = Cluster(1, 2)
+    cluster.form()
+    host = cluster.members()[0]
+    registry, invariants = host.shard.registry, cluster.invariants
+    assert registry.view is not None
+    run = RunRecord("r-1", 1, "r", "small", (), 9, 0, False, (Phase.ADVANCE,), (), 0, resumed=3)
+    placed = registry.placements["small"]
+    invariants.checkpoints[1] = {5: {p: frozenset([(placed[p][0], 1)]) for p in range(len(placed))}}
+    with pytest.raises(AssertionError, match="r-1 goes on after tick 3, and 5 was committed"):
+        invariants.begun(run, registry.view, placed)
 
 
 def test_a_committed_entry_that_changes_is_noticed() -> None:
-    safety = Invariants().safety
+    safety = _invariants().safety
     for name in ("a", "b"):
         safety._terms[name] = 1
     safety.committed("a", [Entry(1, 1, b"x")])
@@ -153,7 +203,7 @@ def test_registries_that_differ_are_noticed() -> None:
     host.shard.registry.runs_begun += 1
     host.shard._applied -= 1
     with pytest.raises(AssertionError, match="another registry"):
-        cluster.invariants.persisted(host.shard, [])
+        cluster.invariants.persisted(host, host.shard, [])
 
 
 # Does the world do what it says?
@@ -194,10 +244,39 @@ def test_a_paused_host_keeps_its_inbox_and_a_crashed_one_forgets() -> None:
     assert host.shard.applied_index == applied
     cluster.world.run(200 * MS)
     assert not host._inbox
-    cluster.faults.crash("ant")
+    cluster.faults.crash("ant", back_after=SECOND)
     assert not host.running
+    stored = host.disk.contents.stored
+    assert stored is not None
     cluster.world.run(SECOND)
-    cluster.faults.restart("ant")
     cluster.world.run(10 * SECOND)
-    assert (host.generation, host.shard.in_view, host.shard.raft) == (2, False, None)
-    assert bee.shard.missing_members() == ["ant"]
+    assert (host.generation, host.shard.in_view, host.shard.has_seat) == (2, True, True)
+    assert bee.shard.registry.epoch > 1
+
+
+def test_what_a_disk_has_not_synced_is_lost_and_states_perhaps_in_part() -> None:
+    cluster = Cluster(5, 1)
+    world, kept = cluster.world, set()
+    for number in range(40):
+        disk, done = Disk(1, Random(number)), list[str]()
+        disk.open(world.after, lambda: None)
+        disk.keep([Row(1, 1, 0, 0, b"synced")], lambda done=done: done.append("synced"))  # type: ignore[misc]
+        world.run(SECOND)
+        disk.keep([Row(1, 2, 1, partition, b"going") for partition in range(2)], lambda: None)
+        disk.keep([Row(1, 3, 1, 0, b"waiting")], lambda: None)
+        disk.cut()
+        assert done == ["synced"]
+        assert disk.contents.state(1, 1, 0) == b"synced"
+        assert disk.contents.state(1, 3, 0) is None
+        kept.add(len(disk.contents.ticks_held(1).get(2, ())))
+    assert kept == {0, 1, 2}
+
+
+def test_a_full_disk_makes_its_host_go_and_come_back() -> None:
+    cluster = Cluster(5, 3)
+    cluster.form()
+    cluster.faults.fill_disk("ant")
+    cluster.start_run("pagerank", 5)
+    assert cluster.world.run_until(lambda: not cluster.hosts["ant"].running, 10 * SECOND)
+    cluster.recover()
+    cluster.check_runs()

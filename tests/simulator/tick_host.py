@@ -32,6 +32,7 @@ class TickHost:
     def __init__(self, host: Host) -> None:
         self._host, self._world, self._invariants = host, host.world, host.around.invariants
         self.runner = TickRunner(host.name, host.around.load_limits, lambda: host.world.now, hold=True)
+        self.runner.plane.replication._resend_interval_ns = host.around.timing.resend_interval_ns
         self.epoch = 0
         self.paced: set[int] = set()
         self._roster: dict[str, int] = {}
@@ -132,7 +133,7 @@ class TickHost:
 
     def _store(self, item: StoreStates) -> None:
         rows = [
-            Row(item.run, item.tick, item.floor, partition, bytes(memoryview(state).cast("B")))
+            Row(item.run, item.tick, item.floor, partition, _bytes_of(state))
             for partition, state in item.states.items()
         ]
         self._invariants.stores(self._host.name, self.epoch, rows)
@@ -176,3 +177,7 @@ class TickHost:
     def tell(self, action: Callable[[], None]) -> None:
         """Have the control plane hear of something."""
         self._host.hand_over(lambda: self._host.control(action))
+
+
+def _bytes_of(state: Any) -> bytes:
+    return bytes(memoryview(state).cast("B"))

@@ -177,6 +177,28 @@ def test_by_time_one_clock_is_enough_and_the_next_tick_is_everyones_checkpoint()
     assert group.held("a") == group.held("b") == [(3, 0), (8, 3)]
 
 
+def test_checkpoints_by_time_take_a_tenth_of_all_time_at_the_most() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=99, cadence=Cadence(0, 50 * MS), slow_disk=True)
+    group.now = 50 * MS
+    group.round()  # one is due, so the next tick is held
+    for name in "ab":
+        group.compute(name)
+    assert group.machines["a"].state is State.HOLDING
+    group.now = 150 * MS  # a hundred milliseconds until it is held and everyone has passed: not before 1,050
+    for name in "ab":
+        group.hold(name)
+    group.deliver()
+    group.now = 1_000 * MS
+    for _ in range(3):
+        group.round()
+    assert group.machines["a"].state is State.COMPUTING
+    group.now = 1_050 * MS
+    group.round()
+    for name in "ab":
+        group.compute(name)
+    assert group.machines["a"].state is State.HOLDING
+
+
 def test_a_due_checkpoint_of_a_stepped_run_waits_for_its_tick() -> None:
     group = Group("ab", phases=ADVANCE, ticks=99, granted=0, cadence=Cadence(0, 50 * MS))
     group.now = 60 * MS
