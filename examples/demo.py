@@ -1,8 +1,10 @@
 """Three daemons on this machine rank the Debian packages: `make demo`.
 
 A package matters as much as the packages that need it: PageRank over "depends", "recommends" and their kin. Three real
-`shoald` processes hold a third of the graph each, speak over encrypted loopback sockets and work in lockstep. At the
-end this process computes the same alone, and the digests tell whether the answers are the same to the bit.
+`shoald` processes hold a third of the graph each, and a copy of another third, speak over encrypted loopback sockets
+and work in lockstep. In the midst of it one of them is killed with SIGKILL: the other two go on from the last
+checkpoint. It starts again with what is on its disk, and the three compute once more. At the end this process computes
+the same alone, and the digests tell whether all the answers are the same to the bit.
 
 Everything lives in one temporary folder. Whatever ends the demo (its end, an error, Ctrl-C, SIGTERM, a reader that
 hangs up) ends the daemons and removes the folder first; `Signals` is how that holds at any moment.
@@ -16,6 +18,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing to tidy up yet: just end, without a traceback
 
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -23,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -37,18 +41,28 @@ from rich.text import Text
 import shoal
 from daemon.admin.path import PATH_BYTES_MAX
 from daemon.dev_cluster import DevCluster, DevError, DevShard
+from shoal.lines import AdminConnection
 
 DATA: Final = Path(__file__).parent / "data" / "debian"
 SHARDS: Final = 3
 TICKS: Final = 30
 INTERVAL: Final = 0.1
 """Seconds a tick. Unpaced, all thirty are over before there is anything to see."""
+KILL_AT: Final = 12
+"""The tick: late enough for a checkpoint, and with time left in which to watch the others go on."""
+BACK_SECONDS_MAX: Final = 30.0
 LOOK: Final = 0.05
 TOP: Final = 20
 WIDTH_PIPED: Final = 110
 SOCKET_NAME: Final = "1/admin.sock"
-STORY: Final = (" joined ", "tick leader of", "view ")
-"""What a daemon's log says of how the cluster came to be."""
+STORY: Final = (" joined ", "tick leader of", ": view ")
+"""What a daemon's log says of how the cluster came to be,"""
+DEATH: Final = (" suspected ", " has failed", "tick leader of", ": view ", " begins after ", "fetched: ", " completed ")
+"""of a member that died,"""
+RETURN: Final = ("shoald ", "graph ", ": view ", "to be fetched: ", " completed ")
+"""and of its own return."""
+LACKING: Final = re.compile(rb"to be fetched: (\d+) partitions")
+RESUMED: Final = re.compile(rb" begins after tick (\d+)")
 
 Figures = dict[int, Mapping[str, Any]]
 """What each tick cost, by tick."""
@@ -59,56 +73,70 @@ def demo(cluster: DevCluster, console: Console) -> bool:
     with console.status(f"starting {SHARDS} daemons"):
         shards = cluster.up(SHARDS)
     show_cluster(console, shards)
+    *others, victim = shards
     with ExitStack() as stack:
-        sessions = [stack.enter_context(shoal.connect(str(shard.socket), 60.0)) for shard in shards]
-        first, last = sessions[0], sessions[-1]
+        sessions = {shard: stack.enter_context(connect(shard)) for shard in shards}
+        first = sessions[shards[0]]
         with console.status("reading the package graph, and handing it to the first daemon"):
             data = shoal.read_graph(nodes=DATA / "nodes.csv.gz", edges=DATA / "edges.csv.gz")
             graph = first.load("debian", data=data)
         show_graph(console, graph)
 
         chapter(console, f"PageRank: {TICKS} ticks, slowed to one each {INTERVAL * 1000:.0f} ms so that one can watch")
+        said = log_bytes(others[0])
         run = graph.start("pagerank", ticks=TICKS, interval=INTERVAL)
-        figures = follow(console, run.name, sessions)
-        ranks = last.get_run(run.wait().name).result("rank")  # any daemon can be asked, not only the one that was told
+        death = Death(console, cluster, victim, witness=others[0])
+        figures = follow(console, run.name, sessions, death)
+        # Any daemon can be asked, not only the one that was told.
+        ranks = sessions[others[-1]].get_run(run.wait().name).result("rank")
+        digests = {f"{victim.name} killed at tick {death.tick}": ranks.digest}
+        show_log(console, f"What {others[0].name} says of it (from its log)", others[0], DEATH, said)
         show_top(console, ranks, data)
-        show_traffic(console, run.show(), figures)
+        show_traffic(console, graph, figures)
 
-        with console.status("once more, as fast as they can"):
+        said = log_bytes(victim)
+        bring_back(console, cluster, victim, witness=others[0])
+        with connect(victim) as returned, console.status("once more on all three, as fast as they can"):
             unpaced = graph.run("pagerank", ticks=TICKS)
-            digests = {"three daemons": ranks.digest, "three daemons, unpaced": unpaced.result("rank").digest}
+            digests["all three, unpaced"] = returned.get_run(unpaced.name).result("rank").digest
+        show_return(console, victim, said)
     with console.status("and once in this process, on one shard"), shoal.local() as session:
         alone = session.load("debian", data=data).run("pagerank", ticks=TICKS)
         digests["this process alone"] = alone.result("rank").digest
     return show_digests(console, digests)
 
 
+def connect(shard: DevShard) -> shoal.Session:
+    """A session with one daemon."""
+    return shoal.connect(str(shard.socket), 60.0)
+
+
 # -- watching ----------------------------------------------------------------------------------------------------------
 
 
-def follow(console: Console, run: str, sessions: Sequence[shoal.Session]) -> Figures:
-    """Ask every daemon where it stands until the run is over, and draw it; off a terminal, a line every ten ticks."""
+def follow(console: Console, run: str, sessions: Mapping[DevShard, shoal.Session], death: Death) -> Figures:
+    """Ask all that live where they stand until the run is over, and draw it; off a terminal, a line every ten ticks."""
     figures: Figures = {}
     live = console.is_terminal and not console.is_dumb_terminal
     text = TextColumn("tick {task.completed:>2.0f} of {task.total:.0f}  {task.fields[doing]}")
     bars = Progress(TextColumn("{task.description}"), BarColumn(bar_width=40), text, console=console, disable=not live)
-    rows = [bars.add_task(f"shard-{i + 1}", total=TICKS, doing="") for i in range(len(sessions))]
+    rows = {shard: bars.add_task(shard.name, total=TICKS, doing="") for shard in sessions}
     told = 0
     with bars:
         while True:
-            shown = [look(session, run) for session in sessions]
-            for row, stands in zip(rows, shown, strict=True):
-                bars.update(row, completed=stands["tick"], doing=doing(stands))
+            shown = {shard: look(sessions[shard], run) for shard in sessions if not death.has_met(shard)}
+            for shard, stands in shown.items():
+                bars.update(rows[shard], completed=stands["tick"], doing=doing(stands))
                 if stands["last_tick"]:
                     figures[stands["last_tick"]["tick"]] = stands["last_tick"]
-            slowest = min(stands["tick"] for stands in shown)
+            slowest = min(stands["tick"] for stands in shown.values())
             if not live and slowest // 10 > told // 10:
                 told = slowest
-                crossed = shown[0]["totals"]["cross_bytes"]
-                console.print(
-                    f"tick {told} of {TICKS}: every shard has committed it, {crossed / 1e6:.1f} MB have crossed"
-                )
-            if not any(stands["state"] in ("starting", "running", "stopping") for stands in shown):
+                console.print(f"tick {told} of {TICKS}: every shard has committed it; {crossed(figures[max(figures)])}")
+            death.look(slowest)
+            if death.has_met(death.victim):
+                bars.update(rows[death.victim], doing="[red]killed[/]")
+            if not any(stands["state"] in ("starting", "running", "stopping") for stands in shown.values()):
                 return figures
             time.sleep(LOOK)
 
@@ -118,14 +146,86 @@ def look(session: shoal.Session, run: str) -> dict[str, Any]:
     try:
         return session.get_run(run).show()
     except shoal.UnknownRun:
-        nothing = {"cross_bytes": 0}
-        return {"state": "starting", "tick": 0, "phase": "", "last_tick": None, "totals": nothing, "shards": {}}
+        return {"state": "starting", "tick": 0, "phase": "", "last_tick": None, "totals": {}, "shards": {}}
 
 
 def doing(stands: Mapping[str, Any]) -> str:
-    """The phase that a shard is in, and the cluster's traffic as far as it knows."""
+    """The phase that a shard is in, and what crossed between all in the last tick."""
     phase = stands["phase"] or stands["state"]
-    return f"{phase:9}  {stands['totals']['cross_bytes'] / 1e6:5.1f} MB have crossed"
+    return f"{phase:9}  {crossed(stands['last_tick'])}"
+
+
+def crossed(figures: Mapping[str, Any] | None) -> str:
+    """What crossed between all shards in a tick, as far as that is known."""
+    return f"{figures['cross_bytes'] / 1e3:,.0f} kB crossed in it" if figures else ""
+
+
+@dataclass(slots=True)
+class Death:
+    """One daemon ends as in a power cut, in the midst of a run. Says what another is seen to make of it."""
+
+    console: Console
+    cluster: DevCluster
+    victim: DevShard
+    witness: DevShard
+    tick: int = 0
+    """At which it was killed; 0 while it lives."""
+    moment: float = 0.0
+    said: int = 0
+    """How much the witness had logged by then."""
+    stood: int = 0
+    """The last tick that was seen before a view without it: it may have helped with one more than we knew."""
+    found_out: bool = False
+    over: bool = False
+
+    def has_met(self, shard: DevShard) -> bool:
+        """Whether this is the one that was killed."""
+        return bool(self.tick) and shard == self.victim
+
+    def look(self, tick: int) -> None:
+        """Kill it once its time has come; then see who is in the view, and whether the run goes on."""
+        if not self.tick:
+            if tick >= KILL_AT:
+                self._strike(tick)
+        elif not self.found_out:
+            self.stood, seen = tick, view(self.witness)
+            if self.victim.name not in seen["members"]:
+                self.found_out = True
+                members = ", ".join(seen["members"])
+                self.console.print(f"{self._since()} s after the kill: view {seen['epoch']} is {members}")
+        elif not self.over and tick > self.stood:
+            self.over = True
+            begun = RESUMED.findall(self.witness.log.read_bytes()[self.said :])
+            after = f" from tick {int(begun[-1])}, its last checkpoint" if begun else ""
+            self.console.print(f"{self._since()} s after the kill: the run goes on{after}, and is at tick {tick}")
+
+    def _strike(self, tick: int) -> None:
+        self.said, self.tick, self.moment = log_bytes(self.witness), tick, time.monotonic()
+        self.cluster.kill([self.victim.number])
+        self.console.print(f"[bold red]kill -9 {self.victim.name}[/] at tick {tick}")
+
+    def _since(self) -> str:
+        return f"{time.monotonic() - self.moment:.2f}"
+
+
+def view(shard: DevShard) -> dict[str, Any]:
+    """The view that a daemon is in."""
+    with AdminConnection(shard.socket) as connection:
+        return connection.call("view")[0]
+
+
+def bring_back(console: Console, cluster: DevCluster, shard: DevShard, witness: DevShard) -> None:
+    """Start a daemon that was killed, from its own folder; on return it is in the view again."""
+    chapter(console, f"{shard.name} starts again")
+    began = time.monotonic()
+    with console.status(f"starting {shard.name}"):
+        cluster.start([shard.number], wait=True, timeout_seconds=BACK_SECONDS_MAX)
+        while shard.name not in (seen := view(witness))["members"]:
+            if time.monotonic() - began > BACK_SECONDS_MAX:
+                raise DevError(f"{shard.name} is not in the view of {witness.name}\n{shard.last_words()}")
+            time.sleep(LOOK)
+    took = time.monotonic() - began
+    console.print(f"  {shard.name} is back after {took:.1f} s, in view {seen['epoch']}: {', '.join(seen['members'])}")
 
 
 # -- showing -----------------------------------------------------------------------------------------------------------
@@ -144,13 +244,30 @@ def table(*columns: str) -> Table:
     return made
 
 
+def log_bytes(shard: DevShard) -> int:
+    """How much a daemon has said so far."""
+    return shard.log.stat().st_size
+
+
+def show_log(console: Console, title: str, shard: DevShard, story: Sequence[str], said: int = 0) -> None:
+    """What a daemon has logged of a story since it had said so much."""
+    chapter(console, title)
+    for line in shard.log.read_bytes()[said:].decode(errors="replace").splitlines():
+        head, _, event = line.partition(": ")
+        if any(part in line for part in story):
+            console.print(f"  {head[11:23]}  {escape(event.rstrip())}", highlight=False)
+
+
+def show_return(console: Console, shard: DevShard, said: int) -> None:
+    """What a daemon found on its disk, and what it had to fetch."""
+    show_log(console, f"What {shard.name} says of its return (from its log)", shard, RETURN, said)
+    if LACKING.findall(shard.log.read_bytes()[said:]) == [b"0"]:
+        console.print("  Its partitions were all on its own disk; the states are results of the run that it missed.")
+
+
 def show_cluster(console: Console, shards: Sequence[DevShard]) -> None:
     """How the daemons found each other, in the words of the first one's log, and what they agreed on."""
-    chapter(console, f"{len(shards)} daemons find each other (from the first one's log)")
-    for line in shards[0].log.read_text().splitlines():
-        moment, _, event = line.partition(" runtime: ")
-        if any(part in event for part in STORY):
-            console.print(f"  {moment[11:23]}  {escape(event)}", highlight=False)
+    show_log(console, f"{len(shards)} daemons find each other (from the first one's log)", shards[0], STORY)
     chapter(console, "What each says of the cluster")
     rows = table("shard", ">pid", "state", ">epoch of the view", "tick leader", ">term", ">members alive")
     for shard in shards:
@@ -186,21 +303,28 @@ def show_top(console: Console, ranks: shoal.ColumnResult, data: shoal.GraphData)
     console.print(rows)
 
 
-def show_traffic(console: Console, run: Mapping[str, Any], figures: Figures) -> None:
-    """What crossed between the shards, and how long each computed in each phase."""
+def show_traffic(console: Console, graph: shoal.Graph, figures: Figures) -> None:
+    """What crossed between the shards, and how long each computed in each phase: in the ticks that were looked at."""
     chapter(console, "What crossed between the shards")
-    totals, ticks = run["totals"], run["tick"]
+    by_count: dict[int, str] = {}
+    for tick in figures.values():
+        count = len({shard for took in tick["phases"].values() for shard in took})
+        by_count[count] = f"{tick['cross_bytes'] / 1e3:,.0f} kB between {count} shards"
     console.print(
-        f"  {totals['cross_edges']:,} of {totals['edges']:,} edges have their ends on two shards; "
-        f"{totals['cross_bytes'] / 1e6:.1f} MB crossed, {totals['cross_bytes'] / ticks / 1e3:,.0f} kB a tick",
+        f"  {graph.info['cross_edges']:,} of {graph.edge_count:,} edges have their ends on two of {SHARDS} shards.\n"
+        f"  Each tick moved {', '.join(by_count[count] for count in sorted(by_count, reverse=True))}.\n"
+        "  PageRank only gathers: of the four phases it uses Advance, and pays one exchange a tick.\n",
         highlight=False,
     )
-    console.print("  PageRank only gathers: of the four phases it uses Advance, and pays one exchange a tick.\n")
-    rows = table("phase", "shard", ">computing, ms a tick", ">longest, ms")
-    for phase, shards in run["last_tick"]["phases"].items():
-        for shard in shards:
-            took = [1e3 * tick["phases"][phase][shard] for tick in figures.values()]
-            rows.add_row(phase, shard, f"{sum(took) / len(took):.2f}", f"{max(took):.2f}")
+    rows = table("phase", "shard", ">ticks looked at", ">computing, ms a tick", ">longest, ms")
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for tick in figures.values():
+        for phase, shards in tick["phases"].items():
+            for shard, took in shards.items():
+                seconds.setdefault((phase, shard), []).append(1e3 * took)
+    for (phase, shard), all_took in sorted(seconds.items()):
+        mean = sum(all_took) / len(all_took)
+        rows.add_row(phase, shard, str(len(all_took)), f"{mean:.2f}", f"{max(all_took):.2f}")
     console.print(rows)
 
 
@@ -208,13 +332,16 @@ def show_digests(console: Console, digests: Mapping[str, str]) -> bool:
     """Whether all computed the same."""
     chapter(console, "SHA-256 over all package names and ranks")
     for who, digest in digests.items():
-        console.print(f"  {who:23} {digest}", highlight=False)
+        console.print(f"  {who:{max(map(len, digests))}}  {digest}", highlight=False)
     same = len(set(digests.values())) == 1
     console.print("  [bold green]The same to the bit.[/]" if same else "  [bold red]They differ: this is a bug.[/]")
     return same
 
 
 # -- ending ------------------------------------------------------------------------------------------------------------
+
+
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -236,7 +363,7 @@ class Signals:
 
     def listen(self) -> None:
         """From now on. A hang-up that nohup has us ignore stays ignored."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in ENDING:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._arrived)
 
@@ -252,7 +379,9 @@ class Signals:
 
 def temporary_folder() -> Path:
     """A name that nobody has; made later, when whatever happens leads to its removal."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # tempfile tries the directory with a file, and removes it again
     folder = Path(tempfile.gettempdir(), f"shoal-demo-{secrets.token_hex(4)}")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     too_long = len(os.fsencode(folder / SOCKET_NAME)) > PATH_BYTES_MAX
     return Path("/tmp", folder.name) if too_long else folder  # noqa: S108 - the name cannot be guessed
 
