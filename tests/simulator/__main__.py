@@ -21,6 +21,7 @@ from tests.simulator.scenarios import SCENARIOS
 from tests.simulator.world import World
 
 FAILURES_MAX = 30
+PROGRESS_EVERY = 500
 
 
 @dataclass
@@ -130,10 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     soak, began = Soak(), time.monotonic()
     for outcome in _outcomes(todo, 1 if options.verbose else min(options.processes, len(todo))):
         soak.add(outcome)
-        if not options.verbose and sys.stdout.isatty():
+        if options.verbose:
+            continue
+        if sys.stdout.isatty():
             print(
                 f"\rseed {outcome.seed}: {soak.done} scenarios in {time.monotonic() - began:.0f} s", end="", flush=True
             )
+        elif soak.done % PROGRESS_EVERY == 0:
+            print(f"{soak.done} of {len(todo)} in {time.monotonic() - began:.0f} s", flush=True)
         if len(soak.failures) >= FAILURES_MAX:
             break
     print(f"\n{soak.summary()}\n{time.monotonic() - began:.0f} s")
