@@ -90,6 +90,8 @@ class RunDesk:
 
     async def _begin(self, run: RunRecord, view: View) -> None:
         registry = self._shard.registry
+        if not self._still_wanted(run, view):
+            return  # the log has gone on, perhaps in the very batch that this came with
         try:
             program = find_program(run.program)(**read_params(run.params))
         except Exception as error:  # the program is a stranger's, and what it fails is its run

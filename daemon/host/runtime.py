@@ -24,17 +24,18 @@ from daemon.admin.commands import Refused
 from daemon.config import Config
 from daemon.host.census import Census
 from daemon.host.disk import Disk
+from daemon.host.entering import Entering
 from daemon.host.fetching import Fetching
 from daemon.host.graphs import Graphs
 from daemon.host.loading import take_in
-from daemon.host.mending import Mending, StateWant
+from daemon.host.mending import Mending
 from daemon.host.post import Post
 from daemon.host.restoring import RESTORE, take_in_restored
 from daemon.host.results import ASK_AGAIN_SECONDS, Results
 from daemon.host.run_desk import RunDesk
 from daemon.host.store_thread import StoreThread
 from daemon.host.tick_runner import News, TickRunner
-from daemon.host.tick_thread import SAMPLES_KEPT, Peer, TickThread
+from daemon.host.tick_thread import SAMPLES_KEPT, TickThread
 from daemon.keys import AllowedKeys, KeyPair
 from daemon.protocol import membership_effects as swim
 from daemon.protocol import registry as reg
@@ -46,11 +47,11 @@ from daemon.protocol.cluster_messages import (
     PartitionWanted,
     PartTold,
 )
-from daemon.protocol.decisions import AddGraph, Decision, Identity
+from daemon.protocol.decisions import Decision, Identity
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
-from daemon.protocol.registry import RunRecord, View
+from daemon.protocol.registry import RunRecord
 from daemon.protocol.tick_effects import PhaseLate, RunOver, StoreStates, TickCommitted
 from daemon.protocol.tick_messages import PieceBuilt
 from daemon.shard import OnDisk, Shard, ShardSettings
@@ -151,6 +152,7 @@ class Runtime:
             self._perform,
             self._soon,
         )
+        self.entering = Entering(self.shard, self.post, self.ticks, self.graphs, self.runs, self.mending, self._spawn)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._answers: dict[str, asyncio.Future[fx.Answered]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -400,9 +402,9 @@ class Runtime:
         match effect:
             case swim.MemberJoined(member=member):
                 log.info("member %s joined (%s)", member.name, member.control)
-                self._hear_of(member)
+                self.entering.hear_of(member)
             case swim.MemberUpdated(member=member):
-                self._hear_of(member)
+                self.entering.hear_of(member)
             case swim.MemberFailed(member=member):
                 log.warning("member %s has failed", member.name)
             case swim.MemberLeft(member=member):
@@ -417,12 +419,12 @@ class Runtime:
             case LeaderChanged(term=term, leader=leader):
                 log.info("tick leader of term %d is %s", term, leader or "not known")
             case reg.ViewInstalled(view=view):
-                self._enter_view(view)
+                self.entering.enter(view)
             case reg.GraphInstalled(graph=graph):
                 log.info("graph %s: %d nodes, %d edges", graph.name, graph.node_count, graph.edge_count)
                 self.ticks.order(lambda: self.ticks.load_decided(graph.load))
                 self.graphs.install(graph.name, graph.load)
-                self._have_part(graph)
+                self.entering.have_part(graph)
             case reg.GraphRemoved(graph=graph):
                 log.info("graph %s dropped", graph.name)
                 self.results.drop_graph(graph.name)
@@ -432,58 +434,6 @@ class Runtime:
                 self.runs.ended(run)
 
     # -- the tick plane --------------------------------------------------------------------------------------------
-
-    def _enter_view(self, view: View) -> None:
-        self.post.epoch = view.epoch
-        log.info("view %d: %s", view.epoch, ", ".join(view.names))
-        if not view.has(self.me):
-            log.info("this shard is not a member of the view")
-            self.ticks.order(lambda: self.ticks.enter_view(view.epoch, []))
-            return
-        self._connect(view)
-        registry = self.shard.registry
-        for graph in registry.graphs.values():
-            lost = registry.lost(graph.name)
-            if lost:
-                shards = ", ".join(registry.last_holders(graph.name)) or "nobody who is known"
-                log.error("graph %s is halted: partitions %s are lost; %s had them", graph.name, lost, shards)
-            else:
-                self._spawn(self.graphs.part(graph, view, registry.placements[graph.name]))
-        self._spawn(self.mending.look_for(self._result_wants(view)))
-
-    def _have_part(self, graph: AddGraph) -> None:
-        """Build the part of a graph that a load has not left here: it was restored."""
-        registry = self.shard.registry
-        view, placed = registry.view, registry.placements.get(graph.name)
-        if view is not None and placed and view.has(self.me) and not registry.lost(graph.name):
-            self._spawn(self.graphs.part(graph, view, placed))
-
-    def _result_wants(self, view: View) -> list[StateWant]:
-        """The results of finished runs that this shard should have, and who may have them: its fellow holders first."""
-        registry, me, wants = self.shard.registry, self.me.name, []
-        for run in self.runs.finished():
-            placed = registry.placements.get(run.graph, ())
-            for partition, holders in enumerate(placed):
-                if me in holders:
-                    sources = dict.fromkeys(name for name in (*holders, *view.names) if name != me)
-                    load = registry.graphs[run.graph].load
-                    wants.append(StateWant(run.number, run.tick, load, partition, tuple(sources)))
-        return wants
-
-    def _hear_of(self, member: Member) -> None:
-        """A member of the view whose address was not known when it was entered, or has changed."""
-        view = self.shard.registry.view
-        if view is not None and view.has(self.me) and view.has(Identity(member.name, member.generation)):
-            self._connect(view)
-
-    def _connect(self, view: View) -> None:
-        """Have the tick thread speak with the view's members, those whose address is known by now."""
-        peers = []
-        for identity in view.members:
-            member = self.shard.membership.member(identity.name)
-            if identity != self.me and member is not None:
-                peers.append(Peer(identity, member.ticks, self.post.key_of(member.public_key)))
-        self.ticks.order(lambda: self.ticks.enter_view(view.epoch, peers))
 
     def _tick_news(self, news: News) -> None:
         """What the tick thread hands over."""

@@ -1,0 +1,95 @@
+"""What this shard does when the log gives it a view: whom it speaks with, which parts it builds, what it looks for.
+
+The log may be applied a batch at a time, and hand out several views at once: only the last of them counts, for the
+placements that the registry has by then are those of its epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from daemon.host.graphs import Graphs
+from daemon.host.mending import Mending, StateWant
+from daemon.host.post import Post
+from daemon.host.run_desk import RunDesk
+from daemon.host.tick_thread import Peer, TickThread
+from daemon.protocol.decisions import AddGraph, Identity
+from daemon.protocol.membership_messages import Member
+from daemon.protocol.registry import View
+from daemon.shard import Shard
+
+log = logging.getLogger("shoal.view")
+
+
+class Entering:
+    """Of one shard. `spawn` has something done beside the loop's turns."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        post: Post,
+        ticks: TickThread,
+        graphs: Graphs,
+        runs: RunDesk,
+        mending: Mending,
+        spawn: Callable[[Coroutine[Any, Any, Any]], None],
+    ) -> None:
+        self._shard, self._post, self._ticks = shard, post, ticks
+        self._graphs, self._runs, self._mending, self._spawn = graphs, runs, mending, spawn
+
+    def enter(self, view: View) -> None:
+        """A view has been installed."""
+        registry = self._shard.registry
+        log.info("view %d: %s", view.epoch, ", ".join(view.names))
+        if view != registry.view:
+            return
+        self._post.epoch = view.epoch
+        if not view.has(self._shard.identity):
+            log.info("this shard is not a member of the view")
+            self._ticks.order(lambda: self._ticks.enter_view(view.epoch, []))
+            return
+        self._connect(view)
+        for graph in registry.graphs.values():
+            lost = registry.lost(graph.name)
+            if lost:
+                shards = ", ".join(registry.last_holders(graph.name)) or "nobody who is known"
+                log.error("graph %s is halted: partitions %s are lost; %s had them", graph.name, lost, shards)
+            else:
+                self._spawn(self._graphs.part(graph, view, registry.placements[graph.name]))
+        self._spawn(self._mending.look_for(self._result_wants(view)))
+
+    def have_part(self, graph: AddGraph) -> None:
+        """Build the part of a graph that a load has not left here: it was restored."""
+        registry = self._shard.registry
+        view, placed = registry.view, registry.placements.get(graph.name)
+        if view is not None and placed and self._shard.in_view and not registry.lost(graph.name):
+            self._spawn(self._graphs.part(graph, view, placed))
+
+    def hear_of(self, member: Member) -> None:
+        """A member of the view whose address was not known when it was entered, or has changed."""
+        view = self._shard.registry.view
+        if view is not None and self._shard.in_view and view.has(Identity(member.name, member.generation)):
+            self._connect(view)
+
+    def _connect(self, view: View) -> None:
+        """Have the tick thread speak with the view's members, those whose address is known by now."""
+        peers = []
+        for identity in view.members:
+            member = self._shard.membership.member(identity.name)
+            if identity != self._shard.identity and member is not None:
+                peers.append(Peer(identity, member.ticks, self._post.key_of(member.public_key)))
+        self._ticks.order(lambda: self._ticks.enter_view(view.epoch, peers))
+
+    def _result_wants(self, view: View) -> list[StateWant]:
+        """The results of finished runs that this shard should have, and who may have them: its fellow holders first."""
+        registry, me, wants = self._shard.registry, self._shard.identity.name, []
+        for run in self._runs.finished():
+            placed = registry.placements.get(run.graph, ())
+            for partition, holders in enumerate(placed):
+                if me in holders:
+                    sources = dict.fromkeys(name for name in (*holders, *view.names) if name != me)
+                    load = registry.graphs[run.graph].load
+                    wants.append(StateWant(run.number, run.tick, load, partition, tuple(sources)))
+        return wants
