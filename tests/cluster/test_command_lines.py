@@ -16,9 +16,9 @@ from click.testing import CliRunner
 
 import shoal
 from daemon.cli import main
-from daemon.dev_cluster import DevShard
+from daemon.dev_cluster import DevCluster, DevShard
 from shoal import GraphData
-from tests.cluster.trial import DEBIAN, DevCluster, processes_of, said, shoalctl
+from tests.cluster.trial import DEBIAN, processes_of, said, shoalctl
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 SHOALCTL = (str(SCRIPTS / "shoalctl"),) if (SCRIPTS / "shoalctl").exists() else (sys.executable, "-m", "daemon.cli")

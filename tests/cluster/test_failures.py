@@ -1,6 +1,7 @@
-"""Daemons that are killed, and one that is asked to go: what the others say and do.
+"""Daemons that are killed, paused, cut off from power, left without a majority or without room on their disk, in a run.
 
-One cluster of five serves the whole story: five daemons take a while to start, and three of five are a majority.
+The run ends with the digest that it has where nothing happens. Three daemons with two copies of everything serve all
+the stories; each of them leaves the three well behind.
 """
 
 from __future__ import annotations
@@ -8,140 +9,312 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 import shoal
+from chaos.disks import DiskFailed, SmallDisk, why_not
 from daemon.dev_cluster import DevShard
-from shoal import GraphData, RunFailed
-from shoal.lines import Refused
-from tests.cluster.conftest import Up
-from tests.cluster.trial import ask, exit_status, kill, leader_of, shoalctl, summed, trials_installed, wait_for
+from shoal import GraphData
+from tests.cluster.conftest import MADE, SETTINGS, UP_SECONDS
+from tests.cluster.trial import (
+    TrialCluster,
+    ask,
+    config_of,
+    exit_status,
+    kill,
+    leader_of,
+    metrics,
+    shoalctl,
+    wait_for,
+    well,
+)
+from tests.cluster.watch import Watch
+
+TICKS = 250
+INTERVAL = 0.01
+CHECKPOINT = 20
+DAMPING = 0.999
+"""Ranks that go round in circles, and lose a thousandth each time: no two ticks have the same."""
 
 
-def states(shard: DevShard) -> dict[str, str]:
-    return {member["name"]: member["state"] for member in ask(shard, "members")["members"]}
+@pytest.fixture(scope="module")
+def restless() -> GraphData:
+    """A circle, and as many nodes outside that point into it, here more and there less."""
+    half = 400
+    nodes = range(2 * half)
+    return shoal.from_arrays(list(nodes), [(n + 1) % half if n < half else n * n % half for n in nodes])
 
 
-def test_kills_and_a_goodbye(up: Up, debian: GraphData) -> None:
-    five = up(5)
+@pytest.fixture(scope="module")
+def expected(restless: GraphData) -> str:
+    """What the run gives where nothing happens to it."""
     with shoal.local() as session:
-        expected = session.load("deps", data=debian).run("pagerank", ticks=30).result("rank").digest
-    with shoal.connect(str(five[0].socket)) as session:
-        graph = session.load("deps", data=debian)
-        assert graph.run("pagerank", ticks=30, timeout=60).result("rank").digest == expected
-        kept = graph.run("degree").name
-
-    leader = next(shard for shard in five if shard.name == leader_of(five[0]))
-    rest = [shard for shard in five if shard is not leader]
-    term = ask(rest[0], "status")["term"]
-    _one_is_killed_in_a_run(leader, rest)
-    _another_leads(leader, rest, term)
-    follower = next(shard for shard in rest if shard.name != leader_of(rest[0]))
-    rest = [shard for shard in rest if shard is not follower]
-    kill(follower)
-    _held_dead(follower, rest)
-    _nothing_new_is_begun_and_what_is_known_is_answered(rest, kept)
-    _one_says_goodbye(rest[0], rest[1:])
+        graph = session.load("restless", data=restless)
+        digests = [
+            graph.run("pagerank", ticks=ticks, damping=DAMPING).result("rank").digest for ticks in (TICKS - 1, TICKS)
+        ]
+    assert digests[0] != digests[1], "a tick more or less would not show"
+    return digests[1]
 
 
-def test_a_follower_is_killed_in_a_run(up: Up) -> None:
-    three = up(3)
-    nodes = list(range(500))
-    with shoal.connect(str(three[0].socket)) as session:
-        session.load("deps", data=shoal.from_arrays(nodes, [*nodes[1:], 0]))
-    leader = leader_of(three[0])
-    follower = next(shard for shard in three if shard.name != leader)
-    rest = [shard for shard in three if shard is not follower]
-    _one_is_killed_in_a_run(follower, rest)
-    assert {leader_of(shard) for shard in rest} <= {shard.name for shard in rest}
+@pytest.fixture(scope="module")
+def cluster(ground: Path, restless: GraphData) -> Iterator[TrialCluster]:
+    made = TrialCluster(ground / "failures", SETTINGS)
+    MADE.append(made)  # a failed test shows their logs
+    try:
+        one = made.up(3, "curve", UP_SECONDS)[0]
+        with shoal.connect(str(one.socket)) as session:
+            session.load("restless", data=restless)
+        yield made
+    finally:
+        MADE.remove(made)
+        made.down()
 
 
-def _one_is_killed_in_a_run(victim: DevShard, rest: list[DevShard]) -> None:
-    """The leader of that moment, be it a new one, ends the run for all and says why."""
-    with shoal.connect(str(rest[0].socket)) as session:
-        run = session.graph("deps").start("pagerank", ticks=10**9)
-        wait_for(lambda: run.show()["tick"] > 20, 20, "some ticks")
-        kill(victim)
-        with pytest.raises(RunFailed, match=rf"the view has lost {victim.name}: a run needs every member of its view"):
-            run.wait(40)
-        assert run.state == "failed"
-    _held_dead(victim, rest)
-    for shard in rest:
-        wait_for(lambda shard=shard: ask(shard, "run show", run=run.name)["state"] == "failed", 10, "its end known")  # type: ignore[misc]
-        assert victim.name in ask(shard, "run show", run=run.name)["error"]
+@pytest.fixture
+def three(cluster: TrialCluster) -> Iterator[list[DevShard]]:
+    """They are well before, and have to be after the test."""
+    shards = cluster.shards()
+    yield shards
+    wait_for(lambda: well(shards), 30, "all three well again")
+
+
+def begin(shard: DevShard) -> str:
+    started = ask(
+        shard,
+        "run start",
+        program="pagerank",
+        graph="restless",
+        ticks=TICKS,
+        params={"damping": DAMPING},
+        interval_seconds=INTERVAL,
+        checkpoint_ticks=CHECKPOINT,
+    )
+    return str(started["run"])
+
+
+def reaches(shard: DevShard, run: str, tick: int) -> None:
+    wait_for(lambda: ask(shard, "run show", run=run)["tick"] >= tick, 30, f"tick {tick} of {run}")
+
+
+def completes(shards: Sequence[DevShard], run: str, expected: str) -> None:
+    """All say that it has completed, and give the same result as one that nothing has happened to."""
+    for shard in shards:
+        shown = ask(shard, "run wait", run=run, timeout_seconds=60)
+        assert (shown["state"], shown["tick"], shown["error"]) == ("completed", TICKS, None)
+        assert ask(shard, "run result", run=run, column="rank")["digest"] == expected
         assert ask(shard, "barrier")["runs"] == []
 
 
-def _held_dead(gone: DevShard, rest: list[DevShard]) -> None:
-    for shard in rest:
-        wait_for(lambda shard=shard: states(shard)[gone.name] == "dead", 20, f"{gone.name} dead")  # type: ignore[misc]
+def resumed(shard: DevShard, run: str, since: int = 0) -> list[int]:
+    """After which ticks a run has begun on a shard, as its log has it."""
+    said = shard.log.read_text()[since:]
+    return [int(tick) for tick in re.findall(rf"run {run} on graph restless begins after tick (\d+)", said)]
 
 
-def _another_leads(gone: DevShard, rest: list[DevShard], term: int) -> None:
-    names = {shard.name for shard in rest}
-    wait_for(lambda: len(seen := {leader_of(shard) for shard in rest}) == 1 and seen <= names, 20, "one leader for all")
-    assert ask(rest[0], "status")["term"] > term
-    assert sum(summed(shard, "shoal_raft_is_leader") for shard in rest) == 1
-    assert gone.name not in names
+def went_on_from_a_checkpoint(shard: DevShard, run: str) -> None:
+    first, *later = resumed(shard, run)
+    assert first == 0
+    assert later, "it was never interrupted"
+    assert all(tick >= CHECKPOINT and tick % CHECKPOINT == 0 for tick in later), later
 
 
-def _nothing_new_is_begun_and_what_is_known_is_answered(rest: list[DevShard], kept: str) -> None:
-    with shoal.connect(str(rest[0].socket)) as session:
-        graph = session.graph("deps")
-        with pytest.raises(Refused, match=r"the view lacks shard-\d, shard-\d: a run needs every member of its view"):
-            graph.run("pagerank", ticks=3)
-        with pytest.raises(Refused, match=r"the view lacks shard-\d, shard-\d: a load needs every member"):
-            session.load("more", data=shoal.from_arrays([1], [2]))
-    for shard in rest:
-        assert ask(shard, "run show", run=kept)["state"] == "completed"
-        status = ask(shard, "status")
-        assert (status["members"]["dead"], status["ready"]) == (2, False)
-        assert "missing" in status["ready_detail"]
-    result = shoalctl(rest[1], "run", "result", kept)
-    assert result.exit_code == 1
-    assert re.search(r"the view lacks shard-\d, shard-\d, and every result lacks their part", result.stderr)
+def state_at(shard: DevShard, of: DevShard) -> str:
+    return str(next(row["state"] for row in ask(shard, "members")["members"] if row["name"] == of.name))
 
 
-def _one_says_goodbye(leaver: DevShard, rest: list[DevShard]) -> None:
-    pid = leaver.pid()
-    assert pid is not None
-    os.kill(pid, signal.SIGTERM)
-    assert exit_status(pid, 20) == 0
-    assert not leaver.socket.exists()
-    assert leaver.log.read_text().splitlines()[-1].endswith("daemon: left")
-    for shard in rest:
-        wait_for(lambda shard=shard: states(shard)[leaver.name] == "left", 10, f"{leaver.name} left")  # type: ignore[misc]
+def leading(three: Sequence[DevShard]) -> tuple[DevShard, list[DevShard]]:
+    """The tick leader, and the others."""
+    leader = next(shard for shard in three if shard.name == leader_of(three[0]))
+    return leader, [shard for shard in three if shard != leader]
 
 
-def is_refused(shard: DevShard) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(shard.socket))
-        except ConnectionRefusedError:
-            return True
-    return False
+def without(three: Sequence[DevShard], victim: DevShard) -> list[DevShard]:
+    return [shard for shard in three if shard != victim]
 
 
-def test_a_stale_socket_is_replaced_and_a_killed_one_comes_back_as_another(up: Up) -> None:
-    """kill -9 leaves the socket lying there; the next start takes its place, in a new life and so in no view."""
-    (lone,) = up(1)
-    before = ask(lone, "status")
-    kill(lone)
-    assert lone.socket.is_socket()
-    wait_for(lambda: is_refused(lone), 10, "the last of its threads closes the socket")
-    with trials_installed(lone.folder.parent / "site"), lone.log.open("ab") as log:
-        process = subprocess.Popen([sys.executable, "-P", "-m", "daemon", "--config", lone.config], stderr=log)
+def readiness(shard: DevShard) -> tuple[int, str]:
+    address = config_of(shard).metrics.address
+    assert address is not None
     try:
-        lone.remember(process.pid)
-        after = wait_for(lambda: (s := lone.status()) and s["state"] == "joined" and s, 30, "it serves again")
+        with urllib.request.urlopen(f"http://{address.host}:{address.port}/readyz", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize("whom", ["a follower", "the leader"])
+def test_one_is_killed_in_a_run(cluster: TrialCluster, three: list[DevShard], expected: str, whom: str) -> None:
+    """The others go on without it; started again, it is one of them with what is on its own disk."""
+    leader, followers = leading(three)
+    victim = leader if whom == "the leader" else followers[0]
+    rest = without(three, victim)
+    before = ask(victim, "status")
+    run = begin(rest[0])
+    with Watch(three, run) as watch:
+        reaches(rest[1], run, 2 * CHECKPOINT + 5)
+        watch.leave_out(victim)
+        kill(victim)
+        completes(rest, run, expected)
+        for shard in rest:
+            went_on_from_a_checkpoint(shard, run)
+            assert state_at(shard, victim) == "dead"
+            assert leader_of(shard) in {other.name for other in rest}
+            assert ask(shard, "view")["members"] == sorted(other.name for other in rest)
+            assert ask(shard, "status")["halted"] == []
+
+        said = len(victim.log.read_text())
+        cluster.start([victim.number], wait=True)
+        watch.take_in(victim, new_life=True)
+        wait_for(lambda: well(three), 30, "all three well")
+        after = ask(victim, "status")
         assert after["generation"] > before["generation"]
-        assert after["pid"] == process.pid != before["pid"]
+        assert after["pid"] != before["pid"]
+        completes([victim], run, expected)
+        fetched = re.findall(r"to be fetched: (\d+) partitions", victim.log.read_text()[said:])
+        assert all(count == "0" for count in fetched), "it has its partitions on its disk"
+
+
+@pytest.mark.parametrize("whom", ["a follower", "the leader"])
+def test_one_is_paused_in_a_run(cluster: TrialCluster, three: list[DevShard], expected: str, whom: str) -> None:
+    """For long enough to be taken for dead: the others go on, and when it goes on itself, it is one of them again."""
+    leader, followers = leading(three)
+    victim = leader if whom == "the leader" else followers[1]
+    rest = without(three, victim)
+    run = begin(rest[0])
+    with Watch(three, run) as watch:
+        reaches(rest[1], run, CHECKPOINT + 5)
+        watch.leave_out(victim)
+        cluster.pause([victim.number])
+        wait_for(lambda: victim.name not in ask(rest[0], "view")["members"], 30, f"a view without {victim.name}")
+        reaches(rest[0], run, ask(rest[0], "run show", run=run)["tick"] + 5)
+        cluster.resume([victim.number])
+        watch.take_in(victim, new_life=False)
+        wait_for(lambda: well(three), 30, "all three well")
+        completes(three, run, expected)
+        went_on_from_a_checkpoint(rest[0], run)
+
+
+def test_one_is_asked_to_go_in_a_run(cluster: TrialCluster, three: list[DevShard], expected: str) -> None:
+    leader, rest = leading(three)
+    run = begin(rest[0])
+    with Watch(three, run) as watch:
+        reaches(rest[1], run, CHECKPOINT)
+        pid = leader.pid()
+        assert pid is not None
+        watch.leave_out(leader)
+        os.kill(pid, signal.SIGTERM)
+        assert exit_status(pid, 20) == 0
+        assert not leader.socket.exists()
+        assert leader.log.read_text().splitlines()[-1].endswith("daemon: left")
+        for shard in rest:
+            wait_for(lambda shard=shard: state_at(shard, leader) == "left", 10, f"{leader.name} left")  # type: ignore[misc]
+        completes(rest, run, expected)
+        wait_for(lambda: leader.pid() is None, 5, "it is collected")
+        cluster.start([leader.number], wait=True)
+
+
+def test_the_power_of_all_is_cut_in_a_run(cluster: TrialCluster, three: list[DevShard], expected: str) -> None:
+    """Everything that was told is on disk: graph, old results, and the run, which goes on by itself."""
+    old = str(ask(three[0], "run start", program="degree", graph="restless")["run"])
+    digest = ask(three[0], "run wait", run=old) and ask(three[0], "run result", run=old)["digest"]
+    known = {row["run"]: row["state"] for row in ask(three[0], "run list")["runs"]}
+    graph = ask(three[0], "graph show", graph="restless")
+    run = begin(three[0])
+    reaches(three[1], run, 3 * CHECKPOINT)
+    said = {shard.name: len(shard.log.read_text()) for shard in three}
+    cluster.kill([1, 2, 3])
+
+    cluster.start([1, 2, 3], wait=True, timeout_seconds=UP_SECONDS)
+    with Watch(three, run):
+        completes(three, run, expected)
+    for shard in three:
+        assert min(resumed(shard, run, said[shard.name])) >= 2 * CHECKPOINT, "of its ticks hardly any was lost"
+        assert ask(shard, "run result", run=old)["digest"] == digest
+        after = ask(shard, "graph show", graph="restless")
+        assert {key: after[key] for key in ("nodes", "edges")} == {key: graph[key] for key in ("nodes", "edges")}
+        assert {row["run"]: row["state"] for row in ask(shard, "run list")["runs"]} == {**known, run: "completed"}
+
+
+def committed(shard: DevShard) -> float:
+    return metrics(shard, "shoal_raft_log_index")['shoal_raft_log_index{position="committed"}']
+
+
+def test_one_of_three_decides_nothing_and_need_not_be_restarted(
+    cluster: TrialCluster, three: list[DevShard], expected: str
+) -> None:
+    lone, *others = three
+    pid, run = lone.pid(), begin(lone)
+    with Watch([lone], run):
+        reaches(lone, run, CHECKPOINT)
+        cluster.kill([shard.number for shard in others])
+        wait_for(lambda: ask(lone, "status")["majority"] is False, 20, "it knows that it is in a minority")
+        wait_for(lambda: all(state_at(lone, other) == "dead" for other in others), 20, "the others dead")
+        status, why = readiness(lone)
+        assert status == 503
+        assert "no tick leader" in why
+        assert not ask(lone, "status")["ready"]
+        page = shoalctl(lone, "status").stdout
+        assert "no: nothing is decided and no tick is committed on this side" in page
+        tick, epoch, index = ask(lone, "run show", run=run)["tick"], ask(lone, "view")["epoch"], committed(lone)
+
+        until = time.monotonic() + 1.0  # some rounds of elections, and a hundred ticks
+        while time.monotonic() < until:
+            assert ask(lone, "run show", run=run)["tick"] == tick
+            assert (ask(lone, "view")["epoch"], committed(lone)) == (epoch, index)
+
+        cluster.start([others[0].number], wait=True)
+        wait_for(lambda: readiness(lone)[0] == 200, 20, "it serves again")
+        assert ask(lone, "status")["majority"] is True
+        cluster.start([others[1].number], wait=True)
+        completes(three, run, expected)
+        assert lone.pid() == pid
+
+
+def test_a_disk_that_is_full_ends_its_daemon_and_not_the_run(
+    cluster: TrialCluster, three: list[DevShard], expected: str
+) -> None:
+    """And an empty disk under an old name is a new member; with its old disk the shard comes back as itself."""
+    if why := why_not():
+        pytest.skip(why)
+    rest, victim = three[:2], three[2]
+    kill(victim)
+    try:
+        disk = SmallDisk(victim.folder / "data", 48 << 20)
+    except DiskFailed as error:
+        cluster.start([victim.number], wait=True)
+        pytest.skip(f"no tmpfs to be had: {error}")
+    try:
+        cluster.start([victim.number], wait=True)
+        wait_for(lambda: well(three), 30, "all three well")
+        wait_for(lambda: serves(rest[0], victim), 30, "it holds partitions again")
+        run = begin(rest[0])
+        with Watch(three, run) as watch:
+            reaches(rest[1], run, CHECKPOINT)
+            pid = victim.pid()
+            assert pid is not None
+            watch.leave_out(victim)
+            disk.fill()
+            assert exit_status(pid, 30) == 1
+            told = victim.log.read_text().splitlines()
+            last = next(line for line in reversed(told) if "critical" in line)
+            assert "make room, then start the shard again" in last, last
+            completes(rest, run, expected)
+        wait_for(lambda: victim.pid() is None, 5, "it is collected")
     finally:
-        process.terminate()
-        assert exit_status(process.pid, 20) == 0
-        process.wait()
-    assert not lone.socket.exists()
+        cluster.kill([victim.number] if victim.pid() else [])
+        disk.close()
+    cluster.start([victim.number], wait=True)
+    wait_for(lambda: well(three), 30, "all three well")
+    completes([victim], run, expected)
+
+
+def serves(shard: DevShard, of: DevShard) -> bool:
+    """Whether a shard is primary of something, as another sees it."""
+    return any(row["primary"] == of.name for row in ask(shard, "ring", graph="restless")["partitions"])

@@ -1,0 +1,70 @@
+"""Somebody who looks at a run all the time, on every daemon, while other things happen to these."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+
+from daemon.dev_cluster import DevShard
+from shoal.lines import AdminConnection, AdminError
+
+ANSWER_SECONDS = 5.0
+PAUSE_SECONDS = 0.03
+
+
+class Watch:
+    """Each daemon that lives answers `run show` all the time, and the tick that it tells never falls in its life.
+
+    Whoever is to be killed or paused is left out first: then the silence of all others is a fault.
+    """
+
+    def __init__(self, shards: Sequence[DevShard], run: str) -> None:
+        self._shards, self._run = set(shards), run
+        self._ticks: dict[DevShard, int] = {}
+        self._wrong: list[str] = []
+        self.answers = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look_on)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        if error is None:
+            assert not self._wrong, self._wrong
+            assert self.answers
+
+    def leave_out(self, *shards: DevShard) -> None:
+        """Do not ask these any more."""
+        self._shards.difference_update(shards)
+
+    def take_in(self, *shards: DevShard, new_life: bool) -> None:
+        """Ask these, too. What one has told in a former life may not have been on its disk."""
+        for shard in shards if new_life else ():
+            self._ticks.pop(shard, None)
+        self._shards.update(shards)
+
+    def _look_on(self) -> None:
+        while not self._over.wait(PAUSE_SECONDS):
+            for shard in sorted(self._shards, key=lambda shard: shard.number):
+                self._look(shard)
+
+    def _look(self, shard: DevShard) -> None:
+        try:
+            with AdminConnection(shard.socket, ANSWER_SECONDS) as connection:
+                shown = connection.call("run show", {"run": self._run})[0]
+        except AdminError as error:
+            if shard in self._shards:
+                self._wrong.append(f"{shard.name}: {error}")
+            return
+        before, tick = self._ticks.get(shard, 0), int(shown["tick"])
+        if tick < before and shard in self._shards:
+            self._wrong.append(f"{shard.name}: tick {tick} after {before}")
+        self._ticks[shard] = tick
+        self.answers += 1
