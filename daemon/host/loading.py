@@ -21,7 +21,7 @@ import msgpack
 
 from daemon.admin.commands import Failed, Refused
 from daemon.host.graphs import Graphs, table_of
-from daemon.host.shipping import Emit, answer_of, carried, counted, held_by, placement_of
+from daemon.host.shipping import Emit, answer_of, carried, crossing, held_by, placement_of
 from daemon.protocol.decisions import AddGraph
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
 from daemon.protocol.registry import View
@@ -111,7 +111,6 @@ class Loading:
     def _added(self, view: View, data: GraphData, mine: Part, shipments: Sequence[Shipment]) -> AddGraph:
         answers = {shipment.to: shipment.answer for shipment in shipments if shipment.answer is not None}
         answers[mine.shard] = answer_of(self._load, mine)
-        parts, crossing = counted(view, answers, data.node_count)
         return AddGraph(
             request=uuid.uuid4().hex,
             name=self._name,
@@ -120,11 +119,10 @@ class Loading:
             node_count=data.node_count,
             edge_count=data.edge_count,
             partition_count=data.partition_count,
-            cross_edges=crossing,
+            cross_edges=crossing(view, answers, data.node_count),
             id_type=type_name(data.ids),
             node_columns=tuple((name, type_name(column)) for name, column in data.node_columns.items()),
             edge_columns=tuple((name, type_name(column)) for name, column in data.edge_columns.items()),
-            parts=parts,
         )
 
     async def _decided(self, added: AddGraph, shipments: Sequence[Shipment]) -> None:

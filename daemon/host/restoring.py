@@ -24,7 +24,7 @@ import msgpack
 
 from daemon.admin.commands import Failed
 from daemon.host.graphs import Graphs, table_of
-from daemon.host.shipping import answer_of, carried, counted, held_by, placement_of
+from daemon.host.shipping import answer_of, carried, crossing, held_by, placement_of
 from daemon.protocol.decisions import AddGraph, DecisionCodec, KeptRun, Restore
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
 from daemon.protocol.records import View, restored
@@ -167,8 +167,8 @@ class Restoring:
                 spec, frames = slices.to_wire()
                 header = {"graph": graph.name, "load": load, "partitions": graph.partition_count, "slices": spec}
                 answers[name] = await self._ship(view, name, header, [table, *frames])
-        parts, crossing = counted(view, answers, graph.node_count)
-        return replace(graph, request=uuid.uuid4().hex, epoch=view.epoch, parts=parts, cross_edges=crossing)
+        crosses = crossing(view, answers, graph.node_count)
+        return replace(graph, request=uuid.uuid4().hex, epoch=view.epoch, cross_edges=crosses)
 
     async def _ship(self, view: View, to: str, header: Mapping[str, Any], frames: list[Any]) -> PieceBuilt:
         name, ticks = f"{RESTORE}{uuid.uuid4().hex}", self._runtime.ticks

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daemon.admin.commands import Failed
-from daemon.protocol.decisions import PartCounts
 from daemon.protocol.load import Shipment
 from daemon.protocol.placement import Placed, ideal
 from daemon.protocol.records import View
@@ -68,12 +67,8 @@ def answer_of(load: str, part: Part) -> PieceBuilt:
     return PieceBuilt(load, "", part.size, part.held_edges, part.ghost_count, part.cross_edges, part.nbytes)
 
 
-def counted(view: View, answers: Mapping[str, PieceBuilt], nodes: int) -> tuple[tuple[PartCounts, ...], int]:
-    """What each member has built, and how many edges cross. Raises `Failed` if that is not the whole graph."""
+def crossing(view: View, answers: Mapping[str, PieceBuilt], nodes: int) -> int:
+    """How many edges cross. Raises `Failed` if what the members have built is not the whole graph."""
     if sum(answers[name].nodes for name in view.names) != nodes:
         raise Failed("the parts that the shards have built do not add up to the graph")
-    parts = [
-        PartCounts(name, said.nodes, said.edges, said.ghosts, said.held_bytes)
-        for name, said in ((name, answers[name]) for name in view.names)
-    ]
-    return tuple(parts), sum(said.cross_edges for said in answers.values())
+    return sum(said.cross_edges for said in answers.values())

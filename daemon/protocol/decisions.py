@@ -75,17 +75,6 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
-class PartCounts:
-    """What one shard holds of a graph. `nodes` are own, `edges` those that touch them, `held_bytes` all arrays."""
-
-    shard: str
-    nodes: int
-    edges: int
-    ghosts: int
-    held_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class AddGraph:
     """A load is whole at every member of the view: from here on the graph exists."""
 
@@ -100,7 +89,6 @@ class AddGraph:
     id_type: str
     node_columns: tuple[tuple[str, str], ...]
     edge_columns: tuple[tuple[str, str], ...]
-    parts: tuple[PartCounts, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ class Cluster:
             mine = [partition for partition, holders in enumerate(placed) if host.name in holders]
             host.disk.write(partial(Contents.gain, load=load, partitions=mine), partial(written.append, host.name))
         if self.world.run_until(lambda: len(written) == len(view.names), 5 * SECOND, 10 * MS):
-            added = AddGraph(self.request(), GRAPH, load, view.epoch, 1, 1, PARTITIONS, 0, "int", (), (), ())
+            added = AddGraph(self.request(), GRAPH, load, view.epoch, 1, 1, PARTITIONS, 0, "int", (), ())
             answer = self._ask(self._random.choice(self.members()), added, 40 * SECOND)
             if answer is not None and (not answer.error or "is loaded already" in answer.error):
                 return True

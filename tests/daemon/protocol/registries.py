@@ -50,7 +50,7 @@ class Log:
 
     def graph(self, name: str = "web", load: str = LOAD, partitions: int = PARTITIONS) -> str:
         epoch = self.registry.epoch
-        return self.apply(AddGraph(self.request(), name, load, epoch, 9, 9, partitions, 0, "int", (), (), ()))
+        return self.apply(AddGraph(self.request(), name, load, epoch, 9, 9, partitions, 0, "int", (), ()))
 
     def run(self, graph: str = "web") -> str:
         return self.apply(StartRun(self.request(), "rank", graph, (), 9, 0, False, 15, (), 0))

@@ -13,7 +13,6 @@ from daemon.protocol.decisions import (
     EndRun,
     FormView,
     Identity,
-    PartCounts,
     StartRun,
     StopRun,
 )
@@ -33,7 +32,7 @@ from daemon.protocol.registry import (
 from shoal.phase import Phase
 
 VIEW = FormView("v", 1, (Identity("a", 1), Identity("b", 4)), 20, 2)
-GRAPH = AddGraph("g", "web", "load-1", 1, 9, 20, 8, 3, "int", (("age", "int64"),), (), (PartCounts("a", 5, 12, 2, 99),))
+GRAPH = AddGraph("g", "web", "load-1", 1, 9, 20, 8, 3, "int", (("age", "int64"),), ())
 RUN = StartRun("s", "rank", "web", (("damping", "0.9"),), 10, 0, False, 1 << Phase.ACT, ("rank",), 77)
 
 

@@ -12,7 +12,7 @@ from tests.daemon.protocol.registries import Log
 
 
 def graph(name: str = "web", load: str = "load-web", epoch: int = 1) -> AddGraph:
-    return AddGraph("", name, load, epoch, 9, 9, 6, 0, "int", (), (), ())
+    return AddGraph("", name, load, epoch, 9, 9, 6, 0, "int", (), ())
 
 
 def kept(number: int, state: str = COMPLETED, tick: int = 9, on: str = "web") -> KeptRun:

@@ -15,7 +15,7 @@ from daemon.protocol.records import COMPLETED, RUNNING
 from daemon.store import NotHeld, StateRecord, StoreError
 from daemon.store.archive import Archive, ArchiveWriter
 
-GRAPH = AddGraph("", "web", "load", 1, 9, 9, 2, 0, "int", (), (), ())
+GRAPH = AddGraph("", "web", "load", 1, 9, 9, 2, 0, "int", (), ())
 
 
 def kept(state: str = COMPLETED) -> KeptRun:
