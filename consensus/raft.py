@@ -141,6 +141,11 @@ class Raft:
                 self._replicate(now, is_heartbeat=True)
         return self._effects()
 
+    def reconnected(self, server: str) -> None:
+        """The host knows that a server has started again: what was on its way to it is lost, and goes out anew."""
+        if self._replication is not None:
+            self._replication.reconnected(server)
+
     # Orders
 
     def propose(self, data: bytes, now: int) -> list[Effect]:

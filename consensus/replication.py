@@ -118,6 +118,12 @@ class Replication:
         progress.is_waiting = False
         return self.outgoing(peer, commit, now) or [self._heartbeat(progress, commit, now)]
 
+    def reconnected(self, peer: str) -> None:
+        """A follower has started again: a snapshot that was on its way to its former self will not be answered."""
+        progress = self._followers.get(peer)
+        if progress is not None and progress.pace is Pace.SNAPSHOT:
+            progress.turn(Pace.PROBE, progress.match_index + 1)
+
     def take_reply(self, peer: str, reply: AppendReply, now: int) -> None:
         """Learn from an answer in our own term."""
         progress = self._followers[peer]

@@ -279,10 +279,17 @@ class Shard:
                 case _:
                     changed = True
                     self._out.append(effect)
+                    if isinstance(effect, swim.MemberJoined):
+                        self._reconnected(effect.member)
         if changed:
             self._lead_due = True
             if self.raft is None:
                 self._try_to_found(now)
+
+    def _reconnected(self, member: Member) -> None:
+        server = server_at(self.membership, Identity(member.name, member.generation))
+        if self.raft is not None and server is not None:
+            self.raft.reconnected(server)
 
     def _try_to_found(self, now: int) -> None:
         """Found a cluster, or take part in one that there is."""

@@ -32,7 +32,7 @@ from daemon.protocol.tick_messages import Checkpoint, CheckpointHeld
 
 ReplicationEffect: TypeAlias = SendTick | StoreStates | TickHeld
 RESEND_INTERVAL_NS = 1_000_000_000
-RESEND_FACTOR_MAX = 16
+RESEND_FACTOR_MAX = 4
 """Silence may mean that a disk is slow or a checkpoint large: sent once a second, it would clog the way for ever."""
 MESSAGE_PARTITIONS_MAX = 512
 MESSAGE_BYTES_MAX = 64 << 20

@@ -87,6 +87,19 @@ def test_a_snapshot_is_repeated_after_its_own_timeout_and_heartbeats_go_on_meanw
     assert indexes(followers.outgoing("b", 5, 0)) == [[6]]
 
 
+def test_a_snapshot_is_sent_again_at_once_to_one_that_has_started_again() -> None:
+    log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 6)])
+    followers = replication(log)
+    log.compact(5, b"state")
+    sent = followers.heartbeat("b", 5, 0)
+    assert sent == [Append(2, 5, 2, (), 5)]
+    followers.take_reply("b", AppendReply(2, False, 5, 0, 2), now=0)
+    assert followers.outgoing("b", 5, 0) == [InstallSnapshot(2, log.snapshot)]
+    followers.reconnected("b")
+    assert followers.heartbeat("b", 5, 1 * MS) == [InstallSnapshot(2, log.snapshot)]
+    followers.reconnected("nobody")
+
+
 def test_a_snapshot_that_is_old_when_it_arrives_is_followed_by_the_newer_one_at_once() -> None:
     log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 6)])
     followers = replication(log)

@@ -99,7 +99,7 @@ def test_who_is_silent_is_sent_it_again_ever_more_rarely() -> None:
         effects = machine.wake(now)
         assert sent(effects) in ([], [("b", FROM_A)])
         again += [now // SECOND] if effects else []
-    assert again[:4] == [1, 3, 7, 15]
+    assert again[:4] == [1, 3, 7, 11]
     assert again[-1] - again[-2] == RESEND_FACTOR_MAX
 
 
