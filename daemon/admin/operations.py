@@ -348,7 +348,8 @@ class Operations:
             try:
                 return await self._result(run, column, count, args)
             except (Refused, Failed, NotHeld):  # the view may be changing: parts move, and a holder may be gone
-                if time.monotonic() > until or self._runtime.shard.registry.lost(run.graph):
+                registry = self._runtime.shard.registry
+                if time.monotonic() > until or run.graph not in registry.graphs or registry.lost(run.graph):
                     raise
             await asyncio.sleep(RESULT_AGAIN_SECONDS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,5 +148,7 @@ def test_what_is_there_is_listed_everywhere(session: Session) -> None:
     assert session.get_run(run.name).result("degree").to_dict() == {1: 1, 2: 2, 3: 1}
     session.drop("g")
     assert "g" not in [found.name for found in session.graphs()]
+    began = time.monotonic()
     with pytest.raises(ShoalError):
         run.result("degree")
+    assert time.monotonic() - began < 5, "a graph that was dropped does not come back: it is not waited for"

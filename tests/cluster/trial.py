@@ -62,7 +62,7 @@ def trials_installed(site: Path) -> Iterator[None]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shoal-trials\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("\n".join(["[shoal.programs]", *lines, ""]))
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(site)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(site), *([before] if before else [])])
     try:
         yield
     finally:
