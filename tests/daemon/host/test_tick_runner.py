@@ -16,7 +16,7 @@ from daemon.protocol.tick_messages import Checkpoint, CheckpointHeld, PhaseDone
 from shoal.phase import Phase
 from shoal.program import Program
 from shoal.ring import HashRing
-from tests.simulator.programs import PARTITIONS, PROGRAMS, SmallGraph, alone, digest, result
+from tests.simulator.programs import PARTITIONS, PROGRAMS, SmallGraph, Twin, result
 
 NAMES = ("a", "b", "c")
 
@@ -105,11 +105,11 @@ class Group:
         assert (len(found), count) == (PARTITIONS, 2 * PARTITIONS)
         return found
 
-    def digest(self) -> str:
+    def results(self) -> dict[int, tuple[int, ...]]:
         nodes: dict[int, tuple[int, ...]] = {}
         for runner in self.runners.values():
             nodes |= result(runner.engines[1])
-        return digest(nodes)
+        return nodes
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_three_shards_answer_as_one(program: str, threads: int, closing: list[Ti
         engine = runner.forget(1)
         assert engine is not None
         nodes |= result(engine)
-    assert digest(nodes) == alone(group.graph, PROGRAMS[program](), 12)[1]
+    assert nodes == Twin(group.graph).end(PROGRAMS[program](), 12)[1]
 
 
 def test_a_committed_tick_tells_what_each_phase_cost_everyone() -> None:
@@ -203,7 +203,7 @@ def test_held_phases_wait_for_the_host() -> None:
     assert news[-1] == RunOver(1, 2, "completed", "")
     engine = runner.forget(1)
     assert engine is not None
-    assert digest(result(engine)) == alone(graph, made, 2)[1]
+    assert result(engine) == Twin(graph).end(made, 2)[1]
     assert runner.forget(1) is None
 
 
@@ -228,7 +228,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_ends_with_the_same_bits(program: s
     again = Group(program, 9, cadence=Cadence(3), states=whole.whole(tick), tick=tick)
     again.deliver()
     assert again.ends() == whole.ends() == [over] * 3
-    assert again.digest() == whole.digest() == alone(whole.graph, PROGRAMS[program](), 9)[1]
+    assert again.results() == whole.results() == Twin(whole.graph).end(PROGRAMS[program](), 9)[1]
     assert again.whole(tick) == whole.whole(tick)
     assert again.whole(over.tick) == whole.whole(over.tick)
 
@@ -248,7 +248,7 @@ def test_an_epoch_is_left_in_the_middle_and_the_run_goes_on_from_what_all_hold()
     group.begin(4, group.whole(4))
     group.deliver()
     assert group.ends() == [RunOver(1, 8, "completed", "")] * 3
-    assert group.digest() == alone(group.graph, PROGRAMS["rumour"](), 8)[1]
+    assert group.results() == Twin(group.graph).end(PROGRAMS["rumour"](), 8)[1]
 
 
 def test_a_share_of_a_checkpoint_waits_for_every_disk() -> None:

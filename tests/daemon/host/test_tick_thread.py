@@ -22,7 +22,7 @@ from daemon.transport.ticks import TickTransport
 from daemon.vocabulary import TICK_TYPES
 from daemon.wire import Codec
 from shoal.phase import Phase
-from tests.simulator.programs import PARTITIONS, PROGRAMS, SmallGraph, alone, digest, result
+from tests.simulator.programs import PARTITIONS, PROGRAMS, SmallGraph, Twin, result
 
 PATIENCE_SECONDS = 20.0
 WILDCARD = "tcp://127.0.0.1:*"
@@ -123,7 +123,7 @@ def test_a_run_goes_on_in_the_next_view_from_a_checkpoint_on_both_disks(sides: d
     assert a.thread.figures[1].cross_bytes > crossed, "what the run has cost is counted through all its views"
     assert [committed.tick for committed in a.thread.figures[1].ticks] == [4, 5, 6]
     nodes = result(a.thread.runner.engines[1]) | result(b.thread.runner.engines[1])
-    assert digest(nodes) == alone(GRAPH, PROGRAMS["pagerank"](), 6)[1]
+    assert nodes == Twin(GRAPH).end(PROGRAMS["pagerank"](), 6)[1]
 
 
 def test_entering_the_same_view_again_keeps_its_runs_and_a_later_one_drops_them(sides: dict[str, Side]) -> None:
