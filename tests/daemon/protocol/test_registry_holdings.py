@@ -195,7 +195,6 @@ asked: st.SearchStrategy[Decision] = st.one_of(
         id_type=st.just("int"),
         node_columns=st.just(()),
         edge_columns=st.just(()),
-        parts=st.just(()),
     ),
     st.builds(DropGraph, st.just(""), graphs),
     st.builds(
