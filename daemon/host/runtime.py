@@ -214,7 +214,7 @@ class Runtime:
         if not self.shard.in_view:
             return False, "not in a view"
         if self.shard.leader is None:
-            return False, "no tick leader is known"
+            return False, "no tick leader is known: without a majority on this side nothing is committed"
         missing = self.shard.missing_members()
         if missing:
             return False, f"members of the view are missing: {', '.join(missing)}"
