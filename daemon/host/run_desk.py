@@ -166,6 +166,7 @@ class RunDesk:
             state=(run.resumed, state) if state is not None else None,
         )
         self._ticks.order(begin)
+        log.info("run %s on graph %s begins after tick %d", run.name, run.graph, run.resumed)
         if self._shard.registry.runs[run.name].state == reg.STOPPING:
             self.stop(run.number)
 
@@ -183,7 +184,7 @@ class RunDesk:
 
     def ended(self, run: RunRecord) -> None:
         """A run is over, says the log."""
-        log.info("run %s %s after %d ticks %s", run.name, run.state, run.tick, run.failure)
+        log.info("run %s %s after %d ticks%s", run.name, run.state, run.tick, run.failure and f": {run.failure}")
 
         self._epochs.pop(run.number, None)
 

@@ -428,8 +428,6 @@ class Runtime:
             case reg.GraphRemoved(graph=graph):
                 log.info("graph %s dropped", graph.name)
                 self.results.drop_graph(graph.name)
-            case reg.RunBegun(run=run) if self.shard.in_view:
-                log.info("run %s on graph %s begins after tick %d", run.name, run.graph, run.resumed)
             case reg.RunEnded(run=run):
                 self.runs.ended(run)
 
