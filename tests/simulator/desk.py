@@ -231,7 +231,7 @@ class Desk:
         contents = self._disk.contents
         while not self._wants and self._states:
             want = self._states.popleft()
-            if contents.state(want.run, want.tick, want.partition) is None:
+            if want.sources and contents.state(want.run, want.tick, want.partition) is None:
                 self._fetch(want.sources, want.load, want.partition, want.run, want.tick, partial(self._state, want))
                 return
         if not self._wants:
