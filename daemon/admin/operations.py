@@ -34,6 +34,7 @@ from shoal.result import ColumnResult
 from shoal.session import NAME_RULE, is_name
 
 EVENT_SECONDS = 0.1
+CATCH_UP_SECONDS = 3.0
 END_SECONDS = 5.0
 RESULT_SECONDS, RESULT_AGAIN_SECONDS = 20.0, 0.3
 ROWS_SHOWN = 20
@@ -270,9 +271,11 @@ class Operations:
         return Reply({"runs": [{key: self._show(run)[key] for key in keys} for run in runs]})
 
     async def run_show(self, request: Request) -> Reply:
+        await self._caught_up(request.args["run"])
         return Reply(self._show(self._run(request.args["run"])))
 
     async def run_wait(self, request: Request) -> Reply:
+        await self._caught_up(request.args["run"])
         run = self._run(request.args["run"])
         timeout = request.args["timeout_seconds"]
         until = None if timeout is None else time.monotonic() + timeout
@@ -327,6 +330,7 @@ class Operations:
 
     async def run_result(self, request: Request) -> Reply:
         args = request.args
+        await self._caught_up(args["run"])
         run = self._run(args["run"])
         machine = self._runtime.ticks.machine(run.number)
         if machine is not None and machine.state is State.OVER:
@@ -425,9 +429,19 @@ class Operations:
     def _run(self, name: str) -> RunRecord:
         runs = self._runtime.shard.registry.runs
         if name not in runs:
+            if self._state() == "starting":
+                raise Refused(f"this shard is in no view yet and knows of no run '{name}': ask a member, or ask again")
             hint = did_you_mean(name, runs)
             raise Refused(f"there is no run '{name}'{hint}; `run list` shows them", what="UnknownRun")
         return runs[name]
+
+    async def _caught_up(self, run: str) -> None:
+        """A shard that has just started has the log on its disk, but not yet the word on how much of it counts."""
+        until = time.monotonic() + CATCH_UP_SECONDS
+        while run not in self._runtime.shard.registry.runs and self._state() == "starting":
+            if time.monotonic() > until:
+                return
+            await asyncio.sleep(EVENT_SECONDS)
 
     def _show(self, run: RunRecord) -> dict[str, Any]:
         """A run as everybody sees it; for one that goes on, from what this shard knows of the others."""

@@ -49,7 +49,8 @@ async def carried(runtime: Runtime, view: View, shipments: Sequence[Shipment], e
             moved, before = now, standing
         missing = runtime.shard.missing_members()
         if missing or runtime.shard.registry.view != view:
-            raise Failed(f"the view lost {', '.join(missing) or 'its members'} while the graph was loading")
+            what = f"lost {', '.join(missing)}" if missing else "changed"
+            raise Failed(f"the view {what} while the graph was loading: nothing of it is kept, try again")
         if now - moved > SILENCE_SECONDS:
             silent = [shipment.to for shipment in shipments if shipment.answer is None]
             raise Failed(f"no word from {', '.join(silent)} for {SILENCE_SECONDS:.0f} s: is it well?")

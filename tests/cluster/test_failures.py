@@ -170,7 +170,8 @@ def test_one_is_killed_in_a_run(cluster: TrialCluster, three: list[DevShard], ex
             assert ask(shard, "status")["halted"] == []
 
         said = len(victim.log.read_text())
-        cluster.start([victim.number], wait=True)
+        cluster.start([victim.number])
+        assert ask(victim, "run show", run=run)["run"] == run, "asked before it is in a view"
         watch.take_in(victim, new_life=True)
         wait_for(lambda: well(three), 30, "all three well")
         after = ask(victim, "status")
