@@ -188,10 +188,19 @@ class Shard:
         self._out += self.clock.committed(run, tick, now)
         return self._flush(now)
 
-    def states_held(self, epoch: int, held: Mapping[int, Mapping[int, frozenset[int]]], now: int) -> list[Effect]:
-        """The states on disk, by run and tick, of the runs that wait in the view of this epoch."""
+    def states_held(
+        self,
+        epoch: int,
+        held: Mapping[int, Mapping[int, frozenset[int]]],
+        now: int,
+        reached: Mapping[int, int] | None = None,
+    ) -> list[Effect]:
+        """The states on disk, by run and tick, of the runs that wait in the view of this epoch.
+
+        `reached` are, by run, the last ticks that were seen committed here.
+        """
         if epoch == self.registry.epoch:
-            self._reporting.hold(epoch, held, now)
+            self._reporting.hold(epoch, held, reached or {}, now)
             self._send_reports(now)
         return self._flush(now)
 

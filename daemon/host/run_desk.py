@@ -152,8 +152,9 @@ class RunDesk:
         me, granted = self._shard.identity.name, self._shard.pacing.granted(run.number)
         cadence = Cadence(run.checkpoint_ticks, self._checkpoint_interval_ns)
         machine = TickMachine(
-            run.number, me, view.names, run.phases, run.ticks, self._timing, granted, tick=run.resumed, cadence=cadence
-        )
+            run.number, me, view.names, run.phases, run.ticks, self._timing, granted,
+            tick=run.resumed, reached=run.reached, cadence=cadence,
+        )  # fmt: skip
         begin = partial(
             self._ticks.begin_run,
             machine,
@@ -229,11 +230,13 @@ class RunDesk:
 
     def tick_of(self, run: RunRecord) -> int:
         """The last tick of a run that is known here to be committed; it never falls, though some may be done again."""
-        figures = self._ticks.figures.get(run.number)
+        return max(self.reached(run.number), run.resumed, run.reached, run.tick)
+
+    def reached(self, run: int) -> int:
+        """The last tick of a run, by its number, that was seen committed here."""
+        figures = self._ticks.figures.get(run)
         latest = figures.ticks[-1].tick if figures and figures.ticks else 0
-        seen = max(latest, run.resumed, run.tick, self._ticks_seen.get(run.number, 0))
-        if run.active:
-            self._ticks_seen[run.number] = seen
+        seen = self._ticks_seen[run] = max(latest, self._ticks_seen.get(run, 0))
         return seen
 
     # -- what the tick thread tells --------------------------------------------------------------------------------

@@ -378,7 +378,8 @@ class Runtime:
 
     def _tell_states(self, effect: fx.TellStates, held: Mapping[int, Mapping[int, frozenset[int]]]) -> None:
         asked = {run: held.get(run, {}) for run in effect.runs}
-        self._perform(self.shard.states_held(effect.epoch, asked, time.monotonic_ns()))
+        reached = {run: self.runs.reached(run) for run in effect.runs}
+        self._perform(self.shard.states_held(effect.epoch, asked, time.monotonic_ns(), reached))
 
     def _keep_states(self, states: StoreStates) -> None:
         """From the tick thread: make a checkpoint durable, and say so there."""

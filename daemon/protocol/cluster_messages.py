@@ -47,10 +47,14 @@ class RunStates:
 
 @dataclass(frozen=True, slots=True)
 class StatesHeld:
-    """All states that the sender has of the runs that wait in the view of this epoch; repeated until they go on."""
+    """All states that the sender has of the runs that wait in the view of this epoch; repeated until they go on.
+
+    `reached` are, by run, the last ticks that the sender knows to be committed.
+    """
 
     epoch: int
     states: tuple[RunStates, ...]
+    reached: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

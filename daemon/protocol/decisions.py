@@ -130,13 +130,17 @@ class StateSource:
 
 @dataclass(frozen=True, slots=True)
 class ResumeRun:
-    """In the view of this epoch, a run goes on from the end of a tick that is held for every partition."""
+    """In the view of this epoch, a run goes on from the end of a tick that is held for every partition.
+
+    Somebody has seen tick `reached` committed: no stop ends the run before it is there again.
+    """
 
     request: str
     run: str
     epoch: int
     tick: int
     sources: tuple[StateSource, ...]
+    reached: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,9 @@ class Leading:
             reports = {name: _states_of(self._states[name], run.number) for name in registry.view.names}
             tick, sources = resumption(registry.placements[run.graph], reports)
             request = f"resume-{run.name}-{registry.epoch}"
-            yield ResumeRun(request, run.name, registry.epoch, tick, sources)
+            said = [dict(self._states[name].reached).get(run.number, 0) for name in registry.view.names]
+            reached = max(tick, run.reached, *said)
+            yield ResumeRun(request, run.name, registry.epoch, tick, sources, reached)
 
     def _epoch_of(self, name: str) -> int:
         states = self._states.get(name)

@@ -53,7 +53,8 @@ class Disk:
 class RunRecord:
     """One run, from the decision to start it to the decision that it is over.
 
-    `epoch` is that of the view in which it goes on, 0 while it waits; there it began with the end of tick `resumed`.
+    `epoch` is that of the view in which it goes on, 0 while it waits; there it began with the end of tick `resumed`,
+    and goes on to tick `reached` at the least, for somebody has seen that.
     """
 
     name: str
@@ -70,6 +71,7 @@ class RunRecord:
     checkpoint_ticks: int = 0
     epoch: int = 0
     resumed: int = 0
+    reached: int = 0
     sources: tuple[StateSource, ...] = ()
     state: str = RUNNING
     tick: int = 0

@@ -447,7 +447,7 @@ class Registry:
         if not run.active or decision.epoch != self.epoch or run.epoch == self.epoch:
             raise Declined(f"run '{run.name}' does not wait in epoch {decision.epoch}")
         self._need_whole(run.graph)
-        run = replace(run, epoch=self.epoch, resumed=decision.tick, sources=decision.sources)
+        run = replace(run, epoch=self.epoch, resumed=decision.tick, sources=decision.sources, reached=decision.reached)
         self.runs[run.name] = run
         return run.name, [RunBegun(run)]
 

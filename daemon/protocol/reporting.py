@@ -33,14 +33,16 @@ class Reporting:
         self._over[report.run] = report
         self._due_ns = now
 
-    def hold(self, epoch: int, held: Mapping[int, Mapping[int, frozenset[int]]], now: int) -> None:
-        """States on disk, by run and tick."""
+    def hold(
+        self, epoch: int, held: Mapping[int, Mapping[int, frozenset[int]]], reached: Mapping[int, int], now: int
+    ) -> None:
+        """States on disk, by run and tick; and ticks that were seen committed, by run."""
         states = [
             RunStates(run, tick, to_bits(partitions))
             for run, ticks in sorted(held.items())
             for tick, partitions in sorted(ticks.items())
         ]
-        self._states = StatesHeld(epoch, tuple(states))
+        self._states = StatesHeld(epoch, tuple(states), tuple(sorted(reached.items())))
         self._due_ns = now
 
     def enter_view(self) -> None:

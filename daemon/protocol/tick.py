@@ -100,9 +100,9 @@ class TickMachine:
     # With more than 30 attributes an instance without slots loses its quick layout: 6% of an empty tick here.
     __slots__ = (
         "_ahead", "_asked_at", "_by_time", "_cadence", "_checkpoint", "_due_at", "_figures", "_flags", "_floor",
-        "_held", "_here", "_hold_at", "_horizon", "_kept", "_named_at", "_outcome", "_own", "_phases", "_sent",
-        "_stopping", "_ticks", "_timing", "_waited", "barrier", "entry", "granted", "peers", "phase", "run", "shard",
-        "since", "state", "tick",
+        "_held", "_here", "_hold_at", "_horizon", "_kept", "_named_at", "_outcome", "_own", "_phases", "_reached",
+        "_sent", "_stopping", "_ticks", "_timing", "_waited", "barrier", "entry", "granted", "peers", "phase", "run",
+        "shard", "since", "state", "tick",
     )  # fmt: skip
 
     def __init__(
@@ -116,10 +116,12 @@ class TickMachine:
         granted: int | None = None,
         *,
         tick: int = 0,
+        reached: int = 0,
         cadence: Cadence = AT_THE_END,
     ) -> None:
         """`granted` is the last tick that may run, None for a run that is not paced. The run begins at Advance of
-        `tick`: 0 is the program's start, a later one the state that the host has restored.
+        `tick`: 0 is the program's start, a later one the state that the host has restored. Ticks up to `reached` have
+        been seen committed in an older view: a stop waits until they are there again.
         """
         assert shard in members, (shard, members)
         assert Phase.ADVANCE in phases, phases
@@ -136,7 +138,7 @@ class TickMachine:
         self._cadence, self._by_time = cadence, cadence.ticks == 0
         self._horizon = entry_of(tick + 1, self._phases[0])
         """The furthest entry that a peer can have reached: the next used phase after the one at hand."""
-        self._flags, self._stopping = 0, False
+        self._flags, self._stopping, self._reached = 0, False, reached
         self._checkpoint = tick if tick > 0 else cadence.after(0, ticks)
         """The next tick that is known to be a checkpoint."""
         self._held, self._hold_at, self._due_at = -1, 0, 0
@@ -218,7 +220,7 @@ class TickMachine:
                 due = now >= self._due_at
                 self._flags = self._flags & STOP | (DUE if due else 0)
         run, entry, columns, aggregates = self.run, self.entry, outgoing.columns, outgoing.aggregates
-        flags, sent = self._flags, outgoing.nbytes
+        flags, sent = self._flags if self.tick >= self._reached else self._flags & DUE, outgoing.nbytes
         own = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent)
         shares = dict.fromkeys(self.peers, own)  # one message for all who get no arrays: the host encodes it once
         for peer, frames in outgoing.frames.items():

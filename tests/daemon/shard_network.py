@@ -281,9 +281,7 @@ class ShardCluster:
 
     def add_graph(self, name: str = "web") -> None:
         epoch = self.led().registry.epoch
-        answer = self.propose(
-            lambda r: AddGraph(r, name, f"load-{name}", epoch, 9, 9, PARTITIONS, 0, "int", (), ())
-        )
+        answer = self.propose(lambda r: AddGraph(r, name, f"load-{name}", epoch, 9, 9, PARTITIONS, 0, "int", (), ()))
         assert not answer.error, answer
         self.until(lambda: all(name in machine.registry.graphs for machine in self.running()))
 

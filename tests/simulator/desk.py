@@ -141,8 +141,9 @@ class Desk:
         }
         cadence = Cadence(run.checkpoint_ticks, around.checkpoint_interval_ns)
         machine = TickMachine(
-            run.number, me, view.names, run.phases, run.ticks, around.timing, granted, tick=run.resumed, cadence=cadence
-        )
+            run.number, me, view.names, run.phases, run.ticks, around.timing, granted,
+            tick=run.resumed, reached=run.reached, cadence=cadence,
+        )  # fmt: skip
         self._host.ticks.begin(
             machine,
             around.graph.part(me, view.names, placed),
@@ -180,8 +181,11 @@ class Desk:
 
         def look() -> None:
             held = {run: self._disk.contents.ticks_held(run) for run in effect.runs}
+            reached = {run: self._host.ticks.reached.get(run, 0) for run in effect.runs}
             shard = self._host.shard
-            self._host.ticks.tell(lambda: self._host.perform(shard.states_held(effect.epoch, held, self._world.now)))
+            self._host.ticks.tell(
+                lambda: self._host.perform(shard.states_held(effect.epoch, held, self._world.now, reached))
+            )
 
         self._host.hand_over(lambda: self._disk.read(look))
 

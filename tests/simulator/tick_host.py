@@ -35,6 +35,8 @@ class TickHost:
         self.runner.plane.replication._resend_interval_ns = host.around.timing.resend_interval_ns
         self.epoch = 0
         self.paced: set[int] = set()
+        self.reached: dict[int, int] = {}
+        """By run, the last tick that was seen committed in this life."""
         self._roster: dict[str, int] = {}
         self._early: list[Envelope] = []
         self._held: list[RunPhase] = []
@@ -156,6 +158,7 @@ class TickHost:
         self.news(self.runner.run_held(held))
 
     def _committed(self, run: int, tick: int) -> None:
+        self.reached[run] = max(tick, self.reached.get(run, 0))
         self._invariants.committed(self._host.name, self.epoch, run, tick, self.runner.engines[run])
         if run in self.paced:
             shard = self._host.shard

@@ -33,6 +33,7 @@ class Group:
         granted: int | None = None,
         *,
         tick: int = 0,
+        reached: int = 0,
         cadence: Cadence = AT_THE_END,
         slow_disk: bool = False,
         halts_at: int | None = None,
@@ -43,7 +44,9 @@ class Group:
         self.bag: list[tuple[str, str, PhaseDone | PhaseWanted]] = []
         self.told: dict[str, list[TickEffect]] = {name: [] for name in names}
         self.machines = {
-            name: TickMachine(1, name, tuple(names), phases, ticks, TIMING, granted, tick=tick, cadence=cadence)
+            name: TickMachine(
+                1, name, tuple(names), phases, ticks, TIMING, granted, tick=tick, reached=reached, cadence=cadence
+            )
             for name in names
         }
         for name, machine in self.machines.items():

@@ -158,6 +158,13 @@ def test_a_resumed_tick_that_carries_a_stop_is_the_last() -> None:
     assert ends(group) == [RunOver(1, 4, "stopped", "")] * 2
 
 
+def test_a_stop_waits_until_all_that_was_seen_committed_is_there_again() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=99, tick=4, reached=7)
+    group.take("a", group.machines["a"].stop(group.now))
+    until_over(group)
+    assert ends(group) == [RunOver(1, 7, "stopped", "")] * 2
+
+
 def test_by_time_one_clock_is_enough_and_the_next_tick_is_everyones_checkpoint() -> None:
     group = Group("ab", phases=ADVANCE, ticks=99, cadence=Cadence(0, 50 * MS))
     group.round()
