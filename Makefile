@@ -32,8 +32,9 @@ lint: setup            ## format, lint, types, direction of imports
 bench: setup           ## each figure beside its floor, measured in the same run
 	$(BIN)/python -m bench
 
-soak: setup            ## SEEDS=n clusters in the simulator
+soak: setup            ## the simulator's scenarios from SEEDS seeds each, and every decoder for longer
 	$(BIN)/python -m tests.simulator --seeds $(SEEDS)
+	FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz
 
 chaos: setup           ## faults from a seed at real daemons, for ten minutes; CHAOS="--scenario kills" for others
 	$(BIN)/python -m chaos $(CHAOS)
