@@ -58,7 +58,13 @@ class Entering:
                 log.error("graph %s is halted: partitions %s are lost; %s had them", graph.name, lost, shards)
             else:
                 self._spawn(self._graphs.part(graph, view, registry.placements[graph.name]))
-        self._spawn(self._mending.look_for(self._result_wants(view)))
+        self.look_for_results()
+
+    def look_for_results(self) -> None:
+        """Of runs that ended while this shard was away; nothing, if it is in no view now."""
+        view = self._shard.registry.view
+        if view is not None and self._shard.in_view:
+            self._spawn(self._mending.look_for(self._result_wants(view)))
 
     def have_part(self, graph: AddGraph) -> None:
         """Build the part of a graph that a load has not left here: it was restored."""

@@ -1,7 +1,7 @@
 """Re-replication: fetching the partitions that this shard should hold and does not, a few at a time.
 
 A shard that was away also lacks the results of runs that ended without it, of partitions that it holds: they are looked
-for in each new view, at anybody who may have them.
+for in each new view, and again while some are missing, at anybody who may have them.
 
 It works in the background, at a bounded rate, so that it takes no more than its share of the network and the disks. The
 log hears of each partition once it is durable here. A partition that nobody sends is tried again after the others.
@@ -30,6 +30,7 @@ from shoal.slices import Slices
 log = logging.getLogger("shoal.mending")
 
 TRY_AGAIN_SECONDS = 1.0
+LOOK_AGAIN_SECONDS = 10.0
 LANES = 3
 
 
@@ -63,9 +64,12 @@ class Mending:
         fetching: Fetching,
         bytes_per_second: int,
         gained: Callable[[str, frozenset[int]], None],
+        look_again: Callable[[], None],
     ) -> None:
         self._disk, self._graphs, self._fetching = disk, graphs, fetching
-        self._bytes_per_second, self._gained = bytes_per_second, gained
+        self._bytes_per_second, self._gained, self._look_again = bytes_per_second, gained, look_again
+        self._given_up = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._wants: dict[tuple[str, int], Want] = {}
         self._in_hand: set[tuple[str, int]] = set()
         self._states: deque[StateWant] = deque()
@@ -98,6 +102,8 @@ class Mending:
 
     def close(self) -> None:
         """Stop fetching."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
 
@@ -105,6 +111,9 @@ class Mending:
         log.info("to be fetched: %d partitions, %d states", len(self._wants), len(self._states))
         await asyncio.gather(*(self._lane() for _ in range(LANES)))
         log.info("fetched: %d partitions and states, %d bytes", self.progress.done, self.progress.bytes)
+        if self._given_up:
+            self._given_up = 0
+            self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look_again)
 
     async def _lane(self) -> None:
         """One after the other; a few lanes together hide the time that each question takes."""
@@ -134,12 +143,13 @@ class Mending:
         return fetched.nbytes
 
     async def _fetch_state(self) -> int:
-        """A state that nobody has is given up: whoever has it may be away, and the next view looks again."""
+        """A state that nobody has sent is given up for now: whoever has it may be away, or out of reach."""
         want = self._states.popleft()
         try:
             fetched = await self._fetching.fetch(want.sources, want.load, want.partition, want.run, want.tick)
         except NotFetched as error:
             log.info("run %d, tick %d: %s", want.run, want.tick, error)
+            self._given_up += 1
             return 0
         record = StateRecord(want.run, want.tick, want.tick, {want.partition: fetched.frames[-1]})
         await self._disk.do(lambda store: store.put_states([record]))

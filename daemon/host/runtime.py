@@ -137,7 +137,12 @@ class Runtime:
         self.census = Census(self.me.name, self.graphs, self.post.send)
         self.fetching = Fetching(self.me.name, self.disk, self.ticks, load_limits, self.post.send)
         self.mending = Mending(
-            self.disk, self.graphs, self.fetching, config.storage.repair_bandwidth, self._parts_gained
+            self.disk,
+            self.graphs,
+            self.fetching,
+            config.storage.repair_bandwidth,
+            self._parts_gained,
+            lambda: self.entering.look_for_results(),
         )
         self.results = Results(self.me.name, config.ticks.results_kept, self.disk, self.fetching, self.post.send)
         self.runs = RunDesk(

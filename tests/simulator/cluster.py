@@ -283,6 +283,8 @@ class Cluster:
         assert mended, f"copies are missing: {self._missing()}; {self.told()}"
         self.world.run(SECOND)
         assert self.world.run_until(self._is_one, 5 * SECOND), f"it falls apart again: {self.told()}"
+        mended = self.world.run_until(self._is_whole, RUN_NS, 250 * MS)  # a last view may have moved something
+        assert mended, f"copies are missing: {self._missing()}; {self.told()}"
         for host in self.members():
             _check_rest(host)
         registry = self.registry()

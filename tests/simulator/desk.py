@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.simulator.host import Host
 
 PROGRESS_INTERVAL_NS = 100 * MS
-ASK_AGAIN_NS, ASKED_MAX, TRY_AGAIN_NS = 500 * MS, 6, SECOND
+ASK_AGAIN_NS, ASKED_MAX, TRY_AGAIN_NS, LOOK_AGAIN_NS = 500 * MS, 6, SECOND, 10 * SECOND
 RESULTS_KEPT = 16
 
 Fetched = Callable[[PieceArrived | None], None]
@@ -208,7 +208,14 @@ class Desk:
         is_latest = registry.epoch == view.epoch  # the log may have gone on in the same breath
         self._host.around.invariants.entered(view, registry.placements if is_latest else {})
         self._host.ticks.enter_view(view)
-        if not view.has(self._host.identity) or not is_latest:
+        if view.has(self._host.identity) and is_latest:
+            self.look_for_results()
+
+    def look_for_results(self) -> None:
+        """Of runs that ended while this host was away, of partitions that it holds in the present view."""
+        registry = self._host.shard.registry
+        view = registry.view
+        if view is None or not self._host.shard.in_view:
             return
         self._states.clear()
         for run in self._finished():
@@ -254,7 +261,8 @@ class Desk:
         self._fetch(wanted.sources, wanted.load, wanted.partition, 0, 0, came)
 
     def _state(self, want: _StateWant, piece: PieceArrived | None) -> None:
-        if piece is None:  # whoever has it may be away; the next view looks again
+        if piece is None:  # whoever has it may be away, or out of reach
+            self._host.after(LOOK_AGAIN_NS, lambda: self._host.control(self.look_for_results))
             self._mend_next()
             return
         row = Row(want.run, want.tick, want.tick, want.partition, bytes(piece.frames[-1]))

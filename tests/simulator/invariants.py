@@ -214,6 +214,11 @@ class Invariants:
             partitions = range(len(self.runs[run, epoch].placed))
             self._match_disks(run, epoch, tick, partitions)
 
+    def _has_come_to(self, name: str, run: int, tick: int, partition: int) -> bool:
+        """Who was paused may commit a tick when others, in a later view, have put a newer one in its place."""
+        held = self.hosts[name].disk.contents.ticks_held(run)
+        return any(later >= tick and partition in held[later] for later in held)
+
     def _match_bits(self, shard: str, run: int, tick: int, states: Mapping[int, bytes]) -> None:
         expected = self._twin.states(self.records[run], tick)
         if expected is not None:
@@ -231,7 +236,7 @@ class Invariants:
             having = frozenset(
                 (name, self.hosts[name].disk.number)
                 for name in placed[partition]
-                if self.hosts[name].disk.contents.state(run, tick, partition) is not None
+                if self._has_come_to(name, run, tick, partition)
             )
             lacking = set(placed[partition]) - {name for name, _ in having} - replaced
             assert not lacking, f"tick {tick} of run {run} is committed, and {lacking} has not partition {partition}"
