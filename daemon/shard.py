@@ -37,7 +37,7 @@ from daemon.protocol.cluster_messages import (
     StepAsked,
     StepGranted,
 )
-from daemon.protocol.decisions import Decision, DecisionCodec, Identity
+from daemon.protocol.decisions import Decision, DecisionCodec, Identity, Settled
 from daemon.protocol.holdings import Holdings
 from daemon.protocol.leading import Leading, sight_of
 from daemon.protocol.membership import Membership
@@ -108,6 +108,7 @@ class Shard:
         self._applied = 0
         self._snapshot_at = 0
         self._lead_due = self._proposals_due = False
+        self._looked = 0
         self._out: list[Effect] = []
         if on_disk.stored is not None:
             self._start_consensus(on_disk.stored, now)
@@ -207,6 +208,12 @@ class Shard:
     def parts_gained(self, load: str, partitions: frozenset[int], now: int) -> list[Effect]:
         """Partitions of a load are durable on this shard's disk."""
         self._out += self._custody.gained(self.registry, load, partitions)
+        return self._flush(now)
+
+    def results_looked_for(self, epoch: int, now: int) -> list[Effect]:
+        """In the view of this epoch, the results that this shard should have were looked for, all of them."""
+        self._looked = epoch
+        self._custody.is_due = True
         return self._flush(now)
 
     def give_up_seat(self, now: int) -> list[Effect]:
@@ -429,12 +436,21 @@ class Shard:
     def _tend_holdings(self, now: int) -> None:
         """Tell the log what is new on this disk, and the host what is to be fetched or deleted."""
         self._out += self._custody.tend(self.registry)
+        self._settle(now)
         asked = self._custody.question(self.registry, now)
         if asked is not None and self._proposals.add(asked, now + HOLDINGS_PATIENCE_NS):
             self._proposals_due = True
         elif asked is not None:
             why = "too much is asked for: again when something has been answered"
             self._custody.holdings.answered(asked.request, why)
+
+    def _settle(self, now: int) -> None:
+        """While somebody is being drained, have the log say that nothing here waits for it any more."""
+        registry, name = self.registry, self.identity.name
+        if registry.draining and self.in_view and self._looked == registry.epoch and name not in registry.settled:
+            request = f"settled-{self.identity}-{registry.epoch}"
+            self._proposals.add(Settled(request, self.identity, registry.epoch), now + HOLDINGS_PATIENCE_NS)
+            self._proposals_due = True
 
     # -- the rest of the cluster's talk ----------------------------------------------------------------------------
 

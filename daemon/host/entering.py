@@ -24,7 +24,8 @@ log = logging.getLogger("shoal.view")
 
 
 class Entering:
-    """Of one shard. `spawn` has something done beside the loop's turns."""
+    """Of one shard. `spawn` has something done beside the loop's turns; `looked` is told in which epoch the results
+    that were missing here have been looked for."""
 
     def __init__(
         self,
@@ -35,9 +36,10 @@ class Entering:
         runs: RunDesk,
         mending: Mending,
         spawn: Callable[[Coroutine[Any, Any, Any]], None],
+        looked: Callable[[int], None],
     ) -> None:
         self._shard, self._post, self._ticks = shard, post, ticks
-        self._graphs, self._runs, self._mending, self._spawn = graphs, runs, mending, spawn
+        self._graphs, self._runs, self._mending, self._spawn, self._looked = graphs, runs, mending, spawn, looked
 
     def enter(self, view: View) -> None:
         """A view has been installed."""
@@ -64,7 +66,8 @@ class Entering:
         """Of runs that ended while this shard was away; nothing, if it is in no view now."""
         view = self._shard.registry.view
         if view is not None and self._shard.in_view:
-            self._spawn(self._mending.look_for(self._result_wants(view)))
+            epoch = view.epoch
+            self._spawn(self._mending.look_for(self._result_wants(view), lambda: self._looked(epoch)))
 
     def have_part(self, graph: AddGraph) -> None:
         """Build the part of a graph that a load has not left here: it was restored."""

@@ -69,6 +69,7 @@ class Mending:
         self._disk, self._graphs, self._fetching = disk, graphs, fetching
         self._bytes_per_second, self._gained, self._look_again = bytes_per_second, gained, look_again
         self._given_up = 0
+        self._looked: Callable[[], None] = _nothing
         self._timer: asyncio.TimerHandle | None = None
         self._wants: dict[tuple[str, int], Want] = {}
         self._in_hand: set[tuple[str, int]] = set()
@@ -83,8 +84,12 @@ class Mending:
         self._wants = {(want.load, want.partition): want for want in wants}
         self._go_on()
 
-    async def look_for(self, wants: Sequence[StateWant]) -> None:
-        """Fetch those of these states that are not on disk, too; in place of what was looked for before."""
+    async def look_for(self, wants: Sequence[StateWant], looked: Callable[[], None]) -> None:
+        """Fetch those of these states that are not on disk, too; in place of what was looked for before.
+
+        `looked` is called once all have been asked for, those that nobody has sent included.
+        """
+        self._looked = looked
         held = await self._disk.do(lambda store: store.states_held())
         self._begin()
         self._states = deque(want for want in wants if want.partition not in held.get(want.run, {}).get(want.tick, ()))
@@ -99,6 +104,12 @@ class Mending:
         if (self._wants or self._states) and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._work())
             self._task.add_done_callback(_raise_error)
+        elif not self._states:
+            self._tell_looked()
+
+    def _tell_looked(self) -> None:
+        looked, self._looked = self._looked, _nothing
+        looked()
 
     def close(self) -> None:
         """Stop fetching."""
@@ -111,6 +122,7 @@ class Mending:
         log.info("to be fetched: %d partitions, %d states", len(self._wants), len(self._states))
         await asyncio.gather(*(self._lane() for _ in range(LANES)))
         log.info("fetched: %d partitions and states, %d bytes", self.progress.done, self.progress.bytes)
+        self._tell_looked()
         if self._given_up:
             self._given_up = 0
             self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look_again)
@@ -190,6 +202,10 @@ class Mending:
             table = table_of(came.frames[0], partitions)
             await self._graphs.keep_table(want.load, want.graph, table, partitions)
             return table
+
+
+def _nothing() -> None:
+    """Nobody waits."""
 
 
 def _raise_error(task: asyncio.Task[None]) -> None:

@@ -157,7 +157,16 @@ class Runtime:
             self._perform,
             self._soon,
         )
-        self.entering = Entering(self.shard, self.post, self.ticks, self.graphs, self.runs, self.mending, self._spawn)
+        self.entering = Entering(
+            self.shard,
+            self.post,
+            self.ticks,
+            self.graphs,
+            self.runs,
+            self.mending,
+            self._spawn,
+            lambda epoch: self._perform(self.shard.results_looked_for(epoch, time.monotonic_ns())),
+        )
         self._tasks: set[asyncio.Task[Any]] = set()
         self._answers: dict[str, asyncio.Future[fx.Answered]] = {}
         self._timer: asyncio.TimerHandle | None = None

@@ -75,6 +75,18 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """In the view of this epoch, a member has looked for every result that it should have and was away for.
+
+    Said only while somebody is being drained: who goes takes with it what has not been fetched by then.
+    """
+
+    request: str
+    shard: Identity
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class AddGraph:
     """A load is whole at every member of the view: from here on the graph exists."""
 
@@ -191,14 +203,28 @@ class Restore:
 
 
 Decision: TypeAlias = (
-    FormView | AddGraph | DropGraph | StartRun | StopRun | EndRun | HoldParts | DropParts | Drain | ResumeRun | Restore
+    FormView
+    | AddGraph
+    | DropGraph
+    | StartRun
+    | StopRun
+    | EndRun
+    | HoldParts
+    | DropParts
+    | Drain
+    | ResumeRun
+    | Restore
+    | Settled
 )
 _TYPES = dict(
     enumerate(
-        (FormView, AddGraph, DropGraph, StartRun, StopRun, EndRun, HoldParts, DropParts, Drain, ResumeRun, Restore),
+        (
+            FormView, AddGraph, DropGraph, StartRun, StopRun, EndRun, HoldParts, DropParts, Drain, ResumeRun, Restore,
+            Settled,
+        ),
         start=1,
     )
-)
+)  # fmt: skip
 
 
 def to_bits(partitions: Iterable[int]) -> bytes:

@@ -32,6 +32,7 @@ from daemon.protocol.decisions import (
     Identity,
     Restore,
     ResumeRun,
+    Settled,
     StartRun,
     StopRun,
     from_bits,
@@ -138,6 +139,7 @@ class _Frozen:
     placements: tuple[Placed, ...]
     disks: tuple[_FrozenDisk, ...]
     draining: tuple[str, ...]
+    settled: tuple[str, ...]
     runs: tuple[RunRecord, ...]
     runs_begun: int
     recent: tuple[str, ...]
@@ -162,6 +164,8 @@ class Registry:
     placements: dict[str, Placed] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
     draining: set[str] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)
+    """Members that have looked for the results that they lacked, in the present epoch."""
     runs: dict[str, RunRecord] = field(default_factory=dict)
     runs_begun: int = 0
     _recent: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS_REMEMBERED))
@@ -254,6 +258,7 @@ class Registry:
             tuple(self.placements[name] for name in self.graphs),
             tuple(_freeze_disk(name, self.disks[name]) for name in sorted(self.disks)),
             tuple(sorted(self.draining)),
+            tuple(sorted(self.settled)),
             tuple(self.runs.values()),
             self.runs_begun,
             tuple(self._recent),
@@ -269,7 +274,7 @@ class Registry:
         self.graphs = {graph.name: graph for graph in frozen.graphs}
         self.placements = {graph.name: placed for graph, placed in zip(frozen.graphs, frozen.placements, strict=True)}
         self.disks = {disk.shard.name: _thaw_disk(disk) for disk in frozen.disks}
-        self.draining = set(frozen.draining)
+        self.draining, self.settled = set(frozen.draining), set(frozen.settled)
         self.runs = {run.name: run for run in frozen.runs}
         self._recent = deque(frozen.recent, maxlen=REQUESTS_REMEMBERED)
         self._known.clear()
@@ -317,6 +322,8 @@ class Registry:
                 return self._drain(decision)
             case ResumeRun():
                 return self._resume_run(decision)
+            case Settled():
+                return self._settle(decision)
             case Restore():
                 return self._take_backup(decision)
             case _:
@@ -332,6 +339,7 @@ class Registry:
             raise Declined(f"a view needs 1 to {VIRTUAL_NODES_MAX} virtual nodes of each member, and a holder at least")
         self.view = View(decision.epoch, decision.members, decision.virtual_nodes, decision.replicas)
         self._known.clear()
+        self.settled.clear()
         self.placements = {name: self.placeable(graph) for name, graph in self.graphs.items()}
         self.runs = {name: replace(run, epoch=0) if run.active else run for name, run in self.runs.items()}
         return "", [ViewInstalled(self.view)]
@@ -366,6 +374,12 @@ class Registry:
                 raise Declined(f"partition {partition} of '{graph.name}' is still needed")
         kept = disk.loads.get(graph.load, frozenset()) - going
         self.disks[decision.shard.name] = disk.with_load(graph.load, kept)
+        return "", [HoldingsChanged()]
+
+    def _settle(self, decision: Settled) -> tuple[str, list[Announcement]]:
+        if decision.epoch != self.epoch or not self.has_member(decision.shard):
+            raise Declined(f"shard '{decision.shard.name}' is no member in epoch {decision.epoch}")
+        self.settled.add(decision.shard.name)
         return "", [HoldingsChanged()]
 
     def _drain(self, decision: Drain) -> tuple[str, list[Announcement]]:

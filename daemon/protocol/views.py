@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from daemon.protocol.decisions import FormView, Identity
+from daemon.protocol.decisions import AddGraph, FormView, Identity
 from daemon.protocol.registry import Registry
 
 
@@ -71,13 +71,25 @@ def _lacks(registry: Registry, sight: Sight) -> bool:
 
 
 def _may_go(registry: Registry, name: str, ready: Mapping[str, Identity]) -> bool:
-    """Whether a shard that is being drained is not needed any more, for what it holds others hold."""
+    """Whether a shard that is being drained is not needed any more, for what it holds others hold.
+
+    It first takes part in a view in which those serve who are to stay: there they fetch the results that they lack.
+    """
     if name not in registry.draining:
         return False
     staying = [other for other in ready if other not in registry.draining]
-    if not staying:
+    if not staying or still_needed(registry, name, staying):
         return False
-    return not still_needed(registry, name, staying)
+    if registry.view is None or not registry.has_member(ready[name]):
+        return True
+    settled = all(other in registry.settled for other in staying if registry.has_member(ready[other]))
+    return settled and all(_is_served(registry, graph) for graph in registry.graphs.values())
+
+
+def _is_served(registry: Registry, graph: AddGraph) -> bool:
+    """Whether all who should hold a graph's partitions serve them; those that are lost wait for somebody else."""
+    placed, wanted = registry.placements[graph.name], registry.ideal(graph)
+    return all(not holders or set(holders) >= set(should) for holders, should in zip(placed, wanted, strict=True))
 
 
 def still_needed(registry: Registry, name: str, staying: Collection[str]) -> int:

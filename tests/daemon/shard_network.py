@@ -121,6 +121,8 @@ class Machine:
             case GraphInstalled(graph=graph):
                 if graph.load in self.up.holdings.held:
                     self.drive.held[graph.load] = self.up.holdings.held[graph.load]
+            case ViewInstalled(view=view) if view == self.up.registry.view:
+                self._later(5 * MS, lambda shard: shard.results_looked_for(view.epoch, self._world.now))
             case DeleteParts(load=load, partitions=partitions):
                 left = self.drive.held.pop(load, frozenset()) - (partitions or frozenset())
                 if partitions is not None and left:

@@ -69,6 +69,7 @@ class Desk:
         self._wants: dict[tuple[str, int], Want] = {}
         self._states: deque[_StateWant] = deque()
         self._is_mending = False
+        self._looking = 0
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
@@ -218,6 +219,7 @@ class Desk:
         if view is None or not self._host.shard.in_view:
             return
         self._states.clear()
+        self._looking = view.epoch
         for run in self._finished():
             for partition, holders in enumerate(registry.placements.get(run.graph, ())):
                 if self._host.name in holders:
@@ -237,6 +239,19 @@ class Desk:
         if not self._is_mending and (self._wants or self._states):
             self._is_mending = True
             self._mend_next()
+        elif not self._is_mending:
+            self._tell_looked()
+
+    def _tell_looked(self) -> None:
+        epoch, self._looking = self._looking, 0
+        if epoch and self._host.running:
+            shard = self._host.shard
+            self._host.after(
+                1,
+                lambda: self._host.control(
+                    lambda: self._host.perform(shard.results_looked_for(epoch, self._world.now))
+                ),
+            )
 
     def _mend_next(self) -> None:
         contents = self._disk.contents
@@ -247,6 +262,7 @@ class Desk:
                 return
         if not self._wants:
             self._is_mending = False
+            self._tell_looked()
             return
         key, wanted = next(iter(self._wants.items()))
 

@@ -12,6 +12,7 @@ from daemon.protocol.decisions import (
     Holding,
     HoldParts,
     Identity,
+    Settled,
     StartRun,
     to_bits,
 )
@@ -57,6 +58,9 @@ class Log:
 
     def drain(self, name: str, is_on: bool = True) -> str:
         return self.apply(Drain(self.request(), name, is_on))
+
+    def settle(self, name: str, generation: int = 1) -> str:
+        return self.apply(Settled(self.request(), Identity(name, generation), self.registry.epoch))
 
     def held_by(self, name: str) -> frozenset[int]:
         return self.registry.disks[name].loads.get(LOAD, frozenset())

@@ -125,8 +125,13 @@ def test_who_is_drained_stays_until_those_who_stay_hold_enough() -> None:
     left = PARTITIONS - 1
     if not log.registry.disks["a"].has(LOAD, left):
         needed = log.registry.disks["c"].has(LOAD, left)
-        assert proposed(views().next(log.registry, alive("abc"), "", 0)) == ("none" if needed else "ab")
+        assert proposed(views().next(log.registry, alive("abc"), "", 0)) == ("none" if needed else "abc")
         log.holds("a", held=EVERYTHING, is_whole=False)
+    assert proposed(views().next(log.registry, alive("abc"), "", 0)) == "abc", "first it serves nothing any more"
+    log.view("abc")
+    log.settle("a")
+    assert views().next(log.registry, alive("abc"), "", 0) is None, "b may still have to fetch a result from it"
+    log.settle("b")
     assert proposed(views().next(log.registry, alive("abc"), "", 0)) == "ab"
     log.view("ab")
     assert views().next(log.registry, alive("abc"), "", 0) is None, "and it is not let in again"
@@ -144,6 +149,10 @@ def test_who_is_drained_is_not_kept_for_what_it_does_not_hold() -> None:
     log.drain("a")
     for name in "bc":
         log.holds(name, 2, set(EVERYTHING) - set(lost), is_whole=False)
+    assert proposed(views().next(log.registry, alive("a", b=2, c=2), "", 0)) == "ab2c2"
+    log.view({"a": 1, "b": 2, "c": 2})
+    log.settle("b", 2)
+    log.settle("c", 2)
     assert proposed(views().next(log.registry, alive("a", b=2, c=2), "", 0)) == "b2c2"
 
 
