@@ -12,7 +12,7 @@ wants it, or when a lost partition is back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from daemon.protocol.decisions import AddGraph, FormView, Identity
@@ -104,13 +104,18 @@ def still_needed(registry: Registry, name: str, staying: Collection[str]) -> int
     return needed
 
 
+def _is_as_wanted(registry: Registry, holders: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether those serve a partition who should, with or without somebody who is being drained behind them."""
+    return not holders or [name for name in holders if name not in registry.draining] == list(wanted)
+
+
 def _is_better(registry: Registry) -> bool:
     """Whether a new epoch of the same members would serve more, or just as the ring wants it."""
     for name, graph in registry.graphs.items():
         placed, placeable = registry.placements[name], registry.placeable(graph)
         if placeable == placed:
             continue
-        if all(not could or could == should for could, should in zip(placeable, registry.ideal(graph), strict=True)):
+        if all(_is_as_wanted(registry, *both) for both in zip(placeable, registry.ideal(graph), strict=True)):
             return True
         if sum(not holders for holders in placeable) < sum(not holders for holders in placed):
             return True

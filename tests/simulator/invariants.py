@@ -214,10 +214,10 @@ class Invariants:
             partitions = range(len(self.runs[run, epoch].placed))
             self._match_disks(run, epoch, tick, partitions)
 
-    def _has_come_to(self, name: str, run: int, tick: int, partition: int) -> bool:
+    def _has_come_to(self, name: str, run: int, tick: int, partition: int, is_late: bool) -> bool:
         """Who was paused may commit a tick when others, in a later view, have put a newer one in its place."""
         held = self.hosts[name].disk.contents.ticks_held(run)
-        return any(later >= tick and partition in held[later] for later in held)
+        return any((kept == tick or (is_late and kept > tick)) and partition in held[kept] for kept in held)
 
     def _match_bits(self, shard: str, run: int, tick: int, states: Mapping[int, bytes]) -> None:
         expected = self._twin.states(self.records[run], tick)
@@ -228,6 +228,7 @@ class Invariants:
     def _match_disks(self, run: int, epoch: int, tick: int, partitions: Sequence[int]) -> None:
         """Every holder has it, on a disk that was synced; a disk that has been replaced since can't."""
         known = self.checkpoints.setdefault(run, {}).setdefault(tick, {})
+        is_late = epoch < max(seen for number, seen in self.runs if number == run)
         placed = self.runs[run, epoch].placed
         replaced = {
             name for name, number in self.runs[run, epoch].disks.items() if number != self.hosts[name].disk.number
@@ -236,7 +237,7 @@ class Invariants:
             having = frozenset(
                 (name, self.hosts[name].disk.number)
                 for name in placed[partition]
-                if self._has_come_to(name, run, tick, partition)
+                if self._has_come_to(name, run, tick, partition, is_late)
             )
             lacking = set(placed[partition]) - {name for name, _ in having} - replaced
             assert not lacking, f"tick {tick} of run {run} is committed, and {lacking} has not partition {partition}"

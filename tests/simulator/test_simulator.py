@@ -32,6 +32,8 @@ FOUND = [
     ("rolling-restart", 3),
     # A run ended as three of four were drained: the fourth had its partitions, and nobody to fetch the result from.
     ("everything", 100356),
+    # With a copy on every shard, one that was drained stayed a holder behind the others, and so was never let go.
+    ("everything", 100835),
 ]
 """What once went wrong, and stays tried."""
 

@@ -139,6 +139,18 @@ def test_who_is_drained_stays_until_those_who_stay_hold_enough() -> None:
     assert proposed(views().next(log.registry, alive("ab", c=2), "", 0)) == "abc2", "unless it starts again"
 
 
+def test_who_is_drained_goes_also_where_everybody_holds_everything() -> None:
+    log = formed("abc", replicas=3)
+    for name in "abc":
+        log.holds(name, held=EVERYTHING, is_whole=False)
+    log.view("abc", replicas=3)
+    log.drain("a")
+    log.view("abc", replicas=3)
+    for name in "bc":
+        log.settle(name)
+    assert proposed(views().next(log.registry, alive("abc"), "", 0)) == "bc"
+
+
 def test_who_is_drained_is_not_kept_for_what_it_does_not_hold() -> None:
     """Of two copies on b and c both were lost with them: a's staying would not bring them back."""
     log = formed("abc", replicas=2)
