@@ -1,12 +1,20 @@
-"""Import the four packages before pytest collects their doctests.
+"""Import the packages before pytest collects their doctests, and let tests interrupt what they start.
 
 With ``--import-mode=importlib`` a module that is collected before anything has imported its package is loaded once by
 pytest and once more by whoever imports it: two classes of one name, and `isinstance` says no.
+
+A shell that starts something in the background has it ignore SIGINT, and whatever that starts as well.
 """
 
+import signal
+
+import chaos
 import consensus
 import crdt
 import daemon
 import shoal
 
-__all__ = ["consensus", "crdt", "daemon", "shoal"]
+__all__ = ["chaos", "consensus", "crdt", "daemon", "shoal"]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
