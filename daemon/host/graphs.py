@@ -26,7 +26,6 @@ from daemon.protocol.decisions import AddGraph
 from daemon.protocol.placement import Placed
 from daemon.protocol.registry import View
 from daemon.store import Store
-from shoal.errors import UnknownGraph
 from shoal.part import Part, Placement
 from shoal.slices import Slices, build, joined
 
@@ -65,12 +64,6 @@ class Graphs:
     def parts(self) -> dict[str, Part]:
         """The parts in memory, by graph."""
         return {graph: built.part for graph, built in self._built.items()}
-
-    def part_now(self, graph: str) -> Part:
-        """The part that was built last. Raises `UnknownGraph`."""
-        if graph not in self._built:
-            raise UnknownGraph(f"this shard has no part of graph '{graph}' in memory")
-        return self._built[graph].part
 
     async def part(self, graph: AddGraph, view: View, placed: Placed) -> Part:
         """The part of a graph in a placement, built from the slices on disk if it is not here."""
