@@ -18,9 +18,10 @@ from shoal import columns as col
 from shoal.engine import Engine
 from shoal.errors import NameTaken, RunFailed, ShoalError, UnknownColumn, UnknownGraph, UnknownRun, did_you_mean
 from shoal.graph_data import GraphData
+from shoal.installed import find_program, installed_programs
 from shoal.part import Part, Placement
 from shoal.phase import Phase
-from shoal.program import Program, find_program, installed_programs
+from shoal.program import Program
 from shoal.result import ColumnResult
 from shoal.ring import HashRing
 from shoal.session import NAME_RULE, Progress, Session, is_name

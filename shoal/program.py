@@ -30,17 +30,15 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import numpy as np
 
-from shoal.errors import BadParameter, UnknownProgram, did_you_mean
+from shoal.errors import BadParameter, did_you_mean
 from shoal.part import Direction
 from shoal.phase import Phase
 
@@ -48,8 +46,6 @@ if TYPE_CHECKING:
     from shoal.workspace import Workspace
 
 T = TypeVar("T")
-
-log = logging.getLogger("shoal.programs")
 
 
 class Merge(StrEnum):
@@ -237,41 +233,3 @@ def read_params(params: Iterable[tuple[str, str]]) -> dict[str, Any]:
         return {name: json.loads(value) for name, value in params}
     except ValueError as error:
         raise BadParameter(f"the parameters are not JSON: {error}") from error
-
-
-def installed_programs() -> dict[str, type[Program]]:
-    """Every program found in the entry point group `shoal.programs`, by name; those that are broken are left out."""
-    found = {}
-    for name, entry in sorted(_entries().items()):
-        try:
-            found[name] = _loaded(entry)
-        except UnknownProgram as unknown:
-            log.warning("%s", unknown)
-    return found
-
-
-def find_program(name: str) -> type[Program]:
-    """The installed program of that name. Raises `UnknownProgram`, with the nearest known name."""
-    entries = _entries()
-    if name not in entries:
-        known = ", ".join(sorted(entries))
-        raise UnknownProgram(f"no program is called '{name}'{did_you_mean(name, entries)}; installed: {known}")
-    return _loaded(entries[name])
-
-
-def _entries() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group="shoal.programs")}
-
-
-def _loaded(entry: EntryPoint) -> type[Program]:
-    """Import one program, and no other: what is wrong with that one is not this one's business."""
-    try:
-        program = entry.load()
-    except Exception as error:  # whatever a stranger's module does when it is imported
-        why = f"{type(error).__name__}: {error}"
-        raise UnknownProgram(
-            f"program '{entry.name}' is installed as {entry.value}, but not to be had: {why}"
-        ) from error
-    if not (isinstance(program, type) and issubclass(program, Program)):
-        raise UnknownProgram(f"program '{entry.name}' is installed as {entry.value}, which is not a shoal.Program")
-    return program

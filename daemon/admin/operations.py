@@ -28,8 +28,8 @@ from daemon.watch.logs import UnknownLevel, set_level
 from shoal import __version__
 from shoal import columns as col
 from shoal.errors import ShoalError, did_you_mean
+from shoal.installed import find_program, installed_programs
 from shoal.local import describe
-from shoal.program import find_program, installed_programs
 from shoal.result import ColumnResult
 from shoal.session import NAME_RULE, is_name
 

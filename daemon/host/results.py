@@ -27,8 +27,9 @@ from daemon.protocol.registry import RunRecord
 from shoal import columns as col
 from shoal.engine import Engine
 from shoal.graph_data import BadGraph
+from shoal.installed import find_program
 from shoal.part import Part
-from shoal.program import find_program, read_params
+from shoal.program import read_params
 from shoal.result import ColumnDigest, extreme_rows
 
 STRETCH = 1 << 16

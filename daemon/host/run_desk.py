@@ -35,8 +35,9 @@ from daemon.store import Store
 from daemon.watch.metrics import Metrics
 from shoal.engine import Engine, state_bytes
 from shoal.errors import ShoalError
+from shoal.installed import find_program
 from shoal.part import Part
-from shoal.program import Program, find_program, read_params
+from shoal.program import Program, read_params
 
 log = logging.getLogger("shoal.runs")
 

@@ -1,0 +1,49 @@
+"""The programs that are installed: every distribution may offer some, in the entry point group `shoal.programs`."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import EntryPoint, entry_points
+
+from shoal.errors import UnknownProgram, did_you_mean
+from shoal.program import Program
+
+log = logging.getLogger("shoal.programs")
+
+
+def installed_programs() -> dict[str, type[Program]]:
+    """Every program found in the entry point group `shoal.programs`, by name; those that are broken are left out."""
+    found = {}
+    for name, entry in sorted(_entries().items()):
+        try:
+            found[name] = _loaded(entry)
+        except UnknownProgram as unknown:
+            log.warning("%s", unknown)
+    return found
+
+
+def find_program(name: str) -> type[Program]:
+    """The installed program of that name. Raises `UnknownProgram`, with the nearest known name."""
+    entries = _entries()
+    if name not in entries:
+        known = ", ".join(sorted(entries))
+        raise UnknownProgram(f"no program is called '{name}'{did_you_mean(name, entries)}; installed: {known}")
+    return _loaded(entries[name])
+
+
+def _entries() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group="shoal.programs")}
+
+
+def _loaded(entry: EntryPoint) -> type[Program]:
+    """Import one program, and no other: what is wrong with that one is not this one's business."""
+    try:
+        program = entry.load()
+    except Exception as error:  # whatever a stranger's module does when it is imported
+        why = f"{type(error).__name__}: {error}"
+        raise UnknownProgram(
+            f"program '{entry.name}' is installed as {entry.value}, but not to be had: {why}"
+        ) from error
+    if not (isinstance(program, type) and issubclass(program, Program)):
+        raise UnknownProgram(f"program '{entry.name}' is installed as {entry.value}, which is not a shoal.Program")
+    return program
