@@ -7,17 +7,23 @@ source ordinal, parallel and sibling edges in the order of the input::
     source   [  0    0    2  ]            edge_columns   beside source and target
     target   [  1    2    0  ]
 
+An undirected graph holds each edge {u, v} as two *arcs*, u -> v and v -> u with the same values, and a loop as one;
+so all that reads edges works on either kind. `source`, `target` and `edge_columns` are of arcs, an arc of the input's
+i-th edge stands where an i-th directed edge would, and `edge_count` is of edges as they were given.
+
 Nothing here depends on shards, so any number of them begin from the same numbers in the same order; that is the
 first half of bit-identical results. The arrays are read-only.
 
 Invariants: ids strictly ascend; sources ascend and, with targets, are below the number of nodes; every column has a
-value for each node or edge; `partition` follows from `ids` (`shoal.ids`) and is therefore never sent.
+value for each node or arc; of an undirected graph, as many arcs come into a node as leave it; `partition` follows
+from `ids` (`shoal.ids`) and is therefore never sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,7 +43,7 @@ PARTITIONS = 64
 """Slices of a graph when nobody says otherwise: several for each of a dozen shards."""
 COLUMNS_MAX = 1024
 NAME_BYTES_MAX = 256
-WIRE_FORMAT = 1
+WIRE_FORMAT = 2
 DENSE_SHARE = 4
 """Integer ids are looked up in a table when it has at most four places for each value that will be looked up."""
 
@@ -53,6 +59,7 @@ class GraphData:
     source: NDArray[Any]
     target: NDArray[Any]
     edge_columns: Mapping[str, Column]
+    directed: bool = True
 
     @property
     def node_count(self) -> int:
@@ -60,9 +67,17 @@ class GraphData:
         return len(self.ids)
 
     @property
-    def edge_count(self) -> int:
-        """Edges, parallel ones counted each."""
+    def arc_count(self) -> int:
+        """Arcs: the rows of `source`, `target` and the edges' columns."""
         return len(self.source)
+
+    @cached_property
+    def edge_count(self) -> int:
+        """Edges as they were given, parallel ones counted each."""
+        if self.directed:
+            return self.arc_count
+        loops = int(np.count_nonzero(self.source == self.target))
+        return (self.arc_count + loops) // 2
 
     @property
     def nbytes(self) -> int:
@@ -72,9 +87,10 @@ class GraphData:
         return sum(int(array.nbytes) for array in arrays)
 
     def __repr__(self) -> str:
+        way = "" if self.directed else " undirected"
         return (
             f"<GraphData: {self.node_count} nodes ({', '.join(self.node_columns) or 'no columns'}), "
-            f"{self.edge_count} edges ({', '.join(self.edge_columns) or 'no columns'})>"
+            f"{self.edge_count}{way} edges ({', '.join(self.edge_columns) or 'no columns'})>"
         )
 
     def equals(self, other: GraphData) -> bool:
@@ -82,6 +98,7 @@ class GraphData:
         mine, theirs = (self.node_columns, self.edge_columns), (other.node_columns, other.edge_columns)
         return (
             self.partition_count == other.partition_count
+            and self.directed == other.directed
             and col.equal(self.ids, other.ids)
             and bool(np.array_equal(self.source, other.source))
             and bool(np.array_equal(self.target, other.target))
@@ -93,7 +110,7 @@ class GraphData:
         """Raise `BadGraph` unless the invariants hold (columns are checked where they are made)."""
         _check_shape(self)
         _check_ids(self.ids)
-        _check_edges(self.source, self.target, self.node_count)
+        _check_edges(self.source, self.target, self.node_count, self.directed)
 
     def to_wire(self) -> tuple[Spec, list[Any]]:
         """A spec of plain values and the frames of all columns, which are views of this graph's arrays."""
@@ -108,7 +125,8 @@ class GraphData:
                 spec, more = col.to_wire(column)
                 specs[group].append([name, spec])
                 frames += more
-        return {"format": WIRE_FORMAT, "partitions": self.partition_count, **specs}, frames
+        about = {"format": WIRE_FORMAT, "partitions": self.partition_count, "directed": self.directed}
+        return {**about, **specs}, frames
 
     @classmethod
     def from_wire(cls, spec: object, frames: Sequence[Any]) -> GraphData:
@@ -116,7 +134,7 @@ class GraphData:
         if col.field(spec, "format", int) != WIRE_FORMAT:
             raise BadGraph(f"the graph comes in a format other than {WIRE_FORMAT}; are both ends of one version?")
         assert isinstance(spec, Mapping)
-        partition_count = col.field(spec, "partitions", int)
+        partition_count, directed = col.field(spec, "partitions", int), col.field(spec, "directed", bool)
         if not 1 <= partition_count <= PARTITIONS_MAX:
             raise BadGraph(f"a graph has 1 to {PARTITIONS_MAX} partitions, not {partition_count}")
         wanted = [(name, col.field(spec, name, dict)) for name in ("ids", "source", "target")]
@@ -137,9 +155,10 @@ class GraphData:
             source=source,
             target=target,
             edge_columns={name: column for (name, _), column in zip(edge_specs, arrived[node_end:], strict=True)},
+            directed=directed,
         )
         _check_shape(graph)
-        _check_edges(source, target, len(ids))
+        _check_edges(source, target, len(ids), directed)
         return graph
 
 
@@ -174,7 +193,7 @@ def _check_ids(ids: IdColumn) -> None:
         raise BadGraph("the node ids are not 64-bit integers or plain strings in strictly ascending order")
 
 
-def _check_edges(source: Column, target: Column, nodes: int) -> None:
+def _check_edges(source: Column, target: Column, nodes: int, directed: bool) -> None:
     kind = ordinal_type(nodes)
     if any(col.is_string(ends) or ends.dtype != kind for ends in (source, target)):
         raise BadGraph(f"the ends of edges are ordinals of type {kind.name} in a graph of {nodes} nodes")
@@ -186,10 +205,13 @@ def _check_edges(source: Column, target: Column, nodes: int) -> None:
         raise BadGraph(f"the sources of the edges are not ascending ordinals below {nodes}")
     if int(target.min()) < 0 or int(target.max()) >= nodes:
         raise BadGraph(f"a target is not an ordinal below {nodes}")
+    # That each arc has its twin would take a sort to see; this tells what is no undirected graph at all.
+    if not directed and not np.array_equal(np.bincount(source, minlength=nodes), np.bincount(target, minlength=nodes)):
+        raise BadGraph("the graph is said to be undirected, and its arcs do not stand for edges both ways")
 
 
 def _check_shape(graph: GraphData) -> None:
-    groups = ((graph.node_columns, graph.node_count, "nodes"), (graph.edge_columns, graph.edge_count, "edges"))
+    groups = ((graph.node_columns, graph.node_count, "nodes"), (graph.edge_columns, graph.arc_count, "edges"))
     for group, count, what in groups:
         for name, column in group.items():
             if col.type_name(column) == "int32":
@@ -209,11 +231,14 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def assemble(node_table: Table | None, edge_table: Table, partition_count: int = PARTITIONS) -> GraphData:
+def assemble(
+    node_table: Table | None, edge_table: Table, partition_count: int = PARTITIONS, *, undirected: bool = False
+) -> GraphData:
     """Number the nodes, sort the edges, and make a graph.
 
     `node_table` has a column `id`, `edge_table` the columns `source` and `target`; all others become columns of the
-    graph. Without a node table the nodes are those that edges name. A row that is wrong is named by a `BadRow`.
+    graph. Without a node table the nodes are those that edges name. `undirected`: each row is an edge both ways. A row
+    that is wrong is named by a `BadRow`.
     """
     if not 1 <= partition_count <= PARTITIONS_MAX:
         raise BadGraph(f"a graph has 1 to {PARTITIONS_MAX} partitions, not {partition_count}")
@@ -229,7 +254,12 @@ def assemble(node_table: Table | None, edge_table: Table, partition_count: int =
         source, target = (_ends(ids, node_table, edge_table, name) for name in ("source", "target"))
         others = {name: column for name, column in node_table.columns.items() if name != "id"}
         node_columns = {name: _arranged(column, order) for name, column in others.items()}
+    rows = None
+    if undirected:
+        source, target, rows = _both_ways(source, target)
     source, target, order = by_source(source, target, len(ids))
+    if rows is not None:
+        order = rows if order is None else rows.take(order)
     columns = {name: c for name, c in edge_table.columns.items() if name not in ("source", "target")}
     if "weight" in columns:
         columns["weight"] = _weights(edge_table)
@@ -241,7 +271,22 @@ def assemble(node_table: Table | None, edge_table: Table, partition_count: int =
         source=_frozen(source),
         target=_frozen(target),
         edge_columns={name: _arranged(column, order) for name, column in columns.items()},
+        directed=not undirected,
     )
+
+
+def _both_ways(source: NDArray[Any], target: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Two arcs for each edge, one for a loop, and the row of each: in the order of the rows, so that a stable sort by
+    source leaves every node's arcs in it.
+    """
+    loops = np.flatnonzero(source == target)
+    arcs = np.stack([source, target], axis=1), np.stack([target, source], axis=1)
+    rows = np.repeat(np.arange(len(source), dtype=ordinal_type(len(source))), 2)
+    if not len(loops):
+        return arcs[0].ravel(), arcs[1].ravel(), rows
+    keep = np.ones(2 * len(source), dtype=np.bool_)
+    keep[2 * loops + 1] = False
+    return arcs[0].ravel()[keep], arcs[1].ravel()[keep], rows[keep]
 
 
 def _check_tables(node_table: Table | None, edge_table: Table) -> None:

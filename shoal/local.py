@@ -275,6 +275,7 @@ class LocalBackend:
             "graph": graph.name,
             "nodes": data.node_count,
             "edges": data.edge_count,
+            "directed": data.directed,
             "partitions": data.partition_count,
             "cross_edges": sum(part.cross_edges for part in graph.parts.values()),
             "state": "ready",

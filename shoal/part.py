@@ -13,6 +13,9 @@ index is ever exchanged. The three sides stand in that order because the nodes w
 The in-edges of a node stand in the order of their sources' ordinals, own nodes and ghosts alike, and parallel edges in
 the order of the input. A reduction over them adds the same numbers in the same order wherever the node lives: this is
 where bit-identical results come from.
+
+An undirected graph is held as arcs, two for each edge and one for a loop (`shoal.graph_data`); all that is called an
+edge here is an arc then, but for the counts `edge_count`, `held_edges` and `cross_edges`, which are of edges.
 """
 
 from __future__ import annotations
@@ -104,6 +107,8 @@ class Part:
     node_columns: Mapping[str, Any] = field(default_factory=dict)
     edge_columns: Mapping[str, Any] = field(default_factory=dict)
     peer_partitions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    partition_table: Any = None
+    directed: bool = True
 
     @property
     def size(self) -> int:
@@ -117,12 +122,18 @@ class Part:
 
     @property
     def held_edges(self) -> int:
-        """Edges with their source or target here; one with both counts once."""
-        return len(self.in_edges.edges) + len(self.out_edges.edges) - self.inner_edges
+        """Edges with an end here; one with both counts once."""
+        held = len(self.in_edges.edges) + len(self.out_edges.edges) - self.inner_arcs
+        return held if self.directed else (held + self._loops) // 2
 
     @property
-    def inner_edges(self) -> int:
-        """Edges with both ends here."""
+    def _loops(self) -> int:
+        rows = np.repeat(np.arange(self.size, dtype=np.int32), np.diff(self.out_edges.indptr))
+        return int(np.count_nonzero(rows == self.out_edges.neighbours))
+
+    @property
+    def inner_arcs(self) -> int:
+        """Arcs with both ends here."""
         return int(np.count_nonzero(self.in_edges.neighbours < self.size))
 
     @property
@@ -160,6 +171,31 @@ class Part:
     def by_ordinal(self) -> NDArray[np.intp]:
         """The own nodes in the order of their ordinals, for reading results."""
         return np.argsort(self.ordinals, kind="stable")
+
+    @cached_property
+    def owner_of_partition(self) -> NDArray[np.int16]:
+        """For each partition 0 if it is here, else its holder's place among `peers`, counted from 1."""
+        owners = np.zeros(self.partition_count, np.int16)
+        for i, peer in enumerate(self.peers, start=1):
+            owners[list(self.peer_partitions[peer])] = i
+        return owners
+
+    @property
+    def ordinal_type(self) -> type[np.int32] | type[np.int64]:
+        """What any node's ordinal fits into."""
+        return np.int32 if self.node_count <= np.iinfo(np.int32).max else np.int64
+
+    def local_of(self, ordinals: Array) -> NDArray[np.int64]:
+        """The local indices of own nodes, by ordinal; -1 for any other number."""
+        if not self.size:
+            return np.full(len(ordinals), -1, np.int64)
+        place = np.minimum(np.searchsorted(self._sorted_ordinals, ordinals), self.size - 1)
+        local = self.by_ordinal[place].astype(np.int64, copy=False)
+        return np.where(self._sorted_ordinals[place] == ordinals, local, -1)
+
+    @cached_property
+    def _sorted_ordinals(self) -> NDArray[np.int64]:
+        return self.ordinals[self.by_ordinal]
 
     def all_ordinals(self) -> NDArray[np.int64]:
         """Ordinals by local index: own nodes, then ghosts."""
@@ -199,6 +235,7 @@ def build_part(
     target: Array,
     *,
     edge_count: int,
+    directed: bool = True,
     ids: Any = None,
     node_columns: Mapping[str, Any] | None = None,
     edge_columns: Mapping[str, Any] | None = None,
@@ -219,6 +256,9 @@ def build_part(
     local[ghost_ordinals] = np.arange(len(own), len(own) + len(ghost_ordinals), dtype=np.int32)
     rows, columns = local[source], local[target]
 
+    crossing = from_here & ~to_here
+    if not directed:  # either shard holds both arcs; the one that the lesser end's shard owns stands for the edge
+        crossing &= source < target
     partitions = placement.partitions(shard)
     counts = np.bincount(partition[own], minlength=len(placement.holder))[list(partitions)]
     return Part(
@@ -236,11 +276,13 @@ def build_part(
         sends=_sends(shard, placement, local, source, target, source_holder, target_holder),
         in_edges=_adjacency(columns, rows, to_here, len(own), len(ghost_ordinals)),
         out_edges=_adjacency(rows, columns, from_here, len(own), len(ghost_ordinals)),
-        cross_edges=int(np.count_nonzero(from_here & ~to_here)),
+        cross_edges=int(np.count_nonzero(crossing)),
         ids=ids,
         node_columns=dict(node_columns or {}),
         edge_columns=dict(edge_columns or {}),
         peer_partitions={name: placement.partitions(i) for i, name in enumerate(placement.shards)},
+        partition_table=partition,
+        directed=directed,
     )
 
 

@@ -85,19 +85,23 @@ class Session:
         *,
         data: GraphData | None = None,
         types: Mapping[str, str] | None = None,
+        undirected: bool = False,
         partitions: int = PARTITIONS,
         progress: Progress | None = None,
     ) -> Graph:
         """Load a graph from files (CSV, TSV, Parquet, also gzipped), or from `data` made by `shoal.from_...`.
 
-        Raises `BadRow` naming file, line and reason; nothing of such a load is kept.
+        `undirected`: each row of a file is an edge both ways; `data` knows it already. Raises `BadRow` naming file,
+        line and reason; nothing of such a load is kept.
         """
         from shoal.sources import read_graph
 
         if (data is None) == (edges is None):
             raise ValueError("give either edges (a file) or data (from shoal.from_arrays or shoal.from_networkx)")
         if data is None:
-            data = read_graph(nodes=nodes, edges=edges, types=dict(types or {}), partition_count=partitions)
+            data = read_graph(nodes=nodes, edges=edges, types=types, undirected=undirected, partition_count=partitions)
+        elif undirected and data.directed:
+            raise ValueError("the data is directed: say undirected=True where it is made (shoal.from_arrays)")
         self._backend.load(name, data, progress)
         return self.graph(name)
 
@@ -151,8 +155,13 @@ class Graph:
 
     @property
     def edge_count(self) -> int:
-        """Edges, over all shards, parallel ones each."""
+        """Edges as they were loaded, over all shards, parallel ones each."""
         return int(self._shown["edges"])
+
+    @property
+    def directed(self) -> bool:
+        """Whether an edge leads one way only."""
+        return bool(self._shown["directed"])
 
     @property
     def info(self) -> Mapping[str, Any]:

@@ -40,12 +40,13 @@ def check_slices(slices: Slices, table: Array) -> None:
     if not _ascends(ids, slices.node_bounds, strictly=True):
         raise BadGraph("the node ids of a partition do not ascend")
     numbers = np.array(slices.partitions, table.dtype)
+    most = slices.edge_count if slices.directed else 2 * slices.edge_count
     for what, edges, bounds, end in (
         ("out", slices.out, slices.out_bounds, "source"),
         ("into", slices.into, slices.in_bounds, "target"),
     ):
-        if not len(edges) == bounds[-1] <= slices.edge_count:
-            raise BadGraph(f"{what}: {len(edges)} edges came, {bounds[-1]} are due, {slices.edge_count} are in all")
+        if not len(edges) == bounds[-1] <= most:
+            raise BadGraph(f"{what}: {len(edges)} edges came, {bounds[-1]} are due, {most} are in all")
         _check_lengths(edges.columns, len(edges), f"edges ({what})")
         owner = np.repeat(numbers, np.diff(bounds))
         if not bool(np.all(table.take(getattr(edges, end)) == owner)):

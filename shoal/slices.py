@@ -40,7 +40,7 @@ from shoal.table import BadGraph, Column
 Array = NDArray[Any]
 Bounds = NDArray[np.int64]
 
-WIRE_FORMAT = 1
+WIRE_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,10 @@ class Edges:
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """Some partitions of a graph; see the module's description. The counts are those of the whole graph."""
+    """Some partitions of a graph; see the module's description. The counts are those of the whole graph.
+
+    The edges of an undirected graph are its arcs (`shoal.graph_data`), and `edge_count` is of edges as they were given.
+    """
 
     node_count: int
     edge_count: int
@@ -75,6 +78,7 @@ class Slices:
     node_columns: Mapping[str, Column]
     out: Edges
     into: Edges
+    directed: bool = True
 
     @classmethod
     def empty(
@@ -85,6 +89,8 @@ class Slices:
         id_type: str,
         node_types: Mapping[str, str],
         edge_types: Mapping[str, str],
+        *,
+        directed: bool = True,
     ) -> Slices:
         """No partition at all, of a graph with columns of those types (`columns.type_name`)."""
         end = np.empty(0, ordinal_type(node_count))
@@ -92,7 +98,8 @@ class Slices:
         bounds = np.zeros(1, np.int64)
         columns = {name: col.empty(kind) for name, kind in node_types.items()}
         ids = col.empty(id_type)
-        return cls(node_count, edge_count, partition_count, (), bounds, bounds, bounds, ids, columns, none, none)
+        counts = node_count, edge_count, partition_count
+        return cls(*counts, (), bounds, bounds, bounds, ids, columns, none, none, directed)
 
     @property
     def nbytes(self) -> int:
@@ -123,6 +130,7 @@ class Slices:
             "format": WIRE_FORMAT,
             "nodes": self.node_count,
             "edges": self.edge_count,
+            "directed": self.directed,
             "partition_count": self.partition_count,
             "partitions": sent(np.array(self.partitions, np.int64)),
             "out_bounds": sent(self.out_bounds),
@@ -160,6 +168,7 @@ class Slices:
             node_columns=reader.columns(named_specs(spec, "node_columns")),
             out=_read_edges(reader, spec.get("out"), "out", nodes),
             into=_read_edges(reader, spec.get("into"), "into", nodes),
+            directed=col.field(spec, "directed", bool),
         )
         reader.check_end()
         check_slices(slices, partition_table)
@@ -198,6 +207,7 @@ class Cut:
             node_columns={name: col.slim(col.take(column, nodes)) for name, column in data.node_columns.items()},
             out=self._edges(out, wanted),
             into=self._edges(into, wanted),
+            directed=data.directed,
         )
 
     def _edges(self, grouped: _Grouped, wanted: Sequence[int]) -> Edges:
@@ -241,10 +251,10 @@ class _Grouped(NamedTuple):
 def _grouped(data: GraphData, group: Array) -> _Grouped:
     """One counting sort, which takes two numbers an edge along: both its ends, or its source and its place."""
     count, kind = data.partition_count, data.source.dtype
-    if not data.edge_count:
+    if not data.arc_count:
         order = np.empty(0, np.int32) if data.edge_columns else None
         return _Grouped(np.zeros(count + 1, np.int64), data.source, data.target, order)
-    carried = np.arange(data.edge_count, dtype=ordinal_type(data.edge_count)) if data.edge_columns else data.target
+    carried = np.arange(data.arc_count, dtype=ordinal_type(data.arc_count)) if data.edge_columns else data.target
     grid = coo_array((carried, (group, data.source)), shape=(count + 1, data.node_count))
     grid.has_canonical_format = True  # or parallel edges would be summed away
     table = grid.tocsr()
@@ -257,7 +267,7 @@ def _grouped(data: GraphData, group: Array) -> _Grouped:
 def joined(pieces: Sequence[Slices]) -> Slices:
     """Slices of disjoint partitions of one graph as one. Raises `BadGraph` if they are not."""
     first = pieces[0]
-    shapes = {(p.node_count, p.edge_count, p.partition_count, *_types(p)) for p in pieces}
+    shapes = {(p.node_count, p.edge_count, p.partition_count, p.directed, *_types(p)) for p in pieces}
     if len(shapes) > 1:
         raise BadGraph("these are slices of different graphs")
     if len(pieces) == 1:
@@ -291,6 +301,7 @@ def build(graph: str, slices: Slices, partition_table: Array, placement: Placeme
         source,
         target,
         edge_count=slices.edge_count,
+        directed=slices.directed,
         ids=mine.ids,
         node_columns=mine.node_columns,
         edge_columns=columns,
@@ -310,6 +321,7 @@ def part_of(graph: str, data: GraphData, placement: Placement, shard: int) -> Pa
         data.source[edges],
         data.target[edges],
         edge_count=data.edge_count,
+        directed=data.directed,
         ids=col.take(data.ids, own),
         node_columns={name: col.take(column, own) for name, column in data.node_columns.items()},
         edge_columns={name: col.take(column, edges) for name, column in data.edge_columns.items()},
@@ -370,6 +382,7 @@ def _picked(pieces: Sequence[Slices], places: Sequence[tuple[int, int]]) -> Slic
         node_columns=columns([piece.node_columns for piece in pieces], nodes),
         out=edges([piece.out for piece in pieces], out),
         into=edges([piece.into for piece in pieces], into),
+        directed=first.directed,
     )
 
 

@@ -413,6 +413,7 @@ class Operations:
             "graph": graph.name,
             "nodes": graph.node_count,
             "edges": graph.edge_count,
+            "directed": graph.directed,
             "partitions": graph.partition_count,
             "state": "halted" if lost else "ready",
         }

@@ -24,26 +24,33 @@ def graph() -> None:
 @click.option("--edges", required=True, type=FILE, help="CSV (also .gz), TSV or Parquet with source and target.")
 @click.option("--nodes", type=FILE, help="The same for nodes; without it the nodes are those that edges name.")
 @click.option("--types", multiple=True, type=PairType(plain=True), help="COLUMN=int|float|str|bool; may be repeated.")
+@click.option("--undirected", is_flag=True, help="Each row of the edges is an edge both ways.")
 @click.option("--partitions", type=click.IntRange(1, 65536), default=64, show_default=True)
 @json_option
 @click.pass_obj
 def load(
-    session: Session, name: str, edges: Path, nodes: Path | None, types: tuple[tuple[str, str], ...], partitions: int
+    session: Session,
+    name: str,
+    edges: Path,
+    nodes: Path | None,
+    types: tuple[tuple[str, str], ...],
+    undirected: bool,
+    partitions: int,
 ) -> None:
     """Read files here and hand the graph NAME to the cluster."""
-    spec, frames = _parsed(edges, nodes, dict(types), partitions)
+    spec, frames = _parsed(edges, nodes, types=dict(types), undirected=undirected, partition_count=partitions)
     size = sum(memoryview(frame).nbytes for frame in frames)
     if watched(session):
         words(f"{edges.name} is read; sending {size / 1e6:,.1f} MB")
     session.show("graph load", followed(session, "graph load", {"name": name, "spec": spec}, frames))
 
 
-def _parsed(edges: Path, nodes: Path | None, types: dict[str, str], partitions: int) -> tuple[Any, list[Any]]:
+def _parsed(edges: Path, nodes: Path | None, **how: Any) -> tuple[Any, list[Any]]:
     # pyarrow takes a third of a second to import: only those who load wait for it.
     from shoal.sources import read_graph
 
     try:
-        return read_graph(nodes, edges=edges, types=types, partition_count=partitions).to_wire()
+        return read_graph(nodes, edges=edges, **how).to_wire()
     except (ValueError, OSError) as error:
         raise Said(str(error)) from error
 

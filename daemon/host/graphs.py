@@ -165,7 +165,8 @@ def _put(load: str, slices: Slices, partition: int, store: Store) -> None:
 
 def _nothing(graph: AddGraph, placement: Placement, me: int) -> Part:
     types = (graph.id_type, dict(graph.node_columns), dict(graph.edge_columns))
-    slices = Slices.empty(graph.node_count, graph.edge_count, graph.partition_count, *types)
+    counts = graph.node_count, graph.edge_count, graph.partition_count
+    slices = Slices.empty(*counts, *types, directed=graph.directed)
     table = np.zeros(graph.node_count, np.uint8 if graph.partition_count <= 256 else np.uint16)
     return build(graph.name, slices, table, placement, me)
 

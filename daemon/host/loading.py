@@ -71,6 +71,7 @@ class Loading:
             "graph": self._name,
             "nodes": data.node_count,
             "edges": data.edge_count,
+            "directed": data.directed,
             "partitions": data.partition_count,
             "cross_edges": added.cross_edges,
             "seconds": time.monotonic() - began,
@@ -123,6 +124,7 @@ class Loading:
             id_type=type_name(data.ids),
             node_columns=tuple((name, type_name(column)) for name, column in data.node_columns.items()),
             edge_columns=tuple((name, type_name(column)) for name, column in data.edge_columns.items()),
+            directed=data.directed,
         )
 
     async def _decided(self, added: AddGraph, shipments: Sequence[Shipment]) -> None:

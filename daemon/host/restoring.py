@@ -208,7 +208,8 @@ async def _nobody(_: Mapping[str, Any]) -> None:
 def _read(archive: Archive, graph: AddGraph, partitions: list[int], table: Any) -> Slices:
     if not partitions:
         types = (graph.id_type, dict(graph.node_columns), dict(graph.edge_columns))
-        return Slices.empty(graph.node_count, graph.edge_count, graph.partition_count, *types)
+        counts = graph.node_count, graph.edge_count, graph.partition_count
+        return Slices.empty(*counts, *types, directed=graph.directed)
     read = (archive.slice(graph.load, partition) for partition in partitions)
     return joined([Slices.from_wire(msgpack.unpackb(spec), frames, table) for spec, frames in read])
 

@@ -88,7 +88,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class AddGraph:
-    """A load is whole at every member of the view: from here on the graph exists."""
+    """A load is whole at every member of the view: from here on the graph exists.
+
+    The edges are counted as they were given; those of an undirected graph are held both ways.
+    """
 
     request: str
     name: str
@@ -101,6 +104,7 @@ class AddGraph:
     id_type: str
     node_columns: tuple[tuple[str, str], ...]
     edge_columns: tuple[tuple[str, str], ...]
+    directed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,13 @@ def from_arrays(
     nodes: Any = None,
     node_columns: Mapping[str, Any] | None = None,
     edge_columns: Mapping[str, Any] | None = None,
+    undirected: bool = False,
     partition_count: int = PARTITIONS,
 ) -> GraphData:
-    """The graph of edges source[i] -> target[i]; ids are int or str, columns are any sequences of one type.
+    """The graph of edges source[i] -> target[i] (`undirected`: both ways); ids are int or str.
 
-    `nodes` are the ids of all nodes, with `node_columns` beside them; without, the nodes are those that edges name.
+    Columns are any sequences of one type. `nodes` are the ids of all nodes, with `node_columns` beside them; without,
+    the nodes are those that edges name.
 
     >>> graph = from_arrays(["b", "a"], ["a", "c"], edge_columns={"weight": [0.5, 2]})
     >>> graph.ids.to_pylist(), graph.source.tolist(), graph.target.tolist(), graph.edge_columns["weight"].tolist()
@@ -33,7 +35,7 @@ def from_arrays(
         raise BadGraph("node columns need their nodes: give `nodes`, the ids in the same order")
     edge_table = Table("edges", _columns({"source": source, "target": target}, edge_columns, "edges"))
     node_table = None if nodes is None else Table("nodes", _columns({"id": nodes}, node_columns, "nodes"))
-    return assemble(node_table, edge_table, partition_count)
+    return assemble(node_table, edge_table, partition_count, undirected=undirected)
 
 
 def _columns(ids: Mapping[str, Any], others: Mapping[str, Any] | None, table: str) -> dict[str, Column]:

@@ -30,13 +30,15 @@ def read_graph(
     *,
     edges: PathLike,
     types: Mapping[str, str] | None = None,
+    undirected: bool = False,
     partition_count: int = PARTITIONS,
 ) -> GraphData:
     """The graph of a file of edges (columns `source`, `target` and any others) and one of nodes.
 
     A node's id is the column `id`, or else the first; without a node file the nodes are those that edges name. `types`
     maps columns to int, float, str or bool, `id` standing for the ids in both files; it has the last word, then a CSV's
-    header, then the file. What nobody types is a string, and an edge's weight a float.
+    header, then the file. What nobody types is a string, and an edge's weight a float. `undirected`: each row is an
+    edge both ways.
     """
     types = dict(types or {})
     edge_file = _open(edges)
@@ -59,7 +61,7 @@ def read_graph(
         read = node_file.read(_resolved(node_file, types, (id_name,), id_type))
         columns = {"id" if name == id_name else name: column for name, column in read.columns.items()}
         node_table = Table(read.name, columns, read.unit, read.line)
-    return assemble(node_table, edge_file.read(edge_types), partition_count)
+    return assemble(node_table, edge_file.read(edge_types), partition_count, undirected=undirected)
 
 
 def _open(path: PathLike) -> Opened:

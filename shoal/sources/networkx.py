@@ -1,8 +1,8 @@
 """A graph from networkx, any of its four classes.
 
 Nodes are int or str, all of one type. Attributes become columns; a node or edge that lacks one gets NaN or an empty
-string, an edge without a weight weighs 1, as networkx has it, and a missing int or bool is an error. An undirected
-edge becomes two directed ones, one after the other, and an undirected loop one. The keys of parallel edges and the
+string, an edge without a weight weighs 1, as networkx has it, and a missing int or bool is an error. A
+graph that is not directed there is not here either. The keys of parallel edges and the
 graph's own attributes are left behind.
 """
 
@@ -23,20 +23,18 @@ if TYPE_CHECKING:
 
 
 def from_networkx(graph: nx.Graph[Any], *, partition_count: int = PARTITIONS) -> GraphData:
-    """The graph with its nodes' and edges' data as columns.
+    """The graph with its nodes' and edges' data as columns; an undirected edge is held as two arcs.
 
     >>> import networkx as nx
     >>> G = nx.Graph([("a", "b", {"weight": 2}), ("b", "c")])
     >>> shoal_graph = from_networkx(G)
+    >>> shoal_graph.directed, shoal_graph.edge_count
+    (False, 2)
     >>> shoal_graph.source.tolist(), shoal_graph.target.tolist(), shoal_graph.edge_columns["weight"].tolist()
     ([0, 1, 1, 2], [1, 0, 2, 1], [2.0, 2.0, 1.0, 1.0])
     """
     nodes: list[tuple[Any, Mapping[str, Any]]] = list(graph.nodes(data=True))
-    edges: list[tuple[Any, Any, Mapping[str, Any]]] = []
-    for source, target, data in graph.edges(data=True):
-        edges.append((source, target, data))
-        if not graph.is_directed() and source != target:
-            edges.append((target, source, data))
+    edges: list[tuple[Any, Any, Mapping[str, Any]]] = list(graph.edges(data=True))
     _check_ids([node for node, _ in nodes])
     is_int = bool(nodes) and _is_int(nodes[0][0])
     node_columns = {"id": _ids([node for node, _ in nodes], is_int)}
@@ -46,7 +44,8 @@ def from_networkx(graph: nx.Graph[Any], *, partition_count: int = PARTITIONS) ->
         "target": _ids([target for _, target, _ in edges], is_int),
     }
     edge_columns |= _columns([data for _, _, data in edges], "edge", ("source", "target"))
-    return assemble(Table("the nodes", node_columns), Table("the edges", edge_columns), partition_count)
+    tables = Table("the nodes", node_columns), Table("the edges", edge_columns)
+    return assemble(*tables, partition_count, undirected=not graph.is_directed())
 
 
 def _check_ids(nodes: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +42,21 @@ def test_a_graph_lies_on_all_shards(graph: Graph) -> None:
     assert len(shards) == 3
     assert repr(graph) == "<Graph 'ring': 30 nodes, 30 edges>"
     assert graph.info["cross_edges"] > 0
+
+
+def test_an_undirected_graph(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "nodes.csv").write_text("id:int\n5\n6\n7\n8\n")
+    (tmp_path / "edges.csv").write_text("source:int,target:int,weight:float\n5,6,0.5\n7,6,1.5\n7,7,2\n")
+    files = tmp_path / "edges.csv", tmp_path / "nodes.csv"
+    both_ways = session.load("both-ways", *files, undirected=True)
+    assert (both_ways.node_count, both_ways.edge_count, both_ways.directed) == (4, 3, False)
+    assert sum(shard["edges"] for shard in both_ways.info["shards"].values()) == 3 + both_ways.info["cross_edges"]
+    run = both_ways.run("wcc")
+    assert run.result("component").values.tolist() == [0, 0, 0, 3]
+    assert run.show()["totals"]["edges"] == 3
+    assert session.load("one-way", *files).directed
+    with pytest.raises(ValueError, match="say undirected=True where it is made"):
+        session.load("neither", data=shoal.from_arrays([1], [2]), undirected=True)
 
 
 def test_nothing_happens_until_somebody_waits(graph: Graph) -> None:

@@ -46,6 +46,23 @@ def rows(part: Part, adjacency: Adjacency) -> list[list[int]]:
 
 
 @given(placed())
+@settings(deadline=None, max_examples=40)
+def test_an_undirected_graph_counts_its_edges_as_they_were_given(given: tuple[GraphData, Placement]) -> None:
+    one_way, placement = given
+    source, target = one_way.source.tolist(), one_way.target.tolist()
+    ends = one_way.ids[one_way.source], one_way.ids[one_way.target]
+    data = shoal.from_arrays(*ends, nodes=one_way.ids, partition_count=one_way.partition_count, undirected=True)
+    holder = placement.holder[data.partition].tolist()
+    parts = parts_of(data, placement)
+    for i, part in enumerate(parts.values()):
+        touching = [i in (holder[s], holder[t]) for s, t in zip(source, target, strict=True)]
+        assert (part.directed, part.edge_count, part.held_edges) == (False, len(source), sum(touching))
+        assert rows(part, part.in_edges) == [sorted(row) for row in rows(part, part.out_edges)]
+    crossing = sum(holder[s] != holder[t] for s, t in zip(source, target, strict=True))
+    assert sum(part.cross_edges for part in parts.values()) == crossing
+
+
+@given(placed())
 @settings(deadline=None, max_examples=80)
 def test_every_node_is_held_once_and_its_edges_stand_in_canonical_order(given: tuple[GraphData, Placement]) -> None:
     data, placement = given

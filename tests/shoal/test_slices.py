@@ -55,6 +55,7 @@ def multigraphs(draw: st.DrawFn, partition_counts: Sequence[int] = (1, 2, 5, 8))
             "type": [draw(texts) for _ in edges] or np.empty(0),
         }
     source, target = [s for s, _ in edges], [t for _, t in edges]
+    columns["undirected"] = draw(st.booleans())
     return shoal.from_arrays(source, target, nodes=nodes, partition_count=partitions, **columns)
 
 
@@ -74,7 +75,7 @@ def values(column: Any) -> list[Any]:
 
 def contents(slices: Slices) -> list[Any]:
     """Everything in slices, to compare; how strings are encoded is left out."""
-    counts = slices.node_count, slices.edge_count, slices.partition_count, slices.partitions
+    counts = slices.node_count, slices.edge_count, slices.directed, slices.partition_count, slices.partitions
     bounds = [values(b) for b in (slices.node_bounds, slices.out_bounds, slices.in_bounds)]
     columns = [values(slices.ids), {name: values(c) for name, c in slices.node_columns.items()}]
     return [counts, bounds, columns, *(each(edges) for edges in (slices.out, slices.into))]
@@ -93,7 +94,8 @@ def rows(part: Part, adjacency: Adjacency) -> list[Any]:
 def told(part: Part) -> list[Any]:
     """Everything in a part, to compare."""
     return [
-        (part.graph, part.node_count, part.edge_count, part.partition_count, part.shard, part.peers, part.partitions),
+        (part.graph, part.node_count, part.edge_count, part.directed, part.partition_count),
+        (part.shard, part.peers, part.partitions),
         [array.tolist() for array in (part.starts, part.ordinals, part.ghost_ordinals)],
         [
             (name, b.nodes.tolist(), b.source_only_end, b.both_end)
@@ -124,7 +126,7 @@ def dumb(data: GraphData, partitions: Sequence[int]) -> list[Any]:
         return {name: [held[row] for group in groups for row in group] for name, held in lists.items()}
 
     return [
-        (data.node_count, data.edge_count, data.partition_count, tuple(partitions)),
+        (data.node_count, data.edge_count, data.directed, data.partition_count, tuple(partitions)),
         [bounds(nodes), bounds(out), bounds(into)],
         [picked(nodes, {"id": data.ids})["id"], picked(nodes, data.node_columns)],
         *(
@@ -215,6 +217,11 @@ def test_slices_that_are_not_there_or_do_not_go_together() -> None:
         joined([cut.slices([1, 2]), cut.slices([2])])
     with pytest.raises(BadGraph, match="different graphs"):
         joined([cut.slices([1]), other.slices([2])])
+    source, target = (graph().ids[ends] for ends in (graph().source, graph().target))
+    both_ways = shoal.from_arrays(source, target, partition_count=8, undirected=True)
+    one_way = shoal.from_arrays(source, target, partition_count=8)
+    with pytest.raises(BadGraph, match="different graphs"):
+        joined([Cut(one_way).slices([1]), Cut(both_ways).slices([2])])
 
 
 def shifted(frame: bytes, by: int) -> bytes:
@@ -240,7 +247,8 @@ IDS, SOURCE, TARGET = 3, 7, 8
 WRONG: dict[str, Callable[[Any, list[bytes]], tuple[Any, list[bytes]]]] = {
     "no spec": lambda s, f: (None, f),
     "counts missing": lambda s, f: ({}, f),
-    "another format": lambda s, f: (changed(s, ["format"], 2), f),
+    "another format": lambda s, f: (changed(s, ["format"], 1), f),
+    "neither directed nor not": lambda s, f: (changed(s, ["directed"], 1), f),
     "a negative count": lambda s, f: (changed(s, ["nodes"], -1), f),
     "fewer edges than come": lambda s, f: (changed(s, ["edges"], 3), f),
     "endless nodes": lambda s, f: (changed(s, ["nodes"], 2**62), f),

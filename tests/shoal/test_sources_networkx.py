@@ -27,7 +27,8 @@ def test_each_class_has_the_edges_it_means(kind: Any) -> None:
 def test_karate_club() -> None:
     graph = nx.karate_club_graph()
     ours = from_networkx(graph)
-    assert (ours.node_count, ours.edge_count) == (34, 2 * 78)
+    assert (ours.node_count, ours.edge_count) == (34, 78)
+    assert (ours.directed, ours.arc_count) == (False, 2 * 78)
     assert ours.node_columns["club"].to_pylist() == [club for _, club in graph.nodes(data="club")]
     assert ours.edge_columns["weight"].sum() == 2 * sum(w for _, _, w in graph.edges(data="weight"))
     assert np.bincount(ours.source).tolist() == [degree for _, degree in graph.degree()]

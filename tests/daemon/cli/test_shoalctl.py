@@ -209,6 +209,21 @@ def test_a_graph_is_read_here_and_sent_as_frames(host: Hosted, daemon: Daemon, t
     assert "e.csv:2" in bad.stderr
 
 
+def test_an_undirected_graph_with_typed_headers(host: Hosted, daemon: Daemon, tmp_path: Path) -> None:
+    from shoal.graph_data import GraphData
+
+    nodes, edges = tmp_path / "nodes.csv", tmp_path / "edges.csv"
+    nodes.write_text("id:int\n9\n10\n11\n")
+    edges.write_text("source:int,target:int,weight:float\n10,9,0.5\n")
+    done = shoalctl(host, "graph", "load", "g", "--nodes", str(nodes), "--edges", str(edges), "--undirected")
+    assert done.exit_code == 0, done.stderr
+    _, args, frames = daemon.asked[0]
+    graph = GraphData.from_wire(args["spec"], frames)
+    assert (graph.directed, graph.edge_count, graph.ids.tolist()) == (False, 1, [9, 10, 11])
+    assert (graph.source.tolist(), graph.target.tolist()) == ([0, 1], [1, 0])
+    assert graph.edge_columns["weight"].tolist() == [0.5, 0.5]
+
+
 def test_a_graph_is_not_dropped_by_accident(host: Hosted, daemon: Daemon) -> None:
     assert shoalctl(host, "graph", "drop", "g").exit_code == 1
     assert daemon.asked == []
