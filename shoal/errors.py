@@ -15,7 +15,11 @@ class BadParameter(ShoalError):
 
 
 class UnknownProgram(ShoalError):
-    """No program of that name is installed."""
+    """No program of that name is installed or deployed, or not the one that a run uses."""
+
+
+class BadProgram(ShoalError):
+    """A file that can't be deployed as a program."""
 
 
 class UnknownColumn(ShoalError):
@@ -39,7 +43,8 @@ class RunFailed(ShoalError):
 
 
 BY_NAME: Mapping[str, type[ShoalError]] = {
-    kind.__name__: kind for kind in (BadParameter, UnknownProgram, UnknownColumn, UnknownGraph, UnknownRun, NameTaken)
+    kind.__name__: kind
+    for kind in (BadParameter, BadProgram, UnknownProgram, UnknownColumn, UnknownGraph, UnknownRun, NameTaken)
 }
 """What a daemon may name as the class of an error."""
 

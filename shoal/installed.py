@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
+from shoal.deployed import digest_of
 from shoal.errors import UnknownProgram, did_you_mean
 from shoal.program import Program
 
@@ -29,6 +32,19 @@ def find_program(name: str) -> type[Program]:
         known = ", ".join(sorted(entries))
         raise UnknownProgram(f"no program is called '{name}'{did_you_mean(name, entries)}; installed: {known}")
     return _loaded(entries[name])
+
+
+@cache
+def installed_digest(program: type[Program]) -> str:
+    """The SHA-256 of the file that defines it, as it was when it was first asked for; "" where there is none to read.
+
+    Of that file alone: what it imports is for whoever installs the machines to keep the same.
+    """
+    try:
+        with open(sys.modules[program.__module__].__file__ or "", "rb") as file:
+            return digest_of(file.read())
+    except (OSError, KeyError, AttributeError):
+        return ""
 
 
 def _entries() -> dict[str, EntryPoint]:
