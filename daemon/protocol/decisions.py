@@ -116,11 +116,43 @@ class DropGraph:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramVersion:
+    """A deployed program: its source, and as JSON what was found out about it. The registry fills in the digest.
+
+    One that is not current can't be started; it is there for runs that have used it.
+    """
+
+    name: str
+    source: bytes
+    described: str
+    added_unix_ns: int
+    is_current: bool = True
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AddProgram:
+    """Every shard keeps the program, and runs may name it; another version of that name steps back for it."""
+
+    request: str
+    version: ProgramVersion
+
+
+@dataclass(frozen=True, slots=True)
+class DropProgram:
+    """No run may name the program any more."""
+
+    request: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartRun:
     """Run a program on a graph. `params` are names and JSON values; `interval_ns` 0 means as fast as it goes.
 
     A paced run does a tick when it is told to; `phases` is a bit for each phase that the program uses. Its state is
-    held durably every `checkpoint_ticks`; 0: by time; -1: only at its end.
+    held durably every `checkpoint_ticks`; 0: by time; -1: only at its end. `digest` is that of the program's source:
+    a shard that has another one fails the run; "" where nobody can tell.
     """
 
     request: str
@@ -134,6 +166,7 @@ class StartRun:
     columns: tuple[str, ...]
     started_unix_ns: int
     checkpoint_ticks: int = 0
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +194,11 @@ class ResumeRun:
 
 @dataclass(frozen=True, slots=True)
 class StopRun:
-    """End a run after its next tick."""
+    """End a run after its next tick; by force, also in the middle of a phase that takes longer than a moment."""
 
     request: str
     run: str
+    by_force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +231,15 @@ class KeptRun:
 class Restore:
     """What a backup holds is on the disks of the view's members: from here on it is this cluster's, all of it at once.
 
-    Each graph says what an `AddGraph` of its own would say, and numbers of runs go on behind `runs_begun`.
+    Each graph says what an `AddGraph` of its own would say, and numbers of runs go on behind `runs_begun`. `programs`
+    are in a backup's file alone: the log has each by an `AddProgram`, for together they would be too large an entry.
     """
 
     request: str
     graphs: tuple[AddGraph, ...]
     runs: tuple[KeptRun, ...]
     runs_begun: int
+    programs: tuple[ProgramVersion, ...] = ()
 
 
 Decision: TypeAlias = (
@@ -219,12 +255,14 @@ Decision: TypeAlias = (
     | ResumeRun
     | Restore
     | Settled
+    | AddProgram
+    | DropProgram
 )
 _TYPES = dict(
     enumerate(
         (
             FormView, AddGraph, DropGraph, StartRun, StopRun, EndRun, HoldParts, DropParts, Drain, ResumeRun, Restore,
-            Settled,
+            Settled, AddProgram, DropProgram,
         ),
         start=1,
     )
@@ -248,11 +286,15 @@ def from_bits(bits: bytes) -> frozenset[int]:
     return frozenset(8 * i + k for i, byte in enumerate(bits) if byte for k in range(8) if byte >> k & 1)
 
 
-class DecisionCodec:
-    """Decisions <-> the bytes of a log entry, by the same checked codec as the wire."""
+ARCHIVE_LIMITS = WireLimits(header_bytes_max=16 << 20)
+"""Of what a backup's file says that the log should decide."""
 
-    def __init__(self) -> None:
-        self._codec = Codec("log", _TYPES, WireLimits())
+
+class DecisionCodec:
+    """Decisions <-> the bytes of a log entry, or of a backup's file, by the same checked codec as the wire."""
+
+    def __init__(self, limits: WireLimits | None = None) -> None:
+        self._codec = Codec("log", _TYPES, limits or WireLimits())
 
     def encode(self, decision: Decision) -> bytes:
         """One entry's bytes. Raises `Rejected` if it is too large for one."""

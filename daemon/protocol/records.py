@@ -69,6 +69,7 @@ class RunRecord:
     columns: tuple[str, ...]
     started_unix_ns: int
     checkpoint_ticks: int = 0
+    digest: str = ""
     epoch: int = 0
     resumed: int = 0
     reached: int = 0
@@ -78,6 +79,8 @@ class RunRecord:
     failure: str = ""
     cross_bytes: int = 0
     ended_unix_ns: int = 0
+    is_forced: bool = False
+    """Whether it is to be stopped by force."""
 
     @property
     def active(self) -> bool:
@@ -100,6 +103,7 @@ def begun(start: StartRun, number: int, epoch: int) -> RunRecord:
         columns=start.columns,
         started_unix_ns=start.started_unix_ns,
         checkpoint_ticks=start.checkpoint_ticks,
+        digest=start.digest,
         epoch=epoch,
     )
 
@@ -119,7 +123,7 @@ def restored(kept: KeptRun) -> RunRecord:
 def to_keep(run: RunRecord) -> KeptRun:
     """A run as a backup has it: `restored` of it is the run, waiting if it is not over.
 
-    >>> start = StartRun("", "rank", "web", (), 9, 0, False, 0b1001, ("rank",), 77, 5)
+    >>> start = StartRun("", "rank", "web", (), 9, 0, False, 0b1001, ("rank",), 77, 5, "d1")
     >>> restored(to_keep(begun(start, 4, 0))) == begun(start, 4, 0)
     True
     """
@@ -136,5 +140,6 @@ def to_keep(run: RunRecord) -> KeptRun:
         run.columns,
         run.started_unix_ns,
         run.checkpoint_ticks,
+        run.digest,
     )
     return KeptRun(run.number, start, run.state, run.tick, run.failure, run.cross_bytes, run.ended_unix_ns)

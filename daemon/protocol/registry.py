@@ -21,15 +21,18 @@ from typing import Any, TypeAlias, TypeVar, assert_never
 
 from daemon.protocol.decisions import (
     AddGraph,
+    AddProgram,
     Decision,
     Drain,
     DropGraph,
     DropParts,
+    DropProgram,
     EndRun,
     FormView,
     Holding,
     HoldParts,
     Identity,
+    ProgramVersion,
     Restore,
     ResumeRun,
     Settled,
@@ -39,6 +42,7 @@ from daemon.protocol.decisions import (
     to_bits,
 )
 from daemon.protocol.placement import Placed, actual, ideal
+from daemon.protocol.programs import DeployedPrograms, ProgramDeclined
 from daemon.protocol.records import ACTIVE, OUTCOMES, Disk, begun, restored
 
 # Values of the registry's; whoever has to do with it finds them here too.
@@ -75,6 +79,16 @@ class GraphRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramDeployed:
+    version: ProgramVersion
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRemoved:
+    version: ProgramVersion
+
+
+@dataclass(frozen=True, slots=True)
 class RunBegun:
     """A run begins in the view of this epoch, for the first time or again."""
 
@@ -103,7 +117,7 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What became of a proposal: an empty `error` means that it took effect; `name` is the run's or graph's."""
+    """What became of a proposal: an empty `error` means that it took effect; `name` is that of what it was about."""
 
     request: str
     error: str
@@ -114,6 +128,8 @@ Announcement: TypeAlias = (
     ViewInstalled
     | GraphInstalled
     | GraphRemoved
+    | ProgramDeployed
+    | ProgramRemoved
     | RunBegun
     | RunsWaiting
     | RunStopping
@@ -143,6 +159,7 @@ class _Frozen:
     runs: tuple[RunRecord, ...]
     runs_begun: int
     recent: tuple[str, ...]
+    programs: tuple[ProgramVersion, ...]
 
 
 @cache
@@ -168,6 +185,7 @@ class Registry:
     """Members that have looked for the results that they lacked, in the present epoch."""
     runs: dict[str, RunRecord] = field(default_factory=dict)
     runs_begun: int = 0
+    programs: DeployedPrograms = field(default_factory=DeployedPrograms)
     _recent: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS_REMEMBERED))
     _known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -262,6 +280,7 @@ class Registry:
             tuple(self.runs.values()),
             self.runs_begun,
             tuple(self._recent),
+            tuple(self.programs.versions.values()),
         )
         (header,) = _frozen_codec().encode(0, "log", 0, frozen)
         return bytes(header)
@@ -277,6 +296,7 @@ class Registry:
         self.draining, self.settled = set(frozen.draining), set(frozen.settled)
         self.runs = {run.name: run for run in frozen.runs}
         self._recent = deque(frozen.recent, maxlen=REQUESTS_REMEMBERED)
+        self.programs = DeployedPrograms({(one.name, one.digest): one for one in frozen.programs})
         self._known.clear()
         return self._news(*before)
 
@@ -326,6 +346,10 @@ class Registry:
                 return self._settle(decision)
             case Restore():
                 return self._take_backup(decision)
+            case AddProgram():
+                return self._add_program(decision)
+            case DropProgram():
+                return self._drop_program(decision)
             case _:
                 assert_never(decision)
 
@@ -424,6 +448,20 @@ class Registry:
         self.disks = {name: disk.with_load(graph.load, frozenset()) for name, disk in self.disks.items()}
         return decision.name, [GraphRemoved(graph)]
 
+    def _add_program(self, decision: AddProgram) -> tuple[str, list[Announcement]]:
+        try:
+            version = self.programs.add(decision, self.runs.values())
+        except ProgramDeclined as declined:
+            raise Declined(str(declined)) from declined
+        return version.name, [ProgramDeployed(version)]
+
+    def _drop_program(self, decision: DropProgram) -> tuple[str, list[Announcement]]:
+        try:
+            version = self.programs.drop(decision.name, self.runs.values())
+        except ProgramDeclined as declined:
+            raise Declined(str(declined)) from declined
+        return version.name, [ProgramRemoved(version)]
+
     def _start_run(self, decision: StartRun) -> tuple[str, list[Announcement]]:
         self._need_graph(decision.graph)
         self._need_whole(decision.graph)
@@ -437,7 +475,7 @@ class Registry:
         run = self._need_run(decision.run)
         if not run.active:
             raise Declined(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
-        self.runs[run.name] = run = replace(run, state=STOPPING)
+        self.runs[run.name] = run = replace(run, state=STOPPING, is_forced=run.is_forced or decision.by_force)
         return run.name, [RunStopping(run)]
 
     def _end_run(self, decision: EndRun) -> tuple[str, list[Announcement]]:
