@@ -1,28 +1,45 @@
-"""Reductions over the edges of every node at once: the inner loops of a tick.
+"""Reductions over the edges of every node at once: the inner loops of a tick, in C (`shoal/native`).
 
-A sum is a CSR matrix-vector product with ones, which adds along each row from left to right and so in canonical order;
-its time is memory bandwidth. Rows may be split between threads in blocks of about equal numbers of edges (splitting by
-equal rows leaves the thread with the hubs working alone); a row is never split, so the bits don't depend on the split.
+A row's values are taken from left to right, and so in canonical order, whatever the reduction; no compiler may reorder
+or fuse a floating-point operation. Rows may be split between threads in blocks of about equal numbers of edges
+(splitting by equal rows leaves the thread with the hubs working alone); a row is never split, so the bits don't depend
+on the split. The loops hold no lock of the interpreter's.
+
+What a loop reads by index was checked once, when the kernel was made, and can't be written through it; lengths and
+types are checked at each call.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+
+from shoal import _native
+
+Array = NDArray[Any]
+
+_MERGES: dict[np.ufunc, int] = {np.add: 0, np.minimum: 1, np.maximum: 2}
+_TYPES = (np.dtype(np.float64), np.dtype(np.int64))
 
 
 class Kernel:
-    """Rows of neighbours in CSR form, and what can be reduced over them. Immutable; shared by all runs on a part."""
+    """Rows of neighbours in CSR form, and what can be reduced over them. Immutable; shared by all runs on a part.
 
-    def __init__(self, indptr: NDArray[Any], neighbours: NDArray[Any], width: int) -> None:
-        self.indptr, self.neighbours, self.width = indptr, neighbours, width
-        self._blocks: dict[int, list[csr_array]] = {}
+    A neighbour is a local index below `width`. Every reduction takes a value a local index and gives one a row; with a
+    pool, it is done by so many threads. Raises ValueError for rows that are none.
+    """
+
+    def __init__(self, indptr: Array, neighbours: Array, width: int) -> None:
+        self.indptr = _frozen(indptr, np.int64 if indptr.dtype == np.int64 else np.int32)
+        self.neighbours: NDArray[np.int32] = _frozen(neighbours, np.int32)
+        self.width = width
+        _native.check_rows(self.indptr, self.neighbours, width)
+        self._blocks: dict[int, list[tuple[int, int]]] = {}
 
     @property
     def rows(self) -> int:
@@ -31,45 +48,123 @@ class Kernel:
 
     @property
     def nbytes(self) -> int:
-        """Bytes beyond the adjacency itself: the ones."""
-        return self._ones.nbytes if "_ones" in self.__dict__ else 0
+        """Bytes beyond the adjacency itself: none."""
+        return 0
 
-    @cached_property
-    def _ones(self) -> NDArray[np.float64]:
-        return np.ones(len(self.neighbours), dtype=np.float64)
+    def sum(
+        self,
+        values: Array,
+        pool: ThreadPoolExecutor | None = None,
+        threads: int = 1,
+        *,
+        weights: Array | None = None,
+    ) -> Array:
+        """Add up the neighbours' values, or value times weight, if there is a weight an edge (in the rows' order)."""
+        return self.reduce(np.add, values, values.dtype.type(0), pool, threads, weights=weights)
 
-    @cached_property
-    def _filled(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The rows that have an edge, and where they begin: reduceat takes no empty ones."""
-        filled = np.flatnonzero(np.diff(self.indptr))
-        return filled, self.indptr[filled]
+    def reduce(
+        self,
+        ufunc: np.ufunc,
+        values: Array,
+        identity: Any,
+        pool: ThreadPoolExecutor | None = None,
+        threads: int = 1,
+        *,
+        weights: Array | None = None,
+    ) -> Array:
+        """The same with any ufunc of two arguments; a node without neighbours gets `identity`.
 
-    def sum(self, values: NDArray[Any], pool: ThreadPoolExecutor | None = None, threads: int = 1) -> NDArray[Any]:
-        """Add up the neighbours' values (local indices: own nodes and ghosts) for every own node."""
-        if values.dtype != np.float64:
-            return self.reduce(np.add, values, values.dtype.type(0))
-        blocks = self._split(threads if pool is not None else 1)
-        if pool is None or len(blocks) == 1:
-            return blocks[0] @ values  # type: ignore[no-any-return]
-        return np.concatenate(list(pool.map(lambda block: block @ values, blocks)))
+        A sum is of value times weight, everything else of value plus weight. Sums, least and greatest of float64 and
+        int64 are compiled; other ufuncs and types cost an array of the values by edge.
+        """
+        if weights is not None and weights.dtype != values.dtype:
+            common = np.result_type(values, weights)
+            values, weights = values.astype(common, copy=False), weights.astype(common, copy=False)
+        if ufunc not in _MERGES or values.dtype not in _TYPES:
+            return self._fold(ufunc, values, identity, weights)
+        merge, result = _MERGES[ufunc], np.empty(self.rows, values.dtype)
+        values, weights = np.ascontiguousarray(values), None if weights is None else np.ascontiguousarray(weights)
 
-    def reduce(self, ufunc: np.ufunc, values: NDArray[Any], identity: Any) -> NDArray[Any]:
-        """The same with any ufunc; a node without neighbours gets `identity`."""
-        result = np.full(self.rows, identity, dtype=values.dtype)
-        filled, starts = self._filled
-        if len(filled):
-            result[filled] = ufunc.reduceat(values[self.neighbours], starts)
+        def block(first: int, last: int) -> None:
+            _native.gather(self.indptr, self.neighbours, values, weights, result, merge, self.width, first, last)
+
+        self._run(block, pool, threads)
+        if identity != _identity(merge, values.dtype):
+            result[self.indptr[1:] == self.indptr[:-1]] = identity
         return result
 
-    def _split(self, count: int) -> list[csr_array]:
-        """The matrix in `count` blocks of rows with about as many edges each, made once."""
+    def count(self, values: Array, pool: ThreadPoolExecutor | None = None, threads: int = 1) -> NDArray[np.int64]:
+        """How many of its neighbours' values are not zero. Give booleans where you have them: they are read fastest."""
+        if values.dtype not in (*_TYPES, np.dtype(np.bool_)):
+            values = values != 0
+        values, result = np.ascontiguousarray(values), np.empty(self.rows, np.int64)
+
+        def block(first: int, last: int) -> None:
+            _native.count(self.indptr, self.neighbours, values, result, self.width, first, last)
+
+        self._run(block, pool, threads)
+        return result
+
+    def rank_step(
+        self,
+        share: NDArray[np.float64],
+        per_edge: NDArray[np.float64],
+        rank: NDArray[np.float64],
+        next_share: NDArray[np.float64],
+        damping: float,
+        base: float,
+        pool: ThreadPoolExecutor | None = None,
+        threads: int = 1,
+    ) -> None:
+        """PageRank in one pass: `rank` becomes damping * sum(share) + base, and `next_share` rank * per_edge.
+
+        The bits are those of three numpy operations one behind the other. `next_share` is an array of its own.
+        """
+
+        def block(first: int, last: int) -> None:
+            rows = self.indptr, self.neighbours
+            _native.rank_step(*rows, share, per_edge, rank, next_share, damping, base, self.width, first, last)
+
+        self._run(block, pool, threads)
+
+    def _fold(self, ufunc: np.ufunc, values: Array, identity: Any, weights: Array | None) -> Array:
+        read = values[self.neighbours]
+        if weights is not None:
+            read = read * weights if ufunc is np.add else read + weights
+        result = np.full(self.rows, identity, dtype=read.dtype)
+        filled = np.flatnonzero(np.diff(self.indptr))  # reduceat takes no empty rows
+        if len(filled):
+            result[filled] = ufunc.reduceat(read, self.indptr[filled])
+        return result
+
+    def _run(self, block: Callable[[int, int], None], pool: ThreadPoolExecutor | None, threads: int) -> None:
+        """Have all rows done, by so many threads; what one of them raises is raised here."""
+        if pool is None or threads == 1:
+            block(0, self.rows)
+            return
+        for done in [pool.submit(block, *span) for span in self._split(threads)]:
+            done.result()
+
+    def _split(self, count: int) -> list[tuple[int, int]]:
+        """The rows in `count` blocks with about as many edges each: first row and end; made once."""
         if count not in self._blocks:
             marks = np.linspace(0, len(self.neighbours), count + 1)[1:-1]
             cuts = [0, *np.searchsorted(self.indptr, marks).tolist(), self.rows]
-            self._blocks[count] = [self._block(a, b) for a, b in pairwise(cuts)]
+            self._blocks[count] = list(pairwise(cuts))
         return self._blocks[count]
 
-    def _block(self, first: int, last: int) -> csr_array:
-        begin, end = int(self.indptr[first]), int(self.indptr[last])
-        body = (self._ones[begin:end], self.neighbours[begin:end], self.indptr[first : last + 1] - begin)
-        return csr_array(body, shape=(last - first, self.width), copy=False)
+
+def _identity(merge: int, dtype: np.dtype[Any]) -> Any:
+    """What the compiled loops give a row without neighbours."""
+    if merge == 0:
+        return 0
+    if dtype.kind == "f":
+        return np.inf if merge == 1 else -np.inf
+    return np.iinfo(dtype).max if merge == 1 else np.iinfo(dtype).min
+
+
+def _frozen(array: Array, dtype: type[np.int32] | type[np.int64]) -> Array:
+    """The array as the compiled loops take it, copied only if it has to be, and not writable through this view."""
+    view = np.ascontiguousarray(array, dtype).view()
+    view.flags.writeable = False
+    return view

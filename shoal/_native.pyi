@@ -1,0 +1,48 @@
+"""The compiled loops of `shoal.kernels`; what each does is said beside it in native/*.c. Use the kernels instead.
+
+All of them check the types and lengths of their arrays (`TypeError`, `ValueError`), trust the indices of rows that
+have been through `check_rows`, and release the GIL.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Starts: TypeAlias = NDArray[np.int32] | NDArray[np.int64]
+Index: TypeAlias = NDArray[np.int32]
+Numbers: TypeAlias = NDArray[np.float64] | NDArray[np.int64]
+Flags: TypeAlias = NDArray[np.bool_] | NDArray[np.uint8]
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+
+def check_rows(indptr: Starts, neighbours: Index, width: int, /) -> None: ...
+def gather(
+    indptr: Starts,
+    neighbours: Index,
+    values: Numbers,
+    weights: Numbers | None,
+    out: Numbers,
+    merge: int,
+    width: int,
+    first: int,
+    last: int,
+    /,
+) -> None: ...
+def count(
+    indptr: Starts, neighbours: Index, values: Numbers | Flags, out: Integers, width: int, first: int, last: int, /
+) -> None: ...
+def rank_step(
+    indptr: Starts,
+    neighbours: Index,
+    share: Floats,
+    per_edge: Floats,
+    rank: Floats,
+    next: Floats,
+    damping: float,
+    base: float,
+    width: int,
+    first: int,
+    last: int,
+    /,
+) -> None: ...
