@@ -9,14 +9,16 @@ from daemon.protocol.cluster_messages import (
     PartitionMissing,
     PartitionWanted,
     PartTold,
+    StatesWanted,
 )
 from daemon.protocol.tick_plane import TICK_MESSAGES
 from daemon.shard import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 
+HOST_MESSAGES = (ColumnWanted, ColumnPart, PartitionWanted, PartitionMissing, PartAsked, PartTold, StatesWanted)
 CONTROL_TYPES: dict[int, type] = {
     **dict(enumerate(MEMBERSHIP_MESSAGES, start=1)),
     **dict(enumerate(CONSENSUS_MESSAGES, start=32)),
     **dict(enumerate(CLUSTER_MESSAGES, start=64)),
-    **dict(enumerate((ColumnWanted, ColumnPart, PartitionWanted, PartitionMissing, PartAsked, PartTold), start=96)),
+    **dict(enumerate(HOST_MESSAGES, start=96)),
 }
 TICK_TYPES: dict[int, type] = dict(enumerate(TICK_MESSAGES, start=128))

@@ -20,18 +20,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgpack
-
 from daemon.admin.commands import Failed, Refused, Usage
-from daemon.host.fetching import STATES_MAX, TABLE, NotFetched
+from daemon.host.fetching import NONSENSE, STATES_MAX, TABLE, NotFetched
 from daemon.host.graphs import table_of
 from daemon.protocol.decisions import AddGraph, DecisionCodec, KeptRun, Restore
+from daemon.protocol.placement import sources
 from daemon.protocol.records import FAILED, RunRecord, to_keep
 from daemon.store import NotHeld, StateRecord, StoreError, StoreFailed
 from daemon.store.archive import ArchiveWriter
 from shoal import __version__
 from shoal.errors import ShoalError
-from shoal.slices import Slices
 
 if TYPE_CHECKING:
     from daemon.host.runtime import Runtime
@@ -139,26 +137,23 @@ class Backup:
             return table, header
         except NotHeld:
             came = await self._runtime.fetching.fetch(self._sources(graph, 0), load, TABLE)
-            _, header = msgpack.unpackb(came.header["spec"])
-            return came.frames[0], header
+            header, frame = came.table()
+            return frame, header
 
     async def _slice(self, load: str, partition: int, table: Any, graph: AddGraph) -> tuple[bytes, list[Any]]:
         try:
             return await self._runtime.disk.do(lambda store: store.slice(load, partition))
         except NotHeld:
             came = await self._runtime.fetching.fetch(self._sources(graph, partition), load, partition)
-        frames = list(came.frames[: len(came.frames) - len(came.header["states"])])
-        slices = await asyncio.to_thread(Slices.from_wire, msgpack.unpackb(came.header["spec"]), frames, table)
-        if slices.partitions != (partition,):
-            raise NotFetched(f"partition {partition} was asked for, {slices.partitions} came")
-        return came.header["spec"], frames
+        await asyncio.to_thread(came.slice, partition, table)  # checked, not used
+        return came.spec, list(came.frames)
 
     async def _tried(self, graph: AddGraph, get: Callable[[AddGraph], Awaitable[T]]) -> T:
         """Have it from somebody, also while members come and go."""
         for _ in range(TRIES):
             try:
                 return await get(graph)
-            except (NotFetched, ShoalError, ValueError) as error:
+            except (NotFetched, ShoalError, *NONSENSE) as error:
                 why = error
             self._require_view()
             if graph.name not in self._runtime.shard.registry.graphs:
@@ -166,13 +161,12 @@ class Backup:
             await asyncio.sleep(TRY_AGAIN_SECONDS)
         raise Failed(f"graph '{graph.name}': {why}")
 
-    def _sources(self, graph: AddGraph, partition: int) -> list[str]:
+    def _sources(self, graph: AddGraph, partition: int) -> tuple[str, ...]:
         """Who may have something of a partition: those who serve it first."""
-        registry, me = self._runtime.shard.registry, self._runtime.me.name
+        registry = self._runtime.shard.registry
         placed = registry.placements.get(graph.name, ())
-        holders = placed[partition] if placed else ()
         members = registry.view.names if registry.view is not None else ()
-        return [name for name in dict.fromkeys((*holders, *members)) if name != me]
+        return sources(self._runtime.me.name, placed[partition] if placed else (), members)
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
@@ -207,7 +201,7 @@ class Backup:
                 came = await self._runtime.fetching.fetch(self._sources(graph, 0), graph.load, 0)
             except NotFetched:
                 return 0
-            ticks = {tick for number, tick in came.header["states"] if number == run.number}
+            ticks = {tick for number, tick, _ in came.states if number == run.number}
         return max(ticks, default=0)
 
     async def _copied_states(self, writer: ArchiveWriter, run: RunRecord, graph: AddGraph, tick: int) -> bool:
@@ -235,14 +229,13 @@ class Backup:
             found = {p: state for p, state in read.items() if state is not None}
         asked: dict[str, list[int]] = {}
         for partition in sorted(wanted - found.keys()):
-            sources = self._sources(graph, partition)
-            if sources:
-                asked.setdefault(sources[turn % len(sources)], []).append(partition)
+            others = self._sources(graph, partition)
+            if others:
+                asked.setdefault(others[turn % len(others)], []).append(partition)
 
         async def fetch(source: str, partitions: list[int]) -> None:
             async with self._asking:
-                fetched = self._runtime.fetching.fetch_states(source, graph.load, number, tick, partitions)
-                found.update(await fetched)
+                found.update(await self._runtime.fetching.states_from([source], number, tick, partitions))
 
         await asyncio.gather(*(fetch(source, partitions) for source, partitions in asked.items()))
         if found:

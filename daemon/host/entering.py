@@ -17,8 +17,10 @@ from daemon.host.run_desk import RunDesk
 from daemon.host.tick_thread import Peer, TickThread
 from daemon.protocol.decisions import AddGraph, Identity
 from daemon.protocol.membership_messages import Member
+from daemon.protocol.placement import Placed, sources
 from daemon.protocol.registry import View
 from daemon.shard import Shard
+from daemon.store import NotHeld
 
 log = logging.getLogger("shoal.view")
 
@@ -59,7 +61,7 @@ class Entering:
                 shards = ", ".join(registry.last_holders(graph.name)) or "nobody who is known"
                 log.error("graph %s is halted: partitions %s are lost; %s had them", graph.name, lost, shards)
             else:
-                self._spawn(self._graphs.part(graph, view, registry.placements[graph.name]))
+                self._spawn(self._build(graph, view, registry.placements[graph.name]))
         self.look_for_results()
 
     def look_for_results(self) -> None:
@@ -74,7 +76,18 @@ class Entering:
         registry = self._shard.registry
         view, placed = registry.view, registry.placements.get(graph.name)
         if view is not None and placed and self._shard.in_view and not registry.lost(graph.name):
-            self._spawn(self._graphs.part(graph, view, placed))
+            self._spawn(self._build(graph, view, placed))
+
+    async def _build(self, graph: AddGraph, view: View, placed: Placed) -> None:
+        """Have the part of a graph at hand; the graph may be dropped, and deleted here, before or after it is read."""
+        registry = self._shard.registry
+        try:
+            await self._graphs.part(graph, view, placed)
+        except NotHeld:
+            if registry.graphs.get(graph.name) == graph:
+                raise
+        if registry.graphs.get(graph.name) != graph:
+            await self._graphs.drop_load(graph.load)
 
     def hear_of(self, member: Member) -> None:
         """A member of the view whose address was not known when it was entered, or has changed."""
@@ -98,7 +111,5 @@ class Entering:
             placed = registry.placements.get(run.graph, ())
             for partition, holders in enumerate(placed):
                 if me in holders:
-                    sources = dict.fromkeys(name for name in (*holders, *view.names) if name != me)
-                    load = registry.graphs[run.graph].load
-                    wants.append(StateWant(run.number, run.tick, load, partition, tuple(sources)))
+                    wants.append(StateWant(run.number, run.tick, partition, sources(me, holders, view.names)))
         return wants

@@ -1,7 +1,7 @@
 """Fetching what a shard should have from those who have it, and giving it to those who ask.
 
-    asker  PartitionWanted --(control plane)--> holder: reads its disk, ships it on the tick plane --> asker: PieceBuilt
-                                                or PartitionMissing, if it is not there
+    asker  PartitionWanted, StatesWanted --(control plane)--> holder: reads its disk, ships it --> asker: PieceBuilt
+                                              or PartitionMissing, if it is not there
 
 A question is asked again until its shipment is offered, and the next source is asked when one stays silent. What comes
 is believed no more than anything else on the wire: it is checked where it is built.
@@ -12,20 +12,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgpack
 
 from daemon.host.disk import Disk
 from daemon.host.tick_thread import TickThread
-from daemon.protocol.cluster_messages import PartitionMissing, PartitionWanted
+from daemon.protocol.cluster_messages import PartitionMissing, PartitionWanted, StatesWanted
 from daemon.protocol.decisions import from_bits, to_bits
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
 from daemon.protocol.tick_messages import PieceBuilt
-from daemon.store import NotHeld, Store
+from daemon.store import NotHeld, StateRecord, Store
+from shoal.slices import Slices
 
 log = logging.getLogger("shoal.fetching")
 
@@ -33,8 +34,12 @@ ASK_AGAIN_SECONDS = 1.0
 SILENCE_SECONDS = 10.0
 STATES_MAX = 1024
 """Of the states that are asked for at once."""
+NONSENSE = (ValueError, TypeError, KeyError, msgpack.UnpackException)
+"""What reading a peer's bytes as something that they are not can raise."""
 TABLE = -1
 """Asked for in a partition's stead: the partition table of a load."""
+
+Wanted: TypeAlias = PartitionWanted | StatesWanted
 
 
 class NotFetched(Exception):
@@ -43,58 +48,97 @@ class NotFetched(Exception):
 
 @dataclass(frozen=True)
 class Fetched:
-    """What came: a short header and frames."""
+    """What came: a short header, then frames: of a slice or a table, and after these of states, one each."""
 
-    header: dict[str, Any]
-    frames: Sequence[Any]
+    spec: bytes
+    states: Sequence[Sequence[int]]
+    """Of each state: run, tick and partition."""
+    all_frames: Sequence[Any]
 
     @property
     def nbytes(self) -> int:
         """Bytes of all frames."""
-        return sum(memoryview(frame).nbytes for frame in self.frames)
+        return sum(memoryview(frame).nbytes for frame in self.all_frames)
+
+    @property
+    def frames(self) -> Sequence[Any]:
+        """Those of the slice or the table."""
+        return self.all_frames[: len(self.all_frames) - len(self.states)]
+
+    def table(self) -> tuple[bytes, Any]:
+        """A load's header and the frame of its partition table. Raises one of `NONSENSE`."""
+        _, header = msgpack.unpackb(self.spec)
+        if type(header) is not bytes or len(self.frames) != 1:
+            raise ValueError("a partition table was asked for, something else came")
+        return header, self.frames[0]
+
+    def slice(self, partition: int, table: Any) -> Slices:
+        """The partition that was asked for, checked. Raises one of `NONSENSE`, or `BadGraph`."""
+        slices = Slices.from_wire(msgpack.unpackb(self.spec), self.frames, table)
+        if slices.partitions != (partition,):
+            raise ValueError(f"partition {partition} was asked for, {slices.partitions} came")
+        return slices
+
+    def records(self) -> list[StateRecord]:
+        """The states, as they are to be kept: beside any that are there."""
+        frames = self.all_frames[len(self.frames) :]
+        return [
+            StateRecord(run, tick, 0, {partition: frame})
+            for (run, tick, partition), frame in zip(self.states, frames, strict=True)
+        ]
 
 
 class Fetching:
-    """Both sides. `send` hands a message to a member's control plane."""
+    """Both sides. `send` hands a message to a member's control plane; `runs_on` names the runs whose states belong to
+    a load."""
 
     def __init__(
-        self, me: str, disk: Disk, ticks: TickThread, limits: LoadLimits, send: Callable[[str, object], None]
+        self,
+        me: str,
+        disk: Disk,
+        ticks: TickThread,
+        limits: LoadLimits,
+        send: Callable[[str, object], None],
+        runs_on: Callable[[str], Collection[int]],
     ) -> None:
-        self._me, self._disk, self._ticks, self._limits, self._send = me, disk, ticks, limits, send
+        self._me, self._disk, self._ticks, self._limits = me, disk, ticks, limits
+        self._send, self._runs_on = send, runs_on
         self._waiting: dict[str, asyncio.Future[PieceArrived | None]] = {}
         self._giving: set[tuple[str, str]] = set()
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
-    async def fetch(self, sources: Sequence[str], load: str, partition: int, run: int = 0, tick: int = 0) -> Fetched:
-        """Fetch a partition from the first source that sends it. Raises `NotFetched`."""
+    async def fetch(self, sources: Sequence[str], load: str, partition: int) -> Fetched:
+        """Fetch a partition (or the `TABLE`) from the first source that sends it. Raises `NotFetched`."""
         for source in sources:
-            arrived = await self._ask(source, load, partition, run, tick)
-            if arrived is not None:
-                try:
-                    return _read(arrived)
-                except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
-                    log.warning(
-                        "%s has sent partition %d of %s, and it makes no sense: %s", source, partition, load, error
-                    )
+            fetched = await self._ask(source, PartitionWanted(self._name(), load, partition))
+            if fetched is not None:
+                return fetched
         raise NotFetched(f"partition {partition} of load {load}: none of {', '.join(sources)} has sent it")
 
-    async def fetch_states(
-        self, source: str, load: str, run: int, tick: int, partitions: Collection[int]
+    async def states_from(
+        self, sources: Iterable[str], run: int, tick: int, partitions: Iterable[int]
     ) -> dict[int, Any]:
-        """Those of the states of a run's tick that a source has, all read at one moment: a run moves on quickly."""
-        arrived = await self._ask(source, load, min(partitions), run, tick, to_bits(partitions))
-        if arrived is None:
+        """Those of the states of a run's tick that the sources have; each is asked for what those before it lack."""
+        found: dict[int, Any] = {}
+        wanted = sorted(partitions)
+        for source in sources:
+            for first in range(0, len(wanted), STATES_MAX):
+                found |= await self._states_of(source, run, tick, wanted[first : first + STATES_MAX])
+            wanted = [partition for partition in wanted if partition not in found]
+            if not wanted:
+                break
+        return found
+
+    async def _states_of(self, source: str, run: int, tick: int, partitions: Sequence[int]) -> dict[int, Any]:
+        fetched = await self._ask(source, StatesWanted(self._name(), run, tick, to_bits(partitions)))
+        if fetched is None:
             return {}
-        try:
-            came = _read(arrived)
-            sent = came.header["partitions"]
-            if type(sent) is not list or len(sent) != len(came.frames) or not set(sent) <= set(partitions):
-                raise ValueError("it does not say of which partitions it is")
-        except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
-            log.warning("%s has sent states of run %d, and they make no sense: %s", source, run, error)
+        came = {partition: (number, at) for number, at, partition in fetched.states}
+        if fetched.frames or set(came.values()) != {(run, tick)} or not came.keys() <= set(partitions):
+            log.warning("%s has sent other states than those of run %d, tick %d", source, run, tick)
             return {}
-        return dict(zip(sent, came.frames, strict=True))
+        return dict(zip((partition for _, _, partition in fetched.states), fetched.all_frames, strict=True))
 
     def arrived(self, piece: PieceArrived) -> bool:
         """A shipment is whole; whether it is one that was asked for here."""
@@ -111,35 +155,40 @@ class Fetching:
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
 
-    async def _ask(
-        self, source: str, load: str, partition: int, run: int, tick: int, partitions: bytes = b""
-    ) -> PieceArrived | None:
-        fetch = f"fetch/{self._me}/{uuid.uuid4().hex}"
+    def _name(self) -> str:
+        return f"fetch/{self._me}/{uuid.uuid4().hex}"
+
+    async def _ask(self, source: str, wanted: Wanted) -> Fetched | None:
+        """Ask one source, again until its shipment is offered; None if it has not what is wanted, or is silent."""
         waiting: asyncio.Future[PieceArrived | None] = asyncio.get_running_loop().create_future()
-        self._waiting[fetch] = waiting
+        self._waiting[wanted.fetch] = waiting
         try:
             for _ in range(int(SILENCE_SECONDS / ASK_AGAIN_SECONDS)):
-                self._send(source, PartitionWanted(fetch, load, partition, run, tick, partitions))
+                self._send(source, wanted)
                 done, _ = await asyncio.wait([waiting], timeout=ASK_AGAIN_SECONDS)
                 if done:
-                    return waiting.result()
-            log.warning("%s has not sent partition %d of load %s", source, partition, load)
+                    return _read(source, waiting.result())
+            log.warning("%s has not sent %s", source, wanted)
             return None
         finally:
-            del self._waiting[fetch]
-            answer = PieceBuilt(fetch, "", 0, 0, 0, 0, 0)
+            del self._waiting[wanted.fetch]
+            answer = PieceBuilt(wanted.fetch, "", 0, 0, 0, 0, 0)
             self._ticks.order(partial(self._ticks.fetched, answer))
 
     # -- giving ----------------------------------------------------------------------------------------------------
 
-    async def give(self, to: str, wanted: PartitionWanted) -> None:
+    async def give(self, to: str, wanted: Wanted) -> None:
         """Ship what a member has asked for; again only once the former shipment has come to its end."""
         key = (to, wanted.fetch)
         if key in self._giving or self._ticks.is_shipping(wanted.fetch, to):
             return
         self._giving.add(key)
+        if isinstance(wanted, StatesWanted):
+            look = partial(_look_up_states, wanted)
+        else:
+            look = partial(_look_up, wanted, sorted(self._runs_on(wanted.load)))
         try:
-            header, frames = await self._disk.do(partial(_look_up, wanted))
+            header, frames = await self._disk.do(look)
         except NotHeld as missing:
             log.debug("%s asks for what is not here: %s", to, missing)
             self._send(to, PartitionMissing(wanted.fetch))
@@ -150,39 +199,42 @@ class Fetching:
         self._ticks.order(partial(self._ticks.ship_once, shipment))
 
 
-def _look_up(wanted: PartitionWanted, store: Store) -> tuple[dict[str, Any], list[Any]]:
-    """On the store's thread: what was asked for, as header and frames."""
-    if wanted.run and wanted.partitions:
-        asked = sorted(from_bits(wanted.partitions))[:STATES_MAX]
-        found = [(p, state) for p in asked if (state := store.state(wanted.run, wanted.tick, p)) is not None]
-        if not found:
-            raise NotHeld(f"any state of run {wanted.run}, tick {wanted.tick}")
-        ticks = [[wanted.run, wanted.tick]] * len(found)
-        return {"spec": b"", "states": ticks, "partitions": [p for p, _ in found]}, [state for _, state in found]
-    if wanted.run:
-        state = store.state(wanted.run, wanted.tick, wanted.partition)
-        if state is None:
-            raise NotHeld(f"the state of run {wanted.run}, tick {wanted.tick}, partition {wanted.partition}")
-        return {"spec": b"", "states": [[wanted.run, wanted.tick]]}, [state]
+# On the store's thread: what was asked for, as header and frames.
+
+
+def _look_up(wanted: PartitionWanted, runs: Sequence[int], store: Store) -> tuple[dict[str, Any], list[Any]]:
     if wanted.partition == TABLE:
         graph, table, header = store.graph(wanted.load)
         return {"spec": msgpack.packb([graph, header]), "states": []}, [table]
     spec, frames = store.slice(wanted.load, wanted.partition)
-    states = [
-        (run, tick) for run, ticks in store.states_held().items() for tick in ticks if wanted.partition in ticks[tick]
-    ]
-    kept = [(run, tick, store.state(run, tick, wanted.partition)) for run, tick in states]
-    kept = [each for each in kept if each[2] is not None]
-    return {"spec": spec, "states": [[run, tick] for run, tick, _ in kept]}, [*frames, *(state for _, _, state in kept)]
+    held = [(run, tick, wanted.partition) for run in runs for tick in store.state_ticks(run, wanted.partition)]
+    states = [(each, state) for each in held if (state := store.state(*each)) is not None]
+    return {"spec": spec, "states": [each for each, _ in states]}, [*frames, *(state for _, state in states)]
 
 
-def _read(piece: PieceArrived) -> Fetched:
-    header = msgpack.unpackb(piece.spec)
-    if not isinstance(header, dict) or type(header["spec"]) is not bytes or type(header["states"]) is not list:
-        raise ValueError("it has no header")
-    for state in header["states"]:
-        if type(state) is not list or [type(number) for number in state] != [int, int] or min(state) < 0:
-            raise ValueError("it does not say which states there are")
-    if len(header["states"]) > len(piece.frames):
-        raise ValueError("there are more states than frames")
-    return Fetched(header, piece.frames)
+def _look_up_states(wanted: StatesWanted, store: Store) -> tuple[dict[str, Any], list[Any]]:
+    run, tick = wanted.run, wanted.tick
+    asked = sorted(from_bits(wanted.partitions))[:STATES_MAX]
+    states = [(p, state) for p in asked if (state := store.state(run, tick, p)) is not None]
+    if not states:
+        raise NotHeld(f"any state of run {run}, tick {tick}")
+    return {"spec": b"", "states": [(run, tick, p) for p, _ in states]}, [state for _, state in states]
+
+
+def _read(source: str, piece: PieceArrived | None) -> Fetched | None:
+    """What has come, if it can be told apart; it is believed no further."""
+    if piece is None:
+        return None
+    try:
+        header = msgpack.unpackb(piece.spec)
+        if not isinstance(header, dict) or type(header["spec"]) is not bytes or type(header["states"]) is not list:
+            raise ValueError("it has no header")
+        for state in header["states"]:
+            if type(state) is not list or [type(number) for number in state] != [int] * 3 or min(state) < 0:
+                raise ValueError("it does not say which states there are")
+        if len(header["states"]) > len(piece.frames):
+            raise ValueError("there are more states than frames")
+    except NONSENSE as error:
+        log.warning("%s has sent what makes no sense: %s", source, error)
+        return None
+    return Fetched(header["spec"], header["states"], piece.frames)

@@ -20,12 +20,11 @@ import msgpack
 from numpy.typing import NDArray
 
 from daemon.host.disk import Disk
-from daemon.host.fetching import TABLE, Fetched, Fetching, NotFetched
+from daemon.host.fetching import NONSENSE, TABLE, Fetching, NotFetched
 from daemon.host.graphs import Graphs, table_of
 from daemon.protocol.holdings import Want
 from daemon.store import NotHeld, StateRecord
 from shoal.errors import ShoalError
-from shoal.slices import Slices
 
 log = logging.getLogger("shoal.mending")
 
@@ -49,7 +48,6 @@ class StateWant:
 
     run: int
     tick: int
-    load: str
     partition: int
     sources: tuple[str, ...]
 
@@ -140,8 +138,8 @@ class Mending:
         want = self._wants[key]
         self._in_hand.add(key)
         try:
-            fetched = await self._fetch(want)
-        except (NotFetched, NotHeld, ShoalError, ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+            nbytes = await self._fetch(want)
+        except (NotFetched, NotHeld, ShoalError, *NONSENSE) as error:
             log.warning("%s, partition %d: %s", want.graph, want.partition, error)
             if self._wants.pop(key, None) is not None:
                 self._wants[key] = want  # behind the others
@@ -150,45 +148,39 @@ class Mending:
         finally:
             self._in_hand.discard(key)
         self._wants.pop(key, None)
-        self._count(fetched)
+        self._count(nbytes)
         self._gained(want.load, frozenset([want.partition]))
-        return fetched.nbytes
+        return nbytes
 
     async def _fetch_state(self) -> int:
         """A state that nobody has sent is given up for now: whoever has it may be away, or out of reach."""
         want = self._states.popleft()
-        try:
-            fetched = await self._fetching.fetch(want.sources, want.load, want.partition, want.run, want.tick)
-        except NotFetched as error:
-            log.info("run %d, tick %d: %s", want.run, want.tick, error)
+        states = await self._fetching.states_from(want.sources, want.run, want.tick, [want.partition])
+        if not states:
+            told = ", ".join(want.sources) or "nobody"
+            log.info("run %d, tick %d, partition %d: not to be had (%s)", want.run, want.tick, want.partition, told)
             self._given_up += 1
             return 0
-        record = StateRecord(want.run, want.tick, want.tick, {want.partition: fetched.frames[-1]})
+        record = StateRecord(want.run, want.tick, 0, states)
         await self._disk.do(lambda store: store.put_states([record]))
-        self._count(fetched)
-        return fetched.nbytes
+        self._count(record.size)
+        return record.size
 
-    def _count(self, fetched: Fetched) -> None:
+    def _count(self, nbytes: int) -> None:
         self.progress.done += 1
-        self.progress.bytes += fetched.nbytes
+        self.progress.bytes += nbytes
 
-    async def _fetch(self, want: Want) -> Fetched:
+    async def _fetch(self, want: Want) -> int:
         table = await self._fetch_table(want)
         fetched = await self._fetching.fetch(want.sources, want.load, want.partition)
-        states = fetched.header["states"]
-        frames = fetched.frames[: len(fetched.frames) - len(states)]
-        spec = msgpack.unpackb(fetched.header["spec"])
-        slices = await asyncio.to_thread(Slices.from_wire, spec, frames, table)
-        if slices.partitions != (want.partition,):
-            raise ValueError(f"partition {want.partition} was asked for, {slices.partitions} came")
-        records = [
-            StateRecord(run, tick, 0, {want.partition: state})
-            for (run, tick), state in zip(states, fetched.frames[len(frames) :], strict=True)
-        ]
+        slices = await asyncio.to_thread(fetched.slice, want.partition, table)
+        records = fetched.records()
+        if any(record.states.keys() != {want.partition} for record in records):
+            raise ValueError("states of other partitions came with it")
         if records:
             await self._disk.do(lambda store: store.put_states(records))
         await self._graphs.keep(want.load, slices)
-        return fetched
+        return fetched.nbytes
 
     async def _fetch_table(self, want: Want) -> NDArray[Any]:
         """The load's partition table, once for all of its partitions."""
@@ -197,9 +189,9 @@ class Mending:
                 return await self._graphs.table(want.load)
             except NotHeld:
                 came = await self._fetching.fetch(want.sources, want.load, TABLE)
-            _, header = msgpack.unpackb(came.header["spec"])
+            header, frame = came.table()
             partitions = msgpack.unpackb(header)["partitions"]
-            table = table_of(came.frames[0], partitions)
+            table = table_of(frame, partitions)
             await self._graphs.keep_table(want.load, want.graph, table, partitions)
             return table
 

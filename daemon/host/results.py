@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from daemon.admin.commands import Failed, Refused
 from daemon.host.disk import Disk
-from daemon.host.fetching import Fetching, NotFetched
+from daemon.host.fetching import Fetching
 from daemon.protocol.cluster_messages import ColumnPart, ColumnWanted
 from daemon.protocol.registry import RunRecord
 from shoal import columns as col
@@ -77,7 +77,7 @@ class Results:
         for run in [name for name, computed in self._computed.items() if computed.part.graph == graph]:
             del self._computed[run]
 
-    async def recall(self, run: RunRecord, part: Part, load: str, sources: Sequence[str]) -> None:
+    async def recall(self, run: RunRecord, part: Part, sources: Sequence[str]) -> None:
         """Have a finished run's columns at hand, over the part that this shard has of the graph now.
 
         What is not on its disk, for it was away when the run ended, one of `sources` may have.
@@ -86,13 +86,11 @@ class Results:
         if known is not None and known.part is part:
             return
         states = await self._disk.do(lambda store: {p: store.state(run.number, run.tick, p) for p in part.partitions})
-        for partition in [partition for partition, state in states.items() if state is None]:
-            try:
-                fetched = await self._fetching.fetch(sources, load, partition, run.number, run.tick)
-            except NotFetched as error:
-                told = f"the result of run '{run.name}' is not all here (see ticks.results_kept): {error}"
-                raise Refused(told) from error
-            states[partition] = fetched.frames[-1]
+        missing = [partition for partition, state in states.items() if state is None]
+        states |= await self._fetching.states_from(sources, run.number, run.tick, missing)
+        if any(states[partition] is None for partition in missing):
+            told = f"none of {', '.join(sources)} has what is missing of it"
+            raise Refused(f"the result of run '{run.name}' is not all here (see ticks.results_kept): {told}")
         self._remember(run.name, await asyncio.to_thread(_computed, run, part, states))
 
     def _remember(self, run: str, computed: Computed) -> None:

@@ -105,7 +105,7 @@ class RunDesk:
         sizes = await self._replica_sizes(graph, placed, program)
         while self._still_wanted(run, view):
             try:
-                state = await self._state(run, graph, part) if run.resumed else None
+                state = await self._state(run, part) if run.resumed else None
             except NotFetched as error:
                 log.warning("run %s: %s", run.name, error)
                 continue
@@ -119,17 +119,22 @@ class RunDesk:
         known = registry.runs.get(run.name)
         return known is not None and known.active and registry.epoch == view.epoch
 
-    async def _state(self, run: RunRecord, graph: AddGraph, part: Part) -> dict[int, Any]:
-        """The states of this shard's partitions at the tick that the run goes on from, from disk or from a peer."""
-        elsewhere = {p: source.shard for source in run.sources for p in from_bits(source.partitions)}
-        mine = [p for p in part.partitions if p not in elsewhere]
+    async def _state(self, run: RunRecord, part: Part) -> dict[int, Any]:
+        """The states of this shard's partitions at the tick that the run goes on from, from disk or from peers.
+
+        Raises `NotFetched`.
+        """
+        elsewhere = {s.shard: from_bits(s.partitions).intersection(part.partitions) for s in run.sources}
+        mine = [p for p in part.partitions if not any(p in partitions for partitions in elsewhere.values())]
         read = await self._disk.do(lambda store: {p: store.state(run.number, run.resumed, p) for p in mine})
         missing = sorted(p for p, state in read.items() if state is None)
         if missing:
             raise RuntimeError(f"run {run.name}, tick {run.resumed}: the states of {missing} were here and are gone")
-        for p in set(part.partitions) - set(mine):
-            fetched = await self._fetching.fetch([elsewhere[p]], graph.load, p, run.number, run.resumed)
-            read[p] = fetched.frames[-1]
+        for source, partitions in elsewhere.items():
+            came = await self._fetching.states_from([source], run.number, run.resumed, partitions)
+            if len(came) < len(partitions):
+                raise NotFetched(f"{source} has not sent all {len(partitions)} states of tick {run.resumed}")
+            read |= came
         return read
 
     async def _replica_sizes(self, graph: AddGraph, placed: Placed, program: Program) -> dict[int, int]:
@@ -209,6 +214,12 @@ class RunDesk:
         """The last runs that have a result, as many as are kept."""
         over = [run for run in self._shard.registry.runs.values() if run.state in (reg.COMPLETED, reg.STOPPED)]
         return sorted(over, key=lambda run: run.number)[-self._results_kept :]
+
+    def numbers_on(self, load: str) -> set[int]:
+        """The runs on a graph whose states are kept."""
+        runs = [*self.finished(), *self._shard.registry.active_runs()]
+        graphs = self._shard.registry.graphs
+        return {run.number for run in runs if run.graph in graphs and graphs[run.graph].load == load}
 
     def forget_states(self) -> None:
         """Delete the states of runs that have failed, or whose results are beyond those kept, or that are not the last.

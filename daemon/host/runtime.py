@@ -46,11 +46,13 @@ from daemon.protocol.cluster_messages import (
     PartitionMissing,
     PartitionWanted,
     PartTold,
+    StatesWanted,
 )
 from daemon.protocol.decisions import Decision, Identity
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
+from daemon.protocol.placement import sources
 from daemon.protocol.registry import RunRecord
 from daemon.protocol.tick_effects import PhaseLate, RunOver, StoreStates, TickCommitted
 from daemon.protocol.tick_messages import PieceBuilt
@@ -135,7 +137,9 @@ class Runtime:
         )
         self.graphs = Graphs(self.me.name, self.disk, self.workers)
         self.census = Census(self.me.name, self.graphs, self.post.send)
-        self.fetching = Fetching(self.me.name, self.disk, self.ticks, load_limits, self.post.send)
+        self.fetching = Fetching(
+            self.me.name, self.disk, self.ticks, load_limits, self.post.send, lambda load: self.runs.numbers_on(load)
+        )
         self.mending = Mending(
             self.disk,
             self.graphs,
@@ -267,11 +271,11 @@ class Runtime:
 
     def _heard(self, sender: Identity, message: Any) -> None:
         match message:
-            case ColumnWanted() | PartitionWanted() if len(self._tasks) >= ANSWERING_MAX:
+            case ColumnWanted() | PartitionWanted() | StatesWanted() if len(self._tasks) >= ANSWERING_MAX:
                 self.metrics.dropped("busy")  # it is asked again
             case ColumnWanted():
                 self._spawn(self._answer_column(sender.name, message))
-            case PartitionWanted():
+            case PartitionWanted() | StatesWanted():
                 if self.shard.registry.has_member(sender):
                     self._spawn(self.fetching.give(sender.name, message))
             case PartitionMissing(fetch=fetch):
@@ -304,8 +308,8 @@ class Runtime:
         graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
         if not self.shard.in_view or registry.lost(run.graph):
             raise Refused(f"graph '{run.graph}' is not whole in this view: try again once its holders are back")
-        sources = [member for member in registry.view.names if member != self.me.name]
-        await self.results.recall(run, await self.graphs.part(graph, registry.view, placed), graph.load, sources)
+        others = sources(self.me.name, (), registry.view.names)
+        await self.results.recall(run, await self.graphs.part(graph, registry.view, placed), others)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Have something done beside the loop's turns; an error in it ends the daemon as one in a turn does."""

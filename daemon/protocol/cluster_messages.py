@@ -105,18 +105,27 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class PartitionWanted:
-    """Ship me a partition of a load from your disk, with its runs' states; if `run` is not 0, only that run's state.
+    """Ship me a partition of a load from your disk, with the states that the runs on that graph have there.
 
-    With `partitions` (bits, as in `Holding`) the states of all these go as one, as they are at one moment.
     What comes is a shipment on the tick plane, under the name of this fetch. Sent again until it is offered.
     """
 
     fetch: str
     load: str
     partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatesWanted:
+    """Ship me, in the same way, those states of a run's tick that you have, of these partitions (bits).
+
+    They go as one, as they are at one moment: a run moves on quickly.
+    """
+
+    fetch: str
     run: int
     tick: int
-    partitions: bytes = b""
+    partitions: bytes
 
 
 @dataclass(frozen=True, slots=True)

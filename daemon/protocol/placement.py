@@ -5,12 +5,14 @@ order serve it, the first of all as its primary (`actual`). So a view can be for
 the ring's next member is the one that has the replica already. A shard that is being drained comes last: it serves only
 what nobody else holds.
 
+Who lacks something asks others for it in an order that has the likely ones first (`sources`).
+
 Invariant: both follow from the members' names, the ring and what is held; two shards that hold the same log agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -49,3 +51,12 @@ def actual(
         holders.sort(key=lambda name: name in draining)
         placed.append(tuple(holders[:replicas]))
     return tuple(placed)
+
+
+def sources(me: str, holders: Iterable[str], members: Iterable[str]) -> tuple[str, ...]:
+    """Whom to ask for something of a partition: who holds it first, then all others, for they may have had it.
+
+    >>> sources("b", ("c", "b"), ("a", "b", "c"))
+    ('c', 'a')
+    """
+    return tuple(name for name in dict.fromkeys((*holders, *members)) if name != me)

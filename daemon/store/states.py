@@ -1,7 +1,8 @@
 """The states of runs at their checkpoint ticks: opaque bytes, one blob a partition.
 
-A partition has at most two for a run: the last committed one (the floor), and the one being prepared. The old are
-deleted in the transaction that brings the new, before it, so that the new ones take the pages of the old.
+A partition has few for a run: the one being prepared, the last committed one (the floor), and as many older ones as are
+to be readable besides. Those before are deleted in the transaction that brings the new, before it, so that the new ones
+take the pages of the old.
 
 Each partition's state stands for itself: a run resumes from the highest tick that every partition is held for by
 somebody. So a batch over `BULK_BYTES` may be cut between two partitions, and consensus gets its turn in between.
@@ -20,15 +21,19 @@ from daemon.store.database import BULK_BYTES, Database, view
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """The states of one tick: from now on, nothing below `floor` is needed of these partitions of the run."""
+    """The states of one tick. From now on nothing below `floor` is needed of these partitions of the run, but for the
+    last `older` of each, which somebody may want to read.
+    """
 
     run: int
     tick: int
     floor: int
     states: Mapping[int, Buffer]
+    older: int = 0
 
     def __post_init__(self) -> None:
         assert self.floor <= self.tick, (self.floor, self.tick)
+        assert self.older >= 0, self.older
 
     @property
     def size(self) -> int:
@@ -74,6 +79,14 @@ class StateRows:
             return state
         return None
 
+    def ticks(self, run: int, partition: int) -> list[int]:
+        """The ticks of a run whose state of one partition is here, ascending."""
+        statement = "SELECT tick FROM state WHERE run = ? AND partition = ? ORDER BY tick"
+        rows = [row for (row,) in self._database.rows("list a partition's states", statement, (run, partition))]
+        if any(type(tick) is not int for tick in rows):
+            raise self._database.torn("the list of states")
+        return rows
+
     def trim(self, run: int, tick: int) -> None:
         """Forget what is older than a tick of a run."""
         with self._database.writing("trim a run") as connection:
@@ -92,9 +105,13 @@ class StateRows:
 
 
 def _put(connection: sqlite3.Connection, record: StateRecord, partition: int, state: memoryview) -> None:
+    of, floor = (record.run, partition), record.floor
+    if record.older:
+        oldest = "SELECT tick FROM state WHERE run = ? AND partition = ? AND tick < ? ORDER BY tick DESC LIMIT 1 OFFSET ?"
+        found = connection.execute(oldest, (*of, floor, record.older - 1)).fetchone()
+        floor = found[0] if found is not None else 0
     connection.execute(
-        "DELETE FROM state WHERE run = ? AND partition = ? AND (tick < ? OR tick = ?)",
-        (record.run, partition, record.floor, record.tick),
+        "DELETE FROM state WHERE run = ? AND partition = ? AND (tick < ? OR tick = ?)", (*of, floor, record.tick)
     )
     connection.execute(
         "INSERT INTO state (run, partition, tick, size, crc, bytes) VALUES (?, ?, ?, ?, ?, ?)",

@@ -104,6 +104,10 @@ class Store:
         """Run to tick to partitions."""
         return self._states.held()
 
+    def state_ticks(self, run: int, partition: int) -> list[int]:
+        """The ticks of a run whose state of a partition is here."""
+        return self._states.ticks(run, partition)
+
     def state(self, run: int, tick: int, partition: int) -> bytes | None:
         """A partition's state at a tick of a run, or None."""
         return self._states.state(run, tick, partition)

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from daemon.effects import TellStates
-from daemon.protocol.cluster_messages import PartitionMissing, PartitionWanted
-from daemon.protocol.decisions import from_bits
+from daemon.protocol.cluster_messages import PartitionMissing, PartitionWanted, StatesWanted
+from daemon.protocol.decisions import from_bits, to_bits
 from daemon.protocol.holdings import Want
 from daemon.protocol.load import PieceArrived, Shipment
-from daemon.protocol.placement import Placed
+from daemon.protocol.placement import Placed, sources
 from daemon.protocol.registry import COMPLETED, STOPPED, STOPPING, RunRecord, View
 from daemon.protocol.tick import Cadence, TickMachine
 from daemon.protocol.tick_messages import PieceBuilt
-from shoal.engine import state_bytes
+from shoal.engine import is_fixed, state_bytes
 from tests.simulator.disk import Row
 from tests.simulator.programs import PROGRAMS, make
 from tests.simulator.world import MS, SECOND
@@ -35,14 +35,15 @@ ASK_AGAIN_NS, ASKED_MAX, TRY_AGAIN_NS, LOOK_AGAIN_NS = 500 * MS, 6, SECOND, 10 *
 RESULTS_KEPT = 16
 
 Fetched = Callable[[PieceArrived | None], None]
+Wanted = PartitionWanted | StatesWanted
 
 
 @dataclass
 class _Fetch:
     """Something that is being asked for: of the first source, then of the next."""
 
-    wanted: PartitionWanted
-    sources: list[str]
+    wanted: Wanted
+    sources: Sequence[str]
     done: Fetched
     asked: int = 0
 
@@ -53,7 +54,6 @@ class _StateWant:
 
     run: int
     tick: int
-    load: str
     partition: int
     sources: tuple[str, ...]
 
@@ -113,21 +113,22 @@ class Desk:
         states: dict[int, bytes],
         elsewhere: dict[int, str],
     ) -> None:
-        """Fetch the next state that is not here; begin when all are."""
+        """Fetch what is not here from the next who has some of it; begin when all is here."""
         if not self._still_wanted(run, view):
             return
         missing = [p for p in mine if run.resumed and p not in states]
         if not missing:
             self._order_begin(run, view, placed, mine, states)
             return
-        load = self._host.shard.registry.graphs[run.graph].load
+        source = elsewhere[missing[0]]
 
         def came(piece: PieceArrived | None) -> None:
             if piece is not None:
-                states[missing[0]] = bytes(piece.frames[-1])
+                states.update((p, state) for _, _, p, state in _states(piece))
             self._gather(run, view, placed, mine, states, elsewhere)
 
-        self._fetch([elsewhere[missing[0]]], load, missing[0], run.number, run.resumed, came)
+        theirs = to_bits([p for p in missing if elsewhere[p] == source])
+        self._fetch([source], StatesWanted("", run.number, run.resumed, theirs), came)
 
     def _order_begin(
         self, run: RunRecord, view: View, placed: Placed, mine: list[int], states: dict[int, bytes]
@@ -152,7 +153,7 @@ class Desk:
             granted is not None,
             replicas={partition: placed[partition][1:] for partition in mine},
             primaries={partition: placed[partition][0] for partition in sizes},
-            sizes=sizes,
+            sizes=sizes if is_fixed(type(program)) else None,
             state=(run.resumed, states) if run.resumed else None,
         )
         if self._host.shard.registry.runs[run.name].state == STOPPING:
@@ -223,9 +224,8 @@ class Desk:
         for run in self._finished():
             for partition, holders in enumerate(registry.placements.get(run.graph, ())):
                 if self._host.name in holders:
-                    sources = dict.fromkeys(name for name in (*holders, *view.names) if name != self._host.name)
-                    load = registry.graphs[run.graph].load
-                    self._states.append(_StateWant(run.number, run.tick, load, partition, tuple(sources)))
+                    others = sources(self._host.name, holders, view.names)
+                    self._states.append(_StateWant(run.number, run.tick, partition, others))
         self._mend()
 
     # -- mending ---------------------------------------------------------------------------------------------------
@@ -258,7 +258,8 @@ class Desk:
         while not self._wants and self._states:
             want = self._states.popleft()
             if want.sources and contents.state(want.run, want.tick, want.partition) is None:
-                self._fetch(want.sources, want.load, want.partition, want.run, want.tick, partial(self._state, want))
+                wanted_state = StatesWanted("", want.run, want.tick, to_bits([want.partition]))
+                self._fetch(want.sources, wanted_state, partial(self._state, want))
                 return
         if not self._wants:
             self._is_mending = False
@@ -274,20 +275,19 @@ class Desk:
                 self._wants[key] = wanted
             self._host.after(TRY_AGAIN_NS, lambda: self._host.control(self._mend_next))
 
-        self._fetch(wanted.sources, wanted.load, wanted.partition, 0, 0, came)
+        self._fetch(wanted.sources, PartitionWanted("", wanted.load, wanted.partition), came)
 
     def _state(self, want: _StateWant, piece: PieceArrived | None) -> None:
         if piece is None:  # whoever has it may be away, or out of reach
             self._host.after(LOOK_AGAIN_NS, lambda: self._host.control(self.look_for_results))
             self._mend_next()
             return
-        row = Row(want.run, want.tick, want.tick, want.partition, bytes(piece.frames[-1]))
-        self._disk.keep([row], lambda: self._host.ticks.tell(self._mend_next))
+        rows = [Row(run, tick, 0, partition, state) for run, tick, partition, state in _states(piece)]
+        self._disk.keep(rows, lambda: self._host.ticks.tell(self._mend_next))
 
     def _keep_partition(self, want: Want, piece: PieceArrived) -> None:
         """Its states first: it counts as held when all is there."""
-        states = zip(json.loads(piece.spec), piece.frames, strict=True)
-        rows = [Row(run, tick, 0, want.partition, bytes(state)) for (run, tick), state in states]
+        rows = [Row(run, tick, 0, partition, state) for run, tick, partition, state in _states(piece)]
         if rows:
             self._disk.keep(rows, lambda: None)
 
@@ -303,10 +303,10 @@ class Desk:
 
     # -- fetching and giving ---------------------------------------------------------------------------------------
 
-    def _fetch(self, sources: Sequence[str], load: str, partition: int, run: int, tick: int, done: Fetched) -> None:
+    def _fetch(self, sources: Sequence[str], wanted: Wanted, done: Fetched) -> None:
         self._fetched += 1
         name = f"fetch/{self._host.identity}/{self._fetched}"
-        self._fetches[name] = _Fetch(PartitionWanted(name, load, partition, run, tick), list(sources), done)
+        self._fetches[name] = _Fetch(replace(wanted, fetch=name), sources, done)
         self._ask(name, sources[0])
 
     def _ask(self, name: str, source: str) -> None:
@@ -326,9 +326,8 @@ class Desk:
         fetch = self._close(name)
         if fetch is None:
             return
-        wanted = fetch.wanted
         if fetch.sources[1:]:
-            self._fetch(fetch.sources[1:], wanted.load, wanted.partition, wanted.run, wanted.tick, fetch.done)
+            self._fetch(fetch.sources[1:], fetch.wanted, fetch.done)
         else:
             fetch.done(None)
 
@@ -347,23 +346,37 @@ class Desk:
         self._host.hand_over(land)
         return self._fetches.pop(name, None)
 
-    def give(self, to: str, wanted: PartitionWanted) -> None:
+    def give(self, to: str, wanted: Wanted) -> None:
         """Ship what a member has asked for, if it is here."""
         if (wanted.fetch, to) in self._host.runner.plane.shipments:
             return
 
         def look() -> None:
-            contents, partition = self._disk.contents, wanted.partition
-            found = [(wanted.run, wanted.tick)]
-            if not wanted.run:
-                found = [(run, tick) for run, ticks in contents.states.items() for tick in ticks]
-            states = [(run, tick, contents.state(run, tick, partition)) for run, tick in found]
-            had = [(run, tick, state) for run, tick, state in states if state is not None]
-            if not (had if wanted.run else partition in contents.held.get(wanted.load, ())):
+            contents = self._disk.contents
+            if isinstance(wanted, StatesWanted):
+                asked = [(wanted.run, wanted.tick, p) for p in sorted(from_bits(wanted.partitions))]
+            else:
+                runs = self._runs_on(wanted.load)
+                asked = [(run, tick, wanted.partition) for run in runs for tick in contents.states.get(run, {})]
+            had = [(each, state) for each in asked if (state := contents.state(*each)) is not None]
+            if not (
+                had if isinstance(wanted, StatesWanted) else wanted.partition in contents.held.get(wanted.load, ())
+            ):
                 self._host.ticks.tell(lambda: self._host.say(to, PartitionMissing(wanted.fetch)))
                 return
-            spec = json.dumps([(run, tick) for run, tick, _ in had]).encode()
-            shipment = Shipment(wanted.fetch, to, spec, [state for _, _, state in had], self._host.around.load_limits)
+            spec = json.dumps([each for each, _ in had]).encode()
+            shipment = Shipment(wanted.fetch, to, spec, [state for _, state in had], self._host.around.load_limits)
             self._host.order(lambda runner: runner.perform(runner.plane.ship_once(shipment, self._world.now)))
 
         self._disk.read(look)
+
+    def _runs_on(self, load: str) -> list[int]:
+        graphs = self._host.shard.registry.graphs
+        runs = [*self._finished(), *self._host.shard.registry.active_runs()]
+        return [run.number for run in runs if run.graph in graphs and graphs[run.graph].load == load]
+
+
+def _states(piece: PieceArrived) -> Iterator[tuple[int, int, int, bytes]]:
+    """Run, tick, partition and state of each that has come."""
+    for (run, tick, partition), frame in zip(json.loads(piece.spec), piece.frames, strict=True):
+        yield run, tick, partition, bytes(frame)

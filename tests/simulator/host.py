@@ -29,7 +29,7 @@ from daemon.effects import (
     TellStates,
 )
 from daemon.host.tick_runner import News, TickRunner
-from daemon.protocol.cluster_messages import PartitionMissing, PartitionWanted
+from daemon.protocol.cluster_messages import PartitionMissing, PartitionWanted, StatesWanted
 from daemon.protocol.decisions import Identity
 from daemon.protocol.load import LoadLimits, PieceArrived
 from daemon.protocol.membership_effects import Counted, MemberFailed, Superseded
@@ -242,7 +242,7 @@ class Host:
 
     def _heard(self, sender: Identity, message: Any) -> None:
         match message:
-            case PartitionWanted():
+            case PartitionWanted() | StatesWanted():
                 if self.shard.registry.has_member(sender):
                     self.desk.give(sender.name, message)
             case PartitionMissing(fetch=fetch):
