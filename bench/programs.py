@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from shoal.declarations import Column
+from shoal.params import Param
 from shoal.part import Direction
-from shoal.program import Column, Param, Program
+from shoal.program import Program
 from shoal.programs.pagerank import PageRank
 from shoal.workspace import Workspace
 

@@ -11,12 +11,15 @@ same answers to the bit. Programs are classes: see `shoal.program` for how to wr
 """
 
 from shoal.client import connect
+from shoal.declarations import Aggregate, Channel, Column, Lists, Mail, Merge, Table
 from shoal.errors import BadParameter, RunFailed, ShoalError, UnknownColumn, UnknownGraph, UnknownProgram, UnknownRun
 from shoal.graph_data import BadGraph, BadRow, GraphData
 from shoal.local import local
+from shoal.params import Param
 from shoal.part import Direction
 from shoal.phase import Phase
-from shoal.program import Aggregate, Channel, Column, Merge, Param, Program
+from shoal.program import Program
+from shoal.ragged import Ragged
 from shoal.result import ColumnResult
 from shoal.session import Graph, Run, Session
 from shoal.sources import from_arrays, from_networkx, read_graph
@@ -35,14 +38,18 @@ __all__ = [
     "Direction",
     "Graph",
     "GraphData",
+    "Lists",
+    "Mail",
     "Merge",
     "Param",
     "Phase",
     "Program",
+    "Ragged",
     "Run",
     "RunFailed",
     "Session",
     "ShoalError",
+    "Table",
     "UnknownColumn",
     "UnknownGraph",
     "UnknownProgram",

@@ -6,9 +6,9 @@ one process; a daemon hosts one a run.
 
 What leaves with a phase:
 
-- Act: for each channel, what was posted to ghosts of that peer: positions on the boundary, senders' ordinals, values.
 - Advance: for each column that was written and has ghosts, the values on the boundary to that peer, as a bare slice;
   and the partial aggregates of the own partitions.
+- Act and Advance: what the carriers of lists, channels and mail that are sent in that phase have (`shoal.exchange`).
 - Sense and Decay: nothing but the fact that they are over.
 
 What a run needs to go on elsewhere is in `capture`: for each own partition its slice of every declared column, and its
@@ -16,12 +16,15 @@ partial of every aggregate, as they are with the Advance of a tick. `restore` ta
 making, and then Advance of that tick is run as it is at a start: it gives out every exchanged column and the partials,
 and `settle` so makes ghosts and totals what they were. A state, in program order, little-endian, 8 bytes a value::
 
-    [ column 1, by ordinal | column 2 | ... | partial of aggregate 1 | partial of aggregate 2 | ... ]
+    [ column 1, by ordinal | column 2 | ... | partial of aggregate 1 | partial of aggregate 2 | ... | sections ]
+
+A section has its length before it. There is one for each list, one for each channel and mail that is sent in Advance
+(what is under way belongs to the partition that it left) and one for what the program itself saves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -29,25 +32,21 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.declarations import Channel, Column, Mail
+from shoal.exchange.carrier import BadExchange, BadState, Carrier, pack_sections, split_sections
 from shoal.part import Part
 from shoal.phase import Phase
-from shoal.program import Column, Program
+from shoal.program import Program
 from shoal.workspace import Workspace
+
+__all__ = ["BadExchange", "BadState", "Engine", "Incoming", "Outgoing", "Share", "is_fixed", "state_bytes"]
 
 Array = NDArray[Any]
 Buffer = Any
 
 # A member of an enumeration costs 0.15 us to look up: as much as a phase without arrays takes here.
-ACT, ADVANCE = Phase.ACT, Phase.ADVANCE
+ADVANCE = Phase.ADVANCE
 DUES_MAX = 1024
-
-
-class BadExchange(ValueError):
-    """What a peer sent does not fit the graph or the program."""
-
-
-class BadState(ValueError):
-    """What should be restored is not the state of these partitions."""
 
 
 class Share(Protocol):
@@ -109,10 +108,15 @@ class Engine:
         self.part, self.program = part, program
         self.ws = Workspace(part, program, pool, threads)
         self._exchanges = [_exchange(part, column) for column in program.columns if column.ghosts is not None]
+        self._carriers: dict[Phase, tuple[Carrier, ...]] = {
+            phase: tuple(carrier for carrier in self.ws.carriers if carrier.sent_in is phase) for phase in Phase
+        }
+        self._keepers = _keepers(self.ws.carriers)
         self._nothing = Outgoing(0, b"", dict.fromkeys(part.peers, ()))
         self._phases = tuple(getattr(program, phase.word) for phase in Phase)
         self._begun = False
         self._restored: int | None = None
+        self._saved: dict[int, memoryview] = {}
         self._advancing = False
         self._last_partials: Mapping[str, Array] = {}
         self._dues: dict[tuple[str, int], tuple[list[int], int]] = {}
@@ -130,26 +134,27 @@ class Engine:
         self._phases[phase](self.ws)
         if phase is ADVANCE:
             return self._advanced()
-        if phase is ACT and self.program.channels:
-            return self._posted()
+        if self._carriers[phase]:
+            return Outgoing(0, b"", self._carried(phase, dict.fromkeys(self.part.peers, ())))
         return self._nothing
 
     def check(self, peer: str, phase: Phase, incoming: Share) -> None:
         """See that a peer's share fits before it is taken in. Raises `BadExchange`."""
         if phase is ADVANCE:
             self._check_advanced(peer, incoming)
-        elif phase is ACT and self.program.channels:
-            self._check_posted(peer, incoming, [_size(frame) for frame in incoming.frames])
-        elif incoming.frames or incoming.aggregates or incoming.columns:
-            raise BadExchange(f"a {phase.word} phase carries nothing")
+            return
+        if incoming.aggregates or incoming.columns:
+            raise BadExchange(f"a {phase.word} phase carries no columns and no aggregates")
+        self._check_carried(peer, phase, incoming.frames)
 
     def settle(self, phase: Phase, incoming: Mapping[str, Share]) -> None:
         """Take in what every peer sent with a phase; after Advance, commit the tick."""
-        if phase is ACT:
-            self._deliver(incoming)
-        elif phase is ADVANCE:
+        if phase is ADVANCE:
             self._take_ghosts(incoming)
             self._merge_aggregates(incoming)
+        if self._carriers[phase]:
+            self._deliver(phase, incoming)
+        if phase is ADVANCE:
             self._commit()
             self._advancing = False
 
@@ -158,13 +163,29 @@ class Engine:
         assert self._begun, "there is no state before the first Advance"
         ws, starts = self.ws, self.part.starts.tolist()
         written = ws.written if self._advancing else ()
-        columns = [(ws.working if c.name in written else ws.committed)[c.name] for c in self.program.columns]
+        own = self.program.collect(ws)
+        columns = [self._values(c.name, own, written) for c in self.program.columns]
         partials = [self._last_partials[aggregate.name] for aggregate in self.program.aggregates]
         states = {}
         for k, partition in enumerate(self.part.partitions):
             values = [column[starts[k] : starts[k + 1]].tobytes() for column in columns]
             states[partition] = b"".join([*values, *(partial[k : k + 1].tobytes() for partial in partials)])
+        if self._keepers or self.program.saves:
+            self._append_sections(states)
         return states
+
+    def _values(self, name: str, own: Mapping[str, Array], written: Set[str] | tuple[()]) -> Array:
+        if name in own:
+            return np.ascontiguousarray(own[name])
+        return (self.ws.working if name in written else self.ws.committed)[name]
+
+    def _append_sections(self, states: dict[int, bytes]) -> None:
+        kept = [keeper.capture() for keeper in self._keepers]
+        for partition in states:
+            sections = [section[partition] for section in kept]
+            if self.program.saves:
+                sections.append(self.program.save(self.ws, partition))
+            states[partition] += pack_sections(sections)
 
     def restore(self, tick: int, states: Mapping[int, Buffer]) -> None:
         """Take these states for those of a tick; Advance of it is to be run next. Raises `BadState`.
@@ -173,6 +194,7 @@ class Engine:
         """
         assert not self._begun, "the engine has run already"
         _check_states(tick, states, self.part, type(self.program))
+        sections: list[dict[int, memoryview]] = [{} for _ in self._keepers]
         ws, starts = self.ws, self.part.starts.tolist()
         aggregates = self.program.aggregates
         partials = {a.name: np.empty(len(self.part.partitions), dtype=a.dtype) for a in aggregates}
@@ -185,6 +207,13 @@ class Engine:
             for aggregate in aggregates:
                 partials[aggregate.name][k] = np.frombuffer(state[at : at + 8], aggregate.dtype)[0]
                 at += 8
+            split = split_sections(state[at:], len(sections) + self.program.saves)
+            for section, data in zip(sections, split, strict=False):
+                section[partition] = data
+            if self.program.saves:
+                self._saved[partition] = split[-1]
+        for keeper, section in zip(self._keepers, sections, strict=True):
+            keeper.restore(section)
         ws.written.update(column.name for column in self.program.columns)
         ws.partials.update(partials)
         self._restored = tick
@@ -194,18 +223,37 @@ class Engine:
         return self.program.halted(self.ws)
 
     def result(self, name: str) -> Array:
-        """The committed values of a column over own nodes."""
-        return self.ws.committed[name][: self.part.size]
+        """The values of a column over own nodes: the committed ones, or those that were restored."""
+        own = self.program.collect(self.ws) if self._begun else {}
+        return own[name] if name in own else self.ws.pending(name)[: self.part.size]
+
+    def rows(self, table: str, partition: int) -> Mapping[str, Any]:
+        """The rows of a table that belong to an own partition; of an engine that was restored, too."""
+        if not self._begun:
+            assert self._restored is not None, "there are no rows before the first tick"
+            self._open(self._restored)
+        return self.program.rows(self.ws, table, partition)
 
     # -- Advance ---------------------------------------------------------------------------------------------------
 
     def _begin(self, tick: int, phase: Phase) -> None:
         assert phase is ADVANCE, "a run begins with an Advance"
         assert self._restored in (None, tick), f"tick {self._restored} was restored, not {tick}"
-        self.program.prepare(self.ws)
+        self._open(tick)
+        self._restored = None
+
+    def _open(self, tick: int) -> None:
+        """Have the program ready: begin it, or let it take up what was restored."""
+        program, ws = self.program, self.ws
+        ws.tick = tick
+        program.prepare(ws)
         if self._restored is None:
-            self.program.start(self.ws)
-        self._restored, self._begun = None, True
+            program.start(ws)
+        else:
+            for partition, state in self._saved.items():
+                program.load(ws, partition, state)
+            program.resume(ws)
+        self._saved, self._begun = {}, True
 
     def _advanced(self) -> Outgoing:
         """One gather a column for all peers together: each is sent its slice of it, which nobody writes again."""
@@ -218,6 +266,8 @@ class Engine:
             values = ws.working[exchange.name].take(exchange.nodes, mode="clip")
             for peer, cut in exchange.cuts:
                 frames[peer] += (values[cut],)
+        if self._carriers[ADVANCE]:
+            frames = self._carried(ADVANCE, frames)
         aggregates = self._pack_aggregates()
         self._last_partials, self._advancing = dict(ws.partials), True
         return Outgoing(mask, aggregates, frames)
@@ -236,9 +286,10 @@ class Engine:
         due = self._dues.get((peer, incoming.columns)) or self._due(peer, incoming.columns)
         if len(incoming.aggregates) != due[1]:
             raise BadExchange(f"aggregates of {len(incoming.aggregates)} bytes where {due[1]} were due")
-        sizes = [_size(frame) for frame in incoming.frames]
+        sizes = [_size(frame) for frame in incoming.frames[: len(due[0])]]
         if sizes != due[0]:
             raise BadExchange(f"ghosts of {sizes} bytes where {due[0]} were due")
+        self._check_carried(peer, ADVANCE, incoming.frames[len(due[0]) :])
 
     def _due(self, peer: str, columns: int) -> tuple[list[int], int]:
         """The bytes that a peer's frames and aggregates have when it wrote these columns."""
@@ -285,59 +336,49 @@ class Engine:
             ws.committed[column.name], ws.working[column.name] = ws.working[column.name], ws.committed[column.name]
         ws.written.clear()
         ws.partials.clear()
-        ws.inbox.clear()
+        for carrier in ws.carriers:
+            carrier.commit()
 
-    # -- Act -------------------------------------------------------------------------------------------------------
+    # -- carriers --------------------------------------------------------------------------------------------------
 
-    def _posted(self) -> Outgoing:
-        """Sort what was posted by its target's owner; what stays here waits in the workspace."""
-        frames: dict[str, list[Array]] = {peer: [] for peer in self.part.peers}
-        for channel in self.program.channels:
-            senders, targets, values = self._posted_arrays(channel.name, channel.dtype)
-            for peer, boundary in self.part.ghosts.items():
-                first = int(boundary.nodes[0]) if len(boundary.nodes) else 0
-                there = (targets >= first) & (targets < first + len(boundary.nodes))
-                frames[peer] += [
-                    (targets[there] - first).astype(np.int64),
-                    self.part.ordinals[senders[there]],
-                    values[there],
-                ]
-        return Outgoing(0, b"", {peer: tuple(arrays) for peer, arrays in frames.items()})
+    def _carried(self, phase: Phase, frames: dict[str, tuple[Array, ...]]) -> dict[str, tuple[Array, ...]]:
+        for carrier in self._carriers[phase]:
+            packed = carrier.pack()
+            frames = {peer: (*before, *packed[peer]) for peer, before in frames.items()}
+        return frames
 
-    def _posted_arrays(self, name: str, dtype: Any) -> tuple[Array, Array, Array]:
-        box = self.ws.posted.get(name)
-        if box is None:
-            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, dtype)
-        return np.concatenate(box.senders), np.concatenate(box.targets), np.concatenate(box.values)
+    def _check_carried(self, peer: str, phase: Phase, frames: Sequence[Buffer]) -> None:
+        due = sum(carrier.frame_count for carrier in self._carriers[phase])
+        if len(frames) != due:
+            raise BadExchange(f"{len(frames)} arrays where {due} were due")
+        at = 0
+        for carrier in self._carriers[phase]:
+            carrier.check(peer, frames[at : at + carrier.frame_count])
+            at += carrier.frame_count
 
-    def _check_posted(self, peer: str, incoming: Share, sizes: list[int]) -> None:
-        if incoming.aggregates or incoming.columns or len(sizes) != 3 * len(self.program.channels):
-            raise BadExchange(f"{len(sizes)} arrays where {3 * len(self.program.channels)} were due")
-        for i in range(0, len(sizes), 3):
-            if len(set(sizes[i : i + 3])) != 1 or sizes[i] % 8:
-                raise BadExchange(f"arrays of {sizes[i : i + 3]} bytes that should be as long as each other")
-            positions = np.frombuffer(incoming.frames[i], dtype=np.int64)
-            if len(positions) and not 0 <= positions.min() <= positions.max() < len(self.part.sends[peer].nodes):
-                raise BadExchange("a value is addressed to a node that is not on the boundary")
+    def _deliver(self, phase: Phase, incoming: Mapping[str, Share]) -> None:
+        left = {
+            peer: share.frames[self._ghost_frames(share) if phase is ADVANCE else 0 :]
+            for peer, share in incoming.items()
+        }
+        for carrier in self._carriers[phase]:
+            count = carrier.frame_count
+            carrier.settle({peer: frames[:count] for peer, frames in left.items()})
+            left = {peer: frames[count:] for peer, frames in left.items()}
 
-    def _deliver(self, incoming: Mapping[str, Share]) -> None:
-        """Gather what arrived at own nodes, from here and elsewhere, in canonical order."""
-        for i, channel in enumerate(self.program.channels):
-            senders, targets, values = self._posted_arrays(channel.name, channel.dtype)
-            here = targets < self.part.size
-            nodes, marks, taken = [targets[here]], [self.part.ordinals[senders[here]]], [values[here]]
-            for peer, share in incoming.items():
-                positions, sent_by, sent = share.frames[3 * i : 3 * i + 3]
-                nodes.append(self.part.sends[peer].nodes[np.frombuffer(positions, np.int64)])
-                marks.append(np.frombuffer(sent_by, np.int64))
-                taken.append(np.frombuffer(sent, channel.dtype))
-            order = np.lexsort((np.concatenate(marks), np.concatenate(nodes)))
-            self.ws.inbox[channel.name] = (np.concatenate(nodes)[order], np.concatenate(taken)[order])
-        self.ws.posted.clear()
+    @staticmethod
+    def _ghost_frames(share: Share) -> int:
+        return share.columns.bit_count()
+
+
+def is_fixed(program: type[Program]) -> bool:
+    """Whether a partition's states are all of one size."""
+    sent: tuple[Channel | Mail, ...] = (*program.channels, *program.mail)
+    return not (program.lists or program.saves or any(each.sent_in is ADVANCE for each in sent))
 
 
 def state_bytes(program: type[Program], nodes: int) -> int:
-    """The bytes that the state of a partition with that many nodes has."""
+    """The bytes that the state of a partition with that many nodes has, sections left out."""
     return 8 * (nodes * len(program.columns) + len(program.aggregates))
 
 
@@ -352,9 +393,14 @@ def _check_states(tick: int, states: Mapping[int, Buffer], part: Part, program: 
             size = memoryview(states[partition]).cast("B").nbytes
         except (TypeError, ValueError, BufferError) as error:
             raise BadState(f"partition {partition}: the state is not a buffer of bytes") from error
-        if size != state_bytes(program, nodes):
-            due = state_bytes(program, nodes)
+        due = state_bytes(program, nodes)
+        if size != due and (size < due or is_fixed(program)):
             raise BadState(f"partition {partition}: a state of {nodes} nodes has {due} bytes, not {size}")
+
+
+def _keepers(carriers: Sequence[Carrier]) -> tuple[Carrier, ...]:
+    """Those that have something to keep: what is sent in Advance is used in a later tick."""
+    return tuple(carrier for carrier in carriers if carrier.sent_in is ADVANCE)
 
 
 def _exchange(part: Part, column: Column) -> Exchange:

@@ -30,138 +30,16 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
+from shoal.declarations import Aggregate, Channel, Column, Lists, Mail, Table
 from shoal.errors import BadParameter, did_you_mean
-from shoal.part import Direction
+from shoal.params import Param
 from shoal.phase import Phase
 
 if TYPE_CHECKING:
-    from shoal.workspace import Workspace
-
-T = TypeVar("T")
-
-
-class Merge(StrEnum):
-    """How several values become one."""
-
-    SUM = "sum"
-    MIN = "min"
-    MAX = "max"
-
-    @property
-    def ufunc(self) -> np.ufunc:
-        """The numpy function that does it."""
-        return {Merge.SUM: np.add, Merge.MIN: np.minimum, Merge.MAX: np.maximum}[self]
-
-    def identity(self, dtype: np.dtype[Any]) -> Any:
-        """The value that changes nothing: what a node without neighbours gets."""
-        if self is Merge.SUM:
-            return dtype.type(0)
-        if dtype.kind == "f":
-            return dtype.type(math.inf if self is Merge.MIN else -math.inf)
-        bounds = np.iinfo(dtype)
-        return dtype.type(bounds.max if self is Merge.MIN else bounds.min)
-
-
-@dataclass(frozen=True)
-class Column:
-    """One value a node. `ghosts` names the direction in which neighbours read it, None if nobody does.
-
-    A hidden column is working state: it is exchanged and committed like any other, and left out of results.
-    """
-
-    name: str
-    dtype: type[np.float64] | type[np.int64]
-    ghosts: Direction | None = None
-    hidden: bool = False
-
-
-@dataclass(frozen=True)
-class Aggregate:
-    """One value a tick for the whole graph, merged a partition at a time and then in partition order."""
-
-    name: str
-    merge: Merge
-    dtype: type[np.float64] | type[np.int64] = np.float64
-
-
-@dataclass(frozen=True)
-class Channel:
-    """A way for values to cross an edge: posted in Act, found at their target in Decay, in canonical order."""
-
-    name: str
-    dtype: type[np.float64] | type[np.int64]
-
-
-class Param(Generic[T]):
-    """A parameter of a program: a typed attribute with a default, a sentence and bounds.
-
-    On the wire and on a command line it is text or a number; `read` turns it into the attribute's type or raises.
-    """
-
-    def __init__(
-        self,
-        default: T,
-        doc: str,
-        *,
-        kind: type | None = None,
-        least: float | None = None,
-        most: float | None = None,
-    ) -> None:
-        self.default, self.doc, self.least, self.most = default, doc, least, most
-        self.kind: type = kind or type(default)
-        self.name = ""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Param[T]: ...
-    @overload
-    def __get__(self, instance: Program, owner: type) -> T: ...
-    def __get__(self, instance: Program | None, owner: type) -> Param[T] | T:
-        return self if instance is None else instance.params.get(self.name, self.default)
-
-    def read(self, given: Any) -> T:
-        """The value as the attribute has it. Raises `BadParameter`."""
-        if given is None and self.default is None:
-            return self.default
-        try:
-            value = self._convert(given)
-        except (TypeError, ValueError, KeyError) as error:
-            raise BadParameter(f"parameter '{self.name}': {given!r} is not {_article(self.kind)}") from error
-        if self.kind in (int, float):
-            self._check_bounds(value)
-        return value  # type: ignore[no-any-return]
-
-    def _convert(self, given: Any) -> Any:
-        if self.kind is bool:
-            if isinstance(given, bool):
-                return given
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[str(given).lower()]
-        if isinstance(given, bool) or (self.kind is int and isinstance(given, float) and not given.is_integer()):
-            raise TypeError(given)
-        return self.kind(given)
-
-    def _check_bounds(self, value: float) -> None:
-        below = self.least is not None and not value >= self.least
-        above = self.most is not None and not value <= self.most
-        if below or above or math.isnan(value):
-            low = "" if self.least is None else f" from {self.least:g}"
-            high = "" if self.most is None else f" up to {self.most:g}"
-            raise BadParameter(f"parameter '{self.name}': {value!r} is out of bounds; give a value{low}{high}")
-
-
-def _article(kind: type) -> str:
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    return words.get(kind, kind.__name__)
+    from shoal.workspace import Array, Workspace
 
 
 class Program:
@@ -170,7 +48,16 @@ class Program:
     name: ClassVar[str]
     columns: ClassVar[tuple[Column, ...]] = ()
     aggregates: ClassVar[tuple[Aggregate, ...]] = ()
+    lists: ClassVar[tuple[Lists, ...]] = ()
     channels: ClassVar[tuple[Channel, ...]] = ()
+    mail: ClassVar[tuple[Mail, ...]] = ()
+    tables: ClassVar[tuple[Table, ...]] = ()
+    saves: ClassVar[bool] = False
+    """Whether it keeps something of its own between ticks, and so has `save` and `load`."""
+    anytime: ClassVar[bool] = True
+    """Whether its columns mean something after any tick. If not (they may depend on the cut until it has converged), a
+    run that comes to its last tick before it has halted fails.
+    """
     ticks_default: ClassVar[int] = 1_000_000
     """How many ticks to run when nobody says: so many that a program which halts by itself does so first."""
 
@@ -203,12 +90,30 @@ class Program:
 
         Called before `start`, and again, on a new instance, before a run goes on from a tick that was kept: perhaps on
         another shard, with other partitions. What a program keeps on `self` between ticks is made here or lives in a
-        column.
+        column, or in what `save` gives.
         """
 
     def start(self, ws: Workspace) -> None:
         """Set every column as it is before the first tick."""
         raise NotImplementedError(f"program '{self.name}' does not say how it starts")
+
+    def resume(self, ws: Workspace) -> None:
+        """Go on from a tick that was kept, in the stead of `start`: the columns as they were are pending in `ws`."""
+
+    def collect(self, ws: Workspace) -> Mapping[str, Array]:
+        """Columns that it holds in a form of its own: asked for when a state is kept or a result is read."""
+        return {}
+
+    def save(self, ws: Workspace, partition: int) -> bytes:
+        """What it must not lose of an own partition, besides columns, in a form that no cut changes."""
+        return b""
+
+    def load(self, ws: Workspace, partition: int, state: memoryview) -> None:
+        """Take back what `save` gave: after `prepare`, before `resume`. Raises `ValueError` for what it never gave."""
+
+    def rows(self, ws: Workspace, table: str, partition: int) -> Mapping[str, Any]:
+        """The rows of a table that belong to an own partition, a column for each field, in an order of their own."""
+        raise NotImplementedError(f"program '{self.name}' has no table '{table}'")
 
     def sense(self, ws: Workspace) -> None:
         """Read the committed state and decide; change nothing that others see."""

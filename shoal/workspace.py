@@ -9,26 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.declarations import Aggregate, Merge
 from shoal.errors import UnknownColumn, did_you_mean
-from shoal.part import Direction, Part
-from shoal.program import Aggregate, Channel, Merge, Program
+from shoal.exchange.carrier import Carrier
+from shoal.exchange.channels import ChannelCarrier, check_range
+from shoal.exchange.lists import ListCarrier
+from shoal.exchange.mail import MailCarrier, Records
+from shoal.gathers import gather
+from shoal.part import Adjacency, Direction, Part
+from shoal.program import Program
+from shoal.ragged import Ragged, spread
 
 Array = NDArray[Any]
-
-
-@dataclass(slots=True)
-class Posted:
-    """What was posted on one channel in this tick: local indices of senders and targets, and a value each."""
-
-    senders: list[Array] = field(default_factory=list)
-    targets: list[Array] = field(default_factory=list)
-    values: list[Array] = field(default_factory=list)
 
 
 class Workspace:
@@ -37,18 +35,19 @@ class Workspace:
     def __init__(self, part: Part, program: Program, pool: ThreadPoolExecutor | None = None, threads: int = 1) -> None:
         self.part = part
         self.tick = 0
-        self._pool, self._threads = pool, threads
+        self.pool, self.threads = pool, threads
         self._declared = {column.name: column for column in program.columns}
         self._aggregates = {aggregate.name: aggregate for aggregate in program.aggregates}
-        self._channels = {channel.name: channel for channel in program.channels}
+        self._lists = {lists.name: ListCarrier(part, lists) for lists in program.lists}
+        self._channels = {channel.name: ChannelCarrier(part, channel) for channel in program.channels}
+        self._mail = {mail.name: MailCarrier(part, mail) for mail in program.mail}
+        self.carriers: tuple[Carrier, ...] = (*self._lists.values(), *self._channels.values(), *self._mail.values())
         width = part.size + part.ghost_count
         self.committed: dict[str, Array] = {c.name: np.zeros(width, dtype=c.dtype) for c in program.columns}
         self.working: dict[str, Array] = {c.name: np.zeros(width, dtype=c.dtype) for c in program.columns}
         self.written: set[str] = set()
         self.partials: dict[str, Array] = {}
         self.totals: dict[str, Any] = {a.name: a.merge.identity(np.dtype(a.dtype)) for a in program.aggregates}
-        self.posted: dict[str, Posted] = {}
-        self.inbox: dict[str, tuple[Array, Array]] = {}
 
     # -- columns ---------------------------------------------------------------------------------------------------
 
@@ -73,20 +72,27 @@ class Workspace:
 
     # -- neighbours ------------------------------------------------------------------------------------------------
 
-    def gather(self, name: str, merge: Merge = Merge.SUM, direction: Direction = Direction.IN) -> Array:
+    def gather(
+        self,
+        name: str,
+        merge: Merge | np.ufunc = Merge.SUM,
+        direction: Direction = Direction.IN,
+        *,
+        weight: str | None = None,
+        identity: float | int | None = None,
+    ) -> Array:
         """Reduce the committed values of every node's neighbours, in canonical order; parallel edges count each.
 
-        The column must be declared with ghosts in that direction (or in both): else there would be holes.
+        The column must be declared with ghosts in that direction (or in both): else there would be holes. `weight`
+        names an edge column: values are multiplied by it before they are summed, or it is added to them before the
+        least or greatest is taken. `Merge.COUNT` counts the values that are not zero; `Merge.MODE` takes the value that
+        is there most often, the least of several. A ufunc of two arguments reduces each node's values from left to
+        right, with `identity` for a node that has none.
         """
         column = self._declared[self._known(name, self._declared, "column")]
         if column.ghosts not in (direction, Direction.BOTH):
             raise UnknownColumn(f"column '{name}' is not declared with ghosts in direction '{direction}'")
-        values = self.committed[name]
-        if direction is Direction.BOTH:
-            return merge.ufunc(  # type: ignore[no-any-return]
-                self._reduce(values, merge, Direction.IN), self._reduce(values, merge, Direction.OUT)
-            )
-        return self._reduce(values, merge, direction)
+        return gather(self, self.committed[name], merge, direction, weight, identity)
 
     def with_ghosts(self, name: str) -> Array:
         """The committed values over own nodes and ghosts, by local index, read-only."""
@@ -94,11 +100,12 @@ class Workspace:
         values.flags.writeable = False
         return values
 
-    def _reduce(self, values: Array, merge: Merge, direction: Direction) -> Array:
-        kernel = self.part.in_kernel if direction is Direction.IN else self.part.out_kernel
-        if merge is Merge.SUM:
-            return kernel.sum(values, self._pool, self._threads)
-        return kernel.reduce(merge.ufunc, values, merge.identity(values.dtype))
+    @cached_property
+    def _ordinals(self) -> Array:
+        return self.part.all_ordinals()
+
+    def _adjacency(self, direction: Direction) -> Adjacency:
+        return self.part.in_edges if direction is Direction.IN else self.part.out_edges
 
     # -- aggregates ------------------------------------------------------------------------------------------------
 
@@ -116,35 +123,67 @@ class Workspace:
         """An aggregate over the whole graph as of the last tick (of this one, in `halted`)."""
         return self.totals[self._known(name, self._aggregates, "aggregate")]
 
-    # -- channels --------------------------------------------------------------------------------------------------
+    # -- lists -----------------------------------------------------------------------------------------------------
+
+    def rows(self, name: str) -> Ragged:
+        """The committed rows of a list, of own nodes and ghosts, by local index."""
+        return self._lists[self._known(name, self._lists, "list")].rows
+
+    def set_rows(self, name: str, rows: Ragged) -> None:
+        """Set this tick's rows of a list, of all own nodes."""
+        self._lists[self._known(name, self._lists, "list")].set(rows)
+
+    # -- channels and mail -----------------------------------------------------------------------------------------
 
     def post(self, name: str, senders: Array, targets: Array, values: Array) -> None:
-        """In Act: send a value each from own nodes to own nodes or ghosts (local indices, as in `part.out_edges`)."""
-        channel: Channel = self._channels[self._known(name, self._channels, "channel")]
-        arrays = np.asarray(senders, np.int64), np.asarray(targets, np.int64), np.asarray(values, channel.dtype)
-        _check_indices(arrays[0], self.part.size, f"channel '{name}': senders are own nodes, and")
-        _check_indices(arrays[1], self.part.size + self.part.ghost_count, f"channel '{name}':")
-        box = self.posted.setdefault(name, Posted())
-        for kept, array in zip((box.senders, box.targets, box.values), arrays, strict=True):
-            kept.append(array)
+        """Send a value each from own nodes to own nodes or ghosts (local indices, as in `part.out_edges`)."""
+        targets = np.asarray(targets, np.int64)
+        check_range(
+            targets, self.part.size + self.part.ghost_count, f"channel '{name}': targets are local indices, and"
+        )
+        self.post_to(name, senders, self._ordinals[targets], values)
+
+    def post_to(self, name: str, senders: Array, ordinals: Array, values: Array) -> None:
+        """Send a value each from own nodes (local indices) to any nodes of the graph, by their ordinals."""
+        carrier = self._channels[self._known(name, self._channels, "channel")]
+        dtype = carrier.channel.dtype
+        carrier.post(np.asarray(senders, np.int64), np.asarray(ordinals, np.int64), np.asarray(values, dtype))
+
+    def scatter(
+        self, name: str, values: Array, nodes: Array | None = None, direction: Direction = Direction.OUT
+    ) -> None:
+        """Send each node's value along all its edges; `nodes` are local indices of own nodes, all without."""
+        senders = np.arange(self.part.size) if nodes is None else np.asarray(nodes, np.int64)
+        if direction is Direction.BOTH:
+            self.scatter(name, values, senders, Direction.OUT)
+            self.scatter(name, values, senders, Direction.IN)
+            return
+        edges = self._adjacency(direction)
+        degree = np.diff(edges.indptr)[senders].astype(np.int64)
+        targets = edges.neighbours[spread(edges.indptr[:-1][senders].astype(np.int64), degree)]
+        self.post(name, np.repeat(senders, degree), targets, np.repeat(np.asarray(values), degree))
 
     def arrived(self, name: str) -> tuple[Array, Array]:
-        """In Decay: own nodes (local indices) and what arrived there, by target, then by sender's ordinal."""
-        channel = self._channels[self._known(name, self._channels, "channel")]
-        nothing = (np.empty(0, dtype=np.int64), np.empty(0, dtype=channel.dtype))
-        return self.inbox.get(name, nothing)
+        """Own nodes (local indices) and what arrived there, by target, then by sender's ordinal.
+
+        In Decay, what was posted in Act; for a channel that is sent in Advance, what was posted in the last tick.
+        """
+        return self._channels[self._known(name, self._channels, "channel")].arrived
+
+    def send(self, name: str, senders: Array, partitions: Array, **fields: Any) -> None:
+        """Send records, each from an own partition to a partition; a field is an array or a list of byte strings."""
+        self._mail[self._known(name, self._mail, "mail")].post(
+            np.asarray(senders, np.int64), np.asarray(partitions, np.int64), fields
+        )
+
+    def received(self, name: str) -> Records:
+        """The records that arrived for own partitions, by partition, then by the sender's partition."""
+        return self._mail[self._known(name, self._mail, "mail")].arrived
 
     def _known(self, name: str, declared: Mapping[str, Any], what: str) -> str:
         if name not in declared:
             raise UnknownColumn(f"the program declares no {what} '{name}'{did_you_mean(name, declared)}")
         return name
-
-
-def _check_indices(indices: Array, end: int, what: str) -> None:
-    """What is addressed to nowhere would be lost without a word."""
-    if len(indices) and not 0 <= indices.min() <= indices.max() < end:
-        wrong = indices[(indices < 0) | (indices >= end)][0]
-        raise IndexError(f"{what} {wrong} is no local index from 0 to {end - 1}")
 
 
 def _by_partition(aggregate: Aggregate, values: Array, starts: Array) -> Array:

@@ -8,12 +8,26 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import pairwise
 
 import numpy as np
 
-from shoal import Aggregate, Channel, Column, Direction, Merge, Param, Phase, Program, Workspace
+from shoal import (
+    Aggregate,
+    Channel,
+    Column,
+    Direction,
+    Lists,
+    Mail,
+    Merge,
+    Param,
+    Phase,
+    Program,
+    Ragged,
+    Workspace,
+)
 
-EVERY = [(merge, kind) for kind in (np.float64, np.int64) for merge in Merge]
+EVERY = [(merge, kind) for kind in (np.float64, np.int64) for merge in (Merge.SUM, Merge.MIN, Merge.MAX)]
 
 
 def aggregate_name(merge: Merge, kind: type) -> str:
@@ -185,3 +199,88 @@ class HaltsWrong(Count):
 
 
 PROGRAMS = (Everything, Count, Sleep, Raise, Unbuildable, HaltsWrong)
+
+
+class Carried(Program):
+    """Lists, channels that are sent in Advance, mail of both phases, and something of its own that it saves."""
+
+    name = "trial-carried"
+    columns = (Column("heard", np.float64), Column("least", np.int64), Column("read", np.int64))
+    aggregates = (Aggregate("mailed", Merge.SUM, np.int64, shown=True),)
+    lists = (Lists("past", np.int32, ghosts=Direction.BOTH), Lists("own", np.float64))
+    channels = (
+        Channel("late", np.float64, sent_in=Phase.ADVANCE),
+        Channel("sum", np.float64, Merge.SUM, Phase.ADVANCE),
+        Channel("min", np.int64, Merge.MIN, Phase.ADVANCE),
+        Channel("soon", np.int64, Merge.SUM),
+    )
+    mail = (
+        Mail("notes", (("number", np.int64), ("text", bytes)), Phase.ADVANCE),
+        Mail("calls", (("number", np.float64),)),
+    )
+    saves = True
+
+    def prepare(self, ws: Workspace) -> None:
+        self.counts = dict.fromkeys(ws.part.partitions, 0)
+        self.places = np.repeat(np.array(ws.part.partitions, np.int64), np.diff(ws.part.starts))
+
+    def save(self, ws: Workspace, partition: int) -> bytes:
+        return str(self.counts[partition]).encode()
+
+    def load(self, ws: Workspace, partition: int, state: memoryview) -> None:
+        self.counts[partition] = int(bytes(state))
+
+    def start(self, ws: Workspace) -> None:
+        for column in self.columns:
+            ws.set(column.name, ws.part.ordinals)
+        ws.set_rows("own", Ragged.of_lengths(ws.part.ordinals % 3, np.repeat(0.5, int((ws.part.ordinals % 3).sum()))))
+        self.spread(ws)
+
+    def act(self, ws: Workspace) -> None:
+        ws.scatter("soon", ws.part.ordinals, direction=Direction.BOTH)
+        for partition in ws.part.partitions:
+            ws.send("calls", [partition], [(partition * 3 + ws.tick) % ws.part.partition_count], number=[partition / 3])
+
+    def decay(self, ws: Workspace) -> None:
+        for partition, number in zip(
+            ws.received("calls").partitions.tolist(), ws.received("calls").fields["number"].tolist(), strict=True
+        ):
+            self.counts[partition] = self.counts[partition] * 7 % 1000 + int(number * 3)
+
+    def advance(self, ws: Workspace) -> None:
+        heard = np.zeros(ws.part.size)
+        for name in ("late", "sum", "soon"):
+            nodes, values = ws.arrived(name)
+            np.add.at(heard, nodes, values / 3)
+        nodes, values = ws.arrived("min")
+        least = np.full(ws.part.size, -1)
+        least[nodes] = values
+        ws.set("heard", heard)
+        ws.set("least", least)
+        rows, edges = ws.rows("past"), ws.part.in_edges
+        seen = np.array([rows.lengths[edges.neighbours[a:b]].sum() for a, b in pairwise(edges.indptr.tolist())])
+        ws.set("read", seen.astype(np.int64))
+        notes = ws.received("notes")
+        texts = notes.fields["text"].to_bytes()
+        mailed = np.zeros(ws.part.size, np.int64)
+        for partition, number, text in zip(notes.partitions.tolist(), notes.fields["number"], texts, strict=True):
+            assert text == f"note {number}".encode()
+            self.counts[partition] = self.counts[partition] * 11 % 1000 + int(number)
+        mailed[:] = self.places
+        ws.contribute("mailed", mailed)
+        self.spread(ws)
+
+    def spread(self, ws: Workspace) -> None:
+        own = np.arange(ws.part.size)
+        if ws.tick % 3 != 1:
+            lengths = (ws.part.ordinals + ws.tick) % 4
+            values = np.repeat(ws.part.ordinals, lengths).astype(np.int32)
+            ws.set_rows("past", Ragged.of_lengths(lengths, values))
+        ws.scatter("late", 1 / (ws.part.ordinals + 2))
+        even = np.flatnonzero(ws.part.ordinals % 2 == 0)
+        ws.scatter("sum", 1 / (ws.part.ordinals[even] + 3), even)
+        far = (ws.part.ordinals * 5 + ws.tick) % max(ws.part.node_count, 1)
+        ws.post_to("min", own, far, ws.part.ordinals)
+        texts = [f"note {ordinal}".encode() for ordinal in ws.part.ordinals.tolist()]
+        partitions = ws.part.ordinals % ws.part.partition_count
+        ws.send("notes", self.places, partitions, number=ws.part.ordinals, text=texts)

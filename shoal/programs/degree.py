@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from shoal.program import Column, Program
+from shoal.declarations import Column
+from shoal.program import Program
 from shoal.workspace import Workspace
 
 

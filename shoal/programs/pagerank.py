@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from shoal.declarations import Aggregate, Column, Merge
+from shoal.params import Param
 from shoal.part import Direction
-from shoal.program import Aggregate, Column, Merge, Param, Program
+from shoal.program import Program
 from shoal.workspace import Workspace
 
 

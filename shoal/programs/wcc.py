@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from shoal.declarations import Aggregate, Column, Merge
 from shoal.part import Direction, Part
-from shoal.program import Aggregate, Column, Merge, Program
+from shoal.program import Program
 from shoal.workspace import Workspace
 
 

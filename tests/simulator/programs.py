@@ -15,7 +15,9 @@ from daemon.protocol.registry import RunRecord
 from shoal.engine import Engine
 from shoal.ids import partitions_of
 from shoal.part import Direction, Part, Placement, build_part
-from shoal.program import Aggregate, Channel, Column, Merge, Param, Program
+from shoal.declarations import Aggregate, Channel, Column, Merge
+from shoal.params import Param
+from shoal.program import Program
 from shoal.programs.degree import Degree
 from shoal.programs.pagerank import PageRank
 from shoal.programs.wcc import ConnectedComponents

@@ -1,0 +1,41 @@
+"""Random numbers that depend on a seed, a tick and a node alone: the same on any number of shards, and when done again.
+
+Each number is a hash of what it is for (SplitMix64's finalizer, Steele et al. 2014, section 5), so there is no state to
+keep and no order to keep to. Good for simulation, not for secrets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+GOLDEN = 0x9E3779B97F4A7C15
+MASK = (1 << 64) - 1
+
+
+def bits(seed: int, tick: int, keys: NDArray[Any], stream: int = 0) -> NDArray[np.uint64]:
+    """64 random bits for each key (say, an ordinal); `stream` tells several draws of one tick apart."""
+    base = _mixed_int(_mixed_int(_mixed_int(seed & MASK) ^ (tick & MASK)) ^ (stream & MASK))
+    return _mixed(_mixed(np.asarray(keys).astype(np.uint64)) ^ np.uint64(base))
+
+
+def uniform(seed: int, tick: int, keys: NDArray[Any], stream: int = 0) -> NDArray[np.float64]:
+    """A number from 0 up to 1 for each key.
+
+    >>> uniform(7, 1, np.array([3, 4, 3])).round(3).tolist()
+    [0.388, 0.58, 0.388]
+    """
+    return (bits(seed, tick, keys, stream) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    values = values + np.uint64(GOLDEN)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _mixed_int(value: int) -> int:
+    return int(_mixed(np.array([value], np.uint64))[0])
