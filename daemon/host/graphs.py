@@ -26,6 +26,7 @@ from daemon.protocol.decisions import AddGraph
 from daemon.protocol.placement import Placed
 from daemon.protocol.registry import View
 from daemon.store import Store
+from shoal.ids import partition_type
 from shoal.part import Part, Placement
 from shoal.slices import Slices, build, joined
 
@@ -155,7 +156,14 @@ def primaries(view: View, placed: Placed) -> Placement:
 
 def table_of(frame: Any, partitions: int) -> NDArray[Any]:
     """A partition table from its bytes; what is in it is checked with the slices that go with it."""
-    return np.frombuffer(frame, np.uint8 if partitions <= 256 else np.uint16)
+    return np.frombuffer(frame, partition_type(partitions))
+
+
+def empty_slices(graph: AddGraph) -> Slices:
+    """The slices of no partition of a graph."""
+    types = (graph.id_type, dict(graph.node_columns), dict(graph.edge_columns))
+    counts = graph.node_count, graph.edge_count, graph.partition_count
+    return Slices.empty(*counts, *types, directed=graph.directed)
 
 
 def _put(load: str, slices: Slices, partition: int, store: Store) -> None:
@@ -164,11 +172,8 @@ def _put(load: str, slices: Slices, partition: int, store: Store) -> None:
 
 
 def _nothing(graph: AddGraph, placement: Placement, me: int) -> Part:
-    types = (graph.id_type, dict(graph.node_columns), dict(graph.edge_columns))
-    counts = graph.node_count, graph.edge_count, graph.partition_count
-    slices = Slices.empty(*counts, *types, directed=graph.directed)
-    table = np.zeros(graph.node_count, np.uint8 if graph.partition_count <= 256 else np.uint16)
-    return build(graph.name, slices, table, placement, me)
+    table = np.zeros(graph.node_count, partition_type(graph.partition_count))
+    return build(graph.name, empty_slices(graph), table, placement, me)
 
 
 def _assemble(

@@ -20,18 +20,26 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from daemon.admin.commands import Failed, Refused
-from daemon.host.graphs import Graphs, table_of
-from daemon.host.shipping import Emit, answer_of, carried, crossing, held_by, placement_of
+from daemon.host.graphs import Graphs
+from daemon.host.shipping import (
+    Emit,
+    answer_of,
+    answered,
+    carried,
+    checked_piece,
+    crossing,
+    held_by,
+    placement_of,
+    spec_of,
+)
 from daemon.protocol.decisions import AddGraph
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
 from daemon.protocol.registry import View
 from daemon.protocol.tick_messages import PieceBuilt
 from shoal.columns import type_name
-from shoal.errors import ShoalError
 from shoal.graph_data import BadGraph, GraphData
-from shoal.ids import PARTITIONS_MAX
 from shoal.part import Part
-from shoal.slices import Cut, Slices
+from shoal.slices import Cut
 
 if TYPE_CHECKING:
     from daemon.host.runtime import Runtime
@@ -153,25 +161,12 @@ class Loading:
 
 async def take_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: str) -> PieceBuilt:
     """Keep and build what a load has brought here; whatever is wrong with it is the answer."""
-    try:
-        part = await _taken_in(piece, graphs, view, me)
-    except (ShoalError, ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
-        log.warning("load %s: %s", piece.load, error)
-        return PieceBuilt(piece.load, f"shard '{me}': {error}", 0, 0, 0, 0, 0)
-    return answer_of(piece.load, part)
+    return await answered(piece, me, _taken_in(piece, graphs, view, me))
 
 
 async def _taken_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: str) -> Part:
-    spec: Any = msgpack.unpackb(piece.spec)
-    if view is None or not isinstance(spec, dict) or spec.get("epoch") != view.epoch:
-        raise BadGraph("it was cut for another view: load the graph again")
-    graph, partitions = spec.get("graph"), spec.get("partitions")
-    if not isinstance(graph, str) or not isinstance(partitions, int) or not 1 <= partitions <= PARTITIONS_MAX:
-        raise BadGraph("it does not say of which graph it is")
-    placed = placement_of(view, partitions)
-    table = table_of(piece.frames[0], partitions)
-    slices = await asyncio.to_thread(Slices.from_wire, spec.get("slices"), piece.frames[1:], table)
-    if slices.partitions != tuple(held_by(me, placed)):
-        raise BadGraph("it does not hold the partitions that belong here")
-    await graphs.keep_table(piece.load, graph, table, partitions)
-    return await graphs.stage(piece.load, graph, view, placed, slices)
+    spec = spec_of(piece, view)
+    assert view is not None
+    checked = await checked_piece(piece, spec, view, me)
+    await graphs.keep_table(piece.load, checked.graph, checked.table, checked.partitions)
+    return await graphs.stage(piece.load, checked.graph, view, checked.placed, checked.slices)

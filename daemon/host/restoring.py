@@ -23,15 +23,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgpack
 
 from daemon.admin.commands import Failed
-from daemon.host.graphs import Graphs, table_of
-from daemon.host.shipping import answer_of, carried, crossing, held_by, placement_of
+from daemon.host.graphs import Graphs, empty_slices, table_of
+from daemon.host.shipping import (
+    answer_of,
+    answered,
+    carried,
+    checked_piece,
+    crossing,
+    held_by,
+    is_number,
+    placement_of,
+    spec_of,
+)
 from daemon.protocol.decisions import AddGraph, DecisionCodec, KeptRun, Restore
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
 from daemon.protocol.records import View, restored
 from daemon.protocol.tick_messages import PieceBuilt
-from daemon.store import StateRecord, StoreError
+from daemon.store import StateRecord, Store, StoreError
 from daemon.store.archive import Archive
-from shoal.errors import ShoalError
 from shoal.graph_data import BadGraph
 from shoal.ids import PARTITIONS_MAX
 from shoal.part import Part
@@ -191,7 +200,7 @@ class Restoring:
         while batch := await self._do(partial(_next_states, archive, run.number, tick, rest)):
             if name == self._runtime.me.name:
                 record = StateRecord(run.number, tick, tick, batch)
-                await self._runtime.disk.do(partial(_keep_states, record))
+                await self._runtime.disk.do(partial(Store.put_states, records=[record]))
             else:
                 header = {"run": run.number, "tick": tick, "states": list(batch)}
                 await self._ship(view, name, header, list(batch.values()))
@@ -207,9 +216,7 @@ async def _nobody(_: Mapping[str, Any]) -> None:
 
 def _read(archive: Archive, graph: AddGraph, partitions: list[int], table: Any) -> Slices:
     if not partitions:
-        types = (graph.id_type, dict(graph.node_columns), dict(graph.edge_columns))
-        counts = graph.node_count, graph.edge_count, graph.partition_count
-        return Slices.empty(*counts, *types, directed=graph.directed)
+        return empty_slices(graph)
     read = (archive.slice(graph.load, partition) for partition in partitions)
     return joined([Slices.from_wire(msgpack.unpackb(spec), frames, table) for spec, frames in read])
 
@@ -233,49 +240,31 @@ def _next_states(archive: Archive, run: int, tick: int, rest: Iterator[int]) -> 
 
 async def take_in_restored(piece: PieceArrived, graphs: Graphs, disk: Disk, runtime: Runtime) -> PieceBuilt:
     """Keep what a restoration has brought here; whatever is wrong with it is the answer."""
-    try:
-        part = await _taken_in(piece, graphs, disk, runtime)
-    except (ShoalError, ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
-        log.warning("a piece of a backup from %s: %s", piece.sender, error)
-        return PieceBuilt(piece.load, f"shard '{runtime.me.name}': {error}", 0, 0, 0, 0, 0)
-    return answer_of(piece.load, part) if part is not None else PieceBuilt(piece.load, "", 0, 0, 0, 0, 0)
+    return await answered(piece, runtime.me.name, _taken_in(piece, graphs, disk, runtime))
 
 
 async def _taken_in(piece: PieceArrived, graphs: Graphs, disk: Disk, runtime: Runtime) -> Part | None:
-    registry, spec = runtime.shard.registry, msgpack.unpackb(piece.spec)
-    view = registry.view
-    if view is None or not isinstance(spec, dict) or spec.get("epoch") != view.epoch:
-        raise BadGraph("it was meant for another view")
+    registry = runtime.shard.registry
+    view, spec = registry.view, spec_of(piece, registry.view)
+    assert view is not None
     if registry.graphs or registry.runs_begun:
         raise BadGraph("this cluster has graphs or runs of its own: a backup is restored into a new one")
     if "states" in spec:
         await _take_states(piece, spec, disk)
         return None
-    graph, load, partitions = spec["graph"], spec["load"], spec["partitions"]
-    if type(graph) is not str or type(load) is not str or not _is_number(partitions, 1, PARTITIONS_MAX):
-        raise BadGraph("it does not say of which graph it is")
-    placed = placement_of(view, partitions)
-    table = table_of(piece.frames[0], partitions)
-    slices = await asyncio.to_thread(Slices.from_wire, spec["slices"], piece.frames[1:], table)
-    if slices.partitions != tuple(held_by(runtime.me.name, placed)):
-        raise BadGraph("it does not hold the partitions that belong here")
-    await graphs.keep_table(load, graph, table, partitions)
-    return await graphs.keep_and_build(load, graph, view, placed, slices)
+    load = spec["load"]
+    if type(load) is not str:
+        raise BadGraph("it does not say of which load it is")
+    checked = await checked_piece(piece, spec, view, runtime.me.name)
+    await graphs.keep_table(load, checked.graph, checked.table, checked.partitions)
+    return await graphs.keep_and_build(load, checked.graph, view, checked.placed, checked.slices)
 
 
 async def _take_states(piece: PieceArrived, spec: Mapping[str, Any], disk: Disk) -> None:
     run, tick, partitions = spec["run"], spec["tick"], spec["states"]
-    if not _is_number(run, 1, 2**40) or not _is_number(tick, 0, 2**40) or type(partitions) is not list:
+    if not is_number(run, 1, 2**40) or not is_number(tick, 0, 2**40) or type(partitions) is not list:
         raise BadGraph("it does not say of which run it is")
-    if len(partitions) != len(piece.frames) or not all(_is_number(p, 0, PARTITIONS_MAX) for p in partitions):
+    if len(partitions) != len(piece.frames) or not all(is_number(p, 0, PARTITIONS_MAX) for p in partitions):
         raise BadGraph("it does not say of which partitions it is")
     record = StateRecord(run, tick, tick, dict(zip(partitions, piece.frames, strict=True)))
-    await disk.do(partial(_keep_states, record))
-
-
-def _is_number(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _keep_states(record: StateRecord, store: Any) -> None:
-    store.put_states([record])
+    await disk.do(lambda store: store.put_states([record]))

@@ -1,24 +1,36 @@
 """Carrying pieces of a graph to the members of a view, and what they make of them: loading and restoring alike.
 
-slices --Shipment--> a member keeps and builds them --PieceBuilt--> counts of the part, for the log
+slices --Shipment--> a member checks, keeps and builds them --PieceBuilt--> counts of the part, for the log
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgpack
+from numpy.typing import NDArray
+
 from daemon.admin.commands import Failed
-from daemon.protocol.load import Shipment
+from daemon.host.graphs import table_of
+from daemon.protocol.load import PieceArrived, Shipment
 from daemon.protocol.placement import Placed, ideal
 from daemon.protocol.records import View
 from daemon.protocol.tick_messages import PieceBuilt
+from shoal.errors import ShoalError
+from shoal.graph_data import BadGraph
+from shoal.ids import PARTITIONS_MAX
 from shoal.part import Part
+from shoal.slices import Slices
 
 if TYPE_CHECKING:
     from daemon.host.runtime import Runtime
+
+log = logging.getLogger("shoal.shipping")
 
 Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 
@@ -73,3 +85,53 @@ def crossing(view: View, answers: Mapping[str, PieceBuilt], nodes: int) -> int:
     if sum(answers[name].nodes for name in view.names) != nodes:
         raise Failed("the parts that the shards have built do not add up to the graph")
     return sum(said.cross_edges for said in answers.values())
+
+
+# -- the members' side -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Slices that have come here, checked: the partitions that belong here in the view that they were cut for."""
+
+    graph: str
+    partitions: int
+    placed: Placed
+    table: NDArray[Any]
+    slices: Slices
+
+
+def spec_of(piece: PieceArrived, view: View | None) -> Mapping[str, Any]:
+    """What a piece says of itself. Raises `BadGraph` if it was not meant for the present view."""
+    spec = msgpack.unpackb(piece.spec)
+    if view is None or not isinstance(spec, dict) or spec.get("epoch") != view.epoch:
+        raise BadGraph("it was cut for another view: try again")
+    return spec
+
+
+async def checked_piece(piece: PieceArrived, spec: Mapping[str, Any], view: View, me: str) -> Piece:
+    """Believe nothing of what has come. Raises `ShoalError` or what else reading nonsense can raise."""
+    graph, partitions = spec.get("graph"), spec.get("partitions")
+    if type(graph) is not str or not is_number(partitions, 1, PARTITIONS_MAX):
+        raise BadGraph("it does not say of which graph it is")
+    assert isinstance(partitions, int)
+    placed, table = placement_of(view, partitions), table_of(piece.frames[0], partitions)
+    slices = await asyncio.to_thread(Slices.from_wire, spec.get("slices"), piece.frames[1:], table)
+    if slices.partitions != tuple(held_by(me, placed)):
+        raise BadGraph("it does not hold the partitions that belong here")
+    return Piece(graph, partitions, placed, table, slices)
+
+
+async def answered(piece: PieceArrived, me: str, taken: Awaitable[Part | None]) -> PieceBuilt:
+    """What to answer to who has sent a piece: what became of it (None: nothing that has counts), or what is wrong."""
+    try:
+        part = await taken
+    except (ShoalError, ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException) as error:
+        log.warning("a piece of %s from %s: %s", piece.load, piece.sender, error)
+        return PieceBuilt(piece.load, f"shard '{me}': {error}", 0, 0, 0, 0, 0)
+    return answer_of(piece.load, part) if part is not None else PieceBuilt(piece.load, "", 0, 0, 0, 0, 0)
+
+
+def is_number(value: object, least: int, most: int) -> bool:
+    """Whether a value that came from elsewhere is a whole number in these bounds."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
