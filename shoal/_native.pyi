@@ -46,3 +46,16 @@ def rank_step(
     last: int,
     /,
 ) -> None: ...
+def mode(
+    indptr: Starts,
+    neighbours: Index,
+    more_indptr: Starts | None,
+    more_neighbours: Index | None,
+    labels: Index,
+    out: Index,
+    bound: int,
+    width: int,
+    first: int,
+    last: int,
+    /,
+) -> None: ...

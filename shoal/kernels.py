@@ -127,6 +127,45 @@ class Kernel:
 
         self._run(block, pool, threads)
 
+    def mode(
+        self,
+        values: Array,
+        identity: Any,
+        also: Kernel | None = None,
+        pool: ThreadPoolExecutor | None = None,
+        threads: int = 1,
+    ) -> Array:
+        """The most frequent of the neighbours' values, here and in `also`, whose rows are the same nodes'.
+
+        The least of several; `identity` for a node without neighbours. Fastest for integers from 0 that are no larger
+        than there are edges, as ordinals are; other values are numbered first.
+        """
+        labels, names = self._labels(values)
+        bound = int(labels.max(initial=-1)) + 1 if names is None else len(names)
+        found = np.empty(self.rows, np.int32)
+        more_indptr, more_neighbours = (None, None) if also is None else (also.indptr, also.neighbours)
+        width = self.width if also is None else max(self.width, also.width)
+        if also is not None and also.rows != self.rows:
+            raise ValueError("the rows of both kernels have to be the same nodes")
+
+        def block(first: int, last: int) -> None:
+            rows = self.indptr, self.neighbours, more_indptr, more_neighbours
+            _native.mode(*rows, labels, found, bound, width, first, last)
+
+        self._run(block, pool, threads)
+        result, some = np.full(self.rows, identity, values.dtype), found >= 0
+        result[some] = found[some] if names is None else names[found[some]]
+        return result
+
+    def _labels(self, values: Array) -> tuple[NDArray[np.int32], Array | None]:
+        """Values as small numbers in the same order, and what each number stands for, unless for itself."""
+        if values.dtype.kind in "iu" and len(values):
+            affordable = max(len(self.neighbours), 4 * self.width)  # a counter each takes four bytes
+            if values.min() >= 0 and values.max() < affordable:
+                return np.ascontiguousarray(values, np.int32), None
+        names, labels = np.unique(values, return_inverse=True)
+        return labels.astype(np.int32), names
+
     def _fold(self, ufunc: np.ufunc, values: Array, identity: Any, weights: Array | None) -> Array:
         read = values[self.neighbours]
         if weights is not None:

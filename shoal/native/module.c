@@ -150,6 +150,7 @@ static PyMethodDef functions[] = {
     {"gather", gather, METH_VARARGS, NULL},
     {"count", count, METH_VARARGS, NULL},
     {"rank_step", rank_step, METH_VARARGS, NULL},
+    {"mode", mode, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -72,5 +72,6 @@ PyObject *check_rows(PyObject *module, PyObject *args);
 PyObject *gather(PyObject *module, PyObject *args);
 PyObject *count(PyObject *module, PyObject *args);
 PyObject *rank_step(PyObject *module, PyObject *args);
+PyObject *mode(PyObject *module, PyObject *args);
 
 #endif

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -123,6 +124,48 @@ def test_a_step_of_pagerank_has_the_bits_of_its_parts(
         kernel.rank_step(shares, per_edge, found, following, damping, base, pool, 2)
     assert bits(found) == bits(rank)
     assert bits(following[: len(rows)]) == expected
+
+
+@given(
+    rows=rows_of_neighbours,
+    more=rows_of_neighbours,
+    values=st.one_of(
+        st.lists(st.integers(-2, 3), min_size=WIDTH, max_size=WIDTH),
+        st.lists(st.integers(0, 3), min_size=WIDTH, max_size=WIDTH),
+        st.lists(st.sampled_from([-1.5, 0.0, 0.25, math.inf]), min_size=WIDTH, max_size=WIDTH),
+        any_integers,
+    ),
+    threads=st.integers(1, 3),
+)
+@settings(deadline=None, max_examples=100)
+def test_the_most_frequent_value_and_the_least_of_several(
+    rows: list[list[int]], more: list[list[int]], values: list[Any], threads: int
+) -> None:
+    def most_frequent(row: list[int]) -> Any:
+        votes = Counter(values[n] for n in row)
+        return min(votes, key=lambda value: (-votes[value], value), default=-7)
+
+    v = np.array(values)
+    more = (more + [[]] * len(rows))[: len(rows)]
+    kernel, other = kernel_of(rows), kernel_of(more, wide=True)
+    with ThreadPoolExecutor(threads) as pool:
+        assert kernel.mode(v, -7, None, pool, threads).tolist() == [most_frequent(row) for row in rows]
+        both = kernel.mode(v, -7, other, pool, threads)
+    assert both.tolist() == [most_frequent(a + b) for a, b in zip(rows, more, strict=True)]
+    assert both.dtype == v.dtype
+
+
+def test_labels_that_do_not_fit_are_refused() -> None:
+    kernel = kernel_of([[0, 8], [1]])
+    with pytest.raises(ValueError, match="fewer labels"):
+        kernel.mode(np.zeros(WIDTH - 1, np.int64), 0)
+    with pytest.raises(ValueError, match="same nodes"):
+        kernel.mode(np.zeros(WIDTH, np.int64), 0, kernel_of([[0]]))
+    labels, found = np.zeros(WIDTH, np.int32), np.zeros(2, np.int32)
+    for wrong in (-1, 3):
+        labels[4] = wrong
+        with pytest.raises(ValueError, match="out of bounds"):
+            _native.mode(kernel.indptr, kernel.neighbours, None, None, labels, found, 3, WIDTH, 0, 2)
 
 
 def test_values_of_other_types_and_layouts_are_taken() -> None:
