@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
+NODE_CHARACTERS_MAX = 200
+
 
 class ShoalError(Exception):
     """Base of every error that is the user's to mend."""
@@ -34,6 +36,10 @@ class UnknownRun(ShoalError):
     """There is no such run."""
 
 
+class TickNotKept(ShoalError):
+    """The run can't be read at that tick, or not any more."""
+
+
 class NameTaken(ShoalError):
     """A graph of that name is there already."""
 
@@ -44,9 +50,32 @@ class RunFailed(ShoalError):
 
 BY_NAME: Mapping[str, type[ShoalError]] = {
     kind.__name__: kind
-    for kind in (BadParameter, BadProgram, UnknownProgram, UnknownColumn, UnknownGraph, UnknownRun, NameTaken)
+    for kind in (BadParameter, UnknownProgram, UnknownColumn, UnknownGraph, UnknownRun, TickNotKept, NameTaken)
 }
 """What a daemon may name as the class of an error."""
+
+
+def node_told(error: BaseException) -> str:
+    """At which node a program has failed, if it says so, as " at node 7", to be put behind what has failed.
+
+    It says so by an attribute `shoal_node`, the node's id, of the exception or of one that led to it.
+
+    >>> error = ZeroDivisionError()
+    >>> node_told(error)
+    ''
+    >>> error.shoal_node = "libc6"
+    >>> node_told(error)
+    " at node 'libc6'"
+    """
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        node = getattr(following, "shoal_node", None)
+        if node is not None:
+            return f" at node {node!r}"[:NODE_CHARACTERS_MAX]
+        seen.add(id(following))
+        following = following.__cause__ or following.__context__
+    return ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

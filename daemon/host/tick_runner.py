@@ -3,20 +3,25 @@
 Shared by the daemon's tick thread and by the simulator. What is left over, messages to send and news to pass on, is
 handed back in order. `hold` keeps phases back until the host says `run_held`: the simulator so gives them a duration.
 
+A program's own code runs in a `Section`, out of which another thread can get it; whatever it raises fails its run. The
+failure says where: the phase, the tick, the shard, and the node if the exception has an attribute `shoal_node`.
+
 Of a checkpoint, the states are taken from the engine here; making them durable is left to the host (`StoreStates`, to
 be answered with `stored`), for this thread has no time to wait for a disk.
 """
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
+from daemon.host.interruption import Interrupted, Section
 from daemon.protocol.barrier import phase_of
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
-from daemon.protocol.tick import TickMachine
+from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, TickMachine
 from daemon.protocol.tick_effects import (
     HoldTick,
     PhaseLate,
@@ -30,7 +35,8 @@ from daemon.protocol.tick_effects import (
 )
 from daemon.protocol.tick_messages import PhaseDone
 from daemon.protocol.tick_plane import Effect, TickMessage, TickPlane
-from shoal.engine import BadExchange, Engine
+from shoal.engine import BadExchange, BadState, Engine
+from shoal.errors import node_told
 from shoal.part import Part
 from shoal.phase import Phase
 from shoal.program import Program
@@ -38,6 +44,11 @@ from shoal.program import Program
 News: TypeAlias = SendTick | TickCommitted | PhaseLate | RunOver | StoreStates | PieceArrived | PieceGone
 State: TypeAlias = tuple[int, Mapping[int, Any]]
 """A tick, and by partition what was captured of it."""
+InProgram: TypeAlias = RunPhase | SettlePhase
+"""Where a program's own code runs."""
+TRACE_FRAMES = 8
+TRACE_CHARACTERS_MAX = FAILURE_CHARACTERS_MAX - 300
+"""Of a traceback the end says most; the phase, the tick and the shard stand in front of it."""
 
 ADVANCE = Phase.ADVANCE
 
@@ -62,6 +73,7 @@ class TickRunner:
         self.plane = TickPlane(shard, limits)
         self.engines: dict[int, Engine] = {}
         self.held: list[RunPhase] = []
+        self.section: Section[InProgram] = Section()
         self.bad_exchanges = 0
         self._replicas: dict[int, Mapping[int, Sequence[str]]] = {}
         self._clock, self._hold, self.tell = clock, hold, tell
@@ -85,14 +97,18 @@ class TickRunner:
         those are known.
         """
         assert (state[0] if state else 0) == machine.tick, (machine.tick, state and state[0])
-        engine = self.engines[machine.run] = Engine(part, program, self._pool, self._threads)
         self._replicas[machine.run] = replicas or {}
-        effects = self.plane.begin(machine, self._clock(), primaries, sizes)
-        if state is not None:
-            try:
+        effects: Sequence[Effect] = self.plane.begin(machine, self._clock(), primaries, sizes)
+        first, began = RunPhase(machine.run, machine.tick, ADVANCE), self._clock()
+        try:
+            engine = self.section.run(first, began, Engine, part, program, self._pool, self._threads)
+            self.engines[machine.run] = engine
+            if state is not None:
                 engine.restore(*state)
-            except ValueError as unfit:
-                effects = machine.raised(f"the state of tick {state[0]} can't be taken: {unfit}", 0, self._clock())
+        except BadState as unfit:
+            effects = machine.raised(f"the state of tick {machine.tick} can't be taken: {unfit}", 0, self._clock())
+        except BaseException as error:  # a program's failure is its run's, never the daemon's
+            effects = self._failed(first, began, error)
         news = self.perform(effects)
         for sender, message in self.plane.early(machine.run):
             news += self.take(sender, message)
@@ -167,23 +183,28 @@ class TickRunner:
         machine, engine = self.plane.runs[effect.run], self.engines[effect.run]
         began = self._clock()
         try:
-            outgoing = engine.run(effect.tick, effect.phase)
-        except Exception:  # a program's failure is its run's, never the daemon's
-            now = self._clock()
-            return machine.raised(_told(effect, traceback.format_exc(limit=-8)), now - began, now)
+            outgoing = self.section.run(effect, began, engine.run, effect.tick, effect.phase)
+        except BaseException as error:  # the same
+            return self._failed(effect, began, error)
         now = self._clock()
         return machine.computed(outgoing, now - began, now)
 
     def _settle(self, effect: SettlePhase) -> Sequence[Effect]:
         machine, engine = self.plane.runs[effect.run], self.engines[effect.run]
+        began = self._clock()
         try:
             engine.settle(effect.phase, effect.shares)
-            halted = effect.phase is ADVANCE and engine.halted()
-        except Exception:  # the same
-            now = self._clock()
-            told = _told(RunPhase(effect.run, effect.tick, effect.phase), traceback.format_exc(limit=-8))
-            return machine.raised(told, 0, now)
+            halted = effect.phase is ADVANCE and self.section.run(effect, began, engine.halted)
+        except BaseException as error:  # the same
+            return self._failed(effect, began, error)
         return machine.settled(halted, self._clock())
+
+    def _failed(self, phase: InProgram, began: int, error: BaseException) -> Sequence[Effect]:
+        """A program has raised something: tell its machine. Ctrl-C in a simulation is not its doing."""
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise error
+        now = self._clock()
+        return self.plane.runs[phase.run].raised(_told(phase, (now - began) / 1e9, error), now - began, now)
 
     def _capture(self, effect: HoldTick) -> Sequence[Effect]:
         run, states = effect.run, self.engines[effect.run].capture()
@@ -207,5 +228,10 @@ class TickRunner:
         return True
 
 
-def _told(effect: RunPhase, told: str) -> str:
-    return f"{effect.phase.word} of tick {effect.tick} failed\n{told}"
+def _told(at: InProgram, seconds: float, error: BaseException) -> str:
+    """What has become of a phase; the machine puts the shard's name in front of it."""
+    where = f"{at.phase.word} of tick {at.tick}"
+    if isinstance(error, Interrupted):
+        return f"stopped: the program did not return from {where} for {seconds:.1f} s"
+    trace = "".join(traceback.format_exception(error, limit=-TRACE_FRAMES))
+    return f"{where} failed{node_told(error)}\n{trace[-TRACE_CHARACTERS_MAX:]}"
