@@ -114,6 +114,7 @@ class Engine:
         self._keepers = _keepers(self.ws.carriers)
         self._nothing = Outgoing(0, b"", dict.fromkeys(part.peers, ()))
         self._phases = tuple(getattr(program, phase.word) for phase in Phase)
+        self._shown = [aggregate.name for aggregate in program.aggregates if aggregate.shown]
         self._begun = False
         self._restored: int | None = None
         self._saved: dict[int, memoryview] = {}
@@ -226,6 +227,10 @@ class Engine:
         """The values of a column over own nodes: the committed ones, or those that were restored."""
         own = self.program.collect(self.ws) if self._begun else {}
         return own[name] if name in own else self.ws.pending(name)[: self.part.size]
+
+    def shown(self) -> dict[str, Any]:
+        """The figures of the run: aggregates that are shown, as of the last tick."""
+        return {name: self.ws.totals[name].item() for name in self._shown}
 
     def rows(self, table: str, partition: int) -> Mapping[str, Any]:
         """The rows of a table that belong to an own partition; of an engine that was restored, too."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shoal import columns as col
 from shoal.engine import Engine
@@ -21,13 +22,18 @@ from shoal.graph_data import GraphData
 from shoal.installed import find_program, installed_programs
 from shoal.part import Part, Placement
 from shoal.phase import Phase
-from shoal.program import Program
-from shoal.result import ColumnResult
+from shoal.program import Program, not_converged
 from shoal.ring import HashRing
 from shoal.session import NAME_RULE, Progress, Session, is_name
 from shoal.slices import part_of
+from shoal.snapshot import chosen_tick
+from shoal.stretch import STRETCH, Stretch, null_of
 
 EVENT_INTERVAL = 0.1
+CHECKPOINTS_KEPT = 3
+"""As many ticks of a run as a daemon keeps that was not told otherwise."""
+
+Array: TypeAlias = NDArray[Any]
 
 
 def local(shards: int = 1) -> Session:
@@ -70,6 +76,36 @@ class _LocalRun:
     cause: Exception | None = None
     cross_bytes: int = 0
     last_tick: dict[str, Any] = field(default_factory=dict)
+    checkpoint_ticks: int = 0
+    checkpoints: dict[int, dict[str, Array]] = field(default_factory=dict)
+    """The last ticks that were kept while it went on: by tick, each column over the whole graph."""
+
+    @property
+    def ticks_kept(self) -> list[int]:
+        """At which ticks it can be read."""
+        if self.state == "failed":
+            return []
+        over = {self.tick} if self.state != "running" else set()
+        return sorted(over | self.checkpoints.keys())[-CHECKPOINTS_KEPT:]
+
+    def keep(self) -> None:
+        """Keep this tick, if it is one to be kept."""
+        if self.checkpoint_ticks > 0 and self.tick % self.checkpoint_ticks == 0:
+            self.checkpoints[self.tick] = self._whole([c.name for c in self.program.columns if not c.hidden])
+            for oldest in list(self.checkpoints)[:-CHECKPOINTS_KEPT]:
+                del self.checkpoints[oldest]
+
+    def columns(self, tick: int, names: Sequence[str]) -> Mapping[str, Array]:
+        """Columns over the whole graph in id order, at a tick that is kept."""
+        return self.checkpoints.get(tick) or self._whole(names)
+
+    def _whole(self, names: Sequence[str]) -> dict[str, Array]:
+        engines, found = list(self.engines.values()), {}
+        for name in names:
+            found[name] = np.empty(self.graph.data.node_count, dtype=engines[0].result(name).dtype)
+            for engine in engines:
+                found[name][engine.part.ordinals] = engine.result(name)
+        return found
 
 
 class LocalBackend:
@@ -103,6 +139,9 @@ class LocalBackend:
                 return self._show_run(self._run(args["run"]))
             case "run list":
                 return {"runs": [self._show_run(run) for run in self._runs.values()]}
+            case "run ticks":
+                run = self._run(args["run"])
+                return {"run": run.name, "state": run.state, "tick": run.tick, "ticks": run.ticks_kept}
             case "run step":
                 return self._step(self._run(args["run"]))
             case "run stop":
@@ -147,20 +186,23 @@ class LocalBackend:
             raise RunFailed(f"run '{run}' failed at tick {waited.tick}: {waited.error}") from waited.cause
         return self._show_run(waited)
 
-    def result(self, run: str, column: str) -> ColumnResult:
-        """A column, whole."""
-        finished = self._run(run)
-        known = [c.name for c in finished.program.columns if not c.hidden]
-        if column not in known:
-            hint = did_you_mean(column, known)
-            raise UnknownColumn(f"run '{run}' has no column '{column}'{hint}; it has: {', '.join(known)}")
-        if finished.state not in ("completed", "stopped"):
-            raise ShoalError(f"run '{run}' has no result: it is {finished.state} {finished.error or ''}".rstrip())
-        engines = list(finished.engines.values())
-        values = np.empty(finished.graph.data.node_count, dtype=engines[0].result(column).dtype)
-        for engine in engines:
-            values[engine.part.ordinals] = engine.result(column)
-        return ColumnResult(run, column, finished.graph.data.ids, values)
+    def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[Stretch]:
+        """Rows in id order: here they are at hand, all of them."""
+        read = self._run(run)
+        visible = {c.name: c for c in read.program.columns if not c.hidden}
+        for column in columns or ():
+            if column not in visible:
+                hint = did_you_mean(column, visible)
+                raise UnknownColumn(f"run '{run}' has no column '{column}'{hint}; it has: {', '.join(visible)}")
+        if read.state == "failed":
+            raise ShoalError(f"run '{run}' has no result: it is failed {read.error or ''}".rstrip())
+        at = chosen_tick(run, read.state, read.ticks_kept, tick)
+        names = list(visible) if columns is None else list(columns)
+        nulls = {name: null for name in names if (null := null_of(visible[name])) is not None}
+        values, ids, total = read.columns(at, names), read.graph.data.ids, read.graph.data.node_count
+        for first in range(0, max(total, 1), STRETCH):
+            part = slice(first, min(first + STRETCH, total))
+            yield Stretch(run, at, first, total, ids[part], {name: values[name][part] for name in names}, nulls)
 
     def program_name(self, program: str | type[Program]) -> str:
         """Here any class will do; it need not be installed."""
@@ -205,6 +247,7 @@ class LocalBackend:
             paced=bool(args.get("paced")),
             interval=float(args.get("interval_seconds") or 0.0),
             params=params,
+            checkpoint_ticks=int(args.get("checkpoint_ticks") or 0),
         )
         self._runs[run.name] = run
         try:
@@ -242,8 +285,12 @@ class LocalBackend:
             run.tick -= 1
             self._fail(run, error)
             return
+        run.keep()
         if stop and not halted:
             self._end(run, "stopped")
+        elif run.tick >= run.ticks and not halted and not run.program.anytime:
+            run.error = not_converged(run.tick)
+            self._end(run, "failed")
         elif halted or run.tick >= run.ticks:
             self._end(run, "completed")
 
@@ -299,11 +346,13 @@ class LocalBackend:
             "program": run.program.name,
             "graph": run.graph.name,
             "params": run.params,
+            "columns": [column.name for column in run.program.columns if not column.hidden],
             "state": run.state,
             "tick": run.tick,
             "ticks": run.ticks if run.state == "running" else run.tick,
             "seconds": ended - run.began,
             "error": run.error,
+            "figures": next(iter(run.engines.values())).shown(),
             "last_tick": run.last_tick,
             "totals": {
                 "nodes": run.graph.data.node_count,

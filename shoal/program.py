@@ -138,3 +138,12 @@ def read_params(params: Iterable[tuple[str, str]]) -> dict[str, Any]:
         return {name: json.loads(value) for name, value in params}
     except ValueError as error:
         raise BadParameter(f"the parameters are not JSON: {error}") from error
+
+
+def not_converged(ticks: int) -> str:
+    """What is said of a run that should have halted by itself.
+
+    >>> not_converged(3)
+    'it had not converged after 3 ticks, and has no result before it has: allow more, or do not limit them'
+    """
+    return f"it had not converged after {ticks} ticks, and has no result before it has: allow more, or do not limit them"

@@ -465,6 +465,7 @@ class Operations:
             "error": run.failure or None,
             "seconds": max(0.0, (ended - run.started_unix_ns) / 1e9),
             "shards": {p.shard: _shard_progress(p) for p in progress},
+            "figures": figures.shown if run.active and figures else json.loads(run.figures or "{}"),
             "last_tick": dict(tick_result(committed, figures.members)) if committed and figures else None,
             "totals": {
                 "nodes": graph.node_count if graph else None,

@@ -318,6 +318,7 @@ def _run(result: Result, page: Page) -> str:
         ("seconds", result.get("seconds")),
     ]
     pairs += [(f"last tick {k}".replace("_", " "), v) for k, v in _map(result, "last_tick").items()]
+    pairs += [(k.replace("_", " "), v) for k, v in _map(result, "figures").items()]
     pairs += [(k.replace("_", " "), count(v)) for k, v in _map(result, "totals").items()]
     parts: list[Table | str] = [_pairs(pairs)]
     if shards := _map(result, "shards"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 import traceback
@@ -33,7 +34,7 @@ from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
 from daemon.shard import Shard
 from daemon.store import Store
 from daemon.watch.metrics import Metrics
-from shoal.engine import Engine, state_bytes
+from shoal.engine import Engine, is_fixed, state_bytes
 from shoal.errors import ShoalError
 from shoal.installed import find_program
 from shoal.part import Part
@@ -62,6 +63,7 @@ class RunDesk:
         self._disk, self._fetching = disk, fetching
         self._timing = TickTiming(settings.resend_interval_ns, settings.phase_timeout_ns)
         self._checkpoint_interval_ns, self._results_kept = settings.checkpoint_interval_ns, settings.results_kept
+        self._checkpoints_kept = settings.checkpoints_kept
         self._epochs: dict[int, int] = {}
         self._beginning: set[asyncio.Task[None]] = set()
         self._ticks_seen: dict[int, int] = {}
@@ -160,6 +162,7 @@ class RunDesk:
         machine = TickMachine(
             run.number, me, view.names, run.phases, run.ticks, self._timing, granted,
             tick=run.resumed, reached=run.reached, cadence=cadence,
+            must_halt=not program.anytime,
         )  # fmt: skip
         begin = partial(
             self._ticks.begin_run,
@@ -169,7 +172,7 @@ class RunDesk:
             granted is not None,
             replicas={p: placed[p][1:] for p in part.partitions},
             primaries={p: placed[p][0] for p in sizes},
-            sizes=sizes,
+            sizes=sizes if is_fixed(type(program)) else None,
             state=(run.resumed, state) if state is not None else None,
         )
         self._ticks.order(begin)
@@ -202,7 +205,7 @@ class RunDesk:
 
     def _keep(self, run: RunRecord, engine: Engine | None) -> None:
         if engine is not None and run.state in (reg.COMPLETED, reg.STOPPED):
-            self._results.keep(run.name, engine)
+            self._results.keep(run.name, run.tick, engine)
         self._ticks_seen.pop(run.number, None)
         self._metrics.forget_run(run.name)
         self.forget_states()
@@ -222,7 +225,8 @@ class RunDesk:
         return {run.number for run in runs if run.graph in graphs and graphs[run.graph].load == load}
 
     def forget_states(self) -> None:
-        """Delete the states of runs that have failed, or whose results are beyond those kept, or that are not the last.
+        """Delete the states of runs that have failed, or whose results are beyond those kept, and of the others all
+        but the last few ticks.
 
         Of a run that the log has not come to (it may be read again from further back) nothing is deleted.
         """
@@ -235,14 +239,21 @@ class RunDesk:
             for run, ticks in store.states_held().items():
                 if run <= known and run not in wanted:
                     store.drop_run(run)
-                elif run in last and min(ticks) < last[run]:
-                    store.trim_run(run, last[run])
+                elif run in last:
+                    kept = sorted(tick for tick in ticks if tick <= last[run])[-self._checkpoints_kept :]
+                    if kept and min(ticks) < kept[0]:
+                        store.trim_run(run, kept[0])
 
         self._disk.order(forget)
 
     def tick_of(self, run: RunRecord) -> int:
         """The last tick of a run that is known here to be committed; it never falls, though some may be done again."""
-        return max(self.reached(run.number), run.resumed, run.reached, run.tick)
+        return max(self.reached(run.number), run.resumed, run.reached, run.tick) if run.active else run.tick
+
+    def committed(self, number: int) -> int:
+        """The same of a run by its number; 0 if the log has not come to it."""
+        runs = self._shard.registry.runs.values()
+        return next((self.tick_of(run) for run in runs if run.number == number), 0)
 
     def reached(self, run: int) -> int:
         """The last tick of a run, by its number, that was seen committed here."""
@@ -287,5 +298,8 @@ class RunDesk:
             self._metrics.count("phase_late", (shard,))
 
     def _report(self, run: int, tick: int, outcome: str, failure: str, cross_bytes: int) -> None:
-        report = RunReport(run, self._epochs.get(run, 0), tick, outcome, failure, cross_bytes, time.time_ns())
+        known = self._ticks.figures.get(run)
+        shown = json.dumps(known.shown, sort_keys=True) if known and known.shown else ""
+        epoch = self._epochs.get(run, 0)
+        report = RunReport(run, epoch, tick, outcome, failure, cross_bytes, time.time_ns(), shown)
         self._perform(self._shard.run_over(report, time.monotonic_ns()))

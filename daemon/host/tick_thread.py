@@ -59,6 +59,8 @@ class RunFigures:
     ticks: deque[TickCommitted] = field(default_factory=lambda: deque(maxlen=TICKS_KEPT))
     cross_bytes: int = 0
     own_bytes: int = 0
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    """The aggregates that the program shows, as of the last tick."""
 
     def add(self, committed: TickCommitted, me: int) -> None:
         """One more tick."""
@@ -359,6 +361,7 @@ class TickThread(threading.Thread):
         figures = self.figures[committed.run]
         me = figures.members.index(self.me.name)
         figures.add(committed, me)
+        figures.shown = self.runner.engines[committed.run].shown()
         took = 0.0
         for (phase, shards), (_, waited_ns) in zip(committed.figures, committed.waited_ns, strict=True):
             seconds, waited = shards[me][0] / 1e9, waited_ns / 1e9

@@ -34,6 +34,7 @@ class RunReport:
     failure: str
     cross_bytes: int
     ended_unix_ns: int
+    figures: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +157,16 @@ class PartTold:
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnWanted:
-    """Send me a part of a run's result: your nodes of ordinals `first` to `last`, or the `top` most extreme."""
+class RowsWanted:
+    """Send me your nodes' values of these columns, as a run had them at a tick.
+
+    Those of ordinals from `first` to before `last`; or, of one column, the `top` most extreme.
+    """
 
     request: str
     run: str
-    column: str
+    tick: int
+    columns: tuple[str, ...]
     first: int
     last: int
     top: int
@@ -169,12 +174,29 @@ class ColumnWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnPart:
-    """Frames: ordinals (int64), values, then the ids' frames; `ids` is their spec, `total` the nodes held in all."""
+class RowsTold:
+    """Frames: ordinals (int64), values of each column, then the ids' frames; `ids` is their spec, `total` the rows."""
 
     request: str
     error: str
     total: int
-    dtype: str
+    dtypes: tuple[str, ...]
     ids: bytes
     frames: Frames = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TicksAsked:
+    """At which ticks have you states of this run?"""
+
+    request: str
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class TicksTold:
+    """What is on the sender's disk, and the last tick that it knows to be committed."""
+
+    request: str
+    committed: int
+    states: tuple[RunStates, ...]

@@ -203,7 +203,10 @@ class StopRun:
 
 @dataclass(frozen=True, slots=True)
 class EndRun:
-    """A run is over, after `tick` ticks: every member has said so, or one that it has failed there."""
+    """A run is over, after `tick` ticks: every member has said so, or one that it has failed there.
+
+    `figures` are the aggregates that its program shows, as JSON.
+    """
 
     request: str
     run: str
@@ -212,6 +215,7 @@ class EndRun:
     failure: str
     cross_bytes: int
     ended_unix_ns: int
+    figures: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,7 @@ class KeptRun:
     failure: str
     cross_bytes: int
     ended_unix_ns: int
+    figures: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,12 @@ def ending(run: str, members: Sequence[str], reports: Mapping[str, RunReport]) -
     failures = [report for report in reports.values() if report.outcome == FAILED]
     if not failures and not all(member in reports for member in members):
         return None
-    outcome, failure, tick = FAILED, "", min((report.tick for report in failures), default=0)
+    outcome, failure, tick, figures = FAILED, "", min((report.tick for report in failures), default=0), ""
     if failures:
         failure = failures[0].failure
     else:
-        outcome, tick = next((report.outcome, report.tick) for report in reports.values())
+        told = next(iter(reports.values()))
+        outcome, tick, figures = told.outcome, told.tick, told.figures
     crossed = sum(report.cross_bytes for report in reports.values())
     ended = max(report.ended_unix_ns for report in reports.values())
-    return EndRun(f"end-{run}", run, outcome, tick, failure, crossed, ended)
+    return EndRun(f"end-{run}", run, outcome, tick, failure, crossed, ended, figures)

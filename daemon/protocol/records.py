@@ -79,6 +79,7 @@ class RunRecord:
     failure: str = ""
     cross_bytes: int = 0
     ended_unix_ns: int = 0
+    figures: str = ""
     is_forced: bool = False
     """Whether it is to be stopped by force."""
 
@@ -116,6 +117,7 @@ def restored(kept: KeptRun) -> RunRecord:
         tick=kept.tick,
         failure=kept.failure,
         cross_bytes=kept.cross_bytes,
+        figures=kept.figures,
         ended_unix_ns=kept.ended_unix_ns,
     )
 
@@ -142,4 +144,4 @@ def to_keep(run: RunRecord) -> KeptRun:
         run.checkpoint_ticks,
         run.digest,
     )
-    return KeptRun(run.number, start, run.state, run.tick, run.failure, run.cross_bytes, run.ended_unix_ns)
+    return KeptRun(run.number, start, run.state, run.tick, run.failure, run.cross_bytes, run.ended_unix_ns, run.figures)

@@ -491,6 +491,7 @@ class Registry:
             failure=decision.failure,
             cross_bytes=decision.cross_bytes,
             ended_unix_ns=decision.ended_unix_ns,
+            figures=decision.figures,
         )
         return run.name, [RunEnded(run)]
 

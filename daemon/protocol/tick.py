@@ -43,6 +43,7 @@ from daemon.protocol.tick_effects import (
 from daemon.protocol.tick_messages import DUE, STOP, PhaseDone, PhaseWanted
 from shoal.engine import Outgoing
 from shoal.phase import Phase
+from shoal.program import not_converged
 
 FAILURE_CHARACTERS_MAX = 4000
 
@@ -100,9 +101,9 @@ class TickMachine:
     # With more than 30 attributes an instance without slots loses its quick layout: 6% of an empty tick here.
     __slots__ = (
         "_ahead", "_asked_at", "_by_time", "_cadence", "_checkpoint", "_due_at", "_figures", "_flags", "_floor",
-        "_held", "_here", "_hold_at", "_horizon", "_kept", "_named_at", "_outcome", "_own", "_phases", "_reached",
-        "_sent", "_stopping", "_ticks", "_timing", "_waited", "barrier", "entry", "granted", "peers", "phase", "run",
-        "shard", "since", "state", "tick",
+        "_held", "_here", "_hold_at", "_horizon", "_kept", "_must_halt", "_named_at", "_outcome", "_own", "_phases",
+        "_reached", "_sent", "_stopping", "_ticks", "_timing", "_waited", "barrier", "entry", "granted", "peers",
+        "phase", "run", "shard", "since", "state", "tick",
     )  # fmt: skip
 
     def __init__(
@@ -118,10 +119,12 @@ class TickMachine:
         tick: int = 0,
         reached: int = 0,
         cadence: Cadence = AT_THE_END,
+        must_halt: bool = False,
     ) -> None:
         """`granted` is the last tick that may run, None for a run that is not paced. The run begins at Advance of
         `tick`: 0 is the program's start, a later one the state that the host has restored. Ticks up to `reached` have
-        been seen committed in an older view: a stop waits until they are there again.
+        been seen committed in an older view: a stop waits until they are there again. One that `must_halt` has failed
+        if it comes to its last tick first: what it has computed so far may depend on the cut.
         """
         assert shard in members, (shard, members)
         assert Phase.ADVANCE in phases, phases
@@ -135,7 +138,7 @@ class TickMachine:
         self.granted = granted
         self.since = 0
         self._phases, self._ticks, self._timing = tuple(phases), ticks, timing
-        self._cadence, self._by_time = cadence, cadence.ticks == 0
+        self._cadence, self._by_time, self._must_halt = cadence, cadence.ticks == 0, must_halt
         self._horizon = entry_of(tick + 1, self._phases[0])
         """The furthest entry that a peer can have reached: the next used phase after the one at hand."""
         self._flags, self._stopping, self._reached = 0, False, reached
@@ -269,6 +272,8 @@ class TickMachine:
             self._floor = self.tick
             self._due_at = now + max(self._cadence.interval_ns, COST_SHARE * (now - self._hold_at))
         stop = self._stopping
+        if self._must_halt and self.tick >= self._ticks and not (halted or stop):
+            return [*effects, self._over("failed", not_converged(self.tick))]
         if halted or stop or self.tick >= self._ticks:
             outcome = "stopped" if stop and not halted else "completed"
             if is_held:

@@ -145,6 +145,7 @@ class Desk:
         machine = TickMachine(
             run.number, me, view.names, run.phases, run.ticks, around.timing, granted,
             tick=run.resumed, reached=run.reached, cadence=cadence,
+            must_halt=not program.anytime,
         )  # fmt: skip
         self._host.ticks.begin(
             machine,

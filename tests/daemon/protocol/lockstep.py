@@ -37,6 +37,7 @@ class Group:
         cadence: Cadence = AT_THE_END,
         slow_disk: bool = False,
         halts_at: int | None = None,
+        must_halt: bool = False,
     ) -> None:
         self.now = 0
         self.slow_disk, self.halts_at = slow_disk, halts_at
@@ -45,8 +46,18 @@ class Group:
         self.told: dict[str, list[TickEffect]] = {name: [] for name in names}
         self.machines = {
             name: TickMachine(
-                1, name, tuple(names), phases, ticks, TIMING, granted, tick=tick, reached=reached, cadence=cadence
-            )
+                1,
+                name,
+                tuple(names),
+                phases,
+                ticks,
+                TIMING,
+                granted,
+                tick=tick,
+                reached=reached,
+                cadence=cadence,
+                must_halt=must_halt,
+            )  # fmt: skip
             for name in names
         }
         for name, machine in self.machines.items():

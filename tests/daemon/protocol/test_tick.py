@@ -14,6 +14,7 @@ from daemon.protocol.tick_effects import PhaseLate, RunOver, SendTick, TickCommi
 from daemon.protocol.tick_messages import STOP, PhaseDone, PhaseWanted
 from shoal.engine import Outgoing
 from shoal.phase import Phase
+from shoal.program import not_converged
 from tests.daemon.protocol.lockstep import ALL, MS, Group, nothing
 
 
@@ -197,6 +198,14 @@ def test_a_failure_while_settling_is_told_by_the_log() -> None:
     assert machine.state is State.SETTLING
     assert machine.raised("halted broke", 0, 0) == [RunOver(1, 0, "failed", "a: halted broke")]
     assert machine.abort("the log says so") == []
+
+
+def test_a_run_that_must_halt_has_failed_if_it_does_not() -> None:
+    group = Group("ab", phases=(Phase.ADVANCE,), ticks=2, must_halt=True)
+    while not all(machine.state is State.OVER for machine in group.machines.values()):
+        group.round()
+    ends = [group.told[name][-1] for name in "ab"]
+    assert ends[0] == ends[1] == RunOver(1, 1, "failed", not_converged(2))
 
 
 def test_an_aborted_run_is_over_once() -> None:
