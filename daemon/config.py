@@ -296,6 +296,7 @@ class Ticks(Section):
     checkpoint_interval_ns: Duration = SECOND
     kernel_threads: Count = 1
     runs_max: Count = 8
+    stop_patience_ns: Duration | None = None
     results_kept: Count = 16
 
     @model_validator(mode="after")
@@ -305,6 +306,13 @@ class Ticks(Section):
                 "resend_interval should be shorter than phase_timeout, or a lost message is never sent again"
             )
         return self
+
+
+class ProgramsSection(Section):
+    """Programs that come over the admin socket, and how long foreign code may take until it is there."""
+
+    deploy: bool = False
+    import_timeout_ns: Duration = 10 * SECOND
 
 
 class Storage(Section):
@@ -350,6 +358,7 @@ class Config(Section):
     consensus: Consensus = Field(default_factory=Consensus)
     graph: Graph = Field(default_factory=Graph)
     ticks: Ticks = Field(default_factory=Ticks)
+    programs: ProgramsSection = Field(default_factory=ProgramsSection)
     storage: Storage = Field(default_factory=Storage)
     transport: Transport = Field(default_factory=Transport)
     log: Log = Field(default_factory=Log)

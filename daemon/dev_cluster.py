@@ -69,6 +69,9 @@ listen = "127.0.0.1:{metrics}"
 [graph]
 replicas = {replicas}
 
+[programs]
+deploy = true
+
 [membership]
 probe_interval = "150ms"
 probe_timeout = "75ms"
