@@ -4,7 +4,7 @@ All of them check the types and lengths of their arrays (`TypeError`, `ValueErro
 have been through `check_rows`, and release the GIL.
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ Numbers: TypeAlias = NDArray[np.float64] | NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_] | NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
+Keys: TypeAlias = NDArray[Any]
 
 def check_rows(indptr: Starts, neighbours: Index, width: int, /) -> None: ...
 def gather(
@@ -57,5 +58,18 @@ def mode(
     width: int,
     first: int,
     last: int,
+    /,
+) -> None: ...
+def tally(keys: Keys, starts: Integers, /) -> None: ...
+def deal(keys: Keys, starts: Integers, values: NDArray[Any], out: NDArray[Any], /) -> None: ...
+def order(keys: Keys, starts: Integers, through: Index | None, out: Index, /) -> None: ...
+def touch(
+    marks: NDArray[np.uint8],
+    near: Starts,
+    far: Starts,
+    holders: Index,
+    places: Index,
+    width: int,
+    mark: int,
     /,
 ) -> None: ...

@@ -11,9 +11,9 @@ which it holds the source as well::
 
     Cut(data) --slices--> Slices --to_wire--> disk, peers --from_wire--> Slices --joined, select--> build --> Part
 
-Edges stand in canonical order within their partition (by source, and then as in the input). `build` sorts what it takes
-stably by source: of any two edges that share an end of this shard, both come from one partition's list or differ in
-source, so along the rows of a part the order is the canonical one again, whatever the partitions beside each other are.
+Edges stand in canonical order within their partition (by source, and then as in the input). Of any two edges that
+share an end of this shard, both come from one partition's list or differ in source: so a stable sort by source makes
+the order along the rows of a part the canonical one again, whatever the partitions beside each other are.
 
 `from_wire` trusts nothing: what it refuses is a `BadGraph`, always. It can't see that two partitions' slices agree on
 the edges between them; that is the word of who cut them. Nor does it hash the ids again.
@@ -28,12 +28,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
 
 from shoal import columns as col
-from shoal.graph_data import GraphData, by_source, named_specs, ordinal_type
+from shoal.building import build_part, own_ordinals
+from shoal.graph_data import GraphData, named_specs, ordinal_type
+from shoal.grouping import Grouping
 from shoal.ids import IdColumn
-from shoal.part import Part, Placement, build_part, own_ordinals
+from shoal.part import Part, Placement
 from shoal.slice_checks import check_slices, check_table
 from shoal.table import BadGraph, Column
 
@@ -184,7 +185,7 @@ class Slices:
 
 
 class Cut:
-    """Cuts slices out of a whole graph. The edges are grouped by partition once, with a counting sort either way."""
+    """Cuts slices out of a whole graph. Nodes and edges are grouped by partition once, with a counting sort each."""
 
     def __init__(self, data: GraphData) -> None:
         self._data = data
@@ -192,15 +193,15 @@ class Cut:
     def slices(self, partitions: Iterable[int]) -> Slices:
         """The slices of these partitions; the ends of edges are views where partitions lie behind each other."""
         data, wanted = self._data, tuple(sorted(partitions))
-        (node_order, node_starts), out, into = self._nodes, self._out, self._into
-        nodes = _rows([node_order], _stretch(node_starts, wanted))
+        grouped, out, into = self._nodes, self._out, self._into
+        nodes = _rows([grouped.order], _stretch(grouped.starts, wanted))
         chosen = list(wanted)
         return Slices(
             node_count=data.node_count,
             edge_count=data.edge_count,
             partition_count=data.partition_count,
             partitions=wanted,
-            node_bounds=_ends_of(np.diff(node_starts)[chosen]),
+            node_bounds=_ends_of(np.diff(grouped.starts)[chosen]),
             out_bounds=_ends_of(np.diff(out.starts)[chosen]),
             in_bounds=_ends_of(np.diff(into.starts)[chosen]),
             ids=col.take(data.ids, nodes),
@@ -210,58 +211,54 @@ class Cut:
             directed=data.directed,
         )
 
-    def _edges(self, grouped: _Grouped, wanted: Sequence[int]) -> Edges:
-        runs, columns = _stretch(grouped.starts, wanted), {}
-        if grouped.order is not None:
-            order = _rows([grouped.order], runs)
-            columns = {name: col.slim(col.take(column, order)) for name, column in self._data.edge_columns.items()}
+    def _edges(self, grouped: _Edges, wanted: Sequence[int]) -> Edges:
+        runs = _stretch(grouped.starts, wanted)
+        columns = {name: col.slim(_rows([column], runs)) for name, column in grouped.columns.items()}
         return Edges(_rows([grouped.source], runs), _rows([grouped.target], runs), columns)
 
     @cached_property
-    def _nodes(self) -> tuple[Array, Array]:
-        """Nodes by (partition, ordinal), and where each partition begins. A stable sort of bytes is a radix sort."""
-        counts = np.bincount(self._data.partition, minlength=self._data.partition_count)
-        return np.argsort(self._data.partition, kind="stable"), _ends_of(counts)
+    def _nodes(self) -> _Nodes:
+        grouping = Grouping(self._data.partition, self._data.partition_count)
+        return _Nodes(grouping.starts, grouping.order())
 
     @cached_property
     def _at_source(self) -> Array:
         return self._data.partition.take(self._data.source)
 
     @cached_property
-    def _out(self) -> _Grouped:
-        return _grouped(self._data, self._at_source)
+    def _out(self) -> _Edges:
+        return self._grouped(self._at_source)
 
     @cached_property
-    def _into(self) -> _Grouped:
+    def _into(self) -> _Edges:
+        count = self._data.partition_count
         at_target = self._data.partition.take(self._data.target)
-        group = at_target.astype(np.int32)
-        group[at_target == self._at_source] = self._data.partition_count  # behind all others, and so left out
-        return _grouped(self._data, group)
+        within = at_target == self._at_source
+        del self.__dict__["_at_source"]
+        nowhere = at_target.astype(np.uint8 if count < 256 else np.int32, copy=False)
+        nowhere[within] = count  # no partition, and so left out
+        return self._grouped(nowhere)
+
+    def _grouped(self, partition: Array) -> _Edges:
+        grouping, data = Grouping(partition, self._data.partition_count), self._data
+        columns = {name: grouping.deal(column) for name, column in data.edge_columns.items()}
+        return _Edges(grouping.starts, grouping.deal(data.source), grouping.deal(data.target), columns)
 
 
-class _Grouped(NamedTuple):
-    """Edges by partition, in canonical order within each; `order` says where they stood, if they have columns."""
+class _Nodes(NamedTuple):
+    """Nodes by (partition, ordinal), and where each partition begins."""
+
+    starts: Bounds
+    order: Array
+
+
+class _Edges(NamedTuple):
+    """Edges by partition, in canonical order within each."""
 
     starts: Bounds
     source: Array
     target: Array
-    order: Array | None
-
-
-def _grouped(data: GraphData, group: Array) -> _Grouped:
-    """One counting sort, which takes two numbers an edge along: both its ends, or its source and its place."""
-    count, kind = data.partition_count, data.source.dtype
-    if not data.arc_count:
-        order = np.empty(0, np.int32) if data.edge_columns else None
-        return _Grouped(np.zeros(count + 1, np.int64), data.source, data.target, order)
-    carried = np.arange(data.arc_count, dtype=ordinal_type(data.arc_count)) if data.edge_columns else data.target
-    grid = coo_array((carried, (group, data.source)), shape=(count + 1, data.node_count))
-    grid.has_canonical_format = True  # or parallel edges would be summed away
-    table = grid.tocsr()
-    source, starts = table.indices.astype(kind, copy=False), table.indptr[: count + 1].astype(np.int64)
-    if data.edge_columns:
-        return _Grouped(starts, source, data.target.take(table.data), table.data)
-    return _Grouped(starts, source, table.data, None)
+    columns: Mapping[str, Column]
 
 
 def joined(pieces: Sequence[Slices]) -> Slices:
@@ -288,11 +285,9 @@ def build(graph: str, slices: Slices, partition_table: Array, placement: Placeme
         np.concatenate([ours, theirs[crossing]]) if len(crossing) else ours
         for ours, theirs in ((out.source, into.source), (out.target, into.target))
     )
-    source, target, order = by_source(source, target, slices.node_count)
-    columns = {}
-    for name, column in out.columns.items():
-        whole = col.joined([column, col.take(into.columns[name], crossing)]) if len(crossing) else column
-        columns[name] = whole if order is None else col.take(whole, order)
+    columns = dict(out.columns)
+    if len(crossing):
+        columns = {name: col.joined([c, col.take(into.columns[name], crossing)]) for name, c in columns.items()}
     return build_part(
         graph,
         shard,

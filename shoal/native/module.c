@@ -151,6 +151,10 @@ static PyMethodDef functions[] = {
     {"count", count, METH_VARARGS, NULL},
     {"rank_step", rank_step, METH_VARARGS, NULL},
     {"mode", mode, METH_VARARGS, NULL},
+    {"tally", tally, METH_VARARGS, NULL},
+    {"deal", deal, METH_VARARGS, NULL},
+    {"order", order, METH_VARARGS, NULL},
+    {"touch", touch, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -73,5 +73,9 @@ PyObject *gather(PyObject *module, PyObject *args);
 PyObject *count(PyObject *module, PyObject *args);
 PyObject *rank_step(PyObject *module, PyObject *args);
 PyObject *mode(PyObject *module, PyObject *args);
+PyObject *tally(PyObject *module, PyObject *args);
+PyObject *deal(PyObject *module, PyObject *args);
+PyObject *order(PyObject *module, PyObject *args);
+PyObject *touch(PyObject *module, PyObject *args);
 
 #endif

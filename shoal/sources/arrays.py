@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from shoal.assembly import assemble
 from shoal.columns import column_of, is_string
-from shoal.graph_data import PARTITIONS, GraphData, assemble
+from shoal.graph_data import PARTITIONS, GraphData
 from shoal.table import BadGraph, Column, Table
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from shoal.assembly import assemble
 from shoal.errors import did_you_mean
-from shoal.graph_data import PARTITIONS, GraphData, assemble
+from shoal.graph_data import PARTITIONS, GraphData
 from shoal.sources.csv import TYPES, CsvFile, open_csv
 from shoal.sources.parquet import ParquetFile, open_parquet
 from shoal.table import BadGraph, BadRow, Table

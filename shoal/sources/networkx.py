@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from shoal.assembly import assemble
 from shoal.columns import column_of
-from shoal.graph_data import PARTITIONS, GraphData, assemble
+from shoal.graph_data import PARTITIONS, GraphData
 from shoal.table import BadGraph, Column, Table
 
 if TYPE_CHECKING:

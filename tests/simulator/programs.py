@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.protocol.registry import RunRecord
+from shoal.building import build_part
+from shoal.declarations import Aggregate, Channel, Column, Merge
 from shoal.engine import Engine
 from shoal.ids import partitions_of
-from shoal.part import Direction, Part, Placement, build_part
-from shoal.declarations import Aggregate, Channel, Column, Merge
 from shoal.params import Param
+from shoal.part import Direction, Part, Placement
 from shoal.program import Program
 from shoal.programs.degree import Degree
 from shoal.programs.pagerank import PageRank
