@@ -18,6 +18,8 @@ import click
 from daemon.admin import catalogue
 from daemon.admin.operations import Operations
 from daemon.admin.planned import Planned
+from daemon.admin.programs import ProgramOperations
+from daemon.admin.results import ResultOperations
 from daemon.admin.server import AdminLimits, AdminServer, SocketTaken
 from daemon.config import Config, ConfigError, load
 from daemon.host.departure import depart
@@ -68,7 +70,9 @@ class Daemon:
             loop.add_signal_handler(signal.SIGHUP, self._reload, allowed)
             commands = catalogue.registry()
             Operations(runtime, commands)
+            ResultOperations(runtime, commands)
             Planned(runtime, commands, self._over.set)
+            ProgramOperations(runtime, commands)
             admin = AdminServer(
                 commands,
                 config.admin.socket,

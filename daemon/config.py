@@ -297,6 +297,7 @@ class Ticks(Section):
     kernel_threads: Count = 1
     runs_max: Count = 8
     stop_patience_ns: Duration | None = None
+    checkpoints_kept: Count = 3
     results_kept: Count = 16
 
     @model_validator(mode="after")

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from daemon.protocol.cluster_messages import (
-    ColumnPart,
-    ColumnWanted,
     PartAsked,
     PartitionMissing,
     PartitionWanted,
     PartTold,
+    RowsTold,
+    RowsWanted,
     StatesWanted,
+    TicksAsked,
+    TicksTold,
 )
 from daemon.protocol.tick_plane import TICK_MESSAGES
 from daemon.shard import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 
-HOST_MESSAGES = (ColumnWanted, ColumnPart, PartitionWanted, PartitionMissing, PartAsked, PartTold, StatesWanted)
+HOST_MESSAGES = (
+    RowsWanted,
+    RowsTold,
+    PartitionWanted,
+    PartitionMissing,
+    PartAsked,
+    PartTold,
+    StatesWanted,
+    TicksAsked,
+    TicksTold,
+)
 CONTROL_TYPES: dict[int, type] = {
     **dict(enumerate(MEMBERSHIP_MESSAGES, start=1)),
     **dict(enumerate(CONSENSUS_MESSAGES, start=32)),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from shoal import columns as col
 from shoal.errors import BY_NAME, ShoalError
 from shoal.graph_data import GraphData
 from shoal.lines import DEFAULT_SOCKET, AdminConnection, AdminError
 from shoal.program import Program
-from shoal.result import ColumnResult
+from shoal.result import ColumnDigest
 from shoal.session import Progress, Session
+from shoal.stretch import STRETCH, Stretch
 
 
 def connect(socket: str = DEFAULT_SOCKET, timeout: float | None = None) -> Session:
@@ -28,6 +31,8 @@ class SocketBackend:
 
     def __init__(self, connection: AdminConnection) -> None:
         self._connection = connection
+        self.digests: dict[str, str] = {}
+        """Of each column that was last streamed to its end: what it and the daemon's own agree on."""
 
     def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """Ask the daemon."""
@@ -54,18 +59,42 @@ class SocketBackend:
                     progress(event)
             return events.result
 
-    def result(self, run: str, column: str) -> ColumnResult:
-        """A column, whole."""
+    def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[Stretch]:
+        """Rows in id order, checked against the daemon's digests when all are here."""
+        digests: dict[str, ColumnDigest] = {}
+        first, total = 0, 1
+        while first < total:
+            stretch, theirs = self._stretch(run, columns, tick, first)
+            if not first:
+                columns, tick, total = list(stretch.values), stretch.tick, stretch.total
+                digests = {column: ColumnDigest() for column in columns}
+            if (stretch.tick, stretch.first, stretch.total) != (tick, first, total):
+                raise ShoalError(f"run '{run}': other rows came than were asked for")
+            for column, digest in digests.items():
+                digest.update(stretch.ids, stretch.values[column])
+            first = stretch.last
+            if first >= total:
+                self.digests = _agreed(run, digests, theirs)
+            elif not len(stretch.ids):
+                raise ShoalError(f"run '{run}': the rows from {first} on have not come")
+            yield stretch
+
+    def _stretch(
+        self, run: str, columns: Sequence[str] | None, tick: int | None, first: int
+    ) -> tuple[Stretch, Mapping[str, str]]:
+        asked = {"run": run, "columns": columns, "tick": tick, "first": first, "count": STRETCH, "digest": True}
         with _as_the_library_says_it():
-            result, frames = self._connection.call("run result", {"run": run, "column": column, "frames": True})
-        ids_spec, values_spec = result["columns"]["id"], result["columns"]["value"]
-        cut = col.frame_count(ids_spec)
-        ids = col.from_wire(ids_spec, frames[:cut], "the node ids")
-        values = col.from_wire(values_spec, frames[cut:], f"column '{column}'")
-        fetched = ColumnResult(run, column, ids, values)
-        if fetched.digest != result["digest"]:
-            raise ShoalError(f"column '{column}' of run '{run}' did not arrive as it was sent: fetch it again")
-        return fetched
+            said, frames = self._connection.call("run rows", {k: v for k, v in asked.items() if v is not None})
+        reader = col.FrameReader(frames)
+        ids = reader.column(said["id"], "the node ids")
+        values = {
+            column: np.asarray(reader.column(spec, f"column '{column}'")) for column, spec in said["columns"].items()
+        }
+        reader.check_end()
+        if any(len(its) != len(ids) for its in values.values()):
+            raise ShoalError(f"run '{run}': a column came with another number of values than there are nodes")
+        nulls = {column: values[column].dtype.type(null) for column, null in said["nulls"].items()}
+        return Stretch(run, said["tick"], said["first"], said["total"], ids, values, nulls), said["digests"]
 
     def program_name(self, program: str | type[Program]) -> str:
         """Programs are known to daemons by the name under which they are installed there."""
@@ -74,6 +103,14 @@ class SocketBackend:
     def close(self) -> None:
         """Hang up."""
         self._connection.close()
+
+
+def _agreed(run: str, ours: Mapping[str, ColumnDigest], theirs: Mapping[str, str]) -> dict[str, str]:
+    found = {column: digest.hexdigest() for column, digest in ours.items()}
+    for column, digest in found.items():
+        if digest != theirs.get(column):
+            raise ShoalError(f"column '{column}' of run '{run}' did not arrive as it was sent: fetch it again")
+    return found
 
 
 @contextmanager

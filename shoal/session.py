@@ -11,14 +11,16 @@ A session speaks to a `Backend` in the vocabulary of the admin socket, so what o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, TypeAlias
 
-from shoal.errors import RunFailed
+from shoal.errors import RunFailed, TickNotKept
 from shoal.graph_data import PARTITIONS, GraphData
 from shoal.program import Program
 from shoal.result import ColumnResult
+from shoal.snapshot import Reading, Snapshot, Source, snapshot
 
 Progress: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -31,12 +33,8 @@ def is_name(name: str) -> bool:
     return 0 < len(name) <= 63 and all(c.isalnum() or c in "._-" for c in name)
 
 
-class Backend(Protocol):
+class Backend(Source, Protocol):
     """Where graphs live and runs happen."""
-
-    def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask, in the vocabulary of the admin socket."""
-        ...
 
     def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
         """Take a whole graph."""
@@ -44,10 +42,6 @@ class Backend(Protocol):
 
     def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
         """Wait until a run is over."""
-        ...
-
-    def result(self, run: str, column: str) -> ColumnResult:
-        """A column, whole."""
         ...
 
     def program_name(self, program: str | type[Program]) -> str:
@@ -168,6 +162,18 @@ class Graph:
         """How it lies on the shards, and its columns."""
         return self._shown
 
+    def at(self, tick: int | None = None, run: str | None = None) -> Snapshot:
+        """What a run on this graph had computed after a tick, without one after the last that can be read.
+
+        `run` is a name; without it, it is the run that began last here. Raises `TickNotKept`.
+        """
+        if run is None:
+            runs = [row["run"] for row in self._backend.call("run list", {})["runs"] if row["graph"] == self.name]
+            if not runs:
+                raise TickNotKept(f"no run on graph '{self.name}' can be read: there was none")
+            run = str(runs[-1])
+        return snapshot(self._backend, run, tick)
+
     def start(
         self,
         program: str | type[Program],
@@ -263,6 +269,34 @@ class Run:
         self._shown = self._backend.call("run stop", {"run": self.name})
         return self
 
+    def ticks_kept(self) -> list[int]:
+        """After which ticks it can be read, ascending: its last few checkpoints, and its last tick once it is over."""
+        return [int(tick) for tick in self._backend.call("run ticks", {"run": self.name})["ticks"]]
+
+    def at(self, tick: int | None = None) -> Snapshot:
+        """What it had computed after a tick, without one after the last that can be read. Raises `TickNotKept`."""
+        return snapshot(self._backend, self.name, tick)
+
     def result(self, column: str) -> ColumnResult:
-        """A column that it computed, whole and in id order."""
-        return self._backend.result(self.name, column)
+        """A column that it computed, whole and in id order; while it goes on, as of its last checkpoint."""
+        return self._now.result(column)
+
+    def stream(self, columns: Sequence[str] | None = None, tick: int | None = None) -> Iterator[Any]:
+        """`pyarrow.RecordBatch`es in id order: `id` and the columns. See `Reading.stream`."""
+        return Reading(self._backend, self.name, tick).stream(columns)
+
+    def table(self, columns: Sequence[str] | None = None) -> Any:
+        """Its columns as one `pyarrow.Table`."""
+        return self._now.table(columns)
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> Any:
+        """Its columns as a `pandas.DataFrame`."""
+        return self._now.to_pandas(columns)
+
+    def save(self, path: str | Path, columns: Sequence[str] | None = None) -> int:
+        """Write its columns to a `.csv`, `.parquet` or `.arrow` file. See `Reading.save`."""
+        return self._now.save(path, columns)
+
+    @property
+    def _now(self) -> Reading:
+        return Reading(self._backend, self.name, None)

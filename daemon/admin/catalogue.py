@@ -13,6 +13,7 @@ from daemon.admin.commands import Command, Parameter, Registry, Reply, Request
 from daemon.admin.render import render
 
 _GRAPH: Final = Parameter("graph", "str", "name of a graph", required=True)
+_PROGRAM: Final = Parameter("program", "str", "name of a program (`program list`)", required=True)
 _RUN: Final = Parameter("run", "str", "name of a run", required=True)
 
 
@@ -72,17 +73,46 @@ COMMANDS: Final[tuple[Command, ...]] = (
         Parameter("timeout_seconds", "float", "give up after; the run goes on"),
     ),
     _command("run step", "one tick of a paced run", _RUN),
-    _command("run stop", "stop a run after the tick it is in", _RUN),
+    _command(
+        "run stop",
+        "stop a run after the tick it is in",
+        _RUN,
+        Parameter("force", "bool", "interrupt its program in the middle of a phase; there is no result", default=False),
+    ),
+    _command("run ticks", "the ticks at which a run can be read", _RUN),
     _command(
         "run result",
-        "a column that a run computed",
+        "the extremes of a column that a run computed",
         _RUN,
         Parameter("column", "str", "which; the program's first without"),
         Parameter("top", "int", "the largest so many, largest first"),
         Parameter("least", "bool", "the smallest instead", default=False),
-        Parameter("frames", "bool", "all values as buffers, for programs", default=False),
+        Parameter("tick", "int", "as it was after this tick; after the last that can be read without"),
+    ),
+    _command(
+        "run rows",
+        "some rows of what a run computed, in id order, as buffers (for programs)",
+        _RUN,
+        Parameter("columns", "names", "which; all without"),
+        Parameter("tick", "int", "as they were after this tick; after the last that can be read without"),
+        Parameter("first", "int", "the ordinal of the first row", default=0),
+        Parameter("count", "int", "how many, 65536 at most", default=65536),
+        Parameter("digest", "bool", "with the last row, the digest of each column", default=False),
     ),
     _command("program list", "the programs that can be run, and their parameters"),
+    _command(
+        "program show",
+        "one program, its digest and the versions that are kept",
+        _PROGRAM,
+        Parameter("source", "bool", "the source of a deployed one, too", default=False),
+    ),
+    _command(
+        "program deploy",
+        "have every shard keep a program (from a program: the file follows as a frame)",
+        Parameter("file", "str", "the file's name, for messages and tracebacks"),
+        frames=True,
+    ),
+    _command("program remove", "forget a deployed program; no run may be using it", _PROGRAM),
     _command(
         "log-level",
         "change what is logged, at once and until the next start",

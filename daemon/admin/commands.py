@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 ErrorKind = Literal["refused", "failed", "usage"]
-ParameterType = Literal["str", "int", "float", "bool", "object"]
+ParameterType = Literal["str", "int", "float", "bool", "object", "names"]
 Buffer = bytes | bytearray | memoryview
 Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 Render = Callable[[Mapping[str, Any]], str]
@@ -81,12 +81,15 @@ class Parameter:
                 return float(value)
             case "object", dict():
                 return value
+            case "names", list() if value and all(isinstance(name, str) and 0 < len(name) <= 4096 for name in value):
+                return value
         wanted = {
             "str": "text",
             "int": "a whole number",
             "float": "a number",
             "bool": "true or false",
             "object": "an object",
+            "names": "a list of names",
         }
         raise Usage(f"{self.name} should be {wanted[self.type]}, not {_shown(value)}")
 
@@ -104,6 +107,8 @@ class Parameter:
                     ]
                 case "object":
                     return self.checked(json.loads(word))
+                case "names":
+                    return self.checked(word.split(","))
                 case "str":
                     return self.checked(word)
         except (ValueError, KeyError):

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from typing import Any
 
 from daemon.admin.commands import Failed, Refused, Registry, Reply, Request, Usage
+from daemon.admin.known import Known
 from daemon.host.loading import Loading
-from daemon.host.results import TOP_MAX, plain_rows
 from daemon.host.runtime import Runtime
 from daemon.host.shipping import placement_of
 from daemon.host.tick_thread import tick_result
@@ -23,21 +23,12 @@ from daemon.protocol.decisions import AddGraph, DropGraph, StartRun, StopRun
 from daemon.protocol.membership_messages import STATUS_NAMES
 from daemon.protocol.registry import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING, RunRecord
 from daemon.protocol.tick import State
-from daemon.store import NotHeld
 from daemon.watch.logs import UnknownLevel, set_level
 from shoal import __version__
-from shoal import columns as col
-from shoal.errors import ShoalError, did_you_mean
-from shoal.installed import find_program, installed_programs
-from shoal.local import describe
-from shoal.result import ColumnResult
+from shoal.errors import ShoalError
 from shoal.session import NAME_RULE, is_name
 
 EVENT_SECONDS = 0.1
-CATCH_UP_SECONDS = 3.0
-END_SECONDS = 5.0
-RESULT_SECONDS, RESULT_AGAIN_SECONDS = 20.0, 0.3
-ROWS_SHOWN = 20
 TICKS_MAX = 2**40
 
 
@@ -45,11 +36,11 @@ class Operations:
     """The handlers. A mistake of the asker's is `Refused` or `Usage`, with a sentence."""
 
     def __init__(self, runtime: Runtime, commands: Registry) -> None:
-        self._runtime = runtime
+        self._runtime, self._known = runtime, Known(runtime)
         for name in (
             "status", "members", "view", "ring", "barrier", "ghosts", "graph load", "graph list", "graph show",
-            "graph drop", "run start", "run list", "run show", "run wait", "run step", "run stop", "run result",
-            "program list", "log-level", "metrics",
+            "graph drop", "run start", "run list", "run show", "run wait", "run step", "run stop",
+            "log-level", "metrics",
         ):  # fmt: skip
             commands.bind(name, getattr(self, name.replace(" ", "_").replace("-", "_")))
 
@@ -70,7 +61,7 @@ class Operations:
                 "epoch": registry.epoch,
                 "leader": shard.leader,
                 "term": shard.raft.term if shard.raft else 0,
-                "state": self._state(),
+                "state": self._known.state,
                 "ready": ready,
                 "ready_detail": why,
                 "members": {name: states.get(name, 0) for name in STATUS_NAMES},
@@ -84,12 +75,6 @@ class Operations:
                 "pid": os.getpid(),
             }
         )
-
-    def _state(self) -> str:
-        shard = self._runtime.shard
-        if shard.in_view:
-            return "joined"
-        return "drained" if self._runtime.me.name in shard.registry.draining else "starting"
 
     def _halted(self) -> list[dict[str, Any]]:
         """Graphs that wait for a shard which holds what nobody else does."""
@@ -139,7 +124,7 @@ class Operations:
         registry, name = self._runtime.shard.registry, request.args["graph"]
         view = registry.view
         if name:
-            placement = registry.placements[self._graph(name).name]
+            placement = registry.placements[self._known.graph(name).name]
         else:
             placement = placement_of(view, self._runtime.config.graph.partitions) if view else ()
         rows = [
@@ -152,7 +137,7 @@ class Operations:
     async def barrier(self, request: Request) -> Reply:
         registry = self._runtime.shard.registry
         name = request.args["run"]
-        runs = [self._run(name)] if name else registry.active_runs()
+        runs = [self._known.run(name)] if name else registry.active_runs()
         return Reply({"runs": [self._barrier_of(run) for run in runs if run.active]})
 
     def _barrier_of(self, run: RunRecord) -> dict[str, Any]:
@@ -176,7 +161,7 @@ class Operations:
     async def ghosts(self, request: Request) -> Reply:
         name = request.args["graph"]
         if name:
-            self._graph(name)
+            self._known.graph(name)
         rows = [self._ghosts_of(graph) for graph in sorted(self._runtime.graphs.parts) if name in (None, graph)]
         return Reply({"graphs": rows})
 
@@ -205,7 +190,7 @@ class Operations:
         return Reply({"graphs": [self._graph_row(graphs[name]) for name in sorted(graphs)]})
 
     async def graph_show(self, request: Request) -> Reply:
-        graph = self._graph(request.args["graph"])
+        graph = self._known.graph(request.args["graph"])
         view = self._runtime.shard.registry.view
         told = await self._runtime.census.take(graph.name, view.names) if view is not None else {}
         shards = {
@@ -224,7 +209,7 @@ class Operations:
         )
 
     async def graph_drop(self, request: Request) -> Reply:
-        graph = self._graph(request.args["graph"])
+        graph = self._known.graph(request.args["graph"])
         await self._decided(DropGraph(uuid.uuid4().hex, graph.name))
         return Reply({"graph": graph.name, "state": "dropped"})
 
@@ -232,38 +217,39 @@ class Operations:
 
     async def run_start(self, request: Request) -> Reply:
         args = request.args
-        graph = self._graph(args["graph"])
+        graph = self._known.graph(args["graph"])
         params = args["params"] or {}
+        self._require_view()
         try:
-            program = find_program(args["program"])
-            program(**params)
+            found = await self._runtime.programs.find(args["program"])
+            declared = await self._runtime.programs.tried(found, params)
         except ShoalError as error:
             raise Refused(str(error), what=type(error).__name__) from error
-        ticks = args["ticks"] or program.ticks_default
+        ticks = args["ticks"] or declared.ticks
         interval = args["interval_seconds"] or 0.0
         if not 0 < ticks <= TICKS_MAX:
             raise Usage("ticks should be a positive number")
         if not 0.0 <= interval <= 86_400.0:
             raise Usage("interval_seconds should be from 0 to a day")
-        self._require_view()
         running = len(self._runtime.shard.registry.active_runs())
         if running >= self._runtime.config.ticks.runs_max:
             raise Refused(f"{running} runs go on already (ticks.runs_max): wait for one, or stop one")
         started = StartRun(
             request=uuid.uuid4().hex,
-            program=program.name,
+            program=found.name,
             graph=graph.name,
             params=tuple((name, json.dumps(value)) for name, value in sorted(params.items())),
             ticks=ticks,
             interval_ns=int(interval * 1e9),
             paced=args["paced"],
-            phases=sum(1 << phase for phase in program.phases()),
-            columns=tuple(column.name for column in program.columns if not column.hidden),
+            phases=declared.phases,
+            columns=declared.columns,
             started_unix_ns=time.time_ns(),
             checkpoint_ticks=args["checkpoint_ticks"] or 0,
+            digest=found.digest,
         )
         name = await self._decided(started)
-        return Reply(self._show(self._run(name)))
+        return Reply(self._show(self._known.run(name)))
 
     async def run_list(self, _: Request) -> Reply:
         runs = self._runtime.shard.registry.runs.values()
@@ -271,30 +257,28 @@ class Operations:
         return Reply({"runs": [{key: self._show(run)[key] for key in keys} for run in runs]})
 
     async def run_show(self, request: Request) -> Reply:
-        await self._caught_up(request.args["run"])
-        return Reply(self._show(self._run(request.args["run"])))
+        return Reply(self._show(await self._known.caught_up(request.args["run"])))
 
     async def run_wait(self, request: Request) -> Reply:
-        await self._caught_up(request.args["run"])
-        run = self._run(request.args["run"])
+        run = await self._known.caught_up(request.args["run"])
         timeout = request.args["timeout_seconds"]
         until = None if timeout is None else time.monotonic() + timeout
         over = self._runtime.runs.over.get(run.name)
-        while self._run(run.name).active or (over is not None and not over.is_set()):
+        while self._known.run(run.name).active or (over is not None and not over.is_set()):
             left = EVENT_SECONDS if until is None else min(EVENT_SECONDS, until - time.monotonic())
             if left <= 0:
-                shown = self._show(self._run(run.name))
+                shown = self._show(self._known.run(run.name))
                 still = f"run '{run.name}' still goes on, at tick {shown['tick']}: it was waited for {timeout:g} s"
                 raise Failed(still, what="TimeoutError")
             try:
                 # A shard outside the view has no event of its own for a run: it looks at the log's word.
                 await asyncio.wait_for(over.wait() if over is not None else asyncio.sleep(left + 1), left)
             except TimeoutError:
-                await request.emit(self._show(self._run(run.name)))
-        return Reply(self._show(self._run(run.name)))
+                await request.emit(self._show(self._known.run(run.name)))
+        return Reply(self._show(self._known.run(run.name)))
 
     async def run_step(self, request: Request) -> Reply:
-        run = self._run(request.args["run"])
+        run = self._known.run(request.args["run"])
         if not run.active:
             raise Refused(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
         if not run.paced:
@@ -309,7 +293,7 @@ class Operations:
                 if committed.tick == answer.tick:
                     assert figures is not None
                     return Reply({"run": run.name, **tick_result(committed, figures.members)})
-            run = self._run(run.name)
+            run = self._known.run(run.name)
             if not run.active:
                 raise Failed(f"run '{run.name}' {run.state} before tick {answer.tick}: {run.failure or 'it is over'}")
             try:
@@ -318,71 +302,15 @@ class Operations:
                 continue
 
     async def run_stop(self, request: Request) -> Reply:
-        run = self._run(request.args["run"])
-        await self._decided(StopRun(uuid.uuid4().hex, run.name))
+        run = self._known.run(request.args["run"])
+        await self._decided(StopRun(uuid.uuid4().hex, run.name, request.args["force"]))
         over = self._runtime.runs.over.get(run.name)
         if over is not None:
             try:
                 await asyncio.wait_for(over.wait(), 5.0)
             except TimeoutError:
-                return Reply(self._show(self._run(run.name)))
-        return Reply(self._show(self._run(run.name)))
-
-    async def run_result(self, request: Request) -> Reply:
-        args = request.args
-        await self._caught_up(args["run"])
-        run = self._run(args["run"])
-        machine = self._runtime.ticks.machine(run.number)
-        if machine is not None and machine.state is State.OVER:
-            # Its last tick is done, and the log's word on it under way: who asks may have had it from another shard.
-            await self._runtime.runs.kept(run.name, END_SECONDS)
-            run = self._run(run.name)
-        if run.state not in (COMPLETED, STOPPED) or run.name in self._runtime.runs.over:
-            raise Refused(f"run '{run.name}' has no result: it is {run.state} {run.failure}".rstrip())
-        column = args["column"] or run.columns[0]
-        if column not in run.columns:
-            hint = did_you_mean(column, run.columns)
-            known = ", ".join(run.columns)
-            raise Refused(f"run '{run.name}' has no column '{column}'{hint}; it has: {known}", what="UnknownColumn")
-        count = args["top"] or ROWS_SHOWN
-        if not 0 < count <= TOP_MAX:
-            raise Usage(f"top should be from 1 to {TOP_MAX}")
-        until = time.monotonic() + RESULT_SECONDS
-        while True:
-            try:
-                return await self._result(run, column, count, args)
-            except (Refused, Failed, NotHeld):  # the view may be changing: parts move, and a holder may be gone
-                registry = self._runtime.shard.registry
-                if time.monotonic() > until or run.graph not in registry.graphs or registry.lost(run.graph):
-                    raise
-            await asyncio.sleep(RESULT_AGAIN_SECONDS)
-
-    async def _result(self, run: RunRecord, column: str, count: int, args: Mapping[str, Any]) -> Reply:
-        await self._runtime.recall(run.name)
-        view, nodes = self._runtime.shard.registry.view, self._graph(run.graph).node_count
-        assert view is not None
-        if args["frames"] and not args["top"]:
-            return await self._whole(run, column, view.names, nodes)
-        results = self._runtime.results
-        rows = await results.top(run.name, column, view.names, count, args["least"])
-        digest = await results.digest(run.name, column, view.names, nodes)
-        return Reply({"run": run.name, "column": column, "digest": digest, "count": nodes, "rows": plain_rows(rows)})
-
-    async def _whole(self, run: RunRecord, column: str, members: tuple[str, ...], nodes: int) -> Reply:
-        results = self._runtime.results
-        stretches = [rows async for rows in results.stretches(run.name, column, members, nodes)]
-        whole = await asyncio.to_thread(ColumnResult.joined, run.name, column, stretches)
-        digest = await asyncio.to_thread(lambda: whole.digest)
-        id_spec, id_frames = col.to_wire(whole.ids)
-        value_spec, value_frames = col.to_wire(whole.values)
-        result = {
-            "run": run.name, "column": column, "digest": digest, "count": nodes,
-            "columns": {"id": id_spec, "value": value_spec},
-        }  # fmt: skip
-        return Reply(result, (*id_frames, *value_frames))
-
-    async def program_list(self, _: Request) -> Reply:
-        return Reply({"programs": [describe(program) for program in installed_programs().values()]})
+                return Reply(self._show(self._known.run(run.name)))
+        return Reply(self._show(self._known.run(run.name)))
 
     # -- the daemon itself -----------------------------------------------------------------------------------------
 
@@ -418,32 +346,6 @@ class Operations:
             "state": "halted" if lost else "ready",
         }
 
-    def _graph(self, name: str) -> AddGraph:
-        graphs = self._runtime.shard.registry.graphs
-        if name not in graphs:
-            known = ", ".join(sorted(graphs)) or "none yet"
-            raise Refused(
-                f"no graph is called '{name}'{did_you_mean(name, graphs)}; loaded: {known}", what="UnknownGraph"
-            )
-        return graphs[name]
-
-    def _run(self, name: str) -> RunRecord:
-        runs = self._runtime.shard.registry.runs
-        if name not in runs:
-            if self._state() == "starting":
-                raise Refused(f"this shard is in no view yet and knows of no run '{name}': ask a member, or ask again")
-            hint = did_you_mean(name, runs)
-            raise Refused(f"there is no run '{name}'{hint}; `run list` shows them", what="UnknownRun")
-        return runs[name]
-
-    async def _caught_up(self, run: str) -> None:
-        """A shard that has just started has the log on its disk, but not yet the word on how much of it counts."""
-        until = time.monotonic() + CATCH_UP_SECONDS
-        while run not in self._runtime.shard.registry.runs and self._state() == "starting":
-            if time.monotonic() > until:
-                return
-            await asyncio.sleep(EVENT_SECONDS)
-
     def _show(self, run: RunRecord) -> dict[str, Any]:
         """A run as everybody sees it; for one that goes on, from what this shard knows of the others."""
         machine = self._runtime.ticks.machine(run.number) if run.active else None
@@ -456,8 +358,10 @@ class Operations:
         return {
             "run": run.name,
             "program": run.program,
+            "digest": run.digest or None,
             "graph": run.graph,
             "params": {name: json.loads(value) for name, value in run.params},
+            "columns": list(run.columns),
             "state": run.state,
             "tick": self._runtime.runs.tick_of(run) if run.active else run.tick,
             "ticks": run.ticks if run.active else run.tick,

@@ -311,6 +311,7 @@ def _run(result: Result, page: Page) -> str:
         ("run", result.get("run")),
         ("state", result.get("state")),
         ("program", result.get("program")),
+        ("digest", result.get("digest")),
         ("graph", result.get("graph")),
         ("params", result.get("params")),
         ("tick", f"{result.get('tick', '-')} of {result.get('ticks') or '-'}"),
@@ -335,8 +336,22 @@ def _run(result: Result, page: Page) -> str:
 
 def _run_result(result: Result, page: Page) -> str:
     rows = [(row.get("id"), _exact(row.get("value"))) for row in _rows(result, "rows")]
-    shown = f"{len(rows)} of {count(result.get('count'))} values, digest {result.get('digest', '-')}"
+    of = f"{len(rows)} of {count(result.get('count'))} values"
+    shown = f"{of} after tick {result.get('tick', '-')}, digest {result.get('digest', '-')}"
     return _drawn(page, _table(["id", str(result.get("column", "value"))], rows), "", shown)
+
+
+def _run_ticks(result: Result, page: Page) -> str:
+    ticks = ", ".join(str(tick) for tick in result.get("ticks") or ()) or "none"
+    name, state, tick = (result.get(key, "-") for key in ("run", "state", "tick"))
+    return _drawn(page, _pairs([("run", name), ("state", state), ("tick", tick), ("can be read at", ticks)]))
+
+
+def _run_rows(result: Result, page: Page) -> str:
+    """The values themselves follow as buffers, which are for programs."""
+    rows = f"{count(result.get('count'))} of {count(result.get('total'))}"
+    pairs = [("run", result.get("run")), ("tick", result.get("tick")), ("rows", rows)]
+    return _drawn(page, _pairs([*pairs, ("columns", ", ".join(_map(result, "columns")))]))
 
 
 def _exact(value: Any) -> Any:
@@ -344,17 +359,35 @@ def _exact(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
+DIGITS_SHOWN: Final = 12
+
+
 def _programs(result: Result, page: Page) -> str:
     rows = [
         (
             program.get("name"),
+            program.get("origin"),
+            str(program.get("digest") or "")[:DIGITS_SHOWN],
             program.get("summary"),
             ", ".join(f"{p.get('name')}={p.get('default')}" for p in program.get("params") or ()),
             [c.get("name", "-") if isinstance(c, Mapping) else c for c in program.get("columns") or ()],
         )
         for program in _rows(result, "programs")
     ]
-    return _drawn(page, _table(["program", "what it does", "parameters", "columns"], rows)) if rows else "no programs"
+    columns = ["program", "origin", "digest", "what it does", "parameters", "columns"]
+    return _drawn(page, _table(columns, rows)) if rows else "no programs"
+
+
+def _program(result: Result, page: Page) -> str:
+    shown = ("program", "name", "state", "summary", "origin", "digest", "replaced", "phases", "columns")
+    parts: list[Table | str] = [_pairs((key, result[key]) for key in shown if result.get(key) is not None)]
+    if params := _rows(result, "params"):
+        rows = [(p.get("name"), p.get("type"), p.get("default"), p.get("doc")) for p in params]
+        parts += ["", _table(["parameter", "type", "default", "what it is"], rows)]
+    if versions := _rows(result, "versions"):
+        rows = [(v.get("digest"), v.get("is_current"), v.get("bytes"), v.get("runs")) for v in versions]
+        parts += ["", _table(["version", "current", "bytes", "runs"], rows, ["bytes"])]
+    return _drawn(page, *parts)
 
 
 def _help(result: Result, page: Page) -> str:
@@ -400,8 +433,12 @@ RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {
     "run show": _run,
     "run wait": _run,
     "run stop": _run,
+    "run ticks": _run_ticks,
     "run result": _run_result,
+    "run rows": _run_rows,
     "program list": _programs,
+    "program show": _program,
+    "program deploy": _program,
     "metrics": _text,
     "dev status": listing("shards", ("shard", "pid", "state", "epoch", "leader", "socket"), ("pid", "epoch")),
     "help": _help,

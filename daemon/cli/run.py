@@ -1,14 +1,13 @@
-"""Runs: start, watch, wait, step, stop and read what came out; and the programs there are."""
+"""Runs: start, watch, wait, step, stop and read what came out."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from daemon.cli.result import result, ticks
 from daemon.cli.session import DURATION, TIMEOUT, PairType, Said, Session, in_words, json_option, words
 
 ANSWER_SECONDS: Final = 5.0
@@ -151,74 +150,13 @@ def step(session: Session, name: str) -> None:
 
 @run.command()
 @click.argument("name")
+@click.option("--force", is_flag=True, help="Interrupt its program in the middle of a phase; there is no result.")
 @json_option
 @click.pass_obj
-def stop(session: Session, name: str) -> None:
+def stop(session: Session, name: str, force: bool) -> None:
     """Stop a run after the tick it is in."""
-    session.answer("run stop", {"run": name})
+    session.answer("run stop", {"run": name, "force": force or None})
 
 
-@run.command()
-@click.argument("name")
-@click.option("--column", help="Which; the program's first without.")
-@click.option("--top", type=click.IntRange(1), help="The largest so many.")
-@click.option("--least", is_flag=True, help="With --top: the smallest instead.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="All of it (or the top) to a CSV file.")
-@json_option
-@click.pass_obj
-def result(session: Session, name: str, column: str | None, top: int | None, least: bool, out: Path | None) -> None:
-    """What a run computed: the first values, the top ones, or all to a file."""
-    if least and top is None:
-        raise click.UsageError("--least goes with --top: how many?")
-    asked = {"run": name, "column": column, "top": top, "least": least or None}
-    if out is None:
-        session.answer("run result", asked)
-        return
-    with in_words(), session.connect() as connection:
-        given = {key: value for key, value in asked.items() if value is not None}
-        found, frames = connection.call("run result", given if top else {**given, "frames": True})
-    count = _write_csv(out, str(found.get("column", "value")), _rows(found, frames))
-    words(f"{count} values in {out}, digest {found.get('digest')}")
-    if session.as_json:
-        session.show("run result", {key: found.get(key) for key in ("run", "column", "digest", "count")})
-
-
-def _rows(found: dict[str, Any], frames: tuple[memoryview, ...]) -> Iterator[tuple[Any, Any]]:
-    """Id and value, from rows or from two columns that came as frames: first the ids', then the values'."""
-    if not frames:
-        return iter([(row["id"], row["value"]) for row in found.get("rows", [])])
-    from shoal.columns import frame_count, from_wire
-
-    ids, values = found["columns"]["id"], found["columns"]["value"]
-    cut = frame_count(ids)
-    id_column, value_column = from_wire(ids, frames[:cut], "the ids"), from_wire(values, frames[cut:], "the values")
-    return zip(id_column.tolist(), value_column.tolist(), strict=True)
-
-
-def _write_csv(out: Path, column: str, rows: Iterator[tuple[Any, Any]]) -> int:
-    import csv
-
-    count = 0
-    try:
-        with out.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("id", column))
-            for row in rows:
-                writer.writerow(row)
-                count += 1
-    except OSError as error:
-        raise Said(f"{out}: cannot be written: {error.strerror}") from error
-    return count
-
-
-@click.group()
-def program() -> None:
-    """The programs that can be run."""
-
-
-@program.command("list")
-@json_option
-@click.pass_obj
-def list_programs(session: Session) -> None:
-    """Programs, their parameters and the columns they compute."""
-    session.answer("program list")
+run.add_command(result)
+run.add_command(ticks)

@@ -27,11 +27,13 @@ from daemon.host.disk import Disk
 from daemon.host.entering import Entering
 from daemon.host.fetching import Fetching
 from daemon.host.graphs import Graphs
+from daemon.host.kept_ticks import KeptTicks
 from daemon.host.loading import take_in
 from daemon.host.mending import Mending
 from daemon.host.post import Post
+from daemon.host.programs import Programs
 from daemon.host.restoring import RESTORE, take_in_restored
-from daemon.host.results import ASK_AGAIN_SECONDS, Results
+from daemon.host.results import Results
 from daemon.host.run_desk import RunDesk
 from daemon.host.store_thread import StoreThread
 from daemon.host.tick_runner import News, TickRunner
@@ -40,13 +42,15 @@ from daemon.keys import AllowedKeys, KeyPair
 from daemon.protocol import membership_effects as swim
 from daemon.protocol import registry as reg
 from daemon.protocol.cluster_messages import (
-    ColumnPart,
-    ColumnWanted,
     PartAsked,
     PartitionMissing,
     PartitionWanted,
     PartTold,
+    RowsTold,
+    RowsWanted,
     StatesWanted,
+    TicksAsked,
+    TicksTold,
 )
 from daemon.protocol.decisions import Decision, Identity
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
@@ -148,7 +152,11 @@ class Runtime:
             self._parts_gained,
             lambda: self.entering.look_for_results(),
         )
-        self.results = Results(self.me.name, config.ticks.results_kept, self.disk, self.fetching, self.post.send)
+        self.programs = Programs(self.shard.registry, config.programs, self._soon)
+        self.results = Results(
+            self.me.name, config.ticks.results_kept, self.disk, self.fetching, self.post.send, self.programs.make
+        )
+        self.kept_ticks = KeptTicks(self.me.name, self.disk, self.post.send, lambda run: self.runs.committed(run))
         self.runs = RunDesk(
             self.shard,
             self.ticks,
@@ -156,6 +164,7 @@ class Runtime:
             self.disk,
             self.fetching,
             self.results,
+            self.programs,
             config.ticks,
             metrics,
             self._perform,
@@ -271,10 +280,10 @@ class Runtime:
 
     def _heard(self, sender: Identity, message: Any) -> None:
         match message:
-            case ColumnWanted() | PartitionWanted() | StatesWanted() if len(self._tasks) >= ANSWERING_MAX:
+            case RowsWanted() | PartitionWanted() | StatesWanted() | TicksAsked() if len(self._tasks) >= ANSWERING_MAX:
                 self.metrics.dropped("busy")  # it is asked again
-            case ColumnWanted():
-                self._spawn(self._answer_column(sender.name, message))
+            case RowsWanted():
+                self._spawn(self._answer_rows(sender.name, message))
             case PartitionWanted() | StatesWanted():
                 if self.shard.registry.has_member(sender):
                     self._spawn(self.fetching.give(sender.name, message))
@@ -286,30 +295,44 @@ class Runtime:
                     self.post.send(sender.name, told)
             case PartTold():
                 self.census.told(sender.name, message)
-            case ColumnPart():
+            case RowsTold():
                 self.results.answered(message)
+            case TicksAsked():
+                self._spawn(self._answer_ticks(sender.name, message))
+            case TicksTold():
+                self.kept_ticks.told(sender.name, message)
             case _:
                 self._perform(self.shard.step(sender, message, time.monotonic_ns()))
 
-    async def _answer_column(self, sender: str, asked: ColumnWanted) -> None:
-        """Give a peer its part of a column; it may have heard before this shard that the run is over: then wait."""
-        if not await self.runs.kept(asked.run, ASK_AGAIN_SECONDS):
-            return  # it asks again
+    async def _answer_rows(self, sender: str, asked: RowsWanted) -> None:
+        """Give a peer its part of a result. The last tick of a run is on disk before anybody hears of its end."""
         with contextlib.suppress(Refused, NotHeld):  # the answer then says what is not here
-            await self.recall(asked.run)
+            await self.recall(asked.run, asked.tick)
         self.post.send(sender, await self._loop.run_in_executor(self.workers, self.results.answer, asked))
 
-    async def recall(self, name: str) -> None:
-        """Have a finished run's columns at hand, as far as this shard is primary in the present view."""
+    async def _answer_ticks(self, sender: str, asked: TicksAsked) -> None:
+        self.post.send(sender, await self.kept_ticks.tell(asked))
+
+    async def recall(self, name: str, tick: int) -> None:
+        """Have a run's columns at a tick at hand, as far as this shard is primary in the present view."""
         registry = self.shard.registry
         run = registry.runs.get(name)
-        if run is None or run.active or run.graph not in registry.graphs or registry.view is None:
+        if run is None or run.graph not in registry.graphs or registry.view is None:
             return
         graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
         if not self.shard.in_view or registry.lost(run.graph):
             raise Refused(f"graph '{run.graph}' is not whole in this view: try again once its holders are back")
         others = sources(self.me.name, (), registry.view.names)
-        await self.results.recall(run, await self.graphs.part(graph, registry.view, placed), others)
+        await self.results.recall(run, tick, await self.graphs.part(graph, registry.view, placed), others)
+
+    async def readable_ticks(self, run: RunRecord) -> list[int]:
+        """The ticks at which a run can be read, ascending."""
+        registry = self.shard.registry
+        graph = registry.graphs.get(run.graph)
+        if graph is None or registry.view is None or run.state == reg.FAILED:
+            return []
+        kept = self.config.ticks.checkpoints_kept
+        return await self.kept_ticks.readable(run.number, graph.partition_count, registry.view.names, kept)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Have something done beside the loop's turns; an error in it ends the daemon as one in a turn does."""
@@ -401,7 +424,8 @@ class Runtime:
 
     def _keep_states(self, states: StoreStates) -> None:
         """From the tick thread: make a checkpoint durable, and say so there."""
-        record, began = StateRecord(states.run, states.tick, states.floor, states.states), time.monotonic()
+        older = self.config.ticks.checkpoints_kept - 1
+        record, began = StateRecord(states.run, states.tick, states.floor, states.states, older), time.monotonic()
 
         def durable() -> None:
             self.checkpoint_samples.append(time.monotonic() - began)
@@ -447,6 +471,10 @@ class Runtime:
             case reg.GraphRemoved(graph=graph):
                 log.info("graph %s dropped", graph.name)
                 self.results.drop_graph(graph.name)
+            case reg.ProgramDeployed(version=version):
+                log.info("program %s deployed, digest %s", version.name, version.digest)
+            case reg.ProgramRemoved(version=version):
+                log.info("program %s removed, digest %s", version.name, version.digest)
             case reg.RunEnded(run=run):
                 self.runs.ended(run)
 
@@ -479,6 +507,7 @@ class Runtime:
 
     def _status_beat(self) -> None:
         self.runs.tell_progress()
+        self.runs.interrupt_stuck()
         self._set_timer()
         self._beat = self._loop.call_later(STATUS_INTERVAL, self._status_beat)
 

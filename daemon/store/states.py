@@ -57,9 +57,16 @@ class StateRows:
 
     def held(self) -> dict[int, dict[int, frozenset[int]]]:
         """For each run and tick the partitions whose state is here."""
+        return self._held("SELECT run, tick, partition FROM state ORDER BY run, partition, tick")
+
+    def held_of(self, run: int) -> dict[int, frozenset[int]]:
+        """The same of one run."""
+        statement = "SELECT run, tick, partition FROM state WHERE run = ? ORDER BY partition, tick"
+        return self._held(statement, run).get(run, {})
+
+    def _held(self, statement: str, *args: int) -> dict[int, dict[int, frozenset[int]]]:
         found: dict[int, dict[int, set[int]]] = {}
-        statement = "SELECT run, tick, partition FROM state ORDER BY run, partition, tick"
-        for row in self._database.rows("list the states", statement):
+        for row in self._database.rows("list the states", statement, args):
             if any(type(value) is not int for value in row):
                 raise self._database.torn("the list of states")
             run, tick, partition = row
@@ -107,7 +114,9 @@ class StateRows:
 def _put(connection: sqlite3.Connection, record: StateRecord, partition: int, state: memoryview) -> None:
     of, floor = (record.run, partition), record.floor
     if record.older:
-        oldest = "SELECT tick FROM state WHERE run = ? AND partition = ? AND tick < ? ORDER BY tick DESC LIMIT 1 OFFSET ?"
+        oldest = (
+            "SELECT tick FROM state WHERE run = ? AND partition = ? AND tick < ? ORDER BY tick DESC LIMIT 1 OFFSET ?"
+        )
         found = connection.execute(oldest, (*of, floor, record.older - 1)).fetchone()
         floor = found[0] if found is not None else 0
     connection.execute(

@@ -104,6 +104,10 @@ class Store:
         """Run to tick to partitions."""
         return self._states.held()
 
+    def states_of(self, run: int) -> dict[int, frozenset[int]]:
+        """Of one run, tick to partitions."""
+        return self._states.held_of(run)
+
     def state_ticks(self, run: int, partition: int) -> list[int]:
         """The ticks of a run whose state of a partition is here."""
         return self._states.ticks(run, partition)

@@ -26,7 +26,7 @@ import zmq
 import shoal
 from daemon.dev_cluster import DevShard
 from daemon.keys import generate, load_pair
-from daemon.protocol.cluster_messages import ColumnPart
+from daemon.protocol.cluster_messages import RowsTold
 from daemon.protocol.tick_messages import Chunk, PhaseWanted
 from daemon.quantities import parse_address
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
@@ -212,7 +212,7 @@ def _with_frames(plane: str) -> list[Any]:
     """A message whose array is a frame of its own."""
     array = (b"\0" * 100_000,)
     if plane == "control":
-        return Codec("dev", CONTROL_TYPES).encode(1, "shard-2", 1, ColumnPart("q", "", 1, "int64", b"", array))
+        return Codec("dev", CONTROL_TYPES).encode(1, "shard-2", 1, RowsTold("q", "", 1, ("int64",), b"", array))
     return Codec("dev", TICK_TYPES).encode(1, "shard-2", 1, Chunk("load", 0, array))
 
 

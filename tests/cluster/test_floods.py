@@ -23,7 +23,7 @@ import zmq
 import shoal
 from daemon.dev_cluster import DevShard
 from daemon.keys import load_pair
-from daemon.protocol.cluster_messages import ColumnWanted
+from daemon.protocol.cluster_messages import RowsWanted
 from daemon.protocol.tick_messages import Chunk, PhaseWanted, PieceOffered
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
@@ -79,7 +79,7 @@ def messages(kind: str, plane: str, generation: int, epoch: int) -> Iterator[lis
             chunks = (sealed(Chunk(f"load-{n % 4}", n % 8, (bytes(4096),))) for n in itertools.count())
             return itertools.chain.from_iterable(zip(offers, chunks, strict=False))
         case _ if plane == "control":
-            return (sealed(ColumnWanted(f"q{n}", "no-run", "x", 0, 10, 0, False)) for n in itertools.count())
+            return (sealed(RowsWanted(f"q{n}", "no-run", 1, ("x",), 0, 10, 0, False)) for n in itertools.count())
         case _:
             return itertools.repeat(sealed(PhaseWanted(1, 1)))
 

@@ -19,6 +19,9 @@ from typing import TypeAlias
 from consensus import Persist, Stored
 from tests.simulator.world import MS, US
 
+OLDER_KEPT = 2
+"""Committed ticks below the last one whose states can still be read."""
+
 After: TypeAlias = Callable[[int, Callable[[], None]], None]
 States: TypeAlias = dict[int, dict[int, dict[int, bytes]]]
 """By run, tick and partition."""
@@ -56,7 +59,8 @@ class Contents:
         """As the store does: the old states of a partition go with the transaction that brings the new."""
         for row in rows:
             ticks = self.states.setdefault(row.run, {})
-            for tick in [tick for tick in ticks if tick < row.floor]:
+            older = sorted(tick for tick, kept in ticks.items() if tick < row.floor and row.partition in kept)
+            for tick in older[: max(0, len(older) - OLDER_KEPT)]:
                 ticks[tick].pop(row.partition, None)
                 if not ticks[tick]:
                     del ticks[tick]
@@ -73,12 +77,12 @@ class Contents:
             self.held[load] = left
 
     def forget(self, wanted: Mapping[int, int], known: int) -> None:
-        """Delete the states of known runs that are not `wanted`, and those below the wanted tick."""
+        """Delete the states of known runs that are not `wanted`; of the others, all but the last few ticks."""
         for run in [run for run in self.states if run <= known and run not in wanted]:
             del self.states[run]
         for run, last in wanted.items():
             ticks = self.states.get(run, {})
-            for tick in [tick for tick in ticks if tick < last]:
+            for tick in sorted(tick for tick in ticks if tick <= last)[: -OLDER_KEPT - 1]:
                 del ticks[tick]
 
     def ticks_held(self, run: int) -> dict[int, frozenset[int]]:

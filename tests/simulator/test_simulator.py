@@ -141,7 +141,8 @@ keep = Contents.keep
 
 
 def test_a_store_that_deletes_the_last_committed_checkpoint_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the next one is committed everywhere: then no tick is held for all partitions."""
+    """Before the next one is committed everywhere, and all older ones: then no tick is held for all partitions."""
+    monkeypatch.setattr("tests.simulator.disk.OLDER_KEPT", 0)
     monkeypatch.setattr(Contents, "keep", _forgets_the_floor)
     with pytest.raises(AssertionError):
         _try_seeds("kill-and-return", 12)

@@ -32,7 +32,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "ticks": "tcp://10.0.0.1:7102", "in_view": False, "tags": {"zone": "x"},
         }]
     },
-    "run result": {"run": "r", "column": "rank", "digest": "d1", "count": 3, "rows": [{"id": "a", "value": 0.1 + 0.2}]},
+    "run result": {
+        "run": "r", "column": "rank", "tick": 7, "digest": "d1", "count": 3, "rows": [{"id": "a", "value": 0.1 + 0.2}],
+    },
+    "run ticks": {"run": "r", "state": "running", "tick": 9, "ticks": [4, 8]},
+    "run rows": {"run": "r", "tick": 7, "first": 0, "count": 2, "total": 3_000, "columns": {"rank": {}, "parent": {}}},
     "ghosts": {"graphs": [{"graph": "g", "own": 10_000, "ghosts": 3, "by_owner": {"b": 3}, "tick": 1}]},
     "ring": {"virtual_nodes": 150, "partitions": [{"partition": 0, "primary": "a", "replicas": ["b", "c"]}]},
     "view": {"epoch": 4, "members": ["a", "b"], "leader": "a", "partitions": 64, "placement": {"a": 30, "b": 34}},
@@ -45,7 +49,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         ("status", ["shard    a (generation 3)", "leader   b (term 2)", "members  3 alive, 1 dead", "up       1h 2m"]),
         ("barrier", ["pagerank-1  tick 7  phase sense  waiting 2.5 s for b"]),
         ("run show", ["tick               7 of 20", "nodes              68,000", "last tick seconds  0.004"]),
-        ("run result", ["a  0.30000000000000004", "1 of 3 values, digest d1"]),
+        ("run result", ["a  0.30000000000000004", "1 of 3 values after tick 7, digest d1"]),
+        ("run ticks", ["can be read at  4, 8"]),
+        ("run rows", ["rows     2 of 3,000", "columns  rank, parent"]),
         ("view", ["b      34"]),
     ],
 )

@@ -1,0 +1,124 @@
+"""What runs have computed: shown, or streamed to a file; and the ticks at which that can be read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daemon.cli.session import Said, Session, in_words, json_option, words
+from shoal.errors import ShoalError
+
+OUT = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--column", "columns", multiple=True, help="Which; with --out, may be repeated, and all without.")
+@click.option("--tick", type=click.IntRange(0), help="As it was after this tick (`run ticks`), not after the last.")
+@click.option("--top", type=click.IntRange(1), help="The largest so many.")
+@click.option("--least", is_flag=True, help="With --top: the smallest instead.")
+@click.option("--out", type=OUT, help="All of it (or the top) to a .csv, .parquet or .arrow file.")
+@json_option
+@click.pass_obj
+def result(
+    session: Session,
+    name: str,
+    columns: tuple[str, ...],
+    tick: int | None,
+    top: int | None,
+    least: bool,
+    out: Path | None,
+) -> None:
+    """What a run computed: the first values, the top ones, or all to a file."""
+    if least and top is None:
+        raise click.UsageError("--least goes with --top: how many?")
+    if len(columns) > 1 and (out is None or top is not None):
+        raise click.UsageError("several columns go to a file, all of them: name one --column, or --out without --top")
+    if out is not None and top is None:
+        _save(session, name, columns, tick, out)
+        return
+    column = columns[0] if columns else None
+    asked = {"run": name, "column": column, "tick": tick, "top": top, "least": least or None}
+    found = session.ask("run result", asked)
+    if out is None:
+        session.show("run result", found)
+        return
+    with _said():
+        _write(out, str(found.get("column", "value")), found.get("rows", []))
+    words(f"{len(found.get('rows', []))} values in {out}, digest {found.get('digest')}")
+    if session.as_json:
+        session.show("run result", {key: found.get(key) for key in ("run", "column", "tick", "digest", "count")})
+
+
+@click.command()
+@click.argument("name")
+@json_option
+@click.pass_obj
+def ticks(session: Session, name: str) -> None:
+    """The ticks at which a run can be read."""
+    session.answer("run ticks", {"run": name})
+
+
+def _save(session: Session, name: str, columns: Sequence[str], tick: int | None, out: Path) -> None:
+    """All rows to a file, as they come."""
+    # numpy and pyarrow take a third of a second to import: only those who want a file wait for them.
+    from shoal.client import SocketBackend
+    from shoal.output import kind_of
+    from shoal.snapshot import Reading
+    from shoal.stretch import Stretch
+
+    with _said():
+        kind_of(out)  # before anybody is asked for anything
+    seen: list[Stretch] = []
+    shown = sys.stderr.isatty() and not session.as_json
+
+    def progress(stretch: Stretch) -> None:
+        seen[:] = [stretch]
+        if shown:
+            click.echo(f"\r\x1b[K{out.name}  {stretch.last:,} of {stretch.total:,} nodes", err=True, nl=False)
+
+    try:
+        with _said(), in_words(), session.connect() as connection:
+            backend = SocketBackend(connection)
+            count = Reading(backend, name, tick).save(out, columns or None, progress)
+    except KeyboardInterrupt:
+        words(f"\n{out} was not written")
+        raise SystemExit(130) from None
+    finally:
+        if shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
+    digests = backend.digests
+    words(f"{count} values in {out}, after tick {seen[0].tick}, digest {', '.join(digests.values())}")
+    if session.as_json:
+        said: dict[str, Any] = {"run": name, "tick": seen[0].tick, "count": count, "digests": digests}
+        if len(digests) == 1:
+            ((column, digest),) = digests.items()
+            said |= {"column": column, "digest": digest}
+        session.show("run result", said)
+
+
+def _write(out: Path, column: str, rows: Sequence[dict[str, Any]]) -> None:
+    """The top of a column."""
+    import pyarrow as pa
+
+    from shoal.output import Output, kind_of
+
+    kind_of(out)
+    values = [float(value) if isinstance(value, str) else value for value in (row["value"] for row in rows)]
+    arrays = [pa.array([row["id"] for row in rows]), pa.array(values)]
+    with Output(out, [column]) as output:
+        output.write(pa.RecordBatch.from_arrays(arrays, ["id", column]))
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """The library's errors as exit codes; those of the connection are `in_words` already."""
+    try:
+        yield
+    except ShoalError as error:
+        raise Said(str(error)) from error
