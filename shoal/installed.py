@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 from shoal.deployed import digest_of
 from shoal.errors import UnknownProgram, did_you_mean
@@ -25,26 +27,38 @@ def installed_programs() -> dict[str, type[Program]]:
     return found
 
 
-def find_program(name: str) -> type[Program]:
-    """The installed program of that name. Raises `UnknownProgram`, with the nearest known name."""
-    entries = _entries()
+def find_program(name: str, deployed: Iterable[str] = ()) -> type[Program]:
+    """The installed program of that name. Raises `UnknownProgram`, with the nearest known name.
+
+    `deployed` are the names of others that could have been meant.
+    """
+    entries, others = _entries(), sorted(deployed)
     if name not in entries:
-        known = ", ".join(sorted(entries))
-        raise UnknownProgram(f"no program is called '{name}'{did_you_mean(name, entries)}; installed: {known}")
+        known = f"installed: {', '.join(sorted(entries))}" + (f"; deployed: {', '.join(others)}" if others else "")
+        raise UnknownProgram(f"no program is called '{name}'{did_you_mean(name, [*entries, *others])}; {known}")
     return _loaded(entries[name])
 
 
-@cache
 def installed_digest(program: type[Program]) -> str:
     """The SHA-256 of the file that defines it, as it was when it was first asked for; "" where there is none to read.
 
     Of that file alone: what it imports is for whoever installs the machines to keep the same.
     """
+    file = getattr(sys.modules.get(program.__module__), "__file__", None)
+    return _digest_of_file(file) if file is not None else ""
+
+
+@cache
+def _digest_of_file(path: str) -> str:
     try:
-        with open(sys.modules[program.__module__].__file__ or "", "rb") as file:
-            return digest_of(file.read())
-    except (OSError, KeyError, AttributeError):
+        return digest_of(Path(path).read_bytes())
+    except OSError:
         return ""
+
+
+def is_installed(name: str) -> bool:
+    """Whether a program of that name is installed, broken or not."""
+    return name in _entries()
 
 
 def _entries() -> dict[str, EntryPoint]:

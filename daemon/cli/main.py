@@ -11,7 +11,8 @@ from daemon.cli.cluster import CLUSTER_COMMANDS
 from daemon.cli.dev import dev
 from daemon.cli.graph import graph
 from daemon.cli.keys import check_config, keygen
-from daemon.cli.run import program, run
+from daemon.cli.program import program
+from daemon.cli.run import run
 from daemon.cli.session import DURATION, Session
 from daemon.cli.status import STATUS_COMMANDS
 from shoal.lines import DEFAULT_SOCKET

@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -22,6 +21,7 @@ from daemon.effects import Effect
 from daemon.host.disk import Disk
 from daemon.host.fetching import Fetching, NotFetched
 from daemon.host.graphs import Graphs
+from daemon.host.programs import Programs, failure_of
 from daemon.host.results import Results
 from daemon.host.tick_thread import TickThread
 from daemon.protocol import registry as reg
@@ -35,12 +35,13 @@ from daemon.shard import Shard
 from daemon.store import Store
 from daemon.watch.metrics import Metrics
 from shoal.engine import Engine, is_fixed, state_bytes
-from shoal.errors import ShoalError
-from shoal.installed import find_program
 from shoal.part import Part
-from shoal.program import Program, read_params
+from shoal.program import Program
 
 log = logging.getLogger("shoal.runs")
+
+FORCE_PATIENCE_NS = 500_000_000
+"""A phase that takes longer is interrupted when its run is stopped by force."""
 
 
 class RunDesk:
@@ -54,14 +55,16 @@ class RunDesk:
         disk: Disk,
         fetching: Fetching,
         results: Results,
+        programs: Programs,
         settings: Ticks,
         metrics: Metrics,
         perform: Callable[[Iterable[Effect]], None],
         soon: Callable[..., None],
     ) -> None:
         self._shard, self._ticks, self._graphs, self._results = shard, ticks, graphs, results
-        self._disk, self._fetching = disk, fetching
+        self._disk, self._fetching, self._programs = disk, fetching, programs
         self._timing = TickTiming(settings.resend_interval_ns, settings.phase_timeout_ns)
+        self._stop_patience_ns = settings.stop_patience_ns or settings.phase_timeout_ns
         self._checkpoint_interval_ns, self._results_kept = settings.checkpoint_interval_ns, settings.results_kept
         self._checkpoints_kept = settings.checkpoints_kept
         self._epochs: dict[int, int] = {}
@@ -96,11 +99,13 @@ class RunDesk:
         if not self._still_wanted(run, view):
             return  # the log has gone on, perhaps in the very batch that this came with
         try:
-            program = find_program(run.program)(**read_params(run.params))
+            program = await self._programs.make(run)
         except Exception as error:  # the program is a stranger's, and what it fails is its run
-            why = str(error) if isinstance(error, ShoalError) else traceback.format_exc(limit=-8)
-            why = f"{self._shard.identity.name}: {why}"[:FAILURE_CHARACTERS_MAX]
-            self._report(run.number, run.resumed, reg.FAILED, why, 0)
+            if self._still_wanted(run, view):
+                why = f"{self._shard.identity.name}: {failure_of(error)}"[:FAILURE_CHARACTERS_MAX]
+                self._report(run.number, run.resumed, reg.FAILED, why, 0)
+            return
+        if not self._still_wanted(run, view):
             return
         graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
         part = await self._graphs.part(graph, view, placed)
@@ -187,6 +192,24 @@ class RunDesk:
     def stop(self, run: int) -> None:
         """Ask a run to end after a tick that all shards agree on."""
         self._ticks.order(lambda: self._ticks.with_run(run, lambda machine, now: machine.stop(now)))
+
+    def interrupt_stuck(self) -> None:
+        """Get the tick thread out of a program that does not return, once its run is to stop or is over.
+
+        Until then a long phase is nobody's business but the operators', who are told of it.
+        """
+        section = self._ticks.runner.section
+        busy = section.busy
+        if busy is None:
+            return
+        at, since = busy
+        run = next((run for run in self._shard.registry.active_runs() if run.number == at.run), None)
+        if run is not None and run.state != reg.STOPPING:
+            return
+        patience_ns = FORCE_PATIENCE_NS if run is not None and run.is_forced else self._stop_patience_ns
+        if time.monotonic_ns() - since > patience_ns and section.interrupt(busy):
+            where = f"{at.phase.word} of tick {at.tick}"
+            log.warning("run %d: its program does not return from %s: interrupted", at.run, where)
 
     def heal(self, run: int, entries: tuple[tuple[str, int], ...]) -> None:
         """Tell a run's barrier what gossip knows."""
