@@ -73,3 +73,28 @@ def touch(
     mark: int,
     /,
 ) -> None: ...
+def components(
+    out_indptr: Starts, out_neighbours: Index, in_indptr: Starts, in_neighbours: Index, labels: Index, width: int, /
+) -> int: ...
+def breadth_first(
+    out_indptr: Starts,
+    out_neighbours: Index,
+    in_indptr: Starts | None,
+    in_neighbours: Index | None,
+    depth: Integers,
+    given: Index,
+    given_depth: Integers,
+    reached: Index,
+    width: int,
+    /,
+) -> int: ...
+def shortest_paths(
+    out_indptr: Starts,
+    out_neighbours: Index,
+    weights: Floats,
+    distance: Floats,
+    given: Index,
+    changed: Index,
+    width: int,
+    /,
+) -> int: ...
