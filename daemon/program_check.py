@@ -2,8 +2,9 @@
 
     python -P -m daemon.program_check LABEL < FILE
 
-The answer is JSON on standard output: ``{"name": ..., "described": {...}}``, or ``{"error": "a sentence"}``. Whatever the file itself prints goes to standard error, and it finds nothing on standard input. Memory is bounded, and
-when the machine runs out of it, this process is the first to go. How long it may take is its parent's to say.
+The answer is JSON on standard output: ``{"name": ..., "described": {...}}``, or ``{"error": "a sentence"}``. Whatever
+the file itself prints goes to standard error, and it finds nothing on standard input. Memory is bounded, and when the
+machine runs out of it, this process is the first to go. How long it may take is its parent's to say.
 """
 
 from __future__ import annotations
