@@ -83,7 +83,9 @@ def test_the_reference_has_every_field_of_a_result(daemon_alone: AdminConnection
         ("run show", {"run": "pagerank-1"}),
         ("run stop", {"run": "pagerank-1"}),
         ("run wait", {"run": "pagerank-1"}),
+        ("run ticks", {"run": "pagerank-1"}),
         ("run result", {"run": "pagerank-1"}),
+        ("run rows", {"run": "pagerank-1"}),
         ("graph show", {"graph": "g"}),
         ("log-level", {"level": "info"}),
     ]
