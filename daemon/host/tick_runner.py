@@ -16,8 +16,10 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
 from typing import Any, TypeAlias
 
+from daemon.host import interruption
 from daemon.host.interruption import Interrupted, Section
 from daemon.protocol.barrier import phase_of
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
@@ -35,6 +37,7 @@ from daemon.protocol.tick_effects import (
 )
 from daemon.protocol.tick_messages import PhaseDone
 from daemon.protocol.tick_plane import Effect, TickMessage, TickPlane
+from shoal import engine as engines
 from shoal.engine import BadExchange, BadState, Engine
 from shoal.errors import node_told
 from shoal.part import Part
@@ -49,6 +52,8 @@ InProgram: TypeAlias = RunPhase | SettlePhase
 TRACE_FRAMES = 8
 TRACE_CHARACTERS_MAX = FAILURE_CHARACTERS_MAX - 300
 """Of a traceback the end says most; the phase, the tick and the shard stand in front of it."""
+
+OURS = frozenset(str(file) for file in (__file__, interruption.__file__, engines.__file__))
 
 ADVANCE = Phase.ADVANCE
 
@@ -233,5 +238,12 @@ def _told(at: InProgram, seconds: float, error: BaseException) -> str:
     where = f"{at.phase.word} of tick {at.tick}"
     if isinstance(error, Interrupted):
         return f"stopped: the program did not return from {where} for {seconds:.1f} s"
-    trace = "".join(traceback.format_exception(error, limit=-TRACE_FRAMES))
+    trace = "".join(traceback.format_exception(type(error), error, _below_us(error.__traceback__), limit=-TRACE_FRAMES))
     return f"{where} failed{node_told(error)}\n{trace[-TRACE_CHARACTERS_MAX:]}"
+
+
+def _below_us(trace: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that is the program's, without the way that leads to it."""
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename in OURS:
+        trace = trace.tb_next
+    return trace

@@ -38,6 +38,7 @@ WORDS = tuple(phase.word for phase in Phase)
 SAMPLES_KEPT = 4096
 RUNS_REMEMBERED = 64
 TICKS_KEPT = 16
+CLOSE_SECONDS, INTERRUPT_AGAIN_SECONDS = 2.0, 0.02
 NEXT_EPOCH_MESSAGES_MAX = 256
 NEXT_EPOCH_BYTES_MAX = 64 << 20
 
@@ -154,10 +155,18 @@ class TickThread(threading.Thread):
         return len(self._orders)
 
     def close(self) -> None:
-        """End the thread; what it was doing is dropped."""
+        """End the thread; what it was doing is dropped. A program that does not let it go is left to the process."""
         self._closing = True
         self._transport.wake()
-        self.join()
+        self.join(CLOSE_SECONDS)
+        until = time.monotonic() + CLOSE_SECONDS
+        while self.is_alive() and time.monotonic() < until:
+            busy = self.runner.section.busy
+            if busy is not None:
+                self.runner.section.interrupt(busy)
+            self.join(INTERRUPT_AGAIN_SECONDS)
+        if self.is_alive():
+            log.warning("a program does not return, and can't be interrupted: the tick thread is left as it is")
 
     # -- orders: run on the thread ---------------------------------------------------------------------------------
 
