@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from shoal.declarations import Aggregate, Channel, Column, Lists, Mail, Table
@@ -39,6 +39,8 @@ from shoal.params import Param
 from shoal.phase import Phase
 
 if TYPE_CHECKING:
+    from shoal.exchange.carrier import Carrier
+    from shoal.part import Part
     from shoal.workspace import Array, Workspace
 
 
@@ -84,6 +86,10 @@ class Program:
     def summary(cls) -> str:
         """The first line of its docstring."""
         return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+    def carriers(self, part: Part) -> Sequence[Carrier]:
+        """Carriers of its own, beside those of what it declares; made once, before anything else is asked of it."""
+        return ()
 
     def prepare(self, ws: Workspace) -> None:
         """Keep on `self` what follows from the part alone; read and set no column.

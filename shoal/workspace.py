@@ -41,7 +41,8 @@ class Workspace:
         self._lists = {lists.name: ListCarrier(part, lists) for lists in program.lists}
         self._channels = {channel.name: ChannelCarrier(part, channel) for channel in program.channels}
         self._mail = {mail.name: MailCarrier(part, mail) for mail in program.mail}
-        self.carriers: tuple[Carrier, ...] = (*self._lists.values(), *self._channels.values(), *self._mail.values())
+        declared = (*self._lists.values(), *self._channels.values(), *self._mail.values())
+        self.carriers: tuple[Carrier, ...] = (*declared, *program.carriers(part))
         width = part.size + part.ghost_count
         self.committed: dict[str, Array] = {c.name: np.zeros(width, dtype=c.dtype) for c in program.columns}
         self.working: dict[str, Array] = {c.name: np.zeros(width, dtype=c.dtype) for c in program.columns}
@@ -118,6 +119,11 @@ class Workspace:
         aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
         starts = self.part.starts if nodes is None else np.searchsorted(nodes, self.part.starts)
         self.partials[name] = _by_partition(aggregate, np.asarray(values, dtype=aggregate.dtype), starts)
+
+    def contribute_by_partition(self, name: str, values: Array) -> None:
+        """The same, with one value an own partition: for what belongs to a partition and to no node of it."""
+        aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
+        self.partials[name] = np.array(values, dtype=aggregate.dtype)
 
     def total(self, name: str) -> Any:
         """An aggregate over the whole graph as of the last tick (of this one, in `halted`)."""
