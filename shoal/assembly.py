@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from shoal import columns as col
+from shoal.arrow import pa, pc
 from shoal.graph_data import COLUMNS_MAX, PARTITIONS, GraphData, check_names, frozen, ordinal_type
 from shoal.grouping import Grouping
 from shoal.ids import PARTITIONS_MAX, IdColumn, partitions_of

@@ -21,16 +21,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from shoal.arrow import pa, pc
 from shoal.table import BadGraph, Column
 
 Spec: TypeAlias = dict[str, Any]
 
 NUMBERS = {"int64": np.int64, "int32": np.int32, "float64": np.float64}
-STRINGS: dict[str, tuple[Any, int]] = {"string": (pa.string(), 4), "large_string": (pa.large_string(), 8)}
+STRINGS = {"string": 4, "large_string": 8}
+"""Strings on the wire, and how many bytes an offset takes."""
 FRAMES = {"int64": 1, "int32": 1, "float64": 1, "bool": 1, "string": 2, "large_string": 2, "dictionary": 3}
 
 STRING_BYTES_MAX = (1 << 31) - 1
@@ -340,13 +340,13 @@ def _numbers(frame: Any, dtype: np.dtype[Any], length: int, what: str) -> NDArra
 
 
 def _text(kind: str, frames: Sequence[Any], length: int, what: str) -> Any:
-    arrow_type, width = STRINGS[kind]
+    width = STRINGS[kind]
     offsets = _numbers(frames[0], np.dtype(f"<i{width}"), length + 1, what)
     data = _bytes(frames[1], what)
     if offsets[0] != 0 or int(offsets[-1]) != data.nbytes or bool((np.diff(offsets) < 0).any()):
         raise BadGraph(f"{what}: the offsets do not cut its {data.nbytes} bytes into {length} strings")
     text = pa.py_buffer(data) if data.nbytes else pa.py_buffer(b"")
-    array = pa.Array.from_buffers(arrow_type, length, [None, pa.py_buffer(offsets), text], null_count=0)
+    array = pa.Array.from_buffers(pa.type_for_alias(kind), length, [None, pa.py_buffer(offsets), text], null_count=0)
     try:
         array.validate(full=True)
     except pa.ArrowException as problem:

@@ -27,11 +27,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from shoal import columns as col
+from shoal.arrow import pa, pc
 from shoal.columns import Spec
 from shoal.ids import PARTITIONS_MAX, IdColumn, partitions_of
 from shoal.table import BadGraph, BadRow, Column, Table

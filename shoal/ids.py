@@ -18,8 +18,9 @@ from typing import Any, TypeAlias
 
 import mmh3
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
+
+from shoal.arrow import pa
 
 IdColumn: TypeAlias = Any
 """An int64 array, or a pyarrow string array without nulls."""

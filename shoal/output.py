@@ -13,9 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from shoal.arrow import pa, pq
 from shoal.errors import ShoalError
 
 KINDS: Final = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from shoal import columns as col
+from shoal.arrow import pa, pc
 from shoal.errors import ShoalError
 from shoal.stretch import Stretch, null_mask
 

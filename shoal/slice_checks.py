@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from shoal import columns as col
+from shoal.arrow import pa, pc
 from shoal.ids import PARTITIONS_MAX, partition_type
 from shoal.table import BadGraph, Column
 

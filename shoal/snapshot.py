@@ -16,8 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
-import pyarrow as pa
-
+from shoal.arrow import pa
 from shoal.errors import TickNotKept
 from shoal.output import Output, kind_of
 from shoal.result import ColumnResult, to_pandas

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from shoal import columns as col
+from shoal.arrow import pa
 
 STRETCH: Final = 1 << 16
 """Rows in one: large enough that asking costs little, small enough to be at hand anywhere."""

@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.csv
-
+from shoal.arrow import pa, pcsv
 from shoal.columns import column_of
 from shoal.errors import did_you_mean
 from shoal.table import BadRow, Table
 
-TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
+TYPES = {"int": "int64", "float": "float64", "bool": "bool", "str": "string"}
+"""What columns may be said to be, and what Arrow calls it."""
 TRUE, FALSE = ("true", "True", "TRUE", "1"), ("false", "False", "FALSE", "0")
 DAMAGE = (OSError, EOFError, zlib.error)
 """What reading raises when a gzip file is cut short or altered."""
@@ -50,13 +49,13 @@ class CsvFile:
 
     def read(self, types: Mapping[str, str]) -> Table:
         """All rows; `types` has an entry for each column: int, float, bool or str."""
-        wanted = {raw: TYPES[types[name]] for raw, name in zip(self.raw, self.names, strict=True)}
-        convert = pa.csv.ConvertOptions(
+        wanted = {raw: pa.type_for_alias(TYPES[types[name]]) for raw, name in zip(self.raw, self.names, strict=True)}
+        convert = pcsv.ConvertOptions(
             column_types=wanted, null_values=[""], strings_can_be_null=False, true_values=TRUE, false_values=FALSE
         )
-        parse = pa.csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True)
+        parse = pcsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True)
         try:
-            table = pa.csv.read_csv(self.path, parse_options=parse, convert_options=convert)
+            table = pcsv.read_csv(self.path, parse_options=parse, convert_options=convert)
             if tuple(table.column_names) != self.raw:
                 raise BadRow(str(self.path), 1, "the header cannot be told from the rows; write it on the first line")
             columns = {name: table.column(i) for i, name in enumerate(self.names)}
@@ -66,7 +65,8 @@ class CsvFile:
         except (pa.ArrowException, UnicodeError, OSError) as problem:
             if not self._has_rows():  # Arrow wants a line break behind a lone header
                 return Table(
-                    str(self.path), {name: column_of(pa.array([], TYPES[types[name]]), name) for name in self.names}
+                    str(self.path),
+                    {name: column_of(pa.array([], pa.type_for_alias(TYPES[types[name]])), name) for name in self.names},
                 )
             raise self._explained([types[name] for name in self.names], problem) from None
         return Table(

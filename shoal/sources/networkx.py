@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
+from shoal.arrow import pa
 from shoal.assembly import assemble
 from shoal.columns import column_of
 from shoal.graph_data import PARTITIONS, GraphData

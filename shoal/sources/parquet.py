@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from shoal.arrow import pa, pq
 from shoal.columns import column_of
 from shoal.sources.csv import TYPES
 from shoal.table import BadGraph, BadRow, Table
