@@ -7,7 +7,7 @@ and they change places when the tick is committed; nothing is copied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -41,7 +41,7 @@ class Workspace:
         self._lists = {lists.name: ListCarrier(part, lists) for lists in program.lists}
         self._channels = {channel.name: ChannelCarrier(part, channel) for channel in program.channels}
         self._mail = {mail.name: MailCarrier(part, mail) for mail in program.mail}
-        declared = (*self._lists.values(), *self._channels.values(), *self._mail.values())
+        declared: tuple[Carrier, ...] = (*self._lists.values(), *self._channels.values(), *self._mail.values())
         self.carriers: tuple[Carrier, ...] = (*declared, *program.carriers(part))
         width = part.size + part.ghost_count
         self.committed: dict[str, Array] = {c.name: np.zeros(width, dtype=c.dtype) for c in program.columns}
@@ -124,6 +124,14 @@ class Workspace:
         """The same, with one value an own partition: for what belongs to a partition and to no node of it."""
         aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
         self.partials[name] = np.array(values, dtype=aggregate.dtype)
+
+    def contribute_partitions(self, name: str, values: Array | Sequence[int] | Sequence[float]) -> None:
+        """Give what an aggregate merges as one value for each own partition, in their order: whatever they stand for."""
+        aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
+        partial = np.array(values, dtype=aggregate.dtype)
+        if partial.shape != (len(self.part.partitions),):
+            raise ValueError(f"aggregate '{name}': {partial.size} values for {len(self.part.partitions)} partitions")
+        self.partials[name] = partial
 
     def total(self, name: str) -> Any:
         """An aggregate over the whole graph as of the last tick (of this one, in `halted`)."""
