@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -40,12 +40,16 @@ from shoal.program import Program
 
 log = logging.getLogger("shoal.runs")
 
+TRY_AGAIN_SECONDS = 0.2
+
 FORCE_PATIENCE_NS = 500_000_000
 """A phase that takes longer is interrupted when its run is stopped by force."""
 
 
 class RunDesk:
-    """The runs of one shard, as its control loop sees them. `soon` calls from the thread on the loop."""
+    """The runs of one shard, as its control loop sees them. `soon` calls from the thread on the loop; `spawn` has
+    something done beside the loop's turns.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class RunDesk:
         metrics: Metrics,
         perform: Callable[[Iterable[Effect]], None],
         soon: Callable[..., None],
+        spawn: Callable[[Coroutine[Any, Any, Any]], None],
     ) -> None:
         self._shard, self._ticks, self._graphs, self._results = shard, ticks, graphs, results
         self._disk, self._fetching, self._programs = disk, fetching, programs
@@ -68,9 +73,8 @@ class RunDesk:
         self._checkpoint_interval_ns, self._results_kept = settings.checkpoint_interval_ns, settings.results_kept
         self._checkpoints_kept = settings.checkpoints_kept
         self._epochs: dict[int, int] = {}
-        self._beginning: set[asyncio.Task[None]] = set()
         self._ticks_seen: dict[int, int] = {}
-        self._metrics, self._perform, self._soon = metrics, perform, soon
+        self._metrics, self._perform, self._soon, self._spawn = metrics, perform, soon, spawn
         self.over: dict[str, asyncio.Event] = {}
         """For each run that goes on, or whose end this shard is still to see: set when its result is kept."""
         self.tick_passed = asyncio.Event()
@@ -90,11 +94,18 @@ class RunDesk:
         """Begin a run, or go on with it in a new view, as soon as its part and its state are at hand."""
         self.over.setdefault(run.name, asyncio.Event())
         self._epochs[run.number] = view.epoch
-        task = asyncio.get_running_loop().create_task(self._begin(run, view))
-        self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
+        self._spawn(self._begin(run, view))
 
     async def _begin(self, run: RunRecord, view: View) -> None:
+        """What goes wrong ends the daemon, unless the world has gone on: then what is read may be deleted meanwhile."""
+        try:
+            await self._gather(run, view)
+        except Exception as error:
+            if self._still_wanted(run, view):
+                raise
+            log.info("run %s is not begun in view %d any more: %s", run.name, view.epoch, error)
+
+    async def _gather(self, run: RunRecord, view: View) -> None:
         registry = self._shard.registry
         if not self._still_wanted(run, view):
             return  # the log has gone on, perhaps in the very batch that this came with
@@ -115,6 +126,7 @@ class RunDesk:
                 state = await self._state(run, part) if run.resumed else None
             except NotFetched as error:
                 log.warning("run %s: %s", run.name, error)
+                await asyncio.sleep(TRY_AGAIN_SECONDS)
                 continue
             if self._still_wanted(run, view):
                 self._order_begin(run, view, part, program, placed, sizes, state)

@@ -169,6 +169,7 @@ class Runtime:
             metrics,
             self._perform,
             self._soon,
+            self._spawn,
         )
         self.entering = Entering(
             self.shard,
