@@ -12,7 +12,16 @@ same answers to the bit. Programs are classes: see `shoal.program` for how to wr
 
 from shoal.client import connect
 from shoal.declarations import Aggregate, Channel, Column, Lists, Mail, Merge, Table
-from shoal.errors import BadParameter, RunFailed, ShoalError, UnknownColumn, UnknownGraph, UnknownProgram, UnknownRun
+from shoal.errors import (
+    BadParameter,
+    BadProgram,
+    RunFailed,
+    ShoalError,
+    UnknownColumn,
+    UnknownGraph,
+    UnknownProgram,
+    UnknownRun,
+)
 from shoal.graph_data import BadGraph, BadRow, GraphData
 from shoal.local import local
 from shoal.params import Param
@@ -31,6 +40,7 @@ __all__ = [
     "Aggregate",
     "BadGraph",
     "BadParameter",
+    "BadProgram",
     "BadRow",
     "Channel",
     "Column",

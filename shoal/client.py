@@ -96,8 +96,13 @@ class SocketBackend:
         nulls = {column: values[column].dtype.type(null) for column, null in said["nulls"].items()}
         return Stretch(run, said["tick"], said["first"], said["total"], ids, values, nulls), said["digests"]
 
+    def deploy(self, source: bytes, file: str) -> dict[str, Any]:
+        """Send a program's source; every shard keeps it from then on."""
+        with _as_the_library_says_it():
+            return self._connection.call("program deploy", {"file": file}, [source])[0]
+
     def program_name(self, program: str | type[Program]) -> str:
-        """Programs are known to daemons by the name under which they are installed there."""
+        """Programs are known to daemons by the name under which they are installed or deployed there."""
         return program if isinstance(program, str) else program.name
 
     def close(self) -> None:

@@ -16,10 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal import columns as col
+from shoal.deployed import digest_of, program_of
 from shoal.engine import Engine
-from shoal.errors import NameTaken, RunFailed, ShoalError, UnknownColumn, UnknownGraph, UnknownRun, did_you_mean
+from shoal.errors import (
+    BadProgram,
+    NameTaken,
+    RunFailed,
+    ShoalError,
+    UnknownColumn,
+    UnknownGraph,
+    UnknownRun,
+    did_you_mean,
+    node_told,
+)
 from shoal.graph_data import GraphData
-from shoal.installed import find_program, installed_programs
+from shoal.installed import find_program, installed_programs, is_installed
 from shoal.part import Part, Placement
 from shoal.phase import Phase
 from shoal.program import Program, not_converged
@@ -117,6 +128,7 @@ class LocalBackend:
         self._runs: dict[str, _LocalRun] = {}
         self._runs_begun = 0
         self._programs: dict[str, type[Program]] = {}
+        self._deployed: dict[str, dict[str, Any]] = {}
 
     def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a command as a daemon would."""
@@ -132,7 +144,8 @@ class LocalBackend:
                 self._runs = {name: run for name, run in self._runs.items() if run.graph.name != args["graph"]}
                 return {}
             case "program list":
-                return {"programs": [describe(program) for program in installed_programs().values()]}
+                installed = [describe(program) for program in installed_programs().values()]
+                return {"programs": [*installed, *self._deployed.values()]}
             case "run start":
                 return self._show_run(self._start(args))
             case "run show":
@@ -203,6 +216,17 @@ class LocalBackend:
         for first in range(0, max(total, 1), STRETCH):
             part = slice(first, min(first + STRETCH, total))
             yield Stretch(run, at, first, total, ids[part], {name: values[name][part] for name in names}, nulls)
+
+    def deploy(self, source: bytes, file: str) -> dict[str, Any]:
+        """Keep a program for the runs of this session."""
+        program = program_of(source, file)
+        if is_installed(program.name):
+            raise BadProgram(f"a program called '{program.name}' is installed here: give yours another name")
+        before = self._deployed.get(program.name)
+        now = self._deployed[program.name] = {**describe(program), "origin": "deployed", "digest": digest_of(source)}
+        state = "deployed" if before is None else "unchanged" if before["digest"] == now["digest"] else "replaced"
+        self._programs[program.name] = program
+        return {"program": program.name, "state": state, **now}
 
     def program_name(self, program: str | type[Program]) -> str:
         """Here any class will do; it need not be installed."""
@@ -295,7 +319,9 @@ class LocalBackend:
             self._end(run, "completed")
 
     def _fail(self, run: _LocalRun, error: Exception) -> None:
-        run.cause, run.error = error, "".join(traceback.format_exception(error, limit=-8))
+        node = node_told(error)
+        told = "".join(traceback.format_exception(error, limit=-8))
+        run.cause, run.error = error, f"it failed{node}\n{told}" if node else told
         self._end(run, "failed")
 
     def _exchange(self, run: _LocalRun, phase: Phase) -> None:

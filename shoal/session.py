@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, TypeAlias
 
+from shoal.deployed import source_of
 from shoal.errors import RunFailed, TickNotKept
 from shoal.graph_data import PARTITIONS, GraphData
 from shoal.program import Program
@@ -42,6 +43,10 @@ class Backend(Source, Protocol):
 
     def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
         """Wait until a run is over."""
+        ...
+
+    def deploy(self, source: bytes, file: str) -> dict[str, Any]:
+        """Take a program's source."""
         ...
 
     def program_name(self, program: str | type[Program]) -> str:
@@ -122,6 +127,16 @@ class Session:
     def programs(self) -> list[dict[str, Any]]:
         """What can be run, with its parameters."""
         return list(self._backend.call("program list", {})["programs"])
+
+    def deploy(self, program: str | Path | type[Program]) -> dict[str, Any]:
+        """Have every shard keep a program that is not installed there: a path, or a class in a file of its own.
+
+        The whole file is what is deployed; it imports what is installed, and nothing beside it. Another version of the
+        program is replaced; runs that go on keep theirs. A cluster has to allow it (programs.deploy). Raises
+        `BadProgram`.
+        """
+        source, file = source_of(program)
+        return self._backend.deploy(source, file)
 
     def status(self) -> dict[str, Any]:
         """The state of the shard that answers."""
