@@ -38,6 +38,10 @@ class Daemons:
         """Processor time, user and system, that all daemons have spent so far."""
         return sum(_cpu_ms(pid) for pid in self._pids)
 
+    def memory_bytes(self) -> int:
+        """Memory that the daemons have each for itself, together."""
+        return sum(_private_bytes(pid) for pid in self._pids)
+
     def tick_ms(self, graph: Graph, program: str, ticks: int, warm_up: int = WARM_UP_TICKS) -> Sample:
         """Run a program: the median tick of the first shard, and all daemons' processor time a tick.
 
@@ -83,6 +87,11 @@ def _install_programs(site: Path) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shoal-bench\nVersion: 0\n")
     lines = [f"{name} = {program.__module__}:{program.__name__}" for name, program in ENTRY_POINTS.items()]
     (info / "entry_points.txt").write_text("\n".join(["[shoal.programs]", *lines, ""]))
+
+
+def _private_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private_"))
 
 
 def _cpu_ms(pid: int) -> float:

@@ -1,0 +1,169 @@
+"""A tick of many shards in virtual time: the real tick machines, over a network that is a few numbers.
+
+What is real: the lockstep itself (`TickMachine`, a message to every peer and phase), who holds which partition (the
+ring), and how many values each shard owes each other (counted from the graph's edges). What is a model:
+
+- a shard computes its in-edges at so many nanoseconds each;
+- a message costs its sender and its receiver processor time, one message after the other, and a byte so much on either
+  side (encryption, copying);
+- a network card sends and receives one byte after the other, at its bandwidth; a switch between them is never full;
+- each message is under way for the latency. Nothing is lost.
+
+So the model has every shard on a machine of its own, as this machine has not.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.protocol.tick import TickMachine, TickTiming
+from daemon.protocol.tick_effects import HoldTick, RunOver, RunPhase, SendTick, SettlePhase
+from daemon.protocol.tick_messages import PhaseDone
+from shoal.engine import Outgoing
+from shoal.phase import Phase
+from shoal.ring import HashRing
+
+MESSAGE_BYTES = 150
+"""A share's header on the wire, envelope and encryption included."""
+VALUE_BYTES = 8
+FOREVER = TickTiming(resend_interval_ns=1 << 60, phase_timeout_ns=1 << 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Nanoseconds, but for the bandwidth, which is in bytes a second."""
+
+    latency_ns: int = 50_000
+    bandwidth: float = 10e9 / 8
+    message_ns: int = 15_000
+    byte_ns: float = 0.8
+    edge_ns: float = 1.7
+
+    @property
+    def words(self) -> str:
+        """As it is stated beside the figures."""
+        return (
+            f"{self.latency_ns / 1000:g} us latency, {self.bandwidth * 8 / 1e9:g} Gbit/s a shard, {self.message_ns / 1000:g} us "
+            f"of processor a message and {self.byte_ns:g} ns a byte at either end, {self.edge_ns:g} ns an edge"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a graph lies on shards: in-edges each, and the values that row i owes column j."""
+
+    edges: NDArray[np.int64]
+    owed: NDArray[np.int64]
+
+    @property
+    def bytes_a_tick(self) -> int:
+        """On the wire, over all shards."""
+        shards = len(self.edges)
+        return int(self.owed.sum()) * VALUE_BYTES + shards * (shards - 1) * MESSAGE_BYTES
+
+
+def cut(source: NDArray[Any], target: NDArray[Any], partition: NDArray[Any], partitions: int, shards: int) -> Cut:
+    """From the ends of the edges (ordinals) and the partition of each node."""
+    names = [f"s{i:04d}" for i in range(shards)]
+    place = {name: i for i, name in enumerate(names)}
+    holder = np.array([place[holders[0]] for holders in HashRing(names).placement(partitions)])[partition]
+    here = holder[target]
+    crossing = holder[source] != here
+    ghosts = np.unique(source[crossing].astype(np.int64) * shards + here[crossing])
+    owed = np.bincount(holder[ghosts // shards] * shards + ghosts % shards, minlength=shards * shards)
+    return Cut(np.bincount(here, minlength=shards), owed.reshape(shards, shards))
+
+
+@dataclass
+class _Shard:
+    machine: TickMachine
+    outgoing: Outgoing
+    compute_ns: int
+    free_at: int = 0
+    """When its tick thread has done what it has to do so far."""
+    sent_at: int = 0
+    """When its card has sent what it has to send so far."""
+    received_at: int = 0
+    ticks: list[int] = field(default_factory=list)
+
+
+class Model:
+    """Shards in lockstep over the modelled network."""
+
+    def __init__(self, how: Cut, network: Network, ticks: int) -> None:
+        self.network = network
+        names = [f"s{i:04d}" for i in range(len(how.edges))]
+        self._events: list[tuple[int, int, Callable[[int], None]]] = []
+        self._number = 0
+        self._shards: dict[str, _Shard] = {}
+        for i, name in enumerate(names):
+            machine = TickMachine(1, name, names, (Phase.ADVANCE,), ticks, FOREVER)
+            one = np.zeros(1)
+            frames = {peer: _owed(one, int(how.owed[i, j])) for j, peer in enumerate(names) if j != i}
+            compute_ns = int(how.edges[i] * network.edge_ns)
+            self._shards[name] = _Shard(machine, Outgoing(1, b"", frames), compute_ns)
+
+    def run(self) -> list[int]:
+        """The moments (ns) at which the first shard has committed each tick."""
+        for shard in self._shards.values():
+            self._perform(shard, shard.machine.begin(0), 0)
+        while self._events:
+            at, _, event = heapq.heappop(self._events)
+            event(at)
+        return next(iter(self._shards.values())).ticks
+
+    def _at(self, when: int, event: Callable[[int], None]) -> None:
+        self._number += 1
+        heapq.heappush(self._events, (when, self._number, event))
+
+    def _perform(self, shard: _Shard, effects: Sequence[object], now: int) -> None:
+        for effect in effects:
+            match effect:
+                case RunPhase():
+                    shard.free_at = max(now, shard.free_at) + shard.compute_ns
+                    self._at(shard.free_at, partial(self._computed, shard))
+                case SendTick(to=to, message=PhaseDone() as share):
+                    self._send(shard, to, share, now)
+                case SettlePhase(tick=tick):
+                    if tick:
+                        shard.ticks.append(now)
+                    self._perform(shard, shard.machine.settled(False, now), now)
+                case HoldTick():
+                    self._perform(shard, shard.machine.held(now), now)
+                case RunOver():
+                    pass
+
+    def _computed(self, shard: _Shard, now: int) -> None:
+        self._perform(shard, shard.machine.computed(shard.outgoing, shard.compute_ns, now), now)
+
+    def _send(self, shard: _Shard, to: str, share: PhaseDone, now: int) -> None:
+        network = self.network
+        size = MESSAGE_BYTES + sum(frame.nbytes for frame in share.frames)
+        shard.free_at = max(now, shard.free_at) + network.message_ns + int(size * network.byte_ns)
+        wire = int(size / network.bandwidth * 1e9)
+        shard.sent_at = max(shard.free_at, shard.sent_at) + wire
+        self._at(
+            shard.sent_at + network.latency_ns,
+            partial(self._arrive, self._shards[to], shard.machine.shard, share, size, wire),
+        )
+
+    def _arrive(self, shard: _Shard, sender: str, share: PhaseDone, size: int, wire: int, now: int) -> None:
+        shard.received_at = max(now, shard.received_at + wire)
+        cost = self.network.message_ns + int(size * self.network.byte_ns)
+        shard.free_at = max(shard.received_at, shard.free_at) + cost
+        self._at(shard.free_at, partial(self._take, shard, sender, share))
+
+    def _take(self, shard: _Shard, sender: str, share: PhaseDone, now: int) -> None:
+        self._perform(shard, shard.machine.step(sender, share, now), now)
+
+
+def _owed(one: NDArray[Any], count: int) -> tuple[NDArray[Any], ...]:
+    """A frame of so many values that takes no memory."""
+    return (np.broadcast_to(one, (count,)),)
