@@ -50,8 +50,8 @@ class Network:
     def words(self) -> str:
         """As it is stated beside the figures."""
         return (
-            f"{self.latency_ns / 1000:g} us latency, {self.bandwidth * 8 / 1e9:g} Gbit/s a shard, {self.message_ns / 1000:g} us "
-            f"of processor a message and {self.byte_ns:g} ns a byte at either end, {self.edge_ns:g} ns an edge"
+            f"{self.latency_ns / 1000:g} us latency, {self.bandwidth * 8 / 1e9:g} Gbit/s a shard, "
+            f"{self.message_ns / 1000:g} us of processor a message and {self.byte_ns:g} ns a byte at either end, {self.edge_ns:g} ns an edge"
         )
 
 
