@@ -126,7 +126,7 @@ class Workspace:
         self.partials[name] = np.array(values, dtype=aggregate.dtype)
 
     def contribute_partitions(self, name: str, values: Array | Sequence[int] | Sequence[float]) -> None:
-        """Give what an aggregate merges as one value for each own partition, in their order: whatever they stand for."""
+        """Give what an aggregate merges as one value for each own partition, in their order."""
         aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
         partial = np.array(values, dtype=aggregate.dtype)
         if partial.shape != (len(self.part.partitions),):

@@ -1,0 +1,35 @@
+"""Agents in a colony: the third style of program, beside columns and messages.
+
+A colony is a `Colony` with `Agent`s of its own. Agents have a place, a node of the graph or a concept that the colony
+has made; they look around (`sense`), do something (`act`) and age (`decay`); what they leave fades, edges between
+concepts grow with use and are pruned without::
+
+    class Ant(Agent):
+        idle_max = 20
+
+        def act(self, here):
+            paths = here.neighbours()
+            if paths:
+                here.emit("scent")
+                here.move(here.choose(paths).place)
+
+    class Ants(Colony):
+        name = "ants"
+        agents = (Ant,)
+        signals = (Signal("scent", decay=0.1),)
+
+        def populate(self, ground):
+            for place in ground.nodes[:2]:
+                ground.spawn(Ant, place)
+
+The answer is the same to the bit on any number of shards, as with any program: agents see their partition, and what
+they do elsewhere is mailed there.
+"""
+
+from shoal.colony.agents import Agent
+from shoal.colony.colony import Colony
+from shoal.colony.here import Concept, Ground, Here, Neighbour
+from shoal.colony.places import Place
+from shoal.colony.substrate import Signal, Trace
+
+__all__ = ["Agent", "Colony", "Concept", "Ground", "Here", "Neighbour", "Place", "Signal", "Trace"]

@@ -1,0 +1,91 @@
+"""Agents: what their authors write, and the record that an agent is when it travels or is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import msgpack
+
+from shoal.colony.places import Place
+
+if TYPE_CHECKING:
+    from shoal.colony.here import Here
+
+_OWN: Final = ("id", "place", "age", "idle")
+
+
+class Agent:
+    """Base of every kind of agent: write `sense`, `act` and `decay`, all of which may be left out.
+
+    What an agent remembers are its attributes: numbers, strings, bytes, booleans, None, and lists and dicts of those.
+    Class attributes are their first values. It has to be declared in its colony's `agents`.
+
+    `age` and `idle` are kept for it: ticks since its birth, and ticks in a row in which `act` did nothing. With
+    `idle_max`, it dies by itself (apoptosis) when it has been idle for longer.
+    """
+
+    kind: ClassVar[str]
+    """How it is called in tables; the name of the class in lower case, if nothing else is said."""
+    idle_max: ClassVar[int | None] = None
+
+    id: int
+    place: Place
+    age: int
+    idle: int
+
+    def __init_subclass__(cls) -> None:
+        if "kind" not in vars(cls):
+            cls.kind = cls.__name__.lower()
+
+    def __init__(self, identity: int, place: Place, age: int = 0, idle: int = 0) -> None:
+        self.id, self.place, self.age, self.idle = identity, place, age, idle
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.id} at {self.place}>"
+
+    def sense(self, here: Here) -> None:
+        """Look around and decide; nothing that others see changes."""
+
+    def act(self, here: Here) -> None:
+        """Do: everything that `here` offers."""
+
+    def decay(self, here: Here) -> None:
+        """Take in what the tick has brought; let fade what fades."""
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """Its own attributes."""
+        return {name: value for name, value in vars(self).items() if name not in _OWN}
+
+
+def to_record(agent: Agent) -> bytes:
+    """An agent as bytes: the same for the same agent. Raises `TypeError` for a memory that can't be kept.
+
+    Nothing is converted on the way (a tuple would come back as a list): an agent that has travelled is as it was.
+    """
+    try:
+        fields = [agent.kind, agent.id, agent.place.name, agent.age, agent.idle, agent.memory]
+        record: bytes = msgpack.packb(fields, strict_types=True)
+    except (TypeError, ValueError, OverflowError) as error:
+        plain = "an agent remembers int (of 64 bits), float, str, bytes, bool, None, and lists and dicts of those"
+        raise TypeError(f"{agent}: {plain}: {error}") from error
+    return record
+
+
+def from_record(record: bytes, kinds: Mapping[str, type[Agent]]) -> Agent:
+    """The agent again. Raises `ValueError` for what is no record."""
+    try:
+        kind, identity, place, age, idle, memory = msgpack.unpackb(record, strict_map_key=False)
+        found = kinds[kind]
+        numbers = all(type(number) is int for number in (identity, age, idle))
+        if not numbers or type(place) is not bytes or type(memory) is not dict:
+            raise ValueError("its fields are not of their types")
+        if any(type(name) is not str or name in _OWN for name in memory):
+            raise ValueError("its memory has names that it can't have")
+    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+        raise ValueError(f"an agent's record makes no sense: {error!r}") from error
+    agent = found(identity, Place(place), age, idle)
+    for name, value in memory.items():
+        setattr(agent, name, value)
+    return agent

@@ -1,0 +1,435 @@
+"""The program that runs a colony: phases of agents over a substrate that is kept a partition at a time.
+
+Sense      every agent looks at its partition, as the last tick left it
+Act        every agent does what it does, in the order of their ids; edges beyond the bound are let go;
+           all of it is mailed to the partitions that it is done to
+Decay      everything fades, what was mailed is taken in, agents that have travelled are there
+Advance    figures; questions about ghosts, and answers to those of the last tick
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal import columns as col
+from shoal.colony.agents import Agent, from_record, to_record
+from shoal.colony.here import Concept, Ground, Here, Neighbour
+from shoal.colony.kept import Restoring, Snapshot
+from shoal.colony.outbox import ACTS, ASKS, FACTS, Outbox
+from shoal.colony.places import Place, partition_by_name
+from shoal.colony.sheet import left_of, pair, right_of
+from shoal.colony.substrate import Plasticity, Signal, Substrate, Trace
+from shoal.colony.tables import TABLES, table_rows
+from shoal.declarations import Aggregate, Mail, Merge
+from shoal.errors import UnknownColumn, did_you_mean
+from shoal.exchange.carrier import pack_arrays, pack_sections, split_arrays, split_sections
+from shoal.params import Param
+from shoal.program import Program
+from shoal.ragged import Ragged
+
+if TYPE_CHECKING:
+    from shoal.workspace import Workspace
+
+Array = NDArray[Any]
+COUNTED: Final = ("born", "died", "moved", "edges_pruned", "edges_let_go")
+HELD: Final = ("agents", "concepts", "edges", "cross_partition_edges", "ghosts", "ghosts_resolved")
+BIRTHS_BITS: Final = 40
+"""An agent's id is the partition where it was born, and behind that in so many bits how many were born there before."""
+
+
+class Colony(Program):
+    """Base of every colony: declare `agents`, `signals`, `traces`, `counters`, and say who is there in `populate`."""
+
+    agents: ClassVar[tuple[type[Agent], ...]] = ()
+    signals: ClassVar[tuple[Signal, ...]] = ()
+    traces: ClassVar[tuple[Trace, ...]] = ()
+    concept_kinds: ClassVar[tuple[str, ...]] = ("concept",)
+    counters_shown: ClassVar[tuple[str, ...]] = ()
+    """Counters of its own (`here.count`): each is a figure of the run, too."""
+
+    mail: ClassVar[tuple[Mail, ...]] = (*ACTS, ASKS, FACTS)
+    tables = TABLES
+    saves = True
+    ticks_default = 100
+
+    seed = Param(1, "seed of all that is random")
+    edge_decay = Param(0.005, "share of its weight that an edge loses a tick", least=0.0, most=0.5)
+    prune_below = Param(0.05, "a mature edge that is weaker than that is pruned", least=0.0, most=1.0)
+    maturation = Param(50, "ticks until an edge is mature", least=0)
+    staleness = Param(1.5, "how much faster an edge fades that has not been used for 100 ticks", least=0.0)
+    degree_max = Param(30, "edges that a concept keeps", least=1)
+    reinforcement = Param(0.1, "weight that an edge gains each time", least=0.0, most=1.0)
+
+    def __init_subclass__(cls) -> None:
+        shown = (*HELD, *COUNTED, *cls.counters_shown)
+        own = tuple(each for each in cls.aggregates if each.name not in shown)
+        cls.aggregates = (*(Aggregate(name, Merge.SUM, np.int64, shown=True) for name in shown), *own)
+
+    def populate(self, ground: Ground) -> None:
+        """Put the first agents where they begin: called once for each partition."""
+
+    def remember(self, partition: int) -> bytes:
+        """What a colony keeps of its own, beside agents and the substrate, of a partition."""
+        return b""
+
+    def recall(self, partition: int, state: memoryview) -> None:
+        """Take it back. Raises `ValueError` for what `remember` never gave."""
+
+    # -- life of the run -------------------------------------------------------------------------------------------
+
+    def prepare(self, ws: Workspace) -> None:
+        part = self.part = ws.part
+        self.partition_by_name = partition_by_name(part.partition_table, part.partition_count)
+        rule = Plasticity(
+            self.edge_decay, self.prune_below, self.maturation, self.staleness, self.degree_max, self.reinforcement
+        )
+        self.substrate = Substrate(self.partition_by_name, part.partition_count, self.signals, self.traces, rule)
+        self._restoring = Restoring(self.substrate)
+        self.mail_out = Outbox(self.partition_by_name)
+        self.tick = ws.tick
+        self.alive: dict[int, dict[int, Agent]] = {partition: {} for partition in part.partitions}
+        """By partition and id, ascending."""
+        self.dying: set[int] = set()
+        self.counters: dict[str, dict[int, int]] = {name: {} for name in (*COUNTED, *self.counters_shown)}
+        self._kinds = {kind.kind: kind for kind in self.agents}
+        self._records: dict[int, list[bytes]] = {}
+        self._snapshot: Snapshot | None = None
+        self._seen: dict[Any, Any] = {}
+        """What agents have asked for in this tick, worked out once."""
+
+    def start(self, ws: Workspace) -> None:
+        starts = self.part.starts.tolist()
+        for k, partition in enumerate(self.part.partitions):
+            self.populate(Ground(self, partition, self.part.ordinals[starts[k] : starts[k + 1]].tolist()))
+        self._keep_records()
+        self.advance(ws)
+
+    def resume(self, ws: Workspace) -> None:
+        self._restoring.finish()
+
+    def save(self, ws: Workspace, partition: int) -> bytes:
+        records = Ragged.of_bytes(self._records[partition])
+        counted = np.array([each.get(partition, 0) for each in self.counters.values()], np.int64)
+        sections = [
+            self.snapshot.piece(partition),
+            pack_arrays([records.lengths, records.values]),
+            pack_arrays([counted]),
+            self.remember(partition),
+        ]
+        return pack_sections(sections)
+
+    def load(self, ws: Workspace, partition: int, state: memoryview) -> None:
+        piece, agents, counted, own = split_sections(state, 4)
+        self._restoring.take(partition, piece)
+        lengths, values = split_arrays(agents, [np.int64, np.uint8])
+        records = self._records[partition] = Ragged.of_lengths(lengths, values).to_bytes()
+        found = [from_record(record, self._kinds) for record in records]
+        self.alive[partition] = {agent.id: agent for agent in found}
+        (numbers,) = split_arrays(counted, [np.int64])
+        for counter, number in zip(self.counters.values(), numbers.tolist(), strict=True):
+            counter[partition] = number
+        self.recall(partition, own)
+
+    def rows(self, ws: Workspace, table: str, partition: int) -> Mapping[str, Any]:
+        return table_rows(self, table, partition)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The substrate in its canonical order, worked out once a tick."""
+        if self._snapshot is None:
+            self._snapshot = Snapshot(self.substrate)
+        return self._snapshot
+
+    # -- phases ----------------------------------------------------------------------------------------------------
+
+    def sense(self, ws: Workspace) -> None:
+        self.tick, self._seen = ws.tick, {}
+        for partition, agents in self.alive.items():
+            for agent in agents.values():
+                self._let(agent, "sense", Here(self, agent, partition, acts=False))
+
+    def act(self, ws: Workspace) -> None:
+        for partition, agents in self.alive.items():
+            for agent in list(agents.values()):
+                place, here = agent.place, Here(self, agent, partition, acts=True)
+                self._let(agent, "act", here)
+                agent.age += 1
+                agent.idle = 0 if here.did else agent.idle + 1
+                if agent.idle_max is not None and agent.idle > agent.idle_max:
+                    self.dying.add(agent.id)
+                if agent.id not in self.dying and agent.place != place:
+                    self.mail_out.agent(partition, agent.place.name, to_record(agent))
+                    self.count("moved", partition, 1)
+                    del agents[agent.id]
+            self._bury(partition)
+        for key in self.substrate.beyond_the_bound().tolist():
+            names = self.substrate.names
+            self.mail_out.cut(names[key >> 32], names[key & 0xFFFFFFFF])
+        self.mail_out.post(ws)
+
+    def decay(self, ws: Workspace) -> None:
+        substrate, tick = self.substrate, ws.tick
+        self._snapshot, self._seen = None, {}
+        substrate.fade()
+        self._count_edges("edges_pruned", substrate.decay_edges(tick))
+        self._count_edges("edges_let_go", substrate.take_cuts(ws.received("cuts")))
+        substrate.take_concepts(ws.received("concepts"), tick)
+        substrate.take_wires(ws.received("wires"), tick)
+        substrate.take_signals(ws.received("signals"))
+        substrate.take_traces(ws.received("traces"), tick)
+        substrate.take_facts(ws.received("facts"), tick)
+        self._welcome(ws)
+        for partition, agents in self.alive.items():
+            for agent in list(agents.values()):
+                self._let(agent, "decay", Here(self, agent, partition, acts=False))
+            self._bury(partition)
+        self._keep_records()
+
+    def advance(self, ws: Workspace) -> None:
+        self._answer(ws)
+        self._ask(ws)
+        for name, counter in self.counters.items():
+            ws.contribute_partitions(name, [counter.get(partition, 0) for partition in self.part.partitions])
+        for name, numbers in self._held().items():
+            ws.contribute_partitions(name, numbers)
+
+    # -- agents ----------------------------------------------------------------------------------------------------
+
+    def bear(self, kind: type[Agent], at: Place, partition: int, memory: Mapping[str, Any]) -> None:
+        """An agent is born; before the first tick it is there at once."""
+        if kind not in self.agents:
+            raise ValueError(f"colony '{self.name}' declares no agent {kind.__name__}: name it in `agents`")
+        number = self.counters["born"].get(partition, 0)
+        agent = kind(partition << BIRTHS_BITS | number, at)
+        for name, value in memory.items():
+            setattr(agent, name, value)
+        self.count("born", partition, 1)
+        if self.tick:
+            self.mail_out.agent(partition, at.name, to_record(agent))
+        elif self.partition_of(at) != partition:
+            raise ValueError(f"{agent}: before the first tick, agents are put into partition {partition} alone")
+        else:
+            self.alive[partition][agent.id] = agent
+
+    def count(self, counter: str, partition: int, times: int) -> None:
+        """Add to a counter."""
+        self._known(counter, self.counters, "counter")
+        self.counters[counter][partition] = self.counters[counter].get(partition, 0) + times
+
+    def _let(self, agent: Agent, phase: str, here: Here) -> None:
+        try:
+            getattr(agent, phase)(here)
+        except Exception as error:
+            error.add_note(f"{agent}, in {phase} of tick {self.tick}")
+            raise
+
+    def _bury(self, partition: int) -> None:
+        gone = sorted(self.dying & self.alive[partition].keys())
+        for identity in gone:
+            del self.alive[partition][identity]
+        if gone:
+            self.count("died", partition, len(gone))
+        self.dying.difference_update(gone)
+
+    def _welcome(self, ws: Workspace) -> None:
+        arrived = ws.received("agents")
+        field = arrived.fields["record"]
+        assert isinstance(field, Ragged)
+        for partition, record in zip(arrived.partitions.tolist(), field.to_bytes(), strict=True):
+            agent = from_record(record, self._kinds)
+            self.alive[partition][agent.id] = agent
+        for partition in sorted(set(arrived.partitions.tolist())):
+            self.alive[partition] = dict(sorted(self.alive[partition].items()))
+
+    def _keep_records(self) -> None:
+        """In every tick, so that what can't be kept ends the run in the tick that made it."""
+        self._records = {
+            partition: [to_record(agent) for agent in agents.values()] for partition, agents in self.alive.items()
+        }
+
+    # -- ghosts and figures ----------------------------------------------------------------------------------------
+
+    def _ask(self, ws: Workspace) -> None:
+        """Ask the owners about the ghosts of this tick, by name."""
+        names, keys = self.substrate.names, self.substrate.unasked
+        self.substrate.unasked = np.empty(0, np.int64)
+        if len(keys):
+            number = right_of(keys)
+            order = np.argsort(names.ranks[number])
+            number = number[order]
+            ws.send("asks", left_of(keys)[order], names.partitions[number], key=names.names(number.tolist()))
+
+    def _answer(self, ws: Workspace) -> None:
+        asks, concepts = ws.received("asks"), self.substrate.concepts
+        field = asks.fields["key"]
+        assert isinstance(field, Ragged)
+        rows = concepts.find(self.substrate.names.numbers(field))
+        known = np.flatnonzero(rows >= 0)
+        if len(known):
+            facts = {column: concepts[column][rows[known]] for column in ("kind", "accesses", "created")}
+            ws.send("facts", asks.partitions[known], asks.senders[known], key=field.take(known), **facts)
+
+    def _held(self) -> dict[str, Array]:
+        substrate, places = self.substrate, self.substrate.names.partitions
+        halves, ghosts = substrate.halves, substrate.ghosts
+        keys = halves.keys[halves["lesser"]]
+        near, far = places[left_of(keys)], places[right_of(keys)]
+        by_partition = {
+            "concepts": places[substrate.concepts.keys],
+            "edges": near,
+            "cross_partition_edges": near[near != far],
+            "ghosts": left_of(ghosts.keys),
+            "ghosts_resolved": left_of(ghosts.keys[ghosts["resolved"] >= 0]),
+        }
+        own = np.array(self.part.partitions, np.int64)
+        held = {name: np.bincount(of, minlength=self.part.partition_count)[own] for name, of in by_partition.items()}
+        return held | {"agents": np.array([len(agents) for agents in self.alive.values()], np.int64)}
+
+    def _count_edges(self, counter: str, halves: Array) -> None:
+        """An edge is counted where its lesser end is."""
+        names = self.substrate.names
+        mine = halves[names.lesser(left_of(halves), right_of(halves))]
+        for partition, times in zip(*np.unique(names.partitions[left_of(mine)], return_counts=True), strict=True):
+            self.count(counter, int(partition), int(times))
+
+    # -- what agents see -------------------------------------------------------------------------------------------
+
+    def partition_of(self, place: Place) -> int:
+        """Where a place is."""
+        return self.partition_by_name(place.name)
+
+    def node_id(self, place: Place) -> int | str:
+        """The id of an own node."""
+        found = self.part.ids[self._local(place)]
+        return found.item() if isinstance(found, np.generic) else found.as_py()  # type: ignore[no-any-return]
+
+    def node_value(self, place: Place, column: str) -> Any:
+        """What an own node has in a column of the graph."""
+        self._known(column, self.part.node_columns, "column of the graph's nodes")
+        values = self.part.node_columns[column]
+        found = values[self._local(place)]
+        return found.item() if isinstance(found, np.generic) else col.plain(values)[self._local(place)].as_py()
+
+    def concept_at(self, place: Place) -> Concept | None:
+        """A concept of an own partition."""
+        return self._concept(self.substrate.concepts, np.array([self.substrate.names.known(place.name)]))
+
+    def neighbours(self, place: Place) -> list[Neighbour]:
+        """The other ends of edges, by name; see `Here.neighbours`."""
+        if place.is_node:
+            edges, local = self.part.out_edges, self._local(place)
+            there = edges.neighbours[edges.indptr[local] : edges.indptr[local + 1]]
+            ordinals = np.unique(self._ordinals()[there])
+            return [Neighbour(Place.node(ordinal)) for ordinal in ordinals.tolist()]
+        substrate, names = self.substrate, self.substrate.names
+        number, keys = names.known(place.name), substrate.halves.keys
+        rows = range(*np.searchsorted(keys, [number << 32, (number + 1) << 32]).tolist()) if number >= 0 else ()
+        ends = sorted((names[int(keys[row]) & 0xFFFFFFFF], row) for row in rows)
+        return [self._neighbour(number, name, row) for name, row in ends]
+
+    def signal_at(self, kind: str, place: Place) -> float:
+        """At an own place."""
+        sheet = self.substrate.signals[self.signal_number(kind)]
+        (row,) = sheet.find(np.array([self.substrate.names.known(place.name)])).tolist()
+        return float(sheet["intensity"][row]) if row >= 0 else 0.0
+
+    def traces_at(self, kind: str, place: Place) -> int:
+        """Authors at an own place."""
+        number = self.substrate.names.known(place.name)
+        keys = self.substrate.traces[self.trace_number(kind)].keys
+        first, last = np.searchsorted(keys, [number << 32, (number + 1) << 32]).tolist()
+        return int(last - first) if number >= 0 else 0
+
+    def signals_of(self, kind: str, partition: int, least: float) -> list[tuple[Place, float]]:
+        """In an own partition."""
+        known = self._seen.get(("signals", kind, least))
+        if known is None:
+            sheet, names = self.substrate.signals[self.signal_number(kind)], self.substrate.names
+            rows = np.flatnonzero(sheet["intensity"] >= least)
+            found = zip(names.names(sheet.keys[rows].tolist()), sheet["intensity"][rows].tolist(), strict=True)
+            known = self._by_partition(sorted(found))
+            self._seen["signals", kind, least] = known
+        return [(Place(name), intensity) for name, intensity in known.get(partition, ())]
+
+    def fresh_traces(self, kind: str, partition: int) -> list[tuple[Place, int]]:
+        """In an own partition."""
+        known = self._seen.get(("traces", kind))
+        if known is None:
+            sheet, names = self.substrate.traces[self.trace_number(kind)], self.substrate.names
+            rows = np.flatnonzero(sheet["left"] == self.tick - 1)
+            authors = [self.substrate.authors.ids[number] for number in right_of(sheet.keys[rows]).tolist()]
+            known = self._by_partition(
+                sorted(zip(names.names(left_of(sheet.keys[rows]).tolist()), authors, strict=True))
+            )
+            self._seen["traces", kind] = known
+        return [(Place(name), author) for name, author in known.get(partition, ())]
+
+    def agents_at(self, partition: int, place: Place) -> list[Agent]:
+        """At an own place, by id."""
+        known = self._seen.get(("agents", partition))
+        if known is None:
+            known = self._seen["agents", partition] = {}
+            for agent in self.alive[partition].values():
+                known.setdefault(agent.place, []).append(agent)
+        return list(known.get(place, ()))
+
+    def signal_number(self, kind: str) -> int:
+        """The place of a kind of signal among those declared."""
+        return self._number(kind, [each.name for each in self.signals], "signal")
+
+    def trace_number(self, kind: str) -> int:
+        """The place of a kind of trace."""
+        return self._number(kind, [each.name for each in self.traces], "trace")
+
+    def kind_number(self, kind: str) -> int:
+        """The place of a kind of concept."""
+        return self._number(kind, list(self.concept_kinds), "kind of concept")
+
+    def _neighbour(self, number: int, name: bytes, row: int) -> Neighbour:
+        substrate, far = self.substrate, self.substrate.names.known(name)
+        mine, theirs = substrate.names.partitions[[number, far]].tolist()
+        if mine == theirs:
+            concept = self._concept(substrate.concepts, np.array([far]))
+        else:
+            ghost = pair(np.array([mine]), np.array([far]))
+            (at,) = substrate.ghosts.find(ghost).tolist()
+            concept = self._concept(substrate.ghosts, ghost) if substrate.ghosts["resolved"][at] >= 0 else None
+        halves = substrate.halves
+        return Neighbour(Place(name), float(halves["weight"][row]), int(halves["together"][row]), concept)
+
+    def _concept(self, sheet: Any, key: Array) -> Concept | None:
+        (row,) = sheet.find(key).tolist()
+        if row < 0:
+            return None
+        kind = self.concept_kinds[int(sheet["kind"][row])]
+        return Concept(kind, int(sheet["accesses"][row]), int(sheet["created"][row]))
+
+    def _by_partition(self, rows: list[tuple[bytes, Any]]) -> dict[int, list[tuple[bytes, Any]]]:
+        found: dict[int, list[tuple[bytes, Any]]] = {}
+        for row in rows:
+            found.setdefault(self.partition_by_name(row[0]), []).append(row)
+        return found
+
+    def _ordinals(self) -> Array:
+        known = self.__dict__.get("_all_ordinals")
+        if known is None:
+            known = self.__dict__["_all_ordinals"] = self.part.all_ordinals()
+        return np.asarray(known)
+
+    def _local(self, place: Place) -> int:
+        (local,) = self.part.local_of(np.array([place.ordinal])).tolist()
+        if local < 0:
+            raise ValueError(f"{place} is not on this shard")
+        return int(local)
+
+    def _number(self, name: str, declared: list[str], what: str) -> int:
+        self._known(name, declared, what)
+        return declared.index(name)
+
+    def _known(self, name: str, declared: Any, what: str) -> None:
+        if name not in declared:
+            raise UnknownColumn(f"colony '{self.name}' has no {what} '{name}'{did_you_mean(name, declared)}")

@@ -1,0 +1,190 @@
+"""A partition's piece of the substrate as bytes that no cut changes, and back.
+
+Its names come first, in the order of their bytes; every row then names its place by position among them, and rows stand
+in the order of their names. All numbers are little-endian: positions have 4 bytes, everything else 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.colony.sheet import Sheet, left_of, pair, right_of
+from shoal.colony.substrate import Substrate
+from shoal.exchange.carrier import BadState, pack_arrays, pack_sections, split_arrays, split_sections
+from shoal.ragged import Ragged
+
+Array = NDArray[Any]
+CONCEPT: Final = ("kind", "accesses", "created")
+HALF: Final = ("weight", "together", "created", "activated")
+GHOST: Final = ("kind", "accesses", "created", "resolved")
+
+
+class Snapshot:
+    """The substrate as it is, its rows put in order by partition once; `piece` gives one partition's."""
+
+    def __init__(self, substrate: Substrate) -> None:
+        self._of = substrate
+        self._ranks, self._partitions = substrate.names.ranks, substrate.names.partitions
+        self._order = np.argsort(self._ranks)
+        self._places: dict[int, tuple[Array, Array]] = {}
+
+    def piece(self, partition: int) -> bytes:
+        """A partition's piece."""
+        of = self._of
+        concepts, halves, ghosts = self.concepts(partition), self.halves(partition), self.ghosts(partition)
+        number, far = of.concepts.keys[concepts], right_of(of.halves.keys[halves])
+        near, ghost = left_of(of.halves.keys[halves]), right_of(of.ghosts.keys[ghosts])
+        signals = [(sheet, self.rows_of(sheet, sheet.keys, None, partition)) for sheet in of.signals]
+        traces = [(sheet, self.traces(kind, partition)) for kind, sheet in enumerate(of.traces)]
+        used = [number, near, far, ghost]
+        used += [sheet.keys[rows] for sheet, rows in signals] + [left_of(sheet.keys[rows]) for sheet, rows in traces]
+        listed = np.unique(self._ranks[np.concatenate(used)])
+
+        def at(numbers: Array) -> Array:
+            return np.searchsorted(listed, self._ranks[numbers]).astype(np.int32)
+
+        names = of.names.names(self._order[listed].tolist())
+        sections = [
+            _texts(names),
+            pack_arrays([at(number), *(of.concepts[column][concepts] for column in CONCEPT)]),
+            _texts([of.labels.get(n, b"") for n in number.tolist()] if of.labels else [b""] * len(number)),
+            pack_arrays([at(near), at(far), *(of.halves[column][halves] for column in HALF)]),
+            pack_arrays([at(ghost), *(of.ghosts[column][ghosts] for column in GHOST)]),
+        ]
+        sections += [pack_arrays([at(sheet.keys[rows]), sheet["intensity"][rows]]) for sheet, rows in signals]
+        for sheet, rows in traces:
+            columns = [self._authors(sheet, rows), sheet["intensity"][rows], sheet["left"][rows]]
+            sections.append(pack_arrays([at(left_of(sheet.keys[rows])), *columns]))
+        return pack_sections(sections)
+
+    # -- rows of a partition, in the order of their names ----------------------------------------------------------
+
+    def concepts(self, partition: int) -> Array:
+        """By key."""
+        sheet = self._of.concepts
+        return self.rows_of(sheet, sheet.keys, None, partition)
+
+    def halves(self, partition: int) -> Array:
+        """By near end, then by far end."""
+        sheet = self._of.halves
+        return self.rows_of(sheet, left_of(sheet.keys), self._ranks[right_of(sheet.keys)], partition)
+
+    def ghosts(self, partition: int) -> Array:
+        """By concept."""
+        sheet = self._of.ghosts
+        found = np.flatnonzero(left_of(sheet.keys) == partition)
+        return found[np.argsort(self._ranks[right_of(sheet.keys[found])])]
+
+    def signals(self, kind: int, partition: int) -> Array:
+        """By place."""
+        sheet = self._of.signals[kind]
+        return self.rows_of(sheet, sheet.keys, None, partition)
+
+    def traces(self, kind: int, partition: int) -> Array:
+        """By place, then by author."""
+        sheet = self._of.traces[kind]
+        return self.rows_of(sheet, left_of(sheet.keys), self._authors(sheet, np.arange(len(sheet))), partition)
+
+    def rows_of(self, sheet: Sheet, numbers: Array, second: Array | None, partition: int) -> Array:
+        """The rows whose place (by number) is on the partition: by its name, then by `second`."""
+        known = self._places.get(id(sheet))
+        if known is None:
+            held = self._partitions[numbers]
+            keys = (self._ranks[numbers], held) if second is None else (second, self._ranks[numbers], held)
+            order = np.lexsort(keys)
+            known = self._places[id(sheet)] = order, held[order]
+        order, held = known
+        first, last = np.searchsorted(held, [partition, partition + 1])
+        return order[first:last]
+
+    def _authors(self, sheet: Sheet, rows: Array) -> Array:
+        numbers = right_of(sheet.keys[rows])
+        return np.array(self._of.authors.ids, np.int64)[numbers] if len(numbers) else numbers
+
+
+class Restoring:
+    """Pieces that come one by one; `finish` makes them the substrate."""
+
+    def __init__(self, substrate: Substrate) -> None:
+        self._of = substrate
+        self._pieces: dict[int, list[tuple[Array, dict[str, Array]]]] = {}
+
+    def take(self, partition: int, data: memoryview) -> None:
+        """Raises `ValueError` for what is no piece of that partition."""
+        of = self._of
+        sections = iter(split_sections(data, 5 + len(of.signals) + len(of.traces)))
+        numbers = self._names(next(sections))
+        at, *columns = split_arrays(next(sections), [np.int32, *[np.int64] * 3])
+        mine = self._mine(partition, numbers, at)
+        self._add(of.concepts, mine, dict(zip(CONCEPT, columns, strict=True)))
+        for number, label in zip(mine.tolist(), _strings(next(sections)), strict=True):
+            if label:
+                of.labels[number] = label
+        near, far, *columns = split_arrays(next(sections), [np.int32, np.int32, np.float64, *[np.int64] * 3])
+        columns = [*columns, near < far]  # the names are in order
+        keys = pair(self._mine(partition, numbers, near), _taken(numbers, far))
+        self._add(of.halves, keys, dict(zip((*HALF, "lesser"), columns, strict=True)))
+        self._take_ghosts(partition, numbers, next(sections), keys)
+        for sheet in of.signals:
+            at, intensity = split_arrays(next(sections), [np.int32, np.float64])
+            self._add(sheet, self._mine(partition, numbers, at), {"intensity": intensity})
+        for sheet in of.traces:
+            dtypes = [np.int32, np.int64, np.float64, np.int64]
+            at, author, intensity, left = split_arrays(next(sections), dtypes)
+            keys = pair(self._mine(partition, numbers, at), of.authors.numbers(author))
+            self._add(sheet, keys, {"intensity": intensity, "left": left})
+
+    def finish(self) -> None:
+        """All have come."""
+        for sheet in (self._of.concepts, self._of.halves, self._of.ghosts, *self._of.signals, *self._of.traces):
+            pieces = self._pieces.get(id(sheet), [])
+            if pieces:
+                columns = {name: np.concatenate([each[name] for _, each in pieces]) for name in sheet.columns}
+                sheet.put(np.concatenate([keys for keys, _ in pieces]), columns)
+
+    def _take_ghosts(self, partition: int, numbers: Array, section: memoryview, halves: Array) -> None:
+        at, *columns = split_arrays(section, [np.int32, *[np.int64] * 4])
+        ghosts, far = _taken(numbers, at), right_of(halves)
+        count = np.bincount(far, minlength=len(self._of.names))[ghosts]
+        columns = [*columns, count]
+        self._add(
+            self._of.ghosts,
+            pair(np.full(len(ghosts), partition), ghosts),
+            dict(zip((*GHOST, "halves"), columns, strict=True)),
+        )
+
+    def _names(self, section: memoryview) -> Array:
+        return self._of.names.numbers(_strings(section))
+
+    def _mine(self, partition: int, numbers: Array, at: Array) -> Array:
+        taken = _taken(numbers, at)
+        if (self._of.names.partitions[taken] != partition).any():
+            raise BadState(f"partition {partition}: a place in its state belongs elsewhere")
+        return taken
+
+    def _add(self, sheet: Sheet, keys: Array, columns: Mapping[str, Array]) -> None:
+        if any(len(column) != len(keys) for column in columns.values()) or len(np.unique(keys)) != len(keys):
+            raise BadState("rows of a colony's state are not what they should be")
+        self._pieces.setdefault(id(sheet), []).append((keys, dict(columns)))
+
+
+def _taken(numbers: Array, at: Array) -> Array:
+    if len(at) and not 0 <= at.min() <= at.max() < len(numbers):
+        raise BadState(f"a place that is none of the {len(numbers)} that are named")
+    return numbers[at]
+
+
+def _texts(texts: Sequence[bytes]) -> bytes:
+    rows = Ragged.of_bytes(texts)
+    return pack_arrays([rows.lengths, rows.values])
+
+
+def _strings(section: memoryview) -> list[bytes]:
+    lengths, values = split_arrays(section, [np.int64, np.uint8])
+    if len(lengths) and int(lengths.min()) < 0:
+        raise BadState("a length is negative")
+    return Ragged.of_lengths(lengths, values).to_bytes()

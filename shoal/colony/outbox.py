@@ -1,0 +1,74 @@
+"""What agents do in one Act, on its way to the partitions that it is done to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from shoal.declarations import Mail
+from shoal.phase import Phase
+
+if TYPE_CHECKING:
+    from shoal.workspace import Workspace
+
+ACTS: Final = (
+    Mail("concepts", (("key", bytes), ("kind", np.int64), ("label", bytes))),
+    Mail("wires", (("near", bytes), ("far", bytes), ("times", np.int64))),
+    Mail("signals", (("place", bytes), ("kind", np.int64), ("intensity", np.float64))),
+    Mail("traces", (("place", bytes), ("kind", np.int64), ("author", np.int64))),
+    Mail("agents", (("record", bytes),)),
+    Mail("cuts", (("near", bytes), ("far", bytes))),
+)
+ASKS: Final = Mail("asks", (("key", bytes),), sent_in=Phase.ADVANCE)
+FACTS: Final = Mail(
+    "facts",
+    (("key", bytes), ("kind", np.int64), ("accesses", np.int64), ("created", np.int64)),
+    sent_in=Phase.ADVANCE,
+)
+_FIELDS: Final = {mail.name: tuple(name for name, _ in mail.fields) for mail in ACTS}
+
+
+class Outbox:
+    """Records by kind, in the order in which they were written: that of the partition's agents."""
+
+    def __init__(self, partition_of: Callable[[bytes], int]) -> None:
+        self._partition_of = partition_of
+        self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _FIELDS}
+
+    def concept(self, sender: int, key: bytes, kind: int, label: bytes) -> None:
+        """A concept is presented."""
+        self._rows["concepts"].append((sender, self._partition_of(key), key, kind, label))
+
+    def wire(self, sender: int, left: bytes, right: bytes, times: int) -> None:
+        """Both ends are told, each in its own partition, even if that is the same."""
+        rows = self._rows["wires"]
+        rows.append((sender, self._partition_of(left), left, right, times))
+        rows.append((sender, self._partition_of(right), right, left, times))
+
+    def signal(self, sender: int, place: bytes, kind: int, intensity: float) -> None:
+        """Something is emitted."""
+        self._rows["signals"].append((sender, self._partition_of(place), place, kind, intensity))
+
+    def trace(self, sender: int, place: bytes, kind: int, author: int) -> None:
+        """A trace is left."""
+        self._rows["traces"].append((sender, self._partition_of(place), place, kind, author))
+
+    def agent(self, sender: int, place: bytes, record: bytes) -> None:
+        """An agent travels, or is born."""
+        self._rows["agents"].append((sender, self._partition_of(place), record))
+
+    def cut(self, near: bytes, far: bytes) -> None:
+        """The near end lets an edge go: both ends hear of it."""
+        sender, rows = self._partition_of(near), self._rows["cuts"]
+        rows.append((sender, sender, near, far))
+        rows.append((sender, self._partition_of(far), far, near))
+
+    def post(self, ws: Workspace) -> None:
+        """Hand all of it over."""
+        for name, rows in self._rows.items():
+            if rows:
+                senders, partitions, *fields = map(list, zip(*rows, strict=True))
+                ws.send(name, senders, partitions, **dict(zip(_FIELDS[name], fields, strict=True)))  # type: ignore[arg-type]
+                rows.clear()

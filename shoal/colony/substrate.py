@@ -1,0 +1,254 @@
+"""What the places of a shard hold: concepts, edges between them, signals, traces, and copies of concepts elsewhere.
+
+Everything belongs to a partition, that of its place, and only ever changes by what is mailed to that partition or by
+time. So a partition's piece is the same wherever it is held.
+
+**Edges** join two concepts and have no direction. Each end keeps a *half*; both ends are told of the same things at the
+same tick and do the same arithmetic, so the halves always agree, and nothing about an edge is ever asked for. How an
+edge changes in a tick, in this order (rates and bounds are the colony's parameters)::
+
+    decay       w = w * (1 - min(rate, 1/2))        rate = edge_decay, while the edge is younger than `maturation`;
+                                                    then edge_decay * (1 + staleness * idle/100 / (1 + together/2))
+    pruning     gone if mature and w < prune_below
+    bound       gone if either end has let it go: each keeps its `degree_max` strongest, of equals those to lesser names
+    Hebb        w = min(1, w + reinforcement * times)       for each time that its ends were active together; from 0 for
+                                                            a new one
+
+**Ghosts** are a partition's copies of concepts that its edges lead to and that belong to other partitions. A ghost is
+unresolved until the owner's answer has come, and dropped with the last edge that leads there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.colony.names import Names
+from shoal.colony.sheet import Sheet, left_of, pair, right_of
+from shoal.exchange.mail import Records
+from shoal.ragged import Ragged
+
+Array = NDArray[Any]
+RATE_MAX: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Fading:
+    """Something that is left at a place and fades: a kind of signal or of trace.
+
+    Each tick its intensity loses the share `decay`, and below `threshold` it is gone.
+    """
+
+    name: str
+    decay: float
+    threshold: float = 0.01
+
+
+@dataclass(frozen=True)
+class Signal(Fading):
+    """How much of something is at a place: what is emitted there adds up."""
+
+    decay: float = 0.05
+
+
+@dataclass(frozen=True)
+class Trace(Fading):
+    """Who was at a place: one for each author, as strong as when it was left last."""
+
+    decay: float = 0.02
+
+
+@dataclass(frozen=True)
+class Plasticity:
+    """How edges change; see above."""
+
+    decay: float
+    prune_below: float
+    maturation: int
+    staleness: float
+    degree_max: int
+    reinforcement: float
+
+
+class Authors:
+    """Authors of traces, any integers of 64 bits, as small numbers of this shard's own."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}
+        self.ids: list[int] = []
+
+    def number(self, author: int) -> int:
+        """A new one for one that was never met."""
+        number = self._numbers.setdefault(author, len(self.ids))
+        if number == len(self.ids):
+            self.ids.append(author)
+        return number
+
+    def numbers(self, authors: Array) -> NDArray[np.int64]:
+        """Of many."""
+        return np.fromiter(map(self.number, authors.tolist()), np.int64, len(authors))
+
+
+class Substrate:
+    """The pieces of all own partitions, in one set of arrays."""
+
+    def __init__(
+        self,
+        partition_of: Callable[[bytes], int],
+        partition_count: int,
+        signals: tuple[Signal, ...],
+        traces: tuple[Trace, ...],
+        plasticity: Plasticity,
+    ) -> None:
+        self.names, self.authors = Names(partition_of), Authors()
+        self.partition_count, self.plasticity = partition_count, plasticity
+        self.signal_kinds, self.trace_kinds = signals, traces
+        self.concepts = Sheet(kind=np.int64, accesses=np.int64, created=np.int64)
+        self.labels: dict[int, bytes] = {}
+        """Of concepts whose label is not their key."""
+        self.halves = Sheet(weight=np.float64, together=np.int64, created=np.int64, activated=np.int64, lesser=np.bool_)
+        """By (near end, far end), which is elsewhere perhaps; `lesser` if the near end's name is."""
+        self.signals = tuple(Sheet(intensity=np.float64) for _ in signals)
+        self.traces = tuple(Sheet(intensity=np.float64, left=np.int64) for _ in traces)
+        self.ghosts = Sheet(halves=np.int64, kind=np.int64, accesses=np.int64, created=np.int64, resolved=np.int64)
+        """By (partition, concept); `resolved` is the tick of the answer, -1 before it."""
+        self.unasked: NDArray[np.int64] = np.empty(0, np.int64)
+        """Ghosts of this tick."""
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def fade(self) -> None:
+        """Signals and traces fade."""
+        kinds = zip((*self.signal_kinds, *self.trace_kinds), (*self.signals, *self.traces), strict=True)
+        for kind, sheet in kinds:
+            sheet["intensity"][:] *= 1.0 - kind.decay
+            sheet.keep(sheet["intensity"] >= kind.threshold)
+
+    def decay_edges(self, tick: int) -> NDArray[np.int64]:
+        """Edges fade and are pruned; gives the keys of the halves that are gone."""
+        rule, halves = self.plasticity, self.halves
+        mature = tick - halves["created"] >= rule.maturation
+        idle = (tick - halves["activated"]) / 100.0
+        rate = np.where(
+            mature, rule.decay * (1.0 + rule.staleness * idle / (1.0 + halves["together"] / 2.0)), rule.decay
+        )
+        halves["weight"][:] *= 1.0 - np.minimum(rate, RATE_MAX)
+        return self._drop(mature & (halves["weight"] < rule.prune_below))
+
+    def beyond_the_bound(self) -> NDArray[np.int64]:
+        """The halves that their near end lets go, by key."""
+        near = left_of(self.halves.keys)
+        degree = np.bincount(near, minlength=len(self.names))
+        rows = np.flatnonzero(degree[near] > self.plasticity.degree_max)
+        if not len(rows):
+            return np.empty(0, np.int64)
+        near, far = near[rows], right_of(self.halves.keys[rows])
+        order = np.lexsort((self.names.ranks[far], -self.halves["weight"][rows], near))
+        near = near[order]
+        place = np.arange(len(near)) - np.searchsorted(near, near)
+        return self.halves.keys[rows[order[place >= self.plasticity.degree_max]]]
+
+    # -- what arrives ----------------------------------------------------------------------------------------------
+
+    def take_cuts(self, records: Records) -> NDArray[np.int64]:
+        """Edges that an end has let go; gives the keys of the halves that are gone."""
+        keys = self._pairs(records)
+        gone = np.zeros(len(self.halves), np.bool_)
+        rows = self.halves.find(keys)
+        gone[rows[rows >= 0]] = True
+        return self._drop(gone)
+
+    def take_concepts(self, records: Records, tick: int) -> None:
+        """Concepts that were presented: new ones are made, others have been accessed once more."""
+        numbers, kinds = self.names.numbers(_rows(records, "key")), np.asarray(records.fields["kind"])
+        known, first = np.unique(numbers, return_index=True)
+        new = self.concepts.find(known) < 0
+        rows = self.concepts.ensure(numbers, {"created": tick})
+        self.concepts["kind"][self.concepts.find(known[new])] = kinds[first[new]]
+        labels = _rows(records, "label").to_bytes()
+        for number, at in zip(known[new].tolist(), first[new].tolist(), strict=True):
+            if labels[at] and labels[at] != self.names[number]:
+                self.labels[number] = labels[at]
+        np.add.at(self.concepts["accesses"], rows, 1)
+
+    def take_wires(self, records: Records, tick: int) -> None:
+        """Ends that were active together; concepts that nobody has presented are made."""
+        given = self._pairs(records)
+        keys, place = np.unique(given, return_inverse=True)
+        times = np.zeros(len(keys), np.int64)
+        np.add.at(times, place, np.asarray(records.fields["times"]))
+        self.concepts.ensure(np.unique(left_of(keys)), {"created": tick})
+        new = self.halves.missing(keys)
+        rows = self.halves.ensure(keys, {"created": tick})
+        halves = self.halves
+        halves["weight"][rows] = np.minimum(1.0, halves["weight"][rows] + self.plasticity.reinforcement * times)
+        halves["together"][rows] += times
+        halves["activated"][rows] = tick
+        halves["lesser"][halves.find(new)] = self.names.lesser(left_of(new), right_of(new))
+        self._lead(new)
+
+    def take_signals(self, records: Records) -> None:
+        """What was emitted at own places: added up in the order in which it comes."""
+        places, kinds = self.names.numbers(_rows(records, "place")), np.asarray(records.fields["kind"])
+        amounts = np.asarray(records.fields["intensity"])
+        for kind, sheet in enumerate(self.signals):
+            chosen = np.flatnonzero(kinds == kind)
+            if len(chosen):
+                rows = sheet.ensure(places[chosen])
+                np.add.at(sheet["intensity"], rows, amounts[chosen])
+
+    def take_traces(self, records: Records, tick: int) -> None:
+        """What was left at own places."""
+        places, kinds = self.names.numbers(_rows(records, "place")), np.asarray(records.fields["kind"])
+        authors = self.authors.numbers(np.asarray(records.fields["author"]))
+        for kind, sheet in enumerate(self.traces):
+            chosen = np.flatnonzero(kinds == kind)
+            if len(chosen):
+                rows = sheet.ensure(pair(places[chosen], authors[chosen]))
+                sheet["intensity"][rows] = 1.0
+                sheet["left"][rows] = tick
+
+    def take_facts(self, records: Records, tick: int) -> None:
+        """Owners' answers about ghosts; of those that are dropped already, nothing."""
+        keys = pair(records.partitions, self.names.numbers(_rows(records, "key")))
+        rows = self.ghosts.find(keys)
+        known = rows >= 0
+        for column in ("kind", "accesses", "created"):
+            self.ghosts[column][rows[known]] = np.asarray(records.fields[column])[known]
+        self.ghosts["resolved"][rows[known]] = tick
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    def _pairs(self, records: Records) -> NDArray[np.int64]:
+        return pair(self.names.numbers(_rows(records, "near")), self.names.numbers(_rows(records, "far")))
+
+    def _drop(self, gone: Array) -> NDArray[np.int64]:
+        keys = self.halves.keys[gone]
+        self.halves.keep(~gone)
+        rows, count = np.unique(self.ghosts.find(self._ghost_keys(keys)), return_counts=True)
+        self.ghosts["halves"][rows] -= count
+        self.ghosts.keep(self.ghosts["halves"] > 0)
+        return keys
+
+    def _lead(self, keys: Array) -> None:
+        """New halves lead to these concepts."""
+        ghosts, count = np.unique(self._ghost_keys(keys), return_counts=True)
+        self.unasked = self.ghosts.missing(ghosts)
+        rows = self.ghosts.ensure(ghosts, {"resolved": -1})
+        self.ghosts["halves"][rows] += count
+
+    def _ghost_keys(self, halves: Array) -> NDArray[np.int64]:
+        """For those of the halves that lead to another partition."""
+        near, far = self.names.partitions[left_of(halves)], right_of(halves)
+        leads = near != self.names.partitions[far]
+        return pair(near[leads], far[leads])
+
+
+def _rows(records: Records, field: str) -> Ragged:
+    rows = records.fields[field]
+    assert isinstance(rows, Ragged)
+    return rows
