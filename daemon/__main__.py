@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from daemon import memory
 from daemon.admin import catalogue
 from daemon.admin.operations import Operations
 from daemon.admin.planned import Planned
@@ -221,6 +222,7 @@ def _keys(config: Config) -> tuple[KeyPair | None, AllowedKeys | None]:
 @click.version_option(__version__, prog_name="shoald")
 def main(path: Path, check_config: bool, backup: Path | None) -> None:
     """One shard of a Shoal cluster, in the foreground."""
+    memory.settle()
     try:
         config = load(path)
         if check_config:

@@ -10,6 +10,7 @@ leaves nothing. A part is built off the loop, once for each placement.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -21,6 +22,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon import memory
 from daemon.host.disk import Disk
 from daemon.protocol.decisions import AddGraph
 from daemon.protocol.placement import Placed
@@ -33,6 +35,7 @@ from shoal.slices import Slices, build, joined
 log = logging.getLogger("shoal.graphs")
 
 STAGED_MAX = 4
+GIVE_BACK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class Graphs:
         built = self._staged.pop(load, None)
         if built is not None:
             self._built[graph] = built
+            self._give_back_soon()
 
     async def drop_load(self, load: str, partitions: frozenset[int] | None = None) -> None:
         """Delete partitions of a load from disk, or all that is here of it."""
@@ -133,6 +137,7 @@ class Graphs:
         for graph in [name for name, built in self._built.items() if built.load == load]:
             del self._built[graph]
         await self._disk.do(lambda store: store.drop_load(load))
+        self._give_back_soon()
 
     # -- within ----------------------------------------------------------------------------------------------------
 
@@ -144,6 +149,15 @@ class Graphs:
         table = await self.table(graph.load)
         read = await self._disk.do(lambda store: [store.slice(graph.load, partition) for partition in mine])
         return await self._in_worker(_assemble, graph.name, read, table, placement, me)
+
+    def _give_back_soon(self) -> None:
+        """Once what a load has left is let go by all who handed it on."""
+
+        def give_back() -> None:
+            with contextlib.suppress(RuntimeError):  # the workers have gone home
+                self._workers.submit(memory.give_back)
+
+        asyncio.get_running_loop().call_later(GIVE_BACK_SECONDS, give_back)
 
     async def _in_worker(self, work: Callable[..., Part], *args: Any) -> Part:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work, *args)
