@@ -43,9 +43,10 @@ class Digests:
             at, digest = self._under_way.pop(key, (0, ColumnDigest()))
             if key in self._known:
                 continue
-            if at != first:
+            if at != first and first:
                 self._begun(key, at, digest)
                 continue
+            digest = digest if first else ColumnDigest()  # who begins again may be the only one who still reads
             await asyncio.to_thread(digest.update, ids, its)
             if first + len(its) == total:
                 self.keep(key, digest.hexdigest())

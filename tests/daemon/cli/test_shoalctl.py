@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from daemon.admin.catalogue import COMMANDS, registry
 from daemon.admin.commands import Failed, Refused, Reply, Request
 from daemon.cli import main
+from shoal import columns as col
+from shoal.result import ColumnResult
 from tests.daemon.admin_host import Hosted
 
 FINISHED = {"run": "r-1", "state": "completed", "tick": 3, "ticks": 3, "program": "pagerank", "graph": "g"}
@@ -33,6 +36,7 @@ class Daemon:
             "status": {"shard": "a", "state": "joined"},
             "run start": {**FINISHED, "state": "starting"},
             "run result": {"run": "r-1", "column": "rank", "digest": "d", "count": 2, "rows": ROWS},
+            "run ticks": {"run": "r-1", "state": "running", "tick": 9, "ticks": [4, 8]},
             "graph load": {"graph": "g", "nodes": 3, "edges": 2},
         }
 
@@ -47,7 +51,7 @@ class Daemon:
         found = self.results.get(request.command, FINISHED)
         if isinstance(found, Exception):
             raise found
-        return Reply(found)
+        return found if isinstance(found, Reply) else Reply(found)
 
 
 @pytest.fixture
@@ -99,9 +103,11 @@ def test_exit_codes_and_words(host: Hosted, daemon: Daemon, tmp_path: Path) -> N
         ("log-level debug --logger admin", "log-level", {"level": "debug", "logger": "admin"}),
         ("metrics shoal_raft", "metrics", {"prefix": "shoal_raft"}),
         ("graph drop g --yes", "graph drop", {"graph": "g"}),
-        ("run stop r-1", "run stop", {"run": "r-1"}),
+        ("run stop r-1", "run stop", {"run": "r-1", "force": False}),
         ("run result r-1 --column rank --top 3 --least", "run result",
-         {"run": "r-1", "column": "rank", "top": 3, "least": True, "frames": False}),
+         {"run": "r-1", "column": "rank", "top": 3, "least": True}),
+        ("run result r-1 --tick 30", "run result", {"run": "r-1", "least": False, "tick": 30}),
+        ("run ticks r-1", "run ticks", {"run": "r-1"}),
         ("run start pagerank --graph g --ticks 20 --param damping=0.9 --param name=x --param on=true --interval 20ms",
          "run start", {"program": "pagerank", "graph": "g", "ticks": 20, "interval_seconds": 0.02, "paced": False,
                        "params": {"damping": 0.9, "name": "x", "on": True}, "checkpoint_ticks": 0}),
@@ -189,7 +195,41 @@ def test_a_result_to_a_file(host: Hosted, tmp_path: Path) -> None:
     done = shoalctl(host, "run", "result", "r-1", "--top", "2", "--out", str(out))
     assert (done.exit_code, done.stdout) == (0, "")
     assert "2 values in" in done.stderr
-    assert out.read_text().splitlines() == ["id,rank", "a,0.5", '"b,c",0.25']
+    assert out.read_text() == 'id,value\na,0.5\n"b,c",0.25\n'
+
+
+def rows(daemon: Daemon, digest: str = "") -> None:
+    """Two columns of three nodes, one of which has no value."""
+    ids, depths, costs = np.array([1, 2, 3]), np.array([0, -1, 7]), np.array([0.5, 0.1 + 0.2, 1e-300])
+    frames = [col.to_wire(column) for column in (ids, depths, costs)]
+    said = {"run": "r-1", "tick": 4, "first": 0, "count": 3, "total": 3, "nulls": {"depth": -1}, "id": frames[0][0]}
+    said |= {"columns": {"depth": frames[1][0], "cost": frames[2][0]}}
+    said |= {
+        "digests": {n: digest or ColumnResult("r", n, ids, c).digest for n, c in (("depth", depths), ("cost", costs))}
+    }
+    daemon.results["run rows"] = Reply(said, tuple(frame for _, each in frames for frame in each))
+
+
+def test_a_whole_result_to_a_file(host: Hosted, daemon: Daemon, tmp_path: Path) -> None:
+    rows(daemon)
+    done = shoalctl(host, "run", "result", "r-1", "--tick", "4", "--out", str(tmp_path / "r.csv"), "--json")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "r.csv").read_text() == "id,depth,cost\n1,0,0.5\n2,,0.30000000000000004\n3,7,1e-300\n"
+    assert json.loads(done.stdout)["digests"].keys() == {"depth", "cost"}
+    assert daemon.asked[0][1] == {"run": "r-1", "tick": 4, "first": 0, "count": 65536, "digest": True}
+
+
+def test_a_result_that_has_not_arrived_as_it_was_sent_is_no_file(host: Hosted, daemon: Daemon, tmp_path: Path) -> None:
+    rows(daemon, digest="0" * 64)
+    done = shoalctl(host, "run", "result", "r-1", "--out", str(tmp_path / "r.parquet"))
+    assert done.exit_code == 1
+    assert "did not arrive as it was sent" in done.stderr
+    assert not list(tmp_path.glob("*.parquet*")) + list(tmp_path.glob(".*.partial"))
+
+
+def test_several_columns_go_to_a_file_only(host: Hosted) -> None:
+    done = shoalctl(host, "run", "result", "r-1", "--column", "a", "--column", "b")
+    assert (done.exit_code, "several columns go to a file" in done.stderr) == (2, True)
 
 
 def test_a_graph_is_read_here_and_sent_as_frames(host: Hosted, daemon: Daemon, tmp_path: Path) -> None:

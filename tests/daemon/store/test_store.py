@@ -148,6 +148,19 @@ def test_states_below_the_floor_go(store: Store) -> None:
     assert store.states_held() == {2: {5: frozenset({0})}}
 
 
+def test_the_last_few_below_the_floor_stay_if_they_are_to_be_read(store: Store) -> None:
+    for tick in range(10, 60, 10):
+        store.put_states([StateRecord(1, tick, tick - 10, {0: b"%d" % tick}, 2)])
+        assert store.state_ticks(1, 0) == list(range(max(10, tick - 30), tick + 1, 10)), (
+            "committed are all but the last"
+        )
+    store.put_states([StateRecord(1, 60, 50, {1: b"another partition's"}, 2)])
+    assert store.state_ticks(1, 0) == [20, 30, 40, 50]
+    store.put_states([StateRecord(1, 60, 60, {0: b"60"})])
+    assert (store.state_ticks(1, 0), store.state_ticks(2, 0)) == ([60], [])
+    assert store.states_of(1) == {60: frozenset({0, 1})}
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_random_histories_of_states_equal_a_dict(store: Store, seed: int) -> None:
     random = Random(seed)
@@ -158,9 +171,11 @@ def test_random_histories_of_states_equal_a_dict(store: Store, seed: int) -> Non
             run, tick = random.randint(1, 2), random.randint(1, 30)
             floor = random.randint(0, tick)
             states = {random.randint(0, 5): random.randbytes(random.randint(0, 99)) for _ in range(3)}
-            batch.append(StateRecord(run, tick, floor, states))
+            older = random.choice([0, 0, 1, 3])
+            batch.append(StateRecord(run, tick, floor, states, older))
             for partition, state in states.items():
-                for key in [key for key in model if key[0] == run and key[2] == partition and key[1] < floor]:
+                below = sorted(key for key in model if key[0] == run and key[2] == partition and key[1] < floor)
+                for key in below[: max(0, len(below) - older)]:
                     del model[key]
                 model[run, tick, partition] = state
         store.put_states(batch)
