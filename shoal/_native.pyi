@@ -98,3 +98,29 @@ def shortest_paths(
     width: int,
     /,
 ) -> int: ...
+def neighbourhoods(
+    out_indptr: Starts,
+    out_neighbours: Index,
+    in_indptr: Starts,
+    in_neighbours: Index,
+    starts: Integers,
+    members: Index,
+    arcs: Flags,
+    width: int,
+    /,
+) -> int: ...
+def oriented(
+    starts: Integers,
+    members: Index,
+    arcs: Flags,
+    degree: Integers,
+    ordinal: Integers,
+    kept_starts: Integers,
+    kept_members: Index,
+    kept_arcs: Flags,
+    width: int,
+    /,
+) -> int: ...
+def triangles(
+    starts: Integers, entries: Index, row_of: Index, rank_of: Index, credits: Integers, first: int, last: int, /
+) -> None: ...
