@@ -51,7 +51,8 @@ class Network:
         """As it is stated beside the figures."""
         return (
             f"{self.latency_ns / 1000:g} us latency, {self.bandwidth * 8 / 1e9:g} Gbit/s a shard, "
-            f"{self.message_ns / 1000:g} us of processor a message and {self.byte_ns:g} ns a byte at either end, {self.edge_ns:g} ns an edge"
+            f"{self.message_ns / 1000:g} us of processor a message and {self.byte_ns:g} ns a byte at either end, "
+            f"{self.edge_ns:g} ns an edge"
         )
 
 
