@@ -62,7 +62,7 @@ class Sets:
 
 
 def neighbour_sets(out: Kernel, into: Kernel) -> Sets:
-    """Every own node's distinct neighbours, itself left out, in the order in which its edges have them, out before in."""
+    """Every own node's distinct neighbours, itself left out, in the order of its edges, out before in."""
     if (out.rows, out.width) != (into.rows, into.width):
         raise ValueError("the rows of both directions have to be the same nodes")
     room = len(out.neighbours) + len(into.neighbours)

@@ -59,7 +59,8 @@ PyObject *rank_step(PyObject *module, PyObject *args)
     Rows rows = rows_of(&a[INDPTR], &a[NEIGHBOURS]);
     if (!row_span(&rows, first, last) || !require(a[SHARE].count >= width, "there are fewer shares than local indices") ||
         !require(a[PER_EDGE].count == rows.count && a[RANK].count == rows.count, "one value a row is needed") ||
-        !require(a[NEXT].count >= rows.count && a[NEXT].data != a[SHARE].data, "next has to be an array of its own"))
+        !require(a[NEXT].count >= rows.count, "next needs a value a row") ||
+        !require(a[NEXT].data != a[SHARE].data && a[RANK].data != a[SHARE].data, "next has to be an array of its own"))
         goto done;
     Step step = {a[SHARE].data, a[PER_EDGE].data, damping, base, a[RANK].data, a[NEXT].data};
     Py_BEGIN_ALLOW_THREADS
