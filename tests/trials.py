@@ -198,7 +198,19 @@ class HaltsWrong(Count):
         return False
 
 
-PROGRAMS = (Everything, Count, Sleep, Raise, Unbuildable, HaltsWrong)
+class Halves(Program):
+    """Half of each even ordinal; odd ones have none, neither whole nor broken."""
+
+    name = "trial-halves"
+    columns = (Column("half", np.int64, null=-1), Column("ratio", np.float64, null=np.inf))
+
+    def start(self, ws: Workspace) -> None:
+        ordinals = ws.part.ordinals
+        ws.set("half", np.where(ordinals % 2, -1, ordinals // 2))
+        ws.set("ratio", np.where(ordinals % 2, np.inf, ordinals / 2))
+
+
+PROGRAMS = (Everything, Count, Sleep, Raise, Unbuildable, HaltsWrong, Halves)
 
 
 class Carried(Program):

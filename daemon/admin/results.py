@@ -39,7 +39,7 @@ class ResultOperations:
 
     async def run_ticks(self, request: Request) -> Reply:
         run = await self._looked_up(request)
-        ticks = await self._runtime.readable_ticks(run)
+        ticks = await self._runtime.reading.ticks(run)
         return Reply({"run": run.name, "state": run.state, "tick": self._runtime.runs.tick_of(run), "ticks": ticks})
 
     async def run_result(self, request: Request) -> Reply:
@@ -103,7 +103,7 @@ class ResultOperations:
         while True:
             try:
                 at = await self._tick(run, tick)
-                await self._runtime.recall(run.name, at)
+                await self._runtime.reading.recall(run.name, at)
                 view, nodes = self._runtime.shard.registry.view, self._known.graph(run.graph).node_count
                 assert view is not None, "nothing is recalled without one"
                 return await read(at, view.names, nodes)
@@ -124,7 +124,7 @@ class ResultOperations:
             return run.tick
         if asked is not None and self._runtime.results.has(run.name, asked):
             return asked
-        return chosen_tick(run.name, run.state, await self._runtime.readable_ticks(run), asked)
+        return chosen_tick(run.name, run.state, await self._runtime.reading.ticks(run), asked)
 
 
 def _known_columns(run: RunRecord, columns: Sequence[str]) -> list[str]:

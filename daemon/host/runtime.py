@@ -8,7 +8,6 @@ goodbye: what is in memory may be ahead of it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -20,18 +19,17 @@ from typing import Any
 
 from consensus import BecameLeader, LeaderChanged, Limits, Persist
 from daemon import effects as fx
-from daemon.admin.commands import Refused
 from daemon.config import Config
 from daemon.host.census import Census
 from daemon.host.disk import Disk
 from daemon.host.entering import Entering
 from daemon.host.fetching import Fetching
 from daemon.host.graphs import Graphs
-from daemon.host.kept_ticks import KeptTicks
 from daemon.host.loading import take_in
 from daemon.host.mending import Mending
 from daemon.host.post import Post
 from daemon.host.programs import Programs
+from daemon.host.reading import Reading
 from daemon.host.restoring import RESTORE, take_in_restored
 from daemon.host.results import Results
 from daemon.host.run_desk import RunDesk
@@ -56,12 +54,11 @@ from daemon.protocol.decisions import Decision, Identity
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
-from daemon.protocol.placement import sources
 from daemon.protocol.registry import RunRecord
 from daemon.protocol.tick_effects import PhaseLate, RunOver, StoreStates, TickCommitted
 from daemon.protocol.tick_messages import PieceBuilt
 from daemon.shard import OnDisk, Shard, ShardSettings
-from daemon.store import DataFolder, NotHeld, StateRecord, Store, StoreFailed
+from daemon.store import DataFolder, StateRecord, Store, StoreFailed
 from daemon.transport.security import Curve
 from daemon.transport.sockets import TransportLimits
 from daemon.transport.ticks import TickTransport
@@ -156,7 +153,6 @@ class Runtime:
         self.results = Results(
             self.me.name, config.ticks.results_kept, self.disk, self.fetching, self.post.send, self.programs.make
         )
-        self.kept_ticks = KeptTicks(self.me.name, self.disk, self.post.send, lambda run: self.runs.committed(run))
         self.runs = RunDesk(
             self.shard,
             self.ticks,
@@ -171,6 +167,7 @@ class Runtime:
             self._soon,
             self._spawn,
         )
+        self.reading = Reading(self, self.results)
         self.entering = Entering(
             self.shard,
             self.post,
@@ -283,8 +280,10 @@ class Runtime:
         match message:
             case RowsWanted() | PartitionWanted() | StatesWanted() | TicksAsked() if len(self._tasks) >= ANSWERING_MAX:
                 self.metrics.dropped("busy")  # it is asked again
-            case RowsWanted():
-                self._spawn(self._answer_rows(sender.name, message))
+            case RowsWanted() | TicksAsked():
+                self._spawn(self.reading.answer(sender.name, message))
+            case RowsTold() | TicksTold():
+                self.reading.told(sender.name, message)
             case PartitionWanted() | StatesWanted():
                 if self.shard.registry.has_member(sender):
                     self._spawn(self.fetching.give(sender.name, message))
@@ -296,44 +295,8 @@ class Runtime:
                     self.post.send(sender.name, told)
             case PartTold():
                 self.census.told(sender.name, message)
-            case RowsTold():
-                self.results.answered(message)
-            case TicksAsked():
-                self._spawn(self._answer_ticks(sender.name, message))
-            case TicksTold():
-                self.kept_ticks.told(sender.name, message)
             case _:
                 self._perform(self.shard.step(sender, message, time.monotonic_ns()))
-
-    async def _answer_rows(self, sender: str, asked: RowsWanted) -> None:
-        """Give a peer its part of a result. The last tick of a run is on disk before anybody hears of its end."""
-        with contextlib.suppress(Refused, NotHeld):  # the answer then says what is not here
-            await self.recall(asked.run, asked.tick)
-        self.post.send(sender, await self._loop.run_in_executor(self.workers, self.results.answer, asked))
-
-    async def _answer_ticks(self, sender: str, asked: TicksAsked) -> None:
-        self.post.send(sender, await self.kept_ticks.tell(asked))
-
-    async def recall(self, name: str, tick: int) -> None:
-        """Have a run's columns at a tick at hand, as far as this shard is primary in the present view."""
-        registry = self.shard.registry
-        run = registry.runs.get(name)
-        if run is None or run.graph not in registry.graphs or registry.view is None:
-            return
-        graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
-        if not self.shard.in_view or registry.lost(run.graph):
-            raise Refused(f"graph '{run.graph}' is not whole in this view: try again once its holders are back")
-        others = sources(self.me.name, (), registry.view.names)
-        await self.results.recall(run, tick, await self.graphs.part(graph, registry.view, placed), others)
-
-    async def readable_ticks(self, run: RunRecord) -> list[int]:
-        """The ticks at which a run can be read, ascending."""
-        registry = self.shard.registry
-        graph = registry.graphs.get(run.graph)
-        if graph is None or registry.view is None or run.state == reg.FAILED:
-            return []
-        kept = self.config.ticks.checkpoints_kept
-        return await self.kept_ticks.readable(run.number, graph.partition_count, registry.view.names, kept)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Have something done beside the loop's turns; an error in it ends the daemon as one in a turn does."""

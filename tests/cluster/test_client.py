@@ -14,7 +14,7 @@ import shoal
 from daemon.dev_cluster import DevShard
 from shoal import BadParameter, RunFailed, Session, ShoalError, UnknownColumn, UnknownGraph, UnknownProgram, UnknownRun
 from shoal.errors import NameTaken
-from tests.trials import Count, Everything, Raise
+from tests.trials import Count, Everything, Halves, Raise
 
 Open = Callable[[], Session]
 
@@ -50,6 +50,10 @@ def script(session: Session, files: Path) -> dict[str, Any]:
         run = graph.start(Everything, ticks=3, weight=0.25)
         found[f"{graph.name} all"] = [run.wait(30).result(name).digest for name in ("a", "b", "c", "marks")]
         found[f"{graph.name} run"] = (run.state, run.tick, run.show()["totals"]["edges"], run.show()["params"])
+    counted = arrays.run(Count, ticks=9, checkpoint=2)
+    found["kept"] = (counted.ticks_kept(), counted.at(6).result("tick").digest, arrays.at().tick)
+    halves = read.run(Halves, ticks=1)
+    found["nulls"] = (halves.result("half").to_dict(), halves.result("ratio").top(9), halves.table().to_pydict())
     paced = arrays.start("pagerank", ticks=5, paced=True)
     found["steps"] = [tick["tick"] for tick in paced.steps(2)]
     found["phases"] = list(paced.step()["phases"])

@@ -147,7 +147,7 @@ def test_a_whole_column_to_a_file(three: list[DevShard], deps: str, tmp_path: Pa
     out = tmp_path / "components.csv"
     told = said(three[1], "run", "result", run, "--out", str(out))
     rows = out.read_text(encoding="utf-8").splitlines()
-    assert rows[0] == "id,component"
+    assert rows[0] == "id,value"
     assert len(rows) == told["count"] + 1 == 72121
 
 

@@ -20,7 +20,7 @@ from shoal.errors import TickNotKept
 from shoal.lines import Refused
 from shoal.stretch import STRETCH
 from tests.cluster.trial import ask, shoalctl, wait_for
-from tests.trials import Count, Everything
+from tests.trials import Count, Everything, Halves
 
 NODES = STRETCH + 1000
 """More than one stretch."""
@@ -132,6 +132,20 @@ def read(path: Path) -> dict[str, list[Any]]:
         header[0]: [int(node) for node in ids],
         **{n: [float(v) for v in c] for n, c in zip(header[1:], values, strict=True)},
     }
+
+
+def test_what_stands_for_none_is_shown_as_none(three: list[DevShard], graph: Graph, tmp_path: Path) -> None:
+    run, out = graph.run(Halves, ticks=1), tmp_path / "half.csv"
+    for column, third in (("half", 1), ("ratio", 1.0)):
+        said = ask(three[1], "run result", run=run.name, column=column, top=NODES)
+        values = [row["value"] for row in said["rows"]]
+        assert values[:2] == [NODES // 2 - 1, NODES // 2 - 2]
+        assert values[NODES // 2 :] == [None] * (NODES // 2)
+        assert [row["id"] for row in said["rows"][NODES // 2 :]] == list(range(1, NODES, 2))
+        assert shoalctl(three[0], "run", "result", run.name, "--column", column, "--out", str(out)).exit_code == 0
+        assert out.read_text().splitlines()[:5] == ["id,value", f"0,{third - third}", "1,", f"2,{third}", "3,"]
+    assert run.result("ratio").digest == said["digest"], "it is over the values themselves"
+    assert run.table()["half"].null_count == NODES // 2
 
 
 def test_what_cannot_be_written_is_said(three: list[DevShard], graph: Graph, tmp_path: Path) -> None:

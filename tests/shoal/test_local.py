@@ -10,7 +10,7 @@ import pytest
 
 import shoal
 from shoal import Graph, RunFailed, Session, ShoalError
-from shoal.errors import NameTaken
+from shoal.errors import NameTaken, TickNotKept
 from tests.trials import Count, Everything, Raise
 
 
@@ -132,3 +132,26 @@ def test_a_graph_that_is_dropped_takes_its_runs_along(session: Session, graph: G
 def test_what_a_daemon_answers_and_this_does_not(session: Session) -> None:
     with pytest.raises(ShoalError, match="does not know 'barrier'"):
         session._backend.call("barrier", {})
+
+
+def test_the_last_few_checkpoints_can_be_read() -> None:
+    with shoal.local(shards=2) as session:
+        graph = session.load("g", data=shoal.from_arrays([1, 2, 3], [2, 3, 1]))
+        with pytest.raises(TickNotKept, match="no run on graph 'g' can be read: there was none"):
+            graph.at()
+        run = graph.start(Count, ticks=7, checkpoint=2, paced=True)
+        assert run.ticks_kept() == []
+        with pytest.raises(TickNotKept, match="has no result: it is running, and no checkpoint of it is committed yet"):
+            run.at()
+        for tick, kept in enumerate(([], [2], [2], [2, 4], [2, 4], [2, 4, 6], [4, 6, 7]), 1):
+            run.step()
+            assert (tick, run.ticks_kept()) == (tick, kept)
+        assert [set(run.at(tick).result("tick").to_dict().values()) for tick in (4, 6, 7)] == [{4}, {6}, {7}]
+        assert (graph.at(tick=6).tick, graph.at().tick, repr(run.at(4))) == (
+            6,
+            7,
+            f"<Snapshot of {run.name!r} at tick 4>",
+        )
+        with pytest.raises(TickNotKept, match="can't be read at tick 5: the ticks that are kept of it are 4, 6, 7"):
+            graph.at(tick=5, run=run.name)
+        assert [batch.num_rows for batch in run.stream(["tick"], tick=4)] == [3]
