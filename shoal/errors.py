@@ -50,7 +50,16 @@ class RunFailed(ShoalError):
 
 BY_NAME: Mapping[str, type[ShoalError]] = {
     kind.__name__: kind
-    for kind in (BadParameter, UnknownProgram, UnknownColumn, UnknownGraph, UnknownRun, TickNotKept, NameTaken)
+    for kind in (
+        BadParameter,
+        BadProgram,
+        UnknownProgram,
+        UnknownColumn,
+        UnknownGraph,
+        UnknownRun,
+        TickNotKept,
+        NameTaken,
+    )
 }
 """What a daemon may name as the class of an error."""
 
