@@ -1,0 +1,147 @@
+"""The compiled loops alone, one thread, each beside the nearest thing that scipy or numpy has; no daemon, no tick.
+
+Both are measured in turns by the processor time of this thread, so that a busy machine disturbs the ratio little. The
+parts are those of one shard that holds everything.
+
+    python -m bench.kernels          R-MAT 18; another scale as an argument
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components, dijkstra
+
+import shoal
+from bench.rmat import rmat
+from shoal.kernels import Kernel
+from shoal.part import Part, Placement
+from shoal.slices import part_of
+from shoal.traversals import UNREACHED, breadth_first, components, shortest_paths
+from shoal.triangles import corner_arcs, neighbour_sets
+
+Work = Callable[[], Any]
+TURNS = 5
+
+
+def main() -> None:
+    """Measure and print, a line a loop."""
+    scale = int(sys.argv[1]) if len(sys.argv) > 1 else 18
+    data = shoal.from_arrays(*rmat(scale))
+    part = part_of("g", data, Placement(("x",), np.zeros(data.partition_count, np.int16)), 0)
+    edges = len(part.out_edges.neighbours)
+    print(f"R-MAT {scale}: {part.size:,} nodes, {edges:,} edges; milliseconds of processor time, medians of {TURNS}")
+    for what, ours, rival, name in loops(part):
+        pairs = [(seconds(ours), seconds(rival) if rival else 0.0) for _ in range(TURNS)]
+        mine, theirs = (median(times) * 1e3 for times in zip(*pairs, strict=True))
+        beside = f"   {name} {theirs:9.1f}   {mine / theirs:5.2f}x" if rival else ""
+        print(f"{what:34} {mine:9.1f}   {mine * 1e6 / edges:7.2f} ns/edge{beside}", flush=True)
+
+
+def seconds(work: Work) -> float:
+    """Of the processor, for doing it once."""
+    begin = time.thread_time()
+    work()
+    return time.thread_time() - begin
+
+
+def loops(part: Part) -> Iterator[tuple[str, Work, Work | None, str]]:
+    """What is measured, ours, a rival's and its name."""
+    into, out, nodes = part.in_kernel, part.out_kernel, part.size
+    random = np.random.default_rng(1)
+    values, per_edge = random.random(nodes), random.random(nodes)
+    weights = random.random(len(into.neighbours))
+    ones, weighted = matrix(into, np.ones(len(into.neighbours))), matrix(out, weights)
+    yield "sum", lambda: into.sum(values), lambda: ones @ values, "csr @ x"
+    yield "least", lambda: into.reduce(np.minimum, values, np.inf), lambda: reduceat(into, values), "reduceat"
+    yield "sum of value * weight", lambda: into.sum(values, weights=weights), lambda: ones @ values, "csr @ x"
+    rank, share = np.empty(nodes), np.empty(nodes)
+
+    def in_parts() -> None:
+        found = ones @ values
+        found *= 0.85
+        found += 1e-6
+        np.multiply(found, per_edge, out=share)
+
+    yield (
+        "PageRank's step",
+        lambda: into.rank_step(values, per_edge, rank, share, 0.85, 1e-6),
+        in_parts,
+        "csr @ x, numpy",
+    )
+    ordinals = part.all_ordinals()
+    yield (
+        "mode, both directions",
+        lambda: into.mode(ordinals, 0, out),
+        lambda: sort_by_row(into, ordinals),
+        "one lexsort",
+    )
+    undirected = matrix(out, np.ones(len(out.neighbours), np.int8))
+    whole = lambda: connected_components(undirected, directed=False)  # noqa: E731
+    yield "components", lambda: components(out, into), whole, "scipy"
+    source = int(np.argmax(part.out_degree))
+    yield "breadth-first search", lambda: search(part, source), lambda: by_levels(out, source), "numpy, by levels"
+    rival = lambda: dijkstra(weighted, indices=source)  # noqa: E731
+    yield "shortest paths", lambda: paths(out, weights, source), rival, "scipy"
+    yield "neighbour sets and triangles", lambda: triangles(part), None, ""
+
+
+def matrix(kernel: Kernel, values: Any) -> csr_array:
+    """The kernel's rows as scipy has them."""
+    return csr_array((values, kernel.neighbours, kernel.indptr), shape=(kernel.rows, kernel.width))
+
+
+def reduceat(kernel: Kernel, values: Any) -> Any:
+    """The least of each row that has an edge."""
+    filled = np.flatnonzero(np.diff(kernel.indptr))
+    return np.minimum.reduceat(values[kernel.neighbours], kernel.indptr[filled])
+
+
+def sort_by_row(kernel: Kernel, labels: Any) -> Any:
+    """What numpy has to do first in order to find the most frequent label, in one direction alone."""
+    return np.lexsort((labels[kernel.neighbours], np.repeat(np.arange(kernel.rows), np.diff(kernel.indptr))))
+
+
+def search(part: Part, source: int) -> None:
+    """Ours, from one node."""
+    depth = np.full(part.size, UNREACHED)
+    depth[source] = 0
+    breadth_first(part.out_kernel, part.in_kernel, depth, np.array([source]))
+
+
+def by_levels(out: Kernel, source: int) -> None:
+    """A level at a time: all neighbours of the last one, and of those the ones not seen yet."""
+    depth = np.full(out.rows, UNREACHED)
+    depth[source] = level = 0
+    frontier = np.array([source])
+    while len(frontier):
+        level += 1
+        begin = out.indptr[frontier].astype(np.int64)
+        length = out.indptr[frontier + 1] - begin
+        end = np.cumsum(length)
+        found = out.neighbours[np.arange(end[-1]) + np.repeat(begin - (end - length), length)]
+        depth[found[depth[found] == UNREACHED]] = level
+        frontier = np.flatnonzero(depth == level)
+
+
+def paths(out: Kernel, weights: Any, source: int) -> None:
+    """Ours, from one node."""
+    distance = np.full(out.rows, np.inf)
+    distance[source] = 0.0
+    shortest_paths(out, weights, distance, np.array([source]))
+
+
+def triangles(part: Part) -> None:
+    """All that the local clustering coefficient needs."""
+    sets = neighbour_sets(part.out_kernel, part.in_kernel)
+    corner_arcs(sets.oriented(sets.lengths, part.all_ordinals()), part.size)
+
+
+if __name__ == "__main__":
+    main()
