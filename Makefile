@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 200
 
-.PHONY: setup demo test lint bench soak chaos lock clean
+.PHONY: setup demo test lint bench rivals soak chaos lock clean
 
 setup: .venv/.ok
 
@@ -32,6 +32,13 @@ lint: setup            ## format, lint, types, direction of imports
 bench: setup           ## each figure beside its floor, measured in the same run
 	$(BIN)/python -m bench
 
+rivals: .venv-rivals/.ok ## those whom bench compares with, in an environment of their own (1.6 GB; Spark wants Java 17)
+
+.venv-rivals/.ok: pyproject.toml
+	test -x .venv-rivals/bin/python || $(PYTHON) -m venv .venv-rivals
+	.venv-rivals/bin/python -m pip install -q --disable-pip-version-check -e '.[rivals]'
+	touch $@
+
 soak: setup            ## the simulator's scenarios from SEEDS seeds each, and every decoder for longer
 	$(BIN)/python -m tests.simulator --seeds $(SEEDS)
 	FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz
@@ -40,7 +47,7 @@ chaos: setup           ## faults from a seed at real daemons, for ten minutes; C
 	$(BIN)/python -m chaos $(CHAOS)
 
 lock: setup            ## after a change of dependencies: hashes, no addresses
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra dev --extra networkx --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv build dist *.egg-info shoal/_native*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-rivals build dist *.egg-info shoal/_native*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

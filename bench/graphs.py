@@ -1,15 +1,42 @@
-"""The graphs that are measured: Debian's packages as the demo has them, and R-MAT 18, written once a run."""
+"""The graphs that are measured.
+
+`graphs` has those for the daemons alone: Debian's packages as the demo has them, and R-MAT 18. `weighted` has those for
+comparing with others: one Parquet file each, with columns source and target (integers), and weight (a seeded number
+above 0 and at most 1). In these no edge is there twice and none leads back to its own node, because not every rival
+can hold such; the nodes are those that have an edge. Their facts are in the Parquet file's own metadata, so that what
+another version of this module has written is known as such and written anew.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.grid import grid
 from bench.rmat import rmat, write_parquet
 from shoal.graph_data import GraphData
 from shoal.sources import read_graph
 
-DEBIAN = Path(__file__).resolve().parent.parent / "examples" / "data" / "debian"
+ROOT = Path(__file__).resolve().parent.parent
+DEBIAN = ROOT / "examples" / "data" / "debian"
+WORDNET = (ROOT / "examples" / "data" / "wordnet", ROOT.parent / "shared" / "data" / "wordnet")
+FOLDER = ROOT / "build" / "bench"
+"""Where weighted graphs are kept from one run to the next."""
+
+FACTS = b"shoal.bench"
+RECIPE = 1  # raise it whenever the files' content changes
+WEIGHT_SEED = 2
+
+Arrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +53,19 @@ class GraphFiles:
         return read_graph(nodes=self.nodes, edges=self.edges)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedGraph(GraphFiles):
+    """A Parquet file of weighted edges. Searches begin at `source`: of the nodes with most out-edges the least."""
+
+    node_count: int
+    edge_count: int
+    source: int
+
+
+class GraphMissing(Exception):
+    """The data that a graph is made from is not on this machine."""
+
+
 def graphs(folder: Path) -> list[GraphFiles]:
     """Both graphs; the files of R-MAT are made in `folder`."""
     parquet = folder / "rmat18.parquet"
@@ -34,3 +74,76 @@ def graphs(folder: Path) -> list[GraphFiles]:
         GraphFiles("rmat18", "R-MAT 18, Parquet", parquet),
         GraphFiles("debian", "Debian, CSV", DEBIAN / "edges.csv.gz", DEBIAN / "nodes.csv.gz"),
     ]
+
+
+def weighted(name: str, folder: Path = FOLDER) -> WeightedGraph:
+    """The graph of that name; made if `folder` does not hold it yet. Raises GraphMissing."""
+    words, make = WEIGHTED[name]
+    path = folder / f"{name}.parquet"
+    facts = _facts(path)
+    if facts is None:
+        write_weighted(path, *make())
+        facts = _facts(path)
+    assert facts is not None
+    return WeightedGraph(name=name, words=words, edges=path, nodes=None, **facts)
+
+
+def write_weighted(
+    path: Path, source: NDArray[np.int64], target: NDArray[np.int64], weight: NDArray[np.float64]
+) -> None:
+    """Write edges and their facts."""
+    facts = {
+        "recipe": RECIPE,
+        "node_count": len(np.unique(np.concatenate([source, target]))),
+        "edge_count": len(source),
+        "source": int(np.bincount(source).argmax()),
+    }
+    table = pa.table({"source": source, "target": target, "weight": weight})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    pq.write_table(table.replace_schema_metadata({FACTS: json.dumps(facts).encode()}), partial)
+    os.replace(partial, path)  # whoever is interrupted leaves no half of a file under the name
+
+
+def _facts(path: Path) -> dict[str, int] | None:
+    """What the file says of itself; None where there is none of today's recipe."""
+    if not path.exists():
+        return None
+    facts: dict[str, int] = json.loads((pq.read_schema(path).metadata or {}).get(FACTS, b"{}"))
+    return facts if facts.pop("recipe", None) == RECIPE else None
+
+
+def _numbered(folder: Path) -> Arrays:
+    """Edges between texts as edges between numbers, in the order of the texts; several edges of a pair become one."""
+    table = pc.read_csv(folder / "edges.csv.gz")
+    names = [table[column].to_numpy(zero_copy_only=False).astype(str) for column in ("source", "target")]
+    ends = np.unique(np.concatenate(names), return_inverse=True)[1].astype(np.int64)
+    source, target = ends[: len(names[0])], ends[len(names[0]) :]
+    pairs = np.unique(np.column_stack([source, target])[source != target], axis=0)
+    return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]), _weights(len(pairs))
+
+
+def _weights(count: int) -> NDArray[np.float64]:
+    return 1.0 - np.random.default_rng(WEIGHT_SEED).random(count)
+
+
+def _wordnet() -> Arrays:
+    for folder in WORDNET:
+        if (folder / "edges.csv.gz").exists():
+            return _numbered(folder)
+    raise GraphMissing(f"WordNet's edges.csv.gz is in none of {', '.join(map(str, WORDNET))}")
+
+
+def _rmat(scale: int) -> Arrays:
+    source, target = rmat(scale)
+    return source, target, _weights(len(source))
+
+
+WEIGHTED: dict[str, tuple[str, Callable[[], Arrays]]] = {
+    "debian": ("Debian", lambda: _numbered(DEBIAN)),
+    "wordnet": ("WordNet", _wordnet),
+    "rmat-18": ("R-MAT 18", lambda: _rmat(18)),
+    "rmat-20": ("R-MAT 20", lambda: _rmat(20)),
+    "grid-710": ("thinned grid, 710 x 710", lambda: grid(710)),
+}
+"""Their names, what they are called in a table, and how they are made."""

@@ -1,0 +1,27 @@
+"""Those whom Shoal is compared with, each in a process of its own.
+
+    python -m bench.rivals --only scipy --only networkit --graph rmat-18 --algorithm pagerank
+
+`run` measures one rival with one algorithm on one graph of `bench.graphs.weighted` and answers `Measured`, or `Missing`
+with the reason: not installed, does not offer it, hopeless, or not finished in time. A rival is a file `with_*.py` here
+with one class `Engine` (see `engine`), and an entry in `RIVALS`, which says what it offers and where it does something
+else than the others. The rivals are installed by `make rivals` into an environment of their own.
+
+The rules, the same for all:
+
+- A process loads one graph for one algorithm, runs it some times, and ends. `load_seconds` is from the Parquet file to
+  the form in which the rival runs that algorithm; the start of an interpreter, a JVM or a cluster is in no figure.
+- `seconds` is the median of the runs, until the result is in the rival's own memory and in the rival's own form.
+- `peak_mib` is what the process and its descendants had resident at most, summed; the interpreter and all that it
+  imports are in it.
+- PageRank: exactly as many iterations as asked for, damping 0.85, the mass of dangling nodes spread over all. WCC: on
+  the undirected view. BFS and SSSP: from one source along the edges' direction. CDLP: synchronous, as many iterations
+  as asked for, a neighbour in both directions counts twice, the least of the most frequent labels wins. LCC: neighbours
+  in either direction, directed edges between them. These are the definitions of LDBC Graphalytics (specification 1.0,
+  section 2.3). Where a rival does something near that instead, `note` says what, and `exact` is false.
+"""
+
+from bench.rivals.register import RIVALS, Rival
+from bench.rivals.runner import ITERATIONS, Measured, Missing, agree, default_python, run, runs
+
+__all__ = ["ITERATIONS", "RIVALS", "Measured", "Missing", "Rival", "agree", "default_python", "run", "runs"]

@@ -1,0 +1,91 @@
+"""The process that measures one rival: `python -m bench.rivals.child JOB RESULT`, both names of JSON files.
+
+It imports nothing of Shoal and runs under any interpreter that has numpy, pyarrow and the rival.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.rivals.answers import SHORT
+from bench.rivals.engine import Engine, Job
+from bench.rivals.processes import peak_mib
+from bench.rivals.register import RIVALS
+
+ENOUGH_SECONDS = 15.0
+"""Who has run for so long is not asked again."""
+SHORT_SECONDS = 1.0
+"""Who has run for less is asked again, up to three times as often: on a shared machine a short run says little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is handed to the parent."""
+
+    load_seconds: float
+    times: list[float]
+    peak_mib: float
+    answer: dict[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """The median of the runs."""
+        return statistics.median(self.times)
+
+
+def measure(engine: Engine) -> Found:
+    """Load, run some times, and look at the answer."""
+    engine.start()
+    try:
+        began = time.perf_counter()
+        engine.load()
+        load_seconds = time.perf_counter() - began
+        algorithm = getattr(engine, engine.job.algorithm)
+        times: list[float] = []
+        result: Any = None
+        while _again(times, engine.job.turns):
+            result = None  # the last run's must not count into this one's memory
+            began = time.perf_counter()
+            result = algorithm()
+            times.append(time.perf_counter() - began)
+        peak = peak_mib()  # before the answer is made, which is nobody's business but ours
+        answer = SHORT[engine.job.algorithm](engine.values(result))
+    finally:
+        engine.close()
+    return Found(load_seconds, times, peak, answer)
+
+
+def _again(times: list[float], turns: int) -> bool:
+    spent = sum(times)
+    return spent < ENOUGH_SECONDS and len(times) < (3 * turns if spent < SHORT_SECONDS else turns)
+
+
+def engine_for(job: Job) -> Engine:
+    """The job's rival. Raises ModuleNotFoundError where it is not installed."""
+    kind: type[Engine] = importlib.import_module(RIVALS[job.rival].module).Engine
+    return kind(job)
+
+
+def main() -> int:
+    """Measure what is asked for."""
+    job = Job(**json.loads(Path(sys.argv[1]).read_text()))
+    found = measure(engine_for(job))
+    told = {
+        "load_seconds": found.load_seconds,
+        "times": found.times,
+        "peak_mib": found.peak_mib,
+        "answer": found.answer,
+    }
+    Path(sys.argv[2]).write_text(json.dumps(told))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""A process and all that it has started: their memory, and their end. Linux's /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+from pathlib import Path
+
+
+def descendants(pid: int) -> list[int]:
+    """Those whom `pid` has started, and whom these have started; parents before their children."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name, in parentheses, may hold anything; after it come the state and the parent.
+            parent = int(entry.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(entry.parent.name))
+    found = [pid]
+    for each in found:
+        found += sorted(parents.get(each, []))
+    return found[1:]
+
+
+def peak_mib() -> float:
+    """What this process and its living descendants had resident at most, summed; what they share counts in each."""
+    peaks = [_high_water_kib(pid) for pid in (os.getpid(), *descendants(os.getpid()))]
+    if not any(peaks):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return sum(peaks) / 1024
+
+
+def _high_water_kib(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
+
+
+def end(pid: int) -> None:
+    """Kill `pid` and all that it has started, also where they have left its process group."""
+    for each in [*descendants(pid), pid]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)

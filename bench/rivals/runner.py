@@ -1,0 +1,217 @@
+"""Each rival in a process of its own, with as many threads as the row says, within a limit."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.rivals.answers import Answer, agree
+from bench.rivals.engine import Job
+from bench.rivals.processes import end
+from bench.rivals.register import ALGORITHMS, RIVALS, Rival
+
+if TYPE_CHECKING:
+    from bench.graphs import WeightedGraph
+
+__all__ = ["ITERATIONS", "Measured", "Missing", "agree", "default_python", "run", "runs"]
+
+ROOT = Path(__file__).resolve().parents[2]
+ITERATIONS = {"pagerank": 20, "cdlp": 10}
+"""How many, where none are asked for; algorithms that aren't here run until they are done, and count as one."""
+LIMIT_SECONDS = 120.0
+TURNS = 3
+ERROR_LINES = 3
+POOLS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "ARROW_IO_THREADS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One rival, one algorithm, one graph; times in seconds. Where `exact` is false the answer can't be compared."""
+
+    rival: str
+    algorithm: str
+    graph: str
+    threads: int
+    iterations: int
+    edge_count: int
+    load_seconds: float
+    times: tuple[float, ...]
+    peak_mib: float
+    answer: Answer
+    exact: bool
+    note: str
+
+    @property
+    def seconds(self) -> float:
+        """The median of the runs."""
+        return statistics.median(self.times)
+
+    @property
+    def ns_per_edge(self) -> float:
+        """Nanoseconds an edge and iteration."""
+        return self.seconds * 1e9 / self.edge_count / self.iterations
+
+    @property
+    def load_ns_per_edge(self) -> float:
+        """Nanoseconds an edge, from Parquet to ready."""
+        return self.load_seconds * 1e9 / self.edge_count
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for a machine."""
+        derived = {"seconds": self.seconds, "ns_per_edge": self.ns_per_edge, "load_ns_per_edge": self.load_ns_per_edge}
+        return {**asdict(self), **derived}
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Nothing was measured, and why."""
+
+    rival: str
+    algorithm: str
+    graph: str
+    threads: int
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for a machine."""
+        return asdict(self)
+
+
+def run(
+    rival: str,
+    algorithm: str,
+    graph: WeightedGraph,
+    *,
+    threads: int = 1,
+    iterations: int | None = None,
+    turns: int = TURNS,
+    limit: float = LIMIT_SECONDS,
+    python: str | None = None,
+) -> Measured | Missing:
+    """Measure it. `limit` is in seconds, for the whole process; `python` the interpreter that has the rivals."""
+    who = RIVALS[rival]
+    python = python or default_python()
+    reason = who.why_not(algorithm, graph.name) or _not_installed(who, python)
+    if reason:
+        return Missing(rival, algorithm, graph.name, threads, reason)
+    iterations = ITERATIONS.get(algorithm, 1) if iterations is None else iterations
+    keep = str(ROOT / "build" / "bench")
+    job = Job(rival, algorithm, str(graph.edges), graph.source, threads, iterations, turns, keep)
+    told = _told(job, limit, python)
+    if isinstance(told, str):
+        return Missing(rival, algorithm, graph.name, threads, told)
+    return Measured(
+        rival,
+        algorithm,
+        graph.name,
+        threads,
+        iterations,
+        graph.edge_count,
+        told["load_seconds"],
+        tuple(told["times"]),
+        told["peak_mib"],
+        told["answer"],
+        algorithm not in who.differs,
+        who.differs.get(algorithm) or who.remarks.get(algorithm, ""),
+    )
+
+
+def runs(
+    graphs: Iterable[WeightedGraph],
+    *,
+    rivals: Iterable[str] = RIVALS,
+    algorithms: Iterable[str] = ALGORITHMS,
+    limit: float = LIMIT_SECONDS,
+    python: str | None = None,
+) -> Iterator[Measured | Missing]:
+    """All of them, each with each of the numbers of threads that it is measured with."""
+    rivals, algorithms = tuple(rivals), tuple(algorithms)
+    for graph in graphs:
+        for algorithm in algorithms:
+            for rival in rivals:
+                for threads in RIVALS[rival].threads:
+                    yield run(rival, algorithm, graph, threads=threads, limit=limit, python=python)
+
+
+def default_python() -> str:
+    """The interpreter of `make rivals` if it is there, else this one."""
+    own = ROOT / ".venv-rivals" / "bin" / "python"
+    return str(own) if own.exists() else sys.executable
+
+
+def _not_installed(rival: Rival, python: str) -> str | None:
+    lacking = [name for name in rival.packages if name not in _installed(python)]
+    if lacking:
+        return f"{' and '.join(lacking)} not installed: make rivals"
+    lacking = [name for name in rival.programs if shutil.which(name) is None]
+    return (
+        f"{' and '.join(lacking)} not found: it comes with the system, e.g. default-jre-headless" if lacking else None
+    )
+
+
+@functools.cache
+def _installed(python: str) -> frozenset[str]:
+    """Which of all rivals' packages that interpreter has."""
+    names = sorted({name for rival in RIVALS.values() for name in rival.packages})
+    ask = "import importlib.util as u, sys; print(*(n for n in sys.argv[1:] if u.find_spec(n)))"
+    return frozenset(
+        subprocess.run([python, "-c", ask, *names], check=True, capture_output=True, text=True).stdout.split()
+    )
+
+
+def _told(job: Job, limit: float, python: str) -> dict[str, Any] | str:
+    """What the process found, or why it did not."""
+    with tempfile.TemporaryDirectory(prefix="shoal-rivals-") as name:
+        folder = Path(name)
+        asked, result, said = folder / "job.json", folder / "result.json", folder / "said"
+        asked.write_text(json.dumps(asdict(job)))
+        with said.open("wb") as out:
+            process = subprocess.Popen(
+                [python, "-m", "bench.rivals.child", str(asked), str(result)],
+                cwd=ROOT,
+                env=_environment(job.threads, folder),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,  # Ctrl-C is for us, who end it
+            )
+            try:
+                process.wait(limit)
+            except subprocess.TimeoutExpired:
+                return f"not finished in {limit:g} s"
+            finally:
+                if process.poll() is None:
+                    end(process.pid)
+                    process.wait()
+        if process.returncode == 0 and result.exists():
+            told: dict[str, Any] = json.loads(result.read_text())
+            return told
+        return f"failed with status {process.returncode}: {_last_lines(said)}"
+
+
+def _environment(threads: int, folder: Path) -> dict[str, str]:
+    """Ours, but for the sizes of thread pools; `folder` is for what rivals leave behind."""
+    pinned = dict.fromkeys(POOLS, str(threads))
+    return {**os.environ, **pinned, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+
+
+def _last_lines(path: Path) -> str:
+    lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return " / ".join(lines[-ERROR_LINES:]) or "it said nothing"
