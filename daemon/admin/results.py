@@ -44,7 +44,7 @@ class ResultOperations:
 
     async def run_result(self, request: Request) -> Reply:
         args, run = request.args, await self._looked_up(request)
-        column = _known_columns(run, [args["column"] or run.columns[0]])[0]
+        column = _known_columns(run, [args["column"]] if args["column"] else run.columns[:1])[0]
         count, results = args["top"] or ROWS_SHOWN, self._runtime.results
         if not 0 < count <= TOP_MAX:
             raise Usage(f"top should be from 1 to {TOP_MAX}")
@@ -128,6 +128,8 @@ class ResultOperations:
 
 
 def _known_columns(run: RunRecord, columns: Sequence[str]) -> list[str]:
+    if not columns:
+        raise Refused(f"run '{run.name}' has no column to read: all that its program computes is hidden")
     for column in columns:
         if column not in run.columns:
             hint, known = did_you_mean(column, run.columns), ", ".join(run.columns)

@@ -64,6 +64,20 @@ def expected(restless: GraphData) -> str:
 
 
 @pytest.fixture(scope="module")
+def at_checkpoints(restless: GraphData) -> dict[int, str]:
+    """The digests after those ticks of it that are checkpoints, and after the last."""
+    found = {}
+    with shoal.local() as session:
+        run = session.load("restless", data=restless).start(
+            "pagerank", ticks=TICKS, damping=DAMPING, checkpoint=CHECKPOINT, paced=True
+        )
+        for tick in run.steps(TICKS):
+            if tick["tick"] % CHECKPOINT == 0 or tick["tick"] == TICKS:
+                found[tick["tick"]] = run.at().result("rank").digest
+    return found
+
+
+@pytest.fixture(scope="module")
 def cluster(ground: Path, restless: GraphData) -> Iterator[TrialCluster]:
     made = TrialCluster(ground / "failures", SETTINGS)
     MADE.append(made)  # a failed test shows their logs
@@ -112,6 +126,17 @@ def completes(shards: Sequence[DevShard], run: str, expected: str) -> None:
         assert ask(shard, "barrier")["runs"] == []
 
 
+def reads_checkpoints(shard: DevShard, run: str, expected: dict[int, str]) -> None:
+    """While it goes on, or waits to; an answer may wait for the next view."""
+    seen = []
+    while len(seen) < 3 and ask(shard, "run show", run=run)["state"] == "running":
+        said = ask(shard, "run result", run=run, column="rank")
+        assert said["digest"] == expected[said["tick"]]
+        seen.append(said["tick"])
+    assert seen
+    assert seen == sorted(seen)
+
+
 def resumed(shard: DevShard, run: str, since: int = 0) -> list[int]:
     """After which ticks a run has begun on a shard, as its log has it."""
     said = shard.log.read_text()[since:]
@@ -150,8 +175,13 @@ def readiness(shard: DevShard) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("whom", ["a follower", "the leader"])
-def test_one_is_killed_in_a_run(cluster: TrialCluster, three: list[DevShard], expected: str, whom: str) -> None:
-    """The others go on without it; started again, it is one of them with what is on its own disk."""
+def test_one_is_killed_in_a_run(
+    cluster: TrialCluster, three: list[DevShard], expected: str, at_checkpoints: dict[int, str], whom: str
+) -> None:
+    """The others go on without it; started again, it is one of them with what is on its own disk.
+
+    Whoever reads the run meanwhile sees a checkpoint of it, and never another thing.
+    """
     leader, followers = leading(three)
     victim = leader if whom == "the leader" else followers[0]
     rest = without(three, victim)
@@ -161,8 +191,13 @@ def test_one_is_killed_in_a_run(cluster: TrialCluster, three: list[DevShard], ex
         reaches(rest[1], run, 2 * CHECKPOINT + 5)
         watch.leave_out(victim)
         kill(victim)
+        reads_checkpoints(rest[0], run, at_checkpoints)
         completes(rest, run, expected)
         for shard in rest:
+            kept = ask(shard, "run ticks", run=run)["ticks"]
+            assert kept == list(at_checkpoints)[-3:]
+            told = [ask(shard, "run result", run=run, tick=tick)["digest"] for tick in kept]
+            assert told == [at_checkpoints[tick] for tick in kept]
             went_on_from_a_checkpoint(shard, run)
             assert state_at(shard, victim) == "dead"
             assert leader_of(shard) in {other.name for other in rest}
