@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from daemon.admin.commands import Failed, Refused, Usage
 from daemon.host.fetching import NONSENSE, STATES_MAX, TABLE, NotFetched
 from daemon.host.graphs import table_of
-from daemon.protocol.decisions import AddGraph, DecisionCodec, KeptRun, Restore
+from daemon.protocol.decisions import ARCHIVE_LIMITS, AddGraph, DecisionCodec, KeptRun, ProgramVersion, Restore
 from daemon.protocol.placement import sources
+from daemon.protocol.programs import DeployedPrograms
 from daemon.protocol.records import FAILED, RunRecord, to_keep
 from daemon.store import NotHeld, StateRecord, StoreError, StoreFailed
 from daemon.store.archive import ArchiveWriter
@@ -96,7 +97,8 @@ class Backup:
         for graph in graphs:
             if registry.graphs.get(graph.name) != graph:
                 raise Failed(f"graph '{graph.name}' was dropped while it was being copied: begin again")
-        decision = Restore("", tuple(graphs), tuple(run for run, _ in kept), registry.runs_begun)
+        runs = tuple(run for run, _ in kept)
+        decision = Restore("", tuple(graphs), runs, registry.runs_begun, _wanted(registry.programs, runs))
         told = {
             "cluster": self._runtime.config.cluster.name,
             "shard": self._runtime.me.name,
@@ -112,7 +114,7 @@ class Backup:
                 for run, tick in kept
             ],
         }
-        size = await self._do(lambda: writer.finish(DecisionCodec().encode(decision), told))
+        size = await self._do(lambda: writer.finish(DecisionCodec(ARCHIVE_LIMITS).encode(decision), told))
         shown = {"shard": told["shard"], "dir": str(self._folder), "bytes": size, "epoch": told["epoch"]}
         return {**shown, "graphs": told["graphs"], "runs": told["runs"]}
 
@@ -263,3 +265,9 @@ class Backup:
     def _discard(self) -> None:
         """After whatever the thread is doing; nobody waits for it."""
         self._thread.submit(lambda: self._writer.discard() if self._writer is not None else None)
+
+
+def _wanted(programs: DeployedPrograms, runs: Sequence[KeptRun]) -> tuple[ProgramVersion, ...]:
+    """Those that can be run, and the older versions that the runs have used."""
+    used = {(run.start.program, run.start.digest) for run in runs}
+    return tuple(one for key, one in programs.versions.items() if one.is_current or key in used)

@@ -35,7 +35,7 @@ from daemon.host.shipping import (
     placement_of,
     spec_of,
 )
-from daemon.protocol.decisions import AddGraph, DecisionCodec, KeptRun, Restore
+from daemon.protocol.decisions import ARCHIVE_LIMITS, AddGraph, AddProgram, Decision, DecisionCodec, KeptRun, Restore
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
 from daemon.protocol.records import View, restored
 from daemon.protocol.tick_messages import PieceBuilt
@@ -78,7 +78,7 @@ def open_backup(folder: Path, data: Path) -> Source:
         )
     archive = Archive(folder)
     try:
-        decided = DecisionCodec().decode(archive.decided())
+        decided = DecisionCodec(ARCHIVE_LIMITS).decode(archive.decided())
         if not isinstance(decided, Restore):
             raise StoreError(f"{folder} does not say what it holds: take another copy of the backup")
         missing = _missing(archive, decided)
@@ -151,7 +151,11 @@ class Restoring:
                 for name in view.names:
                     await self._states(archive, view, run, tick, name, held_by(name, placed[run.start.graph]))
             log.info("run %s-%d: its states are where they belong", run.start.program, run.number)
-        decision = replace(self._wanted, request=uuid.uuid4().hex, graphs=tuple(graphs))
+        for program in self._wanted.programs:
+            await self._decided(AddProgram(uuid.uuid4().hex, program))
+        await self._decided(replace(self._wanted, request=uuid.uuid4().hex, graphs=tuple(graphs), programs=()))
+
+    async def _decided(self, decision: Decision) -> None:
         answer = await self._runtime.decide(decision)
         if answer.error:
             raise Failed(answer.error)
