@@ -18,7 +18,7 @@ import zmq
 from rich.console import Console
 from rich.table import Table
 
-from bench import durability, loads, pagerank, ticks
+from bench import durability, loads, memory, pagerank, ticks
 from bench.figures import Row
 
 Part = Callable[[bool, Callable[[str], None]], Iterator[Row]]
@@ -26,6 +26,7 @@ PARTS: dict[str, Part] = {
     "ticks": ticks.rows,
     "pagerank": pagerank.rows,
     "load": loads.rows,
+    "memory": memory.rows,
     "durability": durability.rows,
 }
 COLOURS = {"met": "green", "missed": "yellow", "broken": "red", "": ""}

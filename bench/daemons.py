@@ -34,6 +34,11 @@ class Daemons:
     def __post_init__(self) -> None:
         self._pids = [pid for shard in self.shards if (pid := shard.pid()) is not None]
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The daemons' processes."""
+        return tuple(self._pids)
+
     def cpu_ms(self) -> float:
         """Processor time, user and system, that all daemons have spent so far."""
         return sum(_cpu_ms(pid) for pid in self._pids)

@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from bench.daemons import Daemons, daemons
 from bench.figures import Aim, Row, Sample
-from bench.graphs import GraphFiles, graphs
+from bench.graphs import DEBIAN, GraphFiles
+from bench.rmat import rmat, write_parquet
 
-AIM = Aim(value=700)
+AIM = Aim(value=350)
 PIECE_BYTES = 1 << 20
 
 
@@ -31,13 +33,27 @@ def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
     turns = 3 if quick else 5
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         tell("R-MAT 18 is made")
-        files = graphs(Path(folder))
+        debian = GraphFiles("debian", "Debian, CSV", DEBIAN / "edges.csv.gz", DEBIAN / "nodes.csv.gz")
+        files = [*rmat_files(Path(folder)), debian]
         for shards in (1, 4):
             tell(f"{shards} daemons start")
             with daemons(shards) as ours:
                 for each in files:
                     tell(f"{each.words} is loaded into {shards} daemons")
                     yield from _rows(ours, each, shards, turns)
+
+
+def rmat_files(folder: Path) -> list[GraphFiles]:
+    """R-MAT 18 as a Parquet file, and another time with a weight an edge."""
+    source, target = rmat(18)
+    bare, weighted = folder / "rmat18.parquet", folder / "rmat18-weighted.parquet"
+    write_parquet(bare, source, target)
+    weight = np.random.default_rng(2).random(len(source))
+    pq.write_table(pa.table({"source": source, "target": target, "weight": weight}), weighted)
+    return [
+        GraphFiles("rmat18", "R-MAT 18, Parquet", bare),
+        GraphFiles("rmat18w", "R-MAT 18 with weights, Parquet", weighted),
+    ]
 
 
 def _rows(ours: Daemons, files: GraphFiles, shards: int, turns: int) -> Iterator[Row]:

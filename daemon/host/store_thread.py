@@ -83,8 +83,8 @@ class StoreThread(threading.Thread):
         try:
             store = Store(self._folder)
             try:
-                while work := self._take():
-                    self._carry_out(store, work)
+                while self._carry_out(store, self._take()):
+                    pass  # nothing of a job is held while the next one is waited for: it may have been a whole graph
             finally:
                 store.close()
         except BaseException as error:  # a full disk, or a broken invariant: either way the daemon must not go on
@@ -111,7 +111,8 @@ class StoreThread(threading.Thread):
             isinstance(first, _States) and isinstance(following, _States) and size + following.size <= GROUP_BYTES_MAX
         )
 
-    def _carry_out(self, store: Store, work: list[_Work]) -> None:
+    def _carry_out(self, store: Store, work: list[_Work]) -> bool:
+        """Do it; False if there was nothing."""
         states = [item for item in work if isinstance(item, _States)]
         if states:
             store.put_states([item.record for item in states])
@@ -120,3 +121,4 @@ class StoreThread(threading.Thread):
                 item.done(item.do(store))
             else:
                 item.done()
+        return bool(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -77,6 +78,17 @@ def test_jobs_are_done_in_order_and_told_with_what_they_returned(bench: Bench) -
     bench.thread.close()
     assert bench.told == [number * number for number in range(20)]
     assert not bench.failures
+
+
+def test_a_job_is_let_go_when_it_is_done(bench: Bench) -> None:
+    """It may hold a whole graph, and the next one may come tomorrow."""
+    gone = threading.Event()
+    held = Random(1)
+    weakref.finalize(held, gone.set)
+    bench.thread.submit(partial(lambda _, store: None, held), lambda _: None)
+    del held
+    bench.thread.start()
+    assert gone.wait(PATIENCE)
 
 
 def test_close_does_what_is_waiting_and_nothing_after(bench: Bench) -> None:
