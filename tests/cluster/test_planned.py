@@ -21,6 +21,16 @@ from tests.cluster.trial import TrialCluster, ask, exit_status, leader_of, said,
 from tests.trials import Everything
 
 NODES = 300
+MARK = '''
+import numpy as np
+from shoal import Column, Program
+
+class Mark(Program):
+    """Ones."""
+    name = "mark"
+    columns = (Column("mark", np.int64),)
+    def start(self, ws): ws.set("mark", 1)
+'''
 SLOW = '[storage]\nrepair_bandwidth = "1KiB"\n'
 
 Made = Callable[..., TrialCluster]
@@ -246,7 +256,8 @@ def test_a_backup_of_three_in_a_run_is_restored_into_one_and_into_four(
     ask(three[0], "run stop", run=finished)
     ticks = ask(three[0], "run wait", run=finished)["ticks"]
     with shoal.connect(str(three[0].socket)) as session:
-        session.load("tiny", data=shoal.from_arrays([1], [2]))
+        tiny = session.load("tiny", data=shoal.from_arrays([1], [2]))
+        marked = _deployed_and_run(session, tiny, tmp_path / "mark.py")
     run = begin_again(three[0], 300, 0.01)
     ticks_on(three[0], run, 20)
 
@@ -271,7 +282,11 @@ def test_a_backup_of_three_in_a_run_is_restored_into_one_and_into_four(
         restored = make(count, backup=folder, kind="r")
         shards = restored.shards()
         wait_for(lambda: len(ask(shards[-1], "graph list")["graphs"]) == 2, 30, "all is there")  # noqa: B023
-        assert {row["run"] for row in ask(shards[-1], "run list")["runs"]} == {finished, run}, "all of it at once"
+        runs = {row["run"] for row in ask(shards[-1], "run list")["runs"]}
+        assert runs == {finished, marked, run}, "all of it at once"
+        versions = ask(shards[-1], "program show", program="mark")["versions"]
+        assert [(one["is_current"], one["runs"]) for one in versions] == [(False, [marked]), (True, [])]
+        assert [row["value"] for row in ask(shards[-1], "run result", run=marked)["rows"]] == [1, 1], "by the older one"
         has_result_of(shards[-1], finished, ticks, small)
         shown = ask(shards[-1], "run wait", run=run, timeout_seconds=60)
         assert (shown["state"], shown["ticks"]) == ("completed", 300)
@@ -281,6 +296,16 @@ def test_a_backup_of_three_in_a_run_is_restored_into_one_and_into_four(
         if count == 1:
             _not_over_what_is_there(restored)
         restored.down()
+
+
+def _deployed_and_run(session: shoal.Session, graph: shoal.Graph, file: Path) -> str:
+    """A run of a program that has been replaced since."""
+    file.write_text(MARK)
+    session.deploy(file)
+    run = graph.run("mark", ticks=1)
+    file.write_text(MARK.replace('Column("mark", np.int64)', 'Column("mark", np.float64), Column("more", np.int64)'))
+    assert session.deploy(file)["state"] == "replaced"
+    return run.name
 
 
 def _not_over_what_is_there(cluster: TrialCluster) -> None:
