@@ -92,7 +92,7 @@ def loops(part: Part) -> Iterator[tuple[str, Work, Work | None, str]]:
     yield "neighbour sets and triangles", lambda: triangles(part), None, ""
 
 
-def matrix(kernel: Kernel, values: Any) -> csr_array:
+def matrix(kernel: Kernel, values: Any) -> Any:
     """The kernel's rows as scipy has them."""
     return csr_array((values, kernel.neighbours, kernel.indptr), shape=(kernel.rows, kernel.width))
 
