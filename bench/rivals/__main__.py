@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -28,9 +28,10 @@ def main() -> int:
     progress = Console(stderr=True)
     found: list[Measured | Missing] = []
     load = os.getloadavg()[0]
+    interrupted = False
     try:
         with progress.status("graphs are made") as status:
-            graphs = list(_graphs(options.graph or [*WEIGHTED], progress))
+            graphs = list(_graphs(options.graph or [*WEIGHTED], progress.print))
             for each in runs(
                 graphs,
                 rivals=options.only or [*RIVALS],
@@ -41,14 +42,14 @@ def main() -> int:
                 found.append(each)
                 status.update(f"{len(found)} done, the last: {each.graph}, {each.algorithm}, {each.rival}")
     except KeyboardInterrupt:
-        progress.print("interrupted: what was started is stopped again")
-        return 130
+        progress.print("interrupted: what was started is stopped again; here is what was measured until then")
+        interrupted = True
     if options.json:
         facts = {"load_average": {"before": load, "after": os.getloadavg()[0]}}
         print(json.dumps({"machine": facts, "rivals": [each.as_json() for each in found]}, indent=2))
     else:
         _print(found)
-    return 0
+    return 130 if interrupted else 0
 
 
 def _options() -> argparse.Namespace:
@@ -62,20 +63,24 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _graphs(names: Iterable[str], progress: Console) -> Iterable[WeightedGraph]:
+def _graphs(names: Iterable[str], tell: Callable[[str], None]) -> Iterator[WeightedGraph]:
     for name in names:
         try:
             yield weighted(name)
         except GraphMissing as missing:
-            progress.print(f"{name} is left out: {missing}")
+            tell(f"{name} is left out: {missing}")
 
 
 def _print(found: Found) -> None:
     table = Table(
         title="Rivals", caption="Loading and, where there are iterations, running in ns an edge (and iteration)."
     )
-    for name in ("graph", "algorithm", "rival", "threads", "load", "run", "seconds", "peak MiB", "answer", "note"):
-        table.add_column(name, justify="right" if name in ("threads", "load", "run", "seconds", "peak MiB") else "left")
+    for name in ("graph", "algorithm", "rival"):
+        table.add_column(name)
+    for name in ("threads", "load", "run", "seconds", "CPU", "peak MiB"):
+        table.add_column(name, justify="right")
+    for name in ("answer", "note"):
+        table.add_column(name)
     before: tuple[str, str] | None = None
     for each in found:
         if (each.graph, each.algorithm) != before:
@@ -83,9 +88,9 @@ def _print(found: Found) -> None:
             table.add_section()
         names = (each.graph, each.algorithm, each.rival, str(each.threads))
         if isinstance(each, Missing):
-            table.add_row(*names, "", "", "", "", "", f"[yellow]{each.reason}[/]")
+            table.add_row(*names, *[""] * 6, f"[yellow]{each.reason}[/]")
         else:
-            figures = (each.load_ns_per_edge, each.ns_per_edge, each.seconds, each.peak_mib)
+            figures = (each.load_ns_per_edge, each.ns_per_edge, each.seconds, each.cpu_seconds, each.peak_mib)
             table.add_row(*names, *map(_short, figures), _answer(each, found), each.note)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import importlib
 import json
-import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.rivals.answers import SHORT
 from bench.rivals.engine import Engine, Job
-from bench.rivals.processes import peak_mib
+from bench.rivals.processes import cpu_seconds, peak_mib
 from bench.rivals.register import RIVALS
 
 ENOUGH_SECONDS = 15.0
@@ -31,13 +30,9 @@ class Found:
 
     load_seconds: float
     times: list[float]
+    cpu_times: list[float]
     peak_mib: float
     answer: dict[str, float]
-
-    @property
-    def seconds(self) -> float:
-        """The median of the runs."""
-        return statistics.median(self.times)
 
 
 def measure(engine: Engine) -> Found:
@@ -49,17 +44,19 @@ def measure(engine: Engine) -> Found:
         load_seconds = time.perf_counter() - began
         algorithm = getattr(engine, engine.job.algorithm)
         times: list[float] = []
+        cpu_times: list[float] = []
         result: Any = None
         while _again(times, engine.job.turns):
             result = None  # the last run's must not count into this one's memory
-            began = time.perf_counter()
+            cpu, began = cpu_seconds(), time.perf_counter()
             result = algorithm()
             times.append(time.perf_counter() - began)
+            cpu_times.append(cpu_seconds() - cpu)
         peak = peak_mib()  # before the answer is made, which is nobody's business but ours
         answer = SHORT[engine.job.algorithm](engine.values(result))
     finally:
         engine.close()
-    return Found(load_seconds, times, peak, answer)
+    return Found(load_seconds, times, cpu_times, peak, answer)
 
 
 def _again(times: list[float], turns: int) -> bool:
@@ -76,14 +73,7 @@ def engine_for(job: Job) -> Engine:
 def main() -> int:
     """Measure what is asked for."""
     job = Job(**json.loads(Path(sys.argv[1]).read_text()))
-    found = measure(engine_for(job))
-    told = {
-        "load_seconds": found.load_seconds,
-        "times": found.times,
-        "peak_mib": found.peak_mib,
-        "answer": found.answer,
-    }
-    Path(sys.argv[2]).write_text(json.dumps(told))
+    Path(sys.argv[2]).write_text(json.dumps(asdict(measure(engine_for(job)))))
     return 0
 
 

@@ -53,6 +53,7 @@ class Measured:
     edge_count: int
     load_seconds: float
     times: tuple[float, ...]
+    cpu_times: tuple[float, ...]
     peak_mib: float
     answer: Answer
     exact: bool
@@ -62,6 +63,11 @@ class Measured:
     def seconds(self) -> float:
         """The median of the runs."""
         return statistics.median(self.times)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """The median of the processor time that all its processes and threads together spent on a run."""
+        return statistics.median(self.cpu_times)
 
     @property
     def ns_per_edge(self) -> float:
@@ -75,8 +81,8 @@ class Measured:
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for a machine."""
-        derived = {"seconds": self.seconds, "ns_per_edge": self.ns_per_edge, "load_ns_per_edge": self.load_ns_per_edge}
-        return {**asdict(self), **derived}
+        names = ("seconds", "cpu_seconds", "ns_per_edge", "load_ns_per_edge")
+        return {**asdict(self), **{name: getattr(self, name) for name in names}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,7 @@ def run(
         graph.edge_count,
         told["load_seconds"],
         tuple(told["times"]),
+        tuple(told["cpu_times"]),
         told["peak_mib"],
         told["answer"],
         algorithm not in who.differs,

@@ -56,6 +56,7 @@ def test_a_rival_finds_what_the_dumb_twin_finds(graph: WeightedGraph, rival: str
     twin = Twin(graph, directed=algorithm not in RIVALS[rival].differs)
     assert agree(found.answer, getattr(twin, algorithm)()), (found.answer, getattr(twin, algorithm)())
     assert 2 <= len(found.times) <= 6
+    assert len(found.cpu_times) == len(found.times)
     assert found.load_seconds > 0
     assert found.peak_mib > 1
 
@@ -64,6 +65,7 @@ def test_a_run_in_a_process_of_its_own(graph: WeightedGraph) -> None:
     found = run("scipy", "wcc", graph)
     assert isinstance(found, Measured)
     assert agree(found.answer, Twin(graph).wcc())
+    assert found.cpu_seconds > 0
     assert found.ns_per_edge == pytest.approx(found.seconds * 1e9 / graph.edge_count)
     assert json.loads(json.dumps(found.as_json()))["answer"] == found.answer
 
