@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -83,12 +84,11 @@ def loops(part: Part) -> Iterator[tuple[str, Work, Work | None, str]]:
         "one lexsort",
     )
     undirected = matrix(out, np.ones(len(out.neighbours), np.int8))
-    whole = lambda: connected_components(undirected, directed=False)  # noqa: E731
+    whole = partial(connected_components, undirected, directed=False)
     yield "components", lambda: components(out, into), whole, "scipy"
     source = int(np.argmax(part.out_degree))
     yield "breadth-first search", lambda: search(part, source), lambda: by_levels(out, source), "numpy, by levels"
-    rival = lambda: dijkstra(weighted, indices=source)  # noqa: E731
-    yield "shortest paths", lambda: paths(out, weights, source), rival, "scipy"
+    yield "shortest paths", lambda: paths(out, weights, source), partial(scipy_paths, weighted, source), "scipy"
     yield "neighbour sets and triangles", lambda: triangles(part), None, ""
 
 
@@ -135,6 +135,11 @@ def paths(out: Kernel, weights: Any, source: int) -> None:
     distance = np.full(out.rows, np.inf)
     distance[source] = 0.0
     shortest_paths(out, weights, distance, np.array([source]))
+
+
+def scipy_paths(weighted: Any, source: int) -> Any:
+    """The same by scipy."""
+    return dijkstra(weighted, indices=np.array([source]), directed=True, return_predecessors=False, min_only=False)
 
 
 def triangles(part: Part) -> None:
