@@ -10,6 +10,7 @@ Advance    figures; questions about ghosts, and answers to those of the last tic
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -21,10 +22,10 @@ from shoal.colony.here import Concept, Ground, Here, Neighbour
 from shoal.colony.kept import Restoring, Snapshot
 from shoal.colony.outbox import ACTS, ASKS, FACTS, Outbox
 from shoal.colony.places import Place, partition_by_name
-from shoal.colony.sheet import left_of, pair, right_of
+from shoal.colony.sheet import Sheet, left_of, pair, right_of
 from shoal.colony.substrate import Plasticity, Signal, Substrate, Trace
 from shoal.colony.tables import TABLES, table_rows
-from shoal.declarations import Aggregate, Mail, Merge
+from shoal.declarations import Aggregate, Mail, Merge, Table
 from shoal.errors import UnknownColumn, did_you_mean
 from shoal.exchange.carrier import pack_arrays, pack_sections, split_arrays, split_sections
 from shoal.params import Param
@@ -52,7 +53,7 @@ class Colony(Program):
     """Counters of its own (`here.count`): each is a figure of the run, too."""
 
     mail: ClassVar[tuple[Mail, ...]] = (*ACTS, ASKS, FACTS)
-    tables = TABLES
+    tables: ClassVar[tuple[Table, ...]] = TABLES
     saves = True
     ticks_default = 100
 
@@ -155,13 +156,13 @@ class Colony(Program):
     def act(self, ws: Workspace) -> None:
         for partition, agents in self.alive.items():
             for agent in list(agents.values()):
-                place, here = agent.place, Here(self, agent, partition, acts=True)
+                here = Here(self, agent, partition, acts=True)
                 self._let(agent, "act", here)
                 agent.age += 1
                 agent.idle = 0 if here.did else agent.idle + 1
                 if agent.idle_max is not None and agent.idle > agent.idle_max:
                     self.dying.add(agent.id)
-                if agent.id not in self.dying and agent.place != place:
+                if agent.id not in self.dying and self.partition_of(agent.place) != partition:
                     self.mail_out.agent(partition, agent.place.name, to_record(agent))
                     self.count("moved", partition, 1)
                     del agents[agent.id]
@@ -304,15 +305,15 @@ class Colony(Program):
 
     def node_id(self, place: Place) -> int | str:
         """The id of an own node."""
-        found = self.part.ids[self._local(place)]
+        found = self.part.ids[self.local(place)]
         return found.item() if isinstance(found, np.generic) else found.as_py()  # type: ignore[no-any-return]
 
     def node_value(self, place: Place, column: str) -> Any:
         """What an own node has in a column of the graph."""
         self._known(column, self.part.node_columns, "column of the graph's nodes")
         values = self.part.node_columns[column]
-        found = values[self._local(place)]
-        return found.item() if isinstance(found, np.generic) else col.plain(values)[self._local(place)].as_py()
+        found = values[self.local(place)]
+        return found.item() if isinstance(found, np.generic) else col.plain(values)[self.local(place)].as_py()
 
     def concept_at(self, place: Place) -> Concept | None:
         """A concept of an own partition."""
@@ -321,15 +322,13 @@ class Colony(Program):
     def neighbours(self, place: Place) -> list[Neighbour]:
         """The other ends of edges, by name; see `Here.neighbours`."""
         if place.is_node:
-            edges, local = self.part.out_edges, self._local(place)
+            edges, local = self.part.out_edges, self.local(place)
             there = edges.neighbours[edges.indptr[local] : edges.indptr[local + 1]]
             ordinals = np.unique(self._ordinals()[there])
             return [Neighbour(Place.node(ordinal)) for ordinal in ordinals.tolist()]
-        substrate, names = self.substrate, self.substrate.names
-        number, keys = names.known(place.name), substrate.halves.keys
-        rows = range(*np.searchsorted(keys, [number << 32, (number + 1) << 32]).tolist()) if number >= 0 else ()
-        ends = sorted((names[int(keys[row]) & 0xFFFFFFFF], row) for row in rows)
-        return [self._neighbour(number, name, row) for name, row in ends]
+        number, keys = self.substrate.names.known(place.name), self.substrate.halves.keys
+        first, last = np.searchsorted(keys, [number << 32, (number + 1) << 32]).tolist()
+        return self._ends(first, last) if number >= 0 else []
 
     def signal_at(self, kind: str, place: Place) -> float:
         """At an own place."""
@@ -348,25 +347,21 @@ class Colony(Program):
         """In an own partition."""
         known = self._seen.get(("signals", kind, least))
         if known is None:
-            sheet, names = self.substrate.signals[self.signal_number(kind)], self.substrate.names
+            sheet = self.substrate.signals[self.signal_number(kind)]
             rows = np.flatnonzero(sheet["intensity"] >= least)
-            found = zip(names.names(sheet.keys[rows].tolist()), sheet["intensity"][rows].tolist(), strict=True)
-            known = self._by_partition(sorted(found))
+            known = self._by_place(sheet.keys[rows], sheet["intensity"][rows].tolist())
             self._seen["signals", kind, least] = known
-        return [(Place(name), intensity) for name, intensity in known.get(partition, ())]
+        return list(known.get(partition, ()))
 
     def fresh_traces(self, kind: str, partition: int) -> list[tuple[Place, int]]:
         """In an own partition."""
         known = self._seen.get(("traces", kind))
         if known is None:
-            sheet, names = self.substrate.traces[self.trace_number(kind)], self.substrate.names
-            rows = np.flatnonzero(sheet["left"] == self.tick - 1)
-            authors = [self.substrate.authors.ids[number] for number in right_of(sheet.keys[rows]).tolist()]
-            known = self._by_partition(
-                sorted(zip(names.names(left_of(sheet.keys[rows]).tolist()), authors, strict=True))
-            )
+            sheet, authors = self.substrate.traces[self.trace_number(kind)], self.substrate.authors.ids
+            keys = sheet.keys[sheet["left"] == self.tick - 1]
+            known = self._by_place(left_of(keys), [authors[number] for number in right_of(keys).tolist()])
             self._seen["traces", kind] = known
-        return [(Place(name), author) for name, author in known.get(partition, ())]
+        return list(known.get(partition, ()))
 
     def agents_at(self, partition: int, place: Place) -> list[Agent]:
         """At an own place, by id."""
@@ -389,29 +384,39 @@ class Colony(Program):
         """The place of a kind of concept."""
         return self._number(kind, list(self.concept_kinds), "kind of concept")
 
-    def _neighbour(self, number: int, name: bytes, row: int) -> Neighbour:
-        substrate, far = self.substrate, self.substrate.names.known(name)
-        mine, theirs = substrate.names.partitions[[number, far]].tolist()
-        if mine == theirs:
-            concept = self._concept(substrate.concepts, np.array([far]))
-        else:
-            ghost = pair(np.array([mine]), np.array([far]))
-            (at,) = substrate.ghosts.find(ghost).tolist()
-            concept = self._concept(substrate.ghosts, ghost) if substrate.ghosts["resolved"][at] >= 0 else None
-        halves = substrate.halves
-        return Neighbour(Place(name), float(halves["weight"][row]), int(halves["together"][row]), concept)
+    def _ends(self, first: int, last: int) -> list[Neighbour]:
+        """The other ends of the halves in these rows, which have one near end. A far end in another partition is known
+        by its ghost alone, for what else happens to be on this shard depends on the cut.
+        """
+        substrate, halves, names = self.substrate, self.substrate.halves, self.substrate.names
+        near, far = left_of(halves.keys[first:last]), right_of(halves.keys[first:last])
+        mine, theirs = names.partitions[near], names.partitions[far]
+        ghosts = substrate.ghosts.find(pair(mine, far))
+        ends = []
+        for at, name in sorted(enumerate(names.names(far.tolist())), key=itemgetter(1)):
+            row, concept = first + at, None
+            if mine[at] == theirs[at]:
+                concept = self._concept(substrate.concepts, far[at : at + 1])
+            elif substrate.ghosts["resolved"][ghosts[at]] >= 0:
+                concept = self._known_as(substrate.ghosts, int(ghosts[at]))
+            weight, together = float(halves["weight"][row]), int(halves["together"][row])
+            ends.append(Neighbour(Place(name), weight, together, concept))
+        return ends
 
-    def _concept(self, sheet: Any, key: Array) -> Concept | None:
+    def _concept(self, sheet: Sheet, key: Array) -> Concept | None:
         (row,) = sheet.find(key).tolist()
-        if row < 0:
-            return None
+        return self._known_as(sheet, row) if row >= 0 else None
+
+    def _known_as(self, sheet: Sheet, row: int) -> Concept:
         kind = self.concept_kinds[int(sheet["kind"][row])]
         return Concept(kind, int(sheet["accesses"][row]), int(sheet["created"][row]))
 
-    def _by_partition(self, rows: list[tuple[bytes, Any]]) -> dict[int, list[tuple[bytes, Any]]]:
-        found: dict[int, list[tuple[bytes, Any]]] = {}
-        for row in rows:
-            found.setdefault(self.partition_by_name(row[0]), []).append(row)
+    def _by_place(self, numbers: Array, values: list[Any]) -> dict[int, list[tuple[Place, Any]]]:
+        """What belongs to places, by partition, and there by name and value."""
+        names, found = self.substrate.names, dict[int, list[tuple[Place, Any]]]()
+        rows = zip(names.names(numbers.tolist()), values, names.partitions[numbers].tolist(), strict=True)
+        for name, value, partition in sorted(rows):
+            found.setdefault(partition, []).append((Place(name), value))
         return found
 
     def _ordinals(self) -> Array:
@@ -420,7 +425,8 @@ class Colony(Program):
             known = self.__dict__["_all_ordinals"] = self.part.all_ordinals()
         return np.asarray(known)
 
-    def _local(self, place: Place) -> int:
+    def local(self, place: Place) -> int:
+        """The local index of an own node. Raises `ValueError` for one that is elsewhere."""
         (local,) = self.part.local_of(np.array([place.ordinal])).tolist()
         if local < 0:
             raise ValueError(f"{place} is not on this shard")

@@ -55,6 +55,11 @@ class Here:
     # -- seeing: itself --------------------------------------------------------------------------------------------
 
     @property
+    def colony(self) -> Any:
+        """The colony: its parameters, and what it does for its agents."""
+        return self._colony
+
+    @property
     def tick(self) -> int:
         """The tick that is being worked on."""
         return self._colony.tick
@@ -151,8 +156,8 @@ class Here:
         self._colony.count(counter, self.partition, times)
 
     def move(self, to: Place) -> None:
-        """Go to another place: on another shard, perhaps."""
-        self._do()
+        """Go to another place: on another shard, perhaps. Who does nothing but that is idle."""
+        self._may()
         self._agent.place = to
 
     def spawn(self, kind: type[Agent], at: Place | None = None, **memory: Any) -> None:
@@ -171,11 +176,14 @@ class Here:
         raise ValueError(f"{place} is not in partition {self.partition}: go there, to see what is there")
 
     def _do(self) -> None:
+        self._may()
+        self.did += 1
+
+    def _may(self) -> None:
         if not self._acts:
             raise RuntimeError(
                 "agents look in `sense`, and in `decay` at what has come: what they do, they do in `act`"
             )
-        self.did += 1
 
     @staticmethod
     def _concept(given: str | Place) -> Place:

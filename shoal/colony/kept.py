@@ -6,7 +6,7 @@ in the order of their names. All numbers are little-endian: positions have 4 byt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +30,7 @@ class Snapshot:
         self._of = substrate
         self._ranks, self._partitions = substrate.names.ranks, substrate.names.partitions
         self._order = np.argsort(self._ranks)
-        self._places: dict[int, tuple[Array, Array]] = {}
+        self._sorted: dict[int, tuple[Array, Array]] = {}
 
     def piece(self, partition: int) -> bytes:
         """A partition's piece."""
@@ -38,7 +38,7 @@ class Snapshot:
         concepts, halves, ghosts = self.concepts(partition), self.halves(partition), self.ghosts(partition)
         number, far = of.concepts.keys[concepts], right_of(of.halves.keys[halves])
         near, ghost = left_of(of.halves.keys[halves]), right_of(of.ghosts.keys[ghosts])
-        signals = [(sheet, self.rows_of(sheet, sheet.keys, None, partition)) for sheet in of.signals]
+        signals = [(sheet, self.signals(kind, partition)) for kind, sheet in enumerate(of.signals)]
         traces = [(sheet, self.traces(kind, partition)) for kind, sheet in enumerate(of.traces)]
         used = [number, near, far, ghost]
         used += [sheet.keys[rows] for sheet, rows in signals] + [left_of(sheet.keys[rows]) for sheet, rows in traces]
@@ -65,13 +65,11 @@ class Snapshot:
 
     def concepts(self, partition: int) -> Array:
         """By key."""
-        sheet = self._of.concepts
-        return self.rows_of(sheet, sheet.keys, None, partition)
+        return self._stretch(self._of.concepts, partition, lambda keys: (keys,))
 
     def halves(self, partition: int) -> Array:
         """By near end, then by far end."""
-        sheet = self._of.halves
-        return self.rows_of(sheet, left_of(sheet.keys), self._ranks[right_of(sheet.keys)], partition)
+        return self._stretch(self._of.halves, partition, lambda keys: (left_of(keys), self._ranks[right_of(keys)]))
 
     def ghosts(self, partition: int) -> Array:
         """By concept."""
@@ -81,22 +79,21 @@ class Snapshot:
 
     def signals(self, kind: int, partition: int) -> Array:
         """By place."""
-        sheet = self._of.signals[kind]
-        return self.rows_of(sheet, sheet.keys, None, partition)
+        return self._stretch(self._of.signals[kind], partition, lambda keys: (keys,))
 
     def traces(self, kind: int, partition: int) -> Array:
         """By place, then by author."""
         sheet = self._of.traces[kind]
-        return self.rows_of(sheet, left_of(sheet.keys), self._authors(sheet, np.arange(len(sheet))), partition)
+        return self._stretch(sheet, partition, lambda keys: (left_of(keys), self._authors(sheet, np.arange(len(keys)))))
 
-    def rows_of(self, sheet: Sheet, numbers: Array, second: Array | None, partition: int) -> Array:
-        """The rows whose place (by number) is on the partition: by its name, then by `second`."""
-        known = self._places.get(id(sheet))
+    def _stretch(self, sheet: Sheet, partition: int, keys_of: Callable[[Array], tuple[Array, ...]]) -> Array:
+        """The rows of a partition: all are sorted once, by partition, name of the place, and what comes behind it."""
+        known = self._sorted.get(id(sheet))
         if known is None:
+            numbers, *behind = keys_of(sheet.keys)
             held = self._partitions[numbers]
-            keys = (self._ranks[numbers], held) if second is None else (second, self._ranks[numbers], held)
-            order = np.lexsort(keys)
-            known = self._places[id(sheet)] = order, held[order]
+            order = np.lexsort((*behind, self._ranks[numbers], held))
+            known = self._sorted[id(sheet)] = order, held[order]
         order, held = known
         first, last = np.searchsorted(held, [partition, partition + 1])
         return order[first:last]

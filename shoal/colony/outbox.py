@@ -34,7 +34,8 @@ class Outbox:
     """Records by kind, in the order in which they were written: that of the partition's agents."""
 
     def __init__(self, partition_of: Callable[[bytes], int]) -> None:
-        self._partition_of = partition_of
+        self._known: dict[bytes, int] = {}
+        self._look_up = partition_of
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _FIELDS}
 
     def concept(self, sender: int, key: bytes, kind: int, label: bytes) -> None:
@@ -65,8 +66,16 @@ class Outbox:
         rows.append((sender, sender, near, far))
         rows.append((sender, self._partition_of(far), far, near))
 
+    def _partition_of(self, name: bytes) -> int:
+        """Most names of a tick are there many times."""
+        partition = self._known.get(name)
+        if partition is None:
+            partition = self._known[name] = self._look_up(name)
+        return partition
+
     def post(self, ws: Workspace) -> None:
         """Hand all of it over."""
+        self._known.clear()
         for name, rows in self._rows.items():
             if rows:
                 senders, partitions, *fields = map(list, zip(*rows, strict=True))

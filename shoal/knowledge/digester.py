@@ -1,0 +1,69 @@
+"""Digesters: what a macrophage does to bacteria, done to documents."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from shoal.colony import Agent, Here, Place
+
+if TYPE_CHECKING:
+    from shoal.knowledge.colony import Knowledge
+
+BROOD: Final = 20
+"""Documents after which a digester divides."""
+RESTLESS: Final = 2
+"""Idle ticks after which it goes elsewhere."""
+
+
+class Digester(Agent):
+    """Engulfs documents, and presents what was in them a tick later."""
+
+    idle_max: ClassVar[int | None] = 12
+    meals = 0
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.engulfed: list[int] = []
+
+    def act(self, here: Here) -> None:
+        colony: Knowledge = here.colony
+        for ordinal in self.engulfed:
+            self._digest(here, colony, Place.node(ordinal))
+        self._engulf(here, colony)
+        if here.did == 0 and self.idle >= RESTLESS:
+            self._wander(here)
+
+    def _digest(self, here: Here, colony: Knowledge, document: Place) -> None:
+        terms = colony.terms_of(document)
+        for term in terms:
+            concept = here.present(term)
+            here.emit("presented", at=concept)
+            here.leave("mention", at=concept, author=document.ordinal)
+        for one, other in combinations(terms, 2):
+            here.wire(one, other)
+        colony.digested(document)
+        here.count("documents_digested")
+        self.meals += 1
+        if self.meals % BROOD == 0 and colony.may_divide(here.partition):
+            here.spawn(Digester)
+
+    def _engulf(self, here: Here, colony: Knowledge) -> None:
+        self.engulfed = []
+        for _ in range(colony.documents_a_tick):
+            document = colony.document(here.partition, here.counted("documents_engulfed"))
+            if document is None:
+                return
+            here.count("documents_engulfed")
+            self.engulfed.append(document.ordinal)
+            here.move(document)
+
+    def _wander(self, here: Here) -> None:
+        """Along an edge of a concept that is talked about here: there may be something to eat."""
+        talked = here.around("presented")
+        if not talked:
+            return
+        place, _ = here.choose(talked)
+        paths = here.neighbours(place)
+        if paths:
+            here.move(here.choose(paths).place)

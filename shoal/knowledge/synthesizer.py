@@ -1,0 +1,38 @@
+"""Synthesizers: quorum sensing, as bacteria do it that glow only when there are enough of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from shoal.colony import Agent, Here, Place
+
+if TYPE_CHECKING:
+    from shoal.knowledge.colony import Knowledge
+
+INSIGHTS_A_TICK: Final = 10
+NEIGHBOURS_WIRED: Final = 3
+
+
+class Synthesizer(Agent):
+    """Makes an insight of a concept that enough documents have presented in a short time."""
+
+    idle_max: ClassVar[int | None] = 100
+
+    def act(self, here: Here) -> None:
+        colony: Knowledge = here.colony
+        loud = [place for place, _ in here.around("presented", colony.quorum) if not here.traces("bridged", place)]
+        made = 0
+        for place in loud:
+            documents = here.traces("mention", place)
+            if documents >= colony.quorum_documents and made < INSIGHTS_A_TICK:
+                self._conclude(here, place, documents)
+                made += 1
+
+    def _conclude(self, here: Here, place: Place, documents: int) -> None:
+        insight = here.present(f"bridge:{place.key}", "insight", f"{place.key} joins {documents} documents")
+        here.wire(insight, place)
+        nearest = sorted(here.neighbours(place), key=lambda end: (-end.weight, end.place))
+        for end in nearest[:NEIGHBOURS_WIRED]:
+            here.wire(insight, end.place)
+        here.leave("bridged", place)
+        here.count("insights")
