@@ -32,7 +32,7 @@ def gather(
     if merge is Merge.MODE:
         return _mode(ws, values, direction)
     if merge is Merge.COUNT:
-        return gather(ws, (values != 0).astype(np.int64), Merge.SUM, direction, weight, identity)
+        return _count(ws, values, direction, weight)
     if direction is Direction.BOTH:
         sides = (gather(ws, values, merge, side, weight, identity) for side in (Direction.IN, Direction.OUT))
         return merge.ufunc(*sides)  # type: ignore[no-any-return]
@@ -41,14 +41,18 @@ def gather(
 
 def _merged(ws: Workspace, values: Array, merge: Merge, direction: Direction, weight: str | None) -> Array:
     kernel = _kernel(ws, direction)
-    if weight is None:
-        if merge is Merge.SUM:
-            return kernel.sum(values, ws.pool, ws.threads)
-        return kernel.reduce(merge.ufunc, values, merge.identity(values.dtype))
-    weights = edge_values(ws, weight, direction)
-    read = values[kernel.neighbours]
-    read = read * weights if merge is Merge.SUM else read + weights
-    return _reduced(kernel, merge.ufunc, read, merge.identity(read.dtype))
+    weights = None if weight is None else edge_values(ws, weight, direction)
+    identity = merge.identity(values.dtype if weights is None else np.result_type(values, weights))
+    return kernel.reduce(merge.ufunc, values, identity, ws.pool, ws.threads, weights=weights)
+
+
+def _count(ws: Workspace, values: Array, direction: Direction, weight: str | None) -> Array:
+    some = values != 0
+    if weight is not None:
+        return gather(ws, some.astype(np.int64), Merge.SUM, direction, weight, None)
+    sides = (Direction.IN, Direction.OUT) if direction is Direction.BOTH else (direction,)
+    first, *more = (_kernel(ws, side).count(some, ws.pool, ws.threads) for side in sides)
+    return first + more[0] if more else first
 
 
 def edge_values(ws: Workspace, name: str, direction: Direction) -> Array:
@@ -72,36 +76,16 @@ def _fold(ws: Workspace, values: Array, ufunc: np.ufunc, direction: Direction, i
         raise ValueError(f"what a node without neighbours gets of '{ufunc.__name__}' has to be said: identity=...")
     if direction is Direction.BOTH:
         raise ValueError("a ufunc reduces in one direction: gather twice, and say how the two become one")
-    kernel = _kernel(ws, direction)
-    return _reduced(kernel, ufunc, values[kernel.neighbours], values.dtype.type(identity))
-
-
-def _reduced(kernel: Kernel, ufunc: np.ufunc, read: Array, identity: Any) -> Array:
-    """Reduce values that stand by edge, row by row. `reduceat` takes no empty rows."""
-    result = np.full(kernel.rows, identity, dtype=read.dtype)
-    filled = np.flatnonzero(np.diff(kernel.indptr))
-    if len(filled):
-        result[filled] = ufunc.reduceat(read, kernel.indptr[filled])
-    return result
+    return _kernel(ws, direction).reduce(ufunc, values, values.dtype.type(identity), ws.pool, ws.threads)
 
 
 def _mode(ws: Workspace, values: Array, direction: Direction) -> Array:
     """The most frequent value of each row, the least of several; the greatest of its type where there is none."""
-    sides = (Direction.IN, Direction.OUT) if direction is Direction.BOTH else (direction,)
-    kernels = [_kernel(ws, side) for side in sides]
-    rows = np.concatenate([np.repeat(np.arange(k.rows), np.diff(k.indptr)) for k in kernels])
-    read = np.concatenate([values[k.neighbours] for k in kernels])
-    result = np.full(ws.part.size, Merge.MODE.identity(values.dtype), values.dtype)
-    if not len(rows):
-        return result
-    order = np.lexsort((read, rows))
-    rows, read = rows[order], read[order]
-    starts = np.flatnonzero(np.concatenate([[True], (rows[1:] != rows[:-1]) | (read[1:] != read[:-1])]))
-    counts = np.diff(np.append(starts, len(rows)))
-    best = np.lexsort((read[starts], -counts, rows[starts]))
-    found, first = np.unique(rows[starts][best], return_index=True)
-    result[found] = read[starts][best][first]
-    return result
+    if direction is Direction.BOTH:
+        kernel, also = ws.part.out_kernel, ws.part.in_kernel
+    else:
+        kernel, also = _kernel(ws, direction), None
+    return kernel.mode(values, Merge.MODE.identity(values.dtype), also, ws.pool, ws.threads)
 
 
 def _kernel(ws: Workspace, direction: Direction) -> Kernel:

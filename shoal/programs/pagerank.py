@@ -38,21 +38,22 @@ class PageRank(Program):
 
     def start(self, ws: Workspace) -> None:
         ws.set("rank", 1.0 / self._nodes)
-        self._hand_out(ws)
+        np.multiply(ws.pending("rank"), self._per_edge, out=ws.fresh("share"))
+        self._tell(ws)
 
     def advance(self, ws: Workspace) -> None:
         nodes = self._nodes
         base = (1.0 - self.damping) / nodes + self.damping * float(ws.total("dangling")) / nodes
-        rank = np.multiply(ws.gather("share"), self.damping, out=ws.fresh("rank"))
-        rank += base
-        self._hand_out(ws)
+        rank, share = ws.fresh("rank"), ws.fresh("share")
+        ws.part.in_kernel.rank_step(
+            ws.with_ghosts("share"), self._per_edge, rank, share, self.damping, base, ws.pool, ws.threads
+        )
+        self._tell(ws)
         if self.tol is not None:
             ws.contribute("change", np.abs(rank - ws.column("rank")))
 
     def halted(self, ws: Workspace) -> bool:
         return self.tol is not None and ws.tick > 0 and float(ws.total("change")) < self.tol
 
-    def _hand_out(self, ws: Workspace) -> None:
-        rank = ws.pending("rank")
-        np.multiply(rank, self._per_edge, out=ws.fresh("share"))
-        ws.contribute("dangling", rank[self._dangling], nodes=self._dangling)
+    def _tell(self, ws: Workspace) -> None:
+        ws.contribute("dangling", ws.pending("rank")[self._dangling], nodes=self._dangling)
