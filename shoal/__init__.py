@@ -24,6 +24,7 @@ from shoal.errors import (
 )
 from shoal.graph_data import BadGraph, BadRow, GraphData
 from shoal.local import local
+from shoal.messages import Attribute, Combine, Edge, Node, NodeProgram, Replies, Reply
 from shoal.params import Param
 from shoal.part import Direction
 from shoal.phase import Phase
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Aggregate",
+    "Attribute",
     "BadGraph",
     "BadParameter",
     "BadProgram",
@@ -45,16 +47,22 @@ __all__ = [
     "Channel",
     "Column",
     "ColumnResult",
+    "Combine",
     "Direction",
+    "Edge",
     "Graph",
     "GraphData",
     "Lists",
     "Mail",
     "Merge",
+    "Node",
+    "NodeProgram",
     "Param",
     "Phase",
     "Program",
     "Ragged",
+    "Replies",
+    "Reply",
     "Run",
     "RunFailed",
     "Session",

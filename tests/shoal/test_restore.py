@@ -16,11 +16,13 @@ from shoal import GraphData, Phase, Program
 from shoal.engine import BadState, Engine, is_fixed, state_bytes
 from shoal.part import Placement
 from shoal.programs.degree import Degree
+from shoal.programs.message_pagerank import MessagePageRank
 from shoal.programs.pagerank import PageRank
 from shoal.programs.wcc import ConnectedComponents
 from shoal.slices import part_of
 from tests import twin as twins
 from tests.shoal.colony.colonies import Walkers
+from tests.shoal.messages.programs import Chatter, Counted, Least, Summed
 from tests.simulator.programs import Rumour
 from tests.trials import Carried, Everything
 from tests.twin import Twin
@@ -108,6 +110,11 @@ PROGRAMS: list[tuple[type[Program], dict[str, Any]]] = [
     (Everything, {}),
     (Carried, {}),
     (Sandpile, {"chips": 2}),
+    (MessagePageRank, {}),
+    (Chatter, {}),
+    (Summed, {}),
+    (Least, {}),
+    (Counted, {}),
     (Walkers, {"edge_decay": 0.3, "maturation": 1, "degree_max": 2}),
 ]
 

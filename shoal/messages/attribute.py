@@ -1,0 +1,110 @@
+"""What a program of messages declares: attributes of a node, which are a run's columns, and how messages combine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shoal.declarations import Column, Merge
+from shoal.messages.values import LEAST, MOST
+
+
+class Attribute:
+    """A typed value that every node has: `node.rank`, and column `rank` of the result.
+
+    Its type is that of the default: float, int or bool. With `null`, the value that stands for "none" in a result, a
+    node's value may be None, which is then also the usual default: `Attribute(None, null=math.inf)`.
+    """
+
+    def __init__(self, default: float | int | bool | None, *, null: float | int | None = None, hidden: bool = False):
+        told = null if default is None else default
+        if type(told) not in (float, int, bool):
+            raise TypeError(f"an attribute is a float, an int or a bool; of {default!r} the type can't be told")
+        if null is not None and math.isnan(null):
+            raise ValueError("NaN equals nothing, so it can't stand for 'none': take math.inf")
+        if null is not None and type(null) is not type(told):
+            raise TypeError(f"the default {default!r} and null {null!r} are of two types")
+        self.kind: type = type(told)
+        self.default, self.null, self.hidden = default, null, hidden
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @property
+    def column(self) -> Column:
+        """How the run keeps it."""
+        dtype = np.float64 if self.kind is float else np.int64
+        return Column(self.name, dtype, hidden=self.hidden, null=self.null)
+
+    def read(self, value: Any) -> Any:
+        """A value that a node was given, as it is kept. Raises `TypeError` and `ValueError`."""
+        if value is None and self.null is not None:
+            return None
+        if isinstance(value, np.generic):
+            value = value.item()
+        fits = isinstance(value, float | int) if self.kind is float else isinstance(value, int)
+        if not fits or (self.kind is bool and type(value) is not bool):
+            raise TypeError(f"attribute '{self.name}' is a {self.kind.__name__}, not {value!r}")
+        value = self.kind(value)
+        if self.kind is int and not LEAST <= value <= MOST:
+            raise ValueError(f"attribute '{self.name}': {value} does not fit an integer of 64 bits")
+        return None if self.null is not None and value == self.null else value
+
+    def fits(self, values: list[Any]) -> bool:
+        """Whether all of these are, surely, as `read` would have them: what is looked at in every tick."""
+        if not set(map(type, values)) <= ({self.kind} if self.null is None else {self.kind, type(None)}):
+            return False
+        if self.null is not None and self.null in values:
+            return False
+        if self.kind is not int:
+            return True
+        known = values if self.null is None else [value for value in values if value is not None]
+        return not known or LEAST <= min(known) <= max(known) <= MOST
+
+    def stored(self, values: list[Any]) -> np.ndarray[Any, Any]:
+        """Values that were read as the column has them."""
+        if self.null is not None:
+            values = [self.null if value is None else value for value in values]
+        return np.array(values, self.column.dtype)
+
+    def loaded(self, values: np.ndarray[Any, Any]) -> list[Any]:
+        """The column's values as nodes have them."""
+        plain = [self.kind(value) for value in values.tolist()]
+        return plain if self.null is None else [None if value == self.null else value for value in plain]
+
+
+@dataclass(frozen=True)
+class Combine:
+    """One message a node and tick in the place of many: their sum, least or greatest, as a float or an int.
+
+    All messages are numbers then. Integers are of 64 bits, and their sum wraps around.
+    """
+
+    merge: Merge
+    kind: type[float] | type[int] = float
+
+    def __post_init__(self) -> None:
+        if self.merge not in (Merge.SUM, Merge.MIN, Merge.MAX) or self.kind not in (float, int):
+            raise ValueError("messages are combined by sum, min or max, as float or int")
+
+    @property
+    def exact(self) -> bool:
+        """Whether the order does not matter, so that it may be done in parts."""
+        return self.merge is not Merge.SUM or self.kind is int
+
+    @property
+    def dtype(self) -> type[np.float64] | type[np.int64]:
+        """What numpy calls the type."""
+        return np.float64 if self.kind is float else np.int64
+
+    def read(self, value: Any) -> float | int:
+        """A message as it is combined. Raises `TypeError`."""
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, bool) or not isinstance(value, int | float if self.kind is float else int):
+            raise TypeError(f"messages are combined as {self.kind.__name__}, and {value!r} is none")
+        return self.kind(value) + 0.0 if self.kind is float else value  # -0.0 becomes 0.0: which of them is less?

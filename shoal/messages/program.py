@@ -1,0 +1,347 @@
+"""The base of programs of messages: what an author overrides, and a tick of it, node by node.
+
+A tick is one Advance. What the last one left is sorted out by receiver (`delivery`), every node that is awake or got
+something is called in turn, and what they said leaves with the exchange (`post`). Nodes see each other only through
+messages, so the order of their turns does not matter, and that of a node's messages is canonical.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.declarations import Aggregate, Merge, Table
+from shoal.exchange.carrier import Carrier
+from shoal.ids import partition_of
+from shoal.messages import keeping
+from shoal.messages.attribute import Attribute, Combine
+from shoal.messages.delivery import Inbox
+from shoal.messages.letters import REPLY, REQUEST, RETURNED, Letter, Said
+from shoal.messages.node import RESERVED, Node, class_of_run
+from shoal.messages.post import Post
+from shoal.messages.requests import Asked, Replies, replies_to
+from shoal.messages.shared import Shared
+from shoal.messages.tally import tally
+from shoal.messages.values import frozen, pack_memory
+from shoal.part import Part
+from shoal.program import Program
+from shoal.workspace import Workspace
+
+Array = NDArray[Any]
+log = logging.getLogger("shoal.messages")
+
+OWN = (
+    Aggregate("messages", Merge.SUM, np.int64, shown=True),
+    Aggregate("awake", Merge.SUM, np.int64, shown=True),
+    Aggregate("undelivered", Merge.SUM, np.int64, shown=True),
+)
+"""Messages sent in the tick; nodes that have not halted; messages to nodes that do not exist, since the run began."""
+
+
+class NodeProgram(Program):
+    """Base of programs of messages. Attributes, aggregates, parameters and `combine` are declared in the class.
+
+    A node is called in a tick if it is awake, or something has come for it, and that wakes it. In a program that has
+    `on_messages` or `on_tick` all are awake until they `halt`; in one that has neither, nodes only react. The run is
+    over when all nodes sleep and nothing is under way.
+    """
+
+    aggregates: ClassVar[tuple[Aggregate, ...]] = OWN
+    tables = (Table("undelivered", (("tick", "int64"), ("sender", "string"), ("to", "string"))),)
+    saves = True
+    combine: ClassVar[Combine | None] = None
+    attributes: ClassVar[tuple[Attribute, ...]] = ()
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        found: dict[str, Attribute] = {}
+        for base in reversed(cls.__mro__):
+            found |= {name: each for name, each in vars(base).items() if isinstance(each, Attribute)}
+        for name in sorted(RESERVED & found.keys()):
+            raise TypeError(f"'{name}' is a node's own: call the attribute otherwise")
+        cls.attributes = tuple(found.values())
+        cls.columns = tuple(each.column for each in cls.attributes)
+        own = {each.name for each in OWN}
+        theirs = tuple(each for each in cls.aggregates if each not in OWN)
+        for name in sorted(own & {each.name for each in theirs}):
+            raise TypeError(f"aggregate '{name}' is there in every program of messages")
+        cls.aggregates = (*theirs, *OWN)
+        if _overrides(cls, "on_message") and _overrides(cls, "on_messages"):
+            raise TypeError("on_message takes one message, on_messages all of a tick: a program has one of them")
+
+    # -- what an author overrides ----------------------------------------------------------------------------------
+
+    def on_start(self, node: Node) -> None:
+        """Before the first tick, for every node."""
+
+    def begin_tick(self) -> None:
+        """Before any node's turn in a tick: keep on `self` what follows from totals and parameters alone."""
+
+    def on_message(self, node: Node, msg: Any) -> None:
+        """One message: once for each, by the sender's place in id order and then as it sent them."""
+
+    def on_messages(self, node: Node, msgs: list[Any]) -> None:
+        """All messages of a tick at once, perhaps none: once for each node that is awake."""
+
+    def on_tick(self, node: Node) -> None:
+        """After its messages, for each node that is awake."""
+
+    def on_request(self, node: Node, msg: Any) -> Any:
+        """Answer a request."""
+        raise NotImplementedError(f"program '{self.name}' sends requests, and has no on_request to answer them")
+
+    def on_replies(self, node: Node, replies: Replies) -> None:
+        """All replies to one request, two ticks after it was sent."""
+
+    def on_undeliverable(self, node: Node, to: int | str, msg: Any) -> None:
+        """A message of this node's, sent two ticks ago, was for a node that does not exist."""
+
+    # -- what an author reads --------------------------------------------------------------------------------------
+
+    @property
+    def tick(self) -> int:
+        """The tick that is being worked on; 0 in `on_start`."""
+        return self._ws.tick
+
+    @property
+    def node_count(self) -> int:
+        """Nodes of the whole graph."""
+        return self._ws.part.node_count
+
+    @property
+    def edge_count(self) -> int:
+        """Edges of the whole graph."""
+        return self._ws.part.edge_count
+
+    def total(self, aggregate: str) -> Any:
+        """An aggregate over the whole graph, of the last tick; in `halted`, of this one."""
+        return np.asarray(self._ws.total(aggregate)).item()
+
+    # -- the program on its tick -----------------------------------------------------------------------------------
+
+    def carriers(self, part: Part) -> Sequence[Carrier]:
+        self._post = Post(part, self.combine)
+        return (self._post,)
+
+    def prepare(self, ws: Workspace) -> None:
+        self._ws, part = ws, ws.part
+        vars(self).update({name: getattr(self, name) for name in self.parameters()})  # an attribute is found faster
+        self._shared = Shared(part, self._post, self.combine)
+        self._shared.contributed = {each.name: ([], []) for each in self.aggregates if each not in OWN}
+        make = class_of_run(self._shared, [each.name for each in self.attributes])
+        self._nodes = list(map(make, range(part.size), part.out_degree.tolist()))
+        self._lost = {partition: keeping.Lost() for partition in part.partitions}
+        self._batches, self._ticks = _overrides(type(self), "on_messages"), _overrides(type(self), "on_tick")
+        self._returns = _overrides(type(self), "on_undeliverable")
+        for each in self.attributes:
+            for node in self._nodes:
+                setattr(node, each.name, each.default)
+
+    def start(self, ws: Workspace) -> None:
+        self._shared.tick = 0
+        if self._batches or self._ticks:
+            self._shared.awake[:] = b"\1" * ws.part.size
+        on_start = self.on_start
+        with _AtNode() as at:
+            for at.node in self._nodes:
+                on_start(at.node)
+        self._finish(ws, self._nodes, [])
+
+    def resume(self, ws: Workspace) -> None:
+        for each in self.attributes:
+            for node, value in zip(self._nodes, each.loaded(ws.pending(each.name)), strict=True):
+                setattr(node, each.name, value)
+
+    def advance(self, ws: Workspace) -> None:
+        self._shared.tick = ws.tick
+        if ws.part.node_count:
+            self.begin_tick()
+        inbox = self._shared.delivery.sort_out(self._post.arrived)
+        returned = self._give_back(inbox.missing)
+        self._finish(ws, self._visit(inbox), returned)
+
+    def halted(self, ws: Workspace) -> bool:
+        return ws.tick > 0 and int(ws.total("messages")) == 0 and int(ws.total("awake")) == 0
+
+    def collect(self, ws: Workspace) -> Mapping[str, Array]:
+        return {each.name: each.stored(list(map(attrgetter(each.name), self._nodes))) for each in self.attributes}
+
+    def save(self, ws: Workspace, partition: int) -> bytes:
+        first, last = self._span(ws.part, partition)
+        return keeping.pack(self._shared, self._nodes, first, last, self._lost[partition])
+
+    def load(self, ws: Workspace, partition: int, state: memoryview) -> None:
+        first, last = self._span(ws.part, partition)
+        self._lost[partition] = keeping.unpack(state, self._shared, self._nodes, first, last)
+
+    def rows(self, ws: Workspace, table: str, partition: int) -> Mapping[str, Any]:
+        named = self._lost[partition].first
+        return {
+            "tick": np.array([tick for tick, _, _ in named], np.int64),
+            "sender": [str(sender) for _, sender, _ in named],
+            "to": [str(to) for _, _, to in named],
+        }
+
+    # -- within a tick ---------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _span(part: Part, partition: int) -> tuple[int, int]:
+        place = part.partitions.index(partition)
+        return int(part.starts[place]), int(part.starts[place + 1])
+
+    def _visit(self, inbox: Inbox) -> list[Node]:
+        """Every node that is awake or got something has its turn."""
+        due = self._shared.asked.pop(self._shared.tick, {})
+        special = [*inbox.letters, *due]
+        called = inbox.counts > 0
+        called[special] = True
+        if self._batches or self._ticks:
+            awake = np.frombuffer(self._shared.awake, np.uint8)
+            awake |= called
+            called = awake > 0
+        ends = np.cumsum(inbox.counts)
+        if called.all():
+            nodes, first, last = self._nodes, ends - inbox.counts, ends
+        else:
+            turns = np.flatnonzero(called)
+            nodes = [self._nodes[turn] for turn in turns.tolist()]
+            first, last = (ends - inbox.counts)[turns], ends[turns]
+        if special or self._ticks or not self._batches:
+            self._turns(nodes, first.tolist(), last.tolist(), inbox, due)
+        else:
+            messages, on_messages = inbox.messages, self.on_messages
+            with _AtNode() as at:
+                for node, begin, end in zip(nodes, first.tolist(), last.tolist(), strict=True):
+                    at.node = node
+                    on_messages(node, messages[begin:end])
+        return nodes
+
+    def _turns(
+        self, nodes: list[Node], first: list[int], last: list[int], inbox: Inbox, due: Mapping[int, list[Asked]]
+    ) -> None:
+        """The turns of nodes in a tick with more than `on_messages` alone."""
+        messages, letters, awake = inbox.messages, inbox.letters, self._shared.awake
+        special = letters.keys() | due.keys()
+        on_message = _whole(self.on_messages) if self._batches else _single(self.on_message)
+        on_tick, ticks = self.on_tick, self._ticks
+        with _AtNode() as at:
+            for node, begin, end in zip(nodes, first, last, strict=True):
+                at.node = node
+                if special and node._index in special:
+                    self._answer(node, letters.get(node._index, ()), due.get(node._index, ()))
+                on_message(node, messages[begin:end])
+                if ticks and awake[node._index]:
+                    on_tick(node)
+
+    def _answer(self, node: Node, letters: Sequence[Letter], due: Sequence[Asked]) -> None:
+        """What came beside messages: first what could not be delivered, then requests, then replies."""
+        for letter in letters:
+            if letter.kind == RETURNED and letter.note is not None and not letter.note[2]:
+                self.on_undeliverable(node, letter.note[1], letter.value)
+        for letter in letters:
+            if letter.kind == REQUEST:
+                reply = frozen(self.on_request(node, letter.value))
+                self._shared.outbox.say(node._index, reply, REPLY, letter.sender, (letter.seq, node.id))
+        for asked in due:
+            self.on_replies(node, replies_to(asked, letters))
+
+    def _give_back(self, missing: Sequence[Letter]) -> list[Letter]:
+        """Note what can't be delivered; tell the senders, if they ask or want to know."""
+        returned, seqs = [], dict.fromkeys(self._lost, 0)
+        for letter in missing:
+            assert isinstance(letter.address, tuple)
+            _, to, sender = letter.address
+            partition = partition_of(to, self._ws.part.partition_count)
+            if not any(lost.count for lost in self._lost.values()):
+                log.warning("program '%s': node %r sent to %r, and there is no such node", self.name, sender, to)
+            self._lost[partition].add(self._shared.tick, sender, to)
+            if letter.kind == REQUEST or self._returns:
+                note = (letter.seq, to, letter.kind == REQUEST)
+                seq, seqs[partition] = seqs[partition], seqs[partition] + 1
+                returned.append(Letter(-1 - partition, seq, RETURNED, letter.sender, letter.value, note))
+        return returned
+
+    def _finish(self, ws: Workspace, visited: list[Node], returned: list[Letter]) -> None:
+        """What was said leaves, and what was contributed."""
+        shared, part = self._shared, ws.part
+        said, seqs = shared.outbox.take(part, shared.ordinals)
+        if returned:
+            said = Said(said.floats, said.ints, (*said.letters, *returned))
+        self._post.leave(said)
+        for node, place, letters, value in shared.asking:
+            due = keeping.due_within(ws.tick)
+            seq = int(seqs[place]) if letters else 0
+            shared.asked.setdefault(due, {}).setdefault(node, []).append(Asked(due, seq, letters, value))
+        shared.asking.clear()
+        self._check(visited, thorough=ws.tick & (ws.tick - 1) == 0)
+        self._contribute(ws, said)
+
+    def _contribute(self, ws: Workspace, said: Said) -> None:
+        for aggregate in self.aggregates[: -len(OWN)]:
+            nodes, values = (list(each) for each in self._shared.contributed[aggregate.name])
+            for each in self._shared.contributed[aggregate.name]:
+                each.clear()
+            if aggregate.dtype is np.int64 and not set(map(type, values)) <= {int, bool, np.int64, np.bool_}:
+                raise TypeError(f"aggregate '{aggregate.name}' is of integers")
+            places = np.array(nodes, np.int64)
+            order = np.argsort(places, kind="stable")
+            ws.contribute(aggregate.name, np.array(values, aggregate.dtype)[order], nodes=places[order])
+        awake = np.frombuffer(self._shared.awake, np.uint8) > 0
+        for by_node in self._shared.asked.values():
+            awake[list(by_node)] = True
+        ws.contribute("awake", awake.astype(np.int64))
+        ws.contribute_by_partition("messages", tally(said, ws.part, self._shared.delivery))
+        ws.contribute_by_partition("undelivered", np.array([lost.count for lost in self._lost.values()], np.int64))
+
+    def _check(self, nodes: list[Node], thorough: bool) -> None:
+        """Attributes are of their types, or become so; what is remembered can be kept (looked at ever more rarely)."""
+        for each in self.attributes:
+            values = list(map(attrgetter(each.name), nodes))
+            if each.fits(values):
+                continue
+            with _AtNode() as at:
+                for at.node, value in zip(nodes, values, strict=True):
+                    setattr(at.node, each.name, each.read(value))
+        if not thorough:
+            return
+        with _AtNode() as at:
+            for at.node in nodes:
+                if at.node._memory:
+                    pack_memory(at.node._memory)
+
+
+class _AtNode:
+    """Whatever is raised within says at which node."""
+
+    __slots__ = ("node",)
+
+    def __init__(self) -> None:
+        self.node: Node | None = None
+
+    def __enter__(self) -> _AtNode:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and self.node is not None and not hasattr(error, "shoal_node"):
+            error.shoal_node = self.node.id  # type: ignore[attr-defined]
+
+
+def _overrides(program: type[NodeProgram], name: str) -> bool:
+    return getattr(program, name) is not getattr(NodeProgram, name)
+
+
+def _single(on_message: Callable[[Node, Any], None]) -> Callable[[Node, list[Any]], None]:
+    def each(node: Node, messages: list[Any]) -> None:
+        for message in messages:
+            on_message(node, message)
+
+    return each
+
+
+def _whole(on_messages: Callable[[Node, list[Any]], None]) -> Callable[[Node, list[Any]], None]:
+    return on_messages

@@ -1,0 +1,125 @@
+"""What all nodes of a run on one shard share: where what they say goes, and what they may look up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal import columns as col
+from shoal.errors import UnknownColumn, did_you_mean
+from shoal.messages.attribute import Combine
+from shoal.messages.delivery import Delivery
+from shoal.messages.letters import ALONG, MESSAGE, NAMED, REQUEST, Address
+from shoal.messages.outbox import Outbox, direction_code
+from shoal.messages.post import Post
+from shoal.messages.requests import Asked
+from shoal.messages.values import LEAST, MOST, frozen
+from shoal.part import Direction, Part
+
+Array = NDArray[Any]
+
+EVERY_WAY = "*"
+
+
+class Shared:
+    """Made anew in `prepare`; nothing in it but `awake` and `asked` outlives a tick."""
+
+    def __init__(self, part: Part, post: Post, combine: Combine | None) -> None:
+        self.part, self.post, self.combine = part, post, combine
+        self.delivery = Delivery(part, combine)
+        self.ordinals = part.all_ordinals()
+        self.outbox = Outbox()
+        self.awake = bytearray(part.size)
+        self.asking: list[tuple[int, int, int, Any]] = []
+        """Requests of this tick: the node, the place of the first letter in the outbox, how many there are, what."""
+        self.asked: dict[int, dict[int, list[Asked]]] = {}
+        """Requests that are out, by the tick their replies are due in and the node."""
+        self.contributed: dict[str, tuple[list[int], list[Any]]] = {}
+        self.tick = 0
+        self._columns: dict[tuple[str, str], list[Any]] = {}
+        self._ghost_ids: list[Any] | None = None
+
+    # -- saying ----------------------------------------------------------------------------------------------------
+
+    def message(self, value: Any) -> Any:
+        """A message as it travels. Raises `TypeError` and `ValueError`."""
+        return frozen(value) if self.combine is None else self.combine.read(value)
+
+    def send(self, sender: int, value: Any, to: Any, via: Any, direction: Direction) -> None:
+        """A message that is not simply for all along the sender's out-edges."""
+        for address in self._addresses(sender, to, via, direction):
+            self.outbox.say(sender, value, MESSAGE, address)
+
+    def request(self, sender: int, value: Any, to: Any, via: Any, direction: Direction) -> None:
+        """A request, and that it is out."""
+        first, value = len(self.outbox.senders), frozen(value)
+        for address in self._addresses(sender, to, via, direction):
+            self.outbox.say(sender, value, REQUEST, address)
+        self.asking.append((sender, first, len(self.outbox.senders) - first, value))
+
+    def contribute(self, name: str, node: int, value: Any) -> None:
+        """To an aggregate."""
+        if name not in self.contributed:
+            hint = did_you_mean(name, self.contributed)
+            raise UnknownColumn(f"the program declares no aggregate '{name}'{hint}")
+        nodes, values = self.contributed[name]
+        nodes.append(node)
+        values.append(value)
+
+    def _addresses(self, sender: int, to: Any, via: Any, direction: Direction) -> Sequence[Address]:
+        if to is None:
+            return [(ALONG, direction_code(direction), self._types(via))]
+        if via is not None and via != EVERY_WAY:
+            raise ValueError("either to=, an id, or via=, a type of edges")
+        name = self.delivery.ids[sender]
+        return [(NAMED, _id(each), name) for each in (to if isinstance(to, list | tuple) else [to])]
+
+    def _types(self, via: Any) -> tuple[Any, ...] | None:
+        if via is None or via == EVERY_WAY:
+            return None
+        types = list(via) if isinstance(via, list | tuple) else [via]
+        if not types or any(type(each) not in (str, int) for each in types):
+            raise TypeError(f"via is '*', a type of edges or a list of such, not {via!r}")
+        self.delivery.chosen(np.empty(0, np.int64), ())  # raises if edges have no types
+        return tuple(sorted(set(types), key=lambda each: (isinstance(each, str), each)))
+
+    # -- looking up ------------------------------------------------------------------------------------------------
+
+    def name(self, local: int) -> int | str:
+        """What an own node or a ghost is called."""
+        if self.tick == 0:
+            raise RuntimeError("what its neighbours are called, a node knows from the first tick on, not in on_start")
+        if local < self.part.size:
+            return self.delivery.ids[local]  # type: ignore[no-any-return]
+        if self._ghost_ids is None:
+            self._ghost_ids = [None] * self.part.ghost_count
+            for peer, ids in self.post.ghost_ids.items():
+                for node, name in zip(self.part.ghosts[peer].nodes.tolist(), ids, strict=True):
+                    self._ghost_ids[node - self.part.size] = name
+        return self._ghost_ids[local - self.part.size]  # type: ignore[no-any-return]
+
+    def value(self, kind: str, name: str, row: int) -> Any:
+        """A value of a column that was loaded with the graph; `kind` is "node" or "edge"."""
+        column = self._columns.get((kind, name))
+        if column is None:
+            known = self.part.node_columns if kind == "node" else self.part.edge_columns
+            if name not in known:
+                there = f"; they have: {', '.join(known)}" if known else "; they have none"
+                raise UnknownColumn(f"the graph's {kind}s have no column '{name}'{did_you_mean(name, known)}{there}")
+            values = known[name]
+            column = values.to_pylist() if col.is_string(values) else values.tolist()
+            self._columns[kind, name] = column
+        return column[row]
+
+
+def _id(node: Any) -> int | str:
+    if isinstance(node, np.integer):
+        node = int(node)
+    if type(node) not in (int, str):
+        raise TypeError(f"a node's id is an int or a str, or a list of such, not {node!r}")
+    if type(node) is int and not LEAST <= node <= MOST:
+        raise ValueError(f"{node} does not fit an integer of 64 bits, so it is no node's id")
+    return frozen(node)  # type: ignore[no-any-return]
