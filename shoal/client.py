@@ -16,6 +16,7 @@ from shoal.program import Program
 from shoal.result import ColumnDigest
 from shoal.session import Progress, Session
 from shoal.stretch import STRETCH, Stretch
+from shoal.tables import TablePart
 
 
 def connect(socket: str = DEFAULT_SOCKET, timeout: float | None = None) -> Session:
@@ -95,6 +96,36 @@ class SocketBackend:
             raise ShoalError(f"run '{run}': a column came with another number of values than there are nodes")
         nulls = {column: values[column].dtype.type(null) for column, null in said["nulls"].items()}
         return Stretch(run, said["tick"], said["first"], said["total"], ids, values, nulls), said["digests"]
+
+    def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
+        """The rows of a table, a partition at a time."""
+        partition, partitions = 0, 1
+        while partition < partitions:
+            pieces: list[Mapping[str, Any]] = []
+            first, total = 0, 1
+            while first < total:
+                said, columns = self._table_piece(run, table, tick, partition, first)
+                if pieces and not said["count"]:
+                    raise ShoalError(f"run '{run}': the rows of table '{table}' from {first} on have not come")
+                tick, total, partitions = said["tick"], said["total"], said["partitions"]
+                pieces.append(columns)
+                first += said["count"]
+            joined = {name: col.concatenated([piece[name] for piece in pieces]) for name in pieces[0]}
+            yield TablePart(partition, partitions, joined)
+            partition += 1
+
+    def _table_piece(
+        self, run: str, table: str, tick: int | None, partition: int, first: int
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        asked = {"run": run, "table": table, "tick": tick, "partition": partition, "first": first}
+        with _as_the_library_says_it():
+            said, frames = self._connection.call("run table", {k: v for k, v in asked.items() if v is not None})
+        reader = col.FrameReader(frames)
+        columns = reader.columns(list(said["columns"].items()))
+        reader.check_end()
+        if any(len(values) != said["count"] for values in columns.values()):
+            raise ShoalError(f"run '{run}': a column of table '{table}' came with another number of values than rows")
+        return said, columns
 
     def deploy(self, source: bytes, file: str) -> dict[str, Any]:
         """Send a program's source; every shard keeps it from then on."""

@@ -35,10 +35,12 @@ from shoal.part import Part, Placement
 from shoal.phase import Phase
 from shoal.program import Program, not_converged
 from shoal.ring import HashRing
+from shoal.search import Index, search, text_column
 from shoal.session import NAME_RULE, Progress, Session, is_name
 from shoal.slices import part_of
 from shoal.snapshot import chosen_tick
 from shoal.stretch import STRETCH, Stretch, null_of
+from shoal.tables import TablePart, known_table, parts_of_table
 
 EVENT_INTERVAL = 0.1
 CHECKPOINTS_KEPT = 3
@@ -67,6 +69,8 @@ class _LocalGraph:
     name: str
     data: GraphData
     parts: dict[str, Part]
+    indexes: dict[str, list[Index]] = field(default_factory=dict)
+    """Of the texts that were searched, by column."""
 
 
 @dataclass
@@ -155,6 +159,8 @@ class LocalBackend:
             case "run ticks":
                 run = self._run(args["run"])
                 return {"run": run.name, "state": run.state, "tick": run.tick, "ticks": run.ticks_kept}
+            case "run search":
+                return self._search(self._run(args["run"]), args["words"], args["top"])
             case "run step":
                 return self._step(self._run(args["run"]))
             case "run stop":
@@ -216,6 +222,21 @@ class LocalBackend:
         for first in range(0, max(total, 1), STRETCH):
             part = slice(first, min(first + STRETCH, total))
             yield Stretch(run, at, first, total, ids[part], {name: values[name][part] for name in names}, nulls)
+
+    def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
+        """The rows of a table, a partition at a time: of the last tick, for checkpoints are kept of columns alone."""
+        read = self._run(run)
+        known = known_table(run, read.program, table)
+        at = chosen_tick(run, read.state, [] if read.state == "failed" else [read.tick], tick)
+        assert at == read.tick, "no other tick is to choose from"
+        yield from parts_of_table(list(read.engines.values()), known)
+
+    def _search(self, run: _LocalRun, words: str, count: int) -> dict[str, Any]:
+        column = text_column(run.program, run.params)
+        if column not in run.graph.indexes:
+            run.graph.indexes[column] = [Index(part, column) for part in run.graph.parts.values()]
+        _, said = search(run.graph.indexes[column], words, count)
+        return {"run": run.name, **said}
 
     def deploy(self, source: bytes, file: str) -> dict[str, Any]:
         """Keep a program for the runs of this session."""

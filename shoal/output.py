@@ -27,13 +27,14 @@ class _Writer(Protocol):
 class Output:
     """A file that is being written; leave its `with` without an error, and it is there.
 
-    One column is called `value` in a CSV file, several have their names. Raises `ShoalError` for what can't be written.
+    One column is called `value` in a CSV file, several have their names; `by_id` says that the id stands before
+    them, as in all but tables. Raises `ShoalError` for what can't be written.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], kind: str | None = None) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], kind: str | None = None, *, by_id: bool = True) -> None:
         self.path, self.rows = path, 0
         self._kind = kind or kind_of(path)
-        self._header = ["id", *(columns if len(columns) != 1 else ["value"])]
+        self._header = ["id", *(columns if len(columns) != 1 else ["value"])] if by_id else list(columns)
         self._writer: _Writer | None = None
         self._partial: Path | None = None
         self._file: Any = None

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,13 @@ from shoal.words import terms_of
 Array = NDArray[Any]
 TERMS_MAX: Final = 64
 TOP_MAX: Final = 10_000
+
+
+class Hit(NamedTuple):
+    """A document that was found."""
+
+    id: int | str
+    score: float
 
 
 @dataclass(frozen=True)

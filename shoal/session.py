@@ -21,7 +21,9 @@ from shoal.errors import RunFailed, TickNotKept
 from shoal.graph_data import PARTITIONS, GraphData
 from shoal.program import Program
 from shoal.result import ColumnResult
+from shoal.search import Hit
 from shoal.snapshot import Reading, Snapshot, Source, snapshot
+from shoal.tables import TableResult
 
 Progress: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -311,6 +313,15 @@ class Run:
     def save(self, path: str | Path, columns: Sequence[str] | None = None) -> int:
         """Write its columns to a `.csv`, `.parquet` or `.arrow` file. See `Reading.save`."""
         return self._now.save(path, columns)
+
+    def table_rows(self, name: str) -> TableResult:
+        """A table that its program has built beside the graph, such as a colony's `edges`. See `Reading.table_rows`."""
+        return self._now.table_rows(name)
+
+    def search(self, words: str, k: int = 10) -> list[Hit]:
+        """The `k` documents that these words tell most about, best first, of a run that reads texts: `knowledge`."""
+        found = self._backend.call("run search", {"run": self.name, "words": words, "top": k})
+        return [Hit(row["id"], row["score"]) for row in found["hits"]]
 
     @property
     def _now(self) -> Reading:

@@ -21,6 +21,7 @@ from shoal.errors import TickNotKept
 from shoal.output import Output, kind_of
 from shoal.result import ColumnResult, to_pandas
 from shoal.stretch import Stretch
+from shoal.tables import TableDigest, TablePart, TableResult, batch_of
 
 
 class Source(Protocol):
@@ -32,6 +33,10 @@ class Source(Protocol):
 
     def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[Stretch]:
         """Rows in id order, of all columns if none are named, at the last tick if none is; one stretch at least."""
+        ...
+
+    def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
+        """The rows of a table, a partition at a time in their order: all partitions."""
         ...
 
 
@@ -80,6 +85,26 @@ class Reading:
                     progress(stretch)
                 output.write(stretch.batch())
         return output.rows
+
+    def table_rows(self, name: str) -> TableResult:
+        """A table that the program has built beside the graph, whole. Raises `UnknownColumn` where there is none."""
+        return TableResult(self._run, name, list(self.table_parts(name)))
+
+    def table_parts(self, name: str) -> Iterator[TablePart]:
+        """The same, a partition at a time: never more of it is held."""
+        return self._source.table_parts(self._run, name, self._tick)
+
+    def save_table(self, name: str, path: str | Path) -> tuple[int, str]:
+        """Write a table to a file, as `save` does with columns. Gives the number of rows and the digest."""
+        path, digest = Path(path), TableDigest()
+        kind_of(path)
+        parts = self.table_parts(name)
+        first = next(parts)
+        with Output(path, list(first.columns), by_id=False) as output:
+            for part in chain([first], parts):
+                digest.update(part)
+                output.write(batch_of(part))
+        return output.rows, digest.hexdigest()
 
     def _stretches(self, columns: Sequence[str] | None) -> Iterator[Stretch]:
         return self._source.stretches(self._run, columns, self._tick)
