@@ -12,8 +12,8 @@ The rules, the same for all:
 - A process loads one graph for one algorithm, runs it some times, and ends. `load_seconds` is from the Parquet file to
   the form in which the rival runs that algorithm; the start of an interpreter, a JVM or a cluster is in no figure.
 - `seconds` is the median of the runs, until the result is in the rival's own memory and in the rival's own form.
-- `cpu_seconds` is the median of the processor time that went into a run, of all processes and threads: on a shared
-  machine it says more than the clock.
+- `cpu_seconds` is the median of the processor time that went into a run, of all processes and threads, and
+  `load_cpu_seconds` what went into loading: on a shared machine they say more than the clock.
 - `peak_mib` is what the process and its descendants had resident at most, summed; the interpreter and all that it
   imports are in it.
 - PageRank: exactly as many iterations as asked for, damping 0.85, the mass of dangling nodes spread over all. WCC: on

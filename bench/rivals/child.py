@@ -29,6 +29,7 @@ class Found:
     """What is handed to the parent."""
 
     load_seconds: float
+    load_cpu_seconds: float
     times: list[float]
     cpu_times: list[float]
     peak_mib: float
@@ -39,9 +40,10 @@ def measure(engine: Engine) -> Found:
     """Load, run some times, and look at the answer."""
     engine.start()
     try:
-        began = time.perf_counter()
+        cpu, began = cpu_seconds(), time.perf_counter()
         engine.load()
         load_seconds = time.perf_counter() - began
+        load_cpu_seconds = cpu_seconds() - cpu
         algorithm = getattr(engine, engine.job.algorithm)
         times: list[float] = []
         cpu_times: list[float] = []
@@ -56,7 +58,7 @@ def measure(engine: Engine) -> Found:
         answer = SHORT[engine.job.algorithm](engine.values(result))
     finally:
         engine.close()
-    return Found(load_seconds, times, cpu_times, peak, answer)
+    return Found(load_seconds, load_cpu_seconds, times, cpu_times, peak, answer)
 
 
 def _again(times: list[float], turns: int) -> bool:

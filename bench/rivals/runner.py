@@ -52,6 +52,7 @@ class Measured:
     iterations: int
     edge_count: int
     load_seconds: float
+    load_cpu_seconds: float
     times: tuple[float, ...]
     cpu_times: tuple[float, ...]
     peak_mib: float
@@ -131,6 +132,7 @@ def run(
         iterations,
         graph.edge_count,
         told["load_seconds"],
+        told["load_cpu_seconds"],
         tuple(told["times"]),
         tuple(told["cpu_times"]),
         told["peak_mib"],

@@ -58,6 +58,7 @@ def test_a_rival_finds_what_the_dumb_twin_finds(graph: WeightedGraph, rival: str
     assert 2 <= len(found.times) <= 6
     assert len(found.cpu_times) == len(found.times)
     assert found.load_seconds > 0
+    assert found.load_cpu_seconds > 0
     assert found.peak_mib > 1
 
 
