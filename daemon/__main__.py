@@ -21,7 +21,9 @@ from daemon.admin.operations import Operations
 from daemon.admin.planned import Planned
 from daemon.admin.programs import ProgramOperations
 from daemon.admin.results import ResultOperations
+from daemon.admin.searching import SearchOperations
 from daemon.admin.server import AdminLimits, AdminServer, SocketTaken
+from daemon.admin.tables import TableOperations
 from daemon.config import Config, ConfigError, load
 from daemon.host.departure import depart
 from daemon.host.restoring import Restoring, Source, open_backup
@@ -72,6 +74,8 @@ class Daemon:
             commands = catalogue.registry()
             Operations(runtime, commands)
             ResultOperations(runtime, commands)
+            TableOperations(runtime, commands)
+            SearchOperations(runtime, commands)
             Planned(runtime, commands, self._over.set)
             ProgramOperations(runtime, commands)
             admin = AdminServer(

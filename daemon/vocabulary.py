@@ -9,7 +9,11 @@ from daemon.protocol.cluster_messages import (
     PartTold,
     RowsTold,
     RowsWanted,
+    SearchTold,
+    SearchWanted,
     StatesWanted,
+    TableTold,
+    TableWanted,
     TicksAsked,
     TicksTold,
 )
@@ -26,6 +30,10 @@ HOST_MESSAGES = (
     StatesWanted,
     TicksAsked,
     TicksTold,
+    TableWanted,
+    TableTold,
+    SearchWanted,
+    SearchTold,
 )
 CONTROL_TYPES: dict[int, type] = {
     **dict(enumerate(MEMBERSHIP_MESSAGES, start=1)),

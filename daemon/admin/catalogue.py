@@ -99,6 +99,22 @@ COMMANDS: Final[tuple[Command, ...]] = (
         Parameter("count", "int", "how many, 65536 at most", default=65536),
         Parameter("digest", "bool", "with the last row, the digest of each column", default=False),
     ),
+    _command(
+        "run table",
+        "rows of a table that a run has built, of one partition, as buffers (for programs)",
+        _RUN,
+        Parameter("table", "str", "which", required=True),
+        Parameter("tick", "int", "as it was after this tick; after the last that can be read without"),
+        Parameter("partition", "int", "of which partition", default=0),
+        Parameter("first", "int", "the first row, for those that do not come at once", default=0),
+    ),
+    _command(
+        "run search",
+        "the documents of a run that words tell most about, best first",
+        _RUN,
+        Parameter("words", "str", "what to search for", required=True),
+        Parameter("top", "int", "so many", default=10),
+    ),
     _command("program list", "the programs that can be run, and their parameters"),
     _command(
         "program show",

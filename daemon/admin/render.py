@@ -354,6 +354,25 @@ def _run_rows(result: Result, page: Page) -> str:
     return _drawn(page, _pairs([*pairs, ("columns", ", ".join(_map(result, "columns")))]))
 
 
+def _run_table(result: Result, page: Page) -> str:
+    """Rows as shoalctl has put them together; the daemon's own answer has them as buffers, for programs."""
+    rows = _rows(result, "rows")
+    name, digest = result.get("table", "-"), result.get("digest", "-")
+    if not rows:
+        pairs = [
+            (key, result.get(key)) for key in ("run", "table", "tick", "partition", "partitions", "count", "total")
+        ]
+        return _drawn(page, _pairs([pair for pair in pairs if pair[1] is not None]))
+    table = _table(list(rows[0]), [[_exact(value) for value in row.values()] for row in rows])
+    return _drawn(page, table, "", f"{len(rows)} of {count(result.get('count'))} rows of {name}, digest {digest}")
+
+
+def _run_search(result: Result, page: Page) -> str:
+    rows = [(row.get("id"), _exact(row.get("score"))) for row in _rows(result, "hits")]
+    terms = ", ".join(f"{term} in {count(times)}" for term, times in _map(result, "terms").items())
+    return _drawn(page, _table(["id", "score"], rows), "", f"{count(result.get('documents'))} documents; {terms}")
+
+
 def _exact(value: Any) -> Any:
     """A float with all its digits: two shards' answers are compared by eye as well."""
     return repr(value) if isinstance(value, float) else value
@@ -436,6 +455,8 @@ RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {
     "run ticks": _run_ticks,
     "run result": _run_result,
     "run rows": _run_rows,
+    "run table": _run_table,
+    "run search": _run_search,
     "program list": _programs,
     "program show": _program,
     "program deploy": _program,

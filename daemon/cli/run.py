@@ -8,7 +8,9 @@ from typing import Any, Final
 import click
 
 from daemon.cli.result import result, ticks
+from daemon.cli.search import search
 from daemon.cli.session import DURATION, TIMEOUT, PairType, Said, Session, in_words, json_option, words
+from daemon.cli.table import table
 
 ANSWER_SECONDS: Final = 5.0
 """After a timeout has run out: for the daemon to say so."""
@@ -34,7 +36,7 @@ CHECKPOINTS: Final = {"time": 0, "end": -1}
 
 @click.group()
 def run() -> None:
-    """Runs of programs: start, list, show, wait, step, stop, result."""
+    """Runs of programs: start, list, show, wait, step, stop, result, table, search."""
 
 
 @run.command()
@@ -160,3 +162,5 @@ def stop(session: Session, name: str, force: bool) -> None:
 
 run.add_command(result)
 run.add_command(ticks)
+run.add_command(table)
+run.add_command(search)

@@ -125,12 +125,24 @@ class Results:
     async def recall(self, run: RunRecord, tick: int, part: Part, sources: Sequence[str]) -> None:
         """Have a run's columns at one of its ticks at hand, over the part that this shard has of the graph now.
 
-        What is not on its disk, for it was away at the time, one of `sources` may have. Raises `Refused`.
+        Raises `Refused`.
         """
         known = self._computed.get((run.name, tick))
         if known is not None and known.part is part:
             self._computed.move_to_end((run.name, tick))
             return
+        states = await self.states(run, tick, part, sources)
+        try:
+            program = await self._make(run)
+        except Exception as error:  # it is a stranger's
+            raise Refused(f"the result of run '{run.name}' can't be read: {error}") from error
+        self._remember(run.name, tick, await asyncio.to_thread(_computed, program, tick, part, states))
+
+    async def states(self, run: RunRecord, tick: int, part: Part, sources: Sequence[str]) -> dict[int, Any]:
+        """The states of a part's partitions at a tick of a run.
+
+        What is not on this disk, for it was away at the time, one of `sources` may have. Raises `Refused`.
+        """
         read = await self._disk.do(lambda store: {p: store.state(run.number, tick, p) for p in part.partitions})
         states = {partition: state for partition, state in read.items() if state is not None}
         missing = [partition for partition in read if partition not in states]
@@ -138,11 +150,7 @@ class Results:
         if len(states) < len(read):
             told = f"{len(read) - len(states)} partitions of it are nowhere to be had"
             raise Refused(f"the result of run '{run.name}' is not all here (see ticks.results_kept): {told}")
-        try:
-            program = await self._make(run)
-        except Exception as error:  # it is a stranger's
-            raise Refused(f"the result of run '{run.name}' can't be read: {error}") from error
-        self._remember(run.name, tick, await asyncio.to_thread(_computed, program, tick, part, states))
+        return states
 
     def _remember(self, run: str, tick: int, computed: Computed) -> None:
         self._computed[run, tick] = computed

@@ -33,7 +33,9 @@ from daemon.host.reading import Reading
 from daemon.host.restoring import RESTORE, take_in_restored
 from daemon.host.results import Results
 from daemon.host.run_desk import RunDesk
+from daemon.host.searching import Searching
 from daemon.host.store_thread import StoreThread
+from daemon.host.tables import Tables
 from daemon.host.tick_runner import News, TickRunner
 from daemon.host.tick_thread import SAMPLES_KEPT, TickThread
 from daemon.keys import AllowedKeys, KeyPair
@@ -46,7 +48,11 @@ from daemon.protocol.cluster_messages import (
     PartTold,
     RowsTold,
     RowsWanted,
+    SearchTold,
+    SearchWanted,
     StatesWanted,
+    TableTold,
+    TableWanted,
     TicksAsked,
     TicksTold,
 )
@@ -70,6 +76,8 @@ log = logging.getLogger("shoal.runtime")
 
 STATUS_INTERVAL = 0.1
 GIVE_UP_SECONDS = 15.0
+ANSWERED = (RowsWanted, PartitionWanted, StatesWanted, TicksAsked, TableWanted, SearchWanted)
+"""Questions that take a while: so many are worked on at once, and more are dropped, for they are asked again."""
 ANSWERING_MAX = 256
 STEP_TRIES = 8
 STEP_AGAIN_SECONDS = 1.0
@@ -168,6 +176,7 @@ class Runtime:
             self._spawn,
         )
         self.reading = Reading(self, self.results)
+        self.tables, self.searching = Tables(self, self.programs.make), Searching(self)
         self.entering = Entering(
             self.shard,
             self.post,
@@ -278,10 +287,18 @@ class Runtime:
 
     def _heard(self, sender: Identity, message: Any) -> None:
         match message:
-            case RowsWanted() | PartitionWanted() | StatesWanted() | TicksAsked() if len(self._tasks) >= ANSWERING_MAX:
+            case _ if isinstance(message, ANSWERED) and len(self._tasks) >= ANSWERING_MAX:
                 self.metrics.dropped("busy")  # it is asked again
             case RowsWanted() | TicksAsked():
                 self._spawn(self.reading.answer(sender.name, message))
+            case TableWanted():
+                self._spawn(self.tables.answer(sender.name, message))
+            case TableTold():
+                self.tables.told(sender.name, message)
+            case SearchWanted():
+                self._spawn(self.searching.answer(sender.name, message))
+            case SearchTold():
+                self.searching.told(sender.name, message)
             case RowsTold() | TicksTold():
                 self.reading.told(sender.name, message)
             case PartitionWanted() | StatesWanted():
@@ -435,6 +452,8 @@ class Runtime:
             case reg.GraphRemoved(graph=graph):
                 log.info("graph %s dropped", graph.name)
                 self.results.drop_graph(graph.name)
+                self.tables.forget()
+                self.searching.forget()
             case reg.ProgramDeployed(version=version):
                 log.info("program %s deployed, digest %s", version.name, version.digest)
             case reg.ProgramRemoved(version=version):

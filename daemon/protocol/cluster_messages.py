@@ -200,3 +200,58 @@ class TicksTold:
     request: str
     committed: int
     states: tuple[RunStates, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableWanted:
+    """Send me the rows of a table that belong to a partition of yours, from `first` on, as a run had them at a tick."""
+
+    request: str
+    run: str
+    tick: int
+    table: str
+    partition: int
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableTold:
+    """Some rows: how many, of how many in all; `specs` are the columns' names and specs, the frames their frames."""
+
+    request: str
+    error: str
+    count: int
+    total: int
+    specs: bytes
+    frames: Frames = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchWanted:
+    """In the placement of this epoch: in how many of your documents is each term, or, if there are weights, which are
+    your `top` best by them?
+    """
+
+    request: str
+    epoch: int
+    graph: str
+    column: str
+    terms: tuple[str, ...]
+    weights: tuple[float, ...]
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTold:
+    """The sender's documents, and either how many have each term, or the best.
+
+    Of these the frames: ordinals, scores, and the ids' frames; `ids` is their spec, `total` how many they are.
+    """
+
+    request: str
+    error: str
+    documents: int
+    frequencies: tuple[int, ...]
+    total: int
+    ids: bytes
+    frames: Frames = ()

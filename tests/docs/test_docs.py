@@ -74,7 +74,9 @@ def daemon_alone() -> Iterator[AdminConnection]:
 
 def test_the_reference_has_every_field_of_a_result(daemon_alone: AdminConnection) -> None:
     page = REFERENCE.read_text()
-    spec, frames = shoal.from_arrays(["a", "b"], ["b", "a"]).to_wire()
+    spec, frames = shoal.from_arrays(
+        ["a", "b"], ["b", "a"], nodes=["a", "b"], node_columns={"gloss": ["tree", "oak"]}
+    ).to_wire()
     start = {"program": "pagerank", "graph": "g", "paced": True}
     asked: list[tuple[str, dict[str, Any]]] = [
         ("graph load", {"name": "g", "spec": spec}),
@@ -86,6 +88,10 @@ def test_the_reference_has_every_field_of_a_result(daemon_alone: AdminConnection
         ("run ticks", {"run": "pagerank-1"}),
         ("run result", {"run": "pagerank-1"}),
         ("run rows", {"run": "pagerank-1"}),
+        ("run start", {"program": "knowledge", "graph": "g", "ticks": 1}),
+        ("run wait", {"run": "knowledge-2"}),
+        ("run table", {"run": "knowledge-2", "table": "edges"}),
+        ("run search", {"run": "knowledge-2", "words": "oak"}),
         ("graph show", {"graph": "g"}),
         ("log-level", {"level": "info"}),
     ]

@@ -1,0 +1,66 @@
+"""Reading a run at one of its ticks, whatever happens meanwhile.
+
+While a run goes on, its states come and go with its checkpoints, and while a view changes, so do its holders: what was
+not to be had is tried again for a while, at a newer tick if none was named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from daemon.admin.commands import Failed, Refused, Reply, Request
+from daemon.admin.known import Known
+from daemon.host.runtime import Runtime
+from daemon.protocol.registry import FAILED, RunRecord
+from daemon.protocol.tick import State
+from daemon.store import NotHeld
+from shoal.errors import TickNotKept
+from shoal.snapshot import chosen_tick
+
+END_SECONDS = 5.0
+PATIENCE_SECONDS, AGAIN_SECONDS = 20.0, 0.1
+
+
+class Readings:
+    """Of one shard."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime, self.known = runtime, Known(runtime)
+
+    async def run_of(self, request: Request) -> RunRecord:
+        """The run that is asked about, as it is once the log has caught up with it."""
+        run = await self.known.caught_up(request.args["run"])
+        machine = self._runtime.ticks.machine(run.number)
+        if machine is not None and machine.state is State.OVER:
+            # Its last tick is done, and the log's word on it under way: who asks may have had it from another shard.
+            await self._runtime.runs.kept(run.name, END_SECONDS)
+        return self.known.run(run.name)
+
+    async def read(
+        self, run: RunRecord, tick: int | None, attempt: Callable[[RunRecord, int], Awaitable[Reply]]
+    ) -> Reply:
+        """Read a run at a tick, or the last that there is: `attempt` is given both, again and again if need be."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await attempt(run, await self._tick(run, tick))
+            except TickNotKept as error:
+                raise Refused(str(error), what=TickNotKept.__name__) from error
+            except (Refused, Failed, NotHeld):
+                registry = self._runtime.shard.registry
+                if time.monotonic() > until or run.graph not in registry.graphs or registry.lost(run.graph):
+                    raise
+            await asyncio.sleep(AGAIN_SECONDS)
+            run = self.known.run(run.name)
+
+    async def _tick(self, run: RunRecord, asked: int | None) -> int:
+        """The tick to read at. One that is at hand here was committed when it was read, and is as good as ever."""
+        if run.state == FAILED:
+            raise TickNotKept(f"run '{run.name}' has no result: it is failed {run.failure}".rstrip())
+        if not run.active and asked in (None, run.tick):
+            return run.tick
+        if asked is not None and self._runtime.results.has(run.name, asked):
+            return asked
+        return chosen_tick(run.name, run.state, await self._runtime.reading.ticks(run), asked)

@@ -1,0 +1,59 @@
+"""Tables that runs have built: shown, or streamed to a file."""
+
+from __future__ import annotations
+
+import sys
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from daemon.cli.session import Said, Session, in_words, json_option, words
+
+OUT: Final = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("table")
+@click.option("--tick", type=click.IntRange(0), help="As it was after this tick (`run ticks`), not after the last.")
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="So many rows are shown.")
+@click.option("--out", type=OUT, help="All rows to a .csv, .parquet or .arrow file.")
+@json_option
+@click.pass_obj
+def table(session: Session, name: str, table: str, tick: int | None, top: int, out: Path | None) -> None:
+    """A table that a run has built beside the graph: its first rows, or all to a file."""
+    # numpy and pyarrow take a third of a second to import: only those who read a table wait for them.
+    from shoal.client import SocketBackend
+    from shoal.errors import ShoalError
+    from shoal.snapshot import Reading
+    from shoal.tables import TableDigest
+
+    try:
+        with in_words(), session.connect() as connection:
+            reading = Reading(SocketBackend(connection), name, tick)
+            said: dict[str, Any] = {"run": name, "table": table}
+            if out is not None:
+                count, digest = reading.save_table(table, out)
+                words(f"{count} rows in {out}, digest {digest}")
+                said |= {"count": count, "digest": digest, "rows": []}
+            else:
+                whole, parts, count = TableDigest(), list[Any](), 0
+                for part in reading.table_parts(table):
+                    whole.update(part)
+                    if count < top:
+                        parts.append(part)
+                    count += len(part)
+                rows = chain.from_iterable(
+                    zip(*(values.tolist() for values in part.columns.values()), strict=True) for part in parts
+                )
+                shown = [dict(zip(parts[0].columns, row, strict=True)) for row in islice(rows, top)]
+                said |= {"count": count, "digest": whole.hexdigest(), "rows": shown}
+    except ShoalError as error:
+        raise Said(str(error)) from error
+    except KeyboardInterrupt:
+        words("\nnot all was read" if out is None else f"\n{out} was not written")
+        sys.exit(130)
+    if out is None or session.as_json:
+        session.show("run table", said)
