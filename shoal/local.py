@@ -97,9 +97,11 @@ class _LocalRun:
 
     @property
     def ticks_kept(self) -> list[int]:
-        """At which ticks it can be read."""
+        """At which ticks it can be read: one that has to converge, once it has."""
         if self.state == "failed":
             return []
+        if not self.program.anytime:
+            return [self.tick] if self.state == "completed" else []
         over = {self.tick} if self.state != "running" else set()
         return sorted(over | self.checkpoints.keys())[-CHECKPOINTS_KEPT:]
 
@@ -147,6 +149,10 @@ class LocalBackend:
                 del self._graphs[self._graph(args["graph"]).name]
                 self._runs = {name: run for name, run in self._runs.items() if run.graph.name != args["graph"]}
                 return {}
+            case "ring":
+                owners = HashRing(self._shards).placement(self._graph(args["graph"]).data.partition_count)
+                rows = [{"partition": p, "primary": holders[0], "replicas": []} for p, holders in enumerate(owners)]
+                return {"partitions": rows}
             case "program list":
                 installed = [describe(program) for program in installed_programs().values()]
                 return {"programs": [*installed, *self._deployed.values()]}

@@ -148,5 +148,5 @@ def chosen_tick(run: str, state: str, ticks: Sequence[int], tick: int | None) ->
     if ticks:
         kept = ", ".join(map(str, ticks))
         raise TickNotKept(f"run '{run}' can't be read at tick {tick}: the ticks that are kept of it are {kept}")
-    why = ", and no checkpoint of it is committed yet" if state in ("running", "stopping") else ""
+    why = ", and there is nothing to be read of it yet" if state in ("running", "stopping") else ""
     raise TickNotKept(f"run '{run}' has no result: it is {state}{why}")

@@ -11,7 +11,7 @@ from daemon.host.kept_ticks import KeptTicks
 from daemon.host.results import Results
 from daemon.protocol.cluster_messages import RowsTold, RowsWanted, TicksAsked, TicksTold
 from daemon.protocol.placement import sources
-from daemon.protocol.records import FAILED, RunRecord
+from daemon.protocol.records import COMPLETED, FAILED, RunRecord
 from daemon.store import NotHeld
 
 if TYPE_CHECKING:
@@ -39,13 +39,16 @@ class Reading:
         await self.results.recall(run, tick, await runtime.graphs.part(graph, registry.view, placed), others)
 
     async def ticks(self, run: RunRecord) -> list[int]:
-        """The ticks at which a run can be read, ascending."""
+        """The ticks at which a run can be read, ascending: one that has to converge, once it has."""
         registry = self._runtime.shard.registry
         graph = registry.graphs.get(run.graph)
         if graph is None or registry.view is None or run.state == FAILED:
             return []
         kept = self._runtime.config.ticks.checkpoints_kept
-        return await self._ticks.readable(run.number, graph.partition_count, registry.view.names, kept)
+        ticks = await self._ticks.readable(run.number, graph.partition_count, registry.view.names, kept)
+        if (await self._runtime.programs.make(run)).anytime:
+            return ticks
+        return [tick for tick in ticks if run.state == COMPLETED and tick == run.tick]
 
     async def answer(self, sender: str, asked: RowsWanted | TicksAsked) -> None:
         """Give a peer what it asks for. The last tick of a run is on disk before anybody hears of its end."""

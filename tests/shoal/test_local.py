@@ -141,7 +141,7 @@ def test_the_last_few_checkpoints_can_be_read() -> None:
             graph.at()
         run = graph.start(Count, ticks=7, checkpoint=2, paced=True)
         assert run.ticks_kept() == []
-        with pytest.raises(TickNotKept, match="has no result: it is running, and no checkpoint of it is committed yet"):
+        with pytest.raises(TickNotKept, match="has no result: it is running, and there is nothing to be read of it yet"):
             run.at()
         for tick, kept in enumerate(([], [2], [2], [2, 4], [2, 4], [2, 4, 6], [4, 6, 7]), 1):
             run.step()
@@ -155,3 +155,17 @@ def test_the_last_few_checkpoints_can_be_read() -> None:
         with pytest.raises(TickNotKept, match="can't be read at tick 5: the ticks that are kept of it are 4, 6, 7"):
             graph.at(tick=5, run=run.name)
         assert [batch.num_rows for batch in run.stream(["tick"], tick=4)] == [3]
+
+
+def test_what_has_to_converge_is_read_once_it_has() -> None:
+    with shoal.local(2) as session:
+        graph = session.load("g", data=shoal.from_arrays([0, 1, 2], [1, 2, 3]))
+        run = graph.start("wcc", checkpoint=1, paced=True)
+        run.step()
+        assert run.ticks_kept() == []
+        with pytest.raises(TickNotKept, match="nothing to be read of it yet"):
+            run.result("component")
+        with pytest.raises(RunFailed, match="had not converged after 1 ticks"):
+            graph.run("wcc", ticks=1)
+        over = graph.run("wcc")
+        assert over.ticks_kept() == [over.tick]
