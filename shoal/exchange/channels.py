@@ -46,6 +46,8 @@ class ChannelCarrier:
 
     def pack(self) -> Mapping[str, tuple[Array, ...]]:
         senders, targets, values = self._leaving = self._take_posted()
+        if not len(senders):
+            return self._no_frames()
         marks = self._part.ordinals[senders]
         if not self._with_senders:
             targets, values = combined(targets, values, self.channel)
@@ -71,6 +73,10 @@ class ChannelCarrier:
 
     def settle(self, incoming: Mapping[str, Sequence[Buffer]]) -> None:
         rows = [self._here, *(self._read(frames) for frames in incoming.values())]
+        rows = [arrays for arrays in rows if len(arrays[0])]
+        if not rows:
+            self.arrived = (np.empty(0, np.int64), np.empty(0, self.channel.dtype))
+            return
         marks, ordinals, values = (np.concatenate(arrays) for arrays in zip(*rows, strict=True))
         nodes = self._part.local_of(ordinals)
         order = np.lexsort((marks, nodes))
@@ -109,8 +115,15 @@ class ChannelCarrier:
     def _nothing(self) -> tuple[Array, Array, Array]:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, self.channel.dtype)
 
+    def _no_frames(self) -> Mapping[str, tuple[Array, ...]]:
+        """What a tick costs in which nothing is sent."""
+        self._here = self._nothing()
+        ordinals, values = np.empty(0, self._part.ordinal_type), np.empty(0, self.channel.dtype)
+        frames = (ordinals, values, ordinals) if self._with_senders else (ordinals, values)
+        return dict.fromkeys(self._part.peers, frames)
+
     def _take_posted(self) -> tuple[Array, Array, Array]:
-        posted, self._posted = self._posted, []
+        posted, self._posted = [arrays for arrays in self._posted if len(arrays[0])], []
         if not posted:
             return self._nothing()
         senders, targets, values = (np.concatenate(arrays) for arrays in zip(*posted, strict=True))
