@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,12 +42,17 @@ class Merge(StrEnum):
 
     def identity(self, dtype: np.dtype[Any]) -> Any:
         """The value that changes nothing: what a node without neighbours gets."""
-        if self in (Merge.SUM, Merge.COUNT):
-            return dtype.type(0)
-        if dtype.kind == "f":
-            return dtype.type(-math.inf if self is Merge.MAX else math.inf)
-        bounds = np.iinfo(dtype)
-        return dtype.type(bounds.min if self is Merge.MAX else bounds.max)
+        return _identity(self, dtype)
+
+
+@cache
+def _identity(merge: Merge, dtype: np.dtype[Any]) -> Any:
+    if merge in (Merge.SUM, Merge.COUNT):
+        return dtype.type(0)
+    if dtype.kind == "f":
+        return dtype.type(-math.inf if merge is Merge.MAX else math.inf)
+    bounds = np.iinfo(dtype)
+    return dtype.type(bounds.min if merge is Merge.MAX else bounds.max)
 
 
 @dataclass(frozen=True)

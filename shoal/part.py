@@ -182,11 +182,11 @@ class Part:
     @property
     def ordinal_type(self) -> type[np.int32] | type[np.int64]:
         """What any node's ordinal fits into."""
-        return np.int32 if self.node_count <= np.iinfo(np.int32).max else np.int64
+        return np.int32 if self.node_count < 1 << 31 else np.int64
 
     def local_of(self, ordinals: Array) -> NDArray[np.int64]:
         """The local indices of own nodes, by ordinal; -1 for any other number."""
-        if not self.size:
+        if not self.size or not len(ordinals):
             return np.full(len(ordinals), -1, np.int64)
         place = np.minimum(np.searchsorted(self._sorted_ordinals, ordinals), self.size - 1)
         local = self.by_ordinal[place].astype(np.int64, copy=False)
