@@ -318,6 +318,11 @@ class Run:
         """A table that its program has built beside the graph, such as a colony's `edges`. See `Reading.table_rows`."""
         return self._now.table_rows(name)
 
+    def ring(self) -> list[str]:
+        """The shard that serves each partition of its graph, at this moment."""
+        rows = self._backend.call("ring", {"graph": self.show()["graph"]})["partitions"]
+        return [str(row["primary"]) for row in rows]
+
     def search(self, words: str, k: int = 10) -> list[Hit]:
         """The `k` documents that these words tell most about, best first, of a run that reads texts: `knowledge`."""
         found = self._backend.call("run search", {"run": self.name, "words": words, "top": k})

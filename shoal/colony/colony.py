@@ -198,6 +198,10 @@ class Colony(Program):
         for name, numbers in self._held().items():
             ws.contribute_partitions(name, numbers)
 
+    def halted(self, ws: Workspace) -> bool:
+        """It is over when nobody is left."""
+        return ws.tick > 0 and int(ws.total("agents")) == 0
+
     # -- agents ----------------------------------------------------------------------------------------------------
 
     def bear(self, kind: type[Agent], at: Place, partition: int, memory: Mapping[str, Any]) -> None:
