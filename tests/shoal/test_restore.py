@@ -15,7 +15,9 @@ from examples.sandpile import Sandpile
 from shoal import GraphData, Phase, Program
 from shoal.engine import BadState, Engine, is_fixed, state_bytes
 from shoal.part import Placement
+from shoal.programs.cdlp import CommunityDetection
 from shoal.programs.degree import Degree
+from shoal.programs.label_propagation import LabelPropagation
 from shoal.programs.message_pagerank import MessagePageRank
 from shoal.programs.pagerank import PageRank
 from shoal.programs.wcc import ConnectedComponents
@@ -106,6 +108,8 @@ PROGRAMS: list[tuple[type[Program], dict[str, Any]]] = [
     (PageRank, {}),
     (PageRank, {"tol": 1e-2}),
     (Degree, {}),
+    (CommunityDetection, {}),
+    (LabelPropagation, {"seed": 3}),
     (Rumour, {}),
     (Everything, {}),
     (Carried, {}),
