@@ -25,7 +25,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("example
 REFERENCE = ROOT / "docs" / "commands.md"
 
 
-@pytest.mark.parametrize("name", ["library.md", "messages.md", "programs.md"])
+@pytest.mark.parametrize("name", ["library.md", "messages.md", "programs.md", "colony.md"])
 def test_examples_run(name: str) -> None:
     failed, tried = doctest.testfile(str(ROOT / "docs" / name), module_relative=False)
     assert failed == 0
