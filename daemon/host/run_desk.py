@@ -70,6 +70,7 @@ class RunDesk:
         self._disk, self._fetching, self._programs = disk, fetching, programs
         self._timing = TickTiming(settings.resend_interval_ns, settings.phase_timeout_ns)
         self._stop_patience_ns = settings.stop_patience_ns or settings.phase_timeout_ns
+        self._named_ns = 0
         self._checkpoint_interval_ns, self._results_kept = settings.checkpoint_interval_ns, settings.results_kept
         self._checkpoints_kept = settings.checkpoints_kept
         self._epochs: dict[int, int] = {}
@@ -205,21 +206,26 @@ class RunDesk:
         """Ask a run to end after a tick that all shards agree on."""
         self._ticks.order(lambda: self._ticks.with_run(run, lambda machine, now: machine.stop(now)))
 
-    def interrupt_stuck(self) -> None:
-        """Get the tick thread out of a program that does not return, once its run is to stop or is over.
+    def watch_program(self) -> None:
+        """Name a program that does not return, and once its run is to stop or is over, get the tick thread out of it.
 
-        Until then a long phase is nobody's business but the operators', who are told of it.
+        The others name it, too, if they wait for it; but there may be none.
         """
         section = self._ticks.runner.section
         busy = section.busy
         if busy is None:
             return
-        at, since = busy
+        (at, since), now = busy, time.monotonic_ns()
+        if now - max(since, self._named_ns) > self._timing.phase_timeout_ns:
+            self._named_ns = now
+            where = f"{at.phase.word} of tick {at.tick}"
+            log.warning("run %d: %s has been computed here for %.1f s", at.run, where, (now - since) / 1e9)
+            self._metrics.count("phase_late", (self._shard.identity.name,))
         run = next((run for run in self._shard.registry.active_runs() if run.number == at.run), None)
         if run is not None and run.state != reg.STOPPING:
             return
         patience_ns = FORCE_PATIENCE_NS if run is not None and run.is_forced else self._stop_patience_ns
-        if time.monotonic_ns() - since > patience_ns and section.interrupt(busy):
+        if now - since > patience_ns and section.interrupt(busy):
             where = f"{at.phase.word} of tick {at.tick}"
             log.warning("run %d: its program does not return from %s: interrupted", at.run, where)
 

@@ -490,7 +490,7 @@ class Runtime:
 
     def _status_beat(self) -> None:
         self.runs.tell_progress()
-        self.runs.interrupt_stuck()
+        self.runs.watch_program()
         self._set_timer()
         self._beat = self._loop.call_later(STATUS_INTERVAL, self._status_beat)
 
