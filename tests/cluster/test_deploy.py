@@ -147,6 +147,11 @@ def test_a_program_that_hangs_is_named_and_stopped_and_nothing_else(
                 "what it is doing",
             )
             assert said(three[2], "status")["state"] == "joined"
+            wait_for(
+                lambda: "advance of tick 3 has been computed here for 0." in three[2].log.read_text(),
+                10,
+                "the word of the shard itself",
+            )
             stopped = said(three[1], "run", "stop", run.name, *(["--force"] if force else []))
             assert stopped["state"] == "failed"
             with pytest.raises(RunFailed, match="shard-3: stopped: the program did not return from advance of tick 3"):
