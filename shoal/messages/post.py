@@ -24,6 +24,7 @@ from shoal.messages.letters import (
     ALONG,
     EVERY_EDGE,
     MESSAGE,
+    NAMED,
     Letter,
     Numbers,
     Said,
@@ -116,21 +117,21 @@ class Post:
 
     def partition_of_sender(self, sender: int) -> int:
         """The partition that a letter has left."""
-        return -1 - sender if sender < 0 else int(np.asarray(self._part.partition_table)[sender])
+        return -1 - sender if sender < 0 else int(self._table[sender])
 
     @cached_property
     def _places(self) -> dict[str, Array]:
-        """Of each own node, by peer, its place on the boundary; -1 if it is not there."""
+        """Of each own node, by peer, its place on the boundary; -1 if it is not there, and last for nobody at all."""
         places = {}
         for peer in self._part.peers:
-            places[peer] = np.full(self._part.size, -1, np.int32)
+            places[peer] = np.full(self._part.size + 1, -1, np.int32)
             nodes = self._part.sends[peer].nodes
             places[peer][nodes] = np.arange(len(nodes), dtype=np.int32)
         return places
 
     @cached_property
-    def _ghosts(self) -> Array:
-        return np.sort(self._part.ghost_ordinals)
+    def _table(self) -> Array:
+        return np.asarray(self._part.partition_table)
 
     def _boundary_ids(self, peer: str) -> list[Any]:
         nodes, ids = self._part.sends[peer].nodes, self._part.ids
@@ -151,7 +152,7 @@ class Post:
             if (rows >= 0).all():
                 return nothing, nothing, no_targets, numbers.values[rows]
         places, far = self._places[peer][numbers.senders], numbers.targets >= 0
-        owners = part.owner_of_partition[np.asarray(part.partition_table)[numbers.targets]] if far.any() else far
+        owners = part.owner_of_partition[self._table[numbers.targets]] if far.any() else far
         rows = np.flatnonzero(np.where(far, owners == index, places >= 0))
         chosen = _combined(numbers.take(rows), self._combine)
         seqs = nothing if not chosen.seqs.any() else chosen.seqs.astype(np.int32)
@@ -192,15 +193,19 @@ class Post:
         """For each peer by its place from 1; at 0 nothing, for own nodes are told without."""
         part = self._part
         sorted_out: list[list[Letter]] = [[] for _ in range(len(part.peers) + 1)]
-        for letter in letters if part.peers else ():
+        if not part.peers or not letters:
+            return sorted_out
+        own = part.local_of(np.array([letter.sender for letter in letters], np.int64))
+        places = [self._places[peer][own] >= 0 for peer in part.peers]
+        near = [[i for i, there in enumerate(each, start=1) if there] for each in zip(*places, strict=True)]
+        for letter, neighbours in zip(letters, near, strict=True):
             address = letter.address
             if address is None:
                 indices: Sequence[int] = range(1, len(sorted_out))
             elif isinstance(address, int):
-                indices = [part.owner_of_partition[int(np.asarray(part.partition_table)[address])]]
+                indices = [part.owner_of_partition[self._table[address]]]
             elif address[0] == ALONG:
-                local = int(part.local_of(np.array([letter.sender]))[0])
-                indices = [i for i, peer in enumerate(part.peers, start=1) if self._places[peer][local] >= 0]
+                indices = neighbours
             else:
                 indices = [part.owner_of_partition[partition_of(address[1], part.partition_count)]]
             for index in indices:
@@ -219,27 +224,30 @@ class Post:
         due = len(self._part.ghosts[peer].nodes)
         if not isinstance(ids, tuple) or len(ids) not in (0, due) or not all(type(i) in (int, str) for i in ids):
             raise BadExchange(f"ids of {due} ghosts were due")
-        index = 1 + self._part.peers.index(peer)
-        for letter in letters:
-            self._check_letter(letter, index)
+        if letters:
+            self._check_letters(letters, 1 + self._part.peers.index(peer))
         return ids, Said(numbers[0], numbers[1], letters)
 
-    def _check_letter(self, letter: Letter, index: int) -> None:
+    def _check_letters(self, letters: Sequence[Letter], index: int) -> None:
+        """See that letters come from that peer and are for here. Raises `BadExchange`."""
         part = self._part
-        known = -part.partition_count <= letter.sender < part.node_count
-        if not known or part.owner_of_partition[self.partition_of_sender(letter.sender)] != index:
-            raise BadExchange(f"a letter from {letter.sender}, who is not with that peer")
-        if isinstance(letter.address, tuple) and letter.address[0] == ALONG:
-            at = int(np.searchsorted(self._ghosts, letter.sender))
-            if at == len(self._ghosts) or self._ghosts[at] != letter.sender:
-                raise BadExchange("a letter goes along the edges of a node that has none to here")
-        if isinstance(letter.address, int) and part.local_of(np.array([letter.address]))[0] < 0:
+        senders = _int64([letter.sender for letter in letters])
+        if senders.min() < -part.partition_count or senders.max() >= part.node_count:
+            raise BadExchange("a letter from nowhere")
+        left = np.where(senders < 0, -1 - senders, self._table[np.maximum(senders, 0)] if part.node_count else 0)
+        if (part.owner_of_partition[left] != index).any():
+            raise BadExchange("a letter from somebody who is not with that peer")
+        ways = [letter.address[0] if isinstance(letter.address, tuple) else 0 for letter in letters]
+        if not np.isin(senders[np.array(ways) == ALONG], part.ghost_ordinals).all():
+            raise BadExchange("a letter goes along the edges of a node that has none to here")
+        if (part.local_of(_int64([x.address for x in letters if isinstance(x.address, int)])) < 0).any():
             raise BadExchange("a letter is addressed to a node that is not here")
-        if isinstance(letter.address, tuple) and letter.address[0] != ALONG and not self.is_named_here(letter.address):
-            raise BadExchange("a letter is for somebody whose place is not here")
-        self._check_combined(letter)
+        for letter, way in zip(letters, ways, strict=True):
+            if way == NAMED and not self._is_named_here(letter.address):
+                raise BadExchange("a letter is for somebody whose place is not here")
+            self._check_combined(letter)
 
-    def is_named_here(self, address: tuple[Any, ...]) -> bool:
+    def _is_named_here(self, address: Any) -> bool:
         """Whether a node of the id that the address has would be here."""
         partition = partition_of(address[1], self._part.partition_count)
         return not self._part.owner_of_partition[partition]
@@ -282,3 +290,11 @@ def _combined(numbers: Numbers, combine: Combine | None) -> Numbers:
 
 def _bytes(data: bytes) -> Array:
     return np.frombuffer(data, np.uint8)
+
+
+def _int64(values: list[Any]) -> Array:
+    """Raises `BadExchange` for what does not fit."""
+    try:
+        return np.array(values, np.int64)
+    except OverflowError as error:
+        raise BadExchange(str(error)) from error
