@@ -123,12 +123,23 @@ class Part:
     def held_edges(self) -> int:
         """Edges with an end here; one with both counts once."""
         held = len(self.in_edges.edges) + len(self.out_edges.edges) - self.inner_arcs
-        return held if self.directed else (held + self._loops) // 2
+        return held if self.directed else (held + self._loop_count) // 2
+
+    @cached_property
+    def own_edges(self) -> float:
+        """Edges that leave an own node; an undirected one is half of either end's. All parts' add up to the graph's."""
+        arcs = len(self.out_edges.edges)
+        return arcs if self.directed else (arcs + self._loop_count) / 2
 
     @property
-    def _loops(self) -> int:
+    def loops(self) -> NDArray[np.int64]:
+        """Edges from each own node to itself."""
         rows = np.repeat(np.arange(self.size, dtype=np.int32), np.diff(self.out_edges.indptr))
-        return int(np.count_nonzero(rows == self.out_edges.neighbours))
+        return np.bincount(rows[rows == self.out_edges.neighbours], minlength=self.size)
+
+    @cached_property
+    def _loop_count(self) -> int:
+        return int(self.loops.sum())
 
     @property
     def inner_arcs(self) -> int:

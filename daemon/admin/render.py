@@ -278,8 +278,11 @@ def _ghosts(result: Result, page: Page) -> str:
 
 
 def _loaded(result: Result, page: Page) -> str:
-    pairs = [(key.replace("_", " "), count(result.get(key))) for key in ("nodes", "edges", "partitions", "cross_edges")]
-    return _drawn(page, _pairs([("graph", result.get("graph")), *pairs, ("took", duration(result.get("seconds")))]))
+    numbers = [
+        (key.replace("_", " "), count(result.get(key))) for key in ("nodes", "edges", "partitions", "cross_edges")
+    ]
+    pairs = [("graph", result.get("graph")), *numbers, ("directed", result.get("directed"))]
+    return _drawn(page, _pairs([*pairs, ("took", duration(result.get("seconds")))]))
 
 
 def _graph(result: Result, page: Page) -> str:
@@ -289,6 +292,7 @@ def _graph(result: Result, page: Page) -> str:
             ("state", result.get("state")),
             ("nodes", count(result.get("nodes"))),
             ("edges", count(result.get("edges"))),
+            ("directed", result.get("directed")),
             ("partitions", result.get("partitions")),
             ("node columns", result.get("node_columns")),
             ("edge columns", result.get("edge_columns")),
@@ -444,7 +448,7 @@ RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {
     "ghosts": _ghosts,
     "graph load": _loaded,
     "graph list": listing(
-        "graphs", ("graph", "state", "nodes", "edges", "partitions"), ("nodes", "edges", "partitions")
+        "graphs", ("graph", "state", "nodes", "edges", "directed", "partitions"), ("nodes", "edges", "partitions")
     ),
     "graph show": _graph,
     "run list": listing("runs", ("run", "program", "graph", "state", "tick", "ticks"), ("tick", "ticks")),

@@ -46,7 +46,7 @@ def _graphs_and_runs(runtime: Runtime) -> None:
     parts = runtime.graphs.parts.values()
     metrics.ghosts.labels("pinned").set(sum(part.ghost_count for part in parts))
     metrics.graph_nodes.set(sum(part.size for part in parts))
-    metrics.graph_edges.set(sum(len(part.out_edges.edges) for part in parts))
+    metrics.graph_edges.set(sum(part.own_edges for part in parts))
     metrics.by_state(metrics.runs, Counter(run.state for run in registry.runs.values()), RUN_STATES)
     for run in registry.active_runs():
         machine = runtime.ticks.machine(run.number)

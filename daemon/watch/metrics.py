@@ -136,7 +136,11 @@ class Metrics:
         )
         self.ghosts = Gauge("shoal_ghosts", "Copies of remote nodes held here", ("kind",), registry=r)
         self.graph_nodes = Gauge("shoal_graph_nodes", "Nodes owned here, all graphs", registry=r)
-        self.graph_edges = Gauge("shoal_graph_edges", "Edges owned here, all graphs", registry=r)
+        self.graph_edges = Gauge(
+            "shoal_graph_edges",
+            "Edges owned here, all graphs; an undirected one is half of either end's shard's",
+            registry=r,
+        )
         self.runs = Gauge("shoal_runs", "Runs by state", ("state",), registry=r)
         for state in RUN_STATES:
             self.runs.labels(state)

@@ -1,4 +1,9 @@
-"""Degrees: how many edges come into and leave each node."""
+"""Degrees: how many edges come into and leave each node.
+
+`degree` counts the ends of edges at a node, as networkx does: a loop twice, in a directed graph and in an undirected
+one, so that all degrees together are twice the edges. Of an undirected graph `in_degree` and `out_degree` count arcs,
+two for an edge and one for a loop (`shoal.graph_data`), and are equal. LDBC's graphs have no loops.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +27,7 @@ class Degree(Program):
     def advance(self, ws: Workspace) -> None:
         ws.set("in_degree", ws.part.in_degree)
         ws.set("out_degree", ws.part.out_degree)
-        ws.set("degree", ws.part.in_degree + ws.part.out_degree)
+        ws.set("degree", ws.part.out_degree + (ws.part.in_degree if ws.part.directed else ws.part.loops))
 
     def halted(self, ws: Workspace) -> bool:
         return ws.tick >= 1

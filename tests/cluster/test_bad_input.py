@@ -331,7 +331,7 @@ MISTAKES = [
     (
         ("pagernk", "--graph", "deps"),
         1,
-        "no program is called 'pagernk'; did you mean 'pagerank'?; installed: degree, ",
+        "no program is called 'pagernk'; did you mean 'pagerank'?; installed: ",
     ),
     (("pagerank", "--graph", "dep"), 1, "no graph is called 'dep'; did you mean 'deps'?; loaded: deps"),
     (

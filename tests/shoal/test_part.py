@@ -60,6 +60,7 @@ def test_an_undirected_graph_counts_its_edges_as_they_were_given(given: tuple[Gr
         assert rows(part, part.in_edges) == [sorted(row) for row in rows(part, part.out_edges)]
     crossing = sum(holder[s] != holder[t] for s, t in zip(source, target, strict=True))
     assert sum(part.cross_edges for part in parts.values()) == crossing
+    assert sum(part.own_edges for part in parts.values()) == len(source)
 
 
 @given(placed())

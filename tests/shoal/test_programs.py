@@ -106,6 +106,22 @@ def test_degrees_are_counted(data: GraphData) -> None:
     assert columns["degree"] == [len(i) + len(o) for i, o in zip(twin.into, twin.out, strict=True)]
 
 
+@given(multigraphs())
+@example(LOOPS)
+@settings(deadline=None, max_examples=30)
+def test_degrees_of_an_undirected_graph_are_those_of_networkx(data: GraphData) -> None:
+    """A loop counts twice; the other two columns count arcs, of which a loop is one."""
+    ids = data.ids.tolist()
+    ends = [[ids[end] for end in each.tolist()] for each in (data.source, data.target)]
+    both_ways = shoal.from_arrays(*ends, nodes=ids, partition_count=data.partition_count, undirected=True)
+    _, columns = everywhere(both_ways, "degree")
+    twin = nx.MultiGraph()
+    twin.add_nodes_from(ids)
+    twin.add_edges_from(zip(*ends, strict=True))
+    assert columns["degree"] == [degree for _, degree in twin.degree()]
+    assert columns["in_degree"] == columns["out_degree"] == np.bincount(both_ways.source, minlength=len(ids)).tolist()
+
+
 @given(multigraphs(), st.integers(1, 5), st.sampled_from([0.5, 0.1]))
 @example(EMPTY, 2, 0.5)
 @example(LOOPS, 5, 0.5)

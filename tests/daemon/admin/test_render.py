@@ -38,6 +38,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "run ticks": {"run": "r", "state": "running", "tick": 9, "ticks": [4, 8]},
     "run rows": {"run": "r", "tick": 7, "first": 0, "count": 2, "total": 3_000, "columns": {"rank": {}, "parent": {}}},
     "ghosts": {"graphs": [{"graph": "g", "own": 10_000, "ghosts": 3, "by_owner": {"b": 3}, "tick": 1}]},
+    "graph show": {"graph": "g", "state": "ready", "nodes": 3, "edges": 2_000, "directed": False, "partitions": 64},
+    "graph list": {"graphs": [{"graph": "g", "state": "ready", "nodes": 3, "edges": 2, "directed": True}]},
     "ring": {"virtual_nodes": 150, "partitions": [{"partition": 0, "primary": "a", "replicas": ["b", "c"]}]},
     "view": {"epoch": 4, "members": ["a", "b"], "leader": "a", "partitions": 64, "placement": {"a": 30, "b": 34}},
 }  # fmt: skip
@@ -53,6 +55,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         ("run ticks", ["can be read at  4, 8"]),
         ("run rows", ["rows     2 of 3,000", "columns  rank, parent"]),
         ("view", ["b      34"]),
+        ("graph show", ["edges         2,000", "directed      no"]),
+        ("graph list", ["g      ready      3      2  yes                -"]),
     ],
 )
 def test_what_a_page_says(command: str, lines: list[str]) -> None:
