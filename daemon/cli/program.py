@@ -1,17 +1,21 @@
-"""Programs: what can be run, and bringing, showing and removing programs of one's own."""
+"""Programs: what can be run, and beginning, bringing, showing and removing programs of one's own."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from daemon.cli.session import Said, Session, json_option
+from daemon.cli.session import Said, Session, json_option, words
+from daemon.cli.templates import STYLES, file_name, write
+from shoal.deployed import read_source
+from shoal.errors import BadProgram
 
 
 @click.group()
 def program() -> None:
-    """The programs that can be run: list, show, deploy, remove."""
+    """The programs that can be run: list, show, new, deploy, remove."""
 
 
 @program.command("list")
@@ -32,7 +36,41 @@ def show(session: Session, name: str, source: bool) -> None:
     if not source or session.as_json:
         session.answer("program show", {"program": name, "source": source or None})
         return
-    click.echo(session.ask("program show", {"program": name, "source": True})["source"], nl=False)
+    told = session.ask("program show", {"program": name, "source": True})
+    if told.get("source") is None:
+        raise Said(f"program '{name}' is installed, not deployed: its source is where the daemons' Python has it")
+    click.echo(told["source"], nl=False)
+
+
+@program.command()
+@click.argument("name")
+@click.option(
+    "--style", type=click.Choice(STYLES), default=STYLES[0], show_default=True, help="What to write it in (docs/)."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Which file; NAME.py without.")
+@json_option
+@click.pass_obj
+def new(session: Session, name: str, style: str, out: Path | None) -> None:
+    """Write a file to begin a program from.
+
+    It is a program that runs as it stands, in this process or on a cluster. No daemon is needed.
+    """
+    path = out if out is not None else Path(file_name(name))
+    try:
+        write(name, style, path)
+    except BadProgram as error:
+        raise Said(str(error)) from error
+    nexts = {
+        "try it here": f"python {path}",
+        "deploy it": f"shoalctl program deploy {path}",
+        "its parameters": f"shoalctl program show {name}",
+        "run it": f"shoalctl run start {name} --graph GRAPH --wait",
+    }
+    if session.as_json:
+        click.echo(json.dumps({"program": name, "style": style, "file": str(path), "next": nexts}, indent=2))
+        return
+    click.echo(path)
+    words("\n".join(f"{what + ':':<16}{command}" for what, command in nexts.items()))
 
 
 @program.command()
@@ -40,13 +78,10 @@ def show(session: Session, name: str, source: bool) -> None:
 @json_option
 @click.pass_obj
 def deploy(session: Session, file: Path) -> None:
-    """Have every shard keep the program that FILE defines; runs that go on keep the version they began with.
+    """Have every shard keep FILE's program; runs that go on keep the version they began with.
 
     The file defines one class derived from shoal.Program, or several and PROGRAM = TheOne.
     """
-    from shoal.deployed import read_source
-    from shoal.errors import BadProgram
-
     try:
         source = read_source(file)
     except BadProgram as error:
