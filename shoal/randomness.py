@@ -17,7 +17,7 @@ MASK = (1 << 64) - 1
 
 def bits(seed: int, tick: int, keys: NDArray[Any], stream: int = 0) -> NDArray[np.uint64]:
     """64 random bits for each key (say, an ordinal); `stream` tells several draws of one tick apart."""
-    base = _mixed_int(_mixed_int(_mixed_int(seed & MASK) ^ (tick & MASK)) ^ (stream & MASK))
+    base = _scalar(_scalar(_scalar(seed & MASK) ^ (tick & MASK)) ^ (stream & MASK))
     return _mixed(_mixed(np.asarray(keys).astype(np.uint64)) ^ np.uint64(base))
 
 
@@ -30,12 +30,25 @@ def uniform(seed: int, tick: int, keys: NDArray[Any], stream: int = 0) -> NDArra
     return (bits(seed, tick, keys, stream) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def draw(seed: int, tick: int, key: int, stream: int = 0) -> float:
+    """The number that `uniform` has for one key; ten times as fast for one.
+
+    >>> draw(7, 1, 3) == float(uniform(7, 1, np.array([3]))[0])
+    True
+    """
+    base = _scalar(_scalar(_scalar(seed & MASK) ^ (tick & MASK)) ^ (stream & MASK))
+    return float((_scalar(_scalar(key & MASK) ^ base) >> 11) * 2.0**-53)
+
+
+def _scalar(value: int) -> int:
+    value = (value + GOLDEN) & MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & MASK
+    return value ^ (value >> 31)
+
+
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     values = values + np.uint64(GOLDEN)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
-
-
-def _mixed_int(value: int) -> int:
-    return int(_mixed(np.array([value], np.uint64))[0])

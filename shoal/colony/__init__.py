@@ -29,8 +29,9 @@ they do elsewhere is mailed there.
 from shoal.colony.agents import Agent
 from shoal.colony.colony import Colony
 from shoal.colony.crossings import cross_shard_edges
-from shoal.colony.here import Concept, Ground, Here, Neighbour
+from shoal.colony.here import Ground, Here
 from shoal.colony.places import Place
+from shoal.colony.sight import Concept, Neighbour
 from shoal.colony.substrate import Signal, Trace
 
 __all__ = ["Agent", "Colony", "Concept", "Ground", "Here", "Neighbour", "Place", "Signal", "Trace", "cross_shard_edges"]

@@ -10,19 +10,18 @@ Advance    figures; questions about ghosts, and answers to those of the last tic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal import columns as col
 from shoal.colony.agents import Agent, from_record, to_record
-from shoal.colony.here import Concept, Ground, Here, Neighbour
+from shoal.colony.here import Ground, Here
 from shoal.colony.kept import Restoring, Snapshot
 from shoal.colony.outbox import ACTS, ASKS, FACTS, Outbox
 from shoal.colony.places import Place, partition_by_name
-from shoal.colony.sheet import Sheet, left_of, pair, right_of
+from shoal.colony.sheet import left_of, right_of
+from shoal.colony.sight import Sight
 from shoal.colony.substrate import Plasticity, Signal, Substrate, Trace
 from shoal.colony.tables import TABLES, table_rows
 from shoal.declarations import Aggregate, Mail, Merge, Table
@@ -99,8 +98,7 @@ class Colony(Program):
         self._kinds = {kind.kind: kind for kind in self.agents}
         self._records: dict[int, list[bytes]] = {}
         self._snapshot: Snapshot | None = None
-        self._seen: dict[Any, Any] = {}
-        """What agents have asked for in this tick, worked out once."""
+        self.sight = Sight(self)
 
     def start(self, ws: Workspace) -> None:
         starts = self.part.starts.tolist()
@@ -148,7 +146,8 @@ class Colony(Program):
     # -- phases ----------------------------------------------------------------------------------------------------
 
     def sense(self, ws: Workspace) -> None:
-        self.tick, self._seen = ws.tick, {}
+        self.tick = ws.tick
+        self.sight.forget()
         for partition, agents in self.alive.items():
             for agent in agents.values():
                 self._let(agent, "sense", Here(self, agent, partition, acts=False))
@@ -174,7 +173,9 @@ class Colony(Program):
 
     def decay(self, ws: Workspace) -> None:
         substrate, tick = self.substrate, ws.tick
-        self._snapshot, self._seen = None, {}
+        self._snapshot = None
+        self.sight.forget()
+        substrate.forget_names()
         substrate.fade()
         self._count_edges("edges_pruned", substrate.decay_edges(tick))
         self._count_edges("edges_let_go", substrate.take_cuts(ws.received("cuts")))
@@ -222,7 +223,7 @@ class Colony(Program):
 
     def count(self, counter: str, partition: int, times: int) -> None:
         """Add to a counter."""
-        self._known(counter, self.counters, "counter")
+        self.check_known(counter, self.counters, "counter")
         self.counters[counter][partition] = self.counters[counter].get(partition, 0) + times
 
     def _let(self, agent: Agent, phase: str, here: Here) -> None:
@@ -301,80 +302,11 @@ class Colony(Program):
         for partition, times in zip(*np.unique(names.partitions[left_of(mine)], return_counts=True), strict=True):
             self.count(counter, int(partition), int(times))
 
-    # -- what agents see -------------------------------------------------------------------------------------------
+    # -- what it declares -------------------------------------------------------------------------------------------
 
     def partition_of(self, place: Place) -> int:
         """Where a place is."""
         return self.partition_by_name(place.name)
-
-    def node_id(self, place: Place) -> int | str:
-        """The id of an own node."""
-        found = self.part.ids[self.local(place)]
-        return found.item() if isinstance(found, np.generic) else found.as_py()  # type: ignore[no-any-return]
-
-    def node_value(self, place: Place, column: str) -> Any:
-        """What an own node has in a column of the graph."""
-        self._known(column, self.part.node_columns, "column of the graph's nodes")
-        values = self.part.node_columns[column]
-        found = values[self.local(place)]
-        return found.item() if isinstance(found, np.generic) else col.plain(values)[self.local(place)].as_py()
-
-    def concept_at(self, place: Place) -> Concept | None:
-        """A concept of an own partition."""
-        return self._concept(self.substrate.concepts, np.array([self.substrate.names.known(place.name)]))
-
-    def neighbours(self, place: Place) -> list[Neighbour]:
-        """The other ends of edges, by name; see `Here.neighbours`."""
-        if place.is_node:
-            edges, local = self.part.out_edges, self.local(place)
-            there = edges.neighbours[edges.indptr[local] : edges.indptr[local + 1]]
-            ordinals = np.unique(self._ordinals()[there])
-            return [Neighbour(Place.node(ordinal)) for ordinal in ordinals.tolist()]
-        number, keys = self.substrate.names.known(place.name), self.substrate.halves.keys
-        first, last = np.searchsorted(keys, [number << 32, (number + 1) << 32]).tolist()
-        return self._ends(first, last) if number >= 0 else []
-
-    def signal_at(self, kind: str, place: Place) -> float:
-        """At an own place."""
-        sheet = self.substrate.signals[self.signal_number(kind)]
-        (row,) = sheet.find(np.array([self.substrate.names.known(place.name)])).tolist()
-        return float(sheet["intensity"][row]) if row >= 0 else 0.0
-
-    def traces_at(self, kind: str, place: Place) -> int:
-        """Authors at an own place."""
-        number = self.substrate.names.known(place.name)
-        keys = self.substrate.traces[self.trace_number(kind)].keys
-        first, last = np.searchsorted(keys, [number << 32, (number + 1) << 32]).tolist()
-        return int(last - first) if number >= 0 else 0
-
-    def signals_of(self, kind: str, partition: int, least: float) -> list[tuple[Place, float]]:
-        """In an own partition."""
-        known = self._seen.get(("signals", kind, least))
-        if known is None:
-            sheet = self.substrate.signals[self.signal_number(kind)]
-            rows = np.flatnonzero(sheet["intensity"] >= least)
-            known = self._by_place(sheet.keys[rows], sheet["intensity"][rows].tolist())
-            self._seen["signals", kind, least] = known
-        return list(known.get(partition, ()))
-
-    def fresh_traces(self, kind: str, partition: int) -> list[tuple[Place, int]]:
-        """In an own partition."""
-        known = self._seen.get(("traces", kind))
-        if known is None:
-            sheet, authors = self.substrate.traces[self.trace_number(kind)], self.substrate.authors.ids
-            keys = sheet.keys[sheet["left"] == self.tick - 1]
-            known = self._by_place(left_of(keys), [authors[number] for number in right_of(keys).tolist()])
-            self._seen["traces", kind] = known
-        return list(known.get(partition, ()))
-
-    def agents_at(self, partition: int, place: Place) -> list[Agent]:
-        """At an own place, by id."""
-        known = self._seen.get(("agents", partition))
-        if known is None:
-            known = self._seen["agents", partition] = {}
-            for agent in self.alive[partition].values():
-                known.setdefault(agent.place, []).append(agent)
-        return list(known.get(place, ()))
 
     def signal_number(self, kind: str) -> int:
         """The place of a kind of signal among those declared."""
@@ -388,58 +320,11 @@ class Colony(Program):
         """The place of a kind of concept."""
         return self._number(kind, list(self.concept_kinds), "kind of concept")
 
-    def _ends(self, first: int, last: int) -> list[Neighbour]:
-        """The other ends of the halves in these rows, which have one near end. A far end in another partition is known
-        by its ghost alone, for what else happens to be on this shard depends on the cut.
-        """
-        substrate, halves, names = self.substrate, self.substrate.halves, self.substrate.names
-        near, far = left_of(halves.keys[first:last]), right_of(halves.keys[first:last])
-        mine, theirs = names.partitions[near], names.partitions[far]
-        ghosts = substrate.ghosts.find(pair(mine, far))
-        ends = []
-        for at, name in sorted(enumerate(names.names(far.tolist())), key=itemgetter(1)):
-            row, concept = first + at, None
-            if mine[at] == theirs[at]:
-                concept = self._concept(substrate.concepts, far[at : at + 1])
-            elif substrate.ghosts["resolved"][ghosts[at]] >= 0:
-                concept = self._known_as(substrate.ghosts, int(ghosts[at]))
-            weight, together = float(halves["weight"][row]), int(halves["together"][row])
-            ends.append(Neighbour(Place(name), weight, together, concept))
-        return ends
-
-    def _concept(self, sheet: Sheet, key: Array) -> Concept | None:
-        (row,) = sheet.find(key).tolist()
-        return self._known_as(sheet, row) if row >= 0 else None
-
-    def _known_as(self, sheet: Sheet, row: int) -> Concept:
-        kind = self.concept_kinds[int(sheet["kind"][row])]
-        return Concept(kind, int(sheet["accesses"][row]), int(sheet["created"][row]))
-
-    def _by_place(self, numbers: Array, values: list[Any]) -> dict[int, list[tuple[Place, Any]]]:
-        """What belongs to places, by partition, and there by name and value."""
-        names, found = self.substrate.names, dict[int, list[tuple[Place, Any]]]()
-        rows = zip(names.names(numbers.tolist()), values, names.partitions[numbers].tolist(), strict=True)
-        for name, value, partition in sorted(rows):
-            found.setdefault(partition, []).append((Place(name), value))
-        return found
-
-    def _ordinals(self) -> Array:
-        known = self.__dict__.get("_all_ordinals")
-        if known is None:
-            known = self.__dict__["_all_ordinals"] = self.part.all_ordinals()
-        return np.asarray(known)
-
-    def local(self, place: Place) -> int:
-        """The local index of an own node. Raises `ValueError` for one that is elsewhere."""
-        (local,) = self.part.local_of(np.array([place.ordinal])).tolist()
-        if local < 0:
-            raise ValueError(f"{place} is not on this shard")
-        return int(local)
-
     def _number(self, name: str, declared: list[str], what: str) -> int:
-        self._known(name, declared, what)
+        self.check_known(name, declared, what)
         return declared.index(name)
 
-    def _known(self, name: str, declared: Any, what: str) -> None:
+    def check_known(self, name: str, declared: Any, what: str) -> None:
+        """Raises `UnknownColumn` for a name that is not declared."""
         if name not in declared:
             raise UnknownColumn(f"colony '{self.name}' has no {what} '{name}'{did_you_mean(name, declared)}")

@@ -7,38 +7,15 @@ the place that it is done to, and is there in the same tick's Decay.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from shoal import randomness
 from shoal.colony.agents import Agent
 from shoal.colony.places import Place
+from shoal.colony.sight import Concept, Neighbour
 
 if TYPE_CHECKING:
     from shoal.colony.colony import Colony
-
-
-@dataclass(frozen=True, slots=True)
-class Concept:
-    """What is known of a concept."""
-
-    kind: str
-    accesses: int
-    created: int
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """The other end of an edge: of a concept, `weight` and `together` say how strong it is, and how often both ends
-    were active together. `concept` is None for a node, and for a ghost that is not resolved yet.
-    """
-
-    place: Place
-    weight: float = 1.0
-    together: int = 0
-    concept: Concept | None = None
 
 
 class Here:
@@ -67,8 +44,7 @@ class Here:
     def random(self) -> float:
         """A number from 0 up to 1 that follows from the run's seed, the tick and the agent."""
         self._draws += 1
-        drawn = randomness.uniform(self._colony.seed, self.tick, np.array([self._agent.id]), self._draws)
-        return float(drawn[0])
+        return randomness.draw(self._colony.seed, self.tick, self._agent.id, self._draws)
 
     def choose(self, among: Sequence[Any]) -> Any:
         """One of several, at random."""
@@ -79,42 +55,42 @@ class Here:
     @property
     def node(self) -> int | str:
         """The id of the node that it is at."""
-        return self._colony.node_id(self.place)
+        return self._colony.sight.node_id(self.place)
 
     def value(self, column: str) -> Any:
         """What the node that it is at has in a column of the graph."""
-        return self._colony.node_value(self.place, column)
+        return self._colony.sight.node_value(self.place, column)
 
     @property
     def concept(self) -> Concept | None:
         """The concept that it is at; None if nobody has presented it."""
-        return self._colony.concept_at(self.place)
+        return self._colony.sight.concept_at(self.place)
 
     def signal(self, kind: str, at: Place | None = None) -> float:
         """How much of a signal there is at a place of this partition: its own, if no other is given."""
-        return self._colony.signal_at(kind, self._mine(at))
+        return self._colony.sight.signal_at(kind, self._mine(at))
 
     def traces(self, kind: str, at: Place | None = None) -> int:
         """How many authors' traces there are."""
-        return self._colony.traces_at(kind, self._mine(at))
+        return self._colony.sight.traces_at(kind, self._mine(at))
 
     def neighbours(self, at: Place | None = None) -> list[Neighbour]:
         """Where an edge leads: of a node the graph's edges that leave it, of a concept the colony's; by name."""
-        return self._colony.neighbours(self._mine(at))
+        return self._colony.sight.neighbours(self._mine(at))
 
     def others(self) -> list[Agent]:
         """The other agents at its place, by id. To look at; what is done to them is not seen by anybody."""
-        return [agent for agent in self._colony.agents_at(self.partition, self.place) if agent is not self._agent]
+        return [agent for agent in self._colony.sight.agents_at(self.partition, self.place) if agent is not self._agent]
 
     # -- seeing: the partition -------------------------------------------------------------------------------------
 
     def around(self, kind: str, least: float = 0.0) -> list[tuple[Place, float]]:
         """The places of this partition that have so much of a signal, by name."""
-        return self._colony.signals_of(kind, self.partition, least)
+        return self._colony.sight.signals_of(kind, self.partition, least)
 
     def fresh(self, kind: str) -> list[tuple[Place, int]]:
         """Traces that were left in this partition in the last tick: places and authors, by name and author."""
-        return self._colony.fresh_traces(kind, self.partition)
+        return self._colony.sight.fresh_traces(kind, self.partition)
 
     def counted(self, counter: str) -> int:
         """A counter of this partition, with all that was counted so far."""

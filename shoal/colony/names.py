@@ -59,6 +59,13 @@ class Names:
         """Of many, the other way."""
         return [self._names[number] for number in numbers]
 
+    def only(self, numbers: Array) -> Names:
+        """These names alone, numbered anew in the order that they had."""
+        chosen = Names(self._partition_of)
+        for number in numbers.tolist():
+            chosen.number(self._names[number])
+        return chosen
+
     @property
     def partitions(self) -> NDArray[np.int32]:
         """The partition of each, by number."""

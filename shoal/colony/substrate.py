@@ -34,6 +34,8 @@ from shoal.ragged import Ragged
 
 Array = NDArray[Any]
 RATE_MAX: Final = 0.5
+SPARE: Final = 1 << 16
+"""Names, and authors, that are kept without being needed, and as many more as are needed."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,13 @@ class Authors:
             self.ids.append(author)
         return number
 
+    def only(self, numbers: Array) -> Authors:
+        """These alone, numbered anew in the order that they had."""
+        chosen = Authors()
+        for number in numbers.tolist():
+            chosen.number(self.ids[number])
+        return chosen
+
     def numbers(self, authors: Array) -> NDArray[np.int64]:
         """Of many."""
         return np.fromiter(map(self.number, authors.tolist()), np.int64, len(authors))
@@ -116,10 +125,44 @@ class Substrate:
         self.traces = tuple(Sheet(intensity=np.float64, left=np.int64) for _ in traces)
         self.ghosts = Sheet(halves=np.int64, kind=np.int64, accesses=np.int64, created=np.int64, resolved=np.int64)
         """By (partition, concept); `resolved` is the tick of the answer, -1 before it."""
+        self._names_max = self._authors_max = SPARE
         self.unasked: NDArray[np.int64] = np.empty(0, np.int64)
         """Ghosts of this tick."""
 
     # -- time ------------------------------------------------------------------------------------------------------
+
+    def forget_names(self) -> None:
+        """Names and authors that nothing refers to any more are let go, once they are the most."""
+        traces = np.concatenate([sheet.keys for sheet in self.traces] or [np.empty(0, np.int64)])
+        if len(self.authors.ids) > self._authors_max:
+            used = np.unique(right_of(traces))
+            for sheet in self.traces:
+                sheet.keys = pair(left_of(sheet.keys), np.searchsorted(used, right_of(sheet.keys)))
+            self.authors = self.authors.only(used)
+            self._authors_max = 2 * len(used) + SPARE
+            self.forget_names()
+        elif len(self.names) > self._names_max:
+            ends = [left_of(self.halves.keys), right_of(self.halves.keys), right_of(self.ghosts.keys), left_of(traces)]
+            used = np.unique(np.concatenate([self.concepts.keys, *ends, *(sheet.keys for sheet in self.signals)]))
+            self._renumber(used)
+            self._names_max = 2 * len(used) + SPARE
+
+    def _renumber(self, used: Array) -> None:
+        """The order of numbers stays, and with it that of all keys."""
+
+        def new(numbers: Array) -> NDArray[np.int64]:
+            return np.searchsorted(used, numbers)
+
+        halves, ghosts = self.halves.keys, self.ghosts.keys
+        self.halves.keys = pair(new(left_of(halves)), new(right_of(halves)))
+        self.ghosts.keys = pair(left_of(ghosts), new(right_of(ghosts)))
+        for sheet in (self.concepts, *self.signals):
+            sheet.keys = new(sheet.keys)
+        for sheet in self.traces:
+            sheet.keys = pair(new(left_of(sheet.keys)), right_of(sheet.keys))
+        numbers = new(np.array(list(self.labels), np.int64)).tolist()
+        self.labels = dict(zip(numbers, self.labels.values(), strict=True))
+        self.names = self.names.only(used)
 
     def fade(self) -> None:
         """Signals and traces fade."""

@@ -132,7 +132,7 @@ def _crossings(colony: Colony, partition: int) -> Mapping[str, Any]:
 
 
 def _shown(colony: Colony, place: Place) -> str:
-    return f"node {colony.node_id(place)}" if place.is_node else f"concept {place.key}"
+    return f"node {colony.sight.node_id(place)}" if place.is_node else f"concept {place.key}"
 
 
 def _texts(names: list[bytes]) -> Any:

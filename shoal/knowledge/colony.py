@@ -103,11 +103,11 @@ class Knowledge(Colony):
 
     def terms_of(self, document: Place) -> list[str]:
         """The leading terms of a document."""
-        return leading_terms(self._texts[self.local(document)], self.terms)
+        return leading_terms(self._texts[self.sight.local(document)], self.terms)
 
     def digested(self, document: Place) -> None:
         """A document has been digested in this tick."""
-        self._digested[self.local(document)] = self.tick
+        self._digested[self.sight.local(document)] = self.tick
 
     def may_divide(self, partition: int) -> bool:
         """Whether a digester of that partition may divide: while there is much to do, and few were born there."""

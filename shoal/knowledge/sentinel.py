@@ -18,13 +18,13 @@ class Sentinel(Agent):
         if here.tick <= colony.training:
             return
         for place, document in here.fresh("mention"):
-            concept = colony.concept_at(place)
+            concept = colony.sight.concept_at(place)
             if concept is not None and concept.created > colony.training:
                 here.emit("alarm", at=Place.node(document))
         for place, alarms in here.around("alarm", 1.0):
             terms = len(colony.terms_of(place))
             if alarms >= max(1.0, colony.alien * terms) and not here.traces("flagged", place):
                 label = f"{round(alarms)} of {terms} terms are not self"
-                here.present(f"anomaly:{colony.node_id(place)}", "anomaly", label)
+                here.present(f"anomaly:{colony.sight.node_id(place)}", "anomaly", label)
                 here.leave("flagged", place)
                 here.count("anomalies")
