@@ -1,110 +1,27 @@
-"""The configuration of a daemon: one TOML file, checked whole before anything starts.
-
-One frozen model a section. In the file a duration is a string with its unit (``probe_timeout = "500ms"``); here it is
-an int of nanoseconds under the same name with ``_ns`` behind it (`config.membership.probe_timeout_ns`). Sizes are
-strings with a unit in the file and ints of bytes here. Relative paths count from the file's own folder.
-
-A mistake gets a sentence that names the file, the key, what is wrong and, for a key that does not exist, the nearest
-that does. Every setting with its default and its reason is in ``config.example.toml``; a test holds the two together.
-
-Code may build a `Config` directly, with the names used here: ``Membership(probe_interval_ns=200_000_000)``.
-"""
+"""The sections of a configuration, one frozen model each, and what has to hold between their settings."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
-import json
-import os
-import re
 import socket
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from daemon.quantities import Address, BadQuantity, duration_ns, parse_address, size_bytes
-
-CONFIG_BYTES_MAX: Final = 1024 * 1024
-SECRET_CREDENTIAL: Final = "secret_key"  # noqa: S105 -- the name of a credential, not one
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be used; the message is for the operator, one sentence a line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seed:
-    """A member to ask for the others: its name picks its key from the allowed ones."""
-
-    name: str | None
-    address: str
-
-
-def _duration(value: object, info: ValidationInfo) -> object:
-    if info.mode == "json" and not isinstance(value, str):
-        raise BadQuantity('should be a duration with a unit, such as "500ms", "30s" or "2m"')
-    return duration_ns(value) if isinstance(value, str) else value
-
-
-def _size(value: object, info: ValidationInfo) -> object:
-    if info.mode == "json" and not isinstance(value, str):
-        raise BadQuantity('should be a size with a unit, such as "64KiB", "16MiB" or "1GiB"')
-    return size_bytes(value) if isinstance(value, str) else value
-
-
-def _name(value: object) -> object:
-    if isinstance(value, str) and not _NAME.fullmatch(value):
-        raise ValueError("should be 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit")
-    return value
-
-
-def _address(value: object) -> object:
-    return parse_address(value).url if isinstance(value, str) else value
-
-
-def _seed(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    name, at, address = value.rpartition("@")
-    if at:
-        _name(name)
-    try:
-        return Seed(name or None, parse_address(address).url)
-    except BadQuantity:
-        raise BadQuantity('should be "NAME@tcp://HOST:PORT", such as "b@tcp://10.0.0.6:7101"') from None
-
-
-def _host_port(value: object) -> object:
-    if isinstance(value, str) and value:
-        try:
-            parse_address(f"tcp://{value}")
-        except BadQuantity:
-            raise BadQuantity('should be "HOST:PORT" such as "127.0.0.1:9190", or "" for none') from None
-    return value
-
-
-def _mode(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"0?[0-7]{3}", value):
-        raise ValueError('should be a file mode in octal, such as "0660"')
-    return value
-
-
-Duration = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
-Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
-Name = Annotated[str, BeforeValidator(_name)]
-TcpAddress = Annotated[str, BeforeValidator(_address)]
-SeedAddress = Annotated[Seed, BeforeValidator(_seed)]
-HostPort = Annotated[str, BeforeValidator(_host_port)]
-FileMode = Annotated[str, BeforeValidator(_mode)]
-Count = Annotated[int, Field(gt=0)]
-
-MILLISECOND: Final = 1_000_000
-SECOND: Final = 1_000_000_000
+from daemon.config.values import (
+    MILLISECOND,
+    SECOND,
+    Count,
+    Duration,
+    FileMode,
+    HostPort,
+    Name,
+    SeedAddress,
+    Size,
+    TcpAddress,
+)
+from daemon.quantities import Address, BadQuantity, parse_address
 
 
 class Section(BaseModel):
@@ -399,99 +316,3 @@ def sections() -> dict[str, type[Section]]:
         assert issubclass(field.annotation, Section)
         found[name] = field.annotation
     return found
-
-
-def load(path: str | Path, environment: Mapping[str, str] | None = None) -> Config:
-    """Read, check and resolve a configuration file; `ConfigError` names everything that is wrong with it.
-
-    Under systemd a credential called ``secret_key`` (``LoadCredential=``) takes the place of security.secret_key.
-    """
-    path = Path(path)
-    environment = os.environ if environment is None else environment
-    try:
-        with path.open("rb") as file:
-            text = file.read(CONFIG_BYTES_MAX + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(text) > CONFIG_BYTES_MAX:
-        raise ConfigError(f"{path}: is larger than {CONFIG_BYTES_MAX} bytes: no configuration is")
-    try:
-        raw = tomllib.loads(text.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
-    return _resolved(parse(raw, str(path)), path.absolute().parent, environment)
-
-
-def parse(raw: Mapping[str, Any], file: str) -> Config:
-    """A configuration from what TOML gave, with paths as they stand."""
-    complaints = list(_unknown_keys(raw))
-    if not complaints:
-        named = {
-            section: {_field_name(section, key): value for key, value in values.items()}
-            for section, values in raw.items()
-        }
-        try:
-            # By way of JSON: the strict rules there take a list for a tuple and text for a path, and nothing else.
-            return Config.model_validate_json(json.dumps(named, default=str))
-        except ValidationError as error:
-            complaints = [_sentence(found) for found in error.errors(include_url=False)]
-    raise ConfigError("\n".join(f"{file}: {complaint}" for complaint in complaints))
-
-
-def _field_name(section: str, key: str) -> str:
-    return f"{key}_ns" if f"{key}_ns" in sections()[section].model_fields else key
-
-
-def _unknown_keys(raw: Mapping[str, Any]) -> list[str]:
-    known = {name: [toml_key(field) for field in model.model_fields] for name, model in sections().items()}
-    dotted = [f"{section}.{key}" for section, keys in known.items() for key in keys]
-    complaints: list[str] = []
-    for section, values in raw.items():
-        if section not in known:
-            homes = [full for full in dotted if full.endswith(f".{section}")]
-            hint = f"; it belongs in [{homes[0].split('.')[0]}]" if homes else _nearest(section, list(known))
-            complaints.append(f"{section}: there is no such {'section' if isinstance(values, dict) else 'key'}{hint}")
-        elif not isinstance(values, dict):
-            complaints.append(f"{section}: is a section: write [{section}] and its keys below")
-        else:
-            for key in values:
-                if key in known[section]:
-                    continue
-                homes = [full for full in dotted if full.endswith(f".{key}")]
-                hint = f"; did you mean '{homes[0]}'?" if homes else _nearest(key, known[section])
-                complaints.append(f"{section}.{key}: there is no such key{hint}")
-    return complaints
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
-
-
-def _sentence(error: Any) -> str:
-    """One of pydantic's findings in our words."""
-    keys = [toml_key(part) if isinstance(part, str) else f"[{part}]" for part in error["loc"]]
-    key = ".".join(keys).replace(".[", "[")
-    message: str = error["msg"]
-    message = message.removeprefix("Value error, ").replace("Input should be", "should be")
-    if error["type"] == "greater_than" and error["ctx"].get("gt") == 0:
-        message = "should be greater than nothing"
-    given = error["input"]
-    shown = "" if isinstance(given, (dict, BaseModel)) else f", not {json.dumps(given, default=str)[:80]}"
-    return f"{key}: {message}{shown}" if key else message
-
-
-def _resolved(config: Config, folder: Path, environment: Mapping[str, str]) -> Config:
-    security = config.security
-    credentials = environment.get("CREDENTIALS_DIRECTORY")
-    secret = folder / security.secret_key if security.secret_key else None
-    if credentials and (Path(credentials) / SECRET_CREDENTIAL).exists():
-        secret = Path(credentials) / SECRET_CREDENTIAL
-    allowed = folder / security.allowed_keys if security.allowed_keys else None
-    return config.model_copy(
-        update={
-            "cluster": config.cluster.model_copy(update={"data": folder / config.cluster.data}),
-            "admin": config.admin.model_copy(update={"socket": folder / config.admin.socket}),
-            "security": security.model_copy(update={"secret_key": secret, "allowed_keys": allowed}),
-        }
-    )
