@@ -56,7 +56,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         ("run rows", ["rows     2 of 3,000", "columns  rank, parent"]),
         ("view", ["b      34"]),
         ("graph show", ["edges         2,000", "directed      no"]),
-        ("graph list", ["g      ready      3      2  yes                -"]),
+        ("graph list", ["g     ready     3     2 yes               -"]),
     ],
 )
 def test_what_a_page_says(command: str, lines: list[str]) -> None:
