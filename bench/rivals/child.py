@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
+import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -18,6 +20,7 @@ from bench.rivals.engine import Engine, Job
 from bench.rivals.processes import cpu_seconds, peak_mib
 from bench.rivals.register import RIVALS
 
+GRACE_SECONDS = 5
 ENOUGH_SECONDS = 15.0
 """Who has run for so long is not asked again."""
 SHORT_SECONDS = 1.0
@@ -75,6 +78,7 @@ def engine_for(job: Job) -> Engine:
 def main() -> int:
     """Measure what is asked for."""
     job = Job(**json.loads(Path(sys.argv[1]).read_text()))
+    signal.alarm(math.ceil(job.limit) + GRACE_SECONDS)  # whoever was to end us may be gone
     Path(sys.argv[2]).write_text(json.dumps(asdict(measure(engine_for(job)))))
     return 0
 

@@ -18,7 +18,10 @@ DENSE_FACTOR = 8
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One rival, one algorithm, one graph. `source` is an id as it is in the file; `folder` keeps what takes long."""
+    """One rival, one algorithm, one graph.
+
+    `source` is an id as it is in the file; `folder` keeps what takes long to make; `limit` is in seconds.
+    """
 
     rival: str
     algorithm: str
@@ -27,6 +30,7 @@ class Job:
     threads: int
     iterations: int
     turns: int
+    limit: float
     folder: str
 
 

@@ -120,7 +120,7 @@ def run(
         return Missing(rival, algorithm, graph.name, threads, reason)
     iterations = ITERATIONS.get(algorithm, 1) if iterations is None else iterations
     keep = str(ROOT / "build" / "bench")
-    job = Job(rival, algorithm, str(graph.edges), graph.source, threads, iterations, turns, keep)
+    job = Job(rival, algorithm, str(graph.edges), graph.source, threads, iterations, turns, limit, keep)
     told = _told(job, limit, python)
     if isinstance(told, str):
         return Missing(rival, algorithm, graph.name, threads, told)

@@ -20,14 +20,14 @@ class Engine(engine.Engine):
     def load(self) -> None:
         edges = engine.read_edges(self.job, np.uint64)
         self._start = edges.start
-        ends = (edges.source, edges.target)
-        data = ends if edges.weight is None else (edges.weight, ends)
-        self._graph: Any = nk.GraphFromCoo(data, n=edges.node_count, weighted=edges.weight is not None, directed=True)
-        if self.job.algorithm in ("lcc", "wcc"):
-            self._graph = nk.graphtools.toUndirected(self._graph)
-            self._graph.removeMultiEdges()
+        source, target, weight = edges.source, edges.target, edges.weight
         if self.job.algorithm == "lcc":
-            self._graph.sortEdges()
+            # Its own toUndirected and removeMultiEdges leave a graph on which clustering crashes (networkit 11.2).
+            pairs = np.unique(np.minimum(source, target) * edges.node_count + np.maximum(source, target))
+            source, target = np.divmod(pairs, np.uint64(edges.node_count))
+        data = (source, target) if weight is None else (weight, (source, target))
+        directed = self.job.algorithm not in ("wcc", "lcc")  # an edge in both directions makes no other component
+        self._graph: Any = nk.GraphFromCoo(data, n=edges.node_count, weighted=weight is not None, directed=directed)
 
     def pagerank(self) -> Any:
         """Fixed iterations: the tolerance is out of reach."""

@@ -61,6 +61,7 @@ class Engine(engine.Engine):
         """Level by level: all neighbours of the last level, less those who are known."""
         depth = np.full(self._nodes, -1)
         depth[self._start] = 0
+        place = np.empty(self._nodes, dtype=np.int64)
         level = np.array([self._start])
         deep = 0
         while len(level):
@@ -72,7 +73,9 @@ class Engine(engine.Engine):
             found = self._neighbours[places]
             found = found[depth[found] < 0]
             depth[found] = deep
-            level = np.unique(found)
+            turn = np.arange(len(found))
+            place[found] = turn  # who is found more than once keeps the last of its places, without sorting
+            level = found[place[found] == turn]
         return depth
 
     def cdlp(self) -> NDArray[np.int64]:

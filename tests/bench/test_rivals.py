@@ -44,7 +44,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> WeightedGraph:
 
 def _job(graph: WeightedGraph, rival: str, algorithm: str) -> Job:
     iterations = ITERATIONS.get(algorithm, 1)
-    return Job(rival, algorithm, str(graph.edges), graph.source, 1, iterations, 2, str(graph.edges.parent))
+    return Job(rival, algorithm, str(graph.edges), graph.source, 1, iterations, 2, 60, str(graph.edges.parent))
 
 
 CASES = [(rival, algorithm) for rival in HERE for algorithm in RIVALS[rival].offers]
@@ -119,7 +119,7 @@ def test_ids_far_apart_are_numbered_as_those_close_together(graph: WeightedGraph
     ends = [table[column].to_numpy() * 10**12 for column in ("source", "target")]
     path = tmp_path / "far.parquet"
     pq.write_table(pa.table({"source": ends[0], "target": ends[1], "weight": table["weight"]}), path)
-    job = Job("scipy", "sssp", str(path), graph.source * 10**12, 1, 1, 1, "")
+    job = Job("scipy", "sssp", str(path), graph.source * 10**12, 1, 1, 1, 60, "")
     far = read_edges(job)
     assert _plain(near) == _plain(far)
 
