@@ -59,6 +59,14 @@ def test_the_reference_has_every_command_of_the_socket() -> None:
         assert rows == [(param.name, param.type, param.summary) for param in command.params], command.name
 
 
+ZERO = b"""
+from shoal import Program
+class Zero(Program):
+    name = "zero"
+    def start(self, ws): pass
+"""
+
+
 @pytest.fixture
 def daemon_alone() -> Iterator[AdminConnection]:
     folder = Path(tempfile.mkdtemp(dir="/tmp"))  # with a short path, for its socket is below it
@@ -78,6 +86,7 @@ def test_the_reference_has_every_field_of_a_result(daemon_alone: AdminConnection
         ["a", "b"], ["b", "a"], nodes=["a", "b"], node_columns={"gloss": ["tree", "oak"]}
     ).to_wire()
     start = {"program": "pagerank", "graph": "g", "paced": True}
+    sent = {"graph load": frames, "program deploy": [ZERO]}
     asked: list[tuple[str, dict[str, Any]]] = [
         ("graph load", {"name": "g", "spec": spec}),
         ("run start", start),
@@ -92,6 +101,9 @@ def test_the_reference_has_every_field_of_a_result(daemon_alone: AdminConnection
         ("run wait", {"run": "knowledge-2"}),
         ("run table", {"run": "knowledge-2", "table": "edges"}),
         ("run search", {"run": "knowledge-2", "words": "oak"}),
+        ("program deploy", {"file": "zero.py"}),
+        ("program show", {"program": "zero", "source": True}),
+        ("program remove", {"program": "zero"}),
         ("graph show", {"graph": "g"}),
         ("log-level", {"level": "info"}),
     ]
@@ -113,7 +125,7 @@ def test_the_reference_has_every_field_of_a_result(daemon_alone: AdminConnection
     # It is one daemon alone, which these would take away, or which would have nobody to hand anything to.
     assert {name for name, _ in asked} == answered - {"drain", "leave", "join", "backup"}
     for name, args in asked:
-        result, _ = daemon_alone.call(name, args, frames if name == "graph load" else ())
+        result, _ = daemon_alone.call(name, args, sent.get(name, ()))
         section = page.partition(f"### `{name}`\n")[2].partition("\n### ")[0]
         (fields,) = re.findall(r"^Result: (.*)$", section, re.MULTILINE)
         if fields == "as of `run show`.":
