@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable
 from daemon.admin.commands import Failed, Refused, Reply, Request
 from daemon.admin.known import Known
 from daemon.host.runtime import Runtime
-from daemon.protocol.registry import FAILED, RunRecord
+from daemon.protocol.records import FAILED, RunRecord
 from daemon.protocol.tick import State
 from daemon.store import NotHeld
 from shoal.errors import TickNotKept
+from shoal.program import Program
 from shoal.snapshot import chosen_tick
 
 END_SECONDS = 5.0
@@ -37,6 +38,13 @@ class Readings:
             # Its last tick is done, and the log's word on it under way: who asks may have had it from another shard.
             await self._runtime.runs.kept(run.name, END_SECONDS)
         return self.known.run(run.name)
+
+    async def program_of(self, run: RunRecord) -> Program:
+        """A run's own program, with its parameters. Raises `Refused`."""
+        try:
+            return await self._runtime.programs.make(run)
+        except Exception as error:  # it is a stranger's
+            raise Refused(f"run '{run.name}' can't be read: {error}") from error
 
     async def read(
         self, run: RunRecord, tick: int | None, attempt: Callable[[RunRecord, int], Awaitable[Reply]]

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from daemon.admin.commands import Failed, Refused, Registry, Reply, Request, Usage
-from daemon.admin.known import Known
+from daemon.admin.readings import Readings
 from daemon.host.runtime import Runtime
 from daemon.store import NotHeld
 from shoal.errors import ShoalError
@@ -20,21 +20,21 @@ class SearchOperations:
     """The handlers. A mistake of the asker's is `Refused` or `Usage`, with a sentence."""
 
     def __init__(self, runtime: Runtime, commands: Registry) -> None:
-        self._runtime, self._known = runtime, Known(runtime)
+        self._runtime, self._readings = runtime, Readings(runtime)
         commands.bind("run search", self.run_search)
 
     async def run_search(self, request: Request) -> Reply:
         args = request.args
-        run = await self._known.caught_up(request.args["run"])
+        run = await self._readings.known.caught_up(args["run"])
         if not 0 < args["top"] <= TOP_MAX:
             raise Usage(f"top should be from 1 to {TOP_MAX}")
-        program = await self._runtime.programs.make(run)
+        program = await self._readings.program_of(run)
         try:
             query = Query.of(args["words"])
             column = text_column(type(program), read_params(run.params))
         except ShoalError as error:
             raise Refused(str(error)) from error
-        graph, until = self._known.graph(run.graph), time.monotonic() + PATIENCE_SECONDS
+        graph, until = self._readings.known.graph(run.graph), time.monotonic() + PATIENCE_SECONDS
         if column not in dict(graph.node_columns):
             raise Refused(f"the nodes of graph '{graph.name}' have no column '{column}'", what="UnknownColumn")
         while True:

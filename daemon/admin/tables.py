@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from daemon.admin.commands import Registry, Reply, Request, Usage
+from daemon.admin.commands import Refused, Registry, Reply, Request, Usage
 from daemon.admin.readings import Readings
 from daemon.host.runtime import Runtime
 from daemon.protocol.cluster_messages import TableWanted
-from daemon.protocol.registry import RunRecord
+from daemon.protocol.records import RunRecord
 from shoal import columns as col
+from shoal.errors import UnknownColumn
+from shoal.tables import known_table
 
 
 class TableOperations:
@@ -23,6 +25,8 @@ class TableOperations:
         partitions = self._readings.known.graph(run.graph).partition_count
         if not 0 <= partition < partitions or first < 0:
             raise Usage(f"partition should be from 0 to {partitions - 1}, and first a row")
+        if not partition and not first:  # whoever reads a table begins there
+            await self._check(run, args["table"])
 
         async def attempt(run: RunRecord, tick: int) -> Reply:
             piece = await self._runtime.tables.piece(TableWanted("", run.name, tick, args["table"], partition, first))
@@ -35,3 +39,11 @@ class TableOperations:
             return Reply({**said, **counts, "columns": specs}, tuple(frames))
 
         return await self._readings.read(run, args["tick"], attempt)
+
+    async def _check(self, run: RunRecord, table: str) -> None:
+        """See that there is such a table: what is wrong with a name, no patience mends."""
+        program = await self._readings.program_of(run)
+        try:
+            known_table(run.name, type(program), table)
+        except UnknownColumn as error:
+            raise Refused(str(error), what=UnknownColumn.__name__) from error
