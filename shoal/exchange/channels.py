@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from shoal.declarations import Channel
 from shoal.exchange.carrier import BadExchange, BadState, Buffer, pack_arrays, read_frame, split_arrays
+from shoal.grouping import Grouping
 from shoal.part import Part
 from shoal.phase import Phase
 
@@ -52,15 +53,14 @@ class ChannelCarrier:
         if not self._with_senders:
             targets, values = combined(targets, values, self.channel)
             marks = targets
-        owner = self._part.owner_of_partition[self._partition(targets)]
-        order = np.argsort(owner, kind="stable")
-        ends = np.searchsorted(owner[order], np.arange(len(self._part.peers) + 2))
+        owners = Grouping(self._part.owner_of_partition[self._partition(targets)], len(self._part.peers) + 1)
+        order, ends = owners.order(), owners.starts[1:]
         kind, frames = self._part.ordinal_type, {}
         for i, peer in enumerate(self._part.peers, start=1):
-            rows = order[ends[i] : ends[i + 1]]
+            rows = order[ends[i - 1] : ends[i]]
             sent = (targets[rows].astype(kind), values[rows])
             frames[peer] = (*sent, marks[rows].astype(kind)) if self._with_senders else sent
-        mine = order[: ends[1]]
+        mine = order[: ends[0]]
         self._here = (marks[mine], targets[mine], values[mine])
         return frames
 
@@ -79,10 +79,13 @@ class ChannelCarrier:
             return
         marks, ordinals, values = (np.concatenate(arrays) for arrays in zip(*rows, strict=True))
         nodes = self._part.local_of(ordinals)
+        self._here = self._nothing()
+        if self.channel.combines_early:
+            self.arrived = combined(nodes, values, self.channel)
+            return
         order = np.lexsort((marks, nodes))
         nodes, values = nodes[order], values[order]
         self.arrived = combined(nodes, values, self.channel) if self.channel.combine else (nodes, values)
-        self._here = self._nothing()
 
     def commit(self) -> None:
         if self.sent_in is not Phase.ADVANCE:
@@ -144,7 +147,7 @@ def combined(nodes: Array, values: Array, channel: Channel) -> tuple[Array, Arra
         return nodes, values
     assert channel.combine is not None
     if (nodes[1:] < nodes[:-1]).any():
-        order = np.argsort(nodes, kind="stable")
+        order = np.argsort(nodes, kind=None if channel.combines_early else "stable")  # exact ones in any order
         nodes, values = nodes[order], values[order]
     starts = np.flatnonzero(np.concatenate([[True], nodes[1:] != nodes[:-1]]))
     return nodes[starts], channel.combine.ufunc.reduceat(values, starts)
