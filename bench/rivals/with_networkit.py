@@ -37,8 +37,10 @@ class Engine(engine.Engine):
         return algorithm.run()
 
     def wcc(self) -> Any:
-        """In parallel, on the undirected view."""
-        return nk.components.ParallelConnectedComponents(self._graph, False).run()
+        """On the undirected view: one thread searches; several push labels, and coarsen, or long ways took long."""
+        if self.job.threads == 1:
+            return nk.components.ConnectedComponents(self._graph).run()
+        return nk.components.ParallelConnectedComponents(self._graph, True).run()
 
     def bfs(self) -> Any:
         """Without paths."""

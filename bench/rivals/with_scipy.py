@@ -49,8 +49,8 @@ class Engine(engine.Engine):
     def bfs(self) -> NDArray[np.int32]:
         """Depths, which scipy does not give: whoever was found from the last level is the next, and stands together."""
         order, before = breadth_first_order(self._matrix, self._start)
-        place = np.empty(self._nodes, dtype=np.int32)
-        place[order] = np.arange(len(order), dtype=np.int32)
+        place = np.empty(self._nodes, dtype=np.int64)  # any other type would be converted at each look
+        place[order] = np.arange(len(order))
         found_from = place[before[order[1:]]]
         depth = np.full(self._nodes, -1, dtype=np.int32)
         begin, end, level = 0, 1, 0
