@@ -13,8 +13,8 @@ from consensus import BecameLeader, LeaderChanged, Persist
 from daemon.protocol.holdings import Want
 from daemon.protocol.membership_effects import Announcement as MemberAnnouncement
 from daemon.protocol.membership_effects import Counted
+from daemon.protocol.records import RunRecord, View
 from daemon.protocol.registry import Announcement as RegistryAnnouncement
-from daemon.protocol.registry import RunRecord, View
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,8 @@ from daemon.protocol.membership_messages import Member
 from daemon.protocol.pacing import Pacing
 from daemon.protocol.progress import ProgressGossip
 from daemon.protocol.proposals import Proposals
+from daemon.protocol.records import STOPPING, View
 from daemon.protocol.registry import (
-    STOPPING,
     Announcement,
     Decided,
     GraphInstalled,
@@ -57,8 +57,10 @@ from daemon.protocol.registry import (
     RunEnded,
     RunStopping,
     RunsWaiting,
-    View,
     ViewInstalled,
+    apply,
+    freeze,
+    restore,
 )
 from daemon.protocol.reporting import Reporting
 from daemon.protocol.seat import LEAVING_TAG, Seat, has_disk_of, server_at
@@ -329,7 +331,7 @@ class Shard:
             self._restore(stored.snapshot.data, now)
 
     def _restore(self, data: bytes, now: int) -> None:
-        for announcement in self.registry.restore(data):
+        for announcement in restore(self.registry, data):
             self._follow_up(announcement, now)
         self._seat.tags[CLUSTER_TAG] = self.registry.cluster
         self._set_tags(self._seat.tags, now)
@@ -363,7 +365,7 @@ class Shard:
             decision = self._codec.decode(entry.data) if entry.is_command else None
             if decision is None:
                 continue
-            for announcement in self.registry.apply(decision):
+            for announcement in apply(self.registry, decision):
                 self._follow_up(announcement, now)
         assert self.raft is not None
         if self._applied - self._snapshot_at >= self._settings.snapshot_entries:
@@ -373,7 +375,7 @@ class Shard:
     def _compact(self, now: int) -> None:
         assert self.raft is not None
         try:
-            self._take_consensus(self.raft.compact(self._applied, self.registry.freeze()), now)
+            self._take_consensus(self.raft.compact(self._applied, freeze(self.registry)), now)
         except (Refused, Rejected):  # it is too large; the log grows on, and nothing is lost by that but room
             self._out.append(swim.Counted("consensus_snapshots_refused"))
 

@@ -8,7 +8,7 @@ import time
 from daemon.admin.commands import Refused
 from daemon.host.runtime import Runtime
 from daemon.protocol.decisions import AddGraph
-from daemon.protocol.registry import RunRecord
+from daemon.protocol.records import RunRecord
 from shoal.errors import did_you_mean
 
 CATCH_UP_SECONDS, LOOK_SECONDS = 3.0, 0.1

@@ -21,7 +21,7 @@ from daemon.host.tick_thread import tick_result
 from daemon.protocol.barrier import PHASES
 from daemon.protocol.decisions import AddGraph, DropGraph, StartRun, StopRun
 from daemon.protocol.membership_messages import STATUS_NAMES
-from daemon.protocol.registry import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING, RunRecord
+from daemon.protocol.records import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING, RunRecord
 from daemon.protocol.tick import State
 from daemon.watch.logs import UnknownLevel, set_level
 from shoal import __version__

@@ -9,7 +9,7 @@ from daemon.admin.commands import Refused, Registry, Reply, Request, Usage
 from daemon.admin.readings import Readings
 from daemon.host.results import COLUMNS_MAX, TOP_MAX, Rows
 from daemon.host.runtime import Runtime
-from daemon.protocol.registry import RunRecord
+from daemon.protocol.records import RunRecord
 from shoal import columns as col
 from shoal.errors import did_you_mean
 from shoal.result import plain_values

@@ -18,7 +18,7 @@ from daemon.host.tick_thread import Peer, TickThread
 from daemon.protocol.decisions import AddGraph, Identity
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.placement import Placed, sources
-from daemon.protocol.registry import View
+from daemon.protocol.records import View
 from daemon.shard import Shard
 from daemon.store import NotHeld
 

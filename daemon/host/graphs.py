@@ -26,7 +26,7 @@ from daemon import memory
 from daemon.host.disk import Disk
 from daemon.protocol.decisions import AddGraph
 from daemon.protocol.placement import Placed
-from daemon.protocol.registry import View
+from daemon.protocol.records import View
 from daemon.store import Store
 from shoal.ids import partition_type
 from shoal.part import Part, Placement

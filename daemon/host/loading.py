@@ -34,7 +34,7 @@ from daemon.host.shipping import (
 )
 from daemon.protocol.decisions import AddGraph
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
-from daemon.protocol.registry import View
+from daemon.protocol.records import View
 from daemon.protocol.tick_messages import PieceBuilt
 from shoal.columns import type_name
 from shoal.graph_data import BadGraph, GraphData

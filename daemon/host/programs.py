@@ -27,7 +27,8 @@ from typing import Any, TypeVar
 from daemon.config import ProgramsSection
 from daemon.host.interruption import Interrupted, Section
 from daemon.protocol.programs import DESCRIBED_CHARACTERS_MAX
-from daemon.protocol.registry import Registry, RunRecord
+from daemon.protocol.records import RunRecord
+from daemon.protocol.registry import Registry
 from shoal.deployed import program_of
 from shoal.errors import BadProgram, ShoalError, UnknownProgram
 from shoal.installed import find_program, installed_digest

@@ -25,7 +25,7 @@ from daemon.host.digests import Digests
 from daemon.host.disk import Disk
 from daemon.host.fetching import Fetching
 from daemon.protocol.cluster_messages import RowsTold, RowsWanted
-from daemon.protocol.registry import RunRecord
+from daemon.protocol.records import RunRecord
 from shoal import columns as col
 from shoal.engine import Engine
 from shoal.graph_data import BadGraph

@@ -24,11 +24,10 @@ from daemon.host.graphs import Graphs
 from daemon.host.programs import Programs, failure_of
 from daemon.host.results import Results
 from daemon.host.tick_thread import TickThread
-from daemon.protocol import registry as reg
 from daemon.protocol.cluster_messages import RunReport
 from daemon.protocol.decisions import AddGraph, from_bits
 from daemon.protocol.placement import Placed
-from daemon.protocol.registry import RunRecord, View
+from daemon.protocol.records import COMPLETED, FAILED, STOPPED, STOPPING, RunRecord, View
 from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, Cadence, TickMachine, TickTiming
 from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
 from daemon.shard import Shard
@@ -115,7 +114,7 @@ class RunDesk:
         except Exception as error:  # the program is a stranger's, and what it fails is its run
             if self._still_wanted(run, view):
                 why = f"{self._shard.identity.name}: {failure_of(error)}"[:FAILURE_CHARACTERS_MAX]
-                self._report(run.number, run.resumed, reg.FAILED, why, 0)
+                self._report(run.number, run.resumed, FAILED, why, 0)
             return
         if not self._still_wanted(run, view):
             return
@@ -195,7 +194,7 @@ class RunDesk:
         )
         self._ticks.order(begin)
         log.info("run %s on graph %s begins after tick %d", run.name, run.graph, run.resumed)
-        if self._shard.registry.runs[run.name].state == reg.STOPPING:
+        if self._shard.registry.runs[run.name].state == STOPPING:
             self.stop(run.number)
 
     def grant(self, run: int, tick: int) -> None:
@@ -222,7 +221,7 @@ class RunDesk:
             log.warning("run %d: %s has been computed here for %.1f s", at.run, where, (now - since) / 1e9)
             self._metrics.count("phase_late", (self._shard.identity.name,))
         run = next((run for run in self._shard.registry.active_runs() if run.number == at.run), None)
-        if run is not None and run.state != reg.STOPPING:
+        if run is not None and run.state != STOPPING:
             return
         patience_ns = FORCE_PATIENCE_NS if run is not None and run.is_forced else self._stop_patience_ns
         if now - since > patience_ns and section.interrupt(busy):
@@ -245,7 +244,7 @@ class RunDesk:
         self._ticks.order(lambda: self._ticks.end_run(run.number, run.failure, keep))
 
     def _keep(self, run: RunRecord, engine: Engine | None) -> None:
-        if engine is not None and run.state in (reg.COMPLETED, reg.STOPPED):
+        if engine is not None and run.state in (COMPLETED, STOPPED):
             self._results.keep(run.name, run.tick, engine)
         self._ticks_seen.pop(run.number, None)
         self._metrics.forget_run(run.name)
@@ -256,7 +255,7 @@ class RunDesk:
 
     def finished(self) -> list[RunRecord]:
         """The last runs that have a result, as many as are kept."""
-        over = [run for run in self._shard.registry.runs.values() if run.state in (reg.COMPLETED, reg.STOPPED)]
+        over = [run for run in self._shard.registry.runs.values() if run.state in (COMPLETED, STOPPED)]
         return sorted(over, key=lambda run: run.number)[-self._results_kept :]
 
     def numbers_on(self, load: str) -> set[int]:

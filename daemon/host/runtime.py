@@ -60,7 +60,7 @@ from daemon.protocol.decisions import Decision, Identity
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
-from daemon.protocol.registry import RunRecord
+from daemon.protocol.records import RunRecord
 from daemon.protocol.tick_effects import PhaseLate, RunOver, StoreStates, TickCommitted
 from daemon.protocol.tick_messages import PieceBuilt
 from daemon.shard import OnDisk, Shard, ShardSettings

@@ -263,6 +263,12 @@ Decision: TypeAlias = (
     | AddProgram
     | DropProgram
 )
+
+
+class Declined(Exception):
+    """A decision makes no sense any more when its turn comes; the text is for the one who asked."""
+
+
 _TYPES = dict(
     enumerate(
         (

@@ -13,17 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from daemon.protocol.decisions import AddProgram, ProgramVersion
+from daemon.protocol.decisions import AddProgram, Declined, ProgramVersion
 from daemon.protocol.records import RunRecord
 from shoal.deployed import NAME, SOURCE_BYTES_MAX, digest_of
 
 DESCRIBED_CHARACTERS_MAX = 32 << 10
 BYTES_MAX = 1 << 20
 """Of all versions together, sources and descriptions."""
-
-
-class ProgramDeclined(Exception):
-    """It can't be so; the text is for the one who asked."""
 
 
 @dataclass
@@ -42,12 +38,12 @@ class DeployedPrograms:
         return self.versions.get((name, digest))
 
     def add(self, decision: AddProgram, runs: Iterable[RunRecord]) -> ProgramVersion:
-        """Deploy a program. Raises `ProgramDeclined`, and nothing has changed then."""
+        """Deploy a program. Raises `Declined`, and nothing has changed then."""
         said = decision.version
         if not NAME.fullmatch(said.name):
-            raise ProgramDeclined(f"{said.name!r} is no name for a program")
+            raise Declined(f"{said.name!r} is no name for a program")
         if len(said.source) > SOURCE_BYTES_MAX or len(said.described) > DESCRIBED_CHARACTERS_MAX:
-            raise ProgramDeclined(f"program '{said.name}' is too large: a source has at most {SOURCE_BYTES_MAX} bytes")
+            raise Declined(f"program '{said.name}' is too large: a source has at most {SOURCE_BYTES_MAX} bytes")
         new = replace(said, digest=digest_of(said.source))
         known = self.find(new.name, new.digest)
         if known is not None and (known.is_current or not new.is_current):
@@ -60,15 +56,15 @@ class DeployedPrograms:
         return new
 
     def drop(self, name: str, runs: Iterable[RunRecord]) -> ProgramVersion:
-        """No run can be started with it any more. Raises `ProgramDeclined`."""
+        """No run can be started with it any more. Raises `Declined`."""
         version = self.current.get(name)
         if version is None:
             known = ", ".join(sorted(self.current)) or "none"
-            raise ProgramDeclined(f"no program called '{name}' is deployed; deployed: {known}")
+            raise Declined(f"no program called '{name}' is deployed; deployed: {known}")
         runs = list(runs)
         using = [run.name for run in runs if run.active and self.find(run.program, run.digest) and run.program == name]
         if using:
-            raise ProgramDeclined(f"program '{name}' is in use by {', '.join(using)}: stop that first")
+            raise Declined(f"program '{name}' is in use by {', '.join(using)}: stop that first")
         self.versions[name, version.digest] = replace(version, is_current=False)
         if not _uses(version, runs):
             del self.versions[name, version.digest]
@@ -100,7 +96,7 @@ def _made_room(
             return kept
         del kept[key]
     if _size(kept.values()) + _size([new]) > BYTES_MAX:
-        raise ProgramDeclined(
+        raise Declined(
             f"there is no room for program '{new.name}': a cluster keeps {BYTES_MAX >> 10} KiB of programs, and has "
             f"{_size(kept.values()) >> 10}: remove some (`program list`)"
         )

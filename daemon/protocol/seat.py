@@ -13,7 +13,7 @@ from consensus import Configuration, Raft, Stored
 from daemon.protocol.bootstrap import CLUSTER_TAG, Bootstrap, spell
 from daemon.protocol.decisions import Identity
 from daemon.protocol.membership import Membership
-from daemon.protocol.registry import Registry
+from daemon.protocol.registry import Registry, freeze
 from daemon.protocol.servers import ServerChange, next_change, server_of, shard_of
 
 DISK_TAG, LEAVING_TAG = "disk", "leaving"
@@ -41,7 +41,7 @@ class Seat:
         if founders:
             voters = [server_of(founder.name, founder.generation) for founder in founders]
             configuration = Configuration.of(voters[: self._voters_max], voters[self._voters_max :])
-            return Stored.bootstrap(configuration, Registry(cluster=spell(founders)).freeze())
+            return Stored.bootstrap(configuration, freeze(Registry(cluster=spell(founders))))
         return Stored() if any(CLUSTER_TAG in tags for _, tags in alive) else None
 
     # -- who changes (the tick leader) -----------------------------------------------------------------------------

@@ -25,7 +25,8 @@ from daemon.effects import (
 from daemon.protocol.decisions import AddGraph, Decision, StartRun
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
-from daemon.protocol.registry import GraphInstalled, Registry, View, ViewInstalled
+from daemon.protocol.records import View
+from daemon.protocol.registry import GraphInstalled, Registry, ViewInstalled
 from daemon.shard import OnDisk, Shard, ShardSettings
 from tests.simulator.world import MS, SECOND, World
 

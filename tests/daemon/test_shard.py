@@ -19,6 +19,7 @@ from daemon.protocol.cluster_messages import (
 )
 from daemon.protocol.decisions import DropGraph, Identity, StopRun
 from daemon.protocol.membership_messages import Member
+from daemon.protocol.registry import freeze
 from daemon.shard import OnDisk, Shard, ShardSettings
 from tests.daemon.shard_network import SETTINGS, Machine, ShardCluster
 from tests.simulator.world import MS, SECOND
@@ -220,7 +221,7 @@ def test_a_follower_that_was_cut_off_catches_up_by_a_snapshot() -> None:
     for _ in range(20):
         cluster.propose(lambda request: DropGraph(request, "nothing"), leader)
     cluster.cut = frozenset()
-    cluster.until(lambda: other.registry.freeze() == leader.registry.freeze())
+    cluster.until(lambda: freeze(other.registry) == freeze(leader.registry))
     assert other.up.raft is not None
     assert other.up.raft.log.snapshot.index > 8
 

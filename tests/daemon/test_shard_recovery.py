@@ -9,7 +9,8 @@ import pytest
 from daemon.effects import BeginRun, DeleteParts, MendHoldings, TellStates
 from daemon.protocol.cluster_messages import StatesHeld
 from daemon.protocol.decisions import Drain, StartRun, StopRun, from_bits
-from daemon.protocol.registry import FAILED, STOPPING, RunRecord
+from daemon.protocol.records import FAILED, STOPPING, RunRecord
+from daemon.protocol.registry import freeze
 from tests.daemon.shard_network import PARTITIONS, Machine, ShardCluster, begun, states, views_of
 from tests.simulator.world import MS, SECOND
 
@@ -42,7 +43,7 @@ def settled(cluster: ShardCluster, *names: str) -> bool:
 
 
 def same_everywhere(cluster: ShardCluster) -> None:
-    assert len({machine.registry.freeze() for machine in cluster.running()}) == 1
+    assert len({freeze(machine.registry) for machine in cluster.running()}) == 1
 
 
 # -- a machine dies ----------------------------------------------------------------------------------------------------

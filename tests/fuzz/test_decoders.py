@@ -17,7 +17,7 @@ import shoal
 from crdt.codec import decode
 from crdt.values import Malformed
 from daemon.protocol.decisions import DecisionCodec
-from daemon.protocol.registry import Registry
+from daemon.protocol.registry import Registry, freeze, restore
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import PROTOCOL_VERSION, Codec, Rejected
 from shoal import GraphData
@@ -66,9 +66,9 @@ def test_decisions_and_snapshots(data: st.DataObject) -> None:
     assert repr(codec.decode(whole)) == repr(decision)
     codec.decode(data.draw(damaged(whole)))
     registry = Registry()
-    snapshot = data.draw(damaged(Registry().freeze()))
+    snapshot = data.draw(damaged(freeze(Registry())))
     with suppress(Rejected):
-        registry.restore(snapshot)
+        restore(registry, snapshot)
 
 
 @examples(30)
@@ -160,7 +160,7 @@ def test_what_announces_more_than_it_holds_costs_no_more_than_it_holds(number: i
     for codec in CODECS.values():
         _refused_cheaply(partial(_decoded, codec), data)
     _refused_cheaply(DecisionCodec().decode, data)
-    _refused_cheaply(Registry().restore, data)
+    _refused_cheaply(partial(restore, Registry()), data)
     _refused_cheaply(lambda bytes_: decode(bytes_, bytes_max=2 << 20), data)
 
 

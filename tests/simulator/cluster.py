@@ -13,7 +13,8 @@ from daemon.protocol.decisions import AddGraph, Decision, Drain, StartRun, StopR
 from daemon.protocol.load import LoadLimits
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.placement import ideal
-from daemon.protocol.registry import COMPLETED, STOPPED, Registry, RunRecord
+from daemon.protocol.records import COMPLETED, STOPPED, RunRecord
+from daemon.protocol.registry import Registry
 from daemon.protocol.servers import server_of
 from daemon.protocol.tick import TickTiming
 from daemon.shard import Shard, ShardSettings

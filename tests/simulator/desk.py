@@ -19,7 +19,7 @@ from daemon.protocol.decisions import from_bits, to_bits
 from daemon.protocol.holdings import Want
 from daemon.protocol.load import PieceArrived, Shipment
 from daemon.protocol.placement import Placed, sources
-from daemon.protocol.registry import COMPLETED, STOPPED, STOPPING, RunRecord, View
+from daemon.protocol.records import COMPLETED, STOPPED, STOPPING, RunRecord, View
 from daemon.protocol.tick import Cadence, TickMachine
 from daemon.protocol.tick_messages import PieceBuilt
 from shoal.engine import is_fixed, state_bytes

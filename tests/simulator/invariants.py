@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 
 from consensus import Entry, Persist, Raft
 from daemon.protocol.placement import Placed
-from daemon.protocol.registry import FAILED, RunRecord, View
+from daemon.protocol.records import FAILED, RunRecord, View
+from daemon.protocol.registry import freeze
 from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import RunOver, RunPhase
 from daemon.shard import Shard
@@ -139,7 +140,7 @@ class Invariants:
         if self._frozen_at.get(name) == shard.applied_index:
             return
         self._frozen_at[name] = shard.applied_index
-        frozen = blake2b(shard.registry.freeze(), digest_size=8).digest()
+        frozen = blake2b(freeze(shard.registry), digest_size=8).digest()
         first = self._registries.setdefault(shard.applied_index, frozen)
         assert first == frozen, f"{name}: another registry than a peer's after entry {shard.applied_index}"
 

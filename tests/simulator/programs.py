@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.protocol.registry import RunRecord
+from daemon.protocol.records import RunRecord
 from shoal.building import build_part
 from shoal.declarations import Aggregate, Channel, Column, Merge
 from shoal.engine import Engine

@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from daemon.protocol.registry import FAILED, STOPPED
+from daemon.protocol.records import FAILED, STOPPED
 from tests.simulator.cluster import GRAPH, SLOW, TICKS_MAX, Cluster
 from tests.simulator.host import Host
 from tests.simulator.load_scenario import lossy_load

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+import daemon.shard
 from consensus import Entry, Raft
 from daemon.protocol.cluster_messages import Grant
 from daemon.protocol.decisions import Decision
 from daemon.protocol.pacing import Pacing
-from daemon.protocol.registry import Announcement, Registry, RunRecord
+from daemon.protocol.records import RunRecord
+from daemon.protocol.registry import Announcement, Registry, apply
 from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import RunOver, RunPhase, TickEffect
 from shoal.phase import Phase
@@ -77,7 +79,7 @@ def _commits_alone(raft: Raft, now: int) -> None:
 
 
 def _applies_again(registry: Registry, decision: Decision) -> list[Announcement]:
-    registry._recent.clear()
+    registry.recent.clear()
     return apply(registry, decision)
 
 
@@ -97,20 +99,20 @@ def _try_seeds(scenario: str, seeds: int = 5) -> None:
         SCENARIOS[scenario](seed, False)
 
 
-apply, push = Registry.apply, TickMachine._push
+push = TickMachine._push
 
 
 @pytest.mark.parametrize(
     ("broken", "name", "by", "scenario"),
     [
         (Raft, "_commit", _commits_alone, "leader-cut-off"),
-        (Registry, "apply", _applies_again, "lost-and-repeated"),
+        (daemon.shard, "apply", _applies_again, "lost-and-repeated"),
         (TickMachine, "_push", _keeps_one_share, "lost-and-repeated"),
         (Pacing, "hear", _hears_no_grant, "leader-cut-off"),
     ],
 )
 def test_a_broken_machine_is_noticed(
-    monkeypatch: pytest.MonkeyPatch, broken: type, name: str, by: Callable[..., object], scenario: str
+    monkeypatch: pytest.MonkeyPatch, broken: object, name: str, by: Callable[..., object], scenario: str
 ) -> None:
     monkeypatch.setattr(broken, name, by)
     with pytest.raises(AssertionError):

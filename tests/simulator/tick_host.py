@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from daemon.host.tick_runner import News, TickRunner
 from daemon.protocol.cluster_messages import RunReport
 from daemon.protocol.load import PieceArrived
-from daemon.protocol.registry import View
+from daemon.protocol.records import View
 from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import PhaseLate, RunOver, RunPhase, SendTick, StoreStates, TickCommitted
 from daemon.wire import Envelope

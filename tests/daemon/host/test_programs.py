@@ -16,7 +16,7 @@ from daemon.config import ProgramsSection
 from daemon.host.programs import Programs
 from daemon.protocol.decisions import AddProgram, ProgramVersion, StartRun
 from daemon.protocol.records import RunRecord, begun
-from daemon.protocol.registry import Registry
+from daemon.protocol.registry import Registry, apply
 from shoal.deployed import digest_of
 from shoal.errors import BadParameter, BadProgram, UnknownProgram
 from shoal.installed import find_program, installed_digest
@@ -51,7 +51,7 @@ def within(work: Callable[[Programs], Awaitable[T]], settings: ProgramsSection =
     async def run() -> T:
         registry = Registry()
         for i, source in enumerate(sources):
-            registry.apply(AddProgram(f"r{i}", ProgramVersion("zero", source, "{}", 0)))
+            apply(registry, AddProgram(f"r{i}", ProgramVersion("zero", source, "{}", 0)))
         loop = asyncio.get_running_loop()
 
         def soon(do: Callable[..., None], *args: object) -> None:

@@ -16,7 +16,7 @@ from daemon.protocol.decisions import (
     StartRun,
     to_bits,
 )
-from daemon.protocol.registry import Decided, Registry
+from daemon.protocol.registry import Decided, Registry, apply
 
 PARTITIONS = 6
 LOAD = "load-web"
@@ -35,7 +35,7 @@ class Log:
 
     def apply(self, decision: Decision) -> str:
         """What it was declined for, if it was."""
-        decided = self.registry.apply(decision)[-1]
+        decided = apply(self.registry, decision)[-1]
         assert isinstance(decided, Decided)
         return decided.error
 

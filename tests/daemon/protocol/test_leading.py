@@ -5,7 +5,7 @@ from __future__ import annotations
 from daemon.protocol.cluster_messages import RunReport, RunStates, StatesHeld
 from daemon.protocol.decisions import EndRun, FormView, Identity, ResumeRun, StopRun, to_bits
 from daemon.protocol.leading import Leading, sight_of
-from daemon.protocol.registry import FAILED
+from daemon.protocol.records import FAILED
 from daemon.protocol.views import Sight, Views
 from tests.daemon.protocol.registries import PARTITIONS, Log, formed
 

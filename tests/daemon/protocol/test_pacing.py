@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from daemon.protocol.cluster_messages import Grant
 from daemon.protocol.pacing import REPEAT_INTERVAL_NS, Pacing
-from daemon.protocol.registry import RunRecord
+from daemon.protocol.records import RunRecord
 from shoal.phase import Phase
 
 MS = 1_000_000

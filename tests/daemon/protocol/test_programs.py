@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from daemon.protocol.decisions import AddProgram, DecisionCodec, DropProgram, EndRun, ProgramVersion, StartRun, StopRun
 from daemon.protocol.programs import BYTES_MAX
-from daemon.protocol.registry import Decided, ProgramDeployed, ProgramRemoved, Registry
+from daemon.protocol.registry import Decided, ProgramDeployed, ProgramRemoved, Registry, apply, freeze, restore
 from shoal.deployed import SOURCE_BYTES_MAX, digest_of
 from tests.daemon.protocol.registries import Log, formed
 
@@ -36,7 +36,7 @@ def kept(registry: Registry) -> list[tuple[str, bool]]:
 
 def test_a_program_is_known_by_its_digest_and_its_name_by_the_latest() -> None:
     log = formed()
-    news = log.registry.apply(AddProgram("r", version(ONE)))
+    news = apply(log.registry, AddProgram("r", version(ONE)))
     assert isinstance(news[0], ProgramDeployed)
     assert (news[0].version.digest, news[1]) == (digest_of(ONE), Decided("r", "", "rank"))
     assert not deployed(log, ONE), "the same again is the same"
@@ -63,7 +63,7 @@ def test_what_is_in_use_is_not_removed_and_what_was_run_stays_to_be_read() -> No
     deployed(log, TWO)
     assert f"program 'rank' is in use by {run}: stop that first" in log.apply(DropProgram(log.request(), "rank"))
     assert not log.apply(EndRun(log.request(), run, "completed", 9, "", 0, 0))
-    news = log.registry.apply(DropProgram("drop", "rank"))
+    news = apply(log.registry, DropProgram("drop", "rank"))
     assert isinstance(news[0], ProgramRemoved)
     assert kept(log.registry) == [("one", False)]
     assert not log.registry.programs.current
@@ -100,7 +100,7 @@ def test_it_is_in_snapshots_and_in_the_log_as_bytes() -> None:
     started(log, b"x" * SOURCE_BYTES_MAX)
     deployed(log, TWO)
     other = Registry()
-    other.restore(log.registry.freeze())
+    restore(other, freeze(log.registry))
     assert other == log.registry
     assert list(other.programs.versions) == list(log.registry.programs.versions)
     largest = AddProgram("r", replace(version(b"\xff" * SOURCE_BYTES_MAX), described="d" * (32 << 10)))

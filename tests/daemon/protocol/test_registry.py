@@ -17,7 +17,6 @@ from daemon.protocol.decisions import (
     StopRun,
 )
 from daemon.protocol.registry import (
-    RUNS_REMEMBERED,
     Announcement,
     Decided,
     GraphInstalled,
@@ -28,7 +27,11 @@ from daemon.protocol.registry import (
     RunEnded,
     RunStopping,
     ViewInstalled,
+    apply,
+    freeze,
+    restore,
 )
+from daemon.protocol.registry.runs import RUNS_REMEMBERED
 from shoal.phase import Phase
 
 VIEW = FormView("v", 1, (Identity("a", 1), Identity("b", 4)), 20, 2)
@@ -39,7 +42,7 @@ RUN = StartRun("s", "rank", "web", (("damping", "0.9"),), 10, 0, False, 1 << Pha
 def applied(*decisions: Decision) -> Registry:
     registry = Registry()
     for decision in decisions:
-        registry.apply(decision)
+        apply(registry, decision)
     return registry
 
 
@@ -48,8 +51,8 @@ def kinds(announcements: list[Announcement]) -> list[type]:
 
 
 def refused(registry: Registry, decision: Decision) -> str:
-    before = replace(registry, _recent=registry._recent.copy(), runs=dict(registry.runs), graphs=dict(registry.graphs))
-    (decided,) = registry.apply(decision)
+    before = replace(registry, recent=registry.recent.copy(), runs=dict(registry.runs), graphs=dict(registry.graphs))
+    (decided,) = apply(registry, decision)
     assert isinstance(decided, Decided)
     assert (registry.view, registry.graphs, registry.runs) == (before.view, before.graphs, before.runs)
     return decided.error
@@ -57,25 +60,25 @@ def refused(registry: Registry, decision: Decision) -> str:
 
 def test_a_run_from_its_view_to_its_end() -> None:
     registry = Registry()
-    assert kinds(registry.apply(VIEW)) == [ViewInstalled, Decided]
-    assert kinds(registry.apply(GRAPH)) == [GraphInstalled, HoldingsChanged, Decided]
-    begun, decided = registry.apply(RUN)
+    assert kinds(apply(registry, VIEW)) == [ViewInstalled, Decided]
+    assert kinds(apply(registry, GRAPH)) == [GraphInstalled, HoldingsChanged, Decided]
+    begun, decided = apply(registry, RUN)
     assert isinstance(begun, RunBegun)
     assert (begun.run.name, begun.run.number) == ("rank-1", 1)
     assert begun.run.phases == (Phase.ACT, Phase.ADVANCE)
     assert decided == Decided("s", "", "rank-1")
-    assert kinds(registry.apply(StopRun("t", "rank-1"))) == [RunStopping, Decided]
+    assert kinds(apply(registry, StopRun("t", "rank-1"))) == [RunStopping, Decided]
     assert registry.active_runs() == [registry.runs["rank-1"]]
-    assert kinds(registry.apply(EndRun("e", "rank-1", "stopped", 4, "", 5, 99))) == [RunEnded, Decided]
+    assert kinds(apply(registry, EndRun("e", "rank-1", "stopped", 4, "", 5, 99))) == [RunEnded, Decided]
     assert (registry.runs["rank-1"].state, registry.runs["rank-1"].tick) == ("stopped", 4)
     assert registry.active_runs() == []
-    assert kinds(registry.apply(DropGraph("d", "web"))) == [GraphRemoved, Decided]
+    assert kinds(apply(registry, DropGraph("d", "web"))) == [GraphRemoved, Decided]
 
 
 def test_a_command_that_comes_twice_is_applied_once() -> None:
     registry = applied(VIEW, GRAPH, RUN)
-    assert registry.apply(RUN) == []
-    assert registry.apply(replace(RUN, ticks=99)) == []
+    assert apply(registry, RUN) == []
+    assert apply(registry, replace(RUN, ticks=99)) == []
     assert list(registry.runs) == ["rank-1"]
 
 
@@ -86,9 +89,9 @@ def test_what_makes_no_sense_any_more_is_declined_in_words() -> None:
     assert "the view changed" in refused(registry, replace(GRAPH, request="3", name="x", epoch=0))
     assert "no graph is called 'x'; loaded: web" in refused(registry, replace(RUN, request="4", graph="x"))
     assert "there is no run 'x'" in refused(registry, StopRun("5", "x"))
-    registry.apply(RUN)
+    apply(registry, RUN)
     assert "in use by rank-1" in refused(registry, DropGraph("6", "web"))
-    registry.apply(EndRun("e", "rank-1", "completed", 10, "", 0, 0))
+    apply(registry, EndRun("e", "rank-1", "completed", 10, "", 0, 0))
     assert "over already" in refused(registry, EndRun("7", "rank-1", "failed", 10, "", 0, 0))
     assert "over already: it completed after 10 ticks" in refused(registry, StopRun("8", "rank-1"))
 
@@ -96,26 +99,26 @@ def test_what_makes_no_sense_any_more_is_declined_in_words() -> None:
 def test_a_snapshot_holds_everything() -> None:
     registry = applied(VIEW, GRAPH, RUN, StopRun("t", "rank-1"), replace(RUN, request="s2"))
     copy = Registry()
-    news = copy.restore(registry.freeze())
+    news = restore(copy, freeze(registry))
     assert copy == registry
-    assert copy.freeze() == registry.freeze()
+    assert freeze(copy) == freeze(registry)
     assert kinds(news) == [ViewInstalled, GraphInstalled, HoldingsChanged, RunBegun, RunStopping, RunBegun]
-    assert copy.apply(RUN) == [], "what was asked before the snapshot is still known"
+    assert apply(copy, RUN) == [], "what was asked before the snapshot is still known"
 
 
 def test_a_snapshot_announces_only_what_is_new_in_it() -> None:
     registry = applied(VIEW, GRAPH, RUN)
     behind = applied(VIEW, GRAPH, RUN)
-    registry.apply(EndRun("e", "rank-1", "completed", 10, "", 0, 0))
-    registry.apply(DropGraph("d", "web"))
-    assert kinds(behind.restore(registry.freeze())) == [GraphRemoved, HoldingsChanged, RunEnded]
-    assert kinds(behind.restore(registry.freeze())) == [HoldingsChanged]
+    apply(registry, EndRun("e", "rank-1", "completed", 10, "", 0, 0))
+    apply(registry, DropGraph("d", "web"))
+    assert kinds(restore(behind, freeze(registry))) == [GraphRemoved, HoldingsChanged, RunEnded]
+    assert kinds(restore(behind, freeze(registry))) == [HoldingsChanged]
 
 
 def test_a_run_that_began_and_ended_between_two_snapshots_never_began_here() -> None:
     behind = applied(VIEW, GRAPH)
     ahead = applied(VIEW, GRAPH, RUN, EndRun("e", "rank-1", "completed", 10, "", 0, 0))
-    assert kinds(behind.restore(ahead.freeze())) == [HoldingsChanged]
+    assert kinds(restore(behind, freeze(ahead))) == [HoldingsChanged]
     assert behind.runs["rank-1"].state == "completed"
 
 
@@ -134,20 +137,20 @@ def test_equal_logs_give_equal_registries_wherever_a_snapshot_comes_between() ->
     for number, decision in enumerate(log):
         again = codec.decode(codec.encode(decision))
         assert again == decision
-        whole.apply(decision)
-        halved.apply(decision)
+        apply(whole, decision)
+        apply(halved, decision)
         if number % 7 == 0:
             copy = Registry()
-            copy.restore(halved.freeze())
+            restore(copy, freeze(halved))
             halved = copy
-    assert whole.freeze() == halved.freeze()
+    assert freeze(whole) == freeze(halved)
 
 
 def test_old_runs_are_forgotten_and_active_ones_never() -> None:
     registry = applied(VIEW, GRAPH, replace(RUN, request="first"))
     for number in range(RUNS_REMEMBERED + 10):
-        registry.apply(replace(RUN, request=f"s{number}"))
-        registry.apply(EndRun(f"e{number}", f"rank-{number + 2}", "completed", 1, "", 0, 0))
+        apply(registry, replace(RUN, request=f"s{number}"))
+        apply(registry, EndRun(f"e{number}", f"rank-{number + 2}", "completed", 1, "", 0, 0))
     assert len(registry.runs) <= RUNS_REMEMBERED + 1
     assert registry.runs["rank-1"].active
 

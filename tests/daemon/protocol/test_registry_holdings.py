@@ -25,7 +25,7 @@ from daemon.protocol.decisions import (
     StopRun,
     to_bits,
 )
-from daemon.protocol.registry import Registry, RunBegun, RunEnded
+from daemon.protocol.registry import Registry, RunBegun, RunEnded, apply, freeze, restore
 from tests.daemon.protocol.registries import LOAD, PARTITIONS, formed
 
 EVERYTHING = frozenset(range(PARTITIONS))
@@ -45,7 +45,7 @@ def test_with_each_view_every_run_waits_until_it_is_resumed() -> None:
     (run,) = log.registry.waiting_runs()
     assert run.epoch == 0
     assert "does not wait in epoch 1" in log.apply(resume(1, 5))
-    begun, _ = log.registry.apply(resume(2))
+    begun, _ = apply(log.registry, resume(2))
     assert isinstance(begun, RunBegun)
     assert (begun.run.epoch, begun.run.resumed) == (2, 4)
     assert log.registry.waiting_runs() == []
@@ -159,7 +159,7 @@ def test_what_would_break_every_shard_at_each_start_is_declined() -> None:
 def test_a_run_that_a_snapshot_has_forgotten_is_over() -> None:
     behind, ahead = formed(), formed()
     behind.run()
-    (news,) = (n for n in behind.registry.restore(ahead.registry.freeze()) if isinstance(n, RunEnded))
+    (news,) = (n for n in restore(behind.registry, freeze(ahead.registry)) if isinstance(n, RunEnded))
     assert news.run.name == "rank-1"
 
 
@@ -290,17 +290,17 @@ def test_whatever_is_in_the_log_all_shards_agree_and_what_is_said_holds(
 ) -> None:
     registry, codec = formed().registry if is_formed else Registry(cluster="test"), DecisionCodec()
     twin = Registry()
-    twin.restore(registry.freeze())
+    restore(twin, freeze(registry))
     for number, (drawn, is_timely, is_snapshot) in enumerate(log):
         decision = replace(in_time(registry, drawn) if is_timely else drawn, request=f"r{number}")
-        first = registry.apply(decision)
+        first = apply(registry, decision)
         again = codec.decode(codec.encode(decision))
         assert again == decision
-        assert twin.apply(again) == first, "the same announcements everywhere"
+        assert apply(twin, again) == first, "the same announcements everywhere"
         check(registry)
         if is_snapshot:
-            frozen = twin.freeze()
+            frozen = freeze(twin)
             twin = Registry()
-            twin.restore(frozen)
-            assert twin.freeze() == frozen
+            restore(twin, frozen)
+            assert freeze(twin) == frozen
         assert twin == registry

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from daemon.protocol.decisions import AddGraph, DecisionCodec, KeptRun, Restore, ResumeRun, StartRun
-from daemon.protocol.registry import COMPLETED, RUNNING, STOPPING, Registry, RunBegun, RunsWaiting
+from daemon.protocol.records import COMPLETED, RUNNING, STOPPING
+from daemon.protocol.registry import Registry, RunBegun, RunsWaiting, apply, freeze, restore
 from tests.daemon.protocol.registries import Log
 
 
@@ -28,13 +29,13 @@ def new(members: str = "abc") -> Log:
     return log
 
 
-def restore(log: Log, *graphs: AddGraph, runs: tuple[KeptRun, ...] = (), begun: int = 0) -> str:
+def restore_backup(log: Log, *graphs: AddGraph, runs: tuple[KeptRun, ...] = (), begun: int = 0) -> str:
     return log.apply(Restore(log.request(), graphs or (graph(),), runs, begun))
 
 
 def test_everything_is_there_at_once_and_survives_a_snapshot() -> None:
     log = new()
-    assert restore(log, graph(), graph("roads", "load-roads"), runs=(kept(7), kept(3, RUNNING)), begun=12) == ""
+    assert restore_backup(log, graph(), graph("roads", "load-roads"), runs=(kept(7), kept(3, RUNNING)), begun=12) == ""
     registry = log.registry
     assert list(registry.graphs) == ["web", "roads"]
     assert not registry.lost("web")
@@ -42,16 +43,16 @@ def test_everything_is_there_at_once_and_survives_a_snapshot() -> None:
     assert {name: run.state for name, run in registry.runs.items()} == {"rank-3": RUNNING, "rank-7": COMPLETED}
     assert (registry.runs["rank-7"].tick, registry.runs["rank-7"].ended_unix_ns) == (9, 99)
     again = Registry()
-    again.restore(registry.freeze())
+    restore(again, freeze(registry))
     assert again == registry
 
 
 def test_what_was_active_waits_until_the_log_says_from_which_tick_it_goes_on() -> None:
     log = new()
-    announced = log.registry.apply(Restore("r", (graph(),), (kept(3, RUNNING), kept(4, STOPPING)), 0))
+    announced = apply(log.registry, Restore("r", (graph(),), (kept(3, RUNNING), kept(4, STOPPING)), 0))
     assert RunsWaiting() in announced
     assert [run.name for run in log.registry.waiting_runs()] == ["rank-3", "rank-4"]
-    announced = log.registry.apply(ResumeRun("s", "rank-3", 1, 6, ()))
+    announced = apply(log.registry, ResumeRun("s", "rank-3", 1, 6, ()))
     assert announced[0] == RunBegun(log.registry.runs["rank-3"])
     assert log.registry.runs["rank-3"].resumed == 6
     assert [run.name for run in log.registry.waiting_runs()] == ["rank-4"]
@@ -60,27 +61,27 @@ def test_what_was_active_waits_until_the_log_says_from_which_tick_it_goes_on() -
 def test_who_hears_of_it_in_a_snapshot_is_told_that_runs_wait() -> None:
     log = new()
     other = Registry()
-    other.restore(log.registry.freeze())
-    assert restore(log, runs=(kept(3, RUNNING),)) == ""
-    assert RunsWaiting() in other.restore(log.registry.freeze())
-    assert RunsWaiting() not in other.restore(log.registry.freeze())
+    restore(other, freeze(log.registry))
+    assert restore_backup(log, runs=(kept(3, RUNNING),)) == ""
+    assert RunsWaiting() in restore(other, freeze(log.registry))
+    assert RunsWaiting() not in restore(other, freeze(log.registry))
 
 
 @pytest.mark.parametrize(("begun", "following"), [(0, 8), (5, 8), (12, 13)])
 def test_no_number_of_a_run_is_given_twice(begun: int, following: int) -> None:
     log = new()
-    restore(log, runs=(kept(7), kept(2)), begun=begun)
+    restore_backup(log, runs=(kept(7), kept(2)), begun=begun)
     log.run()
     assert f"rank-{following}" in log.registry.runs
 
 
 def test_not_into_a_cluster_that_has_anything() -> None:
     for log in (new(), new()):
-        restore(log, runs=(kept(1),))
-        assert "into a new one" in restore(log, graph("other", "load-other"))
+        restore_backup(log, runs=(kept(1),))
+        assert "into a new one" in restore_backup(log, graph("other", "load-other"))
     log = new()
     log.graph()
-    assert "into a new one" in restore(log, graph("other", "load-other"))
+    assert "into a new one" in restore_backup(log, graph("other", "load-other"))
     assert list(log.registry.graphs) == ["web"]
 
 
@@ -99,10 +100,10 @@ def test_not_into_a_cluster_that_has_anything() -> None:
 def test_all_or_nothing(graphs: tuple[AddGraph, ...], runs: tuple[KeptRun, ...], why: str) -> None:
     log = new()
     before = replace(log.registry, disks=dict(log.registry.disks))
-    assert why in restore(log, *graphs, runs=runs)
+    assert why in restore_backup(log, *graphs, runs=runs)
     assert (log.registry.graphs, log.registry.placements, log.registry.runs) == ({}, {}, {})
     assert (log.registry.disks, log.registry.runs_begun) == (before.disks, 0)
-    assert restore(log) == "", "and a better one may follow"
+    assert restore_backup(log) == "", "and a better one may follow"
 
 
 def test_it_goes_through_the_log_as_bytes() -> None:

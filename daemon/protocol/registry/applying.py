@@ -1,0 +1,81 @@
+"""The next command of the log: applied once, or declined, and announced."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from daemon.protocol.decisions import (
+    AddGraph,
+    AddProgram,
+    Decision,
+    Declined,
+    Drain,
+    DropGraph,
+    DropParts,
+    DropProgram,
+    EndRun,
+    FormView,
+    HoldParts,
+    Restore,
+    ResumeRun,
+    Settled,
+    StartRun,
+    StopRun,
+)
+from daemon.protocol.registry.announcements import Announcement, Decided, Outcome, ProgramDeployed, ProgramRemoved
+from daemon.protocol.registry.backup import take_backup
+from daemon.protocol.registry.graphs import add_graph, drop_graph
+from daemon.protocol.registry.holdings import drop_parts, hold_parts
+from daemon.protocol.registry.runs import end_run, resume_run, start_run, stop_run
+from daemon.protocol.registry.state import Registry
+from daemon.protocol.registry.views import drain, form_view, settle
+
+
+def apply(registry: Registry, decision: Decision) -> list[Announcement]:
+    """Apply the next command of the log; one that was applied before (it was proposed twice) changes nothing."""
+    if decision.request in registry.recent:
+        return []
+    registry.recent.append(decision.request)
+    try:
+        name, announcements = _outcome(registry, decision)
+    except Declined as declined:
+        return [Decided(decision.request, str(declined), "")]
+    finally:
+        registry.changed()
+    return [*announcements, Decided(decision.request, "", name)]
+
+
+def _outcome(registry: Registry, decision: Decision) -> Outcome:
+    match decision:
+        case FormView():
+            return form_view(registry, decision)
+        case AddGraph():
+            return add_graph(registry, decision)
+        case DropGraph():
+            return drop_graph(registry, decision)
+        case StartRun():
+            return start_run(registry, decision)
+        case StopRun():
+            return stop_run(registry, decision)
+        case EndRun():
+            return end_run(registry, decision)
+        case HoldParts():
+            return hold_parts(registry, decision)
+        case DropParts():
+            return drop_parts(registry, decision)
+        case Drain():
+            return drain(registry, decision)
+        case ResumeRun():
+            return resume_run(registry, decision)
+        case Settled():
+            return settle(registry, decision)
+        case Restore():
+            return take_backup(registry, decision)
+        case AddProgram():
+            version = registry.programs.add(decision, registry.runs.values())
+            return version.name, [ProgramDeployed(version)]
+        case DropProgram():
+            version = registry.programs.drop(decision.name, registry.runs.values())
+            return version.name, [ProgramRemoved(version)]
+        case _:
+            assert_never(decision)

@@ -1,0 +1,31 @@
+"""What the log decides when a backup is restored: that all its graphs and runs are here, at once."""
+
+from __future__ import annotations
+
+from daemon.protocol.decisions import Declined, Restore
+from daemon.protocol.records import ACTIVE, OUTCOMES, restored
+from daemon.protocol.registry.announcements import Announcement, Outcome, RunsWaiting
+from daemon.protocol.registry.graphs import add_graph
+from daemon.protocol.registry.state import Registry
+
+
+def take_backup(registry: Registry, decision: Restore) -> Outcome:
+    """All or nothing: a cluster that has a part of what it had before would be taken for a whole one."""
+    if registry.graphs or registry.runs_begun:
+        raise Declined("this cluster has graphs or runs of its own: a backup is restored into a new one")
+    runs = [restored(run) for run in decision.runs]
+    names = {graph.name for graph in decision.graphs}
+    if any(run.state not in (*ACTIVE, *OUTCOMES) or run.graph not in names or run.number < 1 for run in runs):
+        raise Declined("the backup has runs that no cluster has had")
+    if len({run.number for run in runs}) != len(runs):
+        raise Declined("the backup has two runs of one number")
+    before, news = dict(registry.disks), list[Announcement]()
+    try:
+        for graph in decision.graphs:
+            news += add_graph(registry, graph)[1]
+    except Declined:
+        registry.graphs, registry.placements, registry.disks = {}, {}, before
+        raise
+    registry.runs = {run.name: run for run in sorted(runs, key=lambda run: run.number)}
+    registry.runs_begun = max(decision.runs_begun, *(run.number for run in runs), 0)
+    return "", [*news, RunsWaiting()] if registry.active_runs() else news

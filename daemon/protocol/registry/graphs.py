@@ -1,0 +1,50 @@
+"""What the log decides of graphs: that one has come, and that one goes."""
+
+from __future__ import annotations
+
+from daemon.protocol.decisions import AddGraph, Declined, DropGraph
+from daemon.protocol.placement import ideal
+from daemon.protocol.records import Disk
+from daemon.protocol.registry.announcements import GraphInstalled, GraphRemoved, HoldingsChanged, Outcome
+from daemon.protocol.registry.state import Registry
+
+PARTITIONS_MAX = 65_536
+
+
+def add_graph(registry: Registry, decision: AddGraph) -> Outcome:
+    """All members hold their share of it by now: whoever loads it has seen to that."""
+    if decision.name in registry.graphs:
+        raise Declined(f"a graph called '{decision.name}' is loaded already: drop it, or choose another name")
+    if decision.epoch != registry.epoch:
+        raise Declined(f"the view changed while '{decision.name}' was loading: load it again")
+    if any(graph.load == decision.load for graph in registry.graphs.values()):
+        raise Declined(f"load '{decision.load}' is a graph already")
+    if not 1 <= decision.partition_count <= PARTITIONS_MAX:
+        raise Declined(f"a graph has 1 to {PARTITIONS_MAX} partitions, not {decision.partition_count}")
+    view = registry.need_view()
+    again = [
+        m.name for m in view.members if m.name in registry.disks and registry.disks[m.name].generation != m.generation
+    ]
+    if again:
+        raise Declined(f"{', '.join(again)} started again while '{decision.name}' was loading: load it again")
+    placed = registry.placements[decision.name] = ideal(
+        view.names, view.virtual_nodes, decision.partition_count, view.replicas
+    )
+    for member in view.members:
+        held = frozenset(p for p, holders in enumerate(placed) if member.name in holders)
+        disk = registry.disks.get(member.name, Disk(member.generation, {}))
+        registry.disks[member.name] = disk.with_load(decision.load, held)
+    registry.graphs[decision.name] = decision
+    return decision.name, [GraphInstalled(decision), HoldingsChanged()]
+
+
+def drop_graph(registry: Registry, decision: DropGraph) -> Outcome:
+    """Only one that no run uses."""
+    registry.need_graph(decision.name)
+    using = [run.name for run in registry.active_runs() if run.graph == decision.name]
+    if using:
+        raise Declined(f"graph '{decision.name}' is in use by {', '.join(using)}: stop that first")
+    graph = registry.graphs.pop(decision.name)
+    del registry.placements[decision.name]
+    registry.disks = {name: disk.with_load(graph.load, frozenset()) for name, disk in registry.disks.items()}
+    return decision.name, [GraphRemoved(graph)]

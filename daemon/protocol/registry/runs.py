@@ -1,0 +1,68 @@
+"""What the log decides of runs: that they begin, go on in another view, are to stop, and are over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from daemon.protocol.decisions import Declined, EndRun, ResumeRun, StartRun, StopRun
+from daemon.protocol.records import FAILED, OUTCOMES, STOPPING, begun
+from daemon.protocol.registry.announcements import Outcome, RunBegun, RunEnded, RunStopping
+from daemon.protocol.registry.state import Registry
+
+RUNS_REMEMBERED = 1000
+
+
+def start_run(registry: Registry, decision: StartRun) -> Outcome:
+    """In this view, from its beginning."""
+    registry.need_graph(decision.graph)
+    registry.need_whole(decision.graph)
+    registry.runs_begun += 1
+    run = begun(decision, registry.runs_begun, registry.epoch)
+    registry.runs[run.name] = run
+    _forget_old_runs(registry)
+    return run.name, [RunBegun(run)]
+
+
+def resume_run(registry: Registry, decision: ResumeRun) -> Outcome:
+    """In this view, from a tick that is held for every partition."""
+    run = registry.need_run(decision.run)
+    if not run.active or decision.epoch != registry.epoch or run.epoch == registry.epoch:
+        raise Declined(f"run '{run.name}' does not wait in epoch {decision.epoch}")
+    registry.need_whole(run.graph)
+    run = replace(run, epoch=registry.epoch, resumed=decision.tick, sources=decision.sources, reached=decision.reached)
+    registry.runs[run.name] = run
+    return run.name, [RunBegun(run)]
+
+
+def stop_run(registry: Registry, decision: StopRun) -> Outcome:
+    """It ends after a tick that its shards agree on."""
+    run = registry.need_run(decision.run)
+    if not run.active:
+        raise Declined(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
+    registry.runs[run.name] = run = replace(run, state=STOPPING, is_forced=run.is_forced or decision.by_force)
+    return run.name, [RunStopping(run)]
+
+
+def end_run(registry: Registry, decision: EndRun) -> Outcome:
+    """What its shards have reported, as the tick leader sums it up."""
+    run = registry.need_run(decision.run)
+    if not run.active or decision.outcome not in OUTCOMES:
+        raise Declined(f"run '{run.name}' is over already" if not run.active else "that is no way for a run to end")
+    if decision.outcome != FAILED and run.epoch != registry.epoch:
+        raise Declined(f"run '{run.name}' goes on in another view, whose holders do not all have its last tick")
+    registry.runs[run.name] = run = replace(
+        run,
+        state=decision.outcome,
+        tick=decision.tick,
+        failure=decision.failure,
+        cross_bytes=decision.cross_bytes,
+        ended_unix_ns=decision.ended_unix_ns,
+        figures=decision.figures,
+    )
+    return run.name, [RunEnded(run)]
+
+
+def _forget_old_runs(registry: Registry) -> None:
+    over = [name for name, run in registry.runs.items() if not run.active]
+    for name in over[: max(0, len(registry.runs) - RUNS_REMEMBERED)]:
+        del registry.runs[name]

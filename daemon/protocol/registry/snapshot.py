@@ -1,0 +1,125 @@
+"""All of a registry as bytes: what a shard is given that lacks too much of the log, and what its own disk keeps."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from daemon.protocol.decisions import AddGraph, Holding, Identity, ProgramVersion, from_bits, to_bits
+from daemon.protocol.placement import Placed
+from daemon.protocol.programs import DeployedPrograms
+from daemon.protocol.records import RUNNING, STOPPING, Disk, RunRecord, View
+from daemon.protocol.registry.announcements import (
+    Announcement,
+    GraphInstalled,
+    GraphRemoved,
+    HoldingsChanged,
+    RunBegun,
+    RunEnded,
+    RunStopping,
+    RunsWaiting,
+    ViewInstalled,
+)
+from daemon.protocol.registry.state import REQUESTS_REMEMBERED, Registry
+from daemon.wire import Codec, WireLimits
+
+SNAPSHOT_BYTES_MAX = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _FrozenDisk:
+    shard: Identity
+    holdings: tuple[Holding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    """A snapshot of everything that the log has decided."""
+
+    cluster: str
+    view: View | None
+    graphs: tuple[AddGraph, ...]
+    placements: tuple[Placed, ...]
+    disks: tuple[_FrozenDisk, ...]
+    draining: tuple[str, ...]
+    settled: tuple[str, ...]
+    runs: tuple[RunRecord, ...]
+    runs_begun: int
+    recent: tuple[str, ...]
+    programs: tuple[ProgramVersion, ...]
+
+
+@cache
+def _codec() -> Codec:
+    return Codec("log", {1: _Frozen}, WireLimits(header_bytes_max=SNAPSHOT_BYTES_MAX))
+
+
+def freeze(registry: Registry) -> bytes:
+    """The whole registry: the same bytes on every shard that has applied as much of the log."""
+    frozen = _Frozen(
+        registry.cluster,
+        registry.view,
+        tuple(registry.graphs.values()),
+        tuple(registry.placements[name] for name in registry.graphs),
+        tuple(_freeze_disk(name, registry.disks[name]) for name in sorted(registry.disks)),
+        tuple(sorted(registry.draining)),
+        tuple(sorted(registry.settled)),
+        tuple(registry.runs.values()),
+        registry.runs_begun,
+        tuple(registry.recent),
+        tuple(registry.programs.versions.values()),
+    )
+    (header,) = _codec().encode(0, "log", 0, frozen)
+    return bytes(header)
+
+
+def restore(registry: Registry, data: bytes) -> list[Announcement]:
+    """Take over a snapshot, a leader's or our own disk's, and announce what is new in it. Raises `Rejected`."""
+    frozen: _Frozen = _codec().decode([data]).message
+    view, graphs, runs = registry.view, registry.graphs, registry.runs
+    registry.cluster, registry.view, registry.runs_begun = frozen.cluster, frozen.view, frozen.runs_begun
+    registry.graphs = {graph.name: graph for graph in frozen.graphs}
+    registry.placements = {graph.name: placed for graph, placed in zip(frozen.graphs, frozen.placements, strict=True)}
+    registry.disks = {disk.shard.name: _thaw_disk(disk) for disk in frozen.disks}
+    registry.draining, registry.settled = set(frozen.draining), set(frozen.settled)
+    registry.runs = {run.name: run for run in frozen.runs}
+    registry.recent = deque(frozen.recent, maxlen=REQUESTS_REMEMBERED)
+    registry.programs = DeployedPrograms({(one.name, one.digest): one for one in frozen.programs})
+    registry.changed()
+    return [*_news_of_graphs(registry, view, graphs), *_news_of_runs(registry, view, runs)]
+
+
+def _news_of_graphs(registry: Registry, view: View | None, graphs: Mapping[str, AddGraph]) -> list[Announcement]:
+    news: list[Announcement] = []
+    if registry.view is not None and registry.view != view:
+        news.append(ViewInstalled(registry.view))
+    news += [GraphRemoved(graph) for name, graph in graphs.items() if registry.graphs.get(name) != graph]
+    news += [GraphInstalled(graph) for name, graph in registry.graphs.items() if graphs.get(name) != graph]
+    return [*news, HoldingsChanged()]
+
+
+def _news_of_runs(registry: Registry, view: View | None, runs: Mapping[str, RunRecord]) -> list[Announcement]:
+    news: list[Announcement] = []
+    for name, run in registry.runs.items():
+        before = runs.get(name)
+        if run.active and run.epoch == registry.epoch and (before is None or before.epoch != run.epoch):
+            news.append(RunBegun(run))
+        if run.state == STOPPING and (before is None or before.state == RUNNING):
+            news.append(RunStopping(run))
+        if before is not None and before.active and not run.active:
+            news.append(RunEnded(run))
+    news += [RunEnded(run) for name, run in runs.items() if run.active and name not in registry.runs]
+    if registry.view == view and any(run.name not in runs for run in registry.waiting_runs()):
+        news.append(RunsWaiting())
+    return news
+
+
+def _freeze_disk(name: str, disk: Disk) -> _FrozenDisk:
+    holdings = tuple(Holding(load, to_bits(disk.loads[load])) for load in sorted(disk.loads))
+    return _FrozenDisk(Identity(name, disk.generation), holdings)
+
+
+def _thaw_disk(frozen: _FrozenDisk) -> Disk:
+    return Disk(frozen.shard.generation, {held.load: from_bits(held.partitions) for held in frozen.holdings})
