@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal import _native
-from shoal.grouping import Grouping
+from shoal.grouping import Grouping, taken
 from shoal.part import Adjacency, Boundary, Part, Placement
 
 Array = NDArray[Any]
@@ -95,13 +95,13 @@ def _rows(
     Ghosts have indices behind the own nodes and so no row; what is dealt in the order of the sources keeps it.
     """
     source, target = by_source.keys, by_target.keys
-    rows, columns = local.take(source), local.take(target)
+    rows, columns = taken(local, source), taken(local, target)
     leaving = Grouping(rows, size)
     out_edges = Adjacency(_indptr(leaving), leaving.deal(columns), leaving.order())
     coming = Grouping(columns, size)
     ascend = bool(np.all(source[:-1] <= source[1:]))
     edges = coming.order(None if ascend else by_source.order())
-    in_edges = Adjacency(_indptr(coming), rows.take(edges), edges)
+    in_edges = Adjacency(_indptr(coming), taken(rows, edges), edges)
     if directed:
         return in_edges, out_edges, int(np.count_nonzero(out_edges.neighbours >= size))
     # Either shard holds both arcs; the one that the lesser end's shard owns stands for the edge.

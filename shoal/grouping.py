@@ -23,6 +23,26 @@ Array = NDArray[Any]
 _WIDE = {np.dtype(np.bool_): np.uint8, np.dtype(np.uint16): np.int32, np.dtype(np.int16): np.int32}
 
 
+BLOCK = 1 << 15
+"""Rows that are looked up at a time: as wide integers, they fit into a cache of the second level."""
+
+
+def taken(table: Array, rows: Array) -> Array:
+    """`table[rows]` for rows that are known to be there.
+
+    numpy turns all rows into 64 bits before it looks: of a graph's edges, more bytes than what comes out. Done a block
+    at a time they never leave the cache.
+
+    >>> taken(np.array([5.0, 7.0]), np.array([1, 0, 1], np.int32)).tolist()
+    [7.0, 5.0, 7.0]
+    """
+    found = np.empty(len(rows), table.dtype)
+    for start in range(0, len(rows), BLOCK):
+        block = slice(start, start + BLOCK)
+        np.take(table, rows[block], out=found[block], mode="clip")  # "raise" would fill a buffer of its own first
+    return found
+
+
 class Grouping:
     """Items by key, in piles from 0. `starts` says where each pile begins, and behind the last one how many items lie.
 

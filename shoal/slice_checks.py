@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shoal import columns as col
 from shoal.arrow import pa, pc
+from shoal.grouping import taken
 from shoal.ids import PARTITIONS_MAX, partition_type
 from shoal.table import BadGraph, Column
 
@@ -48,9 +49,9 @@ def check_slices(slices: Slices, table: Array) -> None:
             raise BadGraph(f"{what}: {len(edges)} edges came, {bounds[-1]} are due, {most} are in all")
         _check_lengths(edges.columns, len(edges), f"edges ({what})")
         owner = np.repeat(numbers, np.diff(bounds))
-        if not bool(np.all(table.take(getattr(edges, end)) == owner)):
+        if not bool(np.all(taken(table, getattr(edges, end)) == owner)):
             raise BadGraph(f"{what}: the {end} of an edge is not a node of the edge's partition")
-        if what == "into" and bool(np.any(table.take(edges.source) == owner)):
+        if what == "into" and bool(np.any(taken(table, edges.source) == owner)):
             raise BadGraph("into: an edge comes from its own partition, and belongs to `out` alone")
         if not _ascends(edges.source, bounds):
             raise BadGraph(f"{what}: the sources of a partition's edges do not ascend")

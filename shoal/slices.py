@@ -10,6 +10,7 @@ which it holds the source as well::
     into           [ by source         | by source          | by source  ]     in_bounds:   whose target is, alone
 
     Cut(data) --slices--> Slices --to_wire--> disk, peers --from_wire--> Slices --joined, select--> build --> Part
+        `------------- to_wire -------------->
 
 Edges stand in canonical order within their partition (by source, and then as in the input). Of any two edges that
 share an end of this shard, both come from one partition's list or differ in source: so a stable sort by source makes
@@ -21,9 +22,8 @@ the edges between them; that is the word of who cut them. Nor does it hash the i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from shoal import columns as col
 from shoal.building import build_part, own_ordinals
 from shoal.graph_data import GraphData, named_specs, ordinal_type
-from shoal.grouping import Grouping
+from shoal.grouping import Grouping, taken
 from shoal.ids import IdColumn
 from shoal.part import Part, Placement
 from shoal.slice_checks import check_slices, check_table
@@ -40,6 +40,7 @@ from shoal.table import BadGraph, Column
 
 Array = NDArray[Any]
 Bounds = NDArray[np.int64]
+Rows = Callable[[Column, Sequence[tuple[int, slice]]], Column]
 
 WIRE_FORMAT = 2
 
@@ -59,6 +60,17 @@ class Edges:
     def nbytes(self) -> int:
         """Bytes held."""
         return sum(int(c.nbytes) for c in (self.source, self.target, *self.columns.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Strewn:
+    """Numbers of a column that lie in several places: a frame of them is these pieces, one behind the other."""
+
+    pieces: Sequence[Array]
+
+    def to_wire(self) -> tuple[dict[str, Any], list[Any]]:
+        sent = [col.to_wire(piece) for piece in self.pieces]
+        return {**sent[0][0], "length": sum(map(len, self.pieces))}, [[frame for _, (frame,) in sent]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +131,8 @@ class Slices:
         """A spec of plain values, and frames that are views of these arrays."""
         frames: list[Any] = []
 
-        def sent(column: Column) -> dict[str, Any]:
-            spec, more = col.to_wire(column)
+        def sent(column: Column | _Strewn) -> dict[str, Any]:
+            spec, more = column.to_wire() if isinstance(column, _Strewn) else col.to_wire(column)
             frames.extend(more)
             return spec
 
@@ -185,64 +197,83 @@ class Slices:
 
 
 class Cut:
-    """Cuts slices out of a whole graph. Nodes and edges are grouped by partition once, with a counting sort each."""
+    """Cuts slices out of a whole graph. Nodes and edges are grouped by partition once, with a counting sort each.
+
+    That copies what the graph says of its edges twice, by source and by target: after it, the graph can go.
+    """
 
     def __init__(self, data: GraphData) -> None:
-        self._data = data
+        count = data.partition_count
+        self._counts = data.node_count, data.edge_count, count
+        self._ids, self._node_columns, self._directed = data.ids, data.node_columns, data.directed
+        by_partition = Grouping(data.partition, count)
+        self._nodes = _Nodes(by_partition.starts, by_partition.order())
+        at_source = taken(data.partition, data.source)
+        self._out = _grouped(data, at_source)
+        at_target = taken(data.partition, data.target)
+        within = at_target == at_source
+        del at_source
+        nowhere = at_target.astype(np.uint8 if count < 256 else np.int32, copy=False)
+        nowhere[within] = count  # no partition, and so left out
+        self._into = _grouped(data, nowhere)
+
+    @property
+    def partition_count(self) -> int:
+        """Partitions of the graph."""
+        return self._counts[2]
+
+    def some(self, partitions: Iterable[int]) -> Uncut:
+        """The slices of these partitions, none of which is cut before it is asked for."""
+        return Uncut(self, tuple(sorted(partitions)))
 
     def slices(self, partitions: Iterable[int]) -> Slices:
         """The slices of these partitions; the ends of edges are views where partitions lie behind each other."""
-        data, wanted = self._data, tuple(sorted(partitions))
-        grouped, out, into = self._nodes, self._out, self._into
-        nodes = _rows([grouped.order], _stretch(grouped.starts, wanted))
+        return self._slices(partitions, _moved)
+
+    def to_wire(self, partitions: Iterable[int]) -> tuple[dict[str, Any], list[Any]]:
+        """As of `slices`, but numbers of edges stay where they are: a frame of them is a list of views of this cut."""
+        return self._slices(partitions, _strewn).to_wire()
+
+    def _slices(self, partitions: Iterable[int], rows: Rows) -> Slices:
+        wanted = tuple(sorted(partitions))
+        nodes = _rows([self._nodes.order], _stretch(self._nodes.starts, wanted))
         chosen = list(wanted)
         return Slices(
-            node_count=data.node_count,
-            edge_count=data.edge_count,
-            partition_count=data.partition_count,
+            *self._counts,
             partitions=wanted,
-            node_bounds=_ends_of(np.diff(grouped.starts)[chosen]),
-            out_bounds=_ends_of(np.diff(out.starts)[chosen]),
-            in_bounds=_ends_of(np.diff(into.starts)[chosen]),
-            ids=col.take(data.ids, nodes),
-            node_columns={name: col.slim(col.take(column, nodes)) for name, column in data.node_columns.items()},
-            out=self._edges(out, wanted),
-            into=self._edges(into, wanted),
-            directed=data.directed,
+            node_bounds=_ends_of(np.diff(self._nodes.starts)[chosen]),
+            out_bounds=_ends_of(np.diff(self._out.starts)[chosen]),
+            in_bounds=_ends_of(np.diff(self._into.starts)[chosen]),
+            ids=col.take(self._ids, nodes),
+            node_columns={name: col.slim(col.take(column, nodes)) for name, column in self._node_columns.items()},
+            out=_edges(self._out, wanted, rows),
+            into=_edges(self._into, wanted, rows),
+            directed=self._directed,
         )
 
-    def _edges(self, grouped: _Edges, wanted: Sequence[int]) -> Edges:
-        runs = _stretch(grouped.starts, wanted)
-        columns = {name: col.slim(_rows([column], runs)) for name, column in grouped.columns.items()}
-        return Edges(_rows([grouped.source], runs), _rows([grouped.target], runs), columns)
 
-    @cached_property
-    def _nodes(self) -> _Nodes:
-        grouping = Grouping(self._data.partition, self._data.partition_count)
-        return _Nodes(grouping.starts, grouping.order())
+@dataclass(frozen=True, eq=False)
+class Uncut:
+    """Some partitions of a cut graph; one alone is cut without a copy of its edges."""
 
-    @cached_property
-    def _at_source(self) -> Array:
-        return self._data.partition.take(self._data.source)
+    cut: Cut
+    partitions: tuple[int, ...]
 
-    @cached_property
-    def _out(self) -> _Edges:
-        return self._grouped(self._at_source)
+    def select(self, partitions: Iterable[int]) -> Slices:
+        """The slices of some of them."""
+        return self.cut.slices(partitions)
 
-    @cached_property
-    def _into(self) -> _Edges:
-        count = self._data.partition_count
-        at_target = self._data.partition.take(self._data.target)
-        within = at_target == self._at_source
-        del self.__dict__["_at_source"]
-        nowhere = at_target.astype(np.uint8 if count < 256 else np.int32, copy=False)
-        nowhere[within] = count  # no partition, and so left out
-        return self._grouped(nowhere)
 
-    def _grouped(self, partition: Array) -> _Edges:
-        grouping, data = Grouping(partition, self._data.partition_count), self._data
-        columns = {name: grouping.deal(column) for name, column in data.edge_columns.items()}
-        return _Edges(grouping.starts, grouping.deal(data.source), grouping.deal(data.target), columns)
+def _grouped(data: GraphData, partition: Array) -> _Edges:
+    grouping = Grouping(partition, data.partition_count)
+    columns = {name: grouping.deal(column) for name, column in data.edge_columns.items()}
+    return _Edges(grouping.starts, grouping.deal(data.source), grouping.deal(data.target), columns)
+
+
+def _edges(grouped: _Edges, partitions: Sequence[int], rows: Rows) -> Edges:
+    runs = _stretch(grouped.starts, partitions)
+    columns = {name: rows(column, runs) for name, column in grouped.columns.items()}
+    return Edges(rows(grouped.source, runs), rows(grouped.target, runs), columns)
 
 
 class _Nodes(NamedTuple):
@@ -275,11 +306,11 @@ def joined(pieces: Sequence[Slices]) -> Slices:
     return _picked(pieces, [(i, k) for _, i, k in places])
 
 
-def build(graph: str, slices: Slices, partition_table: Array, placement: Placement, shard: int) -> Part:
+def build(graph: str, slices: Slices | Uncut, partition_table: Array, placement: Placement, shard: int) -> Part:
     """A shard's part: its partitions, as the placement has them, out of the slices. Raises `BadGraph`."""
     mine = slices.select(placement.partitions(shard))
     out, into = mine.out, mine.into
-    elsewhere = (placement.holder != shard)[partition_table.take(into.source)] if len(into) else np.empty(0, bool)
+    elsewhere = (placement.holder != shard)[taken(partition_table, into.source)] if len(into) else np.empty(0, bool)
     crossing = np.flatnonzero(elsewhere)
     source, target = (
         np.concatenate([ours, theirs[crossing]]) if len(crossing) else ours
@@ -295,8 +326,8 @@ def build(graph: str, slices: Slices, partition_table: Array, placement: Placeme
         partition_table,
         source,
         target,
-        edge_count=slices.edge_count,
-        directed=slices.directed,
+        edge_count=mine.edge_count,
+        directed=mine.directed,
         ids=mine.ids,
         node_columns=mine.node_columns,
         edge_columns=columns,
@@ -343,6 +374,14 @@ def _runs(stretches: Iterable[tuple[int, Array]]) -> list[tuple[int, slice]]:
 
 def _rows(columns: Sequence[Column], runs: Sequence[tuple[int, slice]]) -> Column:
     return col.joined([columns[piece][run] for piece, run in runs])
+
+
+def _moved(column: Column, runs: Sequence[tuple[int, slice]]) -> Column:
+    return col.slim(_rows([column], runs))
+
+
+def _strewn(column: Column, runs: Sequence[tuple[int, slice]]) -> Column:
+    return _moved(column, runs) if col.is_string(column) else _Strewn([column[run] for _, run in runs])
 
 
 def _ends_of(counts: Array) -> Bounds:

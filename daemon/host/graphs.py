@@ -30,7 +30,7 @@ from daemon.protocol.records import View
 from daemon.store import Store
 from shoal.ids import partition_type
 from shoal.part import Part, Placement
-from shoal.slices import Slices, build, joined
+from shoal.slices import Slices, Uncut, build, joined
 
 log = logging.getLogger("shoal.graphs")
 
@@ -94,13 +94,13 @@ class Graphs:
         await self._disk.do(lambda store: store.put_graph(load, graph, table.view(np.uint8).data, header))
         self._tables[load] = table
 
-    async def keep(self, load: str, slices: Slices) -> None:
+    async def keep(self, load: str, slices: Slices | Uncut) -> None:
         """Write slices; they are durable when this returns. One partition a job: others get their turn in between."""
         for partition in slices.partitions:
             await self._disk.do(partial(_put, load, slices, partition))
         await self._disk.do(lambda store: store.seal(load, slices.partitions))
 
-    async def keep_and_build(self, load: str, graph: str, view: View, placed: Placed, slices: Slices) -> Part:
+    async def keep_and_build(self, load: str, graph: str, view: View, placed: Placed, slices: Slices | Uncut) -> Part:
         """Build a part that nobody keeps, while its slices are written; both are done when this returns."""
         placement, table = primaries(view, placed), self._tables[load]
         keeping = asyncio.ensure_future(self.keep(load, slices))
@@ -110,7 +110,7 @@ class Graphs:
             await keeping
         return part
 
-    async def stage(self, load: str, graph: str, view: View, placed: Placed, slices: Slices) -> Part:
+    async def stage(self, load: str, graph: str, view: View, placed: Placed, slices: Slices | Uncut) -> Part:
         """Build the part of slices that a load has brought, while they are written; both are done when this returns."""
         part = await self.keep_and_build(load, graph, view, placed, slices)
         self._staged[load] = _Built(load, primaries(view, placed), part)
@@ -180,7 +180,7 @@ def empty_slices(graph: AddGraph) -> Slices:
     return Slices.empty(*counts, *types, directed=graph.directed)
 
 
-def _put(load: str, slices: Slices, partition: int, store: Store) -> None:
+def _put(load: str, slices: Slices | Uncut, partition: int, store: Store) -> None:
     spec, frames = slices.select([partition]).to_wire()
     store.put_slice(load, partition, msgpack.packb(spec), frames)
 

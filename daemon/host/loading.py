@@ -10,14 +10,17 @@ decided, it is staged and nobody sees it; if anything fails before that, it is d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgpack
+from numpy.typing import NDArray
 
 from daemon.admin.commands import Failed, Refused
 from daemon.host.graphs import Graphs
@@ -61,15 +64,14 @@ class Loading:
         """Load the graph. Raises `Refused` or `Failed`; then nothing of it is kept anywhere."""
         began = time.monotonic()
         view = self._checked_view()
-        try:
-            data = await asyncio.to_thread(GraphData.from_wire, spec, frames)
-        except BadGraph as bad:
-            raise Refused(f"graph '{self._name}': {bad}") from bad
+        added, table, cut = await asyncio.to_thread(self._cut, view, spec, frames)
+        _let_go(frames)
         shipments: list[Shipment] = []
         try:
-            mine = await self._cut(view, data, shipments)
+            mine = await self._dealt(view, table, cut, shipments)
+            del cut  # what has not arrived, the shipments have views of
             await carried(self._runtime, view, shipments, self._emit)
-            added = self._added(view, data, mine, shipments)
+            added = _counted(added, view, mine, shipments)
         except BaseException:
             await self._drop(shipments)
             raise
@@ -77,10 +79,10 @@ class Loading:
         await self._until_installed()
         return {
             "graph": self._name,
-            "nodes": data.node_count,
-            "edges": data.edge_count,
-            "directed": data.directed,
-            "partitions": data.partition_count,
+            "nodes": added.node_count,
+            "edges": added.edge_count,
+            "directed": added.directed,
+            "partitions": added.partition_count,
             "cross_edges": added.cross_edges,
             "seconds": time.monotonic() - began,
         }
@@ -98,28 +100,33 @@ class Loading:
             raise Refused(f"the view lacks {', '.join(missing)}: try again once it is back, or in the next view")
         return view
 
-    async def _cut(self, view: View, data: GraphData, shipments: list[Shipment]) -> Part:
-        """Cut the slices one shard after the other and send each off at once; keep our own."""
-        placed = placement_of(view, data.partition_count)
-        header = {"graph": self._name, "epoch": view.epoch, "partitions": data.partition_count}
-        cut = await asyncio.to_thread(Cut, data)
+    def _cut(self, view: View, spec: Any, frames: Sequence[Any]) -> tuple[AddGraph, NDArray[Any], Cut]:
+        """Read the graph, group it by partition, and keep of it no more than that."""
+        try:
+            data = GraphData.from_wire(spec, frames)
+        except BadGraph as bad:
+            raise Refused(f"graph '{self._name}': {bad}") from bad
+        return self._added(view, data), data.partition, Cut(data)
+
+    async def _dealt(self, view: View, table: NDArray[Any], cut: Cut, shipments: list[Shipment]) -> Part:
+        """Send each shard its slices, which nobody copies before they go out; keep our own."""
+        partitions = cut.partition_count
+        placed = placement_of(view, partitions)
+        header = {"graph": self._name, "epoch": view.epoch, "partitions": partitions}
         me = self._runtime.me.name
         for done, name in enumerate(name for name in view.names if name != me):
-            slices = await asyncio.to_thread(cut.slices, held_by(name, placed))
-            spec, frames = slices.to_wire()
+            spec, frames = await asyncio.to_thread(cut.to_wire, held_by(name, placed))
             body = msgpack.packb({**header, "slices": spec})
-            shipment = Shipment(self._load, name, body, [data.partition, *frames], self._limits)
+            shipment = Shipment(self._load, name, body, [table, *frames], self._limits)
             shipments.append(shipment)
             self._runtime.ticks.order(partial(self._runtime.ticks.ship, [shipment]))
             await self._emit({"stage": "cut", "done": done + 1, "total": len(view.names)})
-        mine = await asyncio.to_thread(cut.slices, held_by(me, placed))
         graphs = self._runtime.graphs
-        await graphs.keep_table(self._load, self._name, data.partition, data.partition_count)
-        return await graphs.stage(self._load, self._name, view, placed, mine)
+        await graphs.keep_table(self._load, self._name, table, partitions)
+        return await graphs.stage(self._load, self._name, view, placed, cut.some(held_by(me, placed)))
 
-    def _added(self, view: View, data: GraphData, mine: Part, shipments: Sequence[Shipment]) -> AddGraph:
-        answers = {shipment.to: shipment.answer for shipment in shipments if shipment.answer is not None}
-        answers[mine.shard] = answer_of(self._load, mine)
+    def _added(self, view: View, data: GraphData) -> AddGraph:
+        """What the log is to say of the graph; how many edges cross is known once all parts are built."""
         return AddGraph(
             request=uuid.uuid4().hex,
             name=self._name,
@@ -128,7 +135,7 @@ class Loading:
             node_count=data.node_count,
             edge_count=data.edge_count,
             partition_count=data.partition_count,
-            cross_edges=crossing(view, answers, data.node_count),
+            cross_edges=0,
             id_type=type_name(data.ids),
             node_columns=tuple((name, type_name(column)) for name, column in data.node_columns.items()),
             edge_columns=tuple((name, type_name(column)) for name, column in data.edge_columns.items()),
@@ -157,6 +164,20 @@ class Loading:
         """Our own log has it by now: the answer came from it."""
         while self._name not in self._runtime.shard.registry.graphs:
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def _counted(added: AddGraph, view: View, mine: Part, shipments: Sequence[Shipment]) -> AddGraph:
+    answers = {shipment.to: shipment.answer for shipment in shipments if shipment.answer is not None}
+    answers[mine.shard] = answer_of(added.load, mine)
+    return replace(added, cross_edges=crossing(view, answers, added.node_count))
+
+
+def _let_go(frames: Sequence[Any]) -> None:
+    """Free the bytes of a request: the server keeps it until it is answered, and they are as many as the graph's."""
+    for frame in frames:
+        with contextlib.suppress(BufferError):  # something is a view of it still, such as the ids
+            if isinstance(frame, memoryview):
+                frame.release()
 
 
 async def take_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: str) -> PieceBuilt:

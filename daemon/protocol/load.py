@@ -4,8 +4,10 @@
     receiver               <--- ChunksTaken(upto, beyond)                    ... <--- PieceBuilt (or its error)
 
 A piece is a short spec and a list of frames (arrays); the chunks are numbered through all of them, so a chunk's place
-follows from its number and the sizes in the offer, and each byte is copied once, into the array that is kept. Built on
-the receiver's side by its host, off every loop; the answer is repeated for as long as the sender repeats its offer.
+follows from its number and the sizes in the offer, and each byte is copied once, into the array that is kept. What is
+sent may lie strewn: a frame of several buffers is put together a chunk at a time, when that goes out, so what several
+shards are to hold is there once. Built on the receiver's side by its host, off every loop; the answer is repeated for
+as long as the sender repeats its offer.
 
 `Shipment` is one piece on its way to one shard; `Intake` is the receiving side of all loads of one shard.
 """
@@ -31,7 +33,7 @@ Bytes: TypeAlias = NDArray[np.uint8]
 class LoadLimits:
     """How a piece is cut, and how much of one a shard takes."""
 
-    chunk_bytes: int = 1 << 20
+    chunk_bytes: int = 1 << 19
     window: int = 16
     resend_interval_ns: int = 500_000_000
     piece_bytes_max: int = 8 << 30
@@ -85,14 +87,39 @@ class ChunkPlaces:
         return frame, begin, min(begin + self._chunk_bytes, self._sizes[frame])
 
 
+class _Frame:
+    """A frame that is to be sent: a buffer, or several that follow each other."""
+
+    def __init__(self, frame: Any) -> None:
+        buffers = frame if isinstance(frame, list) else [frame]
+        self._buffers = [memoryview(buffer).cast("B") for buffer in buffers]
+        self._ends = list(accumulate(buffer.nbytes for buffer in self._buffers))
+
+    @property
+    def nbytes(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def stretch(self, begin: int, end: int) -> memoryview | bytes:
+        """Some of its bytes; a view of them where they lie together."""
+        found = []
+        at = bisect_right(self._ends, begin)
+        while begin < end:
+            buffer = self._buffers[at]
+            start = self._ends[at] - buffer.nbytes
+            found.append(buffer[begin - start : end - start])
+            begin += found[-1].nbytes
+            at += 1
+        return found[0] if len(found) == 1 else b"".join(found)
+
+
 class Shipment:
-    """One piece, on its way to one shard."""
+    """One piece, on its way to one shard. Each frame is a buffer, or a list of buffers that are one frame together."""
 
     def __init__(self, load: str, to: str, spec: bytes, frames: Sequence[Any], limits: LoadLimits) -> None:
         self.load, self.to = load, to
         self.answer: PieceBuilt | None = None
         self._limits = limits
-        self._frames = [memoryview(frame).cast("B") for frame in frames]
+        self._frames = [_Frame(frame) for frame in frames]
         sizes = tuple(frame.nbytes for frame in self._frames)
         self._offer = PieceOffered(load, spec, sizes, limits.chunk_bytes)
         self._places = ChunkPlaces(sizes, limits.chunk_bytes)
@@ -135,6 +162,8 @@ class Shipment:
         self._upto = message.upto
         self._taken = {number for number in message.beyond if number > message.upto}
         self._next = max(self._next, self._upto)
+        if self._upto == len(self._places):
+            self._frames = []  # they are all there
         self._sent_at = now
         return self._fill_window(now)
 
@@ -143,7 +172,8 @@ class Shipment:
         while self._next < min(self._upto + self._limits.window, len(self._places)):
             if self._next not in self._taken:
                 frame, begin, end = self._places[self._next]
-                effects.append(SendTick(self.to, Chunk(self.load, self._next, (self._frames[frame][begin:end],))))
+                content = self._frames[frame].stretch(begin, end)
+                effects.append(SendTick(self.to, Chunk(self.load, self._next, (content,))))
             self._next += 1
         return effects
 

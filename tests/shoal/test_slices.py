@@ -61,8 +61,12 @@ def multigraphs(draw: st.DrawFn, partition_counts: Sequence[int] = (1, 2, 5, 8))
 
 def sent(slices: Slices) -> tuple[Any, list[bytes]]:
     """As it arrives: plain values and bytes."""
-    spec, frames = slices.to_wire()
-    return msgpack.unpackb(msgpack.packb(spec)), [bytes(memoryview(frame).cast("B")) for frame in frames]
+    return packed(*slices.to_wire())
+
+
+def packed(spec: Any, frames: Sequence[Any]) -> tuple[Any, list[bytes]]:
+    together = (b"".join(frame) if isinstance(frame, list) else frame for frame in frames)
+    return msgpack.unpackb(msgpack.packb(spec)), [bytes(memoryview(frame).cast("B")) for frame in together]
 
 
 def arrived(slices: Slices, data: GraphData) -> Slices:
@@ -150,6 +154,19 @@ def test_a_cut_is_its_twin_by_loops_and_survives_the_wire(data: GraphData, draw:
         expected = dumb(data, partitions)
         assert contents(cut.slices(partitions)) == expected
         assert contents(arrived(cut.slices(partitions), data)) == expected
+        assert packed(*cut.to_wire(partitions)) == sent(cut.slices(partitions)), "the same bytes, from where they lie"
+        assert contents(cut.some(partitions).select(partitions[1:])) == dumb(data, partitions[1:])
+
+
+def test_what_is_sent_of_a_cut_is_not_copied() -> None:
+    data = graph()
+    cut = Cut(data)
+    _, first = cut.to_wire([1, 3, 5])
+    _, again = cut.to_wire([1, 3, 5])
+    strewn = [pair for pair in zip(first, again, strict=True) if isinstance(pair[0], list)]
+    assert len(strewn) == 6, "sources, targets and weights, of both lists of edges"
+    for one, other in strewn:
+        assert all(np.shares_memory(a, b) for a, b in zip(one, other, strict=True) if len(a))
 
 
 @given(multigraphs(), st.lists(st.integers(0, 2), min_size=8, max_size=8))

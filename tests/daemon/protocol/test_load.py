@@ -139,7 +139,8 @@ def test_only_so_many_pieces_come_at_once_and_idle_ones_are_given_up() -> None:
 def test_all_bytes_arrive_over_a_bad_link(seed: int) -> None:
     random = Random(seed)
     frames = [random.randbytes(random.choice([0, 1, 4095, 4096, 9000, 40_000])) for _ in range(random.randint(0, 5))]
-    shipment, intake = Shipment("l", "b", b"spec", frames, LIMITS), Intake(LIMITS)
+    strewn = [_strewn(random, frame) if random.random() < 0.5 else frame for frame in frames]
+    shipment, intake = Shipment("l", "b", b"spec", strewn, LIMITS), Intake(LIMITS)
     bag = messages(shipment.begin(0))
     arrived: list[PieceArrived] = []
     now = 0
@@ -166,3 +167,9 @@ def test_all_bytes_arrive_over_a_bad_link(seed: int) -> None:
                 bag.append(effect.message)
     (piece,) = arrived
     assert [frame.tobytes() for frame in piece.frames] == frames
+
+
+def _strewn(random: Random, frame: bytes) -> list[bytes]:
+    """A frame in several buffers, some of them empty."""
+    cuts = sorted(random.randint(0, len(frame)) for _ in range(random.randint(0, 6)))
+    return [frame[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(frame)], strict=True)]
