@@ -20,6 +20,8 @@ from shoal.part import Part
 from shoal.phase import Phase
 
 Array = NDArray[Any]
+DENSE = 16
+"""A table over all nodes is faster than a sort for more than one value in so many nodes."""
 
 
 class ChannelCarrier:
@@ -51,7 +53,7 @@ class ChannelCarrier:
             return self._no_frames()
         marks = self._part.ordinals[senders]
         if not self._with_senders:
-            targets, values = combined(targets, values, self.channel)
+            targets, values = combined(targets, values, self.channel, self._part.node_count)
             marks = targets
         owners = Grouping(self._part.owner_of_partition[self._partition(targets)], len(self._part.peers) + 1)
         order, ends = owners.order(), owners.starts[1:]
@@ -81,11 +83,13 @@ class ChannelCarrier:
         nodes = self._part.local_of(ordinals)
         self._here = self._nothing()
         if self.channel.combines_early:
-            self.arrived = combined(nodes, values, self.channel)
+            self.arrived = combined(nodes, values, self.channel, self._part.size)
             return
         order = np.lexsort((marks, nodes))
         nodes, values = nodes[order], values[order]
-        self.arrived = combined(nodes, values, self.channel) if self.channel.combine else (nodes, values)
+        self.arrived = (
+            combined(nodes, values, self.channel, self._part.size) if self.channel.combine else (nodes, values)
+        )
 
     def commit(self) -> None:
         if self.sent_in is not Phase.ADVANCE:
@@ -141,16 +145,26 @@ class ChannelCarrier:
         return read_frame(frames[2], kind, what) if self._with_senders else targets, targets, values
 
 
-def combined(nodes: Array, values: Array, channel: Channel) -> tuple[Array, Array]:
-    """One value a node, nodes ascending; values of one node are combined in the order in which they stand."""
+def combined(nodes: Array, values: Array, channel: Channel, bound: int) -> tuple[Array, Array]:
+    """One value a node (below `bound`), nodes ascending; values of one node are combined in the order in which they
+    stand, if that makes a difference.
+    """
     if not len(nodes):
         return nodes, values
     assert channel.combine is not None
+    ufunc = channel.combine.ufunc
+    if channel.combines_early and len(nodes) * DENSE > bound:
+        table = np.full(bound, channel.combine.identity(np.dtype(channel.dtype)))
+        ufunc.at(table, nodes, values)
+        some = np.zeros(bound, np.bool_)
+        some[nodes] = True
+        nodes = np.flatnonzero(some)
+        return nodes, table[nodes]
     if (nodes[1:] < nodes[:-1]).any():
-        order = np.argsort(nodes, kind=None if channel.combines_early else "stable")  # exact ones in any order
+        order = np.argsort(nodes, kind=None if channel.combines_early else "stable")
         nodes, values = nodes[order], values[order]
     starts = np.flatnonzero(np.concatenate([[True], nodes[1:] != nodes[:-1]]))
-    return nodes[starts], channel.combine.ufunc.reduceat(values, starts)
+    return nodes[starts], ufunc.reduceat(values, starts)
 
 
 def check_range(indices: Array, end: int, what: str) -> None:

@@ -90,6 +90,7 @@ class StrongComponents(Program):
             raise ShoalError(f"'scc' takes graphs of up to {1 << ORDINAL_BITS} nodes")
         self._out, self._into = Side(part.out_edges), Side(part.in_edges)
         self._told = np.full(part.ghost_count, LATER)
+        self._again = False
 
     def start(self, ws: Workspace) -> None:
         size = ws.part.size
@@ -101,6 +102,7 @@ class StrongComponents(Program):
     def resume(self, ws: Workspace) -> None:
         kept = (ws.pending(name).copy() for name in KEPT)
         self._component, self._colour, self._reached, self._sources, self._targets = kept
+        self._again = True  # who spoke for a component's members at a shard may be elsewhere now
 
     def collect(self, ws: Workspace) -> Mapping[str, Array]:
         held = (self._component, self._colour, self._reached, self._sources, self._targets)
@@ -114,7 +116,7 @@ class StrongComponents(Program):
             self._go_on(ws, stage, rounds)
         elif stage is Stage.TRIM and int(ws.total("left")):
             self._draw_colours(ws, rounds + 1)
-        elif stage is Stage.TRIM:
+        elif stage is Stage.TRIM or (self._again and stage >= Stage.GATHER):
             self._gather(ws, rounds)
         elif stage is Stage.COLOUR:
             own = self._colour & ((1 << ORDINAL_BITS) - 1)
@@ -127,6 +129,7 @@ class StrongComponents(Program):
             self._tell(ws, rounds)
         else:
             self._learn(ws, rounds)
+        self._again = False
 
     def halted(self, ws: Workspace) -> bool:
         return not ws.part.node_count or int(ws.total("stage")) == Stage.DONE

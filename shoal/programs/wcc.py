@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.declarations import Aggregate, Channel, Column, Merge
+from shoal.grouping import Grouping
 from shoal.kernels import Kernel
 from shoal.phase import Phase
 from shoal.program import Program
@@ -36,6 +37,8 @@ from shoal.traversals import components
 from shoal.workspace import Workspace
 
 Array = NDArray[Any]
+DENSE = 16
+"""A table over all nodes is faster than a sort for more than one number in so many nodes."""
 
 
 class ConnectedComponents(Program):
@@ -97,7 +100,7 @@ class ConnectedComponents(Program):
         news = labels != others
         if not news.any():
             return
-        known, least = least_of_each(labels[news], others[news])
+        known, least = least_of_each(labels[news], others[news], ws.part.node_count)
         have = self._label[self._open]
         place = np.minimum(np.searchsorted(known, have), len(known) - 1)
         self._label[self._open] = np.where(known[place] == have, least[place], have)
@@ -120,30 +123,42 @@ class ConnectedComponents(Program):
         mark[changed] = True
         touched = self._ghosts[mark[self._ghost_pieces]]
         self._post(ws, part.ghost_ordinals[touched - part.size], self._label[self._piece[touched]])
-        labels, first = np.unique(self._label[self._open], return_index=True)
-        away = part.local_of(labels) < 0
-        speakers = self._speaker[self._open[first[away]]]
-        ws.post_to("asked", speakers, labels[away], part.ordinals[speakers])
+        labels = self._label[self._open]
+        away = np.flatnonzero(part.local_of(labels) < 0)
+        labels, first = np.unique(labels[away], return_index=True)
+        speakers = self._speaker[self._open[away[first]]]
+        ws.post_to("asked", speakers, labels, part.ordinals[speakers])
         ws.contribute("changed", np.array([len(changed)]), nodes=np.zeros(1, np.int64))
 
     def _post(self, ws: Workspace, ordinals: Array, labels: Array) -> None:
         ws.post_to("connected", np.zeros(len(ordinals), np.int64), ordinals, labels)
 
 
-def least_of_each(one: Array, other: Array) -> tuple[Array, Array]:
-    """All numbers that are given, ascending, and the least that each is connected to by pairs.
+def least_of_each(one: Array, other: Array, bound: int) -> tuple[Array, Array]:
+    """All numbers (below `bound`) that are given, ascending, and the least that each is connected to by pairs.
 
-    >>> known, least = least_of_each(np.array([5, 9, 7]), np.array([7, 2, 8]))
+    >>> known, least = least_of_each(np.array([5, 9, 7]), np.array([7, 2, 8]), 10)
     >>> known.tolist(), least.tolist()
     ([2, 5, 7, 8, 9], [2, 5, 5, 5, 2])
     """
-    known, places = np.unique(np.concatenate([one, other]), return_inverse=True)
-    rows, columns = places[: len(one)], places[len(one) :]
-    order = np.argsort(rows, kind="stable")
-    indptr = np.searchsorted(rows[order], np.arange(len(known) + 1))
-    pairs = Kernel(indptr, columns[order].astype(np.int32), len(known))
+    known, rows, columns = _numbered(one, other, bound)
+    grouping = Grouping(rows, len(known))
+    pairs = Kernel(grouping.starts, grouping.deal(columns), len(known))
     nothing = Kernel(np.zeros(len(known) + 1, np.int64), np.empty(0, np.int32), len(known))
     count, group = components(pairs, nothing)
     first = np.full(count, len(known))
     np.minimum.at(first, group, np.arange(len(known)))
     return known, known[first[group]]
+
+
+def _numbered(one: Array, other: Array, bound: int) -> tuple[Array, NDArray[np.int32], NDArray[np.int32]]:
+    """All numbers that are given, ascending, and the place of each among them: many by a table, few by a sort."""
+    if len(one) * DENSE < bound:
+        known, inverse = np.unique(np.concatenate([one, other]), return_inverse=True)
+        places = inverse.astype(np.int32)
+        return known, places[: len(one)], places[len(one) :]
+    given = np.zeros(bound, np.bool_)
+    given[one] = given[other] = True
+    table: NDArray[np.int32] = np.cumsum(given, dtype=np.int32)
+    table -= 1
+    return np.flatnonzero(given), table[one], table[other]

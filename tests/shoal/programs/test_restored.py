@@ -35,7 +35,7 @@ def values(group: Group, program: type[Program], graph: Made) -> dict[str, bytes
 
 @pytest.mark.parametrize("name", PROGRAMS)
 @given(graph=graphs(nodes_min=1), data=st.data())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=20)
 def test_the_end_is_the_same_wherever_a_run_goes_on(name: str, graph: Made, data: st.DataObject) -> None:
     """Any number of times, after any number of ticks, on any placement."""
     program = find_program(name)

@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import shoal
 from bench.grid import grid
@@ -63,11 +64,12 @@ def test_whole_components_of_one_shard_are_nobody_elses_business() -> None:
         assert (run.tick, run.show()["totals"]["cross_bytes"]) == (1, 2 * 16)  # the aggregate alone, twice
 
 
-@given(graphs())
+@given(graphs(), st.sampled_from([0, 1000]))
 @settings(deadline=None, max_examples=20)
-def test_pairs_make_sets(graph: Made) -> None:
+def test_pairs_make_sets(graph: Made, more: int) -> None:
+    """By a table, or where they are few among many by a sort."""
     ordinals = graph.data.source.astype(np.int64), graph.data.target.astype(np.int64)
-    known, least = least_of_each(*ordinals)
+    known, least = least_of_each(*ordinals, graph.data.node_count + more)
     joined: Any = nx.Graph(list(zip(*(ends.tolist() for ends in ordinals), strict=True)))
     expected = {node: min(together) for together in nx.connected_components(joined) for node in together}
     assert dict(zip(known.tolist(), least.tolist(), strict=True)) == expected
