@@ -69,6 +69,9 @@ class Column:
     hidden: bool = False
     null: float | int | None = None
 
+    def __post_init__(self) -> None:
+        _check_type(f"column '{self.name}'", self.dtype, NUMBERS)
+
 
 @dataclass(frozen=True)
 class Lists:
@@ -77,6 +80,9 @@ class Lists:
     name: str
     dtype: type[np.float64] | type[np.int64] | type[np.int32] | type[np.uint8]
     ghosts: Direction | None = None
+
+    def __post_init__(self) -> None:
+        _check_type(f"list '{self.name}'", self.dtype, LISTED)
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class Aggregate:
     def __post_init__(self) -> None:
         if self.merge not in (Merge.SUM, Merge.MIN, Merge.MAX):
             raise ValueError(f"aggregate '{self.name}': values are merged with sum, min or max, not {self.merge}")
+        _check_type(f"aggregate '{self.name}'", self.dtype, NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ class Channel:
     def __post_init__(self) -> None:
         if self.combine not in (None, Merge.SUM, Merge.MIN, Merge.MAX):
             raise ValueError(f"channel '{self.name}': values are combined with sum, min or max, not {self.combine}")
+        _check_type(f"channel '{self.name}'", self.dtype, NUMBERS)
         _check_sent_in(self.name, self.sent_in)
 
     @property
@@ -138,6 +146,8 @@ class Mail:
     sent_in: Phase = Phase.ACT
 
     def __post_init__(self) -> None:
+        for field, dtype in self.fields:
+            _check_type(f"field '{field}' of mail '{self.name}'", dtype, FIELDS)
         _check_sent_in(self.name, self.sent_in)
 
 
@@ -150,6 +160,18 @@ class Table:
 
     name: str
     fields: tuple[tuple[str, str], ...]
+
+
+NUMBERS = (np.float64, np.int64)
+LISTED = (*NUMBERS, np.int32, np.uint8)
+FIELDS = (*NUMBERS, bytes)
+
+
+def _check_type(what: str, given: Any, allowed: tuple[type, ...]) -> None:
+    """What is sent has the width that is declared, and others drop what has not: such a run would never go on."""
+    if given not in allowed:
+        names = [f"{'' if one is bytes else 'np.'}{one.__name__}" for one in allowed]
+        raise ValueError(f"{what}: its type is {given!r}; give {', '.join(names[:-1])} or {names[-1]}")
 
 
 def _check_sent_in(name: str, phase: Phase) -> None:

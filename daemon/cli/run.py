@@ -121,7 +121,13 @@ def _wait(session: Session, name: str, timeout: float | None) -> None:
             click.echo("\r\x1b[K", err=True, nl=False)
     session.show("run wait", result)
     if result.get("state") != "completed":
-        raise Said(f"{name} {result.get('state')}: {result.get('error') or 'it did not run to its end'}")
+        raise Said(f"{name} {result.get('state')}: {_in_short(result.get('error') or 'it did not run to its end')}")
+
+
+def _in_short(error: str) -> str:
+    """A failure in a line: where, and, if there is a traceback, what it ends with. All of it is in the result."""
+    where, *trace = error.partition("\n\n")[0].rstrip().splitlines()
+    return f"{where}: {trace[-1]}" if trace and trace[0].startswith("Traceback") else error
 
 
 @run.command("list")

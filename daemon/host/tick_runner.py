@@ -39,7 +39,7 @@ from daemon.protocol.tick_messages import PhaseDone
 from daemon.protocol.tick_plane import Effect, TickMessage, TickPlane
 from shoal import engine as engines
 from shoal.engine import BadExchange, BadState, Engine
-from shoal.errors import node_told
+from shoal.errors import BadParameter, node_told
 from shoal.part import Part
 from shoal.phase import Phase
 from shoal.program import Program
@@ -238,6 +238,8 @@ def _told(at: InProgram, seconds: float, error: BaseException) -> str:
     where = f"{at.phase.word} of tick {at.tick}"
     if isinstance(error, Interrupted):
         return f"stopped: the program did not return from {where} for {seconds:.1f} s"
+    if isinstance(error, BadParameter):  # whoever has started the run is told, and knows no line of its program
+        return f"{where} failed{node_told(error)}: {error}"
     trace = "".join(traceback.format_exception(type(error), error, _below_us(error.__traceback__), limit=-TRACE_FRAMES))
     return f"{where} failed{node_told(error)}\n{trace[-TRACE_CHARACTERS_MAX:]}"
 

@@ -380,7 +380,7 @@ class TickMachine:
         at_hand = [own if member == self.shard else here[member] for member in self.barrier.members]
         failures = [share.failure for share in at_hand if share.failure]
         if failures:
-            return [self._over("failed", "\n".join(failures))]
+            return [self._over("failed", _told_once(failures))]
         if self.phase is ADVANCE:
             flags = [share.flags for share in at_hand]
             if any(flags):
@@ -395,3 +395,16 @@ class TickMachine:
         self.state = OVER
         self._here, self._ahead, self._kept = {}, {}, None
         return RunOver(self.run, committed, outcome, failure)
+
+
+def _told_once(failures: Sequence[str]) -> str:
+    """What shards say of themselves, each behind its name; what several say alike, behind all their names.
+
+    >>> _told_once(["a: it broke", "b: it fell", "c: it broke"])
+    'a, c: it broke\\nb: it fell'
+    """
+    shards: dict[str, list[str]] = {}
+    for failure in failures:
+        shard, _, told = failure.partition(": ")
+        shards.setdefault(told, []).append(shard)
+    return "\n".join(f"{', '.join(names)}: {told}" for told, names in shards.items())

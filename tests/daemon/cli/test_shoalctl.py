@@ -139,6 +139,11 @@ def test_start_and_wait(host: Hosted, daemon: Daemon) -> None:
     failed = shoalctl(host, *line)
     assert failed.exit_code == 1
     assert "b has gone and had the only copy" in failed.stderr
+    trace = "a: advance of tick 1 failed\nTraceback (most recent call last):\n  ...\nKeyError: 7\n\nb: it fell"
+    daemon.results["run wait"] = {**FINISHED, "state": "failed", "error": trace}
+    failed = shoalctl(host, *line)
+    assert failed.stderr == "shoalctl: r-1 failed: a: advance of tick 1 failed: KeyError: 7\n"
+    assert "Traceback" in failed.stdout
     assert shoalctl(host, *line, "--paced").exit_code == 2
 
 

@@ -13,7 +13,7 @@ from daemon.host.tick_runner import TickRunner
 from daemon.protocol.load import LoadLimits
 from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, TickMachine, TickTiming
 from daemon.protocol.tick_effects import RunOver
-from shoal import Column, Param, Phase, Program, Workspace
+from shoal import BadParameter, Column, Param, Phase, Program, Workspace
 from tests.simulator.programs import PARTITIONS, SmallGraph
 
 
@@ -44,6 +44,8 @@ class Bad(Program):
                 except KeyError as error:
                     error.shoal_node = "libc6"  # type: ignore[attr-defined]
                     raise RuntimeError("what comes of it") from error
+            case "parameter":
+                raise BadParameter("parameter 'source': no node is called '99'")
             case "long":
                 raise ValueError("x" * 3 * FAILURE_CHARACTERS_MAX + " the end")
             case "hang":
@@ -74,6 +76,7 @@ def over(runner: TickRunner, program: Program) -> RunOver:
         ("own", "Mine: mine"),
         ("node", "one: advance of tick 2 failed at node 'libc6'\nTraceback"),
         ("node", "RuntimeError: what comes of it"),
+        ("parameter", "one: advance of tick 2 failed: parameter 'source': no node is called '99'"),
         ("long", "one: advance of tick 2 failed\n"),
         ("long", "xxx the end"),
     ],

@@ -189,6 +189,15 @@ def test_a_programs_failure_ends_everyone_at_the_same_tick() -> None:
     assert len(ends[0].failure) == FAILURE_CHARACTERS_MAX
 
 
+def test_what_several_shards_say_alike_is_told_once() -> None:
+    group = Group(phases=(Phase.ADVANCE,))
+    for name, told in (("a", "it broke"), ("b", "it fell"), ("c", "it broke")):
+        group.take(name, group.machines[name].raised(told, 1, group.now))
+    group.deliver()
+    ends = [group.told[name][-1] for name in "abc"]
+    assert [end.failure for end in ends if isinstance(end, RunOver)] == ["a, c: it broke\nb: it fell"] * 3
+
+
 def test_a_failure_while_settling_is_told_by_the_log() -> None:
     group = Group("ab", phases=(Phase.ADVANCE,))
     machine = group.machines["a"]
