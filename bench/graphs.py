@@ -94,7 +94,7 @@ def write_weighted(
     """Write edges and their facts."""
     facts = {
         "recipe": RECIPE,
-        "node_count": len(np.unique(np.concatenate([source, target]))),
+        "node_count": int(np.count_nonzero(np.bincount(np.concatenate([source, target])))),
         "edge_count": len(source),
         "source": int(np.bincount(source).argmax()),
     }
