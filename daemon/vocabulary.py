@@ -18,7 +18,7 @@ from daemon.protocol.cluster_messages import (
     TicksTold,
 )
 from daemon.protocol.tick_plane import TICK_MESSAGES
-from daemon.shard import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
+from daemon.shard_messages import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 
 HOST_MESSAGES = (
     RowsWanted,

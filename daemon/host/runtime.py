@@ -63,7 +63,8 @@ from daemon.protocol.membership_messages import Member
 from daemon.protocol.records import RunRecord
 from daemon.protocol.tick_effects import PhaseLate, RunOver, StoreStates, TickCommitted
 from daemon.protocol.tick_messages import PieceBuilt
-from daemon.shard import OnDisk, Shard, ShardSettings
+from daemon.shard import Shard
+from daemon.shard_settings import OnDisk, ShardSettings
 from daemon.store import DataFolder, StateRecord, Store, StoreFailed
 from daemon.transport.security import Curve
 from daemon.transport.sockets import TransportLimits

@@ -27,7 +27,8 @@ from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.records import View
 from daemon.protocol.registry import GraphInstalled, Registry, ViewInstalled
-from daemon.shard import OnDisk, Shard, ShardSettings
+from daemon.shard import Shard
+from daemon.shard_settings import OnDisk, ShardSettings
 from tests.simulator.world import MS, SECOND, World
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")

@@ -20,7 +20,8 @@ from daemon.protocol.cluster_messages import (
 from daemon.protocol.decisions import DropGraph, Identity, StopRun
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.registry import freeze
-from daemon.shard import OnDisk, Shard, ShardSettings
+from daemon.shard import Shard
+from daemon.shard_settings import OnDisk, ShardSettings
 from tests.daemon.shard_network import SETTINGS, Machine, ShardCluster
 from tests.simulator.world import MS, SECOND
 

@@ -15,7 +15,9 @@ from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.tick_messages import Chunk, PieceDropped, PieceOffered
 from daemon.protocol.tick_plane import TICK_MESSAGES, TickPlane
-from daemon.shard import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES, Shard, ShardSettings
+from daemon.shard import Shard
+from daemon.shard_messages import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
+from daemon.shard_settings import ShardSettings
 from tests.fuzz.values import BYTES, examples, messages
 
 SENDERS = st.sampled_from(["alpha", "beta", "gamma", "nobody", ""])

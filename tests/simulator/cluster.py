@@ -17,7 +17,8 @@ from daemon.protocol.records import COMPLETED, STOPPED, RunRecord
 from daemon.protocol.registry import Registry
 from daemon.protocol.servers import server_of
 from daemon.protocol.tick import TickTiming
-from daemon.shard import Shard, ShardSettings
+from daemon.shard import Shard
+from daemon.shard_settings import ShardSettings
 from tests.simulator.disk import Contents
 from tests.simulator.faults import Faults
 from tests.simulator.host import Host, Surroundings, address
@@ -402,7 +403,7 @@ def _check_rest(host: Host) -> None:
     not announce it; they make room when the next run begins.
     """
     shard, plane = host.shard, host.runner.plane
-    kept = (shard._leading.kept, plane.runs, host.runner.engines, host.runner.held)
+    kept = (shard._following.leading.kept, plane.runs, host.runner.engines, host.runner.held)
     assert not any(kept), f"{host.name} keeps {kept}"
     assert (shard.progress.deadline, shard.pacing.deadline) == (None, None), f"{host.name} still speaks of runs"
 

@@ -37,7 +37,8 @@ from daemon.protocol.membership_messages import Member
 from daemon.protocol.registry import RunEnded, ViewInstalled
 from daemon.protocol.tick import TickTiming
 from daemon.protocol.tick_effects import PhaseLate
-from daemon.shard import OnDisk, Shard, ShardSettings
+from daemon.shard import Shard
+from daemon.shard_settings import OnDisk, ShardSettings
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
 from tests.simulator.desk import Desk

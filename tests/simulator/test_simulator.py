@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import daemon.shard
+import daemon.deciding
 from consensus import Entry, Raft
 from daemon.protocol.cluster_messages import Grant
 from daemon.protocol.decisions import Decision
@@ -106,7 +106,7 @@ push = TickMachine._push
     ("broken", "name", "by", "scenario"),
     [
         (Raft, "_commit", _commits_alone, "leader-cut-off"),
-        (daemon.shard, "apply", _applies_again, "lost-and-repeated"),
+        (daemon.deciding, "apply", _applies_again, "lost-and-repeated"),
         (TickMachine, "_push", _keeps_one_share, "lost-and-repeated"),
         (Pacing, "hear", _hears_no_grant, "leader-cut-off"),
     ],
@@ -208,7 +208,7 @@ def test_registries_that_differ_are_noticed() -> None:
     cluster.form()
     host = cluster.hosts["bee"]
     host.shard.registry.runs_begun += 1
-    host.shard._applied -= 1
+    host.shard._deciding.applied -= 1
     with pytest.raises(AssertionError, match="another registry"):
         cluster.invariants.persisted(host, host.shard, [])
 

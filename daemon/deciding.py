@@ -1,0 +1,220 @@
+"""The part of the shard that gets things decided: its server of consensus, what goes into the log and what comes out.
+
+    proposals, ours and others' -> raft -> committed -> registry -> `following`
+
+While this shard's server leads, it is the tick leader, and its duties are here, too: views, from where runs go on, that
+they are over (`protocol/leading`), and who the servers are (`protocol/seat`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+from typing import Any
+
+import consensus
+from consensus import Persist, Raft, Refused, Stored
+from daemon.effects import Effect, Send
+from daemon.following import Following
+from daemon.protocol import membership_effects as swim
+from daemon.protocol.bootstrap import CLUSTER_TAG
+from daemon.protocol.cluster_messages import Proposal, ProposalRefused
+from daemon.protocol.decisions import DecisionCodec, Identity
+from daemon.protocol.leading import sight_of
+from daemon.protocol.membership import Membership
+from daemon.protocol.membership_messages import Member
+from daemon.protocol.registry import Registry, apply, freeze, restore
+from daemon.protocol.seat import Seat, has_disk_of, server_at
+from daemon.protocol.servers import shard_of
+from daemon.shard_settings import ShardSettings
+from daemon.wire import Rejected
+
+LEAD_INTERVAL_NS = 200_000_000
+
+
+class Deciding:
+    """Of one shard. `raft` is there once a cluster is; `tags_due` says that the seat's tags are to be told."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        membership: Membership,
+        registry: Registry,
+        following: Following,
+        settings: ShardSettings,
+        random: Random,
+        now: int,
+    ) -> None:
+        self._seat, self._membership, self._registry, self._following = seat, membership, registry, following
+        self._settings, self._random = settings, random
+        self._codec = DecisionCodec()
+        self.raft: Raft | None = None
+        self.applied = 0
+        self.tags_due = False
+        self._snapshot_at = 0
+        self._lead_ns = now
+        self._out: list[Effect] = []
+
+    # -- doors -----------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> int | None:
+        """Raft's, or when the leader looks again."""
+        times = [self.raft.deadline if self.raft else None, self._lead_ns if self.leads else None]
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this shard is the tick leader."""
+        return self.raft is not None and self.raft.is_leader
+
+    @property
+    def leader(self) -> str | None:
+        """The tick leader's name, as far as is known here."""
+        if self.raft is None:
+            return None
+        leader = self._seat.server if self.raft.is_leader else self.raft.leader
+        return shard_of(leader) if leader else None
+
+    def start(self, stored: Stored, now: int) -> list[Effect]:
+        """Take the seat: from what is on the disk, or as a founder, or as one who is to be let in."""
+        self._out.append(Persist(stored.hard_state, stored.snapshot))
+        self.raft = Raft(self._seat.server, stored, self._settings.consensus, self._random, now)
+        self.applied = self._snapshot_at = self.raft.commit_index
+        if stored.snapshot.data:
+            self._restore(stored.snapshot.data, now)
+        return self._flush()
+
+    def step(self, sender: Identity, message: Any, now: int) -> list[Effect]:
+        """Take a message between servers."""
+        server = server_at(self._membership, sender)
+        if self.raft is not None and server is not None:
+            self._take(self.raft.step(server, message, now), now)
+        return self._flush()
+
+    def wake(self, now: int) -> list[Effect]:
+        """Look at the time."""
+        if self.raft is not None:
+            self._take(self.raft.wake(now), now)
+        if now >= self._lead_ns:
+            self._following.lead_due = True
+        return self._flush()
+
+    def reconnected(self, member: Member) -> None:
+        """A member has come (back): its server can be spoken with at once."""
+        server = server_at(self._membership, Identity(member.name, member.generation))
+        if self.raft is not None and server is not None:
+            self.raft.reconnected(server)
+
+    def _flush(self) -> list[Effect]:
+        out, self._out = self._out, []
+        return out
+
+    # -- what comes out of the log ---------------------------------------------------------------------------------
+
+    def _take(self, effects: Iterable[consensus.Effect], now: int) -> None:
+        for effect in effects:
+            match effect:
+                case consensus.Persist():
+                    self._out.append(effect)
+                case consensus.Send():
+                    if has_disk_of(self._membership, effect.to):
+                        self._out.append(Send(shard_of(effect.to), effect.message))
+                case consensus.Committed():
+                    self._apply(effect.entries, now)
+                case consensus.Restored():
+                    self.applied = self._snapshot_at = effect.snapshot.index
+                    self._restore(effect.snapshot.data, now)
+                case consensus.BecameLeader() | consensus.LeaderChanged():
+                    self._following.leader_changed(isinstance(effect, consensus.BecameLeader), now)
+                    self._out.append(effect)
+
+    def _apply(self, entries: Iterable[consensus.Entry], now: int) -> None:
+        for entry in entries:
+            self.applied = entry.index
+            decision = self._codec.decode(entry.data) if entry.is_command else None
+            if decision is None:
+                continue
+            for announcement in apply(self._registry, decision):
+                self._out += self._following.follow(announcement, now)
+        if self.applied - self._snapshot_at >= self._settings.snapshot_entries:
+            self._snapshot_at = self.applied
+            self._compact(now)
+
+    def _compact(self, now: int) -> None:
+        assert self.raft is not None
+        try:
+            self._take(self.raft.compact(self.applied, freeze(self._registry)), now)
+        except (Refused, Rejected):  # it is too large; the log grows on, and nothing is lost by that but room
+            self._out.append(swim.Counted("consensus_snapshots_refused"))
+
+    def _restore(self, data: bytes, now: int) -> None:
+        for announcement in restore(self._registry, data):
+            self._out += self._following.follow(announcement, now)
+        self._seat.tags[CLUSTER_TAG] = self._registry.cluster
+        self.tags_due = True
+        self._following.custody.is_due = True
+
+    # -- what goes into it -----------------------------------------------------------------------------------------
+
+    def send_proposals(self, now: int) -> list[Effect]:
+        """Hand this shard's proposals to whoever leads, those that were not answered again."""
+        self._out += self._following.given_up(now)
+        leader = self.leader
+        if leader is not None:
+            for request, command in self._following.proposals.due(now):
+                if leader == shard_of(self._seat.server):
+                    self._propose(leader, request, command, now)
+                else:
+                    self._out.append(Send(leader, Proposal(request, command)))
+        return self._flush()
+
+    def propose_for(self, asker: str, proposal: Proposal, now: int) -> list[Effect]:
+        """Another shard's, as the leader; nothing, if this shard does not lead."""
+        self._propose(asker, proposal.request, proposal.command, now)
+        return self._flush()
+
+    def _propose(self, asker: str, request: str, command: bytes, now: int) -> bool:
+        """Append a command that makes sense; what the log can't take now (False) is sent again by its asker."""
+        if self.raft is None or not self.raft.is_leader or self._codec.decode(command) is None:
+            return False
+        try:
+            self._take(self.raft.propose(command, now), now)
+        except Refused as refused:
+            if refused.reason is not consensus.Reason.TOO_LARGE:
+                return False
+            if asker == shard_of(self._seat.server):
+                self._out += self._following.answered(request, refused.reason.value)
+            else:
+                self._out.append(Send(asker, ProposalRefused(request, refused.reason.value)))
+        return True
+
+    # -- the leader's duties ---------------------------------------------------------------------------------------
+
+    def lead(self, now: int) -> list[Effect]:
+        """As tick leader: tend views, runs and servers."""
+        assert self.raft is not None
+        self._lead_ns = now + LEAD_INTERVAL_NS
+        records = [(Identity(r.name, r.generation), r.live) for r in self._membership.members()]
+        founders = [shard_of(server) for server in self.raft.configuration.members]
+        leading, sight = self._following.leading, sight_of(records, self._registry)
+        for decision in leading.decisions(self._registry, sight, founders, now):
+            if not self._propose(shard_of(self._seat.server), decision.request, self._codec.encode(decision), now):
+                leading.take_back(decision)
+        self._tend_servers(now)
+        return self._flush()
+
+    def _tend_servers(self, now: int) -> None:
+        """One change at a time; what consensus can't do now is tried again in a moment."""
+        assert self.raft is not None
+        heir = self._seat.heir(self.raft, self._registry, self._membership)
+        change = self._seat.due_change(self.raft, self._registry, self._membership)
+        try:
+            if heir is not None:
+                self._take(self.raft.transfer_leadership(heir, now), now)
+            elif change is not None and change.is_gone:
+                self._take(self.raft.remove_server(change.server, now), now)
+            elif change is not None:
+                self._take(self.raft.add_server(change.server, change.votes, now), now)
+        except Refused:
+            return
