@@ -127,7 +127,10 @@ def _wait(session: Session, name: str, timeout: float | None) -> None:
 def _in_short(error: str) -> str:
     """A failure in a line: where, and, if there is a traceback, what it ends with. All of it is in the result."""
     where, *trace = error.partition("\n\n")[0].rstrip().splitlines()
-    return f"{where}: {trace[-1]}" if trace and trace[0].startswith("Traceback") else error
+    if not (trace and trace[0].startswith("Traceback")):
+        return error
+    last_frame = max(at for at, line in enumerate(trace) if at == 0 or line.startswith(" "))
+    return ": ".join([where, *trace[last_frame + 1 :][:1]])  # what else there is are notes
 
 
 @run.command("list")
