@@ -65,7 +65,7 @@ def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
             yield _idle_row(idle)
             for each in files:
                 tell(f"{each.words} is held by {SHARDS} daemons")
-                yield from _rows(ours, each, turns, sum(held.resident for held in idle))
+                yield from _rows(ours, each, turns, [held.resident for held in idle])
 
 
 def _idle_row(idle: list[Held]) -> Row:
@@ -76,24 +76,27 @@ def _idle_row(idle: list[Held]) -> Row:
     return Row("memory", what, "MiB", pairs, DAEMON_AIM, {"own_mib": own})
 
 
-def _rows(ours: Daemons, files: GraphFiles, turns: int, idle: int) -> Iterator[Row]:
-    held, worst, left = [], [], 0
+def _rows(ours: Daemons, files: GraphFiles, turns: int, idle: list[int]) -> Iterator[Row]:
+    held, worst, largest, left = [], [], [], 0
     for turn in range(turns):
         for pid in ours.pids:
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # the highest so far begins anew
         graph = ours.session.load(f"{files.name}-{turn}", nodes=files.nodes, edges=files.edges)
-        edges, parts = graph.edge_count, sum(part["bytes"] for part in graph.info["shards"].values())
-        highest = sum(_highest(pid) for pid in ours.pids)
+        edges, parts = graph.edge_count, [part["bytes"] for part in graph.info["shards"].values()]
+        highest = [_highest(pid) - before for pid, before in zip(ours.pids, idle, strict=True)]
         resident = sum(each.resident for each in _settled(ours))
-        floor = Sample(parts / edges)
-        held.append((Sample((resident - idle) / edges), floor))
-        worst.append((Sample((highest - idle) / edges), floor))
+        floor = Sample(sum(parts) / edges)
+        held.append((Sample((resident - sum(idle)) / edges), floor))
+        worst.append((Sample(sum(highest) / edges), floor))
+        largest.append((Sample(max(highest) / edges), Sample(max(parts) / edges)))
         ours.session.drop(graph.name)
         left = sum(each.resident for each in _settled(ours)) // SHARDS
     what = f"{files.words}, held by {SHARDS} daemons; floor: the parts alone"
     yield Row("memory", what, "B/edge", tuple(held), EDGE_AIM, {"left_mib_a_daemon": left / MIB})
-    what = f"{files.words}, each of {SHARDS} daemons at its worst moment"
+    what = f"{files.words}, all {SHARDS} daemons, each at its worst moment"
     yield Row("memory", what, "B/edge", tuple(worst))
+    what = f"{files.words}, the one that takes it in, at its worst moment; floor: the largest part"
+    yield Row("memory", what, "B/edge", tuple(largest), EDGE_AIM)
 
 
 def _settled(ours: Daemons) -> list[Held]:
