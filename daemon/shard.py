@@ -16,7 +16,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from consensus import Raft, Stored
+from consensus import Raft
 from daemon.clock import Clock
 from daemon.deciding import Deciding
 from daemon.effects import Answered, Effect, Send, SendToAddress
@@ -60,7 +60,7 @@ class Shard:
         self._is_lone = all(seed == member.control for seed in seeds)
         self._out: list[Effect] = []
         if on_disk.stored is not None:
-            self._start_consensus(on_disk.stored, now)
+            self._decided(self._deciding.start(on_disk.stored, now), now)
 
     # -- doors -----------------------------------------------------------------------------------------------------
 
@@ -248,17 +248,14 @@ class Shard:
         self._set_tags(self._seat.declaration(self.membership), now)
         stored = self._seat.beginning(self.membership)
         if stored is not None:
-            self._start_consensus(stored, now)
+            self._decided(self._deciding.start(stored, now), now)
 
     def _set_tags(self, tags: Mapping[str, str], now: int) -> None:
         own = self.membership.member(self.identity.name)
         if own is not None and dict(own.tags) != tags:
             self._take_membership(self.membership.set_tags(sorted(tags.items()), now), now)
 
-    # -- consensus -------------------------------------------------------------------------------------------------
-
-    def _start_consensus(self, stored: Stored, now: int) -> None:
-        self._decided(self._deciding.start(stored, now), now)
+    # -- what was decided ------------------------------------------------------------------------------------------
 
     def _decided(self, effects: Iterable[Effect], now: int) -> None:
         self._out += effects

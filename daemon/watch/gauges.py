@@ -73,8 +73,8 @@ def _ticks(runtime: Runtime) -> None:
 
 def _keeping(runtime: Runtime) -> None:
     metrics, registry, repair = runtime.metrics, runtime.shard.registry, runtime.mending.progress
-    while runtime.checkpoint_samples:
-        metrics.checkpoint_seconds.observe(runtime.checkpoint_samples.popleft())
+    while runtime.checkpoints.samples:
+        metrics.checkpoint_seconds.observe(runtime.checkpoints.samples.popleft())
     for kind, size in runtime.store_sizes().items():
         metrics.store_bytes.labels(kind).set(size)
     metrics.queue_messages.labels("store").set(runtime.store_thread.waiting)

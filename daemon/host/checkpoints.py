@@ -1,0 +1,55 @@
+"""States of runs on this shard's disk: made durable while a run goes on, and looked up when it waits in a view."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from daemon import effects as fx
+from daemon.host.tick_runner import News
+from daemon.host.tick_thread import SAMPLES_KEPT
+from daemon.protocol.tick_effects import StoreStates
+from daemon.store import StateRecord
+
+if TYPE_CHECKING:
+    from daemon.host.runtime import Runtime
+
+
+class Checkpoints:
+    """Of one shard. `samples` are the last times, in seconds, that it took until one was durable."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.samples: deque[float] = deque(maxlen=SAMPLES_KEPT)
+
+    def keep(self, states: StoreStates) -> None:
+        """From the tick thread: make a checkpoint durable, and say so there."""
+        ticks, older = self._runtime.ticks, self._runtime.config.ticks.checkpoints_kept - 1
+        record, began = StateRecord(states.run, states.tick, states.floor, states.states, older), time.monotonic()
+
+        def durable() -> None:
+            self.samples.append(time.monotonic() - began)
+            ticks.order(lambda: ticks.stored(states.token))
+
+        self._runtime.store_thread.submit_states(record, durable)
+
+    def look_up(self, asked: fx.TellStates) -> None:
+        """Which states of the runs that wait are here; the shard is told."""
+        self._runtime.ticks.order(lambda: self._look_up(asked))
+
+    def _look_up(self, asked: fx.TellStates) -> Sequence[News]:
+        """On the tick thread, which has left the older view: what it had stored there is in the queue before this."""
+
+        def tell(held: Mapping[int, Mapping[int, frozenset[int]]]) -> None:
+            self._runtime.tasks.soon(self._tell, asked, held)
+
+        self._runtime.store_thread.submit(lambda store: store.states_held(), tell)
+        return []
+
+    def _tell(self, asked: fx.TellStates, held: Mapping[int, Mapping[int, frozenset[int]]]) -> None:
+        runtime = self._runtime
+        states = {run: held.get(run, {}) for run in asked.runs}
+        reached = {run: runtime.runs.reached(run) for run in asked.runs}
+        runtime.perform(runtime.shard.states_held(asked.epoch, states, time.monotonic_ns(), reached))

@@ -1,0 +1,42 @@
+"""What is done beside the loop's turns, and what other threads have done in one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+class Tasks:
+    """Of one daemon. `fatal` is called with an error that must end the process."""
+
+    def __init__(self, fatal: Callable[[BaseException], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fatal = fatal
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def count(self) -> int:
+        """How many go on."""
+        return len(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Have something done beside the loop's turns; an error in it ends the daemon as one in a turn does."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def soon(self, do: Callable[..., None], *args: Any) -> None:
+        """From another thread: on the loop, unless it has been closed meanwhile."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(do, *args)
+
+    def close(self) -> None:
+        """Cancel what goes on."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fatal(error)
