@@ -18,7 +18,8 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
-from daemon.admin.render import Page, render
+from daemon.admin.pages.page import Page
+from daemon.admin.render import render
 from daemon.quantities import BadQuantity, duration_ns
 from shoal.lines import AdminConnection, AdminError, Usage
 

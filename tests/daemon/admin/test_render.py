@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from daemon.admin.render import RENDERERS, Page, render
+from daemon.admin.pages.page import Page
+from daemon.admin.render import RENDERERS, render
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "status": {

@@ -1,0 +1,126 @@
+"""The cluster as it looks: its state, its view and ring, and who is where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from daemon.admin.pages.page import (
+    Page,
+    Result,
+    count,
+    drawn,
+    duration,
+    facts,
+    grid,
+    map_of,
+    rows_of,
+)
+
+
+def status(result: Result, page: Page) -> str:
+    """What a shard says of itself."""
+    members = map_of(result, "members")
+    runs = map_of(result, "runs")
+    return drawn(
+        page,
+        facts(
+            [
+                ("shard", f"{result.get('shard', '-')} (generation {result.get('generation', '-')})"),
+                ("state", result.get("state")),
+                ("cluster", result.get("cluster")),
+                ("epoch", result.get("epoch")),
+                ("leader", f"{result.get('leader') or 'none'} (term {result.get('term', '-')})"),
+                *_majority(result),
+                ("members", ", ".join(f"{n} {state}" for state, n in members.items() if n) or "none"),
+                ("graphs", result.get("graphs")),
+                *_halted(result),
+                *_repair(result),
+                ("runs", ", ".join(f"{n} {state}" for state, n in runs.items() if n) or "none"),
+                ("up", duration(result.get("uptime_seconds"))),
+                ("version", f"{result.get('version', '-')} (pid {result.get('pid', '-')})"),
+            ]
+        ),
+    )
+
+
+def _majority(result: Result) -> list[tuple[str, Any]]:
+    found = result.get("majority")
+    if not isinstance(found, bool):
+        return []
+    return [("majority", "yes" if found else "no: nothing is decided and no tick is committed on this side")]
+
+
+def _halted(result: Result) -> list[tuple[str, Any]]:
+    """Graphs that lack partitions, one a line: whose disks have to come back."""
+    return [
+        (
+            "halted",
+            f"{row.get('graph', '-')}: no live copy of {_partitions(row.get('partitions'))}; "
+            f"held by {', '.join(map(str, row.get('shards') or ())) or 'nobody known'}",
+        )
+        for row in rows_of(result, "halted")
+    ]
+
+
+def _repair(result: Result) -> list[tuple[str, Any]]:
+    repair = map_of(result, "repair")
+    if not repair:
+        return []
+    done, total = count(repair.get("done")), count(repair.get("total"))
+    return [("repair", f"{done} of {total} copies made, {count(repair.get('bytes'))} bytes")]
+
+
+def _partitions(numbers: Any) -> str:
+    """Partitions by number, neighbours as a range.
+
+    >>> _partitions([3, 4, 5, 9]), _partitions([7]), _partitions(None)
+    ('partitions 3-5, 9', 'partition 7', 'its partitions')
+    """
+    found = sorted({n for n in numbers if isinstance(n, int)}) if isinstance(numbers, (list, tuple)) else []
+    if not found:
+        return "its partitions"
+    ranges: list[list[int]] = []
+    for number in found:
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1][1:] = [number]
+        else:
+            ranges.append([number])
+    return f"partition{'s' * (len(found) > 1)} " + ", ".join("-".join(map(str, each)) for each in ranges)
+
+
+def view(result: Result, page: Page) -> str:
+    """Who is in it, and how many partitions each computes."""
+    placement = map_of(result, "placement")
+    head = facts(
+        [("epoch", result.get("epoch")), ("leader", result.get("leader")), ("partitions", result.get("partitions"))]
+    )
+    return drawn(
+        page,
+        head,
+        "",
+        grid(["member", "partitions"], [(m, placement.get(str(m))) for m in result.get("members") or ()]),
+    )
+
+
+def ring(result: Result, page: Page) -> str:
+    """Who holds each partition."""
+    head = facts([("virtual nodes", result.get("virtual_nodes"))])
+    rows = [(row.get("partition"), row.get("primary"), row.get("replicas")) for row in rows_of(result, "partitions")]
+    return drawn(page, head, "", grid(["partition", "primary", "replicas"], rows, ["partition"]))
+
+
+def barrier(result: Result, page: Page) -> str:
+    """Who has reached it in each run, who is missing, and what they do."""
+    parts: list[Table | str] = []
+    for run in rows_of(result, "runs"):
+        missing, doing = run.get("missing") or [], map_of(run, "doing")
+        head = f"{run.get('run', '-')}  tick {run.get('tick', '-')}  phase {run.get('phase', '-')}"
+        wait = f"  waiting {duration(run.get('waiting_seconds'))} for {', '.join(missing)}" if missing else ""
+        rows = [
+            (shard, phases, "missing" if shard in missing else "there", doing.get(shard))
+            for shard, phases in map_of(run, "entries").items()
+        ]
+        parts += [head + wait, grid(["shard", "phases", "barrier", "doing"], rows, ["phases"]), ""]
+    return drawn(page, *parts) if parts else "no run is under way: nobody waits at a barrier"

@@ -1,0 +1,156 @@
+"""What all pages are made of: tables, pairs and cells, bounded in width and plain off a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Result = Mapping[str, Any]
+WIDTH_MIN: Final = 40
+STATE_STYLES: Final = {
+    "alive": "green",
+    "joined": "green",
+    "running": "cyan",
+    "completed": "green",
+    "ready": "green",
+    "suspect": "yellow",
+    "starting": "yellow",
+    "stopped": "yellow",
+    "dead": "red",
+    "paused": "yellow",
+    "waiting": "yellow",
+    "draining": "yellow",
+    "drained": "yellow",
+    "failed": "red",
+    "down": "red",
+    "halted": "red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is written on: how wide, and whether in colour."""
+
+    width: int = 100
+    colour: bool = False
+
+
+def drawn(page: Page, *parts: Table | str) -> str:
+    """The parts below each other, as they look at that width."""
+    file = io.StringIO()
+    console = Console(
+        file=file,
+        width=max(page.width, WIDTH_MIN),
+        force_terminal=page.colour,
+        no_color=not page.colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def cell(value: Any) -> Text:
+    """One value: absent ones as a dash, states in their colours."""
+    if value is None or value == "":
+        return Text("-")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    if isinstance(value, float):
+        return Text(f"{value:.6g}")
+    if isinstance(value, (list, tuple)):
+        return Text(", ".join(str(item) for item in value) or "-")
+    if isinstance(value, Mapping):
+        return Text(" ".join(f"{key}={inner}" for key, inner in value.items()) or "-")
+    # Control characters in a name would move the cursor of whoever reads it.
+    text = harmless(str(value))
+    return Text(text, style=STATE_STYLES.get(text, ""))
+
+
+def harmless(text: str) -> str:
+    """The text without characters that would do something to a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def grid(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> Table:
+    """Rows below the names of their columns; those in `right` are numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0))
+    for column in columns:
+        table.add_column(column.upper(), justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    return table
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
+    """Names and their values, one a line."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(name, cell(value))
+    return table
+
+
+def listing(key: str, columns: Sequence[str], right: Sequence[str] = ()) -> Callable[[Result, Page], str]:
+    """A renderer of `result[key]`, a list of objects, with the given fields as columns."""
+
+    def draw(result: Result, page: Page) -> str:
+        rows = rows_of(result, key)
+        if not rows:
+            return f"no {key}"
+        titles = [column.replace("_", " ") for column in columns]
+        ranged = [column.replace("_", " ") for column in right]
+        return drawn(page, grid(titles, ([row.get(column) for column in columns] for row in rows), ranged))
+
+    return draw
+
+
+def rows_of(result: Result, key: str) -> list[Mapping[str, Any]]:
+    """The objects of a list that may be missing."""
+    return [row for row in result.get(key) or () if isinstance(row, Mapping)]
+
+
+def map_of(result: Result, key: str) -> Mapping[str, Any]:
+    """An object that may be missing."""
+    found = result.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def duration(seconds: Any) -> str:
+    """Seconds as a person says them.
+
+    >>> duration(0.0123), duration(75), duration(90061)
+    ('12.3 ms', '1m 15s', '1d 1h')
+    """
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    whole = int(seconds)
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s")]
+    shown = [f"{count}{unit}" for count, unit in parts if count]
+    return " ".join(shown[:2])
+
+
+def count(value: Any) -> str:
+    """A number with its thousands apart."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else "-"
+
+
+def exact(value: Any) -> Any:
+    """A float with all its digits: two shards' answers are compared by eye as well."""
+    return repr(value) if isinstance(value, float) else value

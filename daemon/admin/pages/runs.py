@@ -1,0 +1,92 @@
+"""Runs, and what is read of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from daemon.admin.pages.page import (
+    Page,
+    Result,
+    count,
+    drawn,
+    duration,
+    exact,
+    facts,
+    grid,
+    harmless,
+    map_of,
+    rows_of,
+)
+
+
+def run(result: Result, page: Page) -> str:
+    """One, and where each shard is in it."""
+    pairs: list[tuple[str, Any]] = [
+        ("run", result.get("run")),
+        ("state", result.get("state")),
+        ("program", result.get("program")),
+        ("digest", result.get("digest")),
+        ("graph", result.get("graph")),
+        ("params", result.get("params")),
+        ("tick", f"{result.get('tick', '-')} of {result.get('ticks') or '-'}"),
+        ("phase", result.get("phase")),
+        ("seconds", result.get("seconds")),
+    ]
+    pairs += [(f"last tick {k}".replace("_", " "), v) for k, v in map_of(result, "last_tick").items()]
+    pairs += [(k.replace("_", " "), v) for k, v in map_of(result, "figures").items()]
+    pairs += [(k.replace("_", " "), count(v)) for k, v in map_of(result, "totals").items()]
+    parts: list[Table | str] = [facts(pairs)]
+    if shards := map_of(result, "shards"):
+        rows = [
+            (name, s.get("tick"), s.get("phase"), s.get("doing"), duration(s.get("seconds")))
+            for name, s in shards.items()
+        ]
+        parts += ["", grid(["shard", "tick", "phase", "doing", "for"], rows, ["tick"])]
+    if error := result.get("error"):
+        # A program's traceback keeps its lines; nothing else does.
+        parts += ["", "error", *(f"  {harmless(line)}" for line in str(error).splitlines())]
+    return drawn(page, *parts)
+
+
+def result(result: Result, page: Page) -> str:
+    """Values of one column."""
+    rows = [(row.get("id"), exact(row.get("value"))) for row in rows_of(result, "rows")]
+    of = f"{len(rows)} of {count(result.get('count'))} values"
+    shown = f"{of} after tick {result.get('tick', '-')}, digest {result.get('digest', '-')}"
+    return drawn(page, grid(["id", str(result.get("column", "value"))], rows), "", shown)
+
+
+def ticks(result: Result, page: Page) -> str:
+    """At which ticks it can be read."""
+    ticks = ", ".join(str(tick) for tick in result.get("ticks") or ()) or "none"
+    name, state, tick = (result.get(key, "-") for key in ("run", "state", "tick"))
+    return drawn(page, facts([("run", name), ("state", state), ("tick", tick), ("can be read at", ticks)]))
+
+
+def rows(result: Result, page: Page) -> str:
+    """The values themselves follow as buffers, which are for programs."""
+    rows = f"{count(result.get('count'))} of {count(result.get('total'))}"
+    pairs = [("run", result.get("run")), ("tick", result.get("tick")), ("rows", rows)]
+    return drawn(page, facts([*pairs, ("columns", ", ".join(map_of(result, "columns")))]))
+
+
+def table(result: Result, page: Page) -> str:
+    """Rows as shoalctl has put them together; the daemon's own answer has them as buffers, for programs."""
+    rows = rows_of(result, "rows")
+    name, digest = result.get("table", "-"), result.get("digest", "-")
+    if not rows:
+        pairs = [
+            (key, result.get(key)) for key in ("run", "table", "tick", "partition", "partitions", "count", "total")
+        ]
+        return drawn(page, facts([pair for pair in pairs if pair[1] is not None]))
+    table = grid(list(rows[0]), [[exact(value) for value in row.values()] for row in rows])
+    return drawn(page, table, "", f"{len(rows)} of {count(result.get('count'))} rows of {name}, digest {digest}")
+
+
+def hits(result: Result, page: Page) -> str:
+    """The best hits of a search, and how often its terms occur."""
+    rows = [(row.get("id"), exact(row.get("score"))) for row in rows_of(result, "hits")]
+    terms = ", ".join(f"{term} in {count(times)}" for term, times in map_of(result, "terms").items())
+    return drawn(page, grid(["id", "score"], rows), "", f"{count(result.get('documents'))} documents; {terms}")
