@@ -85,7 +85,9 @@ def breadth_first(
     given: Index,
     given_depth: Integers,
     reached: Index,
+    waiting: Flags,
     width: int,
+    limit: int,
     /,
 ) -> int: ...
 def shortest_paths(
@@ -95,7 +97,9 @@ def shortest_paths(
     distance: Floats,
     given: Index,
     changed: Index,
+    waiting: Flags,
     width: int,
+    limit: float,
     /,
 ) -> int: ...
 def neighbourhoods(

@@ -19,6 +19,7 @@ from shoal.kernels import Kernel
 
 Array = NDArray[Any]
 Index = NDArray[np.int32]
+Flags = NDArray[np.bool_]
 
 UNREACHED = np.iinfo(np.int64).max
 """The depth of a node that no path leads to."""
@@ -34,12 +35,21 @@ def components(out: Kernel, into: Kernel) -> tuple[int, Index]:
     return _native.components(*rows, labels, len(labels)), labels
 
 
-def breadth_first(out: Kernel, into: Kernel | None, depth: NDArray[np.int64], given: Array) -> Index:
+def breadth_first(
+    out: Kernel,
+    into: Kernel | None,
+    depth: NDArray[np.int64],
+    given: Array,
+    limit: int = UNREACHED,
+    waiting: Flags | None = None,
+) -> Index:
     """Relax depth[v] to depth[u] + 1 over all out-edges, from the own nodes `given` on, until nothing changes.
 
     `depth`, by local index, is changed in place; `UNREACHED` is what no path leads to. All edges but those of `given`
     have to be relaxed already. Returns the own nodes and ghosts that have changed, by ascending depth. With the
     in-edges, levels with many edges are done from their far side, where most of them need not be looked at.
+
+    Own nodes beyond `limit` are not gone on from: they are marked in `waiting`, to be given another time.
     """
     width = out.width if into is None else _width(out, into)
     reached = np.empty(width + 1, np.int32)
@@ -48,20 +58,30 @@ def breadth_first(out: Kernel, into: Kernel | None, depth: NDArray[np.int64], gi
     order = np.argsort(given_depth, kind="stable")
     in_indptr, in_neighbours = (None, None) if into is None else (into.indptr, into.neighbours)
     rows = out.indptr, out.neighbours, in_indptr, in_neighbours
-    count = _native.breadth_first(*rows, depth, given[order], given_depth[order], reached, width)
+    waits = np.zeros(out.rows, np.bool_) if waiting is None else waiting
+    count = _native.breadth_first(*rows, depth, given[order], given_depth[order], reached, waits, width, limit)
     return reached[:count].copy()
 
 
-def shortest_paths(out: Kernel, weights: NDArray[np.float64], distance: NDArray[np.float64], given: Array) -> Index:
+def shortest_paths(
+    out: Kernel,
+    weights: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    given: Array,
+    limit: float = np.inf,
+    waiting: Flags | None = None,
+) -> Index:
     """Relax distance[v] to distance[u] + weight over all out-edges, from the own nodes `given` on, to the end.
 
     `distance`, by local index, is changed in place; infinity is what no path leads to. `weights` stand in the order of
     the rows. Returns the own nodes and ghosts that have changed. Raises ValueError when it comes upon a weight that is
-    negative or not a number; some distances have been changed by then.
+    negative or not a number; some distances have been changed by then. `limit` and `waiting` as above.
     """
     changed = np.empty(out.width, np.int32)
     given = np.asarray(given, np.int32)
-    count = _native.shortest_paths(out.indptr, out.neighbours, weights, distance, given, changed, out.width)
+    waits = np.zeros(out.rows, np.bool_) if waiting is None else waiting
+    rows = out.indptr, out.neighbours
+    count = _native.shortest_paths(*rows, weights, distance, given, changed, waits, out.width, limit)
     return changed[:count].copy()
 
 

@@ -5,7 +5,8 @@
    ask the nodes that are still deeper whether they have a neighbour on it, and to stop at the first (Beamer, Asanovic
    and Patterson, "Direction-Optimizing Breadth-First Search", SC 2012; the two thresholds are theirs, section 5).
 
-   Ghosts get a depth and are not gone on from: their owner does that. */
+   Ghosts get a depth and are not gone on from: their owner does that. Nor are levels beyond a limit, up to which depths may
+   yet fall elsewhere: their nodes are left waiting. */
 
 #include "native.h"
 
@@ -21,6 +22,8 @@ typedef struct {
     int64_t *depth;   /* by local index */
     int32_t *reached; /* one more than local indices: the slot behind the last is written, and not used */
     int64_t end;      /* of those reached */
+    uint8_t *waiting; /* by own node: not gone on from with the depth that it has */
+    int64_t limit;
     int64_t left;     /* edges of nodes not gone on from yet */
 } Search;
 
@@ -89,6 +92,26 @@ static void visit_level(Search *s, const Level *level, const int32_t *given, Vis
             visit(s, given[i], level->depth + 1);
 }
 
+static void wait_no_more(Search *s, const Level *level, const int32_t *given)
+{
+    for (int64_t i = level->head; i < level->tail; i++)
+        if (s->reached[i] < s->out.count)
+            s->waiting[s->reached[i]] = 0;
+    for (int64_t i = level->first; i < level->last; i++)
+        s->waiting[given[i]] = 0;
+}
+
+/* The level that has been reached waits, and of the nodes given those that nothing has come to meanwhile. */
+static void leave_waiting(Search *s, const Level *level, const int32_t *given, const int64_t *given_depth, int64_t count)
+{
+    for (int64_t i = level->head; i < level->tail; i++)
+        if (s->reached[i] < s->out.count)
+            s->waiting[s->reached[i]] = 1;
+    for (int64_t i = level->first; i < count; i++)
+        if (s->depth[given[i]] == given_depth[i])
+            s->waiting[given[i]] = 1;
+}
+
 static int64_t level_edges(const Search *s, const Level *level, const int32_t *given)
 {
     int64_t edges = 0;
@@ -112,8 +135,13 @@ static void search(Search *s, const int32_t *given, const int64_t *given_depth, 
         if (!reached && level.first == given_count)
             return;
         level.depth = reached ? s->depth[s->reached[level.head]] : given_depth[level.first];
+        if (level.depth > s->limit) {
+            leave_waiting(s, &level, given, given_depth, given_count);
+            return;
+        }
         while (level.last < given_count && given_depth[level.last] == level.depth)
             level.last++;
+        wait_no_more(s, &level, given);
         if (s->upwards) {
             int64_t edges = level_edges(s, &level, given), nodes = level.tail - level.head + level.last - level.first;
             upwards = upwards ? nodes * BETA > s->out.count : edges * ALPHA > s->left;
@@ -140,20 +168,20 @@ static const char *given_fault(const Search *s, const int32_t *given, const int6
     return NULL;
 }
 
-/* breadth_first(out_indptr, out_neighbours, in_indptr, in_neighbours, depth, given, given_depth, reached, width) -> how
-   many were reached. The in-edges may be None: then every level goes downwards. `given` are own nodes by ascending
-   depth; `reached` has room for one more than `width`. */
+/* breadth_first(out_indptr, out_neighbours, in_indptr, in_neighbours, depth, given, given_depth, reached, waiting, width,
+   limit) -> how many were reached. The in-edges may be None: then every level goes downwards. `given` are own nodes by ascending
+   depth; `reached` has room for one more than `width`. Those own nodes wait afterwards that got a depth beyond the limit. */
 PyObject *breadth_first(PyObject *module, PyObject *args)
 {
     (void)module;
-    enum { OUT_INDPTR, OUT_NEIGHBOURS, IN_INDPTR, IN_NEIGHBOURS, DEPTH, GIVEN, GIVEN_DEPTH, REACHED, ARRAYS };
+    enum { OUT_INDPTR, OUT_NEIGHBOURS, IN_INDPTR, IN_NEIGHBOURS, DEPTH, GIVEN, GIVEN_DEPTH, REACHED, WAITING, ARRAYS };
     static const Want wants[ARRAYS] = {
         {"out_indptr", "iq", 'r'},    {"out_neighbours", "i", 'r'}, {"in_indptr", "?iq", 'r'},
         {"in_neighbours", "?i", 'r'}, {"depth", "q", 'w'},          {"given", "i", 'r'},
-        {"given_depth", "q", 'r'},    {"reached", "i", 'w'},
+        {"given_depth", "q", 'r'},    {"reached", "i", 'w'},        {"waiting", "B", 'w'},
     };
     Array a[ARRAYS];
-    Py_ssize_t width;
+    Py_ssize_t width, limit;
     if (!arrays_take(a, args, wants, ARRAYS))
         return NULL;
     PyObject *result = NULL;
@@ -162,14 +190,17 @@ PyObject *breadth_first(PyObject *module, PyObject *args)
     s.upwards = a[IN_INDPTR].kind && a[IN_NEIGHBOURS].kind;
     if (s.upwards)
         s.in = rows_of(&a[IN_INDPTR], &a[IN_NEIGHBOURS]);
-    if (!integer_at(args, ARRAYS, &width) || !row_span(&s.out, 0, s.out.count) ||
-        (s.upwards && (!row_span(&s.in, 0, s.in.count) ||
+    if (!integer_at(args, ARRAYS, &width) || !integer_at(args, ARRAYS + 1, &limit) ||
+        !row_span(&s.out, 0, s.out.count) || (s.upwards && (!row_span(&s.in, 0, s.in.count) ||
                        !require(s.in.count == s.out.count, "the rows of both directions have to be the same nodes"))) ||
         !require(a[DEPTH].count == width && width >= s.out.count, "there is not one depth a local index") ||
+        !require(a[WAITING].count >= s.out.count, "there is no room for those who wait") ||
         !require(a[GIVEN].count == a[GIVEN_DEPTH].count, "there is not one depth a given node") ||
         !require(a[REACHED].count > width, "there is no room for all nodes"))
         goto done;
     s.ghosts = width > s.out.count;
+    s.waiting = a[WAITING].data;
+    s.limit = limit;
     const char *fault = given_fault(&s, a[GIVEN].data, a[GIVEN_DEPTH].data, a[GIVEN].count);
     if (!require(!fault, fault))
         goto done;

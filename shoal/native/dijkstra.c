@@ -5,7 +5,8 @@
    not negative never turns an order of two numbers around, rounding included; so the least is the same whatever order
    edges are taken in, here, on other shards, or a tick later.
 
-   Ghosts get a distance and are not gone on from: their owner does that. */
+   Ghosts get a distance and are not gone on from: their owner does that. Nor are nodes beyond a limit, up to which distances
+   may yet fall elsewhere: they are left waiting. */
 
 #include "native.h"
 
@@ -25,6 +26,8 @@ typedef struct {
     int32_t *changed; /* own nodes and ghosts, in the order of their first change */
     int64_t changes;
     uint8_t *is_changed; /* by local index */
+    uint8_t *waiting;    /* by own node: not gone on from with the distance that it has */
+    double limit;
     Entry *heap;
     int32_t *place; /* by own node: where in the heap, plus one */
     int64_t size;
@@ -112,9 +115,13 @@ static bool search(Search *s, const int32_t *given, int64_t count)
     for (int64_t i = 0; i < count; i++)
         if (s->place[given[i]] == NOWHERE)
             enter(s, given[i]);
-    while (s->size)
+    while (s->size && s->heap[0].key <= s->limit) {
+        s->waiting[s->heap[0].node] = 0;
         if (!relax_row(s, take_least(s)))
             return false;
+    }
+    for (int64_t i = 0; i < s->size; i++)
+        s->waiting[s->heap[i].node] = 1;
     return true;
 }
 
@@ -141,15 +148,17 @@ static bool search_allocate(Search *s, Py_ssize_t width)
     return false;
 }
 
-/* shortest_paths(out_indptr, out_neighbours, weights, distance, given, changed, width) -> how many have changed. Weights
-   stand in row order. Raises ValueError when it comes upon one that is negative or not a number. */
+/* shortest_paths(out_indptr, out_neighbours, weights, distance, given, changed, waiting, width, limit) -> how many have
+   changed. Weights stand in row order. Those own nodes wait afterwards that got a distance beyond the limit. Raises
+   ValueError when it comes upon a weight that is negative or not a number. */
 PyObject *shortest_paths(PyObject *module, PyObject *args)
 {
     (void)module;
-    enum { INDPTR, NEIGHBOURS, WEIGHTS, DISTANCE, GIVEN, CHANGED, ARRAYS };
+    enum { INDPTR, NEIGHBOURS, WEIGHTS, DISTANCE, GIVEN, CHANGED, WAITING, ARRAYS };
     static const Want wants[ARRAYS] = {
         {"out_indptr", "iq", 'r'}, {"out_neighbours", "i", 'r'}, {"weights", "d", 'r'},
         {"distance", "d", 'w'},    {"given", "i", 'r'},          {"changed", "i", 'w'},
+        {"waiting", "B", 'w'},
     };
     Array a[ARRAYS];
     Py_ssize_t width;
@@ -161,10 +170,12 @@ PyObject *shortest_paths(PyObject *module, PyObject *args)
         .weights = a[WEIGHTS].data,
         .distance = a[DISTANCE].data,
         .changed = a[CHANGED].data,
+        .waiting = a[WAITING].data,
     };
-    if (!integer_at(args, ARRAYS, &width) || !row_span(&s.out, 0, s.out.count) ||
+    if (!integer_at(args, ARRAYS, &width) || !number_at(args, ARRAYS + 1, &s.limit) || !row_span(&s.out, 0, s.out.count) ||
         !require(a[WEIGHTS].count == s.out.edges, "there is not one weight an edge") ||
         !require(a[DISTANCE].count == width && width >= s.out.count, "there is not one distance a local index") ||
+        !require(a[WAITING].count >= s.out.count, "there is no room for those who wait") ||
         !require(a[CHANGED].count >= width, "there is no room for all nodes"))
         goto done;
     const char *fault = given_fault(&s, a[GIVEN].data, a[GIVEN].count);

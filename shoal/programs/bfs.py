@@ -8,9 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.declarations import Column
-from shoal.programs.paths import LeastPaths, nearer
+from shoal.programs.paths import LeastPaths, aggregates, nearer
 from shoal.traversals import UNREACHED, breadth_first
 from shoal.workspace import Workspace
+
+LEVELS = 16
+"""How many levels to go in a tick. Of 4, 8, 16 and 32 among the best on a thinned grid on four shards: less than half of
+the work, and a tenth of the bytes, that it takes without a stride. Graphs that are less deep never notice.
+"""
 
 
 class BreadthFirst(LeastPaths):
@@ -22,7 +27,14 @@ class BreadthFirst(LeastPaths):
     name = "bfs"
     value = Column("depth", np.int64, null=UNREACHED)
     columns = (value,)
+    aggregates = aggregates(np.int64)
     channels = nearer(np.int64)
 
-    def relax(self, ws: Workspace, values: NDArray[Any], given: NDArray[Any]) -> NDArray[np.int32]:
-        return breadth_first(ws.part.out_kernel, ws.part.in_kernel, values, given)
+    def stride(self, ws: Workspace) -> float:
+        return LEVELS
+
+    def relax(
+        self, ws: Workspace, values: NDArray[Any], given: NDArray[Any], horizon: float, waiting: NDArray[np.bool_]
+    ) -> NDArray[np.int32]:
+        limit = int(min(horizon, UNREACHED - 1))
+        return breadth_first(ws.part.out_kernel, ws.part.in_kernel, values, given, limit, waiting)

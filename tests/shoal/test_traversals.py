@@ -172,10 +172,46 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
             shortest_paths(out, ones, np.zeros(3), node)
         with pytest.raises(ValueError, match="none of the own"):
             breadth_first(out, into, np.zeros(3, np.int64), node)
-    rows = out.indptr, out.neighbours
+    rows, waits = (out.indptr, out.neighbours), np.zeros(out.rows, np.bool_)
     with pytest.raises(ValueError, match="room"):
-        _native.shortest_paths(*rows, ones, np.zeros(3), node[:0], np.empty(2, np.int32), 3)
+        _native.shortest_paths(*rows, ones, np.zeros(3), node[:0], np.empty(2, np.int32), waits, 3, math.inf)
     with pytest.raises(ValueError, match="room"):
         _native.breadth_first(
-            *rows, None, None, np.zeros(3, np.int64), node[:0], np.empty(0, np.int64), np.empty(3, np.int32), 3
+            *rows,
+            None,
+            None,
+            np.zeros(3, np.int64),
+            node[:0],
+            np.empty(0, np.int64),
+            np.empty(3, np.int32),
+            waits,
+            3,
+            9,
         )
+
+
+@given(piece=pieces(least=1), upwards=st.booleans(), data=st.data())
+@settings(deadline=None, max_examples=100)
+def test_those_who_wait_are_gone_on_from_another_time(piece: Piece, upwards: bool, data: st.DataObject) -> None:
+    """Limits that rise, and all who wait within them given again, come to what no limit comes to."""
+    weights = np.array([data.draw(st.integers(0, 3)) for _ in piece.kernel(out=True).neighbours], np.float64)
+    sources = np.array(data.draw(st.lists(st.integers(0, piece.rows - 1), min_size=1, unique=True)))
+    out, into = piece.kernel(out=True), piece.kernel(out=False) if upwards else None
+    whole, limited = (np.full(piece.width, UNREACHED) for _ in range(2))
+    far, near = (np.full(piece.width, math.inf) for _ in range(2))
+    whole[sources] = limited[sources] = far[sources] = near[sources] = 0
+    breadth_first(out, into, whole, sources)
+    shortest_paths(out, weights, far, sources)
+    waiting = np.zeros(piece.rows, np.bool_)
+    for values, expected, search in (
+        (limited, whole, lambda given, limit: breadth_first(out, into, limited, given, limit, waiting)),
+        (near, far, lambda given, limit: shortest_paths(out, weights, near, given, limit, waiting)),
+    ):
+        waiting[sources] = True
+        limit = 0
+        while waiting.any():
+            given_now = np.flatnonzero(waiting & (values[: piece.rows] <= limit))
+            search(given_now, limit)
+            assert not (waiting & (values[: piece.rows] <= limit)).any()
+            limit += data.draw(st.integers(1, 3))
+        assert values.tolist() == expected.tolist()
