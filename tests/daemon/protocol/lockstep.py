@@ -57,7 +57,7 @@ class Group:
                 reached=reached,
                 cadence=cadence,
                 must_halt=must_halt,
-            )  # fmt: skip
+            )
             for name in names
         }
         for name, machine in self.machines.items():
