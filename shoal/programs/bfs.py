@@ -13,8 +13,8 @@ from shoal.traversals import UNREACHED, breadth_first
 from shoal.workspace import Workspace
 
 LEVELS = 16
-"""How many levels to go in a tick. Of 4, 8, 16 and 32 among the best on a thinned grid on four shards: less than half of
-the work, and a tenth of the bytes, that it takes without a stride. Graphs that are less deep never notice.
+"""How many levels to go in a tick. Of 4, 8, 16 and 32 among the best on a thinned grid on four shards: less than half
+of the work, and a tenth of the bytes, that it takes without a stride. Graphs that are less deep never notice.
 """
 
 

@@ -19,8 +19,8 @@ from shoal.traversals import shortest_paths
 from shoal.workspace import Workspace
 
 EDGES = 16
-"""How many edges of the mean weight to go in a tick. On a thinned grid on four shards that is a twelfth of the work, and
-a fortieth of the bytes, that it takes without a stride, and 2 % more ticks.
+"""How many edges of the mean weight to go in a tick. On a thinned grid on four shards that is a twelfth of the work,
+and a fortieth of the bytes, that it takes without a stride, and 2 % more ticks.
 """
 
 
