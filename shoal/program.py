@@ -152,4 +152,5 @@ def not_converged(ticks: int) -> str:
     >>> not_converged(3)
     'it had not converged after 3 ticks, and has no result before it has: allow more, or do not limit them'
     """
-    return f"it had not converged after {ticks} ticks, and has no result before it has: allow more, or do not limit them"
+    not_yet = f"it had not converged after {ticks} ticks, and has no result before it has"
+    return f"{not_yet}: allow more, or do not limit them"
