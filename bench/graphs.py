@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from bench.grid import grid
 from bench.rmat import rmat, write_parquet
-from shoal.graph_data import GraphData
-from shoal.sources import read_graph
+from shoal.graph.graph_data import GraphData
+from shoal.graph.sources import read_graph
 
 ROOT = Path(__file__).resolve().parent.parent
 DEBIAN = ROOT / "examples" / "data" / "debian"

@@ -10,14 +10,13 @@ import json
 import math
 import signal
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.rivals.answers import SHORT
 from bench.rivals.engine import Engine, Job
-from bench.rivals.processes import cpu_seconds, peak_mib
+from bench.rivals.processes import Stopwatch, peak_mib
 from bench.rivals.register import RIVALS
 
 GRACE_SECONDS = 5
@@ -43,20 +42,20 @@ def measure(engine: Engine) -> Found:
     """Load, run some times, and look at the answer."""
     engine.start()
     try:
-        cpu, began = cpu_seconds(), time.perf_counter()
+        watch = Stopwatch()
         engine.load()
-        load_seconds = time.perf_counter() - began
-        load_cpu_seconds = cpu_seconds() - cpu
+        load_seconds, load_cpu_seconds = watch.stop()
         algorithm = getattr(engine, engine.job.algorithm)
         times: list[float] = []
         cpu_times: list[float] = []
         result: Any = None
         while _again(times, engine.job.turns):
             result = None  # the last run's must not count into this one's memory
-            cpu, began = cpu_seconds(), time.perf_counter()
+            watch = Stopwatch()
             result = algorithm()
-            times.append(time.perf_counter() - began)
-            cpu_times.append(cpu_seconds() - cpu)
+            seconds, cpu_seconds = watch.stop()
+            times.append(seconds)
+            cpu_times.append(cpu_seconds)
         peak = peak_mib()  # before the answer is made, which is nobody's business but ours
         answer = SHORT[engine.job.algorithm](engine.values(result))
     finally:

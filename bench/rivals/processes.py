@@ -40,10 +40,24 @@ def _high_water_kib(pid: int) -> int:
     return 0
 
 
-def cpu_seconds() -> float:
-    """What this process and its living descendants have spent so far; of the descendants in steps of 10 ms."""
-    ticks = sum(map(_cpu_ticks, descendants(os.getpid())))
-    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+class Stopwatch:
+    """Time by the clock, and processor time of this process and its living descendants, from its making to `stop`.
+
+    The descendants' is known in steps of 10 ms. Looking for them costs milliseconds, which are not counted.
+    """
+
+    def __init__(self) -> None:
+        self._others = _others_cpu_seconds()
+        self._cpu, self._began = time.process_time(), time.perf_counter()
+
+    def stop(self) -> tuple[float, float]:
+        """Seconds by the clock, and of processors."""
+        ended, cpu = time.perf_counter(), time.process_time()
+        return ended - self._began, cpu - self._cpu + _others_cpu_seconds() - self._others
+
+
+def _others_cpu_seconds() -> float:
+    return sum(map(_cpu_ticks, descendants(os.getpid()))) / os.sysconf("SC_CLK_TCK")
 
 
 def _cpu_ticks(pid: int) -> int:
