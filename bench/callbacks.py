@@ -17,7 +17,7 @@ import shoal
 from bench.figures import Aim, Row, Sample
 from bench.graphs import DEBIAN, GraphFiles
 from bench.rmat import rmat, write_parquet
-from shoal.graph_data import GraphData
+from shoal.graph.graph_data import GraphData
 
 AIM = Aim(ratio=1.3)
 DAMPING = 0.85

@@ -22,7 +22,7 @@ from bench.figures import Aim, Row, Sample
 from bench.graphs import DEBIAN
 from bench.programs import NotedPageRank
 from bench.rmat import rmat
-from shoal.engine import state_bytes
+from shoal.execution.engine import state_bytes
 from shoal.session import Graph
 
 SHARDS = 3

@@ -21,11 +21,11 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 
 import shoal
 from bench.rmat import rmat
-from shoal.kernels import Kernel
-from shoal.part import Part, Placement
-from shoal.slices import part_of
-from shoal.traversals import UNREACHED, breadth_first, components, shortest_paths
-from shoal.triangles import corner_arcs, neighbour_sets
+from shoal.graph.part import Part, Placement
+from shoal.graph.slices import part_of
+from shoal.kernels.reductions import Kernel
+from shoal.kernels.traversals import UNREACHED, breadth_first, components, shortest_paths
+from shoal.kernels.triangles import corner_arcs, neighbour_sets
 
 Work = Callable[[], Any]
 TURNS = 5

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from bench.daemons import daemons
 from bench.figures import Aim, Row, Sample
 from bench.graphs import graphs
-from shoal.graph_data import GraphData
+from shoal.graph.graph_data import GraphData
 
 AIM = Aim(ratio=1.5)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from shoal.declarations import Column
-from shoal.params import Param
-from shoal.part import Direction
-from shoal.program import Program
+from shoal.execution.declarations import Column
+from shoal.execution.params import Param
+from shoal.execution.program import Program
+from shoal.execution.workspace import Workspace
+from shoal.graph.part import Direction
 from shoal.programs.pagerank import PageRank
-from shoal.workspace import Workspace
 
 
 class _Noted(Program):

@@ -47,7 +47,7 @@ def rmat(
 
 
 def write_parquet(path: Path | str, source: NDArray[np.int64], target: NDArray[np.int64]) -> None:
-    """An edge file that `shoal.sources.read_graph` reads."""
+    """An edge file that `shoal.graph.sources.read_graph` reads."""
     pq.write_table(pa.table({"source": source, "target": target}), path)
 
 

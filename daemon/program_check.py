@@ -16,8 +16,8 @@ import resource
 import sys
 from typing import Any, Final
 
-from shoal.deployed import SOURCE_BYTES_MAX, program_of
 from shoal.errors import ShoalError
+from shoal.execution.deployed import SOURCE_BYTES_MAX, program_of
 from shoal.local import describe
 
 MEMORY_BYTES_MAX: Final = 4 << 30

@@ -23,7 +23,7 @@ import click
 import shoal
 from shoal import GraphData
 from shoal.colony import cross_shard_edges
-from shoal.graph_data import PARTITIONS
+from shoal.graph.graph_data import PARTITIONS
 from shoal.session import Run
 
 GLOSSES = Path(__file__).parent / "data" / "wordnet" / "nodes.csv.gz"

@@ -7,11 +7,10 @@
         print(graph.run("pagerank", ticks=30).result("rank").top(20))
 
 `local` keeps everything in this process; `connect` reaches a daemon of a cluster. Both give the same objects, and the
-same answers to the bit. Programs are classes: see `shoal.program` for how to write one.
+same answers to the bit. Programs are classes: see `shoal.execution.program` for how to write one.
 """
 
 from shoal.client import connect
-from shoal.declarations import Aggregate, Channel, Column, Lists, Mail, Merge, Table
 from shoal.errors import (
     BadParameter,
     BadProgram,
@@ -22,18 +21,19 @@ from shoal.errors import (
     UnknownProgram,
     UnknownRun,
 )
-from shoal.graph_data import BadGraph, BadRow, GraphData
+from shoal.execution.declarations import Aggregate, Channel, Column, Lists, Mail, Merge, Table
+from shoal.execution.params import Param
+from shoal.execution.phase import Phase
+from shoal.execution.program import Program
+from shoal.execution.ragged import Ragged
+from shoal.execution.workspace import Workspace
+from shoal.graph.graph_data import BadGraph, BadRow, GraphData
+from shoal.graph.part import Direction
+from shoal.graph.sources import from_arrays, from_networkx, read_graph
 from shoal.local import local
 from shoal.messages import Attribute, Combine, Edge, Node, NodeProgram, Replies, Reply
-from shoal.params import Param
-from shoal.part import Direction
-from shoal.phase import Phase
-from shoal.program import Program
-from shoal.ragged import Ragged
-from shoal.result import ColumnResult
+from shoal.reading.result import ColumnResult
 from shoal.session import Graph, Run, Session
-from shoal.sources import from_arrays, from_networkx, read_graph
-from shoal.workspace import Workspace
 
 __version__ = "0.1.0"
 

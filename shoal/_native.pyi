@@ -1,4 +1,4 @@
-"""The compiled loops of `shoal.kernels`; what each does is said beside it in native/*.c. Use the kernels instead.
+"""The compiled loops of `shoal.kernels.reductions`; what each does is said beside it in native/*.c.
 
 All of them check the types and lengths of their arrays (`TypeError`, `ValueError`), trust the indices of rows that
 have been through `check_rows`, and release the GIL.

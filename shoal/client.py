@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from shoal import columns as col
 from shoal.errors import BY_NAME, ShoalError
-from shoal.graph_data import GraphData
+from shoal.execution.program import Program
+from shoal.graph import columns as col
+from shoal.graph.graph_data import GraphData
 from shoal.lines import DEFAULT_SOCKET, AdminConnection, AdminError
-from shoal.program import Program
-from shoal.result import ColumnDigest
+from shoal.reading.result import ColumnDigest
+from shoal.reading.stretch import STRETCH, Stretch
+from shoal.reading.tables import TablePart
 from shoal.session import Progress, Session
-from shoal.stretch import STRETCH, Stretch
-from shoal.tables import TablePart
 
 
 def connect(socket: str = DEFAULT_SOCKET, timeout: float | None = None) -> Session:

@@ -15,9 +15,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal import columns as col
-from shoal.deployed import digest_of, program_of
-from shoal.engine import Engine
 from shoal.errors import (
     BadProgram,
     NameTaken,
@@ -29,18 +26,21 @@ from shoal.errors import (
     did_you_mean,
     node_told,
 )
-from shoal.graph_data import GraphData
-from shoal.installed import find_program, installed_programs, is_installed
-from shoal.part import Part, Placement
-from shoal.phase import Phase
-from shoal.program import Program, not_converged
-from shoal.ring import HashRing
-from shoal.search import Index, search, text_column
+from shoal.execution.deployed import digest_of, program_of
+from shoal.execution.engine import Engine
+from shoal.execution.installed import find_program, installed_programs, is_installed
+from shoal.execution.phase import Phase
+from shoal.execution.program import Program, not_converged
+from shoal.graph import columns as col
+from shoal.graph.graph_data import GraphData
+from shoal.graph.part import Part, Placement
+from shoal.graph.ring import HashRing
+from shoal.graph.slices import part_of
+from shoal.reading.search import Index, search, text_column
+from shoal.reading.snapshot import chosen_tick
+from shoal.reading.stretch import STRETCH, Stretch, null_of
+from shoal.reading.tables import TablePart, known_table, parts_of_table
 from shoal.session import NAME_RULE, Progress, Session, is_name
-from shoal.slices import part_of
-from shoal.snapshot import chosen_tick
-from shoal.stretch import STRETCH, Stretch, null_of
-from shoal.tables import TablePart, known_table, parts_of_table
 
 EVENT_INTERVAL = 0.1
 CHECKPOINTS_KEPT = 3

@@ -16,14 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, TypeAlias
 
-from shoal.deployed import source_of
 from shoal.errors import RunFailed, TickNotKept
-from shoal.graph_data import PARTITIONS, GraphData
-from shoal.program import Program
-from shoal.result import ColumnResult
-from shoal.search import Hit
-from shoal.snapshot import Reading, Snapshot, Source, snapshot
-from shoal.tables import TableResult
+from shoal.execution.deployed import source_of
+from shoal.execution.program import Program
+from shoal.graph.graph_data import PARTITIONS, GraphData
+from shoal.reading.result import ColumnResult
+from shoal.reading.search import Hit
+from shoal.reading.snapshot import Reading, Snapshot, Source, snapshot
+from shoal.reading.tables import TableResult
 
 Progress: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -95,7 +95,7 @@ class Session:
         `undirected`: each row of a file is an edge both ways; `data` knows it already. Raises `BadRow` naming file,
         line and reason; nothing of such a load is kept.
         """
-        from shoal.sources import read_graph
+        from shoal.graph.sources import read_graph
 
         if (data is None) == (edges is None):
             raise ValueError("give either edges (a file) or data (from shoal.from_arrays or shoal.from_networkx)")

@@ -18,8 +18,8 @@ from bench.daemons import Daemons, daemons
 from bench.growth.model import Model, Network, cut
 from bench.growth.plots import draw
 from bench.rmat import rmat, write_parquet
-from shoal.graph_data import GraphData
-from shoal.sources import read_graph
+from shoal.graph.graph_data import GraphData
+from shoal.graph.sources import read_graph
 
 SHARDS = (1, 2, 4, 8)
 MANY = (16, 32, 64, 128, 256, 512, 1000)

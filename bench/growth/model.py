@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from daemon.protocol.tick import TickMachine, TickTiming
 from daemon.protocol.tick_effects import HoldTick, RunOver, RunPhase, SendTick, SettlePhase
 from daemon.protocol.tick_messages import PhaseDone
-from shoal.engine import Outgoing
-from shoal.phase import Phase
-from shoal.ring import HashRing
+from shoal.execution.engine import Outgoing
+from shoal.execution.phase import Phase
+from shoal.graph.ring import HashRing
 
 MESSAGE_BYTES = 150
 """A share's header on the wire, envelope and encryption included."""

@@ -14,9 +14,9 @@ from daemon.admin.commands import Failed, Refused, Registry, Reply, Request, Usa
 from daemon.host.runtime import Runtime
 from daemon.protocol.decisions import AddProgram, DropProgram, ProgramVersion
 from daemon.protocol.programs import DeployedPrograms
-from shoal.deployed import SOURCE_BYTES_MAX
 from shoal.errors import ShoalError, did_you_mean
-from shoal.installed import installed_digest, installed_programs, is_installed
+from shoal.execution.deployed import SOURCE_BYTES_MAX
+from shoal.execution.installed import installed_digest, installed_programs, is_installed
 from shoal.local import describe
 
 

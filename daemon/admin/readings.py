@@ -17,8 +17,8 @@ from daemon.protocol.records import FAILED, RunRecord
 from daemon.protocol.tick import State
 from daemon.store import NotHeld
 from shoal.errors import TickNotKept
-from shoal.program import Program
-from shoal.snapshot import chosen_tick
+from shoal.execution.program import Program
+from shoal.reading.snapshot import chosen_tick
 
 END_SECONDS = 5.0
 PATIENCE_SECONDS, AGAIN_SECONDS = 20.0, 0.1

@@ -10,10 +10,10 @@ from daemon.admin.readings import Readings
 from daemon.host.results import COLUMNS_MAX, TOP_MAX, Rows
 from daemon.host.runtime import Runtime
 from daemon.protocol.records import RunRecord
-from shoal import columns as col
 from shoal.errors import did_you_mean
-from shoal.result import plain_values
-from shoal.stretch import STRETCH
+from shoal.graph import columns as col
+from shoal.reading.result import plain_values
+from shoal.reading.stretch import STRETCH
 
 ROWS_SHOWN = 20
 

@@ -10,8 +10,8 @@ from daemon.admin.readings import Readings
 from daemon.host.runtime import Runtime
 from daemon.store import NotHeld
 from shoal.errors import ShoalError
-from shoal.program import read_params
-from shoal.search import TOP_MAX, Query, text_column
+from shoal.execution.program import read_params
+from shoal.reading.search import TOP_MAX, Query, text_column
 
 PATIENCE_SECONDS, AGAIN_SECONDS = 20.0, 0.2
 

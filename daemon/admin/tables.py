@@ -7,9 +7,9 @@ from daemon.admin.readings import Readings
 from daemon.host.runtime import Runtime
 from daemon.protocol.cluster_messages import TableWanted
 from daemon.protocol.records import RunRecord
-from shoal import columns as col
 from shoal.errors import UnknownColumn
-from shoal.tables import known_table
+from shoal.graph import columns as col
+from shoal.reading.tables import known_table
 
 
 class TableOperations:

@@ -47,7 +47,7 @@ def load(
 
 def _parsed(edges: Path, nodes: Path | None, **how: Any) -> tuple[Any, list[Any]]:
     # pyarrow takes a third of a second to import: only those who load wait for it.
-    from shoal.sources import read_graph
+    from shoal.graph.sources import read_graph
 
     try:
         return read_graph(nodes, edges=edges, **how).to_wire()

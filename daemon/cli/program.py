@@ -9,8 +9,8 @@ import click
 
 from daemon.cli.session import Said, Session, json_option, words
 from daemon.cli.templates import STYLES, file_name, write
-from shoal.deployed import read_source
 from shoal.errors import BadProgram
+from shoal.execution.deployed import read_source
 
 
 @click.group()

@@ -68,9 +68,9 @@ def _save(session: Session, name: str, columns: Sequence[str], tick: int | None,
     """All rows to a file, as they come."""
     # numpy and pyarrow take a third of a second to import: only those who want a file wait for them.
     from shoal.client import SocketBackend
-    from shoal.output import kind_of
-    from shoal.snapshot import Reading
-    from shoal.stretch import Stretch
+    from shoal.reading.output import kind_of
+    from shoal.reading.snapshot import Reading
+    from shoal.reading.stretch import Stretch
 
     with _said():
         kind_of(out)  # before anybody is asked for anything
@@ -106,7 +106,7 @@ def _write(out: Path, column: str, rows: Sequence[dict[str, Any]]) -> None:
     """The top of a column."""
     import pyarrow as pa
 
-    from shoal.output import Output, kind_of
+    from shoal.reading.output import Output, kind_of
 
     kind_of(out)
     values = [float(value) if isinstance(value, str) else value for value in (row["value"] for row in rows)]

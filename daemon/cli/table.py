@@ -27,8 +27,8 @@ def table(session: Session, name: str, table: str, tick: int | None, top: int, o
     # numpy and pyarrow take a third of a second to import: only those who read a table wait for them.
     from shoal.client import SocketBackend
     from shoal.errors import ShoalError
-    from shoal.snapshot import Reading
-    from shoal.tables import TableDigest
+    from shoal.reading.snapshot import Reading
+    from shoal.reading.tables import TableDigest
 
     try:
         with in_words(), session.connect() as connection:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from daemon.host.graphs import Graphs
 from daemon.protocol.cluster_messages import PartAsked, PartTold
-from shoal.part import Part
+from shoal.graph.part import Part
 
 PATIENCE_SECONDS = 2.0
 

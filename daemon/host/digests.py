@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from numpy.typing import NDArray
 
-from shoal.result import ColumnDigest
+from shoal.reading.result import ColumnDigest
 
 KEPT_MAX: Final = 256
 UNDER_WAY_MAX: Final = 64

@@ -26,7 +26,7 @@ from daemon.protocol.decisions import from_bits, to_bits
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
 from daemon.protocol.tick_messages import PieceBuilt
 from daemon.store import NotHeld, StateRecord, Store
-from shoal.slices import Slices
+from shoal.graph.slices import Slices
 
 log = logging.getLogger("shoal.fetching")
 

@@ -28,9 +28,9 @@ from daemon.protocol.decisions import AddGraph
 from daemon.protocol.placement import Placed
 from daemon.protocol.records import View
 from daemon.store import Store
-from shoal.ids import partition_type
-from shoal.part import Part, Placement
-from shoal.slices import Slices, Uncut, build, joined
+from shoal.graph.ids import partition_type
+from shoal.graph.part import Part, Placement
+from shoal.graph.slices import Slices, Uncut, build, joined
 
 log = logging.getLogger("shoal.graphs")
 

@@ -39,10 +39,10 @@ from daemon.protocol.decisions import AddGraph
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
 from daemon.protocol.records import View
 from daemon.protocol.tick_messages import PieceBuilt
-from shoal.columns import type_name
-from shoal.graph_data import BadGraph, GraphData
-from shoal.part import Part
-from shoal.slices import Cut
+from shoal.graph.columns import type_name
+from shoal.graph.graph_data import BadGraph, GraphData
+from shoal.graph.part import Part
+from shoal.graph.slices import Cut
 
 if TYPE_CHECKING:
     from daemon.host.runtime import Runtime

@@ -29,10 +29,10 @@ from daemon.host.interruption import Interrupted, Section
 from daemon.protocol.programs import DESCRIBED_CHARACTERS_MAX
 from daemon.protocol.records import RunRecord
 from daemon.protocol.registry import Registry
-from shoal.deployed import program_of
 from shoal.errors import BadProgram, ShoalError, UnknownProgram
-from shoal.installed import find_program, installed_digest
-from shoal.program import Program, read_params
+from shoal.execution.deployed import program_of
+from shoal.execution.installed import find_program, installed_digest
+from shoal.execution.program import Program, read_params
 
 log = logging.getLogger("shoal.programs")
 

@@ -41,10 +41,10 @@ from daemon.protocol.records import View, restored
 from daemon.protocol.tick_messages import PieceBuilt
 from daemon.store import StateRecord, Store, StoreError
 from daemon.store.archive import Archive
-from shoal.graph_data import BadGraph
-from shoal.ids import PARTITIONS_MAX
-from shoal.part import Part
-from shoal.slices import Slices, joined
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.ids import PARTITIONS_MAX
+from shoal.graph.part import Part
+from shoal.graph.slices import Slices, joined
 
 if TYPE_CHECKING:
     from daemon.host.disk import Disk

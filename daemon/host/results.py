@@ -26,13 +26,13 @@ from daemon.host.disk import Disk
 from daemon.host.fetching import Fetching
 from daemon.protocol.cluster_messages import RowsTold, RowsWanted
 from daemon.protocol.records import RunRecord
-from shoal import columns as col
-from shoal.engine import Engine
-from shoal.graph_data import BadGraph
-from shoal.part import Part
-from shoal.program import Program
-from shoal.result import extreme_rows
-from shoal.stretch import STRETCH, null_of
+from shoal.execution.engine import Engine
+from shoal.execution.program import Program
+from shoal.graph import columns as col
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.part import Part
+from shoal.reading.result import extreme_rows
+from shoal.reading.stretch import STRETCH, null_of
 
 ASK_AGAIN_SECONDS = 1.0
 GIVE_UP_SECONDS = 15.0

@@ -33,9 +33,9 @@ from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
 from daemon.shard import Shard
 from daemon.store import Store
 from daemon.watch.metrics import Metrics
-from shoal.engine import Engine, is_fixed, state_bytes
-from shoal.part import Part
-from shoal.program import Program
+from shoal.execution.engine import Engine, is_fixed, state_bytes
+from shoal.execution.program import Program
+from shoal.graph.part import Part
 
 log = logging.getLogger("shoal.runs")
 

@@ -1,4 +1,4 @@
-"""Searching the documents of a graph: asked of all shards twice, and put together; see `shoal.search`.
+"""Searching the documents of a graph: asked of all shards twice, and put together; see `shoal.reading.search`.
 
 Each shard answers for the partitions that it is primary of in the epoch that is asked about, from an index that it
 makes of its part when it is first asked, off the loop, and keeps. Both questions name the epoch: were a partition to
@@ -20,11 +20,11 @@ from daemon.admin.commands import Failed, Refused
 from daemon.host.asking import Asking
 from daemon.protocol.cluster_messages import SearchTold, SearchWanted
 from daemon.store import NotHeld
-from shoal import columns as col
 from shoal.errors import ShoalError
-from shoal.graph_data import BadGraph
-from shoal.part import Part
-from shoal.search import TERMS_MAX, TOP_MAX, Hits, Index, Query, merged, told
+from shoal.graph import columns as col
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.part import Part
+from shoal.reading.search import TERMS_MAX, TOP_MAX, Hits, Index, Query, merged, told
 
 if TYPE_CHECKING:
     from daemon.host.runtime import Runtime

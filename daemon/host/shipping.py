@@ -22,10 +22,10 @@ from daemon.protocol.placement import Placed, ideal
 from daemon.protocol.records import View
 from daemon.protocol.tick_messages import PieceBuilt
 from shoal.errors import ShoalError
-from shoal.graph_data import BadGraph
-from shoal.ids import PARTITIONS_MAX
-from shoal.part import Part
-from shoal.slices import Slices
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.ids import PARTITIONS_MAX
+from shoal.graph.part import Part
+from shoal.graph.slices import Slices
 
 if TYPE_CHECKING:
     from daemon.host.runtime import Runtime

@@ -19,13 +19,13 @@ from daemon.protocol.cluster_messages import TableTold, TableWanted
 from daemon.protocol.placement import sources
 from daemon.protocol.records import RunRecord
 from daemon.store import NotHeld
-from shoal import columns as col
-from shoal.engine import Engine
 from shoal.errors import ShoalError
-from shoal.graph_data import BadGraph
-from shoal.part import Part
-from shoal.program import Program
-from shoal.tables import TablePart, known_table, part_of_table
+from shoal.execution.engine import Engine
+from shoal.execution.program import Program
+from shoal.graph import columns as col
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.part import Part
+from shoal.reading.tables import TablePart, known_table, part_of_table
 
 if TYPE_CHECKING:
     from daemon.host.runtime import Runtime

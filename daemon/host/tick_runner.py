@@ -37,12 +37,12 @@ from daemon.protocol.tick_effects import (
 )
 from daemon.protocol.tick_messages import PhaseDone
 from daemon.protocol.tick_plane import Effect, TickMessage, TickPlane
-from shoal import engine as engines
-from shoal.engine import BadExchange, BadState, Engine
 from shoal.errors import BadParameter, node_told
-from shoal.part import Part
-from shoal.phase import Phase
-from shoal.program import Program
+from shoal.execution import engine as engines
+from shoal.execution.engine import BadExchange, BadState, Engine
+from shoal.execution.phase import Phase
+from shoal.execution.program import Program
+from shoal.graph.part import Part
 
 News: TypeAlias = SendTick | TickCommitted | PhaseLate | RunOver | StoreStates | PieceArrived | PieceGone
 State: TypeAlias = tuple[int, Mapping[int, Any]]

@@ -25,10 +25,10 @@ from daemon.protocol.tick_effects import SendTick, StoreStates, TickCommitted
 from daemon.protocol.tick_messages import PieceBuilt, PieceDropped
 from daemon.transport.ticks import TickTransport
 from daemon.wire import Codec, Envelope, Rejected
-from shoal.engine import Engine
-from shoal.part import Part
-from shoal.phase import Phase
-from shoal.program import Program
+from shoal.execution.engine import Engine
+from shoal.execution.phase import Phase
+from shoal.execution.program import Program
+from shoal.graph.part import Part
 
 log = logging.getLogger("shoal.ticks")
 

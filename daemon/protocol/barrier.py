@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from crdt import GCounter
-from shoal.phase import Phase
+from shoal.execution.phase import Phase
 
 PHASES = len(Phase)
 BY_NUMBER = tuple(Phase)

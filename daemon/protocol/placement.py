@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
-from shoal.ring import HashRing
+from shoal.graph.ring import HashRing
 
 Placed: TypeAlias = tuple[tuple[str, ...], ...]
 """For each partition its holders, the primary first; none for a partition that is lost."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from daemon.protocol.decisions import AddProgram, Declined, ProgramVersion
 from daemon.protocol.records import RunRecord
-from shoal.deployed import NAME, SOURCE_BYTES_MAX, digest_of
+from shoal.execution.deployed import NAME, SOURCE_BYTES_MAX, digest_of
 
 DESCRIBED_CHARACTERS_MAX = 32 << 10
 BYTES_MAX = 1 << 20

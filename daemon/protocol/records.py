@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from daemon.protocol.decisions import Identity, KeptRun, StartRun, StateSource
-from shoal.phase import Phase
+from shoal.execution.phase import Phase
 
 RUNNING, STOPPING, COMPLETED, STOPPED, FAILED = "running", "stopping", "completed", "stopped", "failed"
 ACTIVE = (RUNNING, STOPPING)

@@ -41,9 +41,9 @@ from daemon.protocol.tick_effects import (
     TickEffect,
 )
 from daemon.protocol.tick_messages import DUE, STOP, PhaseDone, PhaseWanted
-from shoal.engine import Outgoing
-from shoal.phase import Phase
-from shoal.program import not_converged
+from shoal.execution.engine import Outgoing
+from shoal.execution.phase import Phase
+from shoal.execution.program import not_converged
 
 FAILURE_CHARACTERS_MAX = 4000
 

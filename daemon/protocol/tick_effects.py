@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from daemon.protocol.frames import Buffer
 from daemon.protocol.tick_messages import PhaseDone
-from shoal.phase import Phase
+from shoal.execution.phase import Phase
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,15 +24,15 @@ from shoal.colony.sheet import left_of, right_of
 from shoal.colony.sight import Sight
 from shoal.colony.substrate import Plasticity, Signal, Substrate, Trace
 from shoal.colony.tables import TABLES, table_rows
-from shoal.declarations import Aggregate, Mail, Merge, Table
 from shoal.errors import UnknownColumn, did_you_mean
-from shoal.exchange.carrier import pack_arrays, pack_sections, split_arrays, split_sections
-from shoal.params import Param
-from shoal.program import Program
-from shoal.ragged import Ragged
+from shoal.execution.declarations import Aggregate, Mail, Merge, Table
+from shoal.execution.exchange.carrier import pack_arrays, pack_sections, split_arrays, split_sections
+from shoal.execution.params import Param
+from shoal.execution.program import Program
+from shoal.execution.ragged import Ragged
 
 if TYPE_CHECKING:
-    from shoal.workspace import Workspace
+    from shoal.execution.workspace import Workspace
 
 Array = NDArray[Any]
 COUNTED: Final = ("born", "died", "moved", "edges_pruned", "edges_let_go")

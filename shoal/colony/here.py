@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shoal import randomness
 from shoal.colony.agents import Agent
 from shoal.colony.places import Place
 from shoal.colony.sight import Concept, Neighbour
+from shoal.execution import randomness
 
 if TYPE_CHECKING:
     from shoal.colony.colony import Colony

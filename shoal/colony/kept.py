@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from shoal.colony.sheet import Sheet, left_of, pair, right_of
 from shoal.colony.substrate import Substrate
-from shoal.exchange.carrier import BadState, pack_arrays, pack_sections, split_arrays, split_sections
-from shoal.ragged import Ragged
+from shoal.execution.exchange.carrier import BadState, pack_arrays, pack_sections, split_arrays, split_sections
+from shoal.execution.ragged import Ragged
 
 Array = NDArray[Any]
 CONCEPT: Final = ("kind", "accesses", "created")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.ragged import Ragged
+from shoal.execution.ragged import Ragged
 
 Array = NDArray[Any]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from shoal.declarations import Mail
-from shoal.phase import Phase
+from shoal.execution.declarations import Mail
+from shoal.execution.phase import Phase
 
 if TYPE_CHECKING:
-    from shoal.workspace import Workspace
+    from shoal.execution.workspace import Workspace
 
 ACTS: Final = (
     Mail("concepts", (("key", bytes), ("kind", np.int64), ("label", bytes))),

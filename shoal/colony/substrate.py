@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 from shoal.colony.names import Names
 from shoal.colony.sheet import Sheet, left_of, pair, right_of
-from shoal.exchange.mail import Records
-from shoal.ragged import Ragged
+from shoal.execution.exchange.mail import Records
+from shoal.execution.ragged import Ragged
 
 Array = NDArray[Any]
 RATE_MAX: Final = 0.5

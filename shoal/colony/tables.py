@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from shoal.colony.places import Place
 from shoal.colony.sheet import left_of, right_of
-from shoal.declarations import Table
+from shoal.execution.declarations import Table
 
 if TYPE_CHECKING:
     from shoal.colony.colony import Colony

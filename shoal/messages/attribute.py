@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shoal.declarations import Column, Merge
+from shoal.execution.declarations import Column, Merge
 from shoal.messages.values import LEAST, MOST
 
 

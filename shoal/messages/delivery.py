@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal import columns as col
-from shoal.declarations import Merge
 from shoal.errors import UnknownColumn
-from shoal.ids import partition_of
+from shoal.execution.declarations import Merge
+from shoal.execution.ragged import spread
+from shoal.graph import columns as col
+from shoal.graph.ids import partition_of
+from shoal.graph.part import Adjacency, Part
 from shoal.messages.attribute import Combine
 from shoal.messages.letters import ALONG, BOTH, EVERY_EDGE, IN, MESSAGE, OUT, Letter, Numbers, Said
-from shoal.part import Adjacency, Part
-from shoal.ragged import spread
 
 Array = NDArray[Any]
 

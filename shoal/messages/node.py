@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from shoal.graph.part import Adjacency, Direction
 from shoal.messages.letters import MESSAGE
 from shoal.messages.shared import EVERY_WAY, Shared
-from shoal.part import Adjacency, Direction
 
 OUT, IN = Direction.OUT, Direction.IN
 

@@ -2,8 +2,8 @@
 
 Within a shard nothing is encoded. To a peer goes, of each type of numbers, one value for each own node on its boundary
 that spoke, however many edges lead there; and what is addressed to single nodes. A peer knows own nodes on its boundary
-by their place there, which either side works out by itself (`shoal.part`); if all of them spoke, along all their edges
-and once, their values travel alone.
+by their place there, which either side works out by itself (`shoal.graph.part`); if all of them spoke, along all
+their edges and once, their values travel alone.
 
 The first share of a run also has the ids of the boundary, so that a node can be told what its neighbours are called.
 """
@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.exchange.carrier import BadExchange, BadState, Buffer, pack_arrays, read_frame, split_arrays
-from shoal.ids import partition_of
+from shoal.execution.exchange.carrier import BadExchange, BadState, Buffer, pack_arrays, read_frame, split_arrays
+from shoal.execution.phase import Phase
+from shoal.graph.ids import partition_of
+from shoal.graph.part import Direction, Part
 from shoal.messages.attribute import Combine
 from shoal.messages.letters import (
     ALONG,
@@ -32,8 +34,6 @@ from shoal.messages.letters import (
     unpack_letters,
 )
 from shoal.messages.values import pack_message, unpack_message
-from shoal.part import Direction, Part
-from shoal.phase import Phase
 
 Array = NDArray[Any]
 

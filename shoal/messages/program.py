@@ -15,9 +15,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.declarations import Aggregate, Merge, Table
-from shoal.exchange.carrier import Carrier
-from shoal.ids import partition_of
+from shoal.execution.declarations import Aggregate, Merge, Table
+from shoal.execution.exchange.carrier import Carrier
+from shoal.execution.program import Program
+from shoal.execution.workspace import Workspace
+from shoal.graph.ids import partition_of
+from shoal.graph.part import Part
 from shoal.messages import keeping
 from shoal.messages.attribute import Attribute, Combine
 from shoal.messages.delivery import Inbox
@@ -28,9 +31,6 @@ from shoal.messages.requests import Asked, Replies, replies_to
 from shoal.messages.shared import Shared
 from shoal.messages.tally import tally
 from shoal.messages.values import frozen, pack_memory
-from shoal.part import Part
-from shoal.program import Program
-from shoal.workspace import Workspace
 
 Array = NDArray[Any]
 log = logging.getLogger("shoal.messages")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal import columns as col
 from shoal.errors import UnknownColumn, did_you_mean
+from shoal.graph import columns as col
+from shoal.graph.part import Direction, Part
 from shoal.messages.attribute import Combine
 from shoal.messages.delivery import Delivery
 from shoal.messages.letters import ALONG, MESSAGE, NAMED, REQUEST, Address
@@ -17,7 +18,6 @@ from shoal.messages.outbox import Outbox, direction_code
 from shoal.messages.post import Post
 from shoal.messages.requests import Asked
 from shoal.messages.values import LEAST, MOST, frozen
-from shoal.part import Direction, Part
 
 Array = NDArray[Any]
 

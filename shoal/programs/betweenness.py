@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.declarations import Aggregate, Column, Merge
-from shoal.kernels import Kernel
-from shoal.params import Param
-from shoal.part import Adjacency, Direction
-from shoal.program import Program
-from shoal.ragged import spread
-from shoal.randomness import bits
-from shoal.workspace import Workspace
+from shoal.execution.declarations import Aggregate, Column, Merge
+from shoal.execution.params import Param
+from shoal.execution.program import Program
+from shoal.execution.ragged import spread
+from shoal.execution.randomness import bits
+from shoal.execution.workspace import Workspace
+from shoal.graph.part import Adjacency, Direction
+from shoal.kernels.reductions import Kernel
 
 Array = NDArray[Any]
 OUTWARDS, BACK, DONE = 0, 1, 2

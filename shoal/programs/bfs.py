@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.declarations import Column
+from shoal.execution.declarations import Column
+from shoal.execution.workspace import Workspace
+from shoal.kernels.traversals import UNREACHED, breadth_first
 from shoal.programs.paths import LeastPaths, aggregates, nearer
-from shoal.traversals import UNREACHED, breadth_first
-from shoal.workspace import Workspace
 
 LEVELS = 16
 """How many levels to go in a tick. Of 4, 8, 16 and 32 among the best on a thinned grid on four shards: less than half

@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.columns import is_string
-from shoal.declarations import Column, Merge
-from shoal.part import Direction, Part
-from shoal.program import Program
-from shoal.workspace import Workspace
+from shoal.execution.declarations import Column, Merge
+from shoal.execution.program import Program
+from shoal.execution.workspace import Workspace
+from shoal.graph.columns import is_string
+from shoal.graph.part import Direction, Part
 
 
 class CommunityDetection(Program):

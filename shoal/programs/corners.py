@@ -1,7 +1,7 @@
 """What `lcc` and `triangles` have in common: every triangle is found once, and credited to its three corners.
 
 Neighbours are taken once, whichever way edges lead and however many, without the node itself. Of two neighbours the one
-with fewer neighbours keeps the other (ties by ordinal), so hubs keep little (Latapy 2008; `shoal.triangles`)::
+with fewer neighbours keeps the other (ties by ordinal), so hubs keep little (Latapy 2008; `shoal.kernels.triangles`)::
 
     start    count own neighbours                              degrees go to the ghosts' holders
     tick 1   keep the upper half of the own neighbours         these sets go there, one each a peer
@@ -20,15 +20,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.declarations import Channel, Column, Lists, Merge
 from shoal.errors import ShoalError
-from shoal.kernels import Kernel
-from shoal.part import Direction, Part
-from shoal.phase import Phase
-from shoal.program import Program
-from shoal.ragged import Ragged
-from shoal.triangles import Sets, corner_arcs, neighbour_sets
-from shoal.workspace import Workspace
+from shoal.execution.declarations import Channel, Column, Lists, Merge
+from shoal.execution.phase import Phase
+from shoal.execution.program import Program
+from shoal.execution.ragged import Ragged
+from shoal.execution.workspace import Workspace
+from shoal.graph.part import Direction, Part
+from shoal.kernels.reductions import Kernel
+from shoal.kernels.triangles import Sets, corner_arcs, neighbour_sets
 
 Array = NDArray[Any]
 NODES_MAX = 1 << 30

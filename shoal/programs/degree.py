@@ -2,16 +2,16 @@
 
 `degree` counts the ends of edges at a node, as networkx does: a loop twice, in a directed graph and in an undirected
 one, so that all degrees together are twice the edges. Of an undirected graph `in_degree` and `out_degree` count arcs,
-two for an edge and one for a loop (`shoal.graph_data`), and are equal. LDBC's graphs have no loops.
+two for an edge and one for a loop (`shoal.graph.graph_data`), and are equal. LDBC's graphs have no loops.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from shoal.declarations import Column
-from shoal.program import Program
-from shoal.workspace import Workspace
+from shoal.execution.declarations import Column
+from shoal.execution.program import Program
+from shoal.execution.workspace import Workspace
 
 
 class Degree(Program):

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal import _native
-from shoal.declarations import Aggregate, Column, Merge
-from shoal.part import Direction, Part
-from shoal.program import Program
-from shoal.triangles import Sets, neighbour_sets
-from shoal.workspace import Workspace
+from shoal.execution.declarations import Aggregate, Column, Merge
+from shoal.execution.program import Program
+from shoal.execution.workspace import Workspace
+from shoal.graph.part import Direction, Part
+from shoal.kernels.triangles import Sets, neighbour_sets
 
 
 class KCore(Program):

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from shoal.declarations import Aggregate, Column, Merge
-from shoal.params import Param
-from shoal.part import Direction
-from shoal.program import Program
+from shoal.execution.declarations import Aggregate, Column, Merge
+from shoal.execution.params import Param
+from shoal.execution.program import Program
+from shoal.execution.randomness import bits
+from shoal.execution.workspace import Workspace
+from shoal.graph.part import Direction
 from shoal.programs.cdlp import first_labels, poll
-from shoal.randomness import bits
-from shoal.workspace import Workspace
 
 
 class LabelPropagation(Program):

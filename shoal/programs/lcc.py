@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.declarations import Column
+from shoal.execution.declarations import Column
+from shoal.execution.workspace import Workspace
 from shoal.programs.corners import DEGREE, Corners
-from shoal.workspace import Workspace
 
 
 class ClusteringCoefficient(Corners):

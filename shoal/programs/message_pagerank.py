@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shoal.declarations import Aggregate, Merge
+from shoal.execution.declarations import Aggregate, Merge
+from shoal.execution.params import Param
 from shoal.messages import Attribute, Combine, Node, NodeProgram
-from shoal.params import Param
 
 
 class MessagePageRank(NodeProgram):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from shoal.declarations import Aggregate, Column, Merge
-from shoal.params import Param
-from shoal.part import Direction
-from shoal.program import Program
-from shoal.workspace import Workspace
+from shoal.execution.declarations import Aggregate, Column, Merge
+from shoal.execution.params import Param
+from shoal.execution.program import Program
+from shoal.execution.workspace import Workspace
+from shoal.graph.part import Direction
 
 
 class PageRank(Program):

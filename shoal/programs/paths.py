@@ -25,12 +25,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.declarations import Aggregate, Channel, Column, Merge
-from shoal.naming import own_node
-from shoal.params import Param
-from shoal.phase import Phase
-from shoal.program import Program
-from shoal.workspace import Workspace
+from shoal.execution.declarations import Aggregate, Channel, Column, Merge
+from shoal.execution.naming import own_node
+from shoal.execution.params import Param
+from shoal.execution.phase import Phase
+from shoal.execution.program import Program
+from shoal.execution.workspace import Workspace
 
 Array = NDArray[Any]
 Flags = NDArray[np.bool_]

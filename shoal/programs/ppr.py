@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from shoal.declarations import Aggregate, Column, Merge
 from shoal.errors import BadParameter
-from shoal.naming import own_node, own_nodes
-from shoal.params import Param
-from shoal.part import Direction
-from shoal.program import Program
-from shoal.workspace import Workspace
+from shoal.execution.declarations import Aggregate, Column, Merge
+from shoal.execution.naming import own_node, own_nodes
+from shoal.execution.params import Param
+from shoal.execution.program import Program
+from shoal.execution.workspace import Workspace
+from shoal.graph.part import Direction
 
 
 class PersonalisedPageRank(Program):

@@ -25,14 +25,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.declarations import Aggregate, Channel, Column, Merge
 from shoal.errors import ShoalError
-from shoal.part import Adjacency
-from shoal.phase import Phase
-from shoal.program import Program
-from shoal.ragged import spread
-from shoal.randomness import bits
-from shoal.workspace import Workspace
+from shoal.execution.declarations import Aggregate, Channel, Column, Merge
+from shoal.execution.phase import Phase
+from shoal.execution.program import Program
+from shoal.execution.ragged import spread
+from shoal.execution.randomness import bits
+from shoal.execution.workspace import Workspace
+from shoal.graph.part import Adjacency
 
 Array = NDArray[Any]
 NONE = np.empty(0, np.int64)

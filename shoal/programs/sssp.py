@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.columns import take
-from shoal.declarations import Column
 from shoal.errors import BadParameter
-from shoal.gathers import edge_values
-from shoal.params import Param
-from shoal.part import Direction, Part
+from shoal.execution.declarations import Column
+from shoal.execution.gathers import edge_values
+from shoal.execution.params import Param
+from shoal.execution.workspace import Workspace
+from shoal.graph.columns import take
+from shoal.graph.part import Direction, Part
+from shoal.kernels.traversals import shortest_paths
 from shoal.programs.paths import LeastPaths, aggregates, nearer
-from shoal.traversals import shortest_paths
-from shoal.workspace import Workspace
 
 EDGES = 16
 """How many edges of the mean weight to go in a tick. On a thinned grid on four shards that is a twelfth of the work,

@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.declarations import Aggregate, Channel, Column, Merge
-from shoal.grouping import Grouping
-from shoal.kernels import Kernel
-from shoal.phase import Phase
-from shoal.program import Program
-from shoal.traversals import components
-from shoal.workspace import Workspace
+from shoal.execution.declarations import Aggregate, Channel, Column, Merge
+from shoal.execution.phase import Phase
+from shoal.execution.program import Program
+from shoal.execution.workspace import Workspace
+from shoal.graph.grouping import Grouping
+from shoal.kernels.reductions import Kernel
+from shoal.kernels.traversals import components
 
 Array = NDArray[Any]
 DENSE = 16

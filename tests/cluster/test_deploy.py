@@ -11,7 +11,7 @@ import pytest
 import shoal
 from daemon.dev_cluster import DevShard
 from shoal import BadProgram, Graph, RunFailed, ShoalError, UnknownProgram
-from shoal.deployed import digest_of
+from shoal.execution.deployed import digest_of
 from shoal.lines import AdminConnection, Refused
 from tests.cluster.conftest import Up
 from tests.cluster.trial import ask, said, shoalctl, wait_for

@@ -18,7 +18,7 @@ from daemon.dev_cluster import DevShard
 from shoal import Graph, ShoalError
 from shoal.errors import TickNotKept
 from shoal.lines import Refused
-from shoal.stretch import STRETCH
+from shoal.reading.stretch import STRETCH
 from tests.cluster.trial import ask, shoalctl, wait_for
 from tests.trials import Count, Everything, Halves
 

@@ -21,8 +21,8 @@ from daemon.protocol.registry import Registry, freeze, restore
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import PROTOCOL_VERSION, Codec, Rejected
 from shoal import GraphData
-from shoal.columns import column_of, compact, from_wire, to_wire
-from shoal.table import BadGraph
+from shoal.graph.columns import column_of, compact, from_wire, to_wire
+from shoal.graph.table import BadGraph
 from tests.fuzz.values import ANYTHING, BYTES, bomb, damaged, examples, messages, packed
 
 PLANES = {"control": CONTROL_TYPES, "ticks": TICK_TYPES}

@@ -14,7 +14,7 @@ import shoal
 from shoal import GraphData
 from shoal.knowledge import Knowledge
 from shoal.session import Run
-from tests.shoal.test_restore import Group
+from tests.shoal.execution.test_restore import Group
 
 GLOSSES = Path(__file__).parents[2] / "examples" / "data" / "wordnet" / "nodes.csv.gz"
 DOCUMENTS, TICKS = 400, 30

@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 
 import shoal
 from shoal import GraphData, Program
-from shoal.installed import installed_programs
+from shoal.execution.installed import installed_programs
 from tests import twin as twins
 from tests.trials import Everything
 from tests.twin import Twin

@@ -22,7 +22,7 @@ from daemon.protocol.placement import Placed, sources
 from daemon.protocol.records import COMPLETED, STOPPED, STOPPING, RunRecord, View
 from daemon.protocol.tick import Cadence, TickMachine
 from daemon.protocol.tick_messages import PieceBuilt
-from shoal.engine import is_fixed, state_bytes
+from shoal.execution.engine import is_fixed, state_bytes
 from tests.simulator.disk import Row
 from tests.simulator.programs import PROGRAMS, make
 from tests.simulator.world import MS, SECOND

@@ -28,8 +28,8 @@ from daemon.protocol.registry import freeze
 from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import RunOver, RunPhase
 from daemon.shard import Shard
-from shoal.engine import Engine
-from shoal.phase import Phase
+from shoal.execution.engine import Engine
+from shoal.execution.phase import Phase
 from tests.simulator.disk import Row
 from tests.simulator.programs import Twin
 from tests.simulator.raft_safety import RaftSafety

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.protocol.records import RunRecord
-from shoal.building import build_part
-from shoal.declarations import Aggregate, Channel, Column, Merge
-from shoal.engine import Engine
-from shoal.ids import partitions_of
-from shoal.params import Param
-from shoal.part import Direction, Part, Placement
-from shoal.program import Program
+from shoal.execution.declarations import Aggregate, Channel, Column, Merge
+from shoal.execution.engine import Engine
+from shoal.execution.params import Param
+from shoal.execution.program import Program
+from shoal.execution.workspace import Workspace
+from shoal.graph.building import build_part
+from shoal.graph.ids import partitions_of
+from shoal.graph.part import Direction, Part, Placement
 from shoal.programs.degree import Degree
 from shoal.programs.pagerank import PageRank
 from shoal.programs.wcc import ConnectedComponents
-from shoal.workspace import Workspace
 
 PARTITIONS = 8
 

@@ -18,7 +18,7 @@ from daemon.protocol.records import RunRecord
 from daemon.protocol.registry import Announcement, Registry, apply
 from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import RunOver, RunPhase, TickEffect
-from shoal.phase import Phase
+from shoal.execution.phase import Phase
 from tests.simulator.__main__ import main, replay
 from tests.simulator.cluster import Cluster
 from tests.simulator.disk import Contents, Disk, Row

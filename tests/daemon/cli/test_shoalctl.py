@@ -19,8 +19,8 @@ from click.testing import CliRunner, Result
 from daemon.admin.catalogue import COMMANDS, registry
 from daemon.admin.commands import Failed, Refused, Reply, Request
 from daemon.cli import main
-from shoal import columns as col
-from shoal.result import ColumnResult
+from shoal.graph import columns as col
+from shoal.reading.result import ColumnResult
 from tests.daemon.admin_host import Hosted
 
 FINISHED = {"run": "r-1", "state": "completed", "tick": 3, "ticks": 3, "program": "pagerank", "graph": "g"}
@@ -238,7 +238,7 @@ def test_several_columns_go_to_a_file_only(host: Hosted) -> None:
 
 
 def test_a_graph_is_read_here_and_sent_as_frames(host: Hosted, daemon: Daemon, tmp_path: Path) -> None:
-    from shoal.graph_data import GraphData
+    from shoal.graph.graph_data import GraphData
 
     edges = tmp_path / "e.csv"
     edges.write_text("source,target,cost\n1,2,0.5\n2,3,1.5\n")
@@ -255,7 +255,7 @@ def test_a_graph_is_read_here_and_sent_as_frames(host: Hosted, daemon: Daemon, t
 
 
 def test_an_undirected_graph_with_typed_headers(host: Hosted, daemon: Daemon, tmp_path: Path) -> None:
-    from shoal.graph_data import GraphData
+    from shoal.graph.graph_data import GraphData
 
     nodes, edges = tmp_path / "nodes.csv", tmp_path / "edges.csv"
     nodes.write_text("id:int\n9\n10\n11\n")

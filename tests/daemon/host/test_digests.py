@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 
 from daemon.host.digests import Digests
-from shoal.result import ColumnResult
+from shoal.reading.result import ColumnResult
 
 IDS, VALUES = np.arange(10), np.arange(10) * 1.5
 KEY = ("r-1", 4, "c")

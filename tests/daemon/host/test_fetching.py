@@ -11,8 +11,8 @@ import pytest
 import shoal
 from daemon.host.fetching import NONSENSE, Fetched, _read
 from daemon.protocol.load import PieceArrived
-from shoal.graph_data import BadGraph
-from shoal.slices import Cut
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.slices import Cut
 
 
 def piece(header: Any, *frames: bytes) -> PieceArrived:

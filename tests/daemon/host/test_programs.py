@@ -17,9 +17,9 @@ from daemon.host.programs import Programs
 from daemon.protocol.decisions import AddProgram, ProgramVersion, StartRun
 from daemon.protocol.records import RunRecord, begun
 from daemon.protocol.registry import Registry, apply
-from shoal.deployed import digest_of
 from shoal.errors import BadParameter, BadProgram, UnknownProgram
-from shoal.installed import find_program, installed_digest
+from shoal.execution.deployed import digest_of
+from shoal.execution.installed import find_program, installed_digest
 
 T = TypeVar("T")
 

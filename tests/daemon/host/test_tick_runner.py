@@ -13,9 +13,9 @@ from daemon.protocol.load import LoadLimits
 from daemon.protocol.tick import AT_THE_END, Cadence, TickMachine, TickTiming
 from daemon.protocol.tick_effects import RunOver, SendTick, StoreStates, TickCommitted
 from daemon.protocol.tick_messages import Checkpoint, CheckpointHeld, PhaseDone
-from shoal.phase import Phase
-from shoal.program import Program
-from shoal.ring import HashRing
+from shoal.execution.phase import Phase
+from shoal.execution.program import Program
+from shoal.graph.ring import HashRing
 from tests.simulator.programs import PARTITIONS, PROGRAMS, SmallGraph, Twin, result
 
 NAMES = ("a", "b", "c")

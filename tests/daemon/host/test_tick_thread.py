@@ -21,7 +21,7 @@ from daemon.protocol.tick_messages import Checkpoint, CheckpointHeld, PhaseDone
 from daemon.transport.ticks import TickTransport
 from daemon.vocabulary import TICK_TYPES
 from daemon.wire import Codec
-from shoal.phase import Phase
+from shoal.execution.phase import Phase
 from tests.simulator.programs import PARTITIONS, PROGRAMS, SmallGraph, Twin, result
 
 PATIENCE_SECONDS = 20.0

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from daemon.protocol.tick import AT_THE_END, Cadence, TickMachine, TickTiming
 from daemon.protocol.tick_effects import HoldTick, RunPhase, SendTick, SettlePhase, TickEffect
 from daemon.protocol.tick_messages import PhaseDone, PhaseWanted
-from shoal.engine import Outgoing
-from shoal.phase import Phase
+from shoal.execution.engine import Outgoing
+from shoal.execution.phase import Phase
 
 MS = 1_000_000
 TIMING = TickTiming(resend_interval_ns=200 * MS, phase_timeout_ns=1000 * MS)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.protocol.barrier import PHASES, Barrier, entry_of, phase_of
-from shoal.phase import Phase
+from shoal.execution.phase import Phase
 
 MEMBERS = ("a", "b", "c")
 NEWS = st.lists(st.tuples(st.sampled_from(MEMBERS), st.integers(0, 12)), max_size=20)

@@ -21,8 +21,8 @@ from daemon.protocol.tick_effects import (
     TickEffect,
 )
 from daemon.protocol.tick_messages import DUE, STOP, PhaseDone, PhaseWanted
-from shoal.engine import Outgoing
-from shoal.phase import Phase
+from shoal.execution.engine import Outgoing
+from shoal.execution.phase import Phase
 from tests.daemon.protocol.lockstep import ALL, MS, TIMING, Group, nothing
 
 ADVANCE = (Phase.ADVANCE,)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from daemon.protocol.cluster_messages import Grant
 from daemon.protocol.pacing import REPEAT_INTERVAL_NS, Pacing
 from daemon.protocol.records import RunRecord
-from shoal.phase import Phase
+from shoal.execution.phase import Phase
 
 MS = 1_000_000
 RUN = RunRecord("p-1", 1, "p", "g", (), 9, 0, False, (Phase.ADVANCE,), (), 0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from daemon.protocol.decisions import AddProgram, DecisionCodec, DropProgram, EndRun, ProgramVersion, StartRun, StopRun
 from daemon.protocol.programs import BYTES_MAX
 from daemon.protocol.registry import Decided, ProgramDeployed, ProgramRemoved, Registry, apply, freeze, restore
-from shoal.deployed import SOURCE_BYTES_MAX, digest_of
+from shoal.execution.deployed import SOURCE_BYTES_MAX, digest_of
 from tests.daemon.protocol.registries import Log, formed
 
 ONE, TWO = b"one", b"two"

@@ -32,7 +32,7 @@ from daemon.protocol.registry import (
     restore,
 )
 from daemon.protocol.registry.runs import RUNS_REMEMBERED
-from shoal.phase import Phase
+from shoal.execution.phase import Phase
 
 VIEW = FormView("v", 1, (Identity("a", 1), Identity("b", 4)), 20, 2)
 GRAPH = AddGraph("g", "web", "load-1", 1, 9, 20, 8, 3, "int", (("age", "int64"),), ())

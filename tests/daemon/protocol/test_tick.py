@@ -12,9 +12,9 @@ from daemon.protocol.barrier import entry_of
 from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, State
 from daemon.protocol.tick_effects import PhaseLate, RunOver, SendTick, TickCommitted
 from daemon.protocol.tick_messages import STOP, PhaseDone, PhaseWanted
-from shoal.engine import Outgoing
-from shoal.phase import Phase
-from shoal.program import not_converged
+from shoal.execution.engine import Outgoing
+from shoal.execution.phase import Phase
+from shoal.execution.program import not_converged
 from tests.daemon.protocol.lockstep import ALL, MS, Group, nothing
 
 

@@ -16,7 +16,7 @@ from daemon.protocol.tick_messages import (
     PieceOffered,
 )
 from daemon.protocol.tick_plane import EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, RUNS_FORGOTTEN_MAX, TickPlane
-from shoal.phase import Phase
+from shoal.execution.phase import Phase
 from tests.daemon.protocol.lockstep import TIMING, nothing
 
 LIMITS = LoadLimits(chunk_bytes=4096)

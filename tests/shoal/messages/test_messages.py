@@ -11,12 +11,12 @@ import pytest
 import shoal
 from bench.rmat import rmat
 from shoal import Attribute, Combine, Direction, Merge, Node, NodeProgram, RunFailed
-from shoal.exchange.carrier import BadExchange, BadState
-from shoal.phase import Phase
+from shoal.execution.exchange.carrier import BadExchange, BadState
+from shoal.execution.phase import Phase
 from shoal.programs.message_pagerank import MessagePageRank
 from shoal.programs.pagerank import PageRank
+from tests.shoal.execution.test_restore import PARTITIONS, Group
 from tests.shoal.messages.programs import Chatter, Counted, Least, Summed
-from tests.shoal.test_restore import PARTITIONS, Group
 
 FAMILY = {
     "source": ["ann", "ann", "bob", "cat", "cat", "dan"],

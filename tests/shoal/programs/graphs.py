@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import shoal
 from shoal import GraphData
-from shoal.installed import find_program
+from shoal.execution.installed import find_program
 
 SHARDS = (1, 2, 3, 5)
 

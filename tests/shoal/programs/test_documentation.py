@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shoal.installed import installed_programs
+from shoal.execution.installed import installed_programs
 
 PAGE = (Path(__file__).parents[3] / "docs" / "algorithms.md").read_text()
 ROWS = dict(re.findall(r"^\| `([\w-]+)` \| (.*) \|$", PAGE, re.MULTILINE))

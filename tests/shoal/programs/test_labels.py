@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shoal
-from shoal.randomness import bits
+from shoal.execution.randomness import bits
 from tests.shoal.programs.graphs import Made, column, graphs, made
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal import Program
-from shoal.installed import find_program
+from shoal.execution.installed import find_program
+from tests.shoal.execution.test_restore import SHARDS, Group
 from tests.shoal.programs.graphs import Made, graphs
-from tests.shoal.test_restore import SHARDS, Group
 
 PROGRAMS = ("bfs", "sssp", "wcc", "lcc", "triangles", "kcore", "scc", "betweenness")
 TICKS_MAX = 2000

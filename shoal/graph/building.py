@@ -1,0 +1,157 @@
+"""Building a part: from the edges that touch a shard to its rows, its ghosts, and what it owes its peers.
+
+    edges (ordinals) --count--> ghosts --> local indices --group--> rows by target and by source
+                     --mark, a row of marks a peer--> sends
+
+All of it is linear in the edges: a count of either end's nodes tells the ghosts, a pass a direction what a peer sees,
+and counting sorts make the rows. Nothing is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal import _native
+from shoal.graph.grouping import Grouping, taken
+from shoal.graph.part import Adjacency, Boundary, Part, Placement
+
+Array = NDArray[Any]
+
+AS_SOURCE, AS_TARGET = 1, 2
+SIDES = np.array([0, 0, 2, 1], np.int16)
+"""By how a node is seen (the bits above): source-only, both and target-only stand in that order at a boundary."""
+
+
+def own_ordinals(partition: Array, placement: Placement, shard: int) -> NDArray[np.int64]:
+    """The ordinals of a shard's nodes in local order: by partition, then by ordinal."""
+    mine = np.flatnonzero((placement.holder == shard)[partition])
+    return mine[np.argsort(partition[mine], kind="stable")]
+
+
+def build_part(
+    graph: str,
+    shard: int,
+    placement: Placement,
+    partition: Array,
+    source: Array,
+    target: Array,
+    *,
+    edge_count: int,
+    directed: bool = True,
+    ids: Any = None,
+    node_columns: Mapping[str, Any] | None = None,
+    edge_columns: Mapping[str, Any] | None = None,
+) -> Part:
+    """Build a shard's part from the partition of every node and the edges that touch the shard.
+
+    `source` and `target` are ordinals; `edge_columns` go with them, `node_columns` with the own nodes in local order.
+    Edges that share an own end stand in canonical order if they have the same source; else they may stand anyhow.
+    """
+    own = own_ordinals(partition, placement, shard)
+    holder = placement.holder[partition]
+    by_source, by_target = Grouping(source, len(partition)), Grouping(target, len(partition))
+    ghost_ordinals, ghosts = _ghosts(shard, placement, holder, by_source, by_target, len(own))
+    local = np.full(len(partition), -1, dtype=np.int32)
+    local[own] = np.arange(len(own), dtype=np.int32)
+    local[ghost_ordinals] = np.arange(len(own), len(own) + len(ghost_ordinals), dtype=np.int32)
+    sends = _sends(shard, placement, holder, local, source, target, len(own))
+    in_edges, out_edges, cross_edges = _rows(local, by_source, by_target, len(own), directed)
+    partitions = placement.partitions(shard)
+    counts = np.bincount(partition[own], minlength=len(placement.holder))[list(partitions)]
+    return Part(
+        graph=graph,
+        node_count=len(partition),
+        edge_count=edge_count,
+        partition_count=len(placement.holder),
+        shard=placement.shards[shard],
+        peers=tuple(name for name in placement.shards if name != placement.shards[shard]),
+        partitions=partitions,
+        starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        ordinals=own,
+        ghost_ordinals=ghost_ordinals,
+        ghosts=ghosts,
+        sends=sends,
+        in_edges=in_edges,
+        out_edges=out_edges,
+        cross_edges=cross_edges,
+        ids=ids,
+        node_columns=dict(node_columns or {}),
+        edge_columns=dict(edge_columns or {}),
+        peer_partitions={name: placement.partitions(i) for i, name in enumerate(placement.shards)},
+        partition_table=partition,
+        directed=directed,
+    )
+
+
+def _rows(
+    local: Array, by_source: Grouping, by_target: Grouping, size: int, directed: bool
+) -> tuple[Adjacency, Adjacency, int]:
+    """The edges by own target, by own source, and how many of these lead elsewhere.
+
+    Ghosts have indices behind the own nodes and so no row; what is dealt in the order of the sources keeps it.
+    """
+    source, target = by_source.keys, by_target.keys
+    rows, columns = taken(local, source), taken(local, target)
+    leaving = Grouping(rows, size)
+    out_edges = Adjacency(_indptr(leaving), leaving.deal(columns), leaving.order())
+    coming = Grouping(columns, size)
+    ascend = bool(np.all(source[:-1] <= source[1:]))
+    edges = coming.order(None if ascend else by_source.order())
+    in_edges = Adjacency(_indptr(coming), taken(rows, edges), edges)
+    if directed:
+        return in_edges, out_edges, int(np.count_nonzero(out_edges.neighbours >= size))
+    # Either shard holds both arcs; the one that the lesser end's shard owns stands for the edge.
+    return in_edges, out_edges, int(np.count_nonzero((rows < size) & (columns >= size) & (source < target)))
+
+
+def _indptr(grouping: Grouping) -> NDArray[Any]:
+    return grouping.starts.astype(np.int32 if len(grouping) < 1 << 31 else np.int64)
+
+
+def _ghosts(
+    shard: int, placement: Placement, holder: Array, by_source: Grouping, by_target: Grouping, own: int
+) -> tuple[NDArray[np.int64], dict[str, Boundary]]:
+    """The ordinals of the nodes that others hold, by (owner, side, ordinal), and each owner's."""
+    seen = AS_SOURCE * (np.diff(by_source.starts) > 0) + AS_TARGET * (np.diff(by_target.starts) > 0)
+    seen[holder == shard] = 0
+    touched = np.flatnonzero(seen)
+    key = holder[touched].astype(np.int32) * 3 + SIDES[seen[touched]]
+    grouping = Grouping(key, 3 * len(placement.shards))
+    ends = grouping.starts
+    ghosts = {}
+    for i, name in enumerate(placement.shards):
+        if i == shard:
+            continue
+        first, both, target_only, end = (int(ends[3 * i + k]) for k in range(4))
+        nodes = np.arange(own + first, own + end, dtype=np.intp)
+        ghosts[name] = Boundary(nodes, both - first, target_only - first)
+    return grouping.deal(touched), ghosts
+
+
+def _sends(
+    shard: int, placement: Placement, holder: Array, local: Array, source: Array, target: Array, size: int
+) -> dict[str, Boundary]:
+    """What each peer holds as ghosts of mine, worked out from my own mirror of the edges between us.
+
+    A row of marks a peer, a column an own node in the order of ordinals: over all shards, about a byte a node.
+    """
+    mine = np.flatnonzero(holder == shard)
+    rank = np.full(len(holder), -1, np.int32)
+    rank[mine] = np.arange(size, dtype=np.int32)
+    holders = holder.astype(np.int32)
+    seen = np.zeros((len(placement.shards), size), np.uint8)
+    _native.touch(seen.reshape(-1), source, target, holders, rank, size, AS_SOURCE)
+    _native.touch(seen.reshape(-1), target, source, holders, rank, size, AS_TARGET)
+    sends = {}
+    for i, name in enumerate(placement.shards):
+        if i == shard:
+            continue
+        touched = np.flatnonzero(seen[i])
+        side = Grouping(SIDES[seen[i][touched]], 3)
+        nodes = local[mine[side.deal(touched)]].astype(np.intp)
+        sends[name] = Boundary(nodes, int(side.starts[1]), int(side.starts[2]))
+    return sends

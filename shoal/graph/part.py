@@ -1,0 +1,237 @@
+"""The piece of a graph that one shard holds: its own nodes, the ghosts at its boundary, and every edge that touches it.
+
+Local indices put the shard's own nodes first and the ghosts behind them, so that one array of `size + ghosts` values
+serves a kernel as it is::
+
+    own nodes, by (partition, ordinal)          ghosts, by (owner, side, ordinal)
+    [ partition 3 | partition 7 | ... ]         [ owner A: source-only, both, target-only | owner B: ... ]
+
+Owner and holder sort a boundary the same way, each from the edges it has itself, so values travel as a bare slice: no
+index is ever exchanged. The three sides stand in that order because the nodes whose values an in-edge reads
+(source-only and both) and those that an out-edge reads (both and target-only) are then each one contiguous slice.
+
+The in-edges of a node stand in the order of their sources' ordinals, own nodes and ghosts alike, and parallel edges in
+the order of the input. A reduction over them adds the same numbers in the same order wherever the node lives: this is
+where bit-identical results come from.
+
+An undirected graph is held as arcs, two for each edge and one for a loop (`shoal.graph.graph_data`); all that is called
+an edge here is an arc then, but for the counts `edge_count`, `held_edges` and `cross_edges`, which are of edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.kernels.reductions import Kernel
+
+Index: TypeAlias = NDArray[np.int32]
+Array: TypeAlias = NDArray[Any]
+
+
+class Direction(StrEnum):
+    """Along which edges a node reads: those that come in, those that go out, or both."""
+
+    IN = "in"
+    OUT = "out"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """Nodes that two shards share, seen from either side: as ghosts by their holder, as own nodes by their owner.
+
+    `nodes` are local indices sorted by (side, ordinal); the sides end at `source_only_end` and `both_end`.
+    """
+
+    nodes: NDArray[np.intp]
+    source_only_end: int
+    both_end: int
+
+    def bounds(self, direction: Direction) -> slice:
+        """The part of the boundary whose values the holder's edges of `direction` read."""
+        match direction:
+            case Direction.IN:
+                return slice(0, self.both_end)
+            case Direction.OUT:
+                return slice(self.source_only_end, len(self.nodes))
+            case Direction.BOTH:
+                return slice(0, len(self.nodes))
+
+
+@dataclass(frozen=True, slots=True)
+class Adjacency:
+    """Compressed rows, one an own node: the local indices of its neighbours and the edges that lead there."""
+
+    indptr: NDArray[Any]
+    neighbours: Index
+    edges: Index
+
+    @property
+    def degree(self) -> NDArray[np.int64]:
+        """How many edges each own node has in this direction, parallel ones counted each."""
+        return np.diff(self.indptr).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One shard's piece of one graph; immutable, shared by all runs on it.
+
+    `ordinals` and `starts` describe the own nodes: their global ordinals, and where each of `partitions` begins (one
+    entry more than there are partitions). `ghosts` and `sends` map a peer to what it owns of mine and what I owe it.
+    """
+
+    graph: str
+    node_count: int
+    edge_count: int
+    partition_count: int
+    shard: str
+    peers: tuple[str, ...]
+    partitions: tuple[int, ...]
+    starts: NDArray[np.int64]
+    ordinals: NDArray[np.int64]
+    ghost_ordinals: NDArray[np.int64]
+    ghosts: Mapping[str, Boundary]
+    sends: Mapping[str, Boundary]
+    in_edges: Adjacency
+    out_edges: Adjacency
+    cross_edges: int
+    ids: Any = None
+    node_columns: Mapping[str, Any] = field(default_factory=dict)
+    edge_columns: Mapping[str, Any] = field(default_factory=dict)
+    peer_partitions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    partition_table: Any = None
+    directed: bool = True
+
+    @property
+    def size(self) -> int:
+        """Own nodes."""
+        return len(self.ordinals)
+
+    @property
+    def ghost_count(self) -> int:
+        """Copies held of other shards' nodes."""
+        return len(self.ghost_ordinals)
+
+    @property
+    def held_edges(self) -> int:
+        """Edges with an end here; one with both counts once."""
+        held = len(self.in_edges.edges) + len(self.out_edges.edges) - self.inner_arcs
+        return held if self.directed else (held + self._loop_count) // 2
+
+    @cached_property
+    def own_edges(self) -> float:
+        """Edges that leave an own node; an undirected one is half of either end's. All parts' add up to the graph's."""
+        arcs = len(self.out_edges.edges)
+        return arcs if self.directed else (arcs + self._loop_count) / 2
+
+    @property
+    def loops(self) -> NDArray[np.int64]:
+        """Edges from each own node to itself."""
+        rows = np.repeat(np.arange(self.size, dtype=np.int32), np.diff(self.out_edges.indptr))
+        return np.bincount(rows[rows == self.out_edges.neighbours], minlength=self.size)
+
+    @cached_property
+    def _loop_count(self) -> int:
+        return int(self.loops.sum())
+
+    @property
+    def inner_arcs(self) -> int:
+        """Arcs with both ends here."""
+        return int(np.count_nonzero(self.in_edges.neighbours < self.size))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, kernels that have been built included."""
+        arrays: list[Any] = [self.ordinals, self.ghost_ordinals, self.starts, self.ids]
+        for adjacency in (self.in_edges, self.out_edges):
+            arrays += [adjacency.indptr, adjacency.neighbours, adjacency.edges]
+        arrays += [boundary.nodes for side in (self.ghosts, self.sends) for boundary in side.values()]
+        arrays += [*self.node_columns.values(), *self.edge_columns.values()]
+        arrays += [self.__dict__.get(name) for name in ("in_kernel", "out_kernel", "_places")]
+        return sum(int(a.nbytes) for a in arrays if a is not None)
+
+    @cached_property
+    def in_degree(self) -> NDArray[np.int64]:
+        """Edges that come into each own node."""
+        return self.in_edges.degree
+
+    @cached_property
+    def out_degree(self) -> NDArray[np.int64]:
+        """Edges that leave each own node."""
+        return self.out_edges.degree
+
+    @cached_property
+    def in_kernel(self) -> Kernel:
+        """Reductions over the in-edges of every own node."""
+        return Kernel(self.in_edges.indptr, self.in_edges.neighbours, self.size + self.ghost_count)
+
+    @cached_property
+    def out_kernel(self) -> Kernel:
+        """Reductions over the out-edges of every own node."""
+        return Kernel(self.out_edges.indptr, self.out_edges.neighbours, self.size + self.ghost_count)
+
+    @cached_property
+    def by_ordinal(self) -> NDArray[np.intp]:
+        """The own nodes in the order of their ordinals, for reading results."""
+        return np.argsort(self.ordinals, kind="stable")
+
+    @cached_property
+    def owner_of_partition(self) -> NDArray[np.int16]:
+        """For each partition 0 if it is here, else its holder's place among `peers`, counted from 1."""
+        owners = np.zeros(self.partition_count, np.int16)
+        for i, peer in enumerate(self.peers, start=1):
+            owners[list(self.peer_partitions[peer])] = i
+        return owners
+
+    @property
+    def ordinal_type(self) -> type[np.int32] | type[np.int64]:
+        """What any node's ordinal fits into."""
+        return np.int32 if self.node_count < 1 << 31 else np.int64
+
+    def local_of(self, ordinals: Array) -> NDArray[np.int64]:
+        """The local indices of own nodes, by ordinal; -1 for any other number."""
+        if not self.size or not len(ordinals):
+            return np.full(len(ordinals), -1, np.int64)
+        local = self._places.take(ordinals, mode="clip").astype(np.int64)
+        if ordinals.min() < 0 or ordinals.max() >= self.node_count:
+            local[(ordinals < 0) | (ordinals >= self.node_count)] = -1
+        return local
+
+    @cached_property
+    def _places(self) -> NDArray[np.int32]:
+        """By ordinal the local index of an own node, else -1: four bytes a node of the graph, made when first needed.
+
+        Looking for an ordinal among the own ones instead takes ten times as long, and messages are so delivered.
+        """
+        places = np.full(self.node_count, -1, np.int32)
+        places[self.ordinals] = np.arange(self.size, dtype=np.int32)
+        return places
+
+    def all_ordinals(self) -> NDArray[np.int64]:
+        """Ordinals by local index: own nodes, then ghosts."""
+        return np.concatenate([self.ordinals, self.ghost_ordinals])
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Who holds which partition: the shards in order, and the index of the holder of each partition."""
+
+    shards: tuple[str, ...]
+    holder: NDArray[np.int16]
+
+    @classmethod
+    def of(cls, owners: Sequence[str], shards: Sequence[str]) -> Placement:
+        """From the primary of each partition, by partition."""
+        index = {name: i for i, name in enumerate(shards)}
+        return cls(tuple(shards), np.array([index[name] for name in owners], dtype=np.int16))
+
+    def partitions(self, shard: int) -> tuple[int, ...]:
+        """The partitions that a shard holds, in order."""
+        return tuple(int(p) for p in np.flatnonzero(self.holder == shard))

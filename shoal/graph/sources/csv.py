@@ -1,0 +1,205 @@
+"""A table from a CSV or TSV file, plain or gzipped.
+
+A header names the columns, and may type them: `id:int`, `weight:float`, `name:str`, `flag:bool`. Arrow parses the whole
+file on all cores, with no Python for a row; it tells no lines, so only when it refuses a file does a second, slow pass
+read it again row by row, to find the first that is wrong. What is accepted is Arrow's decision alone.
+
+An int is decimal (or 0x...) and fits 64 bits, a float is as everywhere, a bool is true, false, 1 or 0. A string may be
+empty, and so may a float, which then is NaN. Blank lines are skipped, quotes are as in RFC 4180 and may hold
+line breaks.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from shoal.errors import did_you_mean
+from shoal.graph.arrow import pa, pcsv
+from shoal.graph.columns import column_of
+from shoal.graph.table import BadRow, Table
+
+TYPES = {"int": "int64", "float": "float64", "bool": "bool", "str": "string"}
+"""What columns may be said to be, and what Arrow calls it."""
+TRUE, FALSE = ("true", "True", "TRUE", "1"), ("false", "False", "FALSE", "0")
+DAMAGE = (OSError, EOFError, zlib.error)
+"""What reading raises when a gzip file is cut short or altered."""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFile:
+    """A file whose header has been read: the columns' names, and the type that the header gives each, if any."""
+
+    path: Path
+    delimiter: str
+    raw: tuple[str, ...]
+    types: Mapping[str, str | None]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns in order."""
+        return tuple(self.types)
+
+    def read(self, types: Mapping[str, str]) -> Table:
+        """All rows; `types` has an entry for each column: int, float, bool or str."""
+        wanted = {raw: pa.type_for_alias(TYPES[types[name]]) for raw, name in zip(self.raw, self.names, strict=True)}
+        convert = pcsv.ConvertOptions(
+            column_types=wanted, null_values=[""], strings_can_be_null=False, true_values=TRUE, false_values=FALSE
+        )
+        parse = pcsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True)
+        try:
+            table = pcsv.read_csv(self.path, parse_options=parse, convert_options=convert)
+            if tuple(table.column_names) != self.raw:
+                raise BadRow(str(self.path), 1, "the header cannot be told from the rows; write it on the first line")
+            columns = {name: table.column(i) for i, name in enumerate(self.names)}
+            for name, column in columns.items():
+                if column.null_count and types[name] != "float":
+                    raise pa.ArrowInvalid(f"column {name!r} has an empty field")
+        except (pa.ArrowException, UnicodeError, OSError) as problem:
+            if not self._has_rows():  # Arrow wants a line break behind a lone header
+                return Table(
+                    str(self.path),
+                    {name: column_of(pa.array([], pa.type_for_alias(TYPES[types[name]])), name) for name in self.names},
+                )
+            raise self._explained([types[name] for name in self.names], problem) from None
+        return Table(
+            str(self.path),
+            {name: column_of(column, f"{self.path}: column {name!r}") for name, column in columns.items()},
+            "line",
+            self._line,
+        )
+
+    def _line(self, row: int) -> int | None:
+        try:
+            found = next(islice(_rows(self.path, self.delimiter), 1 + row, None), None)
+        except BadRow:  # Arrow could read what this pass cannot; the row is still wrong
+            return None
+        return found[0] if found else None
+
+    def _has_rows(self) -> bool:
+        try:
+            return next(islice(_rows(self.path, self.delimiter), 1, None), None) is not None
+        except DAMAGE:
+            return True
+
+    def _explained(self, types: Sequence[str], problem: Exception) -> BadRow:
+        """The first row that is wrong, for the same reason as Arrow's as far as can be told."""
+        line = 0
+        rows = _rows(self.path, self.delimiter)
+        try:
+            next(rows)
+            for line, last, cells in rows:
+                reason = self._wrong(types, cells)
+                if reason is not None:
+                    if last > line and len(cells) != len(self.names):
+                        reason += f"; a quote is open from here to line {last}, is one missing?"
+                    return BadRow(str(self.path), line, reason)
+        except DAMAGE as damage:
+            return _damaged(self.path, damage, line)
+        return BadRow(str(self.path), None, f"the file cannot be read: {problem}")
+
+    def _wrong(self, types: Sequence[str], cells: Sequence[str]) -> str | None:
+        if len(cells) != len(self.names):
+            number = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
+            return f"{number}, and the header has {len(self.names)}; quote a value that has a {self.delimiter!r} in it"
+        for name, kind, cell in zip(self.names, types, cells, strict=True):
+            if any("\udc80" <= letter <= "\udcff" for letter in cell):
+                return f"column {name!r}: the text is not UTF-8; save the file in that encoding"
+            if cell == "" and kind in ("int", "bool"):
+                return f"column {name!r} is empty and should be {_a(kind)}; fill it in, or type it float or str"
+            if not CHECKS[kind](cell):
+                return f"column {name!r}: {_short(cell)} is not {_a(kind)}{REMEDIES[kind]}"
+        return None
+
+
+def open_csv(path: Path) -> CsvFile:
+    """Read a file's header."""
+    delimiter = "\t" if ".tsv" in path.suffixes else ","
+    try:
+        found = next(_rows(path, delimiter), None)
+    except FileNotFoundError:
+        raise BadRow(str(path), None, "there is no such file") from None
+    except (IsADirectoryError, PermissionError) as problem:
+        raise BadRow(str(path), None, f"the file cannot be opened: {problem.strerror}") from None
+    except DAMAGE as damage:
+        raise _damaged(path, damage, 0) from None
+    if found is None:
+        raise BadRow(str(path), None, "the file is empty; its first line names the columns")
+    line, _, cells = found
+    types: dict[str, str | None] = {}
+    for cell in cells:
+        name, colon, kind = cell.rpartition(":")
+        name = name if colon else cell
+        if any("\udc80" <= letter <= "\udcff" for letter in cell):
+            raise BadRow(str(path), line, "the header is not UTF-8; save the file in that encoding")
+        if colon and kind not in TYPES:
+            hint = did_you_mean(kind, TYPES)
+            raise BadRow(str(path), line, f"column {cell!r}: {kind!r} is no type; write int, float, str or bool{hint}")
+        if not name:
+            raise BadRow(str(path), line, "a column has no name; the first line names the columns")
+        if name in types:
+            raise BadRow(str(path), line, f"two columns are called {name!r}; rename one")
+        types[name] = kind if colon else None
+    return CsvFile(path, delimiter, tuple(cells), types)
+
+
+def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
+    """The first and the last line of each record, from one, and its fields; blank lines are skipped, as Arrow does."""
+    with path.open("rb") as raw:
+        data = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+        text = io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="")
+        reader = csv.reader(text, delimiter=delimiter)
+        last = 0
+        try:
+            for cells in reader:
+                first, last = last + 1, reader.line_num
+                if cells:
+                    yield first, last, cells
+        except csv.Error as problem:
+            raise BadRow(str(path), last + 1, f"{problem}; is a quote missing?") from None
+
+
+def _damaged(path: Path, damage: Exception, line: int) -> BadRow:
+    if path.suffix != ".gz":
+        return BadRow(str(path), line or None, f"the file cannot be read: {damage}")
+    where = "the file is not gzip, or damaged" if line == 0 else "the gzip data is damaged or cut short after this line"
+    return BadRow(str(path), line or None, f"{where} ({damage}); fetch or compress it again")
+
+
+def _is_int(cell: str) -> bool:
+    if not re.fullmatch(r"\s*(-?[0-9]+|0[xX][0-9a-fA-F]{1,16})\s*", cell, re.ASCII):
+        return False
+    text = cell.strip()
+    return len(text) <= 40 and -(1 << 63) <= int(text, 16 if "x" in text.lower() else 10) < 1 << 63
+
+
+def _is_float(cell: str) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return False
+    return "_" not in cell
+
+
+CHECKS: dict[str, Callable[[str], bool]] = {
+    "int": _is_int,
+    "float": _is_float,
+    "bool": lambda cell: cell in TRUE or cell in FALSE,
+    "str": lambda cell: True,
+}
+REMEDIES = {"int": " of 64 bits", "float": "", "bool": "; write true or false", "str": ""}
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind == "int" else f"a {kind}"
+
+
+def _short(cell: str) -> str:
+    return repr(cell if len(cell) <= 60 else cell[:57] + "...")

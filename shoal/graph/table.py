@@ -1,0 +1,57 @@
+"""Rows on their way into a graph: named columns, and where each row came from, so that an error can point at it.
+
+A source (a file, arrays, another library's graph) becomes one table of edges and perhaps one of nodes;
+`shoal.graph.assembly` makes a graph of them. A source knows files and lines, assembly knows what is wrong with a row:
+`Table.bad_row` brings the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from shoal.errors import ShoalError
+
+Column: TypeAlias = Any
+"""int64, float64 or bool: a numpy array; strings: a pyarrow array, plain or a dictionary (`shoal.graph.columns`)."""
+
+
+class BadGraph(ShoalError, ValueError):
+    """What was given is not a graph; the sentence says why and what to do."""
+
+
+class BadRow(BadGraph):
+    """One row is wrong: `file`, `line` (from one, as an editor counts; None where there is none) and `reason`.
+
+    >>> print(BadRow("edges.csv", 17, "column 'weight': 'abc' is not a float"))
+    edges.csv:17: column 'weight': 'abc' is not a float
+    >>> print(BadRow("edges.parquet", 17, "column 'n' has no value", unit="row"))
+    edges.parquet: row 17: column 'n' has no value
+    """
+
+    def __init__(self, file: str, line: int | None, reason: str, unit: str = "line") -> None:
+        self.file, self.line, self.reason, self.unit = file, line, reason, unit
+        place = f":{line}" if unit == "line" else f": {unit} {line}"
+        super().__init__(f"{file}{'' if line is None else place}: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns of one length under their names; `line` turns a row's position (from zero) into its line in the file."""
+
+    name: str
+    columns: Mapping[str, Column]
+    unit: str = "row"
+    line: Callable[[int], int | None] = lambda row: row + 1
+
+    def bad_row(self, row: int, reason: str) -> BadRow:
+        """The error that names a row of this table."""
+        return BadRow(self.name, self.line(row), reason, self.unit)
+
+    def column(self, name: str) -> Column:
+        """The column of that name, or a sentence that lists those there are."""
+        if name not in self.columns:
+            known = ", ".join(repr(other) for other in self.columns) or "none"
+            raise BadGraph(f"{self.name}: there is no column {name!r}; the columns are {known}")
+        return self.columns[name]

@@ -1,0 +1,104 @@
+"""Triangles, and what the local clustering coefficient needs of them: who are whose neighbours, and what lies between.
+
+Each node's neighbours are taken once, whichever way edges lead and however many; whether they lead one way or both is
+kept beside (`arcs`, 1 or 2). Of two neighbours, the one with less of them keeps the other (`Sets.oriented`), so a hub
+keeps little. A triangle is found from its lowest corner, at that node's owner, which needs its neighbours' sets::
+
+    sets = neighbour_sets(out, into)           own nodes' neighbours, by local index
+    upper = sets.oriented(degree, ordinals)    after the ghosts' degrees have come
+    corner_arcs(upper, size)                   after the ghosts' sets have come: one row for each own node and ghost
+
+All are counts, so the order of the work changes nothing. The loops are compiled (`shoal/native`: neighbourhoods,
+triangles).
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal import _native
+from shoal.kernels.reductions import Kernel
+
+Array = NDArray[Any]
+
+BLOCKS_A_THREAD = 8
+"""Rows with as many members may be of very different work; so threads take more than one block each."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sets:
+    """Row i holds the distinct local indices `members[starts[i]:starts[i + 1]]`, each with its number of arcs."""
+
+    starts: NDArray[np.int64]
+    members: NDArray[np.int32]
+    arcs: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many members each row has: of whole sets, the nodes' degrees."""
+        return np.diff(self.starts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.starts.nbytes + self.members.nbytes + self.arcs.nbytes
+
+    def oriented(self, degree: NDArray[np.int64], ordinals: NDArray[np.int64]) -> Sets:
+        """The members with a greater (degree, ordinal) than their row's. Both are by local index, ghosts included."""
+        _native.check_rows(self.starts, self.members, len(degree))
+        starts, members, arcs = np.empty_like(self.starts), np.empty_like(self.members), np.empty_like(self.arcs)
+        rows = self.starts, self.members, self.arcs
+        count = _native.oriented(*rows, degree, ordinals, starts, members, arcs, len(degree))
+        return Sets(starts, members[:count].copy(), arcs[:count].copy())
+
+
+def neighbour_sets(out: Kernel, into: Kernel) -> Sets:
+    """Every own node's distinct neighbours, itself left out, in the order of its edges, out before in."""
+    if (out.rows, out.width) != (into.rows, into.width):
+        raise ValueError("the rows of both directions have to be the same nodes")
+    room = len(out.neighbours) + len(into.neighbours)
+    starts, members, arcs = np.empty(out.rows + 1, np.int64), np.empty(room, np.int32), np.empty(room, np.uint8)
+    rows = out.indptr, out.neighbours, into.indptr, into.neighbours
+    count = _native.neighbourhoods(*rows, starts, members, arcs, out.width)
+    return Sets(starts, members[:count].copy(), arcs[:count].copy())
+
+
+def corner_arcs(upper: Sets, own: int, pool: ThreadPoolExecutor | None = None, threads: int = 1) -> NDArray[np.int64]:
+    """For every local index, the arcs between the other two corners of its triangles, summed.
+
+    `upper` has a row for every local index, oriented; the triangles are those whose lowest corner is one of the first
+    `own` rows. Each is found by exactly one shard, and so what all of them find of a node adds up to the whole.
+    """
+    width = len(upper)
+    if not 0 <= own <= width or width > 2**30:
+        raise ValueError(f"{own} rows of {width} can't be counted from")
+    _native.check_rows(upper.starts, upper.members, width)
+    row_of = np.argsort(np.bincount(upper.members, minlength=width), kind="stable").astype(np.int32)[::-1].copy()
+    rank_of = np.empty(width, np.int32)
+    rank_of[row_of] = np.arange(width, dtype=np.int32)
+    entries = rank_of[upper.members]
+    entries <<= 1
+    entries |= upper.arcs == 2
+    credits = np.zeros(width, np.int64)
+
+    def block(span: tuple[int, int]) -> None:
+        _native.triangles(upper.starts, entries, row_of, rank_of, credits, *span)
+
+    for _ in map(block, [(0, own)]) if pool is None else pool.map(block, _spans(upper, own, threads)):
+        pass
+    return credits[rank_of]
+
+
+def _spans(upper: Sets, own: int, threads: int) -> list[tuple[int, int]]:
+    """The own rows in blocks with about as many members each."""
+    marks = np.linspace(0, int(upper.starts[own]), threads * BLOCKS_A_THREAD + 1)[1:-1]
+    return list(pairwise([0, *np.searchsorted(upper.starts[: own + 1], marks).tolist(), own]))

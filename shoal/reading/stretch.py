@@ -1,0 +1,61 @@
+"""Some rows of a result: a stretch of nodes in id order, with their values of some columns.
+
+A result of any size is read a stretch after the other, so that nobody has to hold more of it than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.graph import columns as col
+from shoal.graph.arrow import pa
+
+STRETCH: Final = 1 << 16
+"""Rows in one: large enough that asking costs little, small enough to be at hand anywhere."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Rows from ordinal `first` on, of `total`, as they were after tick `tick` of a run.
+
+    `nulls` has, of the columns that have one, the value that stands for none.
+    """
+
+    run: str
+    tick: int
+    first: int
+    total: int
+    ids: Any
+    values: Mapping[str, NDArray[Any]]
+    nulls: Mapping[str, Any]
+
+    @property
+    def last(self) -> int:
+        """The ordinal behind the last row."""
+        return self.first + len(self.ids)
+
+    def batch(self) -> Any:
+        """A `pyarrow.RecordBatch`: `id`, then the columns, with nulls."""
+        ids = pa.array(self.ids) if isinstance(self.ids, np.ndarray) else col.plain(self.ids)
+        arrays = [
+            pa.array(values, mask=null_mask(values, self.nulls.get(column))) for column, values in self.values.items()
+        ]
+        return pa.RecordBatch.from_arrays([ids, *arrays], ["id", *self.values])
+
+
+def null_mask(values: NDArray[Any], null: Any) -> NDArray[np.bool_] | None:
+    """Where there is no value; None if there is one everywhere. NaN may stand for none as any other value may."""
+    if null is None:
+        return None
+    mask = np.isnan(values) if null != null else values == values.dtype.type(null)
+    return mask if mask.any() else None
+
+
+def null_of(column: Any) -> Any:
+    """The value that stands for none in a column that a program declares; None if all values are ones."""
+    return getattr(column, "null", None)

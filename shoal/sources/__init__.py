@@ -1,7 +1,0 @@
-"""Where graphs come from: `read_graph` for files (CSV, TSV, Parquet), `from_arrays`, `from_networkx`."""
-
-from shoal.sources.arrays import from_arrays
-from shoal.sources.files import read_graph
-from shoal.sources.networkx import from_networkx
-
-__all__ = ["from_arrays", "from_networkx", "read_graph"]
