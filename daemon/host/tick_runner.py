@@ -56,6 +56,8 @@ TRACE_CHARACTERS_MAX = FAILURE_CHARACTERS_MAX - 300
 OURS = frozenset(str(file) for file in (__file__, interruption.__file__, engines.__file__))
 
 ADVANCE = Phase.ADVANCE
+MISFITS_MAX = 5
+"""So often a share that does not fit is asked for again."""
 
 
 class TickRunner:
@@ -80,6 +82,8 @@ class TickRunner:
         self.held: list[RunPhase] = []
         self.section: Section[InProgram] = Section()
         self.bad_exchanges = 0
+        self._misfits: dict[tuple[int, str, int], int] = {}
+        """How often a share that is waited for has come and did not fit, by run, sender and barrier entry."""
         self._replicas: dict[int, Mapping[int, Sequence[str]]] = {}
         self._clock, self._hold, self.tell = clock, hold, tell
         self._threads = kernel_threads
@@ -120,10 +124,14 @@ class TickRunner:
         return news
 
     def take(self, sender: str, message: TickMessage) -> list[News]:
-        """Take a peer's message; a share that does not fit the graph or program is dropped and counted."""
-        if type(message) is PhaseDone and not self._fits(sender, message):
-            self.bad_exchanges += 1
-            return []
+        """Take a peer's message; a share that does not fit the graph or program is dropped and counted.
+
+        It is asked for again; but one that never fits would be waited for without an end, so its run fails.
+        """
+        if type(message) is PhaseDone:
+            misfit = self._misfit(sender, message)
+            if misfit:
+                return self._refuse(sender, message, misfit)
         effects = self.plane.step(sender, message, self._clock())
         return self.perform(effects) if effects else []
 
@@ -141,6 +149,7 @@ class TickRunner:
         self.engines.clear()
         self._replicas.clear()
         self.held.clear()
+        self._misfits.clear()
 
     def forget(self, run: int) -> Engine | None:
         """The cluster is done with a run: what is left of it is its engine, with the results."""
@@ -220,17 +229,31 @@ class TickRunner:
         assert machine.tick == effect.tick, (machine.tick, effect)
         return machine.held(self._clock())
 
-    def _fits(self, sender: str, message: PhaseDone) -> bool:
+    def _misfit(self, sender: str, message: PhaseDone) -> str:
+        """What is wrong with a share; empty if nothing is."""
         engine = self.engines.get(message.run)
         if engine is None or message.failure:
-            return True
+            return ""
         if sender not in engine.part.ghosts or message.entry < 1:
-            return False
+            return "it is nobody's share of this run"
         try:
             engine.check(sender, phase_of(message.entry)[1], message)
-        except BadExchange:
-            return False
-        return True
+        except BadExchange as error:
+            return str(error)
+        return ""
+
+    def _refuse(self, sender: str, message: PhaseDone, misfit: str) -> list[News]:
+        self.bad_exchanges += 1
+        machine = self.plane.runs.get(message.run)
+        if machine is None or message.entry != machine.entry or sender not in machine.lacking():
+            return []
+        share = (message.run, sender, message.entry)
+        self._misfits[share] = self._misfits.get(share, 0) + 1
+        if self._misfits[share] < MISFITS_MAX:
+            return []
+        tick, phase = phase_of(message.entry)
+        told = f"{phase.word} of tick {tick}: what shard {sender} sends does not fit, {MISFITS_MAX} times: {misfit}"
+        return self.perform(machine.abort(f"{machine.shard}: {told}"))
 
 
 def _told(at: InProgram, seconds: float, error: BaseException) -> str:

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from daemon.host.tick_runner import News, TickRunner
+from daemon.host.tick_runner import MISFITS_MAX, News, TickRunner
 from daemon.protocol.load import LoadLimits
 from daemon.protocol.tick import AT_THE_END, Cadence, TickMachine, TickTiming
 from daemon.protocol.tick_effects import RunOver, SendTick, StoreStates, TickCommitted
@@ -187,6 +187,19 @@ def test_a_share_that_does_not_fit_is_dropped_and_counted() -> None:
     assert runner.plane.runs[1].barrier.entry(sender) == 0
     group.deliver()
     assert {type(end) for end in group.ends()} == {RunOver}, "and the run goes on"
+
+
+def test_a_share_that_never_fits_ends_the_run() -> None:
+    """A peer that has another idea of the program would be asked for ever, and no stop would be heard."""
+    group = Group("pagerank", 3)
+    sender, item = group.sent[0]
+    runner, message = group.runners[item.to], item.message
+    assert isinstance(message, PhaseDone)
+    told = [news for _ in range(MISFITS_MAX) for news in runner.take(sender, replace(message, frames=(b"x",)))]
+    (over,) = told
+    assert isinstance(over, RunOver)
+    assert over.outcome == "failed"
+    assert f"what shard {sender} sends does not fit" in over.failure
 
 
 def test_held_phases_wait_for_the_host() -> None:
