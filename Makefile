@@ -31,6 +31,7 @@ lint: setup            ## format, lint, types, direction of imports
 
 bench: setup           ## each figure beside its floor, measured in the same run
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.compare
 
 rivals: .venv-rivals/.ok ## those whom bench compares with, in an environment of their own (1.6 GB; Spark wants Java 17)
 
