@@ -21,7 +21,7 @@ demo: setup            ## three daemons rank the Debian package graph
 	$(BIN)/python -m examples.demo
 
 test: setup            ## everything but soaks and benchmarks
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: setup            ## format, lint, types, direction of imports
 	$(BIN)/ruff format --check .
