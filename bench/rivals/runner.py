@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -31,6 +32,8 @@ ITERATIONS = {"pagerank": 20, "cdlp": 10}
 LIMIT_SECONDS = 120.0
 TURNS = 3
 ERROR_LINES = 3
+ERROR_CHARACTERS = 300
+ERROR_NAME = re.compile(r"(Caused by: )?[\w.$]*(Error|Exception)\b")
 POOLS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -212,7 +215,7 @@ def _told(job: Job, limit: float, python: str) -> dict[str, Any] | str:
         if process.returncode == 0 and result.exists():
             told: dict[str, Any] = json.loads(result.read_text())
             return told
-        return f"failed with status {process.returncode}: {_last_lines(said)}"
+        return f"failed with status {process.returncode}: {_cause(said)}"
 
 
 def _environment(threads: int, folder: Path) -> dict[str, str]:
@@ -221,6 +224,8 @@ def _environment(threads: int, folder: Path) -> dict[str, str]:
     return {**os.environ, **pinned, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
 
 
-def _last_lines(path: Path) -> str:
+def _cause(path: Path) -> str:
+    """The last error by name, of Python or Java, else the last lines."""
     lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    return " / ".join(lines[-ERROR_LINES:]) or "it said nothing"
+    named = [line for line in lines if ERROR_NAME.match(line)]
+    return named[-1][:ERROR_CHARACTERS] if named else " / ".join(lines[-ERROR_LINES:]) or "it said nothing"
