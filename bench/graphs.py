@@ -28,7 +28,7 @@ from shoal.graph.sources import read_graph
 
 ROOT = Path(__file__).resolve().parent.parent
 DEBIAN = ROOT / "examples" / "data" / "debian"
-WORDNET = (ROOT / "examples" / "data" / "wordnet", ROOT.parent / "shared" / "data" / "wordnet")
+WORDNET = ROOT / "examples" / "data" / "wordnet"
 FOLDER = ROOT / "build" / "bench"
 """Where weighted graphs are kept from one run to the next."""
 
@@ -62,10 +62,6 @@ class WeightedGraph(GraphFiles):
     source: int
 
 
-class GraphMissing(Exception):
-    """The data that a graph is made from is not on this machine."""
-
-
 def graphs(folder: Path) -> list[GraphFiles]:
     """Both graphs; the files of R-MAT are made in `folder`."""
     parquet = folder / "rmat18.parquet"
@@ -77,7 +73,7 @@ def graphs(folder: Path) -> list[GraphFiles]:
 
 
 def weighted(name: str, folder: Path = FOLDER) -> WeightedGraph:
-    """The graph of that name; made if `folder` does not hold it yet. Raises GraphMissing."""
+    """The graph of that name; made if `folder` does not hold it yet."""
     words, make = WEIGHTED[name]
     path = folder / f"{name}.parquet"
     facts = _facts(path)
@@ -127,13 +123,6 @@ def _weights(count: int) -> NDArray[np.float64]:
     return 1.0 - np.random.default_rng(WEIGHT_SEED).random(count)
 
 
-def _wordnet() -> Arrays:
-    for folder in WORDNET:
-        if (folder / "edges.csv.gz").exists():
-            return _numbered(folder)
-    raise GraphMissing(f"WordNet's edges.csv.gz is in none of {', '.join(map(str, WORDNET))}")
-
-
 def _rmat(scale: int) -> Arrays:
     source, target = rmat(scale)
     return source, target, _weights(len(source))
@@ -141,7 +130,7 @@ def _rmat(scale: int) -> Arrays:
 
 WEIGHTED: dict[str, tuple[str, Callable[[], Arrays]]] = {
     "debian": ("Debian", lambda: _numbered(DEBIAN)),
-    "wordnet": ("WordNet", _wordnet),
+    "wordnet": ("WordNet", lambda: _numbered(WORDNET)),
     "rmat-18": ("R-MAT 18", lambda: _rmat(18)),
     "rmat-20": ("R-MAT 20", lambda: _rmat(20)),
     "grid-710": ("thinned grid, 710 x 710", lambda: grid(710)),

@@ -15,7 +15,7 @@ from rich.table import Table
 from bench.__main__ import machine
 from bench.compare.aims import cost, verdicts
 from bench.compare.ours import PROGRAMS, Ours, measure
-from bench.graphs import WEIGHTED, GraphMissing, WeightedGraph, weighted
+from bench.graphs import WEIGHTED, weighted
 from bench.rivals import RIVALS, Measured, Missing, agree, default_python, runs
 from bench.rivals.runner import LIMIT_SECONDS
 
@@ -34,7 +34,8 @@ def main() -> int:
     load = os.getloadavg()[0]
     try:
         with progress.status("graphs are made") as status:
-            for graph in _graphs(options.graph or [*WEIGHTED], progress):
+            for name in options.graph or [*WEIGHTED]:
+                graph = weighted(name)
                 for shards in options.shards or SHARDS:
                     status.update(f"{graph.words}, {shards} daemons")
                     ours += measure(graph, options.algorithm or [*PROGRAMS], shards)
@@ -69,16 +70,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rivals-python", default=default_python(), help="who has them installed; %(default)s")
     parser.add_argument("--json", action="store_true", help="for a machine; the table is for people")
     return parser.parse_args()
-
-
-def _graphs(names: Sequence[str], progress: Console) -> list[WeightedGraph]:
-    found = []
-    for name in names:
-        try:
-            found.append(weighted(name))
-        except GraphMissing as missing:
-            progress.print(f"{name} is left out: {missing}")
-    return found
 
 
 def _as_json(

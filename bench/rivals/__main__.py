@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from bench.graphs import WEIGHTED, GraphMissing, WeightedGraph, weighted
+from bench.graphs import WEIGHTED, weighted
 from bench.rivals import RIVALS, Measured, Missing, agree, default_python, runs
 from bench.rivals.register import ALGORITHMS
 from bench.rivals.runner import LIMIT_SECONDS
@@ -61,14 +61,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rivals-python", default=default_python(), help="who has them installed; %(default)s")
     parser.add_argument("--json", action="store_true", help="for a machine; the table is for people")
     return parser.parse_args()
-
-
-def _graphs(names: Iterable[str], tell: Callable[[str], None]) -> Iterator[WeightedGraph]:
-    for name in names:
-        try:
-            yield weighted(name)
-        except GraphMissing as missing:
-            tell(f"{name} is left out: {missing}")
 
 
 def _print(found: Found) -> None:
