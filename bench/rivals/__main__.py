@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +31,7 @@ def main() -> int:
     interrupted = False
     try:
         with progress.status("graphs are made") as status:
-            graphs = list(_graphs(options.graph or [*WEIGHTED], progress.print))
+            graphs = [weighted(name) for name in options.graph or [*WEIGHTED]]
             for each in runs(
                 graphs,
                 rivals=options.only or [*RIVALS],
