@@ -107,7 +107,7 @@ def _one(
     runs = [
         loaded.run(algorithm, ticks=ticks, timeout=600.0, checkpoint=-1, **program.params(graph)) for _ in range(TURNS)
     ]
-    tick_ms = cluster.tick_ms(loaded, "bench-pagerank", 30, warm_up=5).value if algorithm == "pagerank" else None
+    tick_ms = cluster.tick_ms(loaded, "bench-pagerank", 60, warm_up=30).value if algorithm == "pagerank" else None
     values = runs[-1].result(program.column).to_numpy()
     times = tuple(float(run.show()["seconds"]) for run in runs)
     peak = sum(_peak_bytes(shard.pid()) for shard in cluster.shards) / MIB
