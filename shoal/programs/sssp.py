@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.errors import BadParameter
+from shoal.errors import BadParameter, UnknownColumn
 from shoal.execution.declarations import Column
 from shoal.execution.gathers import edge_values
 from shoal.execution.params import Param
@@ -40,7 +40,10 @@ class ShortestPaths(LeastPaths):
     weight = Param("weight", "the edge column that has the weights")
 
     def prepare(self, ws: Workspace) -> None:
-        weights = edge_values(ws, self.weight, Direction.OUT)
+        try:
+            weights = edge_values(ws, self.weight, Direction.OUT)
+        except UnknownColumn as unknown:
+            raise BadParameter(f"parameter 'weight': {unknown}") from unknown
         self._weights = np.ascontiguousarray(weights, np.float64)
         if not (self._weights >= 0.0).all():
             raise BadParameter(_complaint(ws.part, self.weight, self._weights))

@@ -105,3 +105,12 @@ def test_a_weight_that_no_distance_can_have_is_named() -> None:
         said = str(graph.start("sssp", source="a", weight="metres").show()["error"])
         assert "the weight of the edge from 'a' to 'b' is not a number" in said
         assert "the graph's edges have no column 'weight'" in str(graph.start("sssp", source="a").show()["error"])
+
+
+def test_a_weight_column_that_is_not_there_is_the_parameters_mistake() -> None:
+    data = shoal.from_arrays([1], [2], edge_columns={"weight": [1.0]})
+    with (
+        shoal.local(2) as session,
+        pytest.raises(shoal.RunFailed, match=r"parameter 'weight': .* did you mean 'weight'"),
+    ):
+        session.load("g", data=data).run("sssp", source=1, weight="wieght")
