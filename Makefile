@@ -21,7 +21,8 @@ demo: setup            ## three daemons rank the Debian package graph
 	$(BIN)/python -m examples.demo
 
 test: setup            ## everything but soaks and benchmarks
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/cluster --ignore=tests/chaos --ignore=tests/examples
+	$(BIN)/python -m pytest tests/cluster tests/chaos tests/examples
 
 lint: setup            ## format, lint, types, direction of imports
 	$(BIN)/ruff format --check .
