@@ -195,9 +195,9 @@ class Colony(Program):
         self._answer(ws)
         self._ask(ws)
         for name, counter in self.counters.items():
-            ws.contribute_partitions(name, [counter.get(partition, 0) for partition in self.part.partitions])
+            ws.contribute_by_partition(name, [counter.get(partition, 0) for partition in self.part.partitions])
         for name, numbers in self._held().items():
-            ws.contribute_partitions(name, numbers)
+            ws.contribute_by_partition(name, numbers)
 
     def halted(self, ws: Workspace) -> bool:
         """It is over when nobody is left."""

@@ -120,13 +120,8 @@ class Workspace:
         starts = self.part.starts if nodes is None else np.searchsorted(nodes, self.part.starts)
         self.partials[name] = _by_partition(aggregate, np.asarray(values, dtype=aggregate.dtype), starts)
 
-    def contribute_by_partition(self, name: str, values: Array) -> None:
-        """The same, with one value an own partition: for what belongs to a partition and to no node of it."""
-        aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
-        self.partials[name] = np.array(values, dtype=aggregate.dtype)
-
-    def contribute_partitions(self, name: str, values: Array | Sequence[int] | Sequence[float]) -> None:
-        """Give what an aggregate merges as one value for each own partition, in their order."""
+    def contribute_by_partition(self, name: str, values: Array | Sequence[int] | Sequence[float]) -> None:
+        """The same, with one value an own partition, in their order: for what belongs to no node of it."""
         aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
         partial = np.array(values, dtype=aggregate.dtype)
         if partial.shape != (len(self.part.partitions),):

@@ -296,7 +296,7 @@ class NodeProgram(Program):
             awake[list(by_node)] = True
         ws.contribute("awake", awake.astype(np.int64))
         ws.contribute_by_partition("messages", tally(said, ws.part, self._shared.delivery))
-        ws.contribute_by_partition("undelivered", np.array([lost.count for lost in self._lost.values()], np.int64))
+        ws.contribute_by_partition("undelivered", [lost.count for lost in self._lost.values()])
 
     def _check(self, nodes: list[Node], thorough: bool) -> None:
         """Attributes are of their types, or become so; what is remembered can be kept (looked at ever more rarely)."""

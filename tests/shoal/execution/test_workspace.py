@@ -61,6 +61,14 @@ def test_contributions_are_merged_by_partition(ws: Workspace) -> None:
     assert ws.partials["least"].tolist() == expected
 
 
+def test_what_belongs_to_partitions_is_one_value_each(ws: Workspace) -> None:
+    ws.contribute_by_partition("least", [4, 3, 2, 1])
+    assert ws.partials["least"].tolist() == [4, 3, 2, 1]
+    for wrong in ([1, 2, 3], np.zeros((4, 1), np.int64)):
+        with pytest.raises(ValueError, match=r"aggregate 'least': \d values for 4 partitions"):
+            ws.contribute_by_partition("least", wrong)
+
+
 @given(
     rows=st.lists(st.lists(st.integers(0, 6), max_size=5), max_size=8),
     values=st.lists(st.floats(-1e6, 1e6), min_size=7, max_size=7),
