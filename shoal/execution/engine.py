@@ -111,7 +111,6 @@ class Engine:
         self._carriers: dict[Phase, tuple[Carrier, ...]] = {
             phase: tuple(carrier for carrier in self.ws.carriers if carrier.sent_in is phase) for phase in Phase
         }
-        self._keepers = _keepers(self.ws.carriers)
         self._nothing = Outgoing(0, b"", dict.fromkeys(part.peers, ()))
         self._phases = tuple(getattr(program, phase.word) for phase in Phase)
         self._shown = [aggregate.name for aggregate in program.aggregates if aggregate.shown]
@@ -171,7 +170,7 @@ class Engine:
         for k, partition in enumerate(self.part.partitions):
             values = [column[starts[k] : starts[k + 1]].tobytes() for column in columns]
             states[partition] = b"".join([*values, *(partial[k : k + 1].tobytes() for partial in partials)])
-        if self._keepers or self.program.saves:
+        if self._carriers[ADVANCE] or self.program.saves:
             self._append_sections(states)
         return states
 
@@ -181,7 +180,7 @@ class Engine:
         return (self.ws.working if name in written else self.ws.committed)[name]
 
     def _append_sections(self, states: dict[int, bytes]) -> None:
-        kept = [keeper.capture() for keeper in self._keepers]
+        kept = [carrier.capture() for carrier in self._carriers[ADVANCE]]  # used in a later tick, and so to be kept
         for partition in states:
             sections = [section[partition] for section in kept]
             if self.program.saves:
@@ -195,7 +194,7 @@ class Engine:
         """
         assert not self._begun, "the engine has run already"
         _check_states(tick, states, self.part, type(self.program))
-        sections: list[dict[int, memoryview]] = [{} for _ in self._keepers]
+        sections: list[dict[int, memoryview]] = [{} for _ in self._carriers[ADVANCE]]
         ws, starts = self.ws, self.part.starts.tolist()
         aggregates = self.program.aggregates
         partials = {a.name: np.empty(len(self.part.partitions), dtype=a.dtype) for a in aggregates}
@@ -213,8 +212,8 @@ class Engine:
                 section[partition] = data
             if self.program.saves:
                 self._saved[partition] = split[-1]
-        for keeper, section in zip(self._keepers, sections, strict=True):
-            keeper.restore(section)
+        for carrier, section in zip(self._carriers[ADVANCE], sections, strict=True):
+            carrier.restore(section)
         ws.written.update(column.name for column in self.program.columns)
         ws.partials.update(partials)
         self._restored = tick
@@ -401,11 +400,6 @@ def _check_states(tick: int, states: Mapping[int, Buffer], part: Part, program: 
         due = state_bytes(program, nodes)
         if size != due and (size < due or is_fixed(program)):
             raise BadState(f"partition {partition}: a state of {nodes} nodes has {due} bytes, not {size}")
-
-
-def _keepers(carriers: Sequence[Carrier]) -> tuple[Carrier, ...]:
-    """Those that have something to keep: what is sent in Advance is used in a later tick."""
-    return tuple(carrier for carrier in carriers if carrier.sent_in is ADVANCE)
 
 
 def _exchange(part: Part, column: Column) -> Exchange:
