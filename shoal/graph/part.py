@@ -148,13 +148,13 @@ class Part:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held, kernels that have been built included."""
+        """Bytes held. Kernels hold nothing of their own: their rows are the adjacencies'."""
         arrays: list[Any] = [self.ordinals, self.ghost_ordinals, self.starts, self.ids]
         for adjacency in (self.in_edges, self.out_edges):
             arrays += [adjacency.indptr, adjacency.neighbours, adjacency.edges]
         arrays += [boundary.nodes for side in (self.ghosts, self.sends) for boundary in side.values()]
         arrays += [*self.node_columns.values(), *self.edge_columns.values()]
-        arrays += [self.__dict__.get(name) for name in ("in_kernel", "out_kernel", "_places")]
+        arrays.append(self.__dict__.get("_places"))  # if it was needed
         return sum(int(a.nbytes) for a in arrays if a is not None)
 
     @cached_property

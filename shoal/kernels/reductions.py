@@ -46,11 +46,6 @@ class Kernel:
         """Own nodes."""
         return len(self.indptr) - 1
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes beyond the adjacency itself: none."""
-        return 0
-
     def sum(
         self,
         values: Array,

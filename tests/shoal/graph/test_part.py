@@ -129,3 +129,5 @@ def test_a_kernel_holds_nothing_of_its_own() -> None:
     part.in_kernel.sum(np.ones(100))
     assert part.nbytes == before
     assert part.in_kernel is part.in_kernel
+    assert np.shares_memory(part.in_kernel.indptr, part.in_edges.indptr)
+    assert np.shares_memory(part.in_kernel.neighbours, part.in_edges.neighbours)
