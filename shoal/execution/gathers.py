@@ -40,10 +40,9 @@ def gather(
 
 
 def _merged(ws: Workspace, values: Array, merge: Merge, direction: Direction, weight: str | None) -> Array:
-    kernel = _kernel(ws, direction)
-    weights = None if weight is None else edge_values(ws, weight, direction)
-    identity = merge.identity(values.dtype if weights is None else np.result_type(values, weights))
-    return kernel.reduce(merge.ufunc, values, identity, ws.pool, ws.threads, weights=weights)
+    weights = None if weight is None else edge_values(ws, weight, direction, values.dtype)
+    identity = merge.identity(values.dtype if weights is None else weights.dtype)
+    return _kernel(ws, direction).reduce(merge.ufunc, values, identity, ws.pool, ws.threads, weights=weights)
 
 
 def _count(ws: Workspace, values: Array, direction: Direction, weight: str | None) -> Array:
@@ -55,8 +54,23 @@ def _count(ws: Workspace, values: Array, direction: Direction, weight: str | Non
     return first + more[0] if more else first
 
 
-def edge_values(ws: Workspace, name: str, direction: Direction) -> Array:
-    """A numeric edge column in the order in which the rows of that direction have their edges."""
+def edge_values(ws: Workspace, name: str, direction: Direction, beside: np.dtype[Any]) -> Array:
+    """A numeric edge column in the order in which the rows of that direction have their edges.
+
+    Of the type that it comes to together with values of type `beside`. A graph does not change while a run is on it, so
+    this is worked out once, and kept as long as the run is here: bytes of a value for each edge that is held.
+    """
+    key = name, direction, beside.char
+    if key not in ws.edge_values:
+        column = _numbers(ws, name)
+        adjacency = ws.part.in_edges if direction is Direction.IN else ws.part.out_edges
+        values = column[adjacency.edges].astype(np.result_type(column, beside), copy=False)
+        values.flags.writeable = False
+        ws.edge_values[key] = values
+    return ws.edge_values[key]
+
+
+def _numbers(ws: Workspace, name: str) -> Array:
     columns = ws.part.edge_columns
     if name not in columns:
         raise UnknownColumn(
@@ -65,8 +79,7 @@ def edge_values(ws: Workspace, name: str, direction: Direction) -> Array:
     column = columns[name]
     if not isinstance(column, np.ndarray) or column.dtype.kind not in "if":
         raise UnknownColumn(f"the edges' column '{name}' does not hold numbers")
-    adjacency = ws.part.in_edges if direction is Direction.IN else ws.part.out_edges
-    return column[adjacency.edges]
+    return column
 
 
 def _fold(ws: Workspace, values: Array, ufunc: np.ufunc, direction: Direction, identity: float | int | None) -> Array:

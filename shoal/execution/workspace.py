@@ -48,6 +48,8 @@ class Workspace:
         self.working: dict[str, Array] = {c.name: np.zeros(width, dtype=c.dtype) for c in program.columns}
         self.written: set[str] = set()
         self.partials: dict[str, Array] = {}
+        self.edge_values: dict[tuple[str, Direction, str], Array] = {}
+        """Weights of gathers as they are read, by column, direction and type (`shoal.execution.gathers`)."""
         self.totals: dict[str, Any] = {a.name: a.merge.identity(np.dtype(a.dtype)) for a in program.aggregates}
 
     # -- columns ---------------------------------------------------------------------------------------------------

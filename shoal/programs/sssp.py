@@ -41,10 +41,9 @@ class ShortestPaths(LeastPaths):
 
     def prepare(self, ws: Workspace) -> None:
         try:
-            weights = edge_values(ws, self.weight, Direction.OUT)
+            self._weights = edge_values(ws, self.weight, Direction.OUT, np.dtype(np.float64))
         except UnknownColumn as unknown:
             raise BadParameter(f"parameter 'weight': {unknown}") from unknown
-        self._weights = np.ascontiguousarray(weights, np.float64)
         if not (self._weights >= 0.0).all():
             raise BadParameter(_complaint(ws.part, self.weight, self._weights))
 

@@ -61,6 +61,23 @@ def test_contributions_are_merged_by_partition(ws: Workspace) -> None:
     assert ws.partials["least"].tolist() == expected
 
 
+def test_weights_are_put_in_order_once_a_direction_and_type() -> None:
+    data = shoal.from_arrays([1, 1, 2, 3], [2, 3, 3, 1], edge_columns={"km": [4, 3, 2, 1]}, partition_count=4)
+    ws = Workspace(part_of("g", data, Placement(("x",), np.zeros(4, dtype=np.int16)), 0), Two())
+    inwards = ws.gather("f", weight="km")
+    (kept,) = ws.edge_values.values()
+    ws.gather("f", Merge.MIN, weight="km")
+    (again,) = ws.edge_values.values()
+    assert again is kept
+    assert kept.dtype == np.float64
+    assert not kept.flags.writeable
+    assert inwards.dtype == np.float64
+    ws.gather("f", Merge.MAX, Direction.BOTH, weight="km")
+    ws.gather("f", Merge.COUNT, weight="km")  # whole numbers
+    assert {(column, way) for column, way, _ in ws.edge_values} == {("km", Direction.IN), ("km", Direction.OUT)}
+    assert [values.dtype for values in ws.edge_values.values()] == [np.float64, np.float64, np.int64]
+
+
 def test_what_belongs_to_partitions_is_one_value_each(ws: Workspace) -> None:
     ws.contribute_by_partition("least", [4, 3, 2, 1])
     assert ws.partials["least"].tolist() == [4, 3, 2, 1]
