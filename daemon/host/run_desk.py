@@ -23,6 +23,7 @@ from daemon.host.fetching import Fetching, NotFetched
 from daemon.host.graphs import Graphs
 from daemon.host.programs import Programs, failure_of
 from daemon.host.results import Results
+from daemon.host.tick_runner import place_of
 from daemon.host.tick_thread import TickThread
 from daemon.protocol.cluster_messages import RunReport
 from daemon.protocol.decisions import AddGraph, from_bits
@@ -217,16 +218,14 @@ class RunDesk:
         (at, since), now = busy, time.monotonic_ns()
         if now - max(since, self._named_ns) > self._timing.phase_timeout_ns:
             self._named_ns = now
-            where = f"{at.phase.word} of tick {at.tick}"
-            log.warning("run %d: %s has been computed here for %.1f s", at.run, where, (now - since) / 1e9)
+            log.warning("run %d: %s has been computed here for %.1f s", at.run, place_of(at), (now - since) / 1e9)
             self._metrics.count("phase_late", (self._shard.identity.name,))
         run = next((run for run in self._shard.registry.active_runs() if run.number == at.run), None)
         if run is not None and run.state != STOPPING:
             return
         patience_ns = FORCE_PATIENCE_NS if run is not None and run.is_forced else self._stop_patience_ns
         if now - since > patience_ns and section.interrupt(busy):
-            where = f"{at.phase.word} of tick {at.tick}"
-            log.warning("run %d: its program does not return from %s: interrupted", at.run, where)
+            log.warning("run %d: its program does not return from %s: interrupted", at.run, place_of(at))
 
     def heal(self, run: int, entries: tuple[tuple[str, int], ...]) -> None:
         """Tell a run's barrier what gossip knows."""
@@ -331,10 +330,9 @@ class RunDesk:
         for shard in late.missing:
             progress = known.get(shard)
             doing = f"{progress.doing} for {progress.seconds:.1f} s" if progress else "nothing is known of it"
-            log.warning(
-                "run %d: %s of tick %d has waited %.1f s for shard %s: %s",
-                late.run, late.phase.word, late.tick, late.waited_ns / 1e9, shard, doing,
-            )  # fmt: skip
+            where = f"{late.phase.word} of tick {late.tick}" if late.tick else "start"
+            waited = late.waited_ns / 1e9
+            log.warning("run %d: %s has waited %.1f s for shard %s: %s", late.run, where, waited, shard, doing)
             self._metrics.count("phase_late", (shard,))
 
     def _report(self, run: int, tick: int, outcome: str, failure: str, cross_bytes: int) -> None:

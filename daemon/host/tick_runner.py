@@ -4,7 +4,7 @@ Shared by the daemon's tick thread and by the simulator. What is left over, mess
 handed back in order. `hold` keeps phases back until the host says `run_held`: the simulator so gives them a duration.
 
 A program's own code runs in a `Section`, out of which another thread can get it; whatever it raises fails its run. The
-failure says where: the phase, the tick, the shard, and the node if the exception has an attribute `shoal_node`.
+failure says where: the method, the tick, the shard, and the node if the exception has an attribute `shoal_node`.
 
 Of a checkpoint, the states are taken from the engine here; making them durable is left to the host (`StoreStates`, to
 be answered with `stored`), for this thread has no time to wait for a disk.
@@ -47,8 +47,11 @@ from shoal.graph.part import Part
 News: TypeAlias = SendTick | TickCommitted | PhaseLate | RunOver | StoreStates | PieceArrived | PieceGone
 State: TypeAlias = tuple[int, Mapping[int, Any]]
 """A tick, and by partition what was captured of it."""
-InProgram: TypeAlias = RunPhase | SettlePhase
-"""Where a program's own code runs."""
+InProgram: TypeAlias = RunPhase | SettlePhase | HoldTick
+"""Where a program's own code runs: its phases and what comes before the first; `halted`; `collect` and `save`."""
+BEFORE = frozenset({"prepare", "start", "load", "resume"})
+AFTER = frozenset({"halted", "collect", "save"})
+"""Methods of a program that are no phases, by when they are called: before the first tick here, and behind any."""
 TRACE_FRAMES = 8
 TRACE_CHARACTERS_MAX = FAILURE_CHARACTERS_MAX - 300
 """Of a traceback the end says most; the phase, the tick and the shard stand in front of it."""
@@ -82,7 +85,7 @@ class TickRunner:
         self.held: list[RunPhase] = []
         self.section: Section[InProgram] = Section()
         self.bad_exchanges = 0
-        self._misfits: dict[tuple[int, str, int], int] = {}
+        self.misfits: dict[tuple[int, str, int], int] = {}
         """How often a share that is waited for has come and did not fit, by run, sender and barrier entry."""
         self._replicas: dict[int, Mapping[int, Sequence[str]]] = {}
         self._clock, self._hold, self.tell = clock, hold, tell
@@ -149,13 +152,14 @@ class TickRunner:
         self.engines.clear()
         self._replicas.clear()
         self.held.clear()
-        self._misfits.clear()
+        self.misfits.clear()
 
     def forget(self, run: int) -> Engine | None:
         """The cluster is done with a run: what is left of it is its engine, with the results."""
         self.plane.forget(run)
         self._replicas.pop(run, None)
         self.held = [held for held in self.held if held.run != run]
+        self.misfits = {share: times for share, times in self.misfits.items() if share[0] != run}
         return self.engines.pop(run, None)
 
     def perform(self, effects: Sequence[Effect]) -> list[News]:
@@ -221,7 +225,11 @@ class TickRunner:
         return self.plane.runs[phase.run].raised(_told(phase, (now - began) / 1e9, error), now - began, now)
 
     def _capture(self, effect: HoldTick) -> Sequence[Effect]:
-        run, states = effect.run, self.engines[effect.run].capture()
+        run, began = effect.run, self._clock()
+        try:
+            states = self.section.run(effect, began, self.engines[run].capture)
+        except BaseException as error:  # the same
+            return self._failed(effect, began, error)
         return self.plane.replication.hold(run, effect.tick, effect.floor, states, self._replicas[run], self._clock())
 
     def _tick_held(self, effect: TickHeld) -> Sequence[Effect]:
@@ -248,23 +256,43 @@ class TickRunner:
         if machine is None or message.entry != machine.entry or sender not in machine.lacking():
             return []
         share = (message.run, sender, message.entry)
-        self._misfits[share] = self._misfits.get(share, 0) + 1
-        if self._misfits[share] < MISFITS_MAX:
+        self.misfits[share] = self.misfits.get(share, 0) + 1
+        if self.misfits[share] < MISFITS_MAX:
             return []
         tick, phase = phase_of(message.entry)
         told = f"{phase.word} of tick {tick}: what shard {sender} sends does not fit, {MISFITS_MAX} times: {misfit}"
         return self.perform(machine.abort(f"{machine.shard}: {told}"))
 
 
+def place_of(at: InProgram) -> str:
+    """Where in a run its program is, in words.
+
+    >>> place_of(RunPhase(1, 7, Phase.DECAY)), place_of(RunPhase(1, 0, Phase.ADVANCE))
+    ('decay of tick 7', 'start of the run')
+    """
+    if isinstance(at, HoldTick):
+        return f"keeping the state of tick {at.tick}"
+    return f"{at.phase.word} of tick {at.tick}" if at.tick or isinstance(at, SettlePhase) else "start of the run"
+
+
 def _told(at: InProgram, seconds: float, error: BaseException) -> str:
-    """What has become of a phase; the machine puts the shard's name in front of it."""
-    where = f"{at.phase.word} of tick {at.tick}"
+    """What has become of a program; the machine puts the shard's name in front of it."""
+    trace = _below_us(error.__traceback__)
+    where = _place(at, trace)
     if isinstance(error, Interrupted):
         return f"stopped: the program did not return from {where} for {seconds:.1f} s"
     if isinstance(error, BadParameter):  # whoever has started the run is told, and knows no line of its program
         return f"{where} failed{node_told(error)}: {error}"
-    trace = "".join(traceback.format_exception(type(error), error, _below_us(error.__traceback__), limit=-TRACE_FRAMES))
-    return f"{where} failed{node_told(error)}\n{trace[-TRACE_CHARACTERS_MAX:]}"
+    lines = "".join(traceback.format_exception(type(error), error, trace, limit=-TRACE_FRAMES))
+    return f"{where} failed{node_told(error)}\n{lines[-TRACE_CHARACTERS_MAX:]}"
+
+
+def _place(at: InProgram, trace: TracebackType | None) -> str:
+    """The same as `place_of`, with the name of the method if the traceback begins with one that is no phase."""
+    method = trace.tb_frame.f_code.co_name if trace is not None else ""
+    if method in BEFORE:
+        return f"{method} of the run" if at.tick == 0 else f"{method} of the run, to go on after tick {at.tick},"
+    return f"{method} after tick {at.tick}" if method in AFTER else place_of(at)
 
 
 def _below_us(trace: TracebackType | None) -> TracebackType | None:

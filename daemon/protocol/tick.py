@@ -248,12 +248,14 @@ class TickMachine:
     def raised(self, failure: str, compute_ns: int, now: int) -> list[TickEffect]:
         """The program has failed here: tell everyone in its share's stead.
 
-        While settling, our share is out already: the run ends here alone, and consensus ends it elsewhere.
+        While settling, and while the last tick is held behind its barrier, our share is out already: the run ends here
+        alone, and consensus ends it elsewhere.
         """
-        assert self.state in (COMPUTING, SETTLING), self.state
+        assert self.state in (COMPUTING, SETTLING, HOLDING), self.state
         failure = f"{self.shard}: {failure}"[:FAILURE_CHARACTERS_MAX]
-        if self.state is SETTLING:
+        if self.state is SETTLING or self._outcome:
             return [self._over("failed", failure)]
+        self._kept = None
         own = PhaseDone(self.run, self.entry, 0, b"", self._flags, failure, compute_ns, 0)
         return self._push(dict.fromkeys(self.peers, own), own, now)
 
@@ -306,7 +308,8 @@ class TickMachine:
 
     def doing(self) -> str:
         """In words: what an operator reads."""
-        return f"{self.state.value} {self.phase.word} of tick {self.tick}"
+        where = f"{self.phase.word} of tick {self.tick}" if self.tick else "start of the run"
+        return f"{self.state.value} {where}"
 
     def validate(self) -> None:
         """Assert the machine's invariants."""

@@ -122,9 +122,9 @@ def test_a_failure_ends_the_run_with_its_traceback_and_nothing_else(
 
 
 def test_a_failure_at_the_start_and_after_the_last_share(graph: Graph) -> None:
-    with pytest.raises(RunFailed, match=r"shard-1: advance of tick 0 failed\n[^|]*the trial's own failure in tick 0"):
+    with pytest.raises(RunFailed, match=r"shard-1: start of the run failed\n[^|]*the trial's own failure in tick 0"):
         graph.run(Raise, shard="shard-1", tick=0, timeout=30)
-    with pytest.raises(RunFailed, match=r"(?s)advance of tick 2 failed.*no such thing as an end"):
+    with pytest.raises(RunFailed, match=r"(?s)halted after tick 2 failed.*no such thing as an end"):
         graph.run(HaltsWrong, ticks=5, timeout=30)
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 
-from daemon.host.tick_runner import TickRunner
+from daemon.host.tick_runner import State, TickRunner
 from daemon.protocol.load import LoadLimits
-from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, TickMachine, TickTiming
-from daemon.protocol.tick_effects import RunOver
+from daemon.protocol.tick import AT_THE_END, FAILURE_CHARACTERS_MAX, Cadence, TickMachine, TickTiming
+from daemon.protocol.tick_effects import RunOver, RunPhase, StoreStates
 from shoal import BadParameter, Column, Param, Phase, Program, Workspace
+from shoal.execution.engine import Engine
 from tests.simulator.programs import PARTITIONS, SmallGraph
 
 
@@ -53,17 +55,64 @@ class Bad(Program):
                     pass
 
 
+class Anywhere(Program):
+    """Fails in the method that is named, whichever that is."""
+
+    name = "anywhere"
+    columns = (Column("count", np.int64),)
+    ticks_default = 3
+    saves = True
+    where = Param("", "in which method")
+
+    def prepare(self, ws: Workspace) -> None:
+        self.at("prepare")
+
+    def start(self, ws: Workspace) -> None:
+        self.at("start")
+
+    def advance(self, ws: Workspace) -> None:
+        self.at("advance")
+
+    def halted(self, ws: Workspace) -> bool:
+        self.at("halted")
+        return False
+
+    def collect(self, ws: Workspace) -> dict[str, Any]:
+        self.at("collect")
+        return {}
+
+    def save(self, ws: Workspace, partition: int) -> bytes:
+        self.at("save")
+        return b""
+
+    def load(self, ws: Workspace, partition: int, state: memoryview) -> None:
+        self.at("load")
+
+    def resume(self, ws: Workspace) -> None:
+        self.at("resume")
+
+    def at(self, method: str) -> None:
+        if method == self.where:
+            raise ValueError(f"as it was told in {method}")
+
+
 class Misdeclared(Bad):
     """Its columns are none."""
 
     columns = (7,)  # type: ignore[assignment]
 
 
-def over(runner: TickRunner, program: Program) -> RunOver:
-    """The run alone on one shard."""
+def over(
+    runner: TickRunner, program: Program, *, ticks: int = 9, cadence: Cadence = AT_THE_END, state: State | None = None
+) -> RunOver:
+    """The run alone on one shard, whose disk takes no time."""
     part = SmallGraph.draw(Random(7)).part("one", ("one",), (("one",),) * PARTITIONS)
-    machine = TickMachine(1, "one", ("one",), (Phase.ADVANCE,), 9, TickTiming())
-    (end,) = [news for news in runner.begin(machine, part, program) if isinstance(news, RunOver)]
+    tick = state[0] if state is not None else 0
+    machine = TickMachine(1, "one", ("one",), (Phase.ADVANCE,), ticks, TickTiming(), tick=tick, cadence=cadence)
+    news = runner.begin(machine, part, program, state=state)
+    while stores := [item for item in news if isinstance(item, StoreStates)]:
+        news = [item for item in news if item not in stores] + runner.stored(stores[0].token)
+    (end,) = [item for item in news if isinstance(item, RunOver)]
     runner.forget(1)
     return end
 
@@ -94,7 +143,41 @@ def test_what_it_raises_is_told_with_its_place(how: str, told: str) -> None:
 def test_what_it_declares_may_be_nonsense() -> None:
     end = over(TickRunner("one", LoadLimits(), time.monotonic_ns), Misdeclared())
     assert (end.outcome, end.tick) == ("failed", 0)
-    assert end.failure.startswith("one: advance of tick 0 failed\nTraceback")
+    assert end.failure.startswith("one: start of the run failed\nTraceback")
+
+
+@pytest.mark.parametrize("cadence", [Cadence(1), Cadence(-1)])
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("prepare", "prepare of the run failed"),
+        ("start", "start of the run failed"),
+        ("advance", "advance of tick 1 failed"),
+        ("halted", "halted after tick 0 failed"),
+        ("collect", "collect after tick {held} failed"),
+        ("save", "save after tick {held} failed"),
+    ],
+)
+def test_the_method_that_failed_is_named(where: str, told: str, cadence: Cadence) -> None:
+    """Keeping a state asks the program, too: at a checkpoint on the way, or at the last tick, which all have passed."""
+    runner = TickRunner("one", LoadLimits(), time.monotonic_ns)
+    end = over(runner, Anywhere(where=where), ticks=3, cadence=cadence)
+    held = 1 if cadence.ticks == 1 else 3
+    assert (end.outcome, end.tick) == ("failed", held - 1 if "held" in told else 0)
+    assert end.failure.startswith(f"one: {told.format(held=held)}\nTraceback (most recent call last):\n")
+    assert end.failure.endswith(f"ValueError: as it was told in {where}\n")
+    assert f", in {where}\n" in end.failure
+    assert over(runner, Anywhere(where="start")).outcome == "failed", "and the runner goes on"
+
+
+@pytest.mark.parametrize("where", ["prepare", "load", "resume"])
+def test_a_run_that_cannot_go_on_names_the_tick_that_it_would_go_on_from(where: str) -> None:
+    runner = TickRunner("one", LoadLimits(), time.monotonic_ns)
+    part = SmallGraph.draw(Random(7)).part("one", ("one",), (("one",),) * PARTITIONS)
+    first = Engine(part, Anywhere())
+    first.run(0, Phase.ADVANCE)
+    end = over(runner, Anywhere(where=where), ticks=9, state=(4, first.capture()))
+    assert end.failure.startswith(f"one: {where} of the run, to go on after tick 4, failed\nTraceback")
 
 
 def test_one_that_does_not_return_is_got_out_of() -> None:
@@ -106,7 +189,7 @@ def test_one_that_does_not_return_is_got_out_of() -> None:
     while thread.is_alive() and time.monotonic() < until:
         busy = runner.section.busy
         if busy is not None and time.monotonic_ns() - busy[1] > 50_000_000:
-            assert (busy[0].run, busy[0].tick, busy[0].phase) == (1, 2, Phase.ADVANCE)
+            assert busy[0] == RunPhase(1, 2, Phase.ADVANCE)
             runner.section.interrupt(busy)
         thread.join(0.01)
     (end,) = ends

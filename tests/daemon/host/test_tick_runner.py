@@ -200,6 +200,9 @@ def test_a_share_that_never_fits_ends_the_run() -> None:
     assert isinstance(over, RunOver)
     assert over.outcome == "failed"
     assert f"what shard {sender} sends does not fit" in over.failure
+    assert runner.misfits
+    runner.forget(1)
+    assert not runner.misfits, "a run that is over is counted no more"
 
 
 def test_held_phases_wait_for_the_host() -> None:

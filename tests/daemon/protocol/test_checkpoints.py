@@ -112,6 +112,31 @@ def test_a_failed_run_holds_nothing() -> None:
     assert ends(group) == [RunOver(1, 0, "failed", "b: broken")] * 2
 
 
+def test_a_program_that_fails_at_keeping_a_checkpoint_tells_all_in_its_shares_stead() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(2), slow_disk=True)
+    group.round()
+    group.round()
+    group.compute("a")
+    assert group.machines["a"].state is State.HOLDING
+    group.take("a", group.machines["a"].raised("broken", 1, group.now))
+    group.machines["a"].validate()
+    group.compute("b")
+    group.hold("b")
+    group.deliver()
+    assert ends(group) == [RunOver(1, 1, "failed", "a: broken")] * 2
+
+
+def test_one_that_fails_at_keeping_the_end_has_failed_where_it_is() -> None:
+    """All have passed the barrier; what the log makes of it is one shard's report."""
+    group = Group("ab", phases=ADVANCE, ticks=9, slow_disk=True, halts_at=1)
+    group.round()
+    group.round()
+    group.take("a", group.machines["a"].raised("broken", 1, group.now))
+    group.machines["a"].validate()
+    assert group.told["a"][-1] == RunOver(1, 0, "failed", "a: broken")
+    assert group.machines["b"].state is State.HOLDING
+
+
 def test_an_abort_while_holding_is_the_end_and_what_the_disk_says_then_is_late() -> None:
     group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(1), slow_disk=True)
     group.round()
