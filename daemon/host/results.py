@@ -104,7 +104,13 @@ class Results:
     # -- what is here ----------------------------------------------------------------------------------------------
 
     def keep(self, run: str, tick: int, engine: Engine) -> None:
-        """A run is over: keep what it computed at hand, and of what was longest unread only what is on disk."""
+        """A run is over: keep what it computed at hand, and of what was longest unread only what is on disk.
+
+        A program that has columns in a form of its own would have to be asked for them. This is the control loop, on
+        which no code of a program runs: they are read from the disk when somebody wants them.
+        """
+        if type(engine.program).collect is not Program.collect:
+            return
         columns = {c.name: engine.result(c.name) for c in engine.program.columns if not c.hidden}
         self._remember(run, tick, Computed(engine.part, columns, _nulls(type(engine.program))))
 
