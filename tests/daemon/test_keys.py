@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import zmq
 
-from daemon.keys import KEY_FILE_BYTES_MAX, AllowedKeys, BadKeyFile, generate, load_pair
+from daemon.keys import AllowedKeys, BadKeyFile, generate, load_pair
+from shoal.keys import KEY_FILE_BYTES_MAX, member_key
 
 
 def allowed(path: Path, *lines: str) -> Path:
@@ -80,8 +81,10 @@ def test_comments_begin_a_line_as_keys_may_hold_the_sign(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "line", ["alpha", "alpha short", "alpha " + "~" * 40, "al/pha " + "a" * 40, "a b c", "ä " + "a" * 40]
-)
+    "line",
+    ["alpha", "alpha short", "alpha " + "~" * 40, "al/pha " + "a" * 40, "a b c", "ä " + "a" * 40,
+     f"alpha {'a' * 40} operator x"],
+)  # fmt: skip
 def test_a_bad_line_is_named_but_not_shown(tmp_path: Path, line: str) -> None:
     path = allowed(tmp_path / "keys", "# one", line)
     with pytest.raises(BadKeyFile, match=r"keys:2: expected NAME KEY, the key 40") as caught:
@@ -120,3 +123,51 @@ def test_a_secret_file_holds_one_pair_and_no_file_is_huge(tmp_path: Path) -> Non
     path.write_bytes(b"#" * (KEY_FILE_BYTES_MAX + 1))
     with pytest.raises(BadKeyFile, match="larger than"):
         load_pair(path)
+
+
+def test_an_operator_is_no_member_and_a_member_no_operator(tmp_path: Path) -> None:
+    member, operator = (zmq.curve_keypair()[0] for _ in range(2))
+    path = allowed(tmp_path / "keys", f"alpha {member.decode()}", f"carol {operator.decode()}  operator")
+    keys = AllowedKeys(path)
+    assert (keys.name_of(member), keys.operator_of(member)) == ("alpha", None)
+    assert (keys.name_of(operator), keys.operator_of(operator)) == (None, "carol")
+    assert (member in keys, operator in keys) == (True, False)
+    assert (keys.key_of("alpha"), keys.key_of("carol"), keys.names()) == (member, None, ("alpha",))
+    assert member_key(path, "alpha") == member
+    with pytest.raises(BadKeyFile, match="no key of a member called 'carol'; it has: alpha"):
+        member_key(path, "carol")
+
+
+def test_a_generated_operator_has_the_line_to_paste(tmp_path: Path) -> None:
+    pair = generate(tmp_path, "carol", operator=True)
+    assert load_pair(tmp_path / "carol.secret_key") == pair
+    assert AllowedKeys(tmp_path / "carol.public_key").operator_of(pair.public) == "carol"
+    (tmp_path / "carol.public_key").chmod(0o600)
+    with pytest.raises(BadKeyFile, match="it holds an operator's public key"):
+        load_pair(tmp_path / "carol.public_key")
+
+
+def test_a_role_that_is_none_is_named_but_not_shown(tmp_path: Path) -> None:
+    path = allowed(tmp_path / "keys", "", f"carol {'a' * 40} oparator")
+    with pytest.raises(BadKeyFile, match=r"keys:2: behind NAME KEY there may be the word operator") as caught:
+        AllowedKeys(path)
+    assert "oparator" not in str(caught.value)
+
+
+def test_names_and_keys_are_listed_once_whatever_their_role(tmp_path: Path) -> None:
+    one, two = (zmq.curve_keypair()[0].decode() for _ in range(2))
+    with pytest.raises(BadKeyFile, match=":2: alpha is listed twice"):
+        AllowedKeys(allowed(tmp_path / "keys", f"alpha {one}", f"alpha {two} operator"))
+    with pytest.raises(BadKeyFile, match=":2: carol has the key of alpha"):
+        AllowedKeys(allowed(tmp_path / "keys", f"alpha {one}", f"carol {one} operator"))
+
+
+def test_a_role_that_changes_counts_as_new(tmp_path: Path) -> None:
+    one, two = (zmq.curve_keypair()[0] for _ in range(2))
+    path = allowed(tmp_path / "keys", f"alpha {one.decode()}", f"carol {two.decode()} operator")
+    keys = AllowedKeys(path)
+    allowed(path, f"alpha {one.decode()}", f"carol {two.decode()}")
+    assert keys.reload() == (("carol",), ())
+    assert (keys.name_of(two), keys.operator_of(two)) == ("carol", None)
+    allowed(path, f"alpha {one.decode()}")
+    assert keys.reload() == ((), ("carol",))

@@ -60,6 +60,7 @@ LINES = st.one_of(
     BYTES,
     st.just(b"alpha " + KEY),
     st.just(b"beta " + KEY[::-1]),
+    st.just(b"carol " + KEY[1:] + b"0 operator"),
     st.sampled_from([b"# x", b"\x00", b"alpha", b"alpha " + KEY[:-1], b"alpha " + b"~" * 40, b"alpha " + b"#" * 40]),
 )
 
