@@ -6,6 +6,7 @@ The manual, for a host::
     effects = raft.step(sender, message, now)                      a message came
     effects = raft.wake(now)                                       raft.deadline has passed
     effects = raft.propose(b"...", now)                            an order; raises Refused, with a reason and a leader
+    effects = raft.read(asker, request, now)                       a question to the leader; ``Readable`` is the answer
 
 Carry out the effects strictly in order (effects.py), each before the next: a ``Persist`` is durable before
 the ``Send`` behind it leaves. The host's own state begins as ``stored.snapshot.data`` and takes each
@@ -20,7 +21,7 @@ Start reading at raft.py. Imports nothing of ours.
 """
 
 from consensus.configuration import Configuration
-from consensus.effects import BecameLeader, Committed, Effect, LeaderChanged, Persist, Restored, Send
+from consensus.effects import BecameLeader, Committed, Effect, LeaderChanged, Persist, Readable, Restored, Send
 from consensus.election import Role
 from consensus.limits import Limits
 from consensus.messages import (
@@ -55,6 +56,7 @@ __all__ = [
     "PreVoteReply",
     "PreVoteRequest",
     "Raft",
+    "Readable",
     "Reason",
     "Refused",
     "Restored",

@@ -4,9 +4,9 @@ The order is the protocol: a ``Persist`` is durable before the ``Send`` behind i
 ever says what it could forget (thesis 3.8; etcd-io/raft: "persist before you speak"). A host that dies
 half-way through a list has done a prefix of it, and that is always a state that Raft allows.
 
-Each door gives at most one of each kind but ``Send``, in this order::
+Each door gives at most one of each kind but ``Send`` and ``Readable``, in this order::
 
-    Persist, Restored, BecameLeader or LeaderChanged, Send..., Committed
+    Persist, Restored, BecameLeader or LeaderChanged, Send..., Committed, Readable...
 
 Left out: a leader that writes its own log in parallel with its followers (10.2.1). Cost: one disk write of
 latency.
@@ -81,4 +81,13 @@ class LeaderChanged:
     leader: str | None
 
 
-Effect = Persist | Send | Committed | Restored | BecameLeader | LeaderChanged
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A read that this leader was asked for: whoever has applied the log up to ``index`` may answer it (6.4)."""
+
+    asker: str
+    request: str
+    index: int
+
+
+Effect = Persist | Send | Committed | Restored | BecameLeader | LeaderChanged | Readable

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from consensus.refusal import Reason
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -15,6 +17,7 @@ class Limits:
     entries_/bytes_per_message_max   bound one Append (a single entry always fits); bytes also bound one proposal
     inflight_max            Appends with entries that may be unacknowledged per follower
     uncommitted_max         entries in the leader's log that are not committed, beyond which proposals are refused
+    reads_max               reads that may wait for a round of heartbeats
     voters_max              seven voters tolerate three failures; more cost latency and add nothing
     """
 
@@ -26,6 +29,7 @@ class Limits:
     snapshot_bytes_max: int = 16 << 20
     inflight_max: int = 16
     uncommitted_max: int = 1024
+    reads_max: int = 1024
     voters_max: int = 7
 
     def __post_init__(self) -> None:
@@ -34,3 +38,11 @@ class Limits:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.heartbeat_interval_ns * 2 > self.election_timeout_ns:
             raise ValueError("heartbeat_interval_ns must be at most half of election_timeout_ns")
+
+    def reason_against(self, data: bytes, uncommitted: int) -> Reason | None:
+        """Why a leader with so many entries that are not committed won't take a command; None if it will."""
+        if not data:
+            return Reason.EMPTY
+        if len(data) > self.bytes_per_message_max:
+            return Reason.TOO_LARGE
+        return Reason.QUEUE_FULL if uncommitted >= self.uncommitted_max else None

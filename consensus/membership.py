@@ -1,4 +1,5 @@
-"""Whether a change of the configuration may be appended now: the rules that make one server at a time safe.
+"""Whether a change of the configuration may be appended now: the rules that make one server at a time safe. And who
+may be handed the lead.
 
 Source: thesis 4.1 and 4.2; the correction is Ongaro's message "bug in single-server membership changes" of
 2015. Its story: two leaders in turn append each a change, to the same old configuration, and neither commits
@@ -30,3 +31,12 @@ def reason_against(changed: Configuration, log: Log, commit: int, term: int, lim
     if log.term_at(commit) != term:
         return Reason.NOT_READY
     return None
+
+
+def reason_against_heir(to: str, leader: str, configuration: Configuration) -> Reason | None:
+    """Why leadership can't be handed to a server; None if it can (3.10)."""
+    if to == leader:
+        return Reason.ALREADY_LEADER
+    if to not in configuration.members:
+        return Reason.UNKNOWN_SERVER
+    return None if to in configuration.voters else Reason.NOT_VOTER

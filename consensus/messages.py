@@ -57,13 +57,17 @@ class VoteReply:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Entries that follow (prev_index, prev_term); with no entries, a heartbeat that also detects a lost one."""
+    """Entries that follow (prev_index, prev_term); with no entries, a heartbeat that also detects a lost one.
+
+    ``round`` comes back with the answer, and says that it is one to something sent since (6.4).
+    """
 
     term: int
     prev_index: int
     prev_term: int
     entries: tuple[Entry, ...]
     commit: int
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ class AppendReply:
     index: int
     conflict_term: int = 0
     conflict_index: int = 0
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,9 @@ def is_sensible(message: Message) -> bool:
         case Append():
             return _is_sensible_append(message)
         case AppendReply():
-            return message.index >= 0 and message.conflict_index >= 0 and 0 <= message.conflict_term <= message.term
+            return min(message.index, message.conflict_index, message.round) >= 0 and (
+                0 <= message.conflict_term <= message.term
+            )
         case InstallSnapshot(snapshot=snapshot):
             return snapshot.index >= 1 and 1 <= snapshot.term <= message.term and snapshot.configuration.is_sound
         case PreVoteReply() | VoteReply() | TimeoutNow():
@@ -116,7 +123,7 @@ def is_sensible(message: Message) -> bool:
 
 def _is_sensible_append(message: Append) -> bool:
     """Contiguous, terms that never fall, none above the sender's own, sound configurations."""
-    if message.prev_index < 0 or message.commit < 0 or not 0 <= message.prev_term <= message.term:
+    if min(message.prev_index, message.commit, message.round) < 0 or not 0 <= message.prev_term <= message.term:
         return False
     if (message.prev_index == 0) != (message.prev_term == 0):
         return False

@@ -8,10 +8,11 @@ survives the crash of any minority. Source: Diego Ongaro, "Consensus: Bridging T
     3.5, 5.1, 10.2  replication.py    leader: back-off, pipelining, snapshots;   following.py   follower
     4               membership.py     one server at a time, in force when appended, with the correction of 2015
     6.2             here              a leader that hears no majority for an election timeout steps down
+    6.4             reading.py        reads that see all that was committed before they were asked
     3.10            here              leadership transfer
 
-Left out: joint consensus, linearizable reads through a leader's lease (6.4; reads here are the shards'
-affair), snapshots in chunks, a witness. What that costs is said in the files above.
+Left out: joint consensus, reads through a leader's lease (6.4.1), snapshots in chunks, a witness. What that costs is
+said in the files above.
 
 Invariants: commit_index <= last_index; nothing committed is ever truncated; term and vote are persisted before
 a message that relies on them leaves; at most one configuration beyond commit_index was appended by a leader. A message
@@ -27,16 +28,17 @@ that no correct server could have sent is dropped and counted, and never breaks 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import assert_never
 
 from consensus.configuration import Configuration
-from consensus.effects import BecameLeader, Committed, Effect, LeaderChanged, Restored, Send
+from consensus.effects import Effect
 from consensus.election import Ballot, Role, election_deadline, is_up_to_date, may_campaign
 from consensus.following import follow
 from consensus.limits import Limits
 from consensus.log import Log
-from consensus.membership import reason_against
+from consensus.membership import reason_against, reason_against_heir
 from consensus.messages import (
     Append,
     AppendReply,
@@ -54,6 +56,7 @@ from consensus.quorum import Outcome
 from consensus.refusal import Reason, Refused
 from consensus.replication import NEVER_NS, Replication
 from consensus.stored import Entry, HardState, Snapshot, Stored
+from consensus.told import Told
 
 
 class Raft:
@@ -80,12 +83,7 @@ class Raft:
         self._transfer_ns = now
         self._ballot = Ballot(self.term)
         self._replication: Replication | None = None
-        # What the host has been told; _effects() tells the difference.
-        self._saved = stored.hard_state
-        self._announced: tuple[int, str] | None = None
-        self._applied_index = stored.snapshot.index
-        self._restored: Snapshot | None = None
-        self._sends: list[Effect] = []
+        self._told = Told(stored.hard_state, stored.snapshot.index)
 
     @property
     def configuration(self) -> Configuration:
@@ -138,6 +136,7 @@ class Raft:
                 self.transfer_target = None
             if now >= self._heartbeat_ns:
                 self._heartbeat_ns = now + self._limits.heartbeat_interval_ns
+                self._followers.reads.begins(again=True)
                 self._replicate(now, is_heartbeat=True)
         return self._effects()
 
@@ -151,13 +150,20 @@ class Raft:
     def propose(self, data: bytes, now: int) -> list[Effect]:
         """Append a command; it may be lost unless ``Committed`` shows it, with this term, at ``last_index``."""
         self._require_leader()
-        if not data:
-            raise Refused(Reason.EMPTY, self.leader)
-        if len(data) > self._limits.bytes_per_message_max:
-            raise Refused(Reason.TOO_LARGE, self.leader)
-        if self.last_index - self.commit_index >= self._limits.uncommitted_max:
-            raise Refused(Reason.QUEUE_FULL, self.leader)
+        reason = self._limits.reason_against(data, self.last_index - self.commit_index)
+        if reason is not None:
+            raise Refused(reason, self.leader)
         self._append(Entry(self.last_index + 1, self.term, data), now)
+        return self._effects()
+
+    def read(self, asker: str, request: str, now: int) -> list[Effect]:
+        """Have ``Readable`` say how far to apply the log for a read that is asked for now; ask again if none comes."""
+        if self.role is not Role.LEADER:
+            raise Refused(Reason.NOT_LEADER, self.leader)
+        if len(self._followers.reads) >= self._limits.reads_max:
+            raise Refused(Reason.TOO_MANY_READS, self.leader)
+        self._followers.reads.ask(asker, request, self.commit_index)
+        self._tend_reads(now)
         return self._effects()
 
     def add_server(self, name: str, voter: bool, now: int) -> list[Effect]:
@@ -175,12 +181,9 @@ class Raft:
     def transfer_leadership(self, to: str, now: int) -> list[Effect]:
         """Bring a voter up to date and have it stand at once; given up after an election timeout (3.10)."""
         self._require_leader()
-        if to == self.name:
-            raise Refused(Reason.ALREADY_LEADER, self.leader)
-        if to not in self.configuration.members:
-            raise Refused(Reason.UNKNOWN_SERVER, self.leader)
-        if to not in self.configuration.voters:
-            raise Refused(Reason.NOT_VOTER, self.leader)
+        reason = reason_against_heir(to, self.name, self.configuration)
+        if reason is not None:
+            raise Refused(reason, self.leader)
         self.transfer_target = to
         self._transfer_ns = now + self._limits.election_timeout_ns
         self._hand_over_when_ready()
@@ -367,7 +370,7 @@ class Raft:
         reply = follow(self.log, self.commit_index, message)
         if reply.accepted:
             self.commit_index = max(self.commit_index, min(message.commit, reply.index))
-        self._send(sender, reply)
+        self._send(sender, replace(reply, round=message.round))
 
     def _take_snapshot(self, sender: str, snapshot: Snapshot, now: int) -> None:
         """Install what is news; if our log reaches there and agrees, it is only news of the commit index (5.1)."""
@@ -379,8 +382,7 @@ class Raft:
                     self.dropped += 1
                     return
                 self.log.restore(snapshot)
-                self._applied_index = snapshot.index
-                self._restored = snapshot
+                self._told.restore(snapshot)
             self.commit_index = snapshot.index
         self._send(sender, AppendReply(self.term, accepted=True, index=self.commit_index))
 
@@ -423,12 +425,24 @@ class Raft:
         if not self.is_leader or sender not in self._followers.peers:
             # It answers what we sent before we stepped down, or before its removal was committed.
             return
+        if reply.round > self._followers.reads.round:
+            self.dropped += 1
+            return
         self._followers.take_reply(sender, reply, now)
         self._commit(now)
         if self.role is Role.LEADER and sender in self._followers.peers:
             self._replicate_to(sender, now)
             if sender == self.transfer_target:
                 self._hand_over_when_ready()
+        if self.role is Role.LEADER:
+            self._tend_reads(now)
+
+    def _tend_reads(self, now: int) -> None:
+        """Answer the reads whose round a majority has answered, and begin the next round if one is waited for (6.4)."""
+        readable, heartbeats = self._followers.tend_reads(self.configuration.voters, self.commit_index, now)
+        self._told.readable(readable)
+        for voter, message in heartbeats:
+            self._send(voter, message)
 
     def _commit(self, now: int) -> None:
         """Commit what a majority holds, if it is of our own term; what is before it is committed with it (3.6.2)."""
@@ -464,35 +478,17 @@ class Raft:
     # Effects
 
     def _send(self, to: str, message: Message) -> None:
-        self._sends.append(Send(to, message))
+        self._told.send(to, message)
 
     def _effects(self) -> list[Effect]:
-        """All that has changed since the last door closed, in the order of effects.py."""
-        effects: list[Effect] = []
         hard_state = HardState(self.term, self.vote)
-        persist = self.log.take_unsaved(hard_state if hard_state != self._saved else None)
-        self._saved = hard_state
-        if persist is not None:
-            effects.append(persist)
-        if self._restored is not None:
-            effects.append(Restored(self._restored))
-            self._restored = None
-        announced = None if self.leader is None else (self.term, self.leader)
-        if announced != self._announced:
-            self._announced = announced
-            effects.append(BecameLeader(self.term) if self.is_leader else LeaderChanged(self.term, self.leader))
-        effects += self._sends
-        self._sends = []
-        if self._applied_index < self.commit_index:
-            effects.append(Committed(self.log.span(self._applied_index + 1, self.commit_index)))
-            self._applied_index = self.commit_index
-        return effects
+        return self._told.news(hard_state, self.leader, self.is_leader, self.log, self.commit_index)
 
     def validate(self) -> None:
         """The invariants that one server can check alone; those of a cluster need its history."""
         self.log.validate()
         assert self.log.snapshot.index <= self.commit_index <= self.last_index, (self.commit_index, self.last_index)
-        assert self._applied_index == self.commit_index, (self._applied_index, self.commit_index)
+        assert self._told.applied_index == self.commit_index, (self._told.applied_index, self.commit_index)
         assert self.log.last_term <= self.term, (self.log.last_term, self.term)
         assert (self.role is Role.LEADER) == (self._replication is not None), self.role
         assert (self.role is Role.LEADER) == (self.leader == self.name), (self.role, self.leader)

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     TOO_MANY_VOTERS = "there are as many voters as are allowed; add the server as a learner"
     TRANSFER_IN_PROGRESS = "leadership is being transferred; try again at the next leader"
     QUEUE_FULL = "too many proposals are not committed yet; try again when some are"
+    TOO_MANY_READS = "too many reads are waiting already; try again when some are answered"
     EMPTY = "an empty command is what a leader's no-op looks like; propose at least one byte"
     TOO_LARGE = "more bytes than one message may carry"
     OUT_OF_RANGE = "only an index that is committed and not yet in a snapshot can be compacted"

@@ -22,10 +22,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from consensus.effects import Readable
 from consensus.limits import Limits
 from consensus.log import Log
 from consensus.messages import Append, AppendReply, InstallSnapshot, Message
 from consensus.quorum import agreed
+from consensus.reading import Reads
 
 NEVER_NS = 1 << 62
 
@@ -45,6 +47,7 @@ class Progress:
     next_index: int
     heard_at_ns: int
     match_index: int = 0
+    round: int = 0
     pace: Pace = Pace.PROBE
     commit_told: int = 0
     is_waiting: bool = False
@@ -61,9 +64,10 @@ class Progress:
 
 
 class Replication:
-    """All followers of one leader, for one term."""
+    """All followers of one leader, for one term, which begins with the next entry of its log."""
 
     def __init__(self, name: str, limits: Limits, log: Log, term: int) -> None:
+        self.reads = Reads(log.last_index + 1)
         self._name = name
         self._limits = limits
         self._log = log
@@ -98,6 +102,25 @@ class Replication:
         """When a majority was last heard; a leader always hears itself."""
         return agreed([NEVER_NS if v == self._name else self._followers[v].heard_at_ns for v in voters])
 
+    def tend_reads(
+        self, voters: Collection[str], commit: int, now: int
+    ) -> tuple[list[Readable], list[tuple[str, Message]]]:
+        """Reads whose round a majority has answered, and the heartbeats of the next round if one is waited for (6.4).
+
+        They are bare ones: what was lost before, the next periodic heartbeat repeats.
+        """
+        if not self.reads:
+            return [], []
+        done = self.reads.take(self._agreed_round(voters))
+        if not self.reads.begins():
+            return done, []
+        heartbeats = [(v, self._heartbeat(self._followers[v], commit, now)) for v in voters if v != self._name]
+        # Whoever is alone has a majority with having begun.
+        return done + self.reads.take(self._agreed_round(voters)), heartbeats
+
+    def _agreed_round(self, voters: Collection[str]) -> int:
+        return agreed([self.reads.round if v == self._name else self._followers[v].round for v in voters])
+
     def most_advanced(self, voters: Collection[str]) -> str:
         """The voter with the longest log that we know of; the last by name among equals."""
         return max(voters, key=lambda voter: (self.match_index(voter), voter))
@@ -128,6 +151,7 @@ class Replication:
         """Learn from an answer in our own term."""
         progress = self._followers[peer]
         progress.heard_at_ns = now
+        progress.round = max(progress.round, reply.round)
         if reply.accepted:
             self._take_acceptance(progress, reply.index)
         else:
@@ -155,7 +179,7 @@ class Replication:
             progress.next_index = entries[-1].index + 1
             progress.inflight.append(entries[-1].index)
         progress.commit_told = commit
-        return Append(self._term, prev_index, prev_term, entries, commit)
+        return Append(self._term, prev_index, prev_term, entries, commit, self.reads.round)
 
     def _heartbeat(self, progress: Progress, commit: int, now: int) -> Message:
         """An Append without entries at the end of what was sent: rejected if something before it got lost."""
@@ -168,7 +192,7 @@ class Replication:
         if progress.pace is Pace.PROBE:
             progress.is_waiting = True
         progress.commit_told = commit
-        return Append(self._term, prev_index, prev_term, (), commit)
+        return Append(self._term, prev_index, prev_term, (), commit, self.reads.round)
 
     def _snapshot(self, progress: Progress, now: int) -> Message:
         """Everything at once, and entries again from behind it when it has arrived."""
@@ -207,3 +231,5 @@ class Replication:
             progress = self._followers[peer]
             assert progress.match_index < progress.next_index <= self._log.last_index + 1, (peer, progress)
             assert len(progress.inflight) <= self._limits.inflight_max, (peer, progress)
+            assert progress.round <= self.reads.round, (peer, progress)
+        self.reads.validate()

@@ -19,6 +19,7 @@ from consensus import (
     Message,
     Persist,
     Raft,
+    Readable,
     Refused,
     Restored,
     Send,
@@ -35,6 +36,7 @@ LIMITS = Limits(
     bytes_per_message_max=40,
     inflight_max=3,
     uncommitted_max=20,
+    reads_max=20,
     voters_max=5,
 )
 
@@ -71,6 +73,9 @@ class Cluster:
         self._network: list[tuple[int, int, str, str, Message]] = []
         self._sent = 0
         self._proposed = 0
+        self._asked: dict[str, int] = {}
+        self.reads = 0
+        self._dozing: set[str] = set()
         self.steps = 0
         for name in sorted(self.hosts):
             self.start(name)
@@ -94,6 +99,9 @@ class Cluster:
             if raft is not None:
                 yield name, raft
 
+    def _awake(self) -> list[tuple[str, Raft]]:
+        return [pair for pair in self.running() if pair[0] not in self._dozing]
+
     def leader(self) -> Raft | None:
         """The running leader of the highest term, if there is one."""
         return max((raft for _, raft in self.running() if raft.is_leader), key=lambda raft: raft.term, default=None)
@@ -106,15 +114,15 @@ class Cluster:
             if self._network and self._network[0][0] <= self.now:
                 _, _, sender, to, message = heapq.heappop(self._network)
                 raft = self.hosts[to].raft
-                if raft is not None and frozenset((sender, to)) not in self.weather.cut:
+                if raft is not None and to not in self._dozing and frozenset((sender, to)) not in self.weather.cut:
                     self._carry_out(to, raft.step(sender, message, self.now))
-            for name, raft in list(self.running()):
+            for name, raft in self._awake():
                 if raft.deadline is not None and raft.deadline <= self.now:
                     self._carry_out(name, raft.wake(self.now))
         self.now = end
 
     def _next_due(self) -> int:
-        deadlines = [raft.deadline for _, raft in self.running() if raft.deadline is not None]
+        deadlines = [raft.deadline for _, raft in self._awake() if raft.deadline is not None]
         return min(deadlines + [item[0] for item in self._network[:1]], default=1 << 62)
 
     def _observe(self, name: str) -> None:
@@ -144,10 +152,17 @@ class Cluster:
                 case Restored():
                     host.state = effect.snapshot.data
                     self.safety.restored(name, effect.snapshot.index)
+                case Readable():
+                    self._read_at(effect)
                 case _:
                     pass
         if crash_after is not None:
             self.crash(name)
+
+    def _read_at(self, read: Readable) -> None:
+        """What anybody had applied when it was asked for, this read sees (6.4)."""
+        assert read.index >= self._asked[read.request], (read, self._asked[read.request])
+        self.reads += 1
 
     def _persist_first(self, name: str, effects: list[Effect]) -> None:
         """The disk, as the machine thinks it is, is what the checker may observe."""
@@ -175,6 +190,8 @@ class Cluster:
         """One random thing happens."""
         happening = self.random.choice(
             [self._propose] * 8
+            + [self._read] * 8
+            + [self._doze] * 3
             + [self._crash_or_start] * 3
             + [self._change_weather, self._cut, self._compact, self._compact]
             + [self._change_members] * 5
@@ -204,6 +221,20 @@ class Cluster:
         for _ in range(self.random.randrange(1, 6)):
             self._proposed += 1
             self._order("propose", f"{self._proposed};".encode())
+
+    def _read(self) -> None:
+        """Sometimes of a leader that wakes up and does not know that it is none any more; and at times once more."""
+        dozing_leader = any(raft.is_leader for name, raft in self.running() if name in self._dozing)
+        if dozing_leader and self.random.random() < 0.5:
+            return
+        self._dozing.clear()
+        request = str(len(self._asked) - (bool(self._asked) and self.random.random() < 0.2))
+        self._asked.setdefault(request, self.safety.applied_index)
+        self._order("read", self.random.choice(sorted(self.hosts)), request)
+
+    def _doze(self) -> None:
+        """The leader, or who thinks to be it, does nothing and hears nothing until somebody wants to read."""
+        self._dozing |= {name for name, raft in self.running() if raft.is_leader}
 
     def _crash_or_start(self) -> None:
         down = sorted(name for name in self.hosts if self.hosts[name].raft is None)
@@ -275,6 +306,7 @@ class Cluster:
     def heal(self) -> None:
         """Everything runs, and the network is good again."""
         self.weather = Weather()
+        self._dozing.clear()
         for name in sorted(self.hosts):
             if self.hosts[name].raft is None:
                 self.start(name)
@@ -296,5 +328,14 @@ class Cluster:
             if leader.is_leader and all(raft is not None and raft.commit_index >= index for raft in members):
                 states = {self.hosts[name].state for name in leader.configuration.members}
                 assert len(states) == 1, states
+                self._settle_read(leader)
                 return
         raise AssertionError(f"no progress after healing: {[(n, r.role, r.term) for n, r in self.running()]}")
+
+    def _settle_read(self, leader: Raft) -> None:
+        """A read is answered in a round trip."""
+        before = self.reads
+        self._asked["end"] = leader.commit_index
+        self._carry_out(leader.name, leader.read("anybody", "end", self.now))
+        self.run(2 * self.weather.delay_max_ns + MS)
+        assert self.reads > before, "a read is not answered"

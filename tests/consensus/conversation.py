@@ -5,7 +5,7 @@ line. ``SHOAL_REWRITE=1`` writes what happens into the file, to be read as a dif
 
     cluster VOTERS [learners NAMES] [spares NAMES]   a new one; NAMES: a,b,c; spares start with nothing at all
     log NAME TERM TERM ... [term T]                  start NAME with this log; the first TERM is the first snapshot's
-    campaign|propose|add|remove|transfer|compact     orders: campaign a | propose a x | add a d voter | ...
+    campaign|propose|read|add|remove|transfer|compact     orders: campaign a | propose a x | add a d voter | ...
     deliver [NAME]     what is on the way now (to NAME); what is sent in answer waits
     settle             deliver until nothing is on the way
     drop [NAME]        lose what is on the way (to NAME)
@@ -38,6 +38,7 @@ from consensus import (
     PreVoteReply,
     PreVoteRequest,
     Raft,
+    Readable,
     Refused,
     Restored,
     Send,
@@ -123,6 +124,9 @@ class World:
 
     def _do_propose(self, name: str, data: str) -> Iterator[str]:
         yield from self._order(name, "propose", data.encode(), self.now)
+
+    def _do_read(self, name: str, request: str) -> Iterator[str]:
+        yield from self._order(name, "read", "somebody", request, self.now)
 
     def _do_add(self, name: str, other: str, kind: str) -> Iterator[str]:
         yield from self._order(name, "add_server", other, kind == "voter", self.now)
@@ -216,7 +220,7 @@ class World:
 
 
 def _is_announcement(line: str) -> bool:
-    return any(word in line for word in ("  leads", "  sees", "  lost", "  commits", "  restores"))
+    return any(word in line for word in ("  leads", "  sees", "  lost", "  commits", "  restores", "  may"))
 
 
 def _show(name: str, effect: Effect) -> str:
@@ -244,6 +248,8 @@ def _show(name: str, effect: Effect) -> str:
             return f"{name}  lost its leader in term {term}"
         case LeaderChanged(term, leader):
             return f"{name}  sees that {leader} leads term {term}"
+        case Readable(_, request, index):
+            return f"{name}  may have {request} read at {index}"
 
 
 def _message(message: Message) -> str:
@@ -254,16 +260,23 @@ def _message(message: Message) -> str:
             return f"{type(message).__name__} term {message.term} {last}{forced}"
         case PreVoteReply(term, granted) | VoteReply(term, granted):
             return f"{type(message).__name__} term {term} {'granted' if granted else 'refused'}"
-        case Append(term, prev_index, prev_term, entries, commit):
-            return f"Append term {term} after {prev_index}/{prev_term} commit {commit}: {_entries(entries)}"
-        case AppendReply(term, True, index):
-            return f"AppendReply term {term} accepted up to {index}"
-        case AppendReply(term, _, index, conflict_term, conflict_index):
-            return f"AppendReply term {term} rejected at {index}, term {conflict_term} from {conflict_index}"
+        case Append(term, prev_index, prev_term, entries, commit, round):
+            return (
+                f"Append term {term} after {prev_index}/{prev_term} commit {commit}{_round(round)}: {_entries(entries)}"
+            )
+        case AppendReply(term, True, index, _, _, round):
+            return f"AppendReply term {term} accepted up to {index}{_round(round)}"
+        case AppendReply(term, _, index, conflict_term, conflict_index, round):
+            rejected = f"AppendReply term {term} rejected at {index}, term {conflict_term} from {conflict_index}"
+            return rejected + _round(round)
         case InstallSnapshot(term, snapshot):
             return f"InstallSnapshot term {term}: {snapshot.index}/{snapshot.term}"
         case TimeoutNow(term):
             return f"TimeoutNow term {term}"
+
+
+def _round(number: int) -> str:
+    return f" round {number}" if number else ""
 
 
 def _entries(entries: tuple[Entry, ...]) -> str:

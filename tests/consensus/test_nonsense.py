@@ -39,6 +39,7 @@ ABC = Configuration.of("abc")
         Append(2, 1, 0, (), 0),
         Append(2, 1, 3, (), 0),
         Append(2, 1, 1, (), -1),
+        Append(2, 1, 1, (), 0, -1),
         Append(2, 1, 1, (Entry(3, 2),), 0),
         Append(2, 1, 1, (Entry(2, 3),), 0),
         Append(2, 1, 1, (Entry(2, 0),), 0),
@@ -51,6 +52,7 @@ ABC = Configuration.of("abc")
         AppendReply(2, True, -1),
         AppendReply(2, False, 1, 3, 1),
         AppendReply(2, False, 1, 1, -1),
+        AppendReply(2, True, 1, round=-1),
         InstallSnapshot(2, Snapshot(0, 1, ABC)),
         InstallSnapshot(2, Snapshot(5, 3, ABC)),
         InstallSnapshot(2, Snapshot(5, 2, Configuration())),
@@ -97,8 +99,8 @@ def any_message(random: Random, raft: Raft) -> Message:
         PreVoteReply(random.choice([term, term + 1]), random.random() < 0.7),
         VoteRequest(term, index, before, random.random() < 0.2),
         VoteReply(term, random.random() < 0.7),
-        Append(term, index, before, entries, max(0, index + random.randrange(-1, 3))),
-        AppendReply(term, random.random() < 0.6, index, random.choice([0, before]), index),
+        Append(term, index, before, entries, max(0, index + random.randrange(-1, 3)), random.randrange(3)),
+        AppendReply(term, random.random() < 0.6, index, random.choice([0, before]), index, random.randrange(4)),
         InstallSnapshot(term, Snapshot(index, before, Configuration.of(random.sample("abcde", 3)))),
         TimeoutNow(term),
     ]
@@ -127,6 +129,8 @@ def test_no_sequence_of_messages_breaks_an_invariant(seed: int) -> None:
                 effects = raft.transfer_leadership(random.choice("abcdef"), now)
             elif choice < 0.35:
                 effects = raft.compact(raft.commit_index, b"state")
+            elif choice < 0.4:
+                effects = raft.read(random.choice("abc"), random.choice("xyz"), now)
             else:
                 effects = raft.step(random.choice("bcde"), any_message(random, raft), now)
         except Refused:

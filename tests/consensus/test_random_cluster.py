@@ -26,6 +26,7 @@ def test_stays_safe_under_faults_and_goes_on_once_healed(seed: int) -> None:
     cluster = wreck_and_heal(seed)
     assert cluster.safety.leaders
     assert cluster.safety.committed_entries
+    assert cluster.reads
 
 
 def test_a_seed_replays_exactly() -> None:

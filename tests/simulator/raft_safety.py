@@ -26,6 +26,8 @@ class RaftSafety:
     def __init__(self) -> None:
         self.leaders: dict[int, str] = {}
         self.committed_entries: dict[int, Entry] = {}
+        self.applied_index = 0
+        """Of all that anybody has ever applied, the last."""
         self._committed_in: dict[int, int] = {}
         self._entries: dict[tuple[int, int], tuple[Entry, int | None]] = {}
         self._logs: dict[str, dict[int, Entry]] = {}
@@ -53,6 +55,7 @@ class RaftSafety:
             applied = self._applied.get(name, 0)
             assert entry.index == applied + 1, f"{name} applies {entry.index} after {applied}"
             self._applied[name] = entry.index
+            self.applied_index = max(self.applied_index, entry.index)
             first = self.committed_entries.setdefault(entry.index, entry)
             assert first == entry, f"{name} applies {entry}, another applied {first}"
             # The server that applies may know of a later term than the one of the commit: the check of leaders
@@ -62,6 +65,7 @@ class RaftSafety:
     def restored(self, name: str, index: int) -> None:
         """Call for every ``Restored``, and for the stored snapshot at every start and restart."""
         self._applied[name] = index
+        self.applied_index = max(self.applied_index, index)
 
     def _match_log(self, name: str, raft: Raft) -> None:
         log, seen = raft.log, self._logs.setdefault(name, {})

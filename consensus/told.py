@@ -1,0 +1,63 @@
+"""What a server's host has been told, so that each door tells no more and no less than what is new.
+
+The order of effects.py is made here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from consensus.effects import BecameLeader, Committed, Effect, LeaderChanged, Readable, Restored, Send
+from consensus.log import Log
+from consensus.messages import Message
+from consensus.stored import HardState, Snapshot
+
+
+class Told:
+    """Of one server; what is to be sent, restored and read is collected until the door closes."""
+
+    def __init__(self, hard_state: HardState, applied_index: int) -> None:
+        self.applied_index = applied_index
+        self._hard_state = hard_state
+        self._leader: tuple[int, str] | None = None
+        self._restored: Snapshot | None = None
+        self._sends: list[Send] = []
+        self._readable: list[Readable] = []
+
+    def send(self, to: str, message: Message) -> None:
+        """Have a message sent."""
+        self._sends.append(Send(to, message))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Have the host's state replaced by a snapshot's."""
+        self._restored = snapshot
+        self.applied_index = snapshot.index
+
+    def readable(self, reads: Iterable[Readable]) -> None:
+        """Have reads answered."""
+        self._readable += reads
+
+    def news(
+        self, hard_state: HardState, leader: str | None, is_leader: bool, log: Log, commit_index: int
+    ) -> list[Effect]:
+        """All that has changed since the last door closed."""
+        effects: list[Effect] = []
+        persist = log.take_unsaved(hard_state if hard_state != self._hard_state else None)
+        self._hard_state = hard_state
+        if persist is not None:
+            effects.append(persist)
+        if self._restored is not None:
+            effects.append(Restored(self._restored))
+            self._restored = None
+        announced = None if leader is None else (hard_state.term, leader)
+        if announced != self._leader:
+            self._leader = announced
+            effects.append(BecameLeader(hard_state.term) if is_leader else LeaderChanged(hard_state.term, leader))
+        effects += self._sends
+        self._sends = []
+        if self.applied_index < commit_index:
+            effects.append(Committed(log.span(self.applied_index + 1, commit_index)))
+            self.applied_index = commit_index
+        effects += self._readable
+        self._readable = []
+        return effects
