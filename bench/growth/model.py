@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.protocol.placement import ideal
 from daemon.protocol.tick import TickMachine, TickTiming
 from daemon.protocol.tick_effects import HoldTick, RunOver, RunPhase, SendTick, SettlePhase
 from daemon.protocol.tick_messages import PhaseDone
 from shoal.execution.engine import Outgoing
 from shoal.execution.phase import Phase
-from shoal.graph.ring import HashRing
+from shoal.graph.ring import VIRTUAL_NODES
 
 MESSAGE_BYTES = 150
 """A share's header on the wire, envelope and encryption included."""
@@ -74,7 +75,8 @@ def cut(source: NDArray[Any], target: NDArray[Any], partition: NDArray[Any], par
     """From the ends of the edges (ordinals) and the partition of each node."""
     names = [f"s{i:04d}" for i in range(shards)]
     place = {name: i for i, name in enumerate(names)}
-    holder = np.array([place[holders[0]] for holders in HashRing(names).placement(partitions)])[partition]
+    placed = ideal(names, VIRTUAL_NODES, partitions, replicas=2)
+    holder = np.array([place[primary] for primary, *_ in placed])[partition]
     here = holder[target]
     crossing = holder[source] != here
     ghosts = np.unique(source[crossing].astype(np.int64) * shards + here[crossing])

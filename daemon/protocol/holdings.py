@@ -134,7 +134,7 @@ class Holdings:
             surplus = [
                 partition
                 for partition in self.held.get(graph.load, ())
-                if self._shard.name not in placed[partition] and placed[partition] == wanted[partition]
+                if self._shard.name not in placed[partition] and set(placed[partition]) == set(wanted[partition])
             ]
             if surplus:
                 return Holding(graph.load, to_bits(surplus))

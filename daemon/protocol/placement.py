@@ -1,9 +1,13 @@
 """Who serves which partition: the ring's order of the members, as far as they hold the partition.
 
 The ring says who should hold a partition (`ideal`); disks say who does. In each epoch the first R holders in the ring's
-order serve it, the first of all as its primary (`actual`). So a view can be formed the moment that a member is lost:
-the ring's next member is the one that has the replica already. A shard that is being drained comes last: it serves only
-what nobody else holds.
+order serve it (`actual`). So a view can be formed the moment that a member is lost: the ring's next member is the one
+that has the replica already. A shard that is being drained comes last: it serves only what nobody else holds.
+
+Which of the R is the primary, who computes, is chosen so that all compute about equally much (`_evened`): a tick takes
+as long as its slowest shard, and 64 partitions on a ring of four leave one of them a third above the mean. A choice
+between two evens that out (Azar et al., "Balanced Allocations", STOC 1994), and as it is a choice between those who
+hold the partition anyway, no copy moves for it.
 
 Who lacks something asks others for it in an order that has the likely ones first (`sources`).
 
@@ -12,6 +16,7 @@ Invariant: both follow from the members' names, the ring and what is held; two s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import TypeAlias
@@ -32,8 +37,7 @@ def ideal(
     members: Sequence[str], virtual_nodes: int, partitions: int, replicas: int, draining: Collection[str] = ()
 ) -> Placed:
     """Who should hold each partition; with all members draining, those that do the best."""
-    staying = tuple(name for name in members if name not in draining) or tuple(members)
-    return tuple(order[:replicas] for order in ring_order(staying, virtual_nodes, partitions))
+    return _evened([order[:replicas] for order in ring_order(_staying(members, draining), virtual_nodes, partitions)])
 
 
 def actual(
@@ -45,12 +49,35 @@ def actual(
     holds: Callable[[str, int], bool],
 ) -> Placed:
     """Who serves each partition, given who holds it."""
-    placed = []
+    staying, kept, behind = _staying(members, draining), [], []
     for partition, order in enumerate(ring_order(tuple(members), virtual_nodes, partitions)):
         holders = [name for name in order if holds(name, partition)]
-        holders.sort(key=lambda name: name in draining)
-        placed.append(tuple(holders[:replicas]))
-    return tuple(placed)
+        kept.append(tuple(name for name in holders if name in staying)[:replicas])
+        behind.append(tuple(name for name in holders if name not in staying))
+    return tuple((*first, *last)[:replicas] for first, last in zip(_evened(kept), behind, strict=True))
+
+
+def _staying(members: Sequence[str], draining: Collection[str]) -> tuple[str, ...]:
+    return tuple(name for name in members if name not in draining) or tuple(members)
+
+
+def _evened(placed: Sequence[tuple[str, ...]]) -> Placed:
+    """The same holders, the primary moved to the front. Each step makes two shards' loads more equal, so it ends."""
+    primaries = [holders[0] if holders else "" for holders in placed]
+    load = Counter(primaries)
+    is_even = False
+    while not is_even:
+        is_even = True
+        for partition, holders in enumerate(placed):
+            least = min(holders, key=lambda name: load[name], default="")
+            if load[least] + 1 < load[primaries[partition]]:
+                load[primaries[partition]] -= 1
+                load[least] += 1
+                primaries[partition], is_even = least, False
+    return tuple(
+        (primary, *(name for name in holders if name != primary)) if holders else ()
+        for primary, holders in zip(primaries, placed, strict=True)
+    )
 
 
 def sources(me: str, holders: Iterable[str], members: Iterable[str]) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def still_needed(registry: Registry, name: str, staying: Collection[str]) -> int
 
 def _is_as_wanted(registry: Registry, holders: Sequence[str], wanted: Sequence[str]) -> bool:
     """Whether those serve a partition who should, with or without somebody who is being drained behind them."""
-    return not holders or [name for name in holders if name not in registry.draining] == list(wanted)
+    return not holders or {name for name in holders if name not in registry.draining} == set(wanted)
 
 
 def _is_better(registry: Registry) -> bool:

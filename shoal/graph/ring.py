@@ -9,8 +9,8 @@ Trees", STOC 1997; preference lists as in DeCandia et al., "Dynamo", SOSP 2007, 
 A member that joins takes its partitions from where it lands, about one in N of them; all others stay where they
 were. One that leaves hands its own to their next members, which is where their first replicas are already. The
 price is balance: 150 positions a member keep the arcs within about a tenth of each other, but 64 partitions are
-few, and the luck of their draw dominates (the tests state the spread). Bounded loads would even it out and would
-move partitions of bystanders.
+few, and the luck of their draw dominates (the tests state the spread). A cluster evens out who computes by choosing
+among a partition's holders.
 
 Invariant: the placement depends on the names alone, never on the order they are given in or on history.
 """

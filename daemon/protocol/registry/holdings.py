@@ -40,7 +40,7 @@ def drop_parts(registry: Registry, decision: DropParts) -> Outcome:
     )
     for partition in going & frozenset(range(graph.partition_count)):
         holders = placed[partition]
-        if decision.shard.name in holders or holders != wanted[partition]:
+        if decision.shard.name in holders or set(holders) != set(wanted[partition]):
             raise Declined(f"partition {partition} of '{graph.name}' is still needed")
     kept = disk.loads.get(graph.load, frozenset()) - going
     registry.disks[decision.shard.name] = disk.with_load(graph.load, kept)
