@@ -16,6 +16,7 @@ from shoal.colony.sheet import Sheet, left_of, pair, right_of
 from shoal.colony.substrate import Substrate
 from shoal.execution.exchange.carrier import BadState, pack_arrays, pack_sections, split_arrays, split_sections
 from shoal.execution.ragged import Ragged
+from shoal.graph.grouping import distinct
 
 Array = NDArray[Any]
 CONCEPT: Final = ("kind", "accesses", "created")
@@ -42,7 +43,7 @@ class Snapshot:
         traces = [(sheet, self.traces(kind, partition)) for kind, sheet in enumerate(of.traces)]
         used = [number, near, far, ghost]
         used += [sheet.keys[rows] for sheet, rows in signals] + [left_of(sheet.keys[rows]) for sheet, rows in traces]
-        listed = np.unique(self._ranks[np.concatenate(used)])
+        listed = distinct(self._ranks[np.concatenate(used)])
 
         def at(numbers: Array) -> Array:
             return np.searchsorted(listed, self._ranks[numbers]).astype(np.int32)
@@ -164,7 +165,7 @@ class Restoring:
         return taken
 
     def _add(self, sheet: Sheet, keys: Array, columns: Mapping[str, Array]) -> None:
-        if any(len(column) != len(keys) for column in columns.values()) or len(np.unique(keys)) != len(keys):
+        if any(len(column) != len(keys) for column in columns.values()) or len(distinct(keys)) != len(keys):
             raise BadState("rows of a colony's state are not what they should be")
         self._pieces.setdefault(id(sheet), []).append((keys, dict(columns)))
 

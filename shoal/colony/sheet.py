@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.graph.grouping import distinct
+
 Array = NDArray[Any]
 
 
@@ -42,7 +44,7 @@ class Sheet:
 
     def missing(self, keys: Array) -> NDArray[np.int64]:
         """Those of the keys that have no row, ascending, each once."""
-        return np.unique(keys[self.find(keys) < 0])
+        return distinct(keys[self.find(keys) < 0])
 
     def ensure(self, keys: Array, defaults: Mapping[str, Any] | None = None) -> NDArray[np.int64]:
         """The row of each key; one that has none gets one, with zeros or the `defaults`."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from shoal.colony.agents import Agent
 from shoal.colony.places import Place
 from shoal.colony.sheet import Sheet, left_of, pair, right_of
+from shoal.graph.grouping import distinct
 
 if TYPE_CHECKING:
     from shoal.colony.colony import Colony
@@ -73,7 +74,7 @@ class Sight:
         if place.is_node:
             edges, local = self.part.out_edges, self.local(place)
             there = edges.neighbours[edges.indptr[local] : edges.indptr[local + 1]]
-            ordinals = np.unique(self._ordinals[there])
+            ordinals = distinct(self._ordinals[there])
             return [Neighbour(Place.node(ordinal)) for ordinal in ordinals.tolist()]
         number, keys = self.substrate.names.known(place.name), self.substrate.halves.keys
         first, last = np.searchsorted(keys, [number << 32, (number + 1) << 32]).tolist()

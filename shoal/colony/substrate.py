@@ -31,6 +31,7 @@ from shoal.colony.names import Names
 from shoal.colony.sheet import Sheet, left_of, pair, right_of
 from shoal.execution.exchange.mail import Records
 from shoal.execution.ragged import Ragged
+from shoal.graph.grouping import distinct
 
 Array = NDArray[Any]
 RATE_MAX: Final = 0.5
@@ -135,7 +136,7 @@ class Substrate:
         """Names and authors that nothing refers to any more are let go, once they are the most."""
         traces = np.concatenate([sheet.keys for sheet in self.traces] or [np.empty(0, np.int64)])
         if len(self.authors.ids) > self._authors_max:
-            used = np.unique(right_of(traces))
+            used = distinct(right_of(traces))
             for sheet in self.traces:
                 sheet.keys = pair(left_of(sheet.keys), np.searchsorted(used, right_of(sheet.keys)))
             self.authors = self.authors.only(used)
@@ -143,7 +144,7 @@ class Substrate:
             self.forget_names()
         elif len(self.names) > self._names_max:
             ends = [left_of(self.halves.keys), right_of(self.halves.keys), right_of(self.ghosts.keys), left_of(traces)]
-            used = np.unique(np.concatenate([self.concepts.keys, *ends, *(sheet.keys for sheet in self.signals)]))
+            used = distinct(np.concatenate([self.concepts.keys, *ends, *(sheet.keys for sheet in self.signals)]))
             self._renumber(used)
             self._names_max = 2 * len(used) + SPARE
 
@@ -224,7 +225,7 @@ class Substrate:
         keys, place = np.unique(given, return_inverse=True)
         times = np.zeros(len(keys), np.int64)
         np.add.at(times, place, np.asarray(records.fields["times"]))
-        self.concepts.ensure(np.unique(left_of(keys)), {"created": tick})
+        self.concepts.ensure(distinct(left_of(keys)), {"created": tick})
         new = self.halves.missing(keys)
         rows = self.halves.ensure(keys, {"created": tick})
         halves = self.halves

@@ -23,6 +23,9 @@ Array = NDArray[Any]
 _WIDE = {np.dtype(np.bool_): np.uint8, np.dtype(np.uint16): np.int32, np.dtype(np.int16): np.int32}
 
 
+FLAGS_EACH = 64
+"""To look at so many flags takes as long as to sort a number among others."""
+
 BLOCK = 1 << 15
 """Rows that are looked up at a time: as wide integers, they fit into a cache of the second level."""
 
@@ -41,6 +44,28 @@ def taken(table: Array, rows: Array) -> Array:
         block = slice(start, start + BLOCK)
         np.take(table, rows[block], out=found[block], mode="clip")  # "raise" would fill a buffer of its own first
     return found
+
+
+def distinct(values: Array, below: int | None = None) -> Array:
+    """The numbers that are there, ascending, each once. `below`: all are from 0, and less than this.
+
+    numpy's `unique` hashes them, which takes four times as long as sorting from a thousand on, and fifteen times at a
+    million (2.4). Many small numbers need not even be sorted: a flag for each that may be there is read in order.
+
+    >>> distinct(np.array([3, 1, 3])).tolist(), distinct(np.array([3, 1, 3]), below=4).tolist()
+    ([1, 3], [1, 3])
+    """
+    if below is not None and below <= FLAGS_EACH * len(values):
+        flags = np.zeros(below, np.bool_)
+        flags[values] = True
+        return np.flatnonzero(flags)
+    ordered = np.sort(values)
+    if len(ordered) < 2:
+        return ordered
+    first = np.empty(len(ordered), np.bool_)
+    first[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
 
 
 class Grouping:

@@ -24,6 +24,7 @@ from shoal.execution.program import Program
 from shoal.execution.ragged import spread
 from shoal.execution.randomness import bits
 from shoal.execution.workspace import Workspace
+from shoal.graph.grouping import distinct
 from shoal.graph.part import Adjacency, Direction
 from shoal.kernels.reductions import Kernel
 
@@ -182,7 +183,8 @@ class _Rows:
             self._back = self._turned()
         indptr, rows = self._back
         some = np.flatnonzero(values)
-        return np.unique(rows[spread(indptr[some], indptr[some + 1] - indptr[some])]).astype(np.int64)
+        found = rows[spread(indptr[some], indptr[some + 1] - indptr[some])]
+        return distinct(found, below=len(self._indptr) - 1).astype(np.int64)
 
     def _turned(self) -> tuple[Array, Array]:
         """For every local index, the rows that have it."""

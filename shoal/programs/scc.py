@@ -32,6 +32,7 @@ from shoal.execution.program import Program
 from shoal.execution.ragged import spread
 from shoal.execution.randomness import bits
 from shoal.execution.workspace import Workspace
+from shoal.graph.grouping import distinct
 from shoal.graph.part import Adjacency
 
 Array = NDArray[Any]
@@ -174,7 +175,7 @@ class StrongComponents(Program):
                 touched.append(own[counts[own] <= 0])
                 ghosts = ends[ends >= ws.part.size]
                 sent += self._post(ws, "fewer", ghosts, np.full(len(ghosts), one))
-            gone = np.unique(np.concatenate(touched))
+            gone = distinct(np.concatenate(touched), below=ws.part.size)
             gone = gone[self._active[gone]]
             self._component[gone] = ws.part.ordinals[gone]
         self._say(ws, sent, Stage.TRIM, rounds)
@@ -202,7 +203,7 @@ class StrongComponents(Program):
             ends, offered = ends[own], colour[begins[own]]
             less = offered < colour[ends]
             np.minimum.at(colour, ends[less], offered[less])
-            front = np.unique(ends[less])
+            front = distinct(ends[less], below=size)
         before = self._told.copy()
         begins, ghosts = self._out.crossing(size)
         along = moved[begins]
@@ -231,7 +232,7 @@ class StrongComponents(Program):
             own = ends < size
             ends, begins = ends[own], begins[own]
             same = (self._colour[ends] == self._colour[begins]) & (self._reached[ends] == 0)
-            front = np.unique(ends[same])
+            front = distinct(ends[same], below=size)
         begins, ghosts = self._into.crossing(size)
         along = news[begins]
         best = np.full(ws.part.ghost_count, -1)

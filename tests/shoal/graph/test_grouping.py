@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal import _native
-from shoal.graph.grouping import Grouping
+from shoal.graph.grouping import Grouping, distinct
 
 KINDS: list[Any] = [np.uint8, np.uint16, np.int16, np.int32, np.int64]
 VALUES: list[Any] = [np.bool_, np.int32, np.int64, np.float64]
@@ -38,6 +38,14 @@ def test_an_order_through_another_is_the_order_by_both(pairs: list[tuple[int, in
     got = Grouping(first, 4).order(Grouping(second, 4).order())
     whole = [i for i, pair in enumerate(pairs) if min(pair) >= 0]
     assert got.tolist() == sorted(whole, key=lambda i: pairs[i])
+
+
+@given(st.lists(st.integers(0, 30)), st.sampled_from([np.int32, np.int64]), st.sampled_from([None, 31, 10_000]))
+def test_distinct_numbers_are_those_of_a_set(numbers: list[int], kind: Any, below: int | None) -> None:
+    """By flags and by sorting."""
+    values = np.array(numbers, kind)
+    assert distinct(values, below).tolist() == sorted(set(numbers))
+    assert values.tolist() == numbers
 
 
 def test_a_view_with_gaps_is_grouped_as_well() -> None:
