@@ -17,8 +17,16 @@ _PROGRAM: Final = Parameter("program", "str", "name of a program (`program list`
 _RUN: Final = Parameter("run", "str", "name of a run", required=True)
 
 
+_CHANGING: Final = frozenset(
+    {
+        "drain", "leave", "join", "backup", "graph load", "graph drop", "run start", "run step", "run stop",
+        "program deploy", "program remove", "log-level",
+    }
+)  # fmt: skip
+
+
 def _command(name: str, summary: str, *params: Parameter, frames: bool = False) -> Command:
-    return Command(name, summary, params, partial(render, name), frames)
+    return Command(name, summary, params, partial(render, name), frames, changes=name in _CHANGING)
 
 
 COMMANDS: Final[tuple[Command, ...]] = (

@@ -14,7 +14,7 @@ import difflib
 import json
 import shlex
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 ErrorKind = Literal["refused", "failed", "usage"]
@@ -145,7 +145,9 @@ Handler = Callable[[Request], Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. `frames` says whether it takes raw bytes after its line."""
+    """One command. `frames` says whether it takes raw bytes after its line, `changes` whether it leaves anything other
+    than it was: then the log has who asked for it.
+    """
 
     name: str
     summary: str
@@ -153,11 +155,17 @@ class Command:
     render: Render = field(default=lambda result: json.dumps(result, indent=2, default=str))
     frames: bool = False
     handler: Handler | None = None
+    changes: bool = False
 
     @property
     def usage(self) -> str:
         """The command as it is typed."""
         words = [p.name.upper() if p.required else f"[--{p.name} {p.type.upper()}]" for p in self.params]
+        return " ".join([self.name, *words])
+
+    def told(self, args: Mapping[str, Any]) -> str:
+        """The command and the words that were given with it, in one short line for the log."""
+        words = [_shown(args[p.name]) for p in self.params if p.type == "str" and args[p.name] is not None]
         return " ".join([self.name, *words])
 
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,9 +243,7 @@ class Registry:
         """Say who answers a declared command."""
         command = self._commands[name]
         assert command.handler is None, f"{name} is bound twice"
-        self._commands[name] = Command(
-            command.name, command.summary, command.params, command.render, command.frames, handler
-        )
+        self._commands[name] = replace(command, handler=handler)
 
     def __iter__(self) -> Iterator[Command]:
         return iter(sorted(self._commands.values(), key=lambda command: command.name))

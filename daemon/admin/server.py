@@ -19,6 +19,9 @@ something is closed after `stall_ns`.
 
 The bytes go straight between the socket and their buffers (`loop.sock_recv_into`, `sock_sendall`): a graph of hundreds
 of megabytes is copied by the kernel and by nobody else.
+
+Operators on other machines come by `daemon.admin.remote`, which hands over a socket for each (`adopt`): to this file
+they are clients like all others. Who asked for what changes something stands in the log.
 """
 
 from __future__ import annotations
@@ -28,8 +31,9 @@ import contextlib
 import logging
 import select
 import socket
+import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +51,8 @@ HEAR_OUT_SECONDS: Final = 2.0
 RECEIVE_BYTES: Final = 64 * 1024
 YIELD_BYTES: Final = 1024 * 1024
 """A transfer lets the rest of the loop run after this much, however fast the other side is."""
+CREDENTIALS: Final = struct.Struct("=iII")
+"""struct ucred: process, user and group (unix(7), SO_PEERCRED)."""
 
 
 class _Gone(Exception):
@@ -66,11 +72,14 @@ class AdminLimits:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """One client: its socket, what was read ahead, and since when it has been idle (None while it is served)."""
+    """One client: its socket, who it is, what was read ahead, and since when it has been idle (None while it is
+    served).
+    """
 
     socket: socket.socket
+    asker: str
     idle_since: float | None = None
-    ahead: bytearray = None  # type: ignore[assignment]
+    ahead: bytearray = field(default_factory=bytearray)
     task: asyncio.Task[None] | None = None
 
 
@@ -124,6 +133,15 @@ class AdminServer:
                 if self._path.stat().st_ino == self._inode:
                     self._path.unlink()
 
+    def adopt(self, client: socket.socket, asker: str) -> None:
+        """Serve a client on a socket that does not block; `asker` is who it is, for the log. The socket is ours now."""
+        if not self._admitted():
+            _last_words(client, "refused", f"{self._limits.connections_max} clients are being served: try again later")
+            return
+        connection = _Connection(client, asker, asyncio.get_running_loop().time())
+        self._connections.add(connection)
+        connection.task = asyncio.create_task(self._serve(connection), name="admin client")
+
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -136,14 +154,7 @@ class AdminServer:
                 await asyncio.sleep(0.2)
                 continue
             client.setblocking(False)
-            connection = _Connection(client, loop.time(), bytearray())
-            if not self._admitted():
-                _last_words(
-                    client, "refused", f"{self._limits.connections_max} clients are being served: try again later"
-                )
-                continue
-            self._connections.add(connection)
-            connection.task = asyncio.create_task(self._serve(connection), name="admin client")
+            self.adopt(client, _user_of(client))
 
     def _admitted(self) -> bool:
         """Whether there is room for one more, if need be by closing whoever has been idle longest."""
@@ -205,6 +216,8 @@ class AdminServer:
             else:
                 command, request = await self._read_request(connection, json_object(line))
                 name = command.name
+            if command.changes:
+                log.info("%s by %s", command.told(request.args), connection.asker)
             reply = await self._attended(connection, command, request)
             await self._send_reply(connection, command, reply, plain)
         except CommandError as error:
@@ -396,6 +409,12 @@ class _Hangup:
         """Watch no more; twice does nothing."""
         if self._client.fileno() >= 0:
             self._loop.remove_reader(self._client)
+
+
+def _user_of(client: socket.socket) -> str:
+    """Who is at the other end of a unix socket, as the kernel has it."""
+    _, user, _ = CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
+    return f"user {user}"
 
 
 def _last_words(client: socket.socket, kind: str, message: str) -> None:

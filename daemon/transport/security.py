@@ -29,6 +29,8 @@ from daemon.transport.backlog import LOOK_MS, Backlog
 
 Count = Callable[[str, tuple[str, ...], int], None]
 """Called with a name, label values and an amount; from any thread."""
+Note = Callable[[int, bool], None]
+"""Called with a descriptor, on the doorman's thread: whether a connection has come there, or gone."""
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 ZAP_DOMAIN = b"shoal"
@@ -89,9 +91,13 @@ class Doorman:
         count: Count,
         backlog: Backlog,
         no_descriptor: Callable[[], None],
+        note: Note | None = None,
     ) -> None:
-        """`no_descriptor` is called, on the thread, when connections come and none is left."""
-        self._backlog, self._no_descriptor = backlog, no_descriptor
+        """`no_descriptor` is called, on the thread, when connections come and none is left.
+
+        What `note` is told of a connection it is told before its handshake is over, and in order.
+        """
+        self._backlog, self._no_descriptor, self._note = backlog, no_descriptor, note
         self._curve = curve
         self._count = count
         self._socket = socket
@@ -165,6 +171,8 @@ class Doorman:
                 self._backlog.accepted(value)
             elif event == zmq.EVENT_DISCONNECTED:
                 self._backlog.ended(value, not self._connections.pending(value))
+            if self._note is not None and event in (zmq.EVENT_ACCEPTED, zmq.EVENT_DISCONNECTED):
+                self._note(value, event == zmq.EVENT_ACCEPTED)
             what = self._connections.step(event, value)
             if what is not None:
                 counted[what] = counted.get(what, 0) + 1

@@ -17,7 +17,7 @@ import zmq
 
 from daemon.protocol.frames import Buffer
 from daemon.transport.backlog import Backlog
-from daemon.transport.security import Count, Curve, Doorman, secure_client, secure_server
+from daemon.transport.security import Count, Curve, Doorman, Note, secure_client, secure_server
 
 __all__ = [
     "BindFailed",
@@ -77,8 +77,8 @@ class TransportLimits:
 
 
 class Listener:
-    """A context with a bound PULL socket and its doorman. `alarm` is called on the doorman's thread when it is time to
-    `tend`; all else is for one thread.
+    """A context with a bound socket and its doorman; a PULL, or a ROUTER where answers go back (`daemon.admin.remote`).
+    `alarm` is called on the doorman's thread when it is time to `tend`; all else is for one thread.
 
     Without a descriptor for a connection that waits to be accepted, libzmq tries again at once and for ever: a core is
     busy with 100,000 failures a second. So the address is let go for a while, in which who wants to connect is refused
@@ -92,10 +92,16 @@ class Listener:
         limits: TransportLimits,
         count: Count,
         alarm: Callable[[], None],
+        *,
+        kind: int = zmq.PULL,
+        note: Note | None = None,
     ) -> None:
         self.context = zmq.Context()
-        self.socket = self.context.socket(zmq.PULL)
+        self.socket = self.context.socket(kind)
         _set_up(self.socket, limits)
+        if kind == zmq.ROUTER:
+            self.socket.sndhwm = limits.queue_messages_max
+            self.socket.router_mandatory = True  # what does not fit a queue, or is for nobody, is an error
         self.socket.rcvhwm = messages_max = min(limits.queue_messages_max, RECEIVE_MESSAGES_MAX)
         self.socket.maxmsgsize = limits.frame_bytes_max + ENCRYPTION_BYTES_MAX
         self.socket.ipv6 = "[" in address
@@ -109,7 +115,7 @@ class Listener:
         self._rests_until = 0
         self._frames_max, self._encrypted = limits.frames_max, curve is not None
         self._count, self._alarm = count, alarm
-        self._doorman = Doorman(self.context, self.socket, curve, count, self.backlog, self._no_descriptor)
+        self._doorman = Doorman(self.context, self.socket, curve, count, self.backlog, self._no_descriptor, note)
         try:
             self.socket.bind(address)
         except zmq.ZMQError as error:
