@@ -1,6 +1,7 @@
 """The part of the shard that gets things decided: its server of consensus, what goes into the log and what comes out.
 
     proposals, ours and others' -> raft -> committed -> registry -> `following`
+    reads, ours and others'     -> raft -> an index -> applied -> answered
 
 While this shard's server leads, it is the tick leader, and its duties are here, too: views, from where runs go on, that
 they are over (`protocol/leading`), and who the servers are (`protocol/seat`).
@@ -8,21 +9,23 @@ they are over (`protocol/leading`), and who the servers are (`protocol/seat`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from random import Random
 from typing import Any
 
 import consensus
 from consensus import Persist, Raft, Refused, Stored
-from daemon.effects import Effect, Send
+from daemon.effects import Answered, Effect, Send
 from daemon.following import Following
 from daemon.protocol import membership_effects as swim
 from daemon.protocol.bootstrap import CLUSTER_TAG
-from daemon.protocol.cluster_messages import Proposal, ProposalRefused
+from daemon.protocol.cluster_messages import Proposal, ProposalRefused, ReadIndexAsked, ReadIndexTold
 from daemon.protocol.decisions import DecisionCodec, Identity
 from daemon.protocol.leading import sight_of
 from daemon.protocol.membership import Membership
 from daemon.protocol.membership_messages import Member
+from daemon.protocol.reads import Reads
 from daemon.protocol.registry import Registry, apply, freeze, restore
 from daemon.protocol.seat import Seat, has_disk_of, server_at
 from daemon.protocol.servers import shard_of
@@ -30,6 +33,7 @@ from daemon.shard_settings import ShardSettings
 from daemon.wire import Rejected
 
 LEAD_INTERVAL_NS = 200_000_000
+NO_MAJORITY = "no tick leader says how far the log has come: has the cluster a majority?"
 
 
 class Deciding:
@@ -47,7 +51,7 @@ class Deciding:
     ) -> None:
         self._seat, self._membership, self._registry, self._following = seat, membership, registry, following
         self._settings, self._random = settings, random
-        self._codec = DecisionCodec()
+        self._codec, self._reads = DecisionCodec(), Reads()
         self.raft: Raft | None = None
         self.applied = 0
         self.tags_due = False
@@ -59,8 +63,9 @@ class Deciding:
 
     @property
     def deadline(self) -> int | None:
-        """Raft's, or when the leader looks again."""
-        times = [self.raft.deadline if self.raft else None, self._lead_ns if self.leads else None]
+        """Raft's, that of reads, or when the leader looks again."""
+        raft_ns, lead_ns = self.raft.deadline if self.raft else None, self._lead_ns if self.leads else None
+        times = [raft_ns, lead_ns, self._reads.deadline]
         return min((time for time in times if time is not None), default=None)
 
     @property
@@ -90,7 +95,7 @@ class Deciding:
         server = server_at(self._membership, sender)
         if self.raft is not None and server is not None:
             self._take(self.raft.step(server, message, now), now)
-        return self._flush()
+        return self._asked(now)
 
     def wake(self, now: int) -> list[Effect]:
         """Look at the time."""
@@ -98,13 +103,21 @@ class Deciding:
             self._take(self.raft.wake(now), now)
         if now >= self._lead_ns:
             self._following.lead_due = True
-        return self._flush()
+        for request in self._reads.given_up(now):
+            self._out.append(Answered(request, NO_MAJORITY))
+        return self._asked(now)
 
     def reconnected(self, member: Member) -> None:
         """A member has come (back): its server can be spoken with at once."""
         server = server_at(self._membership, Identity(member.name, member.generation))
         if self.raft is not None and server is not None:
             self.raft.reconnected(server)
+
+    def validate(self) -> None:
+        """Assert the invariants of both machines."""
+        self._reads.validate()
+        if self.raft is not None:
+            self.raft.validate()
 
     def _flush(self) -> list[Effect]:
         out, self._out = self._out, []
@@ -127,7 +140,14 @@ class Deciding:
                     self._restore(effect.snapshot.data, now)
                 case consensus.BecameLeader() | consensus.LeaderChanged():
                     self._following.leader_changed(isinstance(effect, consensus.BecameLeader), now)
+                    self._reads.leader_changed(self.leader is not None)
                     self._out.append(effect)
+                case consensus.Readable(asker=asker, request=request, index=index):
+                    if asker == shard_of(self._seat.server):
+                        self._reads.told(request, index)
+                    else:
+                        self._out.append(Send(asker, ReadIndexTold(request, index)))
+        self._out += [Answered(request, "") for request in self._reads.applied(self.applied)]
 
     def _apply(self, entries: Iterable[consensus.Entry], now: int) -> None:
         for entry in entries:
@@ -154,6 +174,41 @@ class Deciding:
         self._seat.tags[CLUSTER_TAG] = self._registry.cluster
         self.tags_due = True
         self._following.custody.is_due = True
+
+    # -- how far it is to be applied for a read --------------------------------------------------------------------
+
+    def read(self, request: str, give_up_ns: int, now: int) -> list[Effect]:
+        """An `Answered` follows once all is applied here that is committed anywhere by now."""
+        if not self._reads.add(request, give_up_ns):
+            self._out.append(Answered(request, NO_MAJORITY))
+        return self._asked(now)
+
+    def read_for(self, asker: str, asked: ReadIndexAsked, now: int) -> list[Effect]:
+        """Another shard's question, as the leader; nothing, if this shard does not lead."""
+        self._read(asker, asked.request, now)
+        return self._asked(now)
+
+    def told(self, told: ReadIndexTold, now: int) -> list[Effect]:
+        """The leader's answer to this shard's question."""
+        self._reads.told(told.request, told.index)
+        self._take((), now)
+        return self._asked(now)
+
+    def _asked(self, now: int) -> list[Effect]:
+        """All that has come of a door, and the question that is due, to whoever leads."""
+        leader = self.leader
+        while leader is not None and (question := self._reads.due(now)) is not None:
+            if leader == shard_of(self._seat.server):
+                self._read(leader, question, now)
+            else:
+                self._out.append(Send(leader, ReadIndexAsked(question)))
+        return self._flush()
+
+    def _read(self, asker: str, request: str, now: int) -> None:
+        if self.raft is None:
+            return
+        with contextlib.suppress(Refused):  # it is asked again, and perhaps elsewhere
+            self._take(self.raft.read(asker, request, now), now)
 
     # -- what goes into it -----------------------------------------------------------------------------------------
 

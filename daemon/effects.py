@@ -93,7 +93,7 @@ class HealBarrier:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What became of something that was asked for here: a proposal or a step. An empty `error` means done.
+    """What became of something that was asked for here: a proposal, a step or a read. An empty `error` means done.
 
     `decided` says that the answer is the log's: without it, a proposal may still be decided later.
     """

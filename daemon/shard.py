@@ -7,6 +7,7 @@ through::
     step -> membership -------------------------------------------------> effects
          -> deciding (consensus, the log) -> registry -> following -----> effects
          -> following (reports, grants, progress) ----------------------> effects
+    read -> deciding (how far the log is to be applied) ----------------> effects
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from daemon.deciding import Deciding
 from daemon.effects import Answered, Effect, Send, SendToAddress
 from daemon.following import Following
 from daemon.protocol import membership_effects as swim
-from daemon.protocol.cluster_messages import Proposal, RunReport, StepAsked
+from daemon.protocol.cluster_messages import Proposal, ReadIndexAsked, ReadIndexTold, RunReport, StepAsked
 from daemon.protocol.decisions import Decision, Identity
 from daemon.protocol.holdings import Holdings
 from daemon.protocol.membership import Membership
@@ -78,6 +79,10 @@ class Shard:
             self._decided(self._deciding.step(sender, message, now), now)
         elif isinstance(message, Proposal):
             self._decided(self._deciding.propose_for(sender.name, message, now), now)
+        elif isinstance(message, ReadIndexAsked):
+            self._decided(self._deciding.read_for(sender.name, message, now), now)
+        elif isinstance(message, ReadIndexTold):
+            self._decided(self._deciding.told(message, now), now)
         else:
             self._out += self._following.hear(sender, message, now)
         return self._flush(now)
@@ -99,6 +104,11 @@ class Shard:
         if not self._following.proposals.add(decision, give_up_ns):
             self._out.append(Answered(decision.request, "too many requests are waiting for the tick leader"))
         self._decided(self._deciding.send_proposals(now), now)
+        return self._flush(now)
+
+    def read(self, request: str, give_up_ns: int, now: int) -> list[Effect]:
+        """Have the registry see all that was decided anywhere by now; an `Answered` follows once it does."""
+        self._decided(self._deciding.read(request, give_up_ns, now), now)
         return self._flush(now)
 
     def step_run(self, request: str, run: int, now: int) -> list[Effect]:
@@ -217,8 +227,7 @@ class Shard:
     def validate(self) -> None:
         """Assert the invariants of every machine."""
         self.membership.validate()
-        if self.raft is not None:
-            self.raft.validate()
+        self._deciding.validate()
         assert not self._out, "every door hands out all its effects"
 
     # -- membership ------------------------------------------------------------------------------------------------

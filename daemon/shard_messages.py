@@ -8,6 +8,8 @@ from daemon.protocol.cluster_messages import (
     Progress,
     Proposal,
     ProposalRefused,
+    ReadIndexAsked,
+    ReadIndexTold,
     RunReport,
     StatesHeld,
     StepAsked,
@@ -26,4 +28,15 @@ CONSENSUS_MESSAGES = (
     consensus.InstallSnapshot,
     consensus.TimeoutNow,
 )
-CLUSTER_MESSAGES = (Proposal, ProposalRefused, RunReport, StatesHeld, Grant, StepAsked, StepGranted, Progress)
+CLUSTER_MESSAGES = (
+    Proposal,
+    ProposalRefused,
+    RunReport,
+    StatesHeld,
+    Grant,
+    StepAsked,
+    StepGranted,
+    Progress,
+    ReadIndexAsked,
+    ReadIndexTold,
+)

@@ -54,6 +54,8 @@ from daemon.wire import Codec
 
 STATUS_INTERVAL = 0.1
 GIVE_UP_SECONDS = 15.0
+CATCH_UP_SECONDS = 3.0
+"""Longer than the election of a leader takes when one has died. Without a majority, only the first who asks waits."""
 STEP_TRIES = 8
 STEP_AGAIN_SECONDS = 1.0
 
@@ -237,6 +239,14 @@ class Runtime:
         return await self._answered(
             decision.request, lambda now: self.shard.propose(decision, give_up_ns, now), GIVE_UP_SECONDS + 1
         )
+
+    async def caught_up(self) -> bool:
+        """Have the registry know all that was decided anywhere by now; False if no majority vouches for that."""
+        request, give_up_ns = uuid.uuid4().hex, time.monotonic_ns() + int(CATCH_UP_SECONDS * 1e9)
+        answer = await self._answered(
+            request, lambda now: self.shard.read(request, give_up_ns, now), CATCH_UP_SECONDS + 1
+        )
+        return not answer.error
 
     async def step_run(self, run: RunRecord) -> fx.Answered:
         """Have the tick leader grant one more tick of a paced run."""

@@ -24,6 +24,21 @@ class ProposalRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadIndexAsked:
+    """How far is the log committed? Sent again until it is told or given up."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadIndexTold:
+    """It was committed no further than this when the question came, and the sender led then."""
+
+    request: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """A run is over at the sender, in the view of this epoch; repeated to the leader until the log says so."""
 
