@@ -16,7 +16,7 @@ from daemon.host.runtime import Runtime
 from daemon.protocol.records import FAILED, RunRecord
 from daemon.protocol.tick import State
 from daemon.store import NotHeld
-from shoal.errors import TickNotKept
+from shoal.errors import BadProgram, TickNotKept
 from shoal.execution.program import Program
 from shoal.reading.snapshot import chosen_tick
 
@@ -56,10 +56,12 @@ class Readings:
                 return await attempt(run, await self._tick(run, tick))
             except TickNotKept as error:
                 raise Refused(str(error), what=TickNotKept.__name__) from error
-            except (Refused, Failed, NotHeld):
+            except (Refused, Failed, NotHeld) as problem:
                 registry = self._runtime.shard.registry
                 if time.monotonic() > until or run.graph not in registry.graphs or registry.lost(run.graph):
                     raise
+                if isinstance(problem, Failed) and problem.what == BadProgram.__name__:
+                    raise  # the program has failed, and would again
             await asyncio.sleep(AGAIN_SECONDS)
             run = self.known.run(run.name)
 

@@ -19,12 +19,12 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from daemon.config import ProgramsSection
+from daemon.host import tracebacks
 from daemon.host.interruption import Interrupted, Section
 from daemon.protocol.programs import DESCRIBED_CHARACTERS_MAX
 from daemon.protocol.records import RunRecord
@@ -191,8 +191,12 @@ class Programs:
 
     # -- foreign code ----------------------------------------------------------------------------------------------
 
-    async def aside(self, what: str, call: Callable[[], T]) -> T:
-        """Call foreign code on a thread of its own, and for so long at the most. Raises what it raises."""
+    async def aside(self, what: str, call: Callable[[], T], done_to_it: str = "imported and made") -> T:
+        """Call foreign code on a thread of its own, for `programs.import_timeout` at the most. Raises what it raises.
+
+        Where that would end more than the call, such as `SystemExit`, it raises `UnknownProgram`, as it does for what
+        has no end: `what` is not `done_to_it` in time.
+        """
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         section: Section[str] = Section()
 
@@ -222,7 +226,7 @@ class Programs:
         if not done:
             answer.cancel()
             await _interrupted(section)
-            raise UnknownProgram(f"{what} is not imported and made within {seconds:g} s (programs.import_timeout)")
+            raise UnknownProgram(f"{what} is not {done_to_it} within {seconds:g} s (programs.import_timeout)")
         return answer.result()
 
 
@@ -236,4 +240,4 @@ async def _interrupted(section: Section[str]) -> None:
 
 def failure_of(error: Exception) -> str:
     """What a run's failure says when its program could not be had."""
-    return str(error) if isinstance(error, ShoalError) else "".join(traceback.format_exception(error, limit=-8))
+    return str(error) if isinstance(error, ShoalError) else tracebacks.told(error)

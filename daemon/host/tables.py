@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.admin.commands import Failed, Refused
+from daemon.admin.commands import CommandError, Failed, Refused
+from daemon.host import tracebacks
 from daemon.host.asking import Asking
 from daemon.protocol.cluster_messages import TableTold, TableWanted
 from daemon.protocol.placement import sources
 from daemon.protocol.records import RunRecord
 from daemon.store import NotHeld
-from shoal.errors import ShoalError
+from shoal.errors import BadProgram, ShoalError, UnknownColumn
 from shoal.execution.engine import Engine
 from shoal.execution.program import Program
 from shoal.graph import columns as col
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 ROWS_MAX: Final = 1 << 16
 """Rows in one message."""
+ITS_OWN: Final = b"program"
+"""In the place of an answer's specs: it is the program that has failed."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Tables:
         self._engine: tuple[tuple[str, int], Engine] | None = None
         self._rows: tuple[tuple[str, int, str, Part], TablePart] | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._answering: set[tuple[str, str]] = set()
+        """Who has asked what: a question comes again while its answer takes its time."""
 
     async def piece(self, asked: TableWanted) -> Piece:
         """Rows of a partition, wherever it is. Raises `Refused` or `Failed`."""
@@ -68,6 +73,9 @@ class Tables:
 
     async def answer(self, sender: str, asked: TableWanted) -> None:
         """A peer wants rows."""
+        if (sender, asked.request) in self._answering:
+            return
+        self._answering.add((sender, asked.request))
         try:
             piece = await self._here(asked)
             specs, frames = [], []
@@ -76,8 +84,11 @@ class Tables:
                 specs.append((name, spec))
                 frames += its
             told = TableTold(asked.request, "", piece.count, piece.total, json.dumps(specs).encode(), tuple(frames))
-        except (Refused, NotHeld) as problem:
-            told = TableTold(asked.request, str(problem) or type(problem).__name__, 0, 0, b"")
+        except (CommandError, NotHeld) as problem:
+            why = ITS_OWN if isinstance(problem, Failed) and problem.what == BadProgram.__name__ else b""
+            told = TableTold(asked.request, str(problem) or type(problem).__name__, 0, 0, why)
+        finally:
+            self._answering.remove((sender, asked.request))
         self._runtime.post.send(sender, told)
 
     def told(self, sender: str, answer: TableTold) -> None:
@@ -97,11 +108,25 @@ class Tables:
                 raise Refused(f"partition {asked.partition} is not here in this view: ask again")
             key = asked.run, asked.tick, f"{asked.table} {asked.partition}", engine.part
             if self._rows is None or self._rows[0] != key:
-                self._rows = key, await asyncio.to_thread(_rows, engine, asked)
+                self._rows = key, await self._read(engine, asked)
             rows = self._rows[1]
         last = min(asked.first + ROWS_MAX, len(rows))
         first = min(max(asked.first, 0), last)
         return Piece(last - first, len(rows), {name: values[first:last] for name, values in rows.columns.items()})
+
+    async def _read(self, engine: Engine, asked: TableWanted) -> TablePart:
+        """The program's own code is run: whatever it raises is its answer, and its engine is not used again."""
+        what, program = f"table '{asked.table}' of run '{asked.run}'", type(engine.program)
+        try:
+            known = known_table(asked.run, program, asked.table)
+            aside = self._runtime.programs.aside
+            return await aside(what, lambda: part_of_table(engine, known, asked.partition), "read")
+        except UnknownColumn as error:
+            raise Refused(str(error), what=UnknownColumn.__name__) from error
+        except Exception as error:
+            self.forget()
+            told = str(error) if isinstance(error, ShoalError) else f"{what} can't be read\n{tracebacks.told(error)}"
+            raise Failed(told.rstrip(), what=BadProgram.__name__) from error
 
     async def _restored(self, run: RunRecord, tick: int) -> Engine:
         runtime, registry = self._runtime, self._runtime.shard.registry
@@ -134,20 +159,11 @@ def _engine(program: Program, tick: int, part: Part, states: Mapping[int, Any]) 
     return engine
 
 
-def _rows(engine: Engine, asked: TableWanted) -> TablePart:
-    """The program's own code is run: whatever it raises is its answer."""
-    try:
-        return part_of_table(engine, known_table(asked.run, type(engine.program), asked.table), asked.partition)
-    except ShoalError as error:
-        raise Refused(str(error), what=type(error).__name__) from error
-    except Exception as error:
-        raise Refused(f"table '{asked.table}' of run '{asked.run}' can't be read: {error!r}") from error
-
-
 def _piece(member: str, told: TableTold) -> Piece:
     """A peer's rows, checked."""
     if told.error:
-        raise Failed(f"shard '{member}': {told.error}")
+        its_own = told.specs == ITS_OWN  # it would be the same again
+        raise Failed(f"shard '{member}': {told.error}", what=BadProgram.__name__ if its_own else "")
     try:
         specs: Sequence[Any] = json.loads(told.specs)
         reader = col.FrameReader(told.frames)

@@ -13,13 +13,12 @@ be answered with `stored`), for this thread has no time to wait for a disk.
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from daemon.host import interruption
+from daemon.host import tracebacks
 from daemon.host.interruption import Interrupted, Section
 from daemon.protocol.barrier import phase_of
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
@@ -38,7 +37,6 @@ from daemon.protocol.tick_effects import (
 from daemon.protocol.tick_messages import PhaseDone
 from daemon.protocol.tick_plane import Effect, TickMessage, TickPlane
 from shoal.errors import BadParameter, node_told
-from shoal.execution import engine as engines
 from shoal.execution.engine import BadExchange, BadState, Engine
 from shoal.execution.phase import Phase
 from shoal.execution.program import Program
@@ -52,11 +50,8 @@ InProgram: TypeAlias = RunPhase | SettlePhase | HoldTick
 BEFORE = frozenset({"prepare", "start", "load", "resume"})
 AFTER = frozenset({"halted", "collect", "save"})
 """Methods of a program that are no phases, by when they are called: before the first tick here, and behind any."""
-TRACE_FRAMES = 8
 TRACE_CHARACTERS_MAX = FAILURE_CHARACTERS_MAX - 300
 """Of a traceback the end says most; the phase, the tick and the shard stand in front of it."""
-
-OURS = frozenset(str(file) for file in (__file__, interruption.__file__, engines.__file__))
 
 ADVANCE = Phase.ADVANCE
 MISFITS_MAX = 5
@@ -277,14 +272,12 @@ def place_of(at: InProgram) -> str:
 
 def _told(at: InProgram, seconds: float, error: BaseException) -> str:
     """What has become of a program; the machine puts the shard's name in front of it."""
-    trace = _below_us(error.__traceback__)
-    where = _place(at, trace)
+    where = _place(at, tracebacks.below_us(error.__traceback__))
     if isinstance(error, Interrupted):
         return f"stopped: the program did not return from {where} for {seconds:.1f} s"
     if isinstance(error, BadParameter):  # whoever has started the run is told, and knows no line of its program
         return f"{where} failed{node_told(error)}: {error}"
-    lines = "".join(traceback.format_exception(type(error), error, trace, limit=-TRACE_FRAMES))
-    return f"{where} failed{node_told(error)}\n{lines[-TRACE_CHARACTERS_MAX:]}"
+    return f"{where} failed{node_told(error)}\n{tracebacks.told(error)[-TRACE_CHARACTERS_MAX:]}"
 
 
 def _place(at: InProgram, trace: TracebackType | None) -> str:
@@ -293,10 +286,3 @@ def _place(at: InProgram, trace: TracebackType | None) -> str:
     if method in BEFORE:
         return f"{method} of the run" if at.tick == 0 else f"{method} of the run, to go on after tick {at.tick},"
     return f"{method} after tick {at.tick}" if method in AFTER else place_of(at)
-
-
-def _below_us(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that is the program's, without the way that leads to it."""
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename in OURS:
-        trace = trace.tb_next
-    return trace

@@ -1,0 +1,132 @@
+"""Programs that misbehave where the daemon asks them for something besides their phases: it is their run that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import shoal
+from daemon.dev_cluster import DevShard
+from shoal import BadProgram, Graph, RunFailed
+from tests.cluster.trial import ask, said, shoalctl, wait_for
+
+SOURCE = '''\
+"""A program for the tests."""
+
+import numpy as np
+
+from shoal import Column, Param, Program, Table
+
+
+class Moody(Program):
+    """Does what it is told to in the method that is named."""
+
+    name = "moody"
+    columns = (Column("tick", np.int64),)
+    tables = (Table("notes", (("tick", "int64"),)),)
+    ticks_default = 2
+    saves = True
+
+    where = Param("", "in which method")
+    how = Param("raise", "raise, exit or hang")
+
+    def prepare(self, ws):
+        self.perhaps("prepare")
+
+    def start(self, ws):
+        ws.set("tick", 0)
+        self.perhaps("start")
+
+    def advance(self, ws):
+        ws.set("tick", ws.tick)
+
+    def collect(self, ws):
+        self.perhaps("collect")
+        return {}
+
+    def save(self, ws, partition):
+        self.perhaps("save")
+        return b""
+
+    def load(self, ws, partition, state):
+        pass
+
+    def resume(self, ws):
+        self.perhaps("resume")
+
+    def rows(self, ws, table, partition):
+        self.perhaps("rows")
+        return {"tick": np.array([ws.tick])}
+
+    def perhaps(self, method):
+        while method == self.where and self.how == "hang":
+            pass
+        if method == self.where:
+            raise {"raise": ValueError, "exit": SystemExit}[self.how]("as it was told")
+'''
+
+
+@pytest.fixture(scope="module")
+def moods(trio: list[DevShard], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
+    """A graph, and the program deployed."""
+    path, nodes = tmp_path_factory.mktemp("programs") / "moody.py", list(range(200))
+    path.write_text(SOURCE)
+    with shoal.connect(str(trio[0].socket)) as session:
+        session.deploy(path)
+        yield session.load("moods", data=shoal.from_arrays(nodes, [*nodes[1:], 0]))
+        session.drop("moods")
+        ask(trio[0], "program remove", program="moody")
+
+
+@pytest.fixture
+def graph(three: list[DevShard], moods: Graph) -> Graph:
+    """The same, and the daemons are looked after."""
+    return moods
+
+
+@pytest.mark.parametrize("how", ["raise", "exit"])
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("prepare", "prepare of the run failed"),
+        ("start", "start of the run failed"),
+        ("collect", "collect after tick 2 failed"),
+        ("save", "save after tick 2 failed"),
+    ],
+)
+def test_its_run_fails_and_no_daemon(graph: Graph, where: str, told: str, how: str) -> None:
+    with pytest.raises(RunFailed) as caught:
+        graph.run("moody", where=where, how=how, timeout=30)
+    failure = str(caught.value)
+    assert f"shard-1, shard-2, shard-3: {told}\nTraceback" in failure
+    assert f"in {where}" in failure
+    assert {"raise": "ValueError: as it was told", "exit": "SystemExit: as it was told"}[how] in failure
+
+
+@pytest.mark.parametrize(("how", "told"), [("raise", "ValueError: as it was told"), ("exit", "SystemExit: as it was")])
+@pytest.mark.parametrize("where", ["rows", "resume"])
+def test_a_table_that_cannot_be_read_is_an_answer_that_comes_at_once(
+    three: list[DevShard], graph: Graph, where: str, how: str, told: str
+) -> None:
+    run = graph.run("moody", where=where, how=how, timeout=30)
+    assert run.result("tick").digest, "columns need none of the program's code"
+    for shard in three:  # whoever holds the first partition
+        answer = shoalctl(shard, "--patience", "10s", "run", "table", run.name, "notes")
+        assert answer.exit_code == 1
+        assert told in answer.stderr
+    with pytest.raises(BadProgram, match="as it was told"):
+        run.table_rows("notes")
+
+
+def test_a_run_that_hangs_while_its_state_is_kept_is_named_and_stopped(three: list[DevShard], graph: Graph) -> None:
+    run = graph.start("moody", where="save", how="hang")
+
+    def doing() -> list[str]:
+        rows = ask(three[1], "barrier", run=run.name)["runs"]
+        return [did for row in rows for did in row["doing"].values() if did.startswith("holding advance of tick 2")]
+
+    wait_for(doing, 20, "word of what it does")
+    stopped = said(three[2], "run", "stop", run.name, "--force")
+    assert stopped["state"] == "failed"
+    assert "stopped: the program did not return from save after tick 2" in stopped["error"]
