@@ -128,4 +128,15 @@ def oriented(
 def triangles(
     starts: Integers, entries: Index, row_of: Index, rank_of: Index, credits: Integers, first: int, last: int, /
 ) -> None: ...
-def cores(starts: Integers, members: Index, keys: Index, own: int, /) -> None: ...
+def cores(starts: Integers, members: Index, keys: Index, support: Index, own: int, /) -> None: ...
+def fallen_cores(
+    starts: Integers,
+    members: Index,
+    keys: Index,
+    support: Index,
+    fallen: Index,
+    before: Index,
+    own: int,
+    looks: int,
+    /,
+) -> bool: ...

@@ -1,1 +1,1 @@
-"""Loops over edges, in C (`shoal/native`): reductions a row, searches to their end within a shard, triangles."""
+"""Loops over edges, in C (`shoal/native`): reductions a row, searches to their end within a shard, cores, triangles."""

@@ -155,6 +155,7 @@ static PyMethodDef functions[] = {
     {"oriented", oriented, METH_VARARGS, NULL},
     {"triangles", triangles, METH_VARARGS, NULL},
     {"cores", cores, METH_VARARGS, NULL},
+    {"fallen_cores", fallen_cores, METH_VARARGS, NULL},
     {"components", components, METH_VARARGS, NULL},
     {"breadth_first", breadth_first, METH_VARARGS, NULL},
     {"shortest_paths", shortest_paths, METH_VARARGS, NULL},

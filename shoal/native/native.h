@@ -77,6 +77,7 @@ PyObject *neighbourhoods(PyObject *module, PyObject *args);
 PyObject *oriented(PyObject *module, PyObject *args);
 PyObject *triangles(PyObject *module, PyObject *args);
 PyObject *cores(PyObject *module, PyObject *args);
+PyObject *fallen_cores(PyObject *module, PyObject *args);
 PyObject *components(PyObject *module, PyObject *args);
 PyObject *breadth_first(PyObject *module, PyObject *args);
 PyObject *shortest_paths(PyObject *module, PyObject *args);

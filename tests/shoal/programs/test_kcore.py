@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 
 import shoal
-from shoal import _native
 from tests.shoal.programs.graphs import Made, column, graphs, made
 
 
@@ -35,17 +34,3 @@ def test_the_greatest_is_a_figure_of_the_run(shards: int, ticks: int) -> None:
         assert run.show()["figures"]["core"] == 6
         assert run.tick <= ticks
         assert run.result("core").to_dict() == {i: 6 if i < 7 else 1 for i in range(61)}
-
-
-def test_the_compiled_loop_takes_no_nonsense() -> None:
-    import numpy as np
-
-    starts, members = np.array([0, 1, 2]), np.array([1, 0], np.int32)
-    keys = np.array([1, 1], np.int32)
-    _native.cores(starts, members, keys, 2)
-    assert keys.tolist() == [1, 1]
-    for wrong in (np.array([1], np.int32), np.array([1, -1], np.int32), np.array([1, 2**31 - 1], np.int32)):
-        with pytest.raises(ValueError, match="key"):
-            _native.cores(starts, members, wrong, 2)
-    with pytest.raises(ValueError, match="key"):
-        _native.cores(starts, members, keys, 3)
