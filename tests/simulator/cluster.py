@@ -269,9 +269,21 @@ class Cluster:
         well = [host for host in self.members() if host.well]
         if well:
             self.propose(self._random.choice(well), StopRun(self.request(), "nothing"))
+            self.read(self._random.choice(well))
         delay = self._random.randint(50 * MS, 800 * MS)
         if self.world.now + delay < end:
             self.world.after(delay, lambda: self.chatter(end - self.world.now))
+
+    def read(self, host: Host) -> str:
+        """Have a host catch up with what all others may have told; the request's name."""
+        request = self.request()
+
+        def read() -> None:
+            self.invariants.asked(request)
+            host.perform(host.shard.read(request, self.world.now + 3 * SECOND, self.world.now))
+
+        host.control(read)
+        return request
 
     # -- afterwards ------------------------------------------------------------------------------------------------
 
@@ -287,12 +299,23 @@ class Cluster:
         assert self.world.run_until(self._is_one, 5 * SECOND), f"it falls apart again: {self.told()}"
         mended = self.world.run_until(self._is_whole, RUN_NS, 250 * MS)  # a last view may have moved something
         assert mended, f"copies are missing: {self._missing()}; {self.told()}"
+        self._check_reads()
         for host in self.members():
             _check_rest(host)
         registry = self.registry()
         assert registry is not None
         lost = [run for run in self.acknowledged if run not in registry.runs]
         assert not lost, f"runs {lost} were acknowledged and are not known"
+
+    def _check_reads(self) -> None:
+        """Every member can be read."""
+        asked = {self.read(host): host for host in self.members()}
+
+        def are_answered() -> bool:
+            answers = [host.diary.answers.get(request) for request, host in asked.items()]
+            return all(answer is not None and not answer.error for answer in answers)
+
+        assert self.world.run_until(are_answered, 5 * SECOND, MS), f"not all can be read: {self.told()}"
 
     def _is_one(self) -> bool:
         running, members = self.running(), self.members()

@@ -327,8 +327,9 @@ class Host:
                 self.ticks.with_run(run, lambda machine: machine.relayed(entries))
             case RunEnded(run=record):
                 self.desk.ended(record)
-            case Answered(request=request):
+            case Answered(request=request, error=error):
                 self.diary.answers[request] = effect
+                self.around.invariants.answered(request, error, self.shard)
             case Counted(name=name, amount=amount):
                 self.diary.counted[name] += amount
             case MemberFailed(member=member):

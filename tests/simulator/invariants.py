@@ -1,6 +1,7 @@
 """What must hold at every step of every cluster, whatever happens to it.
 
     consensus     figure 3.2 of the thesis (`raft_safety`), over all lives of a server, fed with what is durable
+    reads         a shard that has caught up has applied all that anybody had applied when it was asked
     registry      two members that have applied the log up to the same entry hold the same registry
     views         an epoch has one membership and one placement, and a run one tick to begin from in it
     lockstep      no shard starts a phase before every member has finished the one before it
@@ -95,6 +96,7 @@ class Invariants:
         self._journals: dict[str, Journal] = {}
         self._registries: dict[int, bytes] = {}
         self._frozen_at: dict[str, int] = {}
+        self._floors: dict[str, int] = {}
 
     # -- consensus and registry ------------------------------------------------------------------------------------
 
@@ -119,6 +121,17 @@ class Invariants:
         self.safety.observe(raft.name, raft)
         self._commit(name, journal, raft)
         self._match_registry(name, shard)
+
+    def asked(self, request: str) -> None:
+        """Somebody wants to read, and not to see less than what any shard may have told."""
+        self._floors[request] = self.safety.applied_index
+
+    def answered(self, request: str, error: str, shard: Shard) -> None:
+        """What was asked for has an answer; of a read, and unless it was given up, one that has caught up."""
+        if request in self._floors and not error:
+            told = f"{shard.identity} reads at {shard.applied_index}, and {self._floors[request]} was applied before"
+            assert shard.applied_index >= self._floors[request], told
+            self.counts["reads"] += 1
 
     def _match_disk(self, name: str, host: Host, raft: Raft) -> None:
         disk, log = host.disk.contents.stored, raft.log
