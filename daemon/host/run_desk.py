@@ -220,10 +220,11 @@ class RunDesk:
             self._named_ns = now
             log.warning("run %d: %s has been computed here for %.1f s", at.run, place_of(at), (now - since) / 1e9)
             self._metrics.count("phase_late", (self._shard.identity.name,))
-        run = next((run for run in self._shard.registry.active_runs() if run.number == at.run), None)
-        if run is not None and run.state != STOPPING:
+        run = next((run for run in self._shard.registry.runs.values() if run.number == at.run), None)
+        if run is not None and run.active and run.state != STOPPING:
             return
-        patience_ns = FORCE_PATIENCE_NS if run is not None and run.is_forced else self._stop_patience_ns
+        hasty = run is not None and (run.is_forced or run.state == FAILED)  # then nobody wants what it computes
+        patience_ns = FORCE_PATIENCE_NS if hasty else self._stop_patience_ns
         if now - since > patience_ns and section.interrupt(busy):
             log.warning("run %d: its program does not return from %s: interrupted", at.run, place_of(at))
 

@@ -267,7 +267,9 @@ def place_of(at: InProgram) -> str:
     """
     if isinstance(at, HoldTick):
         return f"keeping the state of tick {at.tick}"
-    return f"{at.phase.word} of tick {at.tick}" if at.tick or isinstance(at, SettlePhase) else "start of the run"
+    if isinstance(at, SettlePhase):
+        return f"halted after tick {at.tick}"
+    return f"{at.phase.word} of tick {at.tick}" if at.tick else "start of the run"
 
 
 def _told(at: InProgram, seconds: float, error: BaseException) -> str:

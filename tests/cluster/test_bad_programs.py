@@ -41,6 +41,11 @@ class Moody(Program):
     def advance(self, ws):
         ws.set("tick", ws.tick)
 
+    def halted(self, ws):
+        if ws.tick:
+            self.perhaps("halted")
+        return False
+
     def collect(self, ws):
         self.perhaps("collect")
         return {}
@@ -119,14 +124,25 @@ def test_a_table_that_cannot_be_read_is_an_answer_that_comes_at_once(
         run.table_rows("notes")
 
 
-def test_a_run_that_hangs_while_its_state_is_kept_is_named_and_stopped(three: list[DevShard], graph: Graph) -> None:
-    run = graph.start("moody", where="save", how="hang")
+@pytest.mark.parametrize(
+    ("where", "doing", "told"),
+    [
+        ("save", "holding advance of tick 2", "save after tick 2"),
+        ("halted", "settling advance of tick 1", "halted after tick 1"),
+        ("prepare", "computing start of the run", "prepare of the run"),
+    ],
+)
+def test_one_that_hangs_is_named_and_stopped_on_all_shards(
+    three: list[DevShard], graph: Graph, where: str, doing: str, told: str
+) -> None:
+    run = graph.start("moody", where=where, how="hang")
 
-    def doing() -> list[str]:
+    def named() -> list[str]:
         rows = ask(three[1], "barrier", run=run.name)["runs"]
-        return [did for row in rows for did in row["doing"].values() if did.startswith("holding advance of tick 2")]
+        return [did for row in rows for did in row["doing"].values() if did.startswith(doing)]
 
-    wait_for(doing, 20, "word of what it does")
+    wait_for(named, 20, "word of what it does")
     stopped = said(three[2], "run", "stop", run.name, "--force")
     assert stopped["state"] == "failed"
-    assert "stopped: the program did not return from save after tick 2" in stopped["error"]
+    assert f"stopped: the program did not return from {told}" in stopped["error"]
+    assert graph.run("moody", timeout=5).state == "completed", "no shard is still in it"
