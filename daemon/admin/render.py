@@ -57,6 +57,7 @@ RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {
     "view": cluster.view,
     "ring": cluster.ring,
     "barrier": cluster.barrier,
+    "backup": cluster.backup,
     "ghosts": graphs.ghosts,
     "graph load": graphs.loaded,
     "graph list": listing(
@@ -68,6 +69,7 @@ RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {
     "run show": runs.run,
     "run wait": runs.run,
     "run stop": runs.run,
+    "run step": runs.step,
     "run ticks": runs.ticks,
     "run result": runs.result,
     "run rows": runs.rows,

@@ -124,3 +124,23 @@ def barrier(result: Result, page: Page) -> str:
         ]
         parts += [head + wait, grid(["shard", "phases", "barrier", "doing"], rows, ["phases"]), ""]
     return drawn(page, *parts) if parts else "no run is under way: nobody waits at a barrier"
+
+
+def backup(result: Result, page: Page) -> str:
+    """What is in a backup, and where."""
+    head = facts(
+        [
+            ("folder", f"{result.get('dir', '-')} on the machine of {result.get('shard', '-')}"),
+            ("bytes", count(result.get("bytes"))),
+            ("epoch", result.get("epoch")),
+            ("took", duration(result.get("seconds"))),
+        ]
+    )
+    parts: list[Table | str] = [head]
+    if graphs := rows_of(result, "graphs"):
+        rows = [(g.get("graph"), *(count(g.get(key)) for key in ("nodes", "edges", "partitions"))) for g in graphs]
+        parts += ["", grid(["graph", "nodes", "edges", "partitions"], rows, ["nodes", "edges", "partitions"])]
+    if runs := rows_of(result, "runs"):
+        rows = [tuple(run.get(key) for key in ("run", "graph", "state", "tick")) for run in runs]
+        parts += ["", grid(["run", "graph", "state", "tick"], rows, ["tick"])]
+    return drawn(page, *parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
@@ -32,10 +33,11 @@ def run(result: Result, page: Page) -> str:
         ("params", result.get("params")),
         ("tick", f"{result.get('tick', '-')} of {result.get('ticks') or '-'}"),
         ("phase", result.get("phase")),
-        ("seconds", result.get("seconds")),
+        ("time", duration(result.get("seconds"))),
     ]
-    pairs += [(f"last tick {k}".replace("_", " "), v) for k, v in map_of(result, "last_tick").items()]
-    pairs += [(k.replace("_", " "), v) for k, v in map_of(result, "figures").items()]
+    if last := map_of(result, "last_tick"):
+        pairs.append(("last tick", _tick(last)))
+    pairs += [(k.replace("_", " "), count(v) if type(v) is int else v) for k, v in map_of(result, "figures").items()]
     pairs += [(k.replace("_", " "), count(v)) for k, v in map_of(result, "totals").items()]
     parts: list[Table | str] = [facts(pairs)]
     if shards := map_of(result, "shards"):
@@ -48,6 +50,27 @@ def run(result: Result, page: Page) -> str:
         # A program's traceback keeps its lines; nothing else does.
         parts += ["", "error", *(f"  {harmless(line)}" for line in str(error).splitlines())]
     return drawn(page, *parts)
+
+
+def _tick(tick: Result) -> str:
+    """What one tick has cost: of each phase, what it took the shard that it took longest."""
+    slowest = [
+        f"{phase} {duration(max((took for took in seconds.values() if isinstance(took, (int, float))), default=None))}"
+        for phase, seconds in map_of(tick, "phases").items()
+        if isinstance(seconds, Mapping)
+    ]
+    phases = f"{', '.join(slowest)} where it took longest; " if slowest else ""
+    return f"{tick.get('tick', '-')}: {phases}{count(tick.get('cross_bytes'))} bytes between shards"
+
+
+def step(result: Result, page: Page) -> str:
+    """One tick of a paced run, and what each shard computed in it."""
+    phases = {phase: each for phase, each in map_of(result, "phases").items() if isinstance(each, Mapping)}
+    crossed = ("bytes between shards", count(result.get("cross_bytes")))
+    head = facts([("run", result.get("run")), ("tick", result.get("tick")), crossed])
+    shards = list(dict.fromkeys(shard for each in phases.values() for shard in each))
+    rows = [(shard, *(duration(each.get(shard)) for each in phases.values())) for shard in shards]
+    return drawn(page, head, "", grid(["shard", *phases], rows)) if rows else drawn(page, head)
 
 
 def result(result: Result, page: Page) -> str:

@@ -25,7 +25,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "run": "pagerank-1", "program": "pagerank", "graph": "g", "params": {"damping": 0.85}, "state": "running",
         "tick": 7, "ticks": 20, "phase": "sense", "error": None, "seconds": 1.5,
         "shards": {"a": {"tick": 7, "phase": "sense", "doing": "waiting for b", "seconds": 0.01}},
-        "last_tick": {"seconds": 0.004}, "totals": {"nodes": 68_000, "edges": 400_000},
+        "last_tick": {
+            "tick": 7, "phases": {"sense": {"a": 0.0004, "b": 0.0003}, "act": {"a": 0.0001, "b": 0.0012}},
+            "cross_bytes": 3_072,
+        },
+        "figures": {"reached": 12_000, "mass": 0.5}, "totals": {"nodes": 68_000, "edges": 400_000},
+    },
+    "run step": {
+        "run": "r", "tick": 2, "phases": {"act": {"a": 0.0004, "b": 0.5}, "advance": {"a": 0.1}}, "cross_bytes": 3_072,
+    },
+    "backup": {
+        "shard": "a", "dir": "/b", "bytes": 4_096, "epoch": 2, "seconds": 0.25,
+        "graphs": [{"graph": "g", "nodes": 3_000, "edges": 2, "partitions": 64}],
+        "runs": [{"run": "r", "graph": "g", "state": "running", "tick": 4}],
     },
     "members": {
         "members": [{
@@ -51,7 +63,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     [
         ("status", ["shard    a (generation 3)", "leader   b (term 2)", "members  3 alive, 1 dead", "up       1h 2m"]),
         ("barrier", ["pagerank-1  tick 7  phase sense  waiting 2.5 s for b"]),
-        ("run show", ["tick               7 of 20", "nodes              68,000", "last tick seconds  0.004"]),
+        (
+            "run show",
+            [
+                "tick       7 of 20",
+                "time       1.5 s",
+                "last tick  7: sense 0.4 ms, act 1.2 ms where it took longest; 3,072 bytes between shards",
+                "reached    12,000",
+                "mass       0.5",
+                "nodes      68,000",
+            ],
+        ),
+        ("run step", ["bytes between shards  3,072", "SHARD ACT    ADVANCE", "a     0.4 ms 100 ms", "b     500 ms -"]),
+        ("backup", ["folder  /b on the machine of a", "g     3,000     2         64", "r   g     running    4"]),
         ("run result", ["a  0.30000000000000004", "1 of 3 values after tick 7, digest d1"]),
         ("run ticks", ["can be read at  4, 8"]),
         ("run rows", ["rows     2 of 3,000", "columns  rank, parent"]),
