@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -14,10 +12,10 @@ from rich.table import Table
 
 from bench.__main__ import machine
 from bench.compare.aims import cost, verdicts
-from bench.compare.ours import PROGRAMS, Ours, measure
-from bench.graphs import WEIGHTED, weighted
-from bench.rivals import RIVALS, Measured, Missing, agree, default_python, runs
-from bench.rivals.runner import LIMIT_SECONDS
+from bench.compare.ours import Ours, measure
+from bench.graphs import weighted
+from bench.rivals import RIVALS, Measured, Missing, agree
+from bench.rivals.options import end_by_interrupt, measurements, read_options
 
 SHARDS = (1, 2, 4)
 COLOURS = {"met": "green", "missed": "yellow", "not measured": "dim"}
@@ -25,27 +23,20 @@ COLOURS = {"met": "green", "missed": "yellow", "not measured": "dim"}
 
 def main() -> int:
     """Measure and print."""
-    options = _options()
-    for end in (signal.SIGINT, signal.SIGTERM):  # whoever ends us lets us end what we have started
-        signal.signal(end, signal.default_int_handler)
+    options = read_options("bench.compare", __doc__, SHARDS)
+    end_by_interrupt()
     progress = Console(stderr=True)
     ours: list[Ours] = []
     theirs: list[Measured | Missing] = []
     load = os.getloadavg()[0]
     try:
         with progress.status("graphs are made") as status:
-            for name in options.graph or [*WEIGHTED]:
+            for name in options.graph:
                 graph = weighted(name)
-                for shards in options.shards or SHARDS:
+                for shards in options.shards:
                     status.update(f"{graph.words}, {shards} daemons")
-                    ours += measure(graph, options.algorithm or [*PROGRAMS], shards)
-                for each in runs(
-                    [graph],
-                    rivals=options.rival or [*RIVALS],
-                    algorithms=options.algorithm or [*PROGRAMS],
-                    limit=options.limit,
-                    python=options.rivals_python,
-                ):
+                    ours += measure(graph, options.algorithm, shards)
+                for each in measurements([graph], options):
                     theirs.append(each)
                     status.update(f"{graph.words}, {each.algorithm}, {each.rival}")
     except KeyboardInterrupt:
@@ -58,18 +49,6 @@ def main() -> int:
     _print_figures(out, ours, theirs)
     _print_aims(out, ours, measured)
     return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.compare", description=__doc__)
-    parser.add_argument("--graph", action="append", choices=[*WEIGHTED], help="one graph; may be given again")
-    parser.add_argument("--algorithm", action="append", choices=[*PROGRAMS], help="one of them; may be given again")
-    parser.add_argument("--rival", action="append", choices=[*RIVALS], help="one rival; may be given again")
-    parser.add_argument("--shards", action="append", type=int, help="how many daemons; 1, 2 and 4 without")
-    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds for each rival; %(default)g")
-    parser.add_argument("--rivals-python", default=default_python(), help="who has them installed; %(default)s")
-    parser.add_argument("--json", action="store_true", help="for a machine; the table is for people")
-    return parser.parse_args()
 
 
 def _as_json(

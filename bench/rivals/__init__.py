@@ -1,6 +1,6 @@
 """Those whom Shoal is compared with, each in a process of its own.
 
-    python -m bench.rivals --only scipy --only networkit --graph rmat-18 --algorithm pagerank
+    python -m bench.rivals --rival scipy --rival networkit --graph rmat-18 --algorithm pagerank
 
 `run` measures one rival with one algorithm on one graph of `bench.graphs.weighted` and answers `Measured`, or `Missing`
 with the reason: not installed, does not offer it, hopeless, or not finished in time. A rival is a file `with_*.py` here

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.graphs import WEIGHTED, weighted
-from bench.rivals import RIVALS, Measured, Missing, agree, default_python, runs
-from bench.rivals.register import ALGORITHMS
-from bench.rivals.runner import LIMIT_SECONDS
+from bench.graphs import weighted
+from bench.rivals import Measured, Missing, agree
+from bench.rivals.options import end_by_interrupt, measurements, read_options
 
 Found = Sequence[Measured | Missing]
 
 
 def main() -> int:
     """Measure and print."""
-    options = _options()
-    for end in (signal.SIGINT, signal.SIGTERM):  # whoever ends us lets us end what we have started
-        signal.signal(end, signal.default_int_handler)
+    options = read_options("bench.rivals", __doc__)
+    end_by_interrupt()
     progress = Console(stderr=True)
     found: list[Measured | Missing] = []
     load = os.getloadavg()[0]
     interrupted = False
     try:
         with progress.status("graphs are made") as status:
-            graphs = [weighted(name) for name in options.graph or [*WEIGHTED]]
-            for each in runs(
-                graphs,
-                rivals=options.only or [*RIVALS],
-                algorithms=options.algorithm or ALGORITHMS,
-                limit=options.limit,
-                python=options.rivals_python,
-            ):
+            for each in measurements([weighted(name) for name in options.graph], options):
                 found.append(each)
                 status.update(f"{len(found)} done, the last: {each.graph}, {each.algorithm}, {each.rival}")
     except KeyboardInterrupt:
@@ -50,17 +39,6 @@ def main() -> int:
     else:
         _print(found)
     return 130 if interrupted else 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.rivals", description=__doc__)
-    parser.add_argument("--only", action="append", choices=[*RIVALS], help="one rival; may be given again")
-    parser.add_argument("--graph", action="append", choices=[*WEIGHTED], help="one graph; may be given again")
-    parser.add_argument("--algorithm", action="append", choices=ALGORITHMS, help="one of them; may be given again")
-    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds for each; %(default)g")
-    parser.add_argument("--rivals-python", default=default_python(), help="who has them installed; %(default)s")
-    parser.add_argument("--json", action="store_true", help="for a machine; the table is for people")
-    return parser.parse_args()
 
 
 def _print(found: Found) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bench.compare.ours import PROGRAMS
 from bench.graphs import WEIGHTED, WeightedGraph, weighted, write_weighted
 from bench.grid import grid
 from bench.rivals import RIVALS, Measured, Missing, agree, run
 from bench.rivals.answers import SHORT, Answer
 from bench.rivals.child import engine_for, measure
 from bench.rivals.engine import Edges, Engine, Job, read_edges
+from bench.rivals.options import read_options
 from bench.rivals.register import ALGORITHMS
 from bench.rivals.with_networkx import Enough
 from bench.rivals.with_numpy import most_frequent
@@ -257,3 +260,13 @@ def test_the_base_class_needs_nothing_to_start_or_close(graph: WeightedGraph) ->
             return [0, 0, 1]
 
     assert measure(Idle(_job(graph, "scipy", "wcc"))).answer == {"groups": 2, "largest": 2}
+
+
+def test_what_is_not_chosen_from_is_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "--graph", "debian", "--rival", "scipy", "--rival", "numpy"])
+    options = read_options("bench.compare", "", shards=(1, 2))
+    assert (options.graph, options.rival, options.shards) == (["debian"], ["scipy", "numpy"], [1, 2])
+    assert tuple(options.algorithm) == ALGORITHMS == tuple(PROGRAMS)
+    monkeypatch.setattr(sys, "argv", ["bench", "--algorithm", "bfs"])
+    options = read_options("bench.rivals", "")
+    assert (options.graph, options.algorithm, options.rival) == ([*WEIGHTED], ["bfs"], [*RIVALS])

@@ -1,0 +1,46 @@
+"""What both tables, that of the rivals and the one with Shoal beside them, can be asked for on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Iterator, Sequence
+
+from bench.graphs import WEIGHTED, WeightedGraph
+from bench.rivals.register import ALGORITHMS, RIVALS
+from bench.rivals.runner import LIMIT_SECONDS, Measured, Missing, default_python, runs
+
+
+def read_options(program: str, purpose: str | None, shards: Sequence[int] = ()) -> argparse.Namespace:
+    """What was asked for; where nothing was chosen, all there is. With `shards`, how many of them can be chosen too."""
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=purpose)
+    choices = {"graph": [*WEIGHTED], "algorithm": [*ALGORITHMS], "rival": [*RIVALS]}
+    for name, known in choices.items():
+        parser.add_argument(f"--{name}", action="append", choices=known, help=f"one {name}; may be given again")
+    if shards:
+        usual = ", ".join(map(str, shards))
+        parser.add_argument("--shards", action="append", type=int, help=f"how many daemons; {usual} without")
+    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds for each rival; %(default)g")
+    parser.add_argument("--rivals-python", default=default_python(), help="who has them installed; %(default)s")
+    parser.add_argument("--json", action="store_true", help="for a machine; the table is for people")
+    options = parser.parse_args()
+    for name, known in {**choices, "shards": [*shards]}.items():
+        setattr(options, name, getattr(options, name, None) or known)
+    return options
+
+
+def measurements(graphs: Sequence[WeightedGraph], options: argparse.Namespace) -> Iterator[Measured | Missing]:
+    """Of the rivals that were asked for, on these graphs."""
+    return runs(
+        graphs,
+        rivals=options.rival,
+        algorithms=options.algorithm,
+        limit=options.limit,
+        python=options.rivals_python,
+    )
+
+
+def end_by_interrupt() -> None:
+    """Whoever ends us lets us end what we have started, and print what there is."""
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, signal.default_int_handler)
