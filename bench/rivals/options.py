@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from bench.graphs import WEIGHTED, WeightedGraph
 from bench.rivals.register import ALGORITHMS, RIVALS
@@ -24,8 +25,9 @@ def read_options(program: str, purpose: str | None, shards: Sequence[int] = ()) 
     parser.add_argument("--rivals-python", default=default_python(), help="who has them installed; %(default)s")
     parser.add_argument("--json", action="store_true", help="for a machine; the table is for people")
     options = parser.parse_args()
-    for name, known in {**choices, "shards": [*shards]}.items():
-        setattr(options, name, getattr(options, name, None) or known)
+    usual_of: dict[str, list[Any]] = {**choices, "shards": [*shards]}
+    for name, all_there_is in usual_of.items():
+        setattr(options, name, getattr(options, name, None) or all_there_is)
     return options
 
 
