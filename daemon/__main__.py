@@ -71,7 +71,7 @@ class Daemon:
             stack.callback(runtime.close)
             metrics.before_scrape(lambda: refresh(runtime))
             loop.add_signal_handler(signal.SIGHUP, self._reload, allowed)
-            commands = catalogue.registry()
+            commands = catalogue.registry(runtime.caught_up)
             Operations(runtime, commands)
             ResultOperations(runtime, commands)
             TableOperations(runtime, commands)

@@ -9,7 +9,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from daemon.admin.commands import Command, Parameter, Registry, Reply, Request
+from daemon.admin.commands import (
+    CatchUp,
+    Command,
+    Parameter,
+    Reads,
+    Registry,
+    Reply,
+    Request,
+    nothing_to_catch_up_with,
+)
 from daemon.admin.render import render
 
 _GRAPH: Final = Parameter("graph", "str", "name of a graph", required=True)
@@ -25,8 +34,14 @@ _CHANGING: Final = frozenset(
 )  # fmt: skip
 
 
+_LOCAL: Final = frozenset({"help", "status", "members", "log-level", "metrics"})
+_LOCAL_UNLESS_NAMED: Final = frozenset({"barrier", "ghosts"})
+"""These say what this shard sees, and have to when nothing can be agreed upon; a name is the cluster's all the same."""
+
+
 def _command(name: str, summary: str, *params: Parameter, frames: bool = False) -> Command:
-    return Command(name, summary, params, partial(render, name), frames, changes=name in _CHANGING)
+    reads: Reads = "here" if name in _LOCAL else "named" if name in _LOCAL_UNLESS_NAMED else "agreed"
+    return Command(name, summary, params, partial(render, name), frames, changes=name in _CHANGING, reads=reads)
 
 
 COMMANDS: Final[tuple[Command, ...]] = (
@@ -147,9 +162,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
 )
 
 
-def registry() -> Registry:
+def registry(catch_up: CatchUp = nothing_to_catch_up_with) -> Registry:
     """All commands, none bound but ``help``."""
-    commands = Registry(COMMANDS)
+    commands = Registry(COMMANDS, catch_up)
 
     async def answer(request: Request) -> Reply:
         return Reply(commands.help(request.args["command"]))

@@ -6,6 +6,11 @@ checked `Request`, so a handler sees nothing but arguments of the declared types
 
 What each command is called and takes is declared here and in `daemon.admin.catalogue`; who answers it is bound by the
 composition root (`Registry.bind`). A command nobody bound is refused with a sentence, and ``help`` leaves it out.
+
+What is read. Most commands answer from what the cluster has agreed upon, and no answer is older than another that was
+given before it, by whatever shard: the shard first catches up. Where no majority vouches for that, it says what it
+knows, for operators need it exactly then; only a name that it does not know may be one that it has not heard of yet.
+What a shard says of itself never waits for others.
 """
 
 from __future__ import annotations
@@ -17,14 +22,19 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+from shoal.errors import UnknownGraph, UnknownProgram, UnknownRun
+
 ErrorKind = Literal["refused", "failed", "usage"]
 ParameterType = Literal["str", "int", "float", "bool", "object", "names"]
+Reads = Literal["here", "agreed", "named"]
+"""What a command answers from: this shard alone; what is agreed upon; or that, if it is asked about one by its name."""
 Buffer = bytes | bytearray | memoryview
 Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 Render = Callable[[Mapping[str, Any]], str]
 
 WORDS_MAX: Final = 64
 SHOWN_MAX: Final = 60
+UNKNOWN: Final = frozenset(kind.__name__ for kind in (UnknownGraph, UnknownProgram, UnknownRun))
 
 
 class CommandError(Exception):
@@ -141,6 +151,8 @@ class Reply:
 
 
 Handler = Callable[[Request], Awaitable[Reply]]
+CatchUp = Callable[[], Awaitable[bool]]
+"""Have this shard know all that was agreed upon by now; False if there is no majority to vouch for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +168,17 @@ class Command:
     frames: bool = False
     handler: Handler | None = None
     changes: bool = False
+    reads: Reads = "here"
 
     @property
     def usage(self) -> str:
         """The command as it is typed."""
         words = [p.name.upper() if p.required else f"[--{p.name} {p.type.upper()}]" for p in self.params]
         return " ".join([self.name, *words])
+
+    def reads_agreed(self, args: Mapping[str, Any]) -> bool:
+        """Whether it answers, with these arguments, from what is agreed upon."""
+        return self.reads == "agreed" or (self.reads == "named" and any(value is not None for value in args.values()))
 
     def told(self, args: Mapping[str, Any]) -> str:
         """The command and the words that were given with it, in one short line for the log."""
@@ -226,11 +243,17 @@ class Command:
         }
 
 
+async def nothing_to_catch_up_with() -> bool:
+    """For who has never heard of anything that others may know."""
+    return True
+
+
 class Registry:
     """The commands of one daemon."""
 
-    def __init__(self, commands: Sequence[Command] = ()) -> None:
+    def __init__(self, commands: Sequence[Command] = (), catch_up: CatchUp = nothing_to_catch_up_with) -> None:
         self._commands: dict[str, Command] = {}
+        self._catch_up = catch_up
         for command in commands:
             self.add(command)
 
@@ -243,7 +266,20 @@ class Registry:
         """Say who answers a declared command."""
         command = self._commands[name]
         assert command.handler is None, f"{name} is bound twice"
-        self._commands[name] = replace(command, handler=handler)
+
+        async def answer(request: Request) -> Reply:
+            if not command.reads_agreed(request.args):
+                return await handler(request)
+            is_newest = await self._catch_up()
+            try:
+                return await handler(request)
+            except Refused as refused:
+                if is_newest or refused.what not in UNKNOWN:
+                    raise
+                doubt = "but there is no majority on this side, so this shard may not know the newest"
+                raise Refused(f"{refused}; {doubt}") from refused
+
+        self._commands[name] = replace(command, handler=answer)
 
     def __iter__(self) -> Iterator[Command]:
         return iter(sorted(self._commands.values(), key=lambda command: command.name))

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-
 from daemon.admin.commands import Refused
 from daemon.host.runtime import Runtime
 from daemon.protocol.decisions import AddGraph
 from daemon.protocol.records import RunRecord
 from shoal.errors import did_you_mean
-
-CATCH_UP_SECONDS, LOOK_SECONDS = 3.0, 0.1
 
 
 class Known:
@@ -42,19 +37,6 @@ class Known:
         """The run of that name. Raises `Refused`."""
         runs = self._runtime.shard.registry.runs
         if name not in runs:
-            if self.state == "starting":
-                raise Refused(f"this shard is in no view yet and knows of no run '{name}': ask a member, or ask again")
             hint = did_you_mean(name, runs)
             raise Refused(f"there is no run '{name}'{hint}; `run list` shows them", what="UnknownRun")
         return runs[name]
-
-    async def caught_up(self, run: str) -> RunRecord:
-        """The run of that name. A shard that has just started has the log on its disk, but not yet the word on how
-        much of it counts: it is given a moment. Raises `Refused`.
-        """
-        until = time.monotonic() + CATCH_UP_SECONDS
-        while run not in self._runtime.shard.registry.runs and self.state == "starting":
-            if time.monotonic() > until:
-                break
-            await asyncio.sleep(LOOK_SECONDS)
-        return self.run(run)

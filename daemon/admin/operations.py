@@ -257,10 +257,10 @@ class Operations:
         return Reply({"runs": [{key: self._show(run)[key] for key in keys} for run in runs]})
 
     async def run_show(self, request: Request) -> Reply:
-        return Reply(self._show(await self._known.caught_up(request.args["run"])))
+        return Reply(self._show(self._known.run(request.args["run"])))
 
     async def run_wait(self, request: Request) -> Reply:
-        run = await self._known.caught_up(request.args["run"])
+        run = self._known.run(request.args["run"])
         timeout = request.args["timeout_seconds"]
         until = None if timeout is None else time.monotonic() + timeout
         over = self._runtime.runs.over.get(run.name)

@@ -14,7 +14,6 @@ from daemon.admin.commands import Failed, Refused, Reply, Request
 from daemon.admin.known import Known
 from daemon.host.runtime import Runtime
 from daemon.protocol.records import FAILED, RunRecord
-from daemon.protocol.tick import State
 from daemon.store import NotHeld
 from shoal.errors import BadProgram, TickNotKept
 from shoal.execution.program import Program
@@ -31,13 +30,12 @@ class Readings:
         self._runtime, self.known = runtime, Known(runtime)
 
     async def run_of(self, request: Request) -> RunRecord:
-        """The run that is asked about, as it is once the log has caught up with it."""
-        run = await self.known.caught_up(request.args["run"])
-        machine = self._runtime.ticks.machine(run.number)
-        if machine is not None and machine.state is State.OVER:
-            # Its last tick is done, and the log's word on it under way: who asks may have had it from another shard.
+        """The run that is asked about."""
+        run = self.known.run(request.args["run"])
+        if not run.active:
+            # What it computed is about to be at hand here, so that it need not be read from the disk.
             await self._runtime.runs.kept(run.name, END_SECONDS)
-        return self.known.run(run.name)
+        return run
 
     async def program_of(self, run: RunRecord) -> Program:
         """A run's own program, with its parameters. Raises `Refused`."""

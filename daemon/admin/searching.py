@@ -25,7 +25,7 @@ class SearchOperations:
 
     async def run_search(self, request: Request) -> Reply:
         args = request.args
-        run = await self._readings.known.caught_up(args["run"])
+        run = self._readings.known.run(args["run"])
         if not 0 < args["top"] <= TOP_MAX:
             raise Usage(f"top should be from 1 to {TOP_MAX}")
         program = await self._readings.program_of(run)
