@@ -119,8 +119,13 @@ class Workspace:
         does not depend on who holds which.
         """
         aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
+        given = np.asarray(values, dtype=aggregate.dtype)
+        due = self.part.size if nodes is None else len(nodes)
+        if given.shape != (due,):  # too few may happen to do on one shard, and not on another
+            told = f"values of shape {given.shape}, and it takes one for each of {due} nodes"
+            raise ValueError(f"aggregate '{name}': {told}")
         starts = self.part.starts if nodes is None else np.searchsorted(nodes, self.part.starts)
-        self.partials[name] = _by_partition(aggregate, np.asarray(values, dtype=aggregate.dtype), starts)
+        self.partials[name] = _by_partition(aggregate, given, starts)
 
     def contribute_by_partition(self, name: str, values: Array | Sequence[int] | Sequence[float]) -> None:
         """The same, with one value an own partition, in their order: for what belongs to no node of it."""

@@ -61,6 +61,15 @@ def test_contributions_are_merged_by_partition(ws: Workspace) -> None:
     assert ws.partials["least"].tolist() == expected
 
 
+def test_contributions_are_as_many_as_nodes(ws: Workspace) -> None:
+    """One too many, or too few, is no answer that happens to do on a shard whose last partition is empty."""
+    for values, nodes in ((np.ones(3), None), (np.ones(5), None), (np.float64(1.0), None), (np.ones(4), np.array([1]))):
+        with pytest.raises(
+            ValueError, match=r"aggregate 'sum': values of shape \(.*\), and it takes one for each of [14]"
+        ):
+            ws.contribute("sum", values, nodes)
+
+
 def test_weights_are_put_in_order_once_a_direction_and_type() -> None:
     data = shoal.from_arrays([1, 1, 2, 3], [2, 3, 3, 1], edge_columns={"km": [4, 3, 2, 1]}, partition_count=4)
     ws = Workspace(part_of("g", data, Placement(("x",), np.zeros(4, dtype=np.int16)), 0), Two())
