@@ -207,7 +207,7 @@ class TickRunner:
         began = self._clock()
         try:
             engine.settle(effect.phase, effect.shares)
-            halted = effect.phase is ADVANCE and self.section.run(effect, began, engine.halted)
+            halted = effect.phase is ADVANCE and self.section.run(effect, began, _halts, engine)
         except BaseException as error:  # the same
             return self._failed(effect, began, error)
         return machine.settled(halted, self._clock())
@@ -257,6 +257,11 @@ class TickRunner:
         tick, phase = phase_of(message.entry)
         told = f"{phase.word} of tick {tick}: what shard {sender} sends does not fit, {MISFITS_MAX} times: {misfit}"
         return self.perform(machine.abort(f"{machine.shard}: {told}"))
+
+
+def _halts(engine: Engine) -> bool:
+    """The program's word on it, as a yes or no: of an array with two values there is none."""
+    return bool(engine.halted())
 
 
 def place_of(at: InProgram) -> str:

@@ -73,9 +73,9 @@ class Anywhere(Program):
     def advance(self, ws: Workspace) -> None:
         self.at("advance")
 
-    def halted(self, ws: Workspace) -> bool:
+    def halted(self, ws: Workspace) -> Any:
         self.at("halted")
-        return False
+        return np.array([1, 2]) if self.where == "an array" else False
 
     def collect(self, ws: Workspace) -> dict[str, Any]:
         self.at("collect")
@@ -168,6 +168,12 @@ def test_the_method_that_failed_is_named(where: str, told: str, cadence: Cadence
     assert end.failure.endswith(f"ValueError: as it was told in {where}\n")
     assert f", in {where}\n" in end.failure
     assert over(runner, Anywhere(where="start")).outcome == "failed", "and the runner goes on"
+
+
+def test_halted_has_to_say_yes_or_no() -> None:
+    end = over(TickRunner("one", LoadLimits(), time.monotonic_ns), Anywhere(where="an array"))
+    assert end.failure.startswith("one: halted after tick 0 failed\nTraceback")
+    assert "truth value" in end.failure
 
 
 @pytest.mark.parametrize("where", ["prepare", "load", "resume"])
