@@ -121,4 +121,6 @@ class StoreThread(threading.Thread):
                 item.done(item.do(store))
             else:
                 item.done()
+        if not self._work:
+            store.relieve()
         return bool(work)

@@ -9,8 +9,9 @@ durable one or to the checkpoint, whichever is first: the log is one file, so a 
 in front of it. That is how a slice is written in many transactions and synced once, when it is sealed.
 
 **The write-ahead log.** `checkpoint` moves it into the database, on the thread that writes much and outside of a turn,
-so that others go on writing meanwhile. SQLite's own checkpoint, at a commit, is kept for the case that only consensus
-writes, and set so high that it comes once in some thousand writes.
+so that others go on writing meanwhile; `relieve` does so once those who wait for what was written have been told, and
+`wrote` in the middle of a job that writes very much. SQLite's own checkpoint, at a commit, is kept for the case that
+only consensus writes, and set so high that it comes once in some thousand writes.
 
 **Failure.** After the first failed write nothing is written any more, by any connection of the folder: what a failed
 fsync has dropped from the page cache looks written to everybody but the disk.
@@ -28,11 +29,12 @@ from typing import Any, Final
 from daemon.protocol.frames import Buffer
 from daemon.store.errors import StoreFailed, is_torn, sentence
 
-PAGE_BYTES: Final = 4096
+PAGE_BYTES: Final = 16 << 10  # a state of 64 kB is 5 writes instead of 17; one row costs the same sync
 BULK_BYTES: Final = 4 << 20  # one bulk transaction: 10 to 40 ms on a disk that writes 100 to 400 MB a second
 CHECKPOINT_BYTES: Final = 8 << 20
-WAL_BYTES_LONG: Final = 16 << 20
-WAL_BYTES_KEPT: Final = 32 << 20  # a longer log is cut to this when it starts over
+CHECKPOINT_BYTES_MAX: Final = 32 << 20
+WAL_BYTES_LONG: Final = 48 << 20
+WAL_BYTES_KEPT: Final = 96 << 20  # a longer log is cut to this when it starts over
 BUSY_TIMEOUT_MS: Final = 10_000  # only for somebody with another process at the file: ours take turns
 CACHE_KIB: Final = 8 << 10
 # UnicodeDecodeError: sqlite3 decodes the text of an error strictly, and that of a torn schema quotes what is torn.
@@ -122,14 +124,20 @@ class Database:
             raise StoreFailed(sentence(error, self.path, doing)) from error
 
     def wrote(self, size: int) -> None:
-        """Tell of bytes written, outside of a turn: enough of them, and the log is moved into the database.
+        """Tell of bytes written, outside of a turn: after very many, the log is moved into the database."""
+        self._written_bytes += size
+        if self._written_bytes >= CHECKPOINT_BYTES_MAX:
+            self._move_log()
 
-        The log starts over when all of it has been moved and nobody has written since. Under a steady stream of
+    def relieve(self) -> None:
+        """Move the log into the database, if it is worth it: there is time now."""
+        if self._written_bytes >= CHECKPOINT_BYTES:
+            self._move_log()
+
+    def _move_log(self) -> None:
+        """The log starts over when all of it has been moved and nobody has written since. Under a steady stream of
         consensus writes that may never be, so a long log has its last few pages moved within a turn.
         """
-        self._written_bytes += size
-        if self._written_bytes < CHECKPOINT_BYTES:
-            return
         self._written_bytes = 0
         if self.checkpoint("PASSIVE") >= WAL_BYTES_LONG:
             with self.turn:

@@ -124,6 +124,10 @@ class Store:
         """Forget the states of a run."""
         self._states.drop(run)
 
+    def relieve(self) -> None:
+        """What was written is safe, and nobody waits: time to tidy up."""
+        self._database.relieve()
+
     def sizes(self) -> dict[str, int]:
         """Bytes: of the files, of what in them is free for reuse, and of what is kept."""
         ((pages,),) = self._database.rows("measure the database", "PRAGMA page_count")
