@@ -13,9 +13,10 @@ no other is let in until the reader has caught up. A peer that is cut connects a
 The doorman's thread looks every `LOOK_MS`; what comes in between is not seen, and can be over the budget by that much.
 
 What is not exact, and which way it errs:
-- a connection that closes between two looks may have brought bytes that were not seen: it is charged with what could
-  have come in that time, until the reader has found nothing left to read, or has read so many messages that none of
-  them is left (libzmq takes one of each connection in turn, and none has more than the high-water mark);
+- connections that close between two looks may have brought bytes that were not seen: together they are charged with
+  what could have come in that time, for one thread of libzmq's receives for all of them; until the reader has found
+  nothing left to read, or has read so many messages that none of them is left (libzmq takes one of each connection in
+  turn, and none has more than the high-water mark);
 - every connection is forgiven `FORGIVEN_BYTES` a second, for a peer's heartbeats, which are received and never read;
 - a descriptor that is used again takes what is read of its former self for its own: it is then believed to hold
   nothing, never less than that.
@@ -84,6 +85,7 @@ class Backlog:
         self._messages = 0
         self._left: list[tuple[int, int]] = []  # by connections that have ended: bytes, and messages taken by then
         self._left_lately: list[tuple[int, int]] = []  # the same, since the last look
+        self._ended_unseen = False  # whether any has ended since then
         self._looked_at = time.monotonic_ns()
 
     # -- the reader's ----------------------------------------------------------------------------------------------
@@ -111,6 +113,8 @@ class Backlog:
             peer = _with(descriptor, socket.socket.getpeername)
         except OSError:  # gone already
             return
+        if not self.watches:
+            self._looked_at = time.monotonic_ns()  # nobody has looked for long, as nothing could come
         self._taken[descriptor] = HANDSHAKE_BYTES
         self._lines[descriptor] = _Line(peer)
 
@@ -119,13 +123,16 @@ class Backlog:
         line = self._lines.pop(descriptor, None)
         taken = self._taken.pop(descriptor, 0)
         if line is not None and was_let_in:
-            unseen = 0 if line.is_cut else (time.monotonic_ns() - self._looked_at) * BYTES_A_NANOSECOND_MAX
-            self._left_lately.append((max(0, line.received - taken) + unseen, self._messages))
+            self._ended_unseen |= not line.is_cut
+            self._left_lately.append((max(0, line.received - taken), self._messages))
 
     def look(self) -> None:
         """Add up what is held; over the budget, cut whoever holds most of those that are sending."""
         now = time.monotonic_ns()
         was_empty, self._was_empty = self._was_empty, False
+        if self._ended_unseen:
+            self._ended_unseen = False
+            self._left_lately.append(((now - self._looked_at) * BYTES_A_NANOSECOND_MAX, self._messages))
         # Who had ended before the last look left nothing that was not read when all was read after it.
         turns = self._turns * (len(self._lines) + len(self._left) + len(self._left_lately))
         kept = [] if was_empty else [one for one in self._left if self._messages - one[1] <= turns]
