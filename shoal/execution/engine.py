@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from shoal.execution.declarations import Channel, Column, Mail
 from shoal.execution.exchange.carrier import BadExchange, BadState, Carrier, pack_sections, split_sections
+from shoal.execution.naming import named_nodes
 from shoal.execution.phase import Phase
 from shoal.execution.program import Program
 from shoal.execution.workspace import Workspace
@@ -250,6 +251,7 @@ class Engine:
         """Have the program ready: begin it, or let it take up what was restored."""
         program, ws = self.program, self.ws
         ws.tick = tick
+        named_nodes(self.part, program)
         program.prepare(ws)
         if self._restored is None:
             program.start(ws)

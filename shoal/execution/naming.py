@@ -10,11 +10,24 @@ import numpy as np
 import pyarrow.compute as pc
 
 from shoal.errors import BadParameter
+from shoal.execution.program import Program
 from shoal.graph.columns import is_string, plain
 from shoal.graph.ids import partition_of
 from shoal.graph.part import Part
 
 INT64 = np.iinfo(np.int64)
+
+
+def named_nodes(part: Part, program: Program) -> dict[str, int | str]:
+    """By parameter that is the id of a node: the id, of the graph's own type. Raises `BadParameter`."""
+    named: dict[str, int | str] = {}
+    for name, param in program.parameters().items():
+        if param.node:
+            value = getattr(program, name)
+            given = "" if value is None else str(value)
+            own_node(part, name, given)
+            named[name] = _id(part, name, given)
+    return named
 
 
 def own_node(part: Part, parameter: str, given: str | None) -> int | None:

@@ -16,7 +16,8 @@ T = TypeVar("T")
 class Param(Generic[T]):
     """A parameter of a program: a typed attribute with a default, a sentence and bounds.
 
-    On the wire and on a command line it is text or a number; `read` turns it into the attribute's type or raises.
+    On the wire and on a command line it is text or a number; `read` turns it into the attribute's type or raises. One
+    that is the id of a `node` has to be given, and a run where no node is called so fails before its first tick.
     """
 
     def __init__(
@@ -27,8 +28,9 @@ class Param(Generic[T]):
         kind: type | None = None,
         least: float | None = None,
         most: float | None = None,
+        node: bool = False,
     ) -> None:
-        self.default, self.doc, self.least, self.most = default, doc, least, most
+        self.default, self.doc, self.least, self.most, self.node = default, doc, least, most, node
         self.kind: type = kind or type(default)
         self.name = ""
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from shoal.execution.declarations import Aggregate, Merge, Table
 from shoal.execution.exchange.carrier import Carrier
+from shoal.execution.naming import named_nodes
 from shoal.execution.program import Program
 from shoal.execution.workspace import Workspace
 from shoal.graph.ids import partition_of
@@ -36,11 +37,13 @@ Array = NDArray[Any]
 log = logging.getLogger("shoal.messages")
 
 OWN = (
-    Aggregate("messages", Merge.SUM, np.int64, shown=True),
+    Aggregate("under_way", Merge.SUM, np.int64, shown=True),
     Aggregate("awake", Merge.SUM, np.int64, shown=True),
     Aggregate("undelivered", Merge.SUM, np.int64, shown=True),
 )
-"""Messages sent in the tick; nodes that have not halted; messages to nodes that do not exist, since the run began."""
+"""Messages that were sent in the tick; nodes that have not halted; messages to nodes that do not exist, since the run
+began. Of a run that was stopped, or has done the ticks it was given, the first are messages that nobody has got.
+"""
 
 
 class NodeProgram(Program):
@@ -131,6 +134,7 @@ class NodeProgram(Program):
     def prepare(self, ws: Workspace) -> None:
         self._ws, part = ws, ws.part
         vars(self).update({name: getattr(self, name) for name in self.parameters()})  # an attribute is found faster
+        vars(self).update(named_nodes(part, self))  # ids as nodes have them
         self._shared = Shared(part, self._post, self.combine)
         self._shared.contributed = {each.name: ([], []) for each in self.aggregates if each not in OWN}
         make = class_of_run(self._shared, [each.name for each in self.attributes])
@@ -166,7 +170,7 @@ class NodeProgram(Program):
         self._finish(ws, self._visit(inbox), returned)
 
     def halted(self, ws: Workspace) -> bool:
-        return ws.tick > 0 and int(ws.total("messages")) == 0 and int(ws.total("awake")) == 0
+        return ws.tick > 0 and int(ws.total("under_way")) == 0 and int(ws.total("awake")) == 0
 
     def collect(self, ws: Workspace) -> Mapping[str, Array]:
         return {each.name: each.stored(list(map(attrgetter(each.name), self._nodes))) for each in self.attributes}
@@ -295,7 +299,7 @@ class NodeProgram(Program):
         for by_node in self._shared.asked.values():
             awake[list(by_node)] = True
         ws.contribute("awake", awake.astype(np.int64))
-        ws.contribute_by_partition("messages", tally(said, ws.part, self._shared.delivery))
+        ws.contribute_by_partition("under_way", tally(said, ws.part, self._shared.delivery))
         ws.contribute_by_partition("undelivered", [lost.count for lost in self._lost.values()])
 
     def _check(self, nodes: list[Node], thorough: bool) -> None:

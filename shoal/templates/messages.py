@@ -29,13 +29,14 @@ class Template(NodeProgram):
     # Several messages of one tick to one node become their least. Leave it out, and a node gets each by itself.
     combine = Combine(Merge.MIN, float)
 
-    # Given as `--param source=5`, or `graph.run(..., source=5)`; of the type that the default has, here text.
-    source = Param("", "id of the node that all distances are from")
+    # Given as `--param source=5`, or `graph.run(..., source=5)`; of the type that the default has, here text. What is the id
+    # of a `node` has to be given, and there has to be such a node.
+    source = Param("", "id of the node that all distances are from", node=True)
     weight = Param("", "edge column to add up; without, every edge counts one")
 
     def on_start(self, node: Node) -> None:
         """Before the first tick, for every node."""
-        if str(node.id) == self.source:
+        if node.id == self.source:
             self.reach(node, 0.0)
 
     def on_message(self, node: Node, msg: float) -> None:

@@ -66,7 +66,7 @@ def told(
 
 
 everywhere = pytest.mark.parametrize("shards", [1, 3])
-SILENCE = {"messages": 0, "awake": 0, "undelivered": 0}
+SILENCE = {"under_way": 0, "awake": 0, "undelivered": 0}
 
 
 @everywhere
@@ -171,6 +171,21 @@ def test_what_is_for_nobody_is_counted_named_and_given_back(shards: int, caplog:
     assert seen["tick"] == 2
     assert sorted(seen["ann"], key=str) == [(2, "no ann", "lost"), (2, 4, 7.5)]
     assert "and there is no such node" in caplog.text
+
+
+@everywhere
+def test_what_is_sent_in_the_last_tick_is_told_as_under_way(shards: int) -> None:
+    """Whether there is anybody whom it is for, nobody has looked yet."""
+
+    class Program(Recorder):
+        def on_tick(self, node: Node) -> None:
+            node.send("lost", to="nobody")
+            node.send("late", via="*")
+
+    assert [
+        (seen["tick"], seen["under_way"], seen["undelivered"])
+        for seen in (told(Program, shards, ticks=n) for n in (1, 2))
+    ] == [(1, 10, 0), (2, 10, 4)]
 
 
 def test_the_first_that_were_for_nobody_are_in_a_table() -> None:
@@ -369,6 +384,54 @@ def test_an_attribute_keeps_its_type_over_a_checkpoint(kind: type) -> None:
     assert values == [kind(1), None, None, kind(1)]
     loaded = attribute.loaded(attribute.stored(values))
     assert [(type(v), v) for v in loaded] == [(type(v), v) for v in values]
+
+
+class Blank(shoal.Program):
+    """Does nothing with the node that is named."""
+
+    name = "blank"
+    source = shoal.Param("", "a node", node=True)
+
+    def start(self, ws: shoal.Workspace) -> None:
+        assert self.source, "there is one, or it would have failed"
+
+
+class Start(NodeProgram):
+    """Marks the node that is named."""
+
+    name = "start"
+    here = Attribute(False)
+    source: shoal.Param[Any] = shoal.Param("", "a node", node=True)
+
+    def on_start(self, node: Node) -> None:
+        node.here = node.id == self.source
+
+
+@everywhere
+@pytest.mark.parametrize("ids", [["a", "b", "0"], [7, 8, 0]])
+def test_a_parameter_that_is_a_node_is_read_as_its_id(shards: int, ids: list[Any]) -> None:
+    with shoal.local(shards=shards) as session:
+        graph = session.load("g", data=shoal.from_arrays(ids, ids))
+        for given in (ids[1], str(ids[1]), 0):
+            found = graph.run(Start, source=given).result("here").to_dict()
+            assert [str(node) for node, here in found.items() if here] == [str(given)]
+
+
+@everywhere
+@pytest.mark.parametrize(("ids", "source", "words"), [
+    (["a", "b"], "c", "parameter 'source': no node is called 'c' in graph 'g'"),
+    ([1, 2], "3", "parameter 'source': no node is called '3' in graph 'g'"),
+    ([1, 2], "c", "the ids of this graph are whole numbers"),
+    ([1, 2], "", "parameter 'source' is missing: give the id of a node"),
+    ([], "c", "no node is called 'c'"),
+])  # fmt: skip
+def test_a_parameter_that_is_no_node_fails_the_run(shards: int, ids: list[Any], source: str, words: str) -> None:
+    with shoal.local(shards=shards) as session:
+        graph = session.load("g", data=shoal.from_arrays(ids, ids))
+        for program in (Start, Blank):
+            run = graph.start(program, source=source)
+            assert (run.state, run.tick) == ("failed", 0)
+            assert words in str(run.show()["error"])
 
 
 # -- what comes from elsewhere -----------------------------------------------------------------------------------------

@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 import shoal
+from shoal.templates import messages
 
 TEMPLATES = Path(shoal.__file__).parent / "templates"
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_template_whose_source_is_nobody_says_so(shards: int) -> None:
+    data = shoal.from_arrays(["a"], ["b"])
+    with shoal.local(shards=shards) as session, pytest.raises(shoal.RunFailed, match="no node is called 'zoe'"):
+        session.load("small", data=data).run(messages.Template, source="zoe")
 
 
 @pytest.mark.parametrize("style", ["messages", "vectorized"])
