@@ -29,8 +29,8 @@ class Template(NodeProgram):
     # Several messages of one tick to one node become their least. Leave it out, and a node gets each by itself.
     combine = Combine(Merge.MIN, float)
 
-    # Given as `--param source=5`, or `graph.run(..., source=5)`; of the type that the default has, here text. One that is a
-    # `node` has to be given, and there has to be a node that is called so.
+    # Given as `--param source=5`, or `graph.run(..., source=5)`; of the type that the default has, here text.
+    # One that is a `node` has to be given, and there has to be a node that is called so.
     source = Param("", "id of the node that all distances are from", node=True)
     weight = Param("", "edge column to add up; without, every edge counts one")
 
