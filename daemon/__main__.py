@@ -20,6 +20,7 @@ from daemon.admin import catalogue
 from daemon.admin.operations import Operations
 from daemon.admin.planned import Planned
 from daemon.admin.programs import ProgramOperations
+from daemon.admin.remote import OperatorDoor
 from daemon.admin.results import ResultOperations
 from daemon.admin.searching import SearchOperations
 from daemon.admin.server import AdminLimits, AdminServer, SocketTaken
@@ -30,6 +31,7 @@ from daemon.host.restoring import Restoring, Source, open_backup
 from daemon.host.runtime import Runtime
 from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
 from daemon.store import DataFolder, StoreError, StoreFailed
+from daemon.transport.security import Curve
 from daemon.transport.sockets import BindFailed
 from daemon.watch import logs
 from daemon.watch.gauges import refresh
@@ -70,7 +72,7 @@ class Daemon:
             runtime = Runtime(config, folder, keys, allowed, metrics, self._fatal)
             stack.callback(runtime.close)
             metrics.before_scrape(lambda: refresh(runtime))
-            loop.add_signal_handler(signal.SIGHUP, self._reload, allowed)
+            loop.add_signal_handler(signal.SIGHUP, self._reload, allowed, None)
             commands = catalogue.registry(runtime.caught_up)
             Operations(runtime, commands)
             ResultOperations(runtime, commands)
@@ -91,6 +93,10 @@ class Daemon:
             )
             await admin.start()
             stack.push_async_callback(admin.close)
+            door = _door(config, admin, keys, allowed, metrics)
+            if door is not None:
+                stack.callback(door.close)
+                loop.add_signal_handler(signal.SIGHUP, self._reload, allowed, door)
             if config.metrics.address is not None:
                 http = HttpServer(
                     config.metrics.address.host, config.metrics.address.port, metrics, lambda: runtime.ready
@@ -154,13 +160,15 @@ class Daemon:
         else:
             loop.default_exception_handler(context)
 
-    def _reload(self, allowed: AllowedKeys | None) -> None:
+    def _reload(self, allowed: AllowedKeys | None, door: OperatorDoor | None) -> None:
         """SIGHUP: take over the list of allowed keys; everything else needs a restart."""
         self._notifier.reloading()
         try:
             if allowed is not None:
                 added, removed = allowed.reload()
                 log.info("allowed keys: %d added, %d removed", len(added), len(removed))
+                if door is not None:
+                    door.check()
         except BadKeyFile as error:
             log.error("the allowed keys are kept as they were: %s", error)
         self._notifier.ready()
@@ -212,6 +220,37 @@ def _keys(config: Config) -> tuple[KeyPair | None, AllowedKeys | None]:
             "make a key with the shard's name, or set cluster.shard"
         )
     return pair, AllowedKeys(security.allowed_keys)
+
+
+def _door(
+    config: Config, admin: AdminServer, keys: KeyPair | None, allowed: AllowedKeys | None, metrics: Metrics
+) -> OperatorDoor | None:
+    """Where operators on other machines come in, if anywhere."""
+    if config.admin.address is None:
+        return None
+
+    def key_of_an_operator(key: bytes) -> str | None:
+        return key.decode("ascii") if allowed is not None and allowed.operator_of(key) is not None else None
+
+    def name_of(key: bytes) -> str | None:
+        if allowed is None:
+            return "somebody on this machine"  # the configuration takes no other address without keys
+        name = allowed.operator_of(key)
+        return None if name is None else f"operator {name}"
+
+    door = OperatorDoor(
+        config.admin.address.url,
+        admin,
+        curve=Curve(keys, key_of_an_operator) if keys is not None else None,
+        name_of=name_of,
+        count=metrics.count,
+        connections_max=config.admin.connections_max,
+        queue_bytes_max=config.transport.queue_bytes_max,
+    )
+    log.info("operators are listened for at %s", door.endpoint)
+    if keys is None:
+        log.warning("security.encryption is none: everybody on this machine may do everything at %s", door.endpoint)
+    return door
 
 
 @click.command()

@@ -1,7 +1,8 @@
-"""A session with a daemon, over its admin socket."""
+"""A session with a daemon, over its admin socket or from another machine."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,12 +20,23 @@ from shoal.reading.tables import TablePart
 from shoal.session import Progress, Session
 
 
-def connect(socket: str = DEFAULT_SOCKET, timeout: float | None = None) -> Session:
-    """Reach the daemon whose admin socket is at this path; any daemon of a cluster will do.
+def connect(
+    address: str = DEFAULT_SOCKET,
+    timeout: float | None = None,
+    *,
+    key: str | os.PathLike[str] | None = None,
+    server_key: str | None = None,
+    known_keys: str | os.PathLike[str] | None = None,
+) -> Session:
+    """Reach a daemon; any daemon of a cluster will do.
 
+    `address` is the path of the admin socket of one on this machine, or ``"alpha@tcp://10.0.0.1:7103"``: the name of a
+    shard and where it listens for operators. For that, `key` is the file with your secret key; the shard's public one
+    is found under its name in the file `known_keys`, for which the cluster's allowed_keys will do, or is `server_key`.
     `timeout` is how long the daemon may stay silent, in seconds.
     """
-    return Session(SocketBackend(AdminConnection(socket, timeout)))
+    connection = AdminConnection(address, timeout, key=key, server_key=server_key, known_keys=known_keys)
+    return Session(SocketBackend(connection))
 
 
 class SocketBackend:

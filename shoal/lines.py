@@ -1,6 +1,6 @@
-"""The client's side of a daemon's admin socket, blocking and without dependencies.
+"""The client's side of a daemon's admin protocol, blocking: over the socket of a daemon on this machine, or to another.
 
-    with AdminConnection("/run/shoal/admin.sock") as daemon:
+    with AdminConnection("/run/shoal/admin.sock") as daemon:     # or "alpha@tcp://10.0.0.1:7103", with keys
         status, _ = daemon.call("status")
         events = daemon.stream("run wait", {"run": "pagerank-1"})
         for event in events:
@@ -8,8 +8,9 @@
         events.result
 
 One request at a time; a connection carries any number. Large buffers go to the socket as they are (`memoryview`), and
-arrive in one buffer each, so that a graph is copied by the kernel only. Every error is an `AdminError` whose text is a
-sentence for a person; `Unreachable` alone means that nobody answered.
+arrive in one buffer each, so that a graph is copied by the kernel only. Daemons on other machines are reached through
+`shoal.remote`, with an operator's key; it wants pyzmq, all else here nothing. Every error is an `AdminError` whose text
+is a sentence for a person; `Unreachable` alone means that nobody answered.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from shoal.errors import ShoalError
 
@@ -60,13 +61,39 @@ class Usage(AdminError):
 _KINDS: Final = {"refused": Refused, "failed": Failed, "usage": Usage}
 
 
-class AdminConnection:
-    """A connection to one daemon. `timeout` is how long it may stay silent, in seconds; None waits for ever."""
+class _Carrier(Protocol):
+    """What is asked of a socket."""
 
-    def __init__(self, path: str | os.PathLike[str] = DEFAULT_SOCKET, timeout: float | None = 60.0) -> None:
-        self.path = Path(path)
+    def sendall(self, data: memoryview, /) -> object: ...
+    def recv_into(self, buffer: memoryview, /) -> int: ...
+    def gettimeout(self) -> float | None: ...
+    def close(self) -> None: ...
+
+
+class AdminConnection:
+    """A connection to one daemon. `timeout` is how long it may stay silent, in seconds; None waits for ever.
+
+    `address` is the path of its admin socket, or ``NAME@tcp://HOST:PORT`` of its endpoint for operators. For the latter
+    `key` is the file of your secret key, and the daemon's public key is looked up under its NAME in the list
+    `known_keys` (a cluster's allowed_keys will do), or given itself as `server_key`.
+    """
+
+    def __init__(
+        self,
+        address: str | os.PathLike[str] = DEFAULT_SOCKET,
+        timeout: float | None = 60.0,
+        *,
+        key: str | os.PathLike[str] | None = None,
+        server_key: str | None = None,
+        known_keys: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.address = os.fspath(address)
         self._ahead = bytearray()
-        self._socket: socket.socket | None = _connected(self.path, timeout)
+        self._socket: _Carrier | None = (
+            _called(self.address, timeout, key, server_key, known_keys)
+            if "://" in self.address
+            else _connected(Path(self.address), timeout)
+        )
 
     def __enter__(self) -> AdminConnection:
         return self
@@ -169,22 +196,22 @@ class AdminConnection:
         try:
             count = connection.recv_into(buffer)
         except TimeoutError:
-            raise self._broken(f"did not answer within {connection.gettimeout():g} seconds") from None
+            raise self._broken(f"did not answer within {connection.gettimeout() or 0:g} seconds") from None
         except OSError as error:
             raise self._broken(f"broke the connection ({error.strerror})") from error
         if not count:
             raise self._broken("closed the connection before it had answered: its log says why")
         return count
 
-    def _open(self) -> socket.socket:
+    def _open(self) -> _Carrier:
         if self._socket is None:
-            raise Unreachable(f"the connection to the daemon at {self.path} is closed: make another")
+            raise Unreachable(f"the connection to the daemon at {self.address} is closed: make another")
         return self._socket
 
     def _broken(self, what: str) -> Unreachable:
         """After this nothing on the connection could be told apart, so it is closed."""
         self.close()
-        return Unreachable(f"the daemon at {self.path} {what}")
+        return Unreachable(f"the daemon at {self.address} {what}")
 
 
 class Stream:
@@ -244,3 +271,23 @@ def _connected(path: Path, timeout: float | None) -> socket.socket:
         return connection
     connection.close()
     raise Unreachable(f"cannot reach a daemon at {path}: {hint}; another socket is named by --socket or SHOAL_SOCKET")
+
+
+def _called(
+    address: str,
+    timeout: float | None,
+    key: str | os.PathLike[str] | None,
+    server_key: str | None,
+    known_keys: str | os.PathLike[str] | None,
+) -> _Carrier:
+    # pyzmq takes a while to import, and who speaks to this machine does without.
+    from shoal.remote import BadAddress, NoConnection, RemoteSocket, target_of
+
+    try:
+        return RemoteSocket(target_of(address, key, server_key, known_keys), timeout)
+    except BadAddress as error:
+        raise Usage(str(error)) from error
+    except NoConnection as error:
+        raise Unreachable(f"cannot reach a daemon at {address}: {error}") from error
+    except ShoalError as error:
+        raise AdminError(str(error)) from error

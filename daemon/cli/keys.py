@@ -12,24 +12,30 @@ from daemon.cli.session import Said, Session, json_option, words
 
 @click.command()
 @click.option("--dir", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where they go.")
-@click.option("--name", required=True, help="The shard's name.")
+@click.option("--name", required=True, help="The name of the shard, or of who operates.")
+@click.option("--operator", is_flag=True, help="For one who gives commands from another machine, not for a shard.")
 @json_option
 @click.pass_obj
-def keygen(session: Session, folder: Path, name: str) -> None:
-    """Make a shard's key pair; print the line for every machine's list of allowed keys."""
-    from daemon.keys import BadKeyFile, generate
+def keygen(session: Session, folder: Path, name: str, operator: bool) -> None:
+    """Make a key pair, a shard's or an operator's; print the line for every machine's list of allowed keys."""
+    from daemon.keys import BadKeyFile, allowed_line, generate
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        pair = generate(folder, name)
+        pair = generate(folder, name, operator=operator)
     except (BadKeyFile, OSError, ValueError) as error:
         raise Said(str(error)) from error
     public = pair.public.decode("ascii")
     if session.as_json:
-        told = {"name": pair.name, "public_key": public, "secret_key_file": str(folder / f"{name}.secret_key")}
+        told = {
+            "name": pair.name,
+            "public_key": public,
+            "secret_key_file": str(folder / f"{name}.secret_key"),
+            "allowed_keys_line": allowed_line(pair.name, pair.public, operator=operator),
+        }
         click.echo(json.dumps(told, indent=2))
         return
-    click.echo(f"{pair.name} {public}")
+    click.echo(allowed_line(pair.name, pair.public, operator=operator))
     words(f"The secret key is in {folder / f'{name}.secret_key'}: it stays on this machine.")
 
 

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from daemon.cli.cluster import CLUSTER_COMMANDS
 from daemon.cli.dev import dev
@@ -34,20 +35,65 @@ def _version() -> str:
     show_default=True,
     show_envvar=True,
     type=click.Path(path_type=Path),
-    help="The daemon's admin socket.",
+    help="The admin socket of a daemon on this machine.",
 )
+@click.option(
+    "--connect",
+    "remote",
+    envvar="SHOAL_CONNECT",
+    show_envvar=True,
+    metavar="NAME@tcp://HOST:PORT",
+    help="Instead of a socket: where the shard NAME listens for operators.",
+)
+@click.option(
+    "--key",
+    envvar="SHOAL_KEY",
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="Your secret key, for --connect.",
+)
+@click.option(
+    "--known-keys",
+    envvar="SHOAL_KNOWN_KEYS",
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="Where the shard's public key is found by NAME: the cluster's allowed_keys, say.",
+)
+@click.option("--server-key", metavar="KEY", help="The shard's public key itself.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--patience", type=DURATION, default="60s", show_default=True, help="How long the daemon may stay silent."
 )
 @click.version_option(_version(), prog_name="shoalctl")
 @click.pass_context
-def main(context: click.Context, socket: Path, as_json: bool, patience: float) -> None:
+def main(
+    context: click.Context,
+    socket: Path,
+    remote: str | None,
+    key: Path | None,
+    known_keys: Path | None,
+    server_key: str | None,
+    as_json: bool,
+    patience: float,
+) -> None:
     """Look after a cluster of shoald daemons, load graphs and run programs on them.
 
-    Every command speaks to one daemon on this machine; any member of the cluster will do.
+    Every command speaks to one daemon, on this machine or, with an operator's key, on another; any member of the
+    cluster will do.
     """
-    context.obj = Session(socket, as_json, patience)
+    address = _address(context, socket, remote)
+    context.obj = Session(address, as_json, patience, key, server_key, known_keys)
+
+
+def _address(context: click.Context, socket: Path, remote: str | None) -> str:
+    """What was said behind shoalctl counts more than the environment, and there an address more than a socket."""
+
+    def was_typed(name: str) -> bool:
+        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+    if was_typed("socket") and was_typed("remote"):
+        raise click.UsageError("--socket is on this machine and --connect leads to another: which?")
+    return str(socket) if remote is None or was_typed("socket") else remote
 
 
 for command in (*STATUS_COMMANDS, *CLUSTER_COMMANDS, graph, run, program, keygen, check_config, dev):

@@ -57,15 +57,23 @@ def in_words() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Session:
-    """What the options before the command said."""
+    """What the options before the command said: which daemon, with which keys, and how to show what it answers."""
 
-    socket: Path
+    address: str
     as_json: bool = False
     timeout_seconds: float = 60.0
+    key: Path | None = None
+    server_key: str | None = None
+    known_keys: Path | None = None
 
     def connect(self, timeout: float | None = None) -> AdminConnection:
         """A connection to the daemon."""
-        return AdminConnection(self.socket, timeout=timeout if timeout is not None else self.timeout_seconds)
+        patience = timeout if timeout is not None else self.timeout_seconds
+        if "://" not in self.address:
+            return AdminConnection(self.address, patience)
+        return AdminConnection(
+            self.address, patience, key=self.key, server_key=self.server_key, known_keys=self.known_keys
+        )
 
     def ask(self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()) -> dict[str, Any]:
         """One command's result; its frames, if any came, are dropped."""

@@ -17,6 +17,7 @@ from daemon.config.values import (
     FileMode,
     HostPort,
     Name,
+    OptionalAddress,
     SeedAddress,
     Size,
     TcpAddress,
@@ -109,13 +110,19 @@ class Security(Section):
 
 
 class Admin(Section):
-    """The socket of shoalctl and of programs that use this daemon."""
+    """The socket of shoalctl and of programs that use this daemon, and where operators find it from other machines."""
 
     socket: Path = Path("/run/shoal/admin.sock")
     mode: FileMode = "0660"
+    listen: OptionalAddress = ""
     line_bytes_max: Size = 1024 * 1024
     frames_bytes_max: Size = 8 * 1024**3
     connections_max: Count = 64
+
+    @property
+    def address(self) -> Address | None:
+        """Where operators are listened for, or None."""
+        return parse_address(self.listen) if self.listen else None
 
     @property
     def mode_bits(self) -> int:
@@ -289,6 +296,15 @@ class Config(Section):
                 f'security.encryption = "none" while {exposed[0]} can be reached from other machines: set '
                 'security.encryption = "curve", or security.plain_text_accepted = true where the wire is trusted'
             )
+        operators = self.admin.address
+        if self.security.encryption == "none" and operators is not None and not operators.loopback:
+            raise ValueError(
+                f"admin.listen: {operators.url} can be reached from other machines, and security.encryption is "
+                '"none": what operators say is never carried in plain text between machines. Set security.encryption = '
+                '"curve", or leave admin.listen empty'
+            )
+        if operators is not None and operators in self.listen.addresses:
+            raise ValueError(f"admin.listen: {operators.url} is taken by listen: give operators a port of their own")
         if self.security.encryption == "curve":
             for seed in self.cluster.seeds:
                 if seed.name is None:

@@ -48,6 +48,15 @@ def _address(value: object) -> object:
     return parse_address(value).url if isinstance(value, str) else value
 
 
+def _optional_address(value: object) -> object:
+    if not isinstance(value, str) or not value:
+        return value
+    try:
+        return parse_address(value).url
+    except BadQuantity:
+        raise BadQuantity('should be an address such as "tcp://10.0.0.5:7103", or "" for none') from None
+
+
 def _seed(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -79,6 +88,7 @@ Duration = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Name = Annotated[str, BeforeValidator(_name)]
 TcpAddress = Annotated[str, BeforeValidator(_address)]
+OptionalAddress = Annotated[str, BeforeValidator(_optional_address)]
 SeedAddress = Annotated[Seed, BeforeValidator(_seed)]
 HostPort = Annotated[str, BeforeValidator(_host_port)]
 FileMode = Annotated[str, BeforeValidator(_mode)]

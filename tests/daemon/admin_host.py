@@ -32,13 +32,13 @@ class Hosted:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        server = AdminServer(
+        self.server = AdminServer(
             self._registry, self.path, limits=self._limits, observe=lambda *what: self.seen.update([what])
         )
-        await server.start()
+        await self.server.start()
         self._ready.set()
         await self._stop.wait()
-        await server.close()
+        await self.server.close()
 
     def __enter__(self) -> Hosted:
         self._thread.start()
