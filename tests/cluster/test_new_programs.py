@@ -53,7 +53,7 @@ def test_a_new_program_does_the_same_here_and_on_a_cluster(
         expected = digest(session.load("paths", data=DATA).run(name, ticks=ticks, **params), style)
     assert said(three[1], "program", "deploy", str(file))["state"] == "deployed"
     words = [word for key, value in params.items() for word in ("--param", f"{key}={value}")]
-    told = said(three[1], "run", "start", name, "--graph", "paths", "--ticks", str(ticks), *words, "--wait")
+    told = said(three[2], "run", "start", name, "--graph", "paths", "--ticks", str(ticks), *words, "--wait")
     assert told["state"] == "completed"
     with shoal.connect(str(three[0].socket)) as session:
         assert digest(session.get_run(told["run"]), style) == expected
