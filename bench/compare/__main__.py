@@ -13,6 +13,7 @@ from rich.table import Table
 from bench.__main__ import machine
 from bench.compare.aims import cost, verdicts
 from bench.compare.ours import Ours, measure
+from bench.compare.report import report
 from bench.graphs import weighted
 from bench.rivals import RIVALS, Measured, Missing, agree
 from bench.rivals.options import end_by_interrupt, measurements, read_options
@@ -44,6 +45,9 @@ def main() -> int:
     measured = [each for each in theirs if isinstance(each, Measured)]
     if options.json:
         print(_as_json(ours, theirs, measured, load))
+        return 0
+    if options.markdown:
+        print(report(ours, theirs), end="")
         return 0
     out = Console(width=None if sys.stdout.isatty() else 170)
     _print_figures(out, ours, theirs)
@@ -78,6 +82,7 @@ def _print_figures(out: Console, ours: Sequence[Ours], theirs: Sequence[Measured
         mine = [o for o in ours if (o.graph, o.algorithm) == (graph, algorithm)]
         for o in mine:
             note = f"{o.ticks} ticks" + (f" of {o.tick_ms:.2f} ms" if o.tick_ms else "")
+            note += f" ({o.plain_tick_ms:.2f} in plain text)" if o.plain_tick_ms else ""
             who = f"[bold]Shoal, {o.shards} shard{'s' if o.shards > 1 else ''}[/]"
             table.add_row(graph, algorithm, who, *_figures(o), note)
         for r in theirs:

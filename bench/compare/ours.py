@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from bench.daemons import Daemons, daemons
 from bench.graphs import WeightedGraph
@@ -52,9 +55,13 @@ class Ours:
     ticks: int
     edge_count: int
     load_seconds: float
+    bare_load_seconds: float
+    """Of the edges without their weights."""
     times: tuple[float, ...]
     tick_ms: float | None
     """Of PageRank: the median tick by itself."""
+    plain_tick_ms: float | None
+    """The same without encryption, as it may be where all daemons are on one machine."""
     peak_mib: float
     held_bytes: int
     idle_mib: float
@@ -76,45 +83,81 @@ class Ours:
         """Nanoseconds an edge, from Parquet to ready."""
         return self.load_seconds * 1e9 / self.edge_count
 
+    @property
+    def bare_load_ns_per_edge(self) -> float:
+        """The same of the edges without their weights."""
+        return self.bare_load_seconds * 1e9 / self.edge_count
+
     def as_json(self) -> dict[str, Any]:
         """Everything, for a machine."""
-        derived = {"seconds": self.seconds, "ns_per_edge": self.ns_per_edge, "load_ns_per_edge": self.load_ns_per_edge}
-        return {**asdict(self), **derived}
+        derived = ("seconds", "ns_per_edge", "load_ns_per_edge", "bare_load_ns_per_edge")
+        return {**asdict(self), **{name: getattr(self, name) for name in derived}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A graph in daemons, and what was measured on the way there."""
+
+    graph: WeightedGraph
+    seconds: float
+    bare_seconds: float
+    held_bytes: int
+    idle_mib: float
 
 
 def measure(graph: WeightedGraph, algorithms: Sequence[str], shards: int) -> Iterator[Ours]:
     """All algorithms on one graph, loaded once."""
+    bare_seconds = _bare_load(graph, shards)
+    plain_tick_ms = _plain_tick(graph, shards) if shards > 1 and "pagerank" in algorithms else None
     with daemons(shards) as cluster:
         idle = cluster.memory_bytes()
         began = time.perf_counter()
-        loaded = cluster.session.load(graph.name, edges=graph.edges)
-        load_seconds = time.perf_counter() - began
-        held = cluster.memory_bytes() - idle
+        there = cluster.session.load(graph.name, edges=graph.edges)
+        seconds = time.perf_counter() - began
+        loaded = _Loaded(graph, seconds, bare_seconds, cluster.memory_bytes() - idle, idle / shards / MIB)
         for algorithm in algorithms:
-            yield _one(cluster, loaded, graph, algorithm, load_seconds, held, idle / shards / MIB)
+            yield _one(cluster, there, loaded, algorithm, plain_tick_ms if algorithm == "pagerank" else None)
 
 
-def _one(
-    cluster: Daemons,
-    loaded: Graph,
-    graph: WeightedGraph,
-    algorithm: str,
-    load_seconds: float,
-    held: int,
-    idle_mib: float,
-) -> Ours:
-    program, ticks = PROGRAMS[algorithm], ITERATIONS.get(algorithm, 0)
+def _one(cluster: Daemons, there: Graph, loaded: _Loaded, algorithm: str, plain_tick_ms: float | None) -> Ours:
+    program, ticks, graph = PROGRAMS[algorithm], ITERATIONS.get(algorithm, 0), loaded.graph
     runs = [
-        loaded.run(algorithm, ticks=ticks, timeout=600.0, checkpoint=-1, **program.params(graph)) for _ in range(TURNS)
+        there.run(algorithm, ticks=ticks, timeout=600.0, checkpoint=-1, **program.params(graph)) for _ in range(TURNS)
     ]
-    tick_ms = cluster.tick_ms(loaded, "bench-pagerank", 60, warm_up=30).value if algorithm == "pagerank" else None
-    values = runs[-1].result(program.column).to_numpy()
-    times = tuple(float(run.show()["seconds"]) for run in runs)
-    peak = sum(_peak_bytes(shard.pid()) for shard in cluster.shards) / MIB
     return Ours(
-        algorithm, graph.name, len(cluster.shards), runs[-1].tick, graph.edge_count, load_seconds, times, tick_ms, peak,
-        held, idle_mib, SHORT[algorithm](values),
-    )  # fmt: skip
+        algorithm=algorithm,
+        graph=graph.name,
+        shards=len(cluster.shards),
+        ticks=runs[-1].tick,
+        edge_count=graph.edge_count,
+        load_seconds=loaded.seconds,
+        bare_load_seconds=loaded.bare_seconds,
+        times=tuple(float(run.show()["seconds"]) for run in runs),
+        tick_ms=_tick_ms(cluster, there) if algorithm == "pagerank" else None,
+        plain_tick_ms=plain_tick_ms,
+        peak_mib=sum(_peak_bytes(shard.pid()) for shard in cluster.shards) / MIB,
+        held_bytes=loaded.held_bytes,
+        idle_mib=loaded.idle_mib,
+        answer=SHORT[algorithm](runs[-1].result(program.column).to_numpy()),
+    )
+
+
+def _tick_ms(cluster: Daemons, there: Graph) -> float:
+    return cluster.tick_ms(there, "bench-pagerank", 60, warm_up=30).value
+
+
+def _plain_tick(graph: WeightedGraph, shards: int) -> float:
+    with daemons(shards, "none") as cluster:
+        return _tick_ms(cluster, cluster.session.load(graph.name, edges=graph.edges))
+
+
+def _bare_load(graph: WeightedGraph, shards: int) -> float:
+    with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder, daemons(shards) as cluster:
+        bare = Path(folder, "bare.parquet")
+        pq.write_table(pq.read_table(graph.edges, columns=["source", "target"]), bare)
+        began = time.perf_counter()
+        cluster.session.load(graph.name, edges=bare)
+        return time.perf_counter() - began
 
 
 def _peak_bytes(pid: int | None) -> int:

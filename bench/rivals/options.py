@@ -21,6 +21,7 @@ def read_options(program: str, purpose: str | None, shards: Sequence[int] = ()) 
     if shards:
         usual = ", ".join(map(str, shards))
         parser.add_argument("--shards", action="append", type=int, help=f"how many daemons; {usual} without")
+        parser.add_argument("--markdown", action="store_true", help="the tables as they stand in docs/performance.md")
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds for each rival; %(default)g")
     parser.add_argument("--rivals-python", default=default_python(), help="who has them installed; %(default)s")
     parser.add_argument("--json", action="store_true", help="for a machine; the table is for people")

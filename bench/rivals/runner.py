@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ITERATIONS = {"pagerank": 20, "cdlp": 10}
 """How many, where none are asked for; algorithms that aren't here run until they are done, and count as one."""
 LIMIT_SECONDS = 120.0
+NOT_FINISHED = "not finished"
 TURNS = 3
 ERROR_LINES = 3
 ERROR_CHARACTERS = 300
@@ -98,6 +99,11 @@ class Missing:
     graph: str
     threads: int
     reason: str
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it was tried, and took longer than it was given."""
+        return self.reason.startswith(NOT_FINISHED)
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for a machine."""
@@ -207,7 +213,7 @@ def _told(job: Job, limit: float, python: str) -> dict[str, Any] | str:
             try:
                 process.wait(limit)
             except subprocess.TimeoutExpired:
-                return f"not finished in {limit:g} s"
+                return f"{NOT_FINISHED} in {limit:g} s"
             finally:
                 if process.poll() is None:
                     end(process.pid)

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.compare.ours import PROGRAMS
+from bench.compare.ours import PROGRAMS, Ours
+from bench.compare.report import report
 from bench.graphs import WEIGHTED, WeightedGraph, weighted, write_weighted
 from bench.grid import grid
 from bench.rivals import RIVALS, Measured, Missing, agree, run
@@ -93,6 +94,8 @@ def test_whoever_is_not_installed_is_missing_with_a_hint(graph: WeightedGraph, t
 def test_whoever_takes_too_long_is_ended(graph: WeightedGraph) -> None:
     found = run("networkx", "lcc", graph, limit=0.01)
     assert found == Missing("networkx", "lcc", "tiny", 1, "not finished in 0.01 s")
+    assert isinstance(found, Missing)
+    assert found.is_late
 
 
 def test_whoever_fails_is_quoted(graph: WeightedGraph, tmp_path: Path) -> None:
@@ -270,3 +273,20 @@ def test_what_is_not_chosen_from_is_all_there_is(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "argv", ["bench", "--algorithm", "bfs"])
     options = read_options("bench.rivals", "")
     assert (options.graph, options.algorithm, options.rival) == ([*WEIGHTED], ["bfs"], [*RIVALS])
+
+
+def test_a_report_has_a_table_a_graph_with_what_was_measured_and_what_was_not() -> None:
+    answer = {"groups": 2.0}
+    ours = [
+        Ours("wcc", "debian", shards, 3, 1000, 0.5, 0.25, (0.002, 0.004, 0.003), None, None, 70.0, 9, 40.0, answer)
+        for shards in (1, 2)
+    ]
+    rivals = [
+        Measured("scipy", "wcc", "debian", 1, 1, 1000, 0.1, 0.1, (0.04,), (0.04,), 50.0, answer, True, ""),
+        Missing("networkx", "wcc", "debian", 1, "not finished in 9 s"),
+    ]
+    lines = report(ours, rivals).splitlines()
+    assert "| **Shoal, 2 shards** | 500,000 | 3.0 | 70 |" in lines
+    assert "| scipy, 1 thread | 100,000 | 40 | 50 |" in lines
+    assert not any(line.startswith("| networkx") for line in lines), "of which nothing was measured"
+    assert "| debian, wcc | 1 (best thread: scipy, 40 ms) |" in lines
