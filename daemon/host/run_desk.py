@@ -44,6 +44,8 @@ TRY_AGAIN_SECONDS = 0.2
 
 FORCE_PATIENCE_NS = 500_000_000
 """A phase that takes longer is interrupted when its run is stopped by force."""
+FORCE_END_NS = 3_000_000_000
+"""A run that goes on for so long after it was stopped by force ends where it is, whatever it waits for."""
 
 
 class RunDesk:
@@ -75,6 +77,8 @@ class RunDesk:
         self._checkpoints_kept = settings.checkpoints_kept
         self._epochs: dict[int, int] = {}
         self._ticks_seen: dict[int, int] = {}
+        self._forced_ns: dict[int, int] = {}
+        """Since when runs that go on are known here to be stopped by force."""
         self._metrics, self._perform, self._soon, self._spawn = metrics, perform, soon, spawn
         self.over: dict[str, asyncio.Event] = {}
         """For each run that goes on, or whose end this shard is still to see: set when its result is kept."""
@@ -211,6 +215,7 @@ class RunDesk:
 
         The others name it, too, if they wait for it; but there may be none.
         """
+        self._end_by_force()
         section = self._ticks.runner.section
         busy = section.busy
         if busy is None:
@@ -227,6 +232,15 @@ class RunDesk:
         patience_ns = FORCE_PATIENCE_NS if hasty else self._stop_patience_ns
         if now - since > patience_ns and section.interrupt(busy):
             log.warning("run %d: its program does not return from %s: interrupted", at.run, place_of(at))
+
+    def _end_by_force(self) -> None:
+        """What is stopped by force ends, even if it waits for something that never comes."""
+        now = time.monotonic_ns()
+        forced = {run.number for run in self._shard.registry.active_runs() if run.state == STOPPING and run.is_forced}
+        self._forced_ns = {number: self._forced_ns.get(number, now) for number in forced}
+        for number, since in self._forced_ns.items():
+            if now - since > FORCE_END_NS:
+                self._ticks.order(partial(self._ticks.with_run, number, _ended_by_force))
 
     def heal(self, run: int, entries: tuple[tuple[str, int], ...]) -> None:
         """Tell a run's barrier what gossip knows."""
@@ -342,3 +356,7 @@ class RunDesk:
         epoch = self._epochs.get(run, 0)
         report = RunReport(run, epoch, tick, outcome, failure, cross_bytes, time.time_ns(), shown)
         self._perform(self._shard.run_over(report, time.monotonic_ns()))
+
+
+def _ended_by_force(machine: TickMachine, _: int) -> list[RunOver]:
+    return machine.abort(f"{machine.shard}: stopped by force, while it was {machine.doing()}")

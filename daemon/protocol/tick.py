@@ -150,7 +150,7 @@ class TickMachine:
         self._kept: tuple[Outgoing, int] | None = None
         """While holding a checkpoint: what is to be pushed once it is held, and what it took to compute."""
         self._outcome = ""
-        """While holding the last tick behind its barrier: how the run will have ended."""
+        """While holding the last tick behind its barrier, and then: how the run has ended; empty if it has failed."""
         self._here: dict[str, PhaseDone] = {}
         self._ahead: dict[str, PhaseDone] = {}
         self._sent: dict[int, dict[str, PhaseDone]] = {}
@@ -180,15 +180,15 @@ class TickMachine:
             return []
         if isinstance(message, PhaseWanted):
             share = self._sent.get(message.entry, {}).get(sender)
-            return [SendTick(sender, share)] if share is not None else []
+            return [SendTick(sender, share)] if share is not None else self._beyond(sender, message.entry)
         entry = message.entry
         if self.state is OVER or (entry != self.entry and entry != self._horizon):
-            return []
+            return self._beyond(sender, entry)
         self.barrier.advance(sender, entry)
         shares = self._here if entry == self.entry else self._ahead
         shares.setdefault(sender, message)
         if self.state is not WAITING or len(self._here) < len(self.peers):
-            return []
+            return self._beyond(sender, entry) if self._outcome else []
         return self._go_on(now)
 
     def wake(self, now: int) -> list[TickEffect]:
@@ -334,6 +334,12 @@ class TickMachine:
 
     # -- within ----------------------------------------------------------------------------------------------------
 
+    def _beyond(self, sender: str, entry: int) -> list[TickEffect]:
+        """A peer in a later phase than the end here has not ended: the two would wait for each other for ever."""
+        if not self._outcome or entry <= self.entry:
+            return []
+        return [self._over("failed", f"{self.shard}: {disagreement(self.tick, sender)}"[:FAILURE_CHARACTERS_MAX])]
+
     def _next_tick(self, now: int) -> list[TickEffect]:
         if self.granted is not None and self.tick + 1 > self.granted:
             self.state, self.since = State.PACED, now
@@ -395,9 +401,17 @@ class TickMachine:
 
     def _over(self, outcome: str, failure: str) -> RunOver:
         committed = self.tick if outcome != "failed" else max(self.tick - 1, 0)
-        self.state = OVER
+        self.state, self._outcome = OVER, outcome if outcome != "failed" else ""
         self._here, self._ahead, self._kept = {}, {}, None
         return RunOver(self.run, committed, outcome, failure)
+
+
+def disagreement(tick: int, other: str) -> str:
+    """What is wrong with a program that ends on one shard and not on another."""
+    return (
+        f"halted after tick {tick} says that the run is over, and on shard {other} it does not: it may look at "
+        "aggregates and parameters only, never at chance, a clock, or what one shard has"
+    )
 
 
 def _told_once(failures: Sequence[str]) -> str:

@@ -177,7 +177,11 @@ class Engine:
 
     def _values(self, name: str, own: Mapping[str, Array], written: Set[str] | tuple[()]) -> Array:
         if name in own:
-            return np.ascontiguousarray(own[name])
+            values, due = np.ascontiguousarray(own[name]), self.ws.committed[name].dtype
+            if values.shape != (self.part.size,) or values.dtype != due:
+                told = f"{values.dtype} of shape {values.shape}"
+                raise ValueError(f"collect gives column '{name}' as {told}: it has {self.part.size} values of {due}")
+            return values
         return (self.ws.working if name in written else self.ws.committed)[name]
 
     def _append_sections(self, states: dict[int, bytes]) -> None:

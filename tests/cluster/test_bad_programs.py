@@ -44,11 +44,11 @@ class Moody(Program):
     def halted(self, ws):
         if ws.tick:
             self.perhaps("halted")
-        return False
+        return self.where == "one shard" and ws.tick == 1 and ws.part.shard == "shard-2"
 
     def collect(self, ws):
         self.perhaps("collect")
-        return {}
+        return {"tick": np.zeros(ws.part.size, np.int32)} if self.where == "narrow" else {}
 
     def save(self, ws, partition):
         self.perhaps("save")
@@ -146,3 +146,12 @@ def test_one_that_hangs_is_named_and_stopped_on_all_shards(
     assert stopped["state"] == "failed"
     assert f"stopped: the program did not return from {told}" in stopped["error"]
     assert graph.run("moody", timeout=5).state == "completed", "no shard is still in it"
+
+
+def test_one_that_ends_on_one_shard_alone_fails_and_so_does_one_with_columns_of_another_type(graph: Graph) -> None:
+    """Both were waited for without an end."""
+    with pytest.raises(RunFailed, match="shard-2: halted after tick 1 says that the run is over, and on shard shard-"):
+        graph.run("moody", where="one shard", ticks=9, timeout=20)
+    told = r"keeping the state of tick 2 failed[^|]*collect gives column 'tick' as int32 of shape \(\d+,\): it has"
+    with pytest.raises(RunFailed, match=told):
+        graph.run("moody", where="narrow", timeout=20)

@@ -38,9 +38,11 @@ class Group:
         slow_disk: bool = False,
         halts_at: int | None = None,
         must_halt: bool = False,
+        halts_on: str = "",
     ) -> None:
+        """`halts_at` that tick the program is over: everywhere, or `halts_on` some alone, as no program should."""
         self.now = 0
-        self.slow_disk, self.halts_at = slow_disk, halts_at
+        self.slow_disk, self.halts_at, self.halts_on = slow_disk, halts_at, halts_on or names
         self.holding: dict[str, HoldTick] = {}
         self.bag: list[tuple[str, str, PhaseDone | PhaseWanted]] = []
         self.told: dict[str, list[TickEffect]] = {name: [] for name in names}
@@ -71,7 +73,7 @@ class Group:
                     self.bag.append((name, to, message))
                 case SettlePhase():
                     self.told[name].append(effect)
-                    halted = effect.phase is Phase.ADVANCE and effect.tick == self.halts_at
+                    halted = effect.phase is Phase.ADVANCE and effect.tick == self.halts_at and name in self.halts_on
                     self.take(name, self.machines[name].settled(halted, self.now))
                 case HoldTick():
                     self.told[name].append(effect)

@@ -260,3 +260,40 @@ def test_any_order_loss_and_repetition_ends_in_the_same_place(seed: int) -> None
             group.now += 100 * MS
             group.wake()
     assert {str(told[-1]) for told in group.told.values()} == {str(RunOver(1, 4, "completed", ""))}
+
+
+@pytest.mark.parametrize("slow_disk", [False, True])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_program_that_ends_on_one_shard_alone_has_failed(slow_disk: bool, lost: bool) -> None:
+    """The others wait for it in the next tick, and it for them to report; what they send, or ask for, gives it away."""
+    group = Group(phases=(Phase.ADVANCE,), ticks=9, halts_at=1, halts_on="a", slow_disk=slow_disk)
+    group.round()
+    group.round()
+    expected = State.HOLDING if slow_disk else State.OVER
+    assert group.machines["a"].state is expected
+    group.compute("b")
+    group.compute("c")
+    if lost:
+        group.bag.clear()
+        group.now += 300 * MS
+        for name in "bc":
+            group.take(name, group.machines[name].wake(group.now))
+    group.deliver()
+    over = group.told["a"][-1]
+    assert isinstance(over, RunOver)
+    assert over.outcome == "failed"
+    assert over.failure.startswith("a: halted after tick 1 says that the run is over, and on shard b it does not")
+    ends = [effect for effect in group.told["a"] if isinstance(effect, RunOver) and effect.outcome == "failed"]
+    assert len(ends) == 1, "it is told once"
+    assert group.machines["b"].state is State.WAITING, "the log ends it for the others"
+
+
+def test_late_words_of_phases_before_the_end_are_no_disagreement() -> None:
+    group = Group(phases=(Phase.ADVANCE,), ticks=2)
+    for _ in range(3):
+        group.round()
+    for entry in (entry_of(1, Phase.ADVANCE), entry_of(2, Phase.ADVANCE)):
+        effects = group.machines["a"].step("b", PhaseWanted(1, entry), group.now)
+        assert [type(effect) for effect in effects] == [SendTick]
+        assert group.machines["a"].step("b", PhaseDone(1, entry, 0, b"", 0, "", 1, 0), group.now) == []
+    assert group.told["a"][-1] == RunOver(1, 2, "completed", "")
