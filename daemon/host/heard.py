@@ -25,8 +25,8 @@ from daemon.protocol.decisions import Identity
 if TYPE_CHECKING:
     from daemon.host.runtime import Runtime
 
-ANSWERED = (RowsWanted, PartitionWanted, StatesWanted, TicksAsked, TableWanted, SearchWanted)
-"""Questions that take a while: so many are worked on at once, and more are dropped, for they are asked again."""
+ANSWERED = (RowsWanted, PartitionWanted, StatesWanted, TicksAsked, TableWanted, SearchWanted, PartAsked)
+"""Questions that take a while: so many are worked on at once, and more are dropped, for they can be asked again."""
 ANSWERING_MAX = 256
 
 
@@ -43,10 +43,6 @@ def take(runtime: Runtime, sender: Identity, message: Any) -> None:
             runtime.reading.told(sender.name, message)
         case PartitionMissing(fetch=fetch):
             runtime.fetching.missing(fetch)
-        case PartAsked():
-            told = runtime.census.tell(message)
-            if told is not None:
-                runtime.post.send(sender.name, told)
         case PartTold():
             runtime.census.told(sender.name, message)
         case _:
@@ -55,11 +51,13 @@ def take(runtime: Runtime, sender: Identity, message: Any) -> None:
 
 def _answer(runtime: Runtime, sender: Identity, question: Any) -> None:
     if runtime.tasks.count >= ANSWERING_MAX:
-        runtime.metrics.dropped("busy")  # it is asked again
+        runtime.metrics.dropped("busy")
         return
     match question:
         case RowsWanted() | TicksAsked():
             runtime.tasks.spawn(runtime.reading.answer(sender.name, question))
+        case PartAsked():
+            runtime.tasks.spawn(_tell_part(runtime, sender.name, question))
         case TableWanted():
             runtime.tasks.spawn(runtime.tables.answer(sender.name, question))
         case SearchWanted():
@@ -67,3 +65,12 @@ def _answer(runtime: Runtime, sender: Identity, question: Any) -> None:
         case PartitionWanted() | StatesWanted():
             if runtime.shard.registry.has_member(sender):
                 runtime.tasks.spawn(runtime.fetching.give(sender.name, question))
+
+
+async def _tell_part(runtime: Runtime, asker: str, asked: PartAsked) -> None:
+    told = runtime.census.tell(asked)
+    if told is None:  # whoever asks may be further in the log
+        await runtime.caught_up()
+        told = runtime.census.tell(asked)
+    if told is not None:
+        runtime.post.send(asker, told)

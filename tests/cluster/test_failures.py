@@ -21,6 +21,7 @@ import shoal
 from chaos.disks import DiskFailed, SmallDisk, why_not
 from daemon.dev_cluster import DevShard
 from shoal import GraphData
+from shoal.lines import AdminError
 from tests.cluster.conftest import MADE, SETTINGS, UP_SECONDS
 from tests.cluster.trial import (
     TrialCluster,
@@ -298,6 +299,8 @@ def test_one_of_three_decides_nothing_and_need_not_be_restarted(
         assert not ask(lone, "status")["ready"]
         page = shoalctl(lone, "status").stdout
         assert "no: nothing is decided and no tick is committed on this side" in page
+        with pytest.raises(AdminError, match=r"no run 'pagerank-99'.* this shard may not know the newest"):
+            ask(lone, "run show", run="pagerank-99")
         tick, epoch, index = ask(lone, "run show", run=run)["tick"], ask(lone, "view")["epoch"], committed(lone)
 
         until = time.monotonic() + 1.0  # some rounds of elections, and a hundred ticks
