@@ -29,11 +29,10 @@ from shoal.errors import ShoalError
 from shoal.execution.declarations import Aggregate, Channel, Column, Merge
 from shoal.execution.phase import Phase
 from shoal.execution.program import Program
-from shoal.execution.ragged import spread
 from shoal.execution.randomness import bits
 from shoal.execution.workspace import Workspace
 from shoal.graph.grouping import distinct
-from shoal.graph.part import Adjacency
+from shoal.programs.sides import Side
 
 Array = NDArray[Any]
 NONE = np.empty(0, np.int64)
@@ -42,8 +41,6 @@ ORDINAL_BITS = 32
 TARGET_BITS = 32
 A_TARGET = 1 << TARGET_BITS
 """In one number, sources that a node has lost in the lower half, and targets in the upper."""
-DENSE = 8
-"""A step over all edges pays, compiled as it is, when more than one edge in so many is concerned."""
 KEPT = ("component", "colour", "reached", "sources", "targets")
 
 
@@ -89,7 +86,7 @@ class StrongComponents(Program):
         part = ws.part
         if part.node_count > 1 << ORDINAL_BITS:
             raise ShoalError(f"'scc' takes graphs of up to {1 << ORDINAL_BITS} nodes")
-        self._out, self._into = Side(part.out_edges), Side(part.in_edges)
+        self._out, self._into = Side(part.out_edges, part.in_kernel), Side(part.in_edges, part.out_kernel)
         self._told = np.full(part.ghost_count, LATER)
         self._again = False
 
@@ -164,21 +161,19 @@ class StrongComponents(Program):
         lonely = self._active & ((self._sources <= 0) | (self._targets <= 0))
         self._component[lonely] = ws.part.ordinals[lonely]
         gone = np.concatenate([gone, np.flatnonzero(lonely)])
-        sent = 0
+        sides = ((self._out, self._sources, 1), (self._into, self._targets, A_TARGET))
+        fewer = np.zeros(ws.part.ghost_count, np.int64)
         while len(gone):
-            sides = ((self._out, self._sources, 1), (self._into, self._targets, A_TARGET))
             touched = []
             for side, counts, one in sides:
-                ends, _ = side.neighbours(gone)
-                own = ends[ends < ws.part.size]
-                np.subtract.at(counts, own, 1)
-                touched.append(own[counts[own] <= 0])
-                ghosts = ends[ends >= ws.part.size]
-                sent += self._post(ws, "fewer", ghosts, np.full(len(ghosts), one))
+                own, ghosts = side.leave(ws, gone, counts)
+                touched.append(own)
+                fewer += one * np.bincount(ghosts - ws.part.size, minlength=len(fewer))
             gone = distinct(np.concatenate(touched), below=ws.part.size)
             gone = gone[self._active[gone]]
             self._component[gone] = ws.part.ordinals[gone]
-        self._say(ws, sent, Stage.TRIM, rounds)
+        told = np.flatnonzero(fewer)
+        self._say(ws, self._post(ws, "fewer", told + ws.part.size, fewer[told]), Stage.TRIM, rounds)
 
     # -- colour ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +190,7 @@ class StrongComponents(Program):
         moved = np.zeros(size, np.bool_)
         while len(front):
             moved[front] = True
-            if self._out.edges_of(front) * DENSE > len(ws.part.out_edges.neighbours):
+            if self._out.are_many(front):
                 front = self._spread_over_all(ws)
                 continue
             ends, begins = self._out.neighbours(front)
@@ -205,9 +200,8 @@ class StrongComponents(Program):
             np.minimum.at(colour, ends[less], offered[less])
             front = distinct(ends[less], below=size)
         before = self._told.copy()
-        begins, ghosts = self._out.crossing(size)
-        along = moved[begins]
-        np.minimum.at(self._told, ghosts[along] - size, colour[begins[along]])
+        begins, ghosts = self._out.crossing(np.flatnonzero(moved))
+        np.minimum.at(self._told, ghosts - size, colour[begins])
         news = np.flatnonzero(self._told < before)
         self._say(ws, self._post(ws, "least", news + size, self._told[news]), Stage.COLOUR, rounds)
 
@@ -228,17 +222,26 @@ class StrongComponents(Program):
         while len(front):
             self._reached[front] = 1
             news[front] = True
+            if self._into.are_many(front):
+                front = self._answer_over_all(ws)
+                continue
             ends, begins = self._into.neighbours(front)
             own = ends < size
             ends, begins = ends[own], begins[own]
             same = (self._colour[ends] == self._colour[begins]) & (self._reached[ends] == 0)
             front = distinct(ends[same], below=size)
-        begins, ghosts = self._into.crossing(size)
-        along = news[begins]
+        begins, ghosts = self._into.crossing(np.flatnonzero(news))
         best = np.full(ws.part.ghost_count, -1)
-        np.maximum.at(best, ghosts[along] - size, self._colour[begins[along]])
+        np.maximum.at(best, ghosts - size, self._colour[begins])
         sent = np.flatnonzero(best >= 0)  # of what a node hears, only the greatest can be its own colour
         self._say(ws, self._post(ws, "least", sent + size, -best[sent]), Stage.ANSWER, rounds)
+
+    def _answer_over_all(self, ws: Workspace) -> NDArray[np.int64]:
+        """The same step along all edges at once, compiled. A source's colour is no less than its target's."""
+        told = np.full(ws.part.size + ws.part.ghost_count, -1)
+        told[: ws.part.size] = np.where(self._reached, self._colour, -1)
+        greatest = ws.part.out_kernel.reduce(np.maximum, told, -1, ws.pool, ws.threads)
+        return np.flatnonzero((greatest == self._colour) & (self._reached == 0) & self._active)
 
     # -- whose component it is -------------------------------------------------------------------------------------
 
@@ -278,34 +281,3 @@ class StrongComponents(Program):
         left = int(np.count_nonzero(self._active))
         for name, number in (("sent", sent), ("left", left), ("stage", int(stage)), ("rounds", rounds)):
             ws.contribute(name, np.array([number]), nodes=np.zeros(1, np.int64))
-
-
-class Side:
-    """The edges of one direction, for some rows or for those that cross."""
-
-    def __init__(self, edges: Adjacency) -> None:
-        self._indptr, self._neighbours = edges.indptr.astype(np.int64), edges.neighbours
-        self._crossing: tuple[Array, Array] | None = None
-
-    def others(self) -> NDArray[np.int64]:
-        """How many edges each row has, loops left out."""
-        rows = np.repeat(np.arange(len(self._indptr) - 1), np.diff(self._indptr))
-        loops = rows[rows == self._neighbours]
-        return np.diff(self._indptr) - np.bincount(loops, minlength=len(self._indptr) - 1)
-
-    def edges_of(self, rows: Array) -> int:
-        """How many edges these rows have."""
-        return int((self._indptr[rows + 1] - self._indptr[rows]).sum())
-
-    def neighbours(self, rows: Array) -> tuple[Array, Array]:
-        """The other ends of these rows' edges, and the rows once for each."""
-        lengths = self._indptr[rows + 1] - self._indptr[rows]
-        return self._neighbours[spread(self._indptr[rows], lengths)], np.repeat(rows, lengths)
-
-    def crossing(self, size: int) -> tuple[Array, Array]:
-        """The rows and ghosts of all edges that lead to ghosts."""
-        if self._crossing is None:
-            edges = np.flatnonzero(self._neighbours >= size)
-            rows = np.searchsorted(self._indptr, edges, side="right") - 1
-            self._crossing = rows, self._neighbours[edges]
-        return self._crossing

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 import shoal
+from shoal.programs import sides
 from tests.shoal.programs.graphs import Made, column, graphs, made
 
 
@@ -25,10 +26,14 @@ def components(graph: Made) -> dict[Any, int]:
     return found
 
 
-@given(graphs())
-@settings(deadline=None, max_examples=40)
-def test_components_are_those_of_networkx(graph: Made) -> None:
-    assert column(graph, "scc") == components(graph)
+@pytest.mark.parametrize("dense", [sides.DENSE, 0, 10**6])
+@given(graph=graphs())
+@settings(deadline=None, max_examples=25)
+def test_components_are_those_of_networkx(dense: int, graph: Made) -> None:
+    """Whether a step goes along some edges, or all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sides, "DENSE", dense)
+        assert column(graph, "scc") == components(graph)
 
 
 def test_without_cycles_everybody_is_alone_and_nobody_needs_a_colour() -> None:
