@@ -19,6 +19,7 @@ from shoal.errors import UnknownColumn
 from shoal.execution.declarations import Merge
 from shoal.execution.ragged import spread
 from shoal.graph import columns as col
+from shoal.graph.grouping import Grouping
 from shoal.graph.ids import partition_of
 from shoal.graph.part import Adjacency, Part
 from shoal.messages.attribute import Combine
@@ -207,10 +208,9 @@ class Delivery:
 
     def _index(self, edges: Adjacency) -> tuple[Adjacency, Array, Array, Array]:
         """The edges' rows, their places sorted by the node at the other end, and where each such node's begin."""
-        order = np.argsort(edges.neighbours, kind="stable")
-        counts = np.bincount(edges.neighbours, minlength=self._part.size + self._part.ghost_count)
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        return edges, np.repeat(np.arange(self._part.size), np.diff(edges.indptr)), order, starts
+        by_neighbour = Grouping(edges.neighbours, self._part.size + self._part.ghost_count)
+        rows = np.repeat(np.arange(self._part.size), np.diff(edges.indptr))
+        return edges, rows, by_neighbour.order(), by_neighbour.starts
 
     # -- types of edges --------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from shoal.execution.program import Program
 from shoal.execution.ragged import spread
 from shoal.execution.randomness import bits
 from shoal.execution.workspace import Workspace
-from shoal.graph.grouping import distinct
+from shoal.graph.grouping import Grouping, distinct
 from shoal.graph.part import Adjacency, Direction
 from shoal.kernels.reductions import Kernel
 
@@ -188,10 +188,9 @@ class _Rows:
 
     def _turned(self) -> tuple[Array, Array]:
         """For every local index, the rows that have it."""
-        order = np.argsort(self._neighbours, kind="stable")
-        owner = np.repeat(np.arange(len(self._indptr) - 1, dtype=np.int32), np.diff(self._indptr))
-        counts = np.bincount(self._neighbours, minlength=self._width)
-        return np.concatenate([[0], np.cumsum(counts)]), owner[order]
+        by_neighbour = Grouping(self._neighbours, self._width)
+        owner: NDArray[np.int32] = np.repeat(np.arange(len(self._indptr) - 1, dtype=np.int32), np.diff(self._indptr))
+        return by_neighbour.starts, by_neighbour.deal(owner)
 
 
 def sources(nodes: int, samples: int, seed: int) -> list[int]:
