@@ -156,13 +156,14 @@ class Raft:
         self._append(Entry(self.last_index + 1, self.term, data), now)
         return self._effects()
 
-    def read(self, asker: str, request: str, now: int) -> list[Effect]:
-        """Have ``Readable`` say how far to apply the log for a read that is asked for now; ask again if none comes."""
+    def read(self, asker: str, request: str, now: int, follower: str | None = None) -> list[Effect]:
+        """Have ``Readable`` say how far a read has to see; ask again if none comes. ``follower`` has asked as one."""
         if self.role is not Role.LEADER:
             raise Refused(Reason.NOT_LEADER, self.leader)
         if len(self._followers.reads) >= self._limits.reads_max:
             raise Refused(Reason.TOO_MANY_READS, self.leader)
-        self._followers.reads.ask(asker, request, self.commit_index)
+        is_followed = self._followers.are_majority(follower, self.configuration.voters)
+        self._followers.reads.ask(asker, request, self.commit_index, is_followed)
         self._tend_reads(now)
         return self._effects()
 
@@ -429,13 +430,12 @@ class Raft:
             self.dropped += 1
             return
         self._followers.take_reply(sender, reply, now)
+        self._tend_reads(now)
         self._commit(now)
         if self.role is Role.LEADER and sender in self._followers.peers:
             self._replicate_to(sender, now)
             if sender == self.transfer_target:
                 self._hand_over_when_ready()
-        if self.role is Role.LEADER:
-            self._tend_reads(now)
 
     def _tend_reads(self, now: int) -> None:
         """Answer the reads whose round a majority has answered, and begin the next round if one is waited for (6.4)."""

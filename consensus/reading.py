@@ -9,6 +9,9 @@ Whoever has applied the log up to that index may answer, the leader or not. One 
 who ask meanwhile share the next: any number of readers cost a message each way a round trip. A round that is lost is
 made good by the next periodic heartbeat, which begins another one.
 
+Whoever asks may say that it follows this leader in this term. That is its answer to the round, given after the read was
+asked; and of up to three voters, it and the leader are a majority already: no round is begun at all.
+
 One step is not as the thesis has it. There, a leader that has committed nothing of its own term yet lets readers wait,
 for it does not know how far the log is committed. Here the index is never below that of its first entry, which stands
 behind all that was ever committed before (3.6.3); so it is the reader that waits, as for any other index.
@@ -18,7 +21,7 @@ Left out: leases (6.4.1), which save the round and trust in clocks.
 Invariants: a read waits for a round above all that had begun when it was asked, and at most one above.
 
 >>> reads = Reads(first_index=5)
->>> reads.ask("b", "x", commit_index=4)
+>>> reads.ask("b", "x", commit_index=4, is_followed=False)
 >>> reads.begins(), reads.take(0), reads.take(1)
 (True, [], [Readable(asker='b', request='x', index=5)])
 """
@@ -50,10 +53,13 @@ class Reads:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def ask(self, asker: str, request: str, commit_index: int) -> None:
-        """Note a read; one that is asked again has been asked once."""
-        readable = Readable(asker, request, max(commit_index, self._first_index))
-        self._waiting.setdefault((asker, request), Read(readable, self.round + 1))
+    def ask(self, asker: str, request: str, commit_index: int, is_followed: bool) -> None:
+        """Note a read; one that is asked again has been asked once. If a majority follows already, it waits no more."""
+        key, readable = (asker, request), Readable(asker, request, max(commit_index, self._first_index))
+        if is_followed:
+            self._waiting[key] = Read(readable, self._answered)
+        elif key not in self._waiting:
+            self._waiting[key] = Read(readable, self.round + 1)
 
     def begins(self, again: bool = False) -> bool:
         """Whether to send the heartbeats of a new round now; `again` even if one is under way, for it may be lost."""
@@ -65,7 +71,7 @@ class Reads:
     def take(self, answered: int) -> list[Readable]:
         """A majority has answered this round: the reads that have waited for it, or for one before."""
         self._answered = max(self._answered, answered)
-        done = [key for key, read in self._waiting.items() if read.round <= answered]
+        done = [key for key, read in self._waiting.items() if read.round <= self._answered]
         return [self._waiting.pop(key).readable for key in done]
 
     def validate(self) -> None:

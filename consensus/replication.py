@@ -118,6 +118,10 @@ class Replication:
         # Whoever is alone has a majority with having begun.
         return done + self.reads.take(self._agreed_round(voters)), heartbeats
 
+    def are_majority(self, follower: str | None, voters: Collection[str]) -> bool:
+        """Whether the leader and that follower are enough to decide."""
+        return agreed([int(voter in (self._name, follower)) for voter in voters]) == 1
+
     def _agreed_round(self, voters: Collection[str]) -> int:
         return agreed([self.reads.round if v == self._name else self._followers[v].round for v in voters])
 

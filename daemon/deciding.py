@@ -183,9 +183,11 @@ class Deciding:
             self._out.append(Answered(request, NO_MAJORITY))
         return self._asked(now)
 
-    def read_for(self, asker: str, asked: ReadIndexAsked, now: int) -> list[Effect]:
+    def read_for(self, asker: Identity, asked: ReadIndexAsked, now: int) -> list[Effect]:
         """Another shard's question, as the leader; nothing, if this shard does not lead."""
-        self._read(asker, asked.request, now)
+        if self.raft is not None:
+            follower = server_at(self._membership, asker) if asked.term == self.raft.term else None
+            self._read(asker.name, asked.request, now, follower)
         return self._asked(now)
 
     def told(self, told: ReadIndexTold, now: int) -> list[Effect]:
@@ -197,18 +199,17 @@ class Deciding:
     def _asked(self, now: int) -> list[Effect]:
         """All that has come of a door, and the question that is due, to whoever leads."""
         leader = self.leader
-        while leader is not None and (question := self._reads.due(now)) is not None:
+        while self.raft is not None and leader is not None and (question := self._reads.due(now)) is not None:
             if leader == shard_of(self._seat.server):
                 self._read(leader, question, now)
             else:
-                self._out.append(Send(leader, ReadIndexAsked(question)))
+                self._out.append(Send(leader, ReadIndexAsked(question, self.raft.term)))
         return self._flush()
 
-    def _read(self, asker: str, request: str, now: int) -> None:
-        if self.raft is None:
-            return
+    def _read(self, asker: str, request: str, now: int, follower: str | None = None) -> None:
+        assert self.raft is not None
         with contextlib.suppress(Refused):  # it is asked again, and perhaps elsewhere
-            self._take(self.raft.read(asker, request, now), now)
+            self._take(self.raft.read(asker, request, now, follower), now)
 
     # -- what goes into it -----------------------------------------------------------------------------------------
 

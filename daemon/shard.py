@@ -80,7 +80,7 @@ class Shard:
         elif isinstance(message, Proposal):
             self._decided(self._deciding.propose_for(sender.name, message, now), now)
         elif isinstance(message, ReadIndexAsked):
-            self._decided(self._deciding.read_for(sender.name, message, now), now)
+            self._decided(self._deciding.read_for(sender, message, now), now)
         elif isinstance(message, ReadIndexTold):
             self._decided(self._deciding.told(message, now), now)
         else:

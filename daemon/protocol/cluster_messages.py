@@ -25,9 +25,10 @@ class ProposalRefused:
 
 @dataclass(frozen=True, slots=True)
 class ReadIndexAsked:
-    """How far is the log committed? Sent again until it is told or given up."""
+    """How far is the log committed? Sent again until it is told or given up. The sender follows in this term."""
 
     request: str
+    term: int
 
 
 @dataclass(frozen=True, slots=True)

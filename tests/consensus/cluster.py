@@ -74,6 +74,7 @@ class Cluster:
         self._sent = 0
         self._proposed = 0
         self._asked: dict[str, int] = {}
+        self._questions: list[tuple[str, str, int]] = []
         self.reads = 0
         self._dozing: set[str] = set()
         self.steps = 0
@@ -222,15 +223,31 @@ class Cluster:
             self._proposed += 1
             self._order("propose", f"{self._proposed};".encode())
 
+    def _ask(self) -> None:
+        """Somebody wants to read, and says in which term it follows."""
+        running = self._awake()
+        if running:
+            request = str(len(self._asked))
+            self._asked[request] = self.safety.applied_index
+            name, raft = self.random.choice(running)
+            self._questions.append((request, name, raft.term))
+
     def _read(self) -> None:
-        """Sometimes of a leader that wakes up and does not know that it is none any more; and at times once more."""
-        dozing_leader = any(raft.is_leader for name, raft in self.running() if name in self._dozing)
-        if dozing_leader and self.random.random() < 0.5:
+        """A question reaches a leader, perhaps late, perhaps once more; and perhaps one that has been asleep and does
+        not know that it is none any more.
+        """
+        self._ask()
+        dozes = any(raft.is_leader for name, raft in self.running() if name in self._dozing)
+        if not self._questions or (dozes and self.random.random() < 0.5):
             return
         self._dozing.clear()
-        request = str(len(self._asked) - (bool(self._asked) and self.random.random() < 0.2))
-        self._asked.setdefault(request, self.safety.applied_index)
-        self._order("read", self.random.choice(sorted(self.hosts)), request)
+        request, asker, term = self.random.choice(self._questions[-3:])
+        chosen = self._some_raft()
+        if chosen is None or not chosen[1].is_leader:
+            return
+        name, raft = chosen
+        follower = asker if term == raft.term and asker != name and self.random.random() < 0.5 else None
+        self._carry_out(name, raft.read(asker, request, self.now, follower))
 
     def _doze(self) -> None:
         """The leader, or who thinks to be it, does nothing and hears nothing until somebody wants to read."""

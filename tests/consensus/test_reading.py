@@ -111,6 +111,23 @@ def test_a_leader_that_steps_down_answers_nothing() -> None:
     assert refused.value.reason is Reason.NOT_LEADER
 
 
+@pytest.mark.parametrize(("voters", "follower", "at_once"), [
+    ("ab", "b", True), ("abc", "b", True), ("abc", "d", False), ("abc", None, False), ("abcd", "b", False),
+])  # fmt: skip
+def test_who_asks_and_follows_has_answered_the_round(voters: str, follower: str | None, at_once: bool) -> None:
+    raft = leader(voters)
+    effects = raft.read("b", "x", 0, follower)
+    assert (effects == [Readable("b", "x", 2)]) == at_once
+    assert bool(rounds(effects)) == (not at_once)
+
+
+def test_a_question_that_is_repeated_by_a_follower_waits_for_no_round_any_more() -> None:
+    raft = leader()
+    raft.read("b", "x", 0)
+    assert raft.read("b", "x", 0, "b") == [Readable("b", "x", 2)]
+    assert not readable(raft.step("c", AppendReply(2, True, 2, round=1), 0))
+
+
 def test_reads_go_on_while_leadership_is_handed_over() -> None:
     raft = leader()
     raft.transfer_leadership("b", 0)
@@ -157,9 +174,9 @@ def test_a_follower_echoes_the_round_to_the_leader_of_its_term_alone(term: int, 
 
 def test_a_question_that_is_repeated_keeps_the_index_and_the_round_of_the_first() -> None:
     reads = Reads(1)
-    reads.ask("b", "x", 4)
+    reads.ask("b", "x", 4, is_followed=False)
     assert reads.begins()
-    reads.ask("b", "x", 9)
+    reads.ask("b", "x", 9, is_followed=False)
     assert reads.take(1) == [Readable("b", "x", 4)]
     assert not reads
     reads.validate()
