@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -14,7 +15,7 @@ from daemon.cli.graph import graph
 from daemon.cli.keys import check_config, keygen
 from daemon.cli.program import program
 from daemon.cli.run import run
-from daemon.cli.session import DURATION, Session
+from daemon.cli.session import DURATION, Session, words
 from daemon.cli.status import STATUS_COMMANDS
 from shoal.lines import DEFAULT_SOCKET
 
@@ -26,7 +27,18 @@ def _version() -> str:
         return "unknown"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """All of them: Ctrl-C ends any with exit status 130, as it ends other programs; those that take long say more."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            words("\ninterrupted")
+            raise SystemExit(130) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "-s",
     "--socket",

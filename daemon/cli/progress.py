@@ -7,19 +7,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from daemon.cli.session import Session, in_words
+from daemon.cli.session import Session, in_words, words
+
+LEFT: Final = {
+    "graph load": "interrupted: the load is given up (`shoalctl graph list` says whether it had just been done)",
+    "backup": "interrupted: the backup is given up, and nothing of it is kept",
+    "drain": "the drain goes on: `shoalctl status` says how far; take it back: shoalctl join",
+    "leave": "the shard is drained, and stays: go on with shoalctl leave, or take it back with shoalctl join",
+    "join": "the shard joins nevertheless: shoalctl status",
+}
+"""What becomes of a command whose asker has gone, by its name."""
 
 
 def followed(
     session: Session, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()
 ) -> dict[str, Any]:
     """The result of a command that tells on the way how far it is."""
-    with in_words(), session.connect() as connection, _bar(watched(session)) as bar:
-        stream = connection.stream(command, args, frames)
-        for event in stream:
-            bar.show(event)
+    try:
+        with in_words(), session.connect() as connection, _bar(watched(session)) as bar:
+            stream = connection.stream(command, args, frames)
+            for event in stream:
+                bar.show(event)
+    except KeyboardInterrupt:
+        words(f"\n{LEFT[command]}")
+        raise SystemExit(130) from None
     return stream.result
 
 

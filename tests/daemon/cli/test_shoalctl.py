@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Daemon:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any], tuple[memoryview, ...]]] = []
+        self.interrupts = False
         self.results: dict[str, Any] = {
             "status": {"shard": "a", "state": "joined"},
             "run start": {**FINISHED, "state": "starting"},
@@ -43,6 +45,9 @@ class Daemon:
     async def __call__(self, request: Request) -> Reply:
         given = {name: value for name, value in request.args.items() if value is not None}
         self.asked.append((request.command, given, request.frames))
+        if self.interrupts:  # as Ctrl-C does: the main thread, which is the asker's
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            await asyncio.sleep(60)
         if request.command == "run wait":
             if given["run"] == "endless":
                 await asyncio.sleep(60)
@@ -293,3 +298,43 @@ def test_dev_says_what_there_is(tmp_path: Path) -> None:
     nothing = CliRunner().invoke(main, ["dev", "down", "--dir", str(tmp_path)])
     assert (nothing.exit_code, nothing.stderr) == (0, "nothing was running\n")
     assert CliRunner().invoke(main, ["dev", "status", "--dir", str(tmp_path)]).stdout == "no shards\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("drain", "the drain goes on"),
+        ("leave", "the shard is drained, and stays"),
+        ("join", "the shard joins nevertheless"),
+        ("backup /b", "nothing of it is kept"),
+        ("run wait r-1", "r-1 goes on"),
+        ("run stop r-1", "interrupted"),
+        ("status --json", "interrupted"),
+    ],
+)
+def test_ctrl_c_ends_any_command_and_says_what_becomes_of_it(
+    host: Hosted, daemon: Daemon, line: str, told: str
+) -> None:
+    daemon.interrupts = True
+    ended = shoalctl(host, *line.split())
+    assert (ended.exit_code, ended.stdout) == (130, "")
+    assert told in ended.stderr
+
+
+CTRL_C_WHILE_IMPORTING = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "daemon.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+import daemon.cli
+"""
+
+
+def test_ctrl_c_before_it_has_begun_leaves_no_traceback() -> None:
+    ended = subprocess.run([sys.executable, "-c", CTRL_C_WHILE_IMPORTING], capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "and then it is as ever"
