@@ -66,7 +66,7 @@ def _halted(result: Result) -> list[tuple[str, Any]]:
 
 def _repair(result: Result) -> list[tuple[str, Any]]:
     repair = map_of(result, "repair")
-    if not repair:
+    if not repair.get("total"):
         return []
     done, total = count(repair.get("done")), count(repair.get("total"))
     return [("repair", f"{done} of {total} copies made, {count(repair.get('bytes'))} bytes")]

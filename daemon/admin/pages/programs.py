@@ -27,13 +27,19 @@ def listed(result: Result, page: Page) -> str:
             program.get("origin"),
             str(program.get("digest") or "")[:DIGITS_SHOWN],
             program.get("summary"),
-            ", ".join(f"{p.get('name')}={p.get('default')}" for p in program.get("params") or ()),
+            [_given(param) for param in rows_of(program, "params")],
             [c.get("name", "-") if isinstance(c, Mapping) else c for c in program.get("columns") or ()],
         )
         for program in rows_of(result, "programs")
     ]
     columns = ["program", "origin", "digest", "what it does", "parameters", "columns"]
     return drawn(page, grid(columns, rows)) if rows else "no programs"
+
+
+def _given(param: Result) -> str:
+    """A parameter as it would be given; one without a default by its name."""
+    name, default = param.get("name", "-"), param.get("default")
+    return str(name) if default is None else f"{name}={default}"
 
 
 def program(result: Result, page: Page) -> str:

@@ -53,6 +53,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "ghosts": {"graphs": [{"graph": "g", "own": 10_000, "ghosts": 3, "by_owner": {"b": 3}, "tick": 1}]},
     "graph show": {"graph": "g", "state": "ready", "nodes": 3, "edges": 2_000, "directed": False, "partitions": 64},
     "graph list": {"graphs": [{"graph": "g", "state": "ready", "nodes": 3, "edges": 2, "directed": True}]},
+    "program list": {"programs": [{
+        "name": "sssp", "params": [{"name": "source", "default": None}, {"name": "weight", "default": "weight"}],
+    }]},
     "ring": {"virtual_nodes": 150, "partitions": [{"partition": 0, "primary": "a", "replicas": ["b", "c"]}]},
     "view": {"epoch": 4, "members": ["a", "b"], "leader": "a", "partitions": 64, "placement": {"a": 30, "b": 34}},
 }  # fmt: skip
@@ -80,6 +83,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         ("run ticks", ["can be read at  4, 8"]),
         ("run rows", ["rows     2 of 3,000", "columns  rank, parent"]),
         ("view", ["b      34"]),
+        ("program list", ["sssp    -      -      -            source, weight=weight -"]),
         ("graph show", ["edges         2,000", "directed      no"]),
         ("graph list", ["g     ready     3     2 yes               -"]),
     ],
@@ -99,7 +103,7 @@ def test_trouble_shows_in_the_status_and_only_then() -> None:
     assert "halted g: no live copy of partitions 3-5, 9; held by b, c" in lines
     assert "halted h: no live copy of partition 0; held by nobody known" in lines
     assert "repair 3 of 40 copies made, 123,456 bytes" in lines
-    well = render("status", {**EXAMPLES["status"], "majority": True, "halted": [], "repair": None})
+    well = render("status", {**EXAMPLES["status"], "majority": True, "halted": [], "repair": {"done": 0, "total": 0}})
     assert "majority  yes" in well.splitlines()
     assert "halted" not in well
     assert "repair" not in well
