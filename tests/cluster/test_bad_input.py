@@ -333,7 +333,7 @@ MISTAKES = [
         1,
         "no program is called 'pagernk'; did you mean 'pagerank'?; installed: ",
     ),
-    (("pagerank", "--graph", "dep"), 1, "no graph is called 'dep'; did you mean 'deps'?; loaded: deps"),
+    (("pagerank", "--graph", "dep"), 1, "no graph is called 'dep'; did you mean 'deps'?; loaded: "),
     (
         ("pagerank", "--graph", "deps", "--param", "damping=2"),
         1,
