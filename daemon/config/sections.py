@@ -191,6 +191,7 @@ class Consensus(Section):
     snapshot_bytes_max: Size = 7 * 1024**2
     inflight_max: Count = 16
     uncommitted_max: Count = 1024
+    reads_max: Count = 1024
     voters_max: Annotated[int, Field(ge=1, le=7)] = 7
     snapshot_entries: Count = 1024
 

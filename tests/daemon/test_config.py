@@ -87,6 +87,8 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ({"consensus": {"election_timeout": "200ms"}}, "at least 3 times heartbeat_interval"),
         ({"consensus": {"voters_max": 8}}, "consensus.voters_max: should be less than or equal to 7"),
         ({"admin": {"mode": "rw"}}, "admin.mode: should be a file mode in octal"),
+        ({"admin": {"listen": "7103"}}, 'admin.listen: should be an address such as "tcp://10.0.0.5:7103", or ""'),
+        ({"admin": {"listen": "tcp://127.0.0.1:7101"}}, "give operators a port of their own"),
         ({"metrics": {"listen": "9190"}}, 'metrics.listen: should be "HOST:PORT"'),
         ({"log": {"level": "loud"}}, "log.level: should be 'debug', 'info', 'warning' or 'error'"),
     ],
@@ -108,6 +110,20 @@ def test_plain_text_on_a_network_has_to_be_accepted() -> None:
     accepted = parse({**exposed, "security": {"encryption": "none", "plain_text_accepted": True}}, "f")
     assert accepted.plain_text_exposed
     assert not parse(OPEN, "f").plain_text_exposed
+
+
+def test_plain_text_never_carries_what_operators_say_between_machines() -> None:
+    trusted = {"security": {"encryption": "none", "plain_text_accepted": True}}
+    for address in ("tcp://10.0.0.5:7103", "tcp://0.0.0.0:7103", "tcp://[::]:7103", "tcp://alpha.example:7103"):
+        said = complaint({**trusted, "admin": {"listen": address}})
+        assert f"admin.listen: {address} can be reached from other machines" in said
+        assert "never carried in plain text between machines" in said
+    near = parse({**trusted, "admin": {"listen": "tcp://127.0.0.1:7103"}}, "f").admin.address
+    assert near is not None
+    assert near.loopback
+    far = parse({"admin": {"listen": "tcp://0.0.0.0:7103"}}, "f").admin.address
+    assert far is not None
+    assert parse({}, "f").admin.address is None
 
 
 def test_what_is_bound_is_advertised_unless_said_otherwise() -> None:
