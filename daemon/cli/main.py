@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from daemon.cli.graph import graph
 from daemon.cli.keys import check_config, keygen
 from daemon.cli.program import program
 from daemon.cli.run import run
-from daemon.cli.session import DURATION, Session, words
+from daemon.cli.session import DURATION, Said, Session, words
 from daemon.cli.status import STATUS_COMMANDS
 from shoal.lines import DEFAULT_SOCKET
 
@@ -28,7 +29,10 @@ def _version() -> str:
 
 
 class Commands(click.Group):
-    """All of them: Ctrl-C ends any with exit status 130, as it ends other programs; those that take long say more."""
+    """All of them: Ctrl-C ends any with exit status 130, as it ends other programs; those that take long say more.
+
+    What the system refuses (standard output on a full disk, say) is a sentence. A pipe that closes is click's affair.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -36,6 +40,10 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             words("\ninterrupted")
             raise SystemExit(130) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            raise Said(f"{error.filename or 'what is printed'}: {error.strerror or error}") from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -321,6 +321,13 @@ def test_ctrl_c_ends_any_command_and_says_what_becomes_of_it(
     assert told in ended.stderr
 
 
+def test_a_full_disk_behind_standard_output_is_a_sentence(host: Hosted) -> None:
+    command = [sys.executable, "-c", "from daemon.cli import main; main()", "--socket", host.path, "status"]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "shoalctl: what is printed: No space left on device\n")
+
+
 CTRL_C_WHILE_IMPORTING = """
 import os, signal, sys
 
