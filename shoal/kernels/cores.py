@@ -55,6 +55,8 @@ class Cores:
 def _with_ghosts(sets: Sets, ghosts: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """The sets of own nodes, and behind them, for each ghost, the own nodes that hold it."""
     _native.check_rows(sets.starts, sets.members, len(sets) + ghosts)
+    if not ghosts:
+        return sets.starts, sets.members
     holders = Grouping(sets.members - np.int32(len(sets)), ghosts)  # own nodes are of no pile
     own: NDArray[np.int32] = np.repeat(np.arange(len(sets), dtype=np.int32), sets.lengths)
     starts = np.concatenate([sets.starts, sets.starts[-1] + holders.starts[1:]])
