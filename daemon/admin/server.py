@@ -386,8 +386,9 @@ class _Hangup:
     """Watches a socket while its request is worked on, and cancels the work when the other side has closed.
 
     Readable means three things: more lines (they wait their turn), a half-close (``echo status | socat`` does that and
-    still wants its answer) and a hangup. Only the last one cancels; after either of the others nobody watches on, since
-    the descriptor would stay readable and spin the loop.
+    still wants its answer) and a hangup. Only the last one cancels. After either of the others the descriptor would
+    stay readable and spin the loop; then it is watched through an epoll of its own, which is asked for no event at all
+    and so is readable only at a hangup (epoll_ctl(2): that one is always reported).
     """
 
     def __init__(self, client: socket.socket, work: asyncio.Future[Reply]) -> None:
@@ -395,20 +396,34 @@ class _Hangup:
         self._client = client
         self._work = work
         self._loop = asyncio.get_running_loop()
+        self._hangups: select.epoll | None = None
         self._loop.add_reader(client, self._readable)
 
     def _readable(self) -> None:
         poll = select.poll()
         poll.register(self._client, select.POLLHUP)
         if any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0)):
-            self.seen = True
-            self._work.cancel()
+            self._hung_up()
+            return
+        self._loop.remove_reader(self._client)
+        with contextlib.suppress(OSError):  # no descriptor left: then what comes to an end tells
+            self._hangups = select.epoll()
+            self._hangups.register(self._client, 0)
+            self._loop.add_reader(self._hangups, self._hung_up)
+
+    def _hung_up(self) -> None:
+        self.seen = True
+        self._work.cancel()
         self.stop()
 
     def stop(self) -> None:
         """Watch no more; twice does nothing."""
         if self._client.fileno() >= 0:
             self._loop.remove_reader(self._client)
+        if self._hangups is not None:
+            self._loop.remove_reader(self._hangups)
+            self._hangups.close()
+            self._hangups = None
 
 
 def _user_of(client: socket.socket) -> str:

@@ -259,6 +259,20 @@ def test_who_does_not_read_is_sent_a_window_and_no_more(endpoint: Endpoint) -> N
         eventually(lambda: endpoint.streams == 0)
 
 
+def test_who_sends_more_than_a_window_is_left(endpoint: Endpoint, handlers: Handlers) -> None:
+    """While its request is worked on nobody reads on, so what it may send is what both buffers hold."""
+    with endpoint.raw() as dealer:
+        opened(dealer)
+        said(dealer, b'{"command": "run wait"}\n')
+        assert handlers.started.wait(SECONDS)
+        for sequence in range(1, 40):
+            said(dealer, b"status\n" * 9000, sequence)
+        while dealer.recv_multipart() != [header(tunnel.END)]:
+            pass
+    assert endpoint.counted["dropped", "malformed"] == 1
+    assert handlers.cancelled.wait(SECONDS)
+
+
 def test_a_house_full_of_busy_clients_says_so_from_afar(tmp_path: Path, handlers: Handlers) -> None:
     with Endpoint(tmp_path, handlers, connections_max=1) as endpoint, endpoint.raw() as busy:
         opened(busy)

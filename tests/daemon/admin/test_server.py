@@ -257,6 +257,32 @@ def test_a_hangup_is_noticed_without_a_word_to_send(host: Hosted, path: Path, ha
     assert handlers.cancelled.wait(10)
 
 
+@pytest.mark.parametrize("more", [b"status\n", b"x" * 300_000])
+def test_a_hangup_is_noticed_behind_lines_that_wait_their_turn(
+    host: Hosted, path: Path, handlers: Handlers, more: bytes
+) -> None:
+    with Raw(path) as client:
+        client.say(b'{"command": "run wait"}\n')
+        assert handlers.started.wait(10)
+        client.socket.setblocking(False)
+        client.socket.send(more)
+        with AdminConnection(path) as other:
+            assert other.call("status")[0]["shard"] == "a"
+        assert not handlers.cancelled.is_set()
+    assert handlers.cancelled.wait(10)
+
+
+def test_a_half_close_is_no_hangup_and_what_follows_it_is(host: Hosted, path: Path, handlers: Handlers) -> None:
+    with Raw(path) as client:
+        client.say(b'{"command": "run wait"}\n')
+        client.socket.shutdown(socket.SHUT_WR)
+        assert handlers.started.wait(10)
+        with AdminConnection(path) as other:
+            assert other.call("status")[0]["shard"] == "a"
+        assert not handlers.cancelled.is_set()
+    assert handlers.cancelled.wait(10)
+
+
 def test_a_client_that_only_listens_blocks_nobody(host: Hosted, path: Path) -> None:
     with Raw(path) as idle, Raw(path) as half, AdminConnection(path) as other:
         half.say(b'{"command": "graph load", "args": {"name": "g"}, "frames": [1000000]}\nabc')
