@@ -33,6 +33,8 @@ from daemon.shard_settings import ShardSettings
 from daemon.wire import Rejected
 
 LEAD_INTERVAL_NS = 200_000_000
+REQUEST_CHARACTERS_MAX = 64
+"""Of another shard's question, which is kept until it is answered."""
 NO_MAJORITY = "no tick leader says how far the log has come: has the cluster a majority?"
 
 
@@ -185,7 +187,7 @@ class Deciding:
 
     def read_for(self, asker: Identity, asked: ReadIndexAsked, now: int) -> list[Effect]:
         """Another shard's question, as the leader; nothing, if this shard does not lead."""
-        if self.raft is not None:
+        if self.raft is not None and len(asked.request) <= REQUEST_CHARACTERS_MAX:
             follower = server_at(self._membership, asker) if asked.term == self.raft.term else None
             self._read(asker.name, asked.request, now, follower)
         return self._asked(now)

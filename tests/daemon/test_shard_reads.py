@@ -141,3 +141,6 @@ def test_nobody_but_the_leader_answers_and_nothing_that_was_not_asked_is_heard()
     now = cluster.world.now
     assert other.up.step(leader.up.identity, ReadIndexAsked("x", 1), now) == []
     assert other.up.step(leader.up.identity, ReadIndexTold("x", 1), now) == []
+    term = leader.up.raft.term if leader.up.raft else 0
+    assert leader.up.step(other.up.identity, ReadIndexAsked("x" * 64, term), now)
+    assert leader.up.step(other.up.identity, ReadIndexAsked("x" * 65, term), now) == []
