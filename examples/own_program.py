@@ -28,7 +28,7 @@ class Steps(Program):
     columns = (Column("steps", np.int64, ghosts=Direction.OUT),)
     aggregates = (Aggregate("changed", Merge.SUM, np.int64),)
 
-    goal = Param("", "id of the node that all ways lead to")
+    goal = Param("", "id of the node that all ways lead to", node=True)
 
     def start(self, ws: Workspace) -> None:
         is_goal = np.array([str(node) == self.goal for node in ws.part.ids.tolist()], dtype=bool)
