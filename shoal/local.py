@@ -7,7 +7,6 @@ right here is right on a cluster. A run does its ticks while somebody waits for 
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -24,10 +23,10 @@ from shoal.errors import (
     UnknownGraph,
     UnknownRun,
     did_you_mean,
-    node_told,
 )
 from shoal.execution.deployed import digest_of, program_of
 from shoal.execution.engine import Engine
+from shoal.execution.failures import disagreement, failure, phase_place, place
 from shoal.execution.installed import find_program, installed_programs, is_installed
 from shoal.execution.phase import Phase
 from shoal.execution.program import Program, not_converged
@@ -304,7 +303,7 @@ class LocalBackend:
         try:
             self._exchange(run, Phase.ADVANCE)
         except Exception as error:  # the program's own: it has failed its run, and who waits for it will hear
-            self._fail(run, error)
+            self._fail(run, error, Phase.ADVANCE)
         return run
 
     def _step(self, run: _LocalRun) -> dict[str, Any]:
@@ -328,13 +327,20 @@ class LocalBackend:
     def _do_tick(self, run: _LocalRun, *, stop: bool = False) -> None:
         run.tick += 1
         run.last_tick = {"tick": run.tick, "phases": {}, "cross_bytes": 0}
+        phase = Phase.ADVANCE
         try:
             for phase in run.program.phases():
                 self._exchange(run, phase)
-            halted = {engine.halted() for engine in run.engines.values()} == {True}
+            says = {shard: bool(engine.halted()) for shard, engine in run.engines.items()}
         except Exception as error:  # the same
+            self._fail(run, error, phase)
             run.tick -= 1
-            self._fail(run, error)
+            return
+        halted = all(says.values())
+        if not halted and any(says.values()):
+            run.error = disagreement(run.tick, next(shard for shard, over in says.items() if not over))
+            run.tick -= 1
+            self._end(run, "failed")
             return
         run.keep()
         if stop and not halted:
@@ -345,10 +351,8 @@ class LocalBackend:
         elif halted or run.tick >= run.ticks:
             self._end(run, "completed")
 
-    def _fail(self, run: _LocalRun, error: Exception) -> None:
-        node = node_told(error)
-        told = "".join(traceback.format_exception(error, limit=-8))
-        run.cause, run.error = error, f"it failed{node}\n{told}" if node else told
+    def _fail(self, run: _LocalRun, error: Exception, phase: Phase) -> None:
+        run.cause, run.error = error, failure(error, place(error, run.tick, phase_place(phase, run.tick)))
         self._end(run, "failed")
 
     def _exchange(self, run: _LocalRun, phase: Phase) -> None:

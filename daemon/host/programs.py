@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from daemon.config import ProgramsSection
-from daemon.host import tracebacks
 from daemon.host.interruption import Interrupted, Section
 from daemon.protocol.programs import DESCRIBED_CHARACTERS_MAX
 from daemon.protocol.records import RunRecord
 from daemon.protocol.registry import Registry
 from shoal.errors import BadProgram, ShoalError, UnknownProgram
 from shoal.execution.deployed import program_of
+from shoal.execution.failures import traceback_of
 from shoal.execution.installed import find_program, installed_digest
 from shoal.execution.program import Program, read_params
 
@@ -240,4 +240,4 @@ async def _interrupted(section: Section[str]) -> None:
 
 def failure_of(error: Exception) -> str:
     """What a run's failure says when its program could not be had."""
-    return str(error) if isinstance(error, ShoalError) else tracebacks.told(error)
+    return str(error) if isinstance(error, ShoalError) else traceback_of(error)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.admin.commands import CommandError, Failed, Refused
-from daemon.host import tracebacks
 from daemon.host.asking import Asking
 from daemon.protocol.cluster_messages import TableTold, TableWanted
 from daemon.protocol.placement import sources
@@ -22,6 +21,7 @@ from daemon.protocol.records import RunRecord
 from daemon.store import NotHeld
 from shoal.errors import BadProgram, ShoalError, UnknownColumn
 from shoal.execution.engine import Engine
+from shoal.execution.failures import traceback_of
 from shoal.execution.program import Program
 from shoal.graph import columns as col
 from shoal.graph.graph_data import BadGraph
@@ -125,7 +125,7 @@ class Tables:
             raise Refused(str(error), what=UnknownColumn.__name__) from error
         except Exception as error:
             self.forget()
-            told = str(error) if isinstance(error, ShoalError) else f"{what} can't be read\n{tracebacks.told(error)}"
+            told = str(error) if isinstance(error, ShoalError) else f"{what} can't be read\n{traceback_of(error)}"
             raise Failed(told.rstrip(), what=BadProgram.__name__) from error
 
     async def _restored(self, run: RunRecord, tick: int) -> Engine:

@@ -15,10 +15,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, TypeAlias
 
-from daemon.host import tracebacks
 from daemon.host.interruption import Interrupted, Section
 from daemon.protocol.barrier import phase_of
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
@@ -36,8 +34,8 @@ from daemon.protocol.tick_effects import (
 )
 from daemon.protocol.tick_messages import PhaseDone
 from daemon.protocol.tick_plane import Effect, TickMessage, TickPlane
-from shoal.errors import BadParameter, node_told
 from shoal.execution.engine import BadExchange, BadState, Engine
+from shoal.execution.failures import failure, phase_place, place
 from shoal.execution.phase import Phase
 from shoal.execution.program import Program
 from shoal.graph.part import Part
@@ -47,9 +45,6 @@ State: TypeAlias = tuple[int, Mapping[int, Any]]
 """A tick, and by partition what was captured of it."""
 InProgram: TypeAlias = RunPhase | SettlePhase | HoldTick
 """Where a program's own code runs: its phases and what comes before the first; `halted`; `collect` and `save`."""
-BEFORE = frozenset({"prepare", "start", "load", "resume"})
-AFTER = frozenset({"halted", "collect", "save"})
-"""Methods of a program that are no phases, by when they are called: before the first tick here, and behind any."""
 TRACE_CHARACTERS_MAX = FAILURE_CHARACTERS_MAX - 300
 """Of a traceback the end says most; the phase, the tick and the shard stand in front of it."""
 
@@ -265,31 +260,15 @@ def _halts(engine: Engine) -> bool:
 
 
 def place_of(at: InProgram) -> str:
-    """Where in a run its program is, in words.
-
-    >>> place_of(RunPhase(1, 7, Phase.DECAY)), place_of(RunPhase(1, 0, Phase.ADVANCE))
-    ('decay of tick 7', 'start of the run')
-    """
+    """Where in a run its program is, in words."""
     if isinstance(at, HoldTick):
         return f"keeping the state of tick {at.tick}"
-    if isinstance(at, SettlePhase):
-        return f"halted after tick {at.tick}"
-    return f"{at.phase.word} of tick {at.tick}" if at.tick else "start of the run"
+    return f"halted after tick {at.tick}" if isinstance(at, SettlePhase) else phase_place(at.phase, at.tick)
 
 
 def _told(at: InProgram, seconds: float, error: BaseException) -> str:
     """What has become of a program; the machine puts the shard's name in front of it."""
-    where = _place(at, tracebacks.below_us(error.__traceback__))
+    where = place(error, at.tick, place_of(at))
     if isinstance(error, Interrupted):
         return f"stopped: the program did not return from {where} for {seconds:.1f} s"
-    if isinstance(error, BadParameter):  # whoever has started the run is told, and knows no line of its program
-        return f"{where} failed{node_told(error)}: {error}"
-    return f"{where} failed{node_told(error)}\n{tracebacks.told(error)[-TRACE_CHARACTERS_MAX:]}"
-
-
-def _place(at: InProgram, trace: TracebackType | None) -> str:
-    """The same as `place_of`, with the name of the method if the traceback begins with one that is no phase."""
-    method = trace.tb_frame.f_code.co_name if trace is not None else ""
-    if method in BEFORE:
-        return f"{method} of the run" if at.tick == 0 else f"{method} of the run, to go on after tick {at.tick},"
-    return f"{method} after tick {at.tick}" if method in AFTER else place_of(at)
+    return failure(error, where, TRACE_CHARACTERS_MAX)

@@ -42,6 +42,7 @@ from daemon.protocol.tick_effects import (
 )
 from daemon.protocol.tick_messages import DUE, STOP, PhaseDone, PhaseWanted
 from shoal.execution.engine import Outgoing
+from shoal.execution.failures import disagreement
 from shoal.execution.phase import Phase
 from shoal.execution.program import not_converged
 
@@ -404,14 +405,6 @@ class TickMachine:
         self.state, self._outcome = OVER, outcome if outcome != "failed" else ""
         self._here, self._ahead, self._kept = {}, {}, None
         return RunOver(self.run, committed, outcome, failure)
-
-
-def disagreement(tick: int, other: str) -> str:
-    """What is wrong with a program that ends on one shard and not on another."""
-    return (
-        f"halted after tick {tick} says that the run is over, and on shard {other} it does not: it may look at "
-        "aggregates and parameters only, never at chance, a clock, or what one shard has"
-    )
 
 
 def _told_once(failures: Sequence[str]) -> str:
