@@ -4,7 +4,7 @@ One protocol, one server. This file answers no command and reads no line: for ea
 of unix sockets, hands one end to the `AdminServer`, which serves it as any client of its own socket, and moves bytes
 between the other end and ZeroMQ (`shoal.tunnel`). So limits, stalls, the full house and the hangup that cancels what
 was asked for are the server's own, and what it does over a local socket is not touched. It costs one more copy of what
-comes from afar, through the kernel's buffer; encryption costs ten times that.
+comes from afar, through the kernel's buffer; encryption costs several times that.
 
 Who speaks is what the handshake has proved (CURVE, `daemon.transport.security`): the doorman lets in operators' keys
 alone, and every message carries the key of its connection. A key that is taken from the list ends its streams at once

@@ -36,7 +36,13 @@ def keygen(session: Session, folder: Path, name: str, operator: bool) -> None:
         click.echo(json.dumps(told, indent=2))
         return
     click.echo(allowed_line(pair.name, pair.public, operator=operator))
-    words(f"The secret key is in {folder / f'{name}.secret_key'}: it stays on this machine.")
+    secret = folder / f"{name}.secret_key"
+    words(f"The secret key is in {secret}: it stays on this machine.")
+    if operator:
+        words(
+            "Once that line is in their allowed_keys and they have reloaded it: "
+            f"shoalctl --connect SHARD@tcp://HOST:PORT --key {secret} --known-keys ALLOWED_KEYS status"
+        )
 
 
 @click.command("check-config")

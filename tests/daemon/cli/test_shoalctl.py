@@ -292,6 +292,21 @@ def test_check_config_and_keygen(tmp_path: Path) -> None:
     assert made.stdout.split()[0] == "a"
     again = CliRunner().invoke(main, ["keygen", "--dir", str(tmp_path / "keys"), "--name", "a"])
     assert again.exit_code == 1
+    carol = CliRunner().invoke(main, ["keygen", "--dir", str(tmp_path / "keys"), "--name", "carol", "--operator"])
+    assert (carol.stdout.split()[0], carol.stdout.split()[2]) == ("carol", "operator")
+    assert f"--key {tmp_path / 'keys' / 'carol.secret_key'}" in carol.stderr
+
+
+def test_a_connection_to_afar_that_lacks_something_makes_no_sense(tmp_path: Path) -> None:
+    for words, told in (
+        (["--connect", "tcp://10.0.0.1:7103"], "name its file with --key"),
+        (["--connect", "alpha@tcp://10.0.0.1"], "should be NAME@tcp://HOST:PORT"),
+        (["--connect", "tcp://10.0.0.1:7103", "--socket", "/x"], "which?"),
+    ):
+        result = CliRunner().invoke(main, [*words, "status"])
+        assert (result.exit_code, told in result.stderr) == (2, True), result.stderr
+    lacking = CliRunner().invoke(main, ["--connect", "a@tcp://10.0.0.1:1", "--key", str(tmp_path / "none"), "status"])
+    assert (lacking.exit_code, "No such file" in lacking.stderr) == (1, True)
 
 
 def test_dev_says_what_there_is(tmp_path: Path) -> None:
