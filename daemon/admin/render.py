@@ -58,6 +58,8 @@ RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {
     "ring": cluster.ring,
     "barrier": cluster.barrier,
     "backup": cluster.backup,
+    "drain": cluster.handed_over,
+    "leave": cluster.handed_over,
     "ghosts": graphs.ghosts,
     "graph load": graphs.loaded,
     "graph list": listing(

@@ -144,3 +144,19 @@ def backup(result: Result, page: Page) -> str:
         rows = [tuple(run.get(key) for key in ("run", "graph", "state", "tick")) for run in runs]
         parts += ["", grid(["run", "graph", "state", "tick"], rows, ["tick"])]
     return drawn(page, *parts)
+
+
+def handed_over(result: Result, page: Page) -> str:
+    """A shard that was drained, or has left, and what others have taken over."""
+    return drawn(
+        page,
+        facts(
+            [
+                ("shard", result.get("shard")),
+                ("state", result.get("state")),
+                ("partitions", count(result.get("partitions"))),
+                ("bytes", count(result.get("bytes"))),
+                ("took", duration(result.get("seconds"))),
+            ]
+        ),
+    )

@@ -53,6 +53,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "ghosts": {"graphs": [{"graph": "g", "own": 10_000, "ghosts": 3, "by_owner": {"b": 3}, "tick": 1}]},
     "graph show": {"graph": "g", "state": "ready", "nodes": 3, "edges": 2_000, "directed": False, "partitions": 64},
     "graph list": {"graphs": [{"graph": "g", "state": "ready", "nodes": 3, "edges": 2, "directed": True}]},
+    "drain": {"shard": "a", "state": "drained", "partitions": 31, "bytes": 8_733_580, "seconds": 1.08158},
     "program list": {"programs": [{
         "name": "sssp", "params": [{"name": "source", "default": None}, {"name": "weight", "default": "weight"}],
     }]},
@@ -83,6 +84,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         ("run ticks", ["can be read at  4, 8"]),
         ("run rows", ["rows     2 of 3,000", "columns  rank, parent"]),
         ("view", ["b      34"]),
+        ("drain", ["partitions  31", "bytes       8,733,580", "took        1.08 s"]),
         ("program list", ["sssp    -      -      -            source, weight=weight -"]),
         ("graph show", ["edges         2,000", "directed      no"]),
         ("graph list", ["g     ready     3     2 yes               -"]),
