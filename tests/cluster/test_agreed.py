@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import socket
 from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
@@ -11,6 +15,7 @@ import pytest
 import shoal
 from daemon.dev_cluster import DevShard
 from shoal.lines import AdminConnection, AdminError
+from tests.cluster.trial import ask, leader_of
 
 ROUNDS = 24
 SOURCE = '''"""A program for one round."""
@@ -117,3 +122,25 @@ def test_a_graph_comes_and_goes_at_every_shard_at_once(three: list[DevShard], co
         tell(connections[next(turn)], "graph drop", graph="passing")
         with pytest.raises(AdminError, match="no graph is called 'passing'"):
             tell(connections[next(turn)], "ring", graph="passing")
+
+
+def test_who_was_asleep_has_heard_of_all_before_it_answers(three: list[DevShard], graph: str) -> None:
+    """The question lies there before the daemon goes on, beside what the others have agreed upon meanwhile."""
+    leader = leader_of(three[0])
+    awake = next(shard for shard in three if shard.name == leader)
+    for sleeper in [shard for shard in three if shard is not awake] * 10:
+        pid = sleeper.pid()
+        assert pid is not None
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(sleeper.socket))
+            client.sendall(b'{"command": "status"}\n')
+            assert json.loads(client.recv(1 << 16))["ok"]
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                name = ask(awake, "run start", program="pagerank", graph=graph, paced=True)["run"]
+                client.sendall(json.dumps({"command": "run show", "args": {"run": name}}).encode() + b"\n")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            answer = json.loads(client.recv(1 << 16))
+        assert answer["ok"], answer
+        assert ask(sleeper, "run stop", run=name)["state"] in ("stopping", "stopped")
