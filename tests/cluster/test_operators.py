@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from click.testing import CliRunner, Result
 
 import shoal
 from daemon.cli import main
-from daemon.dev_cluster import DevShard
+from daemon.dev_cluster import DevShard, _free_ports
 from daemon.keys import KeyPair, load_pair
 from shoal.lines import Unreachable
 from tests.cluster.conftest import MADE, UP_SECONDS, Up
@@ -40,11 +39,10 @@ class OpenToOperators(TrialCluster):
 
     def _make(self, shards: Any, encryption: str, replicas: int) -> None:
         super()._make(shards, encryption, replicas)
-        for shard in shards:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = probe.getsockname()[1]
-            text = shard.config.read_text()
+        texts = {shard: shard.config.read_text() for shard in shards}
+        ports = (port for port in _free_ports("operators") if not any(f":{port}" in text for text in texts.values()))
+        for shard, text in texts.items():
+            port = next(ports)
             shard.config.write_text(text.replace("[admin]\n", f'[admin]\nlisten = "tcp://127.0.0.1:{port}"\n'))
         for name in ("carol", "dave"):
             made = CliRunner().invoke(main, ["keygen", "--dir", str(self.folder), "--name", name, "--operator"])

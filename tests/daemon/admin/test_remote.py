@@ -396,6 +396,27 @@ def test_a_daemon_that_breaks_the_rules_is_left(answer: bytes) -> None:
         thread.join()
 
 
+def test_a_daemon_that_dies_is_no_silence() -> None:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as daemon:
+        daemon.linger = 0
+        port = daemon.bind_to_random_port("tcp://127.0.0.1")
+
+        def serve() -> None:
+            peer = daemon.recv_multipart()[0]
+            daemon.send_multipart([peer, header(tunnel.OPEN, tunnel.VERSION)])
+            daemon.recv_multipart()
+            daemon.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with (
+            AdminConnection(f"tcp://127.0.0.1:{port}", None) as connection,
+            pytest.raises(Unreachable, match=r"broke the connection \(it ended, or the network did\)"),
+        ):
+            connection.call("status")
+        thread.join()
+
+
 def test_addresses_and_keys_that_lack_something(tmp_path: Path) -> None:
     generate(tmp_path, "carol", operator=True)
     key = tmp_path / "carol.secret_key"
