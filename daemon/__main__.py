@@ -245,7 +245,6 @@ def _door(
         name_of=name_of,
         count=metrics.count,
         connections_max=config.admin.connections_max,
-        queue_bytes_max=config.transport.queue_bytes_max,
     )
     log.info("operators are listened for at %s", door.endpoint)
     if keys is None:

@@ -44,6 +44,11 @@ log = logging.getLogger("shoal.admin")
 DRAIN_MAX: Final = 64
 TEND_SECONDS: Final = 0.2
 SWEEP_SECONDS: Final = 10.0
+UNREAD_BYTES_MAX: Final = 1 << 30
+"""What libzmq may hold for all operators before somebody is cut off. Who keeps to a window never comes near it; but what
+clients that have hung up had sent is only guessed, on a busy machine far too high (`Backlog`). It is no more than what
+an operator may make us hold anyway, by a graph.
+"""
 PARTS_MAX: Final = 3
 """Of a message that are kept to be looked at: one more than any has."""
 
@@ -70,7 +75,6 @@ class OperatorDoor:
         name_of: NameOf,
         count: Count,
         connections_max: int = 64,
-        queue_bytes_max: int = 256 << 20,
         stall_seconds: float = 60.0,
     ) -> None:
         """The `owner_of` of `curve` gives an operator's key itself, as text: it, not a name, is checked again later."""
@@ -85,7 +89,7 @@ class OperatorDoor:
         limits = TransportLimits(
             frame_bytes_max=tunnel.CHUNK,
             queue_messages_max=tunnel.QUEUE_MESSAGES,
-            queue_bytes_max=max(queue_bytes_max, 2 * tunnel.WINDOW * connections_max),
+            queue_bytes_max=max(UNREAD_BYTES_MAX, 2 * tunnel.WINDOW * connections_max),
         )
         self._listener = Listener(address, curve, limits, self._counted, self._alarm, kind=zmq.ROUTER, note=self._noted)
         self._loop.add_reader(self._listener.fd, self._drain)
