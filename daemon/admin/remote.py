@@ -45,9 +45,9 @@ DRAIN_MAX: Final = 64
 TEND_SECONDS: Final = 0.2
 SWEEP_SECONDS: Final = 10.0
 UNREAD_BYTES_MAX: Final = 1 << 30
-"""What libzmq may hold for all operators before somebody is cut off. Who keeps to a window never comes near it; but what
-clients that have hung up had sent is only guessed, on a busy machine far too high (`Backlog`). It is no more than what
-an operator may make us hold anyway, by a graph.
+"""What libzmq may hold for all operators before somebody is cut off. Who keeps to a window never comes near it. But
+what clients that have hung up had sent is only guessed, on a busy machine far too high (`Backlog`). It is no more than
+what an operator may make us hold anyway, by a graph.
 """
 PARTS_MAX: Final = 3
 """Of a message that are kept to be looked at: one more than any has."""
