@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from daemon.cli.session import Said, Session, json_option, words
-from daemon.cli.templates import STYLES, file_name, write
+from daemon.cli.templates import NEEDS, STYLES, file_name, write
 from shoal.errors import BadProgram
 from shoal.execution.deployed import read_source
 
@@ -64,7 +64,7 @@ def new(session: Session, name: str, style: str, out: Path | None) -> None:
         "try it here": f"python {path}",
         "deploy it": f"shoalctl program deploy {path}",
         "its parameters": f"shoalctl program show {name}",
-        "run it": f"shoalctl run start {name} --graph GRAPH --wait",
+        "run it": f"shoalctl run start {name} --graph GRAPH --wait{NEEDS.get(style, '')}",
     }
     if session.as_json:
         click.echo(json.dumps({"program": name, "style": style, "file": str(path), "next": nexts}, indent=2))

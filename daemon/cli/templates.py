@@ -28,6 +28,8 @@ from shoal.execution.installed import is_installed
 
 STYLES: Final = ("vectorized", "messages", "colony")
 """Each has a template, and a page of docs/."""
+NEEDS: Final = {"messages": " --param source=NODE"}
+"""What a template has to be told to run on a graph of somebody else's."""
 
 
 def file_name(name: str) -> str:

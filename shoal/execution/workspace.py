@@ -66,8 +66,11 @@ class Workspace:
         return self.working[name][: self.part.size]
 
     def set(self, name: str, values: Array | float | int) -> None:
-        """Set this tick's values of a column."""
-        self.fresh(name)[:] = values
+        """Set this tick's values of a column. Raises TypeError for values that its type has no room for."""
+        into, given = self.fresh(name), np.asarray(values)
+        if not np.can_cast(given.dtype, into.dtype, "same_kind"):
+            raise TypeError(f"column '{name}' is {into.dtype}, and {given.dtype} does not go into it: convert it first")
+        into[:] = given
 
     def pending(self, name: str) -> Array:
         """The values that this tick has set so far; the committed ones if it has set none."""

@@ -50,6 +50,15 @@ def test_the_committed_state_cannot_be_written(ws: Workspace) -> None:
     assert ws.pending("f").tolist() == [2.0] * 4
 
 
+@pytest.mark.parametrize(("name", "values"), [("i", 0.5), ("i", np.ones(4)), ("f", 1j), ("f", None), ("f", "one")])
+def test_what_has_no_room_in_a_column_is_refused(ws: Workspace, name: str, values: object) -> None:
+    with pytest.raises(TypeError, match=f"column '{name}' is .*convert it first"):
+        ws.set(name, values)  # type: ignore[arg-type]
+    ws.set("f", np.arange(4))
+    ws.set("i", np.arange(4, dtype=np.int8) > 1)
+    assert (ws.pending("f").tolist(), ws.pending("i").tolist()) == ([0.0, 1.0, 2.0, 3.0], [0, 0, 1, 1])
+
+
 def test_contributions_are_merged_by_partition(ws: Workspace) -> None:
     ws.contribute("sum", np.ones(4))
     assert ws.partials["sum"].tolist() == np.diff(ws.part.starts).astype(float).tolist()
