@@ -31,6 +31,7 @@ from daemon.protocol.membership_messages import Member
 from daemon.protocol.pacing import Pacing
 from daemon.protocol.progress import ProgressGossip
 from daemon.protocol.registry import Registry
+from daemon.protocol.resumption import StatesHeld
 from daemon.protocol.seat import LEAVING_TAG, Seat
 from daemon.shard_messages import CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 from daemon.shard_settings import NOTHING_ON_DISK, OnDisk, ShardSettings
@@ -137,11 +138,11 @@ class Shard:
     def states_held(
         self,
         epoch: int,
-        held: Mapping[int, Mapping[int, frozenset[int]]],
+        held: Mapping[int, StatesHeld],
         now: int,
         reached: Mapping[int, int] | None = None,
     ) -> list[Effect]:
-        """The states on disk, by run and tick, of the runs that wait in the view of this epoch.
+        """The states on disk, by run, of the runs that wait in the view of this epoch.
 
         `reached` are, by run, the last ticks that were seen committed here.
         """

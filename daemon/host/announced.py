@@ -51,6 +51,7 @@ def follow(runtime: Runtime, announcement: object) -> None:
         case ProgramRemoved(version=version):
             log.info("program %s removed, digest %s", version.name, version.digest)
         case RunEnded(run=run):
+            runtime.checkpoints.forget(run.number)
             runtime.runs.ended(run)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from daemon import effects as fx
 from daemon.host.tick_runner import News
 from daemon.host.tick_thread import SAMPLES_KEPT
+from daemon.protocol.records import RunRecord
+from daemon.protocol.resumption import StatesHeld
 from daemon.protocol.tick_effects import StoreStates
 from daemon.store import StateRecord
 
@@ -23,11 +25,23 @@ class Checkpoints:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.samples: deque[float] = deque(maxlen=SAMPLES_KEPT)
+        self._begun: dict[tuple[int, int], RunRecord] = {}
+
+    def begin(self, run: RunRecord) -> None:
+        """A run is about to go on here, in the epoch that its record has; before the tick thread hears of it."""
+        self._begun = {**self._begun, (run.number, run.epoch): run}
+
+    def forget(self, run: int) -> None:
+        """A run is over."""
+        self._begun = {key: known for key, known in self._begun.items() if key[0] != run}
 
     def keep(self, states: StoreStates) -> None:
         """From the tick thread: make a checkpoint durable, and say so there."""
         ticks, older = self._runtime.ticks, self._runtime.config.ticks.checkpoints_kept - 1
-        record, began = StateRecord(states.run, states.tick, states.floor, states.states, older), time.monotonic()
+        begun = self._begun.get((states.run, ticks.epoch))
+        made_in = begun.made_in(states.tick) if begun is not None else ticks.epoch
+        record = StateRecord(states.run, states.tick, states.floor, states.states, older, made_in)
+        began = time.monotonic()
 
         def durable() -> None:
             self.samples.append(time.monotonic() - began)
@@ -42,13 +56,13 @@ class Checkpoints:
     def _look_up(self, asked: fx.TellStates) -> Sequence[News]:
         """On the tick thread, which has left the older view: what it had stored there is in the queue before this."""
 
-        def tell(held: Mapping[int, Mapping[int, frozenset[int]]]) -> None:
+        def tell(held: Mapping[int, StatesHeld]) -> None:
             self._runtime.tasks.soon(self._tell, asked, held)
 
-        self._runtime.store_thread.submit(lambda store: store.states_held(), tell)
+        self._runtime.store_thread.submit(lambda store: store.states_as_made(), tell)
         return []
 
-    def _tell(self, asked: fx.TellStates, held: Mapping[int, Mapping[int, frozenset[int]]]) -> None:
+    def _tell(self, asked: fx.TellStates, held: Mapping[int, StatesHeld]) -> None:
         runtime = self._runtime
         states = {run: held.get(run, {}) for run in asked.runs}
         reached = {run: runtime.runs.reached(run) for run in asked.runs}

@@ -69,6 +69,7 @@ class Entering:
         view = self._shard.registry.view
         if view is not None and self._shard.in_view:
             epoch = view.epoch
+            self._runs.forget_states()
             self._spawn(self._mending.look_for(self._result_wants(view), lambda: self._looked(epoch)))
 
     def have_part(self, graph: AddGraph) -> None:
@@ -111,5 +112,6 @@ class Entering:
             placed = registry.placements.get(run.graph, ())
             for partition, holders in enumerate(placed):
                 if me in holders:
-                    wants.append(StateWant(run.number, run.tick, partition, sources(me, holders, view.names)))
+                    others = sources(me, holders, view.names)
+                    wants.append(StateWant(run.number, run.tick, partition, run.made_in(run.tick), others))
         return wants

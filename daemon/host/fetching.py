@@ -52,7 +52,7 @@ class Fetched:
 
     spec: bytes
     states: Sequence[Sequence[int]]
-    """Of each state: run, tick and partition."""
+    """Of each state: run, tick, partition and the epoch in which it was made."""
     all_frames: Sequence[Any]
 
     @property
@@ -83,8 +83,8 @@ class Fetched:
         """The states, as they are to be kept: beside any that are there."""
         frames = self.all_frames[len(self.frames) :]
         return [
-            StateRecord(run, tick, 0, {partition: frame})
-            for (run, tick, partition), frame in zip(self.states, frames, strict=True)
+            StateRecord(run, tick, 0, {partition: frame}, epoch=epoch)
+            for (run, tick, partition, epoch), frame in zip(self.states, frames, strict=True)
         ]
 
 
@@ -117,28 +117,37 @@ class Fetching:
         raise NotFetched(f"partition {partition} of load {load}: none of {', '.join(sources)} has sent it")
 
     async def states_from(
-        self, sources: Iterable[str], run: int, tick: int, partitions: Iterable[int]
+        self, sources: Iterable[str], run: int, tick: int, partitions: Iterable[int], made_in: int | None = None
     ) -> dict[int, Any]:
-        """Those of the states of a run's tick that the sources have; each is asked for what those before it lack."""
+        """Those of the states of a run's tick that the sources have; each is asked for what those before it lack.
+
+        With `made_in`, only those that were made in that epoch.
+        """
         found: dict[int, Any] = {}
         wanted = sorted(partitions)
         for source in sources:
             for first in range(0, len(wanted), STATES_MAX):
-                found |= await self._states_of(source, run, tick, wanted[first : first + STATES_MAX])
+                found |= await self._states_of(source, run, tick, wanted[first : first + STATES_MAX], made_in)
             wanted = [partition for partition in wanted if partition not in found]
             if not wanted:
                 break
         return found
 
-    async def _states_of(self, source: str, run: int, tick: int, partitions: Sequence[int]) -> dict[int, Any]:
+    async def _states_of(
+        self, source: str, run: int, tick: int, partitions: Sequence[int], made_in: int | None
+    ) -> dict[int, Any]:
         fetched = await self._ask(source, StatesWanted(self._name(), run, tick, to_bits(partitions)))
         if fetched is None:
             return {}
-        came = {partition: (number, at) for number, at, partition in fetched.states}
+        came = {partition: (number, at) for number, at, partition, _ in fetched.states}
         if fetched.frames or set(came.values()) != {(run, tick)} or not came.keys() <= set(partitions):
             log.warning("%s has sent other states than those of run %d, tick %d", source, run, tick)
             return {}
-        return dict(zip((partition for _, _, partition in fetched.states), fetched.all_frames, strict=True))
+        return {
+            partition: frame
+            for (_, _, partition, epoch), frame in zip(fetched.states, fetched.all_frames, strict=True)
+            if made_in in (None, epoch)
+        }
 
     def arrived(self, piece: PieceArrived) -> bool:
         """A shipment is whole; whether it is one that was asked for here."""
@@ -208,17 +217,23 @@ def _look_up(wanted: PartitionWanted, runs: Sequence[int], store: Store) -> tupl
         return {"spec": msgpack.packb([graph, header]), "states": []}, [table]
     spec, frames = store.slice(wanted.load, wanted.partition)
     held = [(run, tick, wanted.partition) for run in runs for tick in store.state_ticks(run, wanted.partition)]
-    states = [(each, state) for each in held if (state := store.state(*each)) is not None]
-    return {"spec": spec, "states": [each for each, _ in states]}, [*frames, *(state for _, state in states)]
+    states, more = _stamped(store, held)
+    return {"spec": spec, "states": states}, [*frames, *more]
 
 
 def _look_up_states(wanted: StatesWanted, store: Store) -> tuple[dict[str, Any], list[Any]]:
     run, tick = wanted.run, wanted.tick
     asked = sorted(from_bits(wanted.partitions))[:STATES_MAX]
-    states = [(p, state) for p in asked if (state := store.state(run, tick, p)) is not None]
+    states, frames = _stamped(store, [(run, tick, partition) for partition in asked])
     if not states:
         raise NotHeld(f"any state of run {run}, tick {tick}")
-    return {"spec": b"", "states": [(run, tick, p) for p, _ in states]}, [state for _, state in states]
+    return {"spec": b"", "states": states}, frames
+
+
+def _stamped(store: Store, wanted: Iterable[tuple[int, int, int]]) -> tuple[list[tuple[int, ...]], list[bytes]]:
+    """Of those states that are here: run, tick, partition and epoch; and their bytes."""
+    found = [(each, stamped) for each in wanted if (stamped := store.stamped_state(*each)) is not None]
+    return [(*each, epoch) for each, (epoch, _) in found], [state for _, (_, state) in found]
 
 
 def _read(source: str, piece: PieceArrived | None) -> Fetched | None:
@@ -230,7 +245,7 @@ def _read(source: str, piece: PieceArrived | None) -> Fetched | None:
         if not isinstance(header, dict) or type(header["spec"]) is not bytes or type(header["states"]) is not list:
             raise ValueError("it has no header")
         for state in header["states"]:
-            if type(state) is not list or [type(number) for number in state] != [int] * 3 or min(state) < 0:
+            if type(state) is not list or [type(number) for number in state] != [int] * 4 or min(state) < 0:
                 raise ValueError("it does not say which states there are")
         if len(header["states"]) > len(piece.frames):
             raise ValueError("there are more states than frames")

@@ -44,11 +44,12 @@ class MendingProgress:
 
 @dataclass(frozen=True)
 class StateWant:
-    """The state of a run's last tick, of a partition that this shard holds."""
+    """The state of a run's last tick, of a partition that this shard holds, and the epoch in which it was made."""
 
     run: int
     tick: int
     partition: int
+    made_in: int
     sources: tuple[str, ...]
 
 
@@ -88,9 +89,11 @@ class Mending:
         `looked` is called once all have been asked for, those that nobody has sent included.
         """
         self._looked = looked
-        held = await self._disk.do(lambda store: store.states_held())
+        held = await self._disk.do(lambda store: store.states_as_made())
         self._begin()
-        self._states = deque(want for want in wants if want.partition not in held.get(want.run, {}).get(want.tick, ()))
+        self._states = deque(
+            want for want in wants if want.partition not in held.get(want.run, {}).get((want.tick, want.made_in), ())
+        )
         self._go_on()
 
     def _begin(self) -> None:
@@ -155,13 +158,13 @@ class Mending:
     async def _fetch_state(self) -> int:
         """A state that nobody has sent is given up for now: whoever has it may be away, or out of reach."""
         want = self._states.popleft()
-        states = await self._fetching.states_from(want.sources, want.run, want.tick, [want.partition])
+        states = await self._fetching.states_from(want.sources, want.run, want.tick, [want.partition], want.made_in)
         if not states:
             told = ", ".join(want.sources) or "nobody"
             log.info("run %d, tick %d, partition %d: not to be had (%s)", want.run, want.tick, want.partition, told)
             self._given_up += 1
             return 0
-        record = StateRecord(want.run, want.tick, 0, states)
+        record = StateRecord(want.run, want.tick, 0, states, epoch=want.made_in)
         await self._disk.do(lambda store: store.put_states([record]))
         self._count(record.size)
         return record.size

@@ -149,10 +149,11 @@ class Results:
 
         What is not on this disk, for it was away at the time, one of `sources` may have. Raises `Refused`.
         """
-        read = await self._disk.do(lambda store: {p: store.state(run.number, tick, p) for p in part.partitions})
-        states = {partition: state for partition, state in read.items() if state is not None}
+        read = await self._disk.do(lambda store: {p: store.stamped_state(run.number, tick, p) for p in part.partitions})
+        made_in = None if run.active or tick < run.resumed else run.made_in(tick)
+        states: dict[int, Any] = {p: found[1] for p, found in read.items() if found and made_in in (None, found[0])}
         missing = [partition for partition in read if partition not in states]
-        states |= await self._fetching.states_from(sources, run.number, tick, missing)
+        states |= await self._fetching.states_from(sources, run.number, tick, missing, made_in)
         if len(states) < len(read):
             told = f"{len(read) - len(states)} partitions of it are nowhere to be had"
             raise Refused(f"the result of run '{run.name}' is not all here (see ticks.results_kept): {told}")

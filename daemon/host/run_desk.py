@@ -155,7 +155,7 @@ class RunDesk:
         if missing:
             raise RuntimeError(f"run {run.name}, tick {run.resumed}: the states of {missing} were here and are gone")
         for source, partitions in elsewhere.items():
-            came = await self._fetching.states_from([source], run.number, run.resumed, partitions)
+            came = await self._fetching.states_from([source], run.number, run.resumed, partitions, run.origin)
             if len(came) < len(partitions):
                 raise NotFetched(f"{source} has not sent all {len(partitions)} states of tick {run.resumed}")
             read |= came
@@ -286,6 +286,7 @@ class RunDesk:
         """
         registry = self._shard.registry
         last = {run.number: run.tick for run in self.finished()}
+        is_void = {run.number: run.is_void for run in self.finished()}
         wanted = {run.number for run in registry.active_runs()} | last.keys()
         known = registry.runs_begun
 
@@ -294,6 +295,7 @@ class RunDesk:
                 if run <= known and run not in wanted:
                     store.drop_run(run)
                 elif run in last:
+                    store.drop_void(run, is_void[run])
                     kept = sorted(tick for tick in ticks if tick <= last[run])[-self._checkpoints_kept :]
                     if kept and min(ticks) < kept[0]:
                         store.trim_run(run, kept[0])

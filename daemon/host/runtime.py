@@ -306,6 +306,7 @@ class Runtime:
             case Persist():
                 self._persist(effect)
             case fx.BeginRun():
+                self.checkpoints.begin(effect.run)
                 self.runs.begin(effect.run, effect.view)
             case fx.TellStates():
                 self.checkpoints.look_up(effect)

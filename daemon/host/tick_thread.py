@@ -126,6 +126,11 @@ class TickThread(threading.Thread):
         self._orders.append(order)
         self._transport.wake()
 
+    @property
+    def epoch(self) -> int:
+        """The view's in which this plane speaks; 0 before the first."""
+        return self._epoch
+
     def machine(self, run: int) -> TickMachine | None:
         """A run's machine, to read where it stands; it may be a phase on by the time that it is read."""
         return self.runner.plane.runs.get(run)

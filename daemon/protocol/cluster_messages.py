@@ -55,11 +55,12 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class RunStates:
-    """Of one run: a tick, and the partitions (bits) whose state at its end the sender has on disk."""
+    """Of one run: a tick, made in that epoch, and the partitions (bits) whose state at its end the sender has."""
 
     run: int
     tick: int
     partitions: bytes
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,8 @@ class StateSource:
 class ResumeRun:
     """In the view of this epoch, a run goes on from the end of a tick that is held for every partition.
 
-    Somebody has seen tick `reached` committed: no stop ends the run before it is there again.
+    The tick was made in the epoch `origin`. Somebody has seen tick `reached` committed: no stop ends the run before it
+    is there again.
     """
 
     request: str
@@ -190,6 +191,7 @@ class ResumeRun:
     tick: int
     sources: tuple[StateSource, ...]
     reached: int = 0
+    origin: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from daemon.protocol.decisions import Decision, EndRun, Identity, ResumeRun, fro
 from daemon.protocol.ending import ending
 from daemon.protocol.records import FAILED, STOPPING
 from daemon.protocol.registry import Registry
-from daemon.protocol.resumption import resumption
+from daemon.protocol.resumption import Made, resumption
 from daemon.protocol.views import Sight, Views
 
 
@@ -80,11 +80,11 @@ class Leading:
             return
         for run in waiting:
             reports = {name: _states_of(self._states[name], run.number) for name in registry.view.names}
-            tick, sources = resumption(registry.placements[run.graph], reports)
+            (tick, origin), sources = resumption(registry.placements[run.graph], reports)
             request = f"resume-{run.name}-{registry.epoch}"
             said = [dict(self._states[name].reached).get(run.number, 0) for name in registry.view.names]
             reached = max(tick, run.reached, *said)
-            yield ResumeRun(request, run.name, registry.epoch, tick, sources, reached)
+            yield ResumeRun(request, run.name, registry.epoch, tick, sources, reached, origin)
 
     def _epoch_of(self, name: str) -> int:
         states = self._states.get(name)
@@ -101,8 +101,8 @@ class Leading:
                 yield replace(decided, request=f"end-{run.name}-{registry.epoch}")  # declined if the view changes first
 
 
-def _states_of(states: StatesHeld, run: int) -> dict[int, frozenset[int]]:
-    return {held.tick: from_bits(held.partitions) for held in states.states if held.run == run}
+def _states_of(states: StatesHeld, run: int) -> dict[Made, frozenset[int]]:
+    return {(held.tick, held.epoch): from_bits(held.partitions) for held in states.states if held.run == run}
 
 
 def sight_of(records: Iterable[tuple[Identity, bool]], registry: Registry) -> Sight:

@@ -82,11 +82,25 @@ class RunRecord:
     figures: str = ""
     is_forced: bool = False
     """Whether it is to be stopped by force."""
+    origin: int = 0
+    """The epoch in which tick `resumed` was made."""
 
     @property
     def active(self) -> bool:
         """Whether it still goes on."""
         return self.state in ACTIVE
+
+    def made_in(self, tick: int) -> int:
+        """The epoch in which a tick from `resumed` on was made, as far as it counts.
+
+        A tick that is done again in another view may leave something else behind, for the graph is cut otherwise: two
+        partitions of one tick belong together only if they were made in one epoch.
+        """
+        return self.epoch if tick > self.resumed else self.origin
+
+    def is_void(self, epoch: int, tick: int) -> bool:
+        """Whether a state of that tick, made in that epoch, is none of this run as it went on."""
+        return tick >= self.resumed and epoch != self.made_in(tick)
 
 
 def begun(start: StartRun, number: int, epoch: int) -> RunRecord:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from daemon.protocol.cluster_messages import RunReport, RunStates, StatesHeld
 from daemon.protocol.decisions import to_bits
 from daemon.protocol.registry import Registry
+from daemon.protocol.resumption import StatesHeld as StatesOnDisk
 
 
 class Reporting:
@@ -33,14 +34,12 @@ class Reporting:
         self._over[report.run] = report
         self._due_ns = now
 
-    def hold(
-        self, epoch: int, held: Mapping[int, Mapping[int, frozenset[int]]], reached: Mapping[int, int], now: int
-    ) -> None:
-        """States on disk, by run and tick; and ticks that were seen committed, by run."""
+    def hold(self, epoch: int, held: Mapping[int, StatesOnDisk], reached: Mapping[int, int], now: int) -> None:
+        """States on disk, by run; and ticks that were seen committed, by run."""
         states = [
-            RunStates(run, tick, to_bits(partitions))
+            RunStates(run, tick, to_bits(partitions), made_in)
             for run, ticks in sorted(held.items())
-            for tick, partitions in sorted(ticks.items())
+            for (tick, made_in), partitions in sorted(ticks.items())
         ]
         self._states = StatesHeld(epoch, tuple(states), tuple(sorted(reached.items())))
         self._due_ns = now

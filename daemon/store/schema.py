@@ -5,7 +5,7 @@
     load              one load of a graph: its name, its header
     slice             one partition of a load, or (partition -1) the load's partition table; its bytes are rows of...
     chunk             ... these, in order
-    state             one partition's state at one checkpoint tick of a run
+    state             one partition's state at one checkpoint tick of a run, and the epoch in which it was made
 
 The large columns stand last in their rows and in rowid tables: SQLite so reads what stands before them without
 touching their pages. `slice.stage` only ever rises: being written, whole, sealed; a crash leaves what it was.
@@ -21,7 +21,7 @@ from typing import Final
 
 from daemon.store.errors import MOVE_AWAY, StoreError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 APPLICATION_ID: Final = int.from_bytes(b"Shoa")
 TABLE_PARTITION: Final = -1
 BEING_WRITTEN, WHOLE, SEALED = 0, 1, 2
@@ -49,8 +49,8 @@ STATEMENTS: Final = {
     ),
     "state": (
         "CREATE TABLE state (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, partition INTEGER NOT NULL,"
-        " tick INTEGER NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL, bytes BLOB NOT NULL,"
-        " UNIQUE (run, partition, tick))"
+        " tick INTEGER NOT NULL, epoch INTEGER NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL,"
+        " bytes BLOB NOT NULL, UNIQUE (run, partition, tick))"
     ),
 }
 
@@ -68,6 +68,11 @@ def is_new(connection: sqlite3.Connection, path: Path) -> bool:
         raise StoreError(
             f"{path} was written by a newer Shoal (format {version}, this one knows {FORMAT}):"
             f" start that version again, or {MOVE_AWAY}"
+        )
+    if 0 < version < FORMAT:
+        raise StoreError(
+            f"{path} was written by an older Shoal (format {version}, this one knows {FORMAT}):"
+            f" start that version again and make a backup of its graphs, or {MOVE_AWAY}"
         )
     if version != FORMAT or tables != STATEMENTS:
         raise StoreError(f"{path} is torn: its tables are not those of format {FORMAT}; {MOVE_AWAY}")

@@ -11,7 +11,7 @@ somebody. So a batch over `BULK_BYTES` may be cut between two partitions, and co
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -22,7 +22,7 @@ from daemon.store.database import BULK_BYTES, Database, view
 @dataclass(frozen=True, slots=True)
 class StateRecord:
     """The states of one tick. From now on nothing below `floor` is needed of these partitions of the run, but for the
-    last `older` of each, which somebody may want to read.
+    last `older` of each, which somebody may want to read. They were made in that `epoch`, 0 for those of a backup.
     """
 
     run: int
@@ -30,6 +30,7 @@ class StateRecord:
     floor: int
     states: Mapping[int, Buffer]
     older: int = 0
+    epoch: int = 0
 
     def __post_init__(self) -> None:
         assert self.floor <= self.tick, (self.floor, self.tick)
@@ -59,6 +60,19 @@ class StateRows:
         """For each run and tick the partitions whose state is here."""
         return self._held("SELECT run, tick, partition FROM state ORDER BY run, partition, tick")
 
+    def held_as_made(self) -> dict[int, dict[tuple[int, int], frozenset[int]]]:
+        """For each run, tick and epoch in which it was made the partitions whose state is here."""
+        statement = "SELECT run, tick, epoch, partition FROM state ORDER BY run, partition, tick"
+        found: dict[int, dict[tuple[int, int], set[int]]] = {}
+        for row in self._database.rows("list the states", statement):
+            if any(type(value) is not int for value in row):
+                raise self._database.torn("the list of states")
+            run, tick, epoch, partition = row
+            found.setdefault(run, {}).setdefault((tick, epoch), set()).add(partition)
+        return {
+            run: {made: frozenset(partitions) for made, partitions in ticks.items()} for run, ticks in found.items()
+        }
+
     def held_of(self, run: int) -> dict[int, frozenset[int]]:
         """The same of one run."""
         statement = "SELECT run, tick, partition FROM state WHERE run = ? ORDER BY partition, tick"
@@ -78,12 +92,17 @@ class StateRows:
 
     def state(self, run: int, tick: int, partition: int) -> bytes | None:
         """One partition's state, or None if it is not here."""
+        stamped = self.stamped(run, tick, partition)
+        return stamped[1] if stamped is not None else None
+
+    def stamped(self, run: int, tick: int, partition: int) -> tuple[int, bytes] | None:
+        """The same with the epoch in which it was made."""
         what = f"the state of run {run}, tick {tick}, partition {partition}"
-        statement = "SELECT crc, bytes FROM state WHERE run = ? AND tick = ? AND partition = ?"
-        for crc, state in self._database.rows(f"read {what}", statement, (run, tick, partition)):
-            if type(state) is not bytes or crc32(state) != crc:
+        statement = "SELECT epoch, crc, bytes FROM state WHERE run = ? AND tick = ? AND partition = ?"
+        for epoch, crc, state in self._database.rows(f"read {what}", statement, (run, tick, partition)):
+            if type(epoch) is not int or type(state) is not bytes or crc32(state) != crc:
                 raise self._database.torn(what)
-            return state
+            return epoch, state
         return None
 
     def ticks(self, run: int, partition: int) -> list[int]:
@@ -98,6 +117,14 @@ class StateRows:
         """Forget what is older than a tick of a run."""
         with self._database.writing("trim a run") as connection:
             connection.execute("DELETE FROM state WHERE run = ? AND tick < ?", (run, tick))
+
+    def drop_void(self, run: int, is_void: Callable[[int, int], bool]) -> None:
+        """Forget the states of a run of which `is_void` says so, given the epoch and the tick of each."""
+        rows = self._database.rows("list the states", "SELECT id, epoch, tick FROM state WHERE run = ?", (run,))
+        void = [(number,) for number, epoch, tick in rows if is_void(epoch, tick)]
+        if void:
+            with self._database.writing("forget what is done again") as connection:
+                connection.executemany("DELETE FROM state WHERE id = ?", void)
 
     def drop(self, run: int) -> None:
         """Forget a run."""
@@ -123,8 +150,8 @@ def _put(connection: sqlite3.Connection, record: StateRecord, partition: int, st
         "DELETE FROM state WHERE run = ? AND partition = ? AND (tick < ? OR tick = ?)", (*of, floor, record.tick)
     )
     connection.execute(
-        "INSERT INTO state (run, partition, tick, size, crc, bytes) VALUES (?, ?, ?, ?, ?, ?)",
-        (record.run, partition, record.tick, state.nbytes, crc32(state), state),
+        "INSERT INTO state (run, partition, tick, epoch, size, crc, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (record.run, partition, record.tick, record.epoch, state.nbytes, crc32(state), state),
     )
 
 

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from consensus.effects import Persist
 from consensus.stored import Stored
@@ -104,6 +104,10 @@ class Store:
         """Run to tick to partitions."""
         return self._states.held()
 
+    def states_as_made(self) -> dict[int, dict[tuple[int, int], frozenset[int]]]:
+        """Run to tick and the epoch in which it was made, to partitions."""
+        return self._states.held_as_made()
+
     def states_of(self, run: int) -> dict[int, frozenset[int]]:
         """Of one run, tick to partitions."""
         return self._states.held_of(run)
@@ -115,6 +119,14 @@ class Store:
     def state(self, run: int, tick: int, partition: int) -> bytes | None:
         """A partition's state at a tick of a run, or None."""
         return self._states.state(run, tick, partition)
+
+    def stamped_state(self, run: int, tick: int, partition: int) -> tuple[int, bytes] | None:
+        """The same with the epoch in which it was made."""
+        return self._states.stamped(run, tick, partition)
+
+    def drop_void(self, run: int, is_void: Callable[[int, int], bool]) -> None:
+        """Forget the states of a run of which `is_void` says so, given the epoch and the tick of each."""
+        self._states.drop_void(run, is_void)
 
     def trim_run(self, run: int, tick: int) -> None:
         """Forget the states of a run that are older than a tick."""

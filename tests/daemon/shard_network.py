@@ -7,7 +7,7 @@ each disk can be set by a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.records import View
 from daemon.protocol.registry import GraphInstalled, Registry, ViewInstalled
+from daemon.protocol.resumption import Made, StatesHeld
 from daemon.shard import Shard
 from daemon.shard_settings import OnDisk, ShardSettings
 from tests.simulator.world import MS, SECOND, World
@@ -51,7 +52,7 @@ class Drive:
     number: int
     stored: Stored | None = None
     held: dict[str, frozenset[int]] = field(default_factory=dict)
-    states: dict[int, dict[int, frozenset[int]]] = field(default_factory=dict)
+    states: dict[int, dict[Made, frozenset[int]]] = field(default_factory=dict)
 
 
 class Machine:
@@ -302,9 +303,9 @@ class ShardCluster:
         return self
 
 
-def states(tick: int, partitions: Iterable[int]) -> Mapping[int, frozenset[int]]:
+def states(tick: int, partitions: Iterable[int]) -> StatesHeld:
     """Of one run."""
-    return {tick: frozenset(partitions)}
+    return {(tick, 1): frozenset(partitions)}
 
 
 def views_of(machine: Machine) -> list[View]:

@@ -23,7 +23,7 @@ def hold_states(cluster: ShardCluster, run: int, tick: int) -> None:
     """As after a checkpoint: everyone has the state of what it holds."""
     for machine in cluster.machines.values():
         held = machine.drive.held.get("load-web", frozenset())
-        machine.drive.states.setdefault(run, {})[tick] = held
+        machine.drive.states.setdefault(run, {})[tick, 1] = held
 
 
 def record(cluster: ShardCluster, name: str = "rank-1") -> RunRecord:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from daemon.protocol.records import COMPLETED, STOPPED, STOPPING, RunRecord, Vie
 from daemon.protocol.tick import Cadence, TickMachine
 from daemon.protocol.tick_messages import PieceBuilt
 from shoal.execution.engine import is_fixed, state_bytes
-from tests.simulator.disk import Row
+from tests.simulator.disk import Contents, Row
 from tests.simulator.programs import PROGRAMS, make
 from tests.simulator.world import MS, SECOND
 
@@ -55,6 +55,7 @@ class _StateWant:
     run: int
     tick: int
     partition: int
+    made_in: int
     sources: tuple[str, ...]
 
 
@@ -64,6 +65,7 @@ class Desk:
     def __init__(self, host: Host) -> None:
         self._host, self._world, self._disk = host, host.world, host.disk
         self.epochs: dict[int, int] = {}
+        self.begun: dict[tuple[int, int], RunRecord] = {}
         self._fetches: dict[str, _Fetch] = {}
         self._fetched = 0
         self._wants: dict[tuple[str, int], Want] = {}
@@ -78,6 +80,7 @@ class Desk:
         if not self._still_wanted(run, view):
             return  # the log has gone on in the same breath
         self.epochs[run.number] = view.epoch
+        self.begun[run.number, view.epoch] = run
         self._host.around.invariants.begun(run, view, self._host.shard.registry.placements[run.graph])
         placed = self._host.shard.registry.placements[run.graph]
         load, me = self._host.shard.registry.graphs[run.graph].load, self._host.name
@@ -124,7 +127,7 @@ class Desk:
 
         def came(piece: PieceArrived | None) -> None:
             if piece is not None:
-                states.update((p, state) for _, _, p, state in _states(piece))
+                states.update((row.partition, row.state) for row in _rows(piece) if row.epoch == run.origin)
             self._gather(run, view, placed, mine, states, elsewhere)
 
         theirs = to_bits([p for p in missing if elsewhere[p] == source])
@@ -172,8 +175,14 @@ class Desk:
         registry = self._host.shard.registry
         wanted = {run.number: run.tick for run in self._finished()}
         wanted |= {run.number: 0 for run in registry.active_runs()}
-        known = registry.runs_begun
-        self._disk.write(lambda contents: contents.forget(wanted, known))
+        known, finished = registry.runs_begun, self._finished()
+
+        def forget(contents: Contents) -> None:
+            contents.forget(wanted, known)
+            for run in finished:
+                contents.drop_void(run.number, run.is_void)
+
+        self._disk.write(forget)
 
     def _finished(self) -> list[RunRecord]:
         over = [run for run in self._host.shard.registry.runs.values() if run.state in (COMPLETED, STOPPED)]
@@ -183,7 +192,7 @@ class Desk:
         """Which states of the runs that wait are on disk: looked up behind all that the tick plane had stored."""
 
         def look() -> None:
-            held = {run: self._disk.contents.ticks_held(run) for run in effect.runs}
+            held = {run: self._disk.contents.held_as_made(run) for run in effect.runs}
             reached = {run: self._host.ticks.reached.get(run, 0) for run in effect.runs}
             shard = self._host.shard
             self._host.ticks.tell(
@@ -220,13 +229,14 @@ class Desk:
         view = registry.view
         if view is None or not self._host.shard.in_view:
             return
+        self._forget_states()
         self._states.clear()
         self._looking = view.epoch
         for run in self._finished():
             for partition, holders in enumerate(registry.placements.get(run.graph, ())):
                 if self._host.name in holders:
                     others = sources(self._host.name, holders, view.names)
-                    self._states.append(_StateWant(run.number, run.tick, partition, others))
+                    self._states.append(_StateWant(run.number, run.tick, partition, run.made_in(run.tick), others))
         self._mend()
 
     # -- mending ---------------------------------------------------------------------------------------------------
@@ -258,7 +268,8 @@ class Desk:
         contents = self._disk.contents
         while not self._wants and self._states:
             want = self._states.popleft()
-            if want.sources and contents.state(want.run, want.tick, want.partition) is None:
+            held = contents.held_as_made(want.run).get((want.tick, want.made_in), ())
+            if want.sources and want.partition not in held:
                 wanted_state = StatesWanted("", want.run, want.tick, to_bits([want.partition]))
                 self._fetch(want.sources, wanted_state, partial(self._state, want))
                 return
@@ -283,12 +294,12 @@ class Desk:
             self._host.after(LOOK_AGAIN_NS, lambda: self._host.control(self.look_for_results))
             self._mend_next()
             return
-        rows = [Row(run, tick, 0, partition, state) for run, tick, partition, state in _states(piece)]
+        rows = [row for row in _rows(piece) if row.epoch == want.made_in]
         self._disk.keep(rows, lambda: self._host.ticks.tell(self._mend_next))
 
     def _keep_partition(self, want: Want, piece: PieceArrived) -> None:
         """Its states first: it counts as held when all is there."""
-        rows = [Row(run, tick, 0, partition, state) for run, tick, partition, state in _states(piece)]
+        rows = _rows(piece)
         if rows:
             self._disk.keep(rows, lambda: None)
 
@@ -365,7 +376,7 @@ class Desk:
             ):
                 self._host.ticks.tell(lambda: self._host.say(to, PartitionMissing(wanted.fetch)))
                 return
-            spec = json.dumps([each for each, _ in had]).encode()
+            spec = json.dumps([(*each, contents.epochs[each]) for each, _ in had]).encode()
             shipment = Shipment(wanted.fetch, to, spec, [state for _, state in had], self._host.around.load_limits)
             self._host.order(lambda runner: runner.perform(runner.plane.ship_once(shipment, self._world.now)))
 
@@ -377,7 +388,9 @@ class Desk:
         return [run.number for run in runs if run.graph in graphs and graphs[run.graph].load == load]
 
 
-def _states(piece: PieceArrived) -> Iterator[tuple[int, int, int, bytes]]:
-    """Run, tick, partition and state of each that has come."""
-    for (run, tick, partition), frame in zip(json.loads(piece.spec), piece.frames, strict=True):
-        yield run, tick, partition, bytes(frame)
+def _rows(piece: PieceArrived) -> list[Row]:
+    """The states that have come."""
+    return [
+        Row(run, tick, 0, partition, bytes(frame), epoch)
+        for (run, tick, partition, epoch), frame in zip(json.loads(piece.spec), piece.frames, strict=True)
+    ]

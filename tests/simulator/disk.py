@@ -36,6 +36,8 @@ class Row:
     floor: int
     partition: int
     state: bytes
+    epoch: int = 0
+    """In which it was made."""
 
 
 @dataclass
@@ -45,11 +47,13 @@ class Contents:
     stored: Stored | None = None
     held: dict[str, frozenset[int]] = field(default_factory=dict)
     states: States = field(default_factory=dict)
+    epochs: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    """In which each of them was made: by run, tick and partition."""
 
     def copy(self) -> Contents:
         """Another one, that does not change with this one."""
         states = {run: {tick: dict(kept) for tick, kept in ticks.items()} for run, ticks in self.states.items()}
-        return Contents(self.stored, dict(self.held), states)
+        return Contents(self.stored, dict(self.held), states, dict(self.epochs))
 
     def persist(self, effect: Persist) -> None:
         """As the effect says."""
@@ -65,6 +69,7 @@ class Contents:
                 if not ticks[tick]:
                     del ticks[tick]
             ticks.setdefault(row.tick, {})[row.partition] = row.state
+            self.epochs[row.run, row.tick, row.partition] = row.epoch
 
     def gain(self, load: str, partitions: Iterable[int]) -> None:
         """Partitions are whole."""
@@ -84,6 +89,23 @@ class Contents:
             ticks = self.states.get(run, {})
             for tick in sorted(tick for tick in ticks if tick <= last)[: -OLDER_KEPT - 1]:
                 del ticks[tick]
+
+    def drop_void(self, run: int, is_void: Callable[[int, int], bool]) -> None:
+        """Delete the states of a run of which `is_void` says so, given the epoch and the tick of each."""
+        ticks = self.states.get(run, {})
+        for tick, kept in list(ticks.items()):
+            for partition in [each for each in kept if is_void(self.epochs[run, tick, each], tick)]:
+                del kept[partition]
+            if not kept:
+                del ticks[tick]
+
+    def held_as_made(self, run: int) -> dict[tuple[int, int], frozenset[int]]:
+        """Of one run: partitions by tick and the epoch in which it was made."""
+        found: dict[tuple[int, int], set[int]] = {}
+        for tick, kept in self.states.get(run, {}).items():
+            for partition in kept:
+                found.setdefault((tick, self.epochs[run, tick, partition]), set()).add(partition)
+        return {made: frozenset(kept) for made, kept in found.items()}
 
     def ticks_held(self, run: int) -> dict[int, frozenset[int]]:
         """Of one run: partitions by tick."""

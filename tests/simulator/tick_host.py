@@ -134,8 +134,9 @@ class TickHost:
         self._host.plan_wake()
 
     def _store(self, item: StoreStates) -> None:
+        made_in = self._host.desk.begun[item.run, self.epoch].made_in(item.tick)
         rows = [
-            Row(item.run, item.tick, item.floor, partition, _bytes_of(state))
+            Row(item.run, item.tick, item.floor, partition, _bytes_of(state), made_in)
             for partition, state in item.states.items()
         ]
         self._invariants.stores(self._host.name, self.epoch, rows)

@@ -29,7 +29,14 @@ def resume_run(registry: Registry, decision: ResumeRun) -> Outcome:
     if not run.active or decision.epoch != registry.epoch or run.epoch == registry.epoch:
         raise Declined(f"run '{run.name}' does not wait in epoch {decision.epoch}")
     registry.need_whole(run.graph)
-    run = replace(run, epoch=registry.epoch, resumed=decision.tick, sources=decision.sources, reached=decision.reached)
+    run = replace(
+        run,
+        epoch=registry.epoch,
+        resumed=decision.tick,
+        origin=decision.origin,
+        sources=decision.sources,
+        reached=decision.reached,
+    )
     registry.runs[run.name] = run
     return run.name, [RunBegun(run)]
 

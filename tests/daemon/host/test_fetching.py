@@ -27,10 +27,10 @@ def piece(header: Any, *frames: bytes) -> PieceArrived:
         {"spec": b""},
         {"spec": "text", "states": []},
         {"spec": b"", "states": {}},
-        {"spec": b"", "states": [[1, 2]]},
-        {"spec": b"", "states": [[1, 2, -3]]},
-        {"spec": b"", "states": [[1, 2, True]]},
-        {"spec": b"", "states": [[1, 2, 3], [1, 2, 4]]},
+        {"spec": b"", "states": [[1, 2, 3]]},
+        {"spec": b"", "states": [[1, 2, 3, -4]]},
+        {"spec": b"", "states": [[1, 2, 3, True]]},
+        {"spec": b"", "states": [[1, 2, 3, 1], [1, 2, 4, 1]]},
     ],
 )
 def test_nonsense_is_dropped(header: Any) -> None:
@@ -41,13 +41,13 @@ def test_a_slice_with_its_states() -> None:
     data = shoal.from_arrays(list(range(40)), list(range(1, 41)), partition_count=4)
     spec, frames = Cut(data).slices([2]).to_wire()
     raw = [bytes(memoryview(frame).cast("B")) for frame in frames]
-    header = {"spec": msgpack.packb(spec), "states": [[7, 10, 2], [7, 20, 2]]}
+    header = {"spec": msgpack.packb(spec), "states": [[7, 10, 2, 1], [7, 20, 2, 3]]}
     fetched = _read("b", piece(header, *raw, b"ten", b"twenty"))
     assert fetched is not None
     assert fetched.slice(2, data.partition).partitions == (2,)
-    assert [(r.run, r.tick, r.floor, r.states) for r in fetched.records()] == [
-        (7, 10, 0, {2: b"ten"}),
-        (7, 20, 0, {2: b"twenty"}),
+    assert [(r.run, r.tick, r.floor, r.states, r.epoch) for r in fetched.records()] == [
+        (7, 10, 0, {2: b"ten"}, 1),
+        (7, 20, 0, {2: b"twenty"}, 3),
     ]
     assert fetched.nbytes == sum(map(len, raw)) + 9
     with pytest.raises(ValueError, match="partition 1 was asked for"):

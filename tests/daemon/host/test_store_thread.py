@@ -15,7 +15,7 @@ from consensus.effects import Persist
 from consensus.stored import HardState
 from daemon.host.store_thread import GROUP_BYTES_MAX, StoreThread
 from daemon.store import DataFolder, NotHeld, StateRecord, Store, StoreError, StoreFailed
-from daemon.store.database import WAL_BYTES_LONG
+from daemon.store.database import WAL_BYTES_KEPT
 
 PATIENCE = 30.0
 
@@ -230,6 +230,6 @@ def test_consensus_writes_beside_a_load_and_takes_turns(bench: Bench) -> None:
     assert stored is not None
     assert stored.hard_state.term == term
     assert term >= 5  # a load of forty megabytes is ten transactions: it did not wait for the whole of it
-    assert mine.sizes()["log"] <= WAL_BYTES_LONG
+    assert mine.sizes()["log"] <= WAL_BYTES_KEPT
     assert mine.loads() == {"l": ("g", frozenset(range(4)))}
     mine.close()

@@ -52,6 +52,19 @@ def test_with_each_view_every_run_waits_until_it_is_resumed() -> None:
     assert "does not wait" in log.apply(resume(2, 6))
 
 
+def test_a_tick_counts_as_it_was_made_last() -> None:
+    """Ticks up to 4 were made in view 1, the run went on from there in view 3; 7 of view 2 was done again."""
+    log = formed()
+    log.run()
+    log.view("abc")
+    log.view("abc")
+    log.apply(ResumeRun("r", "rank-1", 3, 4, (), origin=1))
+    (run,) = log.registry.active_runs()
+    assert [run.made_in(tick) for tick in (4, 5, 7)] == [1, 3, 3]
+    void = [(epoch, tick) for epoch in (1, 2, 3) for tick in (3, 4, 7) if run.is_void(epoch, tick)]
+    assert void == [(1, 7), (2, 4), (2, 7), (3, 4)]
+
+
 def test_a_run_that_is_over_does_not_wait() -> None:
     log = formed()
     log.run()

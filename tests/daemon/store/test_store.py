@@ -161,6 +161,19 @@ def test_the_last_few_below_the_floor_stay_if_they_are_to_be_read(store: Store) 
     assert store.states_of(1) == {60: frozenset({0, 1})}
 
 
+def test_void_states_go_and_each_says_in_which_epoch_it_was_made(store: Store) -> None:
+    for epoch, tick in ((1, 10), (1, 20), (2, 30)):
+        store.put_states([StateRecord(1, tick, 0, {0: b"%d" % tick, 1: b"x"}, 9, epoch)])
+    store.put_states([StateRecord(2, 20, 0, {0: b"another run's"}, epoch=1)])
+    store.drop_void(1, lambda epoch, tick: epoch < 2 and tick > 10)
+    assert store.states_held() == {1: dict.fromkeys((10, 30), frozenset({0, 1})), 2: {20: frozenset({0})}}
+    assert [store.stamped_state(1, tick, 0) for tick in (10, 20, 30)] == [(1, b"10"), None, (2, b"30")]
+    assert store.states_as_made()[1] == {(10, 1): frozenset({0, 1}), (30, 2): frozenset({0, 1})}
+    store.put_states([StateRecord(1, 30, 0, {0: b"again"}, 9, 4)])
+    assert store.states_as_made()[1][30, 4] == frozenset({0})
+    assert store.stamped_state(1, 30, 0) == (4, b"again")
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_random_histories_of_states_equal_a_dict(store: Store, seed: int) -> None:
     random = Random(seed)
