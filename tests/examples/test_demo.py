@@ -93,14 +93,14 @@ def test_all_of_it_and_signals_while_it_tidies_up(folder: Path) -> None:
     output = demo.output.read_text()
     for words in ("member shard-2 joined", "view 1: shard-1, shard-2, shard-3", "tick 30 of 30"):
         assert words in output
+    assert re.search(r"\n  2\d\d,\d\d\d of 342,153 edges", output)
     in_this_order(
         output,
-        r"\n  2\d\d,\d\d\d of 342,153 edges",
-        r"\ntick 10 of 30: every shard has committed it; 662 kB",
+        r"\ntick 10 of 30: every shard has committed it; 6\d\d kB",
         r"\nkill -9 shard-3 at tick 1\d\n",
         r"\n\d+\.\d\d s after the kill: view \d is shard-1, shard-2\n",
         r"\n\d+\.\d\d s after the kill: the run goes on from tick \d+, its last checkpoint, and is at tick \d\d\n",
-        r"\ntick 30 of 30: every shard has committed it; 383 kB",
+        r"\ntick 30 of 30: every shard has committed it; 3\d\d kB",
         r"member shard-3 has failed\n",
         r"completed after 30 ticks\n",
         r"\n  shard-3 is back after \d+\.\d s, in view \d: shard-1, shard-2, shard-3\n",
