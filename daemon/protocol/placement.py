@@ -37,7 +37,7 @@ def ideal(
     members: Sequence[str], virtual_nodes: int, partitions: int, replicas: int, draining: Collection[str] = ()
 ) -> Placed:
     """Who should hold each partition; with all members draining, those that do the best."""
-    return _evened([order[:replicas] for order in ring_order(_staying(members, draining), virtual_nodes, partitions)])
+    return _evened([order[:replicas] for order in ring_order(staying(members, draining), virtual_nodes, partitions)])
 
 
 def actual(
@@ -49,15 +49,20 @@ def actual(
     holds: Callable[[str, int], bool],
 ) -> Placed:
     """Who serves each partition, given who holds it."""
-    staying, kept, behind = _staying(members, draining), [], []
+    stays, kept, behind = staying(members, draining), [], []
     for partition, order in enumerate(ring_order(tuple(members), virtual_nodes, partitions)):
         holders = [name for name in order if holds(name, partition)]
-        kept.append(tuple(name for name in holders if name in staying)[:replicas])
-        behind.append(tuple(name for name in holders if name not in staying))
+        kept.append(tuple(name for name in holders if name in stays)[:replicas])
+        behind.append(tuple(name for name in holders if name not in stays))
     return tuple((*first, *last)[:replicas] for first, last in zip(_evened(kept), behind, strict=True))
 
 
-def _staying(members: Sequence[str], draining: Collection[str]) -> tuple[str, ...]:
+def staying(members: Sequence[str], draining: Collection[str]) -> tuple[str, ...]:
+    """Who is to serve: all but those who are being drained; with all of them draining, all.
+
+    >>> staying(("a", "b"), {"b"}), staying(("a", "b"), {"a", "b"})
+    (('a',), ('a', 'b'))
+    """
     return tuple(name for name in members if name not in draining) or tuple(members)
 
 

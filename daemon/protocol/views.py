@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from daemon.protocol.decisions import AddGraph, FormView, Identity
+from daemon.protocol.placement import staying
 from daemon.protocol.registry import Registry
 
 
@@ -77,12 +78,12 @@ def _may_go(registry: Registry, name: str, ready: Mapping[str, Identity]) -> boo
     """
     if name not in registry.draining:
         return False
-    staying = [other for other in ready if other not in registry.draining]
-    if not staying or still_needed(registry, name, staying):
+    others = [other for other in ready if other not in registry.draining]
+    if not others or still_needed(registry, name, others):
         return False
     if registry.view is None or not registry.has_member(ready[name]):
         return True
-    settled = all(other in registry.settled for other in staying if registry.has_member(ready[other]))
+    settled = all(other in registry.settled for other in others if registry.has_member(ready[other]))
     return settled and all(_is_served(registry, graph) for graph in registry.graphs.values())
 
 
@@ -104,18 +105,19 @@ def still_needed(registry: Registry, name: str, staying: Collection[str]) -> int
     return needed
 
 
-def _is_as_wanted(registry: Registry, holders: Sequence[str], wanted: Sequence[str]) -> bool:
+def _is_as_wanted(holders: Sequence[str], wanted: Sequence[str], stays: Collection[str]) -> bool:
     """Whether those serve a partition who should, with or without somebody who is being drained behind them."""
-    return not holders or {name for name in holders if name not in registry.draining} == set(wanted)
+    return not holders or {name for name in holders if name in stays} == set(wanted)
 
 
 def _is_better(registry: Registry) -> bool:
     """Whether a new epoch of the same members would serve more, or just as the ring wants it."""
+    stays = staying(registry.need_view().names, registry.draining)
     for name, graph in registry.graphs.items():
         placed, placeable = registry.placements[name], registry.placeable(graph)
         if placeable == placed:
             continue
-        if all(_is_as_wanted(registry, *both) for both in zip(placeable, registry.ideal(graph), strict=True)):
+        if all(_is_as_wanted(*both, stays) for both in zip(placeable, registry.ideal(graph), strict=True)):
             return True
         if sum(not holders for holders in placeable) < sum(not holders for holders in placed):
             return True

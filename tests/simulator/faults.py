@@ -216,11 +216,15 @@ class Faults:
 
     # -- a schedule ------------------------------------------------------------------------------------------------
 
-    def schedule(self, duration: int, down_max: int, kinds: Sequence[str]) -> None:
-        """Let random faults of these kinds happen from now on for a while; one that stands twice is twice as often."""
+    def schedule(
+        self, duration: int, down_max: int, kinds: Sequence[str], gap_ns: tuple[int, int] = (100 * MS, 2 * SECOND)
+    ) -> None:
+        """Let random faults of these kinds happen from now on for a while, with such gaps between them; one that stands
+        twice is twice as often.
+        """
         at = self._world.now
         end = at + duration
-        while (at := at + self._random.randint(100 * MS, 2 * SECOND)) < end:
+        while (at := at + self._random.randint(*gap_ns)) < end:
             self._world.at(at, lambda: self._happen(down_max, kinds))
 
     def _happen(self, down_max: int, kinds: Sequence[str]) -> None:
@@ -232,6 +236,8 @@ class Faults:
         new = [name for name in down if not self._hosts[name].generation]
         if kind == "partition":
             self._random_partition()
+        elif kind == "one-way cut" and up:
+            self._random_one_way_cut(self._pick(up))
         elif kind == "storm":
             self._random_storm()
         elif kind == "join" and new:
@@ -242,6 +248,10 @@ class Faults:
             name = self._pick(up)
             if kind == "pause":
                 self.pause(name, self._duration())
+            elif kind == "brief pause":
+                self.pause(name, self._random.randint(20 * MS, self._random.choice([400, 2_500]) * MS))
+            elif kind == "bounce":
+                self.crash(name, self._random.randint(1, 60 * MS), "crash, back at once")
             elif len(down) - len(new) < down_max:
                 self._random_loss(kind, name, len(up))
 
@@ -275,6 +285,14 @@ class Faults:
         side = self._random.sample(names, self._random.randint(1, max(1, len(names) // 2)))
         planes = self._random.choice([PLANES, PLANES, PLANES, (TICKS,), (CONTROL,)])
         self.partition(side, self._duration(), one_way=self._random.random() < 0.4, planes=planes)
+
+    def _random_one_way_cut(self, name: str) -> None:
+        """One that is heard by nobody, or hears half of the others no more; the way back mostly stays open."""
+        names = sorted(self._hosts)
+        side = [name] if self._random.random() < 0.6 else self._random.sample(names, max(1, len(names) // 2))
+        planes = self._random.choice([PLANES, PLANES, (TICKS,), (CONTROL,)])
+        is_one_way = self._random.random() < 0.8
+        self.partition(side, self._random.randint(30 * MS, 2_500 * MS), one_way=is_one_way, planes=planes)
 
     def _random_storm(self) -> None:
         weather = Weather(

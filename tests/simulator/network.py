@@ -31,6 +31,7 @@ class Weather:
 
 
 FAIR = Weather()
+LOSSY = Weather(loss=0.2, repetition=0.15, delay_max_ns=5 * MS)
 
 
 class Network:

@@ -15,12 +15,13 @@ from daemon.protocol.records import FAILED, STOPPED
 from tests.simulator.cluster import GRAPH, SLOW, TICKS_MAX, Cluster
 from tests.simulator.host import Host
 from tests.simulator.load_scenario import lossy_load
-from tests.simulator.network import FAIR, PLANES, TICKS, Weather
+from tests.simulator.network import FAIR, LOSSY, PLANES, TICKS, Weather
+from tests.simulator.sieges import leader_ping_pong, siege
+from tests.simulator.workload import recovered, start_runs
 from tests.simulator.world import MS, SECOND
 
 Scenario = Callable[[int, bool], Cluster]
 
-LOSSY = Weather(loss=0.2, repetition=0.15, delay_max_ns=5 * MS)
 LINKS = ("partition", "partition", "pause", "pause", "storm", "storm")
 EVERYTHING = (*LINKS, "crash", "crash", "crash", "disk full", "wipe", "loss", "drain", "leave", "join", "power cut")
 
@@ -38,7 +39,7 @@ def lost_and_repeated(seed: int, verbose: bool = False) -> Cluster:
         cluster.start_run("wcc", TICKS_MAX),
     ]
     assert cluster.world.run_until(partial(cluster.is_over, *runs), 120 * SECOND), "a tick does not end"
-    return _recovered(cluster)
+    return recovered(cluster)
 
 
 def random_faults(seed: int, verbose: bool = False) -> Cluster:
@@ -46,8 +47,8 @@ def random_faults(seed: int, verbose: bool = False) -> Cluster:
     cluster = _cluster(seed, verbose, "random", least=1, most=6, weather=FAIR if seed % 2 else LOSSY)
     cluster.faults.schedule(10 * SECOND, 1, (*LINKS, "crash"))
     cluster.chatter(10 * SECOND)
-    _start_runs(cluster, 8 * SECOND)
-    return _recovered(cluster)
+    start_runs(cluster, 8 * SECOND)
+    return recovered(cluster)
 
 
 def leader_cut_off(seed: int, verbose: bool = False) -> Cluster:
@@ -66,7 +67,7 @@ def leader_cut_off(seed: int, verbose: bool = False) -> Cluster:
         if tick == 2:
             cluster.world.run(6 * SECOND)  # for suspicions to be refuted: two cuts in a row may convict
     assert cluster.world.run_until(partial(cluster.is_over, paced, stepped), 60 * SECOND), "a tick does not come"
-    return _recovered(cluster)
+    return recovered(cluster)
 
 
 def stopped_and_broken(seed: int, verbose: bool = False) -> Cluster:
@@ -128,28 +129,28 @@ def leader_killed(seed: int, verbose: bool = False) -> Cluster:
         _names_the_missing(host, number, leader.name)
     _goes_on(cluster, run)
     cluster.stop_run(run)
-    return _recovered(cluster)
+    return recovered(cluster)
 
 
 def kill_and_go_on(seed: int, verbose: bool = False) -> Cluster:
     """Up to R - 1 machines die for good while runs of all cadences are on."""
     cluster = _cluster(seed, verbose, "kills", least=4)
     random = cluster.world.random("scenario")
-    _start_runs(cluster, 500 * MS)
+    start_runs(cluster, 500 * MS)
     for _ in range(random.choice([1, 2])):
         victim = random.choice([host for host in cluster.members() if host.running])
         cluster.world.run_until(partial(cluster.may_lose, victim.name), 20 * SECOND)
         if victim.running and cluster.may_lose(victim.name):
             cluster.faults.lose(victim.name)
-        _start_runs(cluster, SECOND)
-    return _recovered(cluster)
+        start_runs(cluster, SECOND)
+    return recovered(cluster)
 
 
 def kill_and_return(seed: int, verbose: bool = False) -> Cluster:
     """A machine dies and is back after any time: before anyone has noticed, or long after."""
     cluster = _cluster(seed, verbose, "return", least=1)
     random = cluster.world.random("scenario")
-    _start_runs(cluster, 500 * MS)
+    start_runs(cluster, 500 * MS)
     for _ in range(random.choice([1, 2, 3])):
         up = [host.name for host in cluster.running()]
         if up:
@@ -157,7 +158,7 @@ def kill_and_return(seed: int, verbose: bool = False) -> Cluster:
                 random.choice(up), random.randint(10 * MS, random.choice([300 * MS, 3 * SECOND, 9 * SECOND]))
             )
         cluster.world.run(random.randrange(3 * SECOND))
-    return _recovered(cluster)
+    return recovered(cluster)
 
 
 def lost_partition(seed: int, verbose: bool = False) -> Cluster:
@@ -173,7 +174,7 @@ def lost_partition(seed: int, verbose: bool = False) -> Cluster:
         cluster.world.run(random.choice([0, 0, random.randrange(3 * SECOND)]))
     cluster.world.run(random.randrange(8 * SECOND))
     del run
-    return _recovered(cluster)
+    return recovered(cluster)
 
 
 def power_cut(seed: int, verbose: bool = False) -> Cluster:
@@ -181,10 +182,10 @@ def power_cut(seed: int, verbose: bool = False) -> Cluster:
     cluster = _cluster(seed, verbose, "power", least=1)
     random = cluster.world.random("scenario")
     for _ in range(random.choice([1, 1, 2])):
-        _start_runs(cluster, SECOND)
+        start_runs(cluster, SECOND)
         cluster.faults.power_cut(random.choice([100 * MS, 3 * SECOND, 8 * SECOND]))
         cluster.world.run_until(lambda: bool(cluster.members()), 60 * SECOND)
-    return _recovered(cluster)
+    return recovered(cluster)
 
 
 def disk_trouble(seed: int, verbose: bool = False) -> Cluster:
@@ -194,8 +195,8 @@ def disk_trouble(seed: int, verbose: bool = False) -> Cluster:
     for host in cluster.hosts.values():
         host.disk.sync_ns = (MS, random.choice([5, 50, 300]) * MS)
     cluster.faults.schedule(12 * SECOND, 1, ("disk full", "disk full", "wipe", "crash"))
-    _start_runs(cluster, 10 * SECOND)
-    return _recovered(cluster)
+    start_runs(cluster, 10 * SECOND)
+    return recovered(cluster)
 
 
 # What operators do.
@@ -214,7 +215,7 @@ def rolling_restart(seed: int, verbose: bool = False) -> Cluster:
         assert cluster.world.run_until(cluster.is_settled, 60 * SECOND), f"{name} is not back: {cluster.told()}"
     _goes_on(cluster, run)
     cluster.stop_run(run)
-    return _recovered(cluster)
+    return recovered(cluster)
 
 
 def join_and_grow(seed: int, verbose: bool = False) -> Cluster:
@@ -224,10 +225,10 @@ def join_and_grow(seed: int, verbose: bool = False) -> Cluster:
     cluster = Cluster(seed, size, spare=spare, replicas=random.choice([1, 2, 3]), verbose=verbose)
     cluster.form()
     for name in cluster.names[size:]:
-        _start_runs(cluster, 500 * MS)
+        start_runs(cluster, 500 * MS)
         cluster.faults.join(name)
         cluster.world.run(random.choice([0, random.randrange(5 * SECOND)]))
-    _recovered(cluster)
+    recovered(cluster)
     view = cluster.members()[0].shard.registry.view
     assert view is not None
     assert view.names == tuple(cluster.names), view
@@ -239,12 +240,12 @@ def leave(seed: int, verbose: bool = False) -> Cluster:
     cluster = _cluster(seed, verbose, "leave", least=3)
     random = cluster.world.random("scenario")
     for name in random.sample(cluster.names, random.randint(1, len(cluster.names) - 2)):
-        _start_runs(cluster, 500 * MS)
+        start_runs(cluster, 500 * MS)
         cluster.faults.leave(name)
         left = cluster.world.run_until(partial(lambda name: name in cluster.faults.gone, name), 60 * SECOND)
         assert left, f"{name} can't leave: {cluster.told()}"
         cluster.world.run(random.randrange(2 * SECOND))
-    return _recovered(cluster)
+    return recovered(cluster)
 
 
 def everything(seed: int, verbose: bool = False) -> Cluster:
@@ -260,8 +261,8 @@ def everything(seed: int, verbose: bool = False) -> Cluster:
         host.disk.sync_ns = (MS // 10, random.choice([1, 1, 20, 200]) * MS)
     cluster.faults.schedule(16 * SECOND, random.choice([1, 1, 2, 5]), EVERYTHING)
     cluster.chatter(16 * SECOND)
-    _start_runs(cluster, 14 * SECOND)
-    return _recovered(cluster)
+    start_runs(cluster, 14 * SECOND)
+    return recovered(cluster)
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -281,6 +282,8 @@ SCENARIOS: dict[str, Scenario] = {
     "join-and-grow": join_and_grow,
     "leave": leave,
     "everything": everything,
+    "siege": siege,
+    "leader-ping-pong": leader_ping_pong,
 }
 
 
@@ -293,25 +296,6 @@ def _cluster(
     cluster.network.weather = dict.fromkeys(PLANES, weather)
     cluster.form()
     return cluster
-
-
-def _recovered(cluster: Cluster) -> Cluster:
-    cluster.recover()
-    cluster.check_runs()
-    return cluster
-
-
-def _start_runs(cluster: Cluster, duration: int) -> None:
-    """A few runs of all kinds, in a while of about that length."""
-    random = cluster.world.random(f"runs at {cluster.world.now}")
-    end = cluster.world.now + duration
-    for _ in range(random.randint(1, 3)):
-        kind = random.choice(["pagerank", "pagerank", "rumour", "wcc", "degree"])
-        ticks = random.choice([1, 5, 20]) if kind in ("pagerank", "rumour") else TICKS_MAX
-        cadence = random.choice([-1, 0, 1, 1, 3])
-        cluster.start_run(kind, ticks, interval_ns=random.choice([0, 0, 100 * MS]), checkpoint_ticks=cadence)
-        cluster.world.run(random.randrange(max(1, duration // 2)))
-    cluster.world.run(max(0, end - cluster.world.now))
 
 
 def _goes_on(cluster: Cluster, run: str) -> None:

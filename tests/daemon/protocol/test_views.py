@@ -175,5 +175,21 @@ def test_the_last_ones_are_not_drained_away() -> None:
     assert views().next(log.registry, alive("ab"), "", 0) is None
 
 
+def test_with_all_of_them_drained_the_work_is_evened_again() -> None:
+    """c serves nothing any more when the other two are told to go as well: then all three serve again."""
+    log = formed("abc")
+    log.drain("c")
+    for name in "ab":
+        log.holds(name, held=EVERYTHING, is_whole=False)
+    log.view("abc")
+    assert all(set(holders) == {"a", "b"} for holders in log.registry.placements["web"])
+    log.drain("a")
+    log.drain("b")
+    assert proposed(views().next(log.registry, alive("abc"), "", 0)) == "abc"
+    log.view("abc")
+    assert log.registry.placements["web"] == log.registry.ideal(log.registry.graphs["web"])
+    assert views().next(log.registry, alive("abc"), "", 0) is None
+
+
 def test_without_anybody_who_is_ready_there_is_no_view() -> None:
     assert views().next(formed().registry, Sight({}, {"a", "b", "c"}), "", 0) is None
