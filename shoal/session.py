@@ -88,19 +88,22 @@ class Session:
         types: Mapping[str, str] | None = None,
         undirected: bool = False,
         partitions: int = PARTITIONS,
+        quote: str = "auto",
         progress: Progress | None = None,
     ) -> Graph:
         """Load a graph from files (CSV, TSV, Parquet, also gzipped), or from `data` made by `shoal.from_...`.
 
-        `undirected`: each row of a file is an edge both ways; `data` knows it already. Raises `BadRow` naming file,
-        line and reason; nothing of such a load is kept.
+        `undirected`: each row of a file is an edge both ways; `data` knows it already. `quote`: what quotes in a CSV or
+        TSV file mean, see `shoal.read_graph`. Raises `BadRow` naming file, line and reason; nothing of such a load is
+        kept.
         """
         from shoal.graph.sources import read_graph
 
         if (data is None) == (edges is None):
             raise ValueError("give either edges (a file) or data (from shoal.from_arrays or shoal.from_networkx)")
         if data is None:
-            data = read_graph(nodes=nodes, edges=edges, types=types, undirected=undirected, partition_count=partitions)
+            how: dict[str, Any] = {"undirected": undirected, "partition_count": partitions, "quote": quote}
+            data = read_graph(nodes=nodes, edges=edges, types=types, **how)
         elif undirected and data.directed:
             raise ValueError("the data is directed: say undirected=True where it is made (shoal.from_arrays)")
         self._backend.load(name, data, progress)

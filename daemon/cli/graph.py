@@ -25,6 +25,13 @@ def graph() -> None:
 @click.option("--nodes", type=FILE, help="The same for nodes; without it the nodes are those that edges name.")
 @click.option("--types", multiple=True, type=PairType(plain=True), help="COLUMN=int|float|str|bool; may be repeated.")
 @click.option("--undirected", is_flag=True, help="Each row of the edges is an edge both ways.")
+@click.option(
+    "--quote",
+    type=click.Choice(["auto", "double", "none"]),
+    default="auto",
+    show_default=True,
+    help='What quotes mean in CSV and TSV: "none" reads them as characters.',
+)
 @click.option("--partitions", type=click.IntRange(1, 65536), default=64, show_default=True)
 @json_option
 @click.pass_obj
@@ -35,10 +42,12 @@ def load(
     nodes: Path | None,
     types: tuple[tuple[str, str], ...],
     undirected: bool,
+    quote: str,
     partitions: int,
 ) -> None:
     """Read files here and hand the graph NAME to the cluster."""
-    spec, frames = _parsed(edges, nodes, types=dict(types), undirected=undirected, partition_count=partitions)
+    how: dict[str, Any] = {"types": dict(types), "undirected": undirected, "partition_count": partitions}
+    spec, frames = _parsed(edges, nodes, quote=quote, **how)
     size = sum(memoryview(frame).nbytes for frame in frames)
     if watched(session):
         words(f"{edges.name} is read; sending {size / 1e6:,.1f} MB")

@@ -5,8 +5,8 @@ file on all cores, with no Python for a row; it tells no lines, so only when it 
 read it again row by row, to find the first that is wrong. What is accepted is Arrow's decision alone.
 
 An int is decimal (or 0x...) and fits 64 bits, a float is as everywhere, a bool is true, false, 1 or 0. A string may be
-empty, and so may a float, which then is NaN. Blank lines are skipped, quotes are as in RFC 4180 and may hold
-line breaks.
+empty, and so may a float, which then is NaN. Blank lines are skipped. What quotes mean is said in `quoting`, which
+looks at the bytes while Arrow reads them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from shoal.errors import did_you_mean
-from shoal.graph.arrow import pa, pcsv
+from shoal.graph.arrow import pa, pc, pcsv
 from shoal.graph.columns import column_of
+from shoal.graph.sources.quoting import AUTO, NONE, Watched, doubtful, line_of
 from shoal.graph.table import BadRow, Table
 
 TYPES = {"int": "int64", "float": "float64", "bool": "bool", "str": "string"}
@@ -39,6 +42,7 @@ class CsvFile:
 
     path: Path
     delimiter: str
+    quote: str
     raw: tuple[str, ...]
     types: Mapping[str, str | None]
 
@@ -53,12 +57,12 @@ class CsvFile:
         convert = pcsv.ConvertOptions(
             column_types=wanted, null_values=[""], strings_can_be_null=False, true_values=TRUE, false_values=FALSE
         )
-        parse = pcsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True)
         try:
-            table = pcsv.read_csv(self.path, parse_options=parse, convert_options=convert)
+            table = self._parsed(convert)
             if tuple(table.column_names) != self.raw:
                 raise BadRow(str(self.path), 1, "the header cannot be told from the rows; write it on the first line")
             columns = {name: table.column(i) for i, name in enumerate(self.names)}
+            self._refuse_marks(table)
             for name, column in columns.items():
                 if column.null_count and types[name] != "float":
                     raise pa.ArrowInvalid(f"column {name!r} has an empty field")
@@ -76,23 +80,68 @@ class CsvFile:
             self._line,
         )
 
+    def _parsed(self, convert: Any) -> Any:
+        """What Arrow makes of the file. Raises `BadRow` if its quotes, or the bytes that it has, are not in order."""
+        quoted = self.quote != NONE
+        parse = pcsv.ParseOptions(
+            delimiter=self.delimiter,
+            quote_char='"' if quoted else False,
+            double_quote=quoted,
+            newlines_in_values=quoted,
+        )
+        with _opened(self.path) as stream:
+            watched = Watched(stream, self.delimiter, self.quote)
+            try:
+                table = pcsv.read_csv(pa.PythonFile(watched, mode="r"), parse_options=parse, convert_options=convert)
+            finally:
+                watched.finish()
+                if watched.fault is not None:
+                    at, reason = watched.fault
+                    raise BadRow(str(self.path), line_of(_bytes(self.path), at), reason) from None
+        if watched.spans_lines and self.quote == AUTO:
+            self._refuse_doubtful_rows()
+        return table
+
+    def _refuse_marks(self, table: Any) -> None:
+        """A second file behind the first begins with a byte order mark of its own, which nobody sees in an id."""
+        first = table.column(0)
+        if not pa.types.is_string(first.type):
+            return
+        row = pc.index(pc.starts_with(first, "\ufeff"), True).as_py()
+        if row >= 0:
+            reason = "the line begins with a byte order mark; are these two files in one?"
+            raise BadRow(str(self.path), self._line(row), reason)
+
+    def _refuse_doubtful_rows(self) -> None:
+        data = _bytes(self.path)
+        found = doubtful(data, self.delimiter, len(self.names))
+        if found is not None:
+            begins, ends, rows = found
+            first, last = line_of(data, begins), line_of(data, ends)
+            raise BadRow(
+                str(self.path),
+                first,
+                f"lines {first} to {last} are one row if their quotes are meant as such, and {rows} rows if"
+                " they are only characters; say which (quote='double' or 'none', --quote double or none)",
+            )
+
     def _line(self, row: int) -> int | None:
         try:
-            found = next(islice(_rows(self.path, self.delimiter), 1 + row, None), None)
+            found = next(islice(_rows(self.path, self.delimiter, self.quote), 1 + row, None), None)
         except BadRow:  # Arrow could read what this pass cannot; the row is still wrong
             return None
         return found[0] if found else None
 
     def _has_rows(self) -> bool:
         try:
-            return next(islice(_rows(self.path, self.delimiter), 1, None), None) is not None
+            return next(islice(_rows(self.path, self.delimiter, self.quote), 1, None), None) is not None
         except DAMAGE:
             return True
 
     def _explained(self, types: Sequence[str], problem: Exception) -> BadRow:
         """The first row that is wrong, for the same reason as Arrow's as far as can be told."""
         line = 0
-        rows = _rows(self.path, self.delimiter)
+        rows = _rows(self.path, self.delimiter, self.quote)
         try:
             next(rows)
             for line, last, cells in rows:
@@ -108,7 +157,10 @@ class CsvFile:
     def _wrong(self, types: Sequence[str], cells: Sequence[str]) -> str | None:
         if len(cells) != len(self.names):
             number = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
-            return f"{number}, and the header has {len(self.names)}; quote a value that has a {self.delimiter!r} in it"
+            told = f"{number}, and the header has {len(self.names)}"
+            if len(cells) < len(self.names):
+                return told
+            return told if self.quote == NONE else f"{told}; quote a value that has a {self.delimiter!r} in it"
         for name, kind, cell in zip(self.names, types, cells, strict=True):
             if any("\udc80" <= letter <= "\udcff" for letter in cell):
                 return f"column {name!r}: the text is not UTF-8; save the file in that encoding"
@@ -119,11 +171,11 @@ class CsvFile:
         return None
 
 
-def open_csv(path: Path) -> CsvFile:
+def open_csv(path: Path, quote: str = AUTO) -> CsvFile:
     """Read a file's header."""
     delimiter = "\t" if ".tsv" in path.suffixes else ","
     try:
-        found = next(_rows(path, delimiter), None)
+        found = next(_rows(path, delimiter, quote), None)
     except FileNotFoundError:
         raise BadRow(str(path), None, "there is no such file") from None
     except (IsADirectoryError, PermissionError) as problem:
@@ -147,15 +199,27 @@ def open_csv(path: Path) -> CsvFile:
         if name in types:
             raise BadRow(str(path), line, f"two columns are called {name!r}; rename one")
         types[name] = kind if colon else None
-    return CsvFile(path, delimiter, tuple(cells), types)
+    return CsvFile(path, delimiter, quote, tuple(cells), types)
 
 
-def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    with path.open("rb") as raw:
+        yield pa.input_stream(raw, compression="gzip") if path.suffix == ".gz" else raw
+
+
+def _bytes(path: Path) -> bytes:
+    """All of a file that something is wrong with."""
+    with _opened(path) as stream:
+        return bytes(stream.read())
+
+
+def _rows(path: Path, delimiter: str, quote: str) -> Iterator[tuple[int, int, list[str]]]:
     """The first and the last line of each record, from one, and its fields; blank lines are skipped, as Arrow does."""
     with path.open("rb") as raw:
         data = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
         text = io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="")
-        reader = csv.reader(text, delimiter=delimiter)
+        reader = csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE if quote == NONE else csv.QUOTE_MINIMAL)
         last = 0
         try:
             for cells in reader:

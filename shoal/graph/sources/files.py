@@ -12,17 +12,18 @@ from shoal.graph.assembly import assemble
 from shoal.graph.graph_data import PARTITIONS, GraphData
 from shoal.graph.sources.csv import TYPES, CsvFile, open_csv
 from shoal.graph.sources.parquet import ParquetFile, open_parquet
+from shoal.graph.sources.quoting import AUTO, check_quoting
 from shoal.graph.table import BadGraph, BadRow, Table
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Opened: TypeAlias = CsvFile | ParquetFile
 
-SUFFIXES: dict[str, Callable[[Path], Opened]] = {
+SUFFIXES: dict[str, Callable[[Path, str], Opened]] = {
     ".csv": open_csv,
     ".csv.gz": open_csv,
     ".tsv": open_csv,
     ".tsv.gz": open_csv,
-    ".parquet": open_parquet,
+    ".parquet": lambda path, _: open_parquet(path),
 }
 
 
@@ -33,21 +34,24 @@ def read_graph(
     types: Mapping[str, str] | None = None,
     undirected: bool = False,
     partition_count: int = PARTITIONS,
+    quote: str = AUTO,
 ) -> GraphData:
     """The graph of a file of edges (columns `source`, `target` and any others) and one of nodes.
 
     A node's id is the column `id`, or else the first; without a node file the nodes are those that edges name. `types`
     maps columns to int, float, str or bool, `id` standing for the ids in both files; it has the last word, then a CSV's
     header, then the file. What nobody types is a string, and an edge's weight a float. `undirected`: each row is an
-    edge both ways.
+    edge both ways. `quote` says what quotes in CSV and TSV are: "none" of them means anything, or "double", as in RFC
+    4180; "auto" is the latter, and refuses rows over several lines that may as well be rows of their own.
     """
+    check_quoting(quote)
     types = dict(types or {})
-    edge_file = _open(edges)
-    node_file = None if nodes is None else _open(nodes)
+    edge_file = _open(edges, quote)
+    node_file = None if nodes is None else _open(nodes, quote)
     for end in ("source", "target"):
         if end not in edge_file.types:
             known = ", ".join(map(repr, edge_file.names))
-            hint = did_you_mean(end, edge_file.names)
+            hint = _other_delimiter(edge_file) or did_you_mean(end, edge_file.names)
             reason = f"there is no column {end!r}; edges need 'source' and 'target', and here are {known}{hint}"
             raise BadRow(str(edge_file.path), 1 if isinstance(edge_file, CsvFile) else None, reason)
     id_name = None if node_file is None else _id_column(node_file)
@@ -65,13 +69,23 @@ def read_graph(
     return assemble(node_table, edge_file.read(edge_types), partition_count, undirected=undirected)
 
 
-def _open(path: PathLike) -> Opened:
+def _open(path: PathLike, quote: str) -> Opened:
     path = Path(path)
     name = path.name.lower()
     for suffix, opener in SUFFIXES.items():
         if name.endswith(suffix):
-            return opener(path)
+            return opener(path, quote)
     raise BadRow(str(path), None, f"the name does not tell what it holds; it should end in {', '.join(SUFFIXES)}")
+
+
+def _other_delimiter(file: Opened) -> str:
+    """What to do about a header that is one name, for something else stands between its fields."""
+    if not isinstance(file, CsvFile) or len(file.names) > 1:
+        return ""
+    other = next((mark for mark in "\t;|, " if mark in file.names[0]), None)
+    if other is None:
+        return ""
+    return f"; fields are separated by {file.delimiter!r} here, not by {other!r}: a .csv has commas, a .tsv has tabs"
 
 
 def _id_column(file: Opened) -> str:

@@ -186,13 +186,13 @@ E_HEAD, N_HEAD = "source,target,weight\n", "id,age:int,ok:bool\n"
     [
         (None, E_HEAD + "a,b,1\n" * 15 + "a,b,abc\n", "e.csv:17: column 'weight': 'abc' is not a float"),
         (None, E_HEAD + "a,b,1\n" + "c" * 140_000 + ",b,x\n", "e.csv:3: field larger than field limit"),
-        (None, E_HEAD + "a,b,1\na,b\n", "e.csv:3: 2 fields, and the header has 3; quote a value that has a ',' in it"),
+        (None, E_HEAD + "a,b,1\na,b\n", "e.csv:3: 2 fields, and the header has 3$"),
         (None, E_HEAD + "a\n", "e.csv:2: 1 field, and the header has 3"),
-        (None, E_HEAD + "\n\na,b,c,d\n", "e.csv:4: 4 fields, and the header has 3"),
+        (None, E_HEAD + "\n\na,b,c,d\n", "e.csv:4: 4 fields, and the header has 3; quote a value that has a ',' in it"),
         (
             None,
             E_HEAD + 'a,b,1\n"a,b,1\na,b,1\n',
-            "e.csv:3: 1 field.*; a quote is open from here to line 4, is one mis",
+            "e.csv:3: a quote is opened here and never closed; if quotes are only",
         ),
         (None, E_HEAD + 'a,"b\nb",x\n', "e.csv:2: column 'weight': 'x' is not a float$"),
         (None, E_HEAD + 'a,"b\nb",1\na,b,x\n', "e.csv:4: column 'weight': 'x' is not a float"),
@@ -298,7 +298,7 @@ def test_a_bad_row_of_parquet_is_counted_from_one() -> None:
         read_graph("n.parquet", edges="e.parquet")
 
 
-CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=6)
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\x00\ufeff"), min_size=1, max_size=6)
 
 
 @given(
