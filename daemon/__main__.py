@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ from daemon.host.departure import depart
 from daemon.host.restoring import Restoring, Source, open_backup
 from daemon.host.runtime import Runtime
 from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
+from daemon.last_resort import LastResort
+from daemon.signals import Signals
 from daemon.store import DataFolder, StoreError, StoreFailed
 from daemon.transport.security import Curve
 from daemon.transport.sockets import BindFailed
@@ -47,13 +51,25 @@ START_EXTENSION_SECONDS = STOP_EXTENSION_SECONDS = 30.0
 LONELY_SECONDS = 5.0
 """After this a shard that waits for others says what mostly keeps them apart: a refused key is silent at its owner."""
 LONELY_AGAIN_SECONDS = 60.0
+HEED_SECONDS = 30.0
+"""In which the loop has to notice a signal; only a disk that does not answer keeps it for so long."""
+CLOSE_SECONDS = 30.0
+"""More than all that is closed at the end may take together, each by its own bound."""
 
 
 class Daemon:
     """Everything that has to be started in order, and ended in the opposite one."""
 
-    def __init__(self, config: Config, notifier: Notifier, backup: Source | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        notifier: Notifier,
+        backup: Source | None = None,
+        end_within: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """`end_within` sees to it, from any thread, that the process ends in so many seconds, whatever it waits for."""
         self._config, self._notifier, self._backup = config, notifier, backup
+        self._end_within = end_within
         self._over, self._at_once = asyncio.Event(), asyncio.Event()
         self._failure: BaseException | None = None
 
@@ -62,17 +78,20 @@ class Daemon:
         config = self._config
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._callback_failed)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._told_to_stop)
         keys, allowed = _keys(config)
         cluster = config.cluster
         metrics = Metrics(version=__version__, shard=config.cluster.shard)
         async with contextlib.AsyncExitStack() as stack:
+            handlers: dict[int, Callable[[], None]] = {
+                signal.SIGINT: self._told_to_stop,
+                signal.SIGTERM: self._told_to_stop,
+                signal.SIGHUP: partial(self._reload, allowed, None),
+            }
+            signals = stack.enter_context(Signals(loop, handlers, self._heard))
             folder = stack.enter_context(DataFolder(cluster.data, cluster.name, cluster.shard).open())
             runtime = Runtime(config, folder, keys, allowed, metrics, self._fatal)
             stack.callback(runtime.close)
             metrics.before_scrape(lambda: refresh(runtime))
-            loop.add_signal_handler(signal.SIGHUP, self._reload, allowed, None)
             commands = catalogue.registry(runtime.caught_up)
             Operations(runtime, commands)
             ResultOperations(runtime, commands)
@@ -96,7 +115,7 @@ class Daemon:
             door = _door(config, admin, keys, allowed, metrics)
             if door is not None:
                 stack.callback(door.close)
-                loop.add_signal_handler(signal.SIGHUP, self._reload, allowed, door)
+                signals.handle(signal.SIGHUP, partial(self._reload, allowed, door))
             if config.metrics.address is not None:
                 http = HttpServer(
                     config.metrics.address.host, config.metrics.address.port, metrics, lambda: runtime.ready
@@ -136,6 +155,13 @@ class Daemon:
         if self._over.is_set():
             self._at_once.set()
         self._over.set()
+        drain_ns = 0 if self._at_once.is_set() else self._config.cluster.drain_timeout_ns
+        self._end_within((drain_ns + self._config.membership.leave_linger_ns) / 1e9 + CLOSE_SECONDS)
+
+    def _heard(self, number: int) -> None:
+        """On the signals' thread: the loop hears of it, too, if it turns."""
+        if number != signal.SIGHUP:
+            self._end_within(HEED_SECONDS)
 
     async def _tell_of_drain(self, done: int, total: int) -> None:
         left = f"draining: {total - done} of {total} partitions to go"
@@ -148,6 +174,7 @@ class Daemon:
         self._failure = self._failure or error
         self._over.set()
         self._at_once.set()
+        self._end_within(self._config.membership.leave_linger_ns / 1e9 + CLOSE_SECONDS)
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A turn of the loop that broke off in the middle: its other effects, and the next wake, are lost with it.
@@ -280,12 +307,15 @@ def main(path: Path, check_config: bool, backup: Path | None) -> None:
 
 
 def _serve(config: Config, backup: Path | None) -> int:
+    last_resort = LastResort()
     try:
         source = open_backup(backup, config.cluster.data) if backup is not None else None
-        return asyncio.run(Daemon(config, Notifier(), source).run())
+        return asyncio.run(Daemon(config, Notifier(), source, last_resort.arm).run())
     except (BadKeyFile, BindFailed, SocketTaken, StoreError, StoreFailed, OSError) as error:
         log.critical("cannot start: %s", error)
         return 1
+    finally:
+        last_resort.arm(CLOSE_SECONDS)  # the interpreter joins whatever still computes
 
 
 if __name__ == "__main__":

@@ -42,12 +42,15 @@ import numpy as np
 from daemon.admin.commands import Command, CommandError, Emit, Failed, Registry, Reply, Request, Usage
 from daemon.admin.lines import encoded, json_error, json_object, plain_error, text_of
 from daemon.admin.path import SocketTaken, listen_at
+from daemon.store import StoreFailed
 
 __all__ = ["AdminLimits", "AdminServer", "SocketTaken"]
 
 log = logging.getLogger("shoal.admin")
 
 HEAR_OUT_SECONDS: Final = 2.0
+CLOSE_SECONDS: Final = 5.0
+"""For handlers to take back what they were about to do; those that wait for longer are left."""
 RECEIVE_BYTES: Final = 64 * 1024
 YIELD_BYTES: Final = 1024 * 1024
 """A transfer lets the rest of the loop run after this much, however fast the other side is."""
@@ -125,7 +128,8 @@ class AdminServer:
             tasks.append(self._accepting)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -301,6 +305,8 @@ class AdminServer:
             if gone.seen:
                 raise _Gone from None
             raise
+        except StoreFailed as error:
+            raise Failed(f"{command.name}: {error}") from error
         except (ConnectionError, TimeoutError) as error:
             # The handler's own, from somewhere else: this client is still there.
             raise Failed(f"{command.name}: {type(error).__name__}: {error}") from error

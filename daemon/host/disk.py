@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from daemon.host.store_thread import StoreThread
-from daemon.store import NotHeld, Store
+from daemon.store import NotHeld, Store, StoreFailed
 
 T = TypeVar("T")
 
@@ -22,12 +22,16 @@ class Disk:
     async def do(self, job: Callable[[Store], T]) -> T:
         """Have a job done in its turn. Raises `NotHeld` if it asks for what is not there.
 
-        A write that fails ends the daemon: who waits for it is never answered.
+        A write that fails ends the daemon, and raises `StoreFailed` here and for all who wait behind it.
         """
-        done: asyncio.Future[T | NotHeld] = asyncio.get_running_loop().create_future()
-        self._thread.submit(partial(_looked_up, job), lambda result: self._soon(_settle, done, result))
+        done: asyncio.Future[T | StoreFailed] = asyncio.get_running_loop().create_future()
+
+        def tell(result: T | StoreFailed) -> None:
+            self._soon(_settle, done, result)
+
+        self._thread.submit(partial(_looked_up, job), tell, tell)
         result = await done
-        if isinstance(result, NotHeld):
+        if isinstance(result, StoreFailed):
             raise result
         return result
 

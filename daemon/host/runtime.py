@@ -8,6 +8,7 @@ goodbye: what is in memory may be ahead of it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 import uuid
@@ -51,6 +52,8 @@ from daemon.transport.ticks import TickTransport
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.watch.metrics import Metrics
 from daemon.wire import Codec
+
+log = logging.getLogger("shoal.runtime")
 
 STATUS_INTERVAL = 0.1
 GIVE_UP_SECONDS = 15.0
@@ -202,7 +205,7 @@ class Runtime:
             await asyncio.sleep(0.02)
 
     def close(self) -> None:
-        """Close sockets and end the thread."""
+        """Close sockets and end the threads; none is waited for for ever."""
         if self._closed:
             return
         self._closed = True
@@ -213,8 +216,8 @@ class Runtime:
         self.tasks.close()
         if self.ticks.is_alive():
             self.ticks.close()
-        if self.store_thread.is_alive():
-            self.store_thread.close()
+        if self.store_thread.is_alive() and not self.store_thread.close():
+            log.warning("the disk has not done what it was told to: the store's thread is left as it is")
         self._store.close()
         self.post.close()
         self.workers.shutdown(wait=False, cancel_futures=True)

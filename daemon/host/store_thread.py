@@ -1,6 +1,7 @@
 """The store's thread: everything that is written to disk but what consensus persists, one job after the other.
 
-Whoever submits goes on at once and is told when it is done, on this thread: it hands over to its own loop. States that
+Whoever submits goes on at once and is told when it is done, on this thread: it hands over to its own loop. Everybody is
+told in the end: once the disk has failed, or the thread was closed, that it will not be done. States that
 wait one behind the other become one transaction, so while the disk syncs for one tick, the next ones gather and share
 the sync that follows (group commit). Nothing overtakes: a job between two states is done between them.
 
@@ -16,16 +17,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
-from daemon.store import DataFolder, StateRecord, Store
+from daemon.store import DataFolder, StateRecord, Store, StoreFailed
 
 T = TypeVar("T")
+CLOSE_SECONDS: Final = 10.0
+"""A disk that does not answer holds up an end no longer than this."""
 GROUP_BYTES_MAX: Final = 4 << 20  # more is no faster, and keeps the first waiting: the store cuts at this anyway
+
+
+def _nobody_waits(error: StoreFailed) -> None:
+    """For those to whom it makes no difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     do: Callable[[Store], Any]
     done: Callable[[Any], None]
+    lost: Callable[[StoreFailed], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,7 @@ class _States:
     record: StateRecord
     size: int
     done: Callable[[], None]
+    lost: Callable[[StoreFailed], None]
 
 
 _Work: TypeAlias = _Job | _States
@@ -45,37 +54,50 @@ class StoreThread(threading.Thread):
         super().__init__(name="shoal-store", daemon=True)
         self._folder, self._failed = folder, failed
         self._work: deque[_Work] = deque()
+        self._in_hand: list[_Work] = []
         self._changed = threading.Condition()
         self._over = False
+        self._failure: StoreFailed | None = None
 
     # -- from any thread -------------------------------------------------------------------------------------------
 
-    def submit(self, job: Callable[[Store], T], done: Callable[[T], None]) -> None:
-        """Have a job done in its turn, then `done` called with what it returned; nothing after a failure or a close."""
-        self._add(_Job(job, done))
+    def submit(
+        self,
+        job: Callable[[Store], T],
+        done: Callable[[T], None],
+        lost: Callable[[StoreFailed], None] = _nobody_waits,
+    ) -> None:
+        """Have a job done in its turn, then `done` called with what it returned; `lost`, if that will not be.
+
+        `lost` may come on the caller's own thread, at once.
+        """
+        self._add(_Job(job, done, lost))
 
     def submit_states(self, record: StateRecord, done: Callable[[], None]) -> None:
         """Have states kept, in one transaction with those before and behind them; `done` once they are durable."""
-        self._add(_States(record, record.size, done))
+        self._add(_States(record, record.size, done, _nobody_waits))
 
     @property
     def waiting(self) -> int:
         """Jobs that the thread has not got to."""
         return len(self._work)
 
-    def close(self) -> None:
-        """Do what is waiting, then end the thread. Not from a callback."""
+    def close(self, seconds: float = CLOSE_SECONDS) -> bool:
+        """Do what is waiting, then end the thread; False if it has not come to its end in time. Not from a callback."""
         with self._changed:
             self._over = True
             self._changed.notify()
         if self.ident is not None:
-            self.join()
+            self.join(seconds)
+        return not self.is_alive()
 
     def _add(self, work: _Work) -> None:
         with self._changed:
             if not self._over:
                 self._work.append(work)
                 self._changed.notify()
+                return
+        work.lost(self._failure or StoreFailed("the data folder has been closed: the daemon is ending"))
 
     # -- the thread ------------------------------------------------------------------------------------------------
 
@@ -83,15 +105,19 @@ class StoreThread(threading.Thread):
         try:
             store = Store(self._folder)
             try:
-                while self._carry_out(store, self._take()):
+                while self._carry_out(store):
                     pass  # nothing of a job is held while the next one is waited for: it may have been a whole graph
             finally:
                 store.close()
         except BaseException as error:  # a full disk, or a broken invariant: either way the daemon must not go on
             with self._changed:
                 self._over = True
+                self._failure = error if isinstance(error, StoreFailed) else StoreFailed(f"the store failed: {error}")
+                lost, self._in_hand = [*self._in_hand, *self._work], []
                 self._work.clear()
             self._failed(error)
+            for work in lost:
+                work.lost(self._failure)
 
     def _take(self) -> list[_Work]:
         """The next job, or the states that are next and all directly behind them; empty when it is over."""
@@ -111,8 +137,9 @@ class StoreThread(threading.Thread):
             isinstance(first, _States) and isinstance(following, _States) and size + following.size <= GROUP_BYTES_MAX
         )
 
-    def _carry_out(self, store: Store, work: list[_Work]) -> bool:
-        """Do it; False if there was nothing."""
+    def _carry_out(self, store: Store) -> bool:
+        """Do what is next; False if there is nothing more."""
+        work = self._in_hand = self._take()
         states = [item for item in work if isinstance(item, _States)]
         if states:
             store.put_states([item.record for item in states])
@@ -121,6 +148,7 @@ class StoreThread(threading.Thread):
                 item.done(item.do(store))
             else:
                 item.done()
+        self._in_hand = []
         if not self._work:
             store.relieve()
         return bool(work)

@@ -183,9 +183,9 @@ class TickRunner:
         return self.perform(self._run(effect))
 
     def close(self) -> None:
-        """End the kernel threads."""
+        """Let the kernel threads end."""
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, effect: RunPhase) -> Sequence[Effect]:
         machine, engine = self.plane.runs[effect.run], self.engines[effect.run]

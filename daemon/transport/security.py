@@ -37,6 +37,7 @@ ZAP_DOMAIN = b"shoal"
 ZAP_VERSION = b"1.0"
 MONITOR_ENDPOINT = "inproc://shoal.monitor"
 BATCH_MAX = 1000
+STOP_SECONDS = 5.0
 
 EVENT = struct.Struct("=Hi")
 PROTOCOL_ERRORS = {0x11000001: "cryptographic", 0x11000002: "mechanism"}  # ZMQ_PROTOCOL_ERROR_ZMTP_... of zmq.h
@@ -118,8 +119,9 @@ class Doorman:
         """End the thread and close its sockets; once."""
         self._socket.disable_monitor()
         os.eventfd_write(self._stop, 1)
-        self._thread.join()
-        os.close(self._stop)
+        self._thread.join(STOP_SECONDS)
+        if not self._thread.is_alive():
+            os.close(self._stop)
 
     def _run(self) -> None:
         poller = zmq.Poller()

@@ -23,6 +23,7 @@ from daemon.watch.metrics import Metrics
 HEAD_BYTES_MAX: Final = 8 * 1024
 CONNECTIONS_MAX: Final = 32
 PATIENCE_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 2.0
 DISMISSAL_READS_MAX: Final = 16
 _REASONS: Final = {
     200: "OK",
@@ -66,9 +67,8 @@ class HttpServer:
             self._server.close()
         for task in list(self._clients):
             task.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
-        if self._server is not None:
-            await self._server.wait_closed()
+        if self._clients:
+            await asyncio.wait(list(self._clients), timeout=CLOSE_SECONDS)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import pytest
 
 from consensus.effects import Persist
 from consensus.stored import HardState
+from daemon.host.disk import Disk
 from daemon.host.store_thread import GROUP_BYTES_MAX, StoreThread
 from daemon.store import DataFolder, NotHeld, StateRecord, Store, StoreError, StoreFailed
 from daemon.store.database import WAL_BYTES_KEPT
@@ -233,3 +235,58 @@ def test_consensus_writes_beside_a_load_and_takes_turns(bench: Bench) -> None:
     assert mine.sizes()["log"] <= WAL_BYTES_KEPT
     assert mine.loads() == {"l": ("g", frozenset(range(4)))}
     mine.close()
+
+
+def test_whoever_waits_when_the_disk_fails_is_told_and_so_is_who_comes_later(bench: Bench) -> None:
+    """Nobody may wait for ever: an end that waits for them would never come."""
+
+    def fail(store: Store) -> None:
+        raise StoreFailed("the disk is full")
+
+    bench.hold()
+    lost: list[str] = []
+    for job in (fail, lambda store: None):
+        bench.thread.submit(job, bench.tell, lambda error: lost.append(str(error)))
+    bench.thread.start()
+    bench.gate.set()
+    assert bench.failed.wait(PATIENCE)
+    bench.thread.join(PATIENCE)
+    assert lost == ["the disk is full"] * 2
+    bench.thread.submit(lambda store: None, bench.tell, lambda error: lost.append(str(error)))
+    assert lost == ["the disk is full"] * 3
+    assert not bench.told
+
+
+def test_who_comes_after_the_end_is_told(bench: Bench) -> None:
+    bench.thread.start()
+    assert bench.thread.close()
+    lost: list[StoreFailed] = []
+    bench.thread.submit(lambda store: None, bench.tell, lost.append)
+    assert "has been closed" in str(lost[0])
+
+
+def test_a_disk_that_does_not_answer_is_not_waited_for(bench: Bench) -> None:
+    bench.hold()
+    bench.thread.start()
+    assert not bench.thread.close(0.05)
+    bench.gate.set()
+    assert bench.thread.close()
+
+
+def test_a_coroutine_that_waits_for_the_disk_is_told_that_it_has_failed(bench: Bench) -> None:
+    def fail(store: Store) -> None:
+        raise StoreFailed("the disk is full")
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        disk = Disk(bench.thread, lambda do, *args: loop.call_soon_threadsafe(do, *args))
+        bench.thread.start()
+        waiting = [asyncio.ensure_future(disk.do(job)) for job in (fail, lambda store: None)]
+        async with asyncio.timeout(PATIENCE):
+            for each in waiting:
+                with pytest.raises(StoreFailed, match="the disk is full"):
+                    await each
+            with pytest.raises(StoreFailed, match="the disk is full"):
+                await disk.do(lambda store: None)
+
+    asyncio.run(run())

@@ -1,0 +1,69 @@
+"""Signals, heard also while the event loop does not turn.
+
+asyncio takes a signal in a turn of its loop. One that waits for a disk which does not answer has none, so it is deaf to
+SIGTERM. Here the interpreter's C handler writes the number of each signal into a pipe, and a thread reads it: the
+loop is told, and so is, at once and on this thread, whoever has to see to it that an end comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType, TracebackType
+from typing import Final
+
+JOIN_SECONDS: Final = 1.0
+
+
+class Signals:
+    """A context manager, for the main thread. `at_once` is called on a thread of its own, `handlers` on the loop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        handlers: Mapping[int, Callable[[], None]],
+        at_once: Callable[[int], None],
+    ) -> None:
+        self._loop, self._handlers, self._at_once = loop, dict(handlers), at_once
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._before: dict[int, object] = {}
+        self._wakeup_before = -1
+        self._thread = threading.Thread(target=self._run, name="shoal-signals", daemon=True)
+
+    def __enter__(self) -> Signals:
+        self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in self._handlers:
+            self._before[number] = signal.signal(number, _taken_by_the_thread)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        signal.set_wakeup_fd(self._wakeup_before)
+        self._writer.close()
+        self._thread.join(JOIN_SECONDS)
+        self._reader.close()
+
+    def handle(self, number: int, handler: Callable[[], None]) -> None:
+        """Have another handler for a signal that is being heard."""
+        assert number in self._handlers, number
+        self._handlers[number] = handler
+
+    def _run(self) -> None:
+        while numbers := self._reader.recv(64):
+            for number in numbers:
+                handler = self._handlers.get(number)
+                if handler is None:
+                    continue  # another's, who has a handler in the interpreter
+                self._at_once(number)
+                if not self._loop.is_closed():
+                    self._loop.call_soon_threadsafe(handler)
+
+
+def _taken_by_the_thread(number: int, frame: FrameType | None) -> None:
+    """The number is in the pipe by now."""
