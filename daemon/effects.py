@@ -1,7 +1,7 @@
 """The few things that the shard asks of its host, carried out in order.
 
-A `Persist` (consensus) must be durable before the sends behind it leave. What membership and the registry announce is
-passed on as it is, for the host's log, its metrics and its tick plane.
+A `Persist` (consensus) must be durable before the sends behind it leave, and so must a `KeepPromise`. What membership
+and the registry announce is passed on as it is, for the host's log, its metrics and its tick plane.
 """
 
 from __future__ import annotations
@@ -10,11 +10,19 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from consensus import BecameLeader, LeaderChanged, Persist
+from daemon.protocol.bootstrap import Promise
 from daemon.protocol.holdings import Want
 from daemon.protocol.membership_effects import Announcement as MemberAnnouncement
 from daemon.protocol.membership_effects import Counted
 from daemon.protocol.records import RunRecord, View
 from daemon.protocol.registry import Announcement as RegistryAnnouncement
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPromise:
+    """Make durable with whom this shard is to found a cluster, in the place of an older one; before what follows."""
+
+    promise: Promise
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,7 @@ class Answered:
 
 Effect: TypeAlias = (
     Persist
+    | KeepPromise
     | Send
     | SendToAddress
     | BeginRun

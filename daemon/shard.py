@@ -20,7 +20,7 @@ from typing import Any
 from consensus import Raft
 from daemon.clock import Clock
 from daemon.deciding import Deciding
-from daemon.effects import Answered, Effect, Send, SendToAddress
+from daemon.effects import Answered, Effect, KeepPromise, Send, SendToAddress
 from daemon.following import Following
 from daemon.protocol import membership_effects as swim
 from daemon.protocol.cluster_messages import Proposal, ReadIndexAsked, ReadIndexTold, RunReport, StepAsked
@@ -53,13 +53,23 @@ class Shard:
         on_disk: OnDisk = NOTHING_ON_DISK,
     ) -> None:
         self.identity = Identity(member.name, member.generation)
-        self._seat = Seat(member.name, on_disk.disk, settings.expect, settings.consensus.voters_max, dict(member.tags))
-        member = replace(member, tags=tuple(sorted(self._seat.tags.items())))
+        self._is_lone = all(seed == member.control for seed in seeds)
+        self._expect = settings.expect
+        self._seat = Seat(
+            member.name,
+            on_disk.disk,
+            settings.expect,
+            settings.consensus.voters_max,
+            dict(member.tags),
+            is_lone=self._is_lone,
+            promise=on_disk.promise,
+        )
+        tags = self._seat.tags if on_disk.stored is not None else self._seat.declaration()
+        member = replace(member, tags=tuple(sorted(tags.items())))
         self.membership = Membership(member, seeds, settings.membership, random, now)
         self.registry = Registry()
         self._following = Following(self.identity, self.registry, settings, on_disk.held, random)
         self._deciding = Deciding(self._seat, self.membership, self.registry, self._following, settings, random, now)
-        self._is_lone = all(seed == member.control for seed in seeds)
         self._out: list[Effect] = []
         if on_disk.stored is not None:
             self._decided(self._deciding.start(on_disk.stored, now), now)
@@ -77,7 +87,8 @@ class Shard:
         if isinstance(message, MEMBERSHIP_MESSAGES):
             self._take_membership(self.membership.step(sender.name, message, now), now)
         elif isinstance(message, CONSENSUS_MESSAGES):
-            self._decided(self._deciding.step(sender, message, now), now)
+            if self.founding:  # before, there is no telling whether it is from the cluster that this shard waits for
+                self._decided(self._deciding.step(sender, message, now), now)
         elif isinstance(message, Proposal):
             self._decided(self._deciding.propose_for(sender.name, message, now), now)
         elif isinstance(message, ReadIndexAsked):
@@ -91,8 +102,8 @@ class Shard:
     def wake(self, now: int) -> list[Effect]:
         """Let every machine look at the time."""
         self._take_membership(self.membership.wake(now), now)
-        if self._is_lone and self.raft is None:
-            self._try_to_found(now)  # nobody will ever join or change, which is when the others try
+        if self.raft is None and (self._is_lone or (self._seat.promise is not None and self._seat.promise.is_alone)):
+            self._try_to_found(now)  # nobody need ever join or change, which is when the others try
         self._decided(self._deciding.wake(now), now)
         self._decided(self._deciding.send_proposals(now), now)
         self._out += self._following.wake(self.leader, now)
@@ -161,6 +172,16 @@ class Shard:
         self._following.looked_for_results(epoch)
         return self._flush(now)
 
+    def found(self, now: int) -> tuple[list[Effect], str]:
+        """Found a cluster without waiting for others, as the operator says; and why not, if that can't be."""
+        reason = self._why_not_found()
+        promise = None if reason else self._seat.alone(self.membership)
+        if promise is None:
+            return [], reason or "a cluster is being founded in sight of this shard, which is to let it in"
+        self._out.append(KeepPromise(promise))
+        self._try_to_found(now)
+        return self._flush(now), ""
+
     def give_up_seat(self, now: int) -> list[Effect]:
         """Ask to be no server of consensus any more: this shard is not coming back."""
         self._seat.tags[LEAVING_TAG] = "1"
@@ -178,6 +199,21 @@ class Shard:
     def raft(self) -> Raft | None:
         """This shard's server of consensus, once there is a cluster."""
         return self._deciding.raft
+
+    @property
+    def founding(self) -> str:
+        """The cluster that this shard belongs to or waits for, by the id of its founding; empty before there is one."""
+        return self.registry.cluster or self._seat.waits_for
+
+    @property
+    def awaited_founders(self) -> tuple[str, ...]:
+        """Whom this shard has promised to found a cluster with and does not hear the same from."""
+        return self._seat.awaited(self.membership) if self.raft is None else ()
+
+    @property
+    def waits_to_be_let_in(self) -> bool:
+        """Whether it founds no cluster by itself, and sees none."""
+        return self.raft is None and self._expect == 1 and self._seat.promise is None and not self._is_lone
 
     @property
     def leader(self) -> str | None:
@@ -252,13 +288,39 @@ class Shard:
             self._following.lead_due = True
             if self.raft is None:
                 self._try_to_found(now)
+            elif not self.founding:
+                self._seat.choose(self.membership)
+            self._belong(now)
+
+    def _belong(self, now: int) -> None:
+        """Have membership take no part in another cluster than this shard's."""
+        if self.membership.cluster != self.founding:
+            self._take_membership(self.membership.belong(self.founding, now), now)
 
     def _try_to_found(self, now: int) -> None:
         """Found a cluster, or take part in one that there is."""
-        self._set_tags(self._seat.declaration(self.membership), now)
+        promise = self._seat.consider(self.membership)
+        if promise is not None:
+            self._out.append(KeepPromise(promise))
+        self._set_tags(self._seat.declaration(), now)
         stored = self._seat.beginning(self.membership)
         if stored is not None:
             self._decided(self._deciding.start(stored, now), now)
+
+    def _why_not_found(self) -> str:
+        """Why no operator may have this shard found a cluster, in words; empty if one may."""
+        if self.registry.cluster:
+            return "this shard belongs to a cluster"
+        if self.founding:
+            return "there is a cluster in sight, which is to let this shard in"
+        if self.raft is not None:
+            return (
+                "this shard has seen a cluster and waits to be let in: start that one's shards; or, if it is gone for"
+                " good, move this shard's data folder away and start it again"
+            )
+        if self._expect > 1:
+            return f"cluster.expect is {self._expect}: as soon as so many shards see each other, they found a cluster"
+        return ""
 
     def _set_tags(self, tags: Mapping[str, str], now: int) -> None:
         own = self.membership.member(self.identity.name)
@@ -272,6 +334,7 @@ class Shard:
         if self._deciding.tags_due:
             self._deciding.tags_due = False
             self._set_tags(self._seat.tags, now)
+            self._belong(now)
 
     def _flush(self, now: int) -> list[Effect]:
         """Do what has become due; a lone shard's proposals are decided at once, and more may follow from each."""

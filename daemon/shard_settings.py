@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from consensus import Limits, Stored
+from daemon.protocol.bootstrap import Promise
 from daemon.protocol.membership_config import MembershipConfig
 
 
@@ -28,11 +29,14 @@ class ShardSettings:
 
 @dataclass(frozen=True, slots=True)
 class OnDisk:
-    """What a shard finds when it starts: its disk's number, its server's state, and the partitions it holds by load."""
+    """What a shard finds when it starts: its disk's number, its server's state, and the partitions it holds by load;
+    and, before it belongs to a cluster, with whom it has promised to found one.
+    """
 
     disk: int = 1
     stored: Stored | None = None
     held: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    promise: Promise | None = None
 
 
 NOTHING_ON_DISK = OnDisk()

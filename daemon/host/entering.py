@@ -52,7 +52,7 @@ class Entering:
         self._post.epoch = view.epoch
         if not view.has(self._shard.identity):
             log.info("this shard is not a member of the view")
-            self._ticks.order(lambda: self._ticks.enter_view(view.epoch, []))
+            self._ticks.order(lambda: self._ticks.enter_view(view.epoch, [], registry.cluster))
             return
         self._connect(view)
         for graph in registry.graphs.values():
@@ -103,7 +103,8 @@ class Entering:
             member = self._shard.membership.member(identity.name)
             if identity != self._shard.identity and member is not None:
                 peers.append(Peer(identity, member.ticks, self._post.key_of(member.public_key)))
-        self._ticks.order(lambda: self._ticks.enter_view(view.epoch, peers))
+        cluster = self._shard.registry.cluster
+        self._ticks.order(lambda: self._ticks.enter_view(view.epoch, peers, cluster))
 
     def _result_wants(self, view: View) -> list[StateWant]:
         """The results of finished runs that this shard should have, and who may have them: its fellow holders first."""

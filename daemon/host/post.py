@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from daemon.host.other_clusters import OtherClusters
 from daemon.keys import AllowedKeys
 from daemon.protocol.decisions import Identity
 from daemon.protocol.frames import size_of
@@ -18,7 +19,7 @@ from daemon.transport.control import ControlTransport
 from daemon.transport.security import Curve
 from daemon.transport.sockets import TransportLimits
 from daemon.watch.metrics import Metrics
-from daemon.wire import Codec, Rejected
+from daemon.wire import Codec, Foreign, Rejected
 
 log = logging.getLogger("shoal.post")
 
@@ -44,12 +45,14 @@ class Post:
         self._me, self._codec, self._allowed, self._seeds = me, codec, allowed, seeds
         self._metrics, self._heard = metrics, heard
         self._membership: Membership | None = None
+        self._founding: Callable[[], str] = str
         self.epoch = 0
+        self.other_clusters = OtherClusters()
         self._transport = ControlTransport(address, self._deliver, curve=curve, count=metrics.count, limits=limits)
 
-    def know(self, membership: Membership) -> None:
-        """Where members' addresses and keys are looked up."""
-        self._membership = membership
+    def know(self, membership: Membership, founding: Callable[[], str]) -> None:
+        """Where members' addresses and keys are looked up, and which cluster this shard belongs to at the moment."""
+        self._membership, self._founding = membership, founding
 
     def close(self) -> None:
         """Let what is queued go out, for a moment, and close."""
@@ -85,7 +88,7 @@ class Post:
 
     def _send(self, address: str, key: bytes | None, to: str, message: object) -> None:
         try:
-            frames = self._codec.encode(self.epoch, self._me.name, self._me.generation, message)
+            frames = self._codec.encode(self.epoch, self._me.name, self._me.generation, message, self._founding())
         except Rejected as rejected:
             log.error("cannot send %s: %s", type(message).__name__, rejected)
             self._metrics.dropped("oversize")
@@ -95,7 +98,12 @@ class Post:
 
     def _deliver(self, owner: str, frames: list[Any]) -> None:
         try:
-            envelope = self._codec.decode(frames)
+            envelope = self._codec.decode(frames, self._founding())
+        except Foreign as foreign:
+            self._metrics.dropped(foreign.reason.value)
+            if self._allowed is None or owner == foreign.sender:
+                self.other_clusters.heard(foreign.founding, foreign.sender, self._transport.sender_address)
+            return
         except Rejected as rejected:
             self._metrics.dropped(rejected.reason.value)
             return

@@ -106,7 +106,7 @@ class Runtime:
             time.monotonic_ns(),
             self._on_disk(folder),
         )
-        self.post.know(self.shard.membership)
+        self.post.know(self.shard.membership, lambda: self.shard.founding)
         self.checkpoints = Checkpoints(self)
         self.ticks = self._tick_plane(
             TickTransport(config.listen.ticks, curve=curve, count=metrics.count, limits=limits)
@@ -121,7 +121,7 @@ class Runtime:
 
     def _on_disk(self, folder: DataFolder) -> OnDisk:
         held = {load: partitions for load, (_, partitions) in self._store.loads().items()}
-        return OnDisk(folder.disk, self._store.load_consensus(), held)
+        return OnDisk(folder.disk, self._store.load_consensus(), held, self._store.promise())
 
     def _tick_plane(self, transport: TickTransport) -> TickThread:
         config = self.config
@@ -307,7 +307,9 @@ class Runtime:
             case fx.SendToAddress(address=address, message=message):
                 self.post.send_to_address(address, message)
             case Persist():
-                self._persist(effect)
+                self._persist(lambda: self._store.persist(effect))
+            case fx.KeepPromise(promise=promise):
+                self._persist(lambda: self._store.keep_promise(promise))
             case fx.BeginRun():
                 self.checkpoints.begin(effect.run)
                 self.runs.begin(effect.run, effect.view)
@@ -332,9 +334,9 @@ class Runtime:
             case _:
                 announced.follow(self, effect)
 
-    def _persist(self, effect: Persist) -> None:
+    def _persist(self, write: Callable[[], None]) -> None:
         try:
-            self._store.persist(effect)
+            write()
         except StoreFailed as error:
             self._broken(error)
 

@@ -24,7 +24,7 @@ from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import SendTick, StoreStates, TickCommitted
 from daemon.protocol.tick_messages import PieceBuilt, PieceDropped
 from daemon.transport.ticks import TickTransport
-from daemon.wire import Codec, Envelope, Rejected
+from daemon.wire import Codec, Envelope, Reason, Rejected
 from shoal.execution.engine import Engine
 from shoal.execution.phase import Phase
 from shoal.execution.program import Program
@@ -110,6 +110,7 @@ class TickThread(threading.Thread):
         self._hand_over, self._store, self._died = hand_over, store, died
         self._orders: deque[Callable[[], Sequence[News]]] = deque()
         self._epoch = 0
+        self._founding = ""
         self._roster: dict[str, int] = {}
         self._early: list[tuple[Envelope, int]] = []
         """Messages of the next epoch, and their bytes: a peer may enter a view a moment before this shard."""
@@ -175,8 +176,9 @@ class TickThread(threading.Thread):
 
     # -- orders: run on the thread ---------------------------------------------------------------------------------
 
-    def enter_view(self, epoch: int, peers: Sequence[Peer]) -> Sequence[News]:
-        """Speak with these peers from now on, and with nobody else; frames of another epoch are dropped.
+    def enter_view(self, epoch: int, peers: Sequence[Peer], founding: str = "") -> Sequence[News]:
+        """Speak with these peers from now on, and with nobody else; frames of another epoch are dropped, and those of
+        a cluster that was founded as another than this one.
 
         A new epoch drops the runs of the old one; what they have cost is kept. The same epoch again changes only whom
         we speak with.
@@ -186,7 +188,7 @@ class TickThread(threading.Thread):
             self.runner.leave_epoch()
             self._paced.clear()
             early, self._early, self._early_bytes = self._early, [], 0
-        self._epoch = epoch
+        self._epoch, self._founding = epoch, founding
         self._roster = {peer.identity.name: peer.identity.generation for peer in peers}
         self.runner.plane.keep_company(self._roster)
         for known in self._transport.peers:
@@ -196,7 +198,9 @@ class TickThread(threading.Thread):
             self._transport.connect(peer.identity.name, peer.address, peer.public_key)
             self.traffic.setdefault(peer.identity.name, Traffic())
         for envelope, size in early:
-            if envelope.epoch == epoch:
+            if envelope.founding not in ("", founding):
+                self._dropped[Reason.FOREIGN.value] += 1
+            elif envelope.epoch == epoch:
                 self._take(envelope, size)
             else:
                 self._dropped["epoch"] += 1
@@ -306,11 +310,11 @@ class TickThread(threading.Thread):
 
     def _receive(self, frames: Sequence[Any]) -> None:
         try:
-            envelope = self._codec.decode(frames)
+            envelope = self._codec.decode(frames, self._founding)
         except Rejected as rejected:
             self._dropped[rejected.reason.value] += 1
             return
-        epoch, sender, _, _ = envelope
+        epoch, sender, *_ = envelope
         if self._transport.owner != sender and self._transport.owner is not None:
             self._dropped["impostor"] += 1
             return
@@ -331,7 +335,7 @@ class TickThread(threading.Thread):
 
     def _take(self, envelope: Envelope, size: int) -> None:
         """A message of this epoch."""
-        _, sender, generation, message = envelope
+        _, sender, generation, message, _ = envelope
         if self._roster.get(sender) != generation:
             self._dropped["stranger"] += 1
             return
@@ -364,7 +368,7 @@ class TickThread(threading.Thread):
 
     def _encode(self, message: object) -> list[Any]:
         try:
-            return self._codec.encode(self._epoch, self.me.name, self.me.generation, message)
+            return self._codec.encode(self._epoch, self.me.name, self.me.generation, message, self._founding)
         except Rejected as rejected:
             self._dropped["oversize"] += 1
             log.error("cannot send %s: %s", type(message).__name__, rejected)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from daemon.wire import Codec, Rejected, WireLimits
+from daemon.wire import RECORD_VERSION, Codec, Rejected, WireLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +307,7 @@ class DecisionCodec:
     """Decisions <-> the bytes of a log entry, or of a backup's file, by the same checked codec as the wire."""
 
     def __init__(self, limits: WireLimits | None = None) -> None:
-        self._codec = Codec("log", _TYPES, limits or WireLimits())
+        self._codec = Codec("log", _TYPES, limits or WireLimits(), RECORD_VERSION)
 
     def encode(self, decision: Decision) -> bytes:
         """One entry's bytes. Raises `Rejected` if it is too large for one."""

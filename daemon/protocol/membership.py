@@ -51,6 +51,7 @@ from random import Random
 from typing import assert_never
 
 from daemon.protocol.anti_entropy import AntiEntropy
+from daemon.protocol.bootstrap import CLUSTER_TAG
 from daemon.protocol.gossip import GossipQueue
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_effects import (
@@ -107,6 +108,8 @@ class Membership:
         self._goodbyes = 0
         self._left = False
         self._superseded = False
+        self.cluster = ""
+        """The only one whose members are taken; empty while any is."""
 
     # -- the doors
 
@@ -164,6 +167,14 @@ class Membership:
         if record.member == own.member or self._leave_ns is not None or self._superseded:
             return []
         self._speak_for_self(record, now)
+        return self._flush(now)
+
+    def belong(self, cluster: str, now: int) -> list[Effect]:
+        """From now on take nobody of another cluster; who is one, as far as is known, is gone from here."""
+        self.cluster = cluster
+        for record in self._roster.others(ALIVE, SUSPECT, DEAD, LEFT):
+            if self._is_foreign(record):
+                self._forget_foreign(record)
         return self._flush(now)
 
     def leave(self, now: int) -> list[Effect]:
@@ -344,6 +355,9 @@ class Membership:
         if not sensible(record, self._config):
             self._count("membership_nonsense")
             return
+        if self._is_foreign(record):
+            self._count("membership_foreign")
+            return
         if record.name == self._name:
             self._hear_of_self(record, now)
             return
@@ -373,6 +387,19 @@ class Membership:
                 # the full lists that are then exchanged count them as suspicions only.
                 self._queue.clear()
                 self._anti_entropy.left_alone(now)
+
+    def _is_foreign(self, record: Record) -> bool:
+        """Whether it tells of a member of another cluster: a newcomer may have met both."""
+        shown = next((value for key, value in record.member.tags if key == CLUSTER_TAG), "")
+        return bool(self.cluster and shown) and shown != self.cluster
+
+    def _forget_foreign(self, record: Record) -> None:
+        self._roster.forget(record.name)
+        self._queue.forget(record.name)
+        if record.live:
+            self._detector.order.remove(record.name)
+            self._gossip_order.remove(record.name)
+            self._emit(MemberLeft(record.member))
 
     def _hear_of_self(self, record: Record, now: int) -> None:
         """Refute what is wrong (SWIM section 4.2): only we may raise our incarnation."""

@@ -161,6 +161,11 @@ class Roster:
             del self._entries[name]
         return gone
 
+    def forget(self, name: str) -> None:
+        """Drop another member, whatever is known of it."""
+        assert name != self._own_name
+        self._live -= self._entries.pop(name).record.live
+
     def postpone(self, duration_ns: int) -> None:
         """Time that we were absent did not pass."""
         for entry in self._entries.values():

@@ -7,10 +7,11 @@ and that it is leaving.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from consensus import Configuration, Raft, Stored
-from daemon.protocol.bootstrap import CLUSTER_TAG, Bootstrap, spell
+from daemon.protocol.bootstrap import CLUSTER_TAG, Bootstrap, Promise, spell
 from daemon.protocol.decisions import Identity
 from daemon.protocol.membership import Membership
 from daemon.protocol.registry import Registry, freeze
@@ -22,27 +23,63 @@ DISK_TAG, LEAVING_TAG = "disk", "leaving"
 class Seat:
     """One shard's server, and its view of the others'. `tags` are to be told by membership."""
 
-    def __init__(self, name: str, disk: int, expect: int, voters_max: int, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        disk: int,
+        expect: int,
+        voters_max: int,
+        tags: Mapping[str, str],
+        *,
+        is_lone: bool = False,
+        promise: Promise | None = None,
+    ) -> None:
         self.server = server_of(name, disk)
         self.tags = {**tags, DISK_TAG: str(disk)}
+        self.waits_for = ""
+        """The cluster that is to let this shard in, as long as none has: it hears no other meanwhile."""
         self._voters_max = voters_max
-        self._bootstrap = Bootstrap(Identity(name, disk), expect)
+        self._bootstrap = Bootstrap(Identity(name, disk), expect, is_lone=is_lone, promise=promise)
 
     # -- how it begins ---------------------------------------------------------------------------------------------
 
-    def declaration(self, membership: Membership) -> dict[str, str]:
+    @property
+    def promise(self) -> Promise | None:
+        """With whom this shard is to found a cluster, if it has promised that."""
+        return self._bootstrap.promise
+
+    def consider(self, membership: Membership) -> Promise | None:
+        """A promise to make, to be durable before it is told."""
+        return self._bootstrap.consider(disks(membership))
+
+    def alone(self, membership: Membership) -> Promise | None:
+        """The promise to found without the others, if nothing in sight is against it."""
+        return self._bootstrap.alone(disks(membership))
+
+    def awaited(self, membership: Membership) -> tuple[str, ...]:
+        """The founders that a promise waits for."""
+        alive = disks(membership)
+        return self._bootstrap.awaited(alive) if self._bootstrap.is_bound(alive) else ()
+
+    def declaration(self) -> dict[str, str]:
         """The tags to tell while there is no cluster for us."""
-        return {**self.tags, **self._bootstrap.tags(disks(membership))}
+        return {**self.tags, **self._bootstrap.tags()}
 
     def beginning(self, membership: Membership) -> Stored | None:
         """Found a cluster with the others; or, if there is one, wait for its leader to let this shard in."""
-        alive = disks(membership)
-        founders = self._bootstrap.founders(alive)
+        founders = self._bootstrap.founders(disks(membership))
         if founders:
             voters = [server_of(founder.name, founder.generation) for founder in founders]
             configuration = Configuration.of(voters[: self._voters_max], voters[self._voters_max :])
             return Stored.bootstrap(configuration, freeze(Registry(cluster=spell(founders))))
-        return Stored() if any(CLUSTER_TAG in tags for _, tags in alive) else None
+        self.choose(membership)
+        return Stored() if self.waits_for else None
+
+    def choose(self, membership: Membership) -> None:
+        """Wait for a cluster in sight, if there is one: that with the most members, for two don't mix."""
+        shown = Counter(tags[CLUSTER_TAG] for _, tags in disks(membership) if tags.get(CLUSTER_TAG))
+        if shown and not self.waits_for:
+            self.waits_for = max(sorted(shown), key=lambda cluster: shown[cluster])
 
     # -- who changes (the tick leader) -----------------------------------------------------------------------------
 

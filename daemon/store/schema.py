@@ -1,6 +1,6 @@
 """The tables, and what a database must look like to be ours.
 
-    meta              whose the folder is: cluster, shard, disk, generation
+    meta              whose the folder is: cluster, shard, disk, generation; and the promise to found a cluster
     consensus_state   'hard state' and 'snapshot';   consensus_log: one row an entry
     load              one load of a graph: its name, its header
     slice             one partition of a load, or (partition -1) the load's partition table; its bytes are rows of...
@@ -21,7 +21,7 @@ from typing import Final
 
 from daemon.store.errors import MOVE_AWAY, StoreError
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 APPLICATION_ID: Final = int.from_bytes(b"Shoa")
 TABLE_PARTITION: Final = -1
 BEING_WRITTEN, WHOLE, SEALED = 0, 1, 2

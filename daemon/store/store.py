@@ -18,12 +18,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from consensus.effects import Persist
 from consensus.stored import Stored
+from daemon.protocol.bootstrap import Promise
 from daemon.protocol.frames import Buffer
 from daemon.store.consensus import ConsensusRows
 from daemon.store.database import FAILURES, Database
 from daemon.store.errors import StoreError, sentence
 from daemon.store.folder import DataFolder, sync_names
 from daemon.store.graphs import GraphRows
+from daemon.store.promise import PromiseRow
 from daemon.store.states import StateRecord, StateRows
 
 
@@ -43,6 +45,7 @@ class Store:
         except FAILURES as error:
             raise StoreError(sentence(error, path, "open the database")) from error
         self._consensus = ConsensusRows(self._database)
+        self._promises = PromiseRow(self._database)
         self._graphs = GraphRows(self._database)
         self._states = StateRows(self._database)
 
@@ -59,6 +62,14 @@ class Store:
     def persist(self, persist: Persist) -> None:
         """Carry out the effect: one durable transaction, with the semantics of `Persist.onto`."""
         self._consensus.persist(persist)
+
+    def promise(self) -> Promise | None:
+        """With whom this shard has promised to found a cluster. Raises `StoreError` for what makes no sense."""
+        return self._promises.load()
+
+    def keep_promise(self, promise: Promise) -> None:
+        """In the place of an older one; durable when this returns."""
+        self._promises.keep(promise)
 
     # -- graphs ----------------------------------------------------------------------------------------------------
 

@@ -69,6 +69,11 @@ class ControlTransport:
         return self._listener.endpoint
 
     @property
+    def sender_address(self) -> str:
+        """From which host the message came that is being delivered; empty if that is not known."""
+        return self._listener.sender_address
+
+    @property
     def connections(self) -> tuple[str, ...]:
         """The addresses that a socket is open to."""
         return tuple(self._peers)

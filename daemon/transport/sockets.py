@@ -113,6 +113,7 @@ class Listener:
         """Whether nobody can connect for now."""
         self._lacks_descriptors = False
         self._rests_until = 0
+        self._last: zmq.Frame | None = None
         self._frames_max, self._encrypted = limits.frames_max, curve is not None
         self._count, self._alarm = count, alarm
         self._doorman = Doorman(self.context, self.socket, curve, count, self.backlog, self._no_descriptor, note)
@@ -140,7 +141,7 @@ class Listener:
         except zmq.Again:
             self.backlog.emptied()
             raise
-        owner = ""
+        owner, self._last = "", frame
         try:
             descriptor = frame.get(zmq.SRCFD)
             if self._encrypted:
@@ -151,6 +152,14 @@ class Listener:
         if descriptor >= 0:
             self.backlog.took(descriptor, len(header), is_last=not frame.more)
         return owner, [header] if not frame.more else self._receive_rest(descriptor, frame, header)
+
+    @property
+    def sender_address(self) -> str:
+        """The host that the last message came from, as the kernel has it; empty if it is not known."""
+        try:
+            return str(self._last.get("Peer-Address")) if self._last is not None else ""
+        except zmq.ZMQError:
+            return ""
 
     def tend(self) -> None:
         """Let go of the address if descriptors have run out, take it again when some time has passed; and say if

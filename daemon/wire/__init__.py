@@ -6,8 +6,18 @@ a reason to count. Nothing else is ever raised, and nothing read from the wire i
 without maps and extension types, and the classes come from the table alone.
 """
 
-from daemon.wire.codec import PROTOCOL_VERSION, Codec, Envelope, WireLimits
-from daemon.wire.rejected import Reason, Rejected
+from daemon.wire.codec import PROTOCOL_VERSION, RECORD_VERSION, Codec, Envelope, WireLimits
+from daemon.wire.rejected import Foreign, Reason, Rejected
 from daemon.wire.shapes import Unsupported
 
-__all__ = ["PROTOCOL_VERSION", "Codec", "Envelope", "Reason", "Rejected", "Unsupported", "WireLimits"]
+__all__ = [
+    "PROTOCOL_VERSION",
+    "RECORD_VERSION",
+    "Codec",
+    "Envelope",
+    "Foreign",
+    "Reason",
+    "Rejected",
+    "Unsupported",
+    "WireLimits",
+]

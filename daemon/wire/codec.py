@@ -5,6 +5,10 @@ A message is one header frame and, for arrays, frames of their own behind it:
     frame 0     msgpack [protocol version, cluster, epoch, sender, generation, tag, [field, ...]]
     frame 1..   the large ones of the `Frames` field, untouched
 
+The cluster is its configured name, and behind a slash the id of its founding once the sender belongs to one: two
+clusters of the same name are two clusters all the same. A frame of another founding is refused before its body is
+looked at. One without an id is from a shard that belongs to none yet, or is read by one.
+
 In the header a `Frames` field is an array with one item a frame, in order: the bytes themselves if they are few, else
 their length, and the bytes are the next frame behind the header. A 1 kB phase message so is one ZeroMQ message of one
 part, and an array of megabytes is neither copied when sent nor when received.
@@ -26,15 +30,18 @@ import msgpack
 from msgpack import unpackb
 
 from daemon.protocol.frames import Buffer
-from daemon.wire.rejected import Reason, Rejected
+from daemon.wire.rejected import Foreign, Reason, Rejected
 from daemon.wire.shapes import Record, Unsupported, record_of
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+RECORD_VERSION = 1
+"""Of what is kept and not sent: entries of the log, snapshots, backups. It changes when they do."""
 
 # Riding in the header saves a message part: 2 us of 33 a message over loopback at 1 and at 4 KiB, about 3 of 55 at
 # 16 KiB, nothing at 64 KiB (minimum of 12 turns on a busy machine). 4 KiB keeps headers small, and so cheap to bound.
 INLINE_BYTES_MAX = 4096
 ENVELOPE_ITEMS = 7
+FOUNDING_CHARACTERS_MAX = 64
 PREFIXES_MAX = 64
 SHORT_BYTES = 512
 """Below this, what arrays announce and do not hold costs a third of a millisecond; looking first costs a third of a
@@ -68,6 +75,7 @@ class Envelope(NamedTuple):
     sender: str
     generation: int
     message: Any
+    founding: str = ""
 
 
 class Codec:
@@ -81,21 +89,31 @@ class Codec:
     ...     note: str | None
     >>> codec = Codec("demo", {1: Ping})
     >>> codec.decode(codec.encode(3, "alpha", 1, Ping(7, None)))
-    Envelope(epoch=3, sender='alpha', generation=1, message=Ping(nonce=7, note=None))
+    Envelope(epoch=3, sender='alpha', generation=1, message=Ping(nonce=7, note=None), founding='')
     >>> Codec("other", {1: Ping}).decode(codec.encode(3, "alpha", 1, Ping(7, None)))
     Traceback (most recent call last):
     daemon.wire.rejected.Rejected: cluster: 'demo' is not our cluster
+    >>> codec.decode(codec.encode(3, "alpha", 1, Ping(7, None), founding="a6ff"), founding="05c1")
+    Traceback (most recent call last):
+    daemon.wire.rejected.Foreign: foreign: 'alpha' belongs to the cluster that was founded as 'a6ff'
     """
 
-    def __init__(self, cluster: str, types: Mapping[int, type], limits: WireLimits | None = None) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        types: Mapping[int, type],
+        limits: WireLimits | None = None,
+        version: int = PROTOCOL_VERSION,
+    ) -> None:
         self.limits = limits = limits or WireLimits()
+        self._version = version
         self._cluster = cluster
         self._packer = msgpack.Packer()
         self._by_tag: dict[int, Record] = {tag: record_of(cls) for tag, cls in types.items()}
         self._by_class = {cls: (msgpack.packb(tag), self._by_tag[tag]) for tag, cls in types.items()}
         if len(self._by_class) != len(self._by_tag):
             raise Unsupported("a class has two tags in the table")
-        self._prefixes: dict[tuple[int, str, int], bytes] = {}
+        self._prefixes: dict[tuple[int, str, int, str], bytes] = {}
         self._frames_max = limits.frames_max + 1
         self._unpackb = partial(
             msgpack.unpackb,
@@ -111,15 +129,16 @@ class Codec:
         # A header shorter than this cannot break a limit, nor hold more than a moment's work.
         self._harmless_bytes = min(limits.text_bytes_max, limits.items_max, limits.header_bytes_max)
 
-    def encode(self, epoch: int, sender: str, generation: int, message: object) -> list[Buffer]:
-        """The frames of a message; ready to be sent, to any number of peers."""
+    def encode(self, epoch: int, sender: str, generation: int, message: object, founding: str = "") -> list[Buffer]:
+        """The frames of a message; ready to be sent, to any number of peers. `founding` is the sender's."""
         tag, record = self._by_class[type(message)]
         body = record.pack(message)
         outer: list[Buffer] = []
         if record.frames:
             body = list(body)
             body[-1] = self._pack_frames(body[-1], outer)
-        prefix = self._prefixes.get((epoch, sender, generation)) or self._prefix(epoch, sender, generation)
+        key = (epoch, sender, generation, founding)
+        prefix = self._prefixes.get(key) or self._prefix(*key)
         header = b"".join((prefix, tag, self._packer.pack(body)))
         if len(header) > self._harmless_bytes:
             if len(header) > self.limits.header_bytes_max:
@@ -127,8 +146,8 @@ class Codec:
             self._unpack_header(header)
         return [header, *outer]
 
-    def decode(self, frames: Sequence[Buffer]) -> Envelope:
-        """The message in these frames, or `Rejected`."""
+    def decode(self, frames: Sequence[Buffer], founding: str = "") -> Envelope:
+        """The message in these frames, or `Rejected`; `Foreign` if it is of another founding than the reader's."""
         if not frames:
             raise Rejected(Reason.TRUNCATED, "no frame at all")
         if len(frames) > self._frames_max:
@@ -137,13 +156,16 @@ class Codec:
         envelope = self._unpack_small(header) if type(header) is bytes else self._unpack_header(header)
         if type(envelope) is not list or not envelope or type(envelope[0]) is not int:
             raise Rejected(Reason.MALFORMED, "not an envelope")
-        if envelope[0] != PROTOCOL_VERSION:
-            raise Rejected(Reason.VERSION, f"protocol version {envelope[0]}, ours is {PROTOCOL_VERSION}")
+        if envelope[0] != self._version:
+            raise Rejected(Reason.VERSION, f"protocol version {envelope[0]}, ours is {self._version}")
         if len(envelope) != ENVELOPE_ITEMS:
             raise Rejected(Reason.MALFORMED, f"an envelope of {len(envelope)} items")
         _, cluster, epoch, sender, generation, tag, body = envelope
-        if cluster != self._cluster:
+        name, _, theirs = cluster.partition("/") if type(cluster) is str else (None, "", "")
+        if name != self._cluster:
             raise Rejected(Reason.CLUSTER, f"{cluster!r:.80} is not our cluster")
+        if theirs != founding and theirs and founding:
+            raise _foreign(theirs, sender)
         if type(epoch) is not int or type(sender) is not str or type(generation) is not int:
             raise Rejected(Reason.MALFORMED, "epoch, sender or generation of a wrong type")
         record = self._by_tag.get(tag) if type(tag) is int else None
@@ -155,15 +177,16 @@ class Codec:
             body[-1] = self._unpack_frames(body[-1], frames) if body[-1] or len(frames) > 1 else ()
         elif len(frames) != 1:
             raise Rejected(Reason.MALFORMED, f"{len(frames) - 1} frames behind a message that has none")
-        return Envelope(epoch, sender, generation, record.unpack(body))
+        return Envelope(epoch, sender, generation, record.unpack(body), theirs)
 
-    def _prefix(self, epoch: int, sender: str, generation: int) -> bytes:
+    def _prefix(self, epoch: int, sender: str, generation: int, founding: str) -> bytes:
         """All of the header before the tag; the same for every message of a view, so it is kept."""
         if len(self._prefixes) >= PREFIXES_MAX:
             self._prefixes.clear()
-        packed: bytes = self._packer.pack((PROTOCOL_VERSION, self._cluster, epoch, sender, generation))
+        cluster = f"{self._cluster}/{founding}" if founding else self._cluster
+        packed: bytes = self._packer.pack((self._version, cluster, epoch, sender, generation))
         prefix = bytes([0x90 | ENVELOPE_ITEMS]) + packed[1:]  # the array's first byte is its type and length
-        self._prefixes[epoch, sender, generation] = prefix
+        self._prefixes[epoch, sender, generation, founding] = prefix
         return prefix
 
     def _pack_frames(self, frames: Sequence[Buffer], outer: list[Buffer]) -> list[bytes | int]:
@@ -258,6 +281,14 @@ class Codec:
     def _new_skimmer(self) -> Any:
         size = self.limits.header_bytes_max
         return msgpack.Unpacker(read_size=min(size, 1 << 14), max_buffer_size=size)
+
+
+def _foreign(founding: str, sender: Any) -> Rejected:
+    if len(founding) > FOUNDING_CHARACTERS_MAX or not founding.isalnum() or not founding.isascii():
+        return Rejected(Reason.MALFORMED, "the id of a founding that is none")
+    if type(sender) is not str:
+        return Rejected(Reason.MALFORMED, "a sender of a wrong type")
+    return Foreign(founding, sender)
 
 
 def _view(buffer: Buffer) -> memoryview:

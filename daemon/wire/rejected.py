@@ -10,6 +10,7 @@ class Reason(StrEnum):
 
     VERSION = "version"  # another protocol version: an upgrade under way, or not one of ours
     CLUSTER = "cluster"  # a well-formed message of another cluster
+    FOREIGN = "foreign"  # of our cluster's name, and of another founding: another cluster
     MALFORMED = "malformed"  # not msgpack, or a field that does not have its declared type
     OVERSIZE = "oversize"  # over one of the `WireLimits`
     UNKNOWN_TYPE = "unknown_type"  # a tag that this daemon has no class for
@@ -23,3 +24,12 @@ class Rejected(Exception):
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class Foreign(Rejected):
+    """A message of another cluster of the same name. Who says to have sent it is the connection's to confirm."""
+
+    def __init__(self, founding: str, sender: str) -> None:
+        super().__init__(Reason.FOREIGN, f"{sender!r:.80} belongs to the cluster that was founded as {founding!r}")
+        self.founding = founding
+        self.sender = sender

@@ -66,7 +66,7 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     "another shard's": (renamed("shard", "shard-1", "shard-7"), "belongs to shard 'shard-1', not to 'shard-7': give"),
     "another cluster's": (renamed("name", "dev", "prod"), "belongs to cluster 'dev', not to 'prod': give each shard"),
     "torn": (torn, "move the folder away and start again: the shard then fetches its partitions from the others"),
-    "newer": (newer, "was written by a newer Shoal (format 99, this one knows 2): start that version again, or move"),
+    "newer": (newer, "was written by a newer Shoal (format 99, this one knows 3): start that version again, or move"),
 }
 
 

@@ -17,11 +17,13 @@ from daemon.effects import (
     BeginRun,
     DeleteParts,
     Effect,
+    KeepPromise,
     MendHoldings,
     Send,
     SendToAddress,
     TellStates,
 )
+from daemon.protocol.bootstrap import Promise
 from daemon.protocol.decisions import AddGraph, Decision, StartRun
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
@@ -53,6 +55,7 @@ class Drive:
     stored: Stored | None = None
     held: dict[str, frozenset[int]] = field(default_factory=dict)
     states: dict[int, dict[Made, frozenset[int]]] = field(default_factory=dict)
+    promise: Promise | None = None
 
 
 class Machine:
@@ -83,7 +86,7 @@ class Machine:
         member = Member(self.name, self.generation, address(self.name), "", b"")
         seeds = [address(name) for name in self._cluster.machines]
         random = self._world.random(f"{self.name} {self.generation}")
-        found = OnDisk(self.drive.number, self.drive.stored, dict(self.drive.held))
+        found = OnDisk(self.drive.number, self.drive.stored, dict(self.drive.held), self.drive.promise)
         self.shard = Shard(member, seeds, self._cluster.settings, random, self._world.now, found)
         self.perform(self.shard.wake(self._world.now))
 
@@ -108,6 +111,8 @@ class Machine:
             match effect:
                 case Persist():
                     self.drive.stored = effect.onto(self.drive.stored or Stored())
+                case KeepPromise(promise=promise):
+                    self.drive.promise = promise
                 case Send(to=to, message=message):
                     self._cluster.carry(self, to, message)
                 case SendToAddress(address=where, message=message):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.protocol.frames import Frames
-from daemon.wire import PROTOCOL_VERSION, Codec, Reason, Rejected, Unsupported, WireLimits
+from daemon.wire import PROTOCOL_VERSION, Codec, Foreign, Reason, Rejected, Unsupported, WireLimits
 
 
 class Colour(StrEnum):
@@ -123,7 +123,7 @@ def envelope(tag: int, body: object, **change: object) -> bytes:
 
 @given(messages, st.integers(0, 2**63 - 1), short_text, st.integers(0, 2**63 - 1))
 def test_what_goes_in_comes_out(message: object, epoch: int, sender: str, generation: int) -> None:
-    assert CODEC.decode(CODEC.encode(epoch, sender, generation, message)) == (epoch, sender, generation, message)
+    assert CODEC.decode(CODEC.encode(epoch, sender, generation, message)) == (epoch, sender, generation, message, "")
 
 
 @given(messages)
@@ -218,17 +218,35 @@ def test_a_part_of_a_wrong_type_is_refused(place: int, value: object) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"version": 2}, Reason.VERSION),
+        ({"version": PROTOCOL_VERSION + 1}, Reason.VERSION),
         ({"version": "1"}, Reason.MALFORMED),
         ({"cluster": "other"}, Reason.CLUSTER),
         ({"cluster": None}, Reason.CLUSTER),
+        ({"cluster": "other/a6ff"}, Reason.CLUSTER),
+        ({"cluster": "demo/a6ff"}, Reason.FOREIGN),
+        ({"cluster": "demo/a6/ff"}, Reason.MALFORMED),
+        ({"cluster": "demo/\x1b[2J"}, Reason.MALFORMED),
+        ({"cluster": "demo/" + "a" * 65}, Reason.MALFORMED),
+        ({"cluster": "demo/a6ff", "sender": 1}, Reason.MALFORMED),
         ({"epoch": "1"}, Reason.MALFORMED),
         ({"sender": 1}, Reason.MALFORMED),
         ({"generation": False}, Reason.MALFORMED),
     ],
 )
 def test_the_envelope_is_checked(change: dict[str, object], expected: Reason) -> None:
-    assert reason([envelope(4, [], **change)]) is expected
+    with pytest.raises(Rejected) as caught:
+        CODEC.decode([envelope(4, [], **change)], "05c1")
+    assert caught.value.reason is expected
+
+
+def test_messages_of_another_founding_are_refused_before_their_body_is_looked_at() -> None:
+    frames = CODEC.encode(1, "a", 1, Bare(), "a6ff")
+    assert CODEC.decode(frames, "a6ff").founding == "a6ff"
+    assert CODEC.decode(frames).founding == "a6ff", "who belongs to none yet hears everybody"
+    assert CODEC.decode(CODEC.encode(1, "a", 1, Bare()), "05c1").founding == "", "and is heard by everybody"
+    with pytest.raises(Foreign) as caught:
+        CODEC.decode([envelope(99, "nothing that would be taken", cluster="demo/a6ff")], "05c1")
+    assert (caught.value.founding, caught.value.sender) == ("a6ff", "a")
 
 
 def test_another_version_is_named_even_if_its_envelope_has_another_shape() -> None:
@@ -237,13 +255,13 @@ def test_another_version_is_named_even_if_its_envelope_has_another_shape() -> No
 
 def test_unknown_tags_are_refused() -> None:
     assert reason([envelope(99, [])]) is Reason.UNKNOWN_TYPE
-    assert reason([msgpack.packb([1, "demo", 1, "a", 1, "Plain", []])]) is Reason.UNKNOWN_TYPE
-    assert reason([msgpack.packb([1, "demo", 1, "a", 1, True, []])]) is Reason.UNKNOWN_TYPE
+    assert reason([msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, "Plain", []])]) is Reason.UNKNOWN_TYPE
+    assert reason([msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, True, []])]) is Reason.UNKNOWN_TYPE
 
 
 def test_maps_extension_types_and_rests_are_refused() -> None:
-    timestamp = msgpack.packb([1, "demo", 1, "a", 1, 200, [msgpack.Timestamp(1, 2)]])
-    extension = msgpack.packb([1, "demo", 1, "a", 1, 200, [msgpack.ExtType(5, b"xx")]])
+    timestamp = msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, 200, [msgpack.Timestamp(1, 2)]])
+    extension = msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, 200, [msgpack.ExtType(5, b"xx")]])
     for header in (envelope(1, [{1: 2}]), timestamp, extension, envelope(4, []) + b"\0", b"\xc1", b""):
         assert reason([header]) in (Reason.MALFORMED, Reason.OVERSIZE)
 

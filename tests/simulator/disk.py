@@ -17,6 +17,8 @@ from random import Random
 from typing import TypeAlias
 
 from consensus import Persist, Stored
+from daemon.effects import KeepPromise
+from daemon.protocol.bootstrap import Promise
 from tests.simulator.world import MS, US
 
 OLDER_KEPT = 2
@@ -49,14 +51,18 @@ class Contents:
     states: States = field(default_factory=dict)
     epochs: dict[tuple[int, int, int], int] = field(default_factory=dict)
     """In which each of them was made: by run, tick and partition."""
+    promise: Promise | None = None
 
     def copy(self) -> Contents:
         """Another one, that does not change with this one."""
         states = {run: {tick: dict(kept) for tick, kept in ticks.items()} for run, ticks in self.states.items()}
-        return Contents(self.stored, dict(self.held), states, dict(self.epochs))
+        return Contents(self.stored, dict(self.held), states, dict(self.epochs), self.promise)
 
-    def persist(self, effect: Persist) -> None:
+    def persist(self, effect: Persist | KeepPromise) -> None:
         """As the effect says."""
+        if isinstance(effect, KeepPromise):
+            self.promise = effect.promise
+            return
         self.stored = effect.onto(self.stored or Stored())
 
     def keep(self, rows: Iterable[Row]) -> None:
@@ -142,13 +148,13 @@ class Disk:
         """What a disk that lies really has."""
         self._queue: deque[_Job] = deque()
         self._writing: list[_Job] = []
-        self._persisting: Persist | None = None
+        self._persisting: Persist | KeepPromise | None = None
 
     def open(self, after: After, failed: Callable[[], None]) -> None:
         """Begin to serve a host: `after` calls back in its present life only; `failed` is called once, at a failure."""
         self._after, self._failed = after, failed
 
-    def persist(self, effect: Persist, done: Callable[[], None]) -> None:
+    def persist(self, effect: Persist | KeepPromise, done: Callable[[], None]) -> None:
         """One transaction of consensus; its writer waits."""
         assert self._persisting is None
         self._persisting = effect

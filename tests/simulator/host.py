@@ -22,6 +22,7 @@ from daemon.effects import (
     Effect,
     GrantTicks,
     HealBarrier,
+    KeepPromise,
     MendHoldings,
     Send,
     SendToAddress,
@@ -40,7 +41,7 @@ from daemon.protocol.tick_effects import PhaseLate
 from daemon.shard import Shard
 from daemon.shard_settings import OnDisk, ShardSettings
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
-from daemon.wire import Codec
+from daemon.wire import Codec, Foreign
 from tests.simulator.desk import Desk
 from tests.simulator.disk import Disk
 from tests.simulator.invariants import Invariants
@@ -156,7 +157,8 @@ class Host:
     def _start_shard(self) -> None:
         around, random = self.around, self.world.random(f"shard {self.name}/{self.generation}")
         member = Member(self.name, self.generation, address(self.name), f"sim://{self.name}/ticks", b"")
-        found = OnDisk(self.disk.number, self.disk.contents.stored, dict(self.disk.contents.held))
+        contents = self.disk.contents
+        found = OnDisk(self.disk.number, contents.stored, dict(contents.held), contents.promise)
         self._shard = Shard(member, around.seeds, around.settings, random, self.world.now, found)
 
     def crash(self) -> None:
@@ -232,7 +234,11 @@ class Host:
             self._take(plane, frames)
 
     def _take(self, plane: str, frames: list[bytes]) -> None:
-        envelope = CODECS[plane].decode(frames)
+        try:
+            envelope = CODECS[plane].decode(frames, self.shard.founding)
+        except Foreign:
+            self.diary.counted["foreign"] += 1
+            return
         if self.world.verbose or self.world.traces:
             kind = type(envelope.message).__name__
             self.world.tell(f"{self.name} <- {envelope.sender}/{envelope.generation} {kind}", b"".join(frames))
@@ -253,7 +259,7 @@ class Host:
 
     def send(self, plane: str, epoch: int, to: str, message: object) -> None:
         """Hand a message to the network."""
-        frames = CODECS[plane].encode(epoch, self.name, self.generation, message)
+        frames = CODECS[plane].encode(epoch, self.name, self.generation, message, self.shard.founding)
         self.around.network.send(plane, self.name, to, frames)
 
     def say(self, to: str, message: object) -> None:
@@ -287,7 +293,7 @@ class Host:
             effect = self._todo.popleft()
             if self.is_broken:
                 continue
-            if isinstance(effect, Persist):
+            if isinstance(effect, Persist | KeepPromise):
                 self._is_waiting = True
                 self.disk.persist(effect, self._persisted)
                 return

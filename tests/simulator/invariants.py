@@ -2,6 +2,7 @@
 
     consensus     figure 3.2 of the thesis (`raft_safety`), over all lives of a server, fed with what is durable
     reads         a shard that has caught up has applied all that anybody had applied when it was asked
+    one cluster   whatever is founded is founded once
     registry      two members that have applied the log up to the same entry hold the same registry
     views         an epoch has one membership and one placement, and a run one tick to begin from in it
     lockstep      no shard starts a phase before every member has finished the one before it
@@ -97,12 +98,16 @@ class Invariants:
         self._registries: dict[int, bytes] = {}
         self._frozen_at: dict[str, int] = {}
         self._floors: dict[str, int] = {}
+        self._clusters: set[str] = set()
 
     # -- consensus and registry ------------------------------------------------------------------------------------
 
     def seen(self, shard: Shard) -> None:
         """After each door of a shard."""
         shard.validate()
+        if shard.registry.cluster:
+            self._clusters.add(shard.registry.cluster)
+            assert len(self._clusters) == 1, f"{shard.identity} belongs to another cluster than others: two are founded"
 
     def persisted(self, host: Host, shard: Shard, effects: Sequence[object]) -> None:
         """What a door returned has been carried out: what is to be durable is."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from daemon.protocol.records import FAILED, STOPPED
 from tests.simulator.cluster import GRAPH, SLOW, TICKS_MAX, Cluster
+from tests.simulator.foundings import founded_in_a_storm, founding_siege
 from tests.simulator.host import Host
 from tests.simulator.load_scenario import lossy_load
 from tests.simulator.network import FAIR, LOSSY, PLANES, TICKS, Weather
@@ -88,25 +89,6 @@ def stopped_and_broken(seed: int, verbose: bool = False) -> Cluster:
             cluster.check_result(cluster.record(run))
     for phase in ("start", "sense", "act", "advance", "halted"):
         _breaks(cluster, phase, 0 if phase == "start" else random.randint(1, 5))
-    cluster.recover()
-    return cluster
-
-
-def founded_in_a_storm(seed: int, verbose: bool = False) -> Cluster:
-    """A host is gone and back while the cluster is being founded: one cluster comes of it.
-
-    There may be more hosts than are expected; whoever is not among the founders joins.
-    """
-    random = Random(f"{seed} founding")
-    size = random.randint(2, 5)
-    expect = random.choice([size, size // 2 + 1])
-    cluster = Cluster(seed, size, expect=expect, verbose=verbose)
-    cluster.network.weather = dict.fromkeys(PLANES, random.choice([FAIR, LOSSY]))
-    for name in cluster.names:
-        cluster.world.after(random.randrange(2 * SECOND), cluster.hosts[name].start)
-    cluster.world.run(2 * SECOND + random.randrange(3 * SECOND))
-    cluster.faults.crash(random.choice(cluster.names), random.randrange(3 * SECOND))
-    cluster.world.run(3 * SECOND)
     cluster.recover()
     return cluster
 
@@ -273,6 +255,7 @@ SCENARIOS: dict[str, Scenario] = {
     "stopped-and-broken": stopped_and_broken,
     "lossy-load": lossy_load,
     "founded-in-a-storm": founded_in_a_storm,
+    "founding-siege": founding_siege,
     "kill-and-go-on": kill_and_go_on,
     "kill-and-return": kill_and_return,
     "lost-partition": lost_partition,

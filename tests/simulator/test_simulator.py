@@ -11,6 +11,7 @@ import pytest
 
 import daemon.deciding
 from consensus import Entry, Raft
+from daemon.protocol.bootstrap import Alive, Bootstrap
 from daemon.protocol.cluster_messages import Grant
 from daemon.protocol.decisions import Decision
 from daemon.protocol.pacing import Pacing
@@ -22,6 +23,7 @@ from shoal.execution.phase import Phase
 from tests.simulator.__main__ import main, replay
 from tests.simulator.cluster import Cluster
 from tests.simulator.disk import Contents, Disk, Row
+from tests.simulator.foundings import founded_in_bad_weather
 from tests.simulator.invariants import Invariants, RunWatch
 from tests.simulator.network import CONTROL, TICKS, Weather
 from tests.simulator.programs import SmallGraph, Twin
@@ -36,6 +38,10 @@ FOUND = [
     ("everything", 100356),
     # With a copy on every shard, one that was drained stayed a holder behind the others, and so was never let go.
     ("everything", 100835),
+    # A founder took its declaration back after another had counted on it: two clusters were founded.
+    ("founding-siege", 35),
+    ("founding-siege", 63),
+    ("founding-siege", 7100082),
     # Who came back still had a tick of wcc from a view with another cut, and gave it for that of the run's end.
     ("disk-trouble", 1002),
     ("disk-trouble", 1059),
@@ -51,6 +57,21 @@ def test_scenario(name: str, seed: int) -> None:
         SCENARIOS[name](seed, False)
     except AssertionError as error:
         raise AssertionError(f"{error}\nreplay: {replay(name, seed)}") from error
+
+
+@pytest.mark.parametrize(("size", "expect", "seed"), [(3, 2, 2029), (5, 3, 7200003), (4, 3, 7200024), (4, 3, 7200058)])
+def test_one_cluster_is_founded_although_a_fifth_of_all_messages_is_lost(size: int, expect: int, seed: int) -> None:
+    founded_in_bad_weather(seed, size, expect)
+
+
+def _takes_it_back(bootstrap: Bootstrap, alive: Alive) -> bool:
+    return False
+
+
+def test_a_promise_that_is_taken_back_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bootstrap, "is_bound", _takes_it_back)
+    with pytest.raises(AssertionError):
+        _try_seeds("founding-siege", 80)
 
 
 @pytest.mark.parametrize("name", ["power-cut", "lossy-load"])

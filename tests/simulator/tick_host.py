@@ -101,7 +101,7 @@ class TickHost:
 
     def receive(self, envelope: Envelope) -> None:
         """A frame of this plane."""
-        epoch, sender, generation, message = envelope
+        epoch, sender, generation, message, _ = envelope
         if epoch == self.epoch:
             if self._roster.get(sender) == generation:
                 self.news(self.runner.take(sender, message))

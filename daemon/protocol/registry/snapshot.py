@@ -23,7 +23,7 @@ from daemon.protocol.registry.announcements import (
     ViewInstalled,
 )
 from daemon.protocol.registry.state import REQUESTS_REMEMBERED, Registry
-from daemon.wire import Codec, WireLimits
+from daemon.wire import RECORD_VERSION, Codec, WireLimits
 
 SNAPSHOT_BYTES_MAX = 16 << 20
 
@@ -53,7 +53,7 @@ class _Frozen:
 
 @cache
 def _codec() -> Codec:
-    return Codec("log", {1: _Frozen}, WireLimits(header_bytes_max=SNAPSHOT_BYTES_MAX))
+    return Codec("log", {1: _Frozen}, WireLimits(header_bytes_max=SNAPSHOT_BYTES_MAX), RECORD_VERSION)
 
 
 def freeze(registry: Registry) -> bytes:

@@ -15,7 +15,7 @@ from consensus.effects import Persist
 from consensus.log import Log
 from consensus.stored import Entry, HardState, Snapshot, Stored
 from daemon.store import DataFolder, Store, StoreError
-from daemon.wire import Codec
+from daemon.wire import RECORD_VERSION, Codec
 
 BOTH = Configuration.of(["a/1", "b/2"])
 BEGUN = Stored(
@@ -139,7 +139,9 @@ def test_a_snapshot_of_many_megabytes(disk: Disk) -> None:
 
 
 def _record(part: object) -> tuple[int, bytes]:
-    (record,) = Codec("consensus", {1: HardState, 2: Snapshot, 3: Entry}).encode(0, "disk", 0, part)
+    (record,) = Codec("consensus", {1: HardState, 2: Snapshot, 3: Entry}, version=RECORD_VERSION).encode(
+        0, "disk", 0, part
+    )
     return crc32(bytes(record)), bytes(record)
 
 

@@ -1,0 +1,67 @@
+"""The members of other clusters that speak to this shard: what is said of them, once a minute, and to operators.
+
+Two clusters of one name and with each other's keys find each other by a seed of the wrong one, or at an address that a
+machine of the other has taken over. Their messages are refused (`wire`); that they come at all is for people to mend.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+log = logging.getLogger("shoal.post")
+
+SENDERS_MAX = 64
+SAY_AGAIN_SECONDS = 60.0
+SHOWN_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class _Sender:
+    address: str
+    messages: int = 0
+    last: float = 0.0
+    said: float | None = None
+
+
+class OtherClusters:
+    """By the id of a founding and the sender's name; of too many, the one not heard for longest is forgotten."""
+
+    def __init__(self) -> None:
+        self._senders: dict[tuple[str, str], _Sender] = {}
+
+    def heard(self, cluster: str, name: str, address: str) -> None:
+        """A message was refused."""
+        now = time.monotonic()
+        sender = self._senders.pop((cluster, name), None) or _Sender(address)
+        self._senders[cluster, name] = sender
+        if len(self._senders) > SENDERS_MAX:
+            del self._senders[next(iter(self._senders))]
+        sender.address, sender.messages, sender.last = address, sender.messages + 1, now
+        if sender.said is None or now - sender.said >= SAY_AGAIN_SECONDS:
+            sender.said = now
+            log.warning(
+                "%r at %s belongs to another cluster, founded as %s, and is not heard (%d messages so far):"
+                " do cluster.seeds of either lead to the other, or has it the address of a former member?",
+                name,
+                address or "an unknown address",
+                cluster,
+                sender.messages,
+            )
+
+    def recent(self) -> list[dict[str, Any]]:
+        """Who has been heard of lately."""
+        now = time.monotonic()
+        return [
+            {
+                "cluster": cluster,
+                "name": name,
+                "address": sender.address,
+                "messages": sender.messages,
+                "seconds_ago": now - sender.last,
+            }
+            for (cluster, name), sender in sorted(self._senders.items())
+            if now - sender.last < SHOWN_SECONDS
+        ]

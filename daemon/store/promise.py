@@ -1,0 +1,32 @@
+"""The promise to found a cluster: one row of `meta`, which is there once a promise has been made."""
+
+from __future__ import annotations
+
+from daemon.protocol.bootstrap import Promise, read, write
+from daemon.store.database import Database
+from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed
+
+
+class PromiseRow:
+    """Of one data folder."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def load(self) -> Promise | None:
+        """The last one that was kept."""
+        try:
+            rows = self._database.rows("read the promise", "SELECT value FROM meta WHERE key = 'promise'")
+        except StoreFailed as failed:
+            raise StoreError(str(failed)) from failed
+        if not rows:
+            return None
+        promise = read(str(rows[0][0]))
+        if promise is None:
+            raise StoreError(f"{self._database.path} is torn: the promise to found a cluster is none; {MOVE_AWAY}")
+        return promise
+
+    def keep(self, promise: Promise) -> None:
+        """One durable transaction."""
+        with self._database.writing("keep a promise") as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", ("promise", write(promise)))
