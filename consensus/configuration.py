@@ -26,6 +26,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+SERVERS_MAX: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Configuration:
         everyone = self.members
         return (
             bool(self.voters)
+            and len(everyone) <= SERVERS_MAX
             and len(set(everyone)) == len(everyone)
             and "" not in everyone
             and self == Configuration.of(self.voters, self.learners)

@@ -7,8 +7,10 @@ leader skips a term a round trip and not an entry.
 
 from __future__ import annotations
 
+from consensus.limits import INDEX_LEAP_MAX
 from consensus.log import Log
 from consensus.messages import Append, AppendReply
+from consensus.stored import Snapshot
 
 
 def follow(log: Log, commit: int, message: Append) -> AppendReply:
@@ -21,6 +23,12 @@ def follow(log: Log, commit: int, message: Append) -> AppendReply:
         return _rejection(log, commit, message, found)
     log.merge(message.entries)
     return AppendReply(message.term, accepted=True, index=message.prev_index + len(message.entries))
+
+
+def makes_sense(snapshot: Snapshot, log: Log, commit: int) -> bool:
+    """Whether a leader can have made it: terms never fall behind what is committed, and no log is that much longer."""
+    is_older = snapshot.index > commit and snapshot.term < (log.term_at(commit) or 0)
+    return not is_older and snapshot.index <= log.last_index + INDEX_LEAP_MAX
 
 
 def _rejection(log: Log, commit: int, message: Append, found: int | None) -> AppendReply:

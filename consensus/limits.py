@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from consensus.refusal import Reason
+
+TERM_MAX: Final = 1 << 62
+INDEX_MAX: Final = 1 << 61
+"""No server gets there by itself; what is above was never sent by a correct one."""
+INDEX_LEAP_MAX: Final = 1 << 40
+"""The most by which a snapshot is ahead of a log: an entry a millisecond for thirty years."""
 
 
 @dataclass(frozen=True, slots=True)

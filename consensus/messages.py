@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from consensus.limits import INDEX_MAX, TERM_MAX
 from consensus.stored import Entry, Snapshot
 
 
@@ -102,19 +103,18 @@ Message = PreVoteRequest | PreVoteReply | VoteRequest | VoteReply | Append | App
 
 def is_sensible(message: Message) -> bool:
     """Whether a message could have been sent by a correct server; the codec has checked the types."""
-    if message.term < 1:
+    if not 1 <= message.term <= TERM_MAX:
         return False
     match message:
         case PreVoteRequest() | VoteRequest():
-            return 0 <= message.last_term < message.term and message.last_index >= 0
+            return 0 <= message.last_term < message.term and 0 <= message.last_index <= INDEX_MAX
         case Append():
             return _is_sensible_append(message)
         case AppendReply():
-            return min(message.index, message.conflict_index, message.round) >= 0 and (
-                0 <= message.conflict_term <= message.term
-            )
+            said = (message.index, message.conflict_index, message.round)
+            return 0 <= min(said) and max(said) <= INDEX_MAX and 0 <= message.conflict_term <= message.term
         case InstallSnapshot(snapshot=snapshot):
-            return snapshot.index >= 1 and 1 <= snapshot.term <= message.term and snapshot.configuration.is_sound
+            return 1 <= snapshot.index <= INDEX_MAX and 1 <= snapshot.term <= message.term and snapshot.configuration.is_sound
         case PreVoteReply() | VoteReply() | TimeoutNow():
             return True
         case _:
@@ -123,7 +123,8 @@ def is_sensible(message: Message) -> bool:
 
 def _is_sensible_append(message: Append) -> bool:
     """Contiguous, terms that never fall, none above the sender's own, sound configurations."""
-    if min(message.prev_index, message.commit, message.round) < 0 or not 0 <= message.prev_term <= message.term:
+    said = (message.prev_index, message.commit, message.round)
+    if min(said) < 0 or max(said) > INDEX_MAX or not 0 <= message.prev_term <= message.term:
         return False
     if (message.prev_index == 0) != (message.prev_term == 0):
         return False

@@ -4,7 +4,7 @@ Purpose: cluster decisions (views, runs, locks, programs) in one order that ever
 survives the crash of any minority. Source: Diego Ongaro, "Consensus: Bridging Theory and Practice" (Stanford,
 2014); the shape (a message or the time in, effects out) is etcd-io/raft's. What each section became:
 
-    3.4, 3.6, 9.6   election.py       terms, votes, pre-vote, randomized timeouts
+    3.4, 3.6, 9.6   election.py       votes, pre-vote, randomized timeouts;   terms.py   terms
     3.5, 5.1, 10.2  replication.py    leader: back-off, pipelining, snapshots;   following.py   follower
     4               membership.py     one server at a time, in force when appended, with the correction of 2015
     6.2             here              a leader that hears no majority for an election timeout steps down
@@ -35,8 +35,8 @@ from typing import assert_never
 from consensus.configuration import Configuration
 from consensus.effects import Effect
 from consensus.election import Ballot, Role, election_deadline, is_up_to_date, may_campaign
-from consensus.following import follow
-from consensus.limits import Limits
+from consensus.following import follow, makes_sense
+from consensus.limits import TERM_MAX, Limits
 from consensus.log import Log
 from consensus.membership import reason_against, reason_against_heir
 from consensus.messages import (
@@ -56,6 +56,7 @@ from consensus.quorum import Outcome
 from consensus.refusal import Reason, Refused
 from consensus.replication import NEVER_NS, Replication
 from consensus.stored import Entry, HardState, Snapshot, Stored
+from consensus.terms import Leaps
 from consensus.told import Told
 
 
@@ -81,6 +82,7 @@ class Raft:
         self._election_ns = election_deadline(random, now, limits.election_timeout_ns)
         self._heartbeat_ns = now
         self._transfer_ns = now
+        self._leaps = Leaps(limits.election_timeout_ns, now)
         self._ballot = Ballot(self.term)
         self._replication: Replication | None = None
         self._told = Told(stored.hard_state, stored.snapshot.index)
@@ -242,18 +244,26 @@ class Raft:
                 # of hearing from a current leader, it does not update its term or grant its vote" (4.2.3).
                 if self._hears_a_leader(now) and not transfer:
                     return False
-                self._follow(message.term, None, now)
+                return self._rise(message.term, None, now)
             case Append() | InstallSnapshot() | TimeoutNow():
-                self._follow(message.term, sender, now)
+                return self._rise(message.term, sender, now)
             case PreVoteReply() | VoteReply() | AppendReply():
                 # A server that was removed, or never added, has no say in who leads.
                 if sender not in self.configuration.members:
                     self.dropped += 1
                     return False
-                self._follow(message.term, None, now)
+                return self._rise(message.term, None, now)
             case _:
                 assert_never(message)
-        return True
+
+    def _rise(self, term: int, leader: str | None, now: int) -> bool:
+        """Enter a later term, or as much of the way there as `terms` lets us; whether we are there."""
+        reached = self._leaps.reach(self.term, term, now)
+        if reached is None:
+            self.dropped += 1
+            return False
+        self._follow(reached, leader if reached == term else None, now)
+        return reached == term
 
     def _follow(self, term: int, leader: str | None, now: int) -> None:
         """Become a follower in this term, or stay one in a later."""
@@ -302,7 +312,7 @@ class Raft:
     # Elections
 
     def _may_campaign(self) -> bool:
-        return may_campaign(self.name, self.log, self.commit_index)
+        return self.term < TERM_MAX and may_campaign(self.name, self.log, self.commit_index)
 
     def _await_election(self, now: int) -> None:
         self._election_ns = election_deadline(self._random, now, self._limits.election_timeout_ns)
@@ -377,11 +387,11 @@ class Raft:
         """Install what is news; if our log reaches there and agrees, it is only news of the commit index (5.1)."""
         if not self._accept_leader(sender, now):
             return
+        if not makes_sense(snapshot, self.log, self.commit_index):
+            self.dropped += 1
+            return
         if snapshot.index > self.commit_index:
             if self.log.term_at(snapshot.index) != snapshot.term:
-                if snapshot.term < (self.log.term_at(self.commit_index) or 0):
-                    self.dropped += 1
-                    return
                 self.log.restore(snapshot)
                 self._told.restore(snapshot)
             self.commit_index = snapshot.index

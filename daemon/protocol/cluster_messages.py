@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from daemon.protocol.frames import Frames
+from daemon.protocol.ranges import Count, Entry, Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class ReadIndexAsked:
     """How far is the log committed? Sent again until it is told or given up. The sender follows in this term."""
 
     request: str
-    term: int
+    term: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +37,20 @@ class ReadIndexTold:
     """It was committed no further than this when the question came, and the sender led then."""
 
     request: str
-    index: int
+    index: Count
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """A run is over at the sender, in the view of this epoch; repeated to the leader until the log says so."""
 
-    run: int
-    epoch: int
-    tick: int
+    run: Count
+    epoch: Count
+    tick: Tick
     outcome: str
     failure: str
-    cross_bytes: int
-    ended_unix_ns: int
+    cross_bytes: Count
+    ended_unix_ns: Count
     figures: str = ""
 
 
@@ -57,10 +58,10 @@ class RunReport:
 class RunStates:
     """Of one run: a tick, made in that epoch, and the partitions (bits) whose state at its end the sender has."""
 
-    run: int
-    tick: int
+    run: Count
+    tick: Tick
     partitions: bytes
-    epoch: int = 0
+    epoch: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +71,17 @@ class StatesHeld:
     `reached` are, by run, the last ticks that the sender knows to be committed.
     """
 
-    epoch: int
+    epoch: Count
     states: tuple[RunStates, ...]
-    reached: tuple[tuple[int, int], ...] = ()
+    reached: tuple[tuple[Count, Tick], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
     """Ticks of a paced run up to this one may begin. Only ever grows; the greatest wins."""
 
-    run: int
-    tick: int
+    run: Count
+    tick: Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class StepAsked:
     """Let one more tick of a paced run begin."""
 
     request: str
-    run: int
+    run: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,8 @@ class StepGranted:
     """The tick that was granted for that request."""
 
     request: str
-    run: int
-    tick: int
+    run: Count
+    tick: Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,9 @@ class ShardProgress:
     """How far a shard has come in a run. `sequence` is the shard's own count: the greater is the newer."""
 
     shard: str
-    sequence: int
-    entry: int
-    tick: int
+    sequence: Count
+    entry: Entry
+    tick: Tick
     doing: str
     seconds: float
 
@@ -116,8 +117,8 @@ class ShardProgress:
 class Progress:
     """All that the sender knows of everyone's progress in a run, in the view of this epoch."""
 
-    run: int
-    epoch: int
+    run: Count
+    epoch: Count
     shards: tuple[ShardProgress, ...]
 
 
@@ -141,8 +142,8 @@ class StatesWanted:
     """
 
     fetch: str
-    run: int
-    tick: int
+    run: Count
+    tick: Tick
     partitions: bytes
 
 
@@ -166,11 +167,11 @@ class PartTold:
     """The sender's part: own nodes, edges that touch them, copies of others' nodes, edges that leave it, bytes."""
 
     request: str
-    nodes: int
-    edges: int
-    ghosts: int
-    cross_edges: int
-    held_bytes: int
+    nodes: Count
+    edges: Count
+    ghosts: Count
+    cross_edges: Count
+    held_bytes: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +183,11 @@ class RowsWanted:
 
     request: str
     run: str
-    tick: int
+    tick: Tick
     columns: tuple[str, ...]
-    first: int
-    last: int
-    top: int
+    first: Count
+    last: Count
+    top: Count
     least: bool
 
 
@@ -196,7 +197,7 @@ class RowsTold:
 
     request: str
     error: str
-    total: int
+    total: Count
     dtypes: tuple[str, ...]
     ids: bytes
     frames: Frames = ()
@@ -207,7 +208,7 @@ class TicksAsked:
     """At which ticks have you states of this run?"""
 
     request: str
-    run: int
+    run: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ class TicksTold:
     """What is on the sender's disk, and the last tick that it knows to be committed."""
 
     request: str
-    committed: int
+    committed: Tick
     states: tuple[RunStates, ...]
 
 
@@ -225,10 +226,10 @@ class TableWanted:
 
     request: str
     run: str
-    tick: int
+    tick: Tick
     table: str
-    partition: int
-    first: int
+    partition: Count
+    first: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +238,8 @@ class TableTold:
 
     request: str
     error: str
-    count: int
-    total: int
+    count: Count
+    total: Count
     specs: bytes
     frames: Frames = ()
 
@@ -250,12 +251,12 @@ class SearchWanted:
     """
 
     request: str
-    epoch: int
+    epoch: Count
     graph: str
     column: str
     terms: tuple[str, ...]
     weights: tuple[float, ...]
-    top: int
+    top: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +268,8 @@ class SearchTold:
 
     request: str
     error: str
-    documents: int
+    documents: Count
     frequencies: tuple[int, ...]
-    total: int
+    total: Count
     ids: bytes
     frames: Frames = ()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
+from daemon.protocol.ranges import TICKS_MAX, Count, Tick, Within
 from daemon.wire import RECORD_VERSION, Codec, Rejected, WireLimits
 
 
@@ -18,7 +19,7 @@ class Identity:
     """A shard in one of its lives: the generation rises at each start."""
 
     name: str
-    generation: int
+    generation: Count
 
     def __str__(self) -> str:
         return f"{self.name}/{self.generation}"
@@ -29,10 +30,10 @@ class FormView:
     """The members that hold the graphs from this epoch on, in order, and how many of them hold each partition."""
 
     request: str
-    epoch: int
+    epoch: Count
     members: tuple[Identity, ...]
-    virtual_nodes: int
-    replicas: int
+    virtual_nodes: Count
+    replicas: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Settled:
 
     request: str
     shard: Identity
-    epoch: int
+    epoch: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,11 @@ class AddGraph:
     request: str
     name: str
     load: str
-    epoch: int
-    node_count: int
-    edge_count: int
-    partition_count: int
-    cross_edges: int
+    epoch: Count
+    node_count: Count
+    edge_count: Count
+    partition_count: Count
+    cross_edges: Count
     id_type: str
     node_columns: tuple[tuple[str, str], ...]
     edge_columns: tuple[tuple[str, str], ...]
@@ -125,7 +126,7 @@ class ProgramVersion:
     name: str
     source: bytes
     described: str
-    added_unix_ns: int
+    added_unix_ns: Count
     is_current: bool = True
     digest: str = ""
 
@@ -159,13 +160,13 @@ class StartRun:
     program: str
     graph: str
     params: tuple[tuple[str, str], ...]
-    ticks: int
-    interval_ns: int
+    ticks: Tick
+    interval_ns: Count
     paced: bool
-    phases: int
+    phases: Annotated[int, Within(0, 15)]
     columns: tuple[str, ...]
-    started_unix_ns: int
-    checkpoint_ticks: int = 0
+    started_unix_ns: Count
+    checkpoint_ticks: Annotated[int, Within(-1, TICKS_MAX)] = 0
     digest: str = ""
 
 
@@ -187,11 +188,11 @@ class ResumeRun:
 
     request: str
     run: str
-    epoch: int
-    tick: int
+    epoch: Count
+    tick: Tick
     sources: tuple[StateSource, ...]
-    reached: int = 0
-    origin: int = 0
+    reached: Tick = 0
+    origin: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +214,10 @@ class EndRun:
     request: str
     run: str
     outcome: str
-    tick: int
+    tick: Tick
     failure: str
-    cross_bytes: int
-    ended_unix_ns: int
+    cross_bytes: Count
+    ended_unix_ns: Count
     figures: str = ""
 
 
@@ -224,13 +225,13 @@ class EndRun:
 class KeptRun:
     """A run of another cluster, as a backup has it: one that is over, or one that is to go on."""
 
-    number: int
+    number: Count
     start: StartRun
     state: str
-    tick: int
+    tick: Tick
     failure: str
-    cross_bytes: int
-    ended_unix_ns: int
+    cross_bytes: Count
+    ended_unix_ns: Count
     figures: str = ""
 
 
@@ -245,7 +246,7 @@ class Restore:
     request: str
     graphs: tuple[AddGraph, ...]
     runs: tuple[KeptRun, ...]
-    runs_begun: int
+    runs_begun: Count
     programs: tuple[ProgramVersion, ...] = ()
 
 

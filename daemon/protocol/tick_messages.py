@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from daemon.protocol.frames import Frames
+from daemon.protocol.ranges import Count, Entry, Tick
 
 STOP, DUE = 1, 2
 """What `flags` of a share can say: end the run after this tick; make the next tick a checkpoint."""
@@ -19,14 +20,14 @@ class PhaseDone:
     `compute_ns` and `sent_bytes` are the sender's figures for this phase.
     """
 
-    run: int
-    entry: int
-    columns: int
+    run: Count
+    entry: Entry
+    columns: Count
     aggregates: bytes
-    flags: int
+    flags: Count
     failure: str
-    compute_ns: int
-    sent_bytes: int
+    compute_ns: Count
+    sent_bytes: Count
     frames: Frames = ()
 
 
@@ -34,8 +35,8 @@ class PhaseDone:
 class PhaseWanted:
     """The sender waits for the receiver's data of this phase: send it again if you have completed it."""
 
-    run: int
-    entry: int
+    run: Count
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class PieceOffered:
     load: str
     spec: bytes
     frame_sizes: tuple[int, ...]
-    chunk_bytes: int
+    chunk_bytes: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Chunk:
     """One chunk of a piece; chunks are numbered through all frames in order."""
 
     load: str
-    number: int
+    number: Count
     frames: Frames = ()
 
 
@@ -62,7 +63,7 @@ class ChunksTaken:
     """All chunks below `upto` are here, and of those beyond it the ones in `beyond`; chunk 0 is wanted first."""
 
     load: str
-    upto: int
+    upto: Count
     beyond: tuple[int, ...] = ()
 
 
@@ -72,11 +73,11 @@ class PieceBuilt:
 
     load: str
     error: str
-    nodes: int
-    edges: int
-    ghosts: int
-    cross_edges: int
-    held_bytes: int
+    nodes: Count
+    edges: Count
+    ghosts: Count
+    cross_edges: Count
+    held_bytes: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,9 @@ class PieceDropped:
 class Checkpoint:
     """The sender's partitions after `tick`, a frame each: make them durable. Nobody needs states before `floor`."""
 
-    run: int
-    tick: int
-    floor: int
+    run: Count
+    tick: Tick
+    floor: Tick
     partitions: tuple[int, ...]
     frames: Frames = ()
 
@@ -101,6 +102,6 @@ class Checkpoint:
 class CheckpointHeld:
     """The receiver's message of this tick whose first partition is `first` is durable at the sender."""
 
-    run: int
-    tick: int
-    first: int
+    run: Count
+    tick: Tick
+    first: Count

@@ -15,8 +15,9 @@ part, and an array of megabytes is neither copied when sent nor when received.
 
 Equal messages from the same sender give equal bytes. Encoding once and sending the same list to many peers is meant.
 
-What `encode` gives, `decode` takes under the same limits: `encode` raises `Rejected(OVERSIZE)` for what a peer would
-refuse, so that the mistake shows at its source. A value of a wrong type in a message of our own raises what it raises.
+What `encode` gives, `decode` takes under the same limits: `encode` raises `Rejected` for what a peer would refuse (it is
+too large, a number is out of range, a text can't be UTF-8), so that the mistake shows at its source and costs that message
+alone. A value of a wrong type in a message of our own raises what it raises.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import msgpack
 from msgpack import unpackb
 
 from daemon.protocol.frames import Buffer
+from daemon.protocol.ranges import INT_MAX
 from daemon.wire.rejected import Foreign, Reason, Rejected
 from daemon.wire.shapes import Record, Unsupported, record_of
 
@@ -139,7 +141,11 @@ class Codec:
             body[-1] = self._pack_frames(body[-1], outer)
         key = (epoch, sender, generation, founding)
         prefix = self._prefixes.get(key) or self._prefix(*key)
-        header = b"".join((prefix, tag, self._packer.pack(body)))
+        try:
+            packed: bytes = self._packer.pack(body)
+        except UnicodeEncodeError as error:
+            raise Rejected(Reason.TEXT, f"{type(message).__name__}: text that is not UTF-8: {error.reason}") from error
+        header = b"".join((prefix, tag, packed))
         if len(header) > self._harmless_bytes:
             if len(header) > self.limits.header_bytes_max:
                 raise Rejected(Reason.OVERSIZE, f"{type(message).__name__}: a header of {len(header)} bytes")
@@ -168,6 +174,8 @@ class Codec:
             raise _foreign(theirs, sender)
         if type(epoch) is not int or type(sender) is not str or type(generation) is not int:
             raise Rejected(Reason.MALFORMED, "epoch, sender or generation of a wrong type")
+        if not (0 <= epoch <= INT_MAX and 0 <= generation <= INT_MAX):
+            raise Rejected(Reason.RANGE, "an epoch or generation that no shard has")
         record = self._by_tag.get(tag) if type(tag) is int else None
         if record is None:
             raise Rejected(Reason.UNKNOWN_TYPE, f"tag {tag!r:.40}")

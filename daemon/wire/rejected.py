@@ -12,6 +12,8 @@ class Reason(StrEnum):
     CLUSTER = "cluster"  # a well-formed message of another cluster
     FOREIGN = "foreign"  # of our cluster's name, and of another founding: another cluster
     MALFORMED = "malformed"  # not msgpack, or a field that does not have its declared type
+    RANGE = "range"  # a number that its field does not take
+    TEXT = "text"  # text of our own that is not Unicode, such as half of a surrogate pair
     OVERSIZE = "oversize"  # over one of the `WireLimits`
     UNKNOWN_TYPE = "unknown_type"  # a tag that this daemon has no class for
     TRUNCATED = "truncated"  # frames are missing, or do not have the length that the header gives

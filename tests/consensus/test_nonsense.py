@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -21,12 +22,14 @@ from consensus import (
     Raft,
     Refused,
     Restored,
+    Send,
     Snapshot,
     Stored,
     TimeoutNow,
     VoteReply,
     VoteRequest,
 )
+from consensus.terms import LEAP_MAX
 
 ABC = Configuration.of("abc")
 
@@ -143,3 +146,84 @@ def test_no_sequence_of_messages_breaks_an_invariant(seed: int) -> None:
         raft.validate()
         entries = raft.log.span(raft.log.snapshot.index + 1, raft.last_index)
         assert stored == Stored(HardState(raft.term, raft.vote), raft.log.snapshot, entries)
+
+
+TOP = 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Append(TOP, 1, 1, (), 1),
+        Append(2**62 + 1, 1, 1, (), 1),
+        Append(2, 2**61 + 1, 1, (), 1),
+        Append(2, 1, 1, (), TOP),
+        Append(2, 1, 1, (), 1, TOP),
+        AppendReply(TOP, False, 0),
+        AppendReply(2, True, TOP),
+        AppendReply(2, False, 1, 1, TOP),
+        InstallSnapshot(TOP, Snapshot(5, 1, ABC)),
+        InstallSnapshot(2, Snapshot(TOP, 1, ABC)),
+        VoteRequest(TOP, 1, 1),
+        VoteReply(TOP, False),
+        PreVoteRequest(TOP, 1, 1),
+        PreVoteReply(TOP, False),
+        TimeoutNow(TOP),
+    ],
+)
+def test_a_number_that_no_server_reaches_is_dropped(message: Message) -> None:
+    raft = Raft("a", Stored.bootstrap(ABC), Limits(), Random(1), 0)
+    assert raft.step("b", message, 10) == []
+    assert (raft.term, raft.dropped) == (1, 1)
+
+
+def test_a_snapshot_that_is_ahead_by_more_than_any_log_grows_is_dropped() -> None:
+    raft = Raft("a", Stored.bootstrap(ABC), Limits(), Random(1), 0)
+    raft.step("b", InstallSnapshot(2, Snapshot(2**41, 2, ABC)), 10)
+    assert (raft.last_index, raft.dropped) == (1, 1)
+
+
+FAR = [
+    lambda term: Append(term, 1, 1, (), 1),
+    lambda term: InstallSnapshot(term, Snapshot(5, 1, ABC)),
+    lambda term: AppendReply(term, False, 0),
+    lambda term: VoteReply(term, False),
+    lambda term: PreVoteReply(term, False),
+    lambda term: VoteRequest(term, 1, 1),
+    lambda term: TimeoutNow(term),
+]
+
+
+@pytest.mark.parametrize("said", FAR)
+def test_whatever_is_said_of_terms_there_is_a_next_one(said: Callable[[int], Message]) -> None:
+    """The greatest term a million times a second for a minute: it costs a bounded leap each election timeout."""
+    raft, limits = Raft("a", Stored.bootstrap(ABC), Limits(), Random(1), 0), Limits()
+    for now in range(0, 60_000_000_000, 50_000_000):
+        raft.step("b", said(2**62), now)
+        raft.validate()
+    assert 1 < raft.term <= 1 + 61 * LEAP_MAX < 2**40
+    now = 120 * limits.election_timeout_ns
+    asked = [e.message for e in raft.wake(now) if isinstance(e, Send)]
+    assert PreVoteRequest(raft.term + 1, 1, 1) in asked
+
+
+def test_who_was_away_catches_up_with_terms_that_are_far_ahead() -> None:
+    raft, now, reached = Raft("a", Stored.bootstrap(ABC), Limits(), Random(1), 0), 0, 5 * LEAP_MAX
+    while raft.leader != "b" and now < 60_000_000_000:
+        now += 100_000_000
+        raft.step("b", Append(reached, 1, 1, (), 1), now)
+    assert (raft.term, raft.leader) == (reached, "b")
+    assert now <= 6_000_000_000
+
+
+def test_an_ordinary_term_is_entered_at_once() -> None:
+    raft = Raft("a", Stored.bootstrap(ABC), Limits(), Random(1), 0)
+    for term in (2, 3, 60_000, 60_001):
+        raft.step("b", Append(term, 1, 1, (), 1), 10)
+        assert raft.term == term
+
+
+def test_at_the_last_term_a_server_stands_no_more() -> None:
+    raft = Raft("a", Stored(HardState(2**62), Snapshot(1, 1, ABC)), Limits(), Random(1), 0)
+    assert raft.deadline is None
+    assert raft.wake(10**12) == []

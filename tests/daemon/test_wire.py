@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import msgpack
 import numpy as np
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.protocol.frames import Frames
+from daemon.protocol.ranges import TICKS_MAX, Count, Tick, Within
 from daemon.wire import PROTOCOL_VERSION, Codec, Foreign, Reason, Rejected, Unsupported, WireLimits
 
 
@@ -86,7 +87,7 @@ TABLE: dict[int, type] = {1: Plain, 2: Rich, 3: Data, 4: Bare, 200: Even}
 LIMITS = WireLimits(header_bytes_max=20_000, frame_bytes_max=50_000, frames_max=8, text_bytes_max=100, items_max=50)
 CODEC = Codec("demo", TABLE, LIMITS)
 
-int64 = st.integers(-(2**63), 2**64 - 1)
+int64 = st.integers(-(2**62), 2**62)
 short_text = st.text(max_size=20)
 entries = st.builds(Entry, int64, st.binary(max_size=30))
 marks = st.builds(Mark, short_text)
@@ -121,7 +122,7 @@ def envelope(tag: int, body: object, **change: object) -> bytes:
     return bytes(msgpack.packb([*(values | change).values(), tag, body]))
 
 
-@given(messages, st.integers(0, 2**63 - 1), short_text, st.integers(0, 2**63 - 1))
+@given(messages, st.integers(0, 2**62), short_text, st.integers(0, 2**62))
 def test_what_goes_in_comes_out(message: object, epoch: int, sender: str, generation: int) -> None:
     assert CODEC.decode(CODEC.encode(epoch, sender, generation, message)) == (epoch, sender, generation, message, "")
 
@@ -392,3 +393,71 @@ class Loop:
 def test_limits_are_positive() -> None:
     with pytest.raises(ValueError, match="frames_max"):
         WireLimits(frames_max=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranged:
+    tick: Tick
+    steps: tuple[Annotated[int, Within(-1, 9)], ...]
+    maybe: Count | None
+    pair: tuple[str, Tick]
+    any: int = 0
+    more: Tick = 0
+
+
+RANGED = Codec("demo", {1: Ranged})
+FITS = Ranged(TICKS_MAX, (-1, 9), 2**62, ("x", 0), -(2**62), 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tick", -1),
+        ("tick", TICKS_MAX + 1),
+        ("steps", (0, 10)),
+        ("steps", (-2,)),
+        ("maybe", -1),
+        ("maybe", 2**62 + 1),
+        ("maybe", 2**64 - 1),
+        ("pair", ("x", -1)),
+        ("any", 2**63),
+        ("any", 2**64 - 1),
+        ("any", 2**64),
+        ("any", 10**400),
+        ("any", -(2**63)),
+        ("more", TICKS_MAX + 1),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused_on_both_sides(name: str, value: Any) -> None:
+    assert RANGED.decode(RANGED.encode(1, "a", 1, FITS)).message == FITS
+    bad = replace(FITS, **{name: value})
+    with pytest.raises(Rejected, match="range"):
+        RANGED.encode(1, "a", 1, bad)
+    fields = [list(v) if isinstance(v, tuple) else v for v in (getattr(bad, one) for one in Ranged.__slots__)]
+    if abs(value if isinstance(value, int) else 0) < 2**64:
+        assert reason([envelope(1, fields)], RANGED) is Reason.RANGE
+    assert RANGED.decode(RANGED.encode(1, "a", 1, FITS)).message == FITS, "the packer is as new"
+
+
+@pytest.mark.parametrize(("epoch", "generation"), [(-1, 1), (2**62 + 1, 1), (1, -1), (1, 2**64 - 1)])
+def test_an_envelope_has_no_number_that_no_shard_has(epoch: int, generation: int) -> None:
+    assert reason([envelope(4, [], epoch=epoch, generation=generation)]) is Reason.RANGE
+
+
+@pytest.mark.parametrize("text", ["caf\udce9", "\ud800", "\udfff\udfff"])
+def test_text_that_cannot_be_utf_8_costs_its_message_alone(text: str) -> None:
+    with pytest.raises(Rejected, match="text: Mark"):
+        Codec("demo", {1: Mark}).encode(1, "a", 1, Mark(text))
+    with pytest.raises(Rejected, match="text"):
+        CODEC.encode(1, "a", 1, Plain(1, True, 1.0, text, b""))
+    whole = Plain(1, True, 1.0, "café", b"")
+    assert CODEC.decode(CODEC.encode(1, "a", 1, whole)).message == whole
+
+
+def test_only_a_number_has_a_range() -> None:
+    @dataclass(frozen=True)
+    class Text:
+        a: Annotated[str, Within(0, 1)]
+
+    with pytest.raises(Unsupported, match="range"):
+        Codec("demo", {1: Text})

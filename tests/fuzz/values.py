@@ -7,13 +7,14 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgpack
 from hypothesis import settings
 from hypothesis import strategies as st
 
 from daemon.protocol.frames import Frames
+from daemon.protocol.ranges import Within
 
 DEEP = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 """Set for a soak; the tests otherwise take a few seconds."""
@@ -25,7 +26,7 @@ def examples(count: int) -> settings:
 
 
 NAMES = st.sampled_from(["alpha", "beta", "gamma", "nobody", "", "x" * 300])
-INTS = st.one_of(st.integers(-2, 6), st.sampled_from([2**31, 2**63 - 1, -(2**63), 2**64 - 1, 2**40]))
+INTS = st.one_of(st.integers(-2, 6), st.sampled_from([2**31, 2**62, 2**63 - 1, -(2**63), 2**64 - 1, 2**40]))
 TEXT = NAMES | st.text(max_size=8)
 BYTES = st.binary(max_size=24)
 
@@ -37,6 +38,10 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     if hint == Frames:
         return st.lists(st.binary(max_size=40), max_size=4).map(tuple)
     plain = {int: INTS, bool: st.booleans(), float: st.floats(), str: TEXT, bytes: BYTES, type(None): st.none()}
+    if origin is Annotated:
+        bounds = [extra for extra in args[1:] if isinstance(extra, Within)]
+        ends = [end for bound in bounds for end in (bound.least, bound.least + 1, bound.most - 1, bound.most)]
+        return st.one_of(st.sampled_from(ends), INTS) if ends else values(args[0])
     if hint in plain or hint is None:
         return plain.get(hint, st.none())
     if origin is Literal:
@@ -59,7 +64,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 @cache
 def messages(cls: type) -> st.SearchStrategy[Any]:
     """Messages of a class; fields whose values its constructor refuses are tried again."""
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     return st.tuples(*(values(hints[field.name]) for field in fields(cls))).map(lambda v: _made(cls, v)).filter(bool)
 
 
