@@ -112,9 +112,13 @@ def is_sensible(message: Message) -> bool:
             return _is_sensible_append(message)
         case AppendReply():
             said = (message.index, message.conflict_index, message.round)
-            return 0 <= min(said) and max(said) <= INDEX_MAX and 0 <= message.conflict_term <= message.term
+            return min(said) >= 0 and max(said) <= INDEX_MAX and 0 <= message.conflict_term <= message.term
         case InstallSnapshot(snapshot=snapshot):
-            return 1 <= snapshot.index <= INDEX_MAX and 1 <= snapshot.term <= message.term and snapshot.configuration.is_sound
+            return (
+                1 <= snapshot.index <= INDEX_MAX
+                and 1 <= snapshot.term <= message.term
+                and snapshot.configuration.is_sound
+            )
         case PreVoteReply() | VoteReply() | TimeoutNow():
             return True
         case _:

@@ -1,7 +1,7 @@
 """How far a server follows others to a later term.
 
-A term is one server's word, and a wrong one must not use the terms up: there always has to be a next one, in the 64 bits
-that disks and messages have. So a term that is far ahead of ours is entered in leaps of a bounded length, one an election
+A term is one server's word, and a wrong one must not use the terms up: there always has to be a next one, in the 64
+bits that disks and messages have. So a term far ahead of ours is entered in leaps of a bounded length, one an election
 timeout. Whatever anybody says, lifetimes pass before the end; and who was away, or heard a wrong word later than the
 others, catches up leap by leap.
 

@@ -11,11 +11,11 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
+from daemon.protocol.names import NAME_RULE, is_name
 from daemon.quantities import BadQuantity, duration_ns, parse_address, size_bytes
 
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ def _size(value: object, info: ValidationInfo) -> object:
 
 
 def _name(value: object) -> object:
-    if isinstance(value, str) and not _NAME.fullmatch(value):
-        raise ValueError("should be 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit")
+    if isinstance(value, str) and not is_name(value):
+        raise ValueError(f"should be {NAME_RULE}")
     return value
 
 

@@ -67,6 +67,8 @@ from daemon.protocol.membership_effects import (
 from daemon.protocol.membership_messages import (
     ALIVE,
     DEAD,
+    INCARNATION_LEAP_MAX,
+    INCARNATION_MAX,
     LEFT,
     SUSPECT,
     Ack,
@@ -80,6 +82,7 @@ from daemon.protocol.membership_messages import (
     PushPullReply,
     Record,
 )
+from daemon.protocol.names import is_address
 from daemon.protocol.probe import FailureDetector, Outgoing
 from daemon.protocol.roster import Roster, sensible
 from daemon.protocol.round_robin import RoundRobin
@@ -249,19 +252,19 @@ class Membership:
             case PushPullReply():
                 self._merge(sender, message.records, now)
             case Gossip():
-                self._learn_all(message.gossip, now)
+                self._learn_all(sender, message.gossip, now)
             case Ping():
-                self._learn_all(message.gossip, now)
+                self._learn_all(sender, message.gossip, now)
                 self._on_ping(sender, message)
             case PingRequest():
-                self._learn_all(message.gossip, now)
+                self._learn_all(sender, message.gossip, now)
                 self._on_ping_request(sender, message, now)
             case Ack():
-                self._learn_all(message.gossip, now)
+                self._learn_all(sender, message.gossip, now)
                 if (answer := self._detector.on_ack(message)) is not None:
                     self._send_with_gossip(answer)
             case Nack():
-                self._learn_all(message.gossip, now)
+                self._learn_all(sender, message.gossip, now)
                 self._detector.on_nack(sender, message)
             case _:
                 assert_never(message)
@@ -340,19 +343,20 @@ class Membership:
             judged = record.status == DEAD and known is not None and known.generation == record.generation
             if judged and known is not None and known.live and record.name != self._name:
                 record = replace(record, status=SUSPECT, accuser=record.accuser or sender)
-            self._learn(record, now)
+            self._learn(record, now, sender)
 
-    def _learn_all(self, records: tuple[Record, ...], now: int) -> None:
+    def _learn_all(self, sender: str, records: tuple[Record, ...], now: int) -> None:
         for record in self._limited(records, self._config.gossip_records_max):
-            self._learn(record, now)
+            self._learn(record, now, sender)
 
     def _limited(self, records: tuple[Record, ...], limit: int) -> tuple[Record, ...]:
         if len(records) > limit:
             self._count("membership_records_over_limit", len(records) - limit)
         return records[:limit]
 
-    def _learn(self, record: Record, now: int) -> None:
-        if not sensible(record, self._config):
+    def _learn(self, record: Record, now: int, teller: str = "") -> None:
+        """Take in what `teller` says, or what we have found out ourselves."""
+        if not sensible(record, self._config) or (teller != record.name and self._roster.is_leap(record)):
             self._count("membership_nonsense")
             return
         if self._is_foreign(record):
@@ -411,6 +415,8 @@ class Membership:
             self._spread(own)
         elif self._leave_ns is not None:
             pass
+        elif record.precedence > own.precedence and record.incarnation >= INCARNATION_MAX - INCARNATION_LEAP_MAX:
+            self._count("membership_nonsense")  # the numbers that are left are for what we have to say ourselves
         elif record.precedence > own.precedence:
             self._count("membership_refutations")
             self._detector.health.worsen()
@@ -466,7 +472,7 @@ class Membership:
         known = self._roster.get(name)
         if known is not None and known.member.control == address:
             self._emit(SendTo(name, message))
-        elif 0 < len(address) <= self._config.address_length_max:
+        elif len(address) <= self._config.address_length_max and is_address(address):
             self._emit(SendToAddress(address, message))
         else:
             self._count("membership_nonsense")

@@ -31,7 +31,11 @@ DEAD: Final = 2
 LEFT: Final = 3
 STATUS_NAMES: Final = ("alive", "suspect", "dead", "left")
 
-INCARNATION_MAX: Final = 2**62  # above it a record is nonsense, so that a refutation always finds a higher number
+INCARNATION_MAX: Final = 2**62  # above it a record is nonsense
+INCARNATION_LEAP_MAX: Final = 2**32
+"""What others may say of a member's incarnation beyond what is known: only itself raises it, by one at a time. So a
+wrong word does not use the numbers up, and a refutation always finds a higher one.
+"""
 
 
 @dataclass(frozen=True, slots=True)

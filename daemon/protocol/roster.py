@@ -30,12 +30,14 @@ from daemon.protocol.membership_effects import (
 from daemon.protocol.membership_messages import (
     ALIVE,
     DEAD,
+    INCARNATION_LEAP_MAX,
     INCARNATION_MAX,
     LEFT,
     STATUS_NAMES,
     SUSPECT,
     Record,
 )
+from daemon.protocol.names import is_address, is_name
 from daemon.protocol.suspicion import Suspicion, suspicion_timeout_min_ns
 
 
@@ -63,16 +65,20 @@ def sensible(record: Record, config: MembershipConfig) -> bool:
     """Whether a peer's record keeps to the limits; the codec has seen to the types."""
     member = record.member
     return (
-        0 < len(member.name) <= config.name_length_max
-        and 0 < len(member.control) <= config.address_length_max
-        and len(member.ticks) <= config.address_length_max
+        len(member.name) <= config.name_length_max
+        and is_name(member.name)
+        and max(len(member.control), len(member.ticks)) <= config.address_length_max
+        and is_address(member.control)
+        and (not member.ticks or is_address(member.ticks))
         and len(member.public_key) <= config.key_bytes_max
         and len(member.tags) <= config.tags_max
         and sum(len(key) + len(value) for key, value in member.tags) <= config.tags_length_max
+        and all(key.isprintable() and value.isprintable() for key, value in member.tags)
         and 0 <= member.generation <= INCARNATION_MAX
         and 0 <= record.incarnation < INCARNATION_MAX
         and 0 <= record.status < len(STATUS_NAMES)
         and len(record.accuser) <= config.name_length_max
+        and (not record.accuser or is_name(record.accuser))
     )
 
 
@@ -118,6 +124,12 @@ class Roster:
     def deadline(self) -> int | None:
         """When the next suspicion runs out or the next of the dead is to be forgotten."""
         return min((self._entry_deadline(e) for e in self._entries.values() if self._timed(e)), default=None)
+
+    def is_leap(self, record: Record) -> bool:
+        """Whether it claims an incarnation that no member of that life can have come to since we heard of it."""
+        known = self.get(record.name)
+        before = known.incarnation if known is not None and known.generation == record.generation else 0
+        return record.incarnation > before + INCARNATION_LEAP_MAX
 
     # -- changing
 

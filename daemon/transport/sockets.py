@@ -254,6 +254,8 @@ class Speaker:
         self._socket.close(linger=linger_ns // MILLISECOND_NS)
 
     def _open(self) -> zmq.Socket[bytes]:
+        if not self.address.startswith("tcp://"):  # gossip may say so; a file or this process itself is no peer
+            raise zmq.ZMQError(zmq.EPROTONOSUPPORT)
         socket = self._context.socket(zmq.PUSH)
         try:
             _set_up(socket, self._limits)

@@ -15,9 +15,9 @@ part, and an array of megabytes is neither copied when sent nor when received.
 
 Equal messages from the same sender give equal bytes. Encoding once and sending the same list to many peers is meant.
 
-What `encode` gives, `decode` takes under the same limits: `encode` raises `Rejected` for what a peer would refuse (it is
-too large, a number is out of range, a text can't be UTF-8), so that the mistake shows at its source and costs that message
-alone. A value of a wrong type in a message of our own raises what it raises.
+What `encode` gives, `decode` takes under the same limits: `encode` raises `Rejected` for what a peer would refuse (it
+is too large, a number is out of range, a text can't be UTF-8), so that the mistake shows at its source and costs that
+message alone. A value of a wrong type in a message of our own raises what it raises.
 """
 
 from __future__ import annotations

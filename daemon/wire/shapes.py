@@ -15,8 +15,8 @@ A float field takes an int too, as Python's typing does. Lengths need no check h
 array as it unpacks. A type that has no shape is a programming error and raises `Unsupported` when the codec is made,
 never when a message arrives.
 
-The unpackers raise `Rejected` and nothing else. The packers trust the types of their argument, which is our own, and not
-its values: a number that a peer would refuse raises `Rejected`, too.
+The unpackers raise `Rejected` and nothing else. The packers trust the types of their argument, which is our own, and
+not its values: a number that a peer would refuse raises `Rejected`, too.
 """
 
 from __future__ import annotations

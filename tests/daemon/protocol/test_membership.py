@@ -544,12 +544,57 @@ def test_the_memory_of_the_dead_does_not_go_round_for_ever() -> None:
         Record(replace(identity("x"), public_key=b"k" * 100), 0, ALIVE),
         Record(replace(identity("x"), tags=(("k", "v" * 1000),)), 0, ALIVE),
         Record(replace(identity("me"), generation=5), 2**62, SUSPECT),
+        replace(record("x"), incarnation=2**32 + 1),
+        Record(replace(identity("me"), generation=5), 2**32 + 1, SUSPECT),
+        replace(record("x"), accuser="a\x1b[31m"),
+        *(
+            Record(replace(identity("x"), name=name), 0, ALIVE)
+            for name in ("x\x1b[2J", "x\ny", "\u202egnp", "x/7", "x y", "-x", "x" * 64)
+        ),
+        *(
+            Record(replace(identity("x"), control=where), 0, ALIVE)
+            for where in ("tcp://a\x1b]0;hi\x07:1", "tcp://a b:1", "no address", "tcp://" + "x" * 300)
+        ),
+        Record(replace(identity("x"), ticks="tcp://\x9b2J"), 0, ALIVE),
+        Record(replace(identity("x"), tags=(("disk", "7\x1b[0m"),)), 0, ALIVE),
+        Record(replace(identity("x"), tags=(("\u2066", "7"),)), 0, ALIVE),
     ],
 )
 def test_nonsense_is_dropped_and_counted(nonsense: Record) -> None:
     me = make("a")
     assert tell(me, nonsense) == [Counted("membership_nonsense")]
     assert [r.name for r in me.members()] == ["a", "me"]
+
+
+def test_a_wrong_word_on_an_incarnation_leaves_room_to_refute_it() -> None:
+    """Whatever others claim, what a member says next is greater, and is believed."""
+    me, other = make("a"), Membership(identity("b", 1), [], QUIET, Random(2), now=0)
+    other.step("me", Gossip((Record(replace(identity("me"), generation=5), 0, ALIVE),)), 0)
+    for _ in range(40):
+        claim = replace(record("me", generation=5), incarnation=me.incarnation + 2**32, status=SUSPECT, accuser="a")
+        for member in (me, other):
+            member.step("a", Gossip((claim,)), 0)
+        own = me.members()[-1]
+        assert own.incarnation == claim.incarnation + 1
+        other.step("me", Gossip((own,)), 0)
+        assert other.status("me") == ALIVE
+    me.set_tags([("k", "v")], 0)
+    far = replace(record("me", generation=5), incarnation=me.incarnation, member=me.members()[-1].member)
+    late = Membership(identity("c", 1), [], QUIET, Random(3), now=0)
+    late.step("a", Gossip((far,)), 0)
+    assert late.status("me") is None, "nobody else can say so"
+    late.step("me", Gossip((far,)), 0)
+    assert late.status("me") == ALIVE, "but itself"
+
+
+def test_at_the_last_incarnations_a_member_still_has_its_own_say() -> None:
+    me = make("a")
+    me.step("a", Gossip(()), 0)
+    for _ in range(3):
+        claim = replace(record("me", generation=5), incarnation=2**62 - 1, status=DEAD, accuser="a")
+        assert Counted("membership_nonsense") in tell(me, claim)
+    me.set_tags([("k", "v")], 0)
+    assert (me.incarnation, me.members()[-1].member.tags) == (1, (("k", "v"),))
 
 
 def test_gossip_in_a_message_is_bounded_both_ways() -> None:
