@@ -140,3 +140,6 @@ def fallen_cores(
     looks: int,
     /,
 ) -> bool: ...
+def plain(
+    dicts: list[dict[Any, Any]], held: int, skip: str | None, tuples: bool, shared: bool, /
+) -> tuple[int, str, str, type] | None: ...

@@ -30,6 +30,7 @@ from shoal.execution.failures import disagreement, failure, phase_place, place
 from shoal.execution.installed import find_program, installed_programs, is_installed
 from shoal.execution.phase import Phase
 from shoal.execution.program import Program, not_converged
+from shoal.execution.resume_check import NotResumable, ResumeCheck
 from shoal.graph import columns as col
 from shoal.graph.graph_data import GraphData
 from shoal.graph.part import Part, Placement
@@ -48,8 +49,11 @@ CHECKPOINTS_KEPT = 3
 Array: TypeAlias = NDArray[Any]
 
 
-def local(shards: int = 1) -> Session:
+def local(shards: int = 1, *, check: bool = False) -> Session:
     """A session in this process, with as many shards as wanted; the answers are the same to the bit.
+
+    `check` has each tick done once more, by new instances of the program that go on from what is kept of the last one,
+    as after the loss of a machine: a run whose ticks then differ fails, and says in what. For authors' tests.
 
     >>> import shoal
     >>> with shoal.local(shards=2) as session:
@@ -60,7 +64,7 @@ def local(shards: int = 1) -> Session:
     """
     if shards < 1:
         raise ValueError("there must be at least one shard")
-    return Session(LocalBackend(shards))
+    return Session(LocalBackend(shards, check=check))
 
 
 @dataclass
@@ -91,6 +95,7 @@ class _LocalRun:
     cross_bytes: int = 0
     last_tick: dict[str, Any] = field(default_factory=dict)
     checkpoint_ticks: int = 0
+    check: ResumeCheck | None = None
     checkpoints: dict[int, dict[str, Array]] = field(default_factory=dict)
     """The last ticks that were kept while it went on: by tick, each column over the whole graph."""
 
@@ -127,7 +132,8 @@ class _LocalRun:
 class LocalBackend:
     """Graphs and runs of this process."""
 
-    def __init__(self, shards: int) -> None:
+    def __init__(self, shards: int, *, check: bool = False) -> None:
+        self._check = check
         self._shards = tuple(f"{i + 1}" for i in range(shards))
         self._graphs: dict[str, _LocalGraph] = {}
         self._runs: dict[str, _LocalRun] = {}
@@ -300,8 +306,12 @@ class LocalBackend:
             checkpoint_ticks=int(args.get("checkpoint_ticks") or 0),
         )
         self._runs[run.name] = run
+        if self._check:
+            run.check = ResumeCheck(lambda: program(**params), graph.parts, graph.data.ids)
         try:
             self._exchange(run, Phase.ADVANCE)
+            if run.check is not None:
+                run.check.keep(0, engines)
         except Exception as error:  # the program's own: it has failed its run, and who waits for it will hear
             self._fail(run, error, Phase.ADVANCE)
         return run
@@ -332,6 +342,8 @@ class LocalBackend:
             for phase in run.program.phases():
                 self._exchange(run, phase)
             says = {shard: bool(engine.halted()) for shard, engine in run.engines.items()}
+            if run.check is not None:
+                run.check.compare(run.tick, run.engines, halted=all(says.values()))
         except Exception as error:  # the same
             self._fail(run, error, phase)
             run.tick -= 1
@@ -352,6 +364,10 @@ class LocalBackend:
             self._end(run, "completed")
 
     def _fail(self, run: _LocalRun, error: Exception, phase: Phase) -> None:
+        if isinstance(error, NotResumable):
+            run.cause, run.error = error, str(error)
+            self._end(run, "failed")
+            return
         run.cause, run.error = error, failure(error, place(error, run.tick, phase_place(phase, run.tick)))
         self._end(run, "failed")
 

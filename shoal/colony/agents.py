@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgpack
 
 from shoal.colony.places import Place
+from shoal.execution.kept_values import first_unkept
 
 if TYPE_CHECKING:
     from shoal.colony.here import Here
 
+PLAIN: Final = "an agent remembers int (of 64 bits), float, str, bytes, bool, None, and lists and dicts of those"
 _OWN: Final = ("id", "place", "age", "idle")
 
 
@@ -19,7 +22,8 @@ class Agent:
     """Base of every kind of agent: write `sense`, `act` and `decay`, all of which may be left out.
 
     What an agent remembers are its attributes: numbers, strings, bytes, booleans, None, and lists and dicts of those.
-    Class attributes are their first values. It has to be declared in its colony's `agents`.
+    Class attributes are their first values: of a list or dict each agent gets one of its own, unless it is a constant
+    (`ClassVar`, or a name in capitals). It has to be declared in its colony's `agents`.
 
     `age` and `idle` are kept for it: ticks since its birth, and ticks in a row in which `act` did nothing. With
     `idle_max`, it dies by itself (apoptosis) when it has been idle for longer.
@@ -34,12 +38,19 @@ class Agent:
     age: int
     idle: int
 
+    _first: ClassVar[tuple[tuple[str, Any], ...]] = ()
+    """The lists and dicts among its class's attributes that are first values."""
+
     def __init_subclass__(cls) -> None:
         if "kind" not in vars(cls):
             cls.kind = cls.__name__.lower()
+        inherited = {name: value for name, value in cls._first if name not in vars(cls)}
+        cls._first = (*inherited.items(), *((name, value) for name, value in vars(cls).items() if _is_first(cls, name)))
 
     def __init__(self, identity: int, place: Place, age: int = 0, idle: int = 0) -> None:
         self.id, self.place, self.age, self.idle = identity, place, age, idle
+        for name, value in self._first:
+            setattr(self, name, deepcopy(value))
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.id} at {self.place}>"
@@ -59,17 +70,27 @@ class Agent:
         return {name: value for name, value in vars(self).items() if name not in _OWN}
 
 
-def to_record(agent: Agent) -> bytes:
+def _is_first(kind: type[Agent], name: str) -> bool:
+    """Whether a list or dict of a class is what its agents begin with: one that they share would be in no record."""
+    if type(vars(kind)[name]) not in (list, dict) or name.startswith("__") or name.isupper():
+        return False
+    return "ClassVar" not in str(vars(kind).get("__annotations__", {}).get(name, ""))
+
+
+def to_record(agent: Agent, *, shared: bool = False) -> bytes:
     """An agent as bytes: the same for the same agent. Raises `TypeError` for a memory that can't be kept.
 
-    Nothing is converted on the way (a tuple would come back as a list): an agent that has travelled is as it was.
+    Nothing is converted on the way (a tuple would come back as a list): an agent that has travelled is as it was. What
+    it remembers, it holds alone, unless it may be `shared`: what an agent gets at its birth is copied here.
     """
+    unkept = first_unkept([vars(agent)], PLAIN, skip="place", tuples=False, shared=shared)
+    if unkept is not None:
+        raise TypeError(f"{agent}: its attributes{unkept.path} {unkept.why}")
     try:
         fields = [agent.kind, agent.id, agent.place.name, agent.age, agent.idle, agent.memory]
         record: bytes = msgpack.packb(fields, strict_types=True)
     except (TypeError, ValueError, OverflowError) as error:
-        plain = "an agent remembers int (of 64 bits), float, str, bytes, bool, None, and lists and dicts of those"
-        raise TypeError(f"{agent}: {plain}: {error}") from error
+        raise TypeError(f"{agent}: {PLAIN}: {error}") from error
     return record
 
 

@@ -133,6 +133,16 @@ class Colony(Program):
             counter[partition] = number
         self.recall(partition, own)
 
+    def difference(self, other: Program) -> str:
+        assert isinstance(other, Colony)
+        for partition, agents in self.alive.items():
+            for identity, agent in agents.items():
+                theirs = other.alive[partition].get(identity)
+                if theirs is None or to_record(agent) != to_record(theirs):
+                    resumed = f"{theirs.memory} when resumed" if theirs is not None else "not there when resumed"
+                    return f"{agent} remembers {agent.memory}, and {resumed}"
+        return ""
+
     def rows(self, ws: Workspace, table: str, partition: int) -> Mapping[str, Any]:
         return table_rows(self, table, partition)
 
@@ -215,11 +225,11 @@ class Colony(Program):
             setattr(agent, name, value)
         self.count("born", partition, 1)
         if self.tick:
-            self.mail_out.agent(partition, at.name, to_record(agent))
+            self.mail_out.agent(partition, at.name, to_record(agent, shared=True))
         elif self.partition_of(at) != partition:
             raise ValueError(f"{agent}: before the first tick, agents are put into partition {partition} alone")
-        else:
-            self.alive[partition][agent.id] = agent
+        else:  # by way of a record, as later: several may have been given one and the same list
+            self.alive[partition][agent.id] = from_record(to_record(agent, shared=True), self._kinds)
 
     def count(self, counter: str, partition: int, times: int) -> None:
         """Add to a counter."""

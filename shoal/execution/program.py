@@ -117,6 +117,10 @@ class Program:
     def load(self, ws: Workspace, partition: int, state: memoryview) -> None:
         """Take back what `save` gave: after `prepare`, before `resume`. Raises `ValueError` for what it never gave."""
 
+    def difference(self, other: Program) -> str:
+        """What another instance holds otherwise, of what it keeps beside columns; in words, for the check mode."""
+        return ""
+
     def rows(self, ws: Workspace, table: str, partition: int) -> Mapping[str, Any]:
         """The rows of a table that belong to an own partition, a column for each field, in an order of their own."""
         raise NotImplementedError(f"program '{self.name}' has no table '{table}'")

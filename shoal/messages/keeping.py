@@ -62,6 +62,7 @@ def unpack(state: memoryview, shared: Shared, nodes: Sequence[Node], first: int,
         if not 0 <= place < last - first or type(memory) is not dict:
             raise ValueError(f"node {place} of the partition remembers {type(memory).__name__}")
         nodes[first + place]._memory = memory
+        shared.remembers = True
     for entry in _list(asked):
         due, place, seq, letters, value = _request(entry, last - first)
         by_node = shared.asked.setdefault(due, {})

@@ -52,6 +52,7 @@ class Node:
         """What it keeps from tick to tick beside its attributes: plain values, in lists and dicts if need be."""
         if self._memory is None:
             self._memory = {}
+            self._shared.remembers = True
         return self._memory
 
     def __getitem__(self, column: str) -> Any:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from shoal.execution.declarations import Aggregate, Merge, Table
 from shoal.execution.exchange.carrier import Carrier
+from shoal.execution.kept_values import first_unkept
 from shoal.execution.naming import named_nodes
 from shoal.execution.program import Program
 from shoal.execution.workspace import Workspace
@@ -31,7 +32,7 @@ from shoal.messages.post import Post
 from shoal.messages.requests import Asked, Replies, replies_to
 from shoal.messages.shared import Shared
 from shoal.messages.tally import tally
-from shoal.messages.values import frozen, pack_memory
+from shoal.messages.values import REMEMBERED, frozen, pack_memory
 
 Array = NDArray[Any]
 log = logging.getLogger("shoal.messages")
@@ -183,6 +184,13 @@ class NodeProgram(Program):
         first, last = self._span(ws.part, partition)
         self._lost[partition] = keeping.unpack(state, self._shared, self._nodes, first, last)
 
+    def difference(self, other: Program) -> str:
+        assert isinstance(other, NodeProgram)
+        for mine, theirs in zip(self._nodes, other._nodes, strict=True):
+            if pack_memory(mine._memory or {}) != pack_memory(theirs._memory or {}):
+                return f"the memory of node {mine.id!r} is {mine._memory}, and {theirs._memory} when resumed"
+        return ""
+
     def rows(self, ws: Workspace, table: str, partition: int) -> Mapping[str, Any]:
         named = self._lost[partition].first
         return {
@@ -282,7 +290,7 @@ class NodeProgram(Program):
             seq = int(seqs[place]) if letters else 0
             shared.asked.setdefault(due, {}).setdefault(node, []).append(Asked(due, seq, letters, value))
         shared.asking.clear()
-        self._check(visited, thorough=ws.tick & (ws.tick - 1) == 0)
+        self._check(visited)
         self._contribute(ws, said)
 
     def _contribute(self, ws: Workspace, said: Said) -> None:
@@ -302,8 +310,8 @@ class NodeProgram(Program):
         ws.contribute_by_partition("under_way", tally(said, ws.part, self._shared.delivery))
         ws.contribute_by_partition("undelivered", [lost.count for lost in self._lost.values()])
 
-    def _check(self, nodes: list[Node], thorough: bool) -> None:
-        """Attributes are of their types, or become so; what is remembered can be kept (looked at ever more rarely)."""
+    def _check(self, nodes: list[Node]) -> None:
+        """Attributes are of their types, or become so; what is remembered can be kept, and comes back as it is."""
         for each in self.attributes:
             values = list(map(attrgetter(each.name), nodes))
             if each.fits(values):
@@ -311,12 +319,16 @@ class NodeProgram(Program):
             with _AtNode() as at:
                 for at.node, value in zip(nodes, values, strict=True):
                     setattr(at.node, each.name, each.read(value))
-        if not thorough:
-            return
-        with _AtNode() as at:
-            for at.node in nodes:
-                if at.node._memory:
-                    pack_memory(at.node._memory)
+        if self._shared.remembers:
+            self._check_memories([node for node in nodes if node._memory is not None])
+
+    @staticmethod
+    def _check_memories(nodes: list[Node]) -> None:
+        unkept = first_unkept(list(map(attrgetter("_memory"), nodes)), REMEMBERED, held=2)
+        if unkept is not None:
+            with _AtNode() as at:
+                at.node = nodes[unkept.place]
+                raise TypeError(f"node.memory{unkept.path} {unkept.why}")
 
 
 class _AtNode:

@@ -39,6 +39,8 @@ class Shared:
         """Requests that are out, by the tick their replies are due in and the node."""
         self.contributed: dict[str, tuple[list[int], list[Any]]] = {}
         self.tick = 0
+        self.remembers = False
+        """Whether any node has a memory."""
         self._columns: dict[tuple[str, str], list[Any]] = {}
         self._ghost_ids: list[Any] | None = None
 

@@ -3,7 +3,7 @@
 A *message* is frozen when it is sent: lists become tuples, dicts become read-only. So it can be handed to any number of
 receivers of a shard as it is, without being encoded, and none of them can change what another reads: which would show
 on one shard and not on two. A node's *memory* comes back from a checkpoint with the types that it had, tuples and
-lists told apart, and its dicts in their order.
+lists told apart, and its dicts in their order; what it holds, it holds alone (`shoal.execution.kept_values`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 LEAST, MOST = -(2**63), 2**63 - 1
 PLAIN = "None, bool, int, float, str, bytes, or a tuple, list or dict of such"
+REMEMBERED = f"a node remembers {PLAIN}"
 TUPLE, READ_ONLY = 1, 2
 
 
@@ -97,7 +98,7 @@ def _extended(value: Any) -> Any:
         return msgpack.ExtType(TUPLE, pack_memory(list(value)))
     if type(value) is MappingProxyType:
         return msgpack.ExtType(READ_ONLY, pack_memory(dict(value)))
-    raise TypeError(f"a node remembers {PLAIN}, not {type(value).__name__}")
+    raise TypeError(f"{REMEMBERED}, not {type(value).__name__}")
 
 
 def _extension(code: int, data: bytes) -> Any:

@@ -163,6 +163,7 @@ static PyMethodDef functions[] = {
     {"deal", deal, METH_VARARGS, NULL},
     {"order", order, METH_VARARGS, NULL},
     {"touch", touch, METH_VARARGS, NULL},
+    {"plain", plain, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

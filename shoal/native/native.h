@@ -85,5 +85,6 @@ PyObject *tally(PyObject *module, PyObject *args);
 PyObject *deal(PyObject *module, PyObject *args);
 PyObject *order(PyObject *module, PyObject *args);
 PyObject *touch(PyObject *module, PyObject *args);
+PyObject *plain(PyObject *module, PyObject *args);
 
 #endif
