@@ -85,13 +85,14 @@ class Daemon:
             handlers: dict[int, Callable[[], None]] = {
                 signal.SIGINT: self._told_to_stop,
                 signal.SIGTERM: self._told_to_stop,
-                signal.SIGHUP: partial(self._reload, allowed, None),
+                signal.SIGHUP: partial(self._reload, lambda: None),
             }
             signals = stack.enter_context(Signals(loop, handlers, self._heard))
             folder = stack.enter_context(DataFolder(cluster.data, cluster.name, cluster.shard).open())
             runtime = Runtime(config, folder, keys, allowed, metrics, self._fatal)
             stack.callback(runtime.close)
             metrics.before_scrape(lambda: refresh(runtime))
+            signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, None)))
             commands = catalogue.registry(runtime.caught_up)
             Operations(runtime, commands)
             ResultOperations(runtime, commands)
@@ -115,7 +116,7 @@ class Daemon:
             door = _door(config, admin, keys, allowed, metrics)
             if door is not None:
                 stack.callback(door.close)
-                signals.handle(signal.SIGHUP, partial(self._reload, allowed, door))
+                signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, door)))
             if config.metrics.address is not None:
                 http = HttpServer(
                     config.metrics.address.host, config.metrics.address.port, metrics, lambda: runtime.ready
@@ -187,17 +188,10 @@ class Daemon:
         else:
             loop.default_exception_handler(context)
 
-    def _reload(self, allowed: AllowedKeys | None, door: OperatorDoor | None) -> None:
+    def _reload(self, reload: Callable[[], None]) -> None:
         """SIGHUP: take over the list of allowed keys; everything else needs a restart."""
         self._notifier.reloading()
-        try:
-            if allowed is not None:
-                added, removed = allowed.reload()
-                log.info("allowed keys: %d added, %d removed", len(added), len(removed))
-                if door is not None:
-                    door.check()
-        except BadKeyFile as error:
-            log.error("the allowed keys are kept as they were: %s", error)
+        reload()
         self._notifier.ready()
 
     async def _tell_manager(self, runtime: Runtime) -> None:
@@ -249,15 +243,30 @@ def _keys(config: Config) -> tuple[KeyPair | None, AllowedKeys | None]:
     return pair, AllowedKeys(security.allowed_keys)
 
 
+def _reload(runtime: Runtime, keys: KeyPair | None, allowed: AllowedKeys | None, door: OperatorDoor | None) -> None:
+    """A key that is gone is gone at once: whoever came in with it is hung up on, and is spoken to no more."""
+    if keys is None or allowed is None:
+        return
+    try:
+        added, removed = allowed.reload()
+    except BadKeyFile as error:
+        log.error("the allowed keys are kept as they were: %s", error)
+        return
+    names = f" ({', '.join(sorted({*added, *removed}))})" if added or removed else ""
+    log.info("allowed keys: %d added, %d removed%s", len(added), len(removed), names)
+    if allowed.name_of(keys.public) != keys.name:
+        log.error("our own key is not among the allowed ones under the name %s: the others will not hear us", keys.name)
+    runtime.keys_changed()
+    if door is not None:
+        door.check()
+
+
 def _door(
     config: Config, admin: AdminServer, keys: KeyPair | None, allowed: AllowedKeys | None, metrics: Metrics
 ) -> OperatorDoor | None:
     """Where operators on other machines come in, if anywhere."""
     if config.admin.address is None:
         return None
-
-    def key_of_an_operator(key: bytes) -> str | None:
-        return key.decode("ascii") if allowed is not None and allowed.operator_of(key) is not None else None
 
     def name_of(key: bytes) -> str | None:
         if allowed is None:
@@ -268,7 +277,7 @@ def _door(
     door = OperatorDoor(
         config.admin.address.url,
         admin,
-        curve=Curve(keys, key_of_an_operator) if keys is not None else None,
+        curve=Curve(keys, allowed.operator_of) if keys is not None and allowed is not None else None,
         name_of=name_of,
         count=metrics.count,
         connections_max=config.admin.connections_max,

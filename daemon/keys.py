@@ -105,11 +105,12 @@ class AllowedKeys:
     def reload(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Read the file again; names that are new or have a new key or role, and names that are gone.
 
-        A file that cannot be used raises `BadKeyFile` and changes nothing. Connections between members that stand stay,
-        whoever is removed: they are checked when they are made. Those of operators are checked again
-        (`OperatorDoor.check`).
+        A file that cannot be used raises `BadKeyFile` and changes nothing. Connections that stand are to be checked
+        again then (`Runtime.keys_changed`, `OperatorDoor.check`).
         """
         now, before = self._read(), self._listed
+        if not now.members:  # cut short while it is written, say
+            raise BadKeyFile(f"{self._path} lists no member: it should have a line NAME KEY for each")
         added = tuple(sorted(name for name, line in now.lines.items() if _changed(line, before.lines.get(name))))
         removed = tuple(sorted(before.lines.keys() - now.lines.keys()))
         self._listed = now

@@ -42,8 +42,9 @@ from shoal.tunnel import BadMessage, Message, Receiving, Sending, header, parsed
 log = logging.getLogger("shoal.admin")
 
 DRAIN_MAX: Final = 64
-TEND_SECONDS: Final = 0.2
 SWEEP_SECONDS: Final = 10.0
+FAREWELL_SECONDS: Final = 0.1
+"""Between telling those whose key was taken away and cutting their connections, so that they are told."""
 UNREAD_BYTES_MAX: Final = 1 << 30
 """What libzmq may hold for all operators before somebody is cut off. Who keeps to a window never comes near it. But
 what clients that have hung up had sent is only guessed, on a busy machine far too high (`Backlog`). It is no more than
@@ -77,7 +78,7 @@ class OperatorDoor:
         connections_max: int = 64,
         stall_seconds: float = 60.0,
     ) -> None:
-        """The `owner_of` of `curve` gives an operator's key itself, as text: it, not a name, is checked again later."""
+        """The `owner_of` of `curve` is of operators alone."""
         self._server, self._name_of, self._count = server, name_of, count
         self._stall_seconds = stall_seconds
         self._loop = asyncio.get_running_loop()
@@ -91,10 +92,11 @@ class OperatorDoor:
             queue_messages_max=tunnel.QUEUE_MESSAGES,
             queue_bytes_max=max(UNREAD_BYTES_MAX, 2 * tunnel.WINDOW * connections_max),
         )
-        self._listener = Listener(address, curve, limits, self._counted, self._alarm, kind=zmq.ROUTER, note=self._noted)
+        self._listener = Listener(
+            address, curve, limits, self._counted, self._alarm, port="operators", kind=zmq.ROUTER, note=self._noted
+        )
         self._loop.add_reader(self._listener.fd, self._drain)
         self._again: asyncio.Handle | None = self._loop.call_soon(self._drain)
-        self._care: asyncio.TimerHandle | None = None
         self._sweeper = self._loop.call_later(min(SWEEP_SECONDS, self._stall_seconds), self._sweep)
 
     @property
@@ -112,6 +114,11 @@ class OperatorDoor:
             if self._name_of(stream.key) is None:
                 log.info("hanging up on %s: the key is no longer an operator's", stream.asker)
                 self.end(stream)
+        self._loop.call_later(FAREWELL_SECONDS, self._check_connections)
+
+    def _check_connections(self) -> None:
+        if not self._closed:
+            self._listener.check()
 
     def close(self) -> None:
         """Hang up on all."""
@@ -121,7 +128,7 @@ class OperatorDoor:
             self.end(stream)
         self._closed = True
         self._loop.remove_reader(self._listener.fd)
-        for timer in (self._again, self._care, self._sweeper):
+        for timer in (self._again, self._sweeper):
             if timer is not None:
                 timer.cancel()
         self._listener.close()
@@ -176,7 +183,9 @@ class OperatorDoor:
         with contextlib.suppress(zmq.ZMQError):
             descriptor = int(frame.get(zmq.SRCFD))
             if self._encrypted:
-                key = str(frame.get("User-Id")).encode()
+                text = str(frame.get("User-Id"))
+                listener.owner_of(descriptor, text)
+                key = text.encode()
         parts: list[memoryview] = []
         while frame.more:
             frame = listener.socket.recv(copy=False)
@@ -264,8 +273,6 @@ class OperatorDoor:
     def _tend(self) -> None:
         if not self._closed and self._listener.needs_care:
             self._listener.tend()
-            if self._listener.needs_care:
-                self._care = self._loop.call_later(TEND_SECONDS, self._tend)
             self._look_again()
 
     def _look_again(self) -> None:

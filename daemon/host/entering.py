@@ -96,6 +96,12 @@ class Entering:
         if view is not None and self._shard.in_view and view.has(Identity(member.name, member.generation)):
             self._connect(view)
 
+    def keys_changed(self) -> None:
+        """Other keys are allowed than before: speak only with those members that still have one."""
+        view = self._shard.registry.view
+        if view is not None and self._shard.in_view:
+            self._connect(view)
+
     def _connect(self, view: View) -> None:
         """Have the tick thread speak with the view's members, those whose address is known by now."""
         peers = []

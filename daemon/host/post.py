@@ -54,6 +54,10 @@ class Post:
         """Where members' addresses and keys are looked up, and which cluster this shard belongs to at the moment."""
         self._membership, self._founding = membership, founding
 
+    def check(self) -> None:
+        """Other keys are allowed than before."""
+        self._transport.check()
+
     def close(self) -> None:
         """Let what is queued go out, for a moment, and close."""
         self._transport.close(LINGER_NS)

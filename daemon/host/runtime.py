@@ -190,6 +190,12 @@ class Runtime:
         self._wake()
         self._status_beat()
 
+    def keys_changed(self) -> None:
+        """Other keys are allowed than before: hear and speak to nobody any more whose key is not."""
+        self.post.check()
+        self.ticks.check_keys()
+        self.entering.keys_changed()
+
     def give_up_seat(self) -> None:
         """Ask to be no server of consensus any more."""
         self.perform(self.shard.give_up_seat(time.monotonic_ns()))

@@ -116,7 +116,7 @@ class TickThread(threading.Thread):
         """Messages of the next epoch, and their bytes: a peer may enter a view a moment before this shard."""
         self._early_bytes = 0
         self._closing = False
-        self._patience_ns, self._look_at = IDLE_NS, 0
+        self._patience_ns, self._look_at, self._connect_at = IDLE_NS, 0, 0
         runner.tell = self._take_news
         self._encoded: tuple[object, list[Any]] = (None, [])
 
@@ -159,6 +159,10 @@ class TickThread(threading.Thread):
     def orders_waiting(self) -> int:
         """Orders that the thread has not got to."""
         return len(self._orders)
+
+    def check_keys(self) -> None:
+        """Other keys are allowed than before: hear nobody any more who came with one that is not."""
+        self._transport.check()
 
     def close(self) -> None:
         """End the thread; what it was doing is dropped. A program that does not let it go is left to the process."""
@@ -305,6 +309,9 @@ class TickThread(threading.Thread):
         deadline = self.runner.plane.deadline
         if deadline is not None and now >= deadline:
             self._carry_out(self.runner.wake())
+        if now >= self._connect_at:
+            self._transport.connect_again()
+            self._connect_at = now + IDLE_NS
         self._patience_ns = IDLE_NS if deadline is None else LOOK_NS
         self._look_at = now + self._patience_ns
 

@@ -10,6 +10,9 @@ wire follows from its parts. The difference is what libzmq holds, be it whole me
 lies in the kernel's own buffer. Over the budget the connection that holds most, of those that still send, is cut, and
 no other is let in until the reader has caught up. A peer that is cut connects again, and asks for what it lacks.
 
+Only what comes over connections that were let in is on the budget: strangers have a narrower one, each for itself
+(`daemon.transport.connections`), and can't use up that of members.
+
 The doorman's thread looks every `LOOK_MS`; what comes in between is not seen, and can be over the budget by that much.
 
 What is not exact, and which way it errs:
@@ -24,37 +27,19 @@ What is not exact, and which way it errs:
 
 from __future__ import annotations
 
-import socket
-import struct
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Iterable
 
-T = TypeVar("T")
+from daemon.transport.connections import HANDSHAKE_BYTES, Connection
 
 LOOK_MS = 50
 ENCRYPTION_BYTES = 33
 """What CURVE adds to a part (RFC 26): a command name, a nonce, an authenticator, a byte of flags."""
-HANDSHAKE_BYTES = 4096
-"""More than a greeting and a handshake are."""
 FORGIVEN_BYTES = 64
 """A second and connection: a ping and a pong every second. Ours send none."""
 SENDING_BYTES = 1 << 16
 """Since the last look: who has sent less is not the one who floods."""
 BYTES_A_NANOSECOND_MAX = 1
-RECEIVED = struct.Struct("=128xQ")
-"""struct tcp_info of linux/tcp.h: 8 bytes, 24 words and 3 long words before `tcpi_bytes_received`."""
-
-
-@dataclass(slots=True)
-class _Line:
-    """A connection, as it was at the last look."""
-
-    peer: object
-    received: int = 0
-    before: int = 0
-    is_cut: bool = False
 
 
 class Backlog:
@@ -69,18 +54,17 @@ class Backlog:
         budget: int,
         queue_messages_max: int,
         encrypted: bool,
-        count: Callable[[str, tuple[str, ...], int], None],
         ask: Callable[[], None],
     ) -> None:
         self.full = False
         """Whether nobody else is to be let in."""
         self.held = 0
         """Bytes that waited at the last look."""
-        self._budget, self._count, self._ask = budget, count, ask
+        self._budget, self._ask = budget, ask
         self._turns = queue_messages_max + 1
         self._added = ENCRYPTION_BYTES if encrypted else 0
         self._taken: dict[int, int] = {}
-        self._lines: dict[int, _Line] = {}
+        self._known: set[int] = set()
         self._was_empty = False
         self._messages = 0
         self._left: list[tuple[int, int]] = []  # by connections that have ended: bytes, and messages taken by then
@@ -105,79 +89,51 @@ class Backlog:
     @property
     def watches(self) -> bool:
         """Whether there is anything to look at."""
-        return bool(self._lines or self._left or self._left_lately)
+        return bool(self._known or self._left or self._left_lately)
 
     def accepted(self, descriptor: int) -> None:
         """A connection has come."""
-        try:
-            peer = _with(descriptor, socket.socket.getpeername)
-        except OSError:  # gone already
-            return
         if not self.watches:
             self._looked_at = time.monotonic_ns()  # nobody has looked for long, as nothing could come
+        self._known.add(descriptor)
         self._taken[descriptor] = HANDSHAKE_BYTES
-        self._lines[descriptor] = _Line(peer)
 
-    def ended(self, descriptor: int, was_let_in: bool) -> None:
+    def ended(self, connection: Connection, was_let_in: bool) -> None:
         """A connection has gone; what is whole of what it sent is still to be read."""
-        line = self._lines.pop(descriptor, None)
-        taken = self._taken.pop(descriptor, 0)
-        if line is not None and was_let_in:
-            self._ended_unseen |= not line.is_cut
-            self._left_lately.append((max(0, line.received - taken), self._messages))
+        taken = self._taken.pop(connection.descriptor, 0)
+        self._known.discard(connection.descriptor)
+        if was_let_in:
+            self._ended_unseen |= not connection.cut
+            self._left_lately.append((max(0, connection.received - taken), self._messages))
 
-    def look(self) -> None:
-        """Add up what is held; over the budget, cut whoever holds most of those that are sending."""
-        now = time.monotonic_ns()
+    def look(self, connections: Iterable[Connection], now: int) -> Connection | None:
+        """Add up what is held for those that were let in; over the budget, whoever holds most of those that are
+        sending.
+        """
         was_empty, self._was_empty = self._was_empty, False
         if self._ended_unseen:
             self._ended_unseen = False
             self._left_lately.append(((now - self._looked_at) * BYTES_A_NANOSECOND_MAX, self._messages))
         # Who had ended before the last look left nothing that was not read when all was read after it.
-        turns = self._turns * (len(self._lines) + len(self._left) + len(self._left_lately))
+        turns = self._turns * (len(self._known) + len(self._left) + len(self._left_lately))
         kept = [] if was_empty else [one for one in self._left if self._messages - one[1] <= turns]
         self._left, self._left_lately = kept + self._left_lately, []
         if self._left:
             self._ask()
         forgiven = FORGIVEN_BYTES * (now - self._looked_at) // 1_000_000_000 + 1 if was_empty else 0
         self._looked_at = now
-        held: list[tuple[int, int]] = []
-        for descriptor, line in self._lines.items():
-            line.before = line.received
-            try:
-                (line.received,) = RECEIVED.unpack(
-                    _with(descriptor, lambda s: s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, RECEIVED.size))
-                )
-            except (OSError, struct.error):  # closed this moment, or a kernel that does not count
+        held: list[tuple[int, Connection]] = []
+        for one in connections:
+            if not one.let_in:
                 continue
-            taken = min(self._taken.get(descriptor, 0) + forgiven, line.received)
-            if taken != self._taken.get(descriptor) and (forgiven or line.received < HANDSHAKE_BYTES):
-                self._taken[descriptor] = taken
-            held.append((line.received - taken, descriptor))
+            known = self._taken.get(one.descriptor, 0)
+            taken = min(known + forgiven, one.received)
+            if taken != known and (forgiven or one.received < HANDSHAKE_BYTES):
+                self._taken[one.descriptor] = taken
+            held.append((one.received - taken, one))
         self.held = sum(size for size, _ in self._left) + sum(size for size, _ in held)
         self.full = self.held > self._budget
-        if self.full:
-            self._cut(held)
-
-    def _cut(self, held: list[tuple[int, int]]) -> None:
-        for _, descriptor in sorted(held, reverse=True):
-            line = self._lines[descriptor]
-            if line.is_cut or line.received - line.before < SENDING_BYTES:
-                continue
-            try:
-                if _with(descriptor, socket.socket.getpeername) == line.peer:
-                    _with(descriptor, lambda s: s.shutdown(socket.SHUT_RDWR))
-            except OSError:  # gone by itself
-                continue
-            line.is_cut = True
-            self._count("dropped", ("flood",), 1)
-            return
-
-
-def _with(descriptor: int, do: Callable[[socket.socket], T]) -> T:
-    """Ask the system about a descriptor that is libzmq's, and stays so."""
-    borrowed = socket.socket(fileno=descriptor)
-    try:
-        return do(borrowed)
-    finally:
-        borrowed.detach()
+        if not self.full:
+            return None
+        sending = [(size, one) for size, one in held if not one.cut and one.received - one.before >= SENDING_BYTES]
+        return max(sending, key=lambda entry: entry[0])[1] if sending else None

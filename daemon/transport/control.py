@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,10 @@ from daemon.protocol.frames import Buffer
 from daemon.transport.security import Count, Curve
 from daemon.transport.sockets import SECOND_NS, Listener, Speaker, TransportLimits, too_large
 
-TEND_SECONDS = 0.2
+log = logging.getLogger("shoal.transport")
+
+REFUSALS_SECONDS = 1.0
+REFUSED_AGAIN_SECONDS = 60.0
 
 Deliver = Callable[[str, list[Buffer]], None]
 
@@ -53,15 +57,16 @@ class ControlTransport:
         self._curve = curve
         self._count = count
         self._loop = asyncio.get_running_loop()
-        self._listener = Listener(address, curve, self._limits, count, self._alarm)
+        self._listener = Listener(address, curve, self._limits, count, self._alarm, port="control")
         self._peers: dict[str, _Peer] = {}  # by address, the least recently used first
         self._closed = False
-        self._care: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._listener.fd, self._drain)
         self._again: asyncio.Handle | None = self._loop.call_soon(
             self._drain
         )  # an edge may have come before the reader
         self._sweep = self._loop.call_later(self._idle_seconds / 2, self._close_idle)
+        self._refused_at: dict[str, float] = {}
+        self._refusals = self._loop.call_later(REFUSALS_SECONDS, self._look_for_refusals)
 
     @property
     def endpoint(self) -> str:
@@ -77,6 +82,11 @@ class ControlTransport:
     def connections(self) -> tuple[str, ...]:
         """The addresses that a socket is open to."""
         return tuple(self._peers)
+
+    @property
+    def came(self) -> tuple[int, int]:
+        """How many connections others have made, and how many of them have not been let in."""
+        return self._listener.connections
 
     def send(self, address: str, public_key: bytes | None, frames: Sequence[Buffer]) -> bool:
         """Queue a message for the shard at `address`, whose key is `public_key`; False if it was dropped instead.
@@ -101,6 +111,14 @@ class ControlTransport:
         except zmq.ZMQError:
             return self._drop("failed")
 
+    def check(self) -> None:
+        """Other keys are allowed than before: hang up on those that are not, whoever connected."""
+        self._listener.check()
+        for address, peer in list(self._peers.items()):
+            if self._curve is not None and self._curve.owner_of(peer.speaker.public_key or b"") is None:
+                peer.speaker.close()
+                del self._peers[address]
+
     def close(self, linger_ns: int = 0) -> None:
         """Stop; wait at most `linger_ns` for what is queued, which blocks the loop that long."""
         if self._closed:
@@ -108,8 +126,7 @@ class ControlTransport:
         self._closed = True
         self._loop.remove_reader(self._listener.fd)
         self._sweep.cancel()
-        if self._care is not None:
-            self._care.cancel()
+        self._refusals.cancel()
         if self._again is not None:
             self._again.cancel()
         for peer in self._peers.values():
@@ -150,7 +167,6 @@ class ControlTransport:
                 return
             owner, frames = self._listener.receive()
             if frames is None:
-                self._drop("oversize")
                 continue
             try:
                 self._deliver(owner, frames)
@@ -168,13 +184,29 @@ class ControlTransport:
     def _tend(self) -> None:
         if not self._closed and self._listener.needs_care:
             self._listener.tend()
-            if self._listener.needs_care:
-                self._care = self._loop.call_later(TEND_SECONDS, self._tend)
             self._drain()  # it has looked whether a message waits, and may so have swallowed an edge
 
     def _look_again(self) -> None:
         if not self._closed:
             self._again = self._loop.call_soon(self._drain)
+
+    def _look_for_refusals(self) -> None:
+        """Say who does not let us in: whose list lacks our key. Else only the log of that one would tell.
+
+        libzmq does not try again by itself; the next message does.
+        """
+        now = self._loop.time()
+        for address, peer in list(self._peers.items()):
+            if not peer.speaker.refused():
+                continue
+            peer.speaker.close()
+            del self._peers[address]
+            self._count("refused_by_peer", (), 1)
+            if now - self._refused_at.get(address, -REFUSED_AGAIN_SECONDS) >= REFUSED_AGAIN_SECONDS:
+                self._refused_at[address] = now
+                log.warning("%s refuses our key: is it among the allowed ones there, and have they been read?", address)
+        self._refused_at = {at: when for at, when in self._refused_at.items() if now - when < REFUSED_AGAIN_SECONDS}
+        self._refusals = self._loop.call_later(REFUSALS_SECONDS, self._look_for_refusals)
 
     def _close_idle(self) -> None:
         """Close the sockets that were not used for `idle_ns`; the least recently used come first."""

@@ -3,10 +3,21 @@
 CURVE (CurveZMQ, ZeroMQ RFC 26): the bound side is the server and proves its own key; the connecting side is the client,
 knows the server's public key beforehand and shows its own, on which the server's process decides by ZAP (RFC 27).
 
-libzmq asks by ZAP over an inproc socket of the context and waits for the answer, and reports failed handshakes over
-another (a socket monitor). The `Doorman` is one thread a context that answers the one and counts the other. pyzmq has a
-`ThreadAuthenticator` for the first half: an asyncio loop in a thread; as the second half needs a thread anyway, and a
-ZAP handler for one rule is ten lines, one thread with a blocking poll does both.
+libzmq asks by ZAP over an inproc socket of the context and waits for the answer, and reports what becomes of
+connections over another (a socket monitor). The `Doorman` is one thread a context that answers the one and listens to
+the other.
+pyzmq has a `ThreadAuthenticator` for the first half: an asyncio loop in a thread; as the second half needs a thread
+anyway, and a ZAP handler for one rule is ten lines, one thread with a blocking poll does both.
+
+Beside that the doorman hangs up on whom there is no room for: strangers that send more than a handshake, do not come to
+its end or are too many (`daemon.transport.connections`), members that send more than anybody reads (`backlog`), and
+whoever came in with a key that is no longer allowed. What it does is counted by reason, and said in the log
+(`daemon.watch.refusals`).
+
+Without a descriptor for a connection that waits to be accepted, libzmq tries again at once and for ever: a core is busy
+with 100,000 failures a second. So those who wait are hung up on, with a descriptor that is kept for this, and the
+kernel drops what else comes for a while (`kernel.ListeningSocket`). The address is not given up for that: to bind it
+anew would need a descriptor, without which libzmq ends the process.
 
 Without keys ZAP is on all the same, and lets every plain-text connection in: libzmq then refuses peers that speak the
 unversioned first protocol, whose greeting any random bytes are.
@@ -14,11 +25,14 @@ unversioned first protocol, whose greeting any random bytes are.
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import zmq
@@ -26,6 +40,11 @@ from zmq.utils import z85
 
 from daemon.keys import KeyPair
 from daemon.transport.backlog import LOOK_MS, Backlog
+from daemon.transport.connections import Connection, Connections, Room
+from daemon.transport.kernel import ListeningSocket, hang_up, peer_of, traffic_of
+from daemon.watch.refusals import Refusals
+
+log = logging.getLogger("shoal.transport")
 
 Count = Callable[[str, tuple[str, ...], int], None]
 """Called with a name, label values and an amount; from any thread."""
@@ -38,6 +57,13 @@ ZAP_VERSION = b"1.0"
 MONITOR_ENDPOINT = "inproc://shoal.monitor"
 BATCH_MAX = 1000
 STOP_SECONDS = 5.0
+STRANGERS_LOOK_MS = 10
+"""While somebody has not been let in: a connection that floods before its handshake lasts so long."""
+REST_NS = 1_000_000_000
+"""How long nobody can connect after there was no descriptor for a connection."""
+WAITING_MAX = 4096
+GONE = ("gone at once", 0)
+"""In place of the address of one who did not wait until it was asked for."""
 
 EVENT = struct.Struct("=Hi")
 PROTOCOL_ERRORS = {0x11000001: "cryptographic", 0x11000002: "mechanism"}  # ZMQ_PROTOCOL_ERROR_ZMTP_... of zmq.h
@@ -49,6 +75,7 @@ WATCHED = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_ACCEPT_FAILED
     | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_LISTENING
 )
 
 
@@ -81,7 +108,8 @@ def secure_client(socket: zmq.Socket[bytes], curve: Curve | None, server_key: by
 class Doorman:
     """The thread that lets connections in, or counts why not; for one context and one bound socket in it.
 
-    To be made before the socket is bound; from then on the socket is watched. `stop` before the socket is closed.
+    To be made before the socket is bound; from then on the socket is watched. `stop` before the socket is closed, and
+    `close` when the context is gone.
     """
 
     def __init__(
@@ -91,17 +119,28 @@ class Doorman:
         curve: Curve | None,
         count: Count,
         backlog: Backlog,
-        no_descriptor: Callable[[], None],
+        *,
+        room: Room,
+        port: str,
         note: Note | None = None,
     ) -> None:
-        """`no_descriptor` is called, on the thread, when connections come and none is left.
+        """`port` is what the log calls this one.
 
         What `note` is told of a connection it is told before its handshake is over, and in order.
         """
-        self._backlog, self._no_descriptor, self._note = backlog, no_descriptor, note
+        self.keys: dict[int, str] = {}
+        """By descriptor, the keys that have come with messages: the reader's to write."""
+        self.connections = Connections(room, curve is not None)
+        self._backlog, self._note = backlog, note
         self._curve = curve
         self._count = count
         self._socket = socket
+        self._refusals = Refusals(port)
+        self._owners: dict[str, str] = {}  # of the keys that were let in
+        self._recheck = False
+        self._listening: ListeningSocket | None = None
+        self._spare = _spare()
+        self._paused_until: int | None = None
         self._zap = context.socket(zmq.REP)
         self._zap.linger = 0
         self._zap.bind(ZAP_ENDPOINT)
@@ -109,122 +148,217 @@ class Doorman:
         self._events = context.socket(zmq.PAIR)
         self._events.linger = 0
         self._events.connect(MONITOR_ENDPOINT)
-        self._connections = Connections()
-        self._look_at = 0.0
-        self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._look_at = self._strangers_at = 0
+        self._wake, self._over = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), False
         self._thread = threading.Thread(target=self._run, name="shoal-doorman", daemon=True)
         self._thread.start()
+
+    def check(self) -> None:
+        """Hang up on who has come in with a key that is not allowed any more. From any thread."""
+        if not self._recheck:
+            self._recheck = True
+            os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
         """End the thread and close its sockets; once."""
         self._socket.disable_monitor()
-        os.eventfd_write(self._stop, 1)
+        self._over = True
+        os.eventfd_write(self._wake, 1)
         self._thread.join(STOP_SECONDS)
         if not self._thread.is_alive():
-            os.close(self._stop)
+            os.close(self._wake)
+        if self._spare is not None:
+            os.close(self._spare)
+
+    def close(self) -> None:
+        """Let go of the address."""
+        if self._listening is not None:
+            self._listening.close()
+
+    # -- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for source in (self._zap, self._events, self._stop):
+        for source in (self._zap, self._events, self._wake):
             poller.register(source, zmq.POLLIN)
         try:
             while True:
-                ready = dict(poller.poll(LOOK_MS if self._backlog.watches else None))
-                if self._stop in ready:
+                ready = dict(poller.poll(self._patience_ms()))
+                if self._over:
                     return
+                if self._wake in ready:
+                    os.eventfd_read(self._wake)
                 if self._events in ready:  # first: a connection is known before its first message is let in
                     self._watch()
-                if time.monotonic() >= self._look_at:
-                    self._look_at = time.monotonic() + LOOK_MS / 1000
-                    self._backlog.look()
+                self._look(time.monotonic_ns())
                 if self._zap in ready:
                     self._zap.send_multipart(self._answer(self._zap.recv_multipart()))
         finally:
             self._zap.close()
             self._events.close()
 
+    def _patience_ms(self) -> int | None:
+        if self.connections.pending:
+            return STRANGERS_LOOK_MS
+        if self._backlog.watches:
+            return LOOK_MS
+        due = [at for at in (self._refusals.deadline, self._paused_until) if at is not None]
+        return max(1, (min(due) - time.monotonic_ns()) // 1_000_000 + 1) if due else None
+
     def _answer(self, request: list[bytes]) -> list[bytes]:
         """RFC 27: version, request id, domain, address, identity, mechanism and credentials come; libzmq sends them, so
-        they are well formed."""
-        request_id, mechanism, credentials = request[1], request[5], request[6:]
-        owner: str | None = None
+        they are well formed. Who is let in is known by the key from then on, as text."""
+        request_id, address, mechanism, credentials = request[1], request[3], request[5], request[6:]
+        source = address.decode("ascii", "replace")
         if self._backlog.full:
-            self._count("handshakes_failed", ("full",), 1)
+            self._refused("full", source)
             return [ZAP_VERSION, request_id, b"300", b"Later", b"", b""]
+        key, owner = b"", None
         if self._curve is None:
             owner = "" if mechanism == b"NULL" else None
         elif mechanism == b"CURVE":
-            owner = self._curve.owner_of(z85.encode(credentials[0]))
+            key = z85.encode(credentials[0])
+            owner = self._curve.owner_of(key)
         if owner is not None:
-            return [ZAP_VERSION, request_id, b"200", b"OK", owner.encode(), b""]
-        self._count("handshakes_failed", ("key",), 1)
+            self._owners[key.decode()] = owner
+            return [ZAP_VERSION, request_id, b"200", b"OK", key, b""]
+        self._refused("key", source)
         return [ZAP_VERSION, request_id, b"400", b"Not allowed", b"", b""]
 
+    def _refused(self, reason: str, source: str, amount: int = 1) -> None:
+        self._count("handshakes_failed", (reason,), amount)
+        self._refusals.note(reason, source, time.monotonic_ns(), amount)
+
+    # -- what has happened -----------------------------------------------------------------------------------------
+
     def _watch(self) -> None:
-        """Count what has happened, added up: at the descriptor limit libzmq reports 100,000 failures a second."""
-        counted: dict[tuple[str, tuple[str, ...]], int] = {}
+        """Take libzmq's events; at the descriptor limit it reports 100,000 failures a second."""
+        without_descriptor = 0
         for _ in range(BATCH_MAX):
             try:
                 message = self._events.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
             event, value = EVENT.unpack(message[0])
-            if event == zmq.EVENT_ACCEPTED:
-                self._backlog.accepted(value)
-            elif event == zmq.EVENT_DISCONNECTED:
-                self._backlog.ended(value, not self._connections.pending(value))
-            if self._note is not None and event in (zmq.EVENT_ACCEPTED, zmq.EVENT_DISCONNECTED):
-                self._note(value, event == zmq.EVENT_ACCEPTED)
-            what = self._connections.step(event, value)
-            if what is not None:
-                counted[what] = counted.get(what, 0) + 1
-        for (name, labels), amount in counted.items():
-            self._count(name, labels, amount)
-        if ("accept_failed", ()) in counted:
-            self._no_descriptor()
+            match event:
+                case zmq.EVENT_LISTENING:
+                    with suppress(OSError):
+                        self._listening = ListeningSocket(value)
+                case zmq.EVENT_ACCEPTED:
+                    self._accepted(value)
+                case zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                    self.connections.finished()
+                case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                    self.connections.failed("key")
+                case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+                    self.connections.failed("broken")
+                case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+                    self.connections.failed(PROTOCOL_ERRORS.get(value, "protocol"))
+                case zmq.EVENT_ACCEPT_FAILED:
+                    without_descriptor += value != errno.EAGAIN  # else somebody has just hung up
+                case zmq.EVENT_DISCONNECTED:
+                    self._ended(value)
+        if without_descriptor:
+            self._count("accept_failed", (), without_descriptor)
+            self._without_descriptors(without_descriptor)
+
+    def _accepted(self, descriptor: int) -> None:
+        self.keys.pop(descriptor, None)
+        self.connections.accepted(descriptor, peer_of(descriptor) or GONE, time.monotonic_ns())
+        self._backlog.accepted(descriptor)
+        if self._note is not None:
+            self._note(descriptor, True)
+
+    def _ended(self, descriptor: int) -> None:
+        if self.connections.unplaced:
+            self._measure(self.connections.strangers())
+        end = self.connections.ended(descriptor)
+        if end.connection is not None:
+            self._backlog.ended(end.connection, end.was_let_in)
+        if end.was_let_in:
+            self._count("connection_lost", (), 1)
+        elif end.reason and end.reason != "key":  # that was counted where it was decided
+            self._refused(end.reason, end.connection.source if end.connection is not None else "unknown")
+        if self._note is not None:
+            self._note(descriptor, False)
+
+    def _without_descriptors(self, failures: int) -> None:
+        """Hang up on all who wait to be accepted, and let nobody come for a while."""
+        self._refusals.note("descriptors", "all", time.monotonic_ns(), failures)
+        if self._listening is None:
+            return
+        if self._paused_until is None:
+            self._count("listening_stopped", (), 1)
+        with suppress(OSError):
+            self._listening.pause()
+        self._paused_until = time.monotonic_ns() + REST_NS
+        if self._spare is not None:
+            os.close(self._spare)
+        self._listening.shed(WAITING_MAX)
+        self._spare = _spare()
+
+    # -- looking after those who are here --------------------------------------------------------------------------
+
+    def _look(self, now: int) -> None:
+        if self._recheck:
+            self._recheck = False
+            self._check_keys()
+        if self._paused_until is not None and now >= self._paused_until and self._listening is not None:
+            self._listening.resume()
+            self._paused_until = None
+        if self.connections.crowded or (self.connections.pending and now >= self._strangers_at):
+            self._measure(self.connections.strangers())
+            for connection, reason in self.connections.unwelcome(now):
+                self._cut(connection, reason)
+            self._strangers_at = time.monotonic_ns() + STRANGERS_LOOK_MS * 1_000_000
+        if now >= self._look_at and self._backlog.watches:
+            self._measure([one for one in self.connections if one.let_in])
+            flooding = self._backlog.look(self.connections, now)
+            if flooding is not None and self._cut(flooding, "flood"):
+                self._count("dropped", ("flood",), 1)
+            for connection, reason in self.connections.crowding(self.keys):
+                self._cut(connection, reason)
+            self._look_at = time.monotonic_ns() + LOOK_MS * 1_000_000
+        if (said := self._refusals.due(now)) is not None:
+            log.warning("%s", said)
+
+    def _measure(self, connections: list[Connection]) -> None:
+        for one in connections:
+            traffic = traffic_of(one.descriptor)
+            if traffic is not None:
+                self.connections.measured(one, traffic.received, traffic.sent)
+
+    def _cut(self, connection: Connection, reason: str) -> bool:
+        """Hang up. The end of the connection is reported by libzmq like any other, and is not counted twice."""
+        if connection.cut or not hang_up(connection.descriptor, connection.peer):
+            return False
+        self.connections.cut(connection, reason)
+        who = self._owners.get(self.keys.get(connection.descriptor, ""), "")
+        source = f"{who} at {connection.source}" if who else connection.source
+        self._refusals.note(reason, source, time.monotonic_ns())
+        if reason != "flood":
+            self._count("handshakes_failed" if not connection.let_in else "connections_cut", (reason,), 1)
+        return True
+
+    def _check_keys(self) -> None:
+        """Hang up on whoever came in with a key that has no owner any more, or another one. Who has not said a word
+        yet may be one of them, and connects again if not."""
+        curve = self._curve
+        if curve is None:
+            return
+        self._measure(self.connections.strangers())
+        before = len(self._owners)
+        self._owners = {key: owner for key, owner in self._owners.items() if curve.owner_of(key.encode()) == owner}
+        changed = len(self._owners) < before
+        for connection in self.connections:
+            key = self.keys.get(connection.descriptor)
+            if changed if key is None else key not in self._owners:
+                self._cut(connection, "revoked")
 
 
-class Connections:
-    """What the monitor's events mean.
-
-    libzmq reports a refused first greeting (anything that is not ZeroMQ's, versioned) by no event of its own: it looks
-    like a connection that is accepted and ends. So the ones that have not finished their handshake are remembered, by
-    descriptor. The event of a finished handshake names none; it is taken to be that of the newest, as what does not
-    finish soon mostly never does. Where two shake hands at once that may credit the wrong one: then `connection_lost`
-    and `handshakes_failed` swap one count each, and their sum is right.
-    A failed handshake's event is followed by the end of the same connection.
-    """
-
-    def __init__(self) -> None:
-        self._pending: dict[int, None] = {}
-        self._failed = False
-
-    def pending(self, descriptor: int) -> bool:
-        """Whether a connection has not been let in, as far as that is known."""
-        return descriptor in self._pending
-
-    def step(self, event: int, value: int) -> tuple[str, tuple[str, ...]] | None:
-        """Take an event; the counter to raise, if any."""
-        match event:
-            case zmq.EVENT_ACCEPTED:
-                self._pending[value] = None
-            case zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                if self._pending:
-                    self._pending.popitem()
-            case zmq.EVENT_DISCONNECTED:
-                failed, self._failed = self._failed, False
-                if value in self._pending:
-                    del self._pending[value]
-                    return None if failed else ("handshakes_failed", ("protocol",))
-                return None if failed else ("connection_lost", ())
-            case zmq.EVENT_ACCEPT_FAILED:
-                return "accept_failed", ()
-            case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                self._failed = True  # counted where it was decided
-            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-                self._failed = True
-                return "handshakes_failed", ("broken",)
-            case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-                self._failed = True
-                return "handshakes_failed", (PROTOCOL_ERRORS.get(value, "protocol"),)
+def _spare() -> int | None:
+    """A descriptor that is kept, to be given up when there is no other."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return None

@@ -17,6 +17,7 @@ import zmq
 
 from daemon.protocol.frames import Buffer
 from daemon.transport.backlog import Backlog
+from daemon.transport.connections import Room
 from daemon.transport.security import Count, Curve, Doorman, Note, secure_client, secure_server
 
 __all__ = [
@@ -43,8 +44,6 @@ RECEIVE_MESSAGES_MAX = 64
 this gains nothing: messages of 1 KiB come as fast with 64 as with 1000."""
 UNASKED_BYTES_MAX = 4096
 """What a speaker takes: a handshake. A PUSH never hears, but libzmq keeps what a peer says to it all the same."""
-REST_NS = SECOND_NS
-"""How long nobody is let in after there was no descriptor for a connection."""
 NO_COPY_BYTES = 64 << 10
 """pyzmq's own threshold: below it, a copy costs less than keeping the sender's buffer alive until it has been sent."""
 
@@ -63,6 +62,9 @@ class TransportLimits:
     queue_bytes_max: int = 256 << 20
     drain_max: int = 256
     peers_max: int = 1024
+    connections_max: int = 4096
+    """That come here, at a time; `strangers_max` of them before they are let in."""
+    strangers_max: int = 128
     idle_ns: int = 60 * SECOND_NS
     unacknowledged_ns: int = 15 * SECOND_NS
     handshake_timeout_ns: int = 5 * SECOND_NS
@@ -78,11 +80,8 @@ class TransportLimits:
 
 class Listener:
     """A context with a bound socket and its doorman; a PULL, or a ROUTER where answers go back (`daemon.admin.remote`).
-    `alarm` is called on the doorman's thread when it is time to `tend`; all else is for one thread.
-
-    Without a descriptor for a connection that waits to be accepted, libzmq tries again at once and for ever: a core is
-    busy with 100,000 failures a second. So the address is let go for a while, in which who wants to connect is refused
-    by the kernel and tries again later; connections that stand are not touched.
+    `alarm` is called on the doorman's thread when it is time to `tend`. `check` and `connections` are for any thread,
+    all else for one.
     """
 
     def __init__(
@@ -93,9 +92,11 @@ class Listener:
         count: Count,
         alarm: Callable[[], None],
         *,
+        port: str,
         kind: int = zmq.PULL,
         note: Note | None = None,
     ) -> None:
+        """`port` is what the log calls it."""
         self.context = zmq.Context()
         self.socket = self.context.socket(kind)
         _set_up(self.socket, limits)
@@ -106,17 +107,17 @@ class Listener:
         self.socket.maxmsgsize = limits.frame_bytes_max + ENCRYPTION_BYTES_MAX
         self.socket.ipv6 = "[" in address
         secure_server(self.socket, curve)
-        self.backlog = Backlog(limits.queue_bytes_max, messages_max, curve is not None, count, self._ask)
+        self.backlog = Backlog(limits.queue_bytes_max, messages_max, curve is not None, self._ask)
         self.needs_care = False
-        """Whether `tend` has to be called, and called again until this is over."""
-        self.rests = False
-        """Whether nobody can connect for now."""
-        self._lacks_descriptors = False
-        self._rests_until = 0
+        """Whether `tend` has to be called."""
+        self._frames_max, self._curve = limits.frames_max, curve
+        self._owners: dict[str, str] = {}  # of keys; empty for one that is not allowed any more
         self._last: zmq.Frame | None = None
-        self._frames_max, self._encrypted = limits.frames_max, curve is not None
         self._count, self._alarm = count, alarm
-        self._doorman = Doorman(self.context, self.socket, curve, count, self.backlog, self._no_descriptor, note)
+        room = Room(
+            limits.connections_max, limits.strangers_max, handshake_ns=limits.handshake_timeout_ns * 9 // 10
+        )  # libzmq's own patience ends later, and has no name
+        self._doorman = Doorman(self.context, self.socket, curve, count, self.backlog, room=room, port=port, note=note)
         try:
             self.socket.bind(address)
         except zmq.ZMQError as error:
@@ -134,24 +135,43 @@ class Listener:
 
     def receive(self) -> tuple[str, list[Buffer] | None]:
         """The next message, waiting as the socket is set, with the name that belongs to the key which the sender has
-        proved to hold (empty without encryption); None for one of more than `frames_max` frames, thrown away.
+        proved to hold (empty without encryption); None for one that was thrown away and counted: of more than
+        `frames_max` frames, or of somebody whose key is no longer allowed.
         """
         try:
             frame = self.socket.recv(copy=False)
         except zmq.Again:
             self.backlog.emptied()
             raise
-        owner, self._last = "", frame
+        owner, reason, self._last = "", "", frame
         try:
             descriptor = frame.get(zmq.SRCFD)
-            if self._encrypted:
-                owner = str(frame.get("User-Id"))
+            if self._curve is not None:
+                owner = self.owner_of(descriptor, str(frame.get("User-Id")))
+                if not owner:
+                    reason = "revoked"
         except zmq.ZMQError:  # from this process itself
             descriptor = -1
         header = frame.bytes
         if descriptor >= 0:
             self.backlog.took(descriptor, len(header), is_last=not frame.more)
-        return owner, [header] if not frame.more else self._receive_rest(descriptor, frame, header)
+        frames: list[Any] | None = [header] if not frame.more else self._receive_rest(descriptor, frame, header)
+        if frames is None:
+            reason = reason or "oversize"
+        if not reason:
+            return owner, frames
+        self._count("dropped", (reason,), 1)
+        return owner, None
+
+    def check(self) -> None:
+        """Other keys are allowed than before: believe nobody and nothing any more who came in with another."""
+        self._owners = {}
+        self._doorman.check()
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many there are, and how many of them have not been let in."""
+        return len(self._doorman.connections), self._doorman.connections.pending
 
     @property
     def sender_address(self) -> str:
@@ -162,23 +182,8 @@ class Listener:
             return ""
 
     def tend(self) -> None:
-        """Let go of the address if descriptors have run out, take it again when some time has passed; and say if
-        nothing waits.
-        """
-        now = time.monotonic_ns()
+        """Say if nothing waits."""
         self.needs_care = False
-        if self._lacks_descriptors and not self.rests:
-            self.socket.unbind(self.endpoint)
-            self.rests, self._rests_until = True, now + REST_NS
-            self._count("listening_stopped", (), 1)
-        elif self.rests and now >= self._rests_until:
-            try:
-                self.socket.bind(self.endpoint)
-            except zmq.ZMQError:  # still none, or somebody has taken it meanwhile
-                self._rests_until = now + REST_NS
-            else:
-                self.rests = self._lacks_descriptors = False
-        self.needs_care |= self.rests
         self.readable()
 
     def close(self) -> None:
@@ -186,10 +191,20 @@ class Listener:
         self._doorman.stop()
         self.socket.close()
         self.context.term()
+        self._doorman.close()
 
-    def _no_descriptor(self) -> None:
-        self._lacks_descriptors = True
-        self._ask()
+    def owner_of(self, descriptor: int, key: str) -> str:
+        """Whose key a message came with, now; empty if nobody's. For who receives from `socket` himself."""
+        assert self._curve is not None
+        owners = self._owners
+        owner = owners.get(key)
+        if owner is None:
+            owner = owners[key] = self._curve.owner_of(key.encode()) or ""
+        if self._doorman.keys.get(descriptor) != key:
+            self._doorman.keys[descriptor] = key
+        if not owner:
+            self._doorman.check()
+        return owner
 
     def _ask(self) -> None:
         if not self.needs_care:
@@ -210,8 +225,9 @@ class Speaker:
     """A PUSH socket connected to one peer; it connects in the background, and again whenever the connection breaks.
 
     But libzmq connects no more once it has seen the peer break the protocol, which a peer does whose encryption is set
-    differently: sends then fail for ever, even when the peer has been put right. So a socket that has taken nothing
-    for `stuck_ns` is replaced. Where it was only full, what goes with it was stale.
+    differently, or once the peer has refused our key: sends then fail for ever, even when the peer has been put right.
+    So a socket that has taken nothing for `stuck_ns` is replaced. Where it was only full, what goes with it was stale.
+    Who has been `refused` should be given up at once.
     """
 
     def __init__(
@@ -228,6 +244,7 @@ class Speaker:
         self._curve = curve
         self._limits = limits
         self._stuck_since: int | None = None
+        self._events: zmq.Socket[bytes] | None = None
         self._socket = self._open()
 
     def send(self, frames: Sequence[Buffer]) -> bool:
@@ -242,15 +259,30 @@ class Speaker:
             if self._stuck_since is None:
                 self._stuck_since = now
             elif now - self._stuck_since >= self._limits.stuck_ns:
-                self._socket.close()
+                self.close()
                 self._socket = self._open()
                 self._stuck_since = None
             return False
         self._stuck_since = None
         return True
 
+    def refused(self) -> bool:
+        """Whether the peer has refused our key since this was asked last."""
+        seen = False
+        while self._events is not None:
+            try:
+                self._events.recv_multipart(NOBLOCK)
+            except zmq.Again:
+                break
+            seen = True
+        return seen
+
     def close(self, linger_ns: int = 0) -> None:
         """Drop the connection, and what is still queued after `linger_ns`."""
+        if self._events is not None:
+            self._socket.disable_monitor()
+            self._events.close()
+            self._events = None
         self._socket.close(linger=linger_ns // MILLISECOND_NS)
 
     def _open(self) -> zmq.Socket[bytes]:
@@ -265,8 +297,13 @@ class Speaker:
             socket.maxmsgsize = UNASKED_BYTES_MAX
             socket.ipv6 = "[" in self.address
             secure_client(socket, self._curve, self.public_key)
+            if self._curve is not None:
+                self._events = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
             socket.connect(self.address)
         except BaseException:
+            if self._events is not None:
+                self._events.close()
+                self._events = None
             socket.close()
             raise
         return socket

@@ -32,7 +32,7 @@ TIMEOUT_MS_MAX = 2**31 - 1
 
 
 class TickTransport:
-    """Listens at `address`; speaks to the peers it is told of. All but `wake` is for one thread."""
+    """Listens at `address`; speaks to the peers it is told of. All but `wake`, `check` and `came` is for one thread."""
 
     def __init__(
         self, address: str, *, curve: Curve | None, count: Count, limits: TransportLimits | None = None
@@ -45,7 +45,7 @@ class TickTransport:
         self._wake_lock = threading.Lock()  # held for `_waking`, `_waker` and its use
         self._waking = False
         self._waker: zmq.Socket[bytes] | None = None
-        self._listener = Listener(address, curve, self._limits, count, self.wake)
+        self._listener = Listener(address, curve, self._limits, count, self.wake, port="ticks")
         self._socket = self._listener.socket
         self._peers: dict[str, Speaker] = {}
         self._timeout_ms = -1
@@ -67,6 +67,11 @@ class TickTransport:
         """Whom it speaks to."""
         return tuple(self._peers)
 
+    @property
+    def came(self) -> tuple[int, int]:
+        """How many connections others have made, and how many of them have not been let in. From any thread."""
+        return self._listener.connections
+
     def connect(self, peer: str, address: str, public_key: bytes | None = None) -> bool:
         """Speak to `peer` at `address` from now on; False, and counted, if that cannot be.
 
@@ -86,6 +91,14 @@ class TickTransport:
         except zmq.ZMQError:  # an address or key that is none, or no descriptor left
             return self._drop("failed")
         return True
+
+    def connect_again(self) -> None:
+        """To those who have refused our key: they may have been told of it by now. For about once a second."""
+        for peer, speaker in list(self._peers.items()):
+            if speaker.refused():
+                self.disconnect(peer)
+                self._count("refused_by_peer", (), 1)
+                self.connect(peer, speaker.address, speaker.public_key)
 
     def disconnect(self, peer: str) -> None:
         """Speak to `peer` no longer; what is still queued for it is lost."""
@@ -115,8 +128,6 @@ class TickTransport:
         Nothing also means that `wake` was called, or that a message was thrown away: look at the clock. The timeout is
         rounded up to milliseconds; without one (0 or less) it does not wait.
         """
-        if self._listener.rests:
-            self._listener.tend()
         if timeout_ns <= 0:
             if not self._listener.readable():
                 return []
@@ -132,7 +143,6 @@ class TickTransport:
         if self._curve is not None:
             self.owner = owner
         if frames is None:
-            self._drop("oversize")
             return []
         if frames[0] == self._wake_token:
             with self._wake_lock:
@@ -141,6 +151,10 @@ class TickTransport:
                 self._listener.tend()
             return []
         return [frames]
+
+    def check(self) -> None:
+        """Other keys are allowed than before: hang up on those that came with one that is not. From any thread."""
+        self._listener.check()
 
     def wake(self) -> None:
         """End the wait of `poll`, or the next one before it begins; from any thread, at any time."""

@@ -124,7 +124,7 @@ def test_what_was_read_is_known_to_the_byte(encrypted: bool) -> None:
         heard: list[object] = []
         while len(heard) < 2 * len(sizes):
             heard += made.transport.poll(10_000 * MILLISECOND)
-        (line,) = made.backlog._lines.values()
+        (line,) = made.transport._listener._doorman.connections
         deadline = time.monotonic() + PATIENCE_SECONDS
         seen = 0
         while seen < sum(3 * size for size in sizes) and time.monotonic() < deadline:
@@ -215,7 +215,7 @@ def test_a_connection_that_ends_while_its_queue_is_full_ends_nothing_else(listen
 
 def test_without_descriptors_nothing_spins_and_the_address_comes_back() -> None:
     script = """
-        import resource, socket, sys, time
+        import os, resource, socket, sys, time
         from collections import Counter
         from daemon.transport import TickTransport
         from daemon.quantities import parse_address
@@ -228,20 +228,16 @@ def test_without_descriptors_nothing_spins_and_the_address_comes_back() -> None:
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 transport.poll(20_000_000)
-        clients = []
-        def knock():
-            client = socket.socket()
+        clients = [socket.socket() for _ in range(4)]
+        def knock(client):
             client.setblocking(False)
             client.connect_ex((where.host, where.port))
-            clients.append(client)
-        spare = socket.socket()
-        knock()
+        knock(clients[0])
         poll(0.2)
-        used = max(s.fileno() for s in (spare, *clients))
-        held = [socket.socket() for _ in range(3)]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(s.fileno() for s in held) + 2, 4096))
-        for each in held: each.close()
-        for _ in range(3): knock()   # these take what is left here, and find nobody who can accept them
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, 4096))
+        for client in clients[1:]: knock(client)   # and find nobody who can accept them
         began, cpu = time.monotonic(), time.process_time()
         poll(3.0)
         busy = (time.process_time() - cpu) / (time.monotonic() - began)

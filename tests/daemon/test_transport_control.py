@@ -35,6 +35,7 @@ class End:
     """A transport, what it received and what it counted."""
 
     def __init__(self, keys: KeyPair | None, address: str, limits: TransportLimits | None) -> None:
+        self.allowed = dict(MEMBERS)
         self.received: list[list[bytes]] = []
         self.counted: Counter[str] = Counter()
         self.owners: set[str] = set()
@@ -43,7 +44,7 @@ class End:
         self.transport = ControlTransport(
             address,
             self.hear,
-            curve=None if keys is None else Curve(keys, MEMBERS.get),
+            curve=None if keys is None else Curve(keys, lambda key: self.allowed.get(key)),
             count=self.count,
             limits=limits,
         )
@@ -262,3 +263,36 @@ async def test_a_message_comes_with_the_name_that_its_senders_key_has() -> None:
         a.transport.send(b.transport.endpoint, BETA.public, [b"x"])
         plain.transport.send(other.transport.endpoint, None, [b"x"])
         assert await until(lambda: b.owners == {"alpha"} and other.owners == {""})
+
+
+def test_who_refuses_our_key_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    run(lambda: _who_refuses_our_key_is_named(caplog))()
+
+
+async def _who_refuses_our_key_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    async with end(STRANGER) as a, end(BETA) as b:
+        for number in range(1, 3):
+            a.transport.send(b.transport.endpoint, BETA.public, [b"let me in"])
+            assert await until(lambda n=number: a.counted["refused_by_peer"] == n)  # type: ignore[misc]
+        b.allowed[STRANGER.public] = "stranger"
+        a.transport.send(b.transport.endpoint, BETA.public, [b"let me in"])
+        assert await until(lambda: b.received == [[b"let me in"]])
+        lines = [record.getMessage() for record in caplog.records if "refuses our key" in record.getMessage()]
+        assert lines == [
+            f"{b.transport.endpoint} refuses our key: is it among the allowed ones there, and have they been read?"
+        ]
+
+
+@run
+async def test_a_key_that_is_taken_away_is_neither_heard_nor_spoken_to() -> None:
+    async with end(ALPHA) as a, end(BETA) as b:
+        a.transport.send(b.transport.endpoint, BETA.public, [b"hello"])
+        b.transport.send(a.transport.endpoint, ALPHA.public, [b"hello"])
+        assert await until(lambda: a.received == b.received == [[b"hello"]])
+        del b.allowed[ALPHA.public]
+        b.transport.check()
+        assert b.transport.connections == ()
+        assert await until(lambda: a.counted["connection_lost"] == b.counted["connection_lost"] == 1)
+        a.transport.send(b.transport.endpoint, BETA.public, [b"again"])
+        assert await until(lambda: b.counted["handshakes_failed:key"] >= 1)
+        assert b.received == [[b"hello"]]

@@ -100,9 +100,7 @@ class Endpoint:
         return OperatorDoor(
             "tcp://127.0.0.1:*",
             self.hosted.server,
-            curve=Curve(self.alpha, lambda key: key.decode() if self.keys.operator_of(key) else None)
-            if self.encrypted
-            else None,
+            curve=Curve(self.alpha, self.keys.operator_of) if self.encrypted else None,
             name_of=lambda key: self.keys.operator_of(key) if self.encrypted else "somebody",
             count=lambda name, labels, amount: self.counted.update({(name, *labels): amount}),
             stall_seconds=0.2,

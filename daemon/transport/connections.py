@@ -1,0 +1,226 @@
+"""The connections of one listener: who has been let in, who has not yet, and whom there is no room for.
+
+Before its handshake a connection is a stranger's. It is worth a few kilobytes and seconds, and there are at most so
+many of them; libzmq knows no such limits, so the doorman looks after them (`daemon.transport.security`). When too many
+wait, those go first who have shown the least: who has not even proved to know our public key, comes from an address
+from which nobody was ever let in, and is one of many from there; of equals the one that came first. So a member gets in
+while strangers knock.
+
+How far a handshake has come is seen from what *we* have sent (RFC 23, RFC 26), for nobody at the other end has a hand
+in that: 64 bytes of greeting; with encryption 170 bytes of WELCOME for a HELLO that was made for our key; and after the
+verdict READY, which is longer than an ERROR. libzmq's own event of a finished handshake names no connection.
+
+libzmq's events that a handshake has failed name none either, but the end of that connection follows at once. A first
+greeting that is refused (anything but ZeroMQ's, versioned) looks like a connection that comes and ends.
+
+Pure: events and figures in, verdicts out. Who is cut is asked for again until its end is reported.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+GREETING_BYTES: Final = 64
+WELCOME_BYTES: Final = 170
+ERROR_BYTES: Final = 12
+HANDSHAKE_BYTES: Final = 4096
+"""More than a greeting and a handshake are, ours and other implementations'."""
+FAMILIAR_MAX: Final = 1024
+
+OVERSIZE, SLOW, CROWD, PROTOCOL = "oversize", "slow", "crowd", "protocol"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many connections there may be at a time, and what one is worth before its handshake."""
+
+    connections_max: int = 4096
+    pending_max: int = 128
+    """Of them, those that have not been let in."""
+    same_key_max: int = 8
+    """Of them, those with one key: a member needs one, and one more for a moment when it has just been restarted."""
+    handshake_ns: int = 5_000_000_000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.pending_max < self.connections_max:
+            raise ValueError("there has to be room for strangers, and for more than strangers")
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One, as it was at the last look."""
+
+    descriptor: int
+    peer: tuple[str, int]
+    since_ns: int
+    received: int = 0
+    before: int = 0
+    """What it had received at the look before."""
+    greeted: bool = False
+    """Whether it has shown that it knows our key."""
+    let_in: bool = False
+    cut: str = ""
+    """Why it was hung up on."""
+
+    @property
+    def source(self) -> str:
+        """The address, without the port."""
+        return self.peer[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A connection that is over; `reason` is why it was not let in, empty if it was or if it was cut."""
+
+    connection: Connection | None
+    was_let_in: bool
+    reason: str
+
+
+class Connections:
+    """Of one listener, by descriptor."""
+
+    def __init__(self, room: Room, encrypted: bool) -> None:
+        self._room = room
+        self._welcomed = GREETING_BYTES + (WELCOME_BYTES if encrypted else 0)
+        self._by_descriptor: dict[int, Connection] = {}
+        self._familiar: dict[str, None] = {}
+        self._pending = 0
+        self._finished = 0  # handshakes of connections not yet known
+        self._failed = ""
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._by_descriptor.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_descriptor)
+
+    @property
+    def pending(self) -> int:
+        """How many have not been let in, as far as that is known, and are not hung up on."""
+        return self._pending
+
+    @property
+    def crowded(self) -> bool:
+        """Whether they are too many."""
+        return self._pending > self._room.pending_max
+
+    def at(self, descriptor: int) -> Connection | None:
+        """The one with this descriptor."""
+        return self._by_descriptor.get(descriptor)
+
+    def strangers(self) -> list[Connection]:
+        """Those who have not been let in."""
+        return [one for one in self._by_descriptor.values() if not one.let_in]
+
+    # -- what libzmq reports ---------------------------------------------------------------------------------------
+
+    def accepted(self, descriptor: int, peer: tuple[str, int], now: int) -> None:
+        """A connection has come."""
+        self._forget(descriptor)
+        self._by_descriptor[descriptor] = Connection(descriptor, peer, now)
+        self._pending += 1
+
+    def finished(self) -> None:
+        """Some connection has its handshake behind it."""
+        self._finished += 1
+
+    @property
+    def unplaced(self) -> bool:
+        """Whether it is not known of some finished handshake whose it is."""
+        return self._finished > 0
+
+    def failed(self, reason: str) -> None:
+        """The handshake of the connection whose end comes next has failed."""
+        self._failed = reason
+
+    def ended(self, descriptor: int) -> Ended:
+        """A connection is over. Look before at all that are pending if a handshake is `unplaced`."""
+        reason, self._failed = self._failed, ""
+        gone = self._forget(descriptor)
+        if gone is None:
+            return Ended(None, False, reason)
+        if not gone.let_in and self._finished and not reason:
+            self._finished -= 1  # in and out between two looks
+            gone.let_in = True
+        if gone.let_in or gone.cut:
+            return Ended(gone, gone.let_in, "")
+        return Ended(gone, False, reason or PROTOCOL)
+
+    def _forget(self, descriptor: int) -> Connection | None:
+        gone = self._by_descriptor.pop(descriptor, None)
+        if gone is not None and not gone.let_in and not gone.cut:
+            self._pending -= 1
+        return gone
+
+    # -- what the kernel has counted -------------------------------------------------------------------------------
+
+    def measured(self, connection: Connection, received: int, sent: int) -> None:
+        """How far a connection has come."""
+        connection.before, connection.received = connection.received, received
+        connection.greeted |= sent >= self._welcomed
+        if not connection.let_in and sent > self._welcomed + ERROR_BYTES:
+            self.let_in(connection)
+
+    def let_in(self, connection: Connection) -> None:
+        """It has its handshake behind it."""
+        if connection.let_in:
+            return
+        connection.let_in = True
+        self._pending -= not connection.cut
+        self._finished = max(0, self._finished - 1)
+        self._familiar.pop(connection.source, None)
+        self._familiar[connection.source] = None
+        if len(self._familiar) > FAMILIAR_MAX:
+            del self._familiar[next(iter(self._familiar))]
+
+    def cut(self, connection: Connection, reason: str) -> None:
+        """It was hung up on."""
+        if not connection.cut:
+            connection.cut = reason
+            self._pending -= not connection.let_in
+
+    # -- verdicts --------------------------------------------------------------------------------------------------
+
+    def unwelcome(self, now: int) -> list[tuple[Connection, str]]:
+        """The strangers to hang up on now, and why."""
+        strangers, found = [one for one in self.strangers() if not one.cut], []
+        waiting = []
+        for one in strangers:
+            if one.received > HANDSHAKE_BYTES:
+                found.append((one, OVERSIZE))
+            elif now - one.since_ns >= self._room.handshake_ns:
+                found.append((one, SLOW))
+            else:
+                waiting.append(one)
+        over = len(waiting) - self._room.pending_max
+        if over <= 0:
+            return found
+        crowds = Counter(one.source for one in waiting)
+        waiting.sort(key=lambda one: (one.greeted, one.source in self._familiar, -crowds[one.source], one.since_ns))
+        return found + [(one, CROWD) for one in waiting[:over]]
+
+    def crowding(self, keys: dict[int, str]) -> list[tuple[Connection, str]]:
+        """Those who were let in and are too many: of one key, or of all. `keys` are of those who have said something.
+
+        Of one key the oldest go: a peer that was restarted has left them behind. Of all those who have said nothing
+        yet go, the oldest first; and if that is not enough, the newest.
+        """
+        inside = [one for one in self._by_descriptor.values() if one.let_in and not one.cut]
+        inside.sort(key=lambda one: -one.since_ns)
+        seen: Counter[str] = Counter()
+        found: list[Connection] = []
+        kept: list[Connection] = []
+        for one in inside:
+            key = keys.get(one.descriptor, "")
+            seen[key] += 1
+            (found if key and seen[key] > self._room.same_key_max else kept).append(one)
+        over = len(kept) - (self._room.connections_max - self._room.pending_max)
+        if over > 0:
+            silent = [one for one in reversed(kept) if one.descriptor not in keys]
+            found += silent[:over]
+            found += [one for one in kept if one.descriptor in keys][: max(0, over - len(silent))]
+        return [(one, CROWD) for one in found]

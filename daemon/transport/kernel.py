@@ -1,0 +1,110 @@
+"""What the kernel knows of a connection whose descriptor is libzmq's, and stays so.
+
+libzmq tells nobody how far a connection has come, what it has received or whose it is until a message was read from it.
+The kernel does: `TCP_INFO` counts the bytes, which nobody at the other end can lie about.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+_INFO: Final = struct.Struct("=128xQ64xQQ")
+"""struct tcp_info of linux/tcp.h: `tcpi_bytes_received`, and behind it `tcpi_bytes_sent` and `tcpi_bytes_retrans`."""
+_DROP_ALL: Final = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))
+"""A classic BPF program of one instruction, BPF_RET 0: no packet passes."""
+SO_ATTACH_FILTER: Final = 26
+SO_DETACH_FILTER: Final = 27
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes that a connection has carried, each counted once."""
+
+    received: int
+    sent: int
+
+
+def peer_of(descriptor: int) -> tuple[str, int] | None:
+    """The address and port at the other end; None if the connection is over."""
+    try:
+        return _borrowed(descriptor, _peer)
+    except OSError:
+        return None
+
+
+def traffic_of(descriptor: int) -> Traffic | None:
+    """None if the connection is over, or the kernel does not count (before Linux 4.19)."""
+    try:
+        information = _borrowed(descriptor, _information, socket.AF_INET)
+        received, sent, again = _INFO.unpack(information)
+    except (OSError, struct.error):
+        return None
+    return Traffic(received, sent - again)
+
+
+def hang_up(descriptor: int, peer: tuple[str, int]) -> bool:
+    """End the connection if it is still that peer's; libzmq finds out and closes the descriptor."""
+    with suppress(OSError):
+        if _borrowed(descriptor, _peer) == peer:
+            _borrowed(descriptor, lambda s: s.shutdown(socket.SHUT_RDWR))
+            return True
+    return False
+
+
+class ListeningSocket:
+    """The one that libzmq accepts from, by a descriptor of our own: it can be paused, and those who wait shed."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = _borrowed(descriptor, lambda s: s.dup())
+        # Who empties the queue may come between libzmq's look and its accept, which must not wait then.
+        self._socket.setblocking(False)
+
+    def pause(self) -> None:
+        """Let the kernel drop what comes from now on: who wants to connect tries again later by itself."""
+        program = struct.pack("@HP", 1, ctypes.addressof(_DROP_ALL))  # struct sock_fprog
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+    def resume(self) -> None:
+        """Take connections again."""
+        with suppress(OSError):  # it was not paused
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+
+    def shed(self, most: int) -> int:
+        """Hang up on those who wait to be accepted; how many they were. Needs a descriptor."""
+        for done in range(most):
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return done
+            connection.close()
+        return most
+
+    def close(self) -> None:
+        """Let go of the address; twice does nothing."""
+        self._socket.close()
+
+
+def _peer(connection: socket.socket) -> tuple[str, int]:
+    address: tuple[str, int] = connection.getpeername()[:2]
+    return address
+
+
+def _information(connection: socket.socket) -> bytes:
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
+
+
+def _borrowed(descriptor: int, do: Callable[[socket.socket], T], family: int = -1) -> T:
+    """A family that is given is not asked for, which would be three calls more."""
+    borrowed = socket.socket(family, -1 if family < 0 else socket.SOCK_STREAM, -1 if family < 0 else 0, descriptor)
+    try:
+        return do(borrowed)
+    finally:
+        borrowed.detach()

@@ -1,0 +1,131 @@
+"""Keys that are taken away from members and operators while their connections stand, at real daemons with a run."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import shoal
+from daemon.dev_cluster import DevShard
+from shoal.lines import Unreachable
+from tests.cluster.conftest import MADE, UP_SECONDS, Up
+from tests.cluster.test_operators import Far, OpenToOperators
+from tests.cluster.trial import ask, config_of, summed, wait_for, well
+
+ONE_SECOND = 1.0
+
+
+@pytest.fixture(scope="module")
+def far(ground: Path, up: Up) -> Far:
+    cluster = OpenToOperators(ground / f"r{len(MADE)}")
+    MADE.append(cluster)
+    return Far(cluster.up(3, "curve", UP_SECONDS))
+
+
+@pytest.fixture
+def whole(far: Far) -> Iterator[str]:
+    """The list of keys, which all have again after the test."""
+    text = far.allowed.read_text()
+    yield text
+    far.allowed.write_text(text)
+    reload(far.shards)
+    wait_for(lambda: well(far.shards), 30, "all three in one view again")
+
+
+def reload(shards: list[DevShard]) -> None:
+    for shard in shards:
+        size, pid = shard.log.stat().st_size, shard.pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGHUP)
+        wait_for(lambda shard=shard, size=size: "allowed keys" in shard.log.read_text()[size:], 10, "reloaded")  # type: ignore[misc]
+
+
+def connected(shard: DevShard, to: DevShard) -> int:
+    """Established connections of a daemon to another's planes, as the kernel has them."""
+    listen = config_of(to).listen
+    ports = {int(address.rsplit(":", 1)[1]) for address in (listen.control, listen.ticks)}
+    inodes = {link for link in map(_link, Path(f"/proc/{shard.pid()}/fd").iterdir()) if link.startswith("socket:")}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(
+        row[3] == "01" and int(row[2].split(":")[1], 16) in ports and f"socket:[{row[9]}]" in inodes for row in rows
+    )
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def without(text: str, name: str) -> str:
+    return re.sub(rf"^{name} .*\n", "", text, flags=re.MULTILINE)
+
+
+def test_a_member_whose_key_is_taken_away_is_out_at_once_on_both_planes(far: Far, whole: str) -> None:
+    """Whoever connected: neither its connections to the others stand a second later, nor theirs to it; the run goes
+    on without it, it is told why, and with its key back it is a member again."""
+    one, two, three = far.shards
+    with shoal.connect(str(one.socket)) as session:
+        session.load("pond", data=shoal.from_arrays(list(range(200)), [(i * 7 + 1) % 200 for i in range(200)]))
+    run = ask(one, "run start", program="trial-count", graph="pond", ticks=10**9)["run"]
+    wait_for(lambda: ask(two, "run show", run=run)["tick"] > 10, 10, "ticks")
+    assert connected(three, one) == connected(one, three) == 2
+    far.allowed.write_text(without(whole, three.name))
+    reload([one, two])
+    began = time.monotonic()
+    wait_for(lambda: not any(connected(three, to) + connected(to, three) for to in (one, two)), 5, "all cut")
+    assert time.monotonic() - began < ONE_SECOND
+    wait_for(lambda: ask(one, "status")["members"]["alive"] == 2, 30, "the others know")
+    before = ask(two, "run show", run=run)["tick"]
+    wait_for(lambda: ask(two, "run show", run=run)["tick"] > before, 30, "the run goes on")
+    assert summed(one, "shoal_events_total", event="connections_cut_revoked") >= 1
+    wait_for(lambda: "refuses our key" in three.log.read_text(), 30, "it is told")
+    reload([three])
+    assert "our own key is not among the allowed ones under the name shard-3" in three.log.read_text()
+    far.allowed.write_text(whole)
+    reload(far.shards)
+    wait_for(lambda: well(far.shards), 30, "all three in one view again")
+    before = ask(three, "run show", run=run)["tick"]
+    wait_for(lambda: ask(three, "run show", run=run)["tick"] > before + 10, 30, "the run goes on with it")
+    ask(one, "run stop", run=run)
+
+
+@pytest.mark.parametrize("spoken", [True, False])
+def test_an_operator_who_becomes_a_member_is_no_operator_any_more(far: Far, whole: str, spoken: bool) -> None:
+    with shoal.connect(far.address(), 10.0, key=far.key(), known_keys=far.allowed) as session:
+        if spoken:
+            session.status()
+        line = re.search(r"^carol .*$", whole, re.MULTILINE)
+        assert line is not None
+        far.allowed.write_text(whole.replace(line[0], line[0].removesuffix(" operator")))
+        reload(far.shards)
+        with pytest.raises(Unreachable):
+            session.status()
+    with pytest.raises(Unreachable, match="takes 'carol' for no operator"):
+        shoal.connect(far.address(), 10.0, key=far.key(), known_keys=far.allowed)
+
+
+@pytest.mark.parametrize("content", [b"", b"# nobody\n", b"\xff\x00" * 100, b"shard-1 short\n", None])
+def test_a_list_that_cannot_be_used_changes_nothing(far: Far, whole: str, content: bytes | None) -> None:
+    text = far.allowed.read_text()
+    before = [connected(shard, far.shards[0]) for shard in far.shards[1:]]
+    if content is None:
+        far.allowed.unlink()
+        far.allowed.mkdir()
+    else:
+        far.allowed.write_bytes(content)
+    size = far.shards[0].log.stat().st_size
+    reload(far.shards[:1])
+    if content is None:
+        far.allowed.rmdir()
+    far.allowed.write_text(text)
+    assert "the allowed keys are kept as they were" in far.shards[0].log.read_text()[size:]
+    assert before == [connected(shard, far.shards[0]) for shard in far.shards[1:]] == [2, 2]
+    assert well(far.shards)
