@@ -19,6 +19,7 @@ import click
 
 from daemon import memory
 from daemon.admin import catalogue
+from daemon.admin.founding import FoundingOperations
 from daemon.admin.operations import Operations
 from daemon.admin.planned import Planned
 from daemon.admin.programs import ProgramOperations
@@ -31,6 +32,7 @@ from daemon.config import Config, ConfigError, load
 from daemon.host.departure import depart
 from daemon.host.restoring import Restoring, Source, open_backup
 from daemon.host.runtime import Runtime
+from daemon.host.waiting import why_waiting
 from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
 from daemon.last_resort import LastResort
 from daemon.signals import Signals
@@ -49,7 +51,7 @@ log = logging.getLogger("shoal.daemon")
 READY_LOOK_SECONDS = 0.05
 START_EXTENSION_SECONDS = STOP_EXTENSION_SECONDS = 30.0
 LONELY_SECONDS = 5.0
-"""After this a shard that waits for others says what mostly keeps them apart: a refused key is silent at its owner."""
+"""After this a shard that is in no view says what it waits for: what keeps shards apart is silent where it is."""
 LONELY_AGAIN_SECONDS = 60.0
 HEED_SECONDS = 30.0
 """In which the loop has to notice a signal; only a disk that does not answer keeps it for so long."""
@@ -95,6 +97,7 @@ class Daemon:
             signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, None)))
             commands = catalogue.registry(runtime.caught_up)
             Operations(runtime, commands)
+            FoundingOperations(runtime, commands)
             ResultOperations(runtime, commands)
             TableOperations(runtime, commands)
             SearchOperations(runtime, commands)
@@ -206,16 +209,11 @@ class Daemon:
             elif not said:
                 # Waiting for the others is no failure to start: it takes as long as their machines take to boot.
                 self._notifier.extend_timeout(START_EXTENSION_SECONDS)
-                known = len(runtime.shard.membership.live())
-                self._notifier.status(f"waiting for a view: {known} of {self._config.cluster.expect} shards are here")
+                waits = why_waiting(runtime.shard, self._config.cluster.expect) or "waiting for the next view"
+                self._notifier.status(waits)
                 if time.monotonic() >= hint_due:
                     hint_due = time.monotonic() + LONELY_AGAIN_SECONDS
-                    log.warning(
-                        "in no view yet, with %d of %d shards here: do the others run, do cluster.seeds lead to them, "
-                        "is this shard's key among their allowed ones, and theirs among ours?",
-                        known,
-                        self._config.cluster.expect,
-                    )
+                    log.warning("in no view yet: %s", waits)
             if interval_ns is not None:
                 self._notifier.watchdog()
             pause = READY_LOOK_SECONDS if not said else 1.0

@@ -211,6 +211,12 @@ class Shard:
         return self._seat.awaited(self.membership) if self.raft is None else ()
 
     @property
+    def promised_founders(self) -> tuple[str, ...]:
+        """With whom this shard is to found a cluster, itself among them."""
+        promise = self._seat.promise if self.raft is None else None
+        return tuple(founder.name for founder in promise.founders) if promise is not None else ()
+
+    @property
     def waits_to_be_let_in(self) -> bool:
         """Whether it founds no cluster by itself, and sees none."""
         return self.raft is None and self._expect == 1 and self._seat.promise is None and not self._is_lone

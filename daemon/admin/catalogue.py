@@ -28,13 +28,13 @@ _RUN: Final = Parameter("run", "str", "name of a run", required=True)
 
 _CHANGING: Final = frozenset(
     {
-        "drain", "leave", "join", "backup", "graph load", "graph drop", "run start", "run step", "run stop",
+        "found", "drain", "leave", "join", "backup", "graph load", "graph drop", "run start", "run step", "run stop",
         "program deploy", "program remove", "log-level",
     }
 )  # fmt: skip
 
 
-_LOCAL: Final = frozenset({"help", "status", "members", "log-level", "metrics"})
+_LOCAL: Final = frozenset({"help", "status", "members", "found", "log-level", "metrics"})
 _LOCAL_UNLESS_NAMED: Final = frozenset({"barrier", "ghosts"})
 """These say what this shard sees, and have to when nothing can be agreed upon; a name is the cluster's all the same."""
 
@@ -56,6 +56,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "barrier", "who has reached the barrier, who is missing and what they do", Parameter("run", "str", "one run")
     ),
     _command("ghosts", "copies of remote nodes held here, and how old", Parameter("graph", "str", "one graph")),
+    _command("found", "found a cluster with this shard alone; others join it"),
     _command("drain", "hand all that this shard holds to the others, and take no more"),
     _command("leave", "drain, say goodbye and end the daemon"),
     _command("join", "take part again after a drain"),

@@ -18,6 +18,7 @@ from daemon.host.loading import Loading
 from daemon.host.runtime import Runtime
 from daemon.host.shipping import placement_of
 from daemon.host.tick_thread import tick_result
+from daemon.host.waiting import why_waiting
 from daemon.protocol.barrier import PHASES
 from daemon.protocol.decisions import AddGraph, DropGraph, StartRun, StopRun
 from daemon.protocol.membership_messages import STATUS_NAMES
@@ -58,6 +59,9 @@ class Operations:
                 "generation": runtime.generation,
                 "version": __version__,
                 "cluster": runtime.config.cluster.name,
+                "founding": shard.founding,
+                "waiting": why_waiting(shard, runtime.config.cluster.expect),
+                "other_clusters": runtime.post.other_clusters.recent(),
                 "epoch": registry.epoch,
                 "leader": shard.leader,
                 "term": shard.raft.term if shard.raft else 0,
@@ -102,7 +106,7 @@ class Operations:
             }
             for record in shard.membership.members()
         ]
-        return Reply({"members": rows})
+        return Reply({"members": rows, "other_clusters": self._runtime.post.other_clusters.recent()})
 
     async def view(self, _: Request) -> Reply:
         shard, partitions = self._runtime.shard, self._runtime.config.graph.partitions

@@ -49,11 +49,7 @@ def _anything(result: Result, page: Page) -> str:
 
 RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {
     "status": cluster.status,
-    "members": listing(
-        "members",
-        ("name", "generation", "state", "incarnation", "in_view", "control", "ticks", "tags"),
-        ("generation", "incarnation"),
-    ),
+    "members": cluster.members,
     "view": cluster.view,
     "ring": cluster.ring,
     "barrier": cluster.barrier,

@@ -1,4 +1,4 @@
-"""Taking the daemon that is asked out of its cluster and back in, and copying what the cluster keeps."""
+"""Founding a cluster; taking the daemon that is asked out of it and back in, and copying what the cluster keeps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ import click
 
 from daemon.cli.progress import followed
 from daemon.cli.session import Session, json_option
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def found(session: Session) -> None:
+    """Found a cluster with this shard alone, where none of those that wait for one founds it by itself."""
+    session.answer("found")
 
 
 @click.command()
@@ -45,4 +53,4 @@ def backup(session: Session, folder: Path) -> None:
     session.show("backup", followed(session, "backup", {"dir": str(folder.absolute())}))
 
 
-CLUSTER_COMMANDS: Final = (drain, leave, join, backup)
+CLUSTER_COMMANDS: Final = (found, drain, leave, join, backup)

@@ -196,6 +196,12 @@ class Runtime:
         self.ticks.check_keys()
         self.entering.keys_changed()
 
+    def found(self) -> str:
+        """Found a cluster without waiting for others; why not, if that can't be."""
+        effects, reason = self.shard.found(time.monotonic_ns())
+        self.perform(effects)
+        return reason
+
     def give_up_seat(self) -> None:
         """Ask to be no server of consensus any more."""
         self.perform(self.shard.give_up_seat(time.monotonic_ns()))

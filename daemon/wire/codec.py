@@ -44,6 +44,7 @@ RECORD_VERSION = 1
 INLINE_BYTES_MAX = 4096
 ENVELOPE_ITEMS = 7
 FOUNDING_CHARACTERS_MAX = 64
+SENDER_CHARACTERS_MAX = 255
 PREFIXES_MAX = 64
 SHORT_BYTES = 512
 """Below this, what arrays announce and do not hold costs a third of a millisecond; looking first costs a third of a
@@ -294,8 +295,8 @@ class Codec:
 def _foreign(founding: str, sender: Any) -> Rejected:
     if len(founding) > FOUNDING_CHARACTERS_MAX or not founding.isalnum() or not founding.isascii():
         return Rejected(Reason.MALFORMED, "the id of a founding that is none")
-    if type(sender) is not str:
-        return Rejected(Reason.MALFORMED, "a sender of a wrong type")
+    if type(sender) is not str or len(sender) > SENDER_CHARACTERS_MAX:
+        return Rejected(Reason.MALFORMED, "a sender that is none")
     return Foreign(founding, sender)
 
 

@@ -72,7 +72,7 @@ def test_a_shard_that_is_alone_says_what_to_look_at(
     monkeypatch.setattr(main, "LONELY_SECONDS", 0.0)
 
     def once_it_is_said(loop: asyncio.AbstractEventLoop) -> None:
-        if "in no view yet, with 1 of 2 shards here" in caplog.text:
+        if "in no view yet: 1 of the 2 shards that are to found the cluster are here" in caplog.text:
             loop.call_soon(fail)
         else:
             loop.call_later(0.01, once_it_is_said, loop)

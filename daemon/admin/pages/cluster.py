@@ -14,6 +14,7 @@ from daemon.admin.pages.page import (
     duration,
     facts,
     grid,
+    listing,
     map_of,
     rows_of,
 )
@@ -29,11 +30,13 @@ def status(result: Result, page: Page) -> str:
             [
                 ("shard", f"{result.get('shard', '-')} (generation {result.get('generation', '-')})"),
                 ("state", result.get("state")),
-                ("cluster", result.get("cluster")),
+                ("cluster", _founded(result)),
+                *([("waiting", result["waiting"])] if result.get("waiting") else []),
                 ("epoch", result.get("epoch")),
                 ("leader", f"{result.get('leader') or 'none'} (term {result.get('term', '-')})"),
                 *_majority(result),
                 ("members", ", ".join(f"{n} {state}" for state, n in members.items() if n) or "none"),
+                *(("refused", line) for line in _other_clusters(result)),
                 ("graphs", result.get("graphs")),
                 *_halted(result),
                 *_repair(result),
@@ -43,6 +46,29 @@ def status(result: Result, page: Page) -> str:
             ]
         ),
     )
+
+
+def _founded(result: Result) -> Any:
+    name, founding = result.get("cluster"), result.get("founding")
+    return f"{name} (founded as {founding})" if founding else name
+
+
+def _other_clusters(result: Result) -> list[str]:
+    """Who speaks to this shard from another cluster, one a line."""
+    return [
+        f"{row.get('name', '-')!r} at {row.get('address') or 'an unknown address'} belongs to another cluster, founded"
+        f" as {row.get('cluster', '-')}: {count(row.get('messages'))} messages, the last"
+        f" {duration(row.get('seconds_ago'))} ago"
+        for row in rows_of(result, "other_clusters")
+    ]
+
+
+def members(result: Result, page: Page) -> str:
+    """Who is known, and who is heard of that belongs elsewhere."""
+    columns = ("name", "generation", "state", "incarnation", "in_view", "control", "ticks", "tags")
+    others = _other_clusters(result)
+    table = listing("members", columns, ("generation", "incarnation"))(result, page)
+    return "\n".join([table.rstrip(), *([""] if others else []), *(f"refused: {line}" for line in others)])
 
 
 def _majority(result: Result) -> list[tuple[str, Any]]:

@@ -47,7 +47,7 @@ def test_what_answers_from_what_is_agreed_upon_catches_up_first_and_once() -> No
     for command in COMMANDS:
         shard = Shard()
         asked(shard, command.name)
-        local = command.name in ("help", "status", "members", "log-level", "metrics")
+        local = command.name in ("help", "status", "members", "found", "log-level", "metrics")
         assert shard.asked == (not local), command.name
     assert asked(Shard(), "run show").result == {"caught_up": 1}
 

@@ -96,6 +96,24 @@ def test_what_a_page_says(command: str, lines: list[str]) -> None:
         assert line in page.splitlines()
 
 
+def test_messages_of_another_cluster_show_in_members_and_status() -> None:
+    others = [
+        {"cluster": "a6ff", "name": "b\x1b[2J", "address": "10.0.0.7", "messages": 1_200, "seconds_ago": 3.0},
+    ]
+    said = r"'b\x1b[2J' at 10.0.0.7 belongs to another cluster, founded as a6ff: 1,200 messages, the last 3 s ago"
+    status = render("status", {**EXAMPLES["status"], "founding": "05c1", "other_clusters": others}, Page(200))
+    assert said in status
+    assert "(founded as 05c1)" in status
+    assert f"refused: {said}" in render("members", {**EXAMPLES["members"], "other_clusters": others}, Page(200))
+    assert "refused" not in render("members", EXAMPLES["members"])
+
+
+def test_what_a_shard_waits_for_shows_in_the_status() -> None:
+    assert "waiting" not in render("status", EXAMPLES["status"])
+    page = render("status", {**EXAMPLES["status"], "waiting": "for c"}, Page(120))
+    assert "waiting  for c" in page.splitlines()
+
+
 def test_trouble_shows_in_the_status_and_only_then() -> None:
     halted = [{"graph": "g", "partitions": [3, 4, 5, 9], "shards": ["b", "c"]}, {"graph": "h", "partitions": [0]}]
     repair = {"done": 3, "total": 40, "bytes": 123_456}

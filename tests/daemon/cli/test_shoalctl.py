@@ -124,6 +124,7 @@ def test_exit_codes_and_words(host: Hosted, daemon: Daemon, tmp_path: Path) -> N
          {"program": "degree", "graph": "g", "ticks": 0, "paced": False, "checkpoint_ticks": 0}),
         ("run wait r-1 --timeout 120", "run wait", {"run": "r-1", "timeout_seconds": 120.0}),
         ("run wait r-1 --timeout 1.5m", "run wait", {"run": "r-1", "timeout_seconds": 90.0}),
+        ("found", "found", {}),
         ("drain", "drain", {}),
         ("leave --json", "leave", {}),
         ("join", "join", {}),
