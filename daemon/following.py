@@ -24,7 +24,7 @@ from daemon.protocol.cluster_messages import (
     StepGranted,
 )
 from daemon.protocol.decisions import Identity, Settled
-from daemon.protocol.leading import Leading
+from daemon.protocol.leading import Leading, ResultLimits
 from daemon.protocol.proposals import Proposals
 from daemon.protocol.records import STOPPING, RunRecord, View
 from daemon.protocol.registry import (
@@ -62,7 +62,8 @@ class Following:
         self.clock = Clock(shard.name, settings.progress_interval_ns, settings.progress_targets, random)
         self.custody = Custody(shard, held, settings.surplus_grace_ns)
         self.reporting = Reporting(settings.report_interval_ns)
-        self.leading = Leading(Views(settings.virtual_nodes, settings.replicas, settings.absent_patience_ns))
+        views = Views(settings.virtual_nodes, settings.replicas, settings.absent_patience_ns)
+        self.leading = Leading(views, ResultLimits(settings.results_kept, settings.results_bytes))
         self.proposals = Proposals()
         self.lead_due = self.proposals_due = False
         self._looked = 0
@@ -104,6 +105,7 @@ class Following:
                 self.clock.end(run.number)
                 self.reporting.forget_run(run.number)
                 self.leading.forget_run(run.number)
+                self.lead_due = True
             case HoldingsChanged():
                 self.custody.is_due = self.lead_due = True
             case GraphInstalled(graph=graph):

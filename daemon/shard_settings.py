@@ -20,6 +20,8 @@ class ShardSettings:
     absent_patience_ns: int = 10_000_000_000
     surplus_grace_ns: int = 60_000_000_000
     snapshot_entries: int = 1024
+    results_kept: int = 16
+    results_bytes: int = 4 << 30
     report_interval_ns: int = 300_000_000
     progress_interval_ns: int = 200_000_000
     progress_targets: int = 3

@@ -45,6 +45,7 @@ from shoal.session import NAME_RULE, Progress, Session, is_name
 EVENT_INTERVAL = 0.1
 CHECKPOINTS_KEPT = 3
 """As many ticks of a run as a daemon keeps that was not told otherwise."""
+DROPPED_REMEMBERED = 1000
 
 Array: TypeAlias = NDArray[Any]
 
@@ -70,6 +71,7 @@ def local(shards: int = 1, *, check: bool = False) -> Session:
 @dataclass
 class _LocalGraph:
     name: str
+    load: str
     data: GraphData
     parts: dict[str, Part]
     indexes: dict[str, list[Index]] = field(default_factory=dict)
@@ -137,7 +139,9 @@ class LocalBackend:
         self._shards = tuple(f"{i + 1}" for i in range(shards))
         self._graphs: dict[str, _LocalGraph] = {}
         self._runs: dict[str, _LocalRun] = {}
-        self._runs_begun = 0
+        self._loads = self._runs_begun = 0
+        self._dropped: dict[str, str] = {}
+        """Of the last runs that went with their graphs, the graph."""
         self._programs: dict[str, type[Program]] = {}
         self._deployed: dict[str, dict[str, Any]] = {}
 
@@ -151,9 +155,7 @@ class LocalBackend:
             case "graph list":
                 return {"graphs": [self._show_graph(graph) for graph in self._graphs.values()]}
             case "graph drop":
-                del self._graphs[self._graph(args["graph"]).name]
-                self._runs = {name: run for name, run in self._runs.items() if run.graph.name != args["graph"]}
-                return {}
+                return self._drop(self._graph(args["graph"]), force=bool(args.get("force")))
             case "ring":
                 owners = HashRing(self._shards).placement(self._graph(args["graph"]).data.partition_count)
                 rows = [{"partition": p, "primary": holders[0], "replicas": []} for p, holders in enumerate(owners)]
@@ -192,7 +194,8 @@ class LocalBackend:
             parts[shard] = part_of(name, data, placement, i)
             if progress is not None:
                 progress({"stage": "cut", "done": i + 1, "total": len(self._shards)})
-        self._graphs[name] = _LocalGraph(name, data, parts)
+        self._loads += 1
+        self._graphs[name] = _LocalGraph(name, str(self._loads), data, parts)
         return self._show_graph(self._graphs[name])
 
     def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
@@ -280,14 +283,38 @@ class LocalBackend:
         return self._graphs[name]
 
     def _run(self, name: str) -> _LocalRun:
+        if name in self._dropped:
+            graph = f"graph '{self._dropped[name]}', which was dropped, and its runs with it"
+            raise UnknownRun(f"there is no run '{name}' any more: it belonged to {graph}")
         if name not in self._runs:
             raise UnknownRun(f"there is no run '{name}'{did_you_mean(name, self._runs)}")
         return self._runs[name]
+
+    def _drop(self, graph: _LocalGraph, *, force: bool) -> dict[str, Any]:
+        runs = [run for run in self._runs.values() if run.graph is graph]
+        using = [run.name for run in runs if run.state == "running"]
+        if using and not force:
+            raise ShoalError(
+                f"graph '{graph.name}' is in use by {', '.join(using)}: stop that first, or drop it by force"
+            )
+        del self._graphs[graph.name]
+        for run in runs:
+            if run.state == "running":
+                run.error = f"its graph '{graph.name}' was dropped"
+                self._end(run, "failed")
+            del self._runs[run.name]
+            self._dropped[run.name] = graph.name
+        for name in list(self._dropped)[:-DROPPED_REMEMBERED]:
+            del self._dropped[name]
+        results = sum(run.state in ("completed", "stopped") for run in runs)
+        return {"graph": graph.name, "state": "dropped", "runs": len(runs), "results": results}
 
     def _start(self, args: Mapping[str, Any]) -> _LocalRun:
         name = args["program"]
         program = self._programs.get(name) or find_program(name)
         graph = self._graph(args["graph"])
+        if args.get("load") not in (None, graph.load):
+            raise UnknownGraph(f"graph '{graph.name}' was dropped, and another one was loaded under its name")
         params = dict(args.get("params") or {})
         ticks = args.get("ticks") or program.ticks_default
         if ticks < 0:
@@ -393,6 +420,7 @@ class LocalBackend:
         data = graph.data
         return {
             "graph": graph.name,
+            "load": graph.load,
             "nodes": data.node_count,
             "edges": data.edge_count,
             "directed": data.directed,
@@ -418,9 +446,12 @@ class LocalBackend:
             "run": run.name,
             "program": run.program.name,
             "graph": run.graph.name,
+            "load": run.graph.load,
             "params": run.params,
             "columns": [column.name for column in run.program.columns if not column.hidden],
             "state": run.state,
+            "outcome": None if run.state == "running" else run.state,
+            "place": None,
             "tick": run.tick,
             "ticks": run.ticks if run.state == "running" else run.tick,
             "seconds": ended - run.began,

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, TypeAlias
 
-from shoal.errors import RunFailed, TickNotKept
+from shoal.errors import RunFailed, TickNotKept, UnknownGraph
 from shoal.execution.deployed import source_of
 from shoal.execution.program import Program
 from shoal.graph.graph_data import PARTITIONS, GraphData
@@ -117,9 +117,12 @@ class Session:
         """All graphs that are loaded."""
         return [self.graph(row["graph"]) for row in self._backend.call("graph list", {})["graphs"]]
 
-    def drop(self, name: str) -> None:
-        """Forget a graph and the results of its runs."""
-        self._backend.call("graph drop", {"graph": name})
+    def drop(self, name: str, *, force: bool = False) -> dict[str, Any]:
+        """Forget a graph, its runs and their results; how many went is in the answer.
+
+        While runs on it go on or are queued only with `force`, and they end with it.
+        """
+        return self._backend.call("graph drop", {"graph": name, "force": force})
 
     def get_run(self, name: str) -> Run:
         """A run by its name."""
@@ -149,7 +152,8 @@ class Session:
 
 
 class Graph:
-    """A graph that is loaded."""
+    """A graph that is loaded: this load of it. Once it is dropped nothing can be done with it any more, even if another
+    one was loaded under its name."""
 
     def __init__(self, backend: Backend, shown: Mapping[str, Any]) -> None:
         self._backend, self._shown = backend, shown
@@ -161,6 +165,11 @@ class Graph:
     def name(self) -> str:
         """Its name."""
         return str(self._shown["graph"])
+
+    @property
+    def load(self) -> str:
+        """The number of this load of it: another graph of the same name has another one."""
+        return str(self._shown["load"])
 
     @property
     def node_count(self) -> int:
@@ -188,8 +197,10 @@ class Graph:
         `run` is a name; without it, it is the run that began last here. Raises `TickNotKept`.
         """
         if run is None:
-            runs = [row["run"] for row in self._backend.call("run list", {})["runs"] if row["graph"] == self.name]
+            runs = [row["run"] for row in self._backend.call("run list", {})["runs"] if row["load"] == self.load]
             if not runs:
+                if self._backend.call("graph show", {"graph": self.name})["load"] != self.load:
+                    raise UnknownGraph(f"graph '{self.name}' was dropped, and another one was loaded under its name")
                 raise TickNotKept(f"no run on graph '{self.name}' can be read: there was none")
             run = str(runs[-1])
         return snapshot(self._backend, run, tick)
@@ -202,21 +213,25 @@ class Graph:
         interval: float | None = None,
         paced: bool = False,
         checkpoint: int | None = None,
+        queue: bool = False,
         **params: Any,
     ) -> Run:
         """Start a program and return at once. `ticks` 0 leaves it to the program; `interval` is seconds a tick.
 
         A paced run waits for `step()`. On a cluster, the state is on the disks of all holders every `checkpoint` ticks;
-        None or 0: by time, as the daemons are configured; -1: only at the end.
+        None or 0: by time, as the daemons are configured; -1: only at the end. Where as many runs go on as may
+        (ticks.runs_max), a run is refused; with `queue` it waits for its turn.
         """
         args = {
             "program": self._backend.program_name(program),
             "graph": self.name,
+            "load": self.load,
             "ticks": ticks,
             "params": params,
             "interval_seconds": interval,
             "paced": paced,
             "checkpoint_ticks": checkpoint,
+            "queue": queue or None,
         }
         return Run(self._backend, self._backend.call("run start", {k: v for k, v in args.items() if v is not None}))
 
@@ -228,10 +243,11 @@ class Graph:
         timeout: float | None = None,
         progress: Progress | None = None,
         checkpoint: int | None = None,
+        queue: bool = False,
         **params: Any,
     ) -> Run:
         """Run a program to its end. `progress` is called now and then with what `Run.show` gives."""
-        started = self.start(program, ticks=ticks, checkpoint=checkpoint, **params)
+        started = self.start(program, ticks=ticks, checkpoint=checkpoint, queue=queue, **params)
         return started.wait(timeout=timeout, progress=progress)
 
 
@@ -251,13 +267,19 @@ class Run:
 
     @property
     def state(self) -> str:
-        """As of the last look: running, stopping, completed, stopped or failed."""
+        """As of the last look: queued, running, stopping, completed, stopped, failed, or expired: it has ended, and its
+        result is not kept any more."""
         return str(self._shown["state"])
 
     @property
     def tick(self) -> int:
         """The last committed tick, as of the last look."""
         return int(self._shown["tick"])
+
+    @property
+    def place(self) -> int | None:
+        """Of a queued run, as of the last look: 1 is the next to begin."""
+        return self._shown.get("place")
 
     def show(self) -> dict[str, Any]:
         """Look again: where it stands, on each shard."""

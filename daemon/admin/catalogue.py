@@ -25,6 +25,8 @@ _GRAPH: Final = Parameter("graph", "str", "name of a graph", required=True)
 _PROGRAM: Final = Parameter("program", "str", "name of a program (`program list`)", required=True)
 _RUN: Final = Parameter("run", "str", "name of a run", required=True)
 
+_LOAD: Final = Parameter("load", "str", "only if it is still this load of the graph (`graph show`)")
+
 
 _CHANGING: Final = frozenset(
     {
@@ -74,7 +76,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     _command("graph list", "the graphs of the cluster"),
     _command("graph show", "one graph, its columns and how it lies on the shards", _GRAPH),
-    _command("graph drop", "forget a graph and its results", _GRAPH),
+    _command(
+        "graph drop",
+        "forget a graph, its runs and their results",
+        _GRAPH,
+        Parameter("force", "bool", "also if runs go on or are queued: they end with it", default=False),
+        _LOAD,
+    ),
     _command(
         "run start",
         "run a program on a graph",
@@ -87,6 +95,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
         Parameter(
             "checkpoint_ticks", "int", "its state is kept every so many ticks; 0 by time, -1 at the end", default=0
         ),
+        Parameter("queue", "bool", "wait for its turn if as many go on as may", default=False),
+        _LOAD,
     ),
     _command("run list", "runs, the newest last"),
     _command("run show", "one run: where it stands, on each shard", _RUN),

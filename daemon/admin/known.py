@@ -33,9 +33,21 @@ class Known:
             )
         return graphs[name]
 
+    def graph_of(self, run: RunRecord) -> AddGraph:
+        """The graph that a run belongs to. Raises `Refused` if it was dropped, whatever has its name now."""
+        registry = self._runtime.shard.registry
+        graph = registry.graph_of(run.load)
+        if graph is None:
+            told = registry.dropped[run.name].told if run.name in registry.dropped else f"run '{run.name}' is gone"
+            raise Refused(told, what="UnknownRun")
+        return graph
+
     def run(self, name: str) -> RunRecord:
         """The run of that name. Raises `Refused`."""
-        runs = self._runtime.shard.registry.runs
+        registry = self._runtime.shard.registry
+        runs = registry.runs
+        if name in registry.dropped:
+            raise Refused(registry.dropped[name].told, what="UnknownRun")
         if name not in runs:
             hint = did_you_mean(name, runs)
             raise Refused(f"there is no run '{name}'{hint}; `run list` shows them", what="UnknownRun")

@@ -22,7 +22,7 @@ from daemon.host.waiting import why_waiting
 from daemon.protocol.barrier import PHASES
 from daemon.protocol.decisions import AddGraph, DropGraph, StartRun, StopRun
 from daemon.protocol.membership_messages import STATUS_NAMES
-from daemon.protocol.records import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING, RunRecord
+from daemon.protocol.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING, RunRecord
 from daemon.protocol.tick import State
 from daemon.watch.logs import UnknownLevel, set_level
 from shoal import __version__
@@ -30,6 +30,7 @@ from shoal.errors import ShoalError
 from shoal.session import NAME_RULE, is_name
 
 EVENT_SECONDS = 0.1
+RUN_STATES = (QUEUED, RUNNING, STOPPING, COMPLETED, FAILED, STOPPED)
 TICKS_MAX = 2**40
 
 
@@ -74,7 +75,7 @@ class Operations:
                 "halted": self._halted(),
                 "repair": asdict(runtime.mending.progress),
                 "graphs": len(registry.graphs),
-                "runs": {name: runs.get(name, 0) for name in (RUNNING, STOPPING, COMPLETED, FAILED, STOPPED)},
+                "runs": {name: runs.get(name, 0) for name in RUN_STATES},
                 "uptime_seconds": time.monotonic() - runtime.started,
                 "pid": os.getpid(),
             }
@@ -163,23 +164,23 @@ class Operations:
         }
 
     async def ghosts(self, request: Request) -> Reply:
-        name = request.args["graph"]
+        name, graphs = request.args["graph"], self._runtime.shard.registry.graphs
         if name:
             self._known.graph(name)
-        rows = [self._ghosts_of(graph) for graph in sorted(self._runtime.graphs.parts) if name in (None, graph)]
-        return Reply({"graphs": rows})
+        here = [graph for graph in sorted(graphs) if graphs[graph].load in self._runtime.graphs.parts]
+        return Reply({"graphs": [self._ghosts_of(graphs[graph]) for graph in here if name in (None, graph)]})
 
-    def _ghosts_of(self, graph: str) -> dict[str, Any]:
-        part = self._runtime.graphs.parts[graph]
+    def _ghosts_of(self, graph: AddGraph) -> dict[str, Any]:
+        part = self._runtime.graphs.parts[graph.load]
         tick, age = 0, None
         for run in self._runtime.shard.registry.active_runs():
             machine = self._runtime.ticks.machine(run.number)
-            if run.graph == graph and machine is not None:
+            if run.load == graph.load and machine is not None:
                 tick = machine.tick - (machine.state is not State.PACED)
                 age = (time.monotonic_ns() - machine.since) / 1e9
         by_owner = {peer: len(boundary.nodes) for peer, boundary in part.ghosts.items()}
         return {
-            "graph": graph, "own": part.size, "ghosts": part.ghost_count, "by_owner": by_owner,
+            "graph": graph.name, "own": part.size, "ghosts": part.ghost_count, "by_owner": by_owner,
             "tick": max(tick, 0), "age_seconds": age,
         }  # fmt: skip
 
@@ -196,7 +197,7 @@ class Operations:
     async def graph_show(self, request: Request) -> Reply:
         graph = self._known.graph(request.args["graph"])
         view = self._runtime.shard.registry.view
-        told = await self._runtime.census.take(graph.name, view.names) if view is not None else {}
+        told = await self._runtime.census.take(graph.load, view.names) if view is not None else {}
         shards = {
             name: {"nodes": part.nodes, "edges": part.edges, "ghosts": part.ghosts, "bytes": part.held_bytes}
             for name, part in told.items()
@@ -213,15 +214,26 @@ class Operations:
         )
 
     async def graph_drop(self, request: Request) -> Reply:
-        graph = self._known.graph(request.args["graph"])
-        await self._decided(DropGraph(uuid.uuid4().hex, graph.name))
-        return Reply({"graph": graph.name, "state": "dropped"})
+        args = request.args
+        graph = self._meant(args["graph"], args["load"])
+        await self._decided(DropGraph(uuid.uuid4().hex, graph.name, graph.load, args["force"]))
+        gone = [run for run in self._runtime.shard.registry.dropped.values() if run.load == graph.load]
+        results = sum(run.had_result for run in gone)
+        return Reply({"graph": graph.name, "state": "dropped", "runs": len(gone), "results": results})
+
+    def _meant(self, name: str, load: str | None) -> AddGraph:
+        """The graph of a name, if it is still the one that the asker has seen. Raises `Refused`."""
+        graph = self._known.graph(name)
+        if load not in (None, graph.load):
+            told = f"graph '{name}' was dropped, and another one was loaded under its name: look at that one first"
+            raise Refused(told, what="UnknownGraph")
+        return graph
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
     async def run_start(self, request: Request) -> Reply:
         args = request.args
-        graph = self._known.graph(args["graph"])
+        graph = self._meant(args["graph"], args["load"])
         params = args["params"] or {}
         self._require_view()
         try:
@@ -235,13 +247,11 @@ class Operations:
             raise Usage("ticks should be a positive number")
         if not 0.0 <= interval <= 86_400.0:
             raise Usage("interval_seconds should be from 0 to a day")
-        running = len(self._runtime.shard.registry.active_runs())
-        if running >= self._runtime.config.ticks.runs_max:
-            raise Refused(f"{running} runs go on already (ticks.runs_max): wait for one, or stop one")
         started = StartRun(
             request=uuid.uuid4().hex,
             program=found.name,
             graph=graph.name,
+            load=graph.load,
             params=tuple((name, json.dumps(value)) for name, value in sorted(params.items())),
             ticks=ticks,
             interval_ns=int(interval * 1e9),
@@ -251,13 +261,15 @@ class Operations:
             started_unix_ns=time.time_ns(),
             checkpoint_ticks=args["checkpoint_ticks"] or 0,
             digest=found.digest,
+            runs_max=self._runtime.config.ticks.runs_max,
+            may_queue=args["queue"],
         )
         name = await self._decided(started)
         return Reply(self._show(self._known.run(name)))
 
     async def run_list(self, _: Request) -> Reply:
         runs = self._runtime.shard.registry.runs.values()
-        keys = ("run", "program", "graph", "state", "tick", "ticks")
+        keys = ("run", "program", "graph", "load", "state", "place", "tick", "ticks")
         return Reply({"runs": [{key: self._show(run)[key] for key in keys} for run in runs]})
 
     async def run_show(self, request: Request) -> Reply:
@@ -267,15 +279,17 @@ class Operations:
         run = self._known.run(request.args["run"])
         timeout = request.args["timeout_seconds"]
         until = None if timeout is None else time.monotonic() + timeout
-        over = self._runtime.runs.over.get(run.name)
-        while self._known.run(run.name).active or (over is not None and not over.is_set()):
+        while (over := self._runtime.runs.over.get(run.name)) is not None or not self._known.run(run.name).is_over:
             left = EVENT_SECONDS if until is None else min(EVENT_SECONDS, until - time.monotonic())
             if left <= 0:
                 shown = self._show(self._known.run(run.name))
-                still = f"run '{run.name}' still goes on, at tick {shown['tick']}: it was waited for {timeout:g} s"
+                where = (
+                    f"is queued, at place {shown['place']}" if shown["place"] else f"goes on, at tick {shown['tick']}"
+                )
+                still = f"run '{run.name}' still {where}: it was waited for {timeout:g} s"
                 raise Failed(still, what="TimeoutError")
             try:
-                # A shard outside the view has no event of its own for a run: it looks at the log's word.
+                # Of a run that is queued, or outside the view, there is no event here: the log's word is looked at.
                 await asyncio.wait_for(over.wait() if over is not None else asyncio.sleep(left + 1), left)
             except TimeoutError:
                 await request.emit(self._show(self._known.run(run.name)))
@@ -283,8 +297,10 @@ class Operations:
 
     async def run_step(self, request: Request) -> Reply:
         run = self._known.run(request.args["run"])
-        if not run.active:
+        if run.is_over:
             raise Refused(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
+        if run.state == QUEUED:
+            raise Refused(f"run '{run.name}' has not begun: it is queued, at place {self._place(run)}")
         if not run.paced:
             raise Refused(f"run '{run.name}' is not paced: it goes by itself (start it with --paced to step it)")
         answer = await self._runtime.step_run(run)
@@ -343,6 +359,7 @@ class Operations:
         lost = len(self._runtime.shard.registry.lost(graph.name))
         return {
             "graph": graph.name,
+            "load": graph.load,
             "nodes": graph.node_count,
             "edges": graph.edge_count,
             "directed": graph.directed,
@@ -350,13 +367,18 @@ class Operations:
             "state": "halted" if lost else "ready",
         }
 
+    def _place(self, run: RunRecord) -> int | None:
+        """Of a run that is queued: how many are before it, and itself."""
+        queued = [other.number for other in self._runtime.shard.registry.queued_runs()]
+        return queued.index(run.number) + 1 if run.number in queued else None
+
     def _show(self, run: RunRecord) -> dict[str, Any]:
         """A run as everybody sees it; for one that goes on, from what this shard knows of the others."""
         machine = self._runtime.ticks.machine(run.number) if run.active else None
         now, figures = time.monotonic_ns(), self._runtime.ticks.figures.get(run.number)
         progress = self._runtime.shard.progress.of(run.number, now) if run.active else []
         committed = figures.ticks[-1] if figures and figures.ticks else None
-        graph = self._runtime.shard.registry.graphs.get(run.graph)
+        graph = self._runtime.shard.registry.graph_of(run.load)
         ended = run.ended_unix_ns or time.time_ns()
         crossed = run.cross_bytes if not run.active else figures.cross_bytes if figures else 0
         return {
@@ -364,11 +386,14 @@ class Operations:
             "program": run.program,
             "digest": run.digest or None,
             "graph": run.graph,
+            "load": run.load,
             "params": {name: json.loads(value) for name, value in run.params},
             "columns": list(run.columns),
-            "state": run.state,
+            "state": run.shown,
+            "outcome": run.state if run.is_over else None,
+            "place": self._place(run),
             "tick": self._runtime.runs.tick_of(run) if run.active else run.tick,
-            "ticks": run.ticks if run.active else run.tick,
+            "ticks": run.tick if run.is_over else run.ticks,
             "phase": machine.phase.word if machine else None,
             "error": run.failure or None,
             "seconds": max(0.0, (ended - run.started_unix_ns) / 1e9),

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from daemon.admin.commands import Failed, Refused, Reply, Request
 from daemon.admin.known import Known
 from daemon.host.runtime import Runtime
-from daemon.protocol.records import FAILED, RunRecord
+from daemon.protocol.records import RunRecord
+from daemon.quantities import size_text
 from daemon.store import NotHeld
 from shoal.errors import BadProgram, TickNotKept
 from shoal.execution.program import Program
@@ -32,7 +33,7 @@ class Readings:
     async def run_of(self, request: Request) -> RunRecord:
         """The run that is asked about."""
         run = self.known.run(request.args["run"])
-        if not run.active:
+        if run.is_over:
             # What it computed is about to be at hand here, so that it need not be read from the disk.
             await self._runtime.runs.kept(run.name, END_SECONDS)
         return run
@@ -55,8 +56,8 @@ class Readings:
             except TickNotKept as error:
                 raise Refused(str(error), what=TickNotKept.__name__) from error
             except (Refused, Failed, NotHeld) as problem:
-                registry = self._runtime.shard.registry
-                if time.monotonic() > until or run.graph not in registry.graphs or registry.lost(run.graph):
+                graph = self.known.graph_of(run)
+                if time.monotonic() > until or self._runtime.shard.registry.lost(graph.name):
                     raise
                 if isinstance(problem, Failed) and problem.what == BadProgram.__name__:
                     raise  # the program has failed, and would again
@@ -65,10 +66,20 @@ class Readings:
 
     async def _tick(self, run: RunRecord, asked: int | None) -> int:
         """The tick to read at. One that is at hand here was committed when it was read, and is as good as ever."""
-        if run.state == FAILED:
-            raise TickNotKept(f"run '{run.name}' has no result: it is failed {run.failure}".rstrip())
-        if not run.active and asked in (None, run.tick):
+        if run.has_expired:
+            raise TickNotKept(self._expired(run))
+        if run.is_over and not run.has_result:
+            raise TickNotKept(f"run '{run.name}' has no result: it is {run.state} {run.failure}".rstrip())
+        if run.is_over and asked in (None, run.tick):
             return run.tick
         if asked is not None and self._runtime.results.has(run.name, asked):
             return asked
         return chosen_tick(run.name, run.state, await self._runtime.reading.ticks(run), asked)
+
+    def _expired(self, run: RunRecord) -> str:
+        limits = self._runtime.config.ticks
+        return (
+            f"the result of run '{run.name}' has expired: the newest {limits.results_kept} results are kept "
+            f"(ticks.results_kept), of {size_text(limits.results_bytes)} at most on each disk (ticks.results_bytes); "
+            "run it again"
+        )

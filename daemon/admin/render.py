@@ -62,7 +62,7 @@ RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {
         "graphs", ("graph", "state", "nodes", "edges", "directed", "partitions"), ("nodes", "edges", "partitions")
     ),
     "graph show": graphs.graph,
-    "run list": listing("runs", ("run", "program", "graph", "state", "tick", "ticks"), ("tick", "ticks")),
+    "run list": runs.runs,
     "run start": runs.run,
     "run show": runs.run,
     "run wait": runs.run,

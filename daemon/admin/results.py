@@ -29,7 +29,7 @@ class ResultOperations:
     async def run_ticks(self, request: Request) -> Reply:
         run = await self._readings.run_of(request)
         ticks = await self._runtime.reading.ticks(run)
-        return Reply({"run": run.name, "state": run.state, "tick": self._runtime.runs.tick_of(run), "ticks": ticks})
+        return Reply({"run": run.name, "state": run.shown, "tick": self._runtime.runs.tick_of(run), "ticks": ticks})
 
     async def run_result(self, request: Request) -> Reply:
         args, run = request.args, await self._readings.run_of(request)
@@ -82,7 +82,7 @@ class ResultOperations:
 
         async def attempt(run: RunRecord, at: int) -> Reply:
             await self._runtime.reading.recall(run.name, at)
-            view, nodes = self._runtime.shard.registry.view, self._readings.known.graph(run.graph).node_count
+            view, nodes = self._runtime.shard.registry.view, self._readings.known.graph_of(run).node_count
             assert view is not None, "nothing is recalled without one"
             return await read(at, view.names, nodes)
 

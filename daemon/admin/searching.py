@@ -34,15 +34,15 @@ class SearchOperations:
             column = text_column(type(program), read_params(run.params))
         except ShoalError as error:
             raise Refused(str(error)) from error
-        graph, until = self._readings.known.graph(run.graph), time.monotonic() + PATIENCE_SECONDS
+        graph, until = self._readings.known.graph_of(run), time.monotonic() + PATIENCE_SECONDS
         if column not in dict(graph.node_columns):
             raise Refused(f"the nodes of graph '{graph.name}' have no column '{column}'", what="UnknownColumn")
         while True:
             try:
-                found = await self._runtime.searching.search(run.graph, column, query, args["top"])
+                found = await self._runtime.searching.search(run.load, column, query, args["top"])
                 return Reply({"run": run.name, **found})
             except (Refused, Failed, NotHeld):  # the view may be changing
-                registry = self._runtime.shard.registry
-                if time.monotonic() > until or run.graph not in registry.graphs or registry.lost(run.graph):
+                graph = self._readings.known.graph_of(run)
+                if time.monotonic() > until or self._runtime.shard.registry.lost(graph.name):
                     raise
             await asyncio.sleep(AGAIN_SECONDS)

@@ -22,7 +22,7 @@ class TableOperations:
     async def run_table(self, request: Request) -> Reply:
         args, run = request.args, await self._readings.run_of(request)
         partition, first = args["partition"], args["first"]
-        partitions = self._readings.known.graph(run.graph).partition_count
+        partitions = self._readings.known.graph_of(run).partition_count
         if not 0 <= partition < partitions or first < 0:
             raise Usage(f"partition should be from 0 to {partitions - 1}, and first a row")
         if not partition and not first:  # whoever reads a table begins there

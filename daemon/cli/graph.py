@@ -84,12 +84,17 @@ def show(session: Session, name: str) -> None:
 @graph.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Also if runs go on or are queued: they end with it.")
 @json_option
 @click.pass_obj
-def drop(session: Session, name: str, yes: bool) -> None:
-    """Forget a graph and the results on it."""
+def drop(session: Session, name: str, yes: bool, force: bool) -> None:
+    """Forget a graph, the runs on it and their results."""
+    load = None
     if not yes:
         if not sys.stdin.isatty():
             raise Said(f"dropping {name!r} cannot be undone: say --yes")
-        click.confirm(f"Forget graph {name!r} and all results on it?", abort=True, err=True)
-    session.answer("graph drop", {"graph": name})
+        load = str(session.ask("graph show", {"graph": name})["load"])  # not what may have its name by the answer
+        runs = [run for run in session.ask("run list", {})["runs"] if run.get("load") == load]
+        with_it = f" with {len(runs)} runs and their results" if runs else ", on which there are no runs"
+        click.confirm(f"Forget graph {name!r}{with_it}?", abort=True, err=True)
+    session.answer("graph drop", {"graph": name, "force": force or None, "load": load})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
 import click
@@ -52,6 +53,7 @@ def run() -> None:
     metavar="N|time|end",
     help="Keep its state on disk every N ticks, by time (the default), or at its end only.",
 )
+@click.option("--queue", is_flag=True, help="Wait for its turn if as many runs go on as may.")
 @click.option("--wait", "waits", is_flag=True, help="Wait until it has finished.")
 @click.option("--timeout", type=TIMEOUT, help="Give up waiting after; the run goes on.")
 @json_option
@@ -65,6 +67,7 @@ def start(
     interval: float | None,
     paced: bool,
     checkpoint: int | None,
+    queue: bool,
     waits: bool,
     timeout: float | None,
 ) -> None:
@@ -81,6 +84,7 @@ def start(
             "interval_seconds": interval,
             "paced": paced or None,
             "checkpoint_ticks": checkpoint,
+            "queue": queue or None,
         },
     )
     if waits:
@@ -109,9 +113,7 @@ def _wait(session: Session, name: str, timeout: float | None) -> None:
             stream = connection.stream("run wait", asked)
             for event in stream:
                 if shown:
-                    click.echo(
-                        f"\r\x1b[K{name}  tick {event.get('tick')}  {event.get('phase') or ''}", err=True, nl=False
-                    )
+                    click.echo(f"\r\x1b[K{name}  {_where(event)}", err=True, nl=False)
             result = stream.result
     except KeyboardInterrupt:
         words(f"\n{name} goes on. Wait again: shoalctl run wait {name}; end it: shoalctl run stop {name}")
@@ -120,8 +122,13 @@ def _wait(session: Session, name: str, timeout: float | None) -> None:
         if shown:
             click.echo("\r\x1b[K", err=True, nl=False)
     session.show("run wait", result)
-    if result.get("state") != "completed":
+    if (result.get("outcome") or result.get("state")) != "completed":  # its result may have expired since
         raise Said(f"{name} {result.get('state')}: {_in_short(result.get('error') or 'it did not run to its end')}")
+
+
+def _where(event: Mapping[str, Any]) -> str:
+    place = event.get("place")
+    return f"queued, place {place}" if place else f"tick {event.get('tick')}  {event.get('phase') or ''}"
 
 
 def _in_short(error: str) -> str:

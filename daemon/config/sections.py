@@ -224,6 +224,10 @@ class Ticks(Section):
     stop_patience_ns: Duration | None = None
     checkpoints_kept: Count = 3
     results_kept: Count = 16
+    results_bytes: Size = 4 * 1024**3
+    """On each shard's disk."""
+    results_memory: Size = 64 * 1024**2
+    """Of results that are being read."""
 
     @model_validator(mode="after")
     def _resends_before_it_gives_up(self) -> Ticks:

@@ -13,7 +13,9 @@ from daemon.protocol.registry import (
     GraphRemoved,
     ProgramDeployed,
     ProgramRemoved,
+    ResultsExpired,
     RunEnded,
+    RunQueued,
     ViewInstalled,
 )
 
@@ -38,14 +40,23 @@ def follow(runtime: Runtime, announcement: object) -> None:
         case LeaderChanged(term=term, leader=leader):
             log.info("tick leader of term %d is %s", term, leader or "not known")
         case ViewInstalled(view=view):
+            runtime.results.let_go()
             runtime.entering.enter(view)
         case GraphInstalled(graph=graph):
             _install(runtime, graph)
-        case GraphRemoved(graph=graph):
-            log.info("graph %s dropped", graph.name)
-            runtime.results.drop_graph(graph.name)
+        case GraphRemoved(graph=graph, runs=runs):
+            kept = sum(run.has_result for run in runs)
+            log.info("graph %s dropped, with %d runs and %d results", graph.name, len(runs), kept)
+            runtime.results.forget(run.name for run in runs)
+            runtime.runs.forget_states()
             runtime.tables.forget()
             runtime.searching.forget()
+        case ResultsExpired(runs=runs):
+            log.info("results expired: %s", ", ".join(run.name for run in runs) or "none")
+            runtime.results.forget(run.name for run in runs)
+            runtime.runs.forget_states()
+        case RunQueued(run=run):
+            log.info("run %s on graph %s is queued", run.name, run.graph)
         case ProgramDeployed(version=version):
             log.info("program %s deployed, digest %s", version.name, version.digest)
         case ProgramRemoved(version=version):
@@ -73,5 +84,5 @@ def _of_member(
 def _install(runtime: Runtime, graph: AddGraph) -> None:
     log.info("graph %s: %d nodes, %d edges", graph.name, graph.node_count, graph.edge_count)
     runtime.ticks.order(lambda: runtime.ticks.load_decided(graph.load))
-    runtime.graphs.install(graph.name, graph.load)
+    runtime.graphs.install(graph.load)
     runtime.entering.have_part(graph)

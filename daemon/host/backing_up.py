@@ -26,7 +26,7 @@ from daemon.host.graphs import table_of
 from daemon.protocol.decisions import ARCHIVE_LIMITS, AddGraph, DecisionCodec, KeptRun, ProgramVersion, Restore
 from daemon.protocol.placement import sources
 from daemon.protocol.programs import DeployedPrograms
-from daemon.protocol.records import FAILED, RunRecord, to_keep
+from daemon.protocol.records import QUEUED, RunRecord, to_keep
 from daemon.store import NotHeld, StateRecord, StoreError, StoreFailed
 from daemon.store.archive import ArchiveWriter
 from shoal import __version__
@@ -89,8 +89,9 @@ class Backup:
             async for partitions in self._copied(writer, graph):
                 await self._emit({"stage": "graphs", "done": done + partitions, "total": total})
             done += graph.partition_count
-        names = [run.name for run in [*self._runtime.runs.finished(), *registry.active_runs()]]
-        loads, kept = {graph.name: graph for graph in graphs}, list[tuple[KeptRun, int]]()
+        runs_there = [*registry.kept_results(), *registry.active_runs(), *registry.queued_runs()]
+        names = [run.name for run in runs_there]
+        loads, kept = {graph.load: graph for graph in graphs}, list[tuple[KeptRun, int]]()
         for place, name in enumerate(names):
             await self._emit({"stage": "runs", "done": place, "total": len(names)})
             kept += await self._copied_run(writer, name, loads)
@@ -178,9 +179,11 @@ class Backup:
         """Copy a run as it is at one of its ticks; nothing if it has failed or its result is not there any more."""
         for attempt in range(RUN_TRIES):
             run = self._runtime.shard.registry.runs.get(name)
-            if run is None or run.state == FAILED or run.graph not in graphs:
+            if run is None or run.load not in graphs or (run.is_over and not run.has_result):
                 return []
-            graph = graphs[run.graph]
+            if run.state == QUEUED:
+                return [(to_keep(run), 0)]
+            graph = graphs[run.load]
             tick = await self._newest(run, graph) if run.active else run.tick
             if run.active and (not tick or attempt == RUN_TRIES - 1):
                 await self._do(partial(writer.store.drop_run, run.number))

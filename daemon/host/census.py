@@ -20,15 +20,15 @@ class Census:
         self._me, self._graphs, self._send = me, graphs, send
         self._waiting: dict[tuple[str, str], asyncio.Future[PartTold]] = {}
 
-    async def take(self, graph: str, members: Sequence[str]) -> dict[str, PartTold]:
-        """What each member tells within a moment; who is silent, or has no part of it yet, is left out."""
+    async def take(self, load: str, members: Sequence[str]) -> dict[str, PartTold]:
+        """What each member tells of a load within a moment; who is silent, or has no part of it yet, is left out."""
         request = uuid.uuid4().hex
         loop = asyncio.get_running_loop()
         asked = {name: loop.create_future() for name in members if name != self._me}
         self._waiting.update({(request, name): answer for name, answer in asked.items()})
         for name in asked:
-            self._send(name, PartAsked(request, graph))
-        told = {self._me: part} if (part := self.tell(PartAsked(request, graph))) is not None else {}
+            self._send(name, PartAsked(request, load))
+        told = {self._me: part} if (part := self.tell(PartAsked(request, load))) is not None else {}
         if asked:
             await asyncio.wait(asked.values(), timeout=PATIENCE_SECONDS)
         for name, answer in asked.items():
@@ -39,7 +39,7 @@ class Census:
 
     def tell(self, asked: PartAsked) -> PartTold | None:
         """What is here."""
-        part: Part | None = self._graphs.parts.get(asked.graph)
+        part: Part | None = self._graphs.parts.get(asked.load)
         if part is None:
             return None
         return PartTold(asked.request, part.size, part.held_edges, part.ghost_count, part.cross_edges, part.nbytes)

@@ -26,14 +26,22 @@ class Checkpoints:
         self._runtime = runtime
         self.samples: deque[float] = deque(maxlen=SAMPLES_KEPT)
         self._begun: dict[tuple[int, int], RunRecord] = {}
+        self._sizes: dict[int, dict[int, int]] = {}
+        """By run and tick, of the last ones that are kept: bytes on this disk."""
 
     def begin(self, run: RunRecord) -> None:
         """A run is about to go on here, in the epoch that its record has; before the tick thread hears of it."""
+        self._sizes.pop(run.number, None)  # what it goes on from is held anew
         self._begun = {**self._begun, (run.number, run.epoch): run}
 
     def forget(self, run: int) -> None:
         """A run is over."""
         self._begun = {key: known for key, known in self._begun.items() if key[0] != run}
+        self._sizes.pop(run, None)
+
+    def kept_bytes(self, run: int) -> int:
+        """What is kept of a run on this disk, in bytes, as far as it was written in this life."""
+        return sum(list(self._sizes.get(run, {}).values()))
 
     def keep(self, states: StoreStates) -> None:
         """From the tick thread: make a checkpoint durable, and say so there."""
@@ -41,6 +49,7 @@ class Checkpoints:
         begun = self._begun.get((states.run, ticks.epoch))
         made_in = begun.made_in(states.tick) if begun is not None else ticks.epoch
         record = StateRecord(states.run, states.tick, states.floor, states.states, older, made_in)
+        self._count(record)
         began = time.monotonic()
 
         def durable() -> None:
@@ -48,6 +57,12 @@ class Checkpoints:
             ticks.order(lambda: ticks.stored(states.token))
 
         self._runtime.store_thread.submit_states(record, durable)
+
+    def _count(self, record: StateRecord) -> None:
+        sizes = self._sizes.setdefault(record.run, {})
+        sizes[record.tick] = sizes.get(record.tick, 0) + record.size
+        for tick in sorted(sizes)[: -(record.older + 1)]:
+            del sizes[tick]
 
     def look_up(self, asked: fx.TellStates) -> None:
         """Which states of the runs that wait are here; the shard is told."""

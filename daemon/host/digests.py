@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, TypeAlias
 
 from numpy.typing import NDArray
@@ -58,6 +58,12 @@ class Digests:
         self._known[key] = digest
         while len(self._known) > KEPT_MAX:
             self._known.popitem(last=False)
+
+    def forget(self, runs: Collection[str]) -> None:
+        """The results of these runs are gone."""
+        for kept in (self._known, self._under_way):
+            for key in [key for key in kept if key[0] in runs]:
+                del kept[key]
 
     def _begun(self, key: Key, upto: int, digest: ColumnDigest) -> None:
         if upto:

@@ -115,7 +115,7 @@ class Entering:
     def _result_wants(self, view: View) -> list[StateWant]:
         """The results of finished runs that this shard should have, and who may have them: its fellow holders first."""
         registry, me, wants = self._shard.registry, self._shard.identity.name, []
-        for run in self._runs.finished():
+        for run in registry.kept_results():
             placed = registry.placements.get(run.graph, ())
             for partition, holders in enumerate(placed):
                 if me in holders:

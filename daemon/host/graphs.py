@@ -4,7 +4,8 @@
                                                         (again in each view that places it elsewhere)
 
 What a load brings is staged, on disk and built, until the log says that the graph exists; a load that comes to nothing
-leaves nothing. A part is built off the loop, once for each placement.
+leaves nothing. A part is built off the loop, once for each placement. Parts are known by their loads: another graph may
+take the name of one that was dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from daemon.host.disk import Disk
 from daemon.protocol.decisions import AddGraph
 from daemon.protocol.placement import Placed
 from daemon.protocol.records import View
-from daemon.store import Store
+from daemon.store import NotHeld, Store
 from shoal.graph.ids import partition_type
 from shoal.graph.part import Part, Placement
 from shoal.graph.slices import Slices, Uncut, build, joined
@@ -42,14 +43,13 @@ GIVE_BACK_SECONDS = 1.0
 class _Built:
     """A part, and what it was built for."""
 
-    load: str
     placement: Placement
     part: Part
 
-    def serves(self, load: str, placement: Placement) -> bool:
-        """Whether it is the part of a load in that placement."""
+    def serves(self, placement: Placement) -> bool:
+        """Whether it is the part in that placement."""
         mine = self.placement
-        return load == self.load and mine.shards == placement.shards and np.array_equal(mine.holder, placement.holder)
+        return mine.shards == placement.shards and np.array_equal(mine.holder, placement.holder)
 
 
 class Graphs:
@@ -66,17 +66,23 @@ class Graphs:
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The parts in memory, by graph."""
-        return {graph: built.part for graph, built in self._built.items()}
+        """The parts in memory, by load."""
+        return {load: built.part for load, built in self._built.items()}
 
     async def part(self, graph: AddGraph, view: View, placed: Placed) -> Part:
-        """The part of a graph in a placement, built from the slices on disk if it is not here."""
-        placement = primaries(view, placed)
-        async with self._building.setdefault(graph.name, asyncio.Lock()):
-            built = self._built.get(graph.name)
-            if built is None or not built.serves(graph.load, placement):
-                built = _Built(graph.load, placement, await self._read(graph, placement))
-                self._built[graph.name] = built
+        """The part of a graph in a placement, built from the slices on disk if it is not here.
+
+        Raises `NotHeld`, also if the graph is dropped meanwhile.
+        """
+        load, placement = graph.load, primaries(view, placed)
+        turn = self._building.setdefault(load, asyncio.Lock())
+        async with turn:
+            built = self._built.get(load)
+            if built is None or not built.serves(placement):
+                built = _Built(placement, await self._read(graph, placement))
+                if self._building.get(load) is not turn:
+                    raise NotHeld(f"graph '{graph.name}' was dropped while it was read")
+                self._built[load] = built
         return built.part
 
     async def table(self, load: str) -> NDArray[Any]:
@@ -113,18 +119,18 @@ class Graphs:
     async def stage(self, load: str, graph: str, view: View, placed: Placed, slices: Slices | Uncut) -> Part:
         """Build the part of slices that a load has brought, while they are written; both are done when this returns."""
         part = await self.keep_and_build(load, graph, view, placed, slices)
-        self._staged[load] = _Built(load, primaries(view, placed), part)
+        self._staged[load] = _Built(primaries(view, placed), part)
         while len(self._staged) > STAGED_MAX:
             dropped = next(iter(self._staged))
             log.warning("load %s was never decided: its slices are dropped", dropped)
             await self.drop_load(dropped)
         return part
 
-    def install(self, graph: str, load: str) -> None:
+    def install(self, load: str) -> None:
         """The log says that a graph exists."""
         built = self._staged.pop(load, None)
         if built is not None:
-            self._built[graph] = built
+            self._built[load] = built
             self._give_back_soon()
 
     async def drop_load(self, load: str, partitions: frozenset[int] | None = None) -> None:
@@ -134,8 +140,8 @@ class Graphs:
             return
         self._staged.pop(load, None)
         self._tables.pop(load, None)
-        for graph in [name for name, built in self._built.items() if built.load == load]:
-            del self._built[graph]
+        self._built.pop(load, None)
+        self._building.pop(load, None)
         await self._disk.do(lambda store: store.drop_load(load))
         self._give_back_soon()
 

@@ -19,6 +19,8 @@ def shard_settings(config: Config) -> ShardSettings:
         replicas=config.graph.replicas,
         absent_patience_ns=config.cluster.absent_patience_ns,
         snapshot_entries=config.consensus.snapshot_entries,
+        results_kept=config.ticks.results_kept,
+        results_bytes=config.ticks.results_bytes,
         membership=MembershipConfig(**config.membership.model_dump()),
         consensus=Limits(**config.consensus.model_dump(exclude={"snapshot_entries"})),
     )

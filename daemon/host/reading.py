@@ -11,7 +11,7 @@ from daemon.host.kept_ticks import KeptTicks
 from daemon.host.results import Results
 from daemon.protocol.cluster_messages import RowsTold, RowsWanted, TicksAsked, TicksTold
 from daemon.protocol.placement import sources
-from daemon.protocol.records import COMPLETED, FAILED, RunRecord
+from daemon.protocol.records import COMPLETED, RunRecord
 from daemon.store import NotHeld
 
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ class Reading:
         """Have a run's columns at a tick at hand, as far as this shard is primary in the present view."""
         runtime, registry = self._runtime, self._runtime.shard.registry
         run = registry.runs.get(name)
-        if run is None or run.graph not in registry.graphs or registry.view is None:
+        if run is None or registry.view is None:
             return
+        if run.has_expired:
+            raise Refused(f"the result of run '{name}' has expired")
         graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
         if not runtime.shard.in_view or registry.lost(run.graph):
             raise Refused(f"graph '{run.graph}' is not whole in this view: try again once its holders are back")
@@ -41,8 +43,8 @@ class Reading:
     async def ticks(self, run: RunRecord) -> list[int]:
         """The ticks at which a run can be read, ascending: one that has to converge, once it has."""
         registry = self._runtime.shard.registry
-        graph = registry.graphs.get(run.graph)
-        if graph is None or registry.view is None or run.state == FAILED:
+        graph = registry.graph_of(run.load)
+        if graph is None or registry.view is None or not (run.active or run.has_result):
             return []
         kept = self._runtime.config.ticks.checkpoints_kept
         ticks = await self._ticks.readable(run.number, graph.partition_count, registry.view.names, kept)

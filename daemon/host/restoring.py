@@ -93,7 +93,7 @@ def _missing(archive: Archive, decided: Restore) -> str:
     held, counts = archive.states_held(), {graph.name: graph.partition_count for graph in decided.graphs}
     for run in decided.runs:
         ticks = held.get(run.number, {})
-        ended = not restored(run).active
+        ended = restored(run).is_over
         if any(len(partitions) != counts.get(run.start.graph) for partitions in ticks.values()):
             return f"states of run {run.number}"
         if ended and run.tick not in ticks:

@@ -1,10 +1,10 @@
 """What runs have computed, at their ticks that are kept, and putting columns together from all shards.
 
 A run can be read at a tick whose states all partitions have on somebody's disk: the last one of a run that is over, and
-the last few checkpoints of any. Each shard answers for the partitions that it is primary of, from memory if it has read
-that tick before or the run ended here in this placement, else from its disk. Columns are put together a stretch of
-ordinals at a time, in id order, so that no shard ever holds a whole one; the top of a column is the top of everyone's
-tops.
+the last few checkpoints of any. Each shard answers for the partitions that it is primary of, from its disk. What was
+read last stays in memory, and so does what a run has just computed if it is small; all of it together is bounded in
+bytes. Columns are put together a stretch of ordinals at a time, in id order, so that no shard ever holds a whole one;
+the top of a column is the top of everyone's tops.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import json
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,8 @@ ASK_AGAIN_SECONDS = 1.0
 GIVE_UP_SECONDS = 15.0
 TOP_MAX = 100_000
 COLUMNS_MAX = 64
+KEPT_AT_ONCE = 8
+"""A result of up to the memory's so many-th part is kept as its run ends: it is copied on the control loop."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class Computed:
     columns: Mapping[str, NDArray[Any]]
     nulls: Mapping[str, Any]
 
+    @property
+    def nbytes(self) -> int:
+        """Of all columns."""
+        return sum(values.nbytes for values in self.columns.values())
+
     def rows(self, asked: RowsWanted) -> Rows:
         """Own nodes of a stretch of ordinals, ascending; or the most extreme ones, best first. Raises `Refused`."""
         for column in asked.columns:
@@ -88,23 +95,24 @@ class Results:
     def __init__(
         self,
         me: str,
-        kept: int,
+        memory_bytes: int,
         disk: Disk,
         fetching: Fetching,
         send: Callable[[str, object], None],
         make: Callable[[RunRecord], Awaitable[Program]],
     ) -> None:
         self._make = make
-        self._me, self._kept, self._disk, self._fetching, self._send = me, kept, disk, fetching, send
+        self._me, self._disk, self._fetching, self._send = me, disk, fetching, send
+        self._memory_bytes = memory_bytes
         self._computed: OrderedDict[tuple[str, int], Computed] = OrderedDict()
-        """By run and tick."""
+        """By run and tick; the one that was used last is the last."""
         self._waiting: dict[str, asyncio.Future[RowsTold]] = {}
         self._digests = Digests()
 
     # -- what is here ----------------------------------------------------------------------------------------------
 
     def keep(self, run: str, tick: int, engine: Engine) -> None:
-        """A run is over: keep what it computed at hand, and of what was longest unread only what is on disk.
+        """A run is over: keep what it computed at hand if that is little. It is on disk anyway.
 
         A program that has columns in a form of its own would have to be asked for them. This is the control loop, on
         which no code of a program runs: they are read from the disk when somebody wants them.
@@ -112,12 +120,25 @@ class Results:
         if type(engine.program).collect is not Program.collect:
             return
         columns = {c.name: engine.result(c.name) for c in engine.program.columns if not c.hidden}
-        self._remember(run, tick, Computed(engine.part, columns, _nulls(type(engine.program))))
+        computed = Computed(engine.part, columns, _nulls(type(engine.program)))
+        if computed.nbytes <= self._memory_bytes // KEPT_AT_ONCE:
+            self._remember(run, tick, _apart(computed))
 
-    def drop_graph(self, graph: str) -> None:
-        """A graph is gone, and its runs' results with it."""
-        for key in [key for key, computed in self._computed.items() if computed.part.graph == graph]:
+    def forget(self, runs: Iterable[str]) -> None:
+        """The results of these runs are gone."""
+        gone = set(runs)
+        for key in [key for key in self._computed if key[0] in gone]:
             del self._computed[key]
+        self._digests.forget(gone)
+
+    def let_go(self) -> None:
+        """In a new view there are other parts: what is asked for again is read for those."""
+        self._computed.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """What is in memory."""
+        return sum(computed.nbytes for computed in self._computed.values())
 
     def has(self, run: str, tick: int) -> bool:
         """Whether a tick of a run is at hand, in whatever placement."""
@@ -156,19 +177,19 @@ class Results:
         states |= await self._fetching.states_from(sources, run.number, tick, missing, made_in)
         if len(states) < len(read):
             told = f"{len(read) - len(states)} partitions of it are nowhere to be had"
-            raise Refused(f"the result of run '{run.name}' is not all here (see ticks.results_kept): {told}")
+            raise Refused(f"the result of run '{run.name}' is not all here: {told}")
         return states
 
     def _remember(self, run: str, tick: int, computed: Computed) -> None:
         self._computed[run, tick] = computed
         self._computed.move_to_end((run, tick))
-        while len(self._computed) > self._kept:
+        while len(self._computed) > 1 and self.nbytes > self._memory_bytes:
             self._computed.popitem(last=False)
 
     def _known(self, run: str, tick: int) -> Computed:
         known = self._computed.get((run, tick))
         if known is None:
-            raise Refused(f"tick {tick} of run '{run}' is not here any more (see ticks.results_kept)")
+            raise Refused(f"tick {tick} of run '{run}' is not here any more")
         return known
 
     # -- what is asked of this shard, and answered to it -----------------------------------------------------------
@@ -260,7 +281,12 @@ def _computed(program: Program, tick: int, part: Part, states: Mapping[int, Any]
     engine = Engine(part, program)
     engine.restore(tick, states)
     columns = {c.name: engine.ws.pending(c.name) for c in engine.program.columns if not c.hidden}
-    return Computed(part, columns, _nulls(type(engine.program)))
+    return _apart(Computed(part, columns, _nulls(type(engine.program))))
+
+
+def _apart(computed: Computed) -> Computed:
+    """The same in arrays of its own: those of an engine have ghosts, and others behind them."""
+    return replace(computed, columns={name: values.copy() for name, values in computed.columns.items()})
 
 
 def _nulls(program: type[Program]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from daemon.host.tick_thread import TickThread
 from daemon.protocol.cluster_messages import RunReport
 from daemon.protocol.decisions import AddGraph, from_bits
 from daemon.protocol.placement import Placed
-from daemon.protocol.records import COMPLETED, FAILED, STOPPED, STOPPING, RunRecord, View
+from daemon.protocol.records import FAILED, STOPPING, RunRecord, View
 from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, Cadence, TickMachine, TickTiming
 from daemon.protocol.tick_effects import PhaseLate, RunOver, TickCommitted
 from daemon.shard import Shard
@@ -49,7 +49,8 @@ FORCE_END_NS = 3_000_000_000
 
 
 class RunDesk:
-    """The runs of one shard, as its control loop sees them. `soon` calls from the thread on the loop; `spawn` has
+    """The runs of one shard, as its control loop sees them. `kept_bytes` says what a run's states take on this disk, by
+    its number; `soon` calls from the thread on the loop; `spawn` has
     something done beside the loop's turns.
     """
 
@@ -64,6 +65,7 @@ class RunDesk:
         programs: Programs,
         settings: Ticks,
         metrics: Metrics,
+        kept_bytes: Callable[[int], int],
         perform: Callable[[Iterable[Effect]], None],
         soon: Callable[..., None],
         spawn: Callable[[Coroutine[Any, Any, Any]], None],
@@ -72,8 +74,9 @@ class RunDesk:
         self._disk, self._fetching, self._programs = disk, fetching, programs
         self._timing = TickTiming(settings.resend_interval_ns, settings.phase_timeout_ns)
         self._stop_patience_ns = settings.stop_patience_ns or settings.phase_timeout_ns
+        self._kept_bytes = kept_bytes
         self._named_ns = 0
-        self._checkpoint_interval_ns, self._results_kept = settings.checkpoint_interval_ns, settings.results_kept
+        self._checkpoint_interval_ns = settings.checkpoint_interval_ns
         self._checkpoints_kept = settings.checkpoints_kept
         self._epochs: dict[int, int] = {}
         self._ticks_seen: dict[int, int] = {}
@@ -99,6 +102,9 @@ class RunDesk:
         """Begin a run, or go on with it in a new view, as soon as its part and its state are at hand."""
         self.over.setdefault(run.name, asyncio.Event())
         self._epochs[run.number] = view.epoch
+        if not run.resumed:
+            is_older = partial(_is_older, run.begun_in)
+            self._disk.order(lambda store: store.drop_void(run.number, is_older))
         self._spawn(self._begin(run, view))
 
     async def _begin(self, run: RunRecord, view: View) -> None:
@@ -228,7 +234,7 @@ class RunDesk:
         run = next((run for run in self._shard.registry.runs.values() if run.number == at.run), None)
         if run is not None and run.active and run.state != STOPPING:
             return
-        hasty = run is not None and (run.is_forced or run.state == FAILED)  # then nobody wants what it computes
+        hasty = run is None or run.is_forced or run.state == FAILED  # then nobody wants what it computes
         patience_ns = FORCE_PATIENCE_NS if hasty else self._stop_patience_ns
         if now - since > patience_ns and section.interrupt(busy):
             log.warning("run %d: its program does not return from %s: interrupted", at.run, place_of(at))
@@ -258,7 +264,7 @@ class RunDesk:
         self._ticks.order(lambda: self._ticks.end_run(run.number, run.failure, keep))
 
     def _keep(self, run: RunRecord, engine: Engine | None) -> None:
-        if engine is not None and run.state in (COMPLETED, STOPPED):
+        if engine is not None and run.has_result and run.name in self._shard.registry.runs:
             self._results.keep(run.name, run.tick, engine)
         self._ticks_seen.pop(run.number, None)
         self._metrics.forget_run(run.name)
@@ -267,26 +273,20 @@ class RunDesk:
         if over is not None:
             over.set()
 
-    def finished(self) -> list[RunRecord]:
-        """The last runs that have a result, as many as are kept."""
-        over = [run for run in self._shard.registry.runs.values() if run.state in (COMPLETED, STOPPED)]
-        return sorted(over, key=lambda run: run.number)[-self._results_kept :]
-
     def numbers_on(self, load: str) -> set[int]:
         """The runs on a graph whose states are kept."""
-        runs = [*self.finished(), *self._shard.registry.active_runs()]
-        graphs = self._shard.registry.graphs
-        return {run.number for run in runs if run.graph in graphs and graphs[run.graph].load == load}
+        return {run.number for run in self._shard.registry.runs_on(load) if run.active or run.has_result}
 
     def forget_states(self) -> None:
-        """Delete the states of runs that have failed, or whose results are beyond those kept, and of the others all
-        but the last few ticks.
+        """Delete the states of runs that have failed, whose results have expired or that went with their graph, and of
+        the others all but the last few ticks.
 
         Of a run that the log has not come to (it may be read again from further back) nothing is deleted.
         """
         registry = self._shard.registry
-        last = {run.number: run.tick for run in self.finished()}
-        is_void = {run.number: run.is_void for run in self.finished()}
+        finished = registry.kept_results()
+        last = {run.number: run.tick for run in finished}
+        is_void = {run.number: run.is_void for run in finished}
         wanted = {run.number for run in registry.active_runs()} | last.keys()
         known = registry.runs_begun
 
@@ -356,8 +356,14 @@ class RunDesk:
         known = self._ticks.figures.get(run)
         shown = json.dumps(known.shown, sort_keys=True) if known and known.shown else ""
         epoch = self._epochs.get(run, 0)
-        report = RunReport(run, epoch, tick, outcome, failure, cross_bytes, time.time_ns(), shown)
+        kept = self._kept_bytes(run)
+        report = RunReport(run, epoch, tick, outcome, failure, cross_bytes, time.time_ns(), shown, kept)
         self._perform(self._shard.run_over(report, time.monotonic_ns()))
+
+
+def _is_older(epoch: int, made_in: int, _: int) -> bool:
+    """Whether a state is of another run that had the number before: of a restoration that was given up."""
+    return made_in < epoch
 
 
 def _ended_by_force(machine: TickMachine, _: int) -> list[RunOver]:

@@ -153,7 +153,7 @@ class Runtime:
             lambda: self.entering.look_for_results(),
         )
         self.programs = Programs(self.shard.registry, config.programs, self.tasks.soon)
-        self.results = Results(me, config.ticks.results_kept, self.disk, self.fetching, send, self.programs.make)
+        self.results = Results(me, config.ticks.results_memory, self.disk, self.fetching, send, self.programs.make)
         self.runs = RunDesk(
             self.shard,
             self.ticks,
@@ -164,6 +164,7 @@ class Runtime:
             self.programs,
             config.ticks,
             self.metrics,
+            self.checkpoints.kept_bytes,
             self.perform,
             self.tasks.soon,
             self.tasks.spawn,

@@ -41,13 +41,13 @@ class Searching:
         self._indexes: OrderedDict[tuple[str, str], tuple[Part, Index]] = OrderedDict()
         self._making = asyncio.Lock()
 
-    async def search(self, graph: str, column: str, query: Query, count: int) -> dict[str, Any]:
-        """The best documents of a graph, as `run search` tells them. Raises `Refused` or `Failed`."""
+    async def search(self, load: str, column: str, query: Query, count: int) -> dict[str, Any]:
+        """The best documents of the graph of a load, as `run search` tells them. Raises `Refused` or `Failed`."""
         registry = self._runtime.shard.registry
         if registry.view is None:
             raise Refused("this shard is in no view: ask a member")
         members, epoch = registry.view.names, registry.epoch
-        wanted = SearchWanted("", epoch, graph, column, query.terms, (), 0)
+        wanted = SearchWanted("", epoch, load, column, query.terms, (), 0)
         counted = await asyncio.gather(*(self._ask(member, wanted) for member in members))
         documents = sum(each.documents for each, _ in counted)
         frequencies = [sum(each) for each in zip(*(each.frequencies for each, _ in counted), strict=True)]
@@ -94,13 +94,13 @@ class Searching:
 
     async def _index(self, asked: SearchWanted) -> Index:
         runtime, registry = self._runtime, self._runtime.shard.registry
-        graph = registry.graphs.get(asked.graph)
+        graph = registry.graph_of(asked.load)
         in_epoch = runtime.shard.in_view and registry.epoch == asked.epoch
-        if graph is None or registry.view is None or not in_epoch or registry.lost(asked.graph):
-            raise Refused(f"graph '{asked.graph}' is not whole in the view of epoch {asked.epoch}: ask again")
+        if graph is None or registry.view is None or not in_epoch or registry.lost(graph.name):
+            raise Refused(f"the graph is not whole in the view of epoch {asked.epoch}: ask again")
         async with self._making:
-            part = await runtime.graphs.part(graph, registry.view, registry.placements[asked.graph])
-            key = asked.graph, asked.column
+            part = await runtime.graphs.part(graph, registry.view, registry.placements[graph.name])
+            key = asked.load, asked.column
             known = self._indexes.get(key)
             if known is None or known[0] is not part:
                 known = self._indexes[key] = part, await asyncio.to_thread(_made, part, asked.column)

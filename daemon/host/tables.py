@@ -148,8 +148,8 @@ class Tables:
     def _run(self, name: str) -> RunRecord:
         registry = self._runtime.shard.registry
         run = registry.runs.get(name)
-        if run is None or run.graph not in registry.graphs:
-            raise Refused(f"there is no run '{name}' here")
+        if run is None or run.has_expired:
+            raise Refused(f"there is no run '{name}' here, or its result has expired")
         return run
 
 

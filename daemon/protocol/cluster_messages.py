@@ -42,7 +42,10 @@ class ReadIndexTold:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """A run is over at the sender, in the view of this epoch; repeated to the leader until the log says so."""
+    """A run is over at the sender, in the view of this epoch; repeated to the leader until the log says so.
+
+    What is kept of it takes `result_bytes` on the sender's disk.
+    """
 
     run: Count
     epoch: Count
@@ -52,6 +55,7 @@ class RunReport:
     cross_bytes: Count
     ended_unix_ns: Count
     figures: str = ""
+    result_bytes: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +160,10 @@ class PartitionMissing:
 
 @dataclass(frozen=True, slots=True)
 class PartAsked:
-    """What do you hold of this graph?"""
+    """What do you hold of the graph that this load has become?"""
 
     request: str
-    graph: str
+    load: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,13 +250,13 @@ class TableTold:
 
 @dataclass(frozen=True, slots=True)
 class SearchWanted:
-    """In the placement of this epoch: in how many of your documents is each term, or, if there are weights, which are
-    your `top` best by them?
+    """Of the graph of a load, in the placement of this epoch: in how many of your documents is each term, or, if there
+    are weights, which are your `top` best by them?
     """
 
     request: str
     epoch: Count
-    graph: str
+    load: str
     column: str
     terms: tuple[str, ...]
     weights: tuple[float, ...]

@@ -110,10 +110,15 @@ class AddGraph:
 
 @dataclass(frozen=True, slots=True)
 class DropGraph:
-    """The graph and the results of its runs are forgotten."""
+    """The graph goes, and its runs and their results with it; by force, also runs that are not over.
+
+    `load` is that of the graph that was meant: another one may have taken its name since.
+    """
 
     request: str
     name: str
+    load: str
+    by_force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,9 @@ class DropProgram:
 class StartRun:
     """Run a program on a graph. `params` are names and JSON values; `interval_ns` 0 means as fast as it goes.
 
+    `load` is that of the graph that was meant: another one may have taken its name since. With `runs_max` runs going on
+    already (0: any number), the run is declined or, with `may_queue`, waits for its turn.
+
     A paced run does a tick when it is told to; `phases` is a bit for each phase that the program uses. Its state is
     held durably every `checkpoint_ticks`; 0: by time; -1: only at its end. `digest` is that of the program's source:
     a shard that has another one fails the run; "" where nobody can tell.
@@ -159,6 +167,7 @@ class StartRun:
     request: str
     program: str
     graph: str
+    load: str
     params: tuple[tuple[str, str], ...]
     ticks: Tick
     interval_ns: Count
@@ -168,6 +177,8 @@ class StartRun:
     started_unix_ns: Count
     checkpoint_ticks: Annotated[int, Within(-1, TICKS_MAX)] = 0
     digest: str = ""
+    runs_max: Count = 0
+    may_queue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +219,8 @@ class StopRun:
 class EndRun:
     """A run is over, after `tick` ticks: every member has said so, or one that it has failed there.
 
-    `figures` are the aggregates that its program shows, as JSON.
+    `figures` are the aggregates that its program shows, as JSON. Its result takes `result_bytes` on the disk of the
+    member that holds most of it.
     """
 
     request: str
@@ -219,6 +231,15 @@ class EndRun:
     cross_bytes: Count
     ended_unix_ns: Count
     figures: str = ""
+    result_bytes: Count = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireResults:
+    """There is no more room for the results of these runs, which are over: their states are deleted everywhere."""
+
+    request: str
+    runs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +254,7 @@ class KeptRun:
     cross_bytes: Count
     ended_unix_ns: Count
     figures: str = ""
+    result_bytes: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +287,7 @@ Decision: TypeAlias = (
     | Settled
     | AddProgram
     | DropProgram
+    | ExpireResults
 )
 
 
@@ -276,7 +299,7 @@ _TYPES = dict(
     enumerate(
         (
             FormView, AddGraph, DropGraph, StartRun, StopRun, EndRun, HoldParts, DropParts, Drain, ResumeRun, Restore,
-            Settled, AddProgram, DropProgram,
+            Settled, AddProgram, DropProgram, ExpireResults,
         ),
         start=1,
     )

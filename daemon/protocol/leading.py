@@ -1,4 +1,4 @@
-"""What the tick leader decides for the others: views, from where runs go on, and that they are over.
+"""What the tick leader decides for the others: views, from where runs go on, that they are over, and what is kept.
 
 It acts on what the members report: each report is repeated until the log has an answer to it, so a new leader, who has
 heard none, hears them all soon. A decision is put into the log once a leadership: if it gets lost, so is that.
@@ -6,23 +6,45 @@ heard none, hears them all soon. A decision is put into the log once a leadershi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from daemon.protocol.cluster_messages import RunReport, StatesHeld
-from daemon.protocol.decisions import Decision, EndRun, Identity, ResumeRun, from_bits
+from daemon.protocol.decisions import Decision, EndRun, ExpireResults, Identity, ResumeRun, from_bits
 from daemon.protocol.ending import ending
-from daemon.protocol.records import FAILED, STOPPING
+from daemon.protocol.records import FAILED, STOPPING, RunRecord
 from daemon.protocol.registry import Registry
 from daemon.protocol.resumption import Made, resumption
 from daemon.protocol.views import Sight, Views
 
 
+@dataclass(frozen=True, slots=True)
+class ResultLimits:
+    """How many results are kept, and how many bytes of them on any disk; the newest one whatever its size."""
+
+    count: int = 16
+    bytes: int = 4 << 30
+
+    def over(self, results: Sequence[RunRecord]) -> list[str]:
+        """Which of these have to go, the oldest first.
+
+        >>> ResultLimits(count=2).over([])
+        []
+        """
+        kept = size = 0
+        for run in reversed(results):
+            size += run.result_bytes
+            if kept == self.count or (kept and size > self.bytes):
+                break
+            kept += 1
+        return [run.name for run in results[: len(results) - kept]]
+
+
 class Leading:
     """The reports that have come to this shard, and what follows from them while it leads."""
 
-    def __init__(self, views: Views) -> None:
-        self._views = views
+    def __init__(self, views: Views, limits: ResultLimits) -> None:
+        self._views, self._limits = views, limits
         self._reports: dict[int, dict[str, RunReport]] = {}
         self._states: dict[str, StatesHeld] = {}
         self._proposed: set[str] = set()
@@ -65,6 +87,7 @@ class Leading:
         if registry.view is not None:
             decisions += self._resumptions(registry)
             decisions += self._endings(registry)
+            decisions += self._expiries(registry)
         fresh = [decision for decision in decisions if decision.request not in self._proposed]
         self._proposed.update(decision.request for decision in fresh)
         return fresh
@@ -79,7 +102,7 @@ class Leading:
         if not waiting or any(self._epoch_of(name) != registry.epoch for name in registry.view.names):
             return
         for run in waiting:
-            reports = {name: _states_of(self._states[name], run.number) for name in registry.view.names}
+            reports = {name: _states_of(self._states[name], run) for name in registry.view.names}
             (tick, origin), sources = resumption(registry.placements[run.graph], reports)
             request = f"resume-{run.name}-{registry.epoch}"
             said = [dict(self._states[name].reached).get(run.number, 0) for name in registry.view.names]
@@ -100,9 +123,19 @@ class Leading:
             if decided is not None:
                 yield replace(decided, request=f"end-{run.name}-{registry.epoch}")  # declined if the view changes first
 
+    def _expiries(self, registry: Registry) -> Iterable[ExpireResults]:
+        names = self._limits.over(registry.kept_results())
+        if names:
+            yield ExpireResults(f"expire-{names[-1]}", tuple(names))
 
-def _states_of(states: StatesHeld, run: int) -> dict[Made, frozenset[int]]:
-    return {(held.tick, held.epoch): from_bits(held.partitions) for held in states.states if held.run == run}
+
+def _states_of(states: StatesHeld, run: RunRecord) -> dict[Made, frozenset[int]]:
+    """Without those that a disk has from before the run began: its number was another run's then."""
+    return {
+        (held.tick, held.epoch): from_bits(held.partitions)
+        for held in states.states
+        if held.run == run.number and held.epoch >= run.begun_in
+    }
 
 
 def sight_of(records: Iterable[tuple[Identity, bool]], registry: Registry) -> Sight:

@@ -62,7 +62,9 @@ class DeployedPrograms:
             known = ", ".join(sorted(self.current)) or "none"
             raise Declined(f"no program called '{name}' is deployed; deployed: {known}")
         runs = list(runs)
-        using = [run.name for run in runs if run.active and self.find(run.program, run.digest) and run.program == name]
+        using = [
+            run.name for run in runs if not run.is_over and self.find(run.program, run.digest) and run.program == name
+        ]
         if using:
             raise Declined(f"program '{name}' is in use by {', '.join(using)}: stop that first")
         self.versions[name, version.digest] = replace(version, is_current=False)
@@ -90,7 +92,7 @@ def _made_room(
 ) -> dict[tuple[str, str], ProgramVersion]:
     """Those that stay beside a new one."""
     kept = dict(versions)
-    needed = {key for key, one in kept.items() if one.is_current or any(run.active for run in _uses(one, runs))}
+    needed = {key for key, one in kept.items() if one.is_current or any(not run.is_over for run in _uses(one, runs))}
     for key in [key for key in kept if key not in needed]:
         if _size(kept.values()) + _size([new]) <= BYTES_MAX:
             return kept

@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from daemon.protocol.decisions import Identity, KeptRun, StartRun, StateSource
 from shoal.execution.phase import Phase
 
-RUNNING, STOPPING, COMPLETED, STOPPED, FAILED = "running", "stopping", "completed", "stopped", "failed"
+QUEUED, RUNNING, STOPPING = "queued", "running", "stopping"
+COMPLETED, STOPPED, FAILED = "completed", "stopped", "failed"
+EXPIRED = "expired"
+"""In the place of an outcome: the run is known, and its result is not kept any more."""
 ACTIVE = (RUNNING, STOPPING)
 OUTCOMES = (COMPLETED, STOPPED, FAILED)
 
@@ -53,14 +56,16 @@ class Disk:
 class RunRecord:
     """One run, from the decision to start it to the decision that it is over.
 
-    `epoch` is that of the view in which it goes on, 0 while it waits; there it began with the end of tick `resumed`,
-    and goes on to tick `reached` at the least, for somebody has seen that.
+    It belongs to the graph whose load is `load`, not to whatever is called `graph` by now. `epoch` is that of the view
+    in which it goes on, 0 while it waits; there it began with the end of tick `resumed`, and goes on to tick `reached`
+    at the least, for somebody has seen that.
     """
 
     name: str
     number: int
     program: str
     graph: str
+    load: str
     params: tuple[tuple[str, str], ...]
     ticks: int
     interval_ns: int
@@ -84,11 +89,34 @@ class RunRecord:
     """Whether it is to be stopped by force."""
     origin: int = 0
     """The epoch in which tick `resumed` was made."""
+    begun_in: int = 0
+    """The epoch in which it began: what a disk has of its number from before is another run's."""
+    runs_max: int = 0
+    """While it is queued: it begins once fewer runs than that go on."""
+    result_bytes: int = 0
+    """What its result takes on the disk of the member that holds most of it."""
+    has_expired: bool = False
+    """Whether its result has made room for others."""
 
     @property
     def active(self) -> bool:
-        """Whether it still goes on."""
+        """Whether it goes on: it has begun, and is not over."""
         return self.state in ACTIVE
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, one way or another."""
+        return self.state in OUTCOMES
+
+    @property
+    def has_result(self) -> bool:
+        """Whether it has ended with a result that is kept. One that was stopped while it was queued never has one."""
+        return self.state in (COMPLETED, STOPPED) and self.tick > 0 and not self.has_expired
+
+    @property
+    def shown(self) -> str:
+        """Its state, as it is told to people."""
+        return EXPIRED if self.has_expired else self.state
 
     def made_in(self, tick: int) -> int:
         """The epoch in which a tick from `resumed` on was made, as far as it counts.
@@ -100,16 +128,17 @@ class RunRecord:
 
     def is_void(self, epoch: int, tick: int) -> bool:
         """Whether a state of that tick, made in that epoch, is none of this run as it went on."""
-        return tick >= self.resumed and epoch != self.made_in(tick)
+        return epoch < self.begun_in or (tick >= self.resumed and epoch != self.made_in(tick))
 
 
-def begun(start: StartRun, number: int, epoch: int) -> RunRecord:
+def begun(start: StartRun, number: int, epoch: int, state: str = RUNNING) -> RunRecord:
     """A run at its beginning, in the view of an epoch."""
     return RunRecord(
         name=f"{start.program}-{number}",
         number=number,
         program=start.program,
         graph=start.graph,
+        load=start.load,
         params=start.params,
         ticks=start.ticks,
         interval_ns=start.interval_ns,
@@ -120,7 +149,15 @@ def begun(start: StartRun, number: int, epoch: int) -> RunRecord:
         checkpoint_ticks=start.checkpoint_ticks,
         digest=start.digest,
         epoch=epoch,
+        state=state,
+        begun_in=epoch,
+        runs_max=start.runs_max,
     )
+
+
+def with_its_graph(run: RunRecord) -> RunRecord:
+    """A run that was not over, at its end: its graph was dropped."""
+    return replace(run, state=FAILED, failure=f"its graph '{run.graph}' was dropped", is_forced=True)
 
 
 def restored(kept: KeptRun) -> RunRecord:
@@ -133,13 +170,14 @@ def restored(kept: KeptRun) -> RunRecord:
         cross_bytes=kept.cross_bytes,
         figures=kept.figures,
         ended_unix_ns=kept.ended_unix_ns,
+        result_bytes=kept.result_bytes,
     )
 
 
 def to_keep(run: RunRecord) -> KeptRun:
     """A run as a backup has it: `restored` of it is the run, waiting if it is not over.
 
-    >>> start = StartRun("", "rank", "web", (), 9, 0, False, 0b1001, ("rank",), 77, 5, "d1")
+    >>> start = StartRun("", "rank", "web", "load-1", (), 9, 0, False, 0b1001, ("rank",), 77, 5, "d1")
     >>> restored(to_keep(begun(start, 4, 0))) == begun(start, 4, 0)
     True
     """
@@ -148,6 +186,7 @@ def to_keep(run: RunRecord) -> KeptRun:
         "",
         run.program,
         run.graph,
+        run.load,
         run.params,
         run.ticks,
         run.interval_ns,
@@ -157,5 +196,7 @@ def to_keep(run: RunRecord) -> KeptRun:
         run.started_unix_ns,
         run.checkpoint_ticks,
         run.digest,
+        run.runs_max,
     )
-    return KeptRun(run.number, start, run.state, run.tick, run.failure, run.cross_bytes, run.ended_unix_ns, run.figures)
+    ended = run.cross_bytes, run.ended_unix_ns, run.figures, run.result_bytes
+    return KeptRun(run.number, start, run.state, run.tick, run.failure, *ended)

@@ -6,10 +6,10 @@ from collections import Counter
 
 from daemon.host.runtime import Runtime
 from daemon.protocol.membership_messages import STATUS_NAMES
-from daemon.protocol.records import COMPLETED, FAILED, RUNNING, STOPPED, STOPPING
+from daemon.protocol.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING
 
 LOST_SHOWN_MAX = 1000
-RUN_STATES = (RUNNING, STOPPING, COMPLETED, STOPPED, FAILED)
+RUN_STATES = (QUEUED, RUNNING, STOPPING, COMPLETED, STOPPED, FAILED)
 
 
 def refresh(runtime: Runtime) -> None:

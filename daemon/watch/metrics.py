@@ -58,7 +58,7 @@ PHASE_SECONDS: Final = (
     30,
 )
 """From the floor of an empty exchange (a tenth of a millisecond) to the default phase timeout."""
-RUN_STATES: Final = ("starting", "running", "completed", "stopped", "failed")
+RUN_STATES: Final = ("queued", "running", "stopping", "completed", "stopped", "failed")
 MEMBER_STATES: Final = ("alive", "suspect", "dead", "left")
 OTHER: Final = "other"
 

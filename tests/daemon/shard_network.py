@@ -297,7 +297,7 @@ class ShardCluster:
 
     def start_run(self, graph: str = "web", paced: bool = False) -> int:
         """The run's number."""
-        answer = self.propose(lambda r: StartRun(r, "rank", graph, (), 9, 0, paced, 15, (), 0))
+        answer = self.propose(lambda r: StartRun(r, "rank", graph, f"load-{graph}", (), 9, 0, paced, 15, (), 0))
         assert not answer.error, answer
         self.run(100 * MS)
         return self.led().registry.runs[answer.name].number

@@ -75,7 +75,7 @@ def test_all_founders_are_in_the_view_and_agree_on_it() -> None:
 def test_a_proposal_by_a_follower_is_answered_where_it_was_asked() -> None:
     cluster = formed()
     leader, other = led(cluster)
-    effects = other.up.propose(DropGraph("r", "web"), LATE, cluster.world.now)
+    effects = other.up.propose(DropGraph("r", "web", "load-web"), LATE, cluster.world.now)
     assert [(e.to, type(e.message)) for e in effects if isinstance(e, Send)] == [(leader.name, Proposal)]
     other.perform(effects)
     cluster.run(SECOND)
@@ -96,7 +96,7 @@ def test_a_proposal_without_a_leader_is_given_up_in_time() -> None:
     ant = cluster["ant"]
     cluster.cut = frozenset(("ant",))
     cluster.run(5 * SECOND)
-    answer = cluster.propose(lambda r: DropGraph(r, "web"), ant)
+    answer = cluster.propose(lambda r: DropGraph(r, "web", "load-web"), ant)
     assert "no answer from a tick leader" in answer.error
     assert not answer.decided
 
@@ -115,7 +115,7 @@ def test_a_refusal_is_an_answer_only_to_who_asked() -> None:
     leader, other = led(cluster)
     now, refusal = cluster.world.now, ProposalRefused("r", "too large")
     assert answers(other.up.step(leader.up.identity, refusal, now)) == []
-    other.perform(other.up.propose(DropGraph("r", "web"), LATE, now))
+    other.perform(other.up.propose(DropGraph("r", "web", "load-web"), LATE, now))
     (answer,) = answers(other.up.step(leader.up.identity, refusal, now))
     assert (answer.request, answer.error) == ("r", "too large")
 
@@ -124,7 +124,7 @@ def test_proposals_reach_the_next_leader_without_waiting() -> None:
     cluster = formed()
     leader, other = led(cluster)
     leader.kill()
-    other.perform(other.up.propose(DropGraph("r", "web"), LATE, cluster.world.now))
+    other.perform(other.up.propose(DropGraph("r", "web", "load-web"), LATE, cluster.world.now))
     cluster.until(lambda: cluster.leader() not in (None, leader), 10 * SECOND, 10 * MS)
     assert cluster.until(lambda: other.answer("r") is not None, SECOND, 10 * MS) <= 200 * MS
 
@@ -220,7 +220,7 @@ def test_a_follower_that_was_cut_off_catches_up_by_a_snapshot() -> None:
     leader, other = led(cluster)
     cluster.cut = frozenset((other.name,))
     for _ in range(20):
-        cluster.propose(lambda request: DropGraph(request, "nothing"), leader)
+        cluster.propose(lambda request: DropGraph(request, "nothing", "load-web"), leader)
     cluster.cut = frozenset()
     cluster.until(lambda: freeze(other.registry) == freeze(leader.registry))
     assert other.up.raft is not None
@@ -235,7 +235,7 @@ def test_what_is_fetched_of_a_graph_that_was_dropped_meanwhile_is_deleted_again(
     next(machine for machine in cluster.others() if machine is not other).kill()
     cluster.until(lambda: bool(other.saw(MendHoldings)))
     assert other.saw(MendHoldings)[-1].wants
-    cluster.propose(lambda request: DropGraph(request, "web"))
+    cluster.propose(lambda request: DropGraph(request, "web", "load-web"))
     cluster.until(lambda: not other.registry.graphs)
     assert other.saw(MendHoldings)[-1].wants == ()
     assert other.saw(DeleteParts) == [DeleteParts("load-web", None)]

@@ -308,7 +308,9 @@ def test_a_minority_decides_nothing_and_joins_again_when_it_is_healed(leads: boo
     cluster.run(6 * SECOND)
     assert machine.up.leader is None
     assert machine.registry.epoch == 1
-    effects = machine.up.propose(StartRun("r", "rank", "web", (), 1, 0, False, 1, (), 0), 10**18, cluster.world.now)
+    effects = machine.up.propose(
+        StartRun("r", "rank", "web", "load-web", (), 1, 0, False, 1, (), 0), 10**18, cluster.world.now
+    )
     machine.perform(effects)
     cluster.until(lambda: settled(cluster, *others))
     cluster.cut = frozenset()
@@ -341,7 +343,7 @@ def test_a_graph_that_lost_a_partition_is_halted_by_name() -> None:
     registry = cluster.led().registry
     assert registry.lost("web")
     assert set(registry.last_holders("web")) == {first.name, second.name}
-    answer = cluster.propose(lambda request: StartRun(request, "rank", "web", (), 1, 0, False, 1, (), 0))
+    answer = cluster.propose(lambda request: StartRun(request, "rank", "web", "load-web", (), 1, 0, False, 1, (), 0))
     assert "halted" in answer.error
     assert first.name in answer.error
     assert second.name in answer.error

@@ -10,7 +10,7 @@ import pytest
 
 import shoal
 from shoal import Graph, RunFailed, Session, ShoalError
-from shoal.errors import NameTaken, TickNotKept
+from shoal.errors import NameTaken, TickNotKept, UnknownRun
 from tests.trials import Count, Everything, Raise
 
 
@@ -119,7 +119,7 @@ def test_a_graph_that_is_dropped_takes_its_runs_along(session: Session, graph: G
     run = graph.run("degree")
     other = session.load("other", data=shoal.from_arrays([1], [2])).run("degree")
     session.drop("ring")
-    with pytest.raises(ShoalError, match="there is no run"):
+    with pytest.raises(UnknownRun, match="there is no run 'degree-1' any more: it belonged to graph 'ring'"):
         run.result("degree")
     assert [found.name for found in session.runs()] == [other.name]
     session.load("ring", data=shoal.from_arrays([1], [2]))  # its name is free again

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from daemon.effects import Answered
-from daemon.protocol.decisions import AddGraph, Decision, Drain, StartRun, StopRun
+from daemon.protocol.decisions import AddGraph, Decision, Drain, DropGraph, StartRun, StopRun
 from daemon.protocol.load import LoadLimits
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.placement import ideal
@@ -93,7 +93,7 @@ class Cluster:
         self.faults = Faults(self.world, self.network, self.hosts, self.may_lose, self.propose_somewhere)
         self.acknowledged: list[str] = []
         self._random = self.world.random("cluster")
-        self._requests = self._runs_asked = 0
+        self._requests = self._runs_asked = self._loads = 0
 
     # -- read ------------------------------------------------------------------------------------------------------
 
@@ -169,10 +169,23 @@ class Cluster:
 
     def load(self) -> None:
         """Load the graph; again if the view changes meanwhile."""
-        for attempt in range(20):
-            if self._load(f"load-{attempt}"):
+        for _ in range(20):
+            self._loads += 1
+            if self._load(f"load-{self._loads}"):
                 return
         raise AssertionError(f"the graph can't be loaded: {self.told()}")
+
+    def replace_graph(self) -> None:
+        """The daily refresh: the graph is dropped, whatever runs on it, and loaded again."""
+        self.until_decided(
+            lambda request: DropGraph(request, GRAPH, self._load_now(), by_force=True), "no graph is called"
+        )
+        self.load()
+
+    def _load_now(self) -> str:
+        """Of the graph, as far as anybody knows."""
+        registry = self.registry()
+        return registry.graphs[GRAPH].load if registry is not None and GRAPH in registry.graphs else ""
 
     def _load(self, load: str) -> bool:
         """As the daemon does it: every member has its partitions on disk before the log is asked."""
@@ -210,8 +223,13 @@ class Cluster:
         if well:
             self.propose(self._random.choice(well), make_decision(self.request()))
 
-    def until_decided(self, make_decision: Callable[[str], Decision], limit: int = 120 * SECOND) -> str:
-        """Propose by some member, by another one if that is lost, until the log has it; the name that it got."""
+    def until_decided(
+        self, make_decision: Callable[[str], Decision], but: str = "no answer", limit: int = 120 * SECOND
+    ) -> str:
+        """Propose by some member, by another one if that is lost, until the log has it; the name that it got.
+
+        That it was declined with the words `but` may mean that it was decided before.
+        """
         end = self.world.now + limit
         while self.world.now < end:
             well = [host for host in self.members() if host.well]
@@ -224,6 +242,8 @@ class Cluster:
             if answer is not None and "is halted" in answer.error:
                 self.world.run(SECOND)
                 continue
+            if answer is not None and answer.decided and but in answer.error:
+                return ""
             assert answer is None or "no answer" in answer.error, answer
         raise AssertionError(f"nobody decides: {self.told()}")
 
@@ -247,7 +267,9 @@ class Cluster:
 
         def decide(request: str) -> StartRun:
             self._runs_asked += 1
-            return start_run(request, program, ticks, params or {}, interval_ns, paced, checkpoint_ticks)
+            return start_run(
+                request, self._load_now(), program, ticks, params or {}, interval_ns, paced, checkpoint_ticks
+            )
 
         run = self.until_decided(decide)
         self.acknowledged.append(run)
@@ -302,9 +324,10 @@ class Cluster:
         self._check_reads()
         for host in self.members():
             _check_rest(host)
+        assert self.world.run_until(lambda: not self._left_over(), 5 * SECOND), f"left over: {self._left_over()}"
         registry = self.registry()
         assert registry is not None
-        lost = [run for run in self.acknowledged if run not in registry.runs]
+        lost = [run for run in self.acknowledged if run not in registry.runs and run not in registry.dropped]
         assert not lost, f"runs {lost} were acknowledged and are not known"
 
     def _check_reads(self) -> None:
@@ -349,11 +372,21 @@ class Cluster:
         return [
             (run.name, partition, name)
             for run in registry.runs.values()
-            if run.state in (COMPLETED, STOPPED)
+            if run.has_result
             for partition, holders in enumerate(registry.placements.get(run.graph, ()))
             for name in holders
             if self.hosts[name].disk.contents.state(run.number, run.tick, partition) is None
         ]
+
+    def _left_over(self) -> list[tuple[str, str]]:
+        """What members keep of graphs and runs that are gone: who, and what."""
+        found = []
+        for host in self.members():
+            contents, registry = host.disk.contents, host.shard.registry
+            kept = {run.number for run in registry.kept_results()}
+            found += [(host.name, f"run {run}") for run in contents.states if contents.states[run] and run not in kept]
+            found += [(host.name, load) for load in contents.held if registry.graph_of(load) is None]
+        return found
 
     def _active(self) -> list[str]:
         return sorted({run.name for host in self.members() for run in host.shard.registry.active_runs()})
@@ -390,6 +423,7 @@ class Cluster:
 
 def start_run(
     request: str,
+    load: str,
     program: str,
     ticks: int,
     params: Mapping[str, Any],
@@ -403,6 +437,7 @@ def start_run(
         request=request,
         program=program,
         graph=GRAPH,
+        load=load,
         params=tuple(sorted((name, json.dumps(value)) for name, value in params.items())),
         ticks=ticks,
         interval_ns=interval_ns,

@@ -19,7 +19,7 @@ from daemon.protocol.decisions import from_bits, to_bits
 from daemon.protocol.holdings import Want
 from daemon.protocol.load import PieceArrived, Shipment
 from daemon.protocol.placement import Placed, sources
-from daemon.protocol.records import COMPLETED, STOPPED, STOPPING, RunRecord, View
+from daemon.protocol.records import STOPPING, RunRecord, View
 from daemon.protocol.tick import Cadence, TickMachine
 from daemon.protocol.tick_messages import PieceBuilt
 from shoal.execution.engine import is_fixed, state_bytes
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 PROGRESS_INTERVAL_NS = 100 * MS
 ASK_AGAIN_NS, ASKED_MAX, TRY_AGAIN_NS, LOOK_AGAIN_NS = 500 * MS, 6, SECOND, 10 * SECOND
-RESULTS_KEPT = 16
 
 Fetched = Callable[[PieceArrived | None], None]
 Wanted = PartitionWanted | StatesWanted
@@ -79,11 +78,13 @@ class Desk:
         """Begin a run, or go on with it in a new view, as soon as its part and its state are at hand."""
         if not self._still_wanted(run, view):
             return  # the log has gone on in the same breath
+        graph = self._host.shard.registry.graphs[run.graph]
+        assert graph.load == run.load, f"run {run.name} began on load {run.load}, and goes on on load {graph.load}"
         self.epochs[run.number] = view.epoch
         self.begun[run.number, view.epoch] = run
         self._host.around.invariants.begun(run, view, self._host.shard.registry.placements[run.graph])
         placed = self._host.shard.registry.placements[run.graph]
-        load, me = self._host.shard.registry.graphs[run.graph].load, self._host.name
+        load, me = run.load, self._host.name
         mine = [partition for partition, holders in enumerate(placed) if holders[0] == me]
 
         def look() -> None:
@@ -169,13 +170,14 @@ class Desk:
         self._host.around.invariants.ended(run)
         self.epochs.pop(run.number, None)
         self._host.ticks.end(run.number, run.failure)
-        self._host.hand_over(lambda: self._host.control(self._forget_states))
+        self._host.hand_over(lambda: self._host.control(self.forget_states))
 
-    def _forget_states(self) -> None:
+    def forget_states(self) -> None:
+        """Keep the states of runs that go on, and of results that are kept."""
         registry = self._host.shard.registry
-        wanted = {run.number: run.tick for run in self._finished()}
+        known, finished = registry.runs_begun, registry.kept_results()
+        wanted = {run.number: run.tick for run in finished}
         wanted |= {run.number: 0 for run in registry.active_runs()}
-        known, finished = registry.runs_begun, self._finished()
 
         def forget(contents: Contents) -> None:
             contents.forget(wanted, known)
@@ -183,10 +185,6 @@ class Desk:
                 contents.drop_void(run.number, run.is_void)
 
         self._disk.write(forget)
-
-    def _finished(self) -> list[RunRecord]:
-        over = [run for run in self._host.shard.registry.runs.values() if run.state in (COMPLETED, STOPPED)]
-        return sorted(over, key=lambda run: run.number)[-RESULTS_KEPT:]
 
     def tell_states(self, effect: TellStates) -> None:
         """Which states of the runs that wait are on disk: looked up behind all that the tick plane had stored."""
@@ -218,7 +216,8 @@ class Desk:
         self._world.tell(f"{self._host.name}: view {view.epoch}: {', '.join(map(str, view.members))}")
         registry = self._host.shard.registry
         is_latest = registry.epoch == view.epoch  # the log may have gone on in the same breath
-        self._host.around.invariants.entered(view, registry.placements if is_latest else {})
+        placements = {graph.load: registry.placements[name] for name, graph in registry.graphs.items()}
+        self._host.around.invariants.entered(view, placements if is_latest else {})
         self._host.ticks.enter_view(view)
         if view.has(self._host.identity) and is_latest:
             self.look_for_results()
@@ -229,10 +228,10 @@ class Desk:
         view = registry.view
         if view is None or not self._host.shard.in_view:
             return
-        self._forget_states()
+        self.forget_states()
         self._states.clear()
         self._looking = view.epoch
-        for run in self._finished():
+        for run in registry.kept_results():
             for partition, holders in enumerate(registry.placements.get(run.graph, ())):
                 if self._host.name in holders:
                     others = sources(self._host.name, holders, view.names)
@@ -383,9 +382,8 @@ class Desk:
         self._disk.read(look)
 
     def _runs_on(self, load: str) -> list[int]:
-        graphs = self._host.shard.registry.graphs
-        runs = [*self._finished(), *self._host.shard.registry.active_runs()]
-        return [run.number for run in runs if run.graph in graphs and graphs[run.graph].load == load]
+        runs = self._host.shard.registry.runs_on(load)
+        return [run.number for run in runs if run.active or run.has_result]
 
 
 def _rows(piece: PieceArrived) -> list[Row]:

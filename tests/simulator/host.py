@@ -35,7 +35,7 @@ from daemon.protocol.decisions import Identity
 from daemon.protocol.load import LoadLimits, PieceArrived
 from daemon.protocol.membership_effects import Counted, MemberFailed, Superseded
 from daemon.protocol.membership_messages import Member
-from daemon.protocol.registry import RunEnded, ViewInstalled
+from daemon.protocol.registry import GraphRemoved, ResultsExpired, RunEnded, ViewInstalled
 from daemon.protocol.tick import TickTiming
 from daemon.protocol.tick_effects import PhaseLate
 from daemon.shard import Shard
@@ -333,6 +333,8 @@ class Host:
                 self.ticks.with_run(run, lambda machine: machine.relayed(entries))
             case RunEnded(run=record):
                 self.desk.ended(record)
+            case GraphRemoved() | ResultsExpired():
+                self.desk.forget_states()
             case Answered(request=request, error=error):
                 self.diary.answers[request] = effect
                 self.around.invariants.answered(request, error, self.shard)

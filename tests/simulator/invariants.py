@@ -3,6 +3,7 @@
     consensus     figure 3.2 of the thesis (`raft_safety`), over all lives of a server, fed with what is durable
     reads         a shard that has caught up has applied all that anybody had applied when it was asked
     one cluster   whatever is founded is founded once
+    graphs        a run is known as long as the load of the graph that it belongs to is, and under no other
     registry      two members that have applied the log up to the same entry hold the same registry
     views         an epoch has one membership and one placement, and a run one tick to begin from in it
     lockstep      no shard starts a phase before every member has finished the one before it
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from consensus import Entry, Persist, Raft
 from daemon.protocol.placement import Placed
-from daemon.protocol.records import FAILED, RunRecord, View
+from daemon.protocol.records import FAILED, RunRecord, View, with_its_graph
 from daemon.protocol.registry import freeze
 from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import RunOver, RunPhase
@@ -161,6 +162,10 @@ class Invariants:
         frozen = blake2b(freeze(shard.registry), digest_size=8).digest()
         first = self._registries.setdefault(shard.applied_index, frozen)
         assert first == frozen, f"{name}: another registry than a peer's after entry {shard.applied_index}"
+        for run in shard.registry.runs.values():
+            graph = shard.registry.graphs.get(run.graph)
+            assert graph is not None, f"{name}: run {run.name} is on no graph"
+            assert graph.load == run.load, f"{name}: run {run.name} belongs to load {run.load}, not to {graph.load}"
 
     # -- views and runs --------------------------------------------------------------------------------------------
 
@@ -168,12 +173,12 @@ class Invariants:
         """A shard hears of a view, a member of it or not."""
         first, placed = self._views.setdefault(view.epoch, (view, {}))
         assert first == view, f"epoch {view.epoch} has two memberships: {first} and {view}"
-        for graph, found in placements.items():
-            assert placed.setdefault(graph, found) == found, f"graph {graph} has two placements in epoch {view.epoch}"
+        for load, found in placements.items():
+            assert placed.setdefault(load, found) == found, f"load {load} has two placements in epoch {view.epoch}"
 
     def begun(self, run: RunRecord, view: View, placed: Placed) -> None:
         """The log has a shard begin a run."""
-        self.entered(view, {run.graph: placed})
+        self.entered(view, {run.load: placed})
         self.records[run.number] = run
         key = (run.number, view.epoch)
         if key not in self.runs:
@@ -276,6 +281,7 @@ class Invariants:
     def ended(self, run: RunRecord) -> None:
         """The log says that a run is over."""
         known = self.records.get(run.number)
-        if known is not None and not known.active:
+        is_told_late = with_its_graph(run) == run or (known is not None and with_its_graph(known) == known)
+        if known is not None and known.is_over and not is_told_late:  # whoever was away hears of its graph's end alone
             assert (known.state, known.tick) == (run.state, run.tick), f"{run.name} has two ends"
         self.records[run.number] = run

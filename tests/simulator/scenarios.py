@@ -184,6 +184,21 @@ def disk_trouble(seed: int, verbose: bool = False) -> Cluster:
 # What operators do.
 
 
+def graph_replaced(seed: int, verbose: bool = False) -> Cluster:
+    """The graph is dropped and loaded again under its name, with runs on it, while machines come and go."""
+    cluster = _cluster(seed, verbose, "replaced", least=2)
+    random = cluster.world.random("scenario")
+    for _ in range(random.randint(1, 3)):
+        start_runs(cluster, 500 * MS)
+        if random.random() < 0.7:
+            up = [host.name for host in cluster.running()]
+            cluster.faults.crash(random.choice(up), random.choice([200 * MS, 3 * SECOND, 9 * SECOND]))
+            cluster.world.run(random.randrange(SECOND))
+        cluster.replace_graph()
+    start_runs(cluster, 500 * MS)
+    return recovered(cluster)
+
+
 def rolling_restart(seed: int, verbose: bool = False) -> Cluster:
     """Each machine in turn is drained, restarted and back, under a run that no one notices it from."""
     cluster = _cluster(seed, verbose, "rolling", least=2, most=4)
@@ -261,6 +276,7 @@ SCENARIOS: dict[str, Scenario] = {
     "lost-partition": lost_partition,
     "power-cut": power_cut,
     "disk-trouble": disk_trouble,
+    "graph-replaced": graph_replaced,
     "rolling-restart": rolling_restart,
     "join-and-grow": join_and_grow,
     "leave": leave,

@@ -29,6 +29,7 @@ def graph(result: Result, page: Page) -> str:
     head = facts(
         [
             ("graph", result.get("graph")),
+            ("load", result.get("load")),
             ("state", result.get("state")),
             ("nodes", count(result.get("nodes"))),
             ("edges", count(result.get("edges"))),

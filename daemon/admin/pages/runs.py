@@ -22,11 +22,26 @@ from daemon.admin.pages.page import (
 )
 
 
+def runs(result: Result, page: Page) -> str:
+    """All of them, and of those that are queued their places."""
+    columns = ["run", "program", "graph", "state", "tick", "ticks"]
+    rows = [
+        [_state(row) if column == "state" else row.get(column) for column in columns] for row in rows_of(result, "runs")
+    ]
+    return drawn(page, grid(columns, rows, ["tick", "ticks"])) if rows else "no runs"
+
+
+def _state(run: Result) -> Any:
+    place = run.get("place")
+    return run.get("state") if place is None else f"{run.get('state')}, place {count(place)}"
+
+
 def run(result: Result, page: Page) -> str:
     """One, and where each shard is in it."""
     pairs: list[tuple[str, Any]] = [
         ("run", result.get("run")),
-        ("state", result.get("state")),
+        ("state", _state(result)),
+        ("outcome", result.get("outcome") if result.get("outcome") != result.get("state") else None),
         ("program", result.get("program")),
         ("digest", result.get("digest")),
         ("graph", result.get("graph")),
@@ -39,7 +54,7 @@ def run(result: Result, page: Page) -> str:
         pairs.append(("last tick", _tick(last)))
     pairs += [(k.replace("_", " "), count(v) if type(v) is int else v) for k, v in map_of(result, "figures").items()]
     pairs += [(k.replace("_", " "), count(v)) for k, v in map_of(result, "totals").items()]
-    parts: list[Table | str] = [facts(pairs)]
+    parts: list[Table | str] = [facts([pair for pair in pairs if pair[0] != "outcome" or pair[1] is not None])]
     if shards := map_of(result, "shards"):
         rows = [
             (name, s.get("tick"), s.get("phase"), s.get("doing"), duration(s.get("seconds")))

@@ -6,11 +6,14 @@ socket or a part of a graph; what follows from a change it announces, and the sh
     state           all that is decided, and what can be read of it (`Registry`)
     applying        the next command of the log (`apply`), by way of views, graphs, holdings and runs, one file each
     announcements   what follows from it
+    queue           runs that wait for their turn
     snapshot        all of it as bytes, for those who lack too much of the log (`freeze`, `restore`)
 
 An epoch has one placement of each graph, worked out when its view is formed (or when the graph comes) from what the
 members hold by then; what they come to hold later counts in the next epoch. A run belongs to the epoch in which it
 began or was resumed; with a new view every run waits until the log says from which tick it goes on.
+
+A run belongs to one load of a graph, and goes with it: as long as a run is known, the graph that it names is its own.
 
 A command that makes no sense any more when its turn comes (two loads raced for one name) is declined, the same
 everywhere. The values that it is made of (a view, a disk, a run) are in `protocol/records`.
@@ -24,8 +27,10 @@ from daemon.protocol.registry.announcements import (
     HoldingsChanged,
     ProgramDeployed,
     ProgramRemoved,
+    ResultsExpired,
     RunBegun,
     RunEnded,
+    RunQueued,
     RunStopping,
     RunsWaiting,
     ViewInstalled,
@@ -43,8 +48,10 @@ __all__ = [
     "ProgramDeployed",
     "ProgramRemoved",
     "Registry",
+    "ResultsExpired",
     "RunBegun",
     "RunEnded",
+    "RunQueued",
     "RunStopping",
     "RunsWaiting",
     "ViewInstalled",

@@ -21,7 +21,10 @@ class GraphInstalled:
 
 @dataclass(frozen=True, slots=True)
 class GraphRemoved:
+    """A graph is gone, and these runs with it."""
+
     graph: AddGraph
+    runs: tuple[RunRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,20 @@ class RunBegun:
     """A run begins in the view of this epoch, for the first time or again."""
 
     run: RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RunQueued:
+    """A run waits for its turn."""
+
+    run: RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsExpired:
+    """The results of these runs are not to be kept any more."""
+
+    runs: tuple[RunRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +93,9 @@ Announcement: TypeAlias = (
     | GraphRemoved
     | ProgramDeployed
     | ProgramRemoved
+    | RunQueued
     | RunBegun
+    | ResultsExpired
     | RunsWaiting
     | RunStopping
     | RunEnded

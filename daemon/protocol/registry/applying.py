@@ -14,6 +14,7 @@ from daemon.protocol.decisions import (
     DropParts,
     DropProgram,
     EndRun,
+    ExpireResults,
     FormView,
     HoldParts,
     Restore,
@@ -26,7 +27,7 @@ from daemon.protocol.registry.announcements import Announcement, Decided, Outcom
 from daemon.protocol.registry.backup import take_backup
 from daemon.protocol.registry.graphs import add_graph, drop_graph
 from daemon.protocol.registry.holdings import drop_parts, hold_parts
-from daemon.protocol.registry.runs import end_run, resume_run, start_run, stop_run
+from daemon.protocol.registry.runs import end_run, expire_results, resume_run, start_run, stop_run
 from daemon.protocol.registry.state import Registry
 from daemon.protocol.registry.views import drain, form_view, settle
 
@@ -59,6 +60,8 @@ def _outcome(registry: Registry, decision: Decision) -> Outcome:
             return stop_run(registry, decision)
         case EndRun():
             return end_run(registry, decision)
+        case ExpireResults():
+            return expire_results(registry, decision)
         case HoldParts():
             return hold_parts(registry, decision)
         case DropParts():

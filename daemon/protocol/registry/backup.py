@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from daemon.protocol.decisions import Declined, Restore
-from daemon.protocol.records import ACTIVE, OUTCOMES, restored
+from daemon.protocol.records import ACTIVE, OUTCOMES, QUEUED, restored
 from daemon.protocol.registry.announcements import Announcement, Outcome, RunsWaiting
 from daemon.protocol.registry.graphs import add_graph
+from daemon.protocol.registry.queue import begin_queued
 from daemon.protocol.registry.state import Registry
 
 
@@ -14,8 +15,8 @@ def take_backup(registry: Registry, decision: Restore) -> Outcome:
     if registry.graphs or registry.runs_begun:
         raise Declined("this cluster has graphs or runs of its own: a backup is restored into a new one")
     runs = [restored(run) for run in decision.runs]
-    names = {graph.name for graph in decision.graphs}
-    if any(run.state not in (*ACTIVE, *OUTCOMES) or run.graph not in names or run.number < 1 for run in runs):
+    loads, states = {(graph.name, graph.load) for graph in decision.graphs}, (QUEUED, *ACTIVE, *OUTCOMES)
+    if any(run.state not in states or (run.graph, run.load) not in loads or run.number < 1 for run in runs):
         raise Declined("the backup has runs that no cluster has had")
     if len({run.number for run in runs}) != len(runs):
         raise Declined("the backup has two runs of one number")
@@ -28,4 +29,5 @@ def take_backup(registry: Registry, decision: Restore) -> Outcome:
         raise
     registry.runs = {run.name: run for run in sorted(runs, key=lambda run: run.number)}
     registry.runs_begun = max(decision.runs_begun, *(run.number for run in runs), 0)
-    return "", [*news, RunsWaiting()] if registry.active_runs() else news
+    news += [RunsWaiting()] if registry.active_runs() else []
+    return "", [*news, *begin_queued(registry)]

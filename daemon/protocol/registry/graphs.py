@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from daemon.protocol.decisions import AddGraph, Declined, DropGraph
 from daemon.protocol.placement import ideal
-from daemon.protocol.records import Disk
-from daemon.protocol.registry.announcements import GraphInstalled, GraphRemoved, HoldingsChanged, Outcome
+from daemon.protocol.records import QUEUED, Disk, with_its_graph
+from daemon.protocol.registry.announcements import GraphInstalled, GraphRemoved, HoldingsChanged, Outcome, RunEnded
+from daemon.protocol.registry.queue import begin_queued
 from daemon.protocol.registry.state import Registry
 
 PARTITIONS_MAX = 65_536
@@ -39,12 +40,15 @@ def add_graph(registry: Registry, decision: AddGraph) -> Outcome:
 
 
 def drop_graph(registry: Registry, decision: DropGraph) -> Outcome:
-    """Only one that no run uses."""
-    registry.need_graph(decision.name)
-    using = [run.name for run in registry.active_runs() if run.graph == decision.name]
-    if using:
-        raise Declined(f"graph '{decision.name}' is in use by {', '.join(using)}: stop that first")
-    graph = registry.graphs.pop(decision.name)
-    del registry.placements[decision.name]
+    """With all its runs. If some of them are not over, only by force."""
+    graph = registry.need_load(decision.name, decision.load)
+    runs = registry.runs_on(graph.load)
+    using = [run for run in runs if not run.is_over]
+    if using and not decision.by_force:
+        told = ", ".join(run.name + (" (queued)" if run.state == QUEUED else "") for run in using)
+        raise Declined(f"graph '{graph.name}' is in use by {told}: stop that first, or drop it by force (--force)")
+    del registry.graphs[graph.name], registry.placements[graph.name]
     registry.disks = {name: disk.with_load(graph.load, frozenset()) for name, disk in registry.disks.items()}
-    return decision.name, [GraphRemoved(graph)]
+    registry.drop_runs(runs)
+    ended = [RunEnded(with_its_graph(run)) for run in using]
+    return graph.name, [*ended, GraphRemoved(graph, tuple(runs)), *begin_queued(registry)]

@@ -1,26 +1,27 @@
-"""What the log decides of runs: that they begin, go on in another view, are to stop, and are over."""
+"""What the log decides of runs: that they begin, go on in another view, are to stop, are over, and what is kept."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from daemon.protocol.decisions import Declined, EndRun, ResumeRun, StartRun, StopRun
-from daemon.protocol.records import FAILED, OUTCOMES, STOPPING, begun
-from daemon.protocol.registry.announcements import Outcome, RunBegun, RunEnded, RunStopping
-from daemon.protocol.registry.state import Registry
-
-RUNS_REMEMBERED = 1000
+from daemon.protocol.decisions import Declined, EndRun, ExpireResults, ResumeRun, StartRun, StopRun
+from daemon.protocol.records import FAILED, OUTCOMES, QUEUED, STOPPED, STOPPING, RunRecord, begun
+from daemon.protocol.registry.announcements import Outcome, ResultsExpired, RunBegun, RunEnded, RunQueued, RunStopping
+from daemon.protocol.registry.queue import begin_queued, must_wait
+from daemon.protocol.registry.state import RUNS_REMEMBERED, Registry
 
 
 def start_run(registry: Registry, decision: StartRun) -> Outcome:
-    """In this view, from its beginning."""
-    registry.need_graph(decision.graph)
+    """In this view, from its beginning; or once it is its turn."""
+    registry.need_load(decision.graph, decision.load)
     registry.need_whole(decision.graph)
+    waits = must_wait(registry, decision)
     registry.runs_begun += 1
-    run = begun(decision, registry.runs_begun, registry.epoch)
+    number = registry.runs_begun
+    run = begun(decision, number, 0, QUEUED) if waits else begun(decision, number, registry.epoch)
     registry.runs[run.name] = run
     _forget_old_runs(registry)
-    return run.name, [RunBegun(run)]
+    return run.name, [RunQueued(run) if waits else RunBegun(run)]
 
 
 def resume_run(registry: Registry, decision: ResumeRun) -> Outcome:
@@ -42,8 +43,12 @@ def resume_run(registry: Registry, decision: ResumeRun) -> Outcome:
 
 
 def stop_run(registry: Registry, decision: StopRun) -> Outcome:
-    """It ends after a tick that its shards agree on."""
+    """It ends after a tick that its shards agree on; one that is queued never begins."""
     run = registry.need_run(decision.run)
+    if run.state == QUEUED:
+        why = "it was stopped while it was queued"
+        registry.runs[run.name] = run = replace(run, state=STOPPED, failure=why, ended_unix_ns=run.started_unix_ns)
+        return run.name, [RunEnded(run)]
     if not run.active:
         raise Declined(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
     registry.runs[run.name] = run = replace(run, state=STOPPING, is_forced=run.is_forced or decision.by_force)
@@ -65,11 +70,23 @@ def end_run(registry: Registry, decision: EndRun) -> Outcome:
         cross_bytes=decision.cross_bytes,
         ended_unix_ns=decision.ended_unix_ns,
         figures=decision.figures,
+        result_bytes=decision.result_bytes,
     )
-    return run.name, [RunEnded(run)]
+    return run.name, [RunEnded(run), *begin_queued(registry, decision.ended_unix_ns)]
+
+
+def expire_results(registry: Registry, decision: ExpireResults) -> Outcome:
+    """The runs are still known; what they computed is not."""
+    expired: list[RunRecord] = []
+    for name in decision.runs:
+        run = registry.runs.get(name)
+        if run is not None and run.has_result:
+            registry.runs[name] = replace(run, has_expired=True)
+            expired.append(registry.runs[name])
+    return "", [ResultsExpired(tuple(expired))]
 
 
 def _forget_old_runs(registry: Registry) -> None:
-    over = [name for name, run in registry.runs.items() if not run.active]
+    over = [name for name, run in registry.runs.items() if run.is_over]
     for name in over[: max(0, len(registry.runs) - RUNS_REMEMBERED)]:
         del registry.runs[name]

@@ -10,19 +10,20 @@ from functools import cache
 from daemon.protocol.decisions import AddGraph, Holding, Identity, ProgramVersion, from_bits, to_bits
 from daemon.protocol.placement import Placed
 from daemon.protocol.programs import DeployedPrograms
-from daemon.protocol.records import RUNNING, STOPPING, Disk, RunRecord, View
+from daemon.protocol.records import QUEUED, RUNNING, STOPPING, Disk, RunRecord, View, with_its_graph
 from daemon.protocol.registry.announcements import (
     Announcement,
     GraphInstalled,
     GraphRemoved,
     HoldingsChanged,
+    ResultsExpired,
     RunBegun,
     RunEnded,
     RunStopping,
     RunsWaiting,
     ViewInstalled,
 )
-from daemon.protocol.registry.state import REQUESTS_REMEMBERED, Registry
+from daemon.protocol.registry.state import REQUESTS_REMEMBERED, DroppedRun, Registry
 from daemon.wire import RECORD_VERSION, Codec, WireLimits
 
 SNAPSHOT_BYTES_MAX = 16 << 20
@@ -49,6 +50,7 @@ class _Frozen:
     runs_begun: int
     recent: tuple[str, ...]
     programs: tuple[ProgramVersion, ...]
+    dropped: tuple[DroppedRun, ...]
 
 
 @cache
@@ -70,6 +72,7 @@ def freeze(registry: Registry) -> bytes:
         registry.runs_begun,
         tuple(registry.recent),
         tuple(registry.programs.versions.values()),
+        tuple(registry.dropped.values()),
     )
     (header,) = _codec().encode(0, "log", 0, frozen)
     return bytes(header)
@@ -85,17 +88,24 @@ def restore(registry: Registry, data: bytes) -> list[Announcement]:
     registry.disks = {disk.shard.name: _thaw_disk(disk) for disk in frozen.disks}
     registry.draining, registry.settled = set(frozen.draining), set(frozen.settled)
     registry.runs = {run.name: run for run in frozen.runs}
+    registry.dropped = {run.name: run for run in frozen.dropped}
     registry.recent = deque(frozen.recent, maxlen=REQUESTS_REMEMBERED)
     registry.programs = DeployedPrograms({(one.name, one.digest): one for one in frozen.programs})
     registry.changed()
-    return [*_news_of_graphs(registry, view, graphs), *_news_of_runs(registry, view, runs)]
+    return [*_news_of_graphs(registry, view, graphs, runs), *_news_of_runs(registry, view, runs)]
 
 
-def _news_of_graphs(registry: Registry, view: View | None, graphs: Mapping[str, AddGraph]) -> list[Announcement]:
+def _news_of_graphs(
+    registry: Registry, view: View | None, graphs: Mapping[str, AddGraph], runs: Mapping[str, RunRecord]
+) -> list[Announcement]:
     news: list[Announcement] = []
     if registry.view is not None and registry.view != view:
         news.append(ViewInstalled(registry.view))
-    news += [GraphRemoved(graph) for name, graph in graphs.items() if registry.graphs.get(name) != graph]
+    news += [
+        GraphRemoved(graph, tuple(run for run in runs.values() if run.load == graph.load))
+        for name, graph in graphs.items()
+        if registry.graphs.get(name) != graph
+    ]
     news += [GraphInstalled(graph) for name, graph in registry.graphs.items() if graphs.get(name) != graph]
     return [*news, HoldingsChanged()]
 
@@ -110,10 +120,19 @@ def _news_of_runs(registry: Registry, view: View | None, runs: Mapping[str, RunR
             news.append(RunStopping(run))
         if before is not None and before.active and not run.active:
             news.append(RunEnded(run))
-    news += [RunEnded(run) for name, run in runs.items() if run.active and name not in registry.runs]
-    if registry.view == view and any(run.name not in runs for run in registry.waiting_runs()):
+    gone = [run for name, run in runs.items() if run.active and name not in registry.runs]
+    news += [RunEnded(with_its_graph(run) if run.name in registry.dropped else run) for run in gone]
+    before_kept = {run.name for run in runs.values() if run.has_result}
+    expired = tuple(run for name, run in registry.runs.items() if name in before_kept and run.has_expired)
+    news += [ResultsExpired(expired)] if expired else []
+    if registry.view == view and any(_is_news(run, runs.get(run.name)) for run in registry.waiting_runs()):
         news.append(RunsWaiting())
     return news
+
+
+def _is_news(waiting: RunRecord, before: RunRecord | None) -> bool:
+    """Whether a run that waits for a tick to go on from has come, or begun, since."""
+    return before is None or before.state == QUEUED
 
 
 def _freeze_disk(name: str, disk: Disk) -> _FrozenDisk:

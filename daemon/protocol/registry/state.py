@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from daemon.protocol.decisions import AddGraph, Declined, Identity
 from daemon.protocol.placement import Placed, actual, ideal
 from daemon.protocol.programs import DeployedPrograms
-from daemon.protocol.records import Disk, RunRecord, View
+from daemon.protocol.records import QUEUED, Disk, RunRecord, View
 
 T = TypeVar("T")
 
 REQUESTS_REMEMBERED = 4096
+RUNS_REMEMBERED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedRun:
+    """A run that went with its graph: enough to say so to those who ask for it."""
+
+    name: str
+    graph: str
+    load: str
+    had_result: bool
+
+    @property
+    def told(self) -> str:
+        """In a sentence."""
+        graph = f"graph '{self.graph}', which was dropped, and its runs with it"
+        return f"there is no run '{self.name}' any more: it belonged to {graph}"
 
 
 @dataclass
@@ -31,6 +48,8 @@ class Registry:
     """Members that have looked for the results that they lacked, in the present epoch."""
     runs: dict[str, RunRecord] = field(default_factory=dict)
     runs_begun: int = 0
+    dropped: dict[str, DroppedRun] = field(default_factory=dict)
+    """The last runs that went with their graphs, by name."""
     programs: DeployedPrograms = field(default_factory=DeployedPrograms)
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS_REMEMBERED))
     """Requests that were applied."""
@@ -44,6 +63,22 @@ class Registry:
     def active_runs(self) -> list[RunRecord]:
         """Runs that go on, in the order in which they began."""
         return [run for run in self.runs.values() if run.active]
+
+    def queued_runs(self) -> list[RunRecord]:
+        """Runs that wait for their turn, the next one first."""
+        return [run for run in self.runs.values() if run.state == QUEUED]
+
+    def runs_on(self, load: str) -> list[RunRecord]:
+        """All that is known of runs on a load of a graph."""
+        return [run for run in self.runs.values() if run.load == load]
+
+    def kept_results(self) -> list[RunRecord]:
+        """Runs whose results are kept, the oldest first."""
+        return sorted((run for run in self.runs.values() if run.has_result), key=lambda run: run.number)
+
+    def graph_of(self, load: str) -> AddGraph | None:
+        """The graph that a load has become, if it is there."""
+        return next((graph for graph in self.graphs.values() if graph.load == load), None)
 
     def waiting_runs(self) -> list[RunRecord]:
         """Active runs that the present view has not resumed yet, on graphs that are whole."""
@@ -118,6 +153,13 @@ class Registry:
             raise Declined(f"no graph is called '{name}'; loaded: {known}")
         return self.graphs[name]
 
+    def need_load(self, name: str, load: str) -> AddGraph:
+        """The same, if it is still the one that was meant. Raises `Declined`."""
+        graph = self.need_graph(name)
+        if graph.load != load:
+            raise Declined(f"graph '{name}' was dropped, and another one was loaded under its name: look again")
+        return graph
+
     def need_whole(self, graph: str) -> None:
         """Every partition of a graph has a holder. Raises `Declined`."""
         lost = self.lost(graph)
@@ -127,6 +169,16 @@ class Registry:
 
     def need_run(self, name: str) -> RunRecord:
         """A run that is remembered. Raises `Declined`."""
+        if name in self.dropped:
+            raise Declined(self.dropped[name].told)
         if name not in self.runs:
             raise Declined(f"there is no run '{name}': see `run list`")
         return self.runs[name]
+
+    def drop_runs(self, runs: Iterable[RunRecord]) -> None:
+        """They go with their graph, and are remembered for a while."""
+        for run in runs:
+            del self.runs[run.name]
+            self.dropped[run.name] = DroppedRun(run.name, run.graph, run.load, run.has_result)
+        for name in list(self.dropped)[:-RUNS_REMEMBERED]:
+            del self.dropped[name]

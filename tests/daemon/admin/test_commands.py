@@ -38,7 +38,7 @@ def bound() -> Registry:
          {"run": "r1", "columns": ["rank", "parent"], "tick": 20, "first": 0, "count": 65536, "digest": False}),
         ('run start pagerank "my graph" 20 --params \'{"damping": 0.9}\' --interval-seconds 1', "run start",
          {"program": "pagerank", "graph": "my graph", "ticks": 20, "params": {"damping": 0.9}, "interval_seconds": 1.0,
-          "paced": False, "checkpoint_ticks": 0}),
+          "paced": False, "checkpoint_ticks": 0, "queue": False, "load": None}),
         ("barrier", "barrier", {"run": None}),
     ],
 )  # fmt: skip

@@ -41,7 +41,7 @@ class Zero(Program):
     def start(self, ws): ws.set("nothing", 0)
     def act(self, ws): ...
 '''
-RUN = begun(StartRun("", "zero", "web", (), 9, 0, False, 8, (), 0, digest=digest_of(SOURCE)), 1, 1)
+RUN = begun(StartRun("", "zero", "web", "load-1", (), 9, 0, False, 8, (), 0, digest=digest_of(SOURCE)), 1, 1)
 ON = ProgramsSection(deploy=True)
 
 

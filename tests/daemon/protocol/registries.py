@@ -54,7 +54,8 @@ class Log:
         return self.apply(AddGraph(self.request(), name, load, epoch, 9, 9, partitions, 0, "int", (), ()))
 
     def run(self, graph: str = "web") -> str:
-        return self.apply(StartRun(self.request(), "rank", graph, (), 9, 0, False, 15, (), 0))
+        load = self.registry.graphs[graph].load if graph in self.registry.graphs else LOAD
+        return self.apply(StartRun(self.request(), "rank", graph, load, (), 9, 0, False, 15, (), 0))
 
     def drain(self, name: str, is_on: bool = True) -> str:
         return self.apply(Drain(self.request(), name, is_on))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daemon.protocol.cluster_messages import RunReport, RunStates, StatesHeld
 from daemon.protocol.decisions import EndRun, FormView, Identity, ResumeRun, StopRun, to_bits
-from daemon.protocol.leading import Leading, sight_of
+from daemon.protocol.leading import Leading, ResultLimits, sight_of
 from daemon.protocol.records import FAILED
 from daemon.protocol.views import Sight, Views
 from tests.daemon.protocol.registries import PARTITIONS, Log, formed
@@ -14,7 +14,7 @@ ALL = Sight({"a": 1, "b": 1, "c": 1}, ())
 
 
 def leading() -> Leading:
-    return Leading(Views(10, 2, 100))
+    return Leading(Views(10, 2, 100), ResultLimits(2, 100))
 
 
 def waiting() -> Log:
@@ -26,7 +26,7 @@ def waiting() -> Log:
 
 
 def held(epoch: int, tick: int, partitions: bytes = EVERYTHING) -> StatesHeld:
-    return StatesHeld(epoch, (RunStates(1, tick, partitions),))
+    return StatesHeld(epoch, (RunStates(1, tick, partitions, 1),))
 
 
 def report(outcome: str = "completed") -> RunReport:

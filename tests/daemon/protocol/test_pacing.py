@@ -10,7 +10,7 @@ from daemon.protocol.records import RunRecord
 from shoal.execution.phase import Phase
 
 MS = 1_000_000
-RUN = RunRecord("p-1", 1, "p", "g", (), 9, 0, False, (Phase.ADVANCE,), (), 0)
+RUN = RunRecord("p-1", 1, "p", "g", "load-1", (), 9, 0, False, (Phase.ADVANCE,), (), 0)
 PACED, STEPPED = replace(RUN, interval_ns=500 * MS), replace(RUN, paced=True)
 
 

@@ -8,7 +8,7 @@ from daemon.protocol.decisions import AddProgram, DecisionCodec, DropProgram, En
 from daemon.protocol.programs import BYTES_MAX
 from daemon.protocol.registry import Decided, ProgramDeployed, ProgramRemoved, Registry, apply, freeze, restore
 from shoal.execution.deployed import SOURCE_BYTES_MAX, digest_of
-from tests.daemon.protocol.registries import Log, formed
+from tests.daemon.protocol.registries import LOAD, Log, formed
 
 ONE, TWO = b"one", b"two"
 
@@ -24,7 +24,7 @@ def deployed(log: Log, source: bytes, name: str = "rank", is_current: bool = Tru
 
 def started(log: Log, source: bytes, name: str = "rank") -> str:
     """A run of it on the one graph."""
-    start = StartRun(log.request(), name, "web", (), 9, 0, False, 15, (), 0, digest=digest_of(source))
+    start = StartRun(log.request(), name, "web", LOAD, (), 9, 0, False, 15, (), 0, digest=digest_of(source))
     assert not log.apply(start)
     return list(log.registry.runs)[-1]
 

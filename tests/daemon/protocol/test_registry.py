@@ -36,7 +36,7 @@ from shoal.execution.phase import Phase
 
 VIEW = FormView("v", 1, (Identity("a", 1), Identity("b", 4)), 20, 2)
 GRAPH = AddGraph("g", "web", "load-1", 1, 9, 20, 8, 3, "int", (("age", "int64"),), ())
-RUN = StartRun("s", "rank", "web", (("damping", "0.9"),), 10, 0, False, 1 << Phase.ACT, ("rank",), 77)
+RUN = StartRun("s", "rank", "web", "load-1", (("damping", "0.9"),), 10, 0, False, 1 << Phase.ACT, ("rank",), 77)
 
 
 def applied(*decisions: Decision) -> Registry:
@@ -72,7 +72,7 @@ def test_a_run_from_its_view_to_its_end() -> None:
     assert kinds(apply(registry, EndRun("e", "rank-1", "stopped", 4, "", 5, 99))) == [RunEnded, Decided]
     assert (registry.runs["rank-1"].state, registry.runs["rank-1"].tick) == ("stopped", 4)
     assert registry.active_runs() == []
-    assert kinds(apply(registry, DropGraph("d", "web"))) == [GraphRemoved, Decided]
+    assert kinds(apply(registry, DropGraph("d", "web", "load-1"))) == [GraphRemoved, Decided]
 
 
 def test_a_command_that_comes_twice_is_applied_once() -> None:
@@ -90,7 +90,7 @@ def test_what_makes_no_sense_any_more_is_declined_in_words() -> None:
     assert "no graph is called 'x'; loaded: web" in refused(registry, replace(RUN, request="4", graph="x"))
     assert "there is no run 'x'" in refused(registry, StopRun("5", "x"))
     apply(registry, RUN)
-    assert "in use by rank-1" in refused(registry, DropGraph("6", "web"))
+    assert "in use by rank-1" in refused(registry, DropGraph("6", "web", "load-1"))
     apply(registry, EndRun("e", "rank-1", "completed", 10, "", 0, 0))
     assert "over already" in refused(registry, EndRun("7", "rank-1", "failed", 10, "", 0, 0))
     assert "over already: it completed after 10 ticks" in refused(registry, StopRun("8", "rank-1"))
@@ -110,7 +110,7 @@ def test_a_snapshot_announces_only_what_is_new_in_it() -> None:
     registry = applied(VIEW, GRAPH, RUN)
     behind = applied(VIEW, GRAPH, RUN)
     apply(registry, EndRun("e", "rank-1", "completed", 10, "", 0, 0))
-    apply(registry, DropGraph("d", "web"))
+    apply(registry, DropGraph("d", "web", "load-1"))
     assert kinds(restore(behind, freeze(registry))) == [GraphRemoved, HoldingsChanged, RunEnded]
     assert kinds(restore(behind, freeze(registry))) == [HoldingsChanged]
 

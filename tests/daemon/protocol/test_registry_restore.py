@@ -17,7 +17,7 @@ def graph(name: str = "web", load: str = "load-web", epoch: int = 1) -> AddGraph
 
 
 def kept(number: int, state: str = COMPLETED, tick: int = 9, on: str = "web") -> KeptRun:
-    start = StartRun("", "rank", on, (), 9, 0, False, 15, ("rank",), 77, 3)
+    start = StartRun("", "rank", on, f"load-{on}", (), 9, 0, False, 15, ("rank",), 77, 3)
     return KeptRun(number, start, state, tick if state == COMPLETED else 0, "", 5, 99)
 
 

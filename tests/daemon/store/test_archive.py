@@ -19,7 +19,7 @@ GRAPH = AddGraph("", "web", "load", 1, 9, 9, 2, 0, "int", (), ())
 
 
 def kept(state: str = COMPLETED) -> KeptRun:
-    start = StartRun("", "rank", "web", (), 9, 0, False, 8, ("rank",), 0)
+    start = StartRun("", "rank", "web", "load", (), 9, 0, False, 8, ("rank",), 0)
     return KeptRun(3, start, state, 7 if state == COMPLETED else 0, "", 0, 0)
 
 
