@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from daemon.admin.commands import Failed, Refused, Reply, Request
 from daemon.admin.known import Known
 from daemon.host.runtime import Runtime
-from daemon.protocol.records import RunRecord
+from daemon.protocol.records import STOPPED, RunRecord
 from daemon.quantities import size_text
 from daemon.store import NotHeld
 from shoal.errors import BadProgram, TickNotKept
@@ -69,7 +69,8 @@ class Readings:
         if run.has_expired:
             raise TickNotKept(self._expired(run))
         if run.is_over and not run.has_result:
-            raise TickNotKept(f"run '{run.name}' has no result: it is {run.state} {run.failure}".rstrip())
+            why = run.failure if run.state == STOPPED else f"it is {run.state} {run.failure}".rstrip()
+            raise TickNotKept(f"run '{run.name}' has no result: {why}")
         if run.is_over and asked in (None, run.tick):
             return run.tick
         if asked is not None and self._runtime.results.has(run.name, asked):
