@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from shoal.connections import Connections
 from shoal.errors import BY_NAME, ShoalError
 from shoal.execution.program import Program
 from shoal.graph import columns as col
@@ -33,40 +35,41 @@ def connect(
     `address` is the path of the admin socket of one on this machine, or ``"alpha@tcp://10.0.0.1:7103"``: the name of a
     shard and where it listens for operators. For that, `key` is the file with your secret key; the shard's public one
     is found under its name in the file `known_keys`, for which the cluster's allowed_keys will do, or is `server_key`.
-    `timeout` is how long the daemon may stay silent, in seconds.
+    `timeout` is how long the daemon may stay silent, in seconds. The session may be used by many threads.
     """
-    connection = AdminConnection(address, timeout, key=key, server_key=server_key, known_keys=known_keys)
-    return Session(SocketBackend(connection))
+    connections = Connections(
+        lambda: AdminConnection(address, timeout, key=key, server_key=server_key, known_keys=known_keys)
+    )
+    connections.reach()
+    return Session(SocketBackend(connections))
 
 
 class SocketBackend:
     """Graphs and runs of a cluster."""
 
-    def __init__(self, connection: AdminConnection) -> None:
-        self._connection = connection
-        self.digests: dict[str, str] = {}
-        """Of each column that was last streamed to its end: what it and the daemon's own agree on."""
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
 
     def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """Ask the daemon."""
         with _as_the_library_says_it():
-            return self._connection.call(command, args)[0]
+            return self._connections.call(command, args)[0]
 
     def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
         """Send a graph; it is there once every shard has its piece."""
         spec, frames = data.to_wire()
-        with _as_the_library_says_it():
-            events = self._connection.stream("graph load", {"name": name, "spec": spec}, frames)
-            for event in events:
-                if progress is not None:
-                    progress(event)
-            return events.result
+        return self._followed("graph load", {"name": name, "spec": spec}, frames, progress)
 
     def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
         """Follow a run to its end."""
         args = {"run": run} if timeout is None else {"run": run, "timeout_seconds": timeout}
-        with _as_the_library_says_it():
-            events = self._connection.stream("run wait", args)
+        return self._followed("run wait", args, (), progress)
+
+    def _followed(
+        self, command: str, args: Mapping[str, Any], frames: Sequence[Any], progress: Progress | None
+    ) -> dict[str, Any]:
+        with _as_the_library_says_it(), self._connections.lent() as connection:
+            events = connection.stream(command, args, frames)
             for event in events:
                 if progress is not None:
                     progress(event)
@@ -87,7 +90,7 @@ class SocketBackend:
                 digest.update(stretch.ids, stretch.values[column])
             first = stretch.last
             if first >= total:
-                self.digests = _agreed(run, digests, theirs)
+                stretch = replace(stretch, digests=_agreed(run, digests, theirs))
             elif not len(stretch.ids):
                 raise ShoalError(f"run '{run}': the rows from {first} on have not come")
             yield stretch
@@ -97,7 +100,7 @@ class SocketBackend:
     ) -> tuple[Stretch, Mapping[str, str]]:
         asked = {"run": run, "columns": columns, "tick": tick, "first": first, "count": STRETCH, "digest": True}
         with _as_the_library_says_it():
-            said, frames = self._connection.call("run rows", {k: v for k, v in asked.items() if v is not None})
+            said, frames = self._connections.call("run rows", {k: v for k, v in asked.items() if v is not None})
         reader = col.FrameReader(frames)
         ids = reader.column(said["id"], "the node ids")
         values = {
@@ -131,7 +134,7 @@ class SocketBackend:
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         asked = {"run": run, "table": table, "tick": tick, "partition": partition, "first": first}
         with _as_the_library_says_it():
-            said, frames = self._connection.call("run table", {k: v for k, v in asked.items() if v is not None})
+            said, frames = self._connections.call("run table", {k: v for k, v in asked.items() if v is not None})
         reader = col.FrameReader(frames)
         columns = reader.columns(list(said["columns"].items()))
         reader.check_end()
@@ -142,7 +145,7 @@ class SocketBackend:
     def deploy(self, source: bytes, file: str) -> dict[str, Any]:
         """Send a program's source; every shard keeps it from then on."""
         with _as_the_library_says_it():
-            return self._connection.call("program deploy", {"file": file}, [source])[0]
+            return self._connections.call("program deploy", {"file": file}, [source])[0]
 
     def program_name(self, program: str | type[Program]) -> str:
         """Programs are known to daemons by the name under which they are installed or deployed there."""
@@ -150,7 +153,7 @@ class SocketBackend:
 
     def close(self) -> None:
         """Hang up."""
-        self._connection.close()
+        self._connections.close()
 
 
 def _agreed(run: str, ours: Mapping[str, ColumnDigest], theirs: Mapping[str, str]) -> dict[str, str]:

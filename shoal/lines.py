@@ -7,18 +7,29 @@
             print(event["tick"])
         events.result
 
-One request at a time; a connection carries any number. Large buffers go to the socket as they are (`memoryview`), and
-arrive in one buffer each, so that a graph is copied by the kernel only. Daemons on other machines are reached through
-`shoal.remote`, with an operator's key; it wants pyzmq, all else here nothing. Every error is an `AdminError` whose text
-is a sentence for a person; `Unreachable` alone means that nobody answered.
+One exchange at a time; a connection carries any number. Each request has an id, and every line that answers it has the
+same one. An exchange that was left half-way, by Ctrl-C, a timeout or anything else, would leave bytes behind that
+belong to nobody. So a connection is busy from before the first byte of a request until the last one of its answer has
+come: whatever is raised in between closes it, and if even that is interrupted, it stays busy and is never used again.
+Sessions, which many threads may use, take another then (`shoal.connections`).
+
+Large buffers go to the socket as they are (`memoryview`), and arrive in one buffer each, so that a graph is copied by
+the kernel only. Daemons on other machines are reached through `shoal.remote`, with an operator's key; it wants pyzmq,
+all else here nothing. Every error is an `AdminError` whose text is a sentence for a person; `Unreachable` alone means
+that nobody answered.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import select
 import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -46,6 +57,10 @@ class Unreachable(AdminError):
     """Nobody answers on the socket, or the connection broke before the answer was there."""
 
 
+class HungUp(Unreachable):
+    """The daemon closed the connection before its answer was there: what was asked may have been done, or not."""
+
+
 class Refused(AdminError):
     """The daemon does not do that now; nothing was changed."""
 
@@ -69,6 +84,28 @@ class _Carrier(Protocol):
     def gettimeout(self) -> float | None: ...
     def close(self) -> None: ...
 
+    def is_quiet(self) -> bool:
+        """Whether it is open at both ends and nothing has come."""
+        ...
+
+    def hang_up(self) -> None:
+        """End what another thread waits for on it, and tell the other side. It is still to be closed."""
+        ...
+
+
+class _UnixSocket(socket.socket):
+    def is_quiet(self) -> bool:
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        return not poll.poll(0)
+
+    def hang_up(self) -> None:
+        with contextlib.suppress(OSError):  # the other side was quicker
+            self.shutdown(socket.SHUT_RDWR)
+
+
+Said = tuple[dict[str, Any], tuple[memoryview, ...]]
+
 
 class AdminConnection:
     """A connection to one daemon. `timeout` is how long it may stay silent, in seconds; None waits for ever.
@@ -89,7 +126,14 @@ class AdminConnection:
     ) -> None:
         self.address = os.fspath(address)
         self._ahead = bytearray()
-        self._socket: _Carrier | None = (
+        self._ids = itertools.count(1)
+        self._turn = threading.Lock()
+        """Held from the first byte of a request to the last one of its answer."""
+        self._asked = (0, "")
+        """The id and the command of the last request."""
+        self._process = os.getpid()
+        self._socket: _Carrier | None = None
+        self._socket = (
             _called(self.address, timeout, key, server_key, known_keys)
             if "://" in self.address
             else _connected(Path(self.address), timeout)
@@ -103,34 +147,85 @@ class AdminConnection:
     ) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Hang up; what the daemon was doing for this connection alone is cancelled."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        ours, self._socket = self._socket, None
+        # A child that was forked has a copy of the descriptor: it must leave the parent's exchange alone, and the
+        # parent has to hang up in so many words, or the daemon would hear nothing before the child ends.
+        if ours is not None and self._process == os.getpid():
+            ours.hang_up()
+            ours.close()
 
-    def call(
-        self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()
-    ) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
+    def hang_up(self) -> None:
+        """What `close` does to an exchange that another thread waits for: there, it ends with `Unreachable`."""
+        ours = self._socket
+        if ours is not None and self._process == os.getpid():
+            ours.hang_up()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is open, as far as is known here, and no exchange is under way."""
+        return self._socket is not None and not self._turn.locked() and self._process == os.getpid()
+
+    @property
+    def has_been_used(self) -> bool:
+        """Whether anything was asked on it before."""
+        return self._asked[0] > 0
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is free, and the daemon has neither hung up nor said anything that was not asked for."""
+        return self.is_free and not self._ahead and self._open().is_quiet()
+
+    def call(self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()) -> Said:
         """Ask, and wait for the answer: its result and the buffers that came with it."""
-        answer = self._ask(command, args, frames, stream=False)
-        if "event" in answer:
-            raise self._broken("sent an event where an answer was due")
-        return self._result(answer)
+        parts = self._begun(command, args, frames, stream=False)
+        with self._whole():
+            self._send(parts)
+            answer = self._heard()
+            if "event" in answer:
+                raise self._broken("sent an event where an answer was due")
+            buffers = self._end(answer)
+        return _result(answer), buffers
 
     def stream(self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()) -> Stream:
         """Ask, and get the events on the way; the answer is `Stream.result` once they are through."""
         return Stream(self, command, args, frames)
 
-    def _ask(self, command: str, args: Mapping[str, Any] | None, frames: Sequence[Any], stream: bool) -> dict[str, Any]:
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """For a piece of an exchange: whatever keeps it from its end closes the connection."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _begun(
+        self, command: str, args: Mapping[str, Any] | None, frames: Sequence[Any], stream: bool
+    ) -> list[memoryview]:
+        """Take the turn; what to send. From here until `_end` nobody else gets one, come what may."""
+        self._open()
+        if self._process != os.getpid():
+            raise AdminError(f"the connection to {self.address} is the parent process's: make one in this process")
         views = [memoryview(frame).cast("B") for frame in frames]
-        request: dict[str, Any] = {"command": command, "args": dict(args or {})}
+        asked = next(self._ids), command
+        request: dict[str, Any] = {"id": asked[0], "command": command, "args": dict(args or {})}
         if views:
             request["frames"] = [len(view) for view in views]
         if stream:
             request["stream"] = True
-        self._send([memoryview(json.dumps(request).encode() + b"\n"), *views])
-        return self._answer()
+        line = memoryview(json.dumps(request).encode() + b"\n")
+        if not self._turn.acquire(blocking=False):
+            raise AdminError(
+                f"the connection to {self.address} is in the middle of '{self._asked[1]}': "
+                "take its answer first, or make another connection"
+            )
+        self._asked = asked
+        return [line, *views]
 
     def _send(self, parts: Sequence[memoryview]) -> None:
         connection = self._open()
@@ -145,27 +240,29 @@ class AdminConnection:
         except OSError as error:
             raise self._broken(f"cannot be written to ({error.strerror})") from error
 
-    def _answer(self) -> dict[str, Any]:
-        """The next line: an event or an answer."""
+    def _heard(self) -> dict[str, Any]:
+        """The next line: an event or an answer, to what was asked."""
         line = self._line()
         try:
             answer = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
-        if not isinstance(answer, dict) or not ("event" in answer or "ok" in answer):
+        if not isinstance(answer, dict) or not _is_well_formed(answer):
             raise self._broken("answered in a way this client does not understand: are both of the same version?")
-        return answer
+        if answer.get("id") == self._asked[0]:
+            return answer
+        if answer.get("ok") is False and "id" not in answer:
+            _result(answer)  # raises: it did not come to read what was asked, and says why
+        raise self._broken("answered something else than was asked: are both of the same version?")
 
-    def _result(self, answer: dict[str, Any]) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
-        if answer["ok"] is not True:
-            error = answer.get("error") or {}
-            raise _KINDS.get(str(error.get("kind")), Failed)(
-                str(error.get("message", "no reason was given")), str(error.get("what", ""))
-            )
+    def _end(self, answer: dict[str, Any]) -> tuple[memoryview, ...]:
+        """The buffers of the answer whose line this is. The connection is free then."""
         lengths = answer.get("frames", [])
         if not all(type(n) is int and n >= 0 for n in lengths) or sum(lengths) > FRAMES_BYTES_MAX:
             raise self._broken("announced frames that make no sense")
-        return answer["result"], tuple(self._frame(length) for length in lengths)
+        buffers = tuple(self._frame(length) for length in lengths)
+        self._turn.release()
+        return buffers
 
     def _line(self) -> bytes:
         searched = 0
@@ -198,9 +295,9 @@ class AdminConnection:
         except TimeoutError:
             raise self._broken(f"did not answer within {connection.gettimeout() or 0:g} seconds") from None
         except OSError as error:
-            raise self._broken(f"broke the connection ({error.strerror})") from error
+            raise self._broken(f"broke the connection ({error.strerror})", HungUp) from error
         if not count:
-            raise self._broken("closed the connection before it had answered: its log says why")
+            raise self._broken("closed the connection before it had answered: its log says why", HungUp)
         return count
 
     def _open(self) -> _Carrier:
@@ -208,41 +305,47 @@ class AdminConnection:
             raise Unreachable(f"the connection to the daemon at {self.address} is closed: make another")
         return self._socket
 
-    def _broken(self, what: str) -> Unreachable:
+    def _broken(self, what: str, kind: type[Unreachable] = Unreachable) -> Unreachable:
         """After this nothing on the connection could be told apart, so it is closed."""
         self.close()
-        return Unreachable(f"the daemon at {self.address} {what}")
+        return kind(f"the daemon at {self.address} {what}")
 
 
 class Stream:
     """The events of one request, and then its answer.
 
-    `result` and `frames` are there once the loop over the events has ended by itself.
+    `result` and `frames` are there once the loop over the events has ended by itself. Until then the connection answers
+    nothing else.
     """
 
     def __init__(
         self, connection: AdminConnection, command: str, args: Mapping[str, Any] | None, frames: Sequence[Any]
     ) -> None:
         self._connection = connection
-        self._next: dict[str, Any] | None = connection._ask(command, args, frames, stream=True)
         self._done = False
         self._result: dict[str, Any] = {}
         self.frames: tuple[memoryview, ...] = ()
+        parts = connection._begun(command, args, frames, stream=True)
+        with connection._whole():
+            connection._send(parts)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self
 
     def __next__(self) -> dict[str, Any]:
-        if self._next is None:
-            self._next = self._connection._answer()
-        if "event" not in self._next:
-            if not self._done:
-                self._done = True
-                self._result, self.frames = self._connection._result(self._next)
+        if self._done:
             raise StopIteration
-        event: dict[str, Any] = self._next["event"]
-        self._next = None
-        return event
+        connection = self._connection
+        with connection._whole():
+            answer = connection._heard()
+            if "event" not in answer:
+                self.frames = connection._end(answer)
+        if "event" in answer:
+            event: dict[str, Any] = answer["event"]
+            return event
+        self._done = True
+        self._result = _result(answer)
+        raise StopIteration
 
     @property
     def result(self) -> dict[str, Any]:
@@ -252,8 +355,31 @@ class Stream:
         return self._result
 
 
-def _connected(path: Path, timeout: float | None) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _is_well_formed(answer: dict[str, Any]) -> bool:
+    """Whether it is an event, a yes with what belongs to it, or a no with a reason."""
+    match answer:
+        case {"event": dict()}:
+            return True
+        case {"ok": True, "result": dict()}:
+            return isinstance(answer.get("frames", []), list)
+        case {"ok": False}:
+            return isinstance(answer.get("error", {}), dict)
+    return False
+
+
+def _result(answer: dict[str, Any]) -> dict[str, Any]:
+    """What an answer says. Raises the `AdminError` of one that is a no."""
+    if answer["ok"] is not True:
+        error = answer.get("error", {})
+        raise _KINDS.get(str(error.get("kind")), Failed)(
+            str(error.get("message", "no reason was given")), str(error.get("what", ""))
+        )
+    result: dict[str, Any] = answer["result"]
+    return result
+
+
+def _connected(path: Path, timeout: float | None) -> _Carrier:
+    connection = _UnixSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(timeout)
     try:
         connection.connect(str(path))

@@ -7,8 +7,8 @@ key we name, before a byte of ours is sent. That key comes from a list such as t
 given itself. Without keys there is no encryption, and the only address for that is this machine's own.
 
 The calls block and there is no thread: libzmq's own answers for us while a script computes, and the daemon learns from
-TCP that we are gone. Connections are not made again by themselves, for what was asked for has been cancelled. What
-carries the bytes is told in `shoal.tunnel`.
+TCP that we are gone. So do we of a machine that has vanished without a word: within 15 s if anything is on its way to
+it, else within a minute. What carries the bytes is told in `shoal.tunnel`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ ADDRESS: Final = re.compile(
     r"(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})@)?(tcp://(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):\d{1,5})"
 )
 HANDSHAKE_SECONDS: Final = 10.0
+UNACKNOWLEDGED_MS: Final = 15_000
 EVENT: Final = struct.Struct("=Hi")
 REFUSED_KEY: Final = 400
 
@@ -93,7 +94,7 @@ def target_of(
 
 
 class RemoteSocket:
-    """As much of a blocking stream socket as `AdminConnection` uses: `sendall`, `recv_into`, `gettimeout`, `close`."""
+    """As much of a blocking stream socket as `AdminConnection` uses. One thread's, but for `hang_up`."""
 
     def __init__(self, target: Target, timeout: float | None) -> None:
         """Raises `NoConnection`."""
@@ -108,6 +109,7 @@ class RemoteSocket:
         self._socket = context.socket(zmq.DEALER)
         self._events = context.socket(zmq.PAIR)
         self._poller = zmq.Poller()
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC)
         try:
             self._begin()
         except BaseException:
@@ -151,8 +153,23 @@ class RemoteSocket:
                 self._post(credit)
         return count
 
+    def is_quiet(self) -> bool:
+        """Whether it is open at both ends and nothing has come."""
+        with contextlib.suppress(TimeoutError):
+            while not (self._waiting or self._is_over or self._broken):
+                self._wait(0)
+        return not (self._waiting or self._is_over or self._broken)
+
+    def hang_up(self) -> None:
+        """End what another thread waits for here. No socket of libzmq's may be touched for that."""
+        if self._bell >= 0:
+            os.eventfd_write(self._bell, 1)
+
     def close(self) -> None:
         """Hang up."""
+        bell, self._bell = self._bell, -1
+        if bell >= 0:
+            os.close(bell)
         if not self._socket.closed:
             self._socket.disable_monitor()
             self._socket.close()
@@ -166,15 +183,18 @@ class RemoteSocket:
         ours.rcvhwm = ours.sndhwm = tunnel.QUEUE_MESSAGES
         ours.maxmsgsize = tunnel.CHUNK + tunnel.MESSAGE_COST
         ours.ipv6 = "[" in self._target.url
+        ours.tcp_maxrt = UNACKNOWLEDGED_MS
         ours.tcp_keepalive, ours.tcp_keepalive_idle, ours.tcp_keepalive_intvl, ours.tcp_keepalive_cnt = 1, 30, 10, 3
         if self._target.keys is not None:
             pair, server = self._target.keys
             ours.curve_secretkey, ours.curve_publickey, ours.curve_serverkey = pair.secret, pair.public, server
         events = f"inproc://shoal.events.{next(_Context.numbers)}"
-        ours.monitor(events, zmq.EVENT_ALL)
+        # First whoever listens: a monitor that nobody has connected to can't be taken away again, the call hangs.
         watch.connect(events)
+        ours.monitor(events, zmq.EVENT_ALL)
         self._poller.register(ours, zmq.POLLIN)
         self._poller.register(watch, zmq.POLLIN)
+        self._poller.register(self._bell, zmq.POLLIN)
         try:
             ours.connect(self._target.url)
         except zmq.ZMQError as error:
@@ -207,6 +227,9 @@ class RemoteSocket:
         ready = dict(self._poller.poll(None if seconds is None else math.ceil(seconds * 1000)))
         if not ready:
             raise TimeoutError
+        if self._bell in ready:
+            self._broken = "we have hung up"
+            return
         if self._socket in ready:
             self._hear()
         elif self._events in ready:

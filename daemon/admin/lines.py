@@ -5,21 +5,44 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 
 from daemon.admin.commands import Usage
 
+ID_CHARACTERS_MAX: Final = 64
+Tag = Mapping[str, int | str]
+"""What is put into each line of an answer: the `id` of the request, if it has one."""
+NO_TAG: Final[Tag] = MappingProxyType({})
 
-def json_error(kind: str, message: str, what: str = "") -> bytes:
+
+ID_RULE: Final = f"id should be a whole number below 2^63 or text of at most {ID_CHARACTERS_MAX} characters"
+
+
+def tag_of(said: Mapping[str, Any]) -> Tag | None:
+    """The tag for all that is said to this request; None if its id is none that could be given back."""
+    match said.get("id"):
+        case None:
+            return {}
+        case int() | str() as number if not isinstance(number, bool) and _is_short(number):
+            return {"id": number}
+    return None
+
+
+def _is_short(number: int | str) -> bool:
+    return len(number) <= ID_CHARACTERS_MAX if isinstance(number, str) else abs(number) < 2**63
+
+
+def json_error(kind: str, message: str, what: str = "", tag: Tag = NO_TAG) -> bytes:
     error = {"kind": kind, "message": message}
     if what:
         error["what"] = what
-    return encoded({"ok": False, "error": error})
+    return encoded({"ok": False, "error": error, **tag})
 
 
-def plain_error(kind: str, message: str, _: str = "") -> bytes:
+def plain_error(kind: str, message: str, _: str = "", __: Tag = NO_TAG) -> bytes:
     return f"{kind}: {message}\n\n".encode()
 
 

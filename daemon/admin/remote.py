@@ -50,6 +50,7 @@ UNREAD_BYTES_MAX: Final = 1 << 30
 what clients that have hung up had sent is only guessed, on a busy machine far too high (`Backlog`). It is no more than
 what an operator may make us hold anyway, by a graph.
 """
+ROUTING_IDS: Final = 1 << 32
 PARTS_MAX: Final = 3
 """Of a message that are kept to be looked at: one more than any has."""
 
@@ -227,6 +228,8 @@ class OperatorDoor:
             self.send(peer, header(tunnel.OPEN, tunnel.VERSION))
             return
         if line.peer is not None and (former := self._streams.get(line.peer)) is not None:
+            if _came_before(peer, former.peer):
+                return  # it has gone, too, and its descriptor is another's by now, who was quicker to be heard
             self.end(former)
         try:
             plug, client = socket.socketpair()
@@ -289,6 +292,12 @@ class OperatorDoor:
                 log.info("hanging up on %s, who does not take what was asked for", stream.asker)
                 self.end(stream)
         self._sweeper = self._loop.call_later(min(SWEEP_SECONDS, self._stall_seconds), self._sweep)
+
+
+def _came_before(peer: bytes, other: bytes) -> bool:
+    """Of two routing ids, which libzmq numbers from anywhere on: a zero byte and 32 bits."""
+    ahead = int.from_bytes(other[1:]) - int.from_bytes(peer[1:])
+    return 0 < ahead % ROUTING_IDS < ROUTING_IDS // 2
 
 
 class _Stream:

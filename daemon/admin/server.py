@@ -6,6 +6,9 @@ other. Two dresses:
     {"command": "run show", "args": {"run": "pagerank-1"}}      JSON, answered by one line of JSON
     run show pagerank-1                                         plain words, answered by a table and an empty line
 
+A JSON request may have an ``"id"``, a number or a short text: every line that is said to it has the same one, so that
+a client can tell the answer to its question from another.
+
 A JSON request with ``"frames": [1024, 77]`` is followed by that many raw bytes, and so is a reply; ``"stream": true``
 asks for lines ``{"event": {...}}`` before the reply. An error is a line
 ``{"ok": false, "error": {"kind": "refused", "message": "..."}}``, its kind one of refused, failed and usage; beside it
@@ -40,7 +43,7 @@ from typing import Any, Final
 import numpy as np
 
 from daemon.admin.commands import Command, CommandError, Emit, Failed, Registry, Reply, Request, Usage
-from daemon.admin.lines import encoded, json_error, json_object, plain_error, text_of
+from daemon.admin.lines import ID_RULE, NO_TAG, Tag, encoded, json_error, json_object, plain_error, tag_of, text_of
 from daemon.admin.path import SocketTaken, listen_at
 from daemon.store import StoreFailed
 
@@ -209,7 +212,7 @@ class AdminServer:
 
     async def _answer(self, connection: _Connection, line: bytes) -> None:
         plain = not line.lstrip().startswith(b"{")
-        name, outcome = "?", "ok"
+        name, outcome, tag = "?", "ok", NO_TAG
         speak = plain_error if plain else json_error
         command: Command | None = None
         try:
@@ -218,15 +221,17 @@ class AdminServer:
                 name = command.name
                 request = Request(name, command.read_words(words))
             else:
-                command, request = await self._read_request(connection, json_object(line))
+                said = json_object(line)
+                tag = tag_of(said) or NO_TAG
+                command, request = await self._read_request(connection, said, tag)
                 name = command.name
             if command.changes:
                 log.info("%s by %s", command.told(request.args), connection.asker)
             reply = await self._attended(connection, command, request)
-            await self._send_reply(connection, command, reply, plain)
+            await self._send_reply(connection, command, reply, None if plain else tag)
         except CommandError as error:
             outcome = error.kind
-            await self._send(connection, speak(error.kind, str(error), error.what))
+            await self._send(connection, speak(error.kind, str(error), error.what, tag))
         except (_Gone, ConnectionError, TimeoutError, asyncio.CancelledError):
             outcome = "gone"
             raise
@@ -234,21 +239,24 @@ class AdminServer:
             # A handler's own bug: the operator gets a sentence, the log the traceback, the daemon goes on.
             outcome = "failed"
             log.exception("admin command %s failed", name)
-            await self._send(connection, speak("failed", f"{name}: {type(error).__name__}: {error}"))
+            await self._send(connection, speak("failed", f"{name}: {type(error).__name__}: {error}", "", tag))
         finally:
             self._observe(name, outcome)
 
-    async def _read_request(self, connection: _Connection, said: Mapping[str, Any]) -> tuple[Command, Request]:
+    async def _read_request(
+        self, connection: _Connection, said: Mapping[str, Any], tag: Tag
+    ) -> tuple[Command, Request]:
         lengths = said.get("frames", [])
         limits = self._limits
         if not isinstance(lengths, list) or not all(type(n) is int and n >= 0 for n in lengths):
-            await self._refuse_and_hang_up(connection, "frames should be a list of lengths in bytes", kind="usage")
+            await self._refuse_and_hang_up(connection, "frames should be a list of lengths in bytes", "usage", tag)
         total = sum(lengths)
         if len(lengths) > limits.frames_max or self._bytes_in_flight + total > limits.frames_bytes_max:
             await self._refuse_and_hang_up(
                 connection,
                 f"{len(lengths)} frames of {total} bytes in all are too much: at most {limits.frames_max} frames and "
                 f"{limits.frames_bytes_max} bytes for all clients together",
+                tag=tag,
             )
         command, wrong = self._check(said, bool(lengths))
         if command is None or wrong is not None:
@@ -261,13 +269,15 @@ class AdminServer:
             command.arguments(said.get("args") or {}),
             frames,
             said.get("stream") is True,
-            self._emitter(connection, said),
+            self._emitter(connection, said, tag),
         )
         return command, request
 
     def _check(self, said: Mapping[str, Any], with_frames: bool) -> tuple[Command | None, CommandError | None]:
         """The command and what is wrong with the request, all that can be known before its frames are read."""
         try:
+            if tag_of(said) is None:
+                raise Usage(ID_RULE)
             name, args = said.get("command"), said.get("args") or {}
             if not isinstance(name, str):
                 raise Usage('a request needs "command", as in {"command": "status"}')
@@ -281,12 +291,12 @@ class AdminServer:
             return None, error
         return command, None
 
-    def _emitter(self, connection: _Connection, said: Mapping[str, Any]) -> Emit:
+    def _emitter(self, connection: _Connection, said: Mapping[str, Any], tag: Tag) -> Emit:
         async def emit(event: Mapping[str, Any]) -> None:
             if said.get("stream") is not True:
                 return
             try:
-                await self._send(connection, encoded({"event": event}))
+                await self._send(connection, encoded({"event": event, **tag}))
             except (ConnectionError, TimeoutError):
                 raise _Gone from None
 
@@ -355,12 +365,13 @@ class AdminServer:
             await self._fill(connection, part)
             total -= len(part)
 
-    async def _send_reply(self, connection: _Connection, command: Command, reply: Reply, plain: bool) -> None:
-        if plain:
+    async def _send_reply(self, connection: _Connection, command: Command, reply: Reply, tag: Tag | None) -> None:
+        """In JSON with this tag, or without any in plain words."""
+        if tag is None:
             await self._send(connection, f"{command.render(reply.result).rstrip()}\n\n".encode())
             return
         frames = [memoryview(frame).cast("B") for frame in reply.frames]
-        answer: dict[str, Any] = {"ok": True, "result": reply.result}
+        answer: dict[str, Any] = {"ok": True, "result": reply.result, **tag}
         if frames:
             answer["frames"] = [len(frame) for frame in frames]
         await self._send(connection, encoded(answer))
@@ -373,10 +384,12 @@ class AdminServer:
         async with asyncio.timeout(self._limits.stall_ns / 1e9):
             await asyncio.get_running_loop().sock_sendall(connection.socket, data)
 
-    async def _refuse_and_hang_up(self, connection: _Connection, message: str, kind: str = "refused") -> None:
+    async def _refuse_and_hang_up(
+        self, connection: _Connection, message: str, kind: str = "refused", tag: Tag = NO_TAG
+    ) -> None:
         """For what leaves no way to tell where the next line begins."""
         self._observe("?", kind)
-        await self._send(connection, json_error(kind, message))
+        await self._send(connection, json_error(kind, message, tag=tag))
         with contextlib.suppress(TimeoutError, OSError):
             # A socket that is closed with words unread resets the connection, and our answer goes with it.
             connection.socket.shutdown(socket.SHUT_WR)

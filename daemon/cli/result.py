@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def _save(session: Session, name: str, columns: Sequence[str], tick: int | None,
     """All rows to a file, as they come."""
     # numpy and pyarrow take a third of a second to import: only those who want a file wait for them.
     from shoal.client import SocketBackend
+    from shoal.connections import Connections
     from shoal.reading.output import kind_of
     from shoal.reading.snapshot import Reading
     from shoal.reading.stretch import Stretch
@@ -83,16 +84,15 @@ def _save(session: Session, name: str, columns: Sequence[str], tick: int | None,
             click.echo(f"\r\x1b[K{out.name}  {stretch.last:,} of {stretch.total:,} nodes", err=True, nl=False)
 
     try:
-        with _said(), in_words(), session.connect() as connection:
-            backend = SocketBackend(connection)
-            count = Reading(backend, name, tick).save(out, columns or None, progress)
+        with _said(), in_words(), closing(Connections(session.connect)) as connections:
+            count = Reading(SocketBackend(connections), name, tick).save(out, columns or None, progress)
     except KeyboardInterrupt:
         words(f"\n{out} was not written")
         raise SystemExit(130) from None
     finally:
         if shown:
             click.echo("\r\x1b[K", err=True, nl=False)
-    digests = backend.digests
+    digests = dict(seen[0].digests)
     words(f"{count} values in {out}, after tick {seen[0].tick}, digest {', '.join(digests.values())}")
     if session.as_json:
         said: dict[str, Any] = {"run": name, "tick": seen[0].tick, "count": count, "digests": digests}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -26,13 +27,14 @@ def table(session: Session, name: str, table: str, tick: int | None, top: int, o
     """A table that a run has built beside the graph: its first rows, or all to a file."""
     # numpy and pyarrow take a third of a second to import: only those who read a table wait for them.
     from shoal.client import SocketBackend
+    from shoal.connections import Connections
     from shoal.errors import ShoalError
     from shoal.reading.snapshot import Reading
     from shoal.reading.tables import TableDigest
 
     try:
-        with in_words(), session.connect() as connection:
-            reading = Reading(SocketBackend(connection), name, tick)
+        with in_words(), closing(Connections(session.connect)) as connections:
+            reading = Reading(SocketBackend(connections), name, tick)
             said: dict[str, Any] = {"run": name, "table": table}
             if out is not None:
                 count, digest = reading.save_table(table, out)

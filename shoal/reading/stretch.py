@@ -6,7 +6,7 @@ A result of any size is read a stretch after the other, so that nobody has to ho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +23,8 @@ STRETCH: Final = 1 << 16
 class Stretch:
     """Rows from ordinal `first` on, of `total`, as they were after tick `tick` of a run.
 
-    `nulls` has, of the columns that have one, the value that stands for none.
+    `nulls` has, of the columns that have one, the value that stands for none; `digests`, with the last stretch of those
+    that come from a daemon, the digest of each whole column.
     """
 
     run: str
@@ -33,6 +34,7 @@ class Stretch:
     ids: Any
     values: Mapping[str, NDArray[Any]]
     nulls: Mapping[str, Any]
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def last(self) -> int:

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daemon.admin.commands import Command, Parameter, Registry, Reply, Request
-from daemon.admin.remote import OperatorDoor
+from daemon.admin.remote import OperatorDoor, _Line
 from daemon.keys import AllowedKeys, KeyPair, generate
 from daemon.transport.security import Curve
 from shoal import tunnel
 from shoal.lines import AdminConnection, AdminError, Refused, Unreachable, Usage
-from shoal.tunnel import header
+from shoal.tunnel import Message, header
 from tests.daemon.admin_host import Hosted
 
 SECONDS = 10.0
@@ -436,3 +436,19 @@ def test_addresses_and_keys_that_lack_something(tmp_path: Path) -> None:
         "alpha@tcp://10.0.0.1:7103", key=key, known_keys=tmp_path / "carol.public_key"
     )
     assert "No such file" in refused("alpha@tcp://10.0.0.1:7103", key=tmp_path / "nothing", server_key="x")
+
+
+def test_a_late_greeting_ends_nobody_who_has_its_descriptor_by_now(endpoint: Endpoint) -> None:
+    """A client connects and goes; the next one gets its descriptor, and is heard before it."""
+
+    async def heard() -> list[bytes]:
+        older, newer = b"\0\xff\xff\xff\xff", b"\0\0\0\0\0"  # the numbers start anywhere
+        endpoint.door._lines[999] = _Line()
+        for peer in (newer, older):
+            endpoint.door._take(peer, 999, endpoint.carol.public, Message(tunnel.OPEN, tunnel.VERSION, memoryview(b"")))
+        serving = list(endpoint.door._streams)
+        endpoint.door._noted(999, False)
+        endpoint.door._take_notes()
+        return serving
+
+    assert endpoint.hosted.in_loop(heard()) == [b"\0\0\0\0\0"]

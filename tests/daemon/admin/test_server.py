@@ -17,7 +17,7 @@ import pytest
 
 from daemon.admin.commands import Command, Failed, Parameter, Refused, Registry, Reply, Request
 from daemon.admin.server import AdminServer, SocketTaken
-from shoal.lines import AdminConnection, Unreachable, Usage
+from shoal.lines import AdminConnection, AdminError, Unreachable, Usage
 from shoal.lines import Failed as SaidFailed
 from shoal.lines import Refused as SaidRefused
 from tests.daemon.admin_host import Hosted
@@ -407,14 +407,94 @@ def _impostor(path: Path, answer: bytes) -> threading.Thread:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [(b"", "closed the connection"), (b"hello\n", "does not understand"), (b"[]\n", "does not understand"),
-     (b'{"ok": true, "result": {}, "frames": [-1]}\n', "make no sense"), (b'{"event": {}}\n', "sent an event"),
-     (b'{"ok": true, "result": {}, "frames": [10]}\nabc', "closed the connection")],
+     (b"[" * 100_000 + b"\n", "does not understand"), (b'{"ok": true, "id": 1}\n', "does not understand"),
+     (b'{"ok": true, "result": [], "id": 1}\n', "does not understand"),
+     (b'{"ok": true, "result": {}, "frames": 1, "id": 1}\n', "does not understand"),
+     (b'{"ok": false, "error": "no", "id": 1}\n', "does not understand"),
+     (b'{"event": 3, "id": 1}\n', "does not understand"),
+     (b'{"ok": true, "result": {}}\n', "something else than was asked"),
+     (b'{"ok": true, "result": {}, "id": 2}\n', "something else than was asked"),
+     (b'{"ok": true, "result": {}, "id": "1"}\n', "something else than was asked"),
+     (b'{"ok": false, "error": {}, "id": 2}\n', "something else than was asked"),
+     (b'{"event": {}, "id": 2}\n', "something else than was asked"),
+     (b'{"ok": true, "result": {}, "frames": [-1], "id": 1}\n', "make no sense"),
+     (b'{"event": {}, "id": 1}\n', "sent an event"),
+     (b'{"ok": true, "result": {}, "frames": [10], "id": 1}\nabc', "closed the connection")],
 )  # fmt: skip
 def test_the_client_believes_nothing(path: Path, answer: bytes, said: str) -> None:
     thread = _impostor(path, answer)
     with AdminConnection(path, timeout=10) as connection, pytest.raises(Unreachable, match=said):
         connection.call("status")
+    with pytest.raises(Unreachable, match="is closed: make another"):
+        connection.call("status")
     thread.join()
+
+
+def test_a_no_without_an_id_is_believed_and_ends_the_connection(path: Path) -> None:
+    thread = _impostor(path, b'{"ok": false, "error": {"kind": "refused", "message": "no room"}}\n')
+    with AdminConnection(path, timeout=10) as connection:
+        with pytest.raises(SaidRefused, match="no room"):
+            connection.call("status")
+        assert not connection.is_free
+    thread.join()
+
+
+@pytest.mark.parametrize("id_", ["1", '"a\\udfffb"', f'"{"x" * 64}"', "0", str(-(2**63) + 1), '""'])
+def test_whatever_is_said_to_a_request_has_its_id(host: Hosted, path: Path, id_: str) -> None:
+    with Raw(path) as client:
+        for request in (
+            '"graph load", "args": {"name": "g"}, "stream": true',
+            '"refuse"',
+            '"no such"',
+            '"broken"',
+            "3",
+        ):
+            client.say(f'{{"id": {id_}, "command": {request}}}\n'.encode())
+            while "event" in (answer := client.answer()):
+                assert answer["id"] == json.loads(id_)
+            assert answer["id"] == json.loads(id_)
+        client.say(b'{"command": "status", "id": null}\n')
+        assert "id" not in client.answer()
+
+
+@pytest.mark.parametrize("id_", ["1.5", "true", "[1]", "{}", str(2**63), f'"{"x" * 65}"', "NaN", "1e999"])
+def test_an_id_that_could_not_be_given_back_is_refused(host: Hosted, path: Path, id_: str) -> None:
+    with Raw(path) as client:
+        client.say(f'{{"id": {id_}, "command": "graph load", "args": {{"name": "g"}}, "frames": [3]}}\nabc'.encode())
+        answer = client.answer()
+        assert answer["error"]["kind"] == "usage"
+        assert "id should be a whole number" in answer["error"]["message"]
+        assert "id" not in answer
+        client.say(b'{"id": 7, "command": "status"}\n')  # what was announced was read
+        assert client.answer()["id"] == 7
+
+
+def test_requests_that_come_together_are_answered_in_their_order(host: Hosted, path: Path) -> None:
+    with Raw(path) as client:
+        asked = [7, "b", 7, "status", 3]
+        client.say(b"".join(json.dumps({"id": id_, "command": "status"}).encode() + b"\n" for id_ in asked))
+        assert [client.answer()["id"] for _ in asked] == asked
+
+
+def test_what_cannot_be_read_on_has_its_id_as_well(handlers: Handlers, path: Path) -> None:
+    for frames in ("[2000]", "[-1]"):
+        with Hosted(handlers.registry(), path, frames_bytes_max=1000), Raw(path) as client:
+            client.say(f'{{"id": 9, "command": "graph load", "frames": {frames}}}\n'.encode())
+            assert client.answer()["id"] == 9
+
+
+def test_a_connection_is_in_the_middle_of_one_exchange_at_most(host: Hosted, path: Path) -> None:
+    with AdminConnection(path) as connection:
+        events = connection.stream("graph load", {"name": "g"})
+        next(events)
+        for _ in range(2):
+            with pytest.raises(AdminError, match="is in the middle of 'graph load'"):
+                connection.call("status")
+        assert events.result["name"] == "g"
+        assert connection.call("status")[0]["shard"] == "a"
+        with pytest.raises(TypeError):
+            connection.call("status", {"no": object()})  # nothing was sent yet
+        assert connection.call("status")[0]["shard"] == "a"
 
 
 def test_a_silent_daemon_is_given_up_on(host: Hosted, path: Path) -> None:
