@@ -438,8 +438,12 @@ def test_addresses_and_keys_that_lack_something(tmp_path: Path) -> None:
     assert "No such file" in refused("alpha@tcp://10.0.0.1:7103", key=tmp_path / "nothing", server_key="x")
 
 
-def test_a_late_greeting_ends_nobody_who_has_its_descriptor_by_now(endpoint: Endpoint) -> None:
+def test_a_late_greeting_ends_nobody_who_has_its_descriptor_by_now(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A client connects and goes; the next one gets its descriptor, and is heard before it."""
+
+    monkeypatch.setattr(endpoint.door, "send", lambda *_: True)  # libzmq knows neither
 
     async def heard() -> list[bytes]:
         older, newer = b"\0\xff\xff\xff\xff", b"\0\0\0\0\0"  # the numbers start anywhere
