@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from daemon import memory
+from daemon import descriptors, memory
 from daemon.admin import catalogue
 from daemon.admin.founding import FoundingOperations
 from daemon.admin.operations import Operations
@@ -29,6 +29,7 @@ from daemon.admin.searching import SearchOperations
 from daemon.admin.server import AdminLimits, AdminServer, SocketTaken
 from daemon.admin.tables import TableOperations
 from daemon.config import Config, ConfigError, load
+from daemon.descriptors import Shares, TooFewDescriptors
 from daemon.host.departure import depart
 from daemon.host.restoring import Restoring, Source, open_backup
 from daemon.host.runtime import Runtime
@@ -40,7 +41,7 @@ from daemon.store import DataFolder, StoreError, StoreFailed
 from daemon.transport.security import Curve
 from daemon.transport.sockets import BindFailed
 from daemon.watch import logs
-from daemon.watch.gauges import refresh
+from daemon.watch.gauges import Came, refresh, refresh_ports
 from daemon.watch.http import HttpServer
 from daemon.watch.metrics import Metrics
 from daemon.watch.notify import Notifier
@@ -91,7 +92,13 @@ class Daemon:
             }
             signals = stack.enter_context(Signals(loop, handlers, self._heard))
             folder = stack.enter_context(DataFolder(cluster.data, cluster.name, cluster.shard).open())
-            runtime = Runtime(config, folder, keys, allowed, metrics, self._fatal)
+            shares = descriptors.shares(
+                descriptors.limit_now(),
+                max(cluster.expect, len(cluster.seeds)),
+                config.admin.connections_max,
+                operators=config.admin.address is not None,
+            )
+            runtime = Runtime(config, folder, keys, allowed, metrics, shares, self._fatal)
             stack.callback(runtime.close)
             metrics.before_scrape(lambda: refresh(runtime))
             signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, None)))
@@ -110,22 +117,34 @@ class Daemon:
                 limits=AdminLimits(
                     line_bytes_max=config.admin.line_bytes_max,
                     frames_bytes_max=config.admin.frames_bytes_max,
-                    connections_max=config.admin.connections_max,
+                    connections_max=shares.admin,
                 ),
                 observe=lambda command, outcome: metrics.admin_requests_total.labels(command, outcome).inc(),
             )
             await admin.start()
             stack.push_async_callback(admin.close)
-            door = _door(config, admin, keys, allowed, metrics)
+            ports: dict[str, tuple[int, Came]] = {
+                "control": (shares.plane, lambda: runtime.post.came),
+                "ticks": (shares.plane, lambda: runtime.ticks.came),
+                "admin": (shares.admin, lambda: (len(admin), 0)),
+            }
+            door = _door(config, admin, keys, allowed, metrics, shares)
             if door is not None:
                 stack.callback(door.close)
+                ports["operators"] = (shares.operators, lambda: door.came)
                 signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, door)))
             if config.metrics.address is not None:
                 http = HttpServer(
-                    config.metrics.address.host, config.metrics.address.port, metrics, lambda: runtime.ready
+                    config.metrics.address.host,
+                    config.metrics.address.port,
+                    metrics,
+                    lambda: runtime.ready,
+                    shares.metrics,
                 )
                 await http.start()
+                ports["metrics"] = (shares.metrics, lambda: (len(http), 0))
                 stack.push_async_callback(http.close)
+            metrics.before_scrape(lambda: refresh_ports(metrics, ports))
             runtime.start()
             log.info("shoald %s, shard %s, admin socket %s", __version__, config.cluster.shard, config.admin.socket)
             tell = asyncio.create_task(self._tell_manager(runtime))
@@ -260,7 +279,12 @@ def _reload(runtime: Runtime, keys: KeyPair | None, allowed: AllowedKeys | None,
 
 
 def _door(
-    config: Config, admin: AdminServer, keys: KeyPair | None, allowed: AllowedKeys | None, metrics: Metrics
+    config: Config,
+    admin: AdminServer,
+    keys: KeyPair | None,
+    allowed: AllowedKeys | None,
+    metrics: Metrics,
+    shares: Shares,
 ) -> OperatorDoor | None:
     """Where operators on other machines come in, if anywhere."""
     if config.admin.address is None:
@@ -278,7 +302,8 @@ def _door(
         curve=Curve(keys, allowed.operator_of) if keys is not None and allowed is not None else None,
         name_of=name_of,
         count=metrics.count,
-        connections_max=config.admin.connections_max,
+        connections_max=shares.operators,
+        strangers_max=shares.strangers,
     )
     log.info("operators are listened for at %s", door.endpoint)
     if keys is None:
@@ -315,10 +340,11 @@ def main(path: Path, check_config: bool, backup: Path | None) -> None:
 
 def _serve(config: Config, backup: Path | None) -> int:
     last_resort = LastResort()
+    descriptors.raise_limit()
     try:
         source = open_backup(backup, config.cluster.data) if backup is not None else None
         return asyncio.run(Daemon(config, Notifier(), source, last_resort.arm).run())
-    except (BadKeyFile, BindFailed, SocketTaken, StoreError, StoreFailed, OSError) as error:
+    except (BadKeyFile, BindFailed, SocketTaken, TooFewDescriptors, StoreError, StoreFailed, OSError) as error:
         log.critical("cannot start: %s", error)
         return 1
     finally:

@@ -28,6 +28,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,8 @@ DEFAULT_SOCKET: Final = "/run/shoal/admin.sock"
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 FRAMES_BYTES_MAX: Final = 64 * 1024**3
 RECEIVE_BYTES: Final = 64 * 1024
+QUEUE_SECONDS: Final = 0.01
+"""Between two looks whether there is room in the queue of a daemon that many want to reach at once."""
 
 
 class AdminError(ShoalError):
@@ -382,7 +385,7 @@ def _connected(path: Path, timeout: float | None) -> _Carrier:
     connection = _UnixSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(timeout)
     try:
-        connection.connect(str(path))
+        _queue_for(connection, str(path), timeout)
     except FileNotFoundError:
         hint = "is the daemon running? (systemctl status shoald; `shoalctl dev up` starts some for a try)"
     except ConnectionRefusedError:
@@ -397,6 +400,18 @@ def _connected(path: Path, timeout: float | None) -> _Carrier:
         return connection
     connection.close()
     raise Unreachable(f"cannot reach a daemon at {path}: {hint}; another socket is named by --socket or SHOAL_SOCKET")
+
+
+def _queue_for(connection: socket.socket, path: str, timeout: float | None) -> None:
+    """Connect; while too many wait to be accepted, the kernel refuses at once whoever has a timeout, so ask again."""
+    until = time.monotonic() + (timeout or 0.0)
+    while True:
+        try:
+            return connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise TimeoutError from None
+            time.sleep(QUEUE_SECONDS)
 
 
 def _called(

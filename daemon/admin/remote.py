@@ -77,6 +77,7 @@ class OperatorDoor:
         name_of: NameOf,
         count: Count,
         connections_max: int = 64,
+        strangers_max: int = 32,
         stall_seconds: float = 60.0,
     ) -> None:
         """The `owner_of` of `curve` is of operators alone."""
@@ -92,6 +93,8 @@ class OperatorDoor:
             frame_bytes_max=tunnel.CHUNK,
             queue_messages_max=tunnel.QUEUE_MESSAGES,
             queue_bytes_max=max(UNREAD_BYTES_MAX, 2 * tunnel.WINDOW * connections_max),
+            connections_max=connections_max + strangers_max,
+            strangers_max=strangers_max,
         )
         self._listener = Listener(
             address, curve, limits, self._counted, self._alarm, port="operators", kind=zmq.ROUTER, note=self._noted
@@ -108,6 +111,11 @@ class OperatorDoor:
     def __len__(self) -> int:
         """How many operators are connected."""
         return len(self._streams)
+
+    @property
+    def came(self) -> tuple[int, int]:
+        """How many connections there are, and how many of them have not been let in."""
+        return self._listener.connections
 
     def check(self) -> None:
         """The list of keys has changed: hang up on those who are no longer operators."""

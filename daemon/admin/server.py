@@ -16,9 +16,9 @@ asks for lines ``{"event": {...}}`` before the reply. An error is a line
 travel as the strings "inf", "-inf" and "nan".
 
 A diagnosis tool that hangs with what it diagnoses is none. So each connection is a task of its own on the control loop;
-lines, frames, connections and bytes in flight have limits; a full house closes the connection that has been idle
-longest; a client that goes away cancels what it had asked for; one that stops reading or sending in the middle of
-something is closed after `stall_ns`.
+lines, frames, connections and bytes in flight have limits; a full house closes a connection of whoever has most, the
+one that has been idle longest; a client that goes away cancels what it had asked for; one that stops reading or sending
+in the middle of something is closed after `stall_ns`.
 
 The bytes go straight between the socket and their buffers (`loop.sock_recv_into`, `sock_sendall`): a graph of hundreds
 of megabytes is copied by the kernel and by nobody else.
@@ -32,9 +32,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import select
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +44,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from daemon.accepting import Acceptor
 from daemon.admin.commands import Command, CommandError, Emit, Failed, Registry, Reply, Request, Usage
 from daemon.admin.lines import ID_RULE, NO_TAG, Tag, encoded, json_error, json_object, plain_error, tag_of, text_of
 from daemon.admin.path import SocketTaken, listen_at
@@ -84,6 +87,8 @@ class _Connection:
 
     socket: socket.socket
     asker: str
+    origin: int | str
+    """The process at the other end, or else the asker."""
     idle_since: float | None = None
     ahead: bytearray = field(default_factory=bytearray)
     task: asyncio.Task[None] | None = None
@@ -112,65 +117,59 @@ class AdminServer:
         self._mode = mode
         self._limits = limits if limits is not None else AdminLimits()
         self._observe = observe
-        self._listener: socket.socket | None = None
+        self._acceptor: Acceptor | None = None
         self._inode = 0
-        self._accepting: asyncio.Task[None] | None = None
         self._connections: set[_Connection] = set()
         self._bytes_in_flight = 0
 
     async def start(self) -> None:
         """Bind and serve. `SocketTaken` when a live daemon has the path."""
-        self._listener = listen_at(self._path, self._mode)
+        listener = listen_at(self._path, self._mode)
         self._inode = self._path.stat().st_ino
-        self._accepting = asyncio.create_task(self._accept(self._listener), name="admin")
+        self._acceptor = Acceptor("admin socket", lambda client, _: self.adopt(client, _user_of(client)), log)
+        self._acceptor.listen(listener)
 
     async def close(self) -> None:
         """Hang up on everyone and remove the socket, unless another daemon has put its own there."""
         tasks = [c.task for c in self._connections if c.task is not None]
-        if self._accepting is not None:
-            tasks.append(self._accepting)
         for task in tasks:
             task.cancel()
+        if self._acceptor is not None:
+            tasks += self._acceptor.close()
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        if self._acceptor is not None:
+            self._acceptor = None
             with contextlib.suppress(FileNotFoundError):
                 if self._path.stat().st_ino == self._inode:
                     self._path.unlink()
 
-    def adopt(self, client: socket.socket, asker: str) -> None:
-        """Serve a client on a socket that does not block; `asker` is who it is, for the log. The socket is ours now."""
-        if not self._admitted():
+    def __len__(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    def adopt(self, client: socket.socket, asker: str) -> bool:
+        """Serve a client on a socket that does not block; `asker` is who it is, for the log. The socket is ours now.
+
+        False if there was no place: then another lost his, or this one is told so.
+        """
+        was_free = len(self._connections) < self._limits.connections_max
+        if not was_free and not self._made_room():
             _last_words(client, "refused", f"{self._limits.connections_max} clients are being served: try again later")
-            return
-        connection = _Connection(client, asker, asyncio.get_running_loop().time())
+            return False
+        connection = _Connection(client, asker, _process_of(client) or asker, asyncio.get_running_loop().time())
         self._connections.add(connection)
         connection.task = asyncio.create_task(self._serve(connection), name="admin client")
+        connection.task.add_done_callback(lambda _: client.close())  # one that is cancelled before it began, too
+        return was_free
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(0)  # to accept who waits already does not yield by itself, and nobody would be served
-            try:
-                client, _ = await loop.sock_accept(listener)
-            except OSError as error:
-                # Out of descriptors: the backlog stays ready, so without a pause this would spin.
-                log.error("admin socket: cannot accept: %s", error.strerror)
-                await asyncio.sleep(0.2)
-                continue
-            client.setblocking(False)
-            self.adopt(client, _user_of(client))
-
-    def _admitted(self) -> bool:
-        """Whether there is room for one more, if need be by closing whoever has been idle longest."""
-        if len(self._connections) < self._limits.connections_max:
-            return True
+    def _made_room(self) -> bool:
+        """Whether somebody was idle: of those with the most connections who has been so longest is hung up on."""
         idle = [c for c in self._connections if c.idle_since is not None]
         if not idle:
             return False
-        oldest = min(idle, key=lambda c: c.idle_since or 0.0)
+        crowds = Counter(c.origin for c in self._connections)
+        oldest = min(idle, key=lambda c: (-crowds[c.origin], c.idle_since or 0.0))
         assert oldest.task is not None
         oldest.task.cancel()
         self._connections.discard(oldest)
@@ -449,6 +448,15 @@ def _user_of(client: socket.socket) -> str:
     """Who is at the other end of a unix socket, as the kernel has it."""
     _, user, _ = CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
     return f"user {user}"
+
+
+def _process_of(client: socket.socket) -> int:
+    """Which process is at the other end, 0 if it is not known; our own stands for an operator far away."""
+    try:
+        process, _, _ = CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
+    except OSError:
+        return 0
+    return 0 if process == os.getpid() else int(process)
 
 
 def _last_words(client: socket.socket, kind: str, message: str) -> None:

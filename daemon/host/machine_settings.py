@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from consensus import Limits
 from daemon.config import Config
+from daemon.descriptors import Shares
 from daemon.protocol.load import LoadLimits
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.shard_settings import ShardSettings
@@ -26,7 +27,7 @@ def shard_settings(config: Config) -> ShardSettings:
     )
 
 
-def transport_limits(config: Config) -> TransportLimits:
+def transport_limits(config: Config, shares: Shares) -> TransportLimits:
     """Of either plane's sockets."""
     section = config.transport
     return TransportLimits(
@@ -35,6 +36,8 @@ def transport_limits(config: Config) -> TransportLimits:
         queue_messages_max=section.queue_messages_max,
         queue_bytes_max=section.queue_bytes_max,
         drain_max=section.control_drain_max,
+        connections_max=shares.plane,
+        strangers_max=shares.strangers,
     )
 
 

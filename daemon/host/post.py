@@ -54,6 +54,11 @@ class Post:
         """Where members' addresses and keys are looked up, and which cluster this shard belongs to at the moment."""
         self._membership, self._founding = membership, founding
 
+    @property
+    def came(self) -> tuple[int, int]:
+        """How many connections others have made, and how many of them have not been let in."""
+        return self._transport.came
+
     def check(self) -> None:
         """Other keys are allowed than before."""
         self._transport.check()

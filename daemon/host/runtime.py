@@ -19,6 +19,7 @@ from functools import partial
 from consensus import Persist
 from daemon import effects as fx
 from daemon.config import Config
+from daemon.descriptors import Shares
 from daemon.host import announced, heard, tick_news
 from daemon.host.census import Census
 from daemon.host.checkpoints import Checkpoints
@@ -73,6 +74,7 @@ class Runtime:
         keys: KeyPair | None,
         allowed: AllowedKeys | None,
         metrics: Metrics,
+        shares: Shares,
         fatal: Callable[[BaseException], None],
     ) -> None:
         self.config, self.metrics = config, metrics
@@ -85,7 +87,7 @@ class Runtime:
         self.disk = Disk(self.store_thread, self.tasks.soon)
         self.workers = ThreadPoolExecutor(2, "shoal-worker")
         curve = Curve(keys, allowed.name_of) if keys is not None and allowed is not None else None
-        limits = transport_limits(config)
+        limits = transport_limits(config, shares)
         member = Member(
             name=config.cluster.shard,
             generation=self.generation,

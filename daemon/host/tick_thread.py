@@ -160,6 +160,11 @@ class TickThread(threading.Thread):
         """Orders that the thread has not got to."""
         return len(self._orders)
 
+    @property
+    def came(self) -> tuple[int, int]:
+        """How many connections others have made, and how many of them have not been let in."""
+        return self._transport.came
+
     def check_keys(self) -> None:
         """Other keys are allowed than before: hear nobody any more who came with one that is not."""
         self._transport.check()

@@ -244,8 +244,7 @@ class Speaker:
         self._curve = curve
         self._limits = limits
         self._stuck_since: int | None = None
-        self._events: zmq.Socket[bytes] | None = None
-        self._socket = self._open()
+        self._socket, self._events = self._open()
 
     def send(self, frames: Sequence[Buffer]) -> bool:
         """Hand a message to ZeroMQ without waiting; False where its queue is full. `zmq.ZMQError` for all else."""
@@ -259,8 +258,9 @@ class Speaker:
             if self._stuck_since is None:
                 self._stuck_since = now
             elif now - self._stuck_since >= self._limits.stuck_ns:
+                opened = self._open()  # first: without a descriptor for it the old one stays
                 self.close()
-                self._socket = self._open()
+                self._socket, self._events = opened
                 self._stuck_since = None
             return False
         self._stuck_since = None
@@ -285,10 +285,12 @@ class Speaker:
             self._events = None
         self._socket.close(linger=linger_ns // MILLISECOND_NS)
 
-    def _open(self) -> zmq.Socket[bytes]:
+    def _open(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes] | None]:
+        """A socket, and what reports that the peer refuses us, if it can."""
         if not self.address.startswith("tcp://"):  # gossip may say so; a file or this process itself is no peer
             raise zmq.ZMQError(zmq.EPROTONOSUPPORT)
         socket = self._context.socket(zmq.PUSH)
+        events: zmq.Socket[bytes] | None = None
         try:
             _set_up(socket, self._limits)
             socket.sndhwm = self._limits.queue_messages_max
@@ -298,15 +300,14 @@ class Speaker:
             socket.ipv6 = "[" in self.address
             secure_client(socket, self._curve, self.public_key)
             if self._curve is not None:
-                self._events = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+                events = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
             socket.connect(self.address)
         except BaseException:
-            if self._events is not None:
-                self._events.close()
-                self._events = None
+            if events is not None:
+                events.close()
             socket.close()
             raise
-        return socket
+        return socket, events
 
 
 def _send_parts(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> None:

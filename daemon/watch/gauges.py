@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 
+from daemon import descriptors
 from daemon.host.runtime import Runtime
 from daemon.protocol.membership_messages import STATUS_NAMES
 from daemon.protocol.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING
+from daemon.watch.metrics import Metrics
 
 LOST_SHOWN_MAX = 1000
 RUN_STATES = (QUEUED, RUNNING, STOPPING, COMPLETED, STOPPED, FAILED)
@@ -19,6 +22,22 @@ def refresh(runtime: Runtime) -> None:
     _graphs_and_runs(runtime)
     _ticks(runtime)
     _keeping(runtime)
+
+
+Came = Callable[[], tuple[int, int]]
+"""How many connections a port has, and how many of them have not been let in yet."""
+
+
+def refresh_ports(metrics: Metrics, ports: Mapping[str, tuple[int, Came]]) -> None:
+    """Of each port how many connections it may have, and how many it has."""
+    metrics.descriptors.labels("limit").set(descriptors.limit_now())
+    if (now := descriptors.open_now()) is not None:
+        metrics.descriptors.labels("open").set(now)
+    for port, (most, came) in ports.items():
+        total, strangers = came()
+        metrics.connections_max.labels(port).set(most)
+        metrics.connections.labels(port, "pending").set(strangers)
+        metrics.connections.labels(port, "established").set(max(0, total - strangers))
 
 
 def _membership(runtime: Runtime) -> None:

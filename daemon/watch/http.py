@@ -1,8 +1,9 @@
 """The metrics port: ``/metrics``, ``/healthz`` and ``/readyz`` over just enough HTTP/1.1.
 
 Who asks is Prometheus or a load balancer, so this answers GET and HEAD, one request a connection, from a head of at
-most `HEAD_BYTES_MAX` that arrives within `PATIENCE_SECONDS`, from at most `CONNECTIONS_MAX` clients at a time. What is
-no such request gets its proper refusal. The metrics are rendered in a thread, so that a scrape of some thousand series
+most `HEAD_BYTES_MAX`; all of it, to the last byte that is read, within `PATIENCE_SECONDS`, from at most
+`CONNECTIONS_MAX` clients at a time: in a full house who has connected and not asked gives up his place. What is no such
+request gets its proper refusal. The metrics are rendered in a thread, so that a scrape of some thousand series
 does not hold up the control loop.
 
 - ``/healthz``: 200 while the control loop turns at all.
@@ -13,11 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import socket
 from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from daemon.accepting import Acceptor
 from daemon.watch.metrics import Metrics
 
 HEAD_BYTES_MAX: Final = 8 * 1024
@@ -34,6 +38,11 @@ _REASONS: Final = {
     503: "Service Unavailable",
 }
 _TEXT: Final = "text/plain; charset=utf-8"
+WAITING_MAX: Final = 32
+"""In the kernel's queue."""
+_FULL_HOUSE: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+log = logging.getLogger("shoal.metrics")
 
 Readiness = Callable[[], tuple[bool, str]]
 Answer = tuple[int, str, bytes]
@@ -42,57 +51,93 @@ Answer = tuple[int, str, bytes]
 class HttpServer:
     """Serves the metrics port in the running loop."""
 
-    def __init__(self, host: str, port: int, metrics: Metrics, readiness: Readiness) -> None:
+    def __init__(
+        self, host: str, port: int, metrics: Metrics, readiness: Readiness, connections_max: int = CONNECTIONS_MAX
+    ) -> None:
         self._host = host
         self._port = port
         self._metrics = metrics
         self._readiness = readiness
-        self._server: asyncio.Server | None = None
+        self._connections_max = connections_max
+        self._acceptor: Acceptor | None = None
         self._clients: set[asyncio.Task[None]] = set()
+        self._silent: dict[asyncio.Task[None], None] = {}
+        """Those who have not asked yet, the oldest first."""
 
     async def start(self) -> None:
         """Bind; OSError when the port is taken."""
-        self._server = await asyncio.start_server(self._client, self._host, self._port, limit=HEAD_BYTES_MAX)
+        found = await asyncio.get_running_loop().getaddrinfo(
+            self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        self._acceptor = Acceptor("metrics", self._adopt, log)
+        for family, *_, address in dict.fromkeys(found):
+            listener = socket.create_server(address[:2], family=family, backlog=WAITING_MAX)
+            listener.setblocking(False)
+            self._acceptor.listen(listener)
 
     @property
     def port(self) -> int:
         """The port that is bound, for one that was asked for as 0."""
-        assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
+        assert self._acceptor is not None
+        port: int = self._acceptor.sockets[0].getsockname()[1]
         return port
+
+    def __len__(self) -> int:
+        """How many clients are connected."""
+        return len(self._clients)
 
     async def close(self) -> None:
         """Stop listening and hang up."""
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._clients):
+        tasks = list(self._clients)
+        for task in tasks:
             task.cancel()
-        if self._clients:
-            await asyncio.wait(list(self._clients), timeout=CLOSE_SECONDS)
+        if self._acceptor is not None:
+            tasks += self._acceptor.close()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _adopt(self, client: socket.socket, _: str) -> bool:
+        """Whether there was a place. If not, who has been silent longest gives up his; if nobody is, this one goes."""
+        was_free = len(self._clients) < self._connections_max
+        if not was_free:
+            if not self._silent:
+                with contextlib.suppress(OSError):
+                    client.send(_FULL_HOUSE)
+                client.close()
+                return False
+            oldest = next(iter(self._silent))
+            del self._silent[oldest]
+            self._clients.discard(oldest)
+            oldest.cancel()
+        task = asyncio.create_task(self._client(client), name="metrics client")
+        self._clients.add(task)
+        self._silent[task] = None
+        task.add_done_callback(lambda _: client.close())
+        return was_free
+
+    async def _client(self, client: socket.socket) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._clients.add(task)
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=HEAD_BYTES_MAX)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, client)
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._converse(reader, writer)
-        except (TimeoutError, ConnectionError):
-            pass
-        except asyncio.CancelledError:
-            # By `close` alone. Not passed on: the stream's own callback (Python 3.11) would log it as an error.
+                await self._converse(task, reader, writer)
+                writer.close()
+                await writer.wait_closed()
+        except (TimeoutError, OSError):
             pass
         finally:
             self._clients.discard(task)
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            self._silent.pop(task, None)
+            transport.abort()  # what a client does not read is not kept for it
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._clients) > 2 * CONNECTIONS_MAX:
-            return None
-        if len(self._clients) > CONNECTIONS_MAX:
-            return await self._dismiss(reader, writer, (503, _TEXT, b"too many clients\n"))
+    async def _converse(
+        self, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
@@ -100,6 +145,7 @@ class HttpServer:
             return await self._dismiss(reader, writer, answer)
         except asyncio.IncompleteReadError:
             return None
+        self._silent.pop(task, None)
         words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
             self._respond(writer, (400, _TEXT, b"this port speaks HTTP/1.1\n"))

@@ -160,6 +160,14 @@ class Metrics:
             ("reason",),
             registry=r,
         )
+        self.connections = Gauge(
+            "shoal_connections",
+            "Connections that others have made, by port and how far they are",
+            ("port", "state"),
+            registry=r,
+        )
+        self.connections_max = Gauge("shoal_connections_max", "So many may be at a time", ("port",), registry=r)
+        self.descriptors = Gauge("shoal_descriptors", "Files open, and how many may be", ("state",), registry=r)
         self.queue_messages = Gauge("shoal_queue_messages", "Messages waiting in a queue", ("queue",), registry=r)
         self.events_total = Counter("shoal_events_total", "Whatever else is counted, by name", ("event",), registry=r)
         self.admin_requests_total = Counter(

@@ -102,22 +102,40 @@ def test_a_silent_client_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert send(b"GET /met") == b""
 
 
-def test_there_is_a_limit_of_clients_and_it_frees_itself() -> None:
+def test_in_a_full_house_who_is_silent_gives_up_his_place() -> None:
+    """A hundred who connect and say nothing, again and again, and nobody who asks is refused."""
     request = b"GET /healthz HTTP/1.1\r\n\r\n"
 
-    def ask(port: int) -> tuple[bytes, bytes]:
+    def ask(server: HttpServer) -> tuple[list[bytes], int]:
+        answers, most = [], 0
         with contextlib.ExitStack() as idle:
-            for _ in range(CONNECTIONS_MAX):
-                idle.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
-            full = converse(port, request)
-        until = time.monotonic() + 10
-        while b"503" in (after := converse(port, request)):
-            assert time.monotonic() < until
-        return full, after
+            for number in range(3 * CONNECTIONS_MAX):
+                idle.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+                if number % 10 == 9:
+                    answers.append(converse(server.port, request))
+                    most = max(most, len(server))
+        return answers, most
 
-    full, after = serving(lambda server: asyncio.to_thread(ask, server.port))
-    assert full.split(b" ")[1] == b"503"
-    assert after.endswith(b"ok\n")
+    answers, most = serving(lambda server: asyncio.to_thread(ask, server))
+    assert all(answer.endswith(b"ok\n") for answer in answers)
+    assert most == CONNECTIONS_MAX
+
+
+def test_a_client_that_does_not_read_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon.watch.http, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(Metrics, "render", lambda self: "x" * (32 << 20))
+
+    async def hold(server: HttpServer) -> int:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            until = time.monotonic() + 10
+            while not len(server) and time.monotonic() < until:
+                await asyncio.sleep(0.01)
+            while len(server) and time.monotonic() < until:
+                await asyncio.sleep(0.01)
+            return len(server)
+
+    assert serving(hold) == 0
 
 
 def test_a_port_that_is_taken_is_an_error_at_the_start() -> None:

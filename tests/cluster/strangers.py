@@ -1,0 +1,173 @@
+"""Hosts without a key, at every port of a daemon: all that one can do before its handshake, at a bounded rate.
+
+    python -m tests.cluster.strangers CONFIG --seconds 10 --rate 300 --hold 400
+
+A process of its own, so that it takes nothing of the test's; one thread, so that it takes no more than it is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import random
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from daemon.config import Config, load
+from daemon.quantities import parse_address
+
+Where = tuple[int, tuple[str, int] | str]
+GREETING: Final = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
+LARGE: Final = b"\x06" + struct.pack(">Q", 100 << 20) + bytes(6 << 20)
+HELLO: Final = b"\x04\xc8\x05HELLO\x01\x00" + bytes(192)
+KINDS: Final = {
+    "silent": (b"",),
+    "closes": (None,),
+    "half a greeting": (GREETING[:11],),
+    "a greeting": (GREETING,),
+    "byte by byte": tuple(GREETING[n : n + 1] for n in range(len(GREETING))),
+    "a large frame": (GREETING + LARGE,),
+    "a hello for another key": (GREETING, HELLO),
+    "plain text": (GREETING.replace(b"CURVE", b"NULL\0"), b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\4PUSH"),
+    "PLAIN": (GREETING.replace(b"CURVE", b"PLAIN"), b"\x04\x08\x05HELLO\0\0"),
+    "an old version": (GREETING.replace(b"\x03\x01", b"\x00\x00"),),
+    "a later version": (GREETING.replace(b"\x03\x01", b"\x7f\x01"),),
+    "http": (b"GET /metrics HTTP/1.1\r\n\r\n",),
+    "a request that never ends": (b"GET /" + b"x" * 1000,) * 20,
+    "noise": (random.Random(1).randbytes(5000),) * 4,
+    "a line that never ends": (b"x" * 65536,) * 3,
+}
+"""What is said, a part at a time; None is to go at once."""
+
+
+@dataclass(slots=True)
+class Stranger:
+    """One connection."""
+
+    socket: socket.socket
+    parts: Iterator[bytes | None]
+    left: memoryview
+    next_at: float = 0.0
+
+
+class Crowd:
+    """All of them; it keeps `hold` connections open at each port, and makes at most `rate` a second."""
+
+    def __init__(self, ports: Sequence[Where], rate: float, hold: int, sources: int) -> None:
+        self._ports, self._rate, self._hold, self._sources = ports, rate, hold, sources
+        self._open: list[list[Stranger]] = [[] for _ in ports]
+        self._kinds = [itertools.cycle(KINDS.values()) for _ in ports]
+        self._number = itertools.count()
+        self.counted: Counter[str] = Counter()
+
+    def run(self, seconds: float) -> None:
+        """Knock."""
+        began, made = time.monotonic(), 0
+        while (now := time.monotonic()) < began + seconds:
+            for strangers in self._open:
+                for stranger in [one for one in strangers if not self._goes_on(one, now)]:
+                    stranger.socket.close()
+                    strangers.remove(stranger)
+            due = int((now - began) * self._rate) - made
+            for _ in range(max(0, due)):
+                place = made % len(self._ports)
+                made += 1
+                if len(self._open[place]) >= self._hold:  # who holds his place gives it up
+                    self._open[place].pop(0).socket.close()
+                self._connect(place)
+            time.sleep(0.01)
+        for stranger in itertools.chain.from_iterable(self._open):
+            stranger.socket.close()
+
+    def _connect(self, place: int) -> None:
+        family, address = self._ports[place]
+        made = socket.socket(family)
+        made.setblocking(False)
+        try:
+            if family == socket.AF_INET and self._sources > 1:
+                made.bind((f"127.0.{next(self._number) % self._sources + 1}.1", 0))
+            made.connect(address)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.counted["refused"] += 1
+            made.close()
+            return
+        self.counted["made"] += 1
+        self._open[place].append(Stranger(made, iter(next(self._kinds[place])), memoryview(b"")))
+
+    def _goes_on(self, stranger: Stranger, now: float) -> bool:
+        """Say a part of what it has to say, and look whether it was hung up on."""
+        try:
+            if stranger.socket.recv(4096) == b"":
+                self.counted["cut"] += 1
+                return False
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            if not isinstance(error, BlockingIOError) and error.errno != 107:  # not connected yet
+                self.counted["cut"] += 1
+                return False
+        if not stranger.left and now >= stranger.next_at:
+            part = next(stranger.parts, b"")
+            if part is None:
+                return False
+            stranger.left, stranger.next_at = memoryview(part), now + 0.02
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+            while stranger.left and (sent := stranger.socket.send(stranger.left[: 1 << 20])):
+                stranger.left = stranger.left[sent:]
+        return True
+
+
+def ports_of(config: Config) -> list[Where]:
+    """Everything that a daemon listens on."""
+    urls = [config.listen.control, config.listen.ticks, config.admin.listen]
+    addresses = [parse_address(url) for url in urls if url]
+    if config.metrics.address is not None:
+        addresses.append(config.metrics.address)
+    found: list[Where] = [(socket.AF_INET, (address.host, address.port)) for address in addresses]
+    return [*found, (socket.AF_UNIX, str(config.admin.socket))]
+
+
+@contextlib.contextmanager
+def knocking(config: Path, seconds: float, *, rate: float, hold: int, sources: int = 1) -> Iterator[Counter[str]]:
+    """A crowd in a process of its own; what it has counted is there when it is over."""
+    counted: Counter[str] = Counter()
+    words = ["--seconds", str(seconds), "--rate", str(rate), "--hold", str(hold), "--sources", str(sources)]
+    command = [sys.executable, "-m", "tests.cluster.strangers", str(config), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield counted
+            said, _ = process.communicate(timeout=seconds + 30)
+            assert process.returncode == 0
+            counted.update(json.loads(said))
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rate", type=float, default=300.0)
+    parser.add_argument("--hold", type=int, default=400)
+    parser.add_argument("--sources", type=int, default=1)
+    options = parser.parse_args()
+    crowd = Crowd(ports_of(load(options.config, {})), options.rate, options.hold, options.sources)
+    crowd.run(options.seconds)
+    print(json.dumps(crowd.counted))
+
+
+if __name__ == "__main__":
+    main()
