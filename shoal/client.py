@@ -53,7 +53,7 @@ class SocketBackend:
     def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """Ask the daemon."""
         with _as_the_library_says_it():
-            return self._connections.call(command, args)[0]
+            return _about(args, self._connections.call(command, args)[0])
 
     def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
         """Send a graph; it is there once every shard has its piece."""
@@ -72,8 +72,8 @@ class SocketBackend:
             events = connection.stream(command, args, frames)
             for event in events:
                 if progress is not None:
-                    progress(event)
-            return events.result
+                    progress(_about(args, event))
+            return _about(args, events.result)
 
     def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[Stretch]:
         """Rows in id order, checked against the daemon's digests when all are here."""
@@ -102,6 +102,7 @@ class SocketBackend:
         with _as_the_library_says_it():
             said, frames = self._connections.call("run rows", {k: v for k, v in asked.items() if v is not None})
         reader = col.FrameReader(frames)
+        _about(asked, said)
         ids = reader.column(said["id"], "the node ids")
         values = {
             column: np.asarray(reader.column(spec, f"column '{column}'")) for column, spec in said["columns"].items()
@@ -136,6 +137,7 @@ class SocketBackend:
         with _as_the_library_says_it():
             said, frames = self._connections.call("run table", {k: v for k, v in asked.items() if v is not None})
         reader = col.FrameReader(frames)
+        _about(asked, said)
         columns = reader.columns(list(said["columns"].items()))
         reader.check_end()
         if any(len(values) != said["count"] for values in columns.values()):
@@ -154,6 +156,16 @@ class SocketBackend:
     def close(self) -> None:
         """Hang up."""
         self._connections.close()
+
+
+def _about(asked: Mapping[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """The answer, if it is about the run or the graph that was asked about."""
+    for word in ("run", "graph"):
+        if word in asked and said.get(word, asked[word]) != asked[word]:
+            raise ShoalError(
+                f"the daemon was asked about {word} '{asked[word]}' and spoke of '{said[word]}': ask again"
+            )
+    return said
 
 
 def _agreed(run: str, ours: Mapping[str, ColumnDigest], theirs: Mapping[str, str]) -> dict[str, str]:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from itertools import count
+from typing import Any
 
 from shoal.errors import (
     BadProgram,
@@ -25,17 +22,14 @@ from shoal.errors import (
     did_you_mean,
 )
 from shoal.execution.deployed import digest_of, program_of
-from shoal.execution.engine import Engine
-from shoal.execution.failures import disagreement, failure, phase_place, place
 from shoal.execution.installed import find_program, installed_programs, is_installed
-from shoal.execution.phase import Phase
-from shoal.execution.program import Program, not_converged
-from shoal.execution.resume_check import NotResumable, ResumeCheck
+from shoal.execution.program import Program
 from shoal.graph import columns as col
 from shoal.graph.graph_data import GraphData
-from shoal.graph.part import Part, Placement
+from shoal.graph.part import Placement
 from shoal.graph.ring import HashRing
 from shoal.graph.slices import part_of
+from shoal.local_run import Asked, LocalGraph, LocalRun
 from shoal.reading.search import Index, search, text_column
 from shoal.reading.snapshot import chosen_tick
 from shoal.reading.stretch import STRETCH, Stretch, null_of
@@ -43,11 +37,7 @@ from shoal.reading.tables import TablePart, known_table, parts_of_table
 from shoal.session import NAME_RULE, Progress, Session, is_name
 
 EVENT_INTERVAL = 0.1
-CHECKPOINTS_KEPT = 3
-"""As many ticks of a run as a daemon keeps that was not told otherwise."""
 DROPPED_REMEMBERED = 1000
-
-Array: TypeAlias = NDArray[Any]
 
 
 def local(shards: int = 1, *, check: bool = False) -> Session:
@@ -68,78 +58,16 @@ def local(shards: int = 1, *, check: bool = False) -> Session:
     return Session(LocalBackend(shards, check=check))
 
 
-@dataclass
-class _LocalGraph:
-    name: str
-    load: str
-    data: GraphData
-    parts: dict[str, Part]
-    indexes: dict[str, list[Index]] = field(default_factory=dict)
-    """Of the texts that were searched, by column."""
-
-
-@dataclass
-class _LocalRun:
-    name: str
-    graph: _LocalGraph
-    program: type[Program]
-    engines: dict[str, Engine]
-    ticks: int
-    paced: bool
-    interval: float
-    params: dict[str, Any]
-    state: str = "running"
-    tick: int = 0
-    began: float = field(default_factory=time.monotonic)
-    ended: float | None = None
-    error: str | None = None
-    cause: Exception | None = None
-    cross_bytes: int = 0
-    last_tick: dict[str, Any] = field(default_factory=dict)
-    checkpoint_ticks: int = 0
-    check: ResumeCheck | None = None
-    checkpoints: dict[int, dict[str, Array]] = field(default_factory=dict)
-    """The last ticks that were kept while it went on: by tick, each column over the whole graph."""
-
-    @property
-    def ticks_kept(self) -> list[int]:
-        """At which ticks it can be read: one that has to converge, once it has."""
-        if self.state == "failed":
-            return []
-        if not self.program.anytime:
-            return [self.tick] if self.state == "completed" else []
-        over = {self.tick} if self.state != "running" else set()
-        return sorted(over | self.checkpoints.keys())[-CHECKPOINTS_KEPT:]
-
-    def keep(self) -> None:
-        """Keep this tick, if it is one to be kept."""
-        if self.checkpoint_ticks > 0 and self.tick % self.checkpoint_ticks == 0:
-            self.checkpoints[self.tick] = self._whole([c.name for c in self.program.columns if not c.hidden])
-            for oldest in list(self.checkpoints)[:-CHECKPOINTS_KEPT]:
-                del self.checkpoints[oldest]
-
-    def columns(self, tick: int, names: Sequence[str]) -> Mapping[str, Array]:
-        """Columns over the whole graph in id order, at a tick that is kept."""
-        return self.checkpoints.get(tick) or self._whole(names)
-
-    def _whole(self, names: Sequence[str]) -> dict[str, Array]:
-        engines, found = list(self.engines.values()), {}
-        for name in names:
-            found[name] = np.empty(self.graph.data.node_count, dtype=engines[0].result(name).dtype)
-            for engine in engines:
-                found[name][engine.part.ordinals] = engine.result(name)
-        return found
-
-
 class LocalBackend:
-    """Graphs and runs of this process."""
+    """Graphs and runs of this process. Threads may share it: what it holds changes by single, atomic operations."""
 
     def __init__(self, shards: int, *, check: bool = False) -> None:
         self._check = check
         self._shards = tuple(f"{i + 1}" for i in range(shards))
-        self._graphs: dict[str, _LocalGraph] = {}
-        self._runs: dict[str, _LocalRun] = {}
-        self._loads = self._runs_begun = 0
+        self._graphs: dict[str, LocalGraph] = {}
+        self._runs: dict[str, LocalRun] = {}
+        self._loads, self._begun = count(1), count(1)
+        self._closed = False
         self._dropped: dict[str, str] = {}
         """Of the last runs that went with their graphs, the graph."""
         self._programs: dict[str, type[Program]] = {}
@@ -147,13 +75,14 @@ class LocalBackend:
 
     def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a command as a daemon would."""
+        self._refuse_if_closed()
         match command:
             case "status":
                 return {"shard": "local", "state": "joined", "members": {"alive": len(self._shards)}}
             case "graph show":
                 return self._show_graph(self._graph(args["graph"]))
             case "graph list":
-                return {"graphs": [self._show_graph(graph) for graph in self._graphs.values()]}
+                return {"graphs": [self._show_graph(graph) for graph in list(self._graphs.values())]}
             case "graph drop":
                 return self._drop(self._graph(args["graph"]), force=bool(args.get("force")))
             case "ring":
@@ -164,14 +93,16 @@ class LocalBackend:
                 installed = [describe(program) for program in installed_programs().values()]
                 return {"programs": [*installed, *self._deployed.values()]}
             case "run start":
-                return self._show_run(self._start(args))
+                return self._start(args).shown()
             case "run show":
-                return self._show_run(self._run(args["run"]))
+                return self._run(args["run"]).shown()
             case "run list":
-                return {"runs": [self._show_run(run) for run in self._runs.values()]}
+                runs = sorted(self._runs.copy().values(), key=lambda run: run.began)
+                return {"runs": [run.shown() for run in runs if self._is_loaded(run.graph)]}
             case "run ticks":
                 run = self._run(args["run"])
-                return {"run": run.name, "state": run.state, "tick": run.tick, "ticks": run.ticks_kept}
+                at = run.standing
+                return {"run": run.name, "state": at.state, "tick": at.tick, "ticks": run.ticks_kept(at)}
             case "run search":
                 return self._search(self._run(args["run"]), args["words"], args["top"])
             case "run step":
@@ -183,10 +114,11 @@ class LocalBackend:
 
     def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
         """Cut the graph between the shards."""
+        self._refuse_if_closed()
         if not is_name(name):
             raise ShoalError(NAME_RULE)
         if name in self._graphs:
-            raise NameTaken(f"a graph called '{name}' is loaded already: drop it, or choose another name")
+            raise NameTaken(_taken(name))
         owners = [holders[0] for holders in HashRing(self._shards).placement(data.partition_count)]
         placement = Placement.of(owners, self._shards)
         parts = {}
@@ -194,45 +126,50 @@ class LocalBackend:
             parts[shard] = part_of(name, data, placement, i)
             if progress is not None:
                 progress({"stage": "cut", "done": i + 1, "total": len(self._shards)})
-        self._loads += 1
-        self._graphs[name] = _LocalGraph(name, str(self._loads), data, parts)
-        return self._show_graph(self._graphs[name])
+        graph = LocalGraph(name, str(next(self._loads)), data, parts)
+        if self._graphs.setdefault(name, graph) is not graph:  # another thread was quicker
+            raise NameTaken(_taken(name))
+        return self._show_graph(graph)
 
     def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
         """Do the ticks of a run until it is over."""
         waited = self._run(run)
         until = None if timeout is None else time.monotonic() + timeout
         told = 0.0
-        while waited.state == "running":
-            if waited.paced:
+        while (at := waited.standing).state == "running":
+            self._refuse_if_closed()
+            if waited.asked.paced:
                 raise ShoalError(f"run '{run}' is paced: nothing happens until it is stepped")
             began = time.monotonic()
             if until is not None and began >= until:
-                raise TimeoutError(f"run '{run}' still goes on, at tick {waited.tick}")
-            self._do_tick(waited)
+                raise TimeoutError(f"run '{run}' still goes on, at tick {at.tick}")
+            pause = waited.seconds_to_wait
+            if pause > 0:
+                time.sleep(pause if until is None else min(pause, max(0.0, until - began)))
+                continue
+            waited.do_tick(after=at.tick)
             if progress is not None and began - told >= EVENT_INTERVAL:
                 told = began
-                progress(self._show_run(waited))
-            if waited.interval and waited.state == "running":
-                time.sleep(max(0.0, began + waited.interval - time.monotonic()))
-        if waited.cause is not None:
-            raise RunFailed(f"run '{run}' failed at tick {waited.tick}: {waited.error}") from waited.cause
-        return self._show_run(waited)
+                progress(waited.shown())
+        if at.cause is not None:
+            raise RunFailed(f"run '{run}' failed at tick {at.tick}: {at.error}") from at.cause
+        return waited.shown()
 
     def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[Stretch]:
         """Rows in id order: here they are at hand, all of them."""
         read = self._run(run)
+        standing = read.standing
         visible = {c.name: c for c in read.program.columns if not c.hidden}
         for column in columns or ():
             if column not in visible:
                 hint = did_you_mean(column, visible)
                 raise UnknownColumn(f"run '{run}' has no column '{column}'{hint}; it has: {', '.join(visible)}")
-        if read.state == "failed":
-            raise ShoalError(f"run '{run}' has no result: it is failed {read.error or ''}".rstrip())
-        at = chosen_tick(run, read.state, read.ticks_kept, tick)
+        if standing.state == "failed":
+            raise ShoalError(f"run '{run}' has no result: it is failed {standing.error or ''}".rstrip())
+        at = chosen_tick(run, standing.state, read.ticks_kept(standing), tick)
         names = list(visible) if columns is None else list(columns)
         nulls = {name: null for name in names if (null := null_of(visible[name])) is not None}
-        values, ids, total = read.columns(at, names), read.graph.data.ids, read.graph.data.node_count
+        values, ids, total = read.columns(standing, at, names), read.graph.data.ids, read.graph.data.node_count
         for first in range(0, max(total, 1), STRETCH):
             part = slice(first, min(first + STRETCH, total))
             yield Stretch(run, at, first, total, ids[part], {name: values[name][part] for name in names}, nulls)
@@ -240,13 +177,14 @@ class LocalBackend:
     def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
         """The rows of a table, a partition at a time: of the last tick, for checkpoints are kept of columns alone."""
         read = self._run(run)
+        standing = read.standing
         known = known_table(run, read.program, table)
-        at = chosen_tick(run, read.state, [] if read.state == "failed" else [read.tick], tick)
-        assert at == read.tick, "no other tick is to choose from"
-        yield from parts_of_table(list(read.engines.values()), known)
+        at = chosen_tick(run, standing.state, [] if standing.state == "failed" else [standing.tick], tick)
+        assert at == standing.tick, "no other tick is to choose from"
+        yield from parts_of_table(list(read.engines_at_end().values()), known)
 
-    def _search(self, run: _LocalRun, words: str, count: int) -> dict[str, Any]:
-        column = text_column(run.program, run.params)
+    def _search(self, run: LocalRun, words: str, count: int) -> dict[str, Any]:
+        column = text_column(run.program, run.asked.params)
         if column not in run.graph.indexes:
             run.graph.indexes[column] = [Index(part, column) for part in run.graph.parts.values()]
         _, said = search(run.graph.indexes[column], words, count)
@@ -271,152 +209,96 @@ class LocalBackend:
         return program.name
 
     def close(self) -> None:
-        """Forget everything."""
+        """Forget everything. Whoever waits for a run hears of it after its tick."""
+        self._closed = True
         self._graphs.clear()
         self._runs.clear()
 
     # -- within ----------------------------------------------------------------------------------------------------
 
-    def _graph(self, name: str) -> _LocalGraph:
-        if name not in self._graphs:
-            raise UnknownGraph(f"no graph is called '{name}'{did_you_mean(name, self._graphs)}")
-        return self._graphs[name]
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ShoalError("the session is closed: open another (shoal.local)")
 
-    def _run(self, name: str) -> _LocalRun:
-        if name in self._dropped:
-            graph = f"graph '{self._dropped[name]}', which was dropped, and its runs with it"
+    def _graph(self, name: str) -> LocalGraph:
+        graph = self._graphs.get(name)
+        if graph is None:
+            raise UnknownGraph(f"no graph is called '{name}'{did_you_mean(name, list(self._graphs))}")
+        return graph
+
+    def _is_loaded(self, graph: LocalGraph) -> bool:
+        return self._graphs.get(graph.name) is graph
+
+    def _run(self, name: str) -> LocalRun:
+        self._refuse_if_closed()
+        run = self._runs.get(name)
+        gone = self._dropped.get(name) if run is None or self._is_loaded(run.graph) else run.graph.name
+        if gone is not None:
+            graph = f"graph '{gone}', which was dropped, and its runs with it"
             raise UnknownRun(f"there is no run '{name}' any more: it belonged to {graph}")
-        if name not in self._runs:
-            raise UnknownRun(f"there is no run '{name}'{did_you_mean(name, self._runs)}")
-        return self._runs[name]
+        if run is None:
+            raise UnknownRun(f"there is no run '{name}'{did_you_mean(name, list(self._runs))}")
+        return run
 
-    def _drop(self, graph: _LocalGraph, *, force: bool) -> dict[str, Any]:
-        runs = [run for run in self._runs.values() if run.graph is graph]
-        using = [run.name for run in runs if run.state == "running"]
+    def _drop(self, graph: LocalGraph, *, force: bool) -> dict[str, Any]:
+        runs = [run for run in list(self._runs.values()) if run.graph is graph]
+        using = [run.name for run in runs if run.standing.state == "running"]
         if using and not force:
             raise ShoalError(
                 f"graph '{graph.name}' is in use by {', '.join(using)}: stop that first, or drop it by force"
             )
-        del self._graphs[graph.name]
+        if self._graphs.pop(graph.name, None) is None:  # another thread was quicker
+            raise UnknownGraph(f"no graph is called '{graph.name}'")
+        results = sum(run.standing.state in ("completed", "stopped") for run in runs)
         for run in runs:
-            if run.state == "running":
-                run.error = f"its graph '{graph.name}' was dropped"
-                self._end(run, "failed")
-            del self._runs[run.name]
+            run.drop(f"its graph '{graph.name}' was dropped")
             self._dropped[run.name] = graph.name
+            self._runs.pop(run.name, None)
         for name in list(self._dropped)[:-DROPPED_REMEMBERED]:
-            del self._dropped[name]
-        results = sum(run.state in ("completed", "stopped") for run in runs)
+            self._dropped.pop(name, None)
         return {"graph": graph.name, "state": "dropped", "runs": len(runs), "results": results}
 
-    def _start(self, args: Mapping[str, Any]) -> _LocalRun:
+    def _start(self, args: Mapping[str, Any]) -> LocalRun:
         name = args["program"]
         program = self._programs.get(name) or find_program(name)
         graph = self._graph(args["graph"])
         if args.get("load") not in (None, graph.load):
             raise UnknownGraph(f"graph '{graph.name}' was dropped, and another one was loaded under its name")
-        params = dict(args.get("params") or {})
-        ticks = args.get("ticks") or program.ticks_default
-        if ticks < 0:
-            raise ShoalError("ticks should be a positive number")
-        self._runs_begun += 1
-        engines = {shard: Engine(part, program(**params)) for shard, part in graph.parts.items()}
-        run = _LocalRun(
-            name=f"{program.name}-{self._runs_begun}",
-            graph=graph,
-            program=program,
-            engines=engines,
-            ticks=ticks,
+        asked = Asked(
+            params=dict(args.get("params") or {}),
+            ticks=args.get("ticks") or program.ticks_default,
             paced=bool(args.get("paced")),
             interval=float(args.get("interval_seconds") or 0.0),
-            params=params,
             checkpoint_ticks=int(args.get("checkpoint_ticks") or 0),
+            check=self._check,
         )
+        if asked.ticks < 0:
+            raise ShoalError("ticks should be a positive number")
+        run = LocalRun(f"{program.name}-{next(self._begun)}", graph, program, asked)
+        run.begin()
         self._runs[run.name] = run
-        if self._check:
-            run.check = ResumeCheck(lambda: program(**params), graph.parts, graph.data.ids)
-        try:
-            self._exchange(run, Phase.ADVANCE)
-            if run.check is not None:
-                run.check.keep(0, engines)
-        except Exception as error:  # the program's own: it has failed its run, and who waits for it will hear
-            self._fail(run, error, Phase.ADVANCE)
         return run
 
-    def _step(self, run: _LocalRun) -> dict[str, Any]:
+    def _step(self, run: LocalRun) -> dict[str, Any]:
         self._need_running(run)
-        if not run.paced:
+        if not run.asked.paced:
             raise ShoalError(f"run '{run.name}' is not paced: it goes by itself while it is waited for")
-        self._do_tick(run)
-        if run.cause is not None:
-            raise RunFailed(f"run '{run.name}' failed before tick {run.tick + 1}: {run.error}") from run.cause
-        return run.last_tick
+        at = run.do_tick()
+        if at.cause is not None:
+            raise RunFailed(f"run '{run.name}' failed before tick {at.tick + 1}: {at.error}") from at.cause
+        return dict(at.last_tick)
 
-    def _stop(self, run: _LocalRun) -> dict[str, Any]:
+    def _stop(self, run: LocalRun) -> dict[str, Any]:
         self._need_running(run)
-        self._do_tick(run, stop=True)
-        return self._show_run(run)
+        run.do_tick(stop=True)
+        return run.shown()
 
-    def _need_running(self, run: _LocalRun) -> None:
-        if run.state != "running":
-            raise ShoalError(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
+    def _need_running(self, run: LocalRun) -> None:
+        at = run.standing
+        if at.state != "running":
+            raise ShoalError(f"run '{run.name}' is over already: it {at.state} after {at.tick} ticks")
 
-    def _do_tick(self, run: _LocalRun, *, stop: bool = False) -> None:
-        run.tick += 1
-        run.last_tick = {"tick": run.tick, "phases": {}, "cross_bytes": 0}
-        phase = Phase.ADVANCE
-        try:
-            for phase in run.program.phases():
-                self._exchange(run, phase)
-            says = {shard: bool(engine.halted()) for shard, engine in run.engines.items()}
-            if run.check is not None:
-                run.check.compare(run.tick, run.engines, halted=all(says.values()))
-        except Exception as error:  # the same
-            self._fail(run, error, phase)
-            run.tick -= 1
-            return
-        halted = all(says.values())
-        if not halted and any(says.values()):
-            run.error = disagreement(run.tick, next(shard for shard, over in says.items() if not over))
-            run.tick -= 1
-            self._end(run, "failed")
-            return
-        run.keep()
-        if stop and not halted:
-            self._end(run, "stopped")
-        elif run.tick >= run.ticks and not halted and not run.program.anytime:
-            run.error = not_converged(run.tick)
-            self._end(run, "failed")
-        elif halted or run.tick >= run.ticks:
-            self._end(run, "completed")
-
-    def _fail(self, run: _LocalRun, error: Exception, phase: Phase) -> None:
-        if isinstance(error, NotResumable):
-            run.cause, run.error = error, str(error)
-            self._end(run, "failed")
-            return
-        run.cause, run.error = error, failure(error, place(error, run.tick, phase_place(phase, run.tick)))
-        self._end(run, "failed")
-
-    def _exchange(self, run: _LocalRun, phase: Phase) -> None:
-        """Run one phase on every engine, then hand each what the others sent."""
-        outgoing, seconds = {}, {}
-        for shard, engine in run.engines.items():
-            began = time.perf_counter()
-            outgoing[shard] = engine.run(run.tick, phase)
-            seconds[shard] = time.perf_counter() - began
-        for shard, engine in run.engines.items():
-            engine.settle(phase, {peer: sent.to(shard) for peer, sent in outgoing.items() if peer != shard})
-        crossed = sum(sent.nbytes for sent in outgoing.values())
-        run.cross_bytes += crossed
-        if run.last_tick:
-            run.last_tick["phases"][phase.word] = seconds
-            run.last_tick["cross_bytes"] += crossed
-
-    def _end(self, run: _LocalRun, state: str) -> None:
-        run.state, run.ended = state, time.monotonic()
-
-    def _show_graph(self, graph: _LocalGraph) -> dict[str, Any]:
+    def _show_graph(self, graph: LocalGraph) -> dict[str, Any]:
         data = graph.data
         return {
             "graph": graph.name,
@@ -440,31 +322,9 @@ class LocalBackend:
             "edge_columns": {name: col.type_name(column) for name, column in data.edge_columns.items()},
         }
 
-    def _show_run(self, run: _LocalRun) -> dict[str, Any]:
-        ended = run.ended if run.ended is not None else time.monotonic()
-        return {
-            "run": run.name,
-            "program": run.program.name,
-            "graph": run.graph.name,
-            "load": run.graph.load,
-            "params": run.params,
-            "columns": [column.name for column in run.program.columns if not column.hidden],
-            "state": run.state,
-            "outcome": None if run.state == "running" else run.state,
-            "place": None,
-            "tick": run.tick,
-            "ticks": run.ticks if run.state == "running" else run.tick,
-            "seconds": ended - run.began,
-            "error": run.error,
-            "figures": next(iter(run.engines.values())).shown(),
-            "last_tick": run.last_tick,
-            "totals": {
-                "nodes": run.graph.data.node_count,
-                "edges": run.graph.data.edge_count,
-                "cross_edges": sum(part.cross_edges for part in run.graph.parts.values()),
-                "cross_bytes": run.cross_bytes,
-            },
-        }
+
+def _taken(name: str) -> str:
+    return f"a graph called '{name}' is loaded already: drop it, or choose another name"
 
 
 def describe(program: type[Program]) -> dict[str, Any]:

@@ -258,7 +258,8 @@ class Run:
         self._backend, self._shown = backend, dict(shown)
 
     def __repr__(self) -> str:
-        return f"<Run {self.name!r}: {self.state} at tick {self.tick}>"
+        shown = self._shown  # once: another thread may look again meanwhile
+        return f"<Run {shown['run']!r}: {shown['state']} at tick {shown['tick']}>"
 
     @property
     def name(self) -> str:
@@ -283,18 +284,18 @@ class Run:
 
     def show(self) -> dict[str, Any]:
         """Look again: where it stands, on each shard."""
-        self._shown = self._backend.call("run show", {"run": self.name})
-        return dict(self._shown)
+        shown = self._shown = self._backend.call("run show", {"run": self.name})
+        return dict(shown)
 
     def wait(self, timeout: float | None = None, progress: Progress | None = None) -> Run:
         """Wait until it is over. Raises `RunFailed` if it ended without a result, `TimeoutError` if it goes on."""
         try:
-            self._shown = self._backend.wait(self.name, timeout, progress)
+            shown = self._shown = self._backend.wait(self.name, timeout, progress)
         except RunFailed:  # from a backend that has the program's own error to show with it
             self.show()
             raise
-        if self.state == "failed":
-            raise RunFailed(f"run '{self.name}' failed at tick {self.tick}: {self._shown.get('error')}")
+        if shown["state"] == "failed":
+            raise RunFailed(f"run '{self.name}' failed at tick {shown['tick']}: {shown.get('error')}")
         return self
 
     def step(self) -> dict[str, Any]:

@@ -442,3 +442,17 @@ def test_an_upload_that_was_interrupted_is_dropped(session: Session, daemon: Dae
     assert session.get_run("b").name == "b"
     eventually(lambda: clients(host) == 1)
     assert daemon.loads == []
+
+
+def test_an_answer_about_another_run_is_none(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = session.get_run("b")
+    call = Connections.call
+
+    def swapped(self: Connections, command: str, args: Any, frames: Any = ()) -> Any:
+        return call(self, command, {"run": "c"}, frames)
+
+    monkeypatch.setattr(Connections, "call", swapped)
+    for ask in (run.show, lambda: run.result("rank")):
+        with pytest.raises(ShoalError, match="was asked about run 'b' and spoke of 'c'"):
+            ask()
+    assert run.name == "b"
