@@ -32,7 +32,7 @@ from daemon.config import Config, ConfigError, load
 from daemon.descriptors import Shares, TooFewDescriptors
 from daemon.host.departure import depart
 from daemon.host.restoring import Restoring, Source, open_backup
-from daemon.host.runtime import Runtime
+from daemon.host.runtime import NewLife, Runtime
 from daemon.host.waiting import why_waiting
 from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
 from daemon.last_resort import LastResort
@@ -51,6 +51,8 @@ log = logging.getLogger("shoal.daemon")
 
 READY_LOOK_SECONDS = 0.05
 START_EXTENSION_SECONDS = STOP_EXTENSION_SECONDS = 30.0
+AGAIN = -1
+"""In the place of an exit status: the next life begins in this process."""
 LONELY_SECONDS = 5.0
 """After this a shard that is in no view says what it waits for: what keeps shards apart is silent where it is."""
 LONELY_AGAIN_SECONDS = 60.0
@@ -159,6 +161,9 @@ class Daemon:
             if self._failure is None or isinstance(self._failure, StoreFailed):
                 linger = 0.0 if self._at_once.is_set() else config.membership.leave_linger_ns / 1e9
                 await runtime.leave(linger)
+        if isinstance(self._failure, NewLife):
+            log.warning("starting again: %s; is this machine's clock right?", self._failure)
+            return AGAIN
         if self._failure is not None:
             log.critical("ending: %s", self._failure, exc_info=self._failure)
             return 1
@@ -343,7 +348,10 @@ def _serve(config: Config, backup: Path | None) -> int:
     descriptors.raise_limit()
     try:
         source = open_backup(backup, config.cluster.data) if backup is not None else None
-        return asyncio.run(Daemon(config, Notifier(), source, last_resort.arm).run())
+        status = AGAIN
+        while status == AGAIN:
+            status = asyncio.run(Daemon(config, Notifier(), source, last_resort.arm).run())
+        return status
     except (BadKeyFile, BindFailed, SocketTaken, TooFewDescriptors, StoreError, StoreFailed, OSError) as error:
         log.critical("cannot start: %s", error)
         return 1

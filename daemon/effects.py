@@ -35,10 +35,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class SendToAddress:
-    """The same for one whose name is not known: a seed, or a stranger who asked."""
+    """The same for one who is not known (there): a seed, or a stranger who asked, of whom we have the name."""
 
     address: str
     message: object
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

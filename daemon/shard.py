@@ -66,7 +66,9 @@ class Shard:
         )
         tags = self._seat.tags if on_disk.stored is not None else self._seat.declaration()
         member = replace(member, tags=tuple(sorted(tags.items())))
-        self.membership = Membership(member, seeds, settings.membership, random, now)
+        self.membership = Membership(
+            member, seeds, settings.membership, random, now, is_authenticated=settings.is_authenticated
+        )
         self.registry = Registry()
         self._following = Following(self.identity, self.registry, settings, on_disk.held, random)
         self._deciding = Deciding(self._seat, self.membership, self.registry, self._following, settings, random, now)
@@ -282,7 +284,7 @@ class Shard:
                 case swim.SendTo():
                     self._out.append(Send(effect.name, effect.message))
                 case swim.SendToAddress():
-                    self._out.append(SendToAddress(effect.address, effect.message))
+                    self._out.append(SendToAddress(effect.address, effect.message, effect.name))
                 case swim.Counted():
                     self._out.append(effect)
                 case _:
@@ -341,6 +343,7 @@ class Shard:
             self._deciding.tags_due = False
             self._set_tags(self._seat.tags, now)
             self._belong(now)
+        self.membership.claims.is_established |= self.in_view
 
     def _flush(self, now: int) -> list[Effect]:
         """Do what has become due; a lone shard's proposals are decided at once, and more may follow from each."""

@@ -15,9 +15,18 @@ from daemon.protocol.cluster_messages import (
     StepAsked,
     StepGranted,
 )
-from daemon.protocol.membership_messages import Ack, Gossip, Nack, Ping, PingRequest, PushPull, PushPullReply
+from daemon.protocol.membership_messages import (
+    Ack,
+    Gossip,
+    Nack,
+    NameTaken,
+    Ping,
+    PingRequest,
+    PushPull,
+    PushPullReply,
+)
 
-MEMBERSHIP_MESSAGES = (Ping, PingRequest, Ack, Nack, Gossip, PushPull, PushPullReply)
+MEMBERSHIP_MESSAGES = (Ping, PingRequest, Ack, Nack, Gossip, PushPull, PushPullReply, NameTaken)
 CONSENSUS_MESSAGES = (
     consensus.PreVoteRequest,
     consensus.PreVoteReply,

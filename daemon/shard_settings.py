@@ -15,6 +15,8 @@ class ShardSettings:
     """The numbers of every machine in the shard."""
 
     expect: int = 1
+    is_authenticated: bool = False
+    """Whether the transport vouches for the senders' names."""
     virtual_nodes: int = 150
     replicas: int = 2
     absent_patience_ns: int = 10_000_000_000

@@ -33,7 +33,14 @@ def follow(runtime: Runtime, announcement: object) -> None:
         case swim.MemberSuspected(member=member, by=by):
             log.info("member %s is suspected by %s", member.name, by)
         case swim.Superseded(by=by):
-            runtime.fatal(RuntimeError(f"another daemon runs under our name '{by.name}' at {by.control}"))
+            runtime.begin_again(by.generation)
+        case swim.NameHeld(control=control):
+            log.error(
+                "another daemon runs under the name '%s', at %s: this one waits until that one is gone; is it a copy,"
+                " or does it need a name and a key of its own?",
+                runtime.me.name,
+                control,
+            )
         case BecameLeader(term=term):
             log.info("this shard is tick leader of term %d", term)
             runtime.metrics.raft_elections_won_total.inc()

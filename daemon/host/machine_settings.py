@@ -16,6 +16,7 @@ def shard_settings(config: Config) -> ShardSettings:
     """Of the control plane's."""
     return ShardSettings(
         expect=config.cluster.expect,
+        is_authenticated=config.security.encryption == "curve",
         virtual_nodes=config.graph.virtual_nodes,
         replicas=config.graph.replicas,
         absent_patience_ns=config.cluster.absent_patience_ns,

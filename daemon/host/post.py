@@ -76,9 +76,12 @@ class Post:
         else:
             self._send(member.control, self.key_of(member.public_key), to, message)
 
-    def send_to_address(self, address: str, message: object) -> None:
-        """Hand a message to whoever listens there: a seed, or a stranger who asked."""
-        self._send(address, self._key_at(address), "", message)
+    def send_to_address(self, address: str, message: object, name: str = "") -> None:
+        """Hand a message to whoever listens there: a seed, or a stranger who asked, by that name."""
+        key = self._key_at(address)
+        if key is None and name and self._allowed is not None:
+            key = self._allowed.key_of(name)
+        self._send(address, key, "", message)
 
     def key_of(self, public_key: bytes) -> bytes | None:
         """A key that gossip told of, if it is an allowed one."""

@@ -57,6 +57,17 @@ from daemon.wire import Codec
 log = logging.getLogger("shoal.runtime")
 
 STATUS_INTERVAL = 0.1
+
+
+class NewLife(Exception):
+    """This life's generation is behind one that others remember; the data folder has been told of it."""
+
+    def __init__(self, generation: int) -> None:
+        super().__init__(
+            f"a former life of this shard is remembered as generation {generation}, which is above this one's"
+        )
+
+
 GIVE_UP_SECONDS = 15.0
 CATCH_UP_SECONDS = 3.0
 """Longer than the election of a leader takes when one has died. Without a majority, only the first who asks waits."""
@@ -310,6 +321,12 @@ class Runtime:
             self._carry_out(effect)
         self._set_timer()
 
+    def begin_again(self, generation: int) -> None:
+        """Have the next life begin above this generation, and end this one, which has no part in the cluster."""
+        self._persist(lambda: self._store.raise_generation(generation))
+        if not self._is_broken:
+            self.fatal(NewLife(generation))
+
     def _broken(self, error: BaseException) -> None:
         """The disk has failed: from now on nothing is said that depends on it."""
         self._is_broken = True
@@ -319,8 +336,8 @@ class Runtime:
         match effect:
             case fx.Send(to=to, message=message):
                 self.post.send(to, message)
-            case fx.SendToAddress(address=address, message=message):
-                self.post.send_to_address(address, message)
+            case fx.SendToAddress(address=address, message=message, name=name):
+                self.post.send_to_address(address, message, name)
             case Persist():
                 self._persist(lambda: self._store.persist(effect))
             case fx.KeepPromise(promise=promise):

@@ -8,6 +8,12 @@ from daemon.shard import Shard
 def why_waiting(shard: Shard, expect: int) -> str:
     """One sentence; empty for a shard that is in the view, or was."""
     known = len(shard.membership.live())
+    holder = shard.membership.claims.holder
+    if holder and not shard.in_view:
+        return (
+            f"another daemon runs under this shard's name, at {holder}: this one waits until that one is gone; is it a"
+            " copy, or does it need a name and a key of its own?"
+        )
     if shard.registry.cluster:
         return ""
     if shard.awaited_founders:

@@ -15,7 +15,9 @@ The parts, a file each:
     suspicion      how long a silent member may still speak up                              SWIM 4.2, Lifeguard IV.B
     local_health   doubt yourself first                                                     Lifeguard IV.A
     gossip         what is still to be passed on                                            SWIM 4.1
+    dissemination  with which messages, and the whole list
     roster         what is known of each name, and the bounded memory of the dead
+    claims         another life under a known name shows itself before it is believed
     anti_entropy   whom to send the whole list: push-pull, joining, healing
     here           the doors, refutation, leaving, telling the suspected                    SWIM 4.2, Lifeguard IV.C
 
@@ -52,7 +54,8 @@ from typing import assert_never
 
 from daemon.protocol.anti_entropy import AntiEntropy
 from daemon.protocol.bootstrap import CLUSTER_TAG
-from daemon.protocol.gossip import GossipQueue
+from daemon.protocol.claims import Claims, Letter, Outcome, Taken
+from daemon.protocol.dissemination import Dissemination
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_effects import (
     Counted,
@@ -60,6 +63,7 @@ from daemon.protocol.membership_effects import (
     MemberFailed,
     MemberJoined,
     MemberLeft,
+    NameHeld,
     SendTo,
     SendToAddress,
     Superseded,
@@ -76,6 +80,7 @@ from daemon.protocol.membership_messages import (
     Member,
     Message,
     Nack,
+    NameTaken,
     Ping,
     PingRequest,
     PushPull,
@@ -84,29 +89,36 @@ from daemon.protocol.membership_messages import (
 )
 from daemon.protocol.names import is_address
 from daemon.protocol.probe import FailureDetector, Outgoing
-from daemon.protocol.roster import Roster, sensible
-from daemon.protocol.round_robin import RoundRobin
+from daemon.protocol.roster import Change, Roster, sensible
 
 
 class Membership:
     """One member's side of the protocol."""
 
     def __init__(
-        self, member: Member, seeds: Sequence[str], config: MembershipConfig, random: Random, now: int
+        self,
+        member: Member,
+        seeds: Sequence[str],
+        config: MembershipConfig,
+        random: Random,
+        now: int,
+        *,
+        is_authenticated: bool = False,
     ) -> None:
+        """`is_authenticated` says that whoever is named as a message's sender has proved to be it."""
         own = Record(member, 0, ALIVE)
         if not sensible(own, config):
             raise ValueError(f"membership: {member} breaks a limit on names, addresses or tags; see MembershipConfig")
         self._config = config
         self._random = random
+        self._is_authenticated = is_authenticated
         self._roster = Roster(config, own, now)
-        self._queue = GossipQueue(config.retransmit_mult, config.members_max + config.dead_records_max)
+        self.claims = Claims(config, self._roster, random, is_authenticated=is_authenticated)
         self._detector = FailureDetector(config, member.control, random, now)
-        self._gossip_order = RoundRobin(random)
+        self._news = Dissemination(config, self._roster, random, now)
         self._out: list[Effect] = []
         other_seeds = [seed for seed in dict.fromkeys(seeds) if seed != member.control]
         self._anti_entropy = AntiEntropy(other_seeds, config, random, now)
-        self._gossip_ns = now
         self._leave_ns: int | None = None
         self._goodbyes = 0
         self._left = False
@@ -122,6 +134,8 @@ class Membership:
             return []
         self._forgive_absence(now)
         if sender == self._name:
+            if isinstance(message, Ack):
+                self._settle(self.claims.answered(message, now), now)
             self._count("membership_own_echoes")  # a seed list that names us by another address, or a twin
         else:
             self._receive(sender, message, now)
@@ -135,6 +149,7 @@ class Membership:
         self._forgive_absence(now)
         if self._leave_ns is None:
             self._wake_suspicions(now)
+            self._settle(self.claims.wake(now), now)
         self._wake_detector(now)
         self._wake_gossip(now)
         if self._leave_ns is None:
@@ -149,11 +164,13 @@ class Membership:
             return None
         detector_ns = self._detector.deadline
         times = [] if detector_ns is None else [detector_ns]
-        if len(self._queue) and self._roster.companions:
-            times.append(self._gossip_ns)
+        if (news_ns := self._news.deadline) is not None:
+            times.append(news_ns)
         if self._leave_ns is not None:
             return min([*times, self._leave_ns])
         times.append(self._anti_entropy.deadline)
+        if (claims_ns := self.claims.deadline) is not None:
+            times.append(claims_ns)
         if (roster_ns := self._roster.deadline) is not None:
             times.append(roster_ns)
         return min(times)
@@ -189,7 +206,7 @@ class Membership:
         own = self._roster.own
         self._speak_for_self(Record(own.member, own.incarnation + 1, LEFT), now)
         self._goodbyes = 1
-        self._gossip_ns = now
+        self._news.hurry(now)
         self._wake_gossip(now)
         return self._flush(now)
 
@@ -235,10 +252,10 @@ class Membership:
 
     def validate(self) -> None:
         self._roster.validate()
-        self._queue.validate()
+        self.claims.validate()
         others = [record.name for record in self._roster.others(ALIVE, SUSPECT)]
         self._detector.validate(others)
-        self._gossip_order.validate(others)
+        self._news.validate(others)
         assert self._roster.own.status == (ALIVE if self._leave_ns is None else LEFT)
         assert not self._out, "every door hands out all its effects"
 
@@ -248,7 +265,7 @@ class Membership:
         match message:
             case PushPull():
                 self._merge(sender, message.records, now)
-                self._send(sender, message.reply_to, PushPullReply(self._all_records()))
+                self._send(sender, message.reply_to, PushPullReply(self._news.whole_list()))
             case PushPullReply():
                 self._merge(sender, message.records, now)
             case Gossip():
@@ -261,11 +278,17 @@ class Membership:
                 self._on_ping_request(sender, message, now)
             case Ack():
                 self._learn_all(sender, message.gossip, now)
+                if sender == message.name:
+                    self._roster.prove(sender, message.generation)
+                    self._settle(self.claims.answered(message, now), now)
                 if (answer := self._detector.on_ack(message)) is not None:
                     self._send_with_gossip(answer)
             case Nack():
                 self._learn_all(sender, message.gossip, now)
                 self._detector.on_nack(sender, message)
+            case NameTaken():
+                if message.generation == self._roster.own.generation and is_address(message.control):
+                    self._settle(self.claims.hear_of_holder(message.control, now), now)
             case _:
                 assert_never(message)
 
@@ -276,7 +299,7 @@ class Membership:
         own = self._roster.own
         # Meant for a former or later life of ours: the Ack tells who is here, and our record tells the rest.
         first = () if ping.generation == own.generation else (own,)
-        ack = Ack(ping.sequence, own.name, own.generation, self._piggyback(sender, first))
+        ack = Ack(ping.sequence, own.name, own.generation, self._news.piggyback(sender, first))
         self._send(sender, ping.reply_to, ack)
 
     def _on_ping_request(self, sender: str, request: PingRequest, now: int) -> None:
@@ -301,15 +324,12 @@ class Membership:
             self._learn(verdict, now)
 
     def _wake_gossip(self, now: int) -> None:
-        if now >= self._gossip_ns and len(self._queue):
-            self._gossip_ns = now + self._config.gossip_interval_ns
-            for name in self._gossip_order.several(self._config.gossip_targets):
-                if news := self._piggyback(name):
-                    self._emit(SendTo(name, Gossip(news)))
+        for effect in self._news.wake(now):
+            self._emit(effect)
 
     def _wake_anti_entropy(self, now: int) -> None:
         for partner in self._anti_entropy.wake(self._roster, now):
-            message = PushPull(self._all_records(), self._control)
+            message = PushPull(self._news.whole_list(), self._control)
             if partner.name:
                 self._emit(SendTo(partner.name, message))
             else:
@@ -317,7 +337,7 @@ class Membership:
 
     def _forget_dead(self, now: int) -> None:
         for name in self._roster.forget_dead(now):
-            self._queue.forget(name)
+            self._news.queue.forget(name)
 
     def _forgive_absence(self, now: int) -> None:
         """Nobody is convicted for our own pause (trap: a sick member talks the healthy ones down)."""
@@ -327,10 +347,11 @@ class Membership:
         lost_ns = now - deadline
         self._count("membership_pauses")
         self._detector.health.worsen()
-        self._gossip_ns += lost_ns
+        self._news.postpone(lost_ns)
         if self._leave_ns is not None:
             self._leave_ns += lost_ns
         self._detector.postpone(lost_ns)
+        self.claims.postpone(lost_ns)
         self._anti_entropy.postpone(lost_ns)
         self._roster.postpone(lost_ns)
 
@@ -362,11 +383,19 @@ class Membership:
         if self._is_foreign(record):
             self._count("membership_foreign")
             return
+        known = self._roster.get(record.name)
         if record.name == self._name:
             self._hear_of_self(record, now)
-            return
-        was_alone = not self._roster.companions
-        change = self._roster.apply(record, now)
+        elif known is not None and record.generation != known.generation:
+            self._settle(self.claims.hear(record, now, is_direct=record.name == teller), now)
+        else:
+            was_alone = not self._roster.companions
+            self._follow(record, self._roster.apply(record, now), was_alone, now)
+            if self._is_authenticated and record.name == teller:
+                self._roster.prove(record.name, record.generation)
+
+    def _follow(self, record: Record, change: Change, was_alone: bool, now: int) -> None:
+        """What comes of a record that the roster was given."""
         if was_alone and self._roster.companions:
             self._anti_entropy.found_company(now)
         if change.refused:
@@ -375,10 +404,10 @@ class Membership:
             match announcement:
                 case MemberJoined(member):
                     self._detector.order.add(member.name)
-                    self._gossip_order.add(member.name)
+                    self._news.order.add(member.name)
                 case MemberFailed(member) | MemberLeft(member) if member.name in self._detector.order:
                     self._detector.order.remove(member.name)
-                    self._gossip_order.remove(member.name)
+                    self._news.order.remove(member.name)
                 case _:
                     pass
             self._emit(announcement)
@@ -389,8 +418,29 @@ class Membership:
             if not self._roster.companions:
                 # Nobody to tell. Were our verdicts kept for those who come back, we would kill them by gossip, when
                 # the full lists that are then exchanged count them as suspicions only.
-                self._queue.clear()
+                self._news.queue.clear()
                 self._anti_entropy.left_alone(now)
+
+    def _settle(self, outcomes: Iterable[Outcome], now: int) -> None:
+        """What has come of claims to other lives."""
+        for outcome in outcomes:
+            match outcome:
+                case Letter(name, address, message):
+                    self._send(name, address, message)
+                case Taken(record, is_proven):
+                    was_alone = not self._roster.companions
+                    self._follow(record, self._roster.supersede(record, now), was_alone, now)
+                    if is_proven:
+                        self._roster.prove(record.name, record.generation)
+                case Superseded():
+                    self._emit(outcome)
+                    self._superseded = True
+                case Counted() | NameHeld():
+                    self._emit(outcome)
+                case _:
+                    assert_never(outcome)
+
+    # -- other clusters
 
     def _is_foreign(self, record: Record) -> bool:
         """Whether it tells of a member of another cluster: a newcomer may have met both."""
@@ -399,18 +449,21 @@ class Membership:
 
     def _forget_foreign(self, record: Record) -> None:
         self._roster.forget(record.name)
-        self._queue.forget(record.name)
+        self._news.queue.forget(record.name)
         if record.live:
             self._detector.order.remove(record.name)
-            self._gossip_order.remove(record.name)
+            self._news.order.remove(record.name)
             self._emit(MemberLeft(record.member))
+
+    # -- ourselves
 
     def _hear_of_self(self, record: Record, now: int) -> None:
         """Refute what is wrong (SWIM section 4.2): only we may raise our incarnation."""
         own = self._roster.own
         if record.generation > own.generation:
-            self._emit(Superseded(record.member))
-            self._superseded = True
+            if self._leave_ns is None:
+                self._settle(self.claims.hear_of_self(record, now), now)
+            self._spread(own, urgent=True)  # who has believed it hears of us
         elif record.generation < own.generation:
             self._spread(own)
         elif self._leave_ns is not None:
@@ -437,35 +490,19 @@ class Membership:
 
         With three members and a tenth of all messages lost, once is not enough in one of ten thousand leaves.
         """
-        if self._name not in self._queue and self._goodbyes < 2:
+        if self._name not in self._news.queue and self._goodbyes < 2:
             self._goodbyes += 1
             self._spread(self._roster.own, urgent=True)
 
     def _spread(self, record: Record, *, urgent: bool = False) -> None:
-        if not self._queue.offer(record, urgent=urgent):
+        if not self._news.queue.offer(record, urgent=urgent):
             self._count("membership_gossip_dropped")
 
     # -- sending
 
-    def _piggyback(self, name: str, first: tuple[Record, ...] = ()) -> tuple[Record, ...]:
-        """The gossip for a message to ``name``; if it is held for suspect or dead, that first (Lifeguard IV.C)."""
-        about = self._roster.get(name)
-        if about is not None and about.status != ALIVE:
-            first = (about, *first)
-        room = self._config.gossip_records_max - len(first)
-        return (*first, *self._queue.take(room, self._roster.live_count, besides=name))
-
     def _send_with_gossip(self, outgoing: Outgoing) -> None:
-        message = replace(outgoing.message, gossip=self._piggyback(outgoing.name))
+        message = replace(outgoing.message, gossip=self._news.piggyback(outgoing.name))
         self._send(outgoing.name, outgoing.address, message)
-
-    def _all_records(self) -> tuple[Record, ...]:
-        """All we know at first hand; a random part of it, if it is too much for one message."""
-        own, *others = self._roster.first_hand()
-        room = self._config.push_pull_records_max - 1
-        if len(others) > room:
-            others = sorted(self._random.sample(others, room), key=lambda record: record.name)
-        return (own, *others)
 
     def _send(self, name: str, address: str, message: Message) -> None:
         """By name if we know it at that address, else (a stranger, a new life elsewhere) by the address given."""
@@ -473,7 +510,7 @@ class Membership:
         if known is not None and known.member.control == address:
             self._emit(SendTo(name, message))
         elif len(address) <= self._config.address_length_max and is_address(address):
-            self._emit(SendToAddress(address, message))
+            self._emit(SendToAddress(address, message, name))
         else:
             self._count("membership_nonsense")
 
@@ -495,11 +532,10 @@ class Membership:
             self._out.append(effect)
 
     def _flush(self, now: int) -> list[Effect]:
-        # A gossip timer that ran out while there was nothing to say is no lateness.
-        self._gossip_ns = max(self._gossip_ns, now)
+        self._news.look_at_clock(now)
         if self._leave_ns is not None:
             self._say_goodbye_again()
-            told = self._name not in self._queue or not self._roster.companions
+            told = self._name not in self._news.queue or not self._roster.companions
             self._left = told or now >= self._leave_ns
         effects, self._out = self._out, []
         return effects

@@ -28,6 +28,7 @@ class SendTo:
 class SendToAddress:
     address: str
     message: Message
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,18 @@ class MemberLeft:
 
 
 @dataclass(frozen=True, slots=True)
-class Superseded:
-    """A later generation of our own name is known: another daemon runs under it, or our disk went back in time.
+class NameHeld:
+    """Another daemon answers under our name, at that address: this one is taken by nobody as long as it does."""
 
-    The machine says nothing more after this. The host stops, or starts again with a generation above ``by``'s.
+    control: str
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A later generation of our own name is remembered, and nobody answers as it: our clock or our disk went back.
+
+    Only before the shard has a part in the cluster. The machine says nothing more after this; the host starts again
+    with a generation above ``by``'s.
     """
 
     by: Member
@@ -88,6 +97,6 @@ class Counted:
 
 
 Announcement: TypeAlias = (
-    MemberJoined | MemberUpdated | MemberSuspected | MemberRecovered | MemberFailed | MemberLeft | Superseded
+    MemberJoined | MemberUpdated | MemberSuspected | MemberRecovered | MemberFailed | MemberLeft | NameHeld | Superseded
 )
 Effect: TypeAlias = SendTo | SendToAddress | Announcement | Counted

@@ -15,7 +15,7 @@ pause) refutes it and is back without a restart. And ``LEFT`` stands above ``DEA
 even where silence was noticed first.
 
 The generation stands above all: it rises at each start of a daemon, so a restarted one is a new member, and whatever
-was known of its former self is void.
+was known of its former self is void. It is not believed before it has shown itself: see ``claims``.
 
 A join is a ``PushPull`` sent to an address: nothing else distinguishes it from the periodic exchange.
 """
@@ -31,6 +31,7 @@ DEAD: Final = 2
 LEFT: Final = 3
 STATUS_NAMES: Final = ("alive", "suspect", "dead", "left")
 
+GENERATION_STEP_MAX: Final = 2**58  # nanoseconds, as generations are: nine years
 INCARNATION_MAX: Final = 2**62  # above it a record is nonsense
 INCARNATION_LEAP_MAX: Final = 2**32
 """What others may say of a member's incarnation beyond what is known: only itself raises it, by one at a time. So a
@@ -142,4 +143,12 @@ class PushPullReply:
     records: tuple[Record, ...]
 
 
-Message: TypeAlias = Ping | PingRequest | Ack | Nack | Gossip | PushPull | PushPullReply
+@dataclass(frozen=True, slots=True)
+class NameTaken:
+    """To one who claims a later life of a name: the member of that name answers at ``control``."""
+
+    generation: int
+    control: str
+
+
+Message: TypeAlias = Ping | PingRequest | Ack | Nack | Gossip | PushPull | PushPullReply | NameTaken

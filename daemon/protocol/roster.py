@@ -1,7 +1,9 @@
 """The roster: the greatest record heard of each name, and what becomes of it when a greater one is heard.
 
 Per name it is a join-semilattice over ``Record.precedence`` (a lattice of claims, not of truth), with three additions
-that are local and not merged: the running suspicion, the time since when the record has stood, and ``hearsay``.
+that are local and not merged: the running suspicion, the time since when the record has stood, ``hearsay``, and whether
+somebody has answered as that life (``proven``). Another life of a known name is taken when it has shown itself
+(``claims``), and then by ``supersede``.
 
 **The memory of the dead.** A forgotten member comes back by gossip: somebody still says ALIVE, nobody contradicts. So
 records of the dead and the departed are kept for a time, and at most so many, the longest dead going first. But what
@@ -47,6 +49,7 @@ class Entry:
     since_ns: int
     suspicion: Suspicion | None = None
     hearsay: bool = False
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,10 @@ class Roster:
     def get(self, name: str) -> Record | None:
         entry = self._entries.get(name)
         return entry.record if entry else None
+
+    def is_proven(self, name: str) -> bool:
+        entry = self._entries.get(name)
+        return entry is not None and entry.proven
 
     @property
     def own(self) -> Record:
@@ -144,8 +151,7 @@ class Roster:
         if entry is None:
             return self._insert(record, now)
         known = entry.record
-        if record.generation > known.generation:
-            return self._supersede(known, record, now)
+        assert record.generation == known.generation, "another life is taken by `supersede`"
         if entry.suspicion is not None and record.precedence == known.precedence:
             return Change(spread=entry.suspicion.confirm(record.accuser))
         if record.precedence <= known.precedence:
@@ -154,6 +160,25 @@ class Roster:
             return Change(refused=True)
         self._put(record, now, hearsay=entry.hearsay and not record.live)
         return Change(_announcements(known, record), spread=not self._entries[record.name].hearsay)
+
+    def supersede(self, record: Record, now: int) -> Change:
+        """Take another life of a known name: the former one is dead, whatever was known of it.
+
+        Refused never, if the former self was live: the newcomer takes its seat.
+        """
+        known = self._entries[record.name].record
+        if record.live and not known.live and self._live >= self._config.members_max:
+            return Change(refused=True)
+        failed = (MemberFailed(known.member),) if known.live else ()
+        hearsay = not record.live and not known.live
+        self._put(record, now, hearsay=hearsay)
+        return Change((*failed, *_announcements(None, record)), spread=not hearsay)
+
+    def prove(self, name: str, generation: int) -> None:
+        """Somebody has answered as that life of another member."""
+        entry = self._entries.get(name)
+        if entry is not None and entry.record.generation == generation:
+            entry.proven = True
 
     def expire_suspicions(self, now: int) -> list[Record]:
         """The verdicts that are due, as DEAD records yet to be applied."""
@@ -216,25 +241,14 @@ class Roster:
         self._put(record, now, hearsay=not record.live)
         return Change(_announcements(None, record), spread=record.live)
 
-    def _supersede(self, known: Record, record: Record, now: int) -> Change:
-        """A later generation: the former self is dead, whatever was known of it.
-
-        Refused never, if the former self was live: the newcomer takes its seat.
-        """
-        if record.live and not known.live and self._live >= self._config.members_max:
-            return Change(refused=True)
-        failed = (MemberFailed(known.member),) if known.live else ()
-        hearsay = not record.live and not known.live
-        self._put(record, now, hearsay=hearsay)
-        return Change((*failed, *_announcements(None, record)), spread=not hearsay)
-
     def _put(self, record: Record, now: int, *, hearsay: bool) -> None:
         old = self._entries.get(record.name)
         self._live += record.live - (old is not None and old.record.live)
         since_ns = now
+        proven = old is not None and old.proven and old.record.generation == record.generation
         if old is not None and not old.record.live and not record.live and old.record.generation == record.generation:
             since_ns = old.since_ns  # a goodbye that arrives after the death does not lengthen our memory of it
-        self._entries[record.name] = Entry(record, since_ns, None, hearsay)
+        self._entries[record.name] = Entry(record, since_ns, None, hearsay, proven)
         if record.status == SUSPECT:
             self._entries[record.name].suspicion = self._suspicion(record.accuser, now)
 

@@ -71,6 +71,12 @@ class Store:
         """In the place of an older one; durable when this returns."""
         self._promises.keep(promise)
 
+    def raise_generation(self, generation: int) -> None:
+        """See to it that the folder's next life is a later one than this."""
+        with self._database.writing("raise the generation") as connection:
+            statement = "UPDATE meta SET value = ? WHERE key = 'generation' AND CAST(value AS INTEGER) < ?"
+            connection.execute(statement, (str(generation), generation))
+
     # -- graphs ----------------------------------------------------------------------------------------------------
 
     def put_graph(self, load: str, graph: str, table: Buffer, header: bytes) -> None:

@@ -30,7 +30,7 @@ from daemon.protocol.cluster_messages import RowsTold
 from daemon.protocol.tick_messages import Chunk, PhaseWanted
 from daemon.quantities import parse_address
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
-from daemon.wire import Codec
+from daemon.wire import PROTOCOL_VERSION, Codec
 from shoal import GraphData
 from shoal.errors import NameTaken
 from shoal.lines import AdminConnection, AdminError, Refused, Usage
@@ -194,7 +194,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _envelope(cluster: str = "dev", version: int = 1, tag: int = 1, fields: Any = ()) -> bytes:
+def _envelope(cluster: str = "dev", version: int = PROTOCOL_VERSION, tag: int = 1, fields: Any = ()) -> bytes:
     return bytes(msgpack.packb([version, cluster, 1, "shard-2", 1, tag, list(fields)]))
 
 
@@ -202,6 +202,7 @@ NONSENSE = {
     "malformed": [b"\xc1 no msgpack"],
     "version": [_envelope(version=99)],
     "cluster": [_envelope(cluster="other")],
+    "foreign": [_envelope(cluster="dev/a6ff9791bf71d665")],
     "unknown_type": [_envelope(tag=30)],
     "oversize": [b"\x00" * (9 << 20)],  # a header has 8 MiB at the most
     "truncated": [],

@@ -88,7 +88,7 @@ class Network:
                     member = host.machine.member(to)
                     assert member is not None, "the host must be able to find whom a SendTo names"
                     self._post(name, member.control, message)
-                case SendToAddress(to, message):
+                case SendToAddress(address=to, message=message):
                     self._post(name, to, message)
                 case Counted(what, amount):
                     host.counts[what] += amount
