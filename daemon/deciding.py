@@ -16,7 +16,7 @@ from typing import Any
 
 import consensus
 from consensus import Persist, Raft, Refused, Stored
-from daemon.effects import Answered, Effect, Send
+from daemon.effects import Answered, Effect, HeldBack, Send
 from daemon.following import Following
 from daemon.protocol import membership_effects as swim
 from daemon.protocol.bootstrap import CLUSTER_TAG
@@ -29,6 +29,7 @@ from daemon.protocol.reads import Reads
 from daemon.protocol.registry import Registry, apply, freeze, restore
 from daemon.protocol.seat import Seat, has_disk_of, server_at
 from daemon.protocol.servers import shard_of
+from daemon.protocol.views import Sight
 from daemon.shard_settings import ShardSettings
 from daemon.wire import Rejected
 
@@ -253,14 +254,25 @@ class Deciding:
         """As tick leader: tend views, runs and servers."""
         assert self.raft is not None
         self._lead_ns = now + LEAD_INTERVAL_NS
-        records = [(Identity(r.name, r.generation), r.live) for r in self._membership.members()]
         founders = [shard_of(server) for server in self.raft.configuration.members]
-        leading, sight = self._following.leading, sight_of(records, self._registry)
+        leading, sight = self._following.leading, self._sight()
+        held = set(leading.views.held_back)
         for decision in leading.decisions(self._registry, sight, founders, now):
             if not self._propose(shard_of(self._seat.server), decision.request, self._codec.encode(decision), now):
                 leading.take_back(decision)
+        for name, (departures, until_ns) in leading.views.held_back.items():
+            if name not in held:
+                self._out.append(HeldBack(name, departures, until_ns - now))
         self._tend_servers(now)
         return self._flush()
+
+    def look(self, now: int) -> None:
+        """Membership has changed: whoever leads next is to know who comes and goes."""
+        self._following.leading.views.look(self._registry, self._sight(), now)
+
+    def _sight(self) -> Sight:
+        records = [(Identity(r.name, r.generation), r.live) for r in self._membership.members()]
+        return sight_of(records, self._registry)
 
     def _tend_servers(self, now: int) -> None:
         """One change at a time; what consensus can't do now is tried again in a moment."""

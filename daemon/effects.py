@@ -101,6 +101,15 @@ class HealBarrier:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBack:
+    """This shard leads, and does not let a member into the view for a while that has gone so many times lately."""
+
+    name: str
+    departures: int
+    wait_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """What became of something that was asked for here: a proposal, a step or a read. An empty `error` means done.
 
@@ -126,6 +135,7 @@ Effect: TypeAlias = (
     | GrantTicks
     | StopRunHere
     | HealBarrier
+    | HeldBack
     | Answered
     | BecameLeader
     | LeaderChanged

@@ -24,6 +24,7 @@ from daemon.protocol.cluster_messages import (
     StepGranted,
 )
 from daemon.protocol.decisions import Identity, Settled
+from daemon.protocol.flapping import FlappingLimits
 from daemon.protocol.leading import Leading, ResultLimits
 from daemon.protocol.proposals import Proposals
 from daemon.protocol.records import STOPPING, RunRecord, View
@@ -62,7 +63,12 @@ class Following:
         self.clock = Clock(shard.name, settings.progress_interval_ns, settings.progress_targets, random)
         self.custody = Custody(shard, held, settings.surplus_grace_ns)
         self.reporting = Reporting(settings.report_interval_ns)
-        views = Views(settings.virtual_nodes, settings.replicas, settings.absent_patience_ns)
+        views = Views(
+            settings.virtual_nodes,
+            settings.replicas,
+            settings.absent_patience_ns,
+            FlappingLimits.of(settings.flap_patience_ns),
+        )
         self.leading = Leading(views, ResultLimits(settings.results_kept, settings.results_bytes))
         self.proposals = Proposals()
         self.lead_due = self.proposals_due = False

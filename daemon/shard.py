@@ -224,6 +224,11 @@ class Shard:
         return self.raft is None and self._expect == 1 and self._seat.promise is None and not self._is_lone
 
     @property
+    def held_back(self) -> Mapping[str, tuple[int, int]]:
+        """Whom this shard, which leads, does not let into the view yet: how often they have gone, and until when."""
+        return self._following.leading.views.held_back
+
+    @property
     def leader(self) -> str | None:
         """The tick leader's name, as far as is known here."""
         return self._deciding.leader
@@ -294,6 +299,7 @@ class Shard:
                         self._deciding.reconnected(effect.member)
         if changed:
             self._following.lead_due = True
+            self._deciding.look(now)
             if self.raft is None:
                 self._try_to_found(now)
             elif not self.founding:

@@ -20,6 +20,7 @@ class ShardSettings:
     virtual_nodes: int = 150
     replicas: int = 2
     absent_patience_ns: int = 10_000_000_000
+    flap_patience_ns: int = 5_000_000_000
     surplus_grace_ns: int = 60_000_000_000
     snapshot_entries: int = 1024
     results_kept: int = 16

@@ -73,6 +73,7 @@ class Operations:
                 "majority": shard.leader is not None,
                 "draining": sorted(registry.draining),
                 "halted": self._halted(),
+                "held_back": self._held_back(),
                 "repair": asdict(runtime.mending.progress),
                 "graphs": len(registry.graphs),
                 "runs": {name: runs.get(name, 0) for name in RUN_STATES},
@@ -88,6 +89,14 @@ class Operations:
             {"graph": name, "partitions": lost, "shards": registry.last_holders(name)}
             for name in sorted(registry.graphs)
             if (lost := registry.lost(name))
+        ]
+
+    def _held_back(self) -> list[dict[str, Any]]:
+        """Members that come and go, and have to stay before they are let into the view; the leader knows."""
+        now = time.monotonic_ns()
+        return [
+            {"shard": name, "departures": departures, "seconds": max(0.0, (until_ns - now) / 1e9)}
+            for name, (departures, until_ns) in self._runtime.shard.held_back.items()
         ]
 
     async def members(self, _: Request) -> Reply:

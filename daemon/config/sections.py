@@ -40,6 +40,7 @@ class Cluster(Section):
     seeds: tuple[SeedAddress, ...] = ()
     data: Path = Path("/var/lib/shoal")
     absent_patience_ns: Duration = 10 * SECOND
+    flap_patience_ns: Duration = 5 * SECOND
     drain_timeout_ns: Duration = 60 * SECOND
 
 

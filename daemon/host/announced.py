@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from consensus import BecameLeader, LeaderChanged
+from daemon.effects import HeldBack
 from daemon.protocol import membership_effects as swim
 from daemon.protocol.decisions import AddGraph
 from daemon.protocol.registry import (
@@ -46,6 +47,9 @@ def follow(runtime: Runtime, announcement: object) -> None:
             runtime.metrics.raft_elections_won_total.inc()
         case LeaderChanged(term=term, leader=leader):
             log.info("tick leader of term %d is %s", term, leader or "not known")
+        case HeldBack(name=name, departures=departures, wait_ns=wait_ns):
+            told = "it is let into the view once it has stayed for %.1f s more (cluster.flap_patience)"
+            log.warning("member %s comes and goes, %d times lately: " + told, name, departures, wait_ns / 1e9)
         case ViewInstalled(view=view):
             runtime.results.let_go()
             runtime.entering.enter(view)

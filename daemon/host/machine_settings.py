@@ -20,6 +20,7 @@ def shard_settings(config: Config) -> ShardSettings:
         virtual_nodes=config.graph.virtual_nodes,
         replicas=config.graph.replicas,
         absent_patience_ns=config.cluster.absent_patience_ns,
+        flap_patience_ns=config.cluster.flap_patience_ns,
         snapshot_entries=config.consensus.snapshot_entries,
         results_kept=config.ticks.results_kept,
         results_bytes=config.ticks.results_bytes,

@@ -44,14 +44,14 @@ class Leading:
     """The reports that have come to this shard, and what follows from them while it leads."""
 
     def __init__(self, views: Views, limits: ResultLimits) -> None:
-        self._views, self._limits = views, limits
+        self.views, self._limits = views, limits
         self._reports: dict[int, dict[str, RunReport]] = {}
         self._states: dict[str, StatesHeld] = {}
         self._proposed: set[str] = set()
 
     def begin(self) -> None:
         """Somebody leads anew, perhaps this shard: what was heard and proposed before counts no more."""
-        self._views.forget()
+        self.views.forget()
         self._reports.clear()
         self._states.clear()
         self._proposed.clear()
@@ -81,7 +81,7 @@ class Leading:
     def decisions(self, registry: Registry, sight: Sight, founders: Collection[str], now: int) -> list[Decision]:
         """What to propose now."""
         decisions: list[Decision] = []
-        view = self._views.next(registry, sight, founders, now)
+        view = self.views.next(registry, sight, founders, now)
         if view is not None:
             decisions.append(view)
         if registry.view is not None:

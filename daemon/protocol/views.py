@@ -6,6 +6,9 @@ has not said yet what it holds, or not heard of at all since this leader began (
 after the other), is waited for, but not for ever: each view interrupts all runs, and a partition's move costs more than
 a moment's patience.
 
+One that comes and goes is let in again only once it has stayed for a while (`flapping`); but at once if a graph is
+halted without what it holds.
+
 A view of the same members is formed when it changes who serves what for the better: once everything is where the ring
 wants it, or when a lost partition is back.
 """
@@ -16,6 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from daemon.protocol.decisions import AddGraph, FormView, Identity
+from daemon.protocol.flapping import Flapping, FlappingLimits
 from daemon.protocol.placement import staying
 from daemon.protocol.registry import Registry
 
@@ -29,27 +33,40 @@ class Sight:
 
 
 class Views:
-    """The leader's memory of whom it waits for."""
+    """The leader's memory of whom it waits for, and every shard's of who comes and goes.
 
-    def __init__(self, virtual_nodes: int, replicas: int, patience_ns: int) -> None:
+    `held_back` are those that are not let in yet: how often they have gone lately, and until when it is.
+    """
+
+    def __init__(self, virtual_nodes: int, replicas: int, patience_ns: int, flapping: FlappingLimits) -> None:
         self._virtual_nodes, self._replicas, self._patience_ns = virtual_nodes, replicas, patience_ns
         self._awaited: dict[str, int] = {}
+        self._flapping = Flapping(flapping)
+        self.held_back: dict[str, tuple[int, int]] = {}
 
     def forget(self) -> None:
         """Another leader has begun: whoever leads next waits anew."""
         self._awaited.clear()
+        self.held_back = {}
+
+    def look(self, registry: Registry, sight: Sight, now: int) -> None:
+        """Somebody has come or gone."""
+        self._flapping.look(sight.alive, registry.draining, now)
 
     def next(self, registry: Registry, sight: Sight, founders: Collection[str], now: int) -> FormView | None:
         """The view to propose now. `founders` count only for the first one."""
+        self.look(registry, sight, now)
         ready = {
             name: Identity(name, generation)
             for name, generation in sight.alive.items()
             if name in registry.disks and registry.disks[name].generation == generation
         }
+        self.held_back = self._held_back(registry, ready, now)
         expected = registry.view.names if registry.view is not None else tuple(founders)
         pending = [name for name in expected if name not in ready and name not in sight.gone]
         self._awaited = {name: self._awaited.get(name, now) for name in pending}
         patient = any(now < since + self._patience_ns for since in self._awaited.values())
+        ready = {name: shard for name, shard in ready.items() if name not in self.held_back}
         members = tuple(ready[name] for name in sorted(ready) if not _may_go(registry, name, ready))
         if registry.view is None:
             return self._form(registry, members) if members and not patient else None
@@ -59,9 +76,29 @@ class Views:
             return self._form(registry, members) if _is_better(registry) else None
         return self._form(registry, members)
 
+    def _held_back(self, registry: Registry, ready: Mapping[str, Identity], now: int) -> dict[str, tuple[int, int]]:
+        """Those who are ready, and have come and gone too often to be let in now."""
+        held: dict[str, tuple[int, int]] = {}
+        if registry.view is None:
+            return held
+        for name, shard in ready.items():
+            wait_ns = self._flapping.wait_ns(name, now)
+            if wait_ns and not registry.has_member(shard) and not _is_missed(registry, name):
+                held[name] = (self._flapping.departures(name, now), now + wait_ns)
+        return held
+
     def _form(self, registry: Registry, members: tuple[Identity, ...]) -> FormView:
         epoch = registry.epoch + 1
         return FormView(f"form-view-{epoch}", epoch, members, self._virtual_nodes, self._replicas)
+
+
+def _is_missed(registry: Registry, name: str) -> bool:
+    """Whether a shard holds what nobody in the view does: its graph stands still anyway."""
+    return any(
+        registry.disks[name].has(graph.load, partition)
+        for graph in registry.graphs.values()
+        for partition in registry.lost(graph.name)
+    )
 
 
 def _lacks(registry: Registry, sight: Sight) -> bool:

@@ -49,6 +49,7 @@ SETTINGS = ShardSettings(
     virtual_nodes=20,
     snapshot_entries=8,  # so that logs are compacted and followers get snapshots in the short life of a scenario
     absent_patience_ns=4 * SECOND,
+    flap_patience_ns=2 * SECOND,
     surplus_grace_ns=4 * SECOND,
     membership=QUICK,
 )

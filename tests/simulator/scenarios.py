@@ -143,6 +143,28 @@ def kill_and_return(seed: int, verbose: bool = False) -> Cluster:
     return recovered(cluster)
 
 
+def comes_and_goes(seed: int, verbose: bool = False) -> Cluster:
+    """A machine dies and is back, for a minute, again and again: the others soon compute without it, and then with it."""
+    cluster = _cluster(seed, verbose, "flapping", least=3)
+    random = cluster.world.random("scenario")
+    run = cluster.start_run("pagerank", 1_000_000, interval_ns=300 * MS)
+    victim = random.choice(cluster.names)
+    others = [host for host in cluster.members() if host.name != victim]
+    before, end = others[0].shard.registry.epoch, cluster.world.now + 60 * SECOND
+    cuts = 0
+    while cluster.world.now < end:
+        away = random.randint(4 * SECOND, 6 * SECOND)
+        cluster.faults.crash(victim, away, "comes and goes")
+        cuts += 1
+        cluster.world.run(away + random.randint(SECOND, 2 * SECOND))
+    views = others[0].shard.registry.epoch - before
+    assert views <= 12, f"{views} views in a minute, for {cuts} departures of one"
+    _goes_on(cluster, run)
+    assert cluster.world.run_until(cluster.is_settled, 60 * SECOND), f"{victim} is not let in: {cluster.told()}"
+    cluster.stop_run(run)
+    return recovered(cluster)
+
+
 def lost_partition(seed: int, verbose: bool = False) -> Cluster:
     """All holders of some partitions are away: the graph is halted, and goes on when one of them is back."""
     cluster = _cluster(seed, verbose, "partition", least=3)
@@ -273,6 +295,7 @@ SCENARIOS: dict[str, Scenario] = {
     "founding-siege": founding_siege,
     "kill-and-go-on": kill_and_go_on,
     "kill-and-return": kill_and_return,
+    "comes-and-goes": comes_and_goes,
     "lost-partition": lost_partition,
     "power-cut": power_cut,
     "disk-trouble": disk_trouble,

@@ -39,6 +39,7 @@ def status(result: Result, page: Page) -> str:
                 *(("refused", line) for line in _other_clusters(result)),
                 ("graphs", result.get("graphs")),
                 *_halted(result),
+                *_held_back(result),
                 *_repair(result),
                 ("runs", ", ".join(f"{n} {state}" for state, n in runs.items() if n) or "none"),
                 ("up", duration(result.get("uptime_seconds"))),
@@ -87,6 +88,18 @@ def _halted(result: Result) -> list[tuple[str, Any]]:
             f"held by {', '.join(map(str, row.get('shards') or ())) or 'nobody known'}",
         )
         for row in rows_of(result, "halted")
+    ]
+
+
+def _held_back(result: Result) -> list[tuple[str, Any]]:
+    """Members that come and go, one a line."""
+    return [
+        (
+            "held back",
+            f"{row.get('shard', '-')}: gone {count(row.get('departures'))} times lately; "
+            f"for {duration(row.get('seconds'))} more",
+        )
+        for row in rows_of(result, "held_back")
     ]
 
 

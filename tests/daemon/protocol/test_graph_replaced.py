@@ -15,6 +15,7 @@ from daemon.protocol.decisions import (
     StopRun,
     to_bits,
 )
+from daemon.protocol.flapping import FlappingLimits
 from daemon.protocol.leading import Leading, ResultLimits, sight_of
 from daemon.protocol.records import FAILED, to_keep
 from daemon.protocol.registry import GraphRemoved, Registry, RunEnded, apply, freeze, restore
@@ -160,7 +161,7 @@ def test_a_backup_keeps_runs_with_their_loads_and_declines_those_of_others() -> 
 
 def test_states_that_a_disk_has_from_before_a_run_began_are_none_of_it() -> None:
     """A restoration that was given up leaves states under numbers that other runs get later."""
-    log, leading = formed(), Leading(Views(10, 2, 100), ResultLimits())
+    log, leading = formed(), Leading(Views(10, 2, 100, FlappingLimits.of(0)), ResultLimits())
     log.run()
     (run,) = log.registry.active_runs()
     assert run.is_void(0, 30)

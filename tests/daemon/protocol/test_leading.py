@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from daemon.protocol.cluster_messages import RunReport, RunStates, StatesHeld
 from daemon.protocol.decisions import EndRun, FormView, Identity, ResumeRun, StopRun, to_bits
+from daemon.protocol.flapping import FlappingLimits
 from daemon.protocol.leading import Leading, ResultLimits, sight_of
 from daemon.protocol.records import FAILED
 from daemon.protocol.views import Sight, Views
@@ -14,7 +15,7 @@ ALL = Sight({"a": 1, "b": 1, "c": 1}, ())
 
 
 def leading() -> Leading:
-    return Leading(Views(10, 2, 100), ResultLimits(2, 100))
+    return Leading(Views(10, 2, 100, FlappingLimits.of(0)), ResultLimits(2, 100))
 
 
 def waiting() -> Log:

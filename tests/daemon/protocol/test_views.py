@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from daemon.protocol.decisions import FormView, Identity
+from daemon.protocol.flapping import FlappingLimits
 from daemon.protocol.views import Sight, Views
 from tests.daemon.protocol.registries import LOAD, PARTITIONS, Log, formed
 
@@ -11,7 +12,7 @@ EVERYTHING = range(PARTITIONS)
 
 
 def views() -> Views:
-    return Views(10, 2, PATIENCE)
+    return Views(10, 2, PATIENCE, FlappingLimits.of(PATIENCE))
 
 
 def alive(names: str, **others: int) -> Sight:
@@ -193,3 +194,97 @@ def test_with_all_of_them_drained_the_work_is_evened_again() -> None:
 
 def test_without_anybody_who_is_ready_there_is_no_view() -> None:
     assert views().next(formed().registry, Sight({}, {"a", "b", "c"}), "", 0) is None
+
+
+def came_and_went(log: Log, machine: Views, name: str, times: int, now: int = 0, step: int = 10) -> int:
+    """It goes, which makes a view, and is back, in another one if it is let in; the time at the end."""
+    for _ in range(times):
+        for sight in (Sight({"a": 1, "b": 1}, {name}), alive("abc")):
+            decision = machine.next(log.registry, sight, "", now)
+            if decision is not None:
+                log.view("".join(m.name for m in decision.members))
+            now += step
+    return now
+
+
+def test_who_comes_and_goes_is_let_in_at_once_twice_and_then_has_to_stay() -> None:
+    log, machine = formed(), views()
+    assert machine.next(log.registry, alive("abc"), "", 0) is None
+    now = came_and_went(log, machine, "c", 2)
+    assert (log.registry.epoch, log.registry.view.names) == (5, ("a", "b", "c"))  # type: ignore[union-attr]
+    came_and_went(log, machine, "c", 1, now)
+    back = now + 10
+    assert (log.registry.epoch, machine.held_back) == (6, {"c": (3, back + PATIENCE)})
+    assert machine.next(log.registry, alive("abc"), "", back + PATIENCE - 1) is None
+    assert proposed(machine.next(log.registry, alive("abc"), "", back + PATIENCE)) == "abc"
+    assert machine.held_back == {}
+
+
+def test_views_of_one_who_comes_and_goes_for_ever_are_few() -> None:
+    log, machine = formed(), views()
+    machine.next(log.registry, alive("abc"), "", 0)
+    came_and_went(log, machine, "c", 500)
+    assert log.registry.epoch == 1 + 5, "two returns, and a last view without it"
+
+
+def test_the_patience_doubles_has_an_end_and_fades() -> None:
+    flapping = FlappingLimits.of(PATIENCE)
+    log, machine = formed(), views()
+    machine.next(log.registry, alive("abc"), "", 0)
+    now = came_and_went(log, machine, "c", 4)
+    assert machine.held_back["c"][1] - (now - 10) == 2 * PATIENCE
+    now = came_and_went(log, machine, "c", 50, now)
+    assert machine.held_back["c"][1] - (now - 10) == flapping.patience_max_ns
+    now += 60 * flapping.calm_ns
+    assert proposed(machine.next(log.registry, alive("abc"), "", now)) == "abc"
+    log.view("abc")
+    before = log.registry.epoch
+    came_and_went(log, machine, "c", 2, now)
+    assert log.registry.epoch == before + 4, "as quick as ever"
+
+
+def test_who_is_drained_is_not_taken_for_one_who_comes_and_goes() -> None:
+    log, machine = formed(), views()
+    for life in range(2, 12):
+        log.drain("c")
+        machine.next(log.registry, Sight({"a": 1, "b": 1}, {"c"}), "", life)
+        log.view("ab")
+        log.holds("c", life)
+        assert proposed(machine.next(log.registry, alive("ab", c=life), "", life)) == ("abc" + str(life))
+
+
+def test_who_starts_again_and_again_is_held_back_and_nobody_waits_for_it() -> None:
+    log, machine = formed(), views()
+    machine.next(log.registry, alive("abc"), "", 0)
+    for life in range(2, 6):
+        log.holds("c", life)
+        decision = machine.next(log.registry, alive("ab", c=life), "", life)
+        if decision is not None:
+            log.view({m.name: m.generation for m in decision.members})
+    assert log.registry.view is not None
+    assert log.registry.view.names == ("a", "b")
+
+
+def test_whose_partitions_are_missed_is_let_in_at_once() -> None:
+    log, machine = formed("ab", replicas=1), views()
+    machine.next(log.registry, alive("ab"), "", 0)
+    held = log.held_by("b")
+    for life in range(2, 9):
+        log.holds("b", life, held)
+        assert proposed(machine.next(log.registry, alive("a", b=life), "", life)) == f"ab{life}"
+        log.view({"a": 1, "b": life}, replicas=1)
+        gone = machine.next(log.registry, Sight({"a": 1}, {"b"}), "", life)
+        assert proposed(gone) == "a"
+        log.view("a", replicas=1)
+        assert log.registry.lost("web")
+
+
+def test_a_new_leader_knows_who_comes_and_goes_if_it_has_watched() -> None:
+    log, machine = formed(), views()
+    for now in range(0, 60, 20):
+        machine.look(log.registry, alive("abc"), now)
+        machine.look(log.registry, alive("ab"), now + 10)
+    machine.forget()
+    log.view("ab")
+    assert machine.next(log.registry, alive("abc"), "", 60) is None
+    assert list(machine.held_back) == ["c"]

@@ -1,0 +1,88 @@
+"""How long a member that comes and goes has to stay before it is let into the view again.
+
+Each view interrupts all runs, so one member that starts, joins and dies again and again would stop everybody else. As
+with a route that flaps (RFC 2439), each departure counts, what was counted fades with time, and from a certain count on
+the next return is waited out, twice as long each time, up to a limit. The first few returns are as quick as ever, and
+one that was drained has not departed in this sense.
+
+Every shard watches its membership, so that a new leader knows as much as the one before.
+
+>>> flapping = Flapping(FlappingLimits(free=1, patience_ns=100, patience_max_ns=300, calm_ns=10_000))
+>>> for at in (0, 20, 40, 60):
+...     flapping.look({"a": 1, "b": 1}, (), at)
+...     print(flapping.wait_ns("b", at))
+...     flapping.look({"a": 1}, (), at + 10)
+0
+0
+100
+200
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FlappingLimits:
+    """So many departures are `free`; each further one doubles the patience; one is forgotten each `calm_ns`."""
+
+    free: int
+    patience_ns: int
+    patience_max_ns: int
+    calm_ns: int
+
+    @classmethod
+    def of(cls, patience_ns: int) -> FlappingLimits:
+        """Two that are free, then so long, and at most twelve times that; 0 holds nobody back."""
+        longest = 12 * patience_ns
+        return cls(2, patience_ns, longest, max(1, longest))
+
+
+@dataclass(slots=True)
+class _Seen:
+    generation: int
+    is_here: bool = True
+    since: int | None = None
+    """When it came back; None if it was there from the beginning."""
+    departures: int = 0
+    departed_ns: int = 0
+
+
+class Flapping:
+    """What is remembered of members that come and go."""
+
+    def __init__(self, limits: FlappingLimits) -> None:
+        self._limits = limits
+        self._seen: dict[str, _Seen] = {}
+
+    def look(self, alive: Mapping[str, int], draining: Collection[str], now: int) -> None:
+        """Who is there now, and in which life; who is being drained may go."""
+        for name, seen in list(self._seen.items()):
+            if seen.is_here and alive.get(name) != seen.generation:
+                self._departed(seen, now, counts=name not in draining)
+            if not seen.is_here and name not in alive and not self.departures(name, now):
+                del self._seen[name]
+        for name, generation in alive.items():
+            known = self._seen.setdefault(name, _Seen(generation))
+            if not known.is_here:
+                known.generation, known.is_here, known.since = generation, True, now
+
+    def departures(self, name: str, now: int) -> int:
+        """How often it has gone lately."""
+        seen = self._seen.get(name)
+        return max(0, seen.departures - (now - seen.departed_ns) // self._limits.calm_ns) if seen is not None else 0
+
+    def wait_ns(self, name: str, now: int) -> int:
+        """How long a member has to stay from now on before it is let in; 0 if it may come."""
+        seen, limits = self._seen.get(name), self._limits
+        counted = self.departures(name, now) - limits.free
+        if seen is None or seen.since is None or counted <= 0:
+            return 0
+        patience_ns = min(limits.patience_max_ns, limits.patience_ns << min(counted - 1, 32))
+        return max(0, seen.since + patience_ns - now)
+
+    def _departed(self, seen: _Seen, now: int, *, counts: bool) -> None:
+        left = max(0, seen.departures - (now - seen.departed_ns) // self._limits.calm_ns)
+        seen.is_here, seen.departures, seen.departed_ns = False, left + counts, now
