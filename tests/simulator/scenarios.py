@@ -144,7 +144,7 @@ def kill_and_return(seed: int, verbose: bool = False) -> Cluster:
 
 
 def comes_and_goes(seed: int, verbose: bool = False) -> Cluster:
-    """A machine dies and is back, for a minute, again and again: the others soon compute without it, and then with it."""
+    """A machine dies and is back, again and again: the others soon compute without it, and in the end with it."""
     cluster = _cluster(seed, verbose, "flapping", least=3)
     random = cluster.world.random("scenario")
     run = cluster.start_run("pagerank", 1_000_000, interval_ns=300 * MS)
