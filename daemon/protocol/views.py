@@ -120,8 +120,10 @@ def _may_go(registry: Registry, name: str, ready: Mapping[str, Identity]) -> boo
         return False
     if registry.view is None or not registry.has_member(ready[name]):
         return True
-    settled = all(other in registry.settled for other in others if registry.has_member(ready[other]))
-    return settled and all(_is_served(registry, graph) for graph in registry.graphs.values())
+    heirs = [other for other in others if registry.has_member(ready[other])]
+    if not heirs or any(heir not in registry.settled for heir in heirs):
+        return False
+    return all(_is_served(registry, graph) for graph in registry.graphs.values())
 
 
 def _is_served(registry: Registry, graph: AddGraph) -> bool:

@@ -176,6 +176,23 @@ def test_the_last_ones_are_not_drained_away() -> None:
     assert views().next(log.registry, alive("ab"), "", 0) is None
 
 
+def test_the_last_one_that_is_drained_stays_until_others_have_taken_part_beside_it() -> None:
+    """A run may have ended on it alone: who was away then has the graph, and has still to fetch the result."""
+    log = formed("abc")
+    for name in "ab":
+        log.holds(name, 2, EVERYTHING)
+    log.holds("c", held=EVERYTHING, is_whole=False)
+    log.view("c")
+    log.drain("c")
+    sight = alive("c", a=2, b=2)
+    assert proposed(views().next(log.registry, sight, "", 0)) == "a2b2c"
+    log.view({"a": 2, "b": 2, "c": 1})
+    assert views().next(log.registry, sight, "", 0) is None
+    for name in "ab":
+        log.settle(name, 2)
+    assert proposed(views().next(log.registry, sight, "", 0)) == "a2b2"
+
+
 def test_with_all_of_them_drained_the_work_is_evened_again() -> None:
     """c serves nothing any more when the other two are told to go as well: then all three serve again."""
     log = formed("abc")
