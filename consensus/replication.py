@@ -8,9 +8,10 @@ of etcd-io/raft's tracker. ::
       ^                      |                                      |
       +------- rejected -----+               STREAM  <-- accepted --+
 
-PROBE: one Append at a time until we know where the logs agree. STREAM: Appends leave without waiting for the
-answers to those before, at most ``inflight_max`` of them. A lost one is found by the next heartbeat, which
-names the end of what was sent and is rejected. SNAPSHOT: heartbeats only, until the follower has it.
+PROBE: one Append at a time until we know where the logs agree; until it is answered, heartbeats without entries:
+one that is accepted before it shows that it got lost. STREAM: Appends leave without waiting for the answers to
+those before, at most ``inflight_max`` of them. A lost one is found by the next heartbeat, which names the end of
+what was sent and is rejected. SNAPSHOT: heartbeats only, until the follower has it.
 
 Invariant: ``match_index < next_index <= last_index + 1``; everything up to ``match_index`` is on the follower's disk.
 """
@@ -30,6 +31,7 @@ from consensus.quorum import agreed
 from consensus.reading import Reads
 
 NEVER_NS = 1 << 62
+SNAPSHOT_DOUBLINGS_MAX = 4
 
 
 class Pace(StrEnum):
@@ -54,6 +56,8 @@ class Progress:
     inflight: deque[int] = field(default_factory=deque)
     snapshot_index: int = 0
     snapshot_sent_ns: int = 0
+    snapshots_overdue: int = 0
+    """How often the follower was sent one again: its link may be slow, and each waits for those before it."""
 
     def turn(self, pace: Pace, next_index: int) -> None:
         """Change pace; nothing that is under way counts any more."""
@@ -142,7 +146,6 @@ class Replication:
     def heartbeat(self, peer: str, commit: int, now: int) -> list[Message]:
         """At least one message, whatever was lost before."""
         progress = self._followers[peer]
-        progress.is_waiting = False
         return self.outgoing(peer, commit, now) or [self._heartbeat(progress, commit, now)]
 
     def reconnected(self, peer: str) -> None:
@@ -157,6 +160,7 @@ class Replication:
         progress.heard_at_ns = now
         progress.round = max(progress.round, reply.round)
         if reply.accepted:
+            progress.snapshots_overdue = 0
             self._take_acceptance(progress, reply.index)
         else:
             self._take_rejection(progress, reply)
@@ -164,8 +168,11 @@ class Replication:
     def _next(self, progress: Progress, commit: int, now: int) -> Message | None:
         """The next message with entries or a snapshot, or None."""
         if progress.pace is Pace.SNAPSHOT:
-            is_overdue = now - progress.snapshot_sent_ns >= self._limits.snapshot_timeout_ns
-            return self._snapshot(progress, now) if is_overdue else None
+            patience_ns = self._limits.snapshot_timeout_ns << progress.snapshots_overdue
+            if now - progress.snapshot_sent_ns < patience_ns:
+                return None
+            progress.snapshots_overdue = min(progress.snapshots_overdue + 1, SNAPSHOT_DOUBLINGS_MAX)
+            return self._snapshot(progress, now)
         if progress.is_waiting or len(progress.inflight) >= self._limits.inflight_max:
             return None
         if progress.next_index > self._log.last_index:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from daemon.protocol.decisions import Decision, DecisionCodec
 
 RESEND_INTERVAL_NS = 500_000_000
+RESEND_FACTOR_MAX = 4
+"""Each time that a proposal is sent again, twice as long passes until the next, up to so many times the first."""
 
 
 @dataclass(slots=True)
@@ -18,6 +20,7 @@ class _Pending:
     command: bytes
     give_up_ns: int
     sent_ns: int | None = None
+    interval_ns: int = RESEND_INTERVAL_NS
 
 
 class Proposals:
@@ -42,13 +45,15 @@ class Proposals:
     def leader_changed(self) -> None:
         """Send all again at once: what the old leader took may be lost."""
         for pending in self._pending.values():
-            pending.sent_ns = None
+            pending.sent_ns, pending.interval_ns = None, RESEND_INTERVAL_NS
 
     def due(self, now: int) -> list[tuple[str, bytes]]:
         """What to send (again) now."""
         due = []
         for request, pending in self._pending.items():
-            if pending.sent_ns is None or now >= pending.sent_ns + RESEND_INTERVAL_NS:
+            if pending.sent_ns is None or now >= pending.sent_ns + pending.interval_ns:
+                if pending.sent_ns is not None:
+                    pending.interval_ns = min(2 * pending.interval_ns, RESEND_FACTOR_MAX * RESEND_INTERVAL_NS)
                 pending.sent_ns = now
                 due.append((request, pending.command))
         return due
@@ -64,5 +69,5 @@ class Proposals:
     def deadline(self) -> int | None:
         """When something is to be sent again or given up."""
         times = [pending.give_up_ns for pending in self._pending.values()]
-        times += [p.sent_ns + RESEND_INTERVAL_NS for p in self._pending.values() if p.sent_ns is not None]
+        times += [p.sent_ns + p.interval_ns for p in self._pending.values() if p.sent_ns is not None]
         return min(times, default=None)

@@ -31,14 +31,29 @@ def indexes(messages: list[Message]) -> list[list[int]]:
     return [[entry.index for entry in message.entries] for message in messages if isinstance(message, Append)]
 
 
-def test_a_probe_waits_for_its_answer_or_for_the_next_heartbeat() -> None:
+def test_a_probe_is_sent_once_and_found_to_be_lost_by_a_heartbeat_behind_it() -> None:
     log = Log(FIRST)
     followers = replication(log)
     log.append(Entry(2, 2, b"x"))
     assert indexes(followers.outgoing("b", 1, 0)) == [[2]]
     log.append(Entry(3, 2, b"y"))
     assert followers.outgoing("b", 1, 0) == []
-    assert indexes(followers.heartbeat("b", 1, 0)) == [[2, 3]]
+    for _ in range(20):
+        assert indexes(followers.heartbeat("b", 1, 0)) == [[]], "it may only be slow"
+    followers.take_reply("b", AppendReply(2, True, 1), now=0)
+    assert indexes(followers.outgoing("b", 1, 0)) == [[2, 3]]
+
+
+def test_a_snapshot_that_is_not_answered_is_sent_again_ever_more_rarely() -> None:
+    log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 9)])
+    log.compact(8, b"state")
+    followers = replication(log)
+    followers.take_reply("b", AppendReply(2, False, 8, 1, 1), now=0)
+    sent = []
+    for now in range(0, 100_000, 500):
+        messages = followers.heartbeat("b", 8, now * MS)
+        sent += [now] if any(isinstance(message, InstallSnapshot) for message in messages) else []
+    assert sent == [0, 3_000, 9_000, 21_000, 45_000, 93_000]
 
 
 def test_a_message_is_bounded_by_bytes_and_by_entries_but_takes_one_entry_of_any_size() -> None:

@@ -21,6 +21,15 @@ def test_a_proposal_is_sent_again_until_it_is_decided() -> None:
     assert proposals.deadline is None
 
 
+def test_one_that_is_not_answered_is_sent_ever_more_rarely() -> None:
+    proposals = Proposals()
+    proposals.add(StopRun("r", "run-1"), LATE)
+    sent = [half for half in range(30) if proposals.due(half * RESEND_INTERVAL_NS)]
+    assert sent == [0, 1, 3, 7, 11, 15, 19, 23, 27]
+    proposals.leader_changed()
+    assert [half for half in range(30, 35) if proposals.due(half * RESEND_INTERVAL_NS)] == [30, 31, 33]
+
+
 def test_a_new_leader_gets_all_at_once() -> None:
     proposals = Proposals()
     proposals.add(StopRun("r", "run-1"), LATE)
