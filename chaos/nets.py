@@ -87,6 +87,14 @@ class Nets:
         self._rules([host], others, **settings)
         self._rules(others, [host], **settings)
 
+    def limit(self, host: int, bytes_per_second: float, queue_bytes: int) -> None:
+        """What a host sends goes through an uplink of that rate, with a queue of that size."""
+        self._order({"uplink": host, "rate": bytes_per_second, "queue": queue_bytes})
+
+    def sent_bytes(self) -> int:
+        """Of all frames that the hosts have sent so far, those on their loopback left out."""
+        return sum(_sent_bytes(space) for space in self._spaces)
+
     def heal(self) -> dict[str, int]:
         """All rules are lifted; how many frames were passed and dropped so far."""
         return self._order({"clear": True})
@@ -133,6 +141,12 @@ class Nets:
             raise NetsFailed("the switch in user space has ended: what it said is above")
         answer: dict[str, int] = json.loads(line)
         return answer
+
+
+def _sent_bytes(space: str) -> int:
+    shown = subprocess.run(["ip", "-n", space, "-s", "-j", "link", "show", "e0"], capture_output=True, check=True)
+    sent: int = json.loads(shown.stdout)[0]["stats64"]["tx"]["bytes"]
+    return sent
 
 
 def _settings(host: int, count: int) -> list[str]:

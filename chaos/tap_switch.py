@@ -10,7 +10,11 @@ passed and dropped so far. The end of standard input is its own end: it outlives
 
     {"from": 1, "to": 2, "cut": true}
     {"from": 1, "to": 2, "delay": 0.05, "jitter": 0.01, "loss": 0.1}
+    {"uplink": 1, "rate": 625000, "queue": 131072}
     {"clear": true}
+
+An uplink is what a host sends to all others, in bytes a second; behind it waits a queue of so many bytes, and what does
+not fit is dropped, as a router does. Its delay comes after it.
 
 Stand-alone on purpose (nothing of ours is imported): it starts in a few hundredths of a second. FOLDER is only there to
 be seen on the command line, by whoever clears up.
@@ -39,6 +43,22 @@ QUEUE_FRAMES_MAX: Final = 100_000
 """Delayed ones; more are dropped, as a real switch does."""
 
 
+class Uplink:
+    """One host's way out: so many bytes a second, and a queue that takes so many."""
+
+    def __init__(self, rate: float, queue: int) -> None:
+        self._rate, self._queue = rate, queue
+        self._free_at = 0.0
+
+    def send(self, size: int, now: float) -> float | None:
+        """When the last byte of a frame has left; None if the queue has no room for it."""
+        begins = max(now, self._free_at)
+        if (begins - now) * self._rate + size > self._queue:
+            return None
+        self._free_at = begins + size / self._rate
+        return self._free_at
+
+
 class Switch:
     """The TAPs, the rules, and the frames that are under way."""
 
@@ -48,6 +68,7 @@ class Switch:
         self._rules: dict[tuple[int, int], dict[str, Any]] = {}
         self._random = random.Random(seed)
         self._last: dict[tuple[int, int], float] = {}
+        self._uplinks: dict[int, Uplink] = {}
         self._queue: list[tuple[float, int, int, bytes]] = []
         self._sequence = 0
         self.passed = self.dropped = 0
@@ -61,6 +82,9 @@ class Switch:
         """Take in a rule; one without any effect lifts the one before."""
         if order.pop("clear", False):
             self._rules.clear()
+            self._uplinks.clear()
+        elif "uplink" in order:
+            self._uplinks[order["uplink"]] = Uplink(order["rate"], order["queue"])
         else:
             pair = (order.pop("from"), order.pop("to"))
             self._rules.pop(pair, None)
@@ -88,15 +112,18 @@ class Switch:
             self._put(target, frame)
 
     def _forward(self, source: int, target: int, frame: bytes) -> None:
-        rule = self._rules.get((source, target))
-        if rule is None:
+        rule, uplink = self._rules.get((source, target), {}), self._uplinks.get(source)
+        if not rule and uplink is None:
             self._put(target, frame)
-        elif rule.get("cut") or self._random.random() < rule.get("loss", 0.0) or len(self._queue) >= QUEUE_FRAMES_MAX:
+            return
+        sent_at = uplink.send(len(frame), time.monotonic()) if uplink else time.monotonic()
+        is_lost = rule.get("cut") or self._random.random() < rule.get("loss", 0.0)
+        if sent_at is None or is_lost or len(self._queue) >= QUEUE_FRAMES_MAX:
             self.dropped += 1
         else:
             wait = rule.get("delay", 0.0) + self._random.uniform(-1, 1) * rule.get("jitter", 0.0)
             # A delay that varies does not reorder: no router would, and TCP takes that for loss.
-            due = max(time.monotonic() + wait, self._last.get((source, target), 0.0))
+            due = max(sent_at + wait, self._last.get((source, target), 0.0))
             self._last[source, target] = due
             self._sequence += 1
             heapq.heappush(self._queue, (due, self._sequence, target, frame))
