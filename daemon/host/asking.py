@@ -1,4 +1,4 @@
-"""Questions to members and their answers: asked again while nothing comes, for a while."""
+"""Questions to members and their answers: asked again while nothing comes, ever more rarely, for a while."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 from daemon.admin.commands import Failed
 
-ASK_AGAIN_SECONDS = 1.0
-GIVE_UP_SECONDS = 15.0
+PATIENCE_SECONDS = (1.0, 2.0, 4.0, 8.0)
+"""After the first question and each one that repeats it. An answer that is only slow comes once for each of them."""
+GIVE_UP_SECONDS = sum(PATIENCE_SECONDS)
 
 
 class Asking:
@@ -30,9 +31,9 @@ class Asking:
         asked = replace(question, request=request)
         waiting = self._waiting[member, request] = asyncio.get_running_loop().create_future()
         try:
-            for _ in range(int(GIVE_UP_SECONDS / ASK_AGAIN_SECONDS)):
+            for patience in PATIENCE_SECONDS:
                 self._send(member, asked)
-                done, _ = await asyncio.wait([waiting], timeout=ASK_AGAIN_SECONDS)
+                done, _ = await asyncio.wait([waiting], timeout=patience)
                 if done:
                     return waiting.result()
             raise Failed(f"shard '{member}' has not answered for {GIVE_UP_SECONDS:.0f} s")

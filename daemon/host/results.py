@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -21,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.admin.commands import Failed, Refused
+from daemon.host.asking import GIVE_UP_SECONDS, PATIENCE_SECONDS
 from daemon.host.digests import Digests
 from daemon.host.disk import Disk
 from daemon.host.fetching import Fetching
+from daemon.host.portions import Portions
 from daemon.protocol.cluster_messages import RowsTold, RowsWanted
 from daemon.protocol.records import RunRecord
 from shoal.execution.engine import Engine
@@ -34,8 +37,6 @@ from shoal.graph.part import Part
 from shoal.reading.result import extreme_rows
 from shoal.reading.stretch import STRETCH, null_of
 
-ASK_AGAIN_SECONDS = 1.0
-GIVE_UP_SECONDS = 15.0
 TOP_MAX = 100_000
 COLUMNS_MAX = 64
 KEPT_AT_ONCE = 8
@@ -108,6 +109,7 @@ class Results:
         """By run and tick; the one that was used last is the last."""
         self._waiting: dict[str, asyncio.Future[RowsTold]] = {}
         self._digests = Digests()
+        self._portions = Portions(STRETCH)
 
     # -- what is here ----------------------------------------------------------------------------------------------
 
@@ -262,13 +264,26 @@ class Results:
         return [mine, *theirs]
 
     async def _ask(self, member: str, asked: RowsWanted) -> Rows:
+        """Ask one shard: for a stretch a portion after the other."""
+        if asked.top:
+            return await self._ask_at_once(member, asked)
+        portions, first = list[Rows](), asked.first
+        while not portions or first < asked.last:
+            last = min(first + self._portions.rows(member), asked.last)
+            began = time.monotonic()
+            portions.append(await self._ask_at_once(member, replace(asked, first=first, last=last)))
+            self._portions.took(member, time.monotonic() - began)
+            first = last
+        return _joined(portions)
+
+    async def _ask_at_once(self, member: str, asked: RowsWanted) -> Rows:
         """Ask one shard, again while nothing comes: a read may be repeated."""
         wanted = replace(asked, request=uuid.uuid4().hex)
         waiting = self._waiting[wanted.request] = asyncio.get_running_loop().create_future()
         try:
-            for _ in range(int(GIVE_UP_SECONDS / ASK_AGAIN_SECONDS)):
+            for patience in PATIENCE_SECONDS:
                 self._send(member, wanted)
-                done, _ = await asyncio.wait([waiting], timeout=ASK_AGAIN_SECONDS)
+                done, _ = await asyncio.wait([waiting], timeout=patience)
                 if done:
                     return _rows(member, asked, waiting.result())
             raise Failed(f"shard '{member}' has not sent its part of the result in {GIVE_UP_SECONDS:.0f} s")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from daemon.admin.commands import CommandError, Failed, Refused
 from daemon.host.asking import Asking
 from daemon.protocol.cluster_messages import TableTold, TableWanted
+from daemon.protocol.frames import size_of
 from daemon.protocol.placement import sources
 from daemon.protocol.records import RunRecord
 from daemon.store import NotHeld
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from daemon.host.runtime import Runtime
 
 ROWS_MAX: Final = 1 << 16
-"""Rows in one message."""
+"""Rows at once."""
+ANSWER_BYTES_MAX: Final = 1 << 18
+"""Of rows in one message: heartbeats wait behind it (see `portions`). Who asks goes on behind its last row."""
 ITS_OWN: Final = b"program"
 """In the place of an answer's specs: it is the program that has failed."""
 
@@ -44,6 +47,11 @@ class Piece:
     count: int
     total: int
     columns: Mapping[str, Any]
+
+    def cut(self, count: int) -> Piece:
+        """The first ones of them, and one at least."""
+        count = max(1, count)
+        return Piece(count, self.total, {name: values[:count] for name, values in self.columns.items()})
 
 
 class Tables:
@@ -78,11 +86,10 @@ class Tables:
         self._answering.add((sender, asked.request))
         try:
             piece = await self._here(asked)
-            specs, frames = [], []
-            for name, values in piece.columns.items():
-                spec, its = col.to_wire(values)
-                specs.append((name, spec))
-                frames += its
+            specs, frames = _on_the_wire(piece)
+            if (size := size_of(frames)) > ANSWER_BYTES_MAX:
+                piece = piece.cut(piece.count * ANSWER_BYTES_MAX // size)
+                specs, frames = _on_the_wire(piece)
             told = TableTold(asked.request, "", piece.count, piece.total, json.dumps(specs).encode(), tuple(frames))
         except (CommandError, NotHeld) as problem:
             why = ITS_OWN if isinstance(problem, Failed) and problem.what == BadProgram.__name__ else b""
@@ -157,6 +164,16 @@ def _engine(program: Program, tick: int, part: Part, states: Mapping[int, Any]) 
     engine = Engine(part, program)
     engine.restore(tick, states)
     return engine
+
+
+def _on_the_wire(piece: Piece) -> tuple[list[tuple[str, Any]], list[Any]]:
+    """Each column's spec, and the frames of all."""
+    specs, frames = [], []
+    for name, values in piece.columns.items():
+        spec, its = col.to_wire(values)
+        specs.append((name, spec))
+        frames += its
+    return specs, frames
 
 
 def _piece(member: str, told: TableTold) -> Piece:
