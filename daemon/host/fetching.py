@@ -3,14 +3,16 @@
     asker  PartitionWanted, StatesWanted --(control plane)--> holder: reads its disk, ships it --> asker: PieceBuilt
                                               or PartitionMissing, if it is not there
 
-A question is asked again until its shipment is offered, and the next source is asked when one stays silent. What comes
-is believed no more than anything else on the wire: it is checked where it is built.
+A question is asked again, ever more rarely, until its shipment is offered, and the next source is asked when one stays
+silent: when nothing of it comes for a while, however long all of it takes. What comes is believed no more than anything
+else on the wire: it is checked where it is built.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +32,8 @@ from shoal.graph.slices import Slices
 
 log = logging.getLogger("shoal.fetching")
 
-ASK_AGAIN_SECONDS = 1.0
+ASK_AGAIN_SECONDS, ASK_AGAIN_SECONDS_MAX = 1.0, 4.0
+LOOK_SECONDS = 0.5
 SILENCE_SECONDS = 10.0
 STATES_MAX = 1024
 """Of the states that are asked for at once."""
@@ -168,21 +171,33 @@ class Fetching:
         return f"fetch/{self._me}/{uuid.uuid4().hex}"
 
     async def _ask(self, source: str, wanted: Wanted) -> Fetched | None:
-        """Ask one source, again until its shipment is offered; None if it has not what is wanted, or is silent."""
+        """Ask one source; None if it has not what is wanted, or is silent."""
         waiting: asyncio.Future[PieceArrived | None] = asyncio.get_running_loop().create_future()
         self._waiting[wanted.fetch] = waiting
         try:
-            for _ in range(int(SILENCE_SECONDS / ASK_AGAIN_SECONDS)):
-                self._send(source, wanted)
-                done, _ = await asyncio.wait([waiting], timeout=ASK_AGAIN_SECONDS)
-                if done:
-                    return _read(source, waiting.result())
+            if await self._until_told(source, wanted, waiting):
+                return _read(source, waiting.result())
             log.warning("%s has not sent %s", source, wanted)
             return None
         finally:
             del self._waiting[wanted.fetch]
             answer = PieceBuilt(wanted.fetch, "", 0, 0, 0, 0, 0)
             self._ticks.order(partial(self._ticks.fetched, answer))
+
+    async def _until_told(self, source: str, wanted: Wanted, waiting: asyncio.Future[PieceArrived | None]) -> bool:
+        """Ask, again until something comes, and then wait as long as more does; whether the answer is there."""
+        moved, ask_at, patience, here = time.monotonic(), 0.0, ASK_AGAIN_SECONDS, None
+        while (now := time.monotonic()) < moved + SILENCE_SECONDS:
+            before, here = here, self._ticks.arriving(wanted.fetch)
+            if here != before:
+                moved = now
+            if here is None and now >= ask_at:
+                self._send(source, wanted)
+                ask_at, patience = now + patience, min(2 * patience, ASK_AGAIN_SECONDS_MAX)
+            done, _ = await asyncio.wait([waiting], timeout=LOOK_SECONDS)
+            if done:
+                return True
+        return False
 
     # -- giving ----------------------------------------------------------------------------------------------------
 

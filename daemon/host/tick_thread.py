@@ -140,6 +140,10 @@ class TickThread(threading.Thread):
         """Whether something is on its way to a peer; it may have arrived by the time that this is read."""
         return (load, to) in self.runner.plane.shipments
 
+    def arriving(self, load: str) -> int | None:
+        """How many chunks of what was asked for are here; None before it is offered, and once it is whole."""
+        return self.runner.plane.intake.progress(load)
+
     @property
     def counts(self) -> dict[tuple[str, tuple[str, ...]], int]:
         """All that was counted, by metric and labels."""

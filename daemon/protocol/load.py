@@ -1,7 +1,12 @@
-"""Carrying a shard's piece of a graph to it: a window of chunks, taken in any order, sent again until acknowledged.
+"""Carrying a shard's piece of a graph to it: a window of chunks, taken in any order, each sent until acknowledged.
 
-    sender   PieceOffered ---> Chunk 0 1 2 ... (at most `window` unacknowledged) ---------------------> PieceDropped?
+    sender   PieceOffered ---> Chunk 0 1 2 ... (as many bytes as `flow` allows) ----------------------> PieceDropped?
     receiver               <--- ChunksTaken(upto, beyond)                    ... <--- PieceBuilt (or its error)
+
+**Nothing is sent again while it may still be under way.** A connection keeps its messages in order, and loses some only
+when it breaks or a peer throws them away. So a chunk is lost, and sent again, when one that was sent after it has come,
+or the answer to an offer that was repeated after it. The offer is small, and all that is repeated by the clock: after
+silence, with a number that the answer has, too.
 
 A piece is a short spec and a list of frames (arrays); the chunks are numbered through all of them, so a chunk's place
 follows from its number and the sizes in the offer, and each byte is copied once, into the array that is kept. What is
@@ -16,13 +21,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.protocol.flow import Flow, Sent
 from daemon.protocol.tick_effects import SendTick
 from daemon.protocol.tick_messages import Chunk, ChunksTaken, PieceBuilt, PieceDropped, PieceOffered
 
@@ -33,8 +39,9 @@ Bytes: TypeAlias = NDArray[np.uint8]
 class LoadLimits:
     """How a piece is cut, and how much of one a shard takes."""
 
-    chunk_bytes: int = 1 << 19
-    window: int = 16
+    chunk_bytes: int = 1 << 16
+    window: int = 128
+    """Chunks that are under way at the most."""
     resend_interval_ns: int = 500_000_000
     piece_bytes_max: int = 8 << 30
     frames_max: int = 4096
@@ -60,6 +67,13 @@ class PieceGone:
 
 
 LoadEffect: TypeAlias = SendTick | PieceArrived | PieceGone
+
+WINDOW_CHUNKS = 2
+"""At the least, and to begin with."""
+OVERTAKEN = 3
+"""A chunk is lost when one has come that was sent so many later: connections that follow each other may overlap."""
+PROBES_MAX = 64
+ENDED_MAX = 256
 
 
 class ChunkPlaces:
@@ -123,16 +137,25 @@ class Shipment:
         sizes = tuple(frame.nbytes for frame in self._frames)
         self._offer = PieceOffered(load, spec, sizes, limits.chunk_bytes)
         self._places = ChunkPlaces(sizes, limits.chunk_bytes)
-        self._taken: set[int] = set()
         self._upto = self._next = 0
-        self._sent_at: int | None = None
+        self._under_way: dict[int, tuple[int, Sent]] = {}
+        """Chunks that are neither acknowledged nor lost, each with the place in which it was sent."""
+        self._lost: set[int] = set()
+        self._again: set[int] = set()
+        self._places_sent = 0
+        self._probes: dict[int, int] = {}
+        """Repeated offers that are not answered, each with how many chunks were sent before."""
+        self._probe = 0
+        window_max = limits.window * limits.chunk_bytes
+        self._flow = Flow(min(WINDOW_CHUNKS * limits.chunk_bytes, window_max), window_max, limits.resend_interval_ns)
+        self._heard_at: int | None = None
 
     @property
     def deadline(self) -> int | None:
-        """When to send again what was not acknowledged."""
-        if self.answer is not None or self._sent_at is None:
+        """When to ask what has come."""
+        if self.answer is not None or self._heard_at is None:
             return None
-        return self._sent_at + self._limits.resend_interval_ns
+        return self._heard_at + self._flow.timeout_ns
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -141,15 +164,20 @@ class Shipment:
 
     def begin(self, now: int) -> list[LoadEffect]:
         """Offer the piece, with the first window behind it."""
-        self._sent_at = now
+        self._heard_at = now
         return [SendTick(self.to, self._offer), *self._fill_window(now)]
 
     def wake(self, now: int) -> list[LoadEffect]:
-        """Nothing came back for a while: offer again, and send the window again."""
+        """Nothing came back for a while: ask what has come, by repeating the offer behind all that is under way."""
         if self.deadline is None or now < self.deadline:
             return []
-        self._next = self._upto
-        return self.begin(now)
+        self._heard_at = now
+        self._flow.back_off()
+        self._probe += 1
+        self._probes[self._probe] = self._places_sent
+        if len(self._probes) > PROBES_MAX:
+            del self._probes[next(iter(self._probes))]
+        return [SendTick(self.to, replace(self._offer, probe=self._probe))]
 
     def step(self, message: ChunksTaken | PieceBuilt, now: int) -> list[LoadEffect]:
         """The receiver's word."""
@@ -157,25 +185,54 @@ class Shipment:
             self.answer = self.answer or message
             self._frames = []
             return []
-        if not self._upto <= message.upto <= len(self._places):
+        if not 0 <= message.upto <= len(self._places):
             return []
-        self._upto = message.upto
-        self._taken = {number for number in message.beyond if number > message.upto}
-        self._next = max(self._next, self._upto)
+        self._take(message, now)
         if self._upto == len(self._places):
             self._frames = []  # they are all there
-        self._sent_at = now
+            return []
         return self._fill_window(now)
+
+    def _take(self, message: ChunksTaken, now: int) -> None:
+        """What has come, and what is lost: all that was sent well before something that has come, and has not."""
+        self._upto = max(self._upto, message.upto)
+        self._next = max(self._next, self._upto)
+        beyond = frozenset(message.beyond)
+        taken = [number for number in self._under_way if number < self._upto or number in beyond]
+        before = self._probes.pop(message.probe, 0)
+        newest = max((self._under_way[number][0] for number in taken), default=0)
+        for number in taken:
+            place, sent = self._under_way.pop(number)
+            is_its_own = place == newest and not message.probe and number not in self._again
+            self._flow.deliver(sent, now, is_measure=is_its_own)
+        before = max(before, newest - OVERTAKEN)
+        lost = [number for number, (place, _) in self._under_way.items() if place < before]
+        for number in lost:
+            self._flow.lose(self._under_way.pop(number)[1])
+        self._lost = {number for number in self._lost if number >= self._upto and number not in beyond}
+        self._lost.update(lost)
+        if taken or lost:
+            self._heard_at = now
 
     def _fill_window(self, now: int) -> list[LoadEffect]:
         effects: list[LoadEffect] = []
-        while self._next < min(self._upto + self._limits.window, len(self._places)):
-            if self._next not in self._taken:
-                frame, begin, end = self._places[self._next]
-                content = self._frames[frame].stretch(begin, end)
-                effects.append(SendTick(self.to, Chunk(self.load, self._next, (content,))))
+        for number in sorted(self._lost):
+            if not self._flow.has_room(self._limits.chunk_bytes):
+                return effects
+            self._lost.discard(number)
+            self._again.add(number)
+            effects.append(self._send(number, now))
+        end = min(self._upto + self._limits.window, len(self._places))
+        while self._next < end and self._flow.has_room(self._limits.chunk_bytes):
+            effects.append(self._send(self._next, now))
             self._next += 1
         return effects
+
+    def _send(self, number: int, now: int) -> SendTick:
+        frame, begin, end = self._places[number]
+        self._under_way[number] = (self._places_sent, self._flow.send(end - begin, now))
+        self._places_sent += 1
+        return SendTick(self.to, Chunk(self.load, number, (self._frames[frame].stretch(begin, end),)))
 
 
 class _Arriving:
@@ -212,6 +269,8 @@ class Intake:
     def __init__(self, limits: LoadLimits) -> None:
         self._limits = limits
         self._arriving: dict[str, _Arriving] = {}
+        self._ended: dict[str, tuple[str, PieceBuilt]] = {}
+        """The last pieces that are done with, each with its sender: an offer of one that comes late begins nothing."""
 
     @property
     def deadline(self) -> int | None:
@@ -223,6 +282,11 @@ class Intake:
     def bytes_coming(self) -> int:
         """What all pieces that are not built yet take when they are whole."""
         return sum(piece.size for piece in self._arriving.values() if piece.answer is None)
+
+    def progress(self, load: str) -> int | None:
+        """How many chunks of a piece are here; None if it is not (or no longer) on its way."""
+        piece = self._arriving.get(load)
+        return piece.upto + len(piece.beyond) if piece is not None else None
 
     def wake(self, now: int) -> list[LoadEffect]:
         """Forget what nobody has touched for long."""
@@ -244,7 +308,7 @@ class Intake:
                 piece = self._arriving.get(message.load)
                 if piece is None or piece.sender != sender:
                     return []
-                del self._arriving[message.load]
+                self._end(piece, PieceBuilt(message.load, "it was dropped", 0, 0, 0, 0, 0))
                 return [PieceGone(message.load)]
 
     def built(self, answer: PieceBuilt) -> list[LoadEffect]:
@@ -257,10 +321,21 @@ class Intake:
         return [SendTick(piece.sender, answer)]
 
     def forget(self, load: str) -> None:
-        """The load has been decided: its answer need not be repeated any more."""
-        self._arriving.pop(load, None)
+        """The load has been decided: its answer need not be repeated any more but to who asks for it."""
+        piece = self._arriving.get(load)
+        if piece is not None:
+            self._end(piece, piece.answer or PieceBuilt(load, "it is not wanted any more", 0, 0, 0, 0, 0))
+
+    def _end(self, piece: _Arriving, answer: PieceBuilt) -> None:
+        del self._arriving[answer.load]
+        self._ended[answer.load] = (piece.sender, answer)
+        if len(self._ended) > ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
 
     def _offered(self, sender: str, offer: PieceOffered, now: int) -> list[LoadEffect]:
+        ended_by, answer = self._ended.get(offer.load, ("", None))
+        if answer is not None:
+            return [SendTick(sender, answer)] if sender == ended_by else []
         piece = self._arriving.get(offer.load)
         if piece is None:
             refusal = self._refusal(offer)
@@ -277,7 +352,7 @@ class Intake:
         piece.touched_at = now
         if piece.answer is not None:
             return [SendTick(sender, piece.answer)]
-        return [self._taken(piece), *self._hand_over(piece)]
+        return [self._taken(piece, offer.probe), *self._hand_over(piece)]
 
     def _refusal(self, offer: PieceOffered) -> str:
         limits = self._limits
@@ -312,5 +387,5 @@ class Intake:
         piece.handed_over = True
         return [PieceArrived(piece.offer.load, piece.sender, piece.offer.spec, tuple(piece.frames))]
 
-    def _taken(self, piece: _Arriving) -> SendTick:
-        return SendTick(piece.sender, ChunksTaken(piece.offer.load, piece.upto, tuple(sorted(piece.beyond))))
+    def _taken(self, piece: _Arriving, probe: int = 0) -> SendTick:
+        return SendTick(piece.sender, ChunksTaken(piece.offer.load, piece.upto, tuple(sorted(piece.beyond)), probe))

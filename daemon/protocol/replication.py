@@ -1,9 +1,14 @@
 """Bringing a checkpoint's states to the disks that hold them: this shard's own, and those of the partitions' replicas.
 
-    primary    Checkpoint ---------------------> replica      (again to who is silent, ever more rarely)
+    primary    Checkpoint ---------------------> replica
                StoreStates -> own disk           StoreStates -> its disk
+               CheckpointAsked ---------------->              (of who is silent, ever more rarely)
+               <------------ CheckpointLacking   not there: it is sent again
                <--------------- CheckpointHeld   stored
                all have it: TickHeld
+
+A question travels behind the states that it asks for, on the same connection. So an answer that they are not there says
+that they are lost, however slow the link is, and only then are they sent again.
 
 Primary-backup replication, and the primary waits for every replica and not for a majority: all of them are members of
 the view, and who dies is gone with it. A new view drops whatever was under way (`clear`), and what is durable by then
@@ -28,12 +33,13 @@ from typing import TypeAlias
 
 from daemon.protocol.frames import Buffer, size_of
 from daemon.protocol.tick_effects import SendTick, StoreStates, TickHeld
-from daemon.protocol.tick_messages import Checkpoint, CheckpointHeld
+from daemon.protocol.tick_messages import Checkpoint, CheckpointAsked, CheckpointHeld, CheckpointLacking
 
 ReplicationEffect: TypeAlias = SendTick | StoreStates | TickHeld
+ReplicationMessage: TypeAlias = Checkpoint | CheckpointHeld | CheckpointAsked | CheckpointLacking
 RESEND_INTERVAL_NS = 1_000_000_000
 RESEND_FACTOR_MAX = 4
-"""Silence may mean that a disk is slow or a checkpoint large: sent once a second, it would clog the way for ever."""
+"""Silence may mean that a disk is slow or a checkpoint large."""
 MESSAGE_PARTITIONS_MAX = 512
 MESSAGE_BYTES_MAX = 64 << 20
 
@@ -47,6 +53,8 @@ class _Hold:
     """Under which the own disk will say so; None once it has."""
     messages: dict[tuple[str, int], Checkpoint]
     """By replica and first partition: what it has not acknowledged."""
+    copies: dict[tuple[str, int], int]
+    """How often each of them was sent."""
     sent_at: int
     interval_ns: int
 
@@ -132,31 +140,36 @@ class Replication:
             for message in _messages(run, tick, floor, due[replica], states)
         }
         token = self._token(run, None)
-        known.hold = _Hold(tick, token, messages, now, self._resend_interval_ns)
+        known.hold = _Hold(tick, token, messages, dict.fromkeys(messages, 1), now, self._resend_interval_ns)
         sends = [SendTick(replica, message) for (replica, _), message in messages.items()]
         return [*sends, StoreStates(run, tick, floor, states, token)]
 
-    def step(self, sender: str, message: Checkpoint | CheckpointHeld, now: int) -> list[ReplicationEffect]:
+    def step(self, sender: str, message: ReplicationMessage, now: int) -> list[ReplicationEffect]:
         """Take a peer's message."""
         known = self._runs.get(message.run)
         if known is None:
             return []
-        if isinstance(message, Checkpoint):
-            return self._checkpoint(known, sender, message)
-        hold = known.hold
-        if hold is None or hold.tick != message.tick or hold.messages.pop((sender, message.first), None) is None:
-            return []
-        hold.sent_at = now  # the way is open, the rest may be on it
-        return self._held(message.run, known)
+        match message:
+            case Checkpoint():
+                return self._checkpoint(known, sender, message)
+            case CheckpointAsked():
+                return self._asked(known, sender, message)
+            case CheckpointLacking():
+                return self._lacking(known, sender, message, now)
+            case CheckpointHeld():
+                return self._durable(known, sender, message, now)
 
     def wake(self, now: int) -> list[ReplicationEffect]:
-        """Send again to who is silent."""
+        """Ask who is silent."""
         effects: list[ReplicationEffect] = []
         for hold in self._unanswered():
             if now >= hold.sent_at + hold.interval_ns:
                 hold.sent_at = now
                 hold.interval_ns = min(2 * hold.interval_ns, RESEND_FACTOR_MAX * self._resend_interval_ns)
-                effects += [SendTick(replica, message) for (replica, _), message in hold.messages.items()]
+                effects += [
+                    SendTick(replica, CheckpointAsked(message.run, message.tick, first, hold.copies[replica, first]))
+                    for (replica, first), message in hold.messages.items()
+                ]
         return effects
 
     def stored(self, token: int, now: int) -> list[ReplicationEffect]:
@@ -225,6 +238,37 @@ class Replication:
         known.stored[sender, first] = _Stored(tick, token)
         states = dict(zip(message.partitions, message.frames, strict=True))
         return [StoreStates(run, tick, message.floor, states, token)]
+
+    def _asked(self, known: _Run, sender: str, asked: CheckpointAsked) -> list[ReplicationEffect]:
+        """Whether a primary's states are here. While some are being stored there is no answer: that follows."""
+        run, tick, first = asked.run, asked.tick, asked.first
+        if sender == self.shard or known.primaries.get(first) != sender:
+            return []
+        before = known.stored.get((sender, first))
+        if before is not None and (before.token is not None or tick < before.tick):
+            return []
+        if before is not None and tick == before.tick:
+            return [SendTick(sender, CheckpointHeld(run, tick, first))]
+        return [SendTick(sender, CheckpointLacking(run, tick, first, asked.copies))]
+
+    def _lacking(self, known: _Run, sender: str, lacking: CheckpointLacking, now: int) -> list[ReplicationEffect]:
+        """Send it again, unless it is an older copy that was lost."""
+        hold, key = known.hold, (sender, lacking.first)
+        if hold is None or hold.tick != lacking.tick or hold.copies.get(key) != lacking.copies:
+            return []
+        message = hold.messages.get(key)
+        if message is None:
+            return []
+        hold.copies[key] += 1
+        hold.sent_at = now
+        return [SendTick(sender, message)]
+
+    def _durable(self, known: _Run, sender: str, held: CheckpointHeld, now: int) -> list[ReplicationEffect]:
+        hold = known.hold
+        if hold is None or hold.tick != held.tick or hold.messages.pop((sender, held.first), None) is None:
+            return []
+        hold.sent_at = now  # the way is open, the rest may be on it
+        return self._held(held.run, known)
 
     def _held(self, run: int, known: _Run) -> list[ReplicationEffect]:
         hold = known.hold

@@ -7,7 +7,14 @@
 A shard pushes its share of a phase to every member as soon as it has computed it, with its barrier entry in the same
 message, and goes on when the barrier is passed *and* every share is here: a barrier says that all have finished, not
 that their ghosts have arrived. A peer can be at most one phase ahead, so two phases' shares are kept, to send again
-when someone asks (`PhaseWanted`) and to take in early.
+and to take in early.
+
+    waiting  PhaseWanted ----------------> peer   (after `resend_interval`, then ever more rarely)
+             <--- PhaseSent(1 copy) ------        behind the share, on the same connection: is that here by now?
+             PhaseWanted(1 copy lost) --->        if not
+             <--- the share again --------
+
+So a share is sent again only when it is certain that it was lost, and never because its link is slow.
 
 Whether the run ends is never one shard's own decision: `flags` and `failure` ride on the shares of a phase, and whoever
 passes its barrier has seen everyone's. The same goes for a checkpoint by time: one shard's clock says that it is due,
@@ -40,18 +47,20 @@ from daemon.protocol.tick_effects import (
     TickCommitted,
     TickEffect,
 )
-from daemon.protocol.tick_messages import DUE, STOP, PhaseDone, PhaseWanted
+from daemon.protocol.tick_messages import DUE, STOP, PhaseDone, PhaseSent, PhaseWanted
 from shoal.execution.engine import Outgoing
 from shoal.execution.failures import disagreement
 from shoal.execution.phase import Phase
 from shoal.execution.program import not_converged
 
 FAILURE_CHARACTERS_MAX = 4000
+ASK_FACTOR_MAX = 8
+"""Each time that a share is asked for, twice as long passes until the next, up to so many times the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class TickTiming:
-    """After how long a missing share is asked for again, and after how long its shard is named."""
+    """After how long a missing share is first asked for, and after how long its shard is named."""
 
     resend_interval_ns: int = 200_000_000
     phase_timeout_ns: int = 30_000_000_000
@@ -101,10 +110,10 @@ class TickMachine:
 
     # With more than 30 attributes an instance without slots loses its quick layout: 6% of an empty tick here.
     __slots__ = (
-        "_ahead", "_asked_at", "_by_time", "_cadence", "_checkpoint", "_due_at", "_figures", "_flags", "_floor",
-        "_held", "_here", "_hold_at", "_horizon", "_kept", "_must_halt", "_named_at", "_outcome", "_own", "_phases",
-        "_reached", "_sent", "_stopping", "_ticks", "_timing", "_waited", "barrier", "entry", "granted", "peers",
-        "phase", "run", "shard", "since", "state", "tick",
+        "_again", "_ahead", "_ask_ns", "_asked_at", "_by_time", "_cadence", "_checkpoint", "_due_at", "_figures",
+        "_flags", "_floor", "_held", "_here", "_hold_at", "_horizon", "_kept", "_lost", "_must_halt", "_named_at",
+        "_outcome", "_own", "_phases", "_reached", "_sent", "_stopping", "_ticks", "_timing", "_waited", "barrier",
+        "entry", "granted", "peers", "phase", "run", "shard", "since", "state", "tick",
     )  # fmt: skip
 
     def __init__(
@@ -155,7 +164,12 @@ class TickMachine:
         self._here: dict[str, PhaseDone] = {}
         self._ahead: dict[str, PhaseDone] = {}
         self._sent: dict[int, dict[str, PhaseDone]] = {}
+        self._again: dict[tuple[int, str], int] = {}
+        """How often a share was sent, by entry and peer, of those that were sent again."""
+        self._lost: dict[str, int] = {}
+        """How many copies of the share that is waited for are known to be lost, by peer."""
         self._own: PhaseDone | None = None
+        self._ask_ns = timing.resend_interval_ns
         self._asked_at = self._named_at = 0
         self._figures: list[tuple[Phase, tuple[tuple[int, int], ...]]] = []
         self._waited: list[tuple[Phase, int]] = []
@@ -167,7 +181,7 @@ class TickMachine:
         """When to wake: only a wait has one, for peers or for the storage."""
         if self.state is not WAITING:
             return self._named_at + self._timing.phase_timeout_ns if self.state is HOLDING else None
-        return min(self._asked_at + self._timing.resend_interval_ns, self._named_at + self._timing.phase_timeout_ns)
+        return min(self._asked_at + self._ask_ns, self._named_at + self._timing.phase_timeout_ns)
 
     def begin(self, now: int) -> list[TickEffect]:
         """Start: the program's start counts as Advance of tick 0, a restored state as Advance of its tick."""
@@ -175,13 +189,15 @@ class TickMachine:
         self._due_at = now + self._cadence.interval_ns
         return [RunPhase(self.run, self.tick, ADVANCE)]
 
-    def step(self, sender: str, message: PhaseDone | PhaseWanted, now: int) -> list[TickEffect]:
+    def step(self, sender: str, message: PhaseDone | PhaseWanted | PhaseSent, now: int) -> list[TickEffect]:
         """Take a peer's message; one from a stranger, or out of the window of two phases, changes nothing."""
         if sender not in self.peers:
             return []
-        if isinstance(message, PhaseWanted):
-            share = self._sent.get(message.entry, {}).get(sender)
-            return [SendTick(sender, share)] if share is not None else self._beyond(sender, message.entry)
+        if type(message) is PhaseWanted:
+            return self._wanted(sender, message)
+        if type(message) is PhaseSent:
+            return self._was_sent(sender, message)
+        assert type(message) is PhaseDone
         entry = message.entry
         if self.state is OVER or (entry != self.entry and entry != self._horizon):
             return self._beyond(sender, entry)
@@ -199,17 +215,23 @@ class TickMachine:
             return []
         effects: list[TickEffect] = []
         lacking = self.lacking() if self.state is WAITING else ()
-        if lacking and now >= self._asked_at + self._timing.resend_interval_ns:
+        if lacking and now >= self._asked_at + self._ask_ns:
             self._asked_at = now
-            effects += [SendTick(peer, PhaseWanted(self.run, self.entry)) for peer in lacking]
+            self._ask_ns = min(2 * self._ask_ns, ASK_FACTOR_MAX * self._timing.resend_interval_ns)
+            effects += [SendTick(peer, PhaseWanted(self.run, self.entry, self._lost.get(peer, 0))) for peer in lacking]
         if now >= self._named_at + self._timing.phase_timeout_ns:
             self._named_at = now
             effects.append(PhaseLate(self.run, self.tick, self.phase, lacking, now - self.since))
         return effects
 
     def relayed(self, entries: Sequence[tuple[str, int]]) -> None:
-        """Progress that gossip brought: it heals the barrier's state; the data is asked for from its owner."""
+        """Progress that gossip brought: it heals the barrier's state; the data is asked for from its owner, and soon
+        if that has only now become ready.
+        """
+        before = self.barrier.missing(self.entry)
         self.barrier.merge((shard, entry) for shard, entry in entries if shard != self.shard)
+        if before and self.barrier.missing(self.entry) != before:
+            self._ask_ns = self._timing.resend_interval_ns
 
     # -- the host's answers ----------------------------------------------------------------------------------------
 
@@ -317,6 +339,7 @@ class TickMachine:
         assert all(share.entry == self.entry for share in self._here.values()), self._here
         assert all(share.entry == self._horizon for share in self._ahead.values()), self._ahead
         assert len(self._sent) <= 2, self._sent.keys()
+        assert all(entry in self._sent and copies > 1 for (entry, _), copies in self._again.items()), self._again
         own = self.barrier.entry(self.shard)
         if self.state in (WAITING, SETTLING):
             assert own == self.entry, (own, self.entry)
@@ -334,6 +357,25 @@ class TickMachine:
         assert self._floor <= max(self._held, 0), (self._floor, self._held)
 
     # -- within ----------------------------------------------------------------------------------------------------
+
+    def _wanted(self, sender: str, message: PhaseWanted) -> list[TickEffect]:
+        """A peer lacks our share: say that it is on its way, or send it again if all its copies are lost."""
+        entry = message.entry
+        share = self._sent.get(entry, {}).get(sender)
+        if share is None:
+            return self._beyond(sender, entry)
+        copies = self._again.get((entry, sender), 1)
+        if message.lost < copies:
+            return [SendTick(sender, PhaseSent(self.run, entry, copies))]
+        self._again[entry, sender] = copies + 1
+        return [SendTick(sender, share)]
+
+    def _was_sent(self, sender: str, message: PhaseSent) -> list[TickEffect]:
+        """A share that has not come before this word of it never will."""
+        if self.state is not WAITING or message.entry != self.entry or sender in self._here:
+            return []
+        self._lost[sender] = message.copies
+        return [SendTick(sender, PhaseWanted(self.run, self.entry, message.copies))]
 
     def _beyond(self, sender: str, entry: int) -> list[TickEffect]:
         """A peer in a later phase than the end here has not ended: the two would wait for each other for ever."""
@@ -375,8 +417,13 @@ class TickMachine:
         self._sent[self.entry] = shares
         if len(self._sent) > 2:
             del self._sent[next(iter(self._sent))]  # they stand in the order of their entries
+        if self._again:
+            self._again = {key: copies for key, copies in self._again.items() if key[0] in self._sent}
+        if self._lost:
+            self._lost.clear()
         self.state, self.since = WAITING, now
         self._asked_at = self._named_at = now
+        self._ask_ns = self._timing.resend_interval_ns
         effects: list[TickEffect] = [SendTick(peer, share) for peer, share in shares.items()]
         if len(self._here) == len(shares):
             effects += self._go_on(now)

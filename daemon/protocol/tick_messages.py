@@ -33,20 +33,27 @@ class PhaseDone:
 
 @dataclass(frozen=True, slots=True)
 class PhaseWanted:
-    """The sender waits for the receiver's data of this phase: send it again if you have completed it."""
+    """The sender waits for the receiver's data of this phase. That it has been sent is told (`PhaseSent`); it is sent
+    again if all copies so far are known to be lost, the `lost` first ones.
+    """
 
     run: Count
     entry: Entry
+    lost: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PieceOffered:
-    """A shard's piece of a graph is about to come, in frames of these sizes, cut into chunks of `chunk_bytes`."""
+    """A shard's piece of a graph is about to come, in frames of these sizes, cut into chunks of `chunk_bytes`.
+
+    `probe` numbers the repetitions: the answer to one tells what of all that was sent before it has not come.
+    """
 
     load: str
     spec: bytes
     frame_sizes: tuple[int, ...]
     chunk_bytes: Count
+    probe: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class ChunksTaken:
-    """All chunks below `upto` are here, and of those beyond it the ones in `beyond`; chunk 0 is wanted first."""
+    """All chunks below `upto` are here, and of those beyond it the ones in `beyond`; chunk 0 is wanted first.
+
+    The answer to a repeated offer has its `probe`.
+    """
 
     load: str
     upto: Count
     beyond: tuple[int, ...] = ()
+    probe: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +116,32 @@ class CheckpointHeld:
     run: Count
     tick: Tick
     first: Count
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSent:
+    """Your share of this phase has been sent, so many times: this message travels behind the last copy of it."""
+
+    run: Count
+    entry: Entry
+    copies: Count
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointAsked:
+    """Is the message of this tick whose first partition is `first` there? This one travels behind its last copy."""
+
+    run: Count
+    tick: Tick
+    first: Count
+    copies: Count
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointLacking:
+    """None of so many copies of that message has come."""
+
+    run: Count
+    tick: Tick
+    first: Count
+    copies: Count

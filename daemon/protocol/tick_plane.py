@@ -21,10 +21,13 @@ from daemon.protocol.tick import State, TickMachine
 from daemon.protocol.tick_effects import PhaseLate, TickEffect
 from daemon.protocol.tick_messages import (
     Checkpoint,
+    CheckpointAsked,
     CheckpointHeld,
+    CheckpointLacking,
     Chunk,
     ChunksTaken,
     PhaseDone,
+    PhaseSent,
     PhaseWanted,
     PieceBuilt,
     PieceDropped,
@@ -41,6 +44,9 @@ TickMessage: TypeAlias = (
     | PieceDropped
     | Checkpoint
     | CheckpointHeld
+    | PhaseSent
+    | CheckpointAsked
+    | CheckpointLacking
 )
 TICK_MESSAGES: tuple[type, ...] = (
     PhaseDone,
@@ -52,6 +58,9 @@ TICK_MESSAGES: tuple[type, ...] = (
     PieceDropped,
     Checkpoint,
     CheckpointHeld,
+    PhaseSent,
+    CheckpointAsked,
+    CheckpointLacking,
 )
 """In the order of their tags: new ones go to the end."""
 Effect: TypeAlias = TickEffect | LoadEffect
@@ -95,14 +104,14 @@ class TickPlane:
             if run is not None:
                 return run.step(sender, message, now)
         match message:
-            case PhaseDone() | PhaseWanted():
+            case PhaseDone() | PhaseWanted() | PhaseSent():
                 run = self.runs.get(message.run)
                 if run is not None:
                     return run.step(sender, message, now)
                 if isinstance(message, PhaseDone):
                     self._keep_early(sender, message)
                 return []
-            case Checkpoint() | CheckpointHeld():
+            case Checkpoint() | CheckpointHeld() | CheckpointAsked() | CheckpointLacking():
                 if message.run in self.runs:
                     return self.replication.step(sender, message, now)
                 if isinstance(message, Checkpoint):

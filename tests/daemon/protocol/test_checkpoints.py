@@ -20,7 +20,7 @@ from daemon.protocol.tick_effects import (
     TickCommitted,
     TickEffect,
 )
-from daemon.protocol.tick_messages import DUE, STOP, PhaseDone, PhaseWanted
+from daemon.protocol.tick_messages import DUE, STOP, PhaseDone, PhaseSent, PhaseWanted
 from shoal.execution.engine import Outgoing
 from shoal.execution.phase import Phase
 from tests.daemon.protocol.lockstep import ALL, MS, TIMING, Group, nothing
@@ -97,8 +97,8 @@ def test_no_end_is_told_before_the_last_tick_is_held() -> None:
     group.hold("a")
     assert group.told["a"][-1] == RunOver(1, 1, "completed", "")
     assert group.machines["b"].state is State.HOLDING
-    asked = group.machines["a"].step("b", PhaseWanted(1, entry_of(1, Phase.ADVANCE)), 0)
-    assert [type(effect) for effect in asked] == [SendTick], "who is over still gives its last shares"
+    asked = group.machines["a"].step("b", PhaseWanted(1, entry_of(1, Phase.ADVANCE), 1), 0)
+    assert [type(effect.message) for effect in asked if isinstance(effect, SendTick)] == [PhaseDone], "a last share"
 
 
 def test_a_failed_run_holds_nothing() -> None:
@@ -304,7 +304,7 @@ class World:
     now: int = 0
 
     def __post_init__(self) -> None:
-        self.bag: list[tuple[str, str, PhaseDone | PhaseWanted]] = []
+        self.bag: list[tuple[str, str, PhaseDone | PhaseWanted | PhaseSent]] = []
         self.to_run: list[tuple[str, RunPhase]] = []
         self.to_hold: list[tuple[str, HoldTick]] = []
         self.machines = {
@@ -322,7 +322,7 @@ class World:
         machine = self.machines[name]
         for effect in effects:
             match effect:
-                case SendTick(to=to, message=PhaseDone() | PhaseWanted() as message):
+                case SendTick(to=to, message=PhaseDone() | PhaseWanted() | PhaseSent() as message):
                     self.send(name, to, message)
                 case RunPhase():
                     self.to_run.append((name, effect))
@@ -340,7 +340,7 @@ class World:
                     self.over[name] = effect
         machine.validate()
 
-    def send(self, name: str, to: str, message: PhaseDone | PhaseWanted) -> None:
+    def send(self, name: str, to: str, message: PhaseDone | PhaseWanted | PhaseSent) -> None:
         if isinstance(message, PhaseDone) and message.entry % 4 == 0:
             tick = message.entry // 4 - 1
             every, last = self.cadence.ticks, tick == self.ticks

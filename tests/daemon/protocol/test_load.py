@@ -19,6 +19,11 @@ def messages(effects: list[LoadEffect]) -> list[object]:
     return [effect.message for effect in effects if isinstance(effect, SendTick)]
 
 
+def numbers(effects: list[LoadEffect]) -> list[int]:
+    """Of the chunks that are sent."""
+    return [message.number for message in messages(effects) if isinstance(message, Chunk)]
+
+
 def test_chunks_are_numbered_through_all_frames() -> None:
     places = ChunkPlaces([5, 0, 8, 3], 4)
     assert [places[number] for number in range(len(places))] == [
@@ -33,23 +38,37 @@ def test_chunks_are_numbered_through_all_frames() -> None:
 
 def test_only_a_window_is_on_its_way() -> None:
     shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 5], LIMITS)
-    offer, *chunks = messages(shipment.begin(0))
-    assert offer == PieceOffered("l", b"spec", (4096 * 5,), 4096)
-    assert [chunk.number for chunk in chunks] == [0, 1, 2]  # type: ignore[attr-defined]
-    assert [chunk.number for chunk in messages(shipment.step(ChunksTaken("l", 1), 0))] == [3]  # type: ignore[attr-defined]
-    assert messages(shipment.step(ChunksTaken("l", 1, (2, 3)), 0)) == []
-    assert shipment.progress == (1, 5)
+    effects = shipment.begin(0)
+    assert messages(effects)[0] == PieceOffered("l", b"spec", (4096 * 5,), 4096)
+    assert numbers(effects) == [0, 1]
+    assert numbers(shipment.step(ChunksTaken("l", 1), 9)) == [2, 3], "it grows with what is acknowledged"
+    assert numbers(shipment.step(ChunksTaken("l", 1, (2, 3)), 9)) == [], "a chunk too far is no use"
+    assert numbers(shipment.step(ChunksTaken("l", 2, (2, 3)), 9)) == [4]
+    assert shipment.progress == (2, 5)
 
 
-def test_after_silence_the_window_is_sent_again_but_for_what_is_there() -> None:
+def test_after_silence_the_offer_alone_is_repeated_and_its_answer_says_what_is_lost() -> None:
     shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 4], LIMITS)
     shipment.begin(0)
-    shipment.step(ChunksTaken("l", 0, (1,)), 50)
-    assert shipment.deadline == 150
-    assert shipment.wake(149) == []
-    offer, *chunks = messages(shipment.wake(150))
-    assert isinstance(offer, PieceOffered)
-    assert [chunk.number for chunk in chunks] == [0, 2]  # type: ignore[attr-defined]
+    assert numbers(shipment.step(ChunksTaken("l", 0, (1,)), 50)) == [2]
+    due = shipment.deadline
+    assert due is not None
+    assert shipment.wake(due - 1) == []
+    assert messages(shipment.wake(due)) == [PieceOffered("l", b"spec", (4096 * 4,), 4096, 1)]
+    assert shipment.deadline is not None
+    assert shipment.deadline - due > due - 50, "ever more rarely"
+    assert numbers(shipment.step(ChunksTaken("l", 0, (1,)), due + 1)) == [], "an answer to something sent before"
+    assert numbers(shipment.step(ChunksTaken("l", 0, (1,), 1), due + 2)) == [0, 2]
+    assert numbers(shipment.step(ChunksTaken("l", 0, (1,), 1), due + 3)) == [], "they are under way once more"
+
+
+def test_what_others_have_overtaken_is_lost() -> None:
+    limits = replace(LIMITS, window=8)
+    shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 9], limits)
+    shipment.begin(0)
+    assert numbers(shipment.step(ChunksTaken("l", 0, (1,)), 9)) == [2, 3], "it may only have come too early"
+    assert numbers(shipment.step(ChunksTaken("l", 0, (1, 2, 3)), 10)) == [4, 5, 6, 7]
+    assert numbers(shipment.step(ChunksTaken("l", 0, (1, 2, 3, 4)), 11)) == [0]
 
 
 def test_an_acknowledgement_that_is_late_or_mad_changes_nothing() -> None:
@@ -84,6 +103,20 @@ def test_the_answer_is_repeated_as_long_as_the_offer_is() -> None:
     assert intake.step("a", offer, 0) == [SendTick("a", BUILT)]
     intake.forget("l")
     assert intake.built(BUILT) == []
+    assert intake.step("a", offer, 0) == [SendTick("a", BUILT)], "one that comes late begins nothing"
+    assert intake.step("thief", offer, 0) == []
+    assert intake.deadline is None
+
+
+def test_a_piece_that_was_dropped_is_not_begun_anew_by_a_late_offer() -> None:
+    intake, offer = Intake(LIMITS), PieceOffered("l", b"spec", (4096,), 4096)
+    intake.step("a", offer, 0)
+    assert intake.progress("l") == 0
+    assert intake.step("a", PieceDropped("l"), 0) == [PieceGone("l")]
+    (answer,) = messages(intake.step("a", offer, 0))
+    assert isinstance(answer, PieceBuilt)
+    assert answer.error
+    assert (intake.progress("l"), intake.deadline) == (None, None)
 
 
 def test_what_does_not_fit_the_offer_is_dropped() -> None:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.protocol import replication
-from daemon.protocol.replication import RESEND_FACTOR_MAX, Replication, ReplicationEffect
+from daemon.protocol.replication import RESEND_FACTOR_MAX, Replication, ReplicationEffect, ReplicationMessage
 from daemon.protocol.tick_effects import SendTick, StoreStates, TickHeld
-from daemon.protocol.tick_messages import Checkpoint, CheckpointHeld
+from daemon.protocol.tick_messages import Checkpoint, CheckpointAsked, CheckpointHeld, CheckpointLacking
 
 SECOND = 1_000_000_000
 PRIMARIES = {0: "a", 1: "b", 2: "a", 3: "c"}
@@ -89,18 +89,40 @@ def test_an_answer_to_something_else_is_none(sender: str, answer: CheckpointHeld
     assert machine.lacking(1) == ("a", "b", "c")
 
 
-def test_who_is_silent_is_sent_it_again_ever_more_rarely() -> None:
+def test_who_is_silent_is_asked_ever_more_rarely() -> None:
     machine = begun()
     effects = machine.hold(1, 8, 4, OWN, REPLICAS, 0)
     machine.step("c", CheckpointHeld(1, 8, 2), 0)
-    again = []
+    asked = []
     for now in range(0, 100 * SECOND, SECOND // 2):
         assert (machine.deadline or 0) >= now - SECOND // 2
         effects = machine.wake(now)
-        assert sent(effects) in ([], [("b", FROM_A)])
-        again += [now // SECOND] if effects else []
-    assert again[:4] == [1, 3, 7, 11]
-    assert again[-1] - again[-2] == RESEND_FACTOR_MAX
+        assert sent(effects) in ([], [("b", CheckpointAsked(1, 8, 0, 1))])
+        asked += [now // SECOND] if effects else []
+    assert asked[:4] == [1, 3, 7, 11]
+    assert asked[-1] - asked[-2] == RESEND_FACTOR_MAX
+
+
+def test_states_are_sent_again_when_they_are_lost_and_not_before() -> None:
+    primary, replica = begun(), begun("b")
+    primary.hold(1, 8, 4, OWN, REPLICAS, 0)
+    (question,) = (message for to, message in sent(primary.wake(SECOND)) if to == "b")
+    assert isinstance(question, CheckpointAsked)
+    ((_, lacking),) = sent(replica.step("a", question, SECOND))
+    assert lacking == CheckpointLacking(1, 8, 0, 1)
+    assert sent(primary.step("b", lacking, SECOND)) == [("b", FROM_A)]
+    assert primary.step("b", lacking, SECOND) == [], "of two copies one is lost"
+    (store,) = stores(replica.step("a", FROM_A, SECOND))
+    assert replica.step("a", replace(question, copies=2), SECOND) == [], "it is being stored"
+    replica.stored(store.token, SECOND)
+    assert sent(replica.step("a", question, SECOND)) == [("a", CheckpointHeld(1, 8, 0))]
+    assert replica.step("a", replace(question, tick=7), SECOND) == [], "an old one"
+    for stranger in ("c", "b", "stranger"):
+        assert replica.step(stranger, question, SECOND) == []
+    for other in (replace(lacking, tick=7), replace(lacking, first=2), replace(lacking, run=2)):
+        assert primary.step("b", replace(other, copies=2), SECOND) == []
+    primary.step("b", CheckpointHeld(1, 8, 0), SECOND)
+    assert primary.step("b", replace(lacking, copies=2), SECOND) == []
 
 
 def test_a_checkpoint_is_acknowledged_when_it_is_durable_and_again_if_it_comes_again() -> None:
@@ -200,7 +222,7 @@ def test_held_means_that_every_disk_has_it_whatever_the_network_and_the_disks_do
     primaries = {partition: holders[0] for partition, holders in replicas.items()}
     machines = {name: Replication(name) for name in names}
     disks: dict[str, dict[int, tuple[int, bytes]]] = {name: {} for name in names}
-    bag: list[tuple[str, str, Checkpoint | CheckpointHeld]] = []
+    bag: list[tuple[str, str, ReplicationMessage]] = []
     writing: list[tuple[str, StoreStates]] = []
     ticks = dict.fromkeys(names, 0)
     held = dict.fromkeys(names, 0)
@@ -209,7 +231,10 @@ def test_held_means_that_every_disk_has_it_whatever_the_network_and_the_disks_do
     def take(name: str, effects: Sequence[ReplicationEffect]) -> None:
         for effect in effects:
             match effect:
-                case SendTick(to=to, message=Checkpoint() | CheckpointHeld() as message):
+                case SendTick(
+                    to=to,
+                    message=Checkpoint() | CheckpointHeld() | CheckpointAsked() | CheckpointLacking() as message,
+                ):
                     bag.append((name, to, message))
                 case StoreStates():
                     writing.append((name, effect))

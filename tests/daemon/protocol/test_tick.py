@@ -11,7 +11,7 @@ import pytest
 from daemon.protocol.barrier import entry_of
 from daemon.protocol.tick import FAILURE_CHARACTERS_MAX, State
 from daemon.protocol.tick_effects import PhaseLate, RunOver, SendTick, TickCommitted
-from daemon.protocol.tick_messages import STOP, PhaseDone, PhaseWanted
+from daemon.protocol.tick_messages import STOP, PhaseDone, PhaseSent, PhaseWanted
 from shoal.execution.engine import Outgoing
 from shoal.execution.phase import Phase
 from shoal.execution.program import not_converged
@@ -90,8 +90,65 @@ def test_a_lost_share_is_asked_for_and_sent_again() -> None:
     group.wake()
     assert group.bag == [("a", "b", PhaseWanted(1, 4)), ("b", "a", PhaseWanted(1, 4))]
     group.deliver()
+    assert group.bag == [("b", "a", PhaseSent(1, 4, 1)), ("a", "b", PhaseSent(1, 4, 1))]
+    group.deliver()
+    assert group.bag == [("a", "b", PhaseWanted(1, 4, 1)), ("b", "a", PhaseWanted(1, 4, 1))], "it is lost for certain"
+    group.deliver()
     group.deliver()
     assert [group.phase(name) for name in "ab"] == [(1, Phase.SENSE)] * 2
+
+
+def test_a_share_that_is_only_slow_is_not_sent_again() -> None:
+    """The link needs ten seconds for it; each question is answered behind it."""
+    group = Group("ab")
+    group.compute("a")
+    group.compute("b")
+    group.deliver(to="b")
+    slow = list(group.bag)
+    group.bag.clear()
+    asked = 0
+    for now in range(0, 10_000, 50):
+        group.now = now * MS
+        group.wake()
+        wanted = [item for item in group.bag if item[0] == "a"]
+        asked += len(wanted)
+        assert all(isinstance(message, PhaseWanted) for _, _, message in wanted)
+        slow += [item for item in group.bag if item[0] == "b" and item[1] == "a"]
+        group.bag = wanted
+        group.deliver(to="b")
+        slow += group.bag
+        group.bag = []
+    assert 4 <= asked <= 10, "ever more rarely"
+    assert [type(message) for _, _, message in slow].count(PhaseDone) == 1
+    group.bag = slow
+    group.deliver()
+    assert not any(isinstance(message, PhaseWanted) for _, _, message in group.bag), "it came before all answers"
+    assert group.phase("a") == (1, Phase.SENSE)
+
+
+def test_a_copy_that_is_lost_too_is_sent_once_more_and_an_old_word_brings_none() -> None:
+    group = Group("ab")
+    group.compute("a")
+    group.compute("b")
+    a, b = group.machines["a"], group.machines["b"]
+    (again,) = a.step("b", PhaseWanted(1, 4, 1), 0)
+    assert isinstance(again, SendTick)
+    assert isinstance(again.message, PhaseDone)
+    assert a.step("b", PhaseWanted(1, 4, 1), 0) == [SendTick("b", PhaseSent(1, 4, 2))], "of two copies one is lost"
+    assert b.step("a", PhaseSent(1, 4, 2), 0) == [SendTick("a", PhaseWanted(1, 4, 2))]
+    assert a.step("b", PhaseWanted(1, 4, 2), 0) == [again]
+    assert b.step("stranger", PhaseSent(1, 4, 3), 0) == b.step("a", PhaseSent(1, 5, 1), 0) == []
+
+
+def test_gossip_that_a_share_is_ready_has_it_asked_for_soon() -> None:
+    group = Group("ab")
+    group.compute("a")
+    for now in (200, 600, 1400):
+        group.now = now * MS
+        group.wake()
+    assert group.machines["a"].deadline == 2400 * MS, "that is when its shard is named again"
+    group.machines["a"].relayed([("b", 4)])
+    assert group.machines["a"].deadline == 1600 * MS
 
 
 def test_the_last_phase_but_one_can_still_be_asked_for() -> None:
@@ -100,7 +157,7 @@ def test_the_last_phase_but_one_can_still_be_asked_for() -> None:
     group.compute("b")
     group.deliver(to="a")
     group.compute("a")  # a has done sense; b still lacks a's start
-    sent = group.machines["a"].step("b", PhaseWanted(1, 4), 0)
+    sent = group.machines["a"].step("b", PhaseWanted(1, 4, 1), 0)
     assert [(e.to, e.message.entry) for e in sent if isinstance(e, SendTick)] == [("b", 4)]  # type: ignore[attr-defined]
     assert group.machines["a"].step("b", PhaseWanted(1, 3), 0) == []
 

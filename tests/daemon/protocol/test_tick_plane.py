@@ -7,7 +7,9 @@ from daemon.protocol.tick import TickMachine
 from daemon.protocol.tick_effects import HoldTick, PhaseLate, RunPhase, SendTick, StoreStates, TickHeld
 from daemon.protocol.tick_messages import (
     Checkpoint,
+    CheckpointAsked,
     CheckpointHeld,
+    CheckpointLacking,
     ChunksTaken,
     PhaseDone,
     PhaseWanted,
@@ -143,7 +145,8 @@ def test_a_checkpoint_goes_from_plane_to_plane_and_names_who_lacks_it() -> None:
     assert plane.deadline == 1_000_000_000 == TIMING.phase_timeout_ns
     effects = plane.wake(10**9)
     assert PhaseLate(1, 3, Phase.ADVANCE, ("b",), 10**9) in effects
-    assert message in effects
+    assert SendTick("b", CheckpointAsked(1, 3, 5, 1)) in effects
+    assert plane.step("b", CheckpointLacking(1, 3, 5, 1), 0) == [message]
     assert plane.step("b", CheckpointHeld(1, 3, 5), 0) == [TickHeld(1, 3)]
 
 
