@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 200
 
-.PHONY: setup demo test lint bench rivals soak chaos lock clean
+.PHONY: setup demo test lint bench rivals soak siege chaos lock clean
 
 setup: .venv/.ok
 
@@ -44,6 +44,9 @@ rivals: .venv-rivals/.ok ## those whom bench compares with, in an environment of
 soak: setup            ## the simulator's scenarios from SEEDS seeds each, and every decoder for longer
 	$(BIN)/python -m tests.simulator --seeds $(SEEDS)
 	FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz
+
+siege: setup           ## a hostile member and strangers at three real daemons: SIEGE="--messages 50000 --rate 400"
+	$(BIN)/python -m tests.cluster.siege $(SIEGE)
 
 chaos: setup           ## faults from a seed at real daemons, for ten minutes; CHAOS="--scenario kills" for others
 	$(BIN)/python -m chaos $(CHAOS)

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import time
 from collections.abc import Callable
 from typing import Final
 
-from daemon.watch.refusals import Refusals
+from daemon.watch.refusals import Refusals, Teller
 
 CROWDED_SECONDS: Final = 0.002
 """Five hundred a second are let in to a full house."""
@@ -28,12 +27,11 @@ class Acceptor:
     """Of one port; to be used and closed on a running loop."""
 
     def __init__(self, port: str, adopt: Adopt, log: logging.Logger) -> None:
-        self._adopt, self._log = adopt, log
+        self._adopt = adopt
         self._loop = asyncio.get_running_loop()
-        self._refusals = Refusals(port)
+        self._refusals = Teller(Refusals(port), log)
         self._listeners: list[socket.socket] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._say: asyncio.TimerHandle | None = None
 
     def listen(self, listener: socket.socket) -> None:
         """Accept on this socket, too, which is ours from now on and does not block."""
@@ -45,28 +43,14 @@ class Acceptor:
         """What is listened on."""
         return tuple(self._listeners)
 
-    def turned_away(self, reason: str, source: str) -> None:
-        """Have it told in the log."""
-        self._refusals.note(reason, source, time.monotonic_ns())
-        if self._say is None:
-            deadline = self._refusals.deadline
-            assert deadline is not None
-            self._say = self._loop.call_later((deadline - time.monotonic_ns()) / 1e9 + 0.001, self._said)
-
     def close(self) -> list[asyncio.Task[None]]:
         """Stop; what has to be waited for."""
         for task in self._tasks:
             task.cancel()
         for listener in self._listeners:
             listener.close()
-        if self._say is not None:
-            self._say.cancel()
+        self._refusals.close()
         return self._tasks
-
-    def _said(self) -> None:
-        self._say = None
-        if (line := self._refusals.due(time.monotonic_ns())) is not None:
-            self._log.warning("%s", line)
 
     async def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -74,11 +58,11 @@ class Acceptor:
             try:
                 client, address = await self._loop.sock_accept(listener)
             except OSError:
-                self.turned_away("descriptors", "all")
+                self._refusals.note("descriptors", "all")
                 await asyncio.sleep(NO_DESCRIPTOR_SECONDS)
                 continue
             client.setblocking(False)
             source = str(address[0]) if isinstance(address, tuple) else "this machine"
             if not self._adopt(client, source):
-                self.turned_away("crowd", source)
+                self._refusals.note("crowd", source)
                 await asyncio.sleep(CROWDED_SECONDS)

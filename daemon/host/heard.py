@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from daemon.protocol.cluster_messages import (
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 ANSWERED = (RowsWanted, PartitionWanted, StatesWanted, TicksAsked, TableWanted, SearchWanted, PartAsked)
 """Questions that take a while: so many are worked on at once, and more are dropped, for they can be asked again."""
 ANSWERING_MAX = 256
+ANSWERING_PEER_MAX = 64
+"""Of one peer: an answer may be much larger than its question."""
 
 
 def take(runtime: Runtime, sender: Identity, message: Any) -> None:
@@ -50,21 +53,34 @@ def take(runtime: Runtime, sender: Identity, message: Any) -> None:
 
 
 def _answer(runtime: Runtime, sender: Identity, question: Any) -> None:
-    if runtime.tasks.count >= ANSWERING_MAX:
-        runtime.metrics.dropped("busy")
+    if runtime.tasks.count >= ANSWERING_MAX or runtime.answering[sender.name] >= ANSWERING_PEER_MAX:
+        runtime.post.refuse("busy", sender.name)
         return
+    work: Coroutine[Any, Any, None] | None = None
     match question:
         case RowsWanted() | TicksAsked():
-            runtime.tasks.spawn(runtime.reading.answer(sender.name, question))
+            work = runtime.reading.answer(sender.name, question)
         case PartAsked():
-            runtime.tasks.spawn(_tell_part(runtime, sender.name, question))
+            work = _tell_part(runtime, sender.name, question)
         case TableWanted():
-            runtime.tasks.spawn(runtime.tables.answer(sender.name, question))
+            work = runtime.tables.answer(sender.name, question)
         case SearchWanted():
-            runtime.tasks.spawn(runtime.searching.answer(sender.name, question))
+            work = runtime.searching.answer(sender.name, question)
         case PartitionWanted() | StatesWanted():
             if runtime.shard.registry.has_member(sender):
-                runtime.tasks.spawn(runtime.fetching.give(sender.name, question))
+                work = runtime.fetching.give(sender.name, question)
+    if work is not None:
+        runtime.answering[sender.name] += 1
+        runtime.tasks.spawn(_answered(runtime, sender.name, work))
+
+
+async def _answered(runtime: Runtime, asker: str, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    finally:
+        runtime.answering[asker] -= 1
+        if not runtime.answering[asker]:
+            del runtime.answering[asker]
 
 
 async def _tell_part(runtime: Runtime, asker: str, asked: PartAsked) -> None:

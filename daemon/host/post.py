@@ -7,9 +7,11 @@ can pose as another; and nothing is sent to a key that gossip told of and the li
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from daemon.host.allowance import Allowance
 from daemon.host.other_clusters import OtherClusters
 from daemon.keys import AllowedKeys
 from daemon.protocol.decisions import Identity
@@ -19,11 +21,15 @@ from daemon.transport.control import ControlTransport
 from daemon.transport.security import Curve
 from daemon.transport.sockets import TransportLimits
 from daemon.watch.metrics import Metrics
+from daemon.watch.refusals import MESSAGES, Refusals, Teller
 from daemon.wire import Codec, Foreign, Rejected
 
 log = logging.getLogger("shoal.post")
 
 LINGER_NS = 200_000_000
+NONSENSE = ("_nonsense", "_refused", "_over_limit", "_conflicts")
+PEER_SHARE, PEER_BURST_NS = 0.2, 500_000_000
+"""Of the loop's time, for the messages of one peer. What a leader sends one who catches up takes a tenth."""
 
 
 class Post:
@@ -45,6 +51,9 @@ class Post:
         self._me, self._codec, self._allowed, self._seeds = me, codec, allowed, seeds
         self._metrics, self._heard = metrics, heard
         self._membership: Membership | None = None
+        self._allowance = Allowance(PEER_SHARE, PEER_BURST_NS)
+        self._told = Teller(Refusals("control", MESSAGES), log)
+        self._speaker = ""  # whose message is being acted on
         self._founding: Callable[[], str] = str
         self.epoch = 0
         self.other_clusters = OtherClusters()
@@ -65,6 +74,7 @@ class Post:
 
     def close(self) -> None:
         """Let what is queued go out, for a moment, and close."""
+        self._told.close()
         self._transport.close(LINGER_NS)
 
     def send(self, to: str, message: object) -> None:
@@ -109,6 +119,19 @@ class Post:
             self._count("out", message, to, frames)
 
     def _deliver(self, owner: str, frames: list[Any]) -> None:
+        if self._allowance.exhausted(owner, time.monotonic_ns()):
+            self.refuse("flood", owner)
+            return
+        began = time.thread_time_ns()  # of work: waiting for a disk is nobody's fault
+        self._speaker = owner
+        try:
+            self._hear(owner, frames)
+        finally:
+            self._speaker = ""
+            if owner:  # without encryption nobody can tell whose it is
+                self._allowance.spent(owner, time.thread_time_ns() - began, time.monotonic_ns())
+
+    def _hear(self, owner: str, frames: list[Any]) -> None:
         try:
             envelope = self._codec.decode(frames, self._founding())
         except Foreign as foreign:
@@ -117,14 +140,25 @@ class Post:
                 self.other_clusters.heard(foreign.founding, foreign.sender, self._transport.sender_address)
             return
         except Rejected as rejected:
-            self._metrics.dropped(rejected.reason.value)
+            self.refuse(rejected.reason.value, owner)
             return
         if self._allowed is not None and owner != envelope.sender:
-            self._metrics.dropped("impostor")
+            self.refuse("impostor", owner)
             return
         if self._membership is not None and self._membership.status(envelope.sender) is not None:
             self._count("in", envelope.message, envelope.sender, frames)
+        self._speaker = envelope.sender
         self._heard(Identity(envelope.sender, envelope.generation), envelope.message)
+
+    def refuse(self, reason: str, sender: str, amount: int = 1) -> None:
+        """A message is not acted on: count it, and say so in the log."""
+        self._metrics.dropped(reason, amount)
+        self._told.note(reason, sender or "not known", amount)
+
+    def note(self, event: str, amount: int) -> None:
+        """Something was counted: say so in the log if it is what the message at hand should not have said."""
+        if self._speaker and event.endswith(NONSENSE):
+            self._told.note(event, self._speaker, amount)
 
     def _count(self, direction: str, message: object, peer: str, frames: list[Any]) -> None:
         labels = (direction, type(message).__name__, peer)

@@ -12,6 +12,7 @@ import logging
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -125,6 +126,8 @@ class Runtime:
             TickTransport(config.listen.ticks, curve=curve, count=metrics.count, limits=limits)
         )
         self._compose()
+        self.answering: Counter[str] = Counter()
+        """Questions of each peer that are being worked on."""
         self._answers: dict[str, asyncio.Future[fx.Answered]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
@@ -363,6 +366,7 @@ class Runtime:
                     waiting.set_result(effect)
             case swim.Counted(name=name, amount=amount):
                 self.metrics.count(name, (), amount)
+                self.post.note(name, amount)
             case _:
                 announced.follow(self, effect)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from daemon.host.allowance import Allowance
 from daemon.host.tick_runner import News, State, TickRunner
 from daemon.protocol.decisions import Identity
 from daemon.protocol.frames import size_of
@@ -39,7 +40,9 @@ SAMPLES_KEPT = 4096
 RUNS_REMEMBERED = 64
 TICKS_KEPT = 16
 CLOSE_SECONDS, INTERRUPT_AGAIN_SECONDS = 2.0, 0.02
-NEXT_EPOCH_MESSAGES_MAX = 256
+NEXT_EPOCH_MESSAGES_MAX, NEXT_EPOCH_PEER_MAX = 256, 64
+OUTSIDERS_SHARE, OUTSIDERS_BURST_NS = 0.02, 20_000_000
+"""Of this thread's time, for the messages of one who is not in the view."""
 NEXT_EPOCH_BYTES_MAX = 64 << 20
 
 
@@ -115,6 +118,7 @@ class TickThread(threading.Thread):
         self._early: list[tuple[Envelope, int]] = []
         """Messages of the next epoch, and their bytes: a peer may enter a view a moment before this shard."""
         self._early_bytes = 0
+        self._outsiders = Allowance(OUTSIDERS_SHARE, OUTSIDERS_BURST_NS)
         self._closing = False
         self._patience_ns, self._look_at, self._connect_at = IDLE_NS, 0, 0
         runner.tell = self._take_news
@@ -325,6 +329,19 @@ class TickThread(threading.Thread):
         self._look_at = now + self._patience_ns
 
     def _receive(self, frames: Sequence[Any]) -> None:
+        owner = self._transport.owner
+        if owner is not None and owner not in self._roster:  # early, or no business of its own here
+            now = time.monotonic_ns()
+            if self._outsiders.exhausted(owner, now):
+                self._dropped["stranger"] += 1
+                return
+            began = time.thread_time_ns()
+            self._hear(frames)
+            self._outsiders.spent(owner, time.thread_time_ns() - began, now)
+        else:
+            self._hear(frames)
+
+    def _hear(self, frames: Sequence[Any]) -> None:
         try:
             envelope = self._codec.decode(frames, self._founding)
         except Rejected as rejected:
@@ -345,6 +362,9 @@ class TickThread(threading.Thread):
     def _keep_early(self, envelope: Envelope, size: int) -> None:
         if len(self._early) >= NEXT_EPOCH_MESSAGES_MAX or self._early_bytes + size > NEXT_EPOCH_BYTES_MAX:
             self._dropped["epoch"] += 1
+            return
+        if sum(known.sender == envelope.sender for known, _ in self._early) >= NEXT_EPOCH_PEER_MAX:
+            self._dropped["epoch"] += 1  # or one peer would take the room of all
             return
         self._early.append((envelope, size))
         self._early_bytes += size

@@ -1,4 +1,4 @@
-"""Who was turned away at a port, for the log: once, soon, and then once a minute, however many come.
+"""Who was turned away at a port, or not heard, for the log: once, soon, and then once a minute, however many come.
 
     ticks: 4213 connections turned away: 4200 sent more than a handshake (127.0.0.9), 13 with a key that is not allowed
     (10.0.0.7 9, 10.0.0.8 4)
@@ -8,7 +8,10 @@ May be told from any thread; said by whoever asks `due`, with the clock as an ar
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import threading
+import time
 from collections import Counter
 from typing import Final
 
@@ -17,6 +20,7 @@ AGAIN_NS: Final = 60_000_000_000
 SOURCES_MAX: Final = 256
 SOURCES_SHOWN: Final = 3
 OTHERS: Final = "others"
+CONNECTIONS, MESSAGES = ("connection", "turned away"), ("message", "dropped")
 PHRASES: Final = {
     "key": "with a key that is not allowed",
     "revoked": "with a key that is no longer allowed",
@@ -31,13 +35,15 @@ PHRASES: Final = {
     "flood": "sent faster than is read",
     "descriptors": "without a file descriptor left",
 }
+"""What is said of connections; of messages it is the reason itself, as it is counted."""
 
 
 class Refusals:
     """Of one port."""
 
-    def __init__(self, port: str) -> None:
-        self._port = port
+    def __init__(self, port: str, what: tuple[str, str] = CONNECTIONS) -> None:
+        self._port, self._what = port, what
+        self._phrases = PHRASES if what == CONNECTIONS else {}
         self._lock = threading.Lock()
         self._counts: dict[str, Counter[str]] = {}
         self._due: int | None = None
@@ -66,10 +72,37 @@ class Refusals:
             self._due, self._said_at = None, now
         total = sum(sources.total() for sources in counts.values())
         parts = (
-            f"{sources.total()} {PHRASES.get(reason, reason)} ({_shown(sources)})"
+            f"{sources.total()} {self._phrases.get(reason, reason)} ({_shown(sources)})"
             for reason, sources in sorted(counts.items(), key=lambda item: (-item[1].total(), item[0]))
         )
-        return f"{self._port}: {total} connection{'s' if total > 1 else ''} turned away: {', '.join(parts)}"
+        noun, verb = self._what
+        return f"{self._port}: {total} {noun}{'s' if total > 1 else ''} {verb}: {', '.join(parts)}"
+
+
+class Teller:
+    """Says what there is to say of one port, on a running loop."""
+
+    def __init__(self, refusals: Refusals, log: logging.Logger) -> None:
+        self._refusals, self._log = refusals, log
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def note(self, reason: str, source: str, amount: int = 1) -> None:
+        """Have it said."""
+        self._refusals.note(reason, source, time.monotonic_ns(), amount)
+        deadline = self._refusals.deadline
+        if self._timer is None and deadline is not None:
+            self._timer = self._loop.call_later((deadline - time.monotonic_ns()) / 1e9 + 0.001, self._say)
+
+    def close(self) -> None:
+        """Say no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _say(self) -> None:
+        self._timer = None
+        if (line := self._refusals.due(time.monotonic_ns())) is not None:
+            self._log.warning("%s", line)
 
 
 def _shown(sources: Counter[str]) -> str:

@@ -1,0 +1,211 @@
+"""A hostile member and strangers besiege three daemons with a run going on; what becomes of the daemons and the run.
+
+    python -m tests.cluster.siege --messages 50000 --rate 400 --strangers 200 --seed 1
+
+Prints the rate of ticks with and without; exit status 1 if a daemon ended, somebody was missed in the end, or ticks
+fell below `--least` of their rate. On a machine of two cores the attackers take from the daemons what they use. So the
+rate is also given for a second of processor time that the daemons used themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+import shoal
+from daemon.cli import main as shoalctl
+from daemon.dev_cluster import DevShard
+from tests.cluster.hostile import speaking
+from tests.cluster.strangers import knocking
+from tests.cluster.test_operators import OpenToOperators
+from tests.cluster.trial import ask, config_of, metrics, wait_for, well
+
+HOSTILE = "mallory"
+TICK_CLOCK = os.sysconf("SC_CLK_TCK")
+
+
+class Besieged(OpenToOperators):
+    """Daemons that have the key of one more member on their list, who is hostile."""
+
+    def _make(self, shards: Any, encryption: str, replicas: int) -> None:
+        super()._make(shards, encryption, replicas)
+        made = CliRunner().invoke(shoalctl, ["keygen", "--dir", str(self.folder), "--name", HOSTILE])
+        assert made.exit_code == 0, made.output
+        with (self.folder / "allowed_keys").open("a") as keys:
+            keys.write(made.stdout)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Ticks over a while."""
+
+    ticks: int
+    seconds: float
+    processor: float
+
+    @property
+    def a_second(self) -> float:
+        return self.ticks / self.seconds
+
+    @property
+    def a_processor_second(self) -> float:
+        return self.ticks / self.processor
+
+
+def processor_seconds(shards: Sequence[DevShard]) -> float:
+    """What the daemons have used."""
+    total = 0
+    for shard in shards:
+        fields = Path(f"/proc/{shard.pid()}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICK_CLOCK
+
+
+class Stopwatch:
+    """Of a run that goes on."""
+
+    def __init__(self, shards: Sequence[DevShard], run: str) -> None:
+        self._shards, self._run = shards, run
+        self._begun = self._now()
+
+    def pace(self) -> Pace:
+        """Since it was made."""
+        now = self._now()
+        return Pace(*(int(b - a) if i == 0 else b - a for i, (a, b) in enumerate(zip(self._begun, now, strict=True))))
+
+    def _now(self) -> tuple[float, float, float]:
+        tick = float(ask(self._shards[0], "run show", run=self._run)["tick"])
+        return tick, time.monotonic(), processor_seconds(self._shards)
+
+
+def what_is_known(shards: Sequence[DevShard], run: str, generation: int | None = None) -> dict[str, Any]:
+    """To a member that means harm: names, addresses, numbers that stand for something."""
+    status = ask(shards[0], "status")
+    texts = [run, "trial-count", "siege", HOSTILE, "completed", "failed"]
+    numbers = [status["epoch"], status["epoch"] + 1]
+    for shard in shards:
+        config = config_of(shard)
+        own = ask(shard, "status")["generation"]
+        texts += [shard.name, config.listen.control, config.listen.ticks, f"{shard.name}/{own}"]
+        numbers += [own, own + 1]
+    return {
+        "epoch": status["epoch"],
+        "generation": generation if generation is not None else time.time_ns(),
+        "founding": status.get("founding") or "",
+        "texts": texts,
+        "numbers": numbers,
+    }
+
+
+@contextlib.contextmanager
+def running(shards: Sequence[DevShard], interval: float | None = None) -> Iterator[str]:
+    """A run on a small graph."""
+    with shoal.connect(str(shards[0].socket)) as session:
+        session.load("siege", data=shoal.from_arrays(list(range(500)), [(i * 7 + 1) % 500 for i in range(500)]))
+    paced = {} if interval is None else {"interval": interval}
+    run = ask(shards[0], "run start", program="trial-count", graph="siege", ticks=10**9, **paced)["run"]
+    wait_for(lambda: ask(shards[0], "run show", run=run)["tick"] > 5, 20, "ticks")
+    yield run
+    if ask(shards[0], "run show", run=run)["state"] == "running":
+        ask(shards[0], "run stop", run=run)
+    wait_for(lambda: ask(shards[0], "run show", run=run)["state"] in ("stopped", "failed"), 30, "the end of the run")
+    ask(shards[0], "graph drop", graph="siege")
+
+
+@contextlib.contextmanager
+def besieged(
+    shards: Sequence[DevShard],
+    key: Path,
+    known: dict[str, Any],
+    *,
+    messages: int,
+    rate: float,
+    strangers: float,
+    seed: int,
+) -> Iterator[None]:
+    """All at once: the messages are spread over the daemons, strangers knock at the first."""
+    with contextlib.ExitStack() as stack:
+        configs = [shard.config for shard in shards]
+        stack.enter_context(speaking(configs, key, known, messages=messages, rate=rate, seed=seed))
+        if strangers:
+            seconds = messages / rate
+            stack.enter_context(knocking(shards[0].config, seconds, rate=strangers, hold=100, sources=20))
+        yield
+
+
+def main() -> int:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--messages", type=int, default=50_000)
+    parser.add_argument("--rate", type=float, default=400.0, help="messages a second, to all daemons together")
+    parser.add_argument("--strangers", type=float, default=200.0, help="connections a second")
+    parser.add_argument("--interval", type=float, help="seconds a tick, for a paced run")
+    parser.add_argument("--least", type=float, default=0.8)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="siege-", dir="/tmp") as folder:
+        cluster = Besieged(Path(folder) / "c")
+        try:
+            return _siege(cluster.up(3, "curve", 60.0), options)
+        finally:
+            cluster.down()
+
+
+def _siege(shards: Sequence[DevShard], options: argparse.Namespace) -> int:
+    pids = [shard.pid() for shard in shards]
+    key = shards[0].folder.parent / f"{HOSTILE}.secret_key"
+    with running(shards, options.interval) as run:
+        watch = Stopwatch(shards, run)
+        time.sleep(min(20.0, options.messages / options.rate))
+        before = watch.pace()
+        known = what_is_known(shards, run)
+        watch = Stopwatch(shards, run)
+        with besieged(
+            shards,
+            key,
+            known,
+            messages=options.messages,
+            rate=options.rate,
+            strangers=options.strangers,
+            seed=options.seed,
+        ):
+            pass
+        during = watch.pace()
+        watch = Stopwatch(shards, run)
+        time.sleep(min(20.0, options.messages / options.rate))
+        after = watch.pace()
+        ended = [shard.name for shard, pid in zip(shards, pids, strict=True) if shard.pid() != pid]
+        if not ended:
+            wait_for(lambda: well(shards), 60, "all three in one view")
+    quiet = (before.a_second + after.a_second) / 2
+    quiet_processor = (before.a_processor_second + after.a_processor_second) / 2
+    share, share_processor = during.a_second / quiet, during.a_processor_second / quiet_processor
+    print(json.dumps({"quiet": [before.a_second, after.a_second], "besieged": during.a_second, "share": share,
+                      "share_of_processor": share_processor, "ended": ended}, indent=2))  # fmt: skip
+    for shard in shards:
+        counted = {name: int(n) for name, n in metrics(shard, "shoal_").items() if n and _says_what_was_refused(name)}
+        print(shard.name, json.dumps(counted), *_lines_of_interest(shard), sep="\n  ")
+    return int(bool(ended) or max(share, share_processor) < options.least)
+
+
+def _says_what_was_refused(name: str) -> bool:
+    return name.startswith(("shoal_dropped_total", "shoal_handshakes_failed_total", "shoal_events_total"))
+
+
+def _lines_of_interest(shard: DevShard) -> list[str]:
+    return [line[:240] for line in shard.log.read_text().splitlines() if " info " not in line]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

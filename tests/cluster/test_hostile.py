@@ -1,0 +1,67 @@
+"""A member that means harm and strangers, at three daemons with a run going on; `tests.cluster.siege` is longer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from daemon.dev_cluster import DevShard
+from tests.cluster.conftest import MADE, UP_SECONDS, Up
+from tests.cluster.siege import HOSTILE, Besieged, Stopwatch, besieged, running, what_is_known
+from tests.cluster.trial import ask, summed, wait_for, well
+
+SECONDS = 4.0
+RATE = 300.0
+
+
+@pytest.fixture(scope="module")
+def shards(ground: Path, up: Up) -> list[DevShard]:
+    cluster = Besieged(ground / f"h{len(MADE)}")
+    MADE.append(cluster)
+    return cluster.up(3, "curve", UP_SECONDS)
+
+
+def test_a_hostile_member_and_strangers(shards: list[DevShard]) -> None:
+    """Nobody ends or is missed, the run goes on at more than half its rate even on a machine that the attackers share,
+    and the log says who it was: a line a minute and port."""
+    pids = [shard.pid() for shard in shards]
+    key = shards[0].folder.parent / f"{HOSTILE}.secret_key"
+    with running(shards) as run:
+        watch = Stopwatch(shards, run)
+        time.sleep(SECONDS / 2)
+        quiet = watch.pace()
+        known = what_is_known(shards, run)
+        with besieged(shards, key, known, messages=int(RATE * SECONDS), rate=RATE, strangers=60, seed=1):
+            time.sleep(SECONDS / 4)  # the messages are being made
+            watch = Stopwatch(shards, run)
+            time.sleep(SECONDS / 2)
+            during = watch.pace()
+        assert [shard.pid() for shard in shards] == pids
+        wait_for(lambda: well(shards), 30, "all three in one view")
+        before = ask(shards[1], "run show", run=run)["tick"]
+        wait_for(lambda: ask(shards[1], "run show", run=run)["tick"] > before, 20, "the run goes on")
+    assert max(during.a_second / quiet.a_second, during.a_processor_second / quiet.a_processor_second) > 0.5
+    for shard in shards:
+        assert summed(shard, "shoal_events_total", event="membership_nonsense") > 0
+        told = [line for line in shard.log.read_text().splitlines() if "messages dropped" in line]
+        assert len(told) == 1
+        assert f"({HOSTILE})" in told[0]
+        assert "Traceback" not in shard.log.read_text()
+
+
+def test_one_who_speaks_with_a_members_own_key(shards: list[DevShard]) -> None:
+    """Of the view and in its present life: that one can ruin what is computed, but ends no daemon, and once it is
+    silent all is as it was."""
+    pids, twin = [shard.pid() for shard in shards], shards[2]
+    key = twin.folder / f"{twin.name}.secret_key"
+    with running(shards) as run:
+        known = what_is_known(shards, run, ask(twin, "status")["generation"])
+        with besieged(shards[:2], key, known, messages=int(RATE * SECONDS), rate=RATE, strangers=0, seed=7):
+            pass
+        assert [shard.pid() for shard in shards] == pids
+        wait_for(lambda: well(shards), 60, "all three in one view")
+        if ask(shards[0], "run show", run=run)["state"] == "running":
+            before = ask(shards[1], "run show", run=run)["tick"]
+            wait_for(lambda: ask(shards[1], "run show", run=run)["tick"] > before, 20, "the run goes on")
