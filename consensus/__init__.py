@@ -17,11 +17,15 @@ A cluster begins with ``Stored.bootstrap(configuration)`` on each first member. 
 ``Stored()``, and the leader adds them: ``add_server(name, voter=False, now)``, and ``voter=True`` once
 ``is_caught_up(name)``.
 
+When a server is known to have started again, with a term and a log that it says to have found on its disk,
+``raft.started_again(server, term, last_index)`` finds out whether it has forgotten what it promised; what the host
+knows better, it says by ``raft.promises.distrust(server)``. Neither its votes nor its logs count from then on.
+
 Start reading at raft.py. Imports nothing of ours.
 """
 
 from consensus.configuration import Configuration
-from consensus.effects import BecameLeader, Committed, Effect, LeaderChanged, Persist, Readable, Restored, Send
+from consensus.effects import BecameLeader, Committed, Effect, Forgot, LeaderChanged, Persist, Readable, Restored, Send
 from consensus.election import Role
 from consensus.limits import Limits
 from consensus.messages import (
@@ -47,6 +51,7 @@ __all__ = [
     "Configuration",
     "Effect",
     "Entry",
+    "Forgot",
     "HardState",
     "InstallSnapshot",
     "LeaderChanged",

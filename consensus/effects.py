@@ -6,7 +6,7 @@ half-way through a list has done a prefix of it, and that is always a state that
 
 Each door gives at most one of each kind but ``Send`` and ``Readable``, in this order::
 
-    Persist, Restored, BecameLeader or LeaderChanged, Send..., Committed, Readable...
+    Persist, Restored, BecameLeader or LeaderChanged, Send..., Committed, Readable..., Forgot
 
 Left out: a leader that writes its own log in parallel with its followers (10.2.1). Cost: one disk write of
 latency.
@@ -90,4 +90,18 @@ class Readable:
     index: int
 
 
-Effect = Persist | Send | Committed | Restored | BecameLeader | LeaderChanged | Readable
+@dataclass(frozen=True, slots=True)
+class Forgot:
+    """A server has started again with less than it had said to hold: (term, last_index) is below the promised one.
+
+    From now on nothing that it says counts here; the host should tell it.
+    """
+
+    server: str
+    term: int
+    last_index: int
+    promised_term: int
+    promised_index: int
+
+
+Effect = Persist | Send | Committed | Restored | BecameLeader | LeaderChanged | Readable | Forgot

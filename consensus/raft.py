@@ -9,6 +9,7 @@ survives the crash of any minority. Source: Diego Ongaro, "Consensus: Bridging T
     4               membership.py     one server at a time, in force when appended, with the correction of 2015
     6.2             here              a leader that hears no majority for an election timeout steps down
     6.4             reading.py        reads that see all that was committed before they were asked
+    3.8             promises.py       servers whose disk has gone back, and so has no say any more
     3.10            here              leadership transfer
 
 Left out: joint consensus, reads through a leader's lease (6.4.1), snapshots in chunks, a witness. What that costs is
@@ -52,6 +53,7 @@ from consensus.messages import (
     answer_to_old,
     is_sensible,
 )
+from consensus.promises import Promises
 from consensus.quorum import Outcome
 from consensus.refusal import Reason, Refused
 from consensus.replication import NEVER_NS, Replication
@@ -76,6 +78,7 @@ class Raft:
         self.leader: str | None = None
         self.transfer_target: str | None = None
         self.dropped = 0
+        self.promises = Promises()
         self._limits = limits
         self._random = random
         self._leader_heard_ns = now
@@ -118,9 +121,11 @@ class Raft:
 
     def step(self, sender: str, message: Message, now: int) -> list[Effect]:
         """Take one message from the transport, which vouches for the sender's name."""
-        if sender in ("", self.name) or not is_sensible(message):
+        if sender in ("", self.name) or self.promises.are_void(sender) or not is_sensible(message):
             self.dropped += 1
             return []
+        if sender in self.configuration.members:
+            self.promises.note(sender, message)
         if self._enter_term(sender, message, now):
             self._take(sender, message, now)
         return self._effects()
@@ -143,9 +148,17 @@ class Raft:
         return self._effects()
 
     def reconnected(self, server: str) -> None:
-        """The host knows that a server has started again: what was on its way to it is lost, and goes out anew."""
+        """A server can be spoken with (again): a snapshot that was on its way to it is lost, and goes out anew."""
         if self._replication is not None:
             self._replication.reconnected(server)
+
+    def started_again(self, server: str, term: int, last_index: int) -> list[Effect]:
+        """A server begins a life with this on its disk, and has said nothing yet: has it forgotten something?"""
+        self.promises.keep_only(self.configuration.members)
+        forgot = self.promises.started_again(server, term, last_index)
+        if forgot is not None:
+            self._told.forgot(forgot)
+        return self._effects()
 
     # Orders
 
@@ -408,7 +421,7 @@ class Raft:
         """Begin with an entry of our own term: only that, once committed, commits those of earlier terms (3.6.2)."""
         self.role = Role.LEADER
         self.leader = self.name
-        self._replication = Replication(self.name, self._limits, self.log, self.term)
+        self._replication = Replication(self.name, self._limits, self.log, self.term, self.promises.forgetful)
         self._heartbeat_ns = now + self._limits.heartbeat_interval_ns
         self._append(Entry(self.last_index + 1, self.term), now)
 

@@ -70,7 +70,9 @@ class Progress:
 class Replication:
     """All followers of one leader, for one term, which begins with the next entry of its log."""
 
-    def __init__(self, name: str, limits: Limits, log: Log, term: int) -> None:
+    def __init__(self, name: str, limits: Limits, log: Log, term: int, forgetful: Collection[str] = ()) -> None:
+        """Those who are `forgetful` are sent nothing, and never counted, whatever they had acknowledged before."""
+        self._forgetful = forgetful
         self.reads = Reads(log.last_index + 1)
         self._name = name
         self._limits = limits
@@ -94,9 +96,9 @@ class Replication:
         self._followers = {peer: self._followers[peer] for peer in self.peers if peer in kept}
 
     def match_index(self, peer: str) -> int:
-        """Up to where a follower is known to agree; 0 for a stranger."""
+        """Up to where a follower is known to agree; 0 for a stranger, and for one who has forgotten it."""
         progress = self._followers.get(peer)
-        return progress.match_index if progress else 0
+        return progress.match_index if progress and peer not in self._forgetful else 0
 
     def agreed_index(self, voters: Collection[str]) -> int:
         """Up to where a majority holds the log; the leader counts only if it votes (4.2.2)."""
@@ -104,7 +106,7 @@ class Replication:
 
     def quorum_heard_ns(self, voters: Collection[str]) -> int:
         """When a majority was last heard; a leader always hears itself."""
-        return agreed([NEVER_NS if v == self._name else self._followers[v].heard_at_ns for v in voters])
+        return agreed([NEVER_NS if v == self._name else self._heard_at_ns(v) for v in voters])
 
     def tend_reads(
         self, voters: Collection[str], commit: int, now: int
@@ -118,16 +120,24 @@ class Replication:
         done = self.reads.take(self._agreed_round(voters))
         if not self.reads.begins():
             return done, []
-        heartbeats = [(v, self._heartbeat(self._followers[v], commit, now)) for v in voters if v != self._name]
+        others = [v for v in voters if v != self._name and v not in self._forgetful]
+        heartbeats = [(v, self._heartbeat(self._followers[v], commit, now)) for v in others]
         # Whoever is alone has a majority with having begun.
         return done + self.reads.take(self._agreed_round(voters)), heartbeats
 
     def are_majority(self, follower: str | None, voters: Collection[str]) -> bool:
         """Whether the leader and that follower are enough to decide."""
-        return agreed([int(voter in (self._name, follower)) for voter in voters]) == 1
+        counted = {self._name, follower}.difference(self._forgetful)
+        return agreed([int(voter in counted) for voter in voters]) == 1
 
     def _agreed_round(self, voters: Collection[str]) -> int:
-        return agreed([self.reads.round if v == self._name else self._followers[v].round for v in voters])
+        return agreed([self.reads.round if v == self._name else self._round(v) for v in voters])
+
+    def _round(self, voter: str) -> int:
+        return 0 if voter in self._forgetful else self._followers[voter].round
+
+    def _heard_at_ns(self, voter: str) -> int:
+        return 0 if voter in self._forgetful else self._followers[voter].heard_at_ns
 
     def most_advanced(self, voters: Collection[str]) -> str:
         """The voter with the longest log that we know of; the last by name among equals."""
@@ -135,6 +145,8 @@ class Replication:
 
     def outgoing(self, peer: str, commit: int, now: int) -> list[Message]:
         """All that may be sent now, and if that is nothing, the commit index if it is news."""
+        if peer in self._forgetful:
+            return []
         progress = self._followers[peer]
         messages: list[Message] = []
         while (message := self._next(progress, commit, now)) is not None:
@@ -145,6 +157,8 @@ class Replication:
 
     def heartbeat(self, peer: str, commit: int, now: int) -> list[Message]:
         """At least one message, whatever was lost before."""
+        if peer in self._forgetful:
+            return []
         progress = self._followers[peer]
         return self.outgoing(peer, commit, now) or [self._heartbeat(progress, commit, now)]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from consensus.effects import BecameLeader, Committed, Effect, LeaderChanged, Readable, Restored, Send
+from consensus.effects import BecameLeader, Committed, Effect, Forgot, LeaderChanged, Readable, Restored, Send
 from consensus.log import Log
 from consensus.messages import Message
 from consensus.stored import HardState, Snapshot
@@ -23,6 +23,7 @@ class Told:
         self._restored: Snapshot | None = None
         self._sends: list[Send] = []
         self._readable: list[Readable] = []
+        self._forgot: Forgot | None = None
 
     def send(self, to: str, message: Message) -> None:
         """Have a message sent."""
@@ -32,6 +33,10 @@ class Told:
         """Have the host's state replaced by a snapshot's."""
         self._restored = snapshot
         self.applied_index = snapshot.index
+
+    def forgot(self, news: Forgot) -> None:
+        """Have the host hear of a server that does not keep its word."""
+        self._forgot = news
 
     def readable(self, reads: Iterable[Readable]) -> None:
         """Have reads answered."""
@@ -60,4 +65,7 @@ class Told:
             self.applied_index = commit_index
         effects += self._readable
         self._readable = []
+        if self._forgot is not None:
+            effects.append(self._forgot)
+            self._forgot = None
         return effects

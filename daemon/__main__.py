@@ -56,6 +56,8 @@ AGAIN = -1
 LONELY_SECONDS = 5.0
 """After this a shard that is in no view says what it waits for: what keeps shards apart is silent where it is."""
 LONELY_AGAIN_SECONDS = 60.0
+LIVES_MAX = 8
+"""A shard starts again once in a while. One that has to all the time has peers that are mistaken, or hostile."""
 HEED_SECONDS = 30.0
 """In which the loop has to notice a signal; only a disk that does not answer keeps it for so long."""
 CLOSE_SECONDS = 30.0
@@ -157,12 +159,13 @@ class Daemon:
                 patience = config.cluster.drain_timeout_ns / 1e9
                 await depart(runtime, patience, self._at_once, self._tell_of_drain)
             tell.cancel()
-            self._notifier.stopping("leaving")
-            if self._failure is None or isinstance(self._failure, StoreFailed):
+            if not isinstance(self._failure, NewLife):
+                self._notifier.stopping("leaving")
+            if self._failure is None or isinstance(self._failure, StoreFailed | NewLife):
                 linger = 0.0 if self._at_once.is_set() else config.membership.leave_linger_ns / 1e9
                 await runtime.leave(linger)
         if isinstance(self._failure, NewLife):
-            log.warning("starting again: %s; is this machine's clock right?", self._failure)
+            log.error("starting again: %s", self._failure)
             return AGAIN
         if self._failure is not None:
             log.critical("ending: %s", self._failure, exc_info=self._failure)
@@ -348,10 +351,14 @@ def _serve(config: Config, backup: Path | None) -> int:
     descriptors.raise_limit()
     try:
         source = open_backup(backup, config.cluster.data) if backup is not None else None
-        status = AGAIN
-        while status == AGAIN:
+        for _ in range(LIVES_MAX):
             status = asyncio.run(Daemon(config, Notifier(), source, last_resort.arm).run())
-        return status
+            if status != AGAIN:
+                return status
+            last_resort.disarm()
+            source = None
+        log.critical("ending: this shard had to start again %d times in a row; the lines above say why", LIVES_MAX)
+        return 1
     except (BadKeyFile, BindFailed, SocketTaken, TooFewDescriptors, StoreError, StoreFailed, OSError) as error:
         log.critical("cannot start: %s", error)
         return 1

@@ -17,8 +17,8 @@ from daemon.protocol.registry import Registry
 class Custody:
     """Of one shard. `is_due` says that something has changed, and `tend` should look."""
 
-    def __init__(self, shard: Identity, held: Mapping[str, frozenset[int]], grace_ns: int) -> None:
-        self.holdings = Holdings(shard, held, grace_ns)
+    def __init__(self, shard: Identity, held: Mapping[str, frozenset[int]], disk: int, grace_ns: int) -> None:
+        self.holdings = Holdings(shard, held, grace_ns, disk)
         self.is_due = False
         self._wanted: tuple[Want, ...] = ()
 

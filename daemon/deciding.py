@@ -21,7 +21,7 @@ from daemon.following import Following
 from daemon.protocol import membership_effects as swim
 from daemon.protocol.bootstrap import CLUSTER_TAG
 from daemon.protocol.cluster_messages import Proposal, ProposalRefused, ReadIndexAsked, ReadIndexTold
-from daemon.protocol.decisions import DecisionCodec, Identity
+from daemon.protocol.decisions import DecisionCodec, HoldParts, Identity
 from daemon.protocol.leading import sight_of
 from daemon.protocol.membership import Membership
 from daemon.protocol.membership_messages import Member
@@ -31,6 +31,7 @@ from daemon.protocol.seat import Seat, has_disk_of, server_at
 from daemon.protocol.servers import shard_of
 from daemon.protocol.views import Sight
 from daemon.shard_settings import ShardSettings
+from daemon.trust import Trust
 from daemon.wire import Rejected
 
 LEAD_INTERVAL_NS = 200_000_000
@@ -48,12 +49,13 @@ class Deciding:
         membership: Membership,
         registry: Registry,
         following: Following,
+        trust: Trust,
         settings: ShardSettings,
         random: Random,
         now: int,
     ) -> None:
         self._seat, self._membership, self._registry, self._following = seat, membership, registry, following
-        self._settings, self._random = settings, random
+        self._trust, self._settings, self._random = trust, settings, random
         self._codec, self._reads = DecisionCodec(), Reads()
         self.raft: Raft | None = None
         self.applied = 0
@@ -67,19 +69,20 @@ class Deciding:
     @property
     def deadline(self) -> int | None:
         """Raft's, that of reads, or when the leader looks again."""
-        raft_ns, lead_ns = self.raft.deadline if self.raft else None, self._lead_ns if self.leads else None
+        raft_ns = self.raft.deadline if self.raft and not self._trust.lost else None
+        lead_ns = self._lead_ns if self.leads else None
         times = [raft_ns, lead_ns, self._reads.deadline]
         return min((time for time in times if time is not None), default=None)
 
     @property
     def leads(self) -> bool:
         """Whether this shard is the tick leader."""
-        return self.raft is not None and self.raft.is_leader
+        return self.raft is not None and self.raft.is_leader and not self._trust.lost
 
     @property
     def leader(self) -> str | None:
         """The tick leader's name, as far as is known here."""
-        if self.raft is None:
+        if self.raft is None or self._trust.lost:
             return None
         leader = self._seat.server if self.raft.is_leader else self.raft.leader
         return shard_of(leader) if leader else None
@@ -91,18 +94,22 @@ class Deciding:
         self.applied = self._snapshot_at = self.raft.commit_index
         if stored.snapshot.data:
             self._restore(stored.snapshot.data, now)
+        for record in self._membership.live():
+            self._take(self._trust.meet(record.member, self.raft), now)
         return self._flush()
 
     def step(self, sender: Identity, message: Any, now: int) -> list[Effect]:
         """Take a message between servers."""
         server = server_at(self._membership, sender)
-        if self.raft is not None and server is not None:
+        if self.raft is not None and server is not None and not self._trust.lost:
+            if self.raft.promises.are_void(server):
+                self._out += self._trust.tell([sender.name], self.leader)
             self._take(self.raft.step(server, message, now), now)
         return self._asked(now)
 
     def wake(self, now: int) -> list[Effect]:
         """Look at the time."""
-        if self.raft is not None:
+        if self.raft is not None and not self._trust.lost:
             self._take(self.raft.wake(now), now)
         if now >= self._lead_ns:
             self._following.lead_due = True
@@ -110,11 +117,12 @@ class Deciding:
             self._out.append(Answered(request, NO_MAJORITY))
         return self._asked(now)
 
-    def reconnected(self, member: Member) -> None:
-        """A member has come (back): its server can be spoken with at once."""
-        server = server_at(self._membership, Identity(member.name, member.generation))
-        if self.raft is not None and server is not None:
-            self.raft.reconnected(server)
+    def met(self, member: Member, now: int) -> list[Effect]:
+        """A member has come (back): its server can be spoken with at once, unless it has forgotten what it said."""
+        if self.raft is not None:
+            self._take(self._trust.meet(member, self.raft), now)
+            self._out += self._trust.tell([member.name], self.leader)
+        return self._asked(now)
 
     def validate(self) -> None:
         """Assert the invariants of both machines."""
@@ -145,6 +153,8 @@ class Deciding:
                     self._following.leader_changed(isinstance(effect, consensus.BecameLeader), now)
                     self._reads.leader_changed(self.leader is not None)
                     self._out.append(effect)
+                case consensus.Forgot():
+                    self._trust.forgot(effect)
                 case consensus.Readable(asker=asker, request=request, index=index):
                     if asker == shard_of(self._seat.server):
                         self._reads.told(request, index)
@@ -158,6 +168,8 @@ class Deciding:
             decision = self._codec.decode(entry.data) if entry.is_command else None
             if decision is None:
                 continue
+            if isinstance(decision, HoldParts):
+                self._look_at_disk_of(decision.shard.name)  # before what the log knew of it is replaced
             for announcement in apply(self._registry, decision):
                 self._out += self._following.follow(announcement, now)
         if self.applied - self._snapshot_at >= self._settings.snapshot_entries:
@@ -177,6 +189,13 @@ class Deciding:
         self._seat.tags[CLUSTER_TAG] = self._registry.cluster
         self.tags_due = True
         self._following.custody.is_due = True
+        self._out += self._trust.check_own()
+
+    def _look_at_disk_of(self, name: str) -> None:
+        member = self._membership.member(name)
+        if self.raft is not None and member is not None:
+            self._trust.check(member, self.raft)
+        self._out += self._trust.check_own()
 
     # -- how far it is to be applied for a read --------------------------------------------------------------------
 
@@ -211,6 +230,8 @@ class Deciding:
 
     def _read(self, asker: str, request: str, now: int, follower: str | None = None) -> None:
         assert self.raft is not None
+        if self._trust.lost:
+            return
         with contextlib.suppress(Refused):  # it is asked again, and perhaps elsewhere
             self._take(self.raft.read(asker, request, now, follower), now)
 
@@ -235,7 +256,7 @@ class Deciding:
 
     def _propose(self, asker: str, request: str, command: bytes, now: int) -> bool:
         """Append a command that makes sense; what the log can't take now (False) is sent again by its asker."""
-        if self.raft is None or not self.raft.is_leader or self._codec.decode(command) is None:
+        if self.raft is None or not self.leads or self._codec.decode(command) is None:
             return False
         try:
             self._take(self.raft.propose(command, now), now)
@@ -254,6 +275,9 @@ class Deciding:
         """As tick leader: tend views, runs and servers."""
         assert self.raft is not None
         self._lead_ns = now + LEAD_INTERVAL_NS
+        for record in self._membership.live():
+            self._trust.check(record.member, self.raft)
+        self._out += self._trust.tell(self._trust.forgetful, self.leader)
         founders = [shard_of(server) for server in self.raft.configuration.members]
         leading, sight = self._following.leading, self._sight()
         held = set(leading.views.held_back)

@@ -123,6 +123,15 @@ class Answered:
     decided: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class DiskWentBack:
+    """This shard's disk has gone back to an earlier state, and the others have a leader without it: give up what is
+    there of consensus, and start again as a new disk.
+    """
+
+    why: str
+
+
 Effect: TypeAlias = (
     Persist
     | KeepPromise
@@ -137,6 +146,7 @@ Effect: TypeAlias = (
     | HealBarrier
     | HeldBack
     | Answered
+    | DiskWentBack
     | BecameLeader
     | LeaderChanged
     | MemberAnnouncement

@@ -8,7 +8,6 @@ what comes of it in the shard's effects. What it wants decided it leaves with `p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from random import Random
 
 from daemon.clock import Clock
@@ -43,7 +42,7 @@ from daemon.protocol.registry import (
 )
 from daemon.protocol.reporting import Reporting
 from daemon.protocol.views import Views
-from daemon.shard_settings import ShardSettings
+from daemon.shard_settings import OnDisk, ShardSettings
 
 HOLDINGS_PATIENCE_NS = 10_000_000_000
 
@@ -56,12 +55,12 @@ class Following:
         shard: Identity,
         registry: Registry,
         settings: ShardSettings,
-        held: Mapping[str, frozenset[int]],
+        on_disk: OnDisk,
         random: Random,
     ) -> None:
         self._shard, self._registry = shard, registry
         self.clock = Clock(shard.name, settings.progress_interval_ns, settings.progress_targets, random)
-        self.custody = Custody(shard, held, settings.surplus_grace_ns)
+        self.custody = Custody(shard, on_disk.held, on_disk.disk, settings.surplus_grace_ns)
         self.reporting = Reporting(settings.report_interval_ns)
         views = Views(
             settings.virtual_nodes,

@@ -23,9 +23,10 @@ from daemon.deciding import Deciding
 from daemon.effects import Answered, Effect, KeepPromise, Send, SendToAddress
 from daemon.following import Following
 from daemon.protocol import membership_effects as swim
-from daemon.protocol.cluster_messages import Proposal, ReadIndexAsked, ReadIndexTold, RunReport, StepAsked
+from daemon.protocol.cluster_messages import DiskForgets, Proposal, ReadIndexAsked, ReadIndexTold, RunReport, StepAsked
 from daemon.protocol.decisions import Decision, Identity
 from daemon.protocol.holdings import Holdings
+from daemon.protocol.lives import LIFE_TAG
 from daemon.protocol.membership import Membership
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.pacing import Pacing
@@ -35,6 +36,7 @@ from daemon.protocol.resumption import StatesHeld
 from daemon.protocol.seat import LEAVING_TAG, Seat
 from daemon.shard_messages import CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 from daemon.shard_settings import NOTHING_ON_DISK, OnDisk, ShardSettings
+from daemon.trust import Trust
 
 FOLLOW_UPS_MAX = 64
 """In one door; what is left waits for the next."""
@@ -55,12 +57,13 @@ class Shard:
         self.identity = Identity(member.name, member.generation)
         self._is_lone = all(seed == member.control for seed in seeds)
         self._expect = settings.expect
+        life = on_disk.life
         self._seat = Seat(
             member.name,
             on_disk.disk,
             settings.expect,
             settings.consensus.voters_max,
-            dict(member.tags),
+            {**dict(member.tags), LIFE_TAG: life.tag},
             is_lone=self._is_lone,
             promise=on_disk.promise,
         )
@@ -70,8 +73,11 @@ class Shard:
             member, seeds, settings.membership, random, now, is_authenticated=settings.is_authenticated
         )
         self.registry = Registry()
-        self._following = Following(self.identity, self.registry, settings, on_disk.held, random)
-        self._deciding = Deciding(self._seat, self.membership, self.registry, self._following, settings, random, now)
+        self._following = Following(self.identity, self.registry, settings, on_disk, random)
+        self.trust = Trust(self.identity, life, self.membership, self.registry)
+        self._deciding = Deciding(
+            self._seat, self.membership, self.registry, self._following, self.trust, settings, random, now
+        )
         self._out: list[Effect] = []
         if on_disk.stored is not None:
             self._decided(self._deciding.start(on_disk.stored, now), now)
@@ -97,6 +103,8 @@ class Shard:
             self._decided(self._deciding.read_for(sender, message, now), now)
         elif isinstance(message, ReadIndexTold):
             self._decided(self._deciding.told(message, now), now)
+        elif isinstance(message, DiskForgets):
+            self._out += self.trust.hear(sender, message)
         else:
             self._out += self._following.hear(sender, message, now)
         return self._flush(now)
@@ -296,7 +304,7 @@ class Shard:
                     changed = True
                     self._out.append(effect)
                     if isinstance(effect, swim.MemberJoined):
-                        self._deciding.reconnected(effect.member)
+                        self._decided(self._deciding.met(effect.member, now), now)
         if changed:
             self._following.lead_due = True
             self._deciding.look(now)

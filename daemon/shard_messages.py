@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import consensus
 from daemon.protocol.cluster_messages import (
+    DiskForgets,
     Grant,
     Progress,
     Proposal,
@@ -48,4 +49,5 @@ CLUSTER_MESSAGES = (
     Progress,
     ReadIndexAsked,
     ReadIndexTold,
+    DiskForgets,
 )

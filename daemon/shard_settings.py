@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from consensus import Limits, Stored
 from daemon.protocol.bootstrap import Promise
+from daemon.protocol.lives import Life
 from daemon.protocol.membership_config import MembershipConfig
 
 
@@ -36,12 +37,24 @@ class ShardSettings:
 class OnDisk:
     """What a shard finds when it starts: its disk's number, its server's state, and the partitions it holds by load;
     and, before it belongs to a cluster, with whom it has promised to found one.
+
+    `before` is the generation of the life before on this disk, 0 for the first one. `forgot` says that the last writes
+    are known to be lost.
     """
 
     disk: int = 1
     stored: Stored | None = None
     held: Mapping[str, frozenset[int]] = field(default_factory=dict)
     promise: Promise | None = None
+    before: int = 0
+    forgot: bool = False
+
+    @property
+    def life(self) -> Life:
+        """As it is told to the others."""
+        stored = self.stored or Stored()
+        last_index = stored.entries[-1].index if stored.entries else stored.snapshot.index
+        return Life(self.disk, self.before, stored.hard_state.term, last_index, self.forgot)
 
 
 NOTHING_ON_DISK = OnDisk()

@@ -61,12 +61,7 @@ STATUS_INTERVAL = 0.1
 
 
 class NewLife(Exception):
-    """This life's generation is behind one that others remember; the data folder has been told of it."""
-
-    def __init__(self, generation: int) -> None:
-        super().__init__(
-            f"a former life of this shard is remembered as generation {generation}, which is above this one's"
-        )
+    """This life has to end and another one to begin, for which the data folder has been prepared; the text says why."""
 
 
 GIVE_UP_SECONDS = 15.0
@@ -94,7 +89,7 @@ class Runtime:
         self.fatal, self.tasks = fatal, Tasks(fatal)
         self.started = time.monotonic()
         self.generation = folder.generation
-        self._store = Store(folder)
+        self._folder, self._store = folder, Store(folder)
         self.store_thread = StoreThread(folder, lambda error: self.tasks.soon(self._broken, error))
         self.disk = Disk(self.store_thread, self.tasks.soon)
         self.workers = ThreadPoolExecutor(2, "shoal-worker")
@@ -137,7 +132,9 @@ class Runtime:
 
     def _on_disk(self, folder: DataFolder) -> OnDisk:
         held = {load: partitions for load, (_, partitions) in self._store.loads().items()}
-        return OnDisk(folder.disk, self._store.load_consensus(), held, self._store.promise())
+        return OnDisk(
+            folder.disk, self._store.load_consensus(), held, self._store.promise(), folder.before, folder.forgot
+        )
 
     def _tick_plane(self, transport: TickTransport) -> TickThread:
         config = self.config
@@ -328,7 +325,12 @@ class Runtime:
         """Have the next life begin above this generation, and end this one, which has no part in the cluster."""
         self._persist(lambda: self._store.raise_generation(generation))
         if not self._is_broken:
-            self.fatal(NewLife(generation))
+            self.fatal(
+                NewLife(
+                    f"a former life of this shard is remembered as generation {generation}, which is above this one's;"
+                    " is this machine's clock right?"
+                )
+            )
 
     def _broken(self, error: BaseException) -> None:
         """The disk has failed: from now on nothing is said that depends on it."""
@@ -364,6 +366,8 @@ class Runtime:
                 waiting = self._answers.get(effect.request)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(effect)
+            case fx.DiskWentBack(why=why):
+                self._begin_as_new_disk(why)
             case swim.Counted(name=name, amount=amount):
                 self.metrics.count(name, (), amount)
                 self.post.note(name, amount)
@@ -375,6 +379,20 @@ class Runtime:
             write()
         except StoreFailed as error:
             self._broken(error)
+
+    def _begin_as_new_disk(self, why: str) -> None:
+        """Keep what is on the disk of graphs and results, and nothing of what its server knew; then start again."""
+        try:
+            self._store.renounce(max(time.time_ns(), self._folder.disk + 1))
+        except StoreFailed as error:
+            self._broken(error)
+        else:
+            self._broken(
+                NewLife(
+                    f"this shard's disk went back to an earlier state: {why}. It has lost its vote, and comes back as a"
+                    " new disk, with the graphs that it holds"
+                )
+            )
 
     def store_sizes(self) -> dict[str, int]:
         """Bytes in the data folder, by kind."""

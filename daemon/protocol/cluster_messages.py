@@ -41,6 +41,20 @@ class ReadIndexTold:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskForgets:
+    """To a shard whose disk has gone back: it has forgotten a life (`lived`) or what its server had said (`term` and
+    `index`), and has no say any more. `is_led`: there is a leader without it.
+    """
+
+    server: str
+    generation: int
+    lived: int
+    term: int
+    index: int
+    is_led: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """A run is over at the sender, in the view of this epoch; repeated to the leader until the log says so.
 

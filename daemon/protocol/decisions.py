@@ -47,6 +47,7 @@ class Holding:
 @dataclass(frozen=True, slots=True)
 class HoldParts:
     """What a shard has durably on its disk. `is_whole`: all that it has, as said at each start; else what it gained.
+    `disk` is the disk's number: a life that the log knows of is one that this disk must remember from then on.
 
     A shard takes part in a view only once it has said so in its present life.
     """
@@ -55,6 +56,7 @@ class HoldParts:
     shard: Identity
     holdings: tuple[Holding, ...]
     is_whole: bool
+    disk: int = 0
 
 
 @dataclass(frozen=True, slots=True)

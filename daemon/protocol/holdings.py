@@ -30,8 +30,8 @@ class Want:
 class Holdings:
     """The books of one shard."""
 
-    def __init__(self, shard: Identity, held: Mapping[str, frozenset[int]], grace_ns: int) -> None:
-        self._shard, self._grace_ns = shard, grace_ns
+    def __init__(self, shard: Identity, held: Mapping[str, frozenset[int]], grace_ns: int, disk: int = 0) -> None:
+        self._shard, self._grace_ns, self._disk = shard, grace_ns, disk
         self.held: dict[str, frozenset[int]] = dict(held)
         """Partitions by load, as they are on disk."""
         self._found = frozenset(held)
@@ -68,7 +68,7 @@ class Holdings:
         if disk is not None and disk.generation > self._shard.generation:
             return None  # a later life of ours speaks for this shard
         if disk is None or disk.generation < self._shard.generation:
-            self.asked = HoldParts(self._request(), self._shard, _holdings(self.held), is_whole=True)
+            self.asked = HoldParts(self._request(), self._shard, _holdings(self.held), is_whole=True, disk=self._disk)
         else:
             gained = {}
             for graph in registry.graphs.values():
@@ -76,7 +76,7 @@ class Holdings:
                 if news:
                     gained[graph.load] = news
             if gained:
-                self.asked = HoldParts(self._request(), self._shard, _holdings(gained), is_whole=False)
+                self.asked = HoldParts(self._request(), self._shard, _holdings(gained), is_whole=False, disk=self._disk)
             else:
                 self.asked = self._surplus(registry, now)
         return self.asked

@@ -37,10 +37,13 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What a shard has said that it holds, in the life of `generation`: partitions by load."""
+    """What a shard has said that it holds, in the life of `generation` and on the disk of that number: partitions by
+    load.
+    """
 
     generation: int
     loads: Mapping[str, frozenset[int]]
+    number: int = 0
 
     def has(self, load: str, partition: int) -> bool:
         """Whether a partition of a load is there."""
@@ -49,7 +52,7 @@ class Disk:
     def with_load(self, load: str, partitions: frozenset[int]) -> Disk:
         """The same with other partitions of one load; none at all forgets it."""
         loads = {**self.loads, load: partitions}
-        return Disk(self.generation, {name: held for name, held in loads.items() if held})
+        return Disk(self.generation, {name: held for name, held in loads.items() if held}, self.number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from consensus import Configuration, Raft, Stored
 from daemon.protocol.bootstrap import CLUSTER_TAG, Bootstrap, Promise, spell
 from daemon.protocol.decisions import Identity
+from daemon.protocol.lives import DISK_TAG
 from daemon.protocol.membership import Membership
 from daemon.protocol.registry import Registry, freeze
 from daemon.protocol.servers import ServerChange, next_change, server_of, shard_of
 
-DISK_TAG, LEAVING_TAG = "disk", "leaving"
+LEAVING_TAG = "leaving"
 
 
 class Seat:

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from consensus import Configuration, Stored
 from consensus.effects import Persist
-from daemon.store import schema
+from daemon.store import high_water, schema
 from daemon.store.consensus import ConsensusRows
 from daemon.store.database import FAILURES, Database, Turn
 from daemon.store.errors import StoreError, StoreFailed, sentence
@@ -70,7 +70,8 @@ class ArchiveWriter:
             self._close()
             database = self._partial / DATABASE
             _make_plain(database)
-            (self._partial / LOCK).unlink()
+            for beside in (LOCK, high_water.FILE):
+                (self._partial / beside).unlink()
             files = {DATABASE: {"bytes": database.stat().st_size, "sha256": _checksum(database)}}
             manifest = json.dumps({"format": FORMAT, **told, "files": files}, indent=2).encode() + b"\n"
             (self._partial / MANIFEST).write_bytes(manifest)

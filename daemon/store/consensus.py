@@ -51,10 +51,8 @@ class ConsensusRows:
             raise self._nonsense(mistake)
         return stored
 
-    def persist(self, persist: Persist) -> None:
-        """One durable transaction."""
-        if persist == Persist():
-            return
+    def persist(self, persist: Persist) -> int:
+        """One durable transaction; its number among all, from 1."""
         state = [(name, *self._pack(part)) for name, part in _parts(persist) if part is not None]
         entries = [(entry.index, *self._pack(entry)) for entry in persist.entries]
         with self._database.writing("persist a decision") as connection:
@@ -64,6 +62,18 @@ class ConsensusRows:
             if persist.truncate_from is not None:
                 connection.execute("DELETE FROM consensus_log WHERE position >= ?", (persist.truncate_from,))
             connection.executemany("INSERT INTO consensus_log VALUES (?, ?, ?)", entries)
+            connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'persisted'")
+            ((number,),) = connection.execute("SELECT value FROM meta WHERE key = 'persisted'").fetchall()
+        return int(number)
+
+    def renounce(self, disk: int) -> None:
+        """Forget all of it, and be another disk from now on. What else is kept stays."""
+        with self._database.writing("begin as a new disk") as connection:
+            connection.execute("DELETE FROM consensus_state")
+            connection.execute("DELETE FROM consensus_log")
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'disk'", (str(disk),))
+            connection.execute("UPDATE meta SET value = '0' WHERE key = 'persisted'")
+            connection.execute("DELETE FROM meta WHERE key = 'promise'")
 
     def _pack(self, part: object) -> tuple[int, bytes]:
         try:

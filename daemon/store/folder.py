@@ -2,6 +2,7 @@
 
     lock        flock; its content is the process that holds it. The lock goes with the process, the file stays
     shoal.db    the database, with shoal.db-wal and shoal.db-shm beside it
+    high-water  the number of the last decision that was durable in it
 
 **Disk and generation.** The disk's number is drawn when the folder is made: a shard that comes back with another one
 has forgotten its votes and its partitions, and must be taken for somebody else. The generation rises at each opening,
@@ -26,6 +27,7 @@ from daemon.store import schema
 from daemon.store.database import FAILURES, Database, Turn
 from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed, sentence
 from daemon.store.graphs import GraphRows
+from daemon.store.high_water import HighWater
 
 FOLDER_MODE: Final = 0o700
 LOCK, DATABASE = "lock", "shoal.db"
@@ -41,6 +43,11 @@ class DataFolder:
         self.turn = Turn()
         self.disk = 0
         self.generation = 0
+        self.before = 0
+        """The generation of the life before this one."""
+        self.forgot = False
+        """Whether the database lacks decisions that were durable."""
+        self.high_water: HighWater | None = None
         self._clock = clock
         self._lock: int | None = None
 
@@ -63,6 +70,9 @@ class DataFolder:
 
     def close(self) -> None:
         """Let another process have it. Stores should be closed before."""
+        if self.high_water is not None:
+            self.high_water.close()
+            self.high_water = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -104,10 +114,12 @@ class DataFolder:
                     raise StoreError(f"{self.database_path} is being read by another process: end that one first")
                 schema.check_cheaply(database.connection, self.database_path)
             meta = self._meta(database)
-            self.disk = int(meta["disk"])
+            self.disk, self.before = int(meta["disk"]), int(meta["life"])
             self.generation = max(int(meta["generation"]) + 1, self._clock())
+            self.high_water = HighWater(self.path)
+            self.forgot = self.high_water.read(self.disk) > int(meta["persisted"])
             with database.writing("begin a life") as connection:
-                statement = "UPDATE meta SET value = ? WHERE key = 'generation'"
+                statement = "UPDATE meta SET value = ? WHERE key IN ('generation', 'life')"
                 connection.execute(statement, (str(self.generation),))
             GraphRows(database).sweep()
             database.checkpoint("TRUNCATE")  # closing would do it too, and say nothing if the disk fails
@@ -116,7 +128,14 @@ class DataFolder:
 
     def _create(self, database: Database) -> None:
         now = str(self._clock())
-        meta = {"cluster": self.cluster, "shard": self.shard, "disk": now, "generation": "0"}
+        meta = {
+            "cluster": self.cluster,
+            "shard": self.shard,
+            "disk": now,
+            "generation": "0",
+            "life": "0",
+            "persisted": "0",
+        }
         with database.writing("make the database") as connection:
             schema.create(connection, meta)
         for folder in (self.path, self.path.parent):  # the names of files and folder are in these
@@ -125,7 +144,7 @@ class DataFolder:
     def _meta(self, database: Database) -> dict[str, Any]:
         """Whose the folder is; `StoreError` if it is not ours."""
         meta = dict(database.rows("read whose folder it is", "SELECT key, value FROM meta"))
-        numbers = [meta.get("disk"), meta.get("generation")]
+        numbers = [meta.get(key) for key in ("disk", "generation", "life", "persisted")]
         if not all(type(text) is str and text.isascii() and text.isdigit() and len(text) < 20 for text in numbers):
             raise StoreError(f"{self.database_path} is torn: it does not say which disk and life it is of; {MOVE_AWAY}")
         for word, ours in (("cluster", self.cluster), ("shard", self.shard)):

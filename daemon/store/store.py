@@ -22,7 +22,7 @@ from daemon.protocol.bootstrap import Promise
 from daemon.protocol.frames import Buffer
 from daemon.store.consensus import ConsensusRows
 from daemon.store.database import FAILURES, Database
-from daemon.store.errors import StoreError, sentence
+from daemon.store.errors import StoreError, StoreFailed, sentence
 from daemon.store.folder import DataFolder, sync_names
 from daemon.store.graphs import GraphRows
 from daemon.store.promise import PromiseRow
@@ -37,7 +37,7 @@ class Store:
     """
 
     def __init__(self, folder: DataFolder) -> None:
-        path = folder.database_path
+        self._folder, path = folder, folder.database_path
         try:
             self._database = Database(path, folder.turn)
             self._database.settle()
@@ -61,7 +61,19 @@ class Store:
 
     def persist(self, persist: Persist) -> None:
         """Carry out the effect: one durable transaction, with the semantics of `Persist.onto`."""
-        self._consensus.persist(persist)
+        if persist == Persist():
+            return
+        number = self._consensus.persist(persist)
+        if self._folder.high_water is not None:
+            try:
+                self._folder.high_water.write(self._folder.disk, number)
+            except OSError as error:
+                doing = "note how far the decisions have come"
+                raise StoreFailed(sentence(error, self._folder.path, doing)) from error
+
+    def renounce(self, disk: int) -> None:
+        """Forget what consensus has persisted, and be a new disk from the next life on; slices and states stay."""
+        self._consensus.renounce(disk)
 
     def promise(self) -> Promise | None:
         """With whom this shard has promised to found a cluster. Raises `StoreError` for what makes no sense."""

@@ -53,6 +53,8 @@ class Drive:
 
     number: int
     stored: Stored | None = None
+    life: int = 0
+    """The generation of the last life that began on it."""
     held: dict[str, frozenset[int]] = field(default_factory=dict)
     states: dict[int, dict[Made, frozenset[int]]] = field(default_factory=dict)
     promise: Promise | None = None
@@ -86,7 +88,9 @@ class Machine:
         member = Member(self.name, self.generation, address(self.name), "", b"")
         seeds = [address(name) for name in self._cluster.machines]
         random = self._world.random(f"{self.name} {self.generation}")
-        found = OnDisk(self.drive.number, self.drive.stored, dict(self.drive.held), self.drive.promise)
+        drive = self.drive
+        found = OnDisk(drive.number, drive.stored, dict(drive.held), drive.promise, drive.life)
+        drive.life = self.generation
         self.shard = Shard(member, seeds, self._cluster.settings, random, self._world.now, found)
         self.perform(self.shard.wake(self._world.now))
 

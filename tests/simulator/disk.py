@@ -21,6 +21,7 @@ from daemon.effects import KeepPromise
 from daemon.protocol.bootstrap import Promise
 from tests.simulator.world import MS, US
 
+SNAPSHOTS_KEPT, SNAPSHOT_EVERY = 8, 16
 OLDER_KEPT = 2
 """Committed ticks below the last one whose states can still be read."""
 
@@ -44,9 +45,13 @@ class Row:
 
 @dataclass
 class Contents:
-    """What can be read from a disk."""
+    """What can be read from a disk; `life` is the generation of the last life that began on it."""
 
     stored: Stored | None = None
+    life: int = 0
+    number: int = 0
+    persisted: int = 0
+    """How many decisions have been persisted."""
     held: dict[str, frozenset[int]] = field(default_factory=dict)
     states: States = field(default_factory=dict)
     epochs: dict[tuple[int, int, int], int] = field(default_factory=dict)
@@ -56,7 +61,16 @@ class Contents:
     def copy(self) -> Contents:
         """Another one, that does not change with this one."""
         states = {run: {tick: dict(kept) for tick, kept in ticks.items()} for run, ticks in self.states.items()}
-        return Contents(self.stored, dict(self.held), states, dict(self.epochs), self.promise)
+        return Contents(
+            self.stored,
+            self.life,
+            self.number,
+            self.persisted,
+            dict(self.held),
+            states,
+            dict(self.epochs),
+            self.promise,
+        )
 
     def persist(self, effect: Persist | KeepPromise) -> None:
         """As the effect says."""
@@ -64,6 +78,7 @@ class Contents:
             self.promise = effect.promise
             return
         self.stored = effect.onto(self.stored or Stored())
+        self.persisted += 1
 
     def keep(self, rows: Iterable[Row]) -> None:
         """As the store does: the old states of a partition go with the transaction that brings the new."""
@@ -139,20 +154,58 @@ class Disk:
     """It outlives its host. `open` it for each life of one, and `cut` it when that ends."""
 
     def __init__(self, number: int, random: Random, *, lies: bool = False) -> None:
-        self.number, self.lies = number, lies
+        self.lies = lies
         self.is_full = False
         self.sync_ns = (50 * US, 3 * MS)
-        self.contents = Contents()
+        self.contents = Contents(number=number)
+        self.snapshots: list[Contents] = []
+        """Taken now and then, of what had been synced; it can go back to one of them."""
+        self._high_water = (number, 0)
+        self._syncs = self._went_back = 0
         self._random = random
-        self._truth = Contents()
+        self._truth = Contents(number=number)
         """What a disk that lies really has."""
         self._queue: deque[_Job] = deque()
         self._writing: list[_Job] = []
         self._persisting: Persist | KeepPromise | None = None
 
-    def open(self, after: After, failed: Callable[[], None]) -> None:
-        """Begin to serve a host: `after` calls back in its present life only; `failed` is called once, at a failure."""
+    @property
+    def number(self) -> int:
+        """Which disk it is; a shard that gives up what its server knew makes another one of it."""
+        return self.contents.number
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """It is another one once it has been replaced, or has gone back: what was on it need not be there any more."""
+        return self.number, self._went_back
+
+    def open(self, generation: int, after: After, failed: Callable[[], None]) -> tuple[int, bool]:
+        """Begin to serve a host: `after` calls back in its present life only; `failed` is called once, at a failure.
+
+        The life before, and whether decisions that were durable are gone.
+        """
         self._after, self._failed = after, failed
+        before, self.contents.life = self.contents.life, generation
+        self._truth.life = generation
+        return self.remembers(before)
+
+    def remembers(self, before: int) -> tuple[int, bool]:
+        """What it says of itself: the life before, and whether it lacks what was durable."""
+        number, persisted = self._high_water
+        return before, number == self.number and persisted > self.contents.persisted
+
+    def renounce(self) -> None:
+        """Forget what consensus has persisted, and be another disk."""
+        self.contents.stored, self.contents.promise, self.contents.persisted = None, None, 0
+        self.contents.number = self._truth.number = self.number + 1000
+        self._truth.stored, self._truth.promise, self._truth.persisted = None, None, 0
+
+    def go_back(self, contents: Contents, *, with_folder: bool) -> None:
+        """To an earlier state: with the whole folder, as a machine's snapshot does it, or the database alone."""
+        self.contents = contents.copy()
+        self._went_back += 1
+        if with_folder:
+            self._high_water = (contents.number, contents.persisted)
 
     def persist(self, effect: Persist | KeepPromise, done: Callable[[], None]) -> None:
         """One transaction of consensus; its writer waits."""
@@ -168,6 +221,7 @@ class Disk:
             assert effect is not None
             self.contents.persist(effect)
             self._synced()
+            self._high_water = (self.number, self.contents.persisted)
             done()
 
     def keep(self, rows: Iterable[Row], done: Callable[[], None]) -> None:
@@ -228,6 +282,9 @@ class Disk:
             self._begin()
 
     def _synced(self) -> None:
+        self._syncs += 1
+        if self._syncs % SNAPSHOT_EVERY == 0:
+            self.snapshots = [*self.snapshots[-SNAPSHOTS_KEPT + 1 :], self.contents.copy()]
         if self.lies and self._random.random() < 0.02:
             self._truth = self.contents.copy()
 

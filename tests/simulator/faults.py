@@ -121,6 +121,22 @@ class Faults:
         self.crash(name, back_after, "disk wiped")
         self._hosts[name].wipe()
 
+    def go_back(self, name: str, back_after: int) -> bool:
+        """A host crashes, and its disk is as it was some time ago; False if there was nothing to go back to.
+
+        Either the database alone lost its last writes, or the whole folder is that of an earlier life: of one in the
+        same life, only a leader that stays could know.
+        """
+        host = self._hosts[name]
+        earlier = [contents for contents in host.disk.snapshots if contents.life < host.generation]
+        with_folder = bool(earlier) and self._random.random() < 0.5
+        snapshots = earlier if with_folder else host.disk.snapshots
+        if not snapshots:
+            return False
+        self.crash(name, back_after, "disk went back" if with_folder else "last writes lost")
+        host.go_back(self._random.choice(snapshots), with_folder=with_folder)
+        return True
+
     def power_cut(self, longest: int = 8 * SECOND) -> None:
         """All go down at once, and come back in any order; perhaps one does not."""
         up = [name for name in sorted(self._hosts) if self._hosts[name].running]

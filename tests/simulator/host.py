@@ -19,6 +19,7 @@ from daemon.effects import (
     Answered,
     BeginRun,
     DeleteParts,
+    DiskWentBack,
     Effect,
     GrantTicks,
     HealBarrier,
@@ -36,6 +37,7 @@ from daemon.protocol.load import LoadLimits, PieceArrived
 from daemon.protocol.membership_effects import Counted, MemberFailed, Superseded
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.registry import GraphRemoved, ResultsExpired, RunEnded, ViewInstalled
+from daemon.protocol.servers import server_of
 from daemon.protocol.tick import TickTiming
 from daemon.protocol.tick_effects import PhaseLate
 from daemon.shard import Shard
@@ -43,7 +45,7 @@ from daemon.shard_settings import OnDisk, ShardSettings
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec, Foreign
 from tests.simulator.desk import Desk
-from tests.simulator.disk import Disk
+from tests.simulator.disk import Contents, Disk
 from tests.simulator.invariants import Invariants
 from tests.simulator.network import CONTROL, TICKS, Network
 from tests.simulator.programs import SmallGraph
@@ -53,6 +55,7 @@ from tests.simulator.world import MS, SECOND, US, World
 WAKES_AT_ONCE_MAX = 20
 """A machine whose deadline does not move although it was woken would keep the daemon's loop busy for ever."""
 LEAVE_LINGER_NS = 2 * SECOND
+GO_BACK_NS = SECOND
 CODECS = {CONTROL: Codec("sim", CONTROL_TYPES), TICKS: Codec("sim", TICK_TYPES)}
 """They keep nothing between two messages, and take a while to make."""
 
@@ -148,17 +151,17 @@ class Host:
         self._given: list[Effect] = []
         self._paused_until = self._handed_over_at = self._wake_at = 0
         self._is_waiting = self.is_broken = self.is_leaving = False
-        self.disk.open(self.after, self._disk_failed)
-        self._start_shard()
+        before, forgot = self.disk.open(self.generation, self.after, self._disk_failed)
+        self._start_shard(before, forgot)
         self.ticks, self.desk = TickHost(self), Desk(self)
         self.control(lambda: self.perform(self.shard.wake(self.world.now)))
         self.desk.tell_progress()
 
-    def _start_shard(self) -> None:
+    def _start_shard(self, before: int, forgot: bool) -> None:
         around, random = self.around, self.world.random(f"shard {self.name}/{self.generation}")
         member = Member(self.name, self.generation, address(self.name), f"sim://{self.name}/ticks", b"")
-        contents = self.disk.contents
-        found = OnDisk(self.disk.number, contents.stored, dict(contents.held), contents.promise)
+        disk, contents = self.disk, self.disk.contents
+        found = OnDisk(disk.number, contents.stored, dict(contents.held), contents.promise, before, forgot)
         self._shard = Shard(member, around.seeds, around.settings, random, self.world.now, found)
 
     def crash(self) -> None:
@@ -171,6 +174,13 @@ class Host:
         """Another disk, with nothing on it."""
         assert not self.running
         self.disk = Disk(self.disk.number + 1, self.world.random(f"disk {self.name} {self.generation}"))
+
+    def go_back(self, contents: Contents, *, with_folder: bool) -> None:
+        """The same disk, as it was some time ago."""
+        assert not self.running
+        self.around.invariants.safety.went_back(server_of(self.name, self.disk.number))
+        self.disk.go_back(contents, with_folder=with_folder)
+        self.around.invariants.safety.went_back(server_of(self.name, self.disk.number))
 
     def leave(self) -> None:
         """As at a SIGTERM: say goodbye to the members, and go."""
@@ -189,6 +199,21 @@ class Host:
             if isinstance(effect, Send | SendToAddress):
                 self._carry_out(effect)
         self.after(LEAVE_LINGER_NS, self.crash)
+
+    def _begin_as_new_disk(self, why: str) -> None:
+        """As the daemon does it: keep what is there of graphs and states, and nothing of what its server knew."""
+        self.world.tell(f"{self.name}: its disk went back: {why}")
+        self.is_broken = True
+        self._todo.clear()
+        for effect in self.shard.leave(self.world.now):
+            if isinstance(effect, Send | SendToAddress):
+                self._carry_out(effect)
+        self.after(GO_BACK_NS, self._start_again)
+
+    def _start_again(self) -> None:
+        self.crash()
+        self.disk.renounce()
+        self.start()
 
     def pause(self, duration: int) -> None:
         """Do nothing for a while; what arrives, waits."""
@@ -343,6 +368,8 @@ class Host:
             case MemberFailed(member=member):
                 self.diary.failed.append((member.name, self.world.now))
                 self.world.tell(f"{self.name}: {member.name}/{member.generation} failed")
+            case DiskWentBack(why=why):
+                self._begin_as_new_disk(why)
             case Superseded():
                 raise AssertionError(f"{self.name} is superseded, and runs but once")
             case _:

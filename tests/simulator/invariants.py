@@ -65,8 +65,8 @@ class RunWatch:
     phases: tuple[Phase, ...]
     resumed: int
     placed: Placed
-    disks: Mapping[str, int] = field(default_factory=dict)
-    """By member: the number of its disk as the run began here."""
+    disks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By member: the identity of its disk as the run began here."""
     finished: dict[str, int] = field(default_factory=dict)
     over: dict[str, RunOver] = field(default_factory=dict)
 
@@ -90,7 +90,7 @@ class Invariants:
         self.hosts: Mapping[str, Host] = {}
         self.runs: dict[tuple[int, int], RunWatch] = {}
         self.records: dict[int, RunRecord] = {}
-        self.checkpoints: dict[int, dict[int, dict[int, frozenset[tuple[str, int]]]]] = {}
+        self.checkpoints: dict[int, dict[int, dict[int, frozenset[tuple[str, tuple[int, int]]]]]] = {}
         """By run and committed tick: for each partition the disks that hold its state."""
         self._twin = twin
         self._held: set[tuple[str, int, int, int]] = set()
@@ -199,11 +199,11 @@ class Invariants:
             assert lost, f"{run.name} goes on after tick {run.resumed}, and {tick} was committed: {disks}"
             self.counts["checkpoints out of reach"] += 1
 
-    def _disks(self, view: View) -> dict[str, int]:
-        return {name: self.hosts[name].disk.number for name in view.names if name in self.hosts}
+    def _disks(self, view: View) -> dict[str, tuple[int, int]]:
+        return {name: self.hosts[name].disk.identity for name in view.names if name in self.hosts}
 
-    def _has(self, view: View, name: str, disk: int) -> bool:
-        return name in view.names and self.hosts[name].disk.number == disk
+    def _has(self, view: View, name: str, disk: tuple[int, int]) -> bool:
+        return name in view.names and self.hosts[name].disk.identity == disk
 
     def begins(self, shard: str, epoch: int, machine: TickMachine) -> None:
         """A shard's tick plane begins a run."""
@@ -255,11 +255,11 @@ class Invariants:
         is_late = epoch < max(seen for number, seen in self.runs if number == run)
         placed = self.runs[run, epoch].placed
         replaced = {
-            name for name, number in self.runs[run, epoch].disks.items() if number != self.hosts[name].disk.number
+            name for name, number in self.runs[run, epoch].disks.items() if number != self.hosts[name].disk.identity
         }
         for partition in partitions:
             having = frozenset(
-                (name, self.hosts[name].disk.number)
+                (name, self.hosts[name].disk.identity)
                 for name in placed[partition]
                 if self._has_come_to(name, run, tick, partition, is_late)
             )

@@ -67,6 +67,12 @@ class RaftSafety:
         self._applied[name] = index
         self.applied_index = max(self.applied_index, index)
 
+    def went_back(self, name: str) -> None:
+        """A server's disk is in an earlier state: of all that it said before, it may know nothing."""
+        for known in (self._terms, self._logs, self._applied, self._leading):
+            known.pop(name, None)  # type: ignore[attr-defined]
+        self._votes = {key: vote for key, vote in self._votes.items() if key[0] != name}
+
     def _match_log(self, name: str, raft: Raft) -> None:
         log, seen = raft.log, self._logs.setdefault(name, {})
         for index in [index for index in seen if index > log.last_index]:

@@ -203,6 +203,32 @@ def disk_trouble(seed: int, verbose: bool = False) -> Cluster:
     return recovered(cluster)
 
 
+def disk_went_back(seed: int, verbose: bool = False) -> Cluster:
+    """A disk comes back as it was some time ago, and its server has forgotten what it said: the others know that, count
+    it no more, and it comes back as a new one.
+    """
+    cluster = _cluster(seed, verbose, "went back", least=3)
+    random = cluster.world.random("scenario")
+    for _ in range(random.choice([1, 2, 3])):
+        start_runs(cluster, SECOND)
+        cluster.chatter(2 * SECOND)
+        leader = cluster.leader()
+        names = [leader.name] if leader is not None and random.random() < 0.4 else cluster.names
+        victim = random.choice(names)
+        if random.random() < 0.6:  # for it to have had an earlier life
+            cluster.faults.crash(victim, random.randrange(3 * SECOND))
+            start_runs(cluster, 2 * SECOND)
+        cluster.world.run_until(partial(cluster.may_lose, victim), 20 * SECOND)
+        if cluster.may_lose(victim) and cluster.faults.go_back(victim, random.choice([MS, 500 * MS, 6 * SECOND])):
+            cluster.chatter(8 * SECOND)
+            cluster.world.run_until(partial(_is_back, cluster.hosts[victim]), 60 * SECOND)
+            cluster.world.run_until(cluster.is_settled, 60 * SECOND)
+        leader = cluster.leader()
+        if leader is not None and random.random() < 0.5:
+            cluster.faults.crash(leader.name, random.randrange(5 * SECOND))
+    return recovered(cluster)
+
+
 # What operators do.
 
 
@@ -299,6 +325,7 @@ SCENARIOS: dict[str, Scenario] = {
     "lost-partition": lost_partition,
     "power-cut": power_cut,
     "disk-trouble": disk_trouble,
+    "disk-went-back": disk_went_back,
     "graph-replaced": graph_replaced,
     "rolling-restart": rolling_restart,
     "join-and-grow": join_and_grow,
@@ -318,6 +345,10 @@ def _cluster(
     cluster.network.weather = dict.fromkeys(PLANES, weather)
     cluster.form()
     return cluster
+
+
+def _is_back(host: Host) -> bool:
+    return host.running and not host.is_broken and host.shard.in_view
 
 
 def _goes_on(cluster: Cluster, run: str) -> None:

@@ -14,6 +14,7 @@ from consensus import Entry, Raft
 from daemon.protocol.bootstrap import Alive, Bootstrap
 from daemon.protocol.cluster_messages import Grant
 from daemon.protocol.decisions import Decision
+from daemon.protocol.lives import Life
 from daemon.protocol.pacing import Pacing
 from daemon.protocol.records import RunRecord
 from daemon.protocol.registry import Announcement, Registry, apply
@@ -157,10 +158,23 @@ def _lies(scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _try_seeds(scenario)
 
 
+def _nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Life, "tag", property(lambda life: ""))
+    monkeypatch.setattr(Disk, "remembers", lambda disk, before: (before, False))
+
+
 @pytest.mark.parametrize("scenario", ["power-cut", "kill-and-return"])
 def test_a_disk_that_says_it_has_synced_and_has_not_is_noticed(monkeypatch: pytest.MonkeyPatch, scenario: str) -> None:
+    _nobody_looks(monkeypatch)
     with pytest.raises(AssertionError):
         _lies(scenario, monkeypatch)
+
+
+def test_a_disk_that_goes_back_breaks_a_cluster_in_which_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the scenario shows is not for nothing: without `protocol/lives` and `consensus/promises` it fails."""
+    _nobody_looks(monkeypatch)
+    with pytest.raises(AssertionError):
+        _try_seeds("disk-went-back", 26)
 
 
 def _forgets_the_floor(contents: Contents, rows: Iterable[Row]) -> None:
@@ -294,7 +308,7 @@ def test_what_a_disk_has_not_synced_is_lost_and_states_perhaps_in_part() -> None
     world, kept = cluster.world, set()
     for number in range(40):
         disk, done = Disk(1, Random(number)), list[str]()
-        disk.open(world.after, lambda: None)
+        disk.open(1, world.after, lambda: None)
         disk.keep([Row(1, 1, 0, 0, b"synced")], lambda done=done: done.append("synced"))  # type: ignore[misc]
         world.run(SECOND)
         disk.keep([Row(1, 2, 1, partition, b"going") for partition in range(2)], lambda: None)

@@ -16,7 +16,7 @@ def hold_parts(registry: Registry, decision: HoldParts) -> Outcome:
         raise Declined(f"shard '{name}' has begun another life since")
     if generation == before.generation and decision.is_whole:
         raise Declined(f"shard '{name}' has said so before: this one comes late, and it may hold less by now")
-    disk = Disk(generation, {} if decision.is_whole else before.loads)
+    disk = Disk(generation, {} if decision.is_whole else before.loads, decision.disk)
     counts = {graph.load: graph.partition_count for graph in registry.graphs.values()}
     for holding in decision.holdings:
         said = from_bits(holding.partitions) & frozenset(range(counts.get(holding.load, 0)))

@@ -33,6 +33,7 @@ SNAPSHOT_BYTES_MAX = 16 << 20
 class _FrozenDisk:
     shard: Identity
     holdings: tuple[Holding, ...]
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +138,9 @@ def _is_news(waiting: RunRecord, before: RunRecord | None) -> bool:
 
 def _freeze_disk(name: str, disk: Disk) -> _FrozenDisk:
     holdings = tuple(Holding(load, to_bits(disk.loads[load])) for load in sorted(disk.loads))
-    return _FrozenDisk(Identity(name, disk.generation), holdings)
+    return _FrozenDisk(Identity(name, disk.generation), holdings, disk.number)
 
 
 def _thaw_disk(frozen: _FrozenDisk) -> Disk:
-    return Disk(frozen.shard.generation, {held.load: from_bits(held.partitions) for held in frozen.holdings})
+    loads = {held.load: from_bits(held.partitions) for held in frozen.holdings}
+    return Disk(frozen.shard.generation, loads, frozen.number)
