@@ -328,8 +328,13 @@ def _door(
     type=click.Path(path_type=Path),
     help="Bring a backup into the new cluster that this shard is about to found with the others.",
 )
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Go on, this once, with a database that has lost its last writes and is the only one of its cluster.",
+)
 @click.version_option(__version__, prog_name="shoald")
-def main(path: Path, check_config: bool, backup: Path | None) -> None:
+def main(path: Path, check_config: bool, backup: Path | None, accept_loss: bool) -> None:
     """One shard of a Shoal cluster, in the foreground."""
     memory.settle()
     try:
@@ -343,13 +348,16 @@ def main(path: Path, check_config: bool, backup: Path | None) -> None:
         raise SystemExit(1) from None
     faulthandler.enable()
     logs.set_up(config.log.level, config.log.format)
-    raise SystemExit(_serve(config, backup))
+    raise SystemExit(_serve(config, backup, accept_loss))
 
 
-def _serve(config: Config, backup: Path | None) -> int:
+def _serve(config: Config, backup: Path | None, accept_loss: bool) -> int:
     last_resort = LastResort()
     descriptors.raise_limit()
     try:
+        if accept_loss:
+            with DataFolder(config.cluster.data, config.cluster.name, config.cluster.shard).open() as folder:
+                folder.accept_loss()
         source = open_backup(backup, config.cluster.data) if backup is not None else None
         for _ in range(LIVES_MAX):
             status = asyncio.run(Daemon(config, Notifier(), source, last_resort.arm).run())

@@ -131,6 +131,7 @@ class Deciding:
             self.raft.validate()
 
     def _flush(self) -> list[Effect]:
+        self._out += self._trust.news()
         out, self._out = self._out, []
         return out
 

@@ -132,6 +132,13 @@ class DiskWentBack:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class PeerWentBack:
+    """Another shard's disk has gone back to an earlier state; its server counts no more here."""
+
+    name: str
+
+
 Effect: TypeAlias = (
     Persist
     | KeepPromise
@@ -147,6 +154,7 @@ Effect: TypeAlias = (
     | HeldBack
     | Answered
     | DiskWentBack
+    | PeerWentBack
     | BecameLeader
     | LeaderChanged
     | MemberAnnouncement

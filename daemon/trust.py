@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 import consensus
 from consensus import Forgot, Raft
-from daemon.effects import DiskWentBack, Effect, Send
+from daemon.effects import DiskWentBack, Effect, PeerWentBack, Send
 from daemon.protocol.cluster_messages import DiskForgets
 from daemon.protocol.decisions import Identity
 from daemon.protocol.lives import Life, Lives, life_of
@@ -34,6 +34,7 @@ class Trust:
         self.lost = LOST_ITS_LAST_WRITES if life.forgot else ""
         self._shard, self._life, self._membership, self._registry = shard, life, membership, registry
         self._lives = Lives()
+        self._news: list[Effect] = []
         self._forgetful: dict[str, DiskForgets] = {}
         """What is known of each shard that has forgotten something, in its present life."""
 
@@ -62,15 +63,23 @@ class Trust:
         if lived or life.forgot:
             server = server_of(member.name, life.disk)
             raft.promises.distrust(server)
-            self._forgetful[member.name] = DiskForgets(server, member.generation, lived, 0, 0, False)
+            self._note(member, DiskForgets(server, member.generation, lived, 0, 0, False))
 
     def forgot(self, news: Forgot) -> None:
         """A server has less than it had promised to this one."""
         member = self._membership.member(shard_of(news.server))
         if member is not None:
-            self._forgetful[member.name] = DiskForgets(
-                news.server, member.generation, 0, news.promised_term, news.promised_index, False
-            )
+            promised = news.promised_term, news.promised_index
+            self._note(member, DiskForgets(news.server, member.generation, 0, *promised, False))
+
+    def _note(self, member: Member, found: DiskForgets) -> None:
+        self._forgetful[member.name] = found
+        self._news.append(PeerWentBack(member.name))
+
+    def news(self) -> list[Effect]:
+        """What has been found out of the others since the last call."""
+        news, self._news = self._news, []
+        return news
 
     def tell(self, names: Iterable[str], leader: str | None) -> list[Effect]:
         """Tell those of these shards who have forgotten something; `leader` is who leads without them."""

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from consensus import Persist
+from consensus import Persist, Stored
+from consensus.log import Log
 from daemon import effects as fx
 from daemon.config import Config
 from daemon.descriptors import Shares
@@ -46,9 +47,10 @@ from daemon.protocol import membership_effects as swim
 from daemon.protocol.decisions import Decision, Identity
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.records import RunRecord
+from daemon.protocol.servers import server_of
 from daemon.shard import Shard
 from daemon.shard_settings import OnDisk
-from daemon.store import DataFolder, Store, StoreFailed
+from daemon.store import DataFolder, Store, StoreError, StoreFailed
 from daemon.transport.security import Curve
 from daemon.transport.ticks import TickTransport
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
@@ -69,6 +71,11 @@ CATCH_UP_SECONDS = 3.0
 """Longer than the election of a leader takes when one has died. Without a majority, only the first who asks waits."""
 STEP_TRIES = 8
 STEP_AGAIN_SECONDS = 1.0
+
+
+def is_only_voter(stored: Stored, server: str) -> bool:
+    """Whether a server is all of its cluster, so that nobody else can know what it has forgotten."""
+    return Log(stored.snapshot, stored.entries).configuration.voters == (server,)
 
 
 class Runtime:
@@ -132,9 +139,13 @@ class Runtime:
 
     def _on_disk(self, folder: DataFolder) -> OnDisk:
         held = {load: partitions for load, (_, partitions) in self._store.loads().items()}
-        return OnDisk(
-            folder.disk, self._store.load_consensus(), held, self._store.promise(), folder.before, folder.forgot
-        )
+        stored = self._store.load_consensus()
+        if folder.forgot and stored is not None and is_only_voter(stored, server_of(self.me.name, folder.disk)):
+            raise StoreError(
+                f"{folder.database_path} lacks its last decisions: its write-ahead log was lost or torn, and no other "
+                "shard has them. Restore a backup; or start once with --accept-loss, and go on with what is there"
+            )
+        return OnDisk(folder.disk, stored, held, self._store.promise(), folder.before, folder.forgot)
 
     def _tick_plane(self, transport: TickTransport) -> TickThread:
         config = self.config

@@ -7,6 +7,12 @@ from daemon.shard import Shard
 
 def why_waiting(shard: Shard, expect: int) -> str:
     """One sentence; empty for a shard that is in the view, or was."""
+    if shard.trust.lost:
+        return (
+            f"this shard's disk went back to an earlier state ({shard.trust.lost}), so it has no vote: it comes back as"
+            " a new disk as soon as the others have a tick leader. If they can't have one without it, more disks are"
+            " lost than the cluster can do without: restore a backup"
+        )
     known = len(shard.membership.live())
     holder = shard.membership.claims.holder
     if holder and not shard.in_view:

@@ -68,6 +68,15 @@ class DataFolder:
             raise
         return self
 
+    def accept_loss(self) -> None:
+        """Go on with what the database has, though it lacks decisions that were durable. Raises `StoreError`."""
+        assert self.high_water is not None, "not open"
+        try:
+            self.high_water.write(self.disk, 0)
+        except OSError as error:
+            raise StoreError(sentence(error, self.path, "note how far the decisions have come")) from error
+        self.forgot = False
+
     def close(self) -> None:
         """Let another process have it. Stores should be closed before."""
         if self.high_water is not None:

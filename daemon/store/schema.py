@@ -1,7 +1,7 @@
 """The tables, and what a database must look like to be ours.
 
-    meta              whose the folder is: cluster, shard, disk, the last life, and a generation that none of its lives was above;
-                      the promise to found a cluster; and how many decisions were persisted
+    meta              whose the folder is: cluster, shard, disk, its last life, and the generation that the next one is
+                      above; the promise to found a cluster; how many decisions were persisted
     consensus_state   'hard state' and 'snapshot';   consensus_log: one row an entry
     load              one load of a graph: its name, its header
     slice             one partition of a load, or (partition -1) the load's partition table; its bytes are rows of...

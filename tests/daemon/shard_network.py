@@ -55,6 +55,8 @@ class Drive:
     stored: Stored | None = None
     life: int = 0
     """The generation of the last life that began on it."""
+    forgot: bool = False
+    """It is known to lack its last writes."""
     held: dict[str, frozenset[int]] = field(default_factory=dict)
     states: dict[int, dict[Made, frozenset[int]]] = field(default_factory=dict)
     promise: Promise | None = None
@@ -89,7 +91,7 @@ class Machine:
         seeds = [address(name) for name in self._cluster.machines]
         random = self._world.random(f"{self.name} {self.generation}")
         drive = self.drive
-        found = OnDisk(drive.number, drive.stored, dict(drive.held), drive.promise, drive.life)
+        found = OnDisk(drive.number, drive.stored, dict(drive.held), drive.promise, drive.life, drive.forgot)
         drive.life = self.generation
         self.shard = Shard(member, seeds, self._cluster.settings, random, self._world.now, found)
         self.perform(self.shard.wake(self._world.now))
