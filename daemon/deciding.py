@@ -102,6 +102,9 @@ class Deciding:
         """Take a message between servers."""
         server = server_at(self._membership, sender)
         if self.raft is not None and server is not None and not self._trust.lost:
+            member = self._membership.member(sender.name)
+            if member is not None and not self._trust.is_met(member):
+                self._take(self._trust.meet(member, self.raft), now)
             if self.raft.promises.are_void(server):
                 self._out += self._trust.tell([sender.name], self.leader)
             self._take(self.raft.step(server, message, now), now)

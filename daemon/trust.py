@@ -54,6 +54,11 @@ class Trust:
         self.check(member, raft)
         return raft.started_again(server, life.term, life.last_index) if is_new else []
 
+    def is_met(self, member: Member) -> bool:
+        """Whether this life of a member has been looked at. It may speak before gossip says that it is alive."""
+        life = life_of(dict(member.tags))
+        return life is None or self._lives.has_seen(member, life)
+
     def check(self, member: Member, raft: Raft) -> None:
         """Compare what a member's disk remembers with what is known of it by now."""
         life = life_of(dict(member.tags))

@@ -91,6 +91,11 @@ class Lives:
             del self._seen[next(iter(self._seen))]
         return is_new
 
+    def has_seen(self, member: Member, life: Life) -> bool:
+        """Whether this life of a member is known."""
+        seen = self._seen.get((member.name, life.disk))
+        return seen is not None and member.generation <= seen.latest
+
     def forgotten(self, member: Member, life: Life, logged: Disk | None) -> int:
         """A life that the member's disk should remember and does not; 0 if none is known. `logged`: the log's word."""
         known = []

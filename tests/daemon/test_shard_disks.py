@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from consensus import Append
 from daemon.effects import DiskWentBack
-from daemon.protocol.decisions import StopRun
+from daemon.protocol.decisions import Identity, StopRun
 from daemon.protocol.lives import DISKS_REMEMBERED, Life, Lives, life_of
-from daemon.protocol.membership_messages import Member
+from daemon.protocol.membership_messages import ALIVE, DEAD, Gossip, Member
 from daemon.protocol.records import Disk
 from tests.daemon.shard_network import Drive, Machine, ShardCluster
 from tests.simulator.world import MS, SECOND
@@ -52,6 +53,23 @@ def test_a_life_is_new_once() -> None:
     lives = Lives()
     assert [lives.see(member(each), Life(7)) for each in (10, 10, 20, 10, 20)] == [True, False, True, False, False]
     assert lives.see(member(20), Life(8))
+
+
+def test_a_shard_that_speaks_before_gossip_calls_it_alive_is_looked_at_first() -> None:
+    """Or what it says in a life would be held against what that life began with."""
+    cluster = ShardCluster(3).formed()
+    listener, other = cluster.others()[0], cluster.led()
+    listener.kill()
+    listener.start()
+    shard, now, raft = listener.up, cluster.world.now, other.up.raft
+    record = next(r for r in other.up.membership.live() if r.name == other.name)
+    assert raft is not None
+    shard.step(Identity("x", 1), Gossip((replace(record, status=DEAD),)), now)
+    log = raft.log
+    shard.step(other.up.identity, Append(raft.term, log.last_index, log.last_term, (), 1), now)
+    shard.step(Identity("x", 1), Gossip((replace(record, incarnation=record.incarnation + 1),)), now)
+    assert shard.membership.status(other.name) == ALIVE
+    assert not shard.trust.forgetful
 
 
 def test_the_memory_of_disks_is_bounded() -> None:
