@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -162,9 +163,7 @@ def test_half_written_loads_and_slices_of_a_former_life_are_swept_away(tmp_path:
 
 def test_a_folder_that_is_gone_is_an_error_in_words(tmp_path: Path) -> None:
     with DataFolder(tmp_path / "data", "demo", "a").open() as folder:
-        (tmp_path / "data" / "shoal.db").unlink()
-        (tmp_path / "data" / "lock").unlink()
-        (tmp_path / "data").rmdir()
+        shutil.rmtree(tmp_path / "data")
         with pytest.raises(StoreError, match="cannot be opened"):
             Store(folder)
     assert not issubclass(StoreError, StoreFailed)
