@@ -109,6 +109,18 @@ def test_the_life_before_is_told(tmp_path: Path) -> None:
     assert second.before == first.generation
 
 
+def test_a_generation_that_was_raised_is_no_life_that_was_lived(tmp_path: Path) -> None:
+    """Or a disk that went back, under a clock that did, would seem to remember the life that others tell it of."""
+    with DataFolder(tmp_path, "demo", "a").open() as folder:
+        lived = folder.generation
+        store = Store(folder)
+        store.raise_generation(lived * 2)
+        store.close()
+    after = opened(tmp_path)
+    assert after.generation > lived * 2
+    assert after.before == lived
+
+
 def test_a_folder_that_does_not_count_its_decisions_is_torn(tmp_path: Path) -> None:
     opened(tmp_path)
     edit(tmp_path, "DELETE FROM meta WHERE key = 'persisted'")
