@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from daemon.effects import Answered, BeginRun, DeleteParts, Effect, GrantTicks, HealBarrier, MendHoldings, Send
+from consensus import Stored, VoteRequest
+from daemon.effects import (
+    Answered,
+    BeginRun,
+    DeleteParts,
+    Effect,
+    GrantTicks,
+    HealBarrier,
+    KeepPromise,
+    MendHoldings,
+    Send,
+)
+from daemon.host.waiting import why_waiting
+from daemon.protocol.bootstrap import Promise
 from daemon.protocol.cluster_messages import (
     Grant,
     Progress,
@@ -18,7 +32,8 @@ from daemon.protocol.cluster_messages import (
     StepGranted,
 )
 from daemon.protocol.decisions import DropGraph, Identity, StopRun
-from daemon.protocol.membership_messages import Member
+from daemon.protocol.membership_effects import MemberLeft
+from daemon.protocol.membership_messages import ALIVE, Member, PushPullReply, Record
 from daemon.protocol.registry import freeze
 from daemon.shard import Shard
 from daemon.shard_settings import OnDisk, ShardSettings
@@ -64,6 +79,80 @@ def test_a_shard_that_waits_for_a_seed_founds_nothing_alone() -> None:
         shard.wake(now)
         shard.validate()
     assert (shard.raft, shard.leader, shard.in_view) == (None, None, False)
+
+
+def belonging(name: str, cluster: str = "", disk: int = 1) -> Record:
+    tags = (("cluster", cluster), ("disk", str(disk))) if cluster else (("disk", str(disk)),)
+    return Record(replace(member(name), tags=tags), 1, ALIVE)
+
+
+def alive(shard: Shard) -> list[str]:
+    return [record.name for record in shard.membership.live()]
+
+
+def test_a_newcomer_that_hears_two_clusters_waits_for_one_and_takes_no_member_of_the_other() -> None:
+    shard = Shard(member("ant"), ["sim://bee/control"], ShardSettings(expect=3), Random(1), 0)
+    ours = (belonging("bee", "a6ff"), belonging("cat", "a6ff"), belonging("dog"))
+    effects = shard.step(Identity("bee", 1), PushPullReply((*ours, belonging("eel", "05c1"))), 0)
+    assert shard.founding == "a6ff"
+    assert [effect.member.name for effect in effects if isinstance(effect, MemberLeft)] == ["eel"]
+    shard.step(Identity("bee", 1), PushPullReply((belonging("fox", "05c1"), belonging("gnu"))), 1)
+    assert alive(shard) == ["ant", "bee", "cat", "dog", "gnu"]
+    assert not [e for e in shard.found(1)[0] if isinstance(e, KeepPromise)]
+    assert "is to let this shard in" in shard.found(1)[1]
+    shard.validate()
+
+
+def test_consensus_is_not_heard_before_it_is_known_whose_it_is() -> None:
+    """A shard that waited for a cluster starts again: it remembers that, and not for which."""
+    found = OnDisk(1, Stored())
+    shard = Shard(member("ant"), ["sim://bee/control"], ShardSettings(expect=3), Random(1), 0, found)
+    bee = Identity("bee", 1)
+    shard.step(bee, PushPullReply((belonging("bee"),)), 0)
+    request = VoteRequest(7, 0, 0)
+    assert shard.step(bee, request, 0) == []
+    assert shard.raft is not None
+    assert shard.raft.term == 0
+    shard.step(bee, PushPullReply((Record(belonging("bee", "a6ff").member, 2, ALIVE),)), 0)
+    assert shard.founding == "a6ff"
+    shard.step(bee, request, 0)
+    assert shard.raft.term == 7
+
+
+def test_a_shard_is_told_to_found_only_where_nobody_else_will() -> None:
+    seeds = ["sim://bee/control"]
+    shard = Shard(member("ant"), seeds, ShardSettings(expect=1), Random(1), 0)
+    assert shard.waits_to_be_let_in
+    shard.step(Identity("bee", 1), PushPullReply((belonging("bee"), belonging("cat"))), 0)
+    effects, reason = shard.found(0)
+    assert reason == ""
+    kept = [place for place, effect in enumerate(effects) if isinstance(effect, KeepPromise)]
+    assert kept == [0], "before anything that tells of it"
+    assert shard.founding
+    assert shard.found(0) == ([], "this shard belongs to a cluster")
+    assert "cluster.expect is 3" in Shard(member("ant"), seeds, ShardSettings(expect=3), Random(1), 0).found(0)[1]
+    waiting = Shard(member("ant"), seeds, ShardSettings(expect=1), Random(1), 0, OnDisk(1, Stored()))
+    assert "move this shard's data folder away" in waiting.found(0)[1]
+
+
+def test_what_was_promised_alone_is_kept_after_a_crash() -> None:
+    """It was told to found, and its machine failed in the moment between the promise and the cluster."""
+    found = OnDisk(1, promise=Promise(1, (Identity("ant", 1),)))
+    shard = Shard(member("ant"), ["sim://bee/control"], ShardSettings(expect=1), Random(1), 0, found)
+    shard.wake(SECOND)
+    assert shard.founding
+
+
+def test_a_founder_that_starts_again_is_bound_and_says_for_whom_it_waits() -> None:
+    promise = Promise(4, (Identity("ant", 1), Identity("bee", 1), Identity("cat", 1)))
+    shard = Shard(member("ant"), ["sim://b"], ShardSettings(expect=2), Random(1), 0, OnDisk(1, promise=promise))
+    own = shard.membership.member("ant")
+    assert own is not None
+    assert dict(own.tags)["founders"].startswith("4-")
+    shard.step(Identity("bee", 1), PushPullReply((belonging("bee"), belonging("dog"))), 0)
+    assert (shard.raft, shard.awaited_founders) == (None, ("bee", "cat"))
+    assert shard.promised_founders == ("ant", "bee", "cat")
+    assert "bee, cat" in why_waiting(shard, 2)
 
 
 def test_all_founders_are_in_the_view_and_agree_on_it() -> None:

@@ -83,7 +83,13 @@ class Cluster:
             network=self.network,
             invariants=self.invariants,
             graph=self.graph,
-            settings=replace(SETTINGS, expect=expect or size, replicas=replicas, membership=membership),
+            settings=replace(
+                SETTINGS,
+                expect=expect or size,
+                is_authenticated=bool(seed % 2),  # nobody forges anything here, but lives are taken otherwise
+                replicas=replicas,
+                membership=membership,
+            ),
             timing=TIMING,
             checkpoint_interval_ns=300 * MS,
             load_limits=LOAD_LIMITS,

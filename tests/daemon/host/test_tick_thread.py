@@ -156,8 +156,8 @@ class Feed:
         )  # fmt: skip
         self.close = transport.close
 
-    def receive(self, epoch: int, message: object, sender: str = "b", generation: int = 1) -> None:
-        self.thread._receive(self.codec.encode(epoch, sender, generation, message))
+    def receive(self, epoch: int, message: object, sender: str = "b", generation: int = 1, founding: str = "") -> None:
+        self.thread._receive(self.codec.encode(epoch, sender, generation, message, founding))
 
     def dropped(self, reason: str) -> int:
         return self.thread.counts.get(("dropped", (reason,)), 0)
@@ -191,6 +191,19 @@ def test_only_the_next_epoch_is_kept_and_only_of_members(feed: Feed) -> None:
     feed.thread.enter_view(7, PEERS)  # 6 was never entered here
     assert feed.dropped("epoch") == 3
     assert feed.early(1) == 0
+
+
+def test_messages_of_another_founding_are_not_taken_nor_those_that_were_kept(feed: Feed) -> None:
+    """Two clusters may have the same names, generations and epochs; of its own a shard may learn late."""
+    for founding in ("a6ff", "05c1"):
+        feed.receive(1, SHARE, founding=founding)
+    feed.thread.enter_view(1, PEERS, "a6ff")
+    assert (feed.dropped("foreign"), feed.early(1)) == (1, 1)
+    for founding in ("05c1", "a6ff"):
+        feed.receive(1, SHARE, founding=founding)
+        feed.receive(2, SHARE, founding=founding)
+    assert (feed.dropped("foreign"), feed.early(1)) == (3, 1), "a share that came twice is one"
+    assert feed.codec.decode(feed.thread._encode(SHARE)).founding == "a6ff"
 
 
 def test_what_is_kept_of_the_next_epoch_is_bounded(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
