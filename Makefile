@@ -7,7 +7,7 @@ SEEDS ?= 200
 
 setup: .venv/.ok
 
-.venv/.ok: requirements.lock pyproject.toml setup.py $(wildcard shoal/native/*)
+.venv/.ok: requirements.lock pyproject.toml setup.py $(wildcard shoal/native/* daemon/native/*)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip -q
@@ -55,4 +55,4 @@ lock: setup            ## after a change of dependencies: hashes, no addresses
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra dev --extra networkx --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .venv-rivals build dist *.egg-info shoal/_native*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-rivals build dist *.egg-info shoal/_native*.so daemon/_guard*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The one thing that pyproject.toml can't say in a stable way: the compiled kernels. Everything else stands there."""
+"""The one thing that pyproject.toml can't say in a stable way: what is compiled. Everything else stands there."""
 
 from pathlib import Path
 
@@ -15,7 +15,14 @@ setup(
             # The same bits on every machine: nothing is fused or reordered, and no machine's own instructions are used.
             extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fno-fast-math", "-Wall", "-Wextra"],
             py_limited_api=True,
-        )
+        ),
+        Extension(
+            "daemon._guard",
+            sources=["daemon/native/guard.c"],
+            extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-pthread"],
+            extra_link_args=["-pthread"],
+            py_limited_api=True,
+        ),
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -149,7 +149,7 @@ class Daemon:
                 ports["metrics"] = (shares.metrics, lambda: (len(http), 0))
                 stack.push_async_callback(http.close)
             metrics.before_scrape(lambda: refresh_ports(metrics, ports))
-            runtime.start()
+            runtime.start(self._notifier)
             log.info("shoald %s, shard %s, admin socket %s", __version__, config.cluster.shard, config.admin.socket)
             tell = asyncio.create_task(self._tell_manager(runtime))
             restoring = asyncio.create_task(self._restore(runtime))

@@ -17,7 +17,7 @@ front of `try`, and the lock be kept for ever: if it is that of `logging`, the d
 asker then tries again a moment later. (`with lock` is safe where the lock is C's: CPython does not look in between.)
 
 What can't be interrupted: code that is in C and does not come back (a lock without a timeout, a kernel), and programs
-that catch `BaseException`. Those need a restart of the daemon.
+that catch `BaseException`. Those need a restart of the daemon; who holds the interpreter meanwhile is for `host/guard`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
+
+from daemon.host.guard import Slot
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -46,7 +48,9 @@ class Interrupted(BaseException):
 class Section(Generic[W]):
     """One thread's way into foreign code, and others' way to get it out again."""
 
-    def __init__(self) -> None:
+    def __init__(self, slot: Slot | None = None, place: Callable[[W], tuple[int, int, int]] | None = None) -> None:
+        """What is done here is written to a `slot` of the guard's, with what `place` says of it."""
+        self.slot, self._place = slot, place
         self.busy: tuple[W, int] | None = None
         """What is being done, and since when (monotonic nanoseconds); to be read from any thread."""
         self._lock = threading.Lock()
@@ -56,6 +60,8 @@ class Section(Generic[W]):
     def run(self, what: W, since: int, call: Callable[..., T], *args: Any) -> T:
         """Call foreign code. Raises what it raises, or `Interrupted`."""
         self._thread = threading.get_ident()
+        if self.slot is not None and self._place is not None:
+            self.slot.enter(self._place(what))
         self.busy = (what, since)
         try:
             try:
@@ -68,6 +74,8 @@ class Section(Generic[W]):
 
     def _leave(self) -> None:
         self.busy = None
+        if self.slot is not None:
+            self.slot.leave()
         if self._wanted:
             with self._lock:
                 self._wanted = False

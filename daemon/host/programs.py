@@ -20,10 +20,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from daemon.config import ProgramsSection
+from daemon.host.former_lives import FormerLives
+from daemon.host.guard import MAKING, OTHER, READING, Guard, Place, Slot
 from daemon.host.interruption import Interrupted, Section
 from daemon.protocol.programs import DESCRIBED_CHARACTERS_MAX
 from daemon.protocol.records import RunRecord
@@ -38,6 +41,8 @@ log = logging.getLogger("shoal.programs")
 
 T = TypeVar("T")
 
+ELSEWHERE = Place(OTHER, 0, 0)
+"""Of no run: what an operator asks for, and nobody asks again for by himself."""
 DIGITS_SHOWN = 12
 """Of a digest, in a sentence; `program show` and `run show` have all."""
 ANSWER_BYTES_MAX = 2 * DESCRIBED_CHARACTERS_MAX
@@ -73,8 +78,16 @@ class Checked:
 class Programs:
     """The programs of one shard. `soon` calls from a thread on the loop."""
 
-    def __init__(self, registry: Registry, settings: ProgramsSection, soon: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        settings: ProgramsSection,
+        soon: Callable[..., None],
+        guard: Guard | None = None,
+        former_lives: FormerLives | None = None,
+    ) -> None:
         self._registry, self._settings, self._soon = registry, settings, soon
+        self._guard, self._former_lives = guard, former_lives
         self._loaded: dict[tuple[str, str], type[Program]] = {}
         self._checking = asyncio.Lock()
 
@@ -100,15 +113,17 @@ class Programs:
         return await self.aside(f"program '{found.name}'", try_it)
 
     async def make(self, run: RunRecord) -> Program:
-        """A run's own program, with its parameters. Raises what the program does, or `UnknownProgram`."""
-        name, digest = run.program, run.digest
+        """A run's own program, with its parameters. Raises what the program does, `UnknownProgram` or `Condemned`."""
+        if self._former_lives is not None:
+            self._former_lives.check(run.number)
+        name, digest, at = run.program, run.digest, Place(MAKING, run.number, run.resumed)
         if self._registry.programs.find(name, digest) is not None:
-            program = await self._deployed(name, digest)
+            program = await self._deployed(name, digest, at)
         else:
-            program = await self.aside(f"program '{name}'", lambda: self._installed_as(name, digest))
-        return await self.aside(f"program '{name}'", lambda: program(**read_params(run.params)))
+            program = await self.aside(f"program '{name}'", lambda: self._installed_as(name, digest), at=at)
+        return await self.aside(f"program '{name}'", lambda: program(**read_params(run.params)), at=at)
 
-    async def _deployed(self, name: str, digest: str) -> type[Program]:
+    async def _deployed(self, name: str, digest: str, at: Place = ELSEWHERE) -> type[Program]:
         if not self._settings.deploy:
             raise UnknownProgram(
                 f"program '{name}' is deployed, and this shard runs installed ones only: set programs.deploy = true in "
@@ -117,7 +132,7 @@ class Programs:
         version = self._registry.programs.find(name, digest)
         assert version is not None
         if (name, digest) not in self._loaded:
-            program = await self.aside(f"program '{name}'", lambda: program_of(version.source, name))
+            program = await self.aside(f"program '{name}'", lambda: program_of(version.source, name), at=at)
             if program.name != name:
                 raise UnknownProgram(f"what was deployed as '{name}' calls itself '{program.name}': deploy it again")
             self._loaded.setdefault((name, digest), program)
@@ -191,14 +206,30 @@ class Programs:
 
     # -- foreign code ----------------------------------------------------------------------------------------------
 
-    async def aside(self, what: str, call: Callable[[], T], done_to_it: str = "imported and made") -> T:
+    async def read(self, run: RunRecord, tick: int, what: str, call: Callable[[], T]) -> T:
+        """Have a run's program give rows of a table. Raises what it does, `UnknownProgram` or `Condemned`."""
+        if self._former_lives is not None:
+            self._former_lives.check(run.number, reading=True)
+        return await self.aside(what, call, "read", at=Place(READING, run.number, tick))
+
+    def ended(self, run: RunRecord) -> None:
+        """A run is over, says the log."""
+        if self._former_lives is not None:
+            self._former_lives.forget(run.number)
+
+    def _slot(self) -> AbstractContextManager[Slot | None]:
+        return self._guard.borrowed() if self._guard is not None else contextlib.nullcontext()
+
+    async def aside(
+        self, what: str, call: Callable[[], T], done_to_it: str = "imported and made", at: Place = ELSEWHERE
+    ) -> T:
         """Call foreign code on a thread of its own, for `programs.import_timeout` at the most. Raises what it raises.
 
         Where that would end more than the call, such as `SystemExit`, it raises `UnknownProgram`, as it does for what
         has no end: `what` is not `done_to_it` in time.
         """
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        section: Section[str] = Section()
+        section: Section[str] = Section(place=lambda _: at)
 
         def settle(result: T | None, error: BaseException | None) -> None:
             if answer.done():
@@ -210,7 +241,8 @@ class Programs:
 
         def work() -> None:
             try:
-                result = section.run(what, time.monotonic_ns(), call)
+                with self._slot() as section.slot:
+                    result = section.run(what, time.monotonic_ns(), call)
             except Interrupted:
                 log.warning("%s was interrupted", what)
             except Exception as error:

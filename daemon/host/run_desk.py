@@ -257,6 +257,7 @@ class RunDesk:
         log.info("run %s %s after %d ticks%s", run.name, run.state, run.tick, run.failure and f": {run.failure}")
 
         self._epochs.pop(run.number, None)
+        self._programs.ended(run)
 
         def keep(engine: Engine | None) -> None:
             self._soon(self._keep, run, engine)

@@ -28,7 +28,9 @@ from daemon.host.checkpoints import Checkpoints
 from daemon.host.disk import Disk
 from daemon.host.entering import Entering
 from daemon.host.fetching import Fetching
+from daemon.host.former_lives import FormerLives
 from daemon.host.graphs import Graphs
+from daemon.host.guard import Guard
 from daemon.host.machine_settings import load_limits, shard_settings, transport_limits, wire_limits
 from daemon.host.mending import Mending
 from daemon.host.post import Post
@@ -55,6 +57,7 @@ from daemon.transport.security import Curve
 from daemon.transport.ticks import TickTransport
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.watch.metrics import Metrics
+from daemon.watch.notify import Notifier
 from daemon.wire import Codec
 
 log = logging.getLogger("shoal.runtime")
@@ -97,6 +100,8 @@ class Runtime:
         self.started = time.monotonic()
         self.generation = folder.generation
         self._folder, self._store = folder, Store(folder)
+        self.guard = Guard(folder.path)
+        self._former_lives = FormerLives(folder.path, folder.disk, self.guard.left)
         self.store_thread = StoreThread(folder, lambda error: self.tasks.soon(self._broken, error))
         self.disk = Disk(self.store_thread, self.tasks.soon)
         self.workers = ThreadPoolExecutor(2, "shoal-worker")
@@ -154,7 +159,7 @@ class Runtime:
             self.me,
             transport,
             Codec(config.cluster.name, TICK_TYPES, wire_limits(config)),
-            TickRunner(self.me.name, limits, time.monotonic_ns, kernel_threads=threads),
+            TickRunner(self.me.name, limits, time.monotonic_ns, kernel_threads=threads, slot=self.guard.ticks),
             hand_over=lambda news: self.tasks.soon(self._tick_news, news),
             store=self.checkpoints.keep,
             died=lambda error: self.tasks.soon(self.fatal, error),
@@ -176,7 +181,7 @@ class Runtime:
             self._parts_gained,
             lambda: self.entering.look_for_results(),
         )
-        self.programs = Programs(self.shard.registry, config.programs, self.tasks.soon)
+        self.programs = Programs(self.shard.registry, config.programs, self.tasks.soon, self.guard, self._former_lives)
         self.results = Results(me, config.ticks.results_memory, self.disk, self.fetching, send, self.programs.make)
         self.runs = RunDesk(
             self.shard,
@@ -208,8 +213,12 @@ class Runtime:
 
     # -- life ------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin to look for the others."""
+    def start(self, notifier: Notifier) -> None:
+        """Begin to look for the others. Before the service manager misses us, the guard acts."""
+        ticks = self.config.ticks
+        patience_ns = ticks.stop_patience_ns or ticks.phase_timeout_ns
+        silence_ns = min(patience_ns, notifier.watchdog_interval_ns or patience_ns)
+        self.guard.begin(self.generation, silence_ns, notifier.address)
         self.store_thread.start()
         self.ticks.start()
         self._wake()
@@ -258,6 +267,7 @@ class Runtime:
         self._store.close()
         self.post.close()
         self.workers.shutdown(wait=False, cancel_futures=True)
+        self.guard.close()
 
     @property
     def ready(self) -> tuple[bool, str]:

@@ -126,8 +126,8 @@ class Tables:
         what, program = f"table '{asked.table}' of run '{asked.run}'", type(engine.program)
         try:
             known = known_table(asked.run, program, asked.table)
-            aside = self._runtime.programs.aside
-            return await aside(what, lambda: part_of_table(engine, known, asked.partition), "read")
+            read, run = self._runtime.programs.read, self._run(asked.run)
+            return await read(run, asked.tick, what, lambda: part_of_table(engine, known, asked.partition))
         except UnknownColumn as error:
             raise Refused(str(error), what=UnknownColumn.__name__) from error
         except Exception as error:

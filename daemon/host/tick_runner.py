@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
+from daemon.host.guard import FIRST_PHASE, HALTED, KEEPING, Slot
 from daemon.host.interruption import Interrupted, Section
 from daemon.protocol.barrier import phase_of
 from daemon.protocol.load import LoadLimits, PieceArrived, PieceGone
@@ -69,11 +70,12 @@ class TickRunner:
         kernel_threads: int = 1,
         hold: bool = False,
         tell: Callable[[News], None] | None = None,
+        slot: Slot | None = None,
     ) -> None:
         self.plane = TickPlane(shard, limits)
         self.engines: dict[int, Engine] = {}
         self.held: list[RunPhase] = []
-        self.section: Section[InProgram] = Section()
+        self.section: Section[InProgram] = Section(slot, _in_the_page)
         self.bad_exchanges = 0
         self.misfits: dict[tuple[int, str, int], int] = {}
         """How often a share that is waited for has come and did not fit, by run, sender and barrier entry."""
@@ -257,6 +259,13 @@ class TickRunner:
 def _halts(engine: Engine) -> bool:
     """The program's word on it, as a yes or no: of an array with two values there is none."""
     return bool(engine.halted())
+
+
+def _in_the_page(at: InProgram) -> tuple[int, int, int]:
+    """Where in a run its program is, as the guard has it."""
+    if type(at) is RunPhase:
+        return FIRST_PHASE + at.phase, at.run, at.tick
+    return HALTED if type(at) is SettlePhase else KEEPING, at.run, at.tick
 
 
 def place_of(at: InProgram) -> str:

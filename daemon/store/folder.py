@@ -4,6 +4,8 @@
     shoal.db    the database, with shoal.db-wal and shoal.db-shm beside it
     high-water  the number of the last decision that was durable in it
 
+Beside them, of no weight: `activity`, `stack` and `fatal_ends.json` (`host/guard`, `host/former_lives`).
+
 **Disk and generation.** The disk's number is drawn when the folder is made: a shard that comes back with another one
 has forgotten its votes and its partitions, and must be taken for somebody else. The generation rises at each opening,
 also if the clock was set back, and is durable before it is told.

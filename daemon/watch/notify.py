@@ -23,18 +23,19 @@ class Notifier:
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         environment = os.environ if environment is None else environment
         path = environment.get("NOTIFY_SOCKET", "")
-        self._address = f"\0{path[1:]}" if path.startswith("@") else path
+        self.address = f"\0{path[1:]}" if path.startswith("@") else path
         self._watchdog_ns = _watchdog(environment)
+        self._has_set_watchdog = False
 
     @property
     def supervised(self) -> bool:
         """Whether there is anyone to tell."""
-        return bool(self._address)
+        return bool(self.address)
 
     @property
     def watchdog_interval_ns(self) -> int | None:
         """How often `watchdog` has to be called, half of what systemd allows; None when it does not watch."""
-        return self._watchdog_ns // 2 if self._watchdog_ns and self._address else None
+        return self._watchdog_ns // 2 if self._watchdog_ns and self.address else None
 
     def ready(self, status: str = "") -> None:
         """Bound, joined and serving; also ends a reload."""
@@ -45,8 +46,15 @@ class Notifier:
         self._send(*_status(text))
 
     def watchdog(self) -> None:
-        """The control loop still turns: call it from there and from nowhere else."""
-        self._send("WATCHDOG=1")
+        """The control loop still turns: call it from there and from nowhere else.
+
+        The first one sets the time, too: a former life that was started again from within may have asked for more.
+        """
+        lines = ["WATCHDOG=1"]
+        if self._watchdog_ns and not self._has_set_watchdog:
+            lines.append(f"WATCHDOG_USEC={self._watchdog_ns // 1000}")
+        self._has_set_watchdog = True
+        self._send(*lines)
 
     def reloading(self) -> None:
         """The configuration is being read again; `ready` ends it."""
@@ -61,11 +69,11 @@ class Notifier:
         self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def _send(self, *lines: str) -> None:
-        if not self._address or not lines:
+        if not self.address or not lines:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
             speaker.setblocking(False)
-            speaker.sendto("\n".join(lines).encode(), self._address)
+            speaker.sendto("\n".join(lines).encode(), self.address)
 
 
 def _status(text: str) -> tuple[str, ...]:

@@ -1,0 +1,200 @@
+"""What code of a program's is being run, where a crash leaves it, and a thread that acts on it without the interpreter.
+
+A program that does not let go of the interpreter (a regular expression that backtracks for hours, a loop in somebody's
+C) silences the whole daemon: control loop, gossip, the service manager's watchdog. A program that crashes the process
+takes the daemon with it. Either way its run would be resumed at the next start, and the same would happen again, for
+ever. So before code of a program's is called, a few words in a page of memory say which: storing them takes no call
+into the kernel, and the page is a file's, so that they are still there in the next life (`host/former_lives`).
+
+    word    0 format   1 life   2 clean end   3 pulse    4 stopped   5 guilty slot + 1   6 held, in ns
+            7 main thread       8 asked to end
+    slot    0 where    1 run    2 tick        3 thread                       (eight of them, from word 16)
+
+The first slot is the tick thread's, the others are borrowed by threads that import, make or read programs. The guard
+(native/guard.c) watches the pulse, which any Python at all keeps alive: a disk that blocks the control loop, or a
+kernel that works for minutes, does not stop it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import mmap
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final, NamedTuple
+
+from daemon import _guard
+from shoal.execution.failures import phase_place
+from shoal.execution.phase import Phase
+
+log = logging.getLogger("shoal.guard")
+
+PAGE, STACK = "activity", "stack"
+PAGE_BYTES: Final = 4096
+FORMAT: Final = 0x51_0001
+FORMAT_WORD, LIFE, CLEAN, PULSE, STOPPED, GUILTY, HELD_NS, MAIN_THREAD = range(8)
+SLOTS, SLOT_COUNT, SLOT_WORDS = 16, 8, 4
+FIRST_PHASE, HALTED, KEEPING, MAKING, READING, OTHER = 1, 5, 6, 7, 8, 9
+"""Where: from the first on, the phases in their order."""
+WAKE_NS: Final = 100_000_000
+HELD_LEAST_NS, HELD_MOST_NS = 2_000_000_000, 10_000_000_000
+STACK_SIGNAL: Final = signal.SIGRTMIN + 7
+"""One that neither Python nor any library here has a use for."""
+STACK_BYTES_MAX: Final = 16 << 10
+
+
+class Place(NamedTuple):
+    """Where a program's code is run: what it is doing, of which run (0: of none yet), and at which tick."""
+
+    where: int
+    run: int
+    tick: int
+
+    def told(self) -> str:
+        """In words."""
+        if self.where == HALTED:
+            return f"halted after tick {self.tick}"
+        if self.where == KEEPING:
+            return f"keeping the state of tick {self.tick}"
+        if self.where == MAKING:
+            return "being imported and made"
+        if self.where == READING:
+            return f"the reading of its tables at tick {self.tick}"
+        if not FIRST_PHASE <= self.where < HALTED:
+            return "what an operator asked of it"
+        return phase_place(Phase(self.where - FIRST_PHASE), self.tick)
+
+
+class Slot:
+    """A few words of the page, of one thread at a time."""
+
+    __slots__ = ("_at", "_words")
+
+    def __init__(self, words: memoryview, at: int) -> None:
+        self._words, self._at = words, at
+
+    def enter(self, place: tuple[int, int, int]) -> None:
+        """Code of a program's is about to be called on this thread."""
+        words, at = self._words, self._at
+        where, words[at + 1], words[at + 2] = place
+        words[at + 3] = threading.get_ident()
+        words[at] = where
+
+    def leave(self) -> None:
+        """It has returned."""
+        self._words[self._at] = 0
+
+
+class Left(NamedTuple):
+    """What a former life has left in the page."""
+
+    life: int
+    is_clean: bool
+    running: tuple[Place, ...]
+    """What code of programs' was being run, the tick thread's first."""
+    guilty: Place | None
+    """Who had held the interpreter, if that was its end."""
+    held_seconds: float
+    stack: str
+
+
+class Guard:
+    """Of one daemon, in its data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._words = memoryview(_page(folder / PAGE)).cast("Q")
+        self.left = self._read()
+        self.ticks = self._slot(0)
+        self._free = [self._slot(i) for i in range(1, SLOT_COUNT)]
+
+    def _slot(self, number: int) -> Slot:
+        return Slot(self._words, SLOTS + number * SLOT_WORDS)
+
+    def _read(self) -> Left | None:
+        words = self._words
+        if words[FORMAT_WORD] != FORMAT or not words[LIFE]:
+            return None
+        slots = [SLOTS + i * SLOT_WORDS for i in range(SLOT_COUNT)]
+        places = [Place(*words[at : at + 3].tolist()) for at in slots]
+        number = words[GUILTY]
+        guilty = places[number - 1] if 0 < number <= SLOT_COUNT else None
+        stack = _stack(self._folder / STACK) if guilty is not None else ""
+        running = tuple(place for place in places if place.where)
+        return Left(words[LIFE], words[CLEAN] == 1, running, guilty, words[HELD_NS] / 1e9, stack)
+
+    def begin(self, life: int, held_ns_max: int, manager: str = "") -> None:
+        """A new life: forget the former one, and begin to watch.
+
+        `held_ns_max` is brought within what makes sense. `manager` is the address of the service manager's socket.
+        """
+        words = self._words
+        for word in range(SLOTS + SLOT_COUNT * SLOT_WORDS):
+            words[word] = 0
+        words[FORMAT_WORD], words[LIFE], words[MAIN_THREAD] = FORMAT, life, threading.main_thread().ident or 0
+        self._stack = _begun(self._folder / STACK)
+        faulthandler.register(STACK_SIGNAL, self._stack, all_threads=False)
+        threading.Thread(target=self._pulse, name="shoal-pulse", daemon=True).start()
+        bound = max(HELD_LEAST_NS, min(held_ns_max, HELD_MOST_NS))
+        argv = tuple(os.fsencode(word) for word in (sys.executable, *sys.orig_argv[1:]))
+        _guard.begin(words.obj, WAKE_NS, bound, STACK_SIGNAL, argv, os.fsencode(manager))
+
+    def close(self) -> None:
+        """An end in good order."""
+        self._words[STOPPED] = self._words[CLEAN] = 1
+
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[Slot | None]:
+        """A slot for a call beside the tick thread's; None if there are more of those than anybody makes."""
+        slot = self._free.pop() if self._free else None
+        try:
+            yield slot
+        finally:
+            if slot is not None:
+                slot.leave()
+                self._free.append(slot)
+
+    def _pulse(self) -> None:
+        words = self._words
+        while not words[STOPPED]:
+            words[PULSE] += 1
+            time.sleep(WAKE_NS / 1e9)
+
+
+def _page(path: Path) -> mmap.mmap:
+    """The file's page, with room on the disk: a store into one that has none would end the process."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, PAGE_BYTES)
+            return mmap.mmap(descriptor, PAGE_BYTES)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        log.warning("%s cannot be had, so a program that ends the daemon will not be known by name: %s", path, error)
+        return mmap.mmap(-1, PAGE_BYTES)
+
+
+def _begun(path: Path) -> IO[bytes]:
+    """A file, empty; standard error if there can be none."""
+    try:
+        return path.open("wb", buffering=0)
+    except OSError:
+        return os.fdopen(os.dup(2), "wb", buffering=0)
+
+
+def _stack(path: Path) -> str:
+    """The stack that faulthandler has left, the innermost call first; empty if it came to none."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(STACK_BYTES_MAX).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(line.rstrip() for line in lines if line.startswith("  File "))
