@@ -10,7 +10,7 @@ import pytest
 
 import shoal
 from shoal import Graph, RunFailed, Session, ShoalError
-from shoal.errors import NameTaken, TickNotKept, UnknownRun
+from shoal.errors import NameTaken, TickNotKept, UnknownGraph, UnknownRun
 from tests.trials import Count, Everything, Raise
 
 
@@ -169,3 +169,30 @@ def test_what_has_to_converge_is_read_once_it_has() -> None:
             graph.run("wcc", ticks=1)
         over = graph.run("wcc")
         assert over.ticks_kept() == [over.tick]
+
+
+def test_what_is_held_of_a_graph_that_was_replaced_answers_with_nothing(session: Session, graph: Graph) -> None:
+    run = graph.run("degree")
+    assert session.drop("ring") == {"graph": "ring", "state": "dropped", "runs": 1, "results": 1}
+    session.load("ring", data=shoal.from_arrays([1], [2])).run("degree")
+    for attempt in (lambda: graph.run("degree"), lambda: graph.start("degree", queue=True), graph.at):
+        with pytest.raises(UnknownGraph, match="was dropped, and another one was loaded under its name"):
+            attempt()
+    for gone in (run.show, run.ticks_kept, run.step, run.stop, run.wait, lambda: run.result("degree")):
+        with pytest.raises(UnknownRun, match=f"no run '{run.name}' any more: it belonged to graph 'ring'"):
+            gone()
+
+
+def test_a_graph_in_use_is_dropped_by_force_alone(session: Session, graph: Graph) -> None:
+    run = graph.start("pagerank", ticks=9, paced=True)
+    run.step()
+    with pytest.raises(ShoalError, match=f"'ring' is in use by {run.name}: stop that first, or drop it by force"):
+        session.drop("ring")
+    assert session.drop("ring", force=True)["results"] == 0
+    with pytest.raises(UnknownRun):
+        run.step()
+
+
+def test_here_is_always_room_for_a_run_that_would_wait(graph: Graph) -> None:
+    runs = [graph.start("degree", queue=True) for _ in range(20)]
+    assert {(run.state, run.place) for run in runs} == {("running", None)}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from daemon.protocol.cluster_messages import RunReport, RunStates, StatesHeld
-from daemon.protocol.decisions import EndRun, FormView, Identity, ResumeRun, StopRun, to_bits
+from daemon.protocol.decisions import EndRun, ExpireResults, FormView, Identity, ResumeRun, StopRun, to_bits
+from daemon.protocol.ending import ending
 from daemon.protocol.flapping import FlappingLimits
 from daemon.protocol.leading import Leading, ResultLimits, sight_of
 from daemon.protocol.records import FAILED
+from daemon.protocol.registry import Registry, ResultsExpired, freeze, restore
 from daemon.protocol.views import Sight, Views
 from tests.daemon.protocol.registries import PARTITIONS, Log, formed
 
@@ -126,3 +130,67 @@ def test_old_news_of_a_former_life_convict_nobody() -> None:
         (Identity("d", 1), False),
     ]
     assert sight_of(records, log.registry) == Sight({"a": 1}, {"c", "d"})
+
+
+def finished(log: Log, sizes: list[int]) -> None:
+    for size in sizes:
+        log.run()
+        name = list(log.registry.runs)[-1]
+        log.apply(EndRun(log.request(), name, "completed", 9, "", 0, 0, "", size))
+
+
+def expired(log: Log, limits: ResultLimits) -> list[str]:
+    """What the leader has expire; the registry takes it."""
+    leader = Leading(Views(10, 2, 100, FlappingLimits.of(0)), limits)
+    names: list[str] = []
+    for decision in leader.decisions(log.registry, ALL, "abc", 0):
+        assert isinstance(decision, ExpireResults)
+        assert not log.apply(decision)
+        names += decision.runs
+    assert leader.decisions(log.registry, ALL, "abc", 0) == []
+    return names
+
+
+def test_the_oldest_results_expire_by_number_and_by_bytes() -> None:
+    log = formed()
+    finished(log, [10, 10, 10, 10])
+    assert expired(log, ResultLimits(9, 100)) == []
+    assert expired(log, ResultLimits(3, 100)) == ["rank-1"]
+    assert expired(log, ResultLimits(3, 20)) == ["rank-2"]
+    assert [run.name for run in log.registry.kept_results()] == ["rank-3", "rank-4"]
+    run = log.registry.runs["rank-1"]
+    assert (run.state, run.shown, run.has_result) == ("completed", "expired", False)
+
+
+def test_the_newest_result_is_kept_whatever_its_size() -> None:
+    log = formed()
+    finished(log, [10, 10, 500])
+    assert expired(log, ResultLimits(9, 100)) == ["rank-1", "rank-2"]
+    finished(log, [600])
+    assert expired(log, ResultLimits(9, 100)) == ["rank-3"]
+
+
+def test_what_failed_or_goes_on_neither_expires_nor_counts() -> None:
+    log = formed()
+    finished(log, [10])
+    log.run()
+    log.run()
+    log.apply(EndRun(log.request(), "rank-3", FAILED, 9, "", 0, 0, "", 0))
+    assert expired(log, ResultLimits(1, 100)) == []
+
+
+def test_a_snapshot_tells_of_results_that_have_expired() -> None:
+    log, behind = formed(), Registry()
+    finished(log, [10, 10])
+    restore(behind, freeze(log.registry))
+    expired(log, ResultLimits(1, 100))
+    (news,) = [each for each in restore(behind, freeze(log.registry)) if isinstance(each, ResultsExpired)]
+    assert [run.name for run in news.runs] == ["rank-1"]
+    assert behind == log.registry
+
+
+def test_a_result_takes_as_much_as_on_the_disk_of_the_member_that_has_most_of_it() -> None:
+    reports = {name: replace(report(), result_bytes=size) for name, size in (("a", 3), ("b", 9), ("c", 0))}
+    ended = ending("rank-1", ("a", "b", "c"), reports)
+    assert ended is not None
+    assert ended.result_bytes == 9
