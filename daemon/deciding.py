@@ -21,12 +21,13 @@ from daemon.following import Following
 from daemon.protocol import membership_effects as swim
 from daemon.protocol.bootstrap import CLUSTER_TAG
 from daemon.protocol.cluster_messages import Proposal, ProposalRefused, ReadIndexAsked, ReadIndexTold
-from daemon.protocol.decisions import DecisionCodec, HoldParts, Identity
+from daemon.protocol.decisions import Decision, DecisionCodec, EndRun, HoldParts, Identity, ResumeRun
 from daemon.protocol.leading import sight_of
 from daemon.protocol.membership import Membership
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.reads import Reads
-from daemon.protocol.registry import Registry, apply, freeze, restore
+from daemon.protocol.records import FAILED
+from daemon.protocol.registry import Registry, apply, freeze, is_snapshot, restore
 from daemon.protocol.seat import Seat, has_disk_of, server_at
 from daemon.protocol.servers import shard_of
 from daemon.protocol.views import Sight
@@ -101,7 +102,9 @@ class Deciding:
     def step(self, sender: Identity, message: Any, now: int) -> list[Effect]:
         """Take a message between servers."""
         server = server_at(self._membership, sender)
-        if self.raft is not None and server is not None and not self._trust.lost:
+        if isinstance(message, consensus.InstallSnapshot) and not is_snapshot(message.snapshot.data):
+            self._out.append(swim.Counted("consensus_snapshots_unsound"))
+        elif self.raft is not None and server is not None and not self._trust.lost:
             member = self._membership.member(sender.name)
             if member is not None and not self._trust.is_met(member):
                 self._take(self._trust.meet(member, self.raft), now)
@@ -286,7 +289,8 @@ class Deciding:
         leading, sight = self._following.leading, self._sight()
         held = set(leading.views.held_back)
         for decision in leading.decisions(self._registry, sight, founders, now):
-            if not self._propose(shard_of(self._seat.server), decision.request, self._codec.encode(decision), now):
+            command = self._spelt(decision)
+            if command and not self._propose(shard_of(self._seat.server), decision.request, command, now):
                 leading.take_back(decision)
         for name, (departures, until_ns) in leading.views.held_back.items():
             if name not in held:
@@ -301,6 +305,19 @@ class Deciding:
     def _sight(self) -> Sight:
         records = [(Identity(r.name, r.generation), r.live) for r in self._membership.members()]
         return sight_of(records, self._registry)
+
+    def _spelt(self, decision: Decision) -> bytes:
+        """A decision of our own as an entry's bytes. What can't be said of a run fails it; of anything else, nothing is
+        said, for it would be the same again.
+        """
+        try:
+            return self._codec.encode(decision)
+        except Rejected as rejected:
+            self._out.append(swim.Counted("decisions_not_said"))
+            if not isinstance(decision, EndRun | ResumeRun):
+                return b""
+            why = f"what is to be decided of it can't be put into the log: {rejected}"
+            return self._codec.encode(EndRun(decision.request, decision.run, FAILED, 0, why, 0, 0))
 
     def _tend_servers(self, now: int) -> None:
         """One change at a time; what consensus can't do now is tried again in a moment."""

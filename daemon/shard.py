@@ -37,6 +37,7 @@ from daemon.protocol.seat import LEAVING_TAG, Seat
 from daemon.shard_messages import CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 from daemon.shard_settings import NOTHING_ON_DISK, OnDisk, ShardSettings
 from daemon.trust import Trust
+from daemon.wire import Rejected
 
 FOLLOW_UPS_MAX = 64
 """In one door; what is left waits for the next."""
@@ -123,8 +124,11 @@ class Shard:
 
     def propose(self, decision: Decision, give_up_ns: int, now: int) -> list[Effect]:
         """Get a decision into the log; an `Answered` for its request follows, now or later."""
-        if not self._following.proposals.add(decision, give_up_ns):
-            self._out.append(Answered(decision.request, "too many requests are waiting for the tick leader"))
+        try:
+            if not self._following.proposals.add(decision, give_up_ns):
+                self._out.append(Answered(decision.request, "too many requests are waiting for the tick leader"))
+        except Rejected as rejected:
+            self._out.append(Answered(decision.request, f"it can't be put into the log: {rejected.detail}"))
         self._decided(self._deciding.send_proposals(now), now)
         return self._flush(now)
 

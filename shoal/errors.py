@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from numbers import Integral
 
 NODE_CHARACTERS_MAX = 200
+WORD_CHARACTERS_MAX = 80
 
 
 class ShoalError(Exception):
@@ -80,7 +82,9 @@ def node_told(error: BaseException) -> str:
     following: BaseException | None = error
     while following is not None and id(following) not in seen:
         node = getattr(following, "shoal_node", None)
-        if node is not None:
+        if isinstance(
+            node, str | Integral
+        ):  # an id; anything else is the program's own, and what it does when shown, too
             return f" at node {node!r}"[:NODE_CHARACTERS_MAX]
         seen.add(id(following))
         following = following.__cause__ or following.__context__
@@ -93,5 +97,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("pagernk", ["pagerank", "wcc"])
     "; did you mean 'pagerank'?"
     """
-    near = get_close_matches(word, list(known), n=1)
+    near = get_close_matches(word, list(known), n=1) if len(word) <= WORD_CHARACTERS_MAX else ()
     return f"; did you mean '{near[0]}'?" if near else ""

@@ -20,6 +20,7 @@ from daemon.admin.commands import (
     nothing_to_catch_up_with,
 )
 from daemon.admin.render import render
+from daemon.protocol.ranges import TICKS_MAX
 
 _GRAPH: Final = Parameter("graph", "str", "name of a graph", required=True)
 _PROGRAM: Final = Parameter("program", "str", "name of a program (`program list`)", required=True)
@@ -88,12 +89,19 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "run a program on a graph",
         Parameter("program", "str", "name of a program (`program list`)", required=True),
         Parameter("graph", "str", "name of a graph (`graph list`)", required=True),
-        Parameter("ticks", "int", "how many ticks at most; 0 runs until the program halts", default=0),
+        Parameter(
+            "ticks", "int", "how many ticks at most; 0 runs until the program halts", default=0, least=0, most=TICKS_MAX
+        ),
         Parameter("params", "object", "the program's parameters"),
         Parameter("interval_seconds", "float", "shortest time from one tick's start to the next"),
         Parameter("paced", "bool", "tick only when told to, with `run step`", default=False),
         Parameter(
-            "checkpoint_ticks", "int", "its state is kept every so many ticks; 0 by time, -1 at the end", default=0
+            "checkpoint_ticks",
+            "int",
+            "its state is kept every so many ticks; 0 by time, -1 at the end",
+            default=0,
+            least=-1,
+            most=TICKS_MAX,
         ),
         Parameter("queue", "bool", "wait for its turn if as many go on as may", default=False),
         _LOAD,

@@ -22,6 +22,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+from daemon.admin.values import NUMBER_MAX, fault_of, is_finite
+from daemon.admin.values import shown as _shown
 from shoal.errors import UnknownGraph, UnknownProgram, UnknownRun
 
 ErrorKind = Literal["refused", "failed", "usage"]
@@ -33,7 +35,8 @@ Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 Render = Callable[[Mapping[str, Any]], str]
 
 WORDS_MAX: Final = 64
-SHOWN_MAX: Final = 60
+WORD_CHARACTERS_MAX: Final = 80
+TEXT_CHARACTERS_MAX: Final = 4096
 UNKNOWN: Final = frozenset(kind.__name__ for kind in (UnknownGraph, UnknownProgram, UnknownRun))
 
 
@@ -77,22 +80,31 @@ class Parameter:
     summary: str
     required: bool = False
     default: Any = None
+    least: int = -NUMBER_MAX
+    most: int = NUMBER_MAX - 1
 
     def checked(self, value: Any) -> Any:
-        """`value` if it is of the declared type (an int will do for a float)."""
+        """`value` if it is of the declared type and range (an int will do for a float), and can be said and kept."""
+        fault = fault_of(value, self.name)
+        if fault:
+            raise Usage(fault)
         match self.type, value:
-            case "str", str() if len(value) <= 4096:
+            case "str", str() if len(value) <= TEXT_CHARACTERS_MAX:
                 return value
             case "bool", bool():
                 return value
-            case "int", int() if not isinstance(value, bool) and abs(value) < 2**63:
-                return value
-            case "float", (int() | float()) if not isinstance(value, bool):
+            case "int", int() if not isinstance(value, bool):
+                return self._within(value)
+            case "float", (int() | float()) if not isinstance(value, bool) and is_finite(value):
                 return float(value)
             case "object", dict():
                 return value
-            case "names", list() if value and all(isinstance(name, str) and 0 < len(name) <= 4096 for name in value):
+            case "names", list() if value and all(
+                isinstance(name, str) and 0 < len(name) <= TEXT_CHARACTERS_MAX for name in value
+            ):
                 return value
+        if self.type == "str" and isinstance(value, str):
+            raise Usage(f"{self.name} has {len(value)} characters: {TEXT_CHARACTERS_MAX} at most")
         wanted = {
             "str": "text",
             "int": "a whole number",
@@ -102,6 +114,13 @@ class Parameter:
             "names": "a list of names",
         }
         raise Usage(f"{self.name} should be {wanted[self.type]}, not {_shown(value)}")
+
+    def _within(self, value: int) -> int:
+        if value < self.least:
+            raise Usage(f"{self.name} should be {self.least} or more, not {_shown(value)}")
+        if value > self.most:
+            raise Usage(f"{self.name} should be {self.most} at most, not {_shown(value)}")
+        return value
 
     def read(self, word: str) -> Any:
         """The value that a plain word stands for."""
@@ -121,7 +140,7 @@ class Parameter:
                     return self.checked(word.split(","))
                 case "str":
                     return self.checked(word)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, OverflowError, RecursionError):
             return self.checked(word if self.type != "str" else None)
 
 
@@ -323,10 +342,7 @@ class Registry:
 
 
 def _nearest(word: str, known: list[str]) -> str:
+    if len(word) > WORD_CHARACTERS_MAX:
+        return ""  # comparing takes as long as both are
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -11,6 +12,15 @@ from typing import Any, Final
 import numpy as np
 
 from daemon.admin.commands import Usage
+from shoal.text import LINES, printable
+
+PLAIN_BYTES_MAX: Final = 4096
+"""Of words that somebody types; to take them apart is quadratic in their length, and this takes a millisecond."""
+VALUES_MAX: Final = 8192
+"""Of a request in JSON: so many take a few milliseconds to read and to look over."""
+TEXTS_BYTES_MAX: Final = 128 * 1024
+DIGITS_MAX: Final = 400
+_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 ID_CHARACTERS_MAX: Final = 64
 Tag = Mapping[str, int | str]
@@ -43,10 +53,12 @@ def json_error(kind: str, message: str, what: str = "", tag: Tag = NO_TAG) -> by
 
 
 def plain_error(kind: str, message: str, _: str = "", __: Tag = NO_TAG) -> bytes:
-    return f"{kind}: {message}\n\n".encode()
+    return f"{kind}: {printable(message, LINES)}\n\n".encode()
 
 
 def text_of(line: bytes) -> str:
+    if len(line) > PLAIN_BYTES_MAX:
+        raise Usage(f"a line of plain words has at most {PLAIN_BYTES_MAX} bytes: send JSON")
     try:
         return line.decode()
     except UnicodeDecodeError:
@@ -54,13 +66,31 @@ def text_of(line: bytes) -> str:
 
 
 def json_object(line: bytes) -> Mapping[str, Any]:
+    if _values_in(line) > VALUES_MAX:
+        raise Usage(f"a request has at most {VALUES_MAX} values: send data as frames")
     try:
-        said = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        said = json.loads(line, parse_int=_whole_number)
+    except RecursionError:
+        raise Usage("that line is nested too deep") from None
+    except ValueError as error:
         raise Usage(f"that line is not JSON: {error}") from None
     if not isinstance(said, dict):
         raise Usage("a request is a JSON object")
     return said
+
+
+def _values_in(line: bytes) -> int:
+    """No fewer than there are: each but the first is behind one of these. In a text they mean nothing."""
+    count = sum(line.count(mark) for mark in (b",", b"[", b"{"))
+    if count <= VALUES_MAX or len(line) > TEXTS_BYTES_MAX:
+        return count
+    return _values_in(_TEXT.sub(b"", line)) if line.count(b'"') > 1 else count
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > DIGITS_MAX:
+        raise ValueError("a whole number has at most 64 bits, with its sign")
+    return int(digits)
 
 
 def encoded(answer: Mapping[str, Any]) -> bytes:

@@ -49,6 +49,7 @@ from daemon.admin.commands import Command, CommandError, Emit, Failed, Registry,
 from daemon.admin.lines import ID_RULE, NO_TAG, Tag, encoded, json_error, json_object, plain_error, tag_of, text_of
 from daemon.admin.path import SocketTaken, listen_at
 from daemon.store import StoreFailed
+from shoal.text import encodable
 
 __all__ = ["AdminLimits", "AdminServer", "SocketTaken"]
 
@@ -367,7 +368,7 @@ class AdminServer:
     async def _send_reply(self, connection: _Connection, command: Command, reply: Reply, tag: Tag | None) -> None:
         """In JSON with this tag, or without any in plain words."""
         if tag is None:
-            await self._send(connection, f"{command.render(reply.result).rstrip()}\n\n".encode())
+            await self._send(connection, f"{encodable(command.render(reply.result)).rstrip()}\n\n".encode())
             return
         frames = [memoryview(frame).cast("B") for frame in reply.frames]
         answer: dict[str, Any] = {"ok": True, "result": reply.result, **tag}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from daemon.cli.session import Said, Session, json_option, words
 from daemon.cli.templates import NEEDS, STYLES, file_name, write
 from shoal.errors import BadProgram
 from shoal.execution.deployed import read_source
+from shoal.text import LINES, printable
 
 
 @click.group()
@@ -39,7 +41,8 @@ def show(session: Session, name: str, source: bool) -> None:
     told = session.ask("program show", {"program": name, "source": True})
     if told.get("source") is None:
         raise Said(f"program '{name}' is installed, not deployed: its source is where the daemons' Python has it")
-    click.echo(told["source"], nl=False)
+    text = str(told["source"])
+    click.echo(printable(text, LINES) if sys.stdout.isatty() else text, nl=False)
 
 
 @program.command()

@@ -22,6 +22,7 @@ from daemon.admin.pages.page import Page
 from daemon.admin.render import render
 from daemon.quantities import BadQuantity, duration_ns
 from shoal.lines import AdminConnection, AdminError, Usage
+from shoal.text import LINES, printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,7 +36,7 @@ class Said(click.ClickException):
     exit_code = 1
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"shoalctl: {self.message}", err=True)
+        click.echo(f"shoalctl: {printable(self.message, LINES)}", err=True)
 
 
 class SaidUsage(Said):
@@ -103,7 +104,7 @@ def page() -> Page:
 
 def words(text: str) -> None:
     """Tell the person, not the pipe."""
-    click.echo(text, err=True)
+    click.echo(printable(text, LINES), err=True)
 
 
 class DurationType(click.ParamType[float]):

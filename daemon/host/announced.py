@@ -12,6 +12,7 @@ from daemon.protocol.decisions import AddGraph
 from daemon.protocol.registry import (
     GraphInstalled,
     GraphRemoved,
+    NotApplied,
     ProgramDeployed,
     ProgramRemoved,
     ResultsExpired,
@@ -75,6 +76,9 @@ def follow(runtime: Runtime, announcement: object) -> None:
             log.info("program %s deployed, digest %s", version.name, version.digest)
         case ProgramRemoved(version=version):
             log.info("program %s removed, digest %s", version.name, version.digest)
+        case NotApplied(what=what, error=error):
+            log.error("a command of the log can't be applied, and is declined on every shard: %s: %s", what, error)
+            runtime.metrics.event("decisions_not_applied")
         case RunEnded(run=run):
             runtime.checkpoints.forget(run.number)
             runtime.runs.ended(run)

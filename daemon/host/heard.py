@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,12 @@ from daemon.protocol.cluster_messages import (
     TicksTold,
 )
 from daemon.protocol.decisions import Identity
+from daemon.store import NotHeld, StoreFailed
 
 if TYPE_CHECKING:
     from daemon.host.runtime import Runtime
+
+log = logging.getLogger("shoal.heard")
 
 ANSWERED = (RowsWanted, PartitionWanted, StatesWanted, TicksAsked, TableWanted, SearchWanted, PartAsked)
 """Questions that take a while: so many are worked on at once, and more are dropped, for they can be asked again."""
@@ -71,12 +75,18 @@ def _answer(runtime: Runtime, sender: Identity, question: Any) -> None:
                 work = runtime.fetching.give(sender.name, question)
     if work is not None:
         runtime.answering[sender.name] += 1
-        runtime.tasks.spawn(_answered(runtime, sender.name, work))
+        runtime.tasks.spawn(_answered(runtime, sender.name, type(question).__name__, work))
 
 
-async def _answered(runtime: Runtime, asker: str, work: Coroutine[Any, Any, None]) -> None:
+async def _answered(runtime: Runtime, asker: str, asked: str, work: Coroutine[Any, Any, None]) -> None:
+    """A question changes nothing here: what breaks over it is this question, never the daemon, but for its disk."""
     try:
         await work
+    except Exception as error:
+        if isinstance(error, StoreFailed) and not isinstance(error, NotHeld):
+            raise
+        runtime.metrics.dropped("unanswerable")
+        log.warning("%s of shard %s can't be answered", asked, asker, exc_info=True)
     finally:
         runtime.answering[asker] -= 1
         if not runtime.answering[asker]:

@@ -33,7 +33,7 @@ from daemon.protocol.records import RunRecord
 from daemon.protocol.registry import Registry
 from shoal.errors import BadProgram, ShoalError, UnknownProgram
 from shoal.execution.deployed import program_of
-from shoal.execution.failures import traceback_of
+from shoal.execution.failures import traceback_of, words_of
 from shoal.execution.installed import find_program, installed_digest
 from shoal.execution.program import Program, read_params
 
@@ -248,7 +248,7 @@ class Programs:
             except Exception as error:
                 self._soon(settle, None, error)
             except BaseException as error:  # SystemExit would end whoever awaits it
-                self._soon(settle, None, UnknownProgram(f"{what} raised {type(error).__name__}: {error}"))
+                self._soon(settle, None, UnknownProgram(f"{what} raised {type(error).__name__}: {words_of(error)}"))
             else:
                 self._soon(settle, result, None)
 
@@ -272,4 +272,4 @@ async def _interrupted(section: Section[str]) -> None:
 
 def failure_of(error: Exception) -> str:
     """What a run's failure says when its program could not be had."""
-    return str(error) if isinstance(error, ShoalError) else traceback_of(error)
+    return words_of(error) if isinstance(error, ShoalError) else traceback_of(error)

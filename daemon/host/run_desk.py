@@ -41,6 +41,7 @@ from shoal.graph.part import Part
 log = logging.getLogger("shoal.runs")
 
 TRY_AGAIN_SECONDS = 0.2
+FIGURES_CHARACTERS_MAX = 32 << 10
 
 FORCE_PATIENCE_NS = 500_000_000
 """A phase that takes longer is interrupted when its run is stopped by force."""
@@ -356,6 +357,11 @@ class RunDesk:
     def _report(self, run: int, tick: int, outcome: str, failure: str, cross_bytes: int) -> None:
         known = self._ticks.figures.get(run)
         shown = json.dumps(known.shown, sort_keys=True) if known and known.shown else ""
+        if len(shown) > FIGURES_CHARACTERS_MAX:
+            log.warning(
+                "run %d shows %d characters of figures, which no entry of the log takes: left out", run, len(shown)
+            )
+            shown = ""
         epoch = self._epochs.get(run, 0)
         kept = self._kept_bytes(run)
         report = RunReport(run, epoch, tick, outcome, failure, cross_bytes, time.time_ns(), shown, kept)

@@ -22,7 +22,7 @@ from daemon.protocol.records import RunRecord
 from daemon.store import NotHeld
 from shoal.errors import BadProgram, ShoalError, UnknownColumn
 from shoal.execution.engine import Engine
-from shoal.execution.failures import traceback_of
+from shoal.execution.failures import traceback_of, words_of
 from shoal.execution.program import Program
 from shoal.graph import columns as col
 from shoal.graph.graph_data import BadGraph
@@ -132,7 +132,7 @@ class Tables:
             raise Refused(str(error), what=UnknownColumn.__name__) from error
         except Exception as error:
             self.forget()
-            told = str(error) if isinstance(error, ShoalError) else f"{what} can't be read\n{traceback_of(error)}"
+            told = words_of(error) if isinstance(error, ShoalError) else f"{what} can't be read\n{traceback_of(error)}"
             raise Failed(told.rstrip(), what=BadProgram.__name__) from error
 
     async def _restored(self, run: RunRecord, tick: int) -> Engine:
@@ -148,7 +148,7 @@ class Tables:
             try:
                 program = await self._make(run)
             except Exception as error:  # it is a stranger's
-                raise Refused(f"run '{run.name}' can't be read: {error}") from error
+                raise Refused(f"run '{run.name}' can't be read: {words_of(error)}") from error
             self._engine = (run.name, tick), await asyncio.to_thread(_engine, program, tick, part, states)
         return self._engine[1]
 

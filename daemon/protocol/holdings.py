@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from daemon.protocol.decisions import DropParts, Holding, HoldParts, Identity, to_bits
 from daemon.protocol.registry import Registry
 
+ENTRY_BYTES_MAX, OVERHEAD_BYTES, HOLDINGS_MAX = 512 << 10, 16, 10_000
+"""Of what one entry says is held; one takes at most a megabyte."""
+
 
 @dataclass(frozen=True, slots=True)
 class Want:
@@ -146,4 +149,11 @@ class Holdings:
 
 
 def _holdings(held: Mapping[str, frozenset[int]]) -> tuple[Holding, ...]:
-    return tuple(Holding(load, to_bits(held[load])) for load in sorted(held))
+    """As much as fits an entry of the log; the rest is said next, as what has been gained."""
+    said, size = list[Holding](), 0
+    for load in sorted(held):
+        said.append(Holding(load, to_bits(held[load])))
+        size += len(load) + len(said[-1].partitions) + OVERHEAD_BYTES
+        if size > ENTRY_BYTES_MAX or len(said) >= HOLDINGS_MAX:
+            break
+    return tuple(said)

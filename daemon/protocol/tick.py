@@ -54,6 +54,8 @@ from shoal.execution.phase import Phase
 from shoal.execution.program import not_converged
 
 FAILURE_CHARACTERS_MAX = 4000
+FAILURES_CHARACTERS_MAX = 16_000
+"""Of one shard, and of all together: a text in a message has at most 64 KiB, and a character up to four bytes."""
 ASK_FACTOR_MAX = 8
 """Each time that a share is asked for, twice as long passes until the next, up to so many times the first."""
 
@@ -437,7 +439,7 @@ class TickMachine:
         at_hand = [own if member == self.shard else here[member] for member in self.barrier.members]
         failures = [share.failure for share in at_hand if share.failure]
         if failures:
-            return [self._over("failed", _told_once(failures))]
+            return [self._over("failed", _told_once(failures)[:FAILURES_CHARACTERS_MAX])]
         if self.phase is ADVANCE:
             flags = [share.flags for share in at_hand]
             if any(flags):

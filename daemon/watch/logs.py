@@ -3,7 +3,8 @@
 Everything goes to standard error, which the service manager keeps; there are no log files of our own. Under the
 journal (``$JOURNAL_STREAM`` names the very stream) a line begins with its priority, ``<4>``, and carries no time, since
 the journal adds both; elsewhere it begins with the time in UTC. ``format = "json"`` writes one object a line instead.
-A message with line breaks stays one entry: the breaks are indented (text) or escaped (JSON).
+A message with line breaks stays one entry: the breaks are indented (text) or escaped (JSON). Whatever else in it would
+do something to a terminal, such as an escape sequence in what a stranger says, is escaped in both.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, TextIO
+
+from shoal.text import LINES, json_printable, printable
 
 ROOT: Final = "shoal"
 """The logger above all of ours."""
@@ -39,8 +42,9 @@ class TextLines(logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
+        text = printable(text, LINES)
         name = record.name.removeprefix(f"{ROOT}.")
-        fields = "".join(f" {key}={value}" for key, value in _fields(record).items())
+        fields = printable("".join(f" {key}={value}" for key, value in _fields(record).items()))
         if self._journal:
             # Every line gets its own priority, or the journal would take the rest of a traceback for notices.
             priority = f"<{_priority(record.levelno)}>"
@@ -64,7 +68,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str, ensure_ascii=False)
+        return json_printable(json.dumps(entry, default=str, ensure_ascii=False))
 
 
 def set_up(

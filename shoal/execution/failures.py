@@ -12,6 +12,7 @@ from typing import Final
 
 from shoal.errors import BadParameter, node_told
 from shoal.execution.phase import Phase
+from shoal.text import encodable
 
 FRAMES: Final = 8
 """Of a traceback the end says most."""
@@ -49,16 +50,25 @@ def disagreement(tick: int, other: str) -> str:
 
 
 def failure(error: BaseException, where: str, characters_max: int | None = None) -> str:
-    """What a run's failure says. Of a traceback that is too long, the end is kept."""
-    told = f"{where} failed{node_told(error)}"
+    """What a run's failure says, in text that can be sent. Of a traceback that is too long, the end is kept."""
+    told = f"{where} failed{encodable(node_told(error))}"
     if isinstance(error, BadParameter):  # whoever has started the run is told, and knows no line of its program
-        return f"{told}: {error}"
+        return encodable(f"{told}: {words_of(error)}")
     return f"{told}\n{traceback_of(error)[-characters_max if characters_max else None :]}"
 
 
+def words_of(error: BaseException) -> str:
+    """What an exception says; the class may be the program's own, and fail at that, too."""
+    try:
+        return encodable(str(error))
+    except Exception as again:
+        return f"{type(error).__name__}, which can't be shown: {type(again).__name__}"
+
+
 def traceback_of(error: BaseException) -> str:
-    """The traceback of what a program has raised, from its own first line on."""
-    return "".join(traceback.format_exception(type(error), error, below_hosts(error.__traceback__), limit=-FRAMES))
+    """The traceback of what a program has raised, from its own first line on; its words may be any, so `encodable`."""
+    frames = below_hosts(error.__traceback__)
+    return encodable("".join(traceback.format_exception(type(error), error, frames, limit=-FRAMES)))
 
 
 def below_hosts(trace: TracebackType | None) -> TracebackType | None:

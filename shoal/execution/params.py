@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from shoal.execution.program import Program
 
 T = TypeVar("T")
+VALUE_CHARACTERS_MAX = 80
+"""Of what was given, in a sentence."""
 
 
 class Param(Generic[T]):
@@ -50,8 +52,9 @@ class Param(Generic[T]):
             return self.default
         try:
             value = self._convert(given)
-        except (TypeError, ValueError, KeyError) as error:
-            raise BadParameter(f"parameter '{self.name}': {given!r} is not {_article(self.kind)}") from error
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            shown = f"{given!r}"[:VALUE_CHARACTERS_MAX]
+            raise BadParameter(f"parameter '{self.name}': {shown} is not {_article(self.kind)}") from error
         if self.kind in (int, float):
             self._check_bounds(value)
         return value  # type: ignore[no-any-return]

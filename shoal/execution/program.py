@@ -146,7 +146,7 @@ def read_params(params: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """A run's parameters as the log carries them: names and JSON values. Raises `BadParameter`."""
     try:
         return {name: json.loads(value) for name, value in params}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadParameter(f"the parameters are not JSON: {error}") from error
 
 

@@ -67,6 +67,8 @@ class Moody(Program):
     def perhaps(self, method):
         while method == self.where and self.how == "hang":
             pass
+        if method == self.where and self.how == "odd":
+            raise ValueError("no label " + b"caf\\xe9".decode("utf-8", "surrogateescape"))
         if method == self.where:
             raise {"raise": ValueError, "exit": SystemExit}[self.how]("as it was told")
 '''
@@ -107,6 +109,28 @@ def test_its_run_fails_and_no_daemon(graph: Graph, where: str, told: str, how: s
     assert f"shard-1, shard-2, shard-3: {told}\nTraceback" in failure
     assert f"in {where}" in failure
     assert {"raise": "ValueError: as it was told", "exit": "SystemExit: as it was told"}[how] in failure
+
+
+@pytest.mark.parametrize("where", ["prepare", "start", "halted", "save"])
+def test_words_that_are_not_utf_8_fail_the_run_and_are_written_out(
+    three: list[DevShard], graph: Graph, where: str
+) -> None:
+    """They used to end every daemon, and again at each start: the log could not be told how the run had ended."""
+    with pytest.raises(RunFailed, match=r"ValueError: no label caf\\udce9"):
+        graph.run("moody", where=where, how="odd", timeout=30)
+
+
+def test_words_that_are_not_utf_8_are_an_answer_like_others(three: list[DevShard], graph: Graph) -> None:
+    run = graph.run("moody", where="rows", how="odd", timeout=30)
+    for shard in three:
+        answer = shoalctl(shard, "--patience", "10s", "run", "table", run.name, "notes")
+        assert (answer.exit_code, "ValueError: no label caf\\udce9" in answer.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("value", ["gewicht\udce9", "\udfff", ["a", {"b": "\ud800"}], 2**63, 10**30])
+def test_what_no_log_can_hold_is_refused_by_whoever_is_asked(graph: Graph, value: object) -> None:
+    with pytest.raises(shoal.ShoalError, match=r"params\.weight.*(UTF-8|64 bits)"):
+        graph.start("sssp", source=1, weight=value)
 
 
 @pytest.mark.parametrize(("how", "told"), [("raise", "ValueError: as it was told"), ("exit", "SystemExit: as it was")])

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.protocol.decisions import Identity
+from daemon.protocol.decisions import DecisionCodec, FormView, Identity
 from daemon.protocol.load import Intake, LoadLimits
 from daemon.protocol.membership import Membership
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_messages import Member
+from daemon.protocol.registry import NotApplied, apply, freeze, is_snapshot
 from daemon.protocol.tick_messages import Chunk, PieceDropped, PieceOffered
 from daemon.protocol.tick_plane import TICK_MESSAGES, TickPlane
 from daemon.shard import Shard
 from daemon.shard_messages import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 from daemon.shard_settings import ShardSettings
+from daemon.wire import Rejected
+from tests.daemon.protocol.registries import formed
 from tests.fuzz.values import BYTES, examples, messages
 
 SENDERS = st.sampled_from(["alpha", "beta", "gamma", "nobody", ""])
@@ -117,3 +122,21 @@ def test_an_offer_of_millions_of_chunks_takes_nothing() -> None:
     assert own < (1 << 32) + 100_000
     intake.step("gamma", PieceOffered("more", b"", (1 << 33,), 4096), 0)
     assert intake.bytes_coming == 1 << 32, "together they are more than one may be"
+
+
+DECISIONS = list(DecisionCodec()._codec._by_class)
+
+
+@examples(100)
+@given(st.lists(any_of(DECISIONS), max_size=12))
+def test_whatever_stands_in_the_log_it_breaks_nothing(said: list[Any]) -> None:
+    """A decision of any values that an entry can hold; and what is left is a registry that can be kept and told on."""
+    registry, codec = formed().registry, DecisionCodec()
+    for number, drawn in enumerate(said):
+        epoch = {"epoch": registry.epoch + isinstance(drawn, FormView)} if hasattr(drawn, "epoch") else {}
+        decision = replace(drawn, request=f"r{number}", **epoch)
+        with suppress(Rejected):
+            codec.encode(decision)
+            news = apply(registry, decision)
+            assert not [one for one in news if isinstance(one, NotApplied)]
+            assert is_snapshot(freeze(registry))

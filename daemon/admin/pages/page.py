@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shoal.text import LINES, printable
+
 Result = Mapping[str, Any]
 WIDTH_MIN: Final = 40
 STATE_STYLES: Final = {
@@ -57,7 +59,7 @@ def drawn(page: Page, *parts: Table | str) -> str:
         _environ={},
     )
     for part in parts:
-        console.print(part)
+        console.print(printable(part, LINES) if isinstance(part, str) else part)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
@@ -70,24 +72,19 @@ def cell(value: Any) -> Text:
     if isinstance(value, float):
         return Text(f"{value:.6g}")
     if isinstance(value, (list, tuple)):
-        return Text(", ".join(str(item) for item in value) or "-")
+        return Text(printable(", ".join(str(item) for item in value)) or "-")
     if isinstance(value, Mapping):
-        return Text(" ".join(f"{key}={inner}" for key, inner in value.items()) or "-")
+        return Text(printable(" ".join(f"{key}={inner}" for key, inner in value.items())) or "-")
     # Control characters in a name would move the cursor of whoever reads it.
-    text = harmless(str(value))
+    text = printable(str(value))
     return Text(text, style=STATE_STYLES.get(text, ""))
-
-
-def harmless(text: str) -> str:
-    """The text without characters that would do something to a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def grid(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> Table:
     """Rows below the names of their columns; those in `right` are numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0))
     for column in columns:
-        table.add_column(column.upper(), justify="right" if column in right else "left", overflow="fold")
+        table.add_column(printable(column).upper(), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(cell(value) for value in row))
     return table
@@ -99,7 +96,7 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(name, cell(value))
+        table.add_row(printable(name), cell(value))
     return table
 
 

@@ -16,10 +16,10 @@ from daemon.admin.pages.page import (
     exact,
     facts,
     grid,
-    harmless,
     map_of,
     rows_of,
 )
+from shoal.text import printable
 
 
 def runs(result: Result, page: Page) -> str:
@@ -63,7 +63,7 @@ def run(result: Result, page: Page) -> str:
         parts += ["", grid(["shard", "tick", "phase", "doing", "for"], rows, ["tick"])]
     if error := result.get("error"):
         # A program's traceback keeps its lines; nothing else does.
-        parts += ["", "error", *(f"  {harmless(line)}" for line in str(error).splitlines())]
+        parts += ["", "error", *(f"  {printable(line)}" for line in str(error).splitlines())]
     return drawn(page, *parts)
 
 

@@ -16,7 +16,9 @@ began or was resumed; with a new view every run waits until the log says from wh
 A run belongs to one load of a graph, and goes with it: as long as a run is known, the graph that it names is its own.
 
 A command that makes no sense any more when its turn comes (two loads raced for one name) is declined, the same
-everywhere. The values that it is made of (a view, a disk, a run) are in `protocol/records`.
+everywhere. So is one that breaks something on its way, which nobody foresaw: what it has changed by then is taken back.
+It stands in the log, and would otherwise end every shard at each start. What the registry is made of (a view, a disk, a
+run) is in `protocol/records`.
 """
 
 from daemon.protocol.registry.announcements import (
@@ -25,6 +27,7 @@ from daemon.protocol.registry.announcements import (
     GraphInstalled,
     GraphRemoved,
     HoldingsChanged,
+    NotApplied,
     ProgramDeployed,
     ProgramRemoved,
     ResultsExpired,
@@ -36,7 +39,7 @@ from daemon.protocol.registry.announcements import (
     ViewInstalled,
 )
 from daemon.protocol.registry.applying import apply
-from daemon.protocol.registry.snapshot import freeze, restore
+from daemon.protocol.registry.snapshot import freeze, is_snapshot, restore
 from daemon.protocol.registry.state import Registry
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "GraphInstalled",
     "GraphRemoved",
     "HoldingsChanged",
+    "NotApplied",
     "ProgramDeployed",
     "ProgramRemoved",
     "Registry",
@@ -57,5 +61,6 @@ __all__ = [
     "ViewInstalled",
     "apply",
     "freeze",
+    "is_snapshot",
     "restore",
 ]

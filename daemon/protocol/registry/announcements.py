@@ -87,6 +87,14 @@ class Decided:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class NotApplied:
+    """A command of the log made something break, and was declined on every shard for it: what, and how it broke."""
+
+    what: str
+    error: str
+
+
 Announcement: TypeAlias = (
     ViewInstalled
     | GraphInstalled
@@ -101,6 +109,7 @@ Announcement: TypeAlias = (
     | RunEnded
     | HoldingsChanged
     | Decided
+    | NotApplied
 )
 
 Outcome: TypeAlias = tuple[str, list[Announcement]]

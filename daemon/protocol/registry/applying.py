@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+import traceback
+from typing import Final, assert_never
 
 from daemon.protocol.decisions import (
     AddGraph,
@@ -23,7 +24,14 @@ from daemon.protocol.decisions import (
     StartRun,
     StopRun,
 )
-from daemon.protocol.registry.announcements import Announcement, Decided, Outcome, ProgramDeployed, ProgramRemoved
+from daemon.protocol.registry.announcements import (
+    Announcement,
+    Decided,
+    NotApplied,
+    Outcome,
+    ProgramDeployed,
+    ProgramRemoved,
+)
 from daemon.protocol.registry.backup import take_backup
 from daemon.protocol.registry.graphs import add_graph, drop_graph
 from daemon.protocol.registry.holdings import drop_parts, hold_parts
@@ -31,16 +39,25 @@ from daemon.protocol.registry.runs import end_run, expire_results, resume_run, s
 from daemon.protocol.registry.state import Registry
 from daemon.protocol.registry.views import drain, form_view, settle
 
+BREAKAGE: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What comes of the command and the registry alone, and so is the same on every shard; memory that runs out is not."""
+
 
 def apply(registry: Registry, decision: Decision) -> list[Announcement]:
     """Apply the next command of the log; one that was applied before (it was proposed twice) changes nothing."""
     if decision.request in registry.recent:
         return []
     registry.recent.append(decision.request)
+    before = registry.kept()
     try:
         name, announcements = _outcome(registry, decision)
     except Declined as declined:
+        registry.put_back(before)
         return [Decided(decision.request, str(declined), "")]
+    except BREAKAGE as error:
+        registry.put_back(before)
+        broken = NotApplied(type(decision).__name__, traceback.format_exc())
+        return [broken, Decided(decision.request, f"it can't be applied: {type(error).__name__}: {error}", "")]
     finally:
         registry.changed()
     return [*announcements, Decided(decision.request, "", name)]

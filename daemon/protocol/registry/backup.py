@@ -8,6 +8,7 @@ from daemon.protocol.registry.announcements import Announcement, Outcome, RunsWa
 from daemon.protocol.registry.graphs import add_graph
 from daemon.protocol.registry.queue import begin_queued
 from daemon.protocol.registry.state import Registry
+from shoal.execution.deployed import NAME
 
 
 def take_backup(registry: Registry, decision: Restore) -> Outcome:
@@ -16,7 +17,9 @@ def take_backup(registry: Registry, decision: Restore) -> Outcome:
         raise Declined("this cluster has graphs or runs of its own: a backup is restored into a new one")
     runs = [restored(run) for run in decision.runs]
     loads, states = {(graph.name, graph.load) for graph in decision.graphs}, (QUEUED, *ACTIVE, *OUTCOMES)
-    if any(run.state not in states or (run.graph, run.load) not in loads or run.number < 1 for run in runs):
+    if any(run.state not in states or (run.graph, run.load) not in loads or run.number < 1 for run in runs) or not all(
+        NAME.fullmatch(run.program) for run in runs
+    ):
         raise Declined("the backup has runs that no cluster has had")
     if len({run.number for run in runs}) != len(runs):
         raise Declined("the backup has two runs of one number")

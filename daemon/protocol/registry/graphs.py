@@ -10,10 +10,18 @@ from daemon.protocol.registry.queue import begin_queued
 from daemon.protocol.registry.state import Registry
 
 PARTITIONS_MAX = 65_536
+NAME_CHARACTERS_MAX = 63
+
+
+def is_graph_name(name: str) -> bool:
+    """Whether a graph can be called so: `shoal.session` says it more narrowly, to whoever chooses one."""
+    return 0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()
 
 
 def add_graph(registry: Registry, decision: AddGraph) -> Outcome:
     """All members hold their share of it by now: whoever loads it has seen to that."""
+    if not is_graph_name(decision.name):
+        raise Declined(f"{decision.name[:80]!r} is no name for a graph")
     if decision.name in registry.graphs:
         raise Declined(f"a graph called '{decision.name}' is loaded already: drop it, or choose another name")
     if decision.epoch != registry.epoch:

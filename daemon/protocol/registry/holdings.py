@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from daemon.protocol.decisions import Declined, DropParts, HoldParts, from_bits
+from daemon.protocol.names import is_name
 from daemon.protocol.records import Disk
 from daemon.protocol.registry.announcements import HoldingsChanged, Outcome
 from daemon.protocol.registry.state import Registry
@@ -11,6 +12,8 @@ from daemon.protocol.registry.state import Registry
 def hold_parts(registry: Registry, decision: HoldParts) -> Outcome:
     """The first word of a shard's life says all that it holds, the later ones what is new."""
     name, generation = decision.shard.name, decision.shard.generation
+    if not is_name(name):
+        raise Declined(f"{name[:80]!r} is no name for a shard")
     before = registry.disks.get(name, Disk(0, {}))
     if generation < before.generation or (generation > before.generation and not decision.is_whole):
         raise Declined(f"shard '{name}' has begun another life since")

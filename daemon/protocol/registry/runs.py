@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from daemon.protocol.decisions import Declined, EndRun, ExpireResults, ResumeRun, StartRun, StopRun
+from daemon.protocol.ranges import INT_MAX
 from daemon.protocol.records import FAILED, OUTCOMES, QUEUED, STOPPED, STOPPING, RunRecord, begun
 from daemon.protocol.registry.announcements import Outcome, ResultsExpired, RunBegun, RunEnded, RunQueued, RunStopping
 from daemon.protocol.registry.queue import begin_queued, must_wait
 from daemon.protocol.registry.state import RUNS_REMEMBERED, Registry
+from shoal.execution.deployed import NAME
 
 
 def start_run(registry: Registry, decision: StartRun) -> Outcome:
     """In this view, from its beginning; or once it is its turn."""
     registry.need_load(decision.graph, decision.load)
     registry.need_whole(decision.graph)
+    if not NAME.fullmatch(decision.program):
+        raise Declined(f"{decision.program[:80]!r} is no name for a program")
+    if registry.runs_begun >= INT_MAX:
+        raise Declined("this cluster has no numbers for runs left")
     waits = must_wait(registry, decision)
     registry.runs_begun += 1
     number = registry.runs_begun

@@ -8,9 +8,21 @@ from dataclasses import dataclass
 from functools import cache
 
 from daemon.protocol.decisions import AddGraph, Holding, Identity, ProgramVersion, from_bits, to_bits
+from daemon.protocol.names import is_name
 from daemon.protocol.placement import Placed
 from daemon.protocol.programs import DeployedPrograms
-from daemon.protocol.records import QUEUED, RUNNING, STOPPING, Disk, RunRecord, View, with_its_graph
+from daemon.protocol.ranges import TICKS_MAX
+from daemon.protocol.records import (
+    ACTIVE,
+    OUTCOMES,
+    QUEUED,
+    RUNNING,
+    STOPPING,
+    Disk,
+    RunRecord,
+    View,
+    with_its_graph,
+)
 from daemon.protocol.registry.announcements import (
     Announcement,
     GraphInstalled,
@@ -23,8 +35,10 @@ from daemon.protocol.registry.announcements import (
     RunsWaiting,
     ViewInstalled,
 )
+from daemon.protocol.registry.graphs import PARTITIONS_MAX, is_graph_name
 from daemon.protocol.registry.state import REQUESTS_REMEMBERED, DroppedRun, Registry
-from daemon.wire import RECORD_VERSION, Codec, WireLimits
+from daemon.protocol.registry.views import POSITIONS_MAX
+from daemon.wire import RECORD_VERSION, Codec, Reason, Rejected, WireLimits
 
 SNAPSHOT_BYTES_MAX = 16 << 20
 
@@ -79,9 +93,72 @@ def freeze(registry: Registry) -> bytes:
     return bytes(header)
 
 
+def is_snapshot(data: bytes) -> bool:
+    """Whether `restore` would take it: to be asked before a leader's becomes this shard's own."""
+    try:
+        _thaw(data)
+    except Rejected:
+        return False
+    return True
+
+
+def _thaw(data: bytes) -> _Frozen:
+    frozen: _Frozen = _codec().decode([data]).message
+    mistake = _mistake_in_view(frozen) or _mistake_in_graphs(frozen) or _mistake_in_runs(frozen)
+    if mistake:
+        raise Rejected(Reason.MALFORMED, f"a snapshot that no shard has made: {mistake}")
+    return frozen
+
+
+def _mistake_in_view(frozen: _Frozen) -> str:
+    names = [disk.shard.name for disk in frozen.disks]
+    if len(set(names)) != len(names) or not all(map(is_name, names)):
+        return "disks of shards that are none"
+    if frozen.view is None:
+        return "graphs or runs without a view" if frozen.graphs or frozen.runs else ""
+    members, positions = frozen.view.names, frozen.view.virtual_nodes * len(frozen.view.members)
+    if not members or len(set(members)) != len(members) or not all(map(is_name, members)):
+        return "a view of members that are none"
+    if not 1 <= positions <= POSITIONS_MAX or frozen.view.replicas < 1 or frozen.view.epoch < 1:
+        return "the numbers of its view"
+    return ""
+
+
+def _mistake_in_graphs(frozen: _Frozen) -> str:
+    if len({graph.name for graph in frozen.graphs}) != len(frozen.graphs) or len(frozen.placements) != len(
+        frozen.graphs
+    ):
+        return "its graphs have not one placement each"
+    known = set(frozen.view.names) if frozen.view is not None else set()
+    for graph, placed in zip(frozen.graphs, frozen.placements, strict=True):
+        if not is_graph_name(graph.name) or not 1 <= graph.partition_count <= PARTITIONS_MAX:
+            return "a graph that nobody can have loaded"
+        if len(placed) != graph.partition_count or not known.issuperset(name for holders in placed for name in holders):
+            return "a graph's partitions are nowhere"
+    return ""
+
+
+def _mistake_in_runs(frozen: _Frozen) -> str:
+    graphs, numbers = {graph.name for graph in frozen.graphs}, [run.number for run in frozen.runs]
+    if len(set(numbers)) != len(numbers) or len({run.name for run in frozen.runs}) != len(numbers):
+        return "two runs of one number"
+    if numbers and not 1 <= min(numbers) <= max(numbers) <= frozen.runs_begun:
+        return "the numbers of its runs"
+    for run in frozen.runs:
+        if (
+            run.state not in (QUEUED, *ACTIVE, *OUTCOMES)
+            or not 0 <= run.tick <= TICKS_MAX
+            or not 0 <= run.resumed <= TICKS_MAX
+        ):
+            return "a run in a state that there is none of"
+        if run.active and run.graph not in graphs:
+            return "a run on no graph"
+    return ""
+
+
 def restore(registry: Registry, data: bytes) -> list[Announcement]:
     """Take over a snapshot, a leader's or our own disk's, and announce what is new in it. Raises `Rejected`."""
-    frozen: _Frozen = _codec().decode([data]).message
+    frozen = _thaw(data)
     view, graphs, runs = registry.view, registry.graphs, registry.runs
     registry.cluster, registry.view, registry.runs_begun = frozen.cluster, frozen.view, frozen.runs_begun
     registry.graphs = {graph.name: graph for graph in frozen.graphs}

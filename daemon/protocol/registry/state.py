@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from daemon.protocol.decisions import AddGraph, Declined, Identity
@@ -32,6 +33,10 @@ class DroppedRun:
         """In a sentence."""
         graph = f"graph '{self.graph}', which was dropped, and its runs with it"
         return f"there is no run '{self.name}' any more: it belonged to {graph}"
+
+
+_STAYING = frozenset({"recent", "programs", "_worked_out"})
+"""Of a registry's fields: what a command that is taken back leaves as it is, or that is copied in a way of its own."""
 
 
 @dataclass
@@ -135,6 +140,16 @@ class Registry:
         return sorted(name for name, disk in self.disks.items() if any(disk.has(load, p) for p in lost))
 
     # -- while a command is applied --------------------------------------------------------------------------------
+
+    def kept(self) -> dict[str, Any]:
+        """All that a command can change, to be put back; what the containers hold is never changed."""
+        kept = {field.name: copy(getattr(self, field.name)) for field in fields(self) if field.name not in _STAYING}
+        return kept | {"programs": DeployedPrograms(dict(self.programs.versions))}
+
+    def put_back(self, kept: dict[str, Any]) -> None:
+        """Take back what a command has changed."""
+        for name, value in kept.items():
+            setattr(self, name, value)
 
     def changed(self) -> None:
         """What was worked out is void."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from daemon.protocol.decisions import Declined, Drain, FormView, Settled
+from daemon.protocol.names import is_name
 from daemon.protocol.records import View
 from daemon.protocol.registry.announcements import HoldingsChanged, Outcome, ViewInstalled
 from daemon.protocol.registry.state import Registry
 
 VIRTUAL_NODES_MAX = 10_000
+POSITIONS_MAX = 1 << 20
+"""On the ring, of all members together: it takes a second to work out where a graph lies."""
 
 
 def form_view(registry: Registry, decision: FormView) -> Outcome:
@@ -19,8 +22,14 @@ def form_view(registry: Registry, decision: FormView) -> Outcome:
     names = {member.name for member in decision.members}
     if not names or len(names) != len(decision.members):
         raise Declined("a view needs members, and each of them once")
+    if not all(is_name(name) for name in names):
+        raise Declined("a view has members that are no shards")
     if not 1 <= decision.virtual_nodes <= VIRTUAL_NODES_MAX or decision.replicas < 1:
         raise Declined(f"a view needs 1 to {VIRTUAL_NODES_MAX} virtual nodes of each member, and a holder at least")
+    if decision.virtual_nodes * len(names) > POSITIONS_MAX:
+        raise Declined(
+            f"a view of {len(names)} members has at most {POSITIONS_MAX // len(names)} virtual nodes of each"
+        )
     registry.view = View(decision.epoch, decision.members, decision.virtual_nodes, decision.replicas)
     registry.changed()
     registry.settled.clear()

@@ -188,6 +188,13 @@ def test_frames_of_a_request_that_makes_no_sense_are_not_taken_for_lines(host: H
         assert connection.call("status")[0]["shard"] == "a"
 
 
+def test_a_line_of_plain_words_is_one_that_somebody_types(host: Hosted, path: Path) -> None:
+    with Raw(path) as client:
+        client.say(b"status " + b"a" * 900_000 + b"\n")
+        assert b"at most 4096 bytes: send JSON" in client.socket.recv(4096)
+        client.say(b'{"command": "status"}\n')
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -195,7 +202,12 @@ def test_frames_of_a_request_that_makes_no_sense_are_not_taken_for_lines(host: H
         (b'{"command": 3}\n', 'needs "command"'),
         (b'{"command": "status", "args": [1]}\n', '"args" should be an object'),
         (b'{"command": "status", "args": {"colour": 1}}\n', "status has no argument 'colour'"),
-        (b'{"command": "status"' + b"[" * 50_000 + b"\n", "is not JSON"),
+        (b'{"command": "status"' + b"[" * 5_000 + b"\n", "is not JSON"),
+        (b'{"command": "status", "args": ' + b"[" * 5_000 + b"]" * 5_000 + b"}\n", "nested too deep"),
+        (b'{"command": "status"' + b"[" * 50_000 + b"\n", "at most 8192 values"),
+        (b'{"command": "status", "args": {"a": ' + b"9" * 5000 + b"}}\n", "at most 64 bits"),
+        (b'{"command": "' + b"a" * 1_000_000 + b'"}\n', "there is no command"),
+        (b'{"command": "status", "args": {"' + b"a" * 1_000_000 + b'": 1}}\n', "status has no argument"),
     ],
 )
 def test_after_a_malformed_line_the_connection_goes_on(host: Hosted, path: Path, line: bytes, said: str) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
+
+import pytest
 
 from daemon.protocol.decisions import (
     AddGraph,
@@ -16,12 +19,14 @@ from daemon.protocol.decisions import (
     StartRun,
     StopRun,
 )
+from daemon.protocol.records import Disk, View
 from daemon.protocol.registry import (
     Announcement,
     Decided,
     GraphInstalled,
     GraphRemoved,
     HoldingsChanged,
+    NotApplied,
     Registry,
     RunBegun,
     RunEnded,
@@ -29,12 +34,15 @@ from daemon.protocol.registry import (
     ViewInstalled,
     apply,
     freeze,
+    is_snapshot,
     restore,
 )
 from daemon.protocol.registry.runs import RUNS_REMEMBERED
+from daemon.wire import Rejected
 from shoal.execution.phase import Phase
 
 VIEW = FormView("v", 1, (Identity("a", 1), Identity("b", 4)), 20, 2)
+VIEW_RECORD = View(1, (Identity("a", 1), Identity("b", 4)), 20, 2)
 GRAPH = AddGraph("g", "web", "load-1", 1, 9, 20, 8, 3, "int", (("age", "int64"),), ())
 RUN = StartRun("s", "rank", "web", "load-1", (("damping", "0.9"),), 10, 0, False, 1 << Phase.ACT, ("rank",), 77)
 
@@ -158,3 +166,88 @@ def test_old_runs_are_forgotten_and_active_ones_never() -> None:
 def test_bytes_of_another_version_are_no_decision() -> None:
     assert DecisionCodec().decode(b"nonsense") is None
     assert DecisionCodec().decode(b"") is None
+
+
+def test_a_command_that_breaks_something_is_taken_back_and_declined_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands in the log: if it ended this shard, it would end every shard, at each start."""
+    from daemon.protocol.registry import applying
+
+    whole = applying._outcome
+
+    def broken(registry: Registry, decision: Decision) -> Any:
+        outcome = whole(registry, decision)
+        if isinstance(decision, DropGraph):
+            registry.draining.add("a")
+            raise KeyError("half-way through")
+        return outcome
+
+    registry, twin = applied(VIEW, GRAPH), applied(VIEW, GRAPH)
+    before = freeze(replace(registry, recent=registry.recent.copy()))
+    monkeypatch.setattr(applying, "_outcome", broken)
+    news = apply(registry, DropGraph("drop", "web", "load-1"))
+    assert apply(twin, DropGraph("drop", "web", "load-1")) == news
+    said, decided = news
+    assert isinstance(said, NotApplied)
+    assert said.what == "DropGraph"
+    assert "half-way through" in said.error
+    assert decided == Decided("drop", "it can't be applied: KeyError: 'half-way through'", "")
+    registry.recent.remove("drop")
+    assert freeze(registry) == before
+    assert apply(twin, DropGraph("drop", "web", "load-1")) == [], "once"
+    assert kinds(apply(twin, RUN)) == [RunBegun, Decided], "and the log goes on"
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        FormView("x", 1, (Identity("a\x1b[2J", 1),), 20, 2),
+        FormView("x", 1, (Identity("", 1),), 20, 2),
+        FormView("x", 1, tuple(Identity(f"s{n}", 1) for n in range(2000)), 10_000, 2),
+        FormView("x", 1, (Identity("a", 1),), 2**62, 2),
+        FormView("x", 1, (Identity("a", 1),), 20, 0),
+    ],
+)
+def test_a_view_that_no_leader_forms_is_declined(decision: Decision) -> None:
+    assert refused(Registry(), decision)
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        replace(GRAPH, request="x", load="l", name="w\x1b]0;x\x07"),
+        replace(GRAPH, request="x", load="l", name=""),
+        replace(GRAPH, request="x", load="l", name="n" * 64),
+        replace(RUN, request="x", program="../x"),
+        replace(RUN, request="x", program="a\nb"),
+    ],
+)
+def test_names_that_nobody_can_give_are_declined(decision: Decision) -> None:
+    assert refused(applied(VIEW, GRAPH), decision)
+
+
+def test_a_snapshot_that_no_shard_has_made_is_not_taken() -> None:
+    registry = applied(VIEW, GRAPH, RUN)
+    assert is_snapshot(freeze(registry))
+    run = registry.runs["rank-1"]
+    for wrong in (
+        {"placements": {"web": registry.placements["web"][1:]}},
+        {"placements": {"web": (("nobody",),) * 8}},
+        {"view": None},
+        {"view": replace(VIEW_RECORD, members=())},
+        {"view": replace(VIEW_RECORD, replicas=0)},
+        {"view": replace(VIEW_RECORD, virtual_nodes=2**60)},
+        {"graphs": {}, "placements": {}},
+        {"runs_begun": 0},
+        {"runs": {"rank-1": replace(run, state="gone")}},
+        {"runs": {"rank-1": replace(run, number=0)}},
+        {"disks": {"a\x1b": Disk(1, {})}},
+    ):
+        bad = freeze(replace(registry, **wrong))
+        assert not is_snapshot(bad), wrong
+        other = applied(VIEW)
+        before = freeze(other)
+        with pytest.raises(Rejected):
+            restore(other, bad)
+        assert freeze(other) == before
+    assert not is_snapshot(b"")
+    assert not is_snapshot(b"nonsense")

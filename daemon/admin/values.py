@@ -1,0 +1,78 @@
+"""Which values a request may hold, whatever they are for: checked at the door, before anything is done with them.
+
+What comes in here may end up in the log, on a disk, in a frame to another shard or on a terminal. So text is text that
+UTF-8 can say, numbers fit 64 bits, and nothing is nested deeper than anybody would write by hand. What is refused is
+named: which argument, which character, and what to do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from shoal.text import fault_in
+
+DEPTH_MAX: Final = 16
+NUMBER_MAX: Final = 2**63
+SHOWN_MAX: Final = 60
+
+
+def fault_of(value: Any, where: str, depth: int = 0) -> str:
+    """What is wrong with a value that came as JSON, as a sentence that begins with `where`; empty if nothing is.
+
+    >>> fault_of({"a": [1, "caf\\udce9"]}, "params")
+    "params.a[1]: character 4 ('\\\\udce9') is the byte E9, which is not UTF-8: give text in UTF-8"
+    >>> fault_of({"a": [1, 2.5, None, True, "é"]}, "params")
+    ''
+    """
+    match value:
+        case str():
+            fault = fault_in(value)
+            return fault and f"{where}: {fault}: give text in UTF-8"
+        case bool() | None:
+            return ""
+        case int():
+            return (
+                ""
+                if -NUMBER_MAX <= value < NUMBER_MAX
+                else f"{where}: a whole number has at most 64 bits, with its sign"
+            )
+        case float():
+            return ""
+        case Mapping() | list() if depth >= DEPTH_MAX:
+            return f"{where}: is nested deeper than {DEPTH_MAX} levels"
+        case Mapping():
+            for key, inner in value.items():
+                if fault := fault_in(key):
+                    return f"{where}: a name in it: {fault}: give text in UTF-8"
+                if fault := fault_of(inner, f"{where}.{key}", depth + 1):
+                    return fault
+            return ""
+        case list():
+            for number, inner in enumerate(value):
+                if fault := fault_of(inner, f"{where}[{number}]", depth + 1):
+                    return fault
+            return ""
+        case _:
+            return f"{where}: {type(value).__name__} is not a value of JSON"
+
+
+def is_finite(value: float) -> bool:
+    """Whether a number is one to count or wait with."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int that no float is as large as
+        return False
+
+
+def shown(value: object) -> str:
+    """A value in a sentence: short, however large it is."""
+    if isinstance(value, str) and len(value) > SHOWN_MAX:
+        value = value[:SHOWN_MAX] + "..."
+    elif isinstance(value, list | dict) and len(value) > SHOWN_MAX:
+        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
+    elif isinstance(value, int) and value.bit_length() > 200:
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."
