@@ -79,6 +79,8 @@ class Daemon:
         self._end_within = end_within
         self._over, self._at_once = asyncio.Event(), asyncio.Event()
         self._failure: BaseException | None = None
+        self._failing: Callable[[BaseException], None] = lambda _: None
+        """Notes what was going on."""
 
     async def run(self) -> int:
         """Serve until a signal; the exit status."""
@@ -104,6 +106,7 @@ class Daemon:
             )
             runtime = Runtime(config, folder, keys, allowed, metrics, shares, self._fatal)
             stack.callback(runtime.close)
+            self._failing = runtime.failing
             metrics.before_scrape(lambda: refresh(runtime))
             signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, None)))
             commands = catalogue.registry(runtime.caught_up)
@@ -202,6 +205,8 @@ class Daemon:
 
     def _fatal(self, error: BaseException) -> None:
         """A broken invariant: end at once, and let the service manager start us again."""
+        if self._failure is None:
+            self._failing(error)
         self._failure = self._failure or error
         self._over.set()
         self._at_once.set()

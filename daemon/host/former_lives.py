@@ -46,7 +46,7 @@ class FormerLives:
         self._condemned: dict[tuple[int, bool], str] = {}
         """By run, and whether it was being read."""
         self._load()
-        if left is not None and all(left.life != life for life, _ in self._ends):
+        if left is not None and left.disk == disk and all(left.life != life for life, _ in self._ends):
             self._judge(left)
         self._keep()
 

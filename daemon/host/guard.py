@@ -7,7 +7,7 @@ ever. So before code of a program's is called, a few words in a page of memory s
 into the kernel, and the page is a file's, so that they are still there in the next life (`host/former_lives`).
 
     word    0 format   1 life   2 clean end   3 pulse    4 stopped   5 guilty slot + 1   6 held, in ns
-            7 main thread       8 asked to end
+            7 main thread       8 asked to end            9 disk
     slot    0 where    1 run    2 tick        3 thread                       (eight of them, from word 16)
 
 The first slot is the tick thread's, the others are borrowed by threads that import, make or read programs. The guard
@@ -23,6 +23,7 @@ import logging
 import mmap
 import os
 import signal
+import struct
 import sys
 import threading
 import time
@@ -39,7 +40,7 @@ log = logging.getLogger("shoal.guard")
 PAGE, STACK = "activity", "stack"
 PAGE_BYTES: Final = 4096
 FORMAT: Final = 0x51_0001
-FORMAT_WORD, LIFE, CLEAN, PULSE, STOPPED, GUILTY, HELD_NS, MAIN_THREAD = range(8)
+FORMAT_WORD, LIFE, CLEAN, PULSE, STOPPED, GUILTY, HELD_NS, MAIN_THREAD, ASKED_TO_END, DISK = range(10)
 SLOTS, SLOT_COUNT, SLOT_WORDS = 16, 8, 4
 FIRST_PHASE, HALTED, KEEPING, MAKING, READING, OTHER = 1, 5, 6, 7, 8, 9
 """Where: from the first on, the phases in their order."""
@@ -48,6 +49,10 @@ HELD_LEAST_NS, HELD_MOST_NS = 2_000_000_000, 10_000_000_000
 STACK_SIGNAL: Final = signal.SIGRTMIN + 7
 """One that neither Python nor any library here has a use for."""
 STACK_BYTES_MAX: Final = 16 << 10
+
+
+put_place = struct.Struct("=QQQ").pack_into
+"""In one call, for it is there in every phase of every tick."""
 
 
 class Place(NamedTuple):
@@ -75,17 +80,17 @@ class Place(NamedTuple):
 class Slot:
     """A few words of the page, of one thread at a time."""
 
-    __slots__ = ("_at", "_words")
+    __slots__ = ("_at", "_page", "_thread", "_words")
 
-    def __init__(self, words: memoryview, at: int) -> None:
-        self._words, self._at = words, at
+    def __init__(self, page: mmap.mmap, words: memoryview, at: int) -> None:
+        self._page, self._words, self._at = page, words, at
+        self._thread = 0
 
-    def enter(self, place: tuple[int, int, int]) -> None:
+    def enter(self, place: tuple[int, int, int], thread: int) -> None:
         """Code of a program's is about to be called on this thread."""
-        words, at = self._words, self._at
-        where, words[at + 1], words[at + 2] = place
-        words[at + 3] = threading.get_ident()
-        words[at] = where
+        if thread != self._thread:
+            self._thread = self._words[self._at + 3] = thread
+        put_place(self._page, 8 * self._at, *place)
 
     def leave(self) -> None:
         """It has returned."""
@@ -95,6 +100,7 @@ class Slot:
 class Left(NamedTuple):
     """What a former life has left in the page."""
 
+    disk: int
     life: int
     is_clean: bool
     running: tuple[Place, ...]
@@ -110,27 +116,28 @@ class Guard:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._words = memoryview(_page(folder / PAGE)).cast("Q")
+        self._page = _page(folder / PAGE)
+        self._words = memoryview(self._page).cast("Q")
         self.left = self._read()
         self.ticks = self._slot(0)
         self._free = [self._slot(i) for i in range(1, SLOT_COUNT)]
+        self._is_blamed = False
 
     def _slot(self, number: int) -> Slot:
-        return Slot(self._words, SLOTS + number * SLOT_WORDS)
+        return Slot(self._page, self._words, SLOTS + number * SLOT_WORDS)
 
     def _read(self) -> Left | None:
         words = self._words
         if words[FORMAT_WORD] != FORMAT or not words[LIFE]:
             return None
-        slots = [SLOTS + i * SLOT_WORDS for i in range(SLOT_COUNT)]
-        places = [Place(*words[at : at + 3].tolist()) for at in slots]
+        places = [Place(*words[at : at + 3].tolist()) for at in _slots()]
         number = words[GUILTY]
         guilty = places[number - 1] if 0 < number <= SLOT_COUNT else None
         stack = _stack(self._folder / STACK) if guilty is not None else ""
-        running = tuple(place for place in places if place.where)
-        return Left(words[LIFE], words[CLEAN] == 1, running, guilty, words[HELD_NS] / 1e9, stack)
+        running = tuple(dict.fromkeys(place for place in places if place.where))
+        return Left(words[DISK], words[LIFE], words[CLEAN] == 1, running, guilty, words[HELD_NS] / 1e9, stack)
 
-    def begin(self, life: int, held_ns_max: int, manager: str = "") -> None:
+    def begin(self, disk: int, life: int, held_ns_max: int, manager: str = "") -> None:
         """A new life: forget the former one, and begin to watch.
 
         `held_ns_max` is brought within what makes sense. `manager` is the address of the service manager's socket.
@@ -138,17 +145,30 @@ class Guard:
         words = self._words
         for word in range(SLOTS + SLOT_COUNT * SLOT_WORDS):
             words[word] = 0
-        words[FORMAT_WORD], words[LIFE], words[MAIN_THREAD] = FORMAT, life, threading.main_thread().ident or 0
+        words[FORMAT_WORD], words[DISK], words[LIFE] = FORMAT, disk, life
+        words[MAIN_THREAD] = threading.main_thread().ident or 0
         self._stack = _begun(self._folder / STACK)
         faulthandler.register(STACK_SIGNAL, self._stack, all_threads=False)
         threading.Thread(target=self._pulse, name="shoal-pulse", daemon=True).start()
         bound = max(HELD_LEAST_NS, min(held_ns_max, HELD_MOST_NS))
         argv = tuple(os.fsencode(word) for word in (sys.executable, *sys.orig_argv[1:]))
-        _guard.begin(words.obj, WAKE_NS, bound, STACK_SIGNAL, argv, os.fsencode(manager))
+        _guard.begin(self._page, WAKE_NS, bound, STACK_SIGNAL, argv, os.fsencode(manager))
 
     def close(self) -> None:
-        """An end in good order."""
-        self._words[STOPPED] = self._words[CLEAN] = 1
+        """An end in good order, or at least one that no program's code was in the way of."""
+        self._words[STOPPED] = 1
+        if not self._is_blamed:
+            self._words[CLEAN] = 1
+
+    def blame(self) -> None:
+        """The daemon ends by a failure of its own, for which a program that is running may be the reason.
+
+        As it is when it takes all memory. What was running is noted, for it may be out of it by the end.
+        """
+        places = [Place(*self._words[at : at + 3].tolist()) for at in _slots()]
+        for place in [place for place in places if place.where and place.run][: len(self._free)]:
+            self._free.pop().enter(place, 0)
+            self._is_blamed = True
 
     @contextlib.contextmanager
     def borrowed(self) -> Iterator[Slot | None]:
@@ -166,6 +186,10 @@ class Guard:
         while not words[STOPPED]:
             words[PULSE] += 1
             time.sleep(WAKE_NS / 1e9)
+
+
+def _slots() -> list[int]:
+    return [SLOTS + i * SLOT_WORDS for i in range(SLOT_COUNT)]
 
 
 def _page(path: Path) -> mmap.mmap:

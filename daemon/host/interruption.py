@@ -61,7 +61,7 @@ class Section(Generic[W]):
         """Call foreign code. Raises what it raises, or `Interrupted`."""
         self._thread = threading.get_ident()
         if self.slot is not None and self._place is not None:
-            self.slot.enter(self._place(what))
+            self.slot.enter(self._place(what), self._thread)
         self.busy = (what, since)
         try:
             try:

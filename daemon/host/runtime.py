@@ -218,7 +218,7 @@ class Runtime:
         ticks = self.config.ticks
         patience_ns = ticks.stop_patience_ns or ticks.phase_timeout_ns
         silence_ns = min(patience_ns, notifier.watchdog_interval_ns or patience_ns)
-        self.guard.begin(self.generation, silence_ns, notifier.address)
+        self.guard.begin(self._folder.disk, self.generation, silence_ns, notifier.address)
         self.store_thread.start()
         self.ticks.start()
         self._wake()
@@ -249,6 +249,11 @@ class Runtime:
         until = time.monotonic() + patience
         while not self.shard.membership.left and time.monotonic() < until:
             await asyncio.sleep(0.02)
+
+    def failing(self, error: BaseException) -> None:
+        """The daemon is about to end because of that."""
+        if not isinstance(error, StoreFailed):
+            self.guard.blame()
 
     def close(self) -> None:
         """Close sockets and end the threads; none is waited for for ever."""

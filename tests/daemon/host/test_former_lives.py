@@ -14,7 +14,7 @@ HERE, THERE = Place(ADVANCE, 5, 3), Place(ADVANCE, 5, 4)
 
 
 def killed(life: int, *running: Place) -> Left:
-    return Left(life, False, running, None, 0.0, "")
+    return Left(1, life, False, running, None, 0.0, "")
 
 
 def is_condemned(lives: FormerLives, run: int = 5, *, reading: bool = False) -> bool:
@@ -55,7 +55,7 @@ def test_the_same_place_at_three_ends_in_a_row(tmp_path: Path, lives: list[Left]
 def test_who_held_the_interpreter_needs_no_second_time(tmp_path: Path) -> None:
     ours = '  File "/x/daemon/host/tick_runner.py", line 1 in f'
     stack = f'  File "re/__init__.py", line 166 in match\n  File "p.py", line 3 in advance\n{ours}'
-    left = Left(1, False, (HERE,), HERE, 5.0, stack)
+    left = Left(1, 1, False, (HERE,), HERE, 5.0, stack)
     with pytest.raises(Condemned) as caught:
         FormerLives(tmp_path, 1, left).check(5)
     told = str(caught.value)
@@ -66,13 +66,13 @@ def test_who_held_the_interpreter_needs_no_second_time(tmp_path: Path) -> None:
 
 
 def test_a_table_that_ended_the_daemon_is_not_read_again_and_its_run_may_go_on(tmp_path: Path) -> None:
-    known = FormerLives(tmp_path, 1, Left(1, False, (), Place(READING, 5, 3), 5.0, ""))
+    known = FormerLives(tmp_path, 1, Left(1, 1, False, (), Place(READING, 5, 3), 5.0, ""))
     assert is_condemned(known, reading=True)
     assert not is_condemned(known)
 
 
 def test_what_is_condemned_stays_so_until_its_run_is_over(tmp_path: Path) -> None:
-    FormerLives(tmp_path, 1, Left(1, False, (HERE,), HERE, 5.0, ""))
+    FormerLives(tmp_path, 1, Left(1, 1, False, (HERE,), HERE, 5.0, ""))
     known = FormerLives(tmp_path, 1, killed(2))
     assert is_condemned(known)
     known.forget(5)
@@ -81,7 +81,7 @@ def test_what_is_condemned_stays_so_until_its_run_is_over(tmp_path: Path) -> Non
 
 
 def test_runs_of_another_disk_are_other_runs(tmp_path: Path) -> None:
-    FormerLives(tmp_path, 1, Left(1, False, (HERE,), HERE, 5.0, ""))
+    FormerLives(tmp_path, 1, Left(1, 1, False, (HERE,), HERE, 5.0, ""))
     assert not is_condemned(FormerLives(tmp_path, 2, None))
 
 
@@ -89,5 +89,5 @@ def test_runs_of_another_disk_are_other_runs(tmp_path: Path) -> None:
 def test_a_file_that_is_not_whole_is_begun_anew(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
     assert not is_condemned(FormerLives(tmp_path, 1, None))
-    FormerLives(tmp_path, 1, Left(1, False, (HERE,), HERE, 5.0, ""))
+    FormerLives(tmp_path, 1, Left(1, 1, False, (HERE,), HERE, 5.0, ""))
     assert is_condemned(FormerLives(tmp_path, 1, None))

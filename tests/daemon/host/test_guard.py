@@ -29,7 +29,7 @@ if watched.left is not None:
     print(json.dumps(watched.left._asdict() | now), flush=True)
     raise SystemExit
 signal.signal(signal.SIGTERM, lambda *_: None)
-watched.begin(7, 300_000_000, os.environ.get("MANAGER", ""))
+watched.begin(3, 7, 300_000_000, os.environ.get("MANAGER", ""))
 
 def hold():
     if what == "for long":
@@ -55,18 +55,22 @@ os.set_inheritable(leaked, True)
 if what == "nobody's":
     hold()
 elif what == "the main thread's":
-    tick = threading.Thread(target=lambda: (watched.ticks.enter(place), time.sleep(1), watched.ticks.leave()))
-    tick.start()
+    def sleep():
+        watched.ticks.enter(place, threading.get_ident())
+        time.sleep(1)
+        watched.ticks.leave()
+
+    threading.Thread(target=sleep).start()
     time.sleep(0.2)
     hold()
 elif what == "an end":
-    watched.ticks.enter(place)
+    watched.ticks.enter(place, threading.get_ident())
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
     time.sleep(0.1)
     threading.Thread(target=lambda: (time.sleep(0.3), re.match(r"(a+)+$", "a" * 60 + "b"))).start()
     time.sleep(60)
 else:
-    watched.ticks.enter(place)
+    watched.ticks.enter(place, threading.get_ident())
     {"for long": hold, "waiting": wait, "computing": compute, "stopped": stopped}[what]()
     watched.ticks.leave()
 watched.close()
@@ -144,7 +148,7 @@ def test_a_process_that_is_killed_leaves_what_it_was_doing(tmp_path: Path) -> No
     process.communicate(timeout=60)
     left = Guard(tmp_path).left
     assert left is not None
-    assert (left.life, left.is_clean, left.guilty) == (7, False, None)
+    assert (left.disk, left.life, left.is_clean, left.guilty) == (3, 7, False, None)
     assert left.running == (Place(FIRST_PHASE + 3, 5, 9),)
 
 
@@ -156,6 +160,24 @@ def test_the_service_manager_is_told_before(tmp_path: Path) -> None:
         process = started(tmp_path, "for long", MANAGER=str(tmp_path / "notify"))
         assert manager.recv(4096).startswith(b"WATCHDOG=1\nWATCHDOG_USEC=")
         assert told(process)["guilty"] is not None
+
+
+def test_a_failure_of_the_daemon_notes_what_was_running(tmp_path: Path) -> None:
+    """And is no clean end then; without a program it is."""
+    place = Place(FIRST_PHASE + 3, 5, 9)
+    for running, expected in ((place,), (place,)), ((), ()):
+        watched = Guard(tmp_path)
+        watched._words[guard.FORMAT_WORD], watched._words[guard.LIFE] = guard.FORMAT, 1
+        watched._words[guard.CLEAN] = 0
+        for each in running:
+            watched.ticks.enter(each, 1)
+        watched.blame()
+        watched.ticks.leave()
+        watched.close()
+        left = Guard(tmp_path).left
+        assert left is not None
+        assert (left.running, left.is_clean) == (expected, not expected)
+        (tmp_path / guard.PAGE).unlink()
 
 
 @pytest.mark.parametrize(
