@@ -53,7 +53,6 @@ from random import Random
 from typing import assert_never
 
 from daemon.protocol.anti_entropy import AntiEntropy
-from daemon.protocol.bootstrap import CLUSTER_TAG
 from daemon.protocol.claims import Claims, Letter, Outcome, Taken
 from daemon.protocol.dissemination import Dissemination
 from daemon.protocol.membership_config import MembershipConfig
@@ -89,7 +88,7 @@ from daemon.protocol.membership_messages import (
 )
 from daemon.protocol.names import is_address
 from daemon.protocol.probe import FailureDetector, Outgoing
-from daemon.protocol.roster import Change, Roster, sensible
+from daemon.protocol.roster import Change, Roster, is_foreign, sensible
 
 
 class Membership:
@@ -162,18 +161,10 @@ class Membership:
         """When to call ``wake`` next; None once we have left or were superseded."""
         if self._left or self._superseded:
             return None
-        detector_ns = self._detector.deadline
-        times = [] if detector_ns is None else [detector_ns]
-        if (news_ns := self._news.deadline) is not None:
-            times.append(news_ns)
-        if self._leave_ns is not None:
-            return min([*times, self._leave_ns])
-        times.append(self._anti_entropy.deadline)
-        if (claims_ns := self.claims.deadline) is not None:
-            times.append(claims_ns)
-        if (roster_ns := self._roster.deadline) is not None:
-            times.append(roster_ns)
-        return min(times)
+        times = [self._detector.deadline, self._news.deadline, self._leave_ns]
+        if self._leave_ns is None:
+            times += [self._anti_entropy.deadline, self.claims.deadline, self._roster.deadline]
+        return min((time for time in times if time is not None), default=None)
 
     def set_tags(self, tags: Iterable[tuple[str, str]], now: int) -> list[Effect]:
         """Change our own tags, and tell the others by a new incarnation."""
@@ -193,8 +184,13 @@ class Membership:
         """From now on take nobody of another cluster; who is one, as far as is known, is gone from here."""
         self.cluster = cluster
         for record in self._roster.others(ALIVE, SUSPECT, DEAD, LEFT):
-            if self._is_foreign(record):
-                self._forget_foreign(record)
+            if is_foreign(record, cluster):
+                self._roster.forget(record.name)
+                self._news.queue.forget(record.name)
+                if record.live:
+                    self._detector.order.remove(record.name)
+                    self._news.order.remove(record.name)
+                    self._emit(MemberLeft(record.member))
         return self._flush(now)
 
     def leave(self, now: int) -> list[Effect]:
@@ -380,7 +376,7 @@ class Membership:
         if not sensible(record, self._config) or (teller != record.name and self._roster.is_leap(record)):
             self._count("membership_nonsense")
             return
-        if self._is_foreign(record):
+        if is_foreign(record, self.cluster):
             self._count("membership_foreign")
             return
         known = self._roster.get(record.name)
@@ -439,21 +435,6 @@ class Membership:
                     self._emit(outcome)
                 case _:
                     assert_never(outcome)
-
-    # -- other clusters
-
-    def _is_foreign(self, record: Record) -> bool:
-        """Whether it tells of a member of another cluster: a newcomer may have met both."""
-        shown = next((value for key, value in record.member.tags if key == CLUSTER_TAG), "")
-        return bool(self.cluster and shown) and shown != self.cluster
-
-    def _forget_foreign(self, record: Record) -> None:
-        self._roster.forget(record.name)
-        self._news.queue.forget(record.name)
-        if record.live:
-            self._detector.order.remove(record.name)
-            self._news.order.remove(record.name)
-            self._emit(MemberLeft(record.member))
 
     # -- ourselves
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from daemon.protocol.bootstrap import CLUSTER_TAG
 from daemon.protocol.membership_config import MembershipConfig
 from daemon.protocol.membership_effects import (
     Announcement,
@@ -83,6 +84,12 @@ def sensible(record: Record, config: MembershipConfig) -> bool:
         and len(record.accuser) <= config.name_length_max
         and (not record.accuser or is_name(record.accuser))
     )
+
+
+def is_foreign(record: Record, cluster: str) -> bool:
+    """Whether it tells of a member of another cluster than this: a newcomer may have met both."""
+    shown = next((value for key, value in record.member.tags if key == CLUSTER_TAG), "")
+    return bool(cluster and shown) and shown != cluster
 
 
 class Roster:
