@@ -25,7 +25,8 @@ A_PEER: Final = 10
 PEERS_MIN: Final = 8
 """A cluster may grow without a restart of this daemon."""
 REST_MIN: Final = 60
-PLANE_MAX, STRANGERS_MAX, METRICS_MAX, OPERATORS_MAX = 4096, 128, 32, 256
+USEFUL_MAX: Final = 65536
+PLANE_MAX, PEERS_MAX, STRANGERS_MAX, METRICS_MAX, OPERATORS_MAX = 4096, 1024, 128, 32, 256
 
 
 class TooFewDescriptors(Exception):
@@ -37,6 +38,8 @@ class Shares:
     """Connections at a time."""
 
     limit: int
+    peers: int
+    """That this one connects to on the control plane, for whatever reason: gossip may name many."""
     plane: int
     """On each, of members and of others."""
     strangers: int
@@ -50,9 +53,9 @@ def shares(limit: int, shards: int, admin_max: int, *, operators: bool) -> Share
     """What each port may have, for a cluster of so many shards; raises `TooFewDescriptors`.
 
     >>> shares(300, 3, 64, operators=False)
-    Shares(limit=300, plane=42, strangers=14, operators=0, admin=28, metrics=16)
+    Shares(limit=300, peers=14, plane=42, strangers=14, operators=0, admin=28, metrics=16)
     >>> shares(65536, 3, 64, operators=True)
-    Shares(limit=65536, plane=4096, strangers=128, operators=256, admin=64, metrics=32)
+    Shares(limit=65536, peers=1024, plane=4096, strangers=128, operators=256, admin=64, metrics=32)
     >>> shares(200, 3, 64, operators=False)
     Traceback (most recent call last):
     daemon.descriptors.TooFewDescriptors: ...at most 200 files open, and a shard of 3 needs 218: raise LimitNOFILE...
@@ -68,6 +71,7 @@ def shares(limit: int, shards: int, admin_max: int, *, operators: bool) -> Share
     tenth = rest // 10
     return Shares(
         limit,
+        peers=min(PEERS_MAX, peers + tenth // 2),
         plane=min(PLANE_MAX, 2 * peers + 2 * tenth),
         strangers=min(STRANGERS_MAX, tenth),
         operators=min(OPERATORS_MAX, max(2, tenth // 2)) if operators else 0,  # each takes three
@@ -77,10 +81,10 @@ def shares(limit: int, shards: int, admin_max: int, *, operators: bool) -> Share
 
 
 def raise_limit() -> int:
-    """Take as many descriptors as the system lets this process have; how many that are."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Take as many descriptors as the system lets this process have, and are of use; how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, USEFUL_MAX)), hard))
     return limit_now()
 
 

@@ -39,6 +39,7 @@ def transport_limits(config: Config, shares: Shares) -> TransportLimits:
         queue_bytes_max=section.queue_bytes_max,
         drain_max=section.control_drain_max,
         connections_max=shares.plane,
+        speakers_max=shares.peers,
         strangers_max=shares.strangers,
     )
 

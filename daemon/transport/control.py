@@ -142,7 +142,7 @@ class ControlTransport:
         if self._curve is not None and public_key is None:
             self._drop("no_key")
             return None
-        if len(self._peers) >= self._limits.peers_max:
+        if len(self._peers) >= min(self._limits.peers_max, self._limits.speakers_max):
             oldest = next(iter(self._peers))
             self._peers.pop(oldest).speaker.close()
             self._count("connections_evicted", (), 1)

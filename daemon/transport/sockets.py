@@ -62,6 +62,8 @@ class TransportLimits:
     queue_bytes_max: int = 256 << 20
     drain_max: int = 256
     peers_max: int = 1024
+    speakers_max: int = 1024
+    """Of them, those that the control plane keeps a connection to; the one not used for longest gives way."""
     connections_max: int = 4096
     """That come here, at a time; `strangers_max` of them before they are let in."""
     strangers_max: int = 128
