@@ -23,9 +23,14 @@ PEERS_MAX: Final = 4096
 class Allowance:
     """Of all peers of one thread, by name."""
 
-    def __init__(self, share: float, burst_ns: int) -> None:
-        """A peer may take `share` of the time, and `burst_ns` at once."""
+    def __init__(self, share: float, burst_ns: int, silence_ns_max: int | None = None) -> None:
+        """A peer may take `share` of the time, and `burst_ns` at once.
+
+        What it has taken too much it is not heard for later; `silence_ns_max` is how long at the most, for those whose
+        silence would be taken for their death.
+        """
         self._share, self._burst = share, burst_ns
+        self._debt_max = float("inf") if silence_ns_max is None else silence_ns_max * share
         self._buckets: dict[str, tuple[float, int]] = {}  # what is left, and when that was
 
     def spent(self, peer: str, nanoseconds: int, now: int) -> None:
@@ -33,7 +38,8 @@ class Allowance:
         left, at = self._buckets.get(peer, (self._burst, now))
         if peer not in self._buckets and len(self._buckets) >= PEERS_MAX:
             self._buckets.clear()
-        self._buckets[peer] = min(self._burst, left + (now - at) * self._share) - nanoseconds, now
+        left = min(self._burst, left + (now - at) * self._share) - nanoseconds
+        self._buckets[peer] = max(left, -self._debt_max), now
 
     def exhausted(self, peer: str, now: int) -> bool:
         """Whether nothing is left for now."""

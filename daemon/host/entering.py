@@ -50,6 +50,7 @@ class Entering:
         if view != registry.view:
             return
         self._post.epoch = view.epoch
+        self._post.view = frozenset(view.names if view.has(self._shard.identity) else ())
         if not view.has(self._shard.identity):
             log.info("this shard is not a member of the view")
             self._ticks.order(lambda: self._ticks.enter_view(view.epoch, [], registry.cluster))

@@ -28,8 +28,10 @@ log = logging.getLogger("shoal.post")
 
 LINGER_NS = 200_000_000
 NONSENSE = ("_nonsense", "_refused", "_over_limit", "_conflicts")
-PEER_SHARE, PEER_BURST_NS = 0.2, 500_000_000
-"""Of the loop's time, for the messages of one peer. What a leader sends one who catches up takes a tenth."""
+INSIDERS_SHARE, INSIDERS_BURST_NS, INSIDERS_SILENCE_NS = 0.2, 1_000_000_000, 250_000_000
+"""Of the loop's time, for the messages of one member of the view. A leader is quiet for longer before an election."""
+OUTSIDERS_SHARE, OUTSIDERS_BURST_NS = 0.05, 500_000_000
+"""For those of one who is not in it. A newcomer takes a hundredth."""
 
 
 class Post:
@@ -51,7 +53,10 @@ class Post:
         self._me, self._codec, self._allowed, self._seeds = me, codec, allowed, seeds
         self._metrics, self._heard = metrics, heard
         self._membership: Membership | None = None
-        self._allowance = Allowance(PEER_SHARE, PEER_BURST_NS)
+        self._insiders = Allowance(INSIDERS_SHARE, INSIDERS_BURST_NS, INSIDERS_SILENCE_NS)
+        self._outsiders = Allowance(OUTSIDERS_SHARE, OUTSIDERS_BURST_NS)
+        self.view: frozenset[str] = frozenset()
+        """The names of the view's members; empty while this shard is not one of them."""
         self._told = Teller(Refusals("control", MESSAGES), log)
         self._speaker = ""  # whose message is being acted on
         self._founding: Callable[[], str] = str
@@ -119,7 +124,8 @@ class Post:
             self._count("out", message, to, frames)
 
     def _deliver(self, owner: str, frames: list[Any]) -> None:
-        if self._allowance.exhausted(owner, time.monotonic_ns()):
+        allowance = self._insiders if not self.view or owner in self.view else self._outsiders
+        if allowance.exhausted(owner, time.monotonic_ns()):
             self.refuse("flood", owner)
             return
         began = time.thread_time_ns()  # of work: waiting for a disk is nobody's fault
@@ -129,7 +135,7 @@ class Post:
         finally:
             self._speaker = ""
             if owner:  # without encryption nobody can tell whose it is
-                self._allowance.spent(owner, time.thread_time_ns() - began, time.monotonic_ns())
+                allowance.spent(owner, time.thread_time_ns() - began, time.monotonic_ns())
 
     def _hear(self, owner: str, frames: list[Any]) -> None:
         try:
