@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +160,59 @@ def test_what_is_there_is_listed_everywhere(session: Session) -> None:
     with pytest.raises(ShoalError):
         run.result("degree")
     assert time.monotonic() - began < 5, "a graph that was dropped does not come back: it is not waited for"
+
+
+def test_threads_share_a_session(session: Session) -> None:
+    graph = session.load("g", data=shoal.from_arrays(range(60), [i * 7 % 60 for i in range(60)]))
+    due = {ticks: graph.run(Count, ticks=ticks).result("tick").digest for ticks in (1, 2, 3)}
+    long = graph.start(Count, ticks=10**9)
+
+    def ask(thread: int) -> None:
+        for i in range(4):
+            ticks = (thread + i) % 3 + 1
+            run = graph.run(Count, ticks=ticks)
+            assert (run.state, run.tick, run.show()["run"]) == ("completed", ticks, run.name)
+            assert run.result("tick").digest == due[ticks]
+            assert session.get_run(long.name).name == long.name
+            assert session.graph("g").node_count == 60
+
+    with ThreadPoolExecutor(7) as pool:
+        waiting = pool.submit(long.wait)
+        for asked in [pool.submit(ask, thread) for thread in range(6)]:
+            asked.result(60)
+        assert not waiting.done()
+        long.stop()
+        assert waiting.result(60).state == "stopped"
+
+
+def test_interrupts_at_random_moments(session: Session) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    small = shoal.from_arrays(range(60), [i * 7 % 60 for i in range(60)])
+    large = shoal.from_arrays(range(100_000), [i * 7 % 100_000 for i in range(100_000)])
+    graph, chance = session.load("g", data=small), random.Random(9)
+    first, other = graph.run(Count, ticks=2), graph.run(Count, ticks=3)
+    due = first.result("tick").digest
+    long = graph.start(Count, ticks=10**9)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for i in range(40):
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0002, 0.03))
+                if i % 8 == 0:
+                    session.load(f"h-{i}", data=large)
+                while True:
+                    first.show() if i % 2 else first.result("tick")
+                    with contextlib.suppress(TimeoutError):
+                        long.wait(0.01)
+                    graph.run(Count, ticks=1)
+            assert (first.show()["run"], other.show()["run"], long.show()["run"]) == (first.name, other.name, long.name)
+            assert (first.tick, other.tick, first.result("tick").digest) == (2, 3, due)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert long.stop().wait(60).state == "stopped"
+    for run in session.runs():
+        with contextlib.suppress(ShoalError):  # a shard may have forgotten it meanwhile: only so many are kept
+            run.wait(60)
