@@ -37,7 +37,7 @@ class Entering:
         graphs: Graphs,
         runs: RunDesk,
         mending: Mending,
-        spawn: Callable[[Coroutine[Any, Any, Any]], None],
+        spawn: Callable[[Coroutine[Any, Any, Any]], object],
         looked: Callable[[int], None],
     ) -> None:
         self._shard, self._post, self._ticks = shard, post, ticks

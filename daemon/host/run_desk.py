@@ -69,7 +69,7 @@ class RunDesk:
         kept_bytes: Callable[[int], int],
         perform: Callable[[Iterable[Effect]], None],
         soon: Callable[..., None],
-        spawn: Callable[[Coroutine[Any, Any, Any]], None],
+        spawn: Callable[[Coroutine[Any, Any, Any]], object],
     ) -> None:
         self._shard, self._ticks, self._graphs, self._results = shard, ticks, graphs, results
         self._disk, self._fetching, self._programs = disk, fetching, programs

@@ -33,6 +33,7 @@ from daemon.host.graphs import Graphs
 from daemon.host.guard import Guard
 from daemon.host.machine_settings import load_limits, shard_settings, transport_limits, wire_limits
 from daemon.host.mending import Mending
+from daemon.host.pieces import Pieces
 from daemon.host.post import Post
 from daemon.host.programs import Programs
 from daemon.host.reading import Reading
@@ -169,6 +170,7 @@ class Runtime:
         """What the host does beside carrying out effects, each a part that knows those it needs."""
         config, me, send = self.config, self.me.name, self.post.send
         self.graphs = Graphs(me, self.disk, self.workers)
+        self.pieces = Pieces(self.tasks, self.graphs)
         self.census = Census(me, self.graphs, send)
         self.fetching = Fetching(
             me, self.disk, self.ticks, load_limits(config), send, lambda load: self.runs.numbers_on(load)

@@ -20,11 +20,12 @@ class Tasks:
         """How many go on."""
         return len(self._tasks)
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Have something done beside the loop's turns; an error in it ends the daemon as one in a turn does."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def soon(self, do: Callable[..., None], *args: Any) -> None:
         """From another thread: on the loop, unless it has been closed meanwhile."""

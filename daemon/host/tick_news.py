@@ -22,11 +22,11 @@ def take(runtime: Runtime, news: News) -> None:
             if not runtime.fetching.arrived(news):
                 runtime.ticks.order(lambda: runtime.ticks.fetched(PieceBuilt(load, "", 0, 0, 0, 0, 0)))
         case PieceArrived(load=load) if load.startswith(RESTORE):
-            runtime.tasks.spawn(_take_restored(runtime, news))
-        case PieceArrived():
-            runtime.tasks.spawn(_take_piece(runtime, news))
+            runtime.pieces.take(load, _take_restored(runtime, news))
+        case PieceArrived(load=load):
+            runtime.pieces.take(load, _take_piece(runtime, news))
         case PieceGone(load=load):
-            runtime.tasks.spawn(runtime.graphs.drop_load(load))
+            runtime.pieces.give_up(load)
         case TickCommitted() | PhaseLate() | RunOver():
             runtime.runs.hear(news)
 

@@ -200,19 +200,19 @@ def test_interrupts_at_random_moments(session: Session) -> None:
         for i in range(40):
             with contextlib.suppress(KeyboardInterrupt):
                 signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0002, 0.03))
-                if i % 8 == 0:
+                if i % 4 == 0:
                     session.load(f"h-{i}", data=large)
+                elif i % 10 == 3:  # only so many results are kept
+                    graph.run(Count, ticks=1)
                 while True:
                     first.show() if i % 2 else first.result("tick")
                     with contextlib.suppress(TimeoutError):
                         long.wait(0.01)
-                    graph.run(Count, ticks=1)
             assert (first.show()["run"], other.show()["run"], long.show()["run"]) == (first.name, other.name, long.name)
             assert (first.tick, other.tick, first.result("tick").digest) == (2, 3, due)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert long.stop().wait(60).state == "stopped"
-    for run in session.runs():
-        with contextlib.suppress(ShoalError):  # a shard may have forgotten it meanwhile: only so many are kept
-            run.wait(60)
+    for run in session.runs():  # those whose start was interrupted go on or were never begun
+        assert run.wait(60).state in ("completed", "stopped")
