@@ -77,6 +77,8 @@ RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {
     "program show": programs.program,
     "program deploy": programs.program,
     "metrics": _text,
+    "log show": listing("entries", ("index", "term", "what", "bytes", "outcome", "words"), ("index", "term", "bytes")),
+    "log skip": lambda result, page: drawn(page, facts(result.items())),
     "dev status": listing("shards", ("shard", "pid", "state", "epoch", "leader", "socket"), ("pid", "epoch")),
     "help": _help,
 }

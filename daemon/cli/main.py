@@ -14,6 +14,7 @@ from daemon.cli.cluster import CLUSTER_COMMANDS
 from daemon.cli.dev import dev
 from daemon.cli.graph import graph
 from daemon.cli.keys import check_config, keygen
+from daemon.cli.log import log
 from daemon.cli.program import program
 from daemon.cli.run import run
 from daemon.cli.session import DURATION, Said, Session, words
@@ -116,5 +117,5 @@ def _address(context: click.Context, socket: Path, remote: str | None) -> str:
     return str(socket) if remote is None or was_typed("socket") else remote
 
 
-for command in (*STATUS_COMMANDS, *CLUSTER_COMMANDS, graph, run, program, keygen, check_config, dev):
+for command in (*STATUS_COMMANDS, *CLUSTER_COMMANDS, graph, run, program, log, keygen, check_config, dev):
     main.add_command(command)

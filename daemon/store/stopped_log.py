@@ -1,0 +1,177 @@
+"""The log of decisions of a daemon that is stopped: shown, and an entry taken out of it.
+
+For when an entry ends every daemon that applies it, at each start: nobody is there to decide anything, so an operator
+does. What is taken out keeps its place and its term, and says nothing any more. Consensus takes it for what all agreed
+upon, so it has to be done with the same entry on every shard that has it, before any of them is started again.
+
+Invariant: nothing is written before a whole copy of the database is durable beside it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from consensus.stored import Entry, Stored
+from daemon.protocol.decisions import Decision, DecisionCodec, StartRun
+from daemon.protocol.registry import Decided, NotApplied, Registry, apply, restore
+from daemon.store import schema
+from daemon.store.consensus import ConsensusRows
+from daemon.store.database import FAILURES, Database, Turn
+from daemon.store.errors import StoreError, StoreFailed, sentence
+from daemon.store.folder import DATABASE, LOCK, sync_names
+from daemon.wire import Rejected
+
+APPLIED, DECLINED, BREAKS, UNREADABLE, NOTHING = "applied", "declined", "breaks", "unreadable", "nothing"
+WORDS_MAX: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An entry of the log, and what comes of it behind those before it."""
+
+    index: int
+    term: int
+    what: str
+    bytes: int
+    outcome: str
+    words: str
+
+
+class StoppedLog:
+    """Of one data folder, for as long as `opened` holds it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._rows = ConsensusRows(database)
+
+    def stored(self) -> Stored:
+        """What is on disk. Raises `StoreError`."""
+        stored = self._rows.load()
+        if stored is None:
+            raise StoreError(f"{self._database.path} has no log: this shard has taken part in no cluster yet")
+        return stored
+
+    def show(self, without: int | None = None) -> list[Shown]:
+        """Every entry behind the snapshot, applied in order; `without` one of them. Raises `StoreError`."""
+        stored, registry, codec = self.stored(), Registry(), DecisionCodec()
+        try:
+            if stored.snapshot.data:
+                restore(registry, stored.snapshot.data)
+        except Rejected as rejected:
+            raise StoreError(
+                f"{self._database.path}: the log's snapshot, up to entry {stored.snapshot.index}, can't be taken: "
+                f"{rejected}: move the folder away, and let the others fill a new one"
+            ) from rejected
+        shown = []
+        for entry in stored.entries:
+            decision = codec.decode(entry.data) if entry.is_command and entry.index != without else None
+            outcome, words = _tried(registry, entry, decision)
+            shown.append(Shown(entry.index, entry.term, _what(entry, decision), len(entry.data), outcome, words))
+        return shown
+
+    def entry(self, index: int) -> Entry:
+        """A command that can be taken out. Raises `StoreError`."""
+        stored = self.stored()
+        found = next((entry for entry in stored.entries if entry.index == index), None)
+        if found is None:
+            first, last = stored.snapshot.index + 1, stored.snapshot.index + len(stored.entries)
+            there = f"it has {first} to {last}" if stored.entries else "it has none"
+            raise StoreError(f"{self._database.path} has no entry {index} ({there}): what is before is in the snapshot")
+        if not found.is_command:
+            raise StoreError(f"entry {index} is no command: it says who the servers are, or nothing")
+        return found
+
+    def begins_later_runs(self, index: int) -> bool:
+        """Whether the entry begins a run, and others behind it do, too: their numbers will be other ones."""
+        codec = DecisionCodec()
+        begun = [entry.index for entry in self.stored().entries if isinstance(codec.decode(entry.data), StartRun)]
+        return index in begun and begun[-1] > index
+
+    def skip(self, index: int) -> Path:
+        """Take a command out, and give the copy of the database as it was. Raises `StoreError`."""
+        entry = self.entry(index)
+        copy = self._copied(index)
+        try:
+            self._rows.put_in_place(Entry(entry.index, entry.term))
+            self._database.checkpoint("TRUNCATE")
+        except StoreFailed as failed:
+            raise StoreError(str(failed)) from failed
+        return copy
+
+    def _copied(self, index: int) -> Path:
+        copy = self._database.path.with_name(f"{DATABASE}.before-skip-{index}")
+        if copy.exists():
+            raise StoreError(f"{copy} is there already: move it away first")
+        try:
+            target = sqlite3.connect(copy)
+            try:
+                self._database.connection.backup(target)
+            finally:
+                target.close()
+            with copy.open("rb") as file:
+                os.fsync(file.fileno())
+            sync_names(copy.parent)
+        except (*FAILURES, OSError) as error:
+            copy.unlink(missing_ok=True)
+            raise StoreError(sentence(error, copy, "copy the database first")) from error
+        return copy
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[StoppedLog]:
+    """The log in a data folder that no daemon has. Raises `StoreError`."""
+    path = folder / DATABASE
+    if not path.is_file():
+        raise StoreError(f"{folder} is no data folder of a shard: it has no {DATABASE}")
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(f"{folder} is in use: stop its daemon first") from None
+        try:
+            database = Database(path, Turn())
+        except FAILURES as error:
+            raise StoreError(sentence(error, path, "open the data folder")) from error
+        try:
+            if schema.is_new(database.connection, path):
+                raise StoreError(f"{folder} is no data folder of a shard: its database is empty")
+            database.settle()
+            database.checkpoint("TRUNCATE")  # what a daemon that was killed has left beside the database
+            schema.check_cheaply(database.connection, path)
+            yield StoppedLog(database)
+        except StoreFailed as failed:
+            raise StoreError(str(failed)) from failed
+        finally:
+            database.close()
+    finally:
+        os.close(lock)
+
+
+def _what(entry: Entry, decision: Decision | None) -> str:
+    if decision is None:
+        return "configuration" if entry.configuration is not None else "-"
+    names = ("program", "name", "run", "graph", "shard")
+    about = [str(getattr(decision, name)) for name in names if hasattr(decision, name)]
+    return " ".join([type(decision).__name__, *about[:2]])
+
+
+def _tried(registry: Registry, entry: Entry, decision: Decision | None) -> tuple[str, str]:
+    if decision is None:
+        return (UNREADABLE, "no daemon of this version takes it for a command") if entry.is_command else (NOTHING, "")
+    try:
+        news = apply(registry, decision)
+    except Exception as error:  # that is what is looked for
+        return BREAKS, f"{type(error).__name__}: {error}"[:WORDS_MAX]
+    broken = next((one for one in news if isinstance(one, NotApplied)), None)
+    if broken is not None:
+        return BREAKS, broken.error.strip().splitlines()[-1][:WORDS_MAX]
+    decided = next((one for one in news if isinstance(one, Decided)), None)
+    return (DECLINED, decided.error[:WORDS_MAX]) if decided is not None and decided.error else (APPLIED, "")

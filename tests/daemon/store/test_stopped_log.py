@@ -1,0 +1,106 @@
+"""An operator's way out of a log with an entry that nobody can apply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consensus.configuration import Configuration
+from consensus.effects import Persist
+from consensus.stored import Entry, HardState, Snapshot
+from daemon.protocol.decisions import AddGraph, Decision, DecisionCodec, StartRun
+from daemon.protocol.registry import Registry, applying, freeze
+from daemon.store import DataFolder, Store, StoreError
+from daemon.store.stopped_log import APPLIED, BREAKS, DECLINED, NOTHING, UNREADABLE, opened
+from tests.daemon.protocol.registries import LOAD, formed
+
+START_AGAIN = StartRun("s2", "rank", "web", LOAD, (), 9, 0, False, 15, (), 0)
+START = StartRun("s1", "rank", "web", LOAD, (), 9, 0, False, 15, (), 0)
+
+
+def entries(*commands: Decision | bytes) -> tuple[Entry, ...]:
+    codec = DecisionCodec()
+    data = [command if isinstance(command, bytes) else codec.encode(command) for command in commands]
+    return tuple(Entry(number, 2, each) for number, each in enumerate(data, start=2))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One whose log has a snapshot, and behind it commands that are applied, declined, nonsense and nothing."""
+    snapshot = Snapshot(1, 1, Configuration.of(["a/1"]), freeze(formed().registry))
+    with DataFolder(tmp_path / "data", "demo", "a").open() as data:
+        store = Store(data)
+        log = entries(START, AddGraph("g2", "web", "l2", 1, 1, 1, 4, 0, "int", (), ()), b"weaker", b"", START_AGAIN)
+        store.persist(Persist(HardState(2, None), snapshot, None, log))
+        store.close()
+    return tmp_path / "data"
+
+
+def outcomes(folder: Path, without: int | None = None) -> list[str]:
+    with opened(folder) as log:
+        return [entry.outcome for entry in log.show(without)]
+
+
+def test_what_comes_of_each_entry_is_shown_and_nothing_changes(folder: Path) -> None:
+    before = (folder / "shoal.db").read_bytes()
+    assert outcomes(folder) == [APPLIED, DECLINED, UNREADABLE, NOTHING, APPLIED]
+    with opened(folder) as log:
+        assert [entry.what for entry in log.show()][:2] == ["StartRun rank web", "AddGraph web"]
+        assert log.begins_later_runs(2)
+        assert not log.begins_later_runs(6)
+    assert (folder / "shoal.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("no way on")])
+def test_the_entry_that_breaks_is_named_and_taken_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    whole = applying._outcome
+
+    def broken(registry: Registry, decision: Decision) -> Any:
+        if isinstance(decision, StartRun) and decision.request == "s1":
+            raise error
+        return whole(registry, decision)
+
+    monkeypatch.setattr(applying, "_outcome", broken)
+    assert outcomes(folder)[0] == BREAKS
+    assert BREAKS not in outcomes(folder, without=2), "what it would be like"
+    assert outcomes(folder)[0] == BREAKS
+    with opened(folder) as log:
+        before = log.stored()
+        copy = log.skip(2)
+        assert log.stored().entries == (Entry(2, 2), *before.entries[1:]), "its place and its term are kept"
+        with pytest.raises(StoreError, match="is no command"):
+            log.skip(2)
+    assert BREAKS not in outcomes(folder)
+    copy.rename(folder / "shoal.db")
+    assert outcomes(folder)[0] == BREAKS, "the copy is whole"
+
+
+def test_it_is_refused_with_a_sentence(folder: Path, tmp_path: Path) -> None:
+    with opened(folder) as log:
+        for index, said in ((1, "has no entry 1 .it has 2 to 6."), (99, "has no entry 99"), (5, "is no command")):
+            with pytest.raises(StoreError, match=said):
+                log.skip(index)
+        (folder / "shoal.db.before-skip-2").touch()
+        with pytest.raises(StoreError, match="is there already"):
+            log.skip(2)
+        with pytest.raises(StoreError, match="is in use"), opened(folder):
+            pass
+    with pytest.raises(StoreError, match="is no data folder"), opened(tmp_path):
+        pass
+    with DataFolder(tmp_path / "new", "demo", "a").open() as data:
+        data.close()
+        with opened(tmp_path / "new") as log, pytest.raises(StoreError, match="has no log"):
+            log.show()
+
+
+def test_a_daemon_that_runs_keeps_its_folder(folder: Path) -> None:
+    with (
+        DataFolder(folder, "demo", "a").open(),
+        pytest.raises(StoreError, match="is in use: stop its daemon first"),
+        opened(folder),
+    ):
+        pass
