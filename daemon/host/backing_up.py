@@ -159,7 +159,7 @@ class Backup:
             except (NotFetched, ShoalError, *NONSENSE) as error:
                 why = error
             self._require_view()
-            if graph.name not in self._runtime.shard.registry.graphs:
+            if self._runtime.shard.registry.graph_of(graph.load) is None:
                 raise Failed(f"graph '{graph.name}' was dropped while it was being copied: begin again")
             await asyncio.sleep(TRY_AGAIN_SECONDS)
         raise Failed(f"graph '{graph.name}': {why}")
@@ -167,7 +167,7 @@ class Backup:
     def _sources(self, graph: AddGraph, partition: int) -> tuple[str, ...]:
         """Who may have something of a partition: those who serve it first."""
         registry = self._runtime.shard.registry
-        placed = registry.placements.get(graph.name, ())
+        placed = registry.placements[graph.name] if registry.graph_of(graph.load) is not None else ()
         members = registry.view.names if registry.view is not None else ()
         return sources(self._runtime.me.name, placed[partition] if placed else (), members)
 

@@ -76,9 +76,11 @@ class Entering:
     def have_part(self, graph: AddGraph) -> None:
         """Build the part of a graph that a load has not left here: it was restored."""
         registry = self._shard.registry
-        view, placed = registry.view, registry.placements.get(graph.name)
-        if view is not None and placed and self._shard.in_view and not registry.lost(graph.name):
-            self._spawn(self._build(graph, view, placed))
+        view = registry.view
+        if registry.graph_of(graph.load) is None or view is None:
+            return  # the log may have gone on, and have another graph under its name by now
+        if self._shard.in_view and not registry.lost(graph.name):
+            self._spawn(self._build(graph, view, registry.placements[graph.name]))
 
     async def _build(self, graph: AddGraph, view: View, placed: Placed) -> None:
         """Have the part of a graph at hand; the graph may be dropped, and deleted here, before or after it is read."""

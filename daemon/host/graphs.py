@@ -61,6 +61,7 @@ class Graphs:
         self._staged: dict[str, _Built] = {}
         self._tables: dict[str, NDArray[Any]] = {}
         self._building: dict[str, asyncio.Lock] = {}
+        self._giving_back: asyncio.TimerHandle | None = None
 
     # -- read ------------------------------------------------------------------------------------------------------
 
@@ -131,7 +132,7 @@ class Graphs:
         built = self._staged.pop(load, None)
         if built is not None:
             self._built[load] = built
-            self._give_back_soon()
+            self.give_back_soon()
 
     async def drop_load(self, load: str, partitions: frozenset[int] | None = None) -> None:
         """Delete partitions of a load from disk, or all that is here of it."""
@@ -143,7 +144,7 @@ class Graphs:
         self._built.pop(load, None)
         self._building.pop(load, None)
         await self._disk.do(lambda store: store.drop_load(load))
-        self._give_back_soon()
+        self.give_back_soon()
 
     # -- within ----------------------------------------------------------------------------------------------------
 
@@ -156,14 +157,17 @@ class Graphs:
         read = await self._disk.do(lambda store: [store.slice(graph.load, partition) for partition in mine])
         return await self._in_worker(_assemble, graph.name, read, table, placement, me)
 
-    def _give_back_soon(self) -> None:
-        """Once what a load has left is let go by all who handed it on."""
+    def give_back_soon(self) -> None:
+        """Once what a load or a run has left is let go by all who handed it on: its pages to the system."""
+        if self._giving_back is not None:
+            return
 
         def give_back() -> None:
+            self._giving_back = None
             with contextlib.suppress(RuntimeError):  # the workers have gone home
                 self._workers.submit(memory.give_back)
 
-        asyncio.get_running_loop().call_later(GIVE_BACK_SECONDS, give_back)
+        self._giving_back = asyncio.get_running_loop().call_later(GIVE_BACK_SECONDS, give_back)
 
     async def _in_worker(self, work: Callable[..., Part], *args: Any) -> Part:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work, *args)

@@ -271,6 +271,7 @@ class RunDesk:
         self._ticks_seen.pop(run.number, None)
         self._metrics.forget_run(run.name)
         self.forget_states()
+        self._graphs.give_back_soon()
         over = self.over.pop(run.name, None)
         if over is not None:
             over.set()
