@@ -132,7 +132,7 @@ class Cluster:
     def is_over(self, *runs: str) -> bool:
         """Whether all members that are up know that the runs have ended."""
         registries = [host.shard.registry.runs for host in self.members()]
-        return bool(registries) and all(run in known and not known[run].active for known in registries for run in runs)
+        return bool(registries) and all(run in known and known[run].is_over for known in registries for run in runs)
 
     def is_settled(self) -> bool:
         """Whether the view is all that run and stay, and each partition is where the ring wants it."""
@@ -269,14 +269,16 @@ class Cluster:
         interval_ns: int = 0,
         paced: bool = False,
         checkpoint_ticks: int = 1,
+        runs_max: int = 0,
     ) -> str:
-        """Start a run; its name."""
+        """Start a run; its name. If `runs_max` go on, it waits for its turn."""
 
         def decide(request: str) -> StartRun:
             self._runs_asked += 1
-            return start_run(
+            asked = start_run(
                 request, self._load_now(), program, ticks, params or {}, interval_ns, paced, checkpoint_ticks
             )
+            return replace(asked, runs_max=runs_max, may_queue=runs_max > 0)
 
         run = self.until_decided(decide)
         self.acknowledged.append(run)
@@ -396,7 +398,8 @@ class Cluster:
         return found
 
     def _active(self) -> list[str]:
-        return sorted({run.name for host in self.members() for run in host.shard.registry.active_runs()})
+        known = [host.shard.registry.runs.values() for host in self.members()]
+        return sorted({run.name for runs in known for run in runs if not run.is_over})
 
     def check_runs(self, runs: Iterable[str] | None = None) -> None:
         """Each run is completed, or stopped, with the bits of one engine alone; and no request has started two."""

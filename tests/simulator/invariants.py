@@ -3,6 +3,7 @@
     consensus     figure 3.2 of the thesis (`raft_safety`), over all lives of a server, fed with what is durable
     reads         a shard that has caught up has applied all that anybody had applied when it was asked
     one cluster   whatever is founded is founded once
+    queue         no run waits for its turn while there is room for it
     graphs        a run is known as long as the load of the graph that it belongs to is, and under no other
     registry      two members that have applied the log up to the same entry hold the same registry
     views         an epoch has one membership and one placement, and a run one tick to begin from in it
@@ -162,6 +163,10 @@ class Invariants:
         frozen = blake2b(freeze(shard.registry), digest_size=8).digest()
         first = self._registries.setdefault(shard.applied_index, frozen)
         assert first == frozen, f"{name}: another registry than a peer's after entry {shard.applied_index}"
+        queued = shard.registry.queued_runs()
+        if queued:
+            self.counts["queued"] += 1
+            assert len(shard.registry.active_runs()) >= queued[0].runs_max, f"{name}: {queued[0].name} could begin"
         for run in shard.registry.runs.values():
             graph = shard.registry.graphs.get(run.graph)
             assert graph is not None, f"{name}: run {run.name} is on no graph"

@@ -233,16 +233,19 @@ def disk_went_back(seed: int, verbose: bool = False) -> Cluster:
 
 
 def graph_replaced(seed: int, verbose: bool = False) -> Cluster:
-    """The graph is dropped and loaded again under its name, with runs on it, while machines come and go."""
+    """The graph is replaced under its name, with runs on it that go on or are queued, while machines come and go."""
     cluster = _cluster(seed, verbose, "replaced", least=2)
     random = cluster.world.random("scenario")
     for _ in range(random.randint(1, 3)):
         start_runs(cluster, 500 * MS)
+        for _ in range(random.randrange(4)):
+            cluster.start_run("pagerank", random.choice([2, 9]), interval_ns=50 * MS, runs_max=random.choice([1, 2]))
         if random.random() < 0.7:
             up = [host.name for host in cluster.running()]
             cluster.faults.crash(random.choice(up), random.choice([200 * MS, 3 * SECOND, 9 * SECOND]))
             cluster.world.run(random.randrange(SECOND))
-        cluster.replace_graph()
+        if random.random() < 0.7:
+            cluster.replace_graph()
     start_runs(cluster, 500 * MS)
     return recovered(cluster)
 
