@@ -2,7 +2,8 @@
 
 Two things condemn one, of what former lives have left (`host/guard`):
 
-- it held the interpreter for longer than the daemon can be silent. The guard has seen that itself, so once is enough;
+- it held the interpreter for longer than the daemon can be silent, or its run was to end and it could not be got out of
+  a phase. The guard has seen that itself, so once is enough;
 - the last three lives of this shard ended without a word (a crash, `os._exit`, the kernel's out-of-memory killer) in
   the middle of the very same method of the very same tick. Whoever kills a healthy daemon three times does not come by
   the same place three times, unless a phase takes so long that nothing else is ever seen; and an end in good order, or
@@ -64,11 +65,15 @@ class FormerLives:
     def _judge(self, left: Left) -> None:
         if left.guilty is not None:
             self._ends.clear()
-            seconds = f"{left.held_seconds:.0f} s"
-            told = f"the program held the interpreter for {seconds} in {left.guilty.told()}, and nothing else could run"
-            stack = _shown(left.stack)
+            where, seconds, stack = left.guilty.told(), f"{left.held_seconds:.0f} s", _shown(left.stack)
+            if left.held_seconds:
+                told = f"the program held the interpreter for {seconds} in {where}, and nothing else could run"
+                advice = "give it smaller pieces of work, or code that lets go of it"
+            else:
+                told = f"the program did not return from {where}, and could not be interrupted"
+                advice = "bound what it waits for, and let it catch no BaseException"
             log.error("the daemon was started again: run %d: %s%s", left.guilty.run, told, stack)
-            self._condemn(left.guilty, f"{told}: give it smaller pieces of work, or code that lets go of it{stack}")
+            self._condemn(left.guilty, f"{told}: {advice}{stack}")
             return
         running = [place for place in left.running if place.run]
         if left.is_clean or not running:

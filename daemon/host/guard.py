@@ -8,6 +8,7 @@ into the kernel, and the page is a file's, so that they are still there in the n
 
     word    0 format   1 life   2 clean end   3 pulse    4 stopped   5 guilty slot + 1   6 held, in ns
             7 main thread       8 asked to end            9 disk
+            10 start again because of this slot + 1
     slot    0 where    1 run    2 tick        3 thread                       (eight of them, from word 16)
 
 The first slot is the tick thread's, the others are borrowed by threads that import, make or read programs. The guard
@@ -40,7 +41,7 @@ log = logging.getLogger("shoal.guard")
 PAGE, STACK = "activity", "stack"
 PAGE_BYTES: Final = 4096
 FORMAT: Final = 0x51_0001
-FORMAT_WORD, LIFE, CLEAN, PULSE, STOPPED, GUILTY, HELD_NS, MAIN_THREAD, ASKED_TO_END, DISK = range(10)
+FORMAT_WORD, LIFE, CLEAN, PULSE, STOPPED, GUILTY, HELD_NS, MAIN_THREAD, ASKED_TO_END, DISK, START_AGAIN = range(11)
 SLOTS, SLOT_COUNT, SLOT_WORDS = 16, 8, 4
 FIRST_PHASE, HALTED, KEEPING, MAKING, READING, OTHER = 1, 5, 6, 7, 8, 9
 """Where: from the first on, the phases in their order."""
@@ -106,7 +107,7 @@ class Left(NamedTuple):
     running: tuple[Place, ...]
     """What code of programs' was being run, the tick thread's first."""
     guilty: Place | None
-    """Who had held the interpreter, if that was its end."""
+    """Whose program was its end: it held the interpreter, for so long, or (0) did not come back at all."""
     held_seconds: float
     stack: str
 
@@ -153,6 +154,10 @@ class Guard:
         bound = max(HELD_LEAST_NS, min(held_ns_max, HELD_MOST_NS))
         argv = tuple(os.fsencode(word) for word in (sys.executable, *sys.orig_argv[1:]))
         _guard.begin(self._page, WAKE_NS, bound, STACK_SIGNAL, argv, os.fsencode(manager))
+
+    def start_again(self) -> None:
+        """Execute the process anew, for what the tick thread runs does not come back."""
+        self._words[START_AGAIN] = 1
 
     def close(self) -> None:
         """An end in good order, or at least one that no program's code was in the way of."""

@@ -17,7 +17,8 @@ front of `try`, and the lock be kept for ever: if it is that of `logging`, the d
 asker then tries again a moment later. (`with lock` is safe where the lock is C's: CPython does not look in between.)
 
 What can't be interrupted: code that is in C and does not come back (a lock without a timeout, a kernel), and programs
-that catch `BaseException`. Those need a restart of the daemon; who holds the interpreter meanwhile is for `host/guard`.
+that catch `BaseException`. For those the daemon starts again (`host/guard`), which it also does for who holds the
+interpreter meanwhile.
 """
 
 from __future__ import annotations

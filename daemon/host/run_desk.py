@@ -45,6 +45,10 @@ FIGURES_CHARACTERS_MAX = 32 << 10
 
 FORCE_PATIENCE_NS = 500_000_000
 """A phase that takes longer is interrupted when its run is stopped by force."""
+UNSTOPPABLE_LEAST_NS = 5_000_000_000
+"""A program that is still there so long (or `stop_patience`) after it was interrupted holds up every other run here:
+then the daemon starts again.
+"""
 FORCE_END_NS = 3_000_000_000
 """A run that goes on for so long after it was stopped by force ends where it is, whatever it waits for."""
 
@@ -77,6 +81,8 @@ class RunDesk:
         self._stop_patience_ns = settings.stop_patience_ns or settings.phase_timeout_ns
         self._kept_bytes = kept_bytes
         self._named_ns = 0
+        self._wanted: tuple[object, int] | None = None
+        """What the tick thread is to be got out of, and since when."""
         self._checkpoint_interval_ns = settings.checkpoint_interval_ns
         self._checkpoints_kept = settings.checkpoints_kept
         self._epochs: dict[int, int] = {}
@@ -237,8 +243,16 @@ class RunDesk:
             return
         hasty = run is None or run.is_forced or run.state == FAILED  # then nobody wants what it computes
         patience_ns = FORCE_PATIENCE_NS if hasty else self._stop_patience_ns
-        if now - since > patience_ns and section.interrupt(busy):
+        if now - since <= patience_ns:
+            return
+        if self._wanted is None or self._wanted[0] is not busy:
+            self._wanted = busy, now
+        if section.interrupt(busy):
             log.warning("run %d: its program does not return from %s: interrupted", at.run, place_of(at))
+        elif now - self._wanted[1] > max(UNSTOPPABLE_LEAST_NS, self._stop_patience_ns):
+            self._wanted = busy, now  # once is enough
+            log.error("run %d: its program can't be got out of %s: starting again", at.run, place_of(at))
+            self._programs.start_again()
 
     def _end_by_force(self) -> None:
         """What is stopped by force ends, even if it waits for something that never comes."""

@@ -22,6 +22,7 @@ SOURCE = '''\
 
 import os
 import re
+import time
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Fatal(Program):
     ticks_default = 4
 
     where = Param("", "in which method")
-    how = Param("hold", "hold or exit")
+    how = Param("hold", "hold, exit or stay")
 
     def start(self, ws):
         ws.set("tick", 0)
@@ -52,6 +53,11 @@ class Fatal(Program):
         return {"tick": np.array([ws.tick])}
 
     def perhaps(self, method):
+        while method == self.where and self.how == "stay":
+            try:
+                time.sleep(60)
+            except BaseException:
+                pass
         if method == self.where:
             os._exit(3) if self.how == "exit" else re.match(r"(a+)+$", "a" * 60 + "b")
 '''
@@ -98,6 +104,21 @@ def test_a_program_that_holds_the_interpreter_fails_its_run(pair: list[DevShard]
     assert [shard.pid() for shard in pair] == pids
     with shoal.connect(str(pair[1].socket)) as session:
         assert session.graph("ring").run("fatal", timeout=30).tick == 4
+
+
+def test_a_program_that_cannot_be_interrupted_is_got_rid_of(pair: list[DevShard]) -> None:
+    """It lets others run, and holds up all other runs: the daemons begin anew once its run is to end."""
+    pids = [shard.pid() for shard in pair]
+    words = ("run", "start", "fatal", "--graph", "ring", "--param", "where=advance", "--param", "how=stay")
+    run = said(pair[0], *words)["run"]
+    assert shoalctl(pair[0], "run", "stop", run, "--force").exit_code in (0, 1)
+    other = said(pair[0], "run", "start", "degree", "--graph", "ring")["run"]
+    wait_for(
+        lambda: "completed" in shoalctl(pair[0], "--patience", "2s", "run", "show", other).output, 90, "another run"
+    )
+    wait_for(lambda: well(pair), 30, "both in one view")
+    assert [shard.pid() for shard in pair] == pids
+    assert error_of(pair[0], run)
 
 
 def test_a_table_that_holds_it_is_not_read_twice(pair: list[DevShard]) -> None:

@@ -65,6 +65,13 @@ def test_who_held_the_interpreter_needs_no_second_time(tmp_path: Path) -> None:
     assert told.endswith('in match\n  File "p.py", line 3 in advance')
 
 
+def test_who_never_came_back_is_told_otherwise(tmp_path: Path) -> None:
+    with pytest.raises(
+        Condemned, match=r"^the program did not return from advance of tick 3, and could not be interrup"
+    ):
+        FormerLives(tmp_path, 1, Left(1, 1, False, (HERE,), HERE, 0.0, "")).check(5)
+
+
 def test_a_table_that_ended_the_daemon_is_not_read_again_and_its_run_may_go_on(tmp_path: Path) -> None:
     known = FormerLives(tmp_path, 1, Left(1, 1, False, (), Place(READING, 5, 3), 5.0, ""))
     assert is_condemned(known, reading=True)

@@ -69,6 +69,14 @@ elif what == "an end":
     time.sleep(0.1)
     threading.Thread(target=lambda: (time.sleep(0.3), re.match(r"(a+)+$", "a" * 60 + "b"))).start()
     time.sleep(60)
+elif what == "never":
+    watched.ticks.enter(place, threading.get_ident())
+    watched.start_again()
+    while True:
+        try:
+            threading.Event().wait()
+        except BaseException:
+            pass
 else:
     watched.ticks.enter(place, threading.get_ident())
     {"for long": hold, "waiting": wait, "computing": compute, "stopped": stopped}[what]()
@@ -109,6 +117,14 @@ def test_a_program_that_holds_the_interpreter_is_named_in_the_next_life_of_the_p
     assert "in match" in lines[0]
     assert "in hold" in lines[1]
     assert not left["is_clean"]
+
+
+def test_what_never_comes_back_is_got_rid_of_on_demand(tmp_path: Path) -> None:
+    process = started(tmp_path, "never")
+    left = told(process)
+    assert left["pid"] == process.pid
+    assert (left["guilty"], left["held_seconds"]) == ([FIRST_PHASE + 3, 5, 9], 0.0)
+    assert "in wait" in left["stack"]
 
 
 @pytest.mark.parametrize("what", ["waiting", "computing", "nobody's", "the main thread's"])
