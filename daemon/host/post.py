@@ -30,8 +30,8 @@ LINGER_NS = 200_000_000
 NONSENSE = ("_nonsense", "_refused", "_over_limit", "_conflicts")
 INSIDERS_SHARE, INSIDERS_BURST_NS, INSIDERS_SILENCE_NS = 0.2, 1_000_000_000, 250_000_000
 """Of the loop's time, for the messages of one member of the view. A leader is quiet for longer before an election."""
-OUTSIDERS_SHARE, OUTSIDERS_BURST_NS = 0.05, 500_000_000
-"""For those of one who is not in it. A newcomer takes a hundredth."""
+OUTSIDERS_SHARE, OUTSIDERS_BURST_NS = 0.02, 500_000_000
+"""For those of one who is not in it: in lockstep all wait for each shard that is held up."""
 
 
 class Post:

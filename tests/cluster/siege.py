@@ -2,9 +2,10 @@
 
     python -m tests.cluster.siege --messages 50000 --rate 400 --strangers 200 --seed 1
 
-Prints the rate of ticks with and without; exit status 1 if a daemon ended, somebody was missed in the end, or ticks
-fell below `--least` of their rate. On a machine of two cores the attackers take from the daemons what they use. So the
-rate is also given for a second of processor time that the daemons used themselves.
+Prints the rate of ticks without and with them, in turn, as the median of the rounds; exit status 1 if a daemon
+ended, somebody was missed in the end, or ticks fell below `--least` of their rate. On a machine of two cores the
+attackers take from the daemons what they use. So the rate is also given for a second of processor time that the
+daemons used themselves.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import argparse
 import contextlib
 import json
 import os
+import signal
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +36,7 @@ from tests.cluster.test_operators import OpenToOperators
 from tests.cluster.trial import ask, config_of, metrics, wait_for, well
 
 HOSTILE = "mallory"
+START_SECONDS, SETTLE_SECONDS, ROUND_SECONDS = 3.0, 0.5, 3.0
 TICK_CLOCK = os.sysconf("SC_CLK_TCK")
 
 
@@ -133,15 +138,18 @@ def besieged(
     rate: float,
     strangers: float,
     seed: int,
-) -> Iterator[None]:
-    """All at once: the messages are spread over the daemons, strangers knock at the first."""
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """All at once: messages are dealt out to the daemons, strangers knock at the first. Gives the processes."""
+    attackers: list[subprocess.Popen[str]] = []
     with contextlib.ExitStack() as stack:
         configs = [shard.config for shard in shards]
-        stack.enter_context(speaking(configs, key, known, messages=messages, rate=rate, seed=seed))
+        attackers.append(stack.enter_context(speaking(configs, key, known, messages=messages, rate=rate, seed=seed)))
         if strangers:
             seconds = messages / rate
-            stack.enter_context(knocking(shards[0].config, seconds, rate=strangers, hold=100, sources=20))
-        yield
+            stack.enter_context(
+                knocking(shards[0].config, seconds, rate=strangers, hold=100, sources=20, started=attackers.append)
+            )
+        yield attackers
 
 
 def main() -> int:
@@ -166,11 +174,7 @@ def _siege(shards: Sequence[DevShard], options: argparse.Namespace) -> int:
     pids = [shard.pid() for shard in shards]
     key = shards[0].folder.parent / f"{HOSTILE}.secret_key"
     with running(shards, options.interval) as run:
-        watch = Stopwatch(shards, run)
-        time.sleep(min(20.0, options.messages / options.rate))
-        before = watch.pace()
         known = what_is_known(shards, run)
-        watch = Stopwatch(shards, run)
         with besieged(
             shards,
             key,
@@ -179,24 +183,40 @@ def _siege(shards: Sequence[DevShard], options: argparse.Namespace) -> int:
             rate=options.rate,
             strangers=options.strangers,
             seed=options.seed,
-        ):
-            pass
-        during = watch.pace()
-        watch = Stopwatch(shards, run)
-        time.sleep(min(20.0, options.messages / options.rate))
-        after = watch.pace()
+        ) as attackers:
+            pairs = list(_rounds(shards, run, attackers))
         ended = [shard.name for shard, pid in zip(shards, pids, strict=True) if shard.pid() != pid]
         if not ended:
             wait_for(lambda: well(shards), 60, "all three in one view")
-    quiet = (before.a_second + after.a_second) / 2
-    quiet_processor = (before.a_processor_second + after.a_processor_second) / 2
-    share, share_processor = during.a_second / quiet, during.a_processor_second / quiet_processor
-    print(json.dumps({"quiet": [before.a_second, after.a_second], "besieged": during.a_second, "share": share,
-                      "share_of_processor": share_processor, "ended": ended}, indent=2))  # fmt: skip
+    wall = statistics.median(during.a_second / quiet.a_second for quiet, during in pairs)
+    processor = statistics.median(during.a_processor_second / quiet.a_processor_second for quiet, during in pairs)
+    rates = {name: statistics.median(pace.a_second for pace in paces)
+             for name, paces in zip(("quiet", "besieged"), zip(*pairs, strict=True), strict=True)}  # fmt: skip
+    share = {"share": wall, "share_of_processor": processor, "rounds": len(pairs)}
+    print(json.dumps({**rates, **share, "ended": ended}, indent=2))
     for shard in shards:
         counted = {name: int(n) for name, n in metrics(shard, "shoal_").items() if n and _says_what_was_refused(name)}
         print(shard.name, json.dumps(counted), *_lines_of_interest(shard), sep="\n  ")
-    return int(bool(ended) or max(share, share_processor) < options.least)
+    return int(bool(ended) or wall < options.least)
+
+
+def _rounds(
+    shards: Sequence[DevShard], run: str, attackers: Sequence[subprocess.Popen[str]]
+) -> Iterator[tuple[Pace, Pace]]:
+    """The pace without and with them, in turn, until they are through: so that what else the machine does strikes both
+    alike. They are stopped meanwhile, and their connections stay.
+    """
+    time.sleep(START_SECONDS)
+    while all(attacker.poll() is None for attacker in attackers):
+        paces = []
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for attacker in attackers:
+                attacker.send_signal(number)
+            time.sleep(SETTLE_SECONDS)
+            watch = Stopwatch(shards, run)
+            time.sleep(ROUND_SECONDS)
+            paces.append(watch.pace())
+        yield paces[0], paces[1]
 
 
 def _says_what_was_refused(name: str) -> bool:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -79,6 +79,8 @@ class Crowd:
                     stranger.socket.close()
                     strangers.remove(stranger)
             due = int((now - began) * self._rate) - made
+            if due > self._rate / 2:  # it was stopped for a while: nothing is made up for
+                began, due = now - made / self._rate, 0
             for _ in range(max(0, due)):
                 place = made % len(self._ports)
                 made += 1
@@ -140,15 +142,24 @@ def ports_of(config: Config) -> list[Where]:
 
 
 @contextlib.contextmanager
-def knocking(config: Path, seconds: float, *, rate: float, hold: int, sources: int = 1) -> Iterator[Counter[str]]:
-    """A crowd in a process of its own; what it has counted is there when it is over."""
+def knocking(
+    config: Path,
+    seconds: float,
+    *,
+    rate: float,
+    hold: int,
+    sources: int = 1,
+    started: Callable[[subprocess.Popen[str]], None] = lambda _: None,
+) -> Iterator[Counter[str]]:
+    """A crowd in a process of its own, of which `started` is told; what it has counted is there when it is over."""
     counted: Counter[str] = Counter()
     words = ["--seconds", str(seconds), "--rate", str(rate), "--hold", str(hold), "--sources", str(sources)]
     command = [sys.executable, "-m", "tests.cluster.strangers", str(config), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
+            started(process)
             yield counted
-            said, _ = process.communicate(timeout=seconds + 30)
+            said, _ = process.communicate(timeout=3 * seconds + 60)
             assert process.returncode == 0
             counted.update(json.loads(said))
         finally:
