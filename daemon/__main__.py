@@ -37,7 +37,7 @@ from daemon.host.waiting import why_waiting
 from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
 from daemon.last_resort import LastResort
 from daemon.signals import Signals
-from daemon.store import DataFolder, StoreError, StoreFailed
+from daemon.store import DataFolder, Marks, StoreError, StoreFailed
 from daemon.transport.security import Curve
 from daemon.transport.sockets import BindFailed
 from daemon.watch import logs
@@ -97,7 +97,9 @@ class Daemon:
                 signal.SIGHUP: partial(self._reload, lambda: None),
             }
             signals = stack.enter_context(Signals(loop, handlers, self._heard))
-            folder = stack.enter_context(DataFolder(cluster.data, cluster.name, cluster.shard).open())
+            storage = config.storage
+            marks = Marks(storage.warn_free, storage.refuse_free, storage.reserve)
+            folder = stack.enter_context(DataFolder(cluster.data, cluster.name, cluster.shard, marks=marks).open())
             shares = descriptors.shares(
                 descriptors.limit_now(),
                 max(cluster.expect, len(cluster.seeds)),

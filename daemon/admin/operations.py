@@ -17,6 +17,7 @@ from daemon.admin.known import Known
 from daemon.host.loading import Loading
 from daemon.host.runtime import Runtime
 from daemon.host.shipping import placement_of
+from daemon.host.stock import Level
 from daemon.host.tick_thread import tick_result
 from daemon.host.waiting import why_waiting
 from daemon.protocol.barrier import PHASES
@@ -75,6 +76,7 @@ class Operations:
                 "halted": self._halted(),
                 "held_back": self._held_back(),
                 "repair": asdict(runtime.mending.progress),
+                "disk": _disk(runtime.stock.level),
                 "graphs": len(registry.graphs),
                 "runs": {name: runs.get(name, 0) for name in RUN_STATES},
                 "uptime_seconds": time.monotonic() - runtime.started,
@@ -432,3 +434,8 @@ def _name(name: str) -> str:
     if not is_name(name):
         raise Usage(NAME_RULE)
     return name
+
+
+def _disk(level: Level | None) -> dict[str, Any]:
+    """Of the data folder's disk: how full it is, in words and bytes; empty while that is not known."""
+    return {**asdict(level), "state": level.word} if level is not None else {}

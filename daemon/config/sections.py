@@ -251,6 +251,15 @@ class Storage(Section):
 
     repair_bandwidth: Size = 64 * 1024**2
     """Bytes a second."""
+    warn_free: Size = 2 * 1024**3
+    refuse_free: Size = 1024**3
+    reserve: Size = 16 * 1024**2
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> Storage:
+        if self.refuse_free > self.warn_free:
+            raise ValueError("refuse_free should be at most warn_free, or nobody is warned before bulk is refused")
+        return self
 
 
 class Transport(Section):

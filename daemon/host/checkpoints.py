@@ -13,7 +13,7 @@ from daemon.host.tick_thread import SAMPLES_KEPT
 from daemon.protocol.records import RunRecord
 from daemon.protocol.resumption import StatesHeld
 from daemon.protocol.tick_effects import StoreStates
-from daemon.store import StateRecord
+from daemon.store import NoRoom, StateRecord, StoreFailed
 
 if TYPE_CHECKING:
     from daemon.host.runtime import Runtime
@@ -56,7 +56,11 @@ class Checkpoints:
             self.samples.append(time.monotonic() - began)
             ticks.order(lambda: ticks.stored(states.token))
 
-        self._runtime.store_thread.submit_states(record, durable)
+        def lost(error: StoreFailed) -> None:
+            if isinstance(error, NoRoom):
+                self._runtime.tasks.soon(self._runtime.runs.fail, states.run, states.tick, str(error))
+
+        self._runtime.store_thread.submit_states(record, durable, lost)
 
     def _count(self, record: StateRecord) -> None:
         sizes = self._sizes.setdefault(record.run, {})

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from daemon.host.store_thread import StoreThread
-from daemon.store import NotHeld, Store, StoreFailed
+from daemon.store import NoRoom, NotHeld, Store, StoreFailed
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ class Disk:
         self._thread, self._soon = thread, soon
 
     async def do(self, job: Callable[[Store], T]) -> T:
-        """Have a job done in its turn. Raises `NotHeld` if it asks for what is not there.
+        """Have a job done in its turn. Raises `NotHeld` if it asks for what is not there, `NoRoom` if it finds no room.
 
         A write that fails ends the daemon, and raises `StoreFailed` here and for all who wait behind it.
         """
@@ -37,14 +37,14 @@ class Disk:
 
     def order(self, job: Callable[[Store], None]) -> None:
         """Have a job done for which nobody waits."""
-        self._thread.submit(job, lambda _: None)
+        self._thread.submit(partial(_looked_up, job), lambda _: None)
 
 
-def _looked_up(job: Callable[[Store], T], store: Store) -> T | NotHeld:
+def _looked_up(job: Callable[[Store], T], store: Store) -> T | StoreFailed:
     try:
         return job(store)
-    except NotHeld as missing:
-        return missing
+    except (NotHeld, NoRoom) as harmless:
+        return harmless
 
 
 def _settle(done: asyncio.Future[Any], result: Any) -> None:

@@ -36,7 +36,7 @@ from daemon.host.shipping import (
     spec_of,
 )
 from daemon.protocol.decisions import AddGraph
-from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
+from daemon.protocol.load import LoadLimits, PieceArrived, Shipment, size_in_bytes
 from daemon.protocol.records import View
 from daemon.protocol.tick_messages import PieceBuilt
 from shoal.graph.columns import type_name
@@ -114,6 +114,10 @@ class Loading:
         placed = placement_of(view, partitions)
         header = {"graph": self._name, "epoch": view.epoch, "partitions": partitions}
         me = self._runtime.me.name
+        _, own = await asyncio.to_thread(cut.to_wire, held_by(me, placed))
+        nbytes = size_in_bytes([table, *own])
+        del own
+        await self._runtime.disk.do(lambda store: store.require(nbytes))
         for done, name in enumerate(name for name in view.names if name != me):
             spec, frames = await asyncio.to_thread(cut.to_wire, held_by(name, placed))
             body = msgpack.packb({**header, "slices": spec})

@@ -23,12 +23,13 @@ from daemon.host.disk import Disk
 from daemon.host.fetching import NONSENSE, TABLE, Fetching, NotFetched
 from daemon.host.graphs import Graphs, table_of
 from daemon.protocol.holdings import Want
-from daemon.store import NotHeld, StateRecord
+from daemon.store import NoRoom, NotHeld, StateRecord
 from shoal.errors import ShoalError
 
 log = logging.getLogger("shoal.mending")
 
 TRY_AGAIN_SECONDS = 1.0
+ROOM_AGAIN_SECONDS = 2.0
 LOOK_AGAIN_SECONDS = 10.0
 LANES = 3
 
@@ -40,6 +41,8 @@ class MendingProgress:
     done: int = 0
     total: int = 0
     bytes: int = 0
+    waits: str = ""
+    """What it waits for, if it can't go on: room on this disk."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Mending:
         self._disk, self._graphs, self._fetching = disk, graphs, fetching
         self._bytes_per_second, self._gained, self._look_again = bytes_per_second, gained, look_again
         self._given_up = 0
+        self._largest = 0
+        """Bytes of what was the most to come at once, so far."""
         self._looked: Callable[[], None] = _nothing
         self._timer: asyncio.TimerHandle | None = None
         self._wants: dict[tuple[str, int], Want] = {}
@@ -142,6 +147,9 @@ class Mending:
         self._in_hand.add(key)
         try:
             nbytes = await self._fetch(want)
+        except NoRoom as error:
+            await self._wait_for_room(error)
+            return 0
         except (NotFetched, NotHeld, ShoalError, *NONSENSE) as error:
             log.warning("%s, partition %d: %s", want.graph, want.partition, error)
             if self._wants.pop(key, None) is not None:
@@ -157,6 +165,13 @@ class Mending:
 
     async def _fetch_state(self) -> int:
         """A state that nobody has sent is given up for now: whoever has it may be away, or out of reach."""
+        try:
+            await self._disk.do(lambda store: store.require(self._largest))
+        except NoRoom as error:
+            await self._wait_for_room(error)
+            return 0
+        if not self._states:
+            return 0
         want = self._states.popleft()
         states = await self._fetching.states_from(want.sources, want.run, want.tick, [want.partition], want.made_in)
         if not states:
@@ -165,17 +180,35 @@ class Mending:
             self._given_up += 1
             return 0
         record = StateRecord(want.run, want.tick, 0, states, epoch=want.made_in)
-        await self._disk.do(lambda store: store.put_states([record]))
+        self._largest = max(self._largest, record.size)
+        try:
+            await self._disk.do(lambda store: store.put_states([record]))
+        except NoRoom as error:
+            self._states.append(want)
+            await self._wait_for_room(error)
+            return 0
         self._count(record.size)
         return record.size
 
+    async def _wait_for_room(self, error: NoRoom) -> None:
+        """Nothing is given up: as soon as there is room, it goes on."""
+        if not self.progress.waits:
+            log.error("fetching waits for room: %s", error)
+        self.progress.waits = str(error)
+        await asyncio.sleep(ROOM_AGAIN_SECONDS)
+
     def _count(self, nbytes: int) -> None:
+        if self.progress.waits:
+            log.info("there is room again: fetching goes on")
+        self.progress.waits = ""
         self.progress.done += 1
         self.progress.bytes += nbytes
 
     async def _fetch(self, want: Want) -> int:
+        await self._disk.do(lambda store: store.require(self._largest))  # before it is sent for nothing
         table = await self._fetch_table(want)
         fetched = await self._fetching.fetch(want.sources, want.load, want.partition)
+        self._largest = max(self._largest, fetched.nbytes)
         slices = await asyncio.to_thread(fetched.slice, want.partition, table)
         records = fetched.records()
         if any(record.states.keys() != {want.partition} for record in records):

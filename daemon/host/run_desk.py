@@ -369,6 +369,11 @@ class RunDesk:
             log.warning("run %d: %s has waited %.1f s for shard %s: %s", late.run, where, waited, shard, doing)
             self._metrics.count("phase_late", (shard,))
 
+    def fail(self, run: int, tick: int, why: str) -> None:
+        """A run can't go on here, for a reason that is not its own."""
+        failure = f"{self._shard.identity.name}: tick {tick} can't be kept: {why}"
+        self._report(run, max(0, tick - 1), FAILED, failure[:FAILURE_CHARACTERS_MAX], 0)
+
     def _report(self, run: int, tick: int, outcome: str, failure: str, cross_bytes: int) -> None:
         known = self._ticks.figures.get(run)
         shown = json.dumps(known.shown, sort_keys=True) if known and known.shown else ""

@@ -40,6 +40,7 @@ from daemon.host.reading import Reading
 from daemon.host.results import Results
 from daemon.host.run_desk import RunDesk
 from daemon.host.searching import Searching
+from daemon.host.stock import Stock
 from daemon.host.store_thread import StoreThread
 from daemon.host.tables import Tables
 from daemon.host.tasks import Tasks
@@ -134,6 +135,7 @@ class Runtime:
             TickTransport(config.listen.ticks, curve=curve, count=metrics.count, limits=limits)
         )
         self._compose()
+        self.stock = Stock(self)
         self.answering: Counter[str] = Counter()
         """Questions of each peer that are being worked on."""
         self._answers: dict[str, asyncio.Future[fx.Answered]] = {}
@@ -440,6 +442,7 @@ class Runtime:
     def _status_beat(self) -> None:
         self.runs.tell_progress()
         self.runs.watch_program()
+        self.stock.beat()
         self._set_timer()
         self._beat = self._loop.call_later(STATUS_INTERVAL, self._status_beat)
 

@@ -21,6 +21,7 @@ from daemon.protocol.load import PieceArrived, Shipment
 from daemon.protocol.placement import Placed, ideal
 from daemon.protocol.records import View
 from daemon.protocol.tick_messages import PieceBuilt
+from daemon.store import NoRoom
 from shoal.errors import ShoalError
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.ids import PARTITIONS_MAX
@@ -66,11 +67,17 @@ async def carried(runtime: Runtime, view: View, shipments: Sequence[Shipment], e
         if now - moved > SILENCE_SECONDS:
             silent = [shipment.to for shipment in shipments if shipment.answer is None]
             raise Failed(f"no word from {', '.join(silent)} for {SILENCE_SECONDS:.0f} s: is it well?")
+        _raise_errors(shipments)
         if now - told > TELL_SECONDS:
             told = now
             total = sum(shipment.progress[1] for shipment in shipments)
             await emit({"stage": "ship", "done": taken, "total": total})
-    errors = [shipment.answer.error for shipment in shipments if shipment.answer and shipment.answer.error]
+    _raise_errors(shipments)
+
+
+def _raise_errors(shipments: Sequence[Shipment]) -> None:
+    answers = [(shipment.to, shipment.answer.error) for shipment in shipments if shipment.answer is not None]
+    errors = [error if to in error else f"shard '{to}': {error}" for to, error in answers if error]
     if errors:
         raise Failed("; ".join(errors))
 
@@ -126,7 +133,7 @@ async def answered(piece: PieceArrived, me: str, taken: Awaitable[Part | None]) 
     """What to answer to who has sent a piece: what became of it (None: nothing that has counts), or what is wrong."""
     try:
         part = await taken
-    except (ShoalError, ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException) as error:
+    except (ShoalError, NoRoom, ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException) as error:
         log.warning("a piece of %s from %s: %s", piece.load, piece.sender, error)
         return PieceBuilt(piece.load, f"shard '{me}': {error}", 0, 0, 0, 0, 0)
     return answer_of(piece.load, part) if part is not None else PieceBuilt(piece.load, "", 0, 0, 0, 0, 0)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
-from daemon.store import DataFolder, StateRecord, Store, StoreFailed
+from daemon.store import DataFolder, NoRoom, StateRecord, Store, StoreFailed
 
 T = TypeVar("T")
 CLOSE_SECONDS: Final = 10.0
@@ -73,9 +73,14 @@ class StoreThread(threading.Thread):
         """
         self._add(_Job(job, done, lost))
 
-    def submit_states(self, record: StateRecord, done: Callable[[], None]) -> None:
-        """Have states kept, in one transaction with those before and behind them; `done` once they are durable."""
-        self._add(_States(record, record.size, done, _nobody_waits))
+    def submit_states(
+        self, record: StateRecord, done: Callable[[], None], lost: Callable[[StoreFailed], None] = _nobody_waits
+    ) -> None:
+        """Have states kept, in one transaction with those before and behind them; `done` once they are durable.
+
+        `lost` if that will not be: there is no room for them (`NoRoom`), or nothing is done any more.
+        """
+        self._add(_States(record, record.size, done, lost))
 
     @property
     def waiting(self) -> int:
@@ -141,14 +146,29 @@ class StoreThread(threading.Thread):
         """Do what is next; False if there is nothing more."""
         work = self._in_hand = self._take()
         states = [item for item in work if isinstance(item, _States)]
-        if states:
-            store.put_states([item.record for item in states])
+        if states and not _kept(states, store):
+            work = []
         for item in work:
             if isinstance(item, _Job):
                 item.done(item.do(store))
             else:
                 item.done()
-        self._in_hand = []
+        is_over, self._in_hand = not self._in_hand, []
         if not self._work:
             store.relieve()
-        return bool(work)
+        return not is_over
+
+
+def _kept(states: list[_States], store: Store) -> bool:
+    """Keep them all; if there is no room for all, each as far as there is, so that not all runs lack it."""
+    try:
+        store.put_states([item.record for item in states])
+    except NoRoom as error:
+        if len(states) == 1:
+            states[0].lost(error)
+            return False
+        for item in states:
+            if _kept([item], store):
+                item.done()
+        return False
+    return True

@@ -126,6 +126,11 @@ class _Frame:
         return found[0] if len(found) == 1 else b"".join(found)
 
 
+def size_in_bytes(frames: Sequence[Any]) -> int:
+    """Of frames as a `Shipment` takes them."""
+    return sum(_Frame(frame).nbytes for frame in frames)
+
+
 class Shipment:
     """One piece, on its way to one shard. Each frame is a buffer, or a list of buffers that are one frame together."""
 
@@ -268,6 +273,8 @@ class Intake:
 
     def __init__(self, limits: LoadLimits) -> None:
         self._limits = limits
+        self.room_bytes: int | None = None
+        """What the disk has room for, as far as is known; the host says so now and then."""
         self._arriving: dict[str, _Arriving] = {}
         self._ended: dict[str, tuple[str, PieceBuilt]] = {}
         """The last pieces that are done with, each with its sender: an offer of one that comes late begins nothing."""
@@ -366,6 +373,11 @@ class Intake:
             return (
                 f"with the {self.bytes_coming} bytes that are on their way already, these {sum(offer.frame_sizes)} are "
                 f"over graph.load_bytes_max ({limits.piece_bytes_max}); try again when they are done"
+            )
+        if self.room_bytes is not None and self.bytes_coming + sum(offer.frame_sizes) > self.room_bytes:
+            return (
+                f"its disk has room for {max(0, self.room_bytes - self.bytes_coming)} bytes more, and"
+                f" {sum(offer.frame_sizes)} are needed: make room there, or drop graphs (see storage.refuse_free)"
             )
         return ""
 

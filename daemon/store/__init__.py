@@ -19,9 +19,10 @@ read again has a checksum beside it, since SQLite has none: a bit that rots in a
 wrong answer is what this system promises never to give.
 """
 
-from daemon.store.errors import NotHeld, StoreError, StoreFailed
+from daemon.store.errors import NoRoom, NotHeld, StoreError, StoreFailed
 from daemon.store.folder import DataFolder
+from daemon.store.room import Marks
 from daemon.store.states import StateRecord
 from daemon.store.store import Store
 
-__all__ = ["DataFolder", "NotHeld", "StateRecord", "Store", "StoreError", "StoreFailed"]
+__all__ = ["DataFolder", "Marks", "NoRoom", "NotHeld", "StateRecord", "Store", "StoreError", "StoreFailed"]

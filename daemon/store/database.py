@@ -13,8 +13,9 @@ so that others go on writing meanwhile; `relieve` does so once those who wait fo
 `wrote` in the middle of a job that writes very much. SQLite's own checkpoint, at a commit, is kept for the case that
 only consensus writes, and set so high that it comes once in some thousand writes.
 
-**Failure.** After the first failed write nothing is written any more, by any connection of the folder: what a failed
-fsync has dropped from the page cache looks written to everybody but the disk.
+**Failure.** A write that finds no room is taken back, and the store goes on. After any other failed write nothing is
+written any more, by any connection of the folder: what a failed fsync has dropped from the page cache looks written to
+everybody but the disk.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.protocol.frames import Buffer
-from daemon.store.errors import StoreFailed, is_torn, sentence
+from daemon.store.errors import NoRoom, StoreFailed, is_full, is_torn, sentence
 
 PAGE_BYTES: Final = 16 << 10  # a state of 64 kB is 5 writes instead of 17; one row costs the same sync
 BULK_BYTES: Final = 4 << 20  # one bulk transaction: 10 to 40 ms on a disk that writes 100 to 400 MB a second
@@ -74,19 +75,24 @@ class Database:
         self.connection.text_factory = _lenient  # torn text is seen by its checksum
         self._durable = True
         self._written_bytes = 0
+        self.log_bytes_max = WAL_BYTES_KEPT
         with self._closing_on_error():
             for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
                 self.connection.execute(f"PRAGMA {pragma}")
 
-    def settle(self) -> None:
-        """The settings that write: only once the database is known to be ours. Raises what sqlite3 raises."""
+    def settle(self, log_bytes_max: int = WAL_BYTES_KEPT) -> None:
+        """The settings that write: only once the database is known to be ours. Raises what sqlite3 raises.
+
+        The write-ahead log is kept to `log_bytes_max`, which is less on a small disk.
+        """
+        self.log_bytes_max = log_bytes_max
         with self._closing_on_error():
             for pragma in (
                 f"page_size = {PAGE_BYTES}",  # of a new database; a no-op for any other
                 "journal_mode = WAL",
                 "synchronous = FULL",
-                f"journal_size_limit = {WAL_BYTES_KEPT}",
-                f"wal_autocheckpoint = {WAL_BYTES_KEPT // PAGE_BYTES}",
+                f"journal_size_limit = {log_bytes_max}",
+                f"wal_autocheckpoint = {log_bytes_max // PAGE_BYTES}",
                 "secure_delete = OFF",  # Debian's default overwrites what is deleted: each old state once more
                 f"cache_size = -{CACHE_KIB}",
             ):
@@ -126,12 +132,12 @@ class Database:
     def wrote(self, size: int) -> None:
         """Tell of bytes written, outside of a turn: after very many, the log is moved into the database."""
         self._written_bytes += size
-        if self._written_bytes >= CHECKPOINT_BYTES_MAX:
+        if self._written_bytes >= min(CHECKPOINT_BYTES_MAX, self.log_bytes_max // 2):
             self._move_log()
 
     def relieve(self) -> None:
         """Move the log into the database, if it is worth it: there is time now."""
-        if self._written_bytes >= CHECKPOINT_BYTES:
+        if self._written_bytes >= min(CHECKPOINT_BYTES, self.log_bytes_max // 2):
             self._move_log()
 
     def _move_log(self) -> None:
@@ -139,9 +145,10 @@ class Database:
         consensus writes that may never be, so a long log has its last few pages moved within a turn.
         """
         self._written_bytes = 0
-        if self.checkpoint("PASSIVE") >= WAL_BYTES_LONG:
-            with self.turn:
-                self.checkpoint("PASSIVE")
+        with suppress(NoRoom):  # then the log stays as it is, and what is in it counts as before
+            if self.checkpoint("PASSIVE") >= min(WAL_BYTES_LONG, self.log_bytes_max // 2):
+                with self.turn:
+                    self.checkpoint("PASSIVE")
 
     def checkpoint(self, mode: str) -> int:
         """Move the log into the database as far as nobody still reads it; its bytes, as this began."""
@@ -151,6 +158,16 @@ class Database:
             return int(pages) * PAGE_BYTES
         except FAILURES as error:
             raise self._failed(error, "move the log into the database") from error
+
+    def log_growth(self) -> int:
+        """By how many bytes the write-ahead log may still become longer."""
+        log = self.path.with_name(self.path.name + "-wal")
+        return max(0, self.log_bytes_max - (log.stat().st_size if log.exists() else 0))
+
+    def reusable(self) -> int:
+        """Bytes in the database file that were given up, and are written to next."""
+        ((pages,),) = self.rows("measure the database", "PRAGMA freelist_count")
+        return int(pages) * PAGE_BYTES
 
     def torn(self, what: str) -> StoreFailed:
         """The failure for a record that was read and can't be what was written."""
@@ -169,6 +186,8 @@ class Database:
                 self.connection.execute("ROLLBACK")
 
     def _failed(self, error: BaseException, doing: str) -> StoreFailed:
+        if is_full(error):
+            return NoRoom(sentence(error, self.path, doing))
         failure = StoreFailed(sentence(error, self.path, doing))
         self.turn.failure = self.turn.failure or failure
         return failure

@@ -53,6 +53,15 @@ class NotHeld(StoreFailed):
     """Asked for a load or a slice that is not here, or not whole. It does no harm: the store goes on."""
 
 
+class NoRoom(StoreFailed):
+    """What was to be written was not, for lack of room. It does no harm: the store goes on."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a write found no room. SQLite then takes back its transaction, and all that was synced before stays."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_FULL
+
+
 def is_torn(error: BaseException) -> bool:
     """Whether the database itself is damaged, so that a write could damage it further."""
     return isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _TORN

@@ -2,6 +2,7 @@
 
     lock        flock; its content is the process that holds it. The lock goes with the process, the file stays
     shoal.db    the database, with shoal.db-wal and shoal.db-shm beside it
+    reserve     room that is given up when there is no other
     high-water  the number of the last decision that was durable in it
 
 Beside them, of no weight: `activity`, `stack` and `fatal_ends.json` (`host/guard`, `host/former_lives`).
@@ -26,20 +27,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.store import schema
-from daemon.store.database import FAILURES, Database, Turn
+from daemon.store.database import FAILURES, WAL_BYTES_KEPT, Database, Turn
 from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed, sentence
 from daemon.store.graphs import GraphRows
 from daemon.store.high_water import HighWater
+from daemon.store.room import Marks, Room
 
 FOLDER_MODE: Final = 0o700
 LOCK, DATABASE = "lock", "shoal.db"
 PID_BYTES_MAX: Final = 20
+START_BYTES: Final = 1 << 20
 
 
 class DataFolder:
     """`open` it before anything else; a context manager that closes."""
 
-    def __init__(self, path: Path, cluster: str, shard: str, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        path: Path,
+        cluster: str,
+        shard: str,
+        clock: Callable[[], int] = time.time_ns,
+        marks: Marks | None = None,
+    ) -> None:
+        """Without `marks`, the folder may fill its disk."""
         self.path, self.cluster, self.shard = Path(path), cluster, shard
         self.database_path = self.path / DATABASE
         self.turn = Turn()
@@ -50,6 +61,7 @@ class DataFolder:
         self.forgot = False
         """Whether the database lacks decisions that were durable."""
         self.high_water: HighWater | None = None
+        self.room = Room(self.path, marks) if marks is not None else None
         self._clock = clock
         self._lock: int | None = None
 
@@ -113,11 +125,18 @@ class DataFolder:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
+    @property
+    def log_bytes_max(self) -> int:
+        """How long the database's write-ahead log may become on this disk."""
+        return self.room.log_bytes(WAL_BYTES_KEPT) if self.room is not None else WAL_BYTES_KEPT
+
     def _begin_life(self) -> None:
+        if self.room is not None and self.room.free < START_BYTES:
+            self.room.let_go()  # for the few writes of a start, and what follows from it
         database = Database(self.database_path, self.turn)
         try:
             new = schema.is_new(database.connection, self.database_path)
-            database.settle()
+            database.settle(self.log_bytes_max)
             if new:
                 self._create(database)
             else:
@@ -133,6 +152,8 @@ class DataFolder:
                 statement = "UPDATE meta SET value = ? WHERE key IN ('generation', 'life')"
                 connection.execute(statement, (str(self.generation),))
             GraphRows(database).sweep()
+            if self.room is not None:
+                self.room.keep_reserve()
             database.checkpoint("TRUNCATE")  # closing would do it too, and say nothing if the disk fails
         finally:
             database.close()

@@ -14,19 +14,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
 
 from consensus.effects import Persist
 from consensus.stored import Stored
 from daemon.protocol.bootstrap import Promise
 from daemon.protocol.frames import Buffer
 from daemon.store.consensus import ConsensusRows
-from daemon.store.database import FAILURES, Database
-from daemon.store.errors import StoreError, StoreFailed, sentence
+from daemon.store.database import FAILURES, Database, view
+from daemon.store.errors import NoRoom, StoreError, StoreFailed, sentence
 from daemon.store.folder import DataFolder, sync_names
 from daemon.store.graphs import GraphRows
 from daemon.store.promise import PromiseRow
+from daemon.store.room import Room
 from daemon.store.states import StateRecord, StateRows
+
+GIVING_UP_BYTES: Final = 1 << 20
 
 
 class Store:
@@ -40,7 +45,7 @@ class Store:
         self._folder, path = folder, folder.database_path
         try:
             self._database = Database(path, folder.turn)
-            self._database.settle()
+            self._database.settle(folder.log_bytes_max)
             sync_names(folder.path)
         except FAILURES as error:
             raise StoreError(sentence(error, path, "open the database")) from error
@@ -63,13 +68,52 @@ class Store:
         """Carry out the effect: one durable transaction, with the semantics of `Persist.onto`."""
         if persist == Persist():
             return
-        number = self._consensus.persist(persist)
+        number = self._decided(persist)
         if self._folder.high_water is not None:
             try:
                 self._folder.high_water.write(self._folder.disk, number)
             except OSError as error:
                 doing = "note how far the decisions have come"
                 raise StoreFailed(sentence(error, self._folder.path, doing)) from error
+
+    def _decided(self, persist: Persist) -> int:
+        """What consensus decides is small, and all that the reserve is for. With the log moved into the database, the
+        next decisions take the place of the last ones in it.
+        """
+        room = self._folder.room
+        for make_room in (lambda: None, lambda: room is not None and room.let_go()):
+            with suppress(NoRoom):
+                return self._consensus.persist(persist)
+            make_room()
+            with suppress(NoRoom):
+                self._database.checkpoint("PASSIVE")
+        return self._consensus.persist(persist)
+
+    # -- room ------------------------------------------------------------------------------------------------------
+
+    def require(self, nbytes: int) -> None:
+        """Raise `NoRoom` if so many bytes of bulk must not be written now."""
+        if self._folder.room is not None:
+            self._folder.room.require(nbytes, self._database.reusable(), self._database.log_growth())
+
+    @property
+    def room(self) -> Room | None:
+        """What there is to know of the disk, if the folder has marks."""
+        return self._folder.room
+
+    def room_for_bulk(self) -> int | None:
+        """Bytes of bulk that may be written; None if there is no mark."""
+        if self._folder.room is None:
+            return None
+        return self._folder.room.for_bulk(self._database.reusable(), self._database.log_growth())
+
+    @contextmanager
+    def _making_room(self) -> Iterator[None]:
+        """For what gives up more than it takes: it may use the reserve."""
+        room = self._folder.room
+        if room is not None and room.free < GIVING_UP_BYTES:
+            room.let_go()
+        yield
 
     def renounce(self, disk: int) -> None:
         """Forget what consensus has persisted, and be a new disk from the next life on; slices and states stay."""
@@ -93,10 +137,12 @@ class Store:
 
     def put_graph(self, load: str, graph: str, table: Buffer, header: bytes) -> None:
         """Keep what belongs to a load as a whole: the partition of each node, counts and types."""
+        self.require(view(table).nbytes + len(header))
         self._graphs.put_graph(load, graph, table, header)
 
     def put_slice(self, load: str, partition: int, spec: bytes, frames: Sequence[Buffer]) -> None:
         """Write one partition of a load that has been put; held once it is sealed."""
+        self.require(sum(view(frame).nbytes for frame in frames) + len(spec))
         self._graphs.put_slice(load, partition, spec, frames)
 
     def seal(self, load: str, partitions: Iterable[int]) -> None:
@@ -117,16 +163,19 @@ class Store:
 
     def drop_slices(self, load: str, partitions: Iterable[int]) -> None:
         """Hold these no more."""
-        self._graphs.drop_slices(load, partitions)
+        with self._making_room():
+            self._graphs.drop_slices(load, partitions)
 
     def drop_load(self, load: str) -> None:
         """Forget a load and all that is held of it."""
-        self._graphs.drop_load(load)
+        with self._making_room():
+            self._graphs.drop_load(load)
 
     # -- states ----------------------------------------------------------------------------------------------------
 
     def put_states(self, records: Sequence[StateRecord]) -> None:
         """Keep the states of checkpoint ticks, and delete those below each record's floor."""
+        self.require(sum(record.size for record in records))
         self._states.put(records)
 
     def states_held(self) -> dict[int, dict[int, frozenset[int]]]:
@@ -163,7 +212,8 @@ class Store:
 
     def drop_run(self, run: int) -> None:
         """Forget the states of a run."""
-        self._states.drop(run)
+        with self._making_room():
+            self._states.drop(run)
 
     def relieve(self) -> None:
         """What was written is safe, and nobody waits: time to tidy up."""

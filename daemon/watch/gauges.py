@@ -96,6 +96,9 @@ def _keeping(runtime: Runtime) -> None:
         metrics.checkpoint_seconds.observe(runtime.checkpoints.samples.popleft())
     for kind, size in runtime.store_sizes().items():
         metrics.store_bytes.labels(kind).set(size)
+    if (level := runtime.stock.level) is not None:
+        for kind, size in (("total", level.total), ("free", level.free), ("bulk", level.bulk)):
+            metrics.disk_bytes.labels(kind).set(size)
     metrics.queue_messages.labels("store").set(runtime.store_thread.waiting)
     metrics.repair_partitions.labels("fetched").set(repair.done)
     metrics.repair_partitions.labels("wanted").set(repair.total - repair.done)

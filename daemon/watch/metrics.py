@@ -197,6 +197,7 @@ class Metrics:
             buckets=PHASE_SECONDS,
             registry=r,
         )
+        self.disk_bytes = Gauge("shoal_disk_bytes", "Of the data folder's disk, by kind", ("kind",), registry=r)
         self.store_bytes = Gauge("shoal_store_bytes", "What the data folder holds, by kind", ("kind",), registry=r)
         self.partition_lost = Gauge(
             "shoal_partition_lost",

@@ -41,6 +41,7 @@ def status(result: Result, page: Page) -> str:
                 *_halted(result),
                 *_held_back(result),
                 *_repair(result),
+                *_disk(result),
                 ("runs", ", ".join(f"{n} {state}" for state, n in runs.items() if n) or "none"),
                 ("up", duration(result.get("uptime_seconds"))),
                 ("version", f"{result.get('version', '-')} (pid {result.get('pid', '-')})"),
@@ -108,7 +109,16 @@ def _repair(result: Result) -> list[tuple[str, Any]]:
     if not repair.get("total"):
         return []
     done, total = count(repair.get("done")), count(repair.get("total"))
-    return [("repair", f"{done} of {total} copies made, {count(repair.get('bytes'))} bytes")]
+    waits = [("repair", f"waits for room: {repair['waits']}")] if repair.get("waits") else []
+    return [("repair", f"{done} of {total} copies made, {count(repair.get('bytes'))} bytes"), *waits]
+
+
+def _disk(result: Result) -> list[tuple[str, Any]]:
+    disk = map_of(result, "disk")
+    if not disk:
+        return []
+    told = {"full": ": FULL, nothing but decisions is written", "low": ": it runs full"}.get(disk.get("state", ""), "")
+    return [("disk", f"{count(disk.get('free'))} of {count(disk.get('total'))} bytes free{told}")]
 
 
 def _partitions(numbers: Any) -> str:

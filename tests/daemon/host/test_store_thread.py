@@ -16,7 +16,7 @@ from consensus.effects import Persist
 from consensus.stored import HardState
 from daemon.host.disk import Disk
 from daemon.host.store_thread import GROUP_BYTES_MAX, StoreThread
-from daemon.store import DataFolder, NotHeld, StateRecord, Store, StoreError, StoreFailed
+from daemon.store import DataFolder, NoRoom, NotHeld, StateRecord, Store, StoreError, StoreFailed
 from daemon.store.database import WAL_BYTES_KEPT
 
 PATIENCE = 30.0
@@ -290,3 +290,47 @@ def test_a_coroutine_that_waits_for_the_disk_is_told_that_it_has_failed(bench: B
                 await disk.do(lambda store: None)
 
     asyncio.run(run())
+
+
+def test_states_for_which_there_is_no_room_are_lost_each_for_itself(bench: Bench) -> None:
+    bench.hold()
+    lost: list[str] = []
+
+    def without_room(store: Store) -> None:
+        put = store.put_states
+
+        def put_some(records: Sequence[StateRecord]) -> None:
+            if any(record.tick == 2 for record in records):
+                raise NoRoom("the disk is full")
+            put(records)
+
+        store.put_states = put_some  # type: ignore[method-assign]
+
+    bench.thread.submit(without_room, lambda _: None)
+    for tick in (1, 2, 3):
+        record = StateRecord(1, tick, 0, {0: b"state"})
+        bench.thread.submit_states(record, partial(bench.tell, tick), lambda error: lost.append(str(error)))
+    bench.thread.submit(lambda store: sorted(store.states_held()[1]), bench.tell)
+    bench.thread.start()
+    bench.gate.set()
+    bench.thread.close()
+    assert bench.told == [1, 3, [1, 3]]
+    assert lost == ["the disk is full"]
+    assert not bench.failures
+
+
+def test_a_job_that_finds_no_room_ends_nothing(bench: Bench) -> None:
+    def fail(store: Store) -> None:
+        raise NoRoom("the disk is full")
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        disk = Disk(bench.thread, lambda do, *args: loop.call_soon_threadsafe(do, *args))
+        bench.thread.start()
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(NoRoom):
+                await disk.do(fail)
+            assert await disk.do(lambda store: 7) == 7
+
+    asyncio.run(run())
+    assert not bench.failures

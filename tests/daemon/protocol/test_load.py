@@ -206,3 +206,14 @@ def _strewn(random: Random, frame: bytes) -> list[bytes]:
     """A frame in several buffers, some of them empty."""
     cuts = sorted(random.randint(0, len(frame)) for _ in range(random.randint(0, 6)))
     return [frame[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(frame)], strict=True)]
+
+
+def test_what_the_disk_has_no_room_for_is_refused_before_it_is_sent() -> None:
+    intake = Intake(LIMITS)
+    intake.room_bytes = 10_000
+    assert isinstance(messages(intake.step("a", PieceOffered("l", b"", (6000,), 4096), 0))[0], ChunksTaken)
+    (refused,) = messages(intake.step("a", PieceOffered("m", b"", (6000,), 4096), 0))
+    assert isinstance(refused, PieceBuilt)
+    assert "its disk has room for 4000 bytes more, and 6000 are needed" in refused.error
+    intake.room_bytes = 20_000
+    assert isinstance(messages(intake.step("a", PieceOffered("m", b"", (6000,), 4096), 0))[0], ChunksTaken)
