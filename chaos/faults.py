@@ -34,16 +34,19 @@ def begin(fault: Fault, ground: Ground) -> None:
     elif fault.kind == "pause":
         _signal(hit, signal.SIGSTOP)
     elif fault.kind == "restart":
+        _refuse_ended(hit)
         _signal(hit, signal.SIGTERM)
     elif fault.kind == "disk":
         assert ground.disk is not None
-        hit[0].may_end = True
+        hit[0].disk_is_full()
         ground.disk.fill()
     else:
         assert fault.kind in ("kill", "never", "power"), fault.kind
+        _refuse_ended(hit)
         _signal(hit, signal.SIGKILL)
         for daemon in hit:
-            daemon.wait()
+            if daemon.wait() != -signal.SIGKILL and not daemon.left_loudly():
+                raise Misbehaved(f"ended by itself with status {daemon.wait()}: {daemon.shard.last_words()}")
 
 
 def end(fault: Fault, ground: Ground) -> None:
@@ -56,11 +59,12 @@ def end(fault: Fault, ground: Ground) -> None:
         _signal(hit, signal.SIGCONT)
     elif fault.kind == "disk":
         assert ground.disk is not None
-        ground.disk.clear()  # who has met it full may still be about to leave: see `revive`
+        ground.disk.clear()
+        hit[0].disk_has_room()
     else:
         for daemon in hit:
             status = daemon.wait()
-            if fault.kind == "restart" and status != 0:
+            if fault.kind == "restart" and status != 0 and not daemon.left_loudly():
                 raise Misbehaved(f"left with status {status} upon SIGTERM: {daemon.shard.last_words()}")
             daemon.start()
 
@@ -74,12 +78,21 @@ def revive(ground: Ground) -> bool:
         return False
     assert ground.disk_of is not None
     daemon = ground.fleet[ground.disk_of]
-    left = daemon.left_loudly() if daemon.may_end else None
-    if left is False:
-        raise Misbehaved(f"its disk was full, and it left without a word of that: {daemon.shard.last_words()}")
-    if left:
-        daemon.start()
-    return bool(left)
+    if not daemon.has_left:
+        return False
+    _refuse_ended([daemon])
+    daemon.start()
+    return True
+
+
+def _refuse_ended(hit: list[Daemon]) -> None:
+    """Whoever is there, or has left because of a full disk and said so, is well; any other end is `Misbehaved`."""
+    for daemon in hit:
+        if daemon.alive or daemon.left_loudly():
+            continue
+        if daemon.has_left:
+            raise Misbehaved(f"its disk was full, and it left without a word of that: {daemon.shard.last_words()}")
+        raise Misbehaved(f"ended by itself with status {daemon.wait()}: {daemon.shard.last_words()}")
 
 
 def _signal(hit: list[Daemon], number: signal.Signals) -> None:

@@ -29,6 +29,9 @@ PROGRAM: Final = (sys.executable, "-P", "-m", "daemon")
 POLL_SECONDS: Final = 0.05
 ANSWER_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 30.0
+LEAVE_SECONDS: Final = 30.0
+"""After its disk had room again: for one that had met it full to notice, and to end."""
+FAILED: Final = 1
 LOUD: Final = re.compile(r"no space left|disk (is )?full|ENOSPC", re.IGNORECASE)
 """A daemon that leaves because it cannot write has to say something of this kind."""
 SWIM_SECTIONS: Final = ("membership", "consensus")
@@ -50,8 +53,8 @@ class Daemon:
         self._process: subprocess.Popen[bytes] | None = None
         self._asked_to_end = False
         self._log_before = 0
-        self.may_end = False
-        """Its disk is or was full, so it may leave; it has to say why."""
+        self._may_end_until = 0.0
+        """Of this life: its disk is or was full, so it may leave before then; it has to say why."""
 
     @property
     def number(self) -> int:
@@ -66,9 +69,29 @@ class Daemon:
     @property
     def ended_unasked(self) -> int | None:
         """The exit status of one that nobody has told to end."""
-        if self._process is None or self._asked_to_end or self.may_end:
+        if self._process is None or self._asked_to_end or self.has_left:
             return None
         return self._process.poll()
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it has ended by itself while it might, for its disk was full."""
+        if self._process is None or self._asked_to_end or not self._may_end_until:
+            return False
+        if self._process.poll() is None:
+            if time.monotonic() > self._may_end_until:
+                self._may_end_until = 0.0  # it has outlived that: from now on its end is one like any other
+            return False
+        return True
+
+    def disk_is_full(self) -> None:
+        """It may leave from now on; what it says from now on tells why."""
+        self._may_end_until = float("inf")
+        self._log_before = self.shard.log.stat().st_size
+
+    def disk_has_room(self) -> None:
+        """One that has met the full disk may still be about to leave."""
+        self._may_end_until = time.monotonic() + LEAVE_SECONDS
 
     def status(self) -> dict[str, Any]:
         """What it says of itself; nothing when it does not answer."""
@@ -81,7 +104,7 @@ class Daemon:
     def start(self) -> None:
         """Begin a life."""
         assert not self.alive
-        self._asked_to_end = self.may_end = False
+        self._asked_to_end, self._may_end_until = False, 0.0
         kept = {k: v for k, v in os.environ.items() if k not in {"NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM"}}
         with self.shard.log.open("ab") as said:
             self._log_before = said.tell()
@@ -95,11 +118,11 @@ class Daemon:
             )
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; after one that ends it, its end is no surprise."""
-        if number in (signal.SIGKILL, signal.SIGTERM):
-            self._asked_to_end = True
+        """Send a signal; after one that ends it, its end is no surprise. One that has ended already is not touched."""
         if self.alive:
             assert self._process is not None
+            if number in (signal.SIGKILL, signal.SIGTERM):
+                self._asked_to_end = True
             self._process.send_signal(number)
 
     def wait(self, seconds: float = END_SECONDS) -> int:
@@ -112,14 +135,12 @@ class Daemon:
                 f"{self.shard.name} did not end within {seconds:g} s\n{self.shard.last_words()}"
             ) from None
 
-    def left_loudly(self) -> bool | None:
-        """Of one whose disk is full: whether it said so and ended as failed; None if it goes on."""
-        if self.alive:
-            return None
-        return self.wait() != 0 and LOUD.search(self._said()) is not None
+    def left_loudly(self) -> bool:
+        """Of one that has ended: whether it might, for its disk was full, said so, and ended as failed."""
+        return bool(self._may_end_until) and self.wait() == FAILED and LOUD.search(self._said()) is not None
 
     def _said(self) -> str:
-        """Its log, of this life alone."""
+        """Its log, of this life and since its disk was full."""
         with self.shard.log.open("rb") as file:
             file.seek(self._log_before)
             return file.read().decode(errors="replace")
@@ -148,8 +169,8 @@ class Fleet:
                 daemon.start()
         self.await_whole()
 
-    def await_whole(self, seconds: float = WHOLE_SECONDS) -> float:
-        """Until all are in one view and hold each other alive: how long that took."""
+    def await_whole(self, seconds: float = WHOLE_SECONDS, meanwhile: Callable[[], object] = bool) -> float:
+        """Until all are in one view and hold each other alive: how long that took. `meanwhile` is called on the way."""
         began = time.monotonic()
         said: dict[str, str] = {}
         while not self._whole(said):
@@ -157,6 +178,7 @@ class Fleet:
                 where = ", ".join(f"{name} {words}" for name, words in said.items())
                 raise FleetFailed(f"not whole again within {seconds:g} s: {where}")
             time.sleep(POLL_SECONDS)
+            meanwhile()
         return time.monotonic() - began
 
     def died(self) -> str:

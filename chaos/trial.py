@@ -93,7 +93,7 @@ class Trial:
             self.outcome.seconds, self.outcome.tick = time.monotonic() - began, watch.tick
             watch.close()
         self._make_all_good()
-        fleet.await_whole()
+        fleet.await_whole(meanwhile=self._revive)
         if watch.state != "completed":
             raise Misbehaved(f"{name} {watch.state} at tick {watch.tick}: {watch.error or 'no reason is given'}")
         found = digests(fleet, name, case.column)
@@ -155,7 +155,8 @@ class Trial:
     def _revive(self) -> None:
         if faults.revive(self._ground):
             filled = [one for one in self.outcome.suffered if one.fault.kind == "disk"]
-            filled[-1].left = True
+            if filled:  # else it was filled in the run before
+                filled[-1].left = True
 
     def _measure(self, watch: Watch) -> None:
         """A power cut counts from the start of the daemons: before that nothing could have been done."""

@@ -115,10 +115,7 @@ def test_a_leave_that_fails_is_found(tmp_path: Path) -> None:
 
 def test_one_that_dies_by_itself_is_found(fleet: Fleet) -> None:
     _up(fleet)
-    beat = fleet[2].shard.folder / "data" / "beat"
-    beat.unlink(missing_ok=True)
-    beat.mkdir()
-    _wait(lambda: not fleet[2].alive, "it ends")
+    _crash(fleet[2])
     assert "ended by itself with status 1: shard-2, end of" in fleet.died()
     with pytest.raises(FleetFailed, match="ended by itself"):
         fleet.await_whole()
@@ -155,6 +152,86 @@ def test_a_full_disk_ends_one_who_has_to_say_so(tmp_path: Path, said: str) -> No
         fleet.close()
         disk.close()
     assert not leftovers.mounts_of(tmp_path)
+
+
+@pytest.fixture
+def filled(fleet: Fleet) -> Iterator[Ground]:
+    """Daemons, the second of which has outlived a full disk: it writes nothing now that could have failed."""
+    if disks.why_not():
+        pytest.skip(disks.why_not())
+    disk = SmallDisk(fleet[2].shard.folder / "data", 1024 * 1024)
+    ground = _up(fleet)
+    ground.disk, ground.disk_of = disk, 2
+    fault = Fault("disk", 0.0, 1.0, (2,))
+    fleet[2].signal(signal.SIGSTOP)
+    faults.begin(fault, ground)
+    faults.end(fault, ground)
+    fleet[2].signal(signal.SIGCONT)
+    yield ground
+    fleet.close()
+    disk.close()
+
+
+@pytest.mark.parametrize("kind", ["kill", "never", "power", "restart"])
+def test_one_that_has_outlived_a_full_disk_is_struck_as_others_are(filled: Ground, kind: str) -> None:
+    fault = Fault(kind, 0.0, 1.0, (2,))
+    faults.begin(fault, filled)
+    assert filled.fleet[2].wait() in (0, -signal.SIGKILL)
+    assert not faults.revive(filled), "it is down because we have said so"
+    assert filled.fleet.died() == ""
+    faults.end(fault, filled)
+    assert filled.fleet[2].alive
+
+
+def test_one_that_has_outlived_a_full_disk_may_not_end_later(filled: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = filled.fleet[2]
+    with daemon.shard.log.open("a") as log:
+        log.write("no space left on the disk, it was said at that time")
+    monkeypatch.setattr("chaos.fleet.LEAVE_SECONDS", 0.0)
+    faults.end(Fault("disk", 0.0, 1.0, (2,)), filled)
+    assert filled.fleet.died() == ""
+    _crash(daemon)
+    assert "ended by itself with status 1" in filled.fleet.died()
+    with pytest.raises(Misbehaved, match="ended by itself with status 1"):
+        faults.begin(Fault("kill", 0.0, 1.0, (2,)), filled)
+
+
+def test_what_was_said_before_the_disk_was_full_is_no_reason(fleet: Fleet, tmp_path: Path) -> None:
+    if disks.why_not():
+        pytest.skip(disks.why_not())
+    disk = SmallDisk(fleet[2].shard.folder / "data", 1024 * 1024)
+    try:
+        ground = _up(fleet)
+        ground.disk, ground.disk_of = disk, 2
+        with fleet[2].shard.log.open("a") as log:
+            log.write("no space left on the disk, long ago\n")
+        fleet[2].signal(signal.SIGSTOP)
+        faults.begin(Fault("disk", 0.0, 1.0, (2,)), ground)
+        assert fleet[2]._process is not None
+        fleet[2]._process.kill()
+        fleet[2]._process.wait()
+        faults.end(Fault("disk", 0.0, 1.0, (2,)), ground)
+        with pytest.raises(Misbehaved, match="left without a word"):
+            faults.revive(ground)
+    finally:
+        fleet.close()
+        disk.close()
+
+
+@pytest.mark.parametrize("kind", ["kill", "never", "restart"])
+def test_one_that_has_died_by_itself_is_not_taken_for_one_that_was_struck(fleet: Fleet, kind: str) -> None:
+    ground = _up(fleet)
+    _crash(fleet[2])
+    with pytest.raises(Misbehaved, match="ended by itself with status 1"):
+        faults.begin(Fault(kind, 0.0, 1.0, (2,)), ground)
+
+
+def _crash(daemon: Daemon) -> None:
+    """It can't write, and not for want of room."""
+    beat = daemon.shard.folder / "data" / "beat"
+    beat.unlink(missing_ok=True)
+    beat.mkdir()
+    _wait(lambda: not daemon.alive, "it ends")
 
 
 @pytest.mark.skipif(bool(disks.why_not()), reason=disks.why_not() or "-")
