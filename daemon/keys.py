@@ -25,7 +25,7 @@ from pathlib import Path
 
 import zmq
 
-from shoal.keys import NAME, BadKeyFile, KeyLine, KeyPair, key_lines, load_pair
+from shoal.keys import NAME, BadKeyFile, KeyLine, KeyPair, check_list, key_lines, load_pair
 
 __all__ = ["AllowedKeys", "BadKeyFile", "KeyPair", "allowed_line", "generate", "load_pair"]
 
@@ -119,6 +119,7 @@ class AllowedKeys:
     def _read(self) -> _Listed:
         listed = _Listed()
         owners: dict[bytes, str] = {}
+        check_list(self._path)
         for line in key_lines(self._path):
             if line.name in listed.lines:
                 raise BadKeyFile(f"{self._path}:{line.number}: {line.name} is listed twice: remove one of the lines")

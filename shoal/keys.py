@@ -10,6 +10,7 @@ one. A mistake is named by file and line, and never shown: it may be a secret.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import struct
@@ -58,9 +59,11 @@ def load_pair(path: Path, *, group_may_read: bool = False) -> KeyPair:
     `group_may_read` is for files that a service manager hands over as credentials: those carry an access list, whose
     mask looks like a group's permission.
     """
-    mode = _mode(path)
+    status = _status(path)
+    mode = stat.S_IMODE(status.st_mode)
     if mode & (0o007 if group_may_read else 0o077):
         raise BadKeyFile(f"{path} can be read by others (mode {mode:04o}): run `chmod 600 {path}`, and make a new key")
+    _check_writers(path, status, group_may_read=group_may_read)
     pairs = list(key_lines(path))
     if len(pairs) != 1 or pairs[0].is_operator:
         raise BadKeyFile(f"{path} should hold one line, NAME SECRETKEY; it holds {_what_instead(pairs)}")
@@ -110,11 +113,45 @@ def _what_instead(lines: list[KeyLine]) -> str:
     return "an operator's public key" if len(lines) == 1 else str(len(lines))
 
 
-def _mode(path: Path) -> int:
+def check_list(path: Path) -> None:
+    """See that only its owner, who is this process' user or root, can add a key to a list. Raises `BadKeyFile`."""
+    _check_writers(path, _status(path))
+
+
+def _status(path: Path) -> os.stat_result:
     try:
         status = path.stat()
     except OSError as error:
         raise BadKeyFile(f"cannot read {path}: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
         raise BadKeyFile(f"{path} is not a file")
-    return stat.S_IMODE(status.st_mode)
+    return status
+
+
+def _check_writers(path: Path, status: os.stat_result, *, group_may_read: bool = False) -> None:
+    """Whose the file is, and who can write it, or put another one in its place: in its folder, and in that of what it
+    links to.
+    """
+    _check_owner(path, status)
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & (0o002 if group_may_read else 0o022):
+        raise BadKeyFile(
+            f"{path} can be written by others (mode {mode:04o}): run `chmod go-w {path}`, and look it over"
+        )
+    for folder in dict.fromkeys((path.absolute().parent, path.resolve().parent)):
+        within = folder.stat()
+        _check_owner(folder, within)
+        if within.st_mode & 0o022 and not within.st_mode & stat.S_ISVTX:  # in /tmp and the like, only owners rename
+            mode = stat.S_IMODE(within.st_mode)
+            raise BadKeyFile(
+                f"{folder}, where {path.name} is, can be written by others (mode {mode:04o}), who could put another "
+                f"file in its place: look it over, and run `chmod go-w {folder}`"
+            )
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    if status.st_uid not in (os.geteuid(), 0):
+        raise BadKeyFile(
+            f"{path} belongs to user {status.st_uid}, who could change it: it should be root's or that of user "
+            f"{os.geteuid()}, as whom this runs (`chown`)"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -44,6 +45,9 @@ def _membership(runtime: Runtime) -> None:
     metrics, shard = runtime.metrics, runtime.shard
     states = Counter(STATUS_NAMES[record.status] for record in shard.membership.members())
     metrics.by_state(metrics.members, states, STATUS_NAMES)
+    members = [record.name for record in shard.membership.live()]
+    view = shard.registry.view
+    metrics.keep_peers([*members, *(view.names if view else ())], time.monotonic())
     metrics.health_score.set(shard.membership.local_health)
     metrics.view_epoch.set(shard.registry.epoch)
     metrics.view_members.set(len(shard.registry.view.members) if shard.registry.view else 0)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import platform
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from prometheus_client import (
@@ -37,6 +37,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 # One more series for each counter, which nothing here reads.
 
 PEERS_MAX: Final = 256
+PEER_KEPT_SECONDS: Final = 3600.0
+"""Whoever is back within it goes on with the same series."""
 RUNS_MAX: Final = 64
 REASONS_MAX: Final = 64
 PHASE_SECONDS: Final = (
@@ -85,6 +87,11 @@ class Labels:
             self._seen.add(value)
         return value
 
+    def values(self) -> set[str]:
+        """Those that have a place of their own."""
+        with self._lock:
+            return set(self._seen)
+
     def forget(self, value: str) -> bool:
         """Make room again; whether the value had a place of its own."""
         with self._lock:
@@ -100,6 +107,8 @@ class Metrics:
         self.registry = registry if registry is not None else CollectorRegistry()
         self._hooks: list[Callable[[], None]] = []
         self._peers = Labels(PEERS_MAX)
+        self._away: dict[str, float] = {}
+        """Peers with series that are no members any more, and since when."""
         self._runs = Labels(RUNS_MAX)
         self._reasons = Labels(REASONS_MAX)
         self._ticks()
@@ -270,6 +279,16 @@ class Metrics:
     def peer(self, name: str) -> str:
         """The label value for a peer."""
         return self._peers(name)
+
+    def keep_peers(self, present: Collection[str], now: float) -> None:
+        """Drop the series of peers that have been away for long, and give their places to others."""
+        away = self._peers.values() - set(present) - {OTHER}
+        self._away = {name: self._away.get(name, now) for name in away}
+        for name in [name for name, since in self._away.items() if now - since >= PEER_KEPT_SECONDS]:
+            del self._away[name]
+            self._peers.forget(name)
+            for metric in (self.messages_total, self.bytes_total, self.phase_late_total):
+                metric.remove_by_labels({"peer": name})
 
     def run(self, name: str) -> str:
         """The label value for a run."""

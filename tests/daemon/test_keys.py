@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,52 @@ def test_a_role_that_changes_counts_as_new(tmp_path: Path) -> None:
     assert (keys.name_of(two), keys.operator_of(two)) == ("carol", None)
     allowed(path, f"alpha {one.decode()}")
     assert keys.reload() == ((), ("carol",))
+
+
+def test_whoever_could_change_a_key_file_or_put_another_in_its_place_is_named(tmp_path: Path) -> None:
+    home = tmp_path / "keys"
+    home.mkdir(mode=0o700)
+    generate(home, "alpha")
+    secret, listed = home / "alpha.secret_key", home / "alpha.public_key"
+    load_pair(secret)
+    AllowedKeys(listed)
+    for mode in (0o664, 0o646):
+        listed.chmod(mode)
+        with pytest.raises(BadKeyFile, match=r"can be written by others .*chmod go-w"):
+            AllowedKeys(listed)
+    listed.chmod(0o644)
+    for mode in (0o770, 0o707, 0o722):
+        home.chmod(mode)
+        for read in (lambda: AllowedKeys(listed), lambda: load_pair(secret)):
+            with pytest.raises(BadKeyFile, match="could put another file in its place"):
+                read()
+    home.chmod(0o1777)
+    AllowedKeys(listed)
+    home.chmod(0o755)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    listed.rename(tmp_path / "open" / "keys")
+    listed.symlink_to(tmp_path / "open" / "keys")
+    with pytest.raises(BadKeyFile, match="/open, where"):
+        AllowedKeys(listed)
+    with pytest.raises(BadKeyFile, match="is not a file"):
+        AllowedKeys(home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("whose", ["alpha.secret_key", "alpha.public_key", "."])
+def test_a_key_file_of_another_user_is_refused(tmp_path: Path, whose: str) -> None:
+    generate(tmp_path, "alpha")
+    os.chown(tmp_path / whose, 12345, -1)
+    read = AllowedKeys if whose == "alpha.public_key" else load_pair
+    with pytest.raises(BadKeyFile, match="belongs to user 12345"):
+        read(tmp_path / ("alpha.public_key" if read is AllowedKeys else "alpha.secret_key"))
+
+
+def test_a_list_that_others_can_write_by_now_is_not_taken_over(tmp_path: Path) -> None:
+    generate(tmp_path, "alpha")
+    allowed = AllowedKeys(tmp_path / "alpha.public_key")
+    (tmp_path / "alpha.public_key").chmod(0o666)
+    with pytest.raises(BadKeyFile):
+        allowed.reload()
+    assert allowed.names() == ("alpha",)

@@ -7,7 +7,7 @@ import threading
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.watch.metrics import MEMBER_STATES, PEERS_MAX, Metrics
+from daemon.watch.metrics import MEMBER_STATES, PEER_KEPT_SECONDS, PEERS_MAX, Metrics
 
 FOREIGN = ("process_", "python_")
 
@@ -105,3 +105,21 @@ def test_runs_come_and_go_and_leave_room_for_the_next() -> None:
     metrics.run("never set")
     metrics.forget_run("never set")
     assert "shoal_run_tick{" not in metrics.text()
+
+
+def test_series_of_peers_that_are_long_gone_are_removed_and_their_places_given_away() -> None:
+    metrics = Metrics()
+    for name in ("a", "b"):
+        metrics.count("messages", ("in", "Ping", name))
+        metrics.count("bytes", ("in", "Ping", name), 9)
+        metrics.count("phase_late", (name,))
+    for present, now in (["a", "b"], 0.0), (["a"], 10.0), (["a"], 10.0 + PEER_KEPT_SECONDS - 1):
+        metrics.keep_peers(present, now)
+        assert 'peer="b"' in metrics.render()
+    metrics.keep_peers(["a", "b"], 3000.0)
+    metrics.keep_peers(["a"], 4000.0)
+    metrics.keep_peers(["a"], 4000.0 + PEER_KEPT_SECONDS)
+    assert 'peer="b"' not in metrics.render()
+    assert metrics.render().count('peer="a"') == 3
+    metrics.count("messages", ("in", "Ping", "b"))
+    assert 'peer="b"' in metrics.render(), "it may come back"
