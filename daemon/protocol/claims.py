@@ -43,8 +43,9 @@ from daemon.protocol.roster import Roster
 
 CLAIMS_MAX: Final = 64
 REFUSED_MAX: Final = 256
-REFUSED_NS: Final = 5_000_000_000
-"""So long a refused claim is not looked into again, unless its claimant makes it himself."""
+REFUSED_NS: Final = 2_000_000_000
+"""So long after a claim was refused no other to that name is looked into, unless it is shown: or whoever forges them
+would have it pinged without end."""
 SAY_AGAIN_NS: Final = 60_000_000_000
 
 
@@ -99,7 +100,7 @@ class Claims:
         self._is_authenticated = is_authenticated
         self._patience_ns = config.probe_interval_ns * (1 + config.suspicion_mult)
         self._claims: dict[str, Claim] = {}
-        self._refused: dict[tuple[str, int], int] = {}
+        self._refused: dict[str, int] = {}
         self._said_ns: int | None = None
 
     @property
@@ -192,8 +193,8 @@ class Claims:
     def _look_into(
         self, record: Record, known: Record, now: int, *, is_direct: bool = False, is_shown: bool = False
     ) -> list[Outcome]:
-        name, key = record.name, (record.name, record.generation)
-        if not is_shown and now < self._refused.get(key, now):
+        name = record.name
+        if not is_shown and now < self._refused.get(name, now):
             return []
         under_way = self._claims.get(name)
         if under_way is not None and under_way.record.generation == record.generation:
@@ -239,9 +240,10 @@ class Claims:
         del self._claims[record.name]
         if record.name == self._roster.own.name:
             return self.hear_of_holder(control, now)
+        self._refused.pop(record.name, None)
         while len(self._refused) >= REFUSED_MAX:
             del self._refused[next(iter(self._refused))]
-        self._refused[record.name, record.generation] = now + REFUSED_NS
+        self._refused[record.name] = now + REFUSED_NS
         out: list[Outcome] = [Counted("membership_claims_refuted")]
         if claim.is_direct and claim.is_elsewhere:
             out.append(Letter(record.name, record.member.control, NameTaken(record.generation, control)))

@@ -88,7 +88,8 @@ def test_gossip_of_a_later_life_ends_nobody_who_answers(status: int) -> None:
     assert list(pings) == [address("b")]
     assert announced(answer(me, pings[address("b")], 1)) == []
     assert me.member("b") == identity("b")
-    tell(me, record("b", status, generation=INCARNATION_MAX), now=2)
+    for generation in (2, 3, INCARNATION_MAX):
+        tell(me, record("b", status, generation=generation), now=2)
     assert not me.claims._claims, "and not each time anew"
     tell(me, record("b", status, generation=INCARNATION_MAX), now=REFUSED_NS + 1)
     assert me.claims._claims
