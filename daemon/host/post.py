@@ -27,7 +27,7 @@ from daemon.wire import Codec, Foreign, Rejected
 log = logging.getLogger("shoal.post")
 
 LINGER_NS = 200_000_000
-NONSENSE = ("_nonsense", "_refused", "_over_limit", "_conflicts")
+NONSENSE = ("_nonsense", "_refused", "_unsound", "_over_limit", "_conflicts")
 INSIDERS_SHARE, INSIDERS_BURST_NS, INSIDERS_SILENCE_NS = 0.2, 1_000_000_000, 250_000_000
 """Of the loop's time, for the messages of one member of the view. A leader is quiet for longer before an election."""
 OUTSIDERS_SHARE, OUTSIDERS_BURST_NS = 0.02, 500_000_000
