@@ -205,13 +205,16 @@ class Cluster:
         if self.world.run_until(lambda: len(written) == len(view.names), 5 * SECOND, 10 * MS):
             added = AddGraph(self.request(), GRAPH, load, view.epoch, 1, 1, PARTITIONS, 0, "int", (), ())
             answer = self._ask(self._random.choice(self.members()), added, 40 * SECOND)
-            if answer is not None and (not answer.error or "is loaded already" in answer.error):
+            if answer is not None and not answer.error:
                 return True
             if answer is None or not answer.decided:
                 return False  # the log may still come to say yes: nothing is dropped but by its no
+            is_there = "is loaded already" in answer.error  # of an earlier attempt that was not answered
+        else:
+            is_there = False
         for host in self.running():
             host.disk.write(partial(Contents.drop, load=load, partitions=None))
-        return False
+        return is_there
 
     def request(self) -> str:
         """A name for something asked for."""
