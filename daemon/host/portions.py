@@ -1,13 +1,15 @@
-"""How much to ask a member for at once on the control plane: about as much as comes in a tenth of a second.
+"""How much to ask a member for at once on the control plane: what its link carries in about a tenth of a second.
 
 Heartbeats travel behind the answers, on the same connection. An answer of megabytes over a slow link would keep them
 waiting until their sender is taken for dead; and a lost or late answer is cheaper to ask for again when it is small.
+What the way takes is no reason to ask for less: so what counts is how much longer an answer takes than the shortest
+(as in LEDBAT, RFC 6817).
 """
 
 from __future__ import annotations
 
 ROWS_MIN, ROWS_FIRST = 256, 4096
-QUICK_SECONDS, SLOW_SECONDS = 0.05, 0.2
+LITTLE_SECONDS, LONG_SECONDS = 0.05, 0.2
 MEMBERS_MAX = 1024
 
 
@@ -15,17 +17,20 @@ class Portions:
     """Rows for each member: twice as many after a quick answer, half as many after a slow one.
 
     >>> portions = Portions(10_000)
-    >>> portions.took("a", 0.01)
+    >>> portions.took("a", 0.11)
+    >>> portions.took("b", 0.01)
+    >>> portions.rows("a"), portions.rows("b"), portions.rows("c")
+    (8192, 8192, 4096)
+    >>> portions.took("a", 0.12)
+    >>> portions.took("b", 3.0)
     >>> portions.rows("a"), portions.rows("b")
-    (8192, 4096)
-    >>> portions.took("a", 0.01); portions.took("b", 3.0)
-    >>> portions.rows("a"), portions.rows("b")
-    (10000, 2048)
+    (10000, 4096)
     """
 
     def __init__(self, rows_max: int) -> None:
         self._rows_max = rows_max
         self._rows: dict[str, int] = {}
+        self._shortest: dict[str, float] = {}
 
     def rows(self, member: str) -> int:
         """How many to ask a member for."""
@@ -33,11 +38,12 @@ class Portions:
 
     def took(self, member: str, seconds: float) -> None:
         """How long the answer to that took."""
-        rows = self.rows(member)
-        if seconds < QUICK_SECONDS:
-            rows = min(2 * rows, self._rows_max)
-        elif seconds > SLOW_SECONDS:
-            rows = max(rows // 2, ROWS_MIN)
         if member not in self._rows and len(self._rows) >= MEMBERS_MAX:
             self._rows.clear()
-        self._rows[member] = rows
+            self._shortest.clear()
+        rows, shortest = self.rows(member), min(seconds, self._shortest.get(member, seconds))
+        if seconds <= shortest + LITTLE_SECONDS:
+            rows = min(2 * rows, self._rows_max)
+        elif seconds > shortest + LONG_SECONDS:
+            rows = max(rows // 2, ROWS_MIN)
+        self._rows[member], self._shortest[member] = rows, shortest
