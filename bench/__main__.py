@@ -18,7 +18,7 @@ import zmq
 from rich.console import Console
 from rich.table import Table
 
-from bench import callbacks, durability, loads, memory, pagerank, ticks
+from bench import callbacks, durability, links, loads, memory, pagerank, ticks
 from bench.figures import Row
 
 Part = Callable[[bool, Callable[[str], None]], Iterator[Row]]
@@ -29,6 +29,7 @@ PARTS: dict[str, Part] = {
     "memory": memory.rows,
     "durability": durability.rows,
     "callbacks": callbacks.rows,
+    "links": links.rows,
 }
 COLOURS = {"met": "green", "missed": "yellow", "broken": "red", "": ""}
 
