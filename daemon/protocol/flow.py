@@ -7,14 +7,15 @@ stand in queues: those of ZeroMQ and of the kernel, which hide it from its sende
 heartbeats wait behind it. The window begins at its least, enough that one piece leaves while the other is acknowledged,
 and grows with the rate, by half in each round trip, until that grows no more.
 
-The timeout is that of RFC 6298, with Karn's rule: what was sent twice measures nothing. Here it never has anything sent
-again; it only says when to ask what has come.
+The timeout (`round_trip`) never has anything sent again; it only says when to ask what has come.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+
+from daemon.protocol.round_trip import RoundTrip
 
 SLACK_NS = 25_000_000
 """For threads that are busy elsewhere: on a quick link a round trip is shorter than the pauses of either end."""
@@ -46,13 +47,13 @@ class Flow:
         self._delivered, self._delivered_at = 0, 0
         self._rates: deque[float] = deque(maxlen=RATES_KEPT)
         self._shortest_ns: int | None = None
-        self._smoothed_ns = self._deviation_ns = 0
+        self._round_trip = RoundTrip()
         self._backed_off = 0
 
     @property
     def timeout_ns(self) -> int:
         """After so long without a word: ask."""
-        measured = max(self._timeout_min_ns, self._smoothed_ns + 4 * self._deviation_ns)
+        measured = self._round_trip.timeout_ns(self._timeout_min_ns, self._timeout_min_ns)
         return max(measured, min(measured << self._backed_off, TIMEOUT_NS_MAX))
 
     def has_room(self, size: int) -> bool:
@@ -77,7 +78,8 @@ class Flow:
         self._delivered_at = now
         self._backed_off = 0
         if is_measure:
-            self._measure(now - sent.at)
+            self._round_trip.measured(now - sent.at)
+            self._shortest_ns = min(self._shortest_ns or now - sent.at, now - sent.at)
         took = now - sent.delivered_at
         if sent.delivered and took > 0:  # before there was an answer, the window was not what limits
             self._rates.append((self._delivered - sent.delivered) / took)
@@ -91,13 +93,3 @@ class Flow:
         if not self._rates or self._shortest_ns is None:
             return self._most
         return min(self._most, int(max(self._rates) * (GAIN * self._shortest_ns + SLACK_NS)))
-
-    def _measure(self, round_trip_ns: int) -> None:
-        """RFC 6298, section 2."""
-        if self._shortest_ns is None:
-            self._shortest_ns = self._smoothed_ns = round_trip_ns
-            self._deviation_ns = round_trip_ns // 2
-            return
-        self._shortest_ns = min(self._shortest_ns, round_trip_ns)
-        self._deviation_ns += (abs(self._smoothed_ns - round_trip_ns) - self._deviation_ns) // 4
-        self._smoothed_ns += (round_trip_ns - self._smoothed_ns) // 8

@@ -260,14 +260,14 @@ class Replication:
         if message is None:
             return []
         hold.copies[key] += 1
-        hold.sent_at = now
+        hold.sent_at, hold.interval_ns = now, self._resend_interval_ns
         return [SendTick(sender, message)]
 
     def _durable(self, known: _Run, sender: str, held: CheckpointHeld, now: int) -> list[ReplicationEffect]:
         hold = known.hold
         if hold is None or hold.tick != held.tick or hold.messages.pop((sender, held.first), None) is None:
             return []
-        hold.sent_at = now  # the way is open, the rest may be on it
+        hold.sent_at, hold.interval_ns = now, self._resend_interval_ns  # the way is open, the rest may be on it
         return self._held(held.run, known)
 
     def _held(self, run: int, known: _Run) -> list[ReplicationEffect]:

@@ -9,7 +9,7 @@ message, and goes on when the barrier is passed *and* every share is here: a bar
 that their ghosts have arrived. A peer can be at most one phase ahead, so two phases' shares are kept, to send again
 and to take in early.
 
-    waiting  PhaseWanted ----------------> peer   (after `resend_interval`, then ever more rarely)
+    waiting  PhaseWanted ----------------> peer   (after `resend_interval`, then as soon as an answer is late)
              <--- PhaseSent(1 copy) ------        behind the share, on the same connection: is that here by now?
              PhaseWanted(1 copy lost) --->        if not
              <--- the share again --------
@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from daemon.protocol.barrier import Barrier, entry_of
+from daemon.protocol.round_trip import RoundTrip
 from daemon.protocol.tick_effects import (
     HoldTick,
     PhaseLate,
@@ -57,7 +58,7 @@ FAILURE_CHARACTERS_MAX = 4000
 FAILURES_CHARACTERS_MAX = 16_000
 """Of one shard, and of all together: a text in a message has at most 64 KiB, and a character up to four bytes."""
 ASK_FACTOR_MAX = 8
-"""Each time that a share is asked for, twice as long passes until the next, up to so many times the first."""
+"""Each time that a share is asked for in vain, twice as long passes until the next, up to so many times the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +113,11 @@ class TickMachine:
 
     # With more than 30 attributes an instance without slots loses its quick layout: 6% of an empty tick here.
     __slots__ = (
-        "_again", "_ahead", "_ask_ns", "_asked_at", "_by_time", "_cadence", "_checkpoint", "_due_at", "_figures",
-        "_flags", "_floor", "_held", "_here", "_hold_at", "_horizon", "_kept", "_lost", "_must_halt", "_named_at",
-        "_outcome", "_own", "_phases", "_reached", "_sent", "_stopping", "_ticks", "_timing", "_waited", "barrier",
-        "entry", "granted", "peers", "phase", "run", "shard", "since", "state", "tick",
+        "_again", "_ahead", "_ask_ns", "_asked_at", "_asks", "_by_time", "_cadence", "_checkpoint", "_due_at",
+        "_figures", "_flags", "_floor", "_held", "_here", "_hold_at", "_horizon", "_kept", "_lost", "_must_halt",
+        "_named_at", "_outcome", "_own", "_phases", "_reached", "_round_trip", "_sent", "_stopping", "_ticks",
+        "_timing", "_waited", "barrier", "entry", "granted", "peers", "phase", "run", "shard", "since", "state",
+        "tick",
     )  # fmt: skip
 
     def __init__(
@@ -171,7 +173,10 @@ class TickMachine:
         self._lost: dict[str, int] = {}
         """How many copies of the share that is waited for are known to be lost, by peer."""
         self._own: PhaseDone | None = None
-        self._ask_ns = timing.resend_interval_ns
+        self._round_trip = RoundTrip()
+        """Of questions for shares. Over a slow link an answer waits for the share in front of it, and so it should."""
+        self._asks, self._ask_ns = 0, timing.resend_interval_ns
+        """How often the share that is waited for was asked for, and after how long it is next."""
         self._asked_at = self._named_at = 0
         self._figures: list[tuple[Phase, tuple[tuple[int, int], ...]]] = []
         self._waited: list[tuple[Phase, int]] = []
@@ -198,7 +203,7 @@ class TickMachine:
         if type(message) is PhaseWanted:
             return self._wanted(sender, message)
         if type(message) is PhaseSent:
-            return self._was_sent(sender, message)
+            return self._was_sent(sender, message, now)
         assert type(message) is PhaseDone
         entry = message.entry
         if self.state is OVER or (entry != self.entry and entry != self._horizon):
@@ -219,7 +224,9 @@ class TickMachine:
         lacking = self.lacking() if self.state is WAITING else ()
         if lacking and now >= self._asked_at + self._ask_ns:
             self._asked_at = now
-            self._ask_ns = min(2 * self._ask_ns, ASK_FACTOR_MAX * self._timing.resend_interval_ns)
+            self._asks += 1
+            self._ask_ns = self._late_ns() if self._asks == 1 else 2 * self._ask_ns
+            self._ask_ns = min(self._ask_ns, ASK_FACTOR_MAX * self._timing.resend_interval_ns)
             effects += [SendTick(peer, PhaseWanted(self.run, self.entry, self._lost.get(peer, 0))) for peer in lacking]
         if now >= self._named_at + self._timing.phase_timeout_ns:
             self._named_at = now
@@ -372,12 +379,22 @@ class TickMachine:
         self._again[entry, sender] = copies + 1
         return [SendTick(sender, share)]
 
-    def _was_sent(self, sender: str, message: PhaseSent) -> list[TickEffect]:
+    def _was_sent(self, sender: str, message: PhaseSent, now: int) -> list[TickEffect]:
         """A share that has not come before this word of it never will."""
-        if self.state is not WAITING or message.entry != self.entry or sender in self._here:
+        if self.state is not WAITING or message.entry != self.entry:
+            return []
+        if self._asks == 1:
+            self._round_trip.measured(now - self._asked_at)
+        if sender in self._here or message.copies <= self._lost.get(sender, 0):
             return []
         self._lost[sender] = message.copies
+        self._ask_ns = self._late_ns()
         return [SendTick(sender, PhaseWanted(self.run, self.entry, message.copies))]
+
+    def _late_ns(self) -> int:
+        """After how long a question, or its answer, must have been lost."""
+        interval_ns = self._timing.resend_interval_ns
+        return self._round_trip.timeout_ns(interval_ns // 4, interval_ns)
 
     def _beyond(self, sender: str, entry: int) -> list[TickEffect]:
         """A peer in a later phase than the end here has not ended: the two would wait for each other for ever."""
@@ -425,7 +442,7 @@ class TickMachine:
             self._lost.clear()
         self.state, self.since = WAITING, now
         self._asked_at = self._named_at = now
-        self._ask_ns = self._timing.resend_interval_ns
+        self._asks, self._ask_ns = 0, self._timing.resend_interval_ns
         effects: list[TickEffect] = [SendTick(peer, share) for peer, share in shares.items()]
         if len(self._here) == len(shares):
             effects += self._go_on(now)
