@@ -95,6 +95,6 @@ def drop(session: Session, name: str, yes: bool, force: bool) -> None:
             raise Said(f"dropping {name!r} cannot be undone: say --yes")
         load = str(session.ask("graph show", {"graph": name})["load"])  # not what may have its name by the answer
         runs = [run for run in session.ask("run list", {})["runs"] if run.get("load") == load]
-        with_it = f" with {len(runs)} runs and their results" if runs else ", on which there are no runs"
+        with_it = f", its runs ({len(runs)}) and their results" if runs else ", on which there are no runs"
         click.confirm(f"Forget graph {name!r}{with_it}?", abort=True, err=True)
     session.answer("graph drop", {"graph": name, "force": force or None, "load": load})

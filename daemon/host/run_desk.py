@@ -304,15 +304,17 @@ class RunDesk:
         finished = registry.kept_results()
         last = {run.number: run.tick for run in finished}
         is_void = {run.number: run.is_void for run in finished}
-        wanted = {run.number for run in registry.active_runs()} | last.keys()
+        is_void |= {run.number: partial(_is_older, run.begun_in) for run in registry.active_runs()}
+        wanted = is_void.keys()
         known = registry.runs_begun
 
         def forget(store: Store) -> None:
             for run, ticks in store.states_held().items():
                 if run <= known and run not in wanted:
                     store.drop_run(run)
-                elif run in last:
+                elif run in wanted:
                     store.drop_void(run, is_void[run])
+                if run in last:
                     kept = sorted(tick for tick in ticks if tick <= last[run])[-self._checkpoints_kept :]
                     if kept and min(ticks) < kept[0]:
                         store.trim_run(run, kept[0])
