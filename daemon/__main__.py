@@ -45,6 +45,7 @@ from daemon.watch.gauges import Came, refresh, refresh_ports
 from daemon.watch.http import HttpServer
 from daemon.watch.metrics import Metrics
 from daemon.watch.notify import Notifier
+from daemon.watch.turns import TimedSelector, new_loop
 from shoal import __version__
 
 log = logging.getLogger("shoal.daemon")
@@ -73,10 +74,11 @@ class Daemon:
         notifier: Notifier,
         backup: Source | None = None,
         end_within: Callable[[float], None] = lambda _: None,
+        turns: TimedSelector | None = None,
     ) -> None:
         """`end_within` sees to it, from any thread, that the process ends in so many seconds, whatever it waits for."""
         self._config, self._notifier, self._backup = config, notifier, backup
-        self._end_within = end_within
+        self._end_within, self._turns = end_within, turns
         self._over, self._at_once = asyncio.Event(), asyncio.Event()
         self._failure: BaseException | None = None
         self._failing: Callable[[BaseException], None] = lambda _: None
@@ -110,6 +112,8 @@ class Daemon:
             stack.callback(runtime.close)
             self._failing = runtime.failing
             metrics.before_scrape(lambda: refresh(runtime))
+            if self._turns is not None:
+                metrics.before_scrape(partial(metrics.turns, self._turns.slow))
             signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, None)))
             commands = catalogue.registry(runtime.caught_up)
             Operations(runtime, commands)
@@ -367,7 +371,9 @@ def _serve(config: Config, backup: Path | None, accept_loss: bool) -> int:
                 folder.accept_loss()
         source = open_backup(backup, config.cluster.data) if backup is not None else None
         for _ in range(LIVES_MAX):
-            status = asyncio.run(Daemon(config, Notifier(), source, last_resort.arm).run())
+            turns = TimedSelector()
+            with asyncio.Runner(loop_factory=partial(new_loop, turns)) as runner:
+                status = runner.run(Daemon(config, Notifier(), source, last_resort.arm, turns).run())
             if status != AGAIN:
                 return status
             last_resort.disarm()

@@ -33,6 +33,8 @@ from shoal.session import NAME_RULE, is_name
 EVENT_SECONDS = 0.1
 RUN_STATES = (QUEUED, RUNNING, STOPPING, COMPLETED, FAILED, STOPPED)
 TICKS_MAX = 2**40
+ROWS_A_TURN = 50
+"""Of a long list: then the loop has its turn."""
 
 
 class Operations:
@@ -281,7 +283,13 @@ class Operations:
     async def run_list(self, _: Request) -> Reply:
         runs = self._runtime.shard.registry.runs.values()
         keys = ("run", "program", "graph", "load", "state", "place", "tick", "ticks")
-        return Reply({"runs": [{key: self._show(run)[key] for key in keys} for run in runs]})
+        rows = []
+        for run in list(runs):
+            shown = self._show(run)
+            rows.append({key: shown[key] for key in keys})
+            if len(rows) % ROWS_A_TURN == 0:
+                await asyncio.sleep(0)
+        return Reply({"runs": rows})
 
     async def run_show(self, request: Request) -> Reply:
         return Reply(self._show(self._known.run(request.args["run"])))
@@ -352,7 +360,9 @@ class Operations:
             raise Usage(str(unknown)) from unknown
 
     async def metrics(self, request: Request) -> Reply:
-        return Reply({"text": self._runtime.metrics.text(request.args["prefix"] or "")})
+        metrics = self._runtime.metrics
+        metrics.refresh()
+        return Reply({"text": await asyncio.to_thread(metrics.render, request.args["prefix"] or "")})
 
     # -- shared ----------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ from daemon.transport.sockets import SECOND_NS, Listener, Speaker, TransportLimi
 log = logging.getLogger("shoal.transport")
 
 REFUSALS_SECONDS = 1.0
+TURN_SECONDS = 0.005
+"""After so long in one go, the rest of the loop has its turn, however few messages that were."""
 REFUSED_AGAIN_SECONDS = 60.0
 
 Deliver = Callable[[str, list[Buffer]], None]
@@ -162,9 +164,12 @@ class ControlTransport:
         if self._again is not None:
             self._again.cancel()
             self._again = None
+        until = self._loop.time() + TURN_SECONDS
         for _ in range(self._limits.drain_max):
             if not self._listener.readable():
                 return
+            if self._loop.time() > until:
+                break
             owner, frames = self._listener.receive()
             if frames is None:
                 continue

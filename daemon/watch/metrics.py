@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import platform
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
@@ -60,6 +61,7 @@ PHASE_SECONDS: Final = (
     30,
 )
 """From the floor of an empty exchange (a tenth of a millisecond) to the default phase timeout."""
+TURN_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 RUN_STATES: Final = ("queued", "running", "stopping", "completed", "stopped", "failed")
 MEMBER_STATES: Final = ("alive", "suspect", "dead", "left")
 OTHER: Final = "other"
@@ -177,6 +179,12 @@ class Metrics:
         )
         self.connections_max = Gauge("shoal_connections_max", "So many may be at a time", ("port",), registry=r)
         self.descriptors = Gauge("shoal_descriptors", "Files open, and how many may be", ("state",), registry=r)
+        self.slow_turn_seconds = Histogram(
+            "shoal_slow_turn_seconds",
+            "Processor time of turns of the control loop that took five milliseconds or more",
+            buckets=TURN_SECONDS,
+            registry=r,
+        )
         self.queue_messages = Gauge("shoal_queue_messages", "Messages waiting in a queue", ("queue",), registry=r)
         self.events_total = Counter("shoal_events_total", "Whatever else is counted, by name", ("event",), registry=r)
         self.admin_requests_total = Counter(
@@ -275,6 +283,11 @@ class Metrics:
     def phase(self, phase: str, seconds: float) -> None:
         """A phase is over on this shard."""
         self.phase_seconds.labels(phase).observe(seconds)
+
+    def turns(self, slow: deque[float]) -> None:
+        """Take in turns of the loop that took long, and empty the list of them."""
+        while slow:
+            self.slow_turn_seconds.observe(slow.popleft())
 
     def peer(self, name: str) -> str:
         """The label value for a peer."""

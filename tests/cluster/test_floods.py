@@ -28,13 +28,15 @@ from daemon.protocol.tick_messages import Chunk, PhaseWanted, PieceOffered
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
 from tests.cluster.conftest import Up
-from tests.cluster.trial import ask, config_of, summed, wait_for, well
+from tests.cluster.trial import ask, config_of, long_turns, summed, wait_for, well
 
 MIB = 1 << 20
 GROWTH_MAX = 400 * MIB
 """The budgets of both planes' queues are 256 MiB each, of which a flood uses one; beside it the messages at hand."""
 FLOOD_SECONDS = 0.8
 ANSWER_SECONDS = 5.0
+TURN_SECONDS = "0.1"
+"""Of the loop's own processor time. Single messages cost milliseconds, and a turn ends once some have passed."""
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,7 @@ def flooded(shard: DevShard, by: DevShard, plane: str, kind: str) -> Iterator[No
 def test_a_flood(pair: list[DevShard], run: str, plane: str, kind: str) -> None:
     shard, by = pair
     before, begun, dropped = memory(shard), tick(shard, run), summed(shard, "shoal_dropped_total")
+    held_up = long_turns(shard, TURN_SECONDS)
     most, answered, longest = 0, 0, 0.0
     with flooded(shard, by, plane, kind):
         until = time.monotonic() + FLOOD_SECONDS
@@ -141,6 +144,7 @@ def test_a_flood(pair: list[DevShard], run: str, plane: str, kind: str) -> None:
         most = max(most, memory(shard))
     assert answered >= 2
     assert longest < ANSWER_SECONDS
+    assert long_turns(shard, TURN_SECONDS) == held_up, "nothing that comes in holds up the loop"
     assert most - before < GROWTH_MAX, f"{(most - before) / MIB:.0f} MiB"
     wait_for(lambda: well(pair), 30, "both well")
     wait_for(lambda: tick(shard, run) > begun, 30, "the run goes on")
@@ -182,3 +186,34 @@ def test_clients_that_send_and_never_read(pair: list[DevShard], run: str) -> Non
     assert longest < ANSWER_SECONDS
     assert most - before < 150 * MIB
     wait_for(lambda: tick(shard, run) > begun, 30, "the run goes on")
+
+
+LINES = {
+    "words": b"status " + b"a" * 1_000_000,
+    "quotes": b"status '" + b"a b " * 250_000,
+    "lists": b'{"command": "status", "args": {"a": [' + b"[]," * 300_000 + b"[]]}}",
+    "numbers": b'{"command": "status", "args": {"a": [' + b"1," * 500_000 + b"1]}}",
+    "digits": b'{"command": "status", "args": {"a": [' + (b"9" * 4000 + b",") * 240 + b"1]}}",
+    "depth": b'{"command": "status", "args": {"a": ' + b"[" * 500_000 + b"]" * 500_000 + b"}}",
+    "names": b'{"command": "' + b"run " * 250_000 + b'"}',
+    "argument": b'{"command": "status", "args": {"' + b"a" * 1_000_000 + b'": 1}}',
+    "value": b'{"command": "run show", "args": {"run": "' + b"a" * 1_000_000 + b'"}}',
+    "objects": b'{"command": "run start", "args": {"program": "wcc", "graph": "ring", "params": {'
+    + b",".join(b'"%d":{}' % number for number in range(100_000))
+    + b"}}}",
+}
+
+
+@pytest.mark.parametrize("kind", LINES)
+def test_one_line_on_the_admin_socket_holds_up_nothing(pair: list[DevShard], kind: str) -> None:
+    """A megabyte of plain words used to cost seven seconds, and the shard was convicted meanwhile."""
+    shard = pair[0]
+    before = long_turns(shard, "0.025")
+    for _ in range(5):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(shard.socket))
+            client.sendall(LINES[kind] + b"\n")
+            answer = client.recv(65536)
+            assert b"usage" in answer or b"refused" in answer
+    assert long_turns(shard, "0.025") - before <= 1, "five of the kind: what else happens in a turn may happen once"

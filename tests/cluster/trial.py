@@ -111,6 +111,12 @@ def summed(shard: DevShard, metric: str, **labels: str) -> float:
     return sum(value for series, value in found.items() if all(label in series for label in wanted))
 
 
+def long_turns(shard: DevShard, seconds: str) -> int:
+    """How many turns of its control loop have taken more processor time than that, one of the metric's bounds."""
+    found = metrics(shard, "shoal_slow_turn_seconds")
+    return int(found["shoal_slow_turn_seconds_count"] - found[f'shoal_slow_turn_seconds_bucket{{le="{seconds}"}}'])
+
+
 def well(shards: Sequence[DevShard]) -> bool:
     """Whether all are up, in one view, with a leader, and hold each other alive."""
     told = [shard.status() or {} for shard in shards]
