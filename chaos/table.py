@@ -64,6 +64,8 @@ def show(report: Report, console: Console) -> None:
             console.print(f"[bold red]run {number}[/] {escape(failure)}", highlight=False)
     failures = sum(bool(outcome.failures) for outcome in report.outcomes)
     missing = report.options.runs + 1 - len(report.outcomes)
+    no_room = sum(outcome.no_room for outcome in report.outcomes)
+    but = f", but for {no_room} that a full disk has ended, with a sentence" if no_room else ""
     if failures or missing:
         rest = f", and {missing} did not take place" if missing > 0 else ""
         console.print(
@@ -71,7 +73,7 @@ def show(report: Report, console: Console) -> None:
         )
     else:
         console.print(
-            f"[bold green]All {len(report.outcomes)} runs ended with the digest of an undisturbed one.[/] "
+            f"[bold green]All {len(report.outcomes)} runs ended with the digest of an undisturbed one{but}.[/] "
             f"Seed {report.options.seed}."
         )
 
@@ -82,7 +84,8 @@ def _runs(report: Report) -> Table:
         table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
     table.add_column("faults")
     for number, outcome in enumerate(report.outcomes):
-        verdict = "[bold red]failed[/]" if outcome.failures else "[green]same[/]"
+        well = "[green]no room[/]" if outcome.no_room else "[green]same[/]"
+        verdict = "[bold red]failed[/]" if outcome.failures else well
         words = ", ".join(f"{one.fault}{' (left)' if one.left else ''}" for one in outcome.suffered) or "none"
         cells = (str(number), outcome.program, str(outcome.tick), f"{outcome.seconds:.1f}")
         table.add_row(*cells, outcome.digest[:DIGEST_SHOWN], verdict, words)
@@ -120,6 +123,7 @@ def _run(number: int, outcome: Outcome) -> dict[str, Any]:
         "tick": outcome.tick,
         "digest": outcome.digest,
         "failures": outcome.failures,
+        "no_room": outcome.no_room,
         "faults": [
             {
                 "kind": one.fault.kind,

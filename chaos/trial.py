@@ -19,6 +19,7 @@ from shoal.errors import ShoalError
 
 LOOK_SECONDS: Final = 0.01
 BEGIN_SECONDS: Final = 30.0
+NO_ROOM: Final = "has no room for"
 AFTERMATH_SECONDS: Final = 15.0
 """A standstill later than that after a fault's end has another cause."""
 
@@ -59,6 +60,8 @@ class Outcome:
     digest: str = ""
     suffered: list[Suffered] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    no_room: bool = False
+    """A shard whose disk was full could not keep a tick, and said so: then the run has no result, and that is well."""
 
 
 class Trial:
@@ -94,6 +97,9 @@ class Trial:
             watch.close()
         self._make_all_good()
         fleet.await_whole(meanwhile=self._revive)
+        if watch.state == "failed" and self._had_no_room(watch.error):
+            self.outcome.no_room = True
+            return
         if watch.state != "completed":
             raise Misbehaved(f"{name} {watch.state} at tick {watch.tick}: {watch.error or 'no reason is given'}")
         found = digests(fleet, name, case.column)
@@ -103,6 +109,11 @@ class Trial:
             for number, digest in found.items()
             if digest != case.digest
         ]
+
+    def _had_no_room(self, error: str) -> bool:
+        """Whether the run was ended by a shard whose disk was filled in it, and for that reason."""
+        filled = [one.fault.hit[0] for one in self.outcome.suffered if one.fault.kind == "disk"]
+        return NO_ROOM in error and any(error.startswith(f"{self._ground.fleet[n].shard.name}: ") for n in filled)
 
     def _follow(self, watch: Watch) -> None:
         """Until the run is over. Faults that are not due by then do not happen."""

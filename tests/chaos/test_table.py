@@ -54,6 +54,17 @@ def test_a_failure_is_told_and_counted() -> None:
     assert "1 of 2 runs failed, and 2 did not take place. Seed 7." in said
 
 
+def test_a_run_that_a_full_disk_has_ended_is_well() -> None:
+    ended = _outcome(None)
+    ended.digest, ended.no_room = "", True
+    report = _report(_outcome(None), ended, runs=1)
+    assert not report.failed
+    said = _shown(report)
+    assert "All 2 runs ended with the digest of an undisturbed one, but for 1 that a full disk has ended" in said
+    assert "no room" in said
+    assert as_json(report)["runs"][1]["no_room"]
+
+
 def test_runs_that_did_not_take_place_are_a_failure() -> None:
     assert _report(_outcome(None)).failed
 
