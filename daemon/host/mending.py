@@ -127,6 +127,7 @@ class Mending:
     async def _work(self) -> None:
         log.info("to be fetched: %d partitions, %d states", len(self._wants), len(self._states))
         await asyncio.gather(*(self._lane() for _ in range(LANES)))
+        self.progress.waits = ""
         log.info("fetched: %d partitions and states, %d bytes", self.progress.done, self.progress.bytes)
         self._tell_looked()
         if self._given_up:

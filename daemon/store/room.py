@@ -80,8 +80,12 @@ class Room:
         return max(0, max(left, 0) + inside) * OVERHEAD // (OVERHEAD + 1)
 
     def require(self, nbytes: int, reusable: int, log_growth: int) -> None:
-        """Raise `NoRoom` if so much bulk must not be written."""
-        most = self.for_bulk(reusable, min(log_growth, nbytes))
+        """Raise `NoRoom` if so much bulk must not be written.
+
+        All of the log counts, however little is to be written: a log that starts over is short, and must find its room
+        again, or what was dropped in the database could not be written to.
+        """
+        most = self.for_bulk(reusable, log_growth)
         if nbytes > most:
             raise NoRoom(
                 f"{self._folder} has no room for {nbytes} bytes more: {self.free} bytes of its disk are free, of which"
