@@ -226,7 +226,9 @@ def test_a_run_that_falls_behind_a_committed_checkpoint_is_noticed() -> None:
         "r-1", 1, "r", "small", registry.graphs["small"].load, (), 9, 0, False, (Phase.ADVANCE,), (), 0, resumed=3
     )
     placed = registry.placements["small"]
-    invariants.checkpoints[1] = {5: {p: frozenset([(placed[p][0], 1)]) for p in range(len(placed))}}
+    invariants.checkpoints[1] = {
+        5: {p: frozenset([(placed[p][0], cluster.hosts[placed[p][0]].disk.identity)]) for p in range(len(placed))}
+    }
     with pytest.raises(AssertionError, match="r-1 goes on after tick 3, and 5 was committed"):
         invariants.begun(run, registry.view, placed)
 
