@@ -120,7 +120,7 @@ class Membership:
         self._anti_entropy = AntiEntropy(other_seeds, config, random, now)
         self._leave_ns: int | None = None
         self._goodbyes = 0
-        self._left = False
+        self._left = self._has_more_dead = False
         self._superseded = False
         self.cluster = ""
         """The only one whose members are taken; empty while any is."""
@@ -410,7 +410,7 @@ class Membership:
         if change.spread:
             self._spread(record)
         if not record.live:
-            self._forget_dead(now)
+            self._has_more_dead = True
             if not self._roster.companions:
                 # Nobody to tell. Were our verdicts kept for those who come back, we would kill them by gossip, when
                 # the full lists that are then exchanged count them as suspicions only.
@@ -513,6 +513,9 @@ class Membership:
             self._out.append(effect)
 
     def _flush(self, now: int) -> list[Effect]:
+        if self._has_more_dead:  # once for all that a message tells of: whom to forget is looked for among all of them
+            self._has_more_dead = False
+            self._forget_dead(now)
         self._news.look_at_clock(now)
         if self._leave_ns is not None:
             self._say_goodbye_again()

@@ -37,6 +37,7 @@ from daemon.protocol.membership_messages import (
     PushPullReply,
     Record,
 )
+from daemon.protocol.roster import Roster
 from daemon.protocol.round_robin import RoundRobin
 from tests.daemon.protocol.membership_network import address, identity
 
@@ -571,6 +572,17 @@ def test_at_the_last_incarnations_a_member_still_has_its_own_say() -> None:
         assert Counted("membership_nonsense") in tell(me, claim)
     me.set_tags([("k", "v")], 0)
     assert (me.incarnation, me.members()[-1].member.tags) == (1, (("k", "v"),))
+
+
+def test_whom_to_forget_is_looked_for_once_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each of the dead that a whole list tells of, it took a tenth of a second."""
+    looked, whole = [], Roster.forget_dead
+    monkeypatch.setattr(Roster, "forget_dead", lambda roster, now: looked.append(now) or whole(roster, now))
+    me = make("a", config=replace(QUIET, dead_records_max=8))
+    looked.clear()
+    me.step("a", PushPull((record("a"), *(record(f"n{i}", DEAD) for i in range(100))), address("a")), 7)
+    me.validate()
+    assert looked == [7]
 
 
 def test_gossip_in_a_message_is_bounded_both_ways() -> None:
