@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -316,7 +317,7 @@ def test_one_of_three_decides_nothing_and_need_not_be_restarted(
         assert lone.pid() == pid
 
 
-def test_a_disk_that_is_full_ends_its_daemon_and_not_the_run(
+def test_a_disk_that_is_full_ends_a_run_in_words_and_no_daemon(
     cluster: TrialCluster, three: list[DevShard], expected: str
 ) -> None:
     """And an empty disk under an old name is a new member; with its old disk the shard comes back as itself."""
@@ -333,25 +334,27 @@ def test_a_disk_that_is_full_ends_its_daemon_and_not_the_run(
         cluster.start([victim.number], wait=True)
         wait_for(lambda: well(three), 30, "all three well")
         wait_for(lambda: serves(rest[0], victim), 30, "it holds partitions again")
-        run = begin(rest[0])
-        with Watch(three, run) as watch:
-            reaches(rest[1], run, CHECKPOINT)
-            pid = victim.pid()
-            assert pid is not None
-            watch.leave_out(victim)
-            disk.fill()
-            assert exit_status(pid, 30) == 1
-            told = victim.log.read_text().splitlines()
-            last = next(line for line in reversed(told) if "critical" in line)
-            assert "make room, then start the shard again" in last, last
-            completes(rest, run, expected)
-        wait_for(lambda: victim.pid() is None, 5, "it is collected")
+        pid, run = victim.pid(), begin(rest[0])
+        reaches(rest[1], run, CHECKPOINT)
+        disk.fill()
+        over = wait_for(lambda: _over(rest[0], run), 30, "the run has ended")
+        assert over["state"] == "failed"
+        assert f"{victim.name}: tick" in over["error"]
+        assert "make room on the disk" in over["error"]
+        disk.clear()
+        wait_for(lambda: ask(victim, "status")["disk"]["state"] != "full", 30, "it has room again")
+        completes(three, begin(rest[0]), expected)
+        assert victim.pid() == pid
     finally:
         cluster.kill([victim.number] if victim.pid() else [])
         disk.close()
     cluster.start([victim.number], wait=True)
     wait_for(lambda: well(three), 30, "all three well")
-    completes([victim], run, expected)
+
+
+def _over(shard: DevShard, run: str) -> dict[str, Any] | None:
+    shown = ask(shard, "run show", run=run)
+    return shown if shown["state"] in ("failed", "completed") else None
 
 
 def serves(shard: DevShard, of: DevShard) -> bool:
