@@ -273,7 +273,7 @@ class LocalBackend:
             check=self._check,
         )
         if asked.ticks < 0:
-            raise ShoalError("ticks should be a positive number")
+            raise ShoalError(f"ticks should be 0 or more, not {asked.ticks}")
         run = LocalRun(f"{program.name}-{next(self._begun)}", graph, program, asked)
         run.begin()
         self._runs[run.name] = run
