@@ -114,7 +114,7 @@ def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
         print(f"links are not measured: {problem}", file=sys.stderr)
         return
     pairs: dict[str, list[tuple[Sample, Sample]]] = {name: [] for name in WORDS}
-    for _ in range(1 if quick else 3):
+    for _ in range(1 if quick else 2):
         figures = []
         for slow in (True, False):
             tell(f"three daemons work over {'slow' if slow else 'quick'} links")
