@@ -50,6 +50,7 @@ HELD_LEAST_NS, HELD_MOST_NS = 2_000_000_000, 10_000_000_000
 STACK_SIGNAL: Final = signal.SIGRTMIN + 7
 """One that neither Python nor any library here has a use for."""
 STACK_BYTES_MAX: Final = 16 << 10
+STDERR: Final = 2
 
 
 put_place = struct.Struct("=QQQ").pack_into
@@ -123,6 +124,7 @@ class Guard:
         self.ticks = self._slot(0)
         self._free = [self._slot(i) for i in range(1, SLOT_COUNT)]
         self._is_blamed = False
+        self._stack: IO[bytes] | None = None
 
     def _slot(self, number: int) -> Slot:
         return Slot(self._page, self._words, SLOTS + number * SLOT_WORDS)
@@ -162,6 +164,10 @@ class Guard:
     def close(self) -> None:
         """An end in good order, or at least one that no program's code was in the way of."""
         self._words[STOPPED] = 1
+        if self._stack is not None:
+            # The signal keeps a handler: one that is already on its way would end the process without.
+            faulthandler.register(STACK_SIGNAL, STDERR, all_threads=False)
+            self._stack.close()
         if not self._is_blamed:
             self._words[CLEAN] = 1
 
@@ -216,7 +222,7 @@ def _begun(path: Path) -> IO[bytes]:
     try:
         return path.open("wb", buffering=0)
     except OSError:
-        return os.fdopen(os.dup(2), "wb", buffering=0)
+        return os.fdopen(os.dup(STDERR), "wb", buffering=0)
 
 
 def _stack(path: Path) -> str:
