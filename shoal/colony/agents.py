@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgpack
 
+from shoal.colony.constants import constant
 from shoal.colony.places import Place
 from shoal.execution.kept_values import first_unkept
 
@@ -42,8 +43,12 @@ class Agent:
     """The lists and dicts among its class's attributes that are first values."""
 
     def __init_subclass__(cls) -> None:
+        if vars(cls).get("__slots__"):
+            raise TypeError(f"{cls.__name__}: an agent with __slots__ would forget them; leave __slots__ out")
         if "kind" not in vars(cls):
             cls.kind = cls.__name__.lower()
+        for name in [name for name in vars(cls) if _is_shared(cls, name)]:
+            setattr(cls, name, constant(vars(cls)[name]))
         inherited = {name: value for name, value in cls._first if name not in vars(cls)}
         cls._first = (*inherited.items(), *((name, value) for name, value in vars(cls).items() if _is_first(cls, name)))
 
@@ -72,9 +77,21 @@ class Agent:
 
 def _is_first(kind: type[Agent], name: str) -> bool:
     """Whether a list or dict of a class is what its agents begin with: one that they share would be in no record."""
-    if type(vars(kind)[name]) not in (list, dict) or name.startswith("__") or name.isupper():
+    return type(vars(kind)[name]) in (list, dict) and not _is_named_constant(kind, name)
+
+
+def _is_shared(kind: type[Agent], name: str) -> bool:
+    """Whether it can be no agent's own, for it could not be kept."""
+    value = vars(kind)[name]
+    if type(value) not in (list, dict, set) or _is_named_constant(kind, name):
         return False
-    return "ClassVar" not in str(vars(kind).get("__annotations__", {}).get(name, ""))
+    return first_unkept([{name: value}], PLAIN, tuples=False, shared=True) is not None
+
+
+def _is_named_constant(kind: type[Agent], name: str) -> bool:
+    if name.startswith("__") or name.isupper():
+        return True
+    return "ClassVar" in str(vars(kind).get("__annotations__", {}).get(name, ""))
 
 
 def to_record(agent: Agent, *, shared: bool = False) -> bytes:

@@ -7,9 +7,20 @@ a machine was lost.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+import gc
+import inspect
+import logging
+from copy import deepcopy
+from types import FrameType, MappingProxyType
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from shoal import _native
+
+Found: TypeAlias = tuple[int, str, str, object]
+ELSEWHERE: Final = "held elsewhere"
+CONTAINERS: Final = (list, dict, tuple)
+RESUMABLE: Final = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+FUNCTIONS_CLEARED_MAX: Final = 100
 
 HELD_ELSEWHERE: Final = (
     "under another name, by another node or agent, or by the program; each would be a thing of its own once the run"
@@ -40,11 +51,77 @@ def first_unkept(
     that is not looked at. `shared`: others may hold what is in them, for it is copied at once.
     """
     found = _native.plain(dicts, held, skip, tuples, shared)
+    if found is not None and ELSEWHERE in found[2]:
+        del found  # it would hold the culprit
+        found = _after_letting_go(dicts, (held, skip, tuples, shared))
     if found is None:
         return None
-    place, path, why, kind = found
-    if "elsewhere" in why:
-        return Unkept(place, path, f"is a {kind.__name__} and {why.removeprefix('is ')}: {HELD_ELSEWHERE}")
+    place, path, why, culprit = found
+    if ELSEWHERE in why:
+        return Unkept(place, path, f"is a {type(culprit).__name__} and {why.removeprefix('is ')}: {HELD_ELSEWHERE}")
     if why == "is not plain":
-        return Unkept(place, path, f"is of type {kind.__name__}; {plain}")
+        return Unkept(place, path, f"is of type {type(culprit).__name__}; {plain}")
     return Unkept(place, path, why)
+
+
+def _after_letting_go(dicts: list[dict[Any, Any]], how: tuple[int, str | None, bool, bool]) -> Found | None:
+    """What is found once those that hold a container without any use for it have let go of it.
+
+    They are garbage in cycles (of a nested function that calls itself, or an exception that its own frame holds), the
+    frames of calls that have returned, which exceptions hold, and the arguments of log records. It takes a while, so
+    it is done in steps, of which the first mostly suffices.
+    """
+    found = None
+    for generation in range(3):
+        gc.collect(generation)
+        found = _native.plain(dicts, *how)
+        if found is None or ELSEWHERE not in found[2]:
+            return found
+        del found
+    _copy_logged()
+    for _ in range(FUNCTIONS_CLEARED_MAX):
+        found = _native.plain(dicts, *how)
+        if found is None or ELSEWHERE not in found[2] or not _clear_frames(found[3]):
+            return found
+        del found
+    return _native.plain(dicts, *how)
+
+
+def _copy_logged() -> None:
+    """Give the log records that are kept somewhere (by pytest, say) copies of the lists and dicts that they show."""
+    for record in [each for each in gc.get_objects() if issubclass(type(each), logging.LogRecord)]:
+        if isinstance(record.args, tuple):
+            record.args = tuple(_copied(each) for each in record.args)
+        else:
+            record.args = _copied(record.args)
+
+
+def _copied(value: Any) -> Any:
+    try:
+        return deepcopy(value) if type(value) in CONTAINERS else value
+    except Exception:  # as read-only dicts; what it looks like is what a record is for
+        return str(value)
+
+
+def _clear_frames(culprit: object) -> bool:
+    """Empty the frames of calls that have returned and hold it, and those of their functions; whether there were any.
+
+    A frame that goes on, or is to go on, as a generator's is, refuses or is left alone.
+    """
+    held = [culprit, *gc.get_referents(culprit)] if type(culprit) is MappingProxyType else [culprit]
+    functions = {frame.f_code for frame in gc.get_referrers(*held) if type(frame) is FrameType and _is_cleared(frame)}
+    if functions:
+        for each in gc.get_objects():
+            if type(each) is FrameType and each.f_code in functions:
+                _is_cleared(each)
+    return bool(functions)
+
+
+def _is_cleared(frame: FrameType) -> bool:
+    if frame.f_code.co_flags & RESUMABLE:
+        return False
+    try:
+        frame.clear()
+    except RuntimeError:  # it is being executed
+        return False
+    return True

@@ -159,7 +159,7 @@ static PyObject *path_told(const Walk *w)
 }
 
 /* plain(dicts, held, skip, tuples, shared): None if all of the dicts in a list are plain, and each container in them is
-   held there alone; else the place of the first that is not, the way to what is wrong, what is wrong, and its type.
+   held there alone; else the place of the first that is not, the way to what is wrong, what is wrong, and it itself.
    `held` is how many hold the dicts themselves (the list is one; 0: it does not matter); the entry `skip` of each is
    not looked at. */
 PyObject *plain(PyObject *module, PyObject *args)
@@ -183,7 +183,7 @@ PyObject *plain(PyObject *module, PyObject *args)
                                                                : walk_entries(&w, each, skip == Py_None ? NULL : skip);
         if (found == FAULT) {
             PyObject *path = path_told(&w);
-            return path ? Py_BuildValue("nNsO", i, path, w.fault, (PyObject *)Py_TYPE(w.culprit)) : NULL;
+            return path ? Py_BuildValue("nNsO", i, path, w.fault, w.culprit) : NULL;
         }
     }
     Py_RETURN_NONE;
