@@ -27,6 +27,10 @@ seed at whose address no live member answers; and any message to a member that w
 first (the buddy system, extended to the dead). It answers by a higher incarnation. In a push-pull the other side's
 DEAD counts as SUSPECT only: two halves that meet again shall not kill each other's members by their old verdicts.
 
+Verdicts of others. That somebody else is dead or has left is not believed on a rumour either: a forged or mistaken one
+would end a healthy member's place in the view at once. It makes a suspicion as short as they come, which the member
+refutes if it is there (see `suspicion`); its own goodbye needs no more.
+
 Our own absence. If ``wake`` or ``step`` comes later than the deadline by more than ``pause_tolerance_ns``, then this
 process was stopped or its loop stuck. Others' answers may lie unread in the sockets; nobody is convicted for that.
 All timers are moved by the time lost, as if it had not passed, and our own health is worsened. A host helps by
@@ -386,7 +390,11 @@ class Membership:
             self._settle(self.claims.hear(record, now, is_direct=record.name == teller), now)
         else:
             was_alone = not self._roster.companions
-            self._follow(record, self._roster.apply(record, now), was_alone, now)
+            if known is not None and known.live and not record.live and teller not in {"", record.name}:
+                record, change = self._roster.hear_verdict(record, teller, now)
+            else:
+                change = self._roster.apply(record, now)
+            self._follow(record, change, was_alone, now)
             if self._is_authenticated and record.name == teller:
                 self._roster.prove(record.name, record.generation)
 

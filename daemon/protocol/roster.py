@@ -168,6 +168,21 @@ class Roster:
         self._put(record, now, hearsay=entry.hearsay and not record.live)
         return Change(_announcements(known, record), spread=not self._entries[record.name].hearsay)
 
+    def hear_verdict(self, record: Record, teller: str, now: int) -> tuple[Record, Change]:
+        """Somebody says that another live member is dead or has left: it may still speak up. What was taken in instead.
+
+        At once only where it has been suspected for the shortest time already, as whoever judges honestly has done.
+        """
+        suspect = replace(record, status=SUSPECT, accuser=record.accuser or teller)
+        change = self.apply(suspect, now)
+        entry = self._entries[record.name]
+        if entry.suspicion is None or entry.record.incarnation != record.incarnation:
+            return suspect, change  # refuted since
+        entry.suspicion.verdict = max(entry.suspicion.verdict or 0, record.status)
+        if entry.suspicion.deadline > now:
+            return suspect, change
+        return record, self.apply(record, now)
+
     def supersede(self, record: Record, now: int) -> Change:
         """Take another life of a known name: the former one is dead, whatever was known of it.
 
@@ -188,9 +203,9 @@ class Roster:
             entry.proven = True
 
     def expire_suspicions(self, now: int) -> list[Record]:
-        """The verdicts that are due, as DEAD records yet to be applied."""
-        due = [e.record for _, e in sorted(self._entries.items()) if e.suspicion and e.suspicion.deadline <= now]
-        return [replace(record, status=DEAD) for record in due]
+        """The verdicts that are due, as records yet to be applied."""
+        due = [e for _, e in sorted(self._entries.items()) if e.suspicion and e.suspicion.deadline <= now]
+        return [replace(e.record, status=(e.suspicion and e.suspicion.verdict) or DEAD) for e in due]
 
     def forget_dead(self, now: int) -> list[str]:
         """Drop the dead whose time is over or who are too many; their names."""

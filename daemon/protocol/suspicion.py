@@ -18,6 +18,10 @@ Fewer than K others may exist who could confirm: K is then lowered to them, coun
 after. Were it lowered as more members fall silent, a member that is itself cut off would convict all others at the
 greatest speed.
 
+Somebody else's verdict counts as K confirmations: Min it is then, and never less. Whoever convicts has suspected for
+Min itself, so an honest verdict finds our own suspicion as old and is believed when it comes. One that is made up gives
+the member that time to speak up, as any suspicion does.
+
 >>> Suspicion("a", now=0, timeout_min_ns=10, timeout_max_ns=60, confirmations_wanted=3).deadline
 60
 """
@@ -38,7 +42,7 @@ class Suspicion:
     Invariant: timeout_min <= deadline - (start, moved by postponements) <= timeout_max; it never grows by confirmation.
     """
 
-    __slots__ = ("_accusers", "_start_ns", "_timeout_max_ns", "_timeout_min_ns", "_wanted")
+    __slots__ = ("_accusers", "_start_ns", "_timeout_max_ns", "_timeout_min_ns", "_wanted", "verdict")
 
     def __init__(
         self, accuser: str, now: int, timeout_min_ns: int, timeout_max_ns: int, confirmations_wanted: int
@@ -48,6 +52,8 @@ class Suspicion:
         self._timeout_min_ns = timeout_min_ns
         self._timeout_max_ns = timeout_max_ns
         self._wanted = confirmations_wanted
+        self.verdict: int | None = None
+        """The status that others give the member already, DEAD or LEFT."""
 
     @property
     def confirmations(self) -> int:
@@ -56,7 +62,7 @@ class Suspicion:
     @property
     def deadline(self) -> int:
         """When the suspected member is to be taken for dead."""
-        if self._wanted < 1:
+        if self._wanted < 1 or self.verdict is not None:
             return self._start_ns + self._timeout_min_ns
         # Floating point is safe here: no two members need to agree on this number.
         weight = math.log(self.confirmations + 1) / math.log(self._wanted + 1)

@@ -178,7 +178,7 @@ def test_with_keys_a_life_that_speaks_from_elsewhere_waits_for_the_known_one_alo
 
 def test_with_keys_a_life_that_speaks_is_taken_if_the_known_one_is_dead() -> None:
     me = known(is_authenticated=True)
-    tell(me, record("b", DEAD))
+    tell(me, record("b", DEAD), sender="b")
     me.step("b", PushPull((Record(moved(), 0, ALIVE),), ELSEWHERE), 0)
     assert me.member("b") == moved()
 

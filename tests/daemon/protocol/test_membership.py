@@ -120,8 +120,8 @@ def pings(trace: list[tuple[int, Effect]]) -> list[tuple[int, str]]:
 def test_which_claims_override_which(news: tuple[int, int], known: tuple[int, int], overrides: bool) -> None:
     """SWIM 4.2, the rules of precedence; the last four are this house's (see membership_messages)."""
     me = make("a", "b", "c")
-    tell(me, record("b", ALIVE, known[1]), record("b", *known))
-    tell(me, record("b", *news))
+    tell(me, record("b", ALIVE, known[1]), record("b", *known), sender="b")
+    tell(me, record("b", *news), sender="b")
     assert me.status("b") == (news if overrides else known)[0]
 
 
@@ -132,6 +132,7 @@ def test_all_agree_in_whatever_order_the_claims_arrive() -> None:
         tell(me, record("b"))
         for claim in Random(seed).sample(claims, len(claims)):
             tell(me, claim)
+        drive(me, 5 * SECOND)
         assert me.status("b") == LEFT
         assert me.member("b") == identity("b")
 
@@ -162,6 +163,33 @@ def test_alive_of_a_higher_incarnation_clears_a_suspicion() -> None:
     me = make("a", "b")
     tell(me, record("b", SUSPECT, accuser="a"))
     assert tell(me, record("b", ALIVE, 1)) == [MemberRecovered(identity("b"))]
+
+
+@pytest.mark.parametrize(("status", "end"), [(DEAD, MemberFailed), (LEFT, MemberLeft)])
+def test_what_others_say_of_a_members_end_is_a_suspicion_as_short_as_they_come(status: int, end: type[Effect]) -> None:
+    me = make("a", "b", "c", "d", "e")
+    assert tell(me, record("b", status, accuser="a")) == [MemberSuspected(identity("b"), "a")]
+    assert tell(me, record("b", status, accuser="a")) == []
+    assert (4 * SECOND, end(identity("b"))) in drive(me, 5 * SECOND, answering="acde")
+    assert me.status("b") == status
+
+
+@pytest.mark.parametrize("status", [DEAD, LEFT])
+def test_one_that_is_there_refutes_what_others_say_of_its_end(status: int) -> None:
+    me = make("a", "b", "c", "d", "e")
+    tell(me, record("b", status))
+    assert tell(me, record("b", ALIVE, 1), sender="b") == [MemberRecovered(identity("b"))]
+    assert tell(me, record("b", status)) == []
+    assert not [effect for _, effect in drive(me, 6 * SECOND, answering="abcde") if isinstance(effect, MemberFailed)]
+
+
+def test_a_verdict_on_one_that_we_suspect_for_as_long_ourselves_is_believed_at_once() -> None:
+    """Or a crash would be known later for it. The suspicion had longer to go: nobody else had confirmed it."""
+    me = make("a", "b", "c", "d", "e")
+    tell(me, record("b", SUSPECT, accuser="a"))
+    drive(me, 5 * SECOND, answering="acde")
+    assert me.status("b") == SUSPECT
+    assert tell(me, record("b", DEAD, accuser="a"), now=5 * SECOND) == [MemberFailed(identity("b"))]
 
 
 @pytest.mark.parametrize("status", [SUSPECT, DEAD, LEFT])
@@ -202,7 +230,7 @@ def test_a_suspect_is_told_so_when_it_is_pinged() -> None:
 
 def test_one_that_we_hold_for_dead_learns_it_when_it_speaks_to_us() -> None:
     me = make("a", "b")
-    tell(me, record("b", DEAD))
+    tell(me, record("b", DEAD), sender="b")
     (ack,) = sent(me.step("b", Ping(1, "me", 5, address("b")), 1), Ack)
     assert isinstance(ack, Ack)
     assert ack.gossip[0] == record("b", DEAD)
@@ -391,7 +419,7 @@ def test_seeds_are_asked_ever_more_rarely_until_somebody_answers() -> None:
 
 def test_a_push_pull_is_answered_with_all_we_know_and_ourselves_first() -> None:
     me = make("a", "b")
-    tell(me, record("b", DEAD))
+    tell(me, record("b", DEAD), sender="b")
     effects = me.step("z", PushPull((record("z"),), address("z")), 1)
     assert MemberJoined(identity("z")) in effects
     (reply,) = sent(effects, PushPullReply)
@@ -418,7 +446,7 @@ def test_a_full_list_is_bounded_both_ways() -> None:
 
 def test_a_dead_member_is_tried_again_now_and_then() -> None:
     me = make("a", "b", config=replace(QUIET, reconnect_interval_ns=30 * SECOND))
-    tell(me, record("b", DEAD))
+    tell(me, record("b", DEAD), sender="b")
     trace = drive(me, 91 * SECOND, answering="a")
     tried = [at for at, e in trace if isinstance(e, SendTo) and isinstance(e.message, PushPull) and e.name == "b"]
     assert [after - before for before, after in itertools.pairwise(tried)] == [30 * SECOND] * 2
@@ -448,7 +476,7 @@ def test_one_who_is_alone_leaves_at_once() -> None:
 
 def test_a_goodbye_is_a_departure_and_not_a_failure() -> None:
     me = make("a", "b")
-    assert tell(me, record("b", LEFT, 1)) == [MemberLeft(identity("b"))]
+    assert tell(me, record("b", LEFT, 1), sender="b") == [MemberLeft(identity("b"))]
     assert tell(me, record("b", SUSPECT, 1), record("b", DEAD, 1)) == []
 
 
@@ -489,7 +517,7 @@ def test_the_dead_are_remembered_for_a_time_and_in_a_number() -> None:
     names = [f"n{index}" for index in range(6)]
     me = make("keeper", *names, config=config)
     for at, name in enumerate(names):
-        tell(me, record(name, DEAD), now=at)
+        tell(me, record(name, DEAD), now=at, sender=name)
     assert [r.name for r in me.members() if r.status == DEAD] == names[3:]
     assert tell(me, record(names[5])) == [], "an old rumour does not bring back whom we remember"
     drive(me, 101 * SECOND)
