@@ -8,6 +8,9 @@ waits, and it says so once. So the callback receives until nothing is left, or, 
 loop to be called again behind whatever else waits there. Sends cannot swallow an edge here: they use sockets of their
 own.
 
+A connection belongs to an address and a key. Gossip may put a made-up member, or a former one, at the address of
+another: that one's messages go on over their own connection, and neither cuts the other's.
+
 Invariants: every send returns at once; a peer that does not listen costs at most a queue of `queue_messages_max`.
 """
 
@@ -60,7 +63,7 @@ class ControlTransport:
         self._count = count
         self._loop = asyncio.get_running_loop()
         self._listener = Listener(address, curve, self._limits, count, self._alarm, port="control")
-        self._peers: dict[str, _Peer] = {}  # by address, the least recently used first
+        self._peers: dict[tuple[str, bytes | None], _Peer] = {}  # by address and key, the least recently used first
         self._closed = False
         self._loop.add_reader(self._listener.fd, self._drain)
         self._again: asyncio.Handle | None = self._loop.call_soon(
@@ -83,7 +86,7 @@ class ControlTransport:
     @property
     def connections(self) -> tuple[str, ...]:
         """The addresses that a socket is open to."""
-        return tuple(self._peers)
+        return tuple(address for address, _ in self._peers)
 
     @property
     def came(self) -> tuple[int, int]:
@@ -99,14 +102,10 @@ class ControlTransport:
             return self._drop("not_connected")
         if too_large(frames, self._limits):
             return self._drop("oversize")
-        peer = self._peers.pop(address, None)
-        if peer is None or peer.speaker.public_key != public_key:
-            if peer is not None:
-                peer.speaker.close()
-            peer = self._connect(address, public_key)
-            if peer is None:
-                return False
-        self._peers[address] = peer
+        peer = self._peers.pop((address, public_key), None) or self._connect(address, public_key)
+        if peer is None:
+            return False
+        self._peers[address, public_key] = peer
         peer.used = self._loop.time()
         try:
             return peer.speaker.send(frames) or self._drop("queue_full")
@@ -116,10 +115,10 @@ class ControlTransport:
     def check(self) -> None:
         """Other keys are allowed than before: hang up on those that are not, whoever connected."""
         self._listener.check()
-        for address, peer in list(self._peers.items()):
+        for target, peer in list(self._peers.items()):
             if self._curve is not None and self._curve.owner_of(peer.speaker.public_key or b"") is None:
                 peer.speaker.close()
-                del self._peers[address]
+                del self._peers[target]
 
     def close(self, linger_ns: int = 0) -> None:
         """Stop; wait at most `linger_ns` for what is queued, which blocks the loop that long."""
@@ -201,11 +200,11 @@ class ControlTransport:
         libzmq does not try again by itself; the next message does.
         """
         now = self._loop.time()
-        for address, peer in list(self._peers.items()):
+        for (address, key), peer in list(self._peers.items()):
             if not peer.speaker.refused():
                 continue
             peer.speaker.close()
-            del self._peers[address]
+            del self._peers[address, key]
             self._count("refused_by_peer", (), 1)
             if now - self._refused_at.get(address, -REFUSED_AGAIN_SECONDS) >= REFUSED_AGAIN_SECONDS:
                 self._refused_at[address] = now
@@ -216,9 +215,9 @@ class ControlTransport:
     def _close_idle(self) -> None:
         """Close the sockets that were not used for `idle_ns`; the least recently used come first."""
         now = self._loop.time()
-        for address, peer in list(self._peers.items()):
+        for target, peer in list(self._peers.items()):
             if now - peer.used < self._idle_seconds:
                 break
             peer.speaker.close()
-            del self._peers[address]
+            del self._peers[target]
         self._sweep = self._loop.call_later(self._idle_seconds / 2, self._close_idle)

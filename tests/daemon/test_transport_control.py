@@ -232,11 +232,14 @@ async def test_a_peer_that_comes_back_on_its_port_is_reached_again() -> None:
 
 
 @run
-async def test_a_new_key_for_an_address_replaces_its_connection() -> None:
+async def test_another_key_at_an_address_has_its_own_connection() -> None:
+    """Whoever is made up at a member's address does not cut that one's connection, nor takes what waits on it along."""
     async with end(ALPHA) as a, end(BETA) as b:
-        a.transport.send(b.transport.endpoint, STRANGER.public, [b"wrong"])
-        a.transport.send(b.transport.endpoint, BETA.public, [b"right"])
-        assert await until(lambda: b.received == [[b"right"]])
+        for number in range(20):
+            a.transport.send(b.transport.endpoint, STRANGER.public, [b"wrong"])
+            a.transport.send(b.transport.endpoint, BETA.public, [b"right %d" % number])
+        assert await until(lambda: b.received == [[b"right %d" % number] for number in range(20)])
+        assert len(a.transport.connections) == 2
 
 
 @run
