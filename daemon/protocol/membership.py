@@ -393,7 +393,7 @@ class Membership:
             if known is not None and known.live and not record.live and teller not in {"", record.name}:
                 record, change = self._roster.hear_verdict(record, teller, now)
             else:
-                change = self._roster.apply(record, now)
+                change = self._roster.apply(record, now, is_own=record.name == teller)
             self._follow(record, change, was_alone, now)
             if self._is_authenticated and record.name == teller:
                 self._roster.prove(record.name, record.generation)

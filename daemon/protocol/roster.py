@@ -151,8 +151,11 @@ class Roster:
         self._live += record.live - self.own.live
         self._entries[self._own_name] = Entry(record, now)
 
-    def apply(self, record: Record, now: int) -> Change:
-        """Take in what is said of another member."""
+    def apply(self, record: Record, now: int, *, is_own: bool = False) -> Change:
+        """Take in what is said of another member, perhaps by itself.
+
+        Others can't move it, or it would not hear what is said of it: address and key are the same for a whole life.
+        """
         assert record.name != self._own_name, "what is said of ourselves is answered, not believed"
         entry = self._entries.get(record.name)
         if entry is None:
@@ -163,6 +166,10 @@ class Roster:
             return Change(spread=entry.suspicion.confirm(record.accuser))
         if record.precedence <= known.precedence:
             return _NOTHING
+        if record.incarnation == known.incarnation:
+            record = replace(record, member=known.member)
+        elif entry.proven and not is_own:
+            record = replace(record, member=replace(known.member, tags=record.member.tags))
         if record.live and not known.live and self._live >= self._config.members_max:
             return Change(refused=True)
         self._put(record, now, hearsay=entry.hearsay and not record.live)

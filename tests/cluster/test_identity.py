@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,24 @@ def clusters(ground: Path) -> Iterator[Any]:
         cluster.down()
 
 
+@contextlib.contextmanager
+def forger(liar: DevShard, to: DevShard) -> Iterator[Callable[[Any], None]]:
+    """Sends messages to a shard in the name of another and with its key."""
+    codec = Codec("dev", CONTROL_TYPES)
+    generation = ask(liar, "status")["generation"]
+    pair = load_pair(liar.folder / f"{liar.name}.secret_key")
+
+    def send(message: Any) -> None:
+        (frame,) = codec.encode(1, liar.name, generation, message)
+        sender.send(bytes(frame))
+
+    with zmq.Context() as context, context.socket(zmq.PUSH) as sender:
+        sender.curve_serverkey = load_pair(to.folder / f"{to.name}.secret_key").public
+        sender.curve_secretkey, sender.curve_publickey = pair.secret, pair.public
+        sender.connect(config_of(to).listen.control)
+        yield send
+
+
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
@@ -67,19 +86,12 @@ def test_a_member_that_forges_later_lives_of_another_ends_nobody(three: list[Dev
             for control in (row["control"], "tcp://127.0.0.1:9"):
                 member = Member("shard-3", generation, control, row["ticks"], b"", ())
                 forged.append(Record(member, number, status, "shard-2"))
-    codec = Codec("dev", CONTROL_TYPES)
-    generation = ask(three[1], "status")["generation"]
-    pair = load_pair(three[1].folder / "shard-2.secret_key")
     before = summed(three[0], "shoal_events_total", event="membership_claims_refuted")
     for to in (three[0], three[2]):
-        with zmq.Context() as context, context.socket(zmq.PUSH) as sender:
-            sender.curve_serverkey = load_pair(to.folder / f"{to.name}.secret_key").public
-            sender.curve_secretkey, sender.curve_publickey = pair.secret, pair.public
-            sender.connect(config_of(to).listen.control)
+        with forger(three[1], to) as send:
             for record in forged:
                 for message in (Gossip((record,)), PushPull((record,), "tcp://127.0.0.1:9")):
-                    (frame,) = codec.encode(1, "shard-2", generation, message)
-                    sender.send(bytes(frame))
+                    send(message)
     wait_for(
         lambda: summed(three[0], "shoal_events_total", event="membership_claims_refuted") > before,
         20,
@@ -88,6 +100,30 @@ def test_a_member_that_forges_later_lives_of_another_ends_nobody(three: list[Dev
     assert names(three[0]) == ["shard-1", "shard-2", "shard-3"]
     (row,) = (row for row in ask(three[0], "members")["members"] if row["name"] == "shard-3")
     assert row["generation"] == ask(three[2], "status")["generation"]
+
+
+def test_a_member_that_says_that_another_has_ended_changes_no_view(three: list[DevShard]) -> None:
+    """In the words that would be right if it had: its generation, its newest incarnation, again and again."""
+    said = len(three[0].log.read_text())
+    epoch = ask(three[0], "status")["epoch"]
+
+    def incarnation() -> int:
+        (row,) = (row for row in ask(three[0], "members")["members"] if row["name"] == "shard-3")
+        member = Member("shard-3", row["generation"], row["control"], row["ticks"], b"", tuple(row["tags"].items()))
+        for status in (DEAD, LEFT):
+            send(Gossip((Record(member, row["incarnation"], status, "shard-2"),)))
+        assert isinstance(row["incarnation"], int)
+        return row["incarnation"]
+
+    with forger(three[1], three[0]) as send:
+        first = incarnation()
+        wait_for(lambda: incarnation() >= first + 5, 20, "it has refuted that five times")
+    wait_for(lambda: names(three[0]) == ["shard-1", "shard-2", "shard-3"], 20, "nobody is suspected any more")
+    heard = three[0].log.read_text()[said:]
+    assert "member shard-3 is suspected by shard-2" in heard
+    assert "member shard-3 has failed" not in heard
+    assert "member shard-3 left" not in heard
+    assert ask(three[0], "status")["epoch"] == epoch
 
 
 def test_a_copy_of_a_machine_waits_until_the_first_one_is_gone(clusters: Any) -> None:

@@ -183,6 +183,26 @@ def test_one_that_is_there_refutes_what_others_say_of_its_end(status: int) -> No
     assert not [effect for _, effect in drive(me, 6 * SECOND, answering="abcde") if isinstance(effect, MemberFailed)]
 
 
+@pytest.mark.parametrize("status", [SUSPECT, DEAD, LEFT])
+def test_who_accuses_a_member_does_not_move_it(status: int) -> None:
+    """Or it would not hear of it, and could not answer."""
+    me = make("a", "b", "c")
+    moved = replace(identity("b"), control=address("z"), public_key=b"")
+    tell(me, Record(moved, 0, status, "a"))
+    assert me.member("b") == identity("b")
+    assert me.status("b") == SUSPECT
+
+
+def test_others_cannot_move_a_member_that_has_answered() -> None:
+    me = make("a", "b", "c")
+    me.step("b", Ack(1, "b", 1), 0)
+    moved = replace(identity("b"), control=address("z"), public_key=b"", tags=(("zone", "c"),))
+    tell(me, Record(moved, 1, ALIVE))
+    assert me.member("b") == replace(identity("b"), tags=(("zone", "c"),))
+    tell(me, Record(moved, 2, ALIVE), sender="b")
+    assert me.member("b") == moved
+
+
 def test_a_verdict_on_one_that_we_suspect_for_as_long_ourselves_is_believed_at_once() -> None:
     """Or a crash would be known later for it. The suspicion had longer to go: nobody else had confirmed it."""
     me = make("a", "b", "c", "d", "e")
