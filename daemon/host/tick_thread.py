@@ -241,7 +241,8 @@ class TickThread(threading.Thread):
         if before is not None:
             figures.cross_bytes, figures.own_bytes = before.cross_bytes, before.own_bytes
         for oldest in list(self.figures)[:-RUNS_REMEMBERED]:
-            del self.figures[oldest]
+            if self.machine(oldest) is None:  # a long run outlives many short ones
+                del self.figures[oldest]
         if paced:
             self._paced.add(machine.run)
         return self.runner.begin(

@@ -81,9 +81,9 @@ GRAPH = SmallGraph.draw(Random(7))
 OWNERS = tuple((NAMES[partition % 2],) for partition in range(PARTITIONS))
 
 
-def begin(side: Side, ticks: int, tick: int = 0, states: dict[int, bytes] | None = None) -> None:
+def begin(side: Side, ticks: int, tick: int = 0, states: dict[int, bytes] | None = None, run: int = 1) -> None:
     name, made = side.identity.name, PROGRAMS["pagerank"]()
-    machine = TickMachine(1, name, NAMES, made.phases(), ticks, TickTiming(), tick=tick, cadence=Cadence(2))
+    machine = TickMachine(run, name, NAMES, made.phases(), ticks, TickTiming(), tick=tick, cadence=Cadence(2))
     part = GRAPH.part(name, NAMES, OWNERS)
     state = (tick, {p: states[p] for p in part.partitions}) if states is not None else None
     side.thread.order(
@@ -124,6 +124,24 @@ def test_a_run_goes_on_in_the_next_view_from_a_checkpoint_on_both_disks(sides: d
     assert [committed.tick for committed in a.thread.figures[1].ticks] == [4, 5, 6]
     nodes = result(a.thread.runner.engines[1]) | result(b.thread.runner.engines[1])
     assert nodes == Twin(GRAPH).end(PROGRAMS["pagerank"](), 6)[1]
+
+
+def test_a_run_that_outlives_many_others_keeps_its_figures(
+    sides: dict[str, Side], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tick_thread, "RUNS_REMEMBERED", 2)
+    a, b = sides.values()
+    a.enter(1, b)
+    begin(a, 6)
+    for run in range(2, 6):
+        begin(a, 6, run=run)
+        a.thread.order(lambda run=run: a.thread.end_run(run, "", lambda _: None) if run < 5 else ())
+    until(lambda: a.thread.machine(5))
+    assert sorted(a.thread.figures) == [1, 4, 5], "those that go on, and two"
+    b.enter(1, a)
+    begin(b, 6)
+    until(lambda: a.over and b.over)
+    assert [committed.tick for committed in a.thread.figures[1].ticks] == [1, 2, 3, 4, 5, 6]
 
 
 def test_entering_the_same_view_again_keeps_its_runs_and_a_later_one_drops_them(sides: dict[str, Side]) -> None:
