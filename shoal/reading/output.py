@@ -7,16 +7,23 @@ half of one, and what was there before stays until then.
 from __future__ import annotations
 
 import csv
+import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol
+from weakref import finalize
 
 from shoal.errors import ShoalError
 from shoal.graph.arrow import pa, pq
 
 KINDS: Final = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
+
+
+def _remove(partial: Path, process: int) -> None:
+    if process == os.getpid():  # a child that was forked meanwhile leaves it to its parent
+        partial.unlink(missing_ok=True)
 
 
 class _Writer(Protocol):
@@ -37,10 +44,13 @@ class Output:
         self._header = ["id", *(columns if len(columns) != 1 else ["value"])] if by_id else list(columns)
         self._writer: _Writer | None = None
         self._partial: Path | None = None
+        self._remove: Callable[[], object] = lambda: None
         self._file: Any = None
 
     def __enter__(self) -> Output:
         self._partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
+        # Ctrl-C may come before the `with` has begun, and when its end has only just begun.
+        self._remove = finalize(self, _remove, self._partial, os.getpid())
         try:
             if self._kind == "csv":
                 self._file = self._partial.open("x", newline="", encoding="utf-8")
@@ -74,7 +84,7 @@ class Output:
             raise ShoalError(f"{self.path}: cannot be written: {failed.strerror or failed}") from failed
         finally:
             self._file.close()
-            self._partial.unlink(missing_ok=True)
+            self._remove()
 
     def _opened(self, schema: Any) -> _Writer:
         match self._kind:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shoal.errors import ShoalError
+from shoal.reading import output as module
 from shoal.reading.output import Output
 
 BATCH = pa.RecordBatch.from_pydict({"id": ["a", "b,\n"], "rank": [0.1 + 0.2, None]})
@@ -51,6 +55,46 @@ def test_what_is_broken_off_leaves_nothing_and_takes_nothing_away(
         _write_and_raise(output, error)
     assert path.read_text() == "what was there before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the file is closed when collected
+def test_an_interrupt_at_any_line_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    old, new = "what was there before", "id,value\na,"
+    interrupted = 0
+    for at in count(1):
+        path.write_text(old)
+        if not _interrupted(path, at):
+            break
+        interrupted += 1
+        assert path.read_text().startswith((old, new))
+        assert list(tmp_path.iterdir()) == [path]
+    assert interrupted > 20
+    assert path.read_text().startswith(new)
+
+
+def _interrupted(path: Path, at: int) -> bool:
+    """Whether writing a file came so far as the line of the module, or the call in it, that is interrupted."""
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal seen
+        if frame.f_code.co_filename != module.__file__ or frame.f_code.co_name == "_remove":
+            return None
+        seen += 1
+        if seen == at:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    try:
+        sys.settrace(trace)
+        written(path, 1)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
 
 
 def _write_and_raise(output: Output, error: type[BaseException]) -> None:
