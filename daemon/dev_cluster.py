@@ -272,8 +272,22 @@ class DevCluster:
         if not _wait_for(lambda: all(answers(shard) for shard in shards), timeout_seconds):
             late = next((shard for shard in shards if not answers(shard)), shards[0])
             wanted = "is in no view" if wait else "does not answer"
-            raise DevError(f"{late.name} runs, but {wanted} after {timeout_seconds:g} seconds\n{late.last_words()}")
+            why = self._why_held_back(late) if wait else ""
+            raise DevError(
+                f"{late.name} runs, but {wanted} after {timeout_seconds:g} seconds{why}\n{late.last_words()}"
+            )
         return shards
+
+    def _why_held_back(self, late: DevShard) -> str:
+        """What the tick leader says of a shard that it does not let into the view yet."""
+        for shard in self.shards():
+            for held in (shard.status() or {}).get("held_back", ()):
+                if held["shard"] == late.name:
+                    return (
+                        f": {shard.name}, which leads, lets it in once it has stayed for {held['seconds']:.0f} s more, "
+                        f"for it has come and gone {held['departures']} times lately (cluster.flap_patience)"
+                    )
+        return ""
 
     def _chosen(self, numbers: Sequence[int], wanted: set[Life]) -> list[DevShard]:
         """The shards of these numbers, if all are as they should be; nothing is done to some of them otherwise."""

@@ -282,13 +282,19 @@ class Runtime:
     def ready(self) -> tuple[bool, str]:
         """Whether this shard serves, and in words why not."""
         if not self.shard.in_view:
-            return False, "not in a view"
+            return False, self._why_in_no_view()
         if self.shard.leader is None:
             return False, "no tick leader is known: without a majority on this side nothing is committed"
         missing = self.shard.missing_members()
         if missing:
             return False, f"members of the view are missing: {', '.join(missing)}"
         return True, f"in view {self.shard.registry.epoch}, led by {self.shard.leader}"
+
+    def _why_in_no_view(self) -> str:
+        view, leader = self.shard.registry.view, self.shard.leader
+        if view is None or leader is None or self.me.name in self.shard.registry.draining:
+            return "not in a view"
+        return f"not in view {view.epoch}: `status` of {leader}, which leads it, says whom it holds back (held_back)"
 
     # -- orders of operations --------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ def status(result: Result, page: Page) -> str:
                 ("shard", f"{result.get('shard', '-')} (generation {result.get('generation', '-')})"),
                 ("state", result.get("state")),
                 ("cluster", _founded(result)),
-                *([("waiting", result["waiting"])] if result.get("waiting") else []),
+                *([("waiting", result["waiting"])] if result.get("waiting") else _not_ready(result)),
                 ("epoch", result.get("epoch")),
                 ("leader", f"{result.get('leader') or 'none'} (term {result.get('term', '-')})"),
                 *_majority(result),
@@ -53,6 +53,11 @@ def status(result: Result, page: Page) -> str:
 def _founded(result: Result) -> Any:
     name, founding = result.get("cluster"), result.get("founding")
     return f"{name} (founded as {founding})" if founding else name
+
+
+def _not_ready(result: Result) -> list[tuple[str, Any]]:
+    """Why a shard that belongs to a cluster does not serve."""
+    return [("not ready", result["ready_detail"])] if result.get("ready") is False else []
 
 
 def _other_clusters(result: Result) -> list[str]:

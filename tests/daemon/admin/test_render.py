@@ -114,6 +114,12 @@ def test_what_a_shard_waits_for_shows_in_the_status() -> None:
     assert "waiting  for c" in page.splitlines()
 
 
+def test_why_a_shard_does_not_serve_shows_in_the_status() -> None:
+    why = {"ready": False, "ready_detail": "not in view 4: `status` of b, which leads it, says whom it holds back"}
+    assert f"not ready  {why['ready_detail']}" in render("status", {**EXAMPLES["status"], **why}, Page(120))
+    assert "not ready" not in render("status", {**EXAMPLES["status"], **why, "ready": True}, Page(120))
+
+
 def test_trouble_shows_in_the_status_and_only_then() -> None:
     halted = [{"graph": "g", "partitions": [3, 4, 5, 9], "shards": ["b", "c"]}, {"graph": "h", "partitions": [0]}]
     repair = {"done": 3, "total": 40, "bytes": 123_456}
