@@ -8,7 +8,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -229,7 +229,8 @@ class Operations:
     async def graph_drop(self, request: Request) -> Reply:
         args = request.args
         graph = self._meant(args["graph"], args["load"])
-        await self._decided(DropGraph(uuid.uuid4().hex, graph.name, graph.load, args["force"]))
+        dropped = DropGraph(uuid.uuid4().hex, graph.name, graph.load, args["force"])
+        await self._decided(dropped, lambda: self._meant(graph.name, graph.load))
         gone = [run for run in self._runtime.shard.registry.dropped.values() if run.load == graph.load]
         results = sum(run.had_result for run in gone)
         return Reply({"graph": graph.name, "state": "dropped", "runs": len(gone), "results": results})
@@ -277,7 +278,7 @@ class Operations:
             runs_max=self._runtime.config.ticks.runs_max,
             may_queue=args["queue"],
         )
-        name = await self._decided(started)
+        name = await self._decided(started, lambda: self._meant(graph.name, graph.load))
         return Reply(self._show(self._known.run(name)))
 
     async def run_list(self, _: Request) -> Reply:
@@ -342,7 +343,8 @@ class Operations:
 
     async def run_stop(self, request: Request) -> Reply:
         run = self._known.run(request.args["run"])
-        await self._decided(StopRun(uuid.uuid4().hex, run.name, request.args["force"]))
+        stopped = StopRun(uuid.uuid4().hex, run.name, request.args["force"])
+        await self._decided(stopped, lambda: self._known.run(run.name))
         over = self._runtime.runs.over.get(run.name)
         if over is not None:
             try:
@@ -366,9 +368,11 @@ class Operations:
 
     # -- shared ----------------------------------------------------------------------------------------------------
 
-    async def _decided(self, decision: Any) -> str:
+    async def _decided(self, decision: Any, look_again: Callable[[], object] = lambda: None) -> str:
+        """What the log says. `look_again` raises, in its own words, if what is meant went away meanwhile."""
         answer = await self._runtime.decide(decision)
         if answer.error:
+            look_again()
             raise Refused(answer.error)
         return answer.name
 

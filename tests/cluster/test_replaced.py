@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,25 @@ def star() -> GraphData:
 def path() -> GraphData:
     """The same ids, other edges."""
     return shoal.from_arrays(["a", "b", "c"], ["b", "c", "d"])
+
+
+def test_of_those_who_drop_a_graph_at_once_one_does_and_the_others_hear_that_it_is_gone(
+    few: list[DevShard], session: Session
+) -> None:
+    others = [shoal.connect(str(few[n % 3].socket)) for n in range(6)]
+
+    def dropped(other: Session) -> bool:
+        try:
+            return other.drop("net", force=True)["runs"] == 1
+        except UnknownGraph:
+            return False
+
+    with ThreadPoolExecutor(len(others)) as threads:
+        for _ in range(5):
+            session.load("net", data=star()).start("degree", paced=True)
+            assert sum(threads.map(dropped, others)) == 1
+    for other in others:
+        other.close()
 
 
 def states_on(shard: DevShard) -> set[int]:
