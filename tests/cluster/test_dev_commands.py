@@ -71,7 +71,7 @@ def test_a_start_that_waits_says_that_the_others_hold_the_shard_back(ground: Pat
         return int((cluster.shards()[0].status() or {}).get("members", {}).get(state, 0))
 
     try:
-        assert dev(folder, "up", "-n", "3", "--timeout", "60s").exit_code == 0
+        told(folder, "up", "-n", "3", "--timeout", "60s")
         for times in range(1, 5):
             told(folder, "kill", "3")
             wait_for(lambda: members("alive") == 2, 20, "the others are sure that it is gone")
