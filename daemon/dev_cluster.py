@@ -272,13 +272,13 @@ class DevCluster:
         if not _wait_for(lambda: all(answers(shard) for shard in shards), timeout_seconds):
             late = next((shard for shard in shards if not answers(shard)), shards[0])
             wanted = "is in no view" if wait else "does not answer"
-            why = self._why_held_back(late) if wait else ""
+            why = self.why_held_back(late) if wait else ""
             raise DevError(
                 f"{late.name} runs, but {wanted} after {timeout_seconds:g} seconds{why}\n{late.last_words()}"
             )
         return shards
 
-    def _why_held_back(self, late: DevShard) -> str:
+    def why_held_back(self, late: DevShard) -> str:
         """What the tick leader says of a shard that it does not let into the view yet."""
         for shard in self.shards():
             for held in (shard.status() or {}).get("held_back", ()):
