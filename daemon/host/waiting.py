@@ -7,13 +7,14 @@ from daemon.shard import Shard
 
 def why_waiting(shard: Shard, expect: int) -> str:
     """One sentence; empty for a shard that is in the view, or was."""
+    known = len(shard.membership.live())
     if shard.trust.lost:
+        lone = "; or, if it was all of its cluster, start it once with --accept-loss" if known == 1 else ""
         return (
             f"this shard's disk went back to an earlier state ({shard.trust.lost}), so it has no vote: it comes back as"
             " a new disk as soon as the others have a tick leader. If they can't have one without it, more disks are"
-            " lost than the cluster can do without: restore a backup"
+            f" lost than the cluster can do without: restore a backup{lone}"
         )
-    known = len(shard.membership.live())
     holder = shard.membership.claims.holder
     if holder and not shard.in_view:
         return (

@@ -155,6 +155,15 @@ def test_a_founder_that_starts_again_is_bound_and_says_for_whom_it_waits() -> No
     assert "bee, cat" in why_waiting(shard, 2)
 
 
+def test_one_that_has_forgotten_its_founding_and_sees_nobody_says_how_to_go_on() -> None:
+    found = OnDisk(1, promise=Promise(1, (Identity("ant", 1),)), forgot=True)
+    shard = Shard(member("ant"), [], ShardSettings(expect=1), Random(1), 0, found)
+    shard.wake(SECOND)
+    assert "if it was all of its cluster, start it once with --accept-loss" in why_waiting(shard, 1)
+    shard.step(Identity("bee", 1), PushPullReply((belonging("bee"),)), SECOND)
+    assert "--accept-loss" not in why_waiting(shard, 1)
+
+
 def test_all_founders_are_in_the_view_and_agree_on_it() -> None:
     cluster = formed(5)
     assert cluster.have_view(*cluster.machines)
