@@ -41,6 +41,10 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             words("\ninterrupted")
             raise SystemExit(130) from None
+        except click.Abort as aborted:
+            if isinstance(aborted.__context__, KeyboardInterrupt):  # at a question
+                raise SystemExit(130) from None
+            raise
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise
