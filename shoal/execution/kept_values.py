@@ -11,7 +11,7 @@ import gc
 import inspect
 import logging
 from copy import deepcopy
-from types import FrameType, MappingProxyType
+from types import CellType, CodeType, FrameType, FunctionType, MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from shoal import _native
@@ -20,6 +20,9 @@ Found: TypeAlias = tuple[int, str, str, object]
 ELSEWHERE: Final = "held elsewhere"
 CONTAINERS: Final = (list, dict, tuple)
 RESUMABLE: Final = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+BETWEEN: Final = (CellType, FunctionType, tuple, list)
+HOPS_MAX: Final = 4
+HOLDERS_MAX: Final = 50
 FUNCTIONS_CLEARED_MAX: Final = 100
 
 HELD_ELSEWHERE: Final = (
@@ -108,13 +111,25 @@ def _clear_frames(culprit: object) -> bool:
 
     A frame that goes on, or is to go on, as a generator's is, refuses or is left alone.
     """
-    held = [culprit, *gc.get_referents(culprit)] if type(culprit) is MappingProxyType else [culprit]
-    functions = {frame.f_code for frame in gc.get_referrers(*held) if type(frame) is FrameType and _is_cleared(frame)}
+    functions = _functions_behind(culprit)
     if functions:
         for each in gc.get_objects():
             if type(each) is FrameType and each.f_code in functions:
                 _is_cleared(each)
+        gc.collect()  # what they held may have been in cycles
     return bool(functions)
+
+
+def _functions_behind(culprit: object) -> set[CodeType]:
+    """Whose frames held it, and are emptied now: as a variable, as a nested function's, or in a tuple or list."""
+    held = [culprit, *gc.get_referents(culprit)] if type(culprit) is MappingProxyType else [culprit]
+    for _ in range(HOPS_MAX):
+        holders = gc.get_referrers(*held)
+        functions = {each.f_code for each in holders if type(each) is FrameType and _is_cleared(each)}
+        held = [each for each in holders if type(each) in BETWEEN and each is not held][:HOLDERS_MAX]
+        if functions or not held:
+            return functions
+    return set()
 
 
 def _is_cleared(frame: FrameType) -> bool:
