@@ -184,11 +184,13 @@ def test_one_that_ends_on_one_shard_alone_fails_and_so_does_one_with_columns_of_
 def test_a_run_that_is_stopped_by_force_ends_though_one_shard_never_answers(
     three: list[DevShard], graph: Graph
 ) -> None:
-    """It is in a call that does not come back to Python for a while, and can't be got out of it."""
-    run = graph.start("trial-sleep", shard="shard-2", phase="advance", tick=1, seconds=8.0)
+    """It is in a call that does not come back to Python for a while, and can't be got out of it but by a new life."""
+    life = ask(three[1], "status")["generation"]
+    run = graph.start("trial-sleep", shard="shard-2", phase="advance", tick=1, seconds=30.0)
     wait_for(lambda: ask(three[0], "barrier", run=run.name)["runs"][0]["missing"] == ["shard-2"], 10, "the others wait")
     said(three[0], "run", "stop", run.name, "--force")
     wait_for(lambda: ask(three[0], "run show", run=run.name)["state"] == "failed", 4, "its end")
     assert (
         "stopped by force, while it was waiting advance of tick 1" in ask(three[0], "run show", run=run.name)["error"]
     )
+    wait_for(lambda: (three[1].status() or {"generation": life})["generation"] != life, 20, "shard-2 starts again")

@@ -204,7 +204,8 @@ def test_interrupts_at_random_moments(session: Session) -> None:
                     session.load(f"h-{i}", data=large)
                 elif i % 10 == 3:  # only so many results are kept
                     graph.run(Count, ticks=1)
-                while True:
+                over = time.monotonic() + 1.0  # an interrupt that hits a finalizer is swallowed by the interpreter
+                while time.monotonic() < over:
                     first.show() if i % 2 else first.result("tick")
                     with contextlib.suppress(TimeoutError):
                         long.wait(0.01)
@@ -215,4 +216,4 @@ def test_interrupts_at_random_moments(session: Session) -> None:
         signal.signal(signal.SIGALRM, before)
     assert long.stop().wait(60).state == "stopped"
     for run in session.runs():  # those whose start was interrupted go on or were never begun
-        assert run.wait(60).state in ("completed", "stopped")
+        assert run.wait(60).state in ("completed", "stopped", "expired")
