@@ -29,6 +29,8 @@ from shoal.connections import KEPT_MAX, Connections
 from shoal.lines import AdminConnection, HungUp, Unreachable
 from tests.daemon.admin_host import Hosted
 
+pytestmark = pytest.mark.traced
+
 SECONDS = 10.0
 
 

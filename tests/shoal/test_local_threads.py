@@ -22,6 +22,8 @@ from shoal import Graph, Program, Run, RunFailed, Session, ShoalError, UnknownRu
 from shoal.errors import NameTaken
 from tests.trials import Count, Everything, Raise
 
+pytestmark = pytest.mark.traced
+
 SECONDS = 10.0
 
 
