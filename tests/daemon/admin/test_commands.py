@@ -117,7 +117,7 @@ def test_every_command_says_what_it_is_and_can_be_shown() -> None:
         assert command.summary
         assert all(parameter.summary for parameter in command.params)
         assert isinstance(command.render({}), str)
-    assert set(RENDERERS) - {"dev status"} <= set(CATALOGUE)
+    assert set(RENDERERS) - {"dev status", "log show", "log skip"} <= set(CATALOGUE)
 
 
 def test_a_name_is_bound_once() -> None:
