@@ -76,7 +76,6 @@ class Flow:
         self.under_way -= sent.size
         self._delivered += sent.size
         self._delivered_at = now
-        self._backed_off = 0
         if is_measure:
             self._round_trip.measured(now - sent.at)
             self._shortest_ns = min(self._shortest_ns or now - sent.at, now - sent.at)
@@ -84,6 +83,10 @@ class Flow:
         if sent.delivered and took > 0:  # before there was an answer, the window was not what limits
             self._rates.append((self._delivered - sent.delivered) / took)
         self.window = max(self._least, min(self.window + sent.size, self._limit()))
+
+    def answer(self) -> None:
+        """Something has come: the link is there, and what it lost is asked for without delay."""
+        self._backed_off = 0
 
     def back_off(self) -> None:
         """Nothing has come within the timeout."""

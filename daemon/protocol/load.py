@@ -148,8 +148,8 @@ class Shipment:
         self._lost: set[int] = set()
         self._again: set[int] = set()
         self._places_sent = 0
-        self._probes: dict[int, int] = {}
-        """Repeated offers that are not answered, each with how many chunks were sent before."""
+        self._probes: dict[int, tuple[int, int]] = {}
+        """Repeated offers that are not answered: how many chunks were sent before, and up to where they had come."""
         self._probe = 0
         window_max = limits.window * limits.chunk_bytes
         self._flow = Flow(min(WINDOW_CHUNKS * limits.chunk_bytes, window_max), window_max, limits.resend_interval_ns)
@@ -179,7 +179,7 @@ class Shipment:
         self._heard_at = now
         self._flow.back_off()
         self._probe += 1
-        self._probes[self._probe] = self._places_sent
+        self._probes[self._probe] = (self._places_sent, self._upto)
         if len(self._probes) > PROBES_MAX:
             del self._probes[next(iter(self._probes))]
         return [SendTick(self.to, replace(self._offer, probe=self._probe))]
@@ -192,19 +192,36 @@ class Shipment:
             return []
         if not 0 <= message.upto <= len(self._places):
             return []
-        self._take(message, now)
+        before, upto = self._probes.pop(message.probe, (0, 0))
+        if message.upto < upto:
+            return self._begin_again(now)
+        self._take(message, before, now)
         if self._upto == len(self._places):
             self._frames = []  # they are all there
             return []
         return self._fill_window(now)
 
-    def _take(self, message: ChunksTaken, now: int) -> None:
+    def _begin_again(self, now: int) -> list[LoadEffect]:
+        """The receiver has given the piece up, for nothing had come for long, and has begun it anew at our offer."""
+        if not self._frames and len(self._places):
+            self.answer = PieceBuilt(self.load, "it was given up, for nothing had come for long", 0, 0, 0, 0, 0)
+            return []
+        for _, sent in self._under_way.values():
+            self._flow.lose(sent)
+        self._under_way.clear()
+        self._probes.clear()
+        self._again.update(range(self._next))
+        self._lost = set(range(self._next))
+        self._upto, self._heard_at = 0, now
+        return self._fill_window(now)
+
+    def _take(self, message: ChunksTaken, before: int, now: int) -> None:
         """What has come, and what is lost: all that was sent well before something that has come, and has not."""
+        self._flow.answer()
         self._upto = max(self._upto, message.upto)
         self._next = max(self._next, self._upto)
         beyond = frozenset(message.beyond)
         taken = [number for number in self._under_way if number < self._upto or number in beyond]
-        before = self._probes.pop(message.probe, 0)
         newest = max((self._under_way[number][0] for number in taken), default=0)
         for number in taken:
             place, sent = self._under_way.pop(number)

@@ -77,6 +77,12 @@ def test_a_promise_that_is_taken_back_is_noticed(monkeypatch: pytest.MonkeyPatch
         _try_seeds("founding-siege", 80)
 
 
+@pytest.mark.parametrize("seed", [9002, 9032])
+def test_a_load_that_was_given_up_by_its_receiver_goes_on(seed: int) -> None:
+    run_scenario = SCENARIOS["lossy-load"]
+    assert run_scenario(seed, False).invariants is not None
+
+
 @pytest.mark.parametrize("name", ["power-cut", "lossy-load"])
 def test_a_seed_replays_exactly(name: str) -> None:
     first, second = SCENARIOS[name](3, False), SCENARIOS[name](3, False)

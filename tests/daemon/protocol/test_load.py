@@ -47,6 +47,18 @@ def test_only_a_window_is_on_its_way() -> None:
     assert shipment.progress == (2, 5)
 
 
+def test_a_receiver_that_has_given_the_piece_up_is_sent_all_of_it_again() -> None:
+    shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 4], LIMITS)
+    shipment.begin(0)
+    shipment.step(ChunksTaken("l", 2), 50)
+    due = shipment.deadline
+    assert due is not None
+    shipment.wake(due)
+    effects = shipment.step(ChunksTaken("l", 0, (), 1), due + 1)
+    assert numbers(effects)[:2] == [0, 1], "it has begun anew at the offer, and has nothing"
+    assert shipment.progress == (0, 4)
+
+
 def test_after_silence_the_offer_alone_is_repeated_and_its_answer_says_what_is_lost() -> None:
     shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 4], LIMITS)
     shipment.begin(0)
