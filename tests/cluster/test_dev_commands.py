@@ -63,28 +63,6 @@ def test_daemons_are_killed_paused_and_started_again(ground: Path) -> None:
         cluster.down()
 
 
-def test_whom_the_others_hold_back_is_said_with_the_reason(ground: Path) -> None:
-    folder = ground / "dev"
-    cluster = DevCluster(folder)
-
-    def alive() -> int:
-        return int((cluster.shards()[0].status() or {}).get("members", {}).get("alive", 0))
-
-    try:
-        told(folder, "up", "-n", "3", "--timeout", "60s")
-        last = cluster.shards()[2]
-        assert cluster.why_held_back(last) == ""
-        for _ in range(4):
-            told(folder, "kill", "3")
-            wait_for(lambda: alive() == 2, 20, "the others are sure that it is gone")
-            told(folder, "start", "3")
-            wait_for(lambda: alive() == 3, 20, "it is back")
-        wait_for(lambda: "4 times lately (cluster.flap_patience)" in cluster.why_held_back(last), 10, "it is held back")
-        wait_for(lambda: "says whom it holds back" in str(last.status()), 10, "it names who knows why")
-    finally:
-        cluster.down()
-
-
 @pytest.mark.parametrize("words", [("kill",), ("kill", "0"), ("pause", "one"), ("up", "--replicas", "0")])
 def test_what_makes_no_sense(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert dev(tmp_path, *words).exit_code == 2

@@ -78,8 +78,9 @@ class Registry:
         return [run for run in self.runs.values() if run.load == load]
 
     def kept_results(self) -> list[RunRecord]:
-        """Runs whose results are kept, the oldest first."""
-        return sorted((run for run in self.runs.values() if run.has_result), key=lambda run: run.number)
+        """Runs whose results are kept, those first that ended first."""
+        kept = (run for run in self.runs.values() if run.has_result)
+        return sorted(kept, key=lambda run: (run.ended_unix_ns, run.number))
 
     def graph_of(self, load: str) -> AddGraph | None:
         """The graph that a load has become, if it is there."""
