@@ -28,6 +28,7 @@ from shoal.client import SocketBackend
 from shoal.connections import KEPT_MAX, Connections
 from shoal.lines import AdminConnection, HungUp, Unreachable
 from tests.daemon.admin_host import Hosted
+from tests.interrupt import Interrupt
 
 pytestmark = pytest.mark.traced
 
@@ -157,41 +158,14 @@ def answers_right(backend: SocketBackend, salt: object) -> None:
     assert set(np.frombuffer(frames[0], np.int64)) == {3}
 
 
-class Interrupt:
-    """Raises KeyboardInterrupt in this thread at the `at`-th instruction of the client's own code.
+FILES = (
+    "shoal/lines.py", "shoal/connections.py", "shoal/client.py", "shoal/remote.py", "shoal/tunnel.py", "contextlib.py",
+)  # fmt: skip
 
-    At some of them no signal is ever handled, and the interpreter does not clean up after an exception there: what it
-    takes for "being handled" stays wrong. So this belongs into a thread that ends.
-    """
 
-    FILES = (
-        "shoal/lines.py", "shoal/connections.py", "shoal/client.py", "shoal/remote.py", "shoal/tunnel.py",
-        "contextlib.py",
-    )  # fmt: skip
-
-    def __init__(self, at: int) -> None:
-        self.left = at
-
-    def __enter__(self) -> Interrupt:
-        sys.settrace(self._called)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
-
-    def _called(self, frame: FrameType, event: str, _: object) -> Any:
-        if not frame.f_code.co_filename.endswith(self.FILES):
-            return None
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        return self._stepped
-
-    def _stepped(self, frame: FrameType, event: str, _: object) -> Any:
-        if event == "opcode":
-            self.left -= 1
-            if self.left == 0:
-                sys.settrace(None)
-                raise KeyboardInterrupt
-        return self._stepped
+def is_clients(frame: FrameType) -> bool:
+    """Whether it runs the client's own code."""
+    return frame.f_code.co_filename.endswith(FILES)
 
 
 ASKED: dict[str, Callable[[SocketBackend], Any]] = {
@@ -225,7 +199,7 @@ def _interrupt_everywhere(backend: SocketBackend, ask: Callable[[SocketBackend],
     at, is_over = 0, False
     while not is_over:
         at += chance.randint(1, 2 * stride - 1)
-        with contextlib.suppress(KeyboardInterrupt), Interrupt(at) as interrupt:
+        with contextlib.suppress(KeyboardInterrupt), Interrupt(at, is_clients, "opcode") as interrupt:
             ask(backend)
         is_over = interrupt.left > 0
         if chance.random() < 0.2 or is_over:

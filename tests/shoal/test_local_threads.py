@@ -20,6 +20,7 @@ import pytest
 import shoal
 from shoal import Graph, Program, Run, RunFailed, Session, ShoalError, UnknownRun
 from shoal.errors import NameTaken
+from tests.interrupt import Interrupt
 from tests.trials import Count, Everything, Raise
 
 pytestmark = pytest.mark.traced
@@ -38,30 +39,10 @@ def graph(session: Session) -> Graph:
     return session.load("ring", data=shoal.from_arrays(np.arange(30), (np.arange(30) * 7 + 1) % 30))
 
 
-class Interrupt:
-    """Raises KeyboardInterrupt at the `at`-th line of this project that is run in this thread."""
-
-    def __init__(self, at: int) -> None:
-        self.left = at
-
-    def __enter__(self) -> Interrupt:
-        sys.settrace(self._called)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
-
-    def _called(self, frame: FrameType, event: str, _: object) -> Any:
-        name = str(frame.f_globals.get("__name__"))
-        return self._stepped if name.startswith("shoal") or name == "tests.trials" else None
-
-    def _stepped(self, frame: FrameType, event: str, _: object) -> Any:
-        if event == "line":
-            self.left -= 1
-            if self.left == 0:
-                sys.settrace(None)
-                raise KeyboardInterrupt
-        return self._stepped
+def is_ours(frame: FrameType) -> bool:
+    """Whether it runs code of this project."""
+    name = str(frame.f_globals.get("__name__"))
+    return name.startswith("shoal") or name == "tests.trials"
 
 
 def outcome(run: Run) -> tuple[Any, ...]:
@@ -87,12 +68,12 @@ def test_an_interrupt_at_any_line_changes_nothing(ask: Callable[[Run], None], ch
         graph = session.load("ring", data=shoal.from_arrays(np.arange(30), (np.arange(30) * 7 + 1) % 30))
         for _ in range(2):  # the first time some more is done, which is kept with the graph
             alone = graph.start(Everything, ticks=3)
-            with Interrupt(10**9) as interrupt:
+            with Interrupt(10**9, is_ours) as interrupt:
                 ask(alone)
         due, lines = outcome(alone), 10**9 - interrupt.left
         for at in [1, *random.Random(3).sample(range(1, lines), 25), lines]:
             run = graph.start(Everything, ticks=3)
-            with pytest.raises(KeyboardInterrupt), Interrupt(at):
+            with pytest.raises(KeyboardInterrupt), Interrupt(at, is_ours):
                 ask(run)
             assert run.show()["run"] == run.name
             ask(run)
@@ -105,7 +86,7 @@ def test_an_interrupt_at_any_line_of_a_start_or_a_load_leaves_nothing_behind(ses
     while not is_over:
         at += chance.randint(1, 400)
         name = f"g-{at}"
-        with contextlib.suppress(KeyboardInterrupt), Interrupt(at) as interrupt:
+        with contextlib.suppress(KeyboardInterrupt), Interrupt(at, is_ours) as interrupt:
             session.load(name, data=data).start(Everything, ticks=3)
         is_over = interrupt.left > 0
         for graph in session.graphs():
@@ -137,7 +118,7 @@ def test_an_interrupt_in_what_runs_for_long_does_not_begin_anew(graph: Graph, mo
     while run.show()["tick"] < 20:
         with contextlib.suppress(TimeoutError):
             run.wait(timeout=0.001)
-    with contextlib.suppress(KeyboardInterrupt), Interrupt(40):
+    with contextlib.suppress(KeyboardInterrupt), Interrupt(40, is_ours):
         run.wait()
     before = run.show()["tick"]
     assert before >= 20
@@ -343,7 +324,7 @@ def test_a_child_goes_on_with_what_its_parent_was_doing(graph: Graph, slow: Run)
 
 def test_a_failure_is_one_however_often_it_is_looked_at(graph: Graph) -> None:
     run = graph.start(Raise, tick=3)
-    with contextlib.suppress(KeyboardInterrupt), Interrupt(60):
+    with contextlib.suppress(KeyboardInterrupt), Interrupt(60, is_ours):
         run.wait()
     with ThreadPoolExecutor(4) as pool:
         for waiting in [pool.submit(run.wait) for _ in range(4)]:
@@ -355,6 +336,6 @@ def test_what_cannot_be_kept_is_done_again_from_the_start(graph: Graph, monkeypa
     monkeypatch.setattr("shoal.local_run.KEEP_SECONDS", 0.0)
     for at in range(1, 400, 13):
         run = graph.start(Unkept)
-        with contextlib.suppress(KeyboardInterrupt), Interrupt(at):
+        with contextlib.suppress(KeyboardInterrupt), Interrupt(at, is_ours):
             run.wait()
         assert set(run.wait().result("n").to_numpy().tolist()) == {5}
