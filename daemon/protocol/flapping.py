@@ -61,7 +61,8 @@ class Flapping:
         """Who is there now, and in which life; who is being drained may go."""
         for name, seen in list(self._seen.items()):
             if seen.is_here and alive.get(name) != seen.generation:
-                self._departed(seen, now, counts=name not in draining)
+                left = self.departures(name, now)
+                seen.is_here, seen.departures, seen.departed_ns = False, left + (name not in draining), now
             if not seen.is_here and name not in alive and not self.departures(name, now):
                 del self._seen[name]
         for name, generation in alive.items():
@@ -82,7 +83,3 @@ class Flapping:
             return 0
         patience_ns = min(limits.patience_max_ns, limits.patience_ns << min(counted - 1, 32))
         return max(0, seen.since + patience_ns - now)
-
-    def _departed(self, seen: _Seen, now: int, *, counts: bool) -> None:
-        left = max(0, seen.departures - (now - seen.departed_ns) // self._limits.calm_ns)
-        seen.is_here, seen.departures, seen.departed_ns = False, left + counts, now
