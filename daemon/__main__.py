@@ -81,6 +81,7 @@ class Daemon:
         self._end_within, self._turns = end_within, turns
         self._over, self._at_once = asyncio.Event(), asyncio.Event()
         self._failure: BaseException | None = None
+        self._is_asked_to_end = False
         self._failing: Callable[[BaseException], None] = lambda _: None
         """Notes what was going on."""
 
@@ -99,9 +100,7 @@ class Daemon:
                 signal.SIGHUP: partial(self._reload, lambda: None),
             }
             signals = stack.enter_context(Signals(loop, handlers, self._heard))
-            storage = config.storage
-            marks = Marks(storage.warn_free, storage.refuse_free, storage.reserve)
-            folder = stack.enter_context(DataFolder(cluster.data, cluster.name, cluster.shard, marks=marks).open())
+            folder = stack.enter_context(_folder(config).open())
             shares = descriptors.shares(
                 descriptors.limit_now(),
                 max(cluster.expect, len(cluster.seeds)),
@@ -174,6 +173,9 @@ class Daemon:
                 linger = 0.0 if self._at_once.is_set() else config.membership.leave_linger_ns / 1e9
                 await runtime.leave(linger)
         if isinstance(self._failure, NewLife):
+            if self._is_asked_to_end:
+                log.info("ending, as asked: %s", self._failure)
+                return 0
             log.error("starting again: %s", self._failure)
             return AGAIN
         if self._failure is not None:
@@ -192,6 +194,7 @@ class Daemon:
 
     def _told_to_stop(self) -> None:
         """The first signal asks to go, in good order; the second one not to lose any more time over it."""
+        self._is_asked_to_end = True
         if self._over.is_set():
             self._at_once.set()
         self._over.set()
@@ -362,12 +365,18 @@ def main(path: Path, check_config: bool, backup: Path | None, accept_loss: bool)
     raise SystemExit(_serve(config, backup, accept_loss))
 
 
+def _folder(config: Config) -> DataFolder:
+    cluster, storage = config.cluster, config.storage
+    marks = Marks(storage.warn_free, storage.refuse_free, storage.reserve)
+    return DataFolder(cluster.data, cluster.name, cluster.shard, marks=marks)
+
+
 def _serve(config: Config, backup: Path | None, accept_loss: bool) -> int:
     last_resort = LastResort()
     descriptors.raise_limit()
     try:
         if accept_loss:
-            with DataFolder(config.cluster.data, config.cluster.name, config.cluster.shard).open() as folder:
+            with _folder(config).open() as folder:
                 folder.accept_loss()
         source = open_backup(backup, config.cluster.data) if backup is not None else None
         for _ in range(LIVES_MAX):
