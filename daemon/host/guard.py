@@ -194,7 +194,8 @@ class Guard:
 
     def _pulse(self) -> None:
         words = self._words
-        while not words[STOPPED]:
+        life = words[LIFE]  # the next one in this process has the same page
+        while not words[STOPPED] and words[LIFE] == life:
             words[PULSE] += 1
             time.sleep(WAKE_NS / 1e9)
 

@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PULSE = 3, STOPPED = 4, GUILTY = 5, HELD_NS = 6, MAIN_THREAD = 7, ASKED_TO_END = 8, START_AGAIN = 10, SLOTS = 16 };
+enum { LIFE = 1, PULSE = 3, STOPPED = 4, GUILTY = 5, HELD_NS = 6, MAIN_THREAD = 7, ASKED_TO_END = 8, START_AGAIN = 10, SLOTS = 16 };
 enum { SLOT_COUNT = 8, SLOT_WORDS = 4, WHERE = 0, THREAD = 3 };
 #define STACK_NS 300000000
 #define SIGNALS_MAX 65
@@ -153,10 +153,10 @@ static void execute_anew(Guard *guard, int guilty, uint64_t held_ns)
 static void *run(void *given)
 {
     Guard *guard = given;
-    uint64_t pulse = guard->page[PULSE], held_ns = 0, before[SLOT_COUNT + 1];
+    uint64_t life = guard->page[LIFE], pulse = guard->page[PULSE], held_ns = 0, before[SLOT_COUNT + 1];
     for (;;) {
         pause_ns(guard->wake_ns);
-        if (guard->page[STOPPED])
+        if (guard->page[STOPPED] || guard->page[LIFE] != life)
             return NULL;
         uint64_t asked = guard->page[START_AGAIN];
         if (0 < asked && asked <= SLOT_COUNT)

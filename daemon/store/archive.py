@@ -52,7 +52,11 @@ class ArchiveWriter:
             raise StoreError(sentence(error, folder, "make the folder for a backup")) from error
         try:
             self._data = DataFolder(self._partial, cluster, _SHARD).open()
-            self.store = Store(self._data)
+            try:
+                self.store = Store(self._data)
+            except BaseException:
+                self._data.close()
+                raise
         except BaseException:
             shutil.rmtree(self._partial, ignore_errors=True)
             raise

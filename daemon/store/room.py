@@ -110,7 +110,10 @@ class Room:
             return True
         if self.free - size < self.refuse:
             return False
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:  # no inode is free, or a quota is used up
+            return False
         try:
             os.posix_fallocate(descriptor, 0, max(size, 1))
         except OSError:

@@ -260,13 +260,17 @@ class Speaker:
             if self._stuck_since is None:
                 self._stuck_since = now
             elif now - self._stuck_since >= self._limits.stuck_ns:
-                opened = self._open()  # first: without a descriptor for it the old one stays
-                self.close()
-                self._socket, self._events = opened
-                self._stuck_since = None
+                self.reopen()
             return False
         self._stuck_since = None
         return True
+
+    def reopen(self) -> None:
+        """Have a new connection; without a descriptor for it, `zmq.ZMQError` is raised and the old one stays."""
+        opened = self._open()
+        self.close()
+        self._socket, self._events = opened
+        self._stuck_since = None
 
     def refused(self) -> bool:
         """Whether the peer has refused our key since this was asked last."""

@@ -11,6 +11,7 @@ random bytes drawn when the transport was made: no peer can send it.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 from collections.abc import Sequence
@@ -94,11 +95,11 @@ class TickTransport:
 
     def connect_again(self) -> None:
         """To those who have refused our key: they may have been told of it by now. For about once a second."""
-        for peer, speaker in list(self._peers.items()):
+        for speaker in self._peers.values():
             if speaker.refused():
-                self.disconnect(peer)
                 self._count("refused_by_peer", (), 1)
-                self.connect(peer, speaker.address, speaker.public_key)
+                with contextlib.suppress(zmq.ZMQError):  # the old one stays, and is replaced once it takes nothing
+                    speaker.reopen()
 
     def disconnect(self, peer: str) -> None:
         """Speak to `peer` no longer; what is still queued for it is lost."""
