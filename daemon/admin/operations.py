@@ -23,6 +23,7 @@ from daemon.host.waiting import why_waiting
 from daemon.protocol.barrier import PHASES
 from daemon.protocol.decisions import AddGraph, DropGraph, StartRun, StopRun
 from daemon.protocol.membership_messages import STATUS_NAMES
+from daemon.protocol.ranges import TICKS_MAX
 from daemon.protocol.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING, RunRecord
 from daemon.protocol.tick import State
 from daemon.watch.logs import UnknownLevel, set_level
@@ -32,7 +33,6 @@ from shoal.session import NAME_RULE, is_name
 
 EVENT_SECONDS = 0.1
 RUN_STATES = (QUEUED, RUNNING, STOPPING, COMPLETED, FAILED, STOPPED)
-TICKS_MAX = 2**40
 ROWS_A_TURN = 50
 """Of a long list: then the loop has its turn."""
 
@@ -394,8 +394,9 @@ class Operations:
 
     def _place(self, run: RunRecord) -> int | None:
         """Of a run that is queued: how many are before it, and itself."""
-        queued = [other.number for other in self._runtime.shard.registry.queued_runs()]
-        return queued.index(run.number) + 1 if run.number in queued else None
+        if run.state != QUEUED:
+            return None
+        return [other.number for other in self._runtime.shard.registry.queued_runs()].index(run.number) + 1
 
     def _show(self, run: RunRecord) -> dict[str, Any]:
         """A run as everybody sees it; for one that goes on, from what this shard knows of the others."""

@@ -445,16 +445,24 @@ class _Hangup:
             self._hangups = None
 
 
+def _credentials(client: socket.socket) -> tuple[int, int, int]:
+    """Process, user and group at the other end of a unix socket."""
+    process, user, group = CREDENTIALS.unpack(
+        client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    )
+    return process, user, group
+
+
 def _user_of(client: socket.socket) -> str:
     """Who is at the other end of a unix socket, as the kernel has it."""
-    _, user, _ = CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
+    _, user, _ = _credentials(client)
     return f"user {user}"
 
 
 def _process_of(client: socket.socket) -> int:
     """Which process is at the other end, 0 if it is not known; our own stands for an operator far away."""
     try:
-        process, _, _ = CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
+        process, _, _ = _credentials(client)
     except OSError:
         return 0
     return 0 if process == os.getpid() else int(process)

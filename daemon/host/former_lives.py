@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,7 +82,7 @@ class FormerLives:
         for place in running:
             times = sum(place in places for _, places in self._ends)
             log.error(
-                "the daemon had ended without a word, with run %d in %s (%d in a row)", *place[1:2], place.told(), times
+                "the daemon had ended without a word, with run %d in %s (%d in a row)", place.run, place.told(), times
             )
             if times >= ENDS_IN_A_ROW:
                 told = f"the daemon has ended {times} times in a row with the program in {place.told()}"
@@ -114,7 +113,6 @@ class FormerLives:
     def _keep(self) -> None:
         known = {
             "disk": self._disk,
-            "at": int(time.time()),
             "ends": self._ends,
             "condemned": [(*key, why) for key, why in self._condemned.items()],
         }

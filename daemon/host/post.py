@@ -156,10 +156,10 @@ class Post:
         self._speaker = envelope.sender
         self._heard(Identity(envelope.sender, envelope.generation), envelope.message)
 
-    def refuse(self, reason: str, sender: str, amount: int = 1) -> None:
+    def refuse(self, reason: str, sender: str) -> None:
         """A message is not acted on: count it, and say so in the log."""
-        self._metrics.dropped(reason, amount)
-        self._told.note(reason, sender or "not known", amount)
+        self._metrics.dropped(reason)
+        self._told.note(reason, sender or "not known")
 
     def note(self, event: str, amount: int) -> None:
         """Something was counted: say so in the log if it is what the message at hand should not have said."""

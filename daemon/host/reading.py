@@ -67,4 +67,4 @@ class Reading:
         if isinstance(answer, TicksTold):
             self._ticks.told(sender, answer)
         else:
-            self.results.answered(answer)
+            self.results.answered(sender, answer)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.admin.commands import Failed, Refused
-from daemon.host.asking import GIVE_UP_SECONDS, PATIENCE_SECONDS
+from daemon.host.asking import Asking
 from daemon.host.digests import Digests
 from daemon.host.disk import Disk
 from daemon.host.fetching import Fetching
@@ -103,11 +102,11 @@ class Results:
         make: Callable[[RunRecord], Awaitable[Program]],
     ) -> None:
         self._make = make
-        self._me, self._disk, self._fetching, self._send = me, disk, fetching, send
+        self._me, self._disk, self._fetching = me, disk, fetching
         self._memory_bytes = memory_bytes
         self._computed: OrderedDict[tuple[str, int], Computed] = OrderedDict()
         """By run and tick; the one that was used last is the last."""
-        self._waiting: dict[str, asyncio.Future[RowsTold]] = {}
+        self._asking = Asking(send)
         self._digests = Digests()
         self._portions = Portions(STRETCH)
 
@@ -210,11 +209,9 @@ class Results:
         frames = [rows.ordinals, *rows.values.values(), *frames]
         return RowsTold(asked.request, "", len(rows.ordinals), dtypes, json.dumps(spec).encode(), tuple(frames))
 
-    def answered(self, told: RowsTold) -> None:
+    def answered(self, sender: str, told: RowsTold) -> None:
         """A peer's answer."""
-        waiting = self._waiting.get(told.request)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(told)
+        self._asking.told(sender, told)
 
     # -- putting columns together ----------------------------------------------------------------------------------
 
@@ -278,17 +275,7 @@ class Results:
 
     async def _ask_at_once(self, member: str, asked: RowsWanted) -> Rows:
         """Ask one shard, again while nothing comes: a read may be repeated."""
-        wanted = replace(asked, request=uuid.uuid4().hex)
-        waiting = self._waiting[wanted.request] = asyncio.get_running_loop().create_future()
-        try:
-            for patience in PATIENCE_SECONDS:
-                self._send(member, wanted)
-                done, _ = await asyncio.wait([waiting], timeout=patience)
-                if done:
-                    return _rows(member, asked, waiting.result())
-            raise Failed(f"shard '{member}' has not sent its part of the result in {GIVE_UP_SECONDS:.0f} s")
-        finally:
-            del self._waiting[wanted.request]
+        return _rows(member, asked, await self._asking.ask(member, asked))
 
 
 def _computed(program: Program, tick: int, part: Part, states: Mapping[int, Any]) -> Computed:
