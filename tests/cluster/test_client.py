@@ -215,5 +215,7 @@ def test_interrupts_at_random_moments(session: Session) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert long.stop().wait(60).state == "stopped"
-    for run in session.runs():  # those whose start was interrupted go on or were never begun
-        assert run.wait(60).state in ("completed", "stopped", "expired")
+    ours = [run for run in session.runs() if run.show()["load"] == graph.load]
+    assert len(ours) >= 3
+    for run in ours:  # those whose start was interrupted go on or were never begun
+        assert run.wait(60).state in ("completed", "stopped")
