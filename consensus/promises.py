@@ -73,7 +73,7 @@ class Promises:
         promise = self._highest.get(server)
         if promise is None or (term, last_index) >= promise or self.are_void(server):
             return None
-        self.forgetful[server] = None
+        self.distrust(server)
         return Forgot(server, term, last_index, *promise)
 
     def distrust(self, server: str) -> None:

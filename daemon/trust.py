@@ -12,6 +12,7 @@ people if there is none.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import consensus
 from consensus import Forgot, Raft
@@ -49,7 +50,8 @@ class Trust:
         known = self._forgetful.get(member.name)
         if known is not None and (known.server, known.generation) != (server, member.generation):
             del self._forgetful[member.name]
-        is_new = self._lives.see(member, life)
+        is_known = self._lives.knows(member, life)  # if not, what it had promised may be of this very life
+        is_new = self._lives.see(member, life) and is_known
         raft.reconnected(server)
         self.check(member, raft)
         return raft.started_again(server, life.term, life.last_index) if is_new else []
@@ -88,10 +90,10 @@ class Trust:
 
     def tell(self, names: Iterable[str], leader: str | None) -> list[Effect]:
         """Tell those of these shards who have forgotten something; `leader` is who leads without them."""
-        found = [(name, self._forgetful[name]) for name in names if name in self._forgetful]
         return [
-            Send(name, DiskForgets(f.server, f.generation, f.lived, f.term, f.index, leader not in (None, name)))
-            for name, f in found
+            Send(name, replace(self._forgetful[name], is_led=leader not in (None, name)))
+            for name in names
+            if name in self._forgetful
         ]
 
     @property

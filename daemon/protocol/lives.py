@@ -91,6 +91,10 @@ class Lives:
             del self._seen[next(iter(self._seen))]
         return is_new
 
+    def knows(self, member: Member, life: Life) -> bool:
+        """Whether any life of the member on this disk is remembered; what is not seen for long is forgotten."""
+        return (member.name, life.disk) in self._seen
+
     def has_seen(self, member: Member, life: Life) -> bool:
         """Whether this life of a member is known."""
         seen = self._seen.get((member.name, life.disk))

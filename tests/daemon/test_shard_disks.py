@@ -8,6 +8,7 @@ import pytest
 
 from consensus import Append
 from daemon.effects import DiskWentBack
+from daemon.protocol import lives as lives_module
 from daemon.protocol.decisions import Identity, StopRun
 from daemon.protocol.lives import DISKS_REMEMBERED, Life, Lives, life_of
 from daemon.protocol.membership_messages import ALIVE, DEAD, Gossip, Member
@@ -70,6 +71,18 @@ def test_a_shard_that_speaks_before_gossip_calls_it_alive_is_looked_at_first() -
     shard.step(Identity("x", 1), Gossip((replace(record, incarnation=record.incarnation + 1),)), now)
     assert shard.membership.status(other.name) == ALIVE
     assert not shard.trust.forgetful
+
+
+def test_nobody_is_held_to_the_beginning_of_a_life_that_was_forgotten_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a shard has promised in the middle of a life is more than what it told when that began."""
+    monkeypatch.setattr(lives_module, "DISKS_REMEMBERED", 1)
+    cluster = ShardCluster(3).formed()
+    for number in range(3):
+        cluster.propose(lambda request, number=number: StopRun(request, f"run-{number}"))  # type: ignore[misc]
+    cluster.run(2 * SECOND)
+    assert [machine.up.trust.forgetful for machine in cluster.running()] == [(), (), ()]
 
 
 def test_the_memory_of_disks_is_bounded() -> None:
