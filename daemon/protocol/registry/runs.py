@@ -54,7 +54,7 @@ def stop_run(registry: Registry, decision: StopRun) -> Outcome:
     if run.state == QUEUED:
         why = "it was stopped while it was queued"
         registry.runs[run.name] = run = replace(run, state=STOPPED, failure=why, ended_unix_ns=run.started_unix_ns)
-        return run.name, [RunEnded(run)]
+        return run.name, [RunEnded(run), *begin_queued(registry, run.started_unix_ns)]
     if not run.active:
         raise Declined(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
     registry.runs[run.name] = run = replace(run, state=STOPPING, is_forced=run.is_forced or decision.by_force)

@@ -72,6 +72,14 @@ def test_one_that_is_stopped_in_the_queue_never_begins_and_has_no_result() -> No
     assert "over already" in log.apply(end("rank-3"))
 
 
+def test_one_that_is_stopped_at_the_head_of_the_queue_lets_those_begin_who_have_room() -> None:
+    log = full(1)
+    log.apply(asked(log, most=9))
+    _, begun, *_ = apply(log.registry, StopRun("s", "rank-3"))
+    assert isinstance(begun, RunBegun)
+    assert list(states(log).values()) == [RUNNING, RUNNING, STOPPED, RUNNING]
+
+
 def test_one_that_is_queued_is_neither_resumed_nor_ended() -> None:
     log = full(1)
     log.view("abc")
