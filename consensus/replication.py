@@ -83,7 +83,7 @@ class Replication:
     @property
     def peers(self) -> list[str]:
         """Everybody that is sent to, in order of name."""
-        return sorted(self._followers)
+        return sorted(peer for peer in self._followers if peer not in self._forgetful)
 
     def add(self, peers: Iterable[str], now: int) -> None:
         """Begin to send to those that we do not yet; a new one counts as just heard."""
@@ -93,12 +93,16 @@ class Replication:
     def keep_only(self, peers: Iterable[str]) -> None:
         """Forget the rest."""
         kept = frozenset(peers)
-        self._followers = {peer: self._followers[peer] for peer in self.peers if peer in kept}
+        self._followers = {peer: progress for peer, progress in self._followers.items() if peer in kept}
 
     def match_index(self, peer: str) -> int:
         """Up to where a follower is known to agree; 0 for a stranger, and for one who has forgotten it."""
-        progress = self._followers.get(peer)
-        return progress.match_index if progress and peer not in self._forgetful else 0
+        progress = self._counted(peer)
+        return progress.match_index if progress is not None else 0
+
+    def _counted(self, peer: str) -> Progress | None:
+        """A follower whose word counts."""
+        return None if peer in self._forgetful else self._followers.get(peer)
 
     def agreed_index(self, voters: Collection[str]) -> int:
         """Up to where a majority holds the log; the leader counts only if it votes (4.2.2)."""
@@ -120,7 +124,7 @@ class Replication:
         done = self.reads.take(self._agreed_round(voters))
         if not self.reads.begins():
             return done, []
-        others = [v for v in voters if v != self._name and v not in self._forgetful]
+        others = [peer for peer in self.peers if peer in voters]
         heartbeats = [(v, self._heartbeat(self._followers[v], commit, now)) for v in others]
         # Whoever is alone has a majority with having begun.
         return done + self.reads.take(self._agreed_round(voters)), heartbeats
@@ -134,10 +138,12 @@ class Replication:
         return agreed([self.reads.round if v == self._name else self._round(v) for v in voters])
 
     def _round(self, voter: str) -> int:
-        return 0 if voter in self._forgetful else self._followers[voter].round
+        progress = self._counted(voter)
+        return progress.round if progress is not None else 0
 
     def _heard_at_ns(self, voter: str) -> int:
-        return 0 if voter in self._forgetful else self._followers[voter].heard_at_ns
+        progress = self._counted(voter)
+        return progress.heard_at_ns if progress is not None else 0
 
     def most_advanced(self, voters: Collection[str]) -> str:
         """The voter with the longest log that we know of; the last by name among equals."""
@@ -145,8 +151,6 @@ class Replication:
 
     def outgoing(self, peer: str, commit: int, now: int) -> list[Message]:
         """All that may be sent now, and if that is nothing, the commit index if it is news."""
-        if peer in self._forgetful:
-            return []
         progress = self._followers[peer]
         messages: list[Message] = []
         while (message := self._next(progress, commit, now)) is not None:
@@ -157,8 +161,6 @@ class Replication:
 
     def heartbeat(self, peer: str, commit: int, now: int) -> list[Message]:
         """At least one message, whatever was lost before."""
-        if peer in self._forgetful:
-            return []
         progress = self._followers[peer]
         return self.outgoing(peer, commit, now) or [self._heartbeat(progress, commit, now)]
 
