@@ -34,7 +34,7 @@ class Custody:
 
     def gained(self, registry: Registry, load: str, partitions: frozenset[int]) -> list[Effect]:
         """Partitions are durable here; nobody needs them if the graph is dropped by now."""
-        if not any(graph.load == load for graph in registry.graphs.values()):
+        if registry.graph_of(load) is None:
             return [DeleteParts(load, partitions)]
         self.holdings.gained(load, partitions)
         self.is_due = True

@@ -102,14 +102,16 @@ class Deciding:
     def step(self, sender: Identity, message: Any, now: int) -> list[Effect]:
         """Take a message between servers."""
         server = server_at(self._membership, sender)
+        if self.raft is None or server is None or self._trust.lost:
+            return self._asked(now)
+        member = self._membership.member(sender.name)
+        if member is not None and not self._trust.is_met(member):
+            self._take(self._trust.meet(member, self.raft), now)
+        if self.raft.promises.are_void(server):
+            self._out += self._trust.tell([sender.name], self.leader)
         if isinstance(message, consensus.InstallSnapshot) and not is_snapshot(message.snapshot.data):
             self._out.append(swim.Counted("consensus_snapshots_unsound"))
-        elif self.raft is not None and server is not None and not self._trust.lost:
-            member = self._membership.member(sender.name)
-            if member is not None and not self._trust.is_met(member):
-                self._take(self._trust.meet(member, self.raft), now)
-            if self.raft.promises.are_void(server):
-                self._out += self._trust.tell([sender.name], self.leader)
+        else:
             self._take(self.raft.step(server, message, now), now)
         return self._asked(now)
 

@@ -210,9 +210,10 @@ class Shipment:
             self._flow.lose(sent)
         self._under_way.clear()
         self._probes.clear()
+        self._lost.clear()
         self._again.update(range(self._next))
-        self._lost = set(range(self._next))
-        self._upto, self._heard_at = 0, now
+        self._upto = self._next = 0
+        self._heard_at = now
         return self._fill_window(now)
 
     def _take(self, message: ChunksTaken, before: int, now: int) -> None:

@@ -113,7 +113,6 @@ class Membership:
         if not sensible(own, config):
             raise ValueError(f"membership: {member} breaks a limit on names, addresses or tags; see MembershipConfig")
         self._config = config
-        self._random = random
         self._is_authenticated = is_authenticated
         self._roster = Roster(config, own, now)
         self.claims = Claims(config, self._roster, random, is_authenticated=is_authenticated)

@@ -23,13 +23,9 @@ def take_backup(registry: Registry, decision: Restore) -> Outcome:
         raise Declined("the backup has runs that no cluster has had")
     if len({run.number for run in runs}) != len(runs):
         raise Declined("the backup has two runs of one number")
-    before, news = dict(registry.disks), list[Announcement]()
-    try:
-        for graph in decision.graphs:
-            news += add_graph(registry, graph)[1]
-    except Declined:
-        registry.graphs, registry.placements, registry.disks = {}, {}, before
-        raise
+    news = list[Announcement]()
+    for graph in decision.graphs:
+        news += add_graph(registry, graph)[1]
     registry.runs = {run.name: run for run in sorted(runs, key=lambda run: run.number)}
     registry.runs_begun = max(decision.runs_begun, *(run.number for run in runs), 0)
     news += [RunsWaiting()] if registry.active_runs() else []

@@ -26,7 +26,7 @@ def add_graph(registry: Registry, decision: AddGraph) -> Outcome:
         raise Declined(f"a graph called '{decision.name}' is loaded already: drop it, or choose another name")
     if decision.epoch != registry.epoch:
         raise Declined(f"the view changed while '{decision.name}' was loading: load it again")
-    if any(graph.load == decision.load for graph in registry.graphs.values()):
+    if registry.graph_of(decision.load) is not None:
         raise Declined(f"load '{decision.load}' is a graph already")
     if not 1 <= decision.partition_count <= PARTITIONS_MAX:
         raise Declined(f"a graph has 1 to {PARTITIONS_MAX} partitions, not {decision.partition_count}")

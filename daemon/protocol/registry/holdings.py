@@ -33,7 +33,7 @@ def hold_parts(registry: Registry, decision: HoldParts) -> Outcome:
 def drop_parts(registry: Registry, decision: DropParts) -> Outcome:
     """Only what the epoch's placement does not count on, and only while all who should hold it do."""
     disk = registry.disks.get(decision.shard.name)
-    graph = next((graph for graph in registry.graphs.values() if graph.load == decision.holding.load), None)
+    graph = registry.graph_of(decision.holding.load)
     if disk is None or graph is None or disk.generation != decision.shard.generation:
         raise Declined("it is not held any more")
     going, placed, wanted = (

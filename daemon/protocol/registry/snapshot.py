@@ -37,7 +37,7 @@ from daemon.protocol.registry.announcements import (
 )
 from daemon.protocol.registry.graphs import PARTITIONS_MAX, is_graph_name
 from daemon.protocol.registry.state import REQUESTS_REMEMBERED, DroppedRun, Registry
-from daemon.protocol.registry.views import POSITIONS_MAX
+from daemon.protocol.registry.views import mistake_in
 from daemon.wire import RECORD_VERSION, Codec, Reason, Rejected, WireLimits
 
 SNAPSHOT_BYTES_MAX = 16 << 20
@@ -116,12 +116,7 @@ def _mistake_in_view(frozen: _Frozen) -> str:
         return "disks of shards that are none"
     if frozen.view is None:
         return "graphs or runs without a view" if frozen.graphs or frozen.runs else ""
-    members, positions = frozen.view.names, frozen.view.virtual_nodes * len(frozen.view.members)
-    if not members or len(set(members)) != len(members) or not all(map(is_name, members)):
-        return "a view of members that are none"
-    if not 1 <= positions <= POSITIONS_MAX or frozen.view.replicas < 1 or frozen.view.epoch < 1:
-        return "the numbers of its view"
-    return ""
+    return mistake_in(frozen.view) or ("" if frozen.view.epoch >= 1 else "a view before the first")
 
 
 def _mistake_in_graphs(frozen: _Frozen) -> str:

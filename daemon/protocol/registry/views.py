@@ -15,22 +15,29 @@ POSITIONS_MAX = 1 << 20
 """On the ring, of all members together: it takes a second to work out where a graph lies."""
 
 
+def mistake_in(view: View) -> str:
+    """Why a view is none that can be formed; empty if it is one."""
+    names = set(view.names)
+    if not names or len(names) != len(view.members):
+        return "a view needs members, and each of them once"
+    if not all(map(is_name, names)):
+        return "a view has members that are no shards"
+    if not 1 <= view.virtual_nodes <= VIRTUAL_NODES_MAX or view.replicas < 1:
+        return f"a view needs 1 to {VIRTUAL_NODES_MAX} virtual nodes of each member, and a holder at least"
+    if view.virtual_nodes * len(names) > POSITIONS_MAX:
+        return f"a view of {len(names)} members has at most {POSITIONS_MAX // len(names)} virtual nodes of each"
+    return ""
+
+
 def form_view(registry: Registry, decision: FormView) -> Outcome:
     """Every run waits from now on, until the log says from which tick it goes on."""
     if decision.epoch != registry.epoch + 1:
         raise Declined(f"epoch {decision.epoch} does not follow epoch {registry.epoch}")
-    names = {member.name for member in decision.members}
-    if not names or len(names) != len(decision.members):
-        raise Declined("a view needs members, and each of them once")
-    if not all(is_name(name) for name in names):
-        raise Declined("a view has members that are no shards")
-    if not 1 <= decision.virtual_nodes <= VIRTUAL_NODES_MAX or decision.replicas < 1:
-        raise Declined(f"a view needs 1 to {VIRTUAL_NODES_MAX} virtual nodes of each member, and a holder at least")
-    if decision.virtual_nodes * len(names) > POSITIONS_MAX:
-        raise Declined(
-            f"a view of {len(names)} members has at most {POSITIONS_MAX // len(names)} virtual nodes of each"
-        )
-    registry.view = View(decision.epoch, decision.members, decision.virtual_nodes, decision.replicas)
+    view = View(decision.epoch, decision.members, decision.virtual_nodes, decision.replicas)
+    mistake = mistake_in(view)
+    if mistake:
+        raise Declined(mistake)
+    registry.view = view
     registry.changed()
     registry.settled.clear()
     registry.placements = {name: registry.placeable(graph) for name, graph in registry.graphs.items()}
