@@ -47,10 +47,13 @@ class Agent:
             raise TypeError(f"{cls.__name__}: an agent with __slots__ would forget them; leave __slots__ out")
         if "kind" not in vars(cls):
             cls.kind = cls.__name__.lower()
-        for name in [name for name in vars(cls) if _is_shared(cls, name)]:
-            setattr(cls, name, constant(vars(cls)[name]))
-        inherited = {name: value for name, value in cls._first if name not in vars(cls)}
-        cls._first = (*inherited.items(), *((name, value) for name, value in vars(cls).items() if _is_first(cls, name)))
+        first: dict[str, Any] = {}
+        for name, owner in _owners(cls).items():
+            if _is_shared(owner, name):
+                setattr(cls, name, constant(vars(owner)[name]))
+            elif _is_first(owner, name):
+                first[name] = vars(owner)[name]
+        cls._first = tuple(first.items())
 
     def __init__(self, identity: int, place: Place, age: int = 0, idle: int = 0) -> None:
         self.id, self.place, self.age, self.idle = identity, place, age, idle
@@ -75,12 +78,21 @@ class Agent:
         return {name: value for name, value in vars(self).items() if name not in _OWN}
 
 
-def _is_first(kind: type[Agent], name: str) -> bool:
+def _owners(kind: type[Agent]) -> dict[str, type]:
+    """Attributes of a class of agents by name, each with the class among its bases that it comes from."""
+    owners = {}
+    for owner in reversed(kind.__mro__):
+        if owner not in (Agent, object):
+            owners.update(dict.fromkeys(vars(owner), owner))
+    return owners
+
+
+def _is_first(kind: type, name: str) -> bool:
     """Whether a list or dict of a class is what its agents begin with: one that they share would be in no record."""
     return type(vars(kind)[name]) in (list, dict) and not _is_named_constant(kind, name)
 
 
-def _is_shared(kind: type[Agent], name: str) -> bool:
+def _is_shared(kind: type, name: str) -> bool:
     """Whether it can be no agent's own, for it could not be kept."""
     value = vars(kind)[name]
     if type(value) not in (list, dict, set) or _is_named_constant(kind, name):
@@ -88,7 +100,7 @@ def _is_shared(kind: type[Agent], name: str) -> bool:
     return first_unkept([{name: value}], PLAIN, tuples=False, shared=True) is not None
 
 
-def _is_named_constant(kind: type[Agent], name: str) -> bool:
+def _is_named_constant(kind: type, name: str) -> bool:
     if name.startswith("__") or name.isupper():
         return True
     return "ClassVar" in str(vars(kind).get("__annotations__", {}).get(name, ""))

@@ -20,7 +20,7 @@ DICT_CHANGES: Final = (
 
 
 def constant(value: Any) -> Any:
-    """The same to read, which can't be changed; anything but a list, dict or set is returned as it is."""
+    """The same to read, which can't be changed, nor can what it holds; what is none of these is returned as it is."""
     made: Callable[[Any], Any] | None = _CONSTANTS.get(type(value))
     return value if made is None else made(value)
 
@@ -34,4 +34,9 @@ def _refuse(self: object, *_: object, **__: object) -> NoReturn:
 
 _LIST = type("list", (list,), {"__slots__": (), **dict.fromkeys(LIST_CHANGES, _refuse)})
 _DICT = type("dict", (dict,), {"__slots__": (), **dict.fromkeys(DICT_CHANGES, _refuse)})
-_CONSTANTS: Final[dict[type, Callable[[Any], Any]]] = {list: _LIST, dict: _DICT, set: frozenset}
+_CONSTANTS: Final[dict[type, Callable[[Any], Any]]] = {
+    list: lambda value: _LIST(map(constant, value)),
+    tuple: lambda value: tuple(map(constant, value)),
+    dict: lambda value: _DICT((key, constant(each)) for key, each in value.items()),
+    set: frozenset,
+}

@@ -12,6 +12,7 @@ import pytest
 import shoal
 from shoal import Attribute, Node, NodeProgram
 from shoal.colony import Agent, Here
+from shoal.colony.places import Place
 from shoal.execution.kept_values import first_unkept
 from tests.shoal.test_resume_check import colony_of, fails, graph
 
@@ -167,6 +168,38 @@ def test_what_agents_read_in_their_class_is_a_constant() -> None:
         rows = session.load("g", data=graph()).run(colony_of(Reader), ticks=2).table_rows("signals")
     assert {row[-1] for row in rows} == {12.0}
     assert "it can't be changed; give each agent one of its own" in fails(colony_of(Writer))
+
+
+def test_what_a_constant_holds_cannot_be_changed_either() -> None:
+    class Nested(Agent):
+        deep: Any = [[1], (2, [3]), {"a": [4]}]  # noqa: RUF012
+
+    for held in (Nested.deep[0], Nested.deep[1][1], Nested.deep[2]["a"]):
+        with pytest.raises(TypeError, match="can't be changed"):
+            held.append(9)
+    assert Nested.deep == [[1], (2, [3]), {"a": [4]}]
+
+
+def test_each_agent_has_its_own_of_what_stands_in_any_of_its_bases() -> None:
+    class One(Agent):
+        mine: list[int] = []  # noqa: RUF012
+
+    class Other(Agent):
+        also: list[int] = []  # noqa: RUF012
+
+    class Mixin:
+        more: list[int] = []  # noqa: RUF012
+
+    class Both(Mixin, One, Other):
+        mine: list[int] = [1]  # noqa: RUF012
+
+    one, other = (Both(number, Place(b"p")) for number in (1, 2))
+    for agent in (one, other):
+        agent.mine.append(agent.id)
+        agent.also.append(agent.id)
+        agent.more.append(agent.id)
+    assert (one.mine, one.also, one.more) == ([1, 1], [1], [1])
+    assert (other.mine, other.also, other.more) == ([1, 2], [2], [2])
 
 
 def test_agents_have_no_slots() -> None:
