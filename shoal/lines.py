@@ -127,6 +127,8 @@ class AdminConnection:
         server_key: str | None = None,
         known_keys: str | os.PathLike[str] | None = None,
     ) -> None:
+        self._process = os.getpid()
+        self._socket: _Carrier | None = None
         self.address = os.fspath(address)
         self._ahead = bytearray()
         self._ids = itertools.count(1)
@@ -134,8 +136,6 @@ class AdminConnection:
         """Held from the first byte of a request to the last one of its answer."""
         self._asked = (0, "")
         """The id and the command of the last request."""
-        self._process = os.getpid()
-        self._socket: _Carrier | None = None
         self._socket = (
             _called(self.address, timeout, key, server_key, known_keys)
             if "://" in self.address

@@ -162,8 +162,10 @@ class RemoteSocket:
 
     def hang_up(self) -> None:
         """End what another thread waits for here. No socket of libzmq's may be touched for that."""
-        if self._bell >= 0:
-            os.eventfd_write(self._bell, 1)
+        bell = self._bell
+        if bell >= 0:
+            with contextlib.suppress(OSError):  # it was closed meanwhile
+                os.eventfd_write(bell, 1)
 
     def close(self) -> None:
         """Hang up."""
