@@ -84,10 +84,6 @@ class Crossing:
         idle = self._sent(lambda: time.sleep(IDLE_SECONDS), 0.0) / IDLE_SECONDS
         return {name: self._sent(getattr(self, name), idle) / 1e6 for name in WORDS}
 
-    def convicted(self) -> int:
-        """How many members were taken for dead, at all daemons; one was killed."""
-        return sum(daemon.shard.log.read_bytes().count(b" has failed") for daemon in self.fleet.daemons)
-
     def _sent(self, do: Callable[[], None], idle: float) -> float:
         before, began = self.hosts.sent_bytes(), time.monotonic()
         do()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+from shoal.keys import NAME
+
 NAME_RULE: Final = "1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit"
 _ADDRESS: Final = re.compile(r"[a-z]+://[!-~]+")
 

@@ -51,9 +51,9 @@ def disagreement(tick: int, other: str) -> str:
 
 def failure(error: BaseException, where: str, characters_max: int | None = None) -> str:
     """What a run's failure says, in text that can be sent. Of a traceback that is too long, the end is kept."""
-    told = f"{where} failed{encodable(node_told(error))}"
+    told = encodable(f"{where} failed{node_told(error)}")
     if isinstance(error, BadParameter):  # whoever has started the run is told, and knows no line of its program
-        return encodable(f"{told}: {words_of(error)}")
+        return f"{told}: {words_of(error)}"
     return f"{told}\n{traceback_of(error)[-characters_max if characters_max else None :]}"
 
 
