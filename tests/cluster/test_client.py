@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import shoal
 from daemon.dev_cluster import DevShard
 from shoal import BadParameter, RunFailed, Session, ShoalError, UnknownColumn, UnknownGraph, UnknownProgram, UnknownRun
 from shoal.errors import NameTaken
+from tests.interrupt import InterruptAfter
 from tests.trials import Count, Everything, Halves, Raise
 
 Open = Callable[[], Session]
@@ -186,34 +186,25 @@ def test_threads_share_a_session(session: Session) -> None:
 
 
 def test_interrupts_at_random_moments(session: Session) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     small = shoal.from_arrays(range(60), [i * 7 % 60 for i in range(60)])
     large = shoal.from_arrays(range(100_000), [i * 7 % 100_000 for i in range(100_000)])
     graph, chance = session.load("g", data=small), random.Random(9)
     first, other = graph.run(Count, ticks=2), graph.run(Count, ticks=3)
     due = first.result("tick").digest
     long = graph.start(Count, ticks=10**9)
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for i in range(40):
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0002, 0.03))
-                if i % 4 == 0:
-                    session.load(f"h-{i}", data=large)
-                elif i % 10 == 3:  # only so many results are kept
-                    graph.run(Count, ticks=1)
-                over = time.monotonic() + 1.0  # an interrupt that hits a finalizer is swallowed by the interpreter
-                while time.monotonic() < over:
-                    first.show() if i % 2 else first.result("tick")
-                    with contextlib.suppress(TimeoutError):
-                        long.wait(0.01)
-            assert (first.show()["run"], other.show()["run"], long.show()["run"]) == (first.name, other.name, long.name)
-            assert (first.tick, other.tick, first.result("tick").digest) == (2, 3, due)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    for i in range(40):
+        with InterruptAfter(chance.uniform(0.0002, 0.03)) as interrupt:
+            if i % 4 == 0:
+                session.load(f"h-{i}", data=large)
+            elif i % 10 == 3:  # only so many results are kept
+                graph.run(Count, ticks=1)
+            while True:
+                first.show() if i % 2 else first.result("tick")
+                with contextlib.suppress(TimeoutError):
+                    long.wait(0.01)
+        assert interrupt.happened
+        assert (first.show()["run"], other.show()["run"], long.show()["run"]) == (first.name, other.name, long.name)
+        assert (first.tick, other.tick, first.result("tick").digest) == (2, 3, due)
     assert long.stop().wait(60).state == "stopped"
     ours = [run for run in session.runs() if run.show()["load"] == graph.load]
     assert len(ours) >= 3

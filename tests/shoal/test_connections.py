@@ -28,7 +28,7 @@ from shoal.client import SocketBackend
 from shoal.connections import KEPT_MAX, Connections
 from shoal.lines import AdminConnection, HungUp, Unreachable
 from tests.daemon.admin_host import Hosted
-from tests.interrupt import Interrupt
+from tests.interrupt import Interrupt, InterruptAfter
 
 pytestmark = pytest.mark.traced
 
@@ -208,30 +208,22 @@ def _interrupt_everywhere(backend: SocketBackend, ask: Callable[[SocketBackend],
 
 
 def test_forty_interrupts_at_random_moments(session: Session, daemon: Daemon, host: Hosted) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    data = shoal.from_arrays(np.arange(200_000), np.arange(200_000))
-    chance, before = random.Random(7), signal.signal(signal.SIGALRM, stop)
-    try:
-        for salt in range(40):
-            run = session.get_run(f"b-{salt}")
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.02))
-                match salt % 3:
-                    case 0:
-                        run.wait()
-                    case 1:
-                        session._backend.load(f"g-{salt}", data, None)
-                        signal.pause()
-                    case _:
-                        while True:
-                            run.show()
-            assert run.show()["run"] == run.name == f"b-{salt}"
-            answers_right(session._backend, salt)  # type: ignore[arg-type]
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    data, chance = shoal.from_arrays(np.arange(200_000), np.arange(200_000)), random.Random(7)
+    for salt in range(40):
+        run = session.get_run(f"b-{salt}")
+        with InterruptAfter(chance.uniform(0.0001, 0.02)) as interrupt:
+            match salt % 3:
+                case 0:
+                    run.wait()
+                case 1:
+                    session._backend.load(f"g-{salt}", data, None)
+                    signal.pause()
+                case _:
+                    while True:
+                        run.show()
+        assert interrupt.happened
+        assert run.show()["run"] == run.name == f"b-{salt}"
+        answers_right(session._backend, salt)  # type: ignore[arg-type]
     eventually(lambda: daemon.waiting == 0)
     eventually(lambda: clients(host) <= KEPT_MAX)
 
@@ -401,20 +393,12 @@ def test_a_childs_copy_does_not_keep_an_interrupted_wait_going(session: Session,
 
 
 def test_an_upload_that_was_interrupted_is_dropped(session: Session, daemon: Daemon, host: Hosted) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
     data = shoal.from_arrays(np.arange(2_000_000), np.arange(2_000_000))
-    before = signal.signal(signal.SIGALRM, stop)
     session.get_run("a")  # it is connected
-    try:
-        host.loop.call_soon_threadsafe(time.sleep, 0.1)  # so that it is in the middle of it
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        with pytest.raises(KeyboardInterrupt):
-            session._backend.load("g", data, None)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    host.loop.call_soon_threadsafe(time.sleep, 0.1)  # so that it is in the middle of it
+    with InterruptAfter(0.05) as interrupt:
+        session._backend.load("g", data, None)
+    assert interrupt.happened
     assert session.get_run("b").name == "b"
     eventually(lambda: clients(host) == 1)
     assert daemon.loads == []

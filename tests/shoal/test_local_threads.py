@@ -8,7 +8,6 @@ import random
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
@@ -20,7 +19,7 @@ import pytest
 import shoal
 from shoal import Graph, Program, Run, RunFailed, Session, ShoalError, UnknownRun
 from shoal.errors import NameTaken
-from tests.interrupt import Interrupt
+from tests.interrupt import Interrupt, InterruptAfter
 from tests.trials import Count, Everything, Raise
 
 pytestmark = pytest.mark.traced
@@ -114,7 +113,6 @@ def test_an_interrupt_in_what_runs_for_long_does_not_begin_anew(graph: Graph, mo
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             run.wait(progress=stop)
-        time.sleep(0.11)  # so that the first tick is told of
     while run.show()["tick"] < 20:
         with contextlib.suppress(TimeoutError):
             run.wait(timeout=0.001)
@@ -153,24 +151,14 @@ def test_forty_interrupts_at_random_moments(session: Session) -> None:
     data = shoal.from_arrays(np.arange(20_000), (np.arange(20_000) * 7 + 1) % 20_000)
     graph = session.load("g", data=data)
     due = graph.run("pagerank", ticks=30).result("rank").digest
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    chance, before = random.Random(11), signal.signal(signal.SIGALRM, stop)
-    try:
-        for i in range(40):
-            run = graph.start("pagerank", ticks=30)
-            for again in range(chance.randint(1, 3)):
-                with contextlib.suppress(KeyboardInterrupt):
-                    signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.04))
-                    run.wait() if i % 2 else session.load(f"h-{i}-{again}", data=data)
-                    run.wait()
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            assert (run.wait().tick, run.result("rank").digest) == (30, due)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    chance = random.Random(11)
+    for i in range(40):
+        run = graph.start("pagerank", ticks=30)
+        for again in range(chance.randint(1, 3)):
+            with InterruptAfter(chance.uniform(0.0001, 0.04)):
+                run.wait() if i % 2 else session.load(f"h-{i}-{again}", data=data)
+                run.wait()
+        assert (run.wait().tick, run.result("rank").digest) == (30, due)
 
 
 def test_threads_get_their_own_runs(session: Session, graph: Graph) -> None:
@@ -289,12 +277,14 @@ def test_a_handler_that_is_called_within_a_tick_can_look_and_cannot_stop(graph: 
             slow.stop()
         Slow.goes_on.set()
 
-    before = signal.signal(signal.SIGALRM, handler)
+    before = signal.signal(signal.SIGUSR1, handler)
+    knock = threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
+    knock.start()
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         assert slow.wait().state == "completed"
     finally:
-        signal.signal(signal.SIGALRM, before)
+        knock.join()
+        signal.signal(signal.SIGUSR1, before)
     assert said == [0]
 
 
