@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Literal
 
+RETRY_SECONDS = 0.001
 AGAIN_SECONDS = 1.0
 """The interpreter swallows an interrupt that hits a finalizer; whoever sits there presses the keys again."""
 
@@ -21,21 +22,21 @@ class InterruptAfter:
 
     def __init__(self, seconds: float) -> None:
         self.happened = False
-        self._seconds = seconds
+        self._seconds, self._is_raised = seconds, False
         self._over = threading.Event()
-        self._armed = True
         self._thread = threading.Thread(target=self._press, args=(threading.get_ident(),), daemon=True)
 
     def __enter__(self) -> InterruptAfter:
         self._before = signal.signal(signal.SIGUSR1, self._interrupt)
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._swallowed
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        self._armed = False
         self._over.set()
         self._thread.join()
         signal.signal(signal.SIGUSR1, self._before)
+        sys.unraisablehook = self._hook
         self.happened = kind is KeyboardInterrupt
         return self.happened
 
@@ -43,11 +44,22 @@ class InterruptAfter:
         wait = self._seconds
         while not self._over.wait(wait):
             signal.pthread_kill(main, signal.SIGUSR1)
-            wait = AGAIN_SECONDS
+            wait = AGAIN_SECONDS if self._is_raised else RETRY_SECONDS
+
+    def _swallowed(self, unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            self._hook(unraisable)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._armed and (frame is None or frame.f_code is not InterruptAfter.__exit__.__code__):
-            raise KeyboardInterrupt
+        while frame is not None:
+            if frame.f_code in _OWN:
+                return  # the block has not begun, or is over
+            frame = frame.f_back
+        self._is_raised = True
+        raise KeyboardInterrupt
+
+
+_OWN = {each.__code__ for each in (InterruptAfter.__enter__, InterruptAfter.__exit__, InterruptAfter._swallowed)}
 
 
 class Interrupt:

@@ -207,6 +207,7 @@ def _interrupt_everywhere(backend: SocketBackend, ask: Callable[[SocketBackend],
     assert at > 300, "instructions were interrupted"
 
 
+@pytest.mark.filterwarnings("ignore:unclosed.*socket:ResourceWarning")  # interrupted before anybody had it in hand
 def test_forty_interrupts_at_random_moments(session: Session, daemon: Daemon, host: Hosted) -> None:
     data, chance = shoal.from_arrays(np.arange(200_000), np.arange(200_000)), random.Random(7)
     for salt in range(40):
