@@ -58,7 +58,9 @@ LONELY_SECONDS = 5.0
 """After this a shard that is in no view says what it waits for: what keeps shards apart is silent where it is."""
 LONELY_AGAIN_SECONDS = 60.0
 LIVES_MAX = 8
-"""A shard starts again once in a while. One that has to all the time has peers that are mistaken, or hostile."""
+LIFE_SECONDS = 600.0
+"""A shard starts again once in a while. One that has to all the time, with less than this between two starts, has peers
+that are mistaken, or hostile."""
 HEED_SECONDS = 30.0
 """In which the loop has to notice a signal; only a disk that does not answer keeps it for so long."""
 CLOSE_SECONDS = 30.0
@@ -82,6 +84,8 @@ class Daemon:
         self._over, self._at_once = asyncio.Event(), asyncio.Event()
         self._failure: BaseException | None = None
         self._is_asked_to_end = False
+        self.is_restored = False
+        """Whether the backup has been brought in: a later life must not do it again."""
         self._failing: Callable[[BaseException], None] = lambda _: None
         """Notes what was going on."""
 
@@ -189,6 +193,7 @@ class Daemon:
         try:
             if self._backup is not None:
                 await Restoring(runtime, self._backup).run()
+                self.is_restored = True
         except Exception as error:  # whatever it is, nobody else would hear of it
             self._fatal(error)
 
@@ -379,14 +384,17 @@ def _serve(config: Config, backup: Path | None, accept_loss: bool) -> int:
             with _folder(config).open() as folder:
                 folder.accept_loss()
         source = open_backup(backup, config.cluster.data) if backup is not None else None
-        for _ in range(LIVES_MAX):
-            turns = TimedSelector()
+        lives = 0
+        while lives < LIVES_MAX:
+            turns, began = TimedSelector(), time.monotonic()
             with asyncio.Runner(loop_factory=partial(new_loop, turns)) as runner:
-                status = runner.run(Daemon(config, Notifier(), source, last_resort.arm, turns).run())
+                daemon = Daemon(config, Notifier(), source, last_resort.arm, turns)
+                status = runner.run(daemon.run())
             if status != AGAIN:
                 return status
             last_resort.disarm()
-            source = None
+            source = None if daemon.is_restored else source
+            lives = 1 if time.monotonic() - began >= LIFE_SECONDS else lives + 1
         log.critical("ending: this shard had to start again %d times in a row; the lines above say why", LIVES_MAX)
         return 1
     except (BadKeyFile, BindFailed, SocketTaken, TooFewDescriptors, StoreError, StoreFailed, OSError) as error:

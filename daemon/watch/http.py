@@ -118,6 +118,15 @@ class HttpServer:
     async def _client(self, client: socket.socket) -> None:
         task = asyncio.current_task()
         assert task is not None
+        try:
+            await self._serve(task, client)
+        except (TimeoutError, OSError):
+            pass
+        finally:
+            self._clients.discard(task)
+            self._silent.pop(task, None)
+
+    async def _serve(self, task: asyncio.Task[None], client: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=HEAD_BYTES_MAX)
         protocol = asyncio.StreamReaderProtocol(reader)
@@ -128,11 +137,7 @@ class HttpServer:
                 await self._converse(task, reader, writer)
                 writer.close()
                 await writer.wait_closed()
-        except (TimeoutError, OSError):
-            pass
         finally:
-            self._clients.discard(task)
-            self._silent.pop(task, None)
             transport.abort()  # what a client does not read is not kept for it
 
     async def _converse(
