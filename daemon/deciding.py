@@ -40,6 +40,8 @@ REQUEST_CHARACTERS_MAX = 64
 """Of another shard's question, which is kept until it is answered."""
 NO_MAJORITY = "no tick leader says how far the log has come: has the cluster a majority?"
 
+LEADERS_MESSAGES = (consensus.Append, consensus.InstallSnapshot)
+
 
 class Deciding:
     """Of one shard. `raft` is there once a cluster is; `tags_due` says that the seat's tags are to be told."""
@@ -102,7 +104,11 @@ class Deciding:
     def step(self, sender: Identity, message: Any, now: int) -> list[Effect]:
         """Take a message between servers."""
         server = server_at(self._membership, sender)
-        if self.raft is None or server is None or self._trust.lost:
+        if self.raft is None or server is None:
+            return self._asked(now)
+        if self._trust.lost:
+            if isinstance(message, LEADERS_MESSAGES) and message.term >= self.raft.term:
+                self._out += self._trust.led()
             return self._asked(now)
         member = self._membership.member(sender.name)
         if member is not None and not self._trust.is_met(member):

@@ -109,7 +109,11 @@ class Trust:
         if (told.server, told.generation) != (mine, self._shard.generation) or sender.name == self._shard.name:
             return []
         self.lost = self.lost or f"{sender.name} knows it {self._how(told)}"
-        return [DiskWentBack(self.lost)] if told.is_led else []
+        return self.led() if told.is_led else []
+
+    def led(self) -> list[Effect]:
+        """There is a leader, and without this shard, which is silent: it can be let in again as a new disk."""
+        return [DiskWentBack(self.lost)] if self.lost else []
 
     def check_own(self) -> list[Effect]:
         """The log names a life on this disk that the disk does not remember: a leader has taught us better."""

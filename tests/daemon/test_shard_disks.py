@@ -9,6 +9,7 @@ import pytest
 from consensus import Append
 from daemon.effects import DiskWentBack
 from daemon.protocol import lives as lives_module
+from daemon.protocol.cluster_messages import DiskForgets
 from daemon.protocol.decisions import Identity, StopRun
 from daemon.protocol.lives import DISKS_REMEMBERED, Life, Lives, life_of
 from daemon.protocol.membership_messages import ALIVE, DEAD, Gossip, Member
@@ -185,6 +186,19 @@ def test_a_shard_that_knows_it_of_itself_tells_the_others() -> None:
     victim.start()
     victim.drive.forgot = False
     assert victim.up.trust.lost
+    comes_back_as_new(cluster, victim)
+
+
+def test_a_leader_that_knows_nothing_of_it_is_leader_enough() -> None:
+    """Who knew told it while nobody led, and a shard that is silent gives nobody cause to say it again."""
+    cluster = ShardCluster(3).formed()
+    victim, knows = cluster.others()
+    server = f"{victim.name}/{victim.drive.number}"
+    told = DiskForgets(server, victim.generation, victim.generation - 1, 0, 0, is_led=False)
+    victim.perform(victim.up.step(knows.up.identity, told, cluster.world.now))
+    assert victim.up.trust.lost
+    assert not victim.saw(DiskWentBack)
+    assert not cluster.led().up.trust.forgetful
     comes_back_as_new(cluster, victim)
 
 

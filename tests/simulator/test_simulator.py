@@ -50,6 +50,8 @@ FOUND = [
     ("leader-ping-pong", 7100095),
     # Of three that were drained two came back, and the third went before they had fetched what a run had left with it.
     ("leader-ping-pong", 50),
+    # Who knew that a disk had gone back said so while nobody led; the leader that came did not know it.
+    ("disk-went-back", 151),
 ]
 """What once went wrong, and stays tried."""
 
