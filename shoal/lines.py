@@ -155,12 +155,13 @@ class AdminConnection:
 
     def close(self) -> None:
         """Hang up; what the daemon was doing for this connection alone is cancelled."""
-        ours, self._socket = self._socket, None
+        ours = self._socket
         # A child that was forked has a copy of the descriptor: it must leave the parent's exchange alone, and the
         # parent has to hang up in so many words, or the daemon would hear nothing before the child ends.
         if ours is not None and self._process == os.getpid():
             ours.hang_up()
             ours.close()
+        self._socket = None  # only now: an interrupted close is finished by the next one
 
     def hang_up(self) -> None:
         """What `close` does to an exchange that another thread waits for: there, it ends with `Unreachable`."""

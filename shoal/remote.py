@@ -15,17 +15,15 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import itertools
 import math
 import os
 import re
 import struct
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 import zmq
 
@@ -33,6 +31,7 @@ from shoal import tunnel
 from shoal.errors import ShoalError
 from shoal.keys import KeyPair, is_key, load_pair, member_key
 from shoal.tunnel import Receiving, Sending, header, parsed
+from shoal.watched_sockets import WatchedSockets
 
 ADDRESS: Final = re.compile(
     r"(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})@)?(tcp://(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):\d{1,5})"
@@ -105,9 +104,9 @@ class RemoteSocket:
         self._is_open = self._is_over = False
         self._broken: str | None = None
         """Why there is no connection (any more), once that is so."""
-        context = _Context.here()
-        self._socket = context.socket(zmq.DEALER)
-        self._events = context.socket(zmq.PAIR)
+        self._sockets = WatchedSockets.here()
+        self._watched = self._sockets.open(self, zmq.DEALER)
+        self._socket, self._events = self._watched.socket, self._watched.events
         self._poller = zmq.Poller()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC)
         try:
@@ -172,14 +171,10 @@ class RemoteSocket:
         bell, self._bell = self._bell, -1
         if bell >= 0:
             os.close(bell)
-        if not self._socket.closed:
-            self._socket.disable_monitor()
-            self._socket.close()
-            self._events.close()
+        self._sockets.close(self._watched)
 
     def _begin(self) -> None:
         ours, watch = self._socket, self._events
-        ours.linger = watch.linger = 0
         ours.reconnect_ivl = -1
         ours.handshake_ivl = int(HANDSHAKE_SECONDS * 1000)
         ours.rcvhwm = ours.sndhwm = tunnel.QUEUE_MESSAGES
@@ -190,10 +185,6 @@ class RemoteSocket:
         if self._target.keys is not None:
             pair, server = self._target.keys
             ours.curve_secretkey, ours.curve_publickey, ours.curve_serverkey = pair.secret, pair.public, server
-        events = f"inproc://shoal.events.{next(_Context.numbers)}"
-        # First whoever listens: a monitor that nobody has connected to can't be taken away again, the call hangs.
-        watch.connect(events)
-        ours.monitor(events, zmq.EVENT_ALL)
         self._poller.register(ours, zmq.POLLIN)
         self._poller.register(watch, zmq.POLLIN)
         self._poller.register(self._bell, zmq.POLLIN)
@@ -294,20 +285,6 @@ class RemoteSocket:
             case zmq.EVENT_DISCONNECTED:
                 return "it ended, or the network did"
         return None
-
-
-class _Context:
-    """One context a process. One a connection would wait for ever at the end of a script that did not close it."""
-
-    numbers: ClassVar[Iterator[int]] = itertools.count()
-    _made: ClassVar[tuple[int, zmq.Context[zmq.Socket[bytes]]] | None] = None
-
-    @classmethod
-    def here(cls) -> zmq.Context[zmq.Socket[bytes]]:
-        """This process's own; a child that was forked has not its parent's."""
-        if cls._made is None or cls._made[0] != os.getpid():
-            cls._made = (os.getpid(), zmq.Context())
-        return cls._made[1]
 
 
 def _is_loopback(host: str) -> bool:

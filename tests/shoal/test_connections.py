@@ -159,7 +159,8 @@ def answers_right(backend: SocketBackend, salt: object) -> None:
 
 
 FILES = (
-    "shoal/lines.py", "shoal/connections.py", "shoal/client.py", "shoal/remote.py", "shoal/tunnel.py", "contextlib.py",
+    "shoal/lines.py", "shoal/connections.py", "shoal/client.py", "shoal/remote.py", "shoal/tunnel.py",
+    "shoal/watched_sockets.py", "contextlib.py",
 )  # fmt: skip
 
 
@@ -205,6 +206,27 @@ def _interrupt_everywhere(backend: SocketBackend, ask: Callable[[SocketBackend],
         if chance.random() < 0.2 or is_over:
             answers_right(backend, at)
     assert at > 300, "instructions were interrupted"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # finalizers that were interrupted
+def test_an_interrupt_at_any_instruction_of_a_hangup_keeps_no_connection_open(address: str, host: Hosted) -> None:
+    """Neither that one nor those that are closed after it."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(_hang_up_interrupted, address).result()
+    eventually(lambda: clients(host) == 0)
+
+
+def _hang_up_interrupted(address: str) -> None:
+    at, is_over = 0, False
+    while not is_over:
+        at += 1
+        connection = AdminConnection(address, SECONDS)
+        with contextlib.suppress(KeyboardInterrupt), Interrupt(at, is_clients, "opcode") as interrupt:
+            connection.close()
+        is_over = interrupt.left > 0
+        del connection
+    assert at > 20, "instructions were interrupted"
+    AdminConnection(address, SECONDS).close()
 
 
 @pytest.mark.filterwarnings("ignore:unclosed.*socket:ResourceWarning")  # interrupted before anybody had it in hand
