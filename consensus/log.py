@@ -80,6 +80,10 @@ class Log:
         offset = self.snapshot.index + 1
         return tuple(self._entries[first - offset : last + 1 - offset])
 
+    def holds(self, data: bytes, first: int) -> bool:
+        """Whether one of the entries from ``first`` on is this command."""
+        return any(entry.data == data for entry in self.span(first, self.last_index))
+
     def batch(self, first: int, entries_max: int, bytes_max: int) -> tuple[Entry, ...]:
         """The entries from ``first`` on that fit one message; a single one always does."""
         batch = self.span(first, min(self.last_index, first + entries_max - 1))

@@ -270,9 +270,12 @@ class Deciding:
         return self._flush()
 
     def _propose(self, asker: str, request: str, command: bytes, now: int) -> bool:
-        """Append a command that makes sense; what the log can't take now (False) is sent again by its asker."""
-        if self.raft is None or not self.leads or self._codec.decode(command) is None:
+        """Append a command that makes sense, once; what the log can't take now (False) is sent again by its asker."""
+        decision = self._codec.decode(command)
+        if self.raft is None or not self.leads or decision is None:
             return False
+        if decision.request in self._registry.recent or self.raft.log.holds(command, self.raft.commit_index + 1):
+            return True  # sent again, the more often the slower the disks are: another sync would slow them more
         try:
             self._take(self.raft.propose(command, now), now)
         except Refused as refused:

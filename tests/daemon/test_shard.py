@@ -31,7 +31,7 @@ from daemon.protocol.cluster_messages import (
     StepAsked,
     StepGranted,
 )
-from daemon.protocol.decisions import DropGraph, Identity, StopRun
+from daemon.protocol.decisions import DecisionCodec, DropGraph, Identity, StopRun
 from daemon.protocol.membership_effects import MemberLeft
 from daemon.protocol.membership_messages import ALIVE, Member, PushPullReply, Record
 from daemon.protocol.registry import freeze
@@ -340,6 +340,43 @@ def test_what_is_fetched_of_a_graph_that_was_dropped_meanwhile_is_deleted_again(
     effects = other.up.parts_gained("load-web", frozenset({3}), cluster.world.now)
     assert effects == [DeleteParts("load-web", frozenset({3}))]
     assert other.up.holdings.held == {}
+
+
+def test_a_proposal_that_is_sent_again_is_appended_once() -> None:
+    """Committed or not: each entry is a sync of every disk, and the slower these are, the more is sent again."""
+    cluster = formed()
+    leader, other = led(cluster)
+    raft, proposal = leader.up.raft, Proposal("r", DecisionCodec().encode(StopRun("r", "nothing")))
+    assert raft is not None
+    before = raft.last_index
+    assert raft.commit_index == before
+
+    def send() -> int:
+        leader.perform(leader.up.step(other.up.identity, proposal, cluster.world.now))
+        return raft.last_index
+
+    assert [send() for _ in range(3)] == [before + 1] * 3
+    assert raft.commit_index == before
+    cluster.until(lambda: raft.commit_index == before + 1)
+    assert [send() for _ in range(3)] == [before + 1] * 3
+
+
+def test_a_proposal_that_was_lost_with_its_leader_is_appended_by_the_next() -> None:
+    cluster = formed()
+    leader, other = led(cluster)
+    cluster.cut = frozenset((leader.name,))
+    now = cluster.world.now
+    leader.perform(leader.up.propose(StopRun("r", "nothing"), now + 30 * SECOND, now))
+    lost = leader.up.raft
+    assert lost is not None
+    assert lost.last_index > lost.commit_index
+    cluster.until(lambda: other.up.leader not in (None, leader.name))
+    cluster.propose(lambda request: StopRun(request, "nothing else"), other)
+    cluster.cut = frozenset()
+    cluster.until(lambda: leader.answer("r") is not None)
+    answer = leader.answer("r")
+    assert answer is not None
+    assert answer.decided
 
 
 def test_a_start_goes_on_from_the_disk() -> None:

@@ -52,6 +52,8 @@ FOUND = [
     ("leader-ping-pong", 50),
     # Who knew that a disk had gone back said so while nobody led; the leader that came did not know it.
     ("disk-went-back", 151),
+    # The leader's slow disk synced each proposal as often as it was sent again, and so it never answered anything else.
+    ("everything", 140),
 ]
 """What once went wrong, and stays tried."""
 
