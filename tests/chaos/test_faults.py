@@ -163,13 +163,15 @@ def filled(fleet: Fleet) -> Iterator[Ground]:
     ground = _up(fleet)
     ground.disk, ground.disk_of = disk, 2
     fault = Fault("disk", 0.0, 1.0, (2,))
-    fleet[2].signal(signal.SIGSTOP)
-    faults.begin(fault, ground)
-    faults.end(fault, ground)
-    fleet[2].signal(signal.SIGCONT)
-    yield ground
-    fleet.close()
-    disk.close()
+    try:
+        fleet[2].signal(signal.SIGSTOP)
+        faults.begin(fault, ground)
+        faults.end(fault, ground)
+        fleet[2].signal(signal.SIGCONT)
+        yield ground
+    finally:
+        fleet.close()
+        disk.close()
 
 
 @pytest.mark.parametrize("kind", ["kill", "never", "power", "restart"])

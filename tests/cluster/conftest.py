@@ -11,7 +11,7 @@ import pytest
 import shoal
 from daemon.dev_cluster import DevShard
 from shoal import GraphData
-from tests.cluster.trial import DEBIAN, TrialCluster, processes_of, wait_for, well
+from tests.cluster.trial import DEBIAN, TrialCluster, lives, processes_of, wait_for, well
 
 SETTINGS = """\
 [ticks]
@@ -71,9 +71,9 @@ def trio(up: Up) -> list[DevShard]:
 @pytest.fixture
 def three(trio: list[DevShard]) -> Iterator[list[DevShard]]:
     """The same, and they must be as well after the test as before."""
-    pids = [shard.pid() for shard in trio]
+    before = lives(trio)
     yield trio
-    assert [shard.pid() for shard in trio] == pids, "a daemon died"
+    assert lives(trio) == before, "a daemon died"
     wait_for(lambda: well(trio), 20, "all three alive in one view")
 
 

@@ -3,8 +3,8 @@
     python -m tests.cluster.hostile CONFIG ... --key FILE --known FILE --messages 50000 --rate 500 --seed 1
 
 The messages are dealt out to the daemons that have these configurations. `--known` is what it knows of the cluster, as
-JSON: epoch, generation, founding, texts, numbers. A process of its own, at a bounded rate; it prints how many messages
-of each plane went out.
+JSON: epoch, generation, founding, texts, numbers. A process of its own, at a bounded rate; it says when it begins to
+speak, and at the end how many messages of each plane went out.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def send(
     sent: Counter[str] = Counter()
     with zmq.Context() as context, contextlib.ExitStack() as stack:
         sockets = [_connected(context, target, pair, stack) for target in targets]
+        print("speaking", flush=True)
         began = time.monotonic()
         for number in range(messages):
             plane, frames = pool[(number // len(targets)) % len(pool)]
@@ -94,16 +95,19 @@ def _connected(
 def speaking(
     configs: Sequence[Path], key: Path, known: Mapping[str, Any], *, messages: int, rate: float, seed: int = 1
 ) -> Iterator[subprocess.Popen[str]]:
-    """The hostile member in a process of its own, which has ended when this is over."""
+    """The hostile member in a process of its own, which has begun to speak, and has ended when this is over."""
     said = key.with_suffix(".known")
     said.write_text(json.dumps(known))
     words = ["--key", str(key), "--known", str(said), "--messages", str(messages), "--rate", str(rate)]
     command = [sys.executable, "-m", "tests.cluster.hostile", *map(str, configs), *words, "--seed", str(seed)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "speaking\n"
             yield process
-            process.communicate(timeout=3 * messages / rate + 60)
+            told, _ = process.communicate(timeout=3 * messages / rate + 60)
             assert process.returncode == 0
+            assert sum(json.loads(told).values()) > messages / 2
         finally:
             process.kill()
 

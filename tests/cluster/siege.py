@@ -27,16 +27,16 @@ from typing import Any
 
 from click.testing import CliRunner
 
-import shoal
 from daemon.cli import main as shoalctl
 from daemon.dev_cluster import DevShard
+from shoal.lines import Unreachable
 from tests.cluster.hostile import speaking
 from tests.cluster.strangers import knocking
 from tests.cluster.test_operators import OpenToOperators
-from tests.cluster.trial import ask, config_of, metrics, wait_for, well
+from tests.cluster.trial import ask, config_of, counting, lives, metrics, wait_for, well
 
 HOSTILE = "mallory"
-START_SECONDS, SETTLE_SECONDS, ROUND_SECONDS = 3.0, 0.5, 3.0
+SETTLE_SECONDS, ROUND_SECONDS = 0.5, 3.0
 TICK_CLOCK = os.sysconf("SC_CLK_TCK")
 
 
@@ -114,21 +114,6 @@ def what_is_known(shards: Sequence[DevShard], run: str, generation: int | None =
 
 
 @contextlib.contextmanager
-def running(shards: Sequence[DevShard], interval: float | None = None) -> Iterator[str]:
-    """A run on a small graph."""
-    with shoal.connect(str(shards[0].socket)) as session:
-        session.load("siege", data=shoal.from_arrays(list(range(500)), [(i * 7 + 1) % 500 for i in range(500)]))
-    paced = {} if interval is None else {"interval": interval}
-    run = ask(shards[0], "run start", program="trial-count", graph="siege", ticks=10**9, **paced)["run"]
-    wait_for(lambda: ask(shards[0], "run show", run=run)["tick"] > 5, 20, "ticks")
-    yield run
-    if ask(shards[0], "run show", run=run)["state"] == "running":
-        ask(shards[0], "run stop", run=run)
-    wait_for(lambda: ask(shards[0], "run show", run=run)["state"] in ("stopped", "failed"), 30, "the end of the run")
-    ask(shards[0], "graph drop", graph="siege")
-
-
-@contextlib.contextmanager
 def besieged(
     shards: Sequence[DevShard],
     key: Path,
@@ -139,7 +124,9 @@ def besieged(
     strangers: float,
     seed: int,
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    """All at once: messages are dealt out to the daemons, strangers knock at the first. Gives the processes."""
+    """All at once: messages are dealt out to the daemons, strangers knock at the first. Gives the processes, once they
+    have begun.
+    """
     attackers: list[subprocess.Popen[str]] = []
     with contextlib.ExitStack() as stack:
         configs = [shard.config for shard in shards]
@@ -171,9 +158,10 @@ def main() -> int:
 
 
 def _siege(shards: Sequence[DevShard], options: argparse.Namespace) -> int:
-    pids = [shard.pid() for shard in shards]
+    before = lives(shards)
     key = shards[0].folder.parent / f"{HOSTILE}.secret_key"
-    with running(shards, options.interval) as run:
+    paced = {} if options.interval is None else {"interval": options.interval}
+    with counting(shards[0], "siege", **paced) as run:
         known = what_is_known(shards, run)
         with besieged(
             shards,
@@ -185,9 +173,12 @@ def _siege(shards: Sequence[DevShard], options: argparse.Namespace) -> int:
             seed=options.seed,
         ) as attackers:
             pairs = list(_rounds(shards, run, attackers))
-        ended = [shard.name for shard, pid in zip(shards, pids, strict=True) if shard.pid() != pid]
+        ended = [shard.name for shard, life in zip(shards, before, strict=True) if _life(shard) != life]
         if not ended:
             wait_for(lambda: well(shards), 60, "all three in one view")
+    if not pairs:
+        print("the attackers were through before anything could be measured: more --messages, or a lower --rate")
+        return 1
     wall = statistics.median(during.a_second / quiet.a_second for quiet, during in pairs)
     processor = statistics.median(during.a_processor_second / quiet.a_processor_second for quiet, during in pairs)
     rates = {name: statistics.median(pace.a_second for pace in paces)
@@ -200,13 +191,19 @@ def _siege(shards: Sequence[DevShard], options: argparse.Namespace) -> int:
     return int(bool(ended) or wall < options.least)
 
 
+def _life(shard: DevShard) -> tuple[int | None, int] | None:
+    """As `lives` has it; None if nobody answers."""
+    with contextlib.suppress(Unreachable):
+        return lives([shard])[0]
+    return None
+
+
 def _rounds(
     shards: Sequence[DevShard], run: str, attackers: Sequence[subprocess.Popen[str]]
 ) -> Iterator[tuple[Pace, Pace]]:
     """The pace without and with them, in turn, until they are through: so that what else the machine does strikes both
     alike. They are stopped meanwhile, and their connections stay.
     """
-    time.sleep(START_SECONDS)
     while all(attacker.poll() is None for attacker in attackers):
         paces = []
         for number in (signal.SIGSTOP, signal.SIGCONT):
@@ -216,7 +213,8 @@ def _rounds(
             watch = Stopwatch(shards, run)
             time.sleep(ROUND_SECONDS)
             paces.append(watch.pace())
-        yield paces[0], paces[1]
+        if all(attacker.poll() is None for attacker in attackers):
+            yield paces[0], paces[1]
 
 
 def _says_what_was_refused(name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import itertools
 import json
 import random
@@ -100,7 +101,10 @@ class Crowd:
                 made.bind((f"127.0.{next(self._number) % self._sources + 1}.1", 0))
             made.connect(address)
         except BlockingIOError:
-            pass
+            if family == socket.AF_UNIX:  # the queue is full, and nothing goes on in the background
+                self.counted["refused"] += 1
+                made.close()
+                return
         except OSError:
             self.counted["refused"] += 1
             made.close()
@@ -114,10 +118,10 @@ class Crowd:
             if stranger.socket.recv(4096) == b"":
                 self.counted["cut"] += 1
                 return False
-        except (BlockingIOError, InterruptedError):
+        except BlockingIOError:
             pass
         except OSError as error:
-            if not isinstance(error, BlockingIOError) and error.errno != 107:  # not connected yet
+            if error.errno != errno.ENOTCONN:  # not yet
                 self.counted["cut"] += 1
                 return False
         if not stranger.left and now >= stranger.next_at:

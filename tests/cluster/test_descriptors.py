@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-import shoal
 from tests.cluster.conftest import MADE, UP_SECONDS, Up
 from tests.cluster.strangers import knocking
 from tests.cluster.test_operators import Far, OpenToOperators
-from tests.cluster.trial import ask, config_of, metrics, summed, wait_for, well
+from tests.cluster.trial import ask, config_of, counting, lives, metrics, summed, wait_for, well
 
 LIMIT = 300
 SECONDS = 6.0
@@ -49,28 +48,25 @@ def test_a_flood_of_all_ports_at_once(far: Far) -> None:
     """More than the limit on each port, and a thousand new ones a second: the run goes on and nobody is missed, who
     asks is answered at every port, and the log has a line a port."""
     one, two, _ = far.shards
-    pids = [shard.pid() for shard in far.shards]
-    with shoal.connect(str(two.socket)) as session:
-        session.load("pond", data=shoal.from_arrays(list(range(200)), [(i * 7 + 1) % 200 for i in range(200)]))
-    run = ask(two, "run start", program="trial-count", graph="pond", ticks=10**9)["run"]
-    wait_for(lambda: ask(two, "run show", run=run)["tick"] > 10, 10, "ticks")
-    lines = len(one.log.read_text().splitlines())
-    begun, most = ask(two, "run show", run=run)["tick"], 0.0
-    page = f"http://{config_of(one).metrics.listen}/metrics"
-    until = time.monotonic() + SECONDS
-    with knocking(one.config, SECONDS, rate=1000, hold=LIMIT) as counted:
-        while time.monotonic() < until - 1.0:
-            assert ask(one, "status")["state"] == "joined"
-            wait_for(lambda: "shoal_ticks_total" in scraped(page), 10, "a scrape")
-            wait_for(lambda: far.shoalctl("status").exit_code == 0, 10, "an answer to an operator")
-            most = max(most, metrics(one, "shoal_descriptors")['shoal_descriptors{state="open"}'])
-            before = ask(two, "run show", run=run)["tick"]
-            wait_for(lambda before=before: ask(two, "run show", run=run)["tick"] > before, 10, "ticks")  # type: ignore[misc]
-    assert counted["made"] > 3 * LIMIT
-    assert [shard.pid() for shard in far.shards] == pids
-    assert ask(two, "run show", run=run)["tick"] > begun
-    assert most < LIMIT
-    wait_for(lambda: well(far.shards), 20, "all three in one view")
+    alive = lives(far.shards)
+    with counting(two, "pond") as run:
+        lines = len(one.log.read_text().splitlines())
+        begun, most = ask(two, "run show", run=run)["tick"], 0.0
+        page = f"http://{config_of(one).metrics.listen}/metrics"
+        until = time.monotonic() + SECONDS
+        with knocking(one.config, SECONDS, rate=1000, hold=LIMIT) as counted:
+            while time.monotonic() < until - 1.0:
+                assert ask(one, "status")["state"] == "joined"
+                wait_for(lambda: "shoal_ticks_total" in scraped(page), 10, "a scrape")
+                wait_for(lambda: far.shoalctl("status").exit_code == 0, 10, "an answer to an operator")
+                most = max(most, metrics(one, "shoal_descriptors")['shoal_descriptors{state="open"}'])
+                before = ask(two, "run show", run=run)["tick"]
+                wait_for(lambda before=before: ask(two, "run show", run=run)["tick"] > before, 10, "ticks")  # type: ignore[misc]
+        assert counted["made"] > 3 * LIMIT
+        assert lives(far.shards) == alive
+        assert ask(two, "run show", run=run)["tick"] > begun
+        assert most < LIMIT
+        wait_for(lambda: well(far.shards), 20, "all three in one view")
     said = one.log.read_text().splitlines()[lines:]
     turned_away = [line for line in said if "turned away" in line]
     assert {line.split(": ")[1] for line in turned_away} >= {"control", "ticks"}
@@ -79,7 +75,6 @@ def test_a_flood_of_all_ports_at_once(far: Far) -> None:
     assert summed(one, "shoal_handshakes_failed_total", reason="oversize") > 0
     found = metrics(one, "shoal_connections_max")
     assert sum(found.values()) < LIMIT
-    ask(two, "run stop", run=run)
 
 
 def test_too_few_are_a_sentence(far: Far) -> None:

@@ -31,6 +31,7 @@ from tests.cluster.trial import (
     exit_status,
     kill,
     leader_of,
+    lives,
     metrics,
     shoalctl,
     wait_for,
@@ -334,7 +335,7 @@ def test_a_disk_that_is_full_ends_a_run_in_words_and_no_daemon(
         cluster.start([victim.number], wait=True)
         wait_for(lambda: well(three), 30, "all three well")
         wait_for(lambda: serves(rest[0], victim), 30, "it holds partitions again")
-        pid, run = victim.pid(), begin(rest[0])
+        life, run = lives([victim]), begin(rest[0])
         reaches(rest[1], run, CHECKPOINT)
         disk.fill()
         over = wait_for(lambda: _over(rest[0], run), 30, "the run has ended")
@@ -344,7 +345,7 @@ def test_a_disk_that_is_full_ends_a_run_in_words_and_no_daemon(
         disk.clear()
         wait_for(lambda: ask(victim, "status")["disk"]["state"] != "full", 30, "it has room again")
         completes(three, begin(rest[0]), expected)
-        assert victim.pid() == pid
+        assert lives([victim]) == life
     finally:
         cluster.kill([victim.number] if victim.pid() else [])
         disk.close()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import zmq
 
-from daemon.dev_cluster import DevCluster, DevShard
+from daemon.dev_cluster import DevCluster, DevShard, _free_ports
 from daemon.keys import load_pair
 from daemon.protocol.membership_messages import ALIVE, DEAD, LEFT, Gossip, Member, PushPull, Record
 from daemon.vocabulary import CONTROL_TYPES
@@ -135,8 +135,7 @@ def test_a_copy_of_a_machine_waits_until_the_first_one_is_gone(clusters: Any) ->
     for name in ("config.toml", "shard-2.secret_key"):
         (copy.folder / name).write_bytes((second.folder / name).read_bytes())
     (copy.folder / "shard-2.secret_key").chmod(0o600)
-    taken = {port(shard) for shard in cluster.shards()}
-    free = iter(str(number) for number in range(29_000, 30_000) if str(number) not in taken)
+    free = _free_ports(str(copy.folder))
     for key in ("control", "ticks", "listen"):
         rewritten(copy, (rf"^({key} = .*:)\d+", rf"\g<1>{next(free)}"))
     cluster.start([4], timeout_seconds=UP_SECONDS)

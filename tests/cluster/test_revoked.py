@@ -16,7 +16,7 @@ from daemon.dev_cluster import DevShard
 from shoal.lines import Unreachable
 from tests.cluster.conftest import MADE, UP_SECONDS, Up
 from tests.cluster.test_operators import Far, OpenToOperators
-from tests.cluster.trial import ask, config_of, summed, wait_for, well
+from tests.cluster.trial import ask, config_of, counting, summed, wait_for, well
 
 ONE_SECOND = 1.0
 
@@ -72,29 +72,25 @@ def test_a_member_whose_key_is_taken_away_is_out_at_once_on_both_planes(far: Far
     """Whoever connected: neither its connections to the others stand a second later, nor theirs to it; the run goes
     on without it, it is told why, and with its key back it is a member again."""
     one, two, three = far.shards
-    with shoal.connect(str(one.socket)) as session:
-        session.load("pond", data=shoal.from_arrays(list(range(200)), [(i * 7 + 1) % 200 for i in range(200)]))
-    run = ask(one, "run start", program="trial-count", graph="pond", ticks=10**9)["run"]
-    wait_for(lambda: ask(two, "run show", run=run)["tick"] > 10, 10, "ticks")
-    assert connected(three, one) == connected(one, three) == 2
-    far.allowed.write_text(without(whole, three.name))
-    reload([one, two])
-    began = time.monotonic()
-    wait_for(lambda: not any(connected(three, to) + connected(to, three) for to in (one, two)), 5, "all cut")
-    assert time.monotonic() - began < ONE_SECOND
-    wait_for(lambda: ask(one, "status")["members"]["alive"] == 2, 30, "the others know")
-    before = ask(two, "run show", run=run)["tick"]
-    wait_for(lambda: ask(two, "run show", run=run)["tick"] > before, 30, "the run goes on")
-    assert summed(one, "shoal_events_total", event="connections_cut_revoked") >= 1
-    wait_for(lambda: "refuses our key" in three.log.read_text(), 30, "it is told")
-    reload([three])
-    assert "our own key is not among the allowed ones under the name shard-3" in three.log.read_text()
-    far.allowed.write_text(whole)
-    reload(far.shards)
-    wait_for(lambda: well(far.shards), 30, "all three in one view again")
-    before = ask(three, "run show", run=run)["tick"]
-    wait_for(lambda: ask(three, "run show", run=run)["tick"] > before + 10, 30, "the run goes on with it")
-    ask(one, "run stop", run=run)
+    with counting(one, "pond") as run:
+        assert connected(three, one) == connected(one, three) == 2
+        far.allowed.write_text(without(whole, three.name))
+        reload([one, two])
+        began = time.monotonic()
+        wait_for(lambda: not any(connected(three, to) + connected(to, three) for to in (one, two)), 5, "all cut")
+        assert time.monotonic() - began < ONE_SECOND
+        wait_for(lambda: ask(one, "status")["members"]["alive"] == 2, 30, "the others know")
+        before = ask(two, "run show", run=run)["tick"]
+        wait_for(lambda: ask(two, "run show", run=run)["tick"] > before, 30, "the run goes on")
+        assert summed(one, "shoal_events_total", event="connections_cut_revoked") >= 1
+        wait_for(lambda: "refuses our key" in three.log.read_text(), 30, "it is told")
+        reload([three])
+        assert "our own key is not among the allowed ones under the name shard-3" in three.log.read_text()
+        far.allowed.write_text(whole)
+        reload(far.shards)
+        wait_for(lambda: well(far.shards), 30, "all three in one view again")
+        before = ask(three, "run show", run=run)["tick"]
+        wait_for(lambda: ask(three, "run show", run=run)["tick"] > before + 10, 30, "the run goes on with it")
 
 
 @pytest.mark.parametrize("spoken", [True, False])

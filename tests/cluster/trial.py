@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from click.testing import CliRunner, Result
 
+import shoal
 from daemon.cli import main
 from daemon.config import Config, load
 from daemon.dev_cluster import DevCluster, DevShard
@@ -124,6 +125,32 @@ def well(shards: Sequence[DevShard]) -> bool:
         status.get("state") == "joined" and status.get("leader") and status["members"]["alive"] == len(shards)
         for status in told
     )
+
+
+def lives(shards: Sequence[DevShard]) -> list[tuple[int | None, int]]:
+    """Each one's process, and its life: a daemon can begin another one under the same process id."""
+    return [(shard.pid(), ask(shard, "status")["generation"]) for shard in shards]
+
+
+@contextlib.contextmanager
+def counting(shard: DevShard, graph: str, nodes: int = 500, **options: Any) -> Iterator[str]:
+    """A run without an end on a small graph of that name, which has got going; both are gone afterwards."""
+    data = shoal.from_arrays(list(range(nodes)), [(i * 7 + 1) % nodes for i in range(nodes)])
+    with shoal.connect(str(shard.socket)) as session:
+        session.load(graph, data=data)
+    run = ask(shard, "run start", program="trial-count", graph=graph, ticks=10**9, **options)["run"]
+
+    def shown() -> dict[str, Any]:
+        return ask(shard, "run show", run=run)
+
+    try:
+        wait_for(lambda: shown()["tick"] > 5, 20, "ticks")
+        yield run
+    finally:
+        if shown()["state"] == "running":
+            ask(shard, "run stop", run=run)
+        wait_for(lambda: shown()["state"] in ("stopped", "failed"), 30, "the end of the run")
+        ask(shard, "graph drop", graph=graph)
 
 
 def leader_of(shard: DevShard) -> str | None:

@@ -267,10 +267,11 @@ def test_an_exception_while_the_progress_is_shown_cancels_the_wait(
 
 def test_a_timeout_leaves_a_session_that_answers(address: str, host: Hosted) -> None:
     with shoal.connect(address, timeout=0.2) as session:
-        host.loop.call_soon_threadsafe(time.sleep, 0.5)
+        goes_on = threading.Event()
+        host.loop.call_soon_threadsafe(goes_on.wait, SECONDS)
         with pytest.raises(Unreachable, match=r"did not answer within 0\.2 seconds"):
             session.get_run("a")
-        time.sleep(0.4)
+        goes_on.set()
         assert session.get_run("b").name == "b"
 
 
