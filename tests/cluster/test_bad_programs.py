@@ -181,6 +181,7 @@ def test_one_that_ends_on_one_shard_alone_fails_and_so_does_one_with_columns_of_
         graph.run("moody", where="narrow", timeout=20)
 
 
+@pytest.mark.new_life
 def test_a_run_that_is_stopped_by_force_ends_though_one_shard_never_answers(
     three: list[DevShard], graph: Graph
 ) -> None:
