@@ -18,7 +18,7 @@ from consensus.effects import Persist
 from consensus.stored import Entry, HardState, Snapshot, Stored
 from daemon.store.database import Database
 from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed
-from daemon.wire import RECORD_VERSION, Codec, Rejected, WireLimits
+from daemon.wire import ANOTHER_VERSIONS, RECORD_VERSION, Codec, Rejected, WireLimits
 
 RECORD_BYTES_MAX: Final = 512 << 20  # a snapshot is bounded far below, where it is made; SQLite takes 1000 million
 HARD_STATE, SNAPSHOT = "hard state", "snapshot"
@@ -102,6 +102,11 @@ class ConsensusRows:
         try:
             part = self._codec.decode([record]).message
         except Rejected as rejected:
+            if rejected.reason in ANOTHER_VERSIONS:
+                raise StoreError(
+                    f"{self._database.path} was written by another version of Shoal ({rejected}): start that version"
+                    f" again, or {MOVE_AWAY}"
+                ) from rejected
             raise self._nonsense(f"{kind.__name__}: {rejected}") from rejected
         if not isinstance(part, kind):
             raise self._nonsense(f"{type(part).__name__} in the place of {kind.__name__}")

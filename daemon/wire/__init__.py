@@ -7,10 +7,11 @@ without maps and extension types, and the classes come from the table alone.
 """
 
 from daemon.wire.codec import PROTOCOL_VERSION, RECORD_VERSION, Codec, Envelope, WireLimits
-from daemon.wire.rejected import Foreign, Reason, Rejected
+from daemon.wire.rejected import ANOTHER_VERSIONS, Foreign, Reason, Rejected
 from daemon.wire.shapes import Unsupported
 
 __all__ = [
+    "ANOTHER_VERSIONS",
     "PROTOCOL_VERSION",
     "RECORD_VERSION",
     "Codec",

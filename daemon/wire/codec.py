@@ -190,6 +190,20 @@ class Codec:
             raise Rejected(Reason.MALFORMED, f"{len(frames) - 1} frames behind a message that has none")
         return Envelope(epoch, sender, generation, record.unpack(body), theirs)
 
+    def label(self, header: Buffer) -> tuple[int | None, int | None]:
+        """The version and the tag that a header names, each None if it names none; for telling of one that was not
+        decoded.
+        """
+        try:
+            envelope = self._unpack_header(header)
+        except Rejected:
+            return None, None
+        if type(envelope) is not list or not envelope:
+            return None, None
+        tag = envelope[-2] if len(envelope) == ENVELOPE_ITEMS else None
+        version = envelope[0]
+        return version if type(version) is int else None, tag if type(tag) is int else None
+
     def _prefix(self, epoch: int, sender: str, generation: int, founding: str) -> bytes:
         """All of the header before the tag; the same for every message of a view, so it is kept."""
         if len(self._prefixes) >= PREFIXES_MAX:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class Reason(StrEnum):
@@ -16,7 +17,12 @@ class Reason(StrEnum):
     TEXT = "text"  # text of our own that is not Unicode, such as half of a surrogate pair
     OVERSIZE = "oversize"  # over one of the `WireLimits`
     UNKNOWN_TYPE = "unknown_type"  # a tag that this daemon has no class for
+    FIELDS = "fields"  # more fields than this daemon knows of that class: a later version's
     TRUNCATED = "truncated"  # frames are missing, or do not have the length that the header gives
+
+
+ANOTHER_VERSIONS: Final = frozenset({Reason.VERSION, Reason.UNKNOWN_TYPE, Reason.FIELDS})
+"""What bytes are rejected for that another version of Shoal writes, and that nothing damages by chance."""
 
 
 class Rejected(Exception):

@@ -161,6 +161,14 @@ def _refuse(expected: str, value: object) -> Rejected:
     return Rejected(Reason.MALFORMED, f"expected {expected}, got {type(value).__name__}")
 
 
+def _wrong_fields(cls: type, count: int, value: object) -> Rejected:
+    """A later version adds fields at the end; this one never takes some and drops the others."""
+    if type(value) is not list:
+        return _refuse(f"{count} fields of {cls.__name__}", value)
+    reason = Reason.FIELDS if len(value) > count else Reason.MALFORMED
+    return Rejected(reason, f"{len(value)} fields of {cls.__name__}, this version has {count}")
+
+
 def _number(within: Within) -> Shape:
     least, most = within.least, within.most
 
@@ -307,8 +315,10 @@ def _tagged(classes: list[type], records: list[Record]) -> Shape:
         if type(value) is not list or len(value) != 2:
             raise _refuse("a tagged part", value)
         tag, body = value
-        if type(tag) is not int or not 0 <= tag < len(records):
+        if type(tag) is not int or tag < 0:
             raise Rejected(Reason.MALFORMED, f"no part has the tag {tag!r:.40}")
+        if tag >= len(records):
+            raise Rejected(Reason.UNKNOWN_TYPE, f"no part has the tag {tag!r:.40}")
         return records[tag].unpack(body)
 
     def pack(value: Any) -> Any:
@@ -424,7 +434,7 @@ def _unpacker(cls: type, shapes: list[Shape]) -> Unpack:
 
     def unpack(value: Any) -> Any:
         if type(value) is not list or len(value) != count:
-            raise _refuse(f"{count} fields of {cls.__name__}", value)
+            raise _wrong_fields(cls, count, value)
         is_usual = tuple(map(type, value)) == usual
         if is_usual and check is not None:
             check(value)

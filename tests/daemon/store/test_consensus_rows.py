@@ -190,3 +190,16 @@ def test_rows_that_make_no_sense_are_refused(disk: Disk, what: str) -> None:
     connection.close()
     with pytest.raises(StoreError, match=r"make no sense.*move the folder away"):
         disk.store.load_consensus()
+
+
+def test_rows_of_another_version_are_no_torn_ones(disk: Disk) -> None:
+    """Whoever took them for damage would move away what an upgrade could read."""
+    disk.store.persist(whole(BEGUN))
+    connection = sqlite3.connect(disk.folder.database_path)
+    ((record,),) = connection.execute("SELECT record FROM consensus_log WHERE position = 5").fetchall()
+    later = record[:1] + b"\x09" + record[2:]
+    connection.execute("UPDATE consensus_log SET record = ?, crc = ? WHERE position = 5", (later, crc32(later)))
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreError, match=r"written by another version of Shoal .*version 9.*start that version again"):
+        disk.store.load_consensus()
