@@ -34,6 +34,7 @@ from daemon.protocol.progress import ProgressGossip
 from daemon.protocol.registry import Registry
 from daemon.protocol.resumption import StatesHeld
 from daemon.protocol.seat import LEAVING_TAG, Seat
+from daemon.protocol.versions import OWN, VERSION_TAG
 from daemon.shard_messages import CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 from daemon.shard_settings import NOTHING_ON_DISK, OnDisk, ShardSettings
 from daemon.trust import Trust
@@ -64,7 +65,7 @@ class Shard:
             on_disk.disk,
             settings.expect,
             settings.consensus.voters_max,
-            {**dict(member.tags), LIFE_TAG: life.tag},
+            {VERSION_TAG: OWN.tag, **dict(member.tags), LIFE_TAG: life.tag},
             is_lone=self._is_lone,
             promise=on_disk.promise,
         )

@@ -26,6 +26,7 @@ from daemon.protocol.membership_messages import STATUS_NAMES
 from daemon.protocol.ranges import TICKS_MAX
 from daemon.protocol.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING, RunRecord
 from daemon.protocol.tick import State
+from daemon.protocol.versions import Version, version_of
 from daemon.watch.logs import UnknownLevel, set_level
 from shoal import __version__
 from shoal.errors import ShoalError
@@ -73,6 +74,7 @@ class Operations:
                 "ready": ready,
                 "ready_detail": why,
                 "members": {name: states.get(name, 0) for name in STATUS_NAMES},
+                "versions": self._versions(),
                 "majority": shard.leader is not None,
                 "draining": sorted(registry.draining),
                 "halted": self._halted(),
@@ -84,6 +86,16 @@ class Operations:
                 "uptime_seconds": time.monotonic() - runtime.started,
                 "pid": os.getpid(),
             }
+        )
+
+    def _versions(self) -> list[dict[str, Any]]:
+        """What the members run that are alive: more than one row where an upgrade is under way, or was forgotten."""
+        members: dict[Version | None, list[str]] = {}
+        for record in self._runtime.shard.membership.live():
+            members.setdefault(version_of(dict(record.member.tags)), []).append(record.name)
+        return sorted(
+            ({**_told(version), "members": sorted(names)} for version, names in members.items()),
+            key=lambda row: row["members"],
         )
 
     def _halted(self) -> list[dict[str, Any]]:
@@ -116,6 +128,7 @@ class Operations:
                 "control": record.member.control,
                 "ticks": record.member.ticks,
                 "in_view": (record.name, record.generation) in in_view,
+                **_told(version_of(dict(record.member.tags))),
                 "tags": dict(record.member.tags),
             }
             for record in shard.membership.members()
@@ -443,6 +456,13 @@ def _shard_progress(progress: Any) -> dict[str, Any]:
         "seconds": progress.seconds,
         "completed_phases": progress.entry % PHASES,
     }
+
+
+def _told(version: Version | None) -> dict[str, Any]:
+    """What a member says of its version; nothing of it, if it does not."""
+    if version is None:
+        return {"version": None, "protocol": None, "records": None}
+    return {"version": version.shoal, "protocol": version.protocol, "records": version.records}
 
 
 def _name(name: str) -> str:

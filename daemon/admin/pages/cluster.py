@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
@@ -36,6 +37,7 @@ def status(result: Result, page: Page) -> str:
                 ("leader", f"{result.get('leader') or 'none'} (term {result.get('term', '-')})"),
                 *_majority(result),
                 ("members", ", ".join(f"{n} {state}" for state, n in members.items() if n) or "none"),
+                *_versions(result),
                 *(("refused", line) for line in _other_clusters(result)),
                 ("graphs", result.get("graphs")),
                 *_halted(result),
@@ -72,10 +74,33 @@ def _other_clusters(result: Result) -> list[str]:
 
 def members(result: Result, page: Page) -> str:
     """Who is known, and who is heard of that belongs elsewhere."""
-    columns = ("name", "generation", "state", "incarnation", "in_view", "control", "ticks", "tags")
+    columns = ("name", "generation", "state", "incarnation", "in_view", "control", "ticks", "version", "tags")
     others = _other_clusters(result)
-    table = listing("members", columns, ("generation", "incarnation"))(result, page)
+    rows = [
+        {**row, "version": _version(row), "tags": _without_version(map_of(row, "tags"))}
+        for row in rows_of(result, "members")
+    ]
+    table = listing("members", columns, ("generation", "incarnation"))({"members": rows}, page)
     return "\n".join([table.rstrip(), *([""] if others else []), *(f"refused: {line}" for line in others)])
+
+
+def _without_version(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """It has a column of its own."""
+    return {name: value for name, value in tags.items() if name != "version"}
+
+
+def _versions(result: Result) -> list[tuple[str, Any]]:
+    """Which members run which version, one a line, if they differ."""
+    rows = rows_of(result, "versions")
+    if len(rows) < 2:
+        return []
+    return [("versions differ", f"{', '.join(map(str, row.get('members') or ()))}: {_version(row)}") for row in rows]
+
+
+def _version(row: Result) -> str:
+    if not row.get("version"):
+        return "not said"
+    return f"{row['version']} (protocol {count(row.get('protocol'))}, records {count(row.get('records'))})"
 
 
 def _majority(result: Result) -> list[tuple[str, Any]]:

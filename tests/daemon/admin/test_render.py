@@ -108,6 +108,23 @@ def test_messages_of_another_cluster_show_in_members_and_status() -> None:
     assert "refused" not in render("members", EXAMPLES["members"])
 
 
+def test_versions_show_in_members_and_where_they_differ_in_the_status() -> None:
+    versions = [
+        {"version": "0.1.0", "protocol": 2, "records": 1, "members": ["a", "c"]},
+        {"version": None, "protocol": None, "records": None, "members": ["b"]},
+    ]
+    status = render("status", {**EXAMPLES["status"], "versions": versions})
+    assert "versions differ  a, c: 0.1.0 (protocol 2, records 1)" in status
+    assert "versions differ  b: not said" in status
+    assert "differ" not in render("status", {**EXAMPLES["status"], "versions": versions[:1]})
+    (row,) = EXAMPLES["members"]["members"]  # type: ignore[misc]
+    tags = {"zone": "x", "version": "0.1.0 2 1"}
+    told = {**row, "version": "0.1.0", "protocol": 2, "records": 1, "tags": tags}
+    page = render("members", {"members": [told]}, Page(200))
+    assert "0.1.0 (protocol 2, records 1)" in page
+    assert "0.1.0 2 1" not in page
+
+
 def test_what_a_shard_waits_for_shows_in_the_status() -> None:
     assert "waiting" not in render("status", EXAMPLES["status"])
     page = render("status", {**EXAMPLES["status"], "waiting": "for c"}, Page(120))
