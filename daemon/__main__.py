@@ -32,7 +32,7 @@ from daemon.config import Config, ConfigError, load
 from daemon.descriptors import Shares, TooFewDescriptors
 from daemon.host.departure import depart
 from daemon.host.restoring import Restoring, Source, open_backup
-from daemon.host.runtime import NewLife, Runtime
+from daemon.host.runtime import NewLife, Runtime, UnreadableLog
 from daemon.host.waiting import why_waiting
 from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
 from daemon.last_resort import LastResort
@@ -173,7 +173,7 @@ class Daemon:
             tell.cancel()
             if not isinstance(self._failure, NewLife):
                 self._notifier.stopping("leaving")
-            if self._failure is None or isinstance(self._failure, StoreFailed | NewLife):
+            if self._failure is None or isinstance(self._failure, StoreFailed | NewLife | UnreadableLog):
                 linger = 0.0 if self._at_once.is_set() else config.membership.leave_linger_ns / 1e9
                 await runtime.leave(linger)
         if isinstance(self._failure, NewLife):
@@ -183,7 +183,8 @@ class Daemon:
             log.error("starting again: %s", self._failure)
             return AGAIN
         if self._failure is not None:
-            log.critical("ending: %s", self._failure, exc_info=self._failure)
+            is_explained = isinstance(self._failure, UnreadableLog)
+            log.critical("ending: %s", self._failure, exc_info=None if is_explained else self._failure)
             return 1
         log.info("left")
         return 0

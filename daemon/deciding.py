@@ -16,20 +16,22 @@ from typing import Any
 
 import consensus
 from consensus import Persist, Raft, Refused, Stored
-from daemon.effects import Answered, Effect, HeldBack, Send
+from daemon.effects import Answered, Effect, HeldBack, LogUnreadable, Send, SnapshotRefused
 from daemon.following import Following
 from daemon.protocol import membership_effects as swim
 from daemon.protocol.bootstrap import CLUSTER_TAG
 from daemon.protocol.cluster_messages import Proposal, ProposalRefused, ReadIndexAsked, ReadIndexTold
-from daemon.protocol.decisions import Decision, DecisionCodec, EndRun, HoldParts, Identity, ResumeRun
+from daemon.protocol.decisions import CommandUnreadable, Decision, DecisionCodec, EndRun, HoldParts, Identity, ResumeRun
 from daemon.protocol.leading import sight_of
 from daemon.protocol.membership import Membership
 from daemon.protocol.membership_messages import Member
 from daemon.protocol.reads import Reads
 from daemon.protocol.records import FAILED
-from daemon.protocol.registry import Registry, apply, freeze, is_snapshot, restore
+from daemon.protocol.registry import Registry, apply, freeze, mistake_in_snapshot, restore
 from daemon.protocol.seat import Seat, has_disk_of, server_at
 from daemon.protocol.servers import shard_of
+from daemon.protocol.unreadable import RefusedSnapshots, why_not_proposed, why_of_command, why_of_snapshot
+from daemon.protocol.versions import Version, version_of
 from daemon.protocol.views import Sight
 from daemon.shard_settings import ShardSettings
 from daemon.trust import Trust
@@ -63,6 +65,9 @@ class Deciding:
         self.raft: Raft | None = None
         self.applied = 0
         self.tags_due = False
+        self._refused_snapshots = RefusedSnapshots(settings.consensus.election_timeout_ns)
+        self._is_stuck = False
+        """The log has decided what can't be read here: it is applied up to there, and this shard has no more to say."""
         self._snapshot_at = 0
         self._lead_ns = now
         self._out: list[Effect] = []
@@ -72,7 +77,7 @@ class Deciding:
     @property
     def deadline(self) -> int | None:
         """Raft's, that of reads, or when the leader looks again."""
-        raft_ns = self.raft.deadline if self.raft and not self._trust.lost else None
+        raft_ns = self.raft.deadline if self.raft and not self._is_mute else None
         lead_ns = self._lead_ns if self.leads else None
         times = [raft_ns, lead_ns, self._reads.deadline]
         return min((time for time in times if time is not None), default=None)
@@ -80,22 +85,30 @@ class Deciding:
     @property
     def leads(self) -> bool:
         """Whether this shard is the tick leader."""
-        return self.raft is not None and self.raft.is_leader and not self._trust.lost
+        return self.raft is not None and self.raft.is_leader and not self._is_mute
 
     @property
     def leader(self) -> str | None:
         """The tick leader's name, as far as is known here."""
-        if self.raft is None or self._trust.lost:
+        if self.raft is None or self._is_mute:
             return None
         leader = self._seat.server if self.raft.is_leader else self.raft.leader
         return shard_of(leader) if leader else None
+
+    @property
+    def _is_mute(self) -> bool:
+        """Whether this shard takes no part in consensus: its disk has gone back, or it can't read what was decided."""
+        return self._is_stuck or bool(self._trust.lost)
 
     def start(self, stored: Stored, now: int) -> list[Effect]:
         """Take the seat: from what is on the disk, or as a founder, or as one who is to be let in."""
         self._out.append(Persist(stored.hard_state, stored.snapshot))
         self.raft = Raft(self._seat.server, stored, self._settings.consensus, self._random, now)
         self.applied = self._snapshot_at = self.raft.commit_index
-        if stored.snapshot.data:
+        mistake = mistake_in_snapshot(stored.snapshot.data) if stored.snapshot.data else None
+        if mistake is not None:
+            self._stop(why_of_snapshot(stored.snapshot, mistake, self._versions(), "on this shard's disk"))
+        elif stored.snapshot.data:
             self._restore(stored.snapshot.data, now)
         for record in self._membership.live():
             self._take(self._trust.meet(record.member, self.raft), now)
@@ -104,7 +117,7 @@ class Deciding:
     def step(self, sender: Identity, message: Any, now: int) -> list[Effect]:
         """Take a message between servers."""
         server = server_at(self._membership, sender)
-        if self.raft is None or server is None:
+        if self.raft is None or server is None or self._is_stuck:
             return self._asked(now)
         if self._trust.lost:
             if isinstance(message, LEADERS_MESSAGES) and message.term >= self.raft.term:
@@ -115,15 +128,16 @@ class Deciding:
             self._take(self._trust.meet(member, self.raft), now)
         if self.raft.promises.are_void(server):
             self._out += self._trust.tell([sender.name], self.leader)
-        if isinstance(message, consensus.InstallSnapshot) and not is_snapshot(message.snapshot.data):
-            self._out.append(swim.Counted("consensus_snapshots_unsound"))
+        mistake = mistake_in_snapshot(message.snapshot.data) if isinstance(message, consensus.InstallSnapshot) else None
+        if mistake is not None:
+            self._refuse_snapshot(server, message, mistake, now)
         else:
             self._take(self.raft.step(server, message, now), now)
         return self._asked(now)
 
     def wake(self, now: int) -> list[Effect]:
         """Look at the time."""
-        if self.raft is not None and not self._trust.lost:
+        if self.raft is not None and not self._is_mute:
             self._take(self.raft.wake(now), now)
         if now >= self._lead_ns:
             self._following.lead_due = True
@@ -157,6 +171,7 @@ class Deciding:
                 case consensus.Persist():
                     self._out.append(effect)
                 case consensus.Send():
+                    self._refused_snapshots.said(effect.message)
                     if has_disk_of(self._membership, effect.to):
                         self._out.append(Send(shard_of(effect.to), effect.message))
                 case consensus.Committed():
@@ -179,8 +194,12 @@ class Deciding:
 
     def _apply(self, entries: Iterable[consensus.Entry], now: int) -> None:
         for entry in entries:
+            try:
+                decision = self._codec.decode(entry.data) if entry.is_command else None
+            except CommandUnreadable as unreadable:
+                self._stop(why_of_command(entry, unreadable, self._versions()))
+                return
             self.applied = entry.index
-            decision = self._codec.decode(entry.data) if entry.is_command else None
             if decision is None:
                 continue
             if isinstance(decision, HoldParts):
@@ -197,6 +216,30 @@ class Deciding:
             self._take(self.raft.compact(self.applied, freeze(self._registry)), now)
         except (Refused, Rejected):  # it is too large; the log grows on, and nothing is lost by that but room
             self._out.append(swim.Counted("consensus_snapshots_refused"))
+
+    def _stop(self, why: str) -> None:
+        """What is decided can't be followed any more: a registry that skipped a command would be another one than the
+        others', and nobody would know.
+        """
+        self._is_stuck = True
+        self._out.append(LogUnreadable(why))
+
+    def _refuse_snapshot(self, server: str, message: consensus.InstallSnapshot, mistake: Rejected, now: int) -> None:
+        """Keep what there is of the log: it is not given up for what can't be read, whoever sends it."""
+        assert self.raft is not None
+        self._out.append(swim.Counted("consensus_snapshots_unsound"))
+        is_led = self.raft.leader == server and self.raft.term == message.term
+        if not is_led or message.snapshot.index <= self.raft.commit_index:
+            return
+        is_new = self._refused_snapshots.refuse(server, message.term, now)
+        why = why_of_snapshot(message.snapshot, mistake, self._versions(), f"from {shard_of(server)}, which leads")
+        if self._refused_snapshots.are_for_good(now):
+            self._stop(why)
+        elif is_new:
+            self._out.append(SnapshotRefused(shard_of(server), why))
+
+    def _versions(self) -> dict[str, Version | None]:
+        return {record.name: version_of(dict(record.member.tags)) for record in self._membership.live()}
 
     def _restore(self, data: bytes, now: int) -> None:
         for announcement in restore(self._registry, data):
@@ -245,7 +288,7 @@ class Deciding:
 
     def _read(self, asker: str, request: str, now: int, follower: str | None = None) -> None:
         assert self.raft is not None
-        if self._trust.lost:
+        if self._is_mute:
             return
         with contextlib.suppress(Refused):  # it is asked again, and perhaps elsewhere
             self._take(self.raft.read(asker, request, now, follower), now)
@@ -271,9 +314,13 @@ class Deciding:
 
     def _propose(self, asker: str, request: str, command: bytes, now: int) -> bool:
         """Append a command that makes sense, once; what the log can't take now (False) is sent again by its asker."""
-        decision = self._codec.decode(command)
-        if self.raft is None or not self.leads or decision is None:
+        if self.raft is None or not self.leads:
             return False
+        try:
+            decision = self._codec.decode(command)
+        except CommandUnreadable as unreadable:
+            self._refuse(asker, request, why_not_proposed(unreadable))
+            return True
         if decision.request in self._registry.recent or self.raft.log.holds(command, self.raft.commit_index + 1):
             return True  # sent again, the more often the slower the disks are: another sync would slow them more
         try:
@@ -281,11 +328,15 @@ class Deciding:
         except Refused as refused:
             if refused.reason is not consensus.Reason.TOO_LARGE:
                 return False
-            if asker == shard_of(self._seat.server):
-                self._out += self._following.answered(request, refused.reason.value)
-            else:
-                self._out.append(Send(asker, ProposalRefused(request, refused.reason.value)))
+            self._refuse(asker, request, refused.reason.value)
         return True
+
+    def _refuse(self, asker: str, request: str, reason: str) -> None:
+        """For a reason that waiting does not mend."""
+        if asker == shard_of(self._seat.server):
+            self._out += self._following.refused(request, reason)
+        else:
+            self._out.append(Send(asker, ProposalRefused(request, reason)))
 
     # -- the leader's duties ---------------------------------------------------------------------------------------
 

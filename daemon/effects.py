@@ -139,6 +139,23 @@ class PeerWentBack:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class LogUnreadable:
+    """The log has decided something that this version can't read, so nothing behind it can be applied here: end, and
+    tell people why. Until then this shard takes no part in consensus.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRefused:
+    """This shard lacks so much of the log that the leader sends a snapshot, which this version can't read."""
+
+    leader: str
+    why: str
+
+
 Effect: TypeAlias = (
     Persist
     | KeepPromise
@@ -155,6 +172,8 @@ Effect: TypeAlias = (
     | Answered
     | DiskWentBack
     | PeerWentBack
+    | LogUnreadable
+    | SnapshotRefused
     | BecameLeader
     | LeaderChanged
     | MemberAnnouncement

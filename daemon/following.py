@@ -157,7 +157,7 @@ class Following:
         effects = self.custody.tend(self._registry)
         self._settle(now)
         asked = self.custody.question(self._registry, now)
-        if asked is not None and self.proposals.add(asked, now + HOLDINGS_PATIENCE_NS):
+        if asked is not None and self.proposals.add(asked, now + HOLDINGS_PATIENCE_NS, keeps_asking=True):
             self.proposals_due = True
         elif asked is not None:
             why = "too much is asked for: again when something has been answered"
@@ -174,7 +174,8 @@ class Following:
         registry, name = self._registry, self._shard.name
         if registry.draining and self.in_view and self._looked == registry.epoch and name not in registry.settled:
             request = f"settled-{self._shard}-{registry.epoch}"
-            self.proposals.add(Settled(request, self._shard, registry.epoch), now + HOLDINGS_PATIENCE_NS)
+            settled = Settled(request, self._shard, registry.epoch)
+            self.proposals.add(settled, now + HOLDINGS_PATIENCE_NS, keeps_asking=True)
             self.proposals_due = True
 
     # -- what was asked for here -----------------------------------------------------------------------------------
@@ -184,6 +185,10 @@ class Following:
         if not self.proposals.settle(request):
             return []
         return [*self.custody.answered(request, error), Answered(request, error, name, decided=decided)]
+
+    def refused(self, request: str, reason: str) -> list[Effect]:
+        """A leader would not take a proposal. What this shard asks for by itself is asked for again, at its pace."""
+        return [] if self.proposals.keeps_asking(request) else self.answered(request, reason)
 
     def given_up(self, now: int) -> list[Effect]:
         """Proposals that nobody has answered in time."""
@@ -199,7 +204,7 @@ class Following:
         """All of the cluster's talk but for proposals. What is of another view is of no use, or will be repeated."""
         match message:
             case ProposalRefused(request=request, reason=reason):
-                return self.answered(request, reason)
+                return self.refused(request, reason)
             case RunReport() if self._counts(sender, message.epoch) and self.goes_on(message.run):
                 self.leading.hear_report(sender.name, message)
                 self.lead_due = True

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from consensus import BecameLeader, LeaderChanged
-from daemon.effects import HeldBack, PeerWentBack
+from daemon.effects import HeldBack, PeerWentBack, SnapshotRefused
 from daemon.protocol import membership_effects as swim
 from daemon.protocol.decisions import AddGraph
 from daemon.protocol.registry import (
@@ -46,6 +46,8 @@ def follow(runtime: Runtime, announcement: object) -> None:
         case PeerWentBack(name=name):
             log.warning("the disk of member %s went back: it has no vote, and comes back as a new disk", name)
             runtime.metrics.count("disks_went_back", (), 1)
+        case SnapshotRefused(why=why):
+            log.error("%s", why)
         case BecameLeader(term=term):
             log.info("this shard is tick leader of term %d", term)
             runtime.metrics.raft_elections_won_total.inc()

@@ -35,7 +35,16 @@ from daemon.host.shipping import (
     placement_of,
     spec_of,
 )
-from daemon.protocol.decisions import ARCHIVE_LIMITS, AddGraph, AddProgram, Decision, DecisionCodec, KeptRun, Restore
+from daemon.protocol.decisions import (
+    ARCHIVE_LIMITS,
+    AddGraph,
+    AddProgram,
+    CommandUnreadable,
+    Decision,
+    DecisionCodec,
+    KeptRun,
+    Restore,
+)
 from daemon.protocol.load import LoadLimits, PieceArrived, Shipment
 from daemon.protocol.records import View, restored
 from daemon.protocol.tick_messages import PieceBuilt
@@ -78,7 +87,13 @@ def open_backup(folder: Path, data: Path) -> Source:
         )
     archive = Archive(folder)
     try:
-        decided = DecisionCodec(ARCHIVE_LIMITS).decode(archive.decided())
+        try:
+            decided = DecisionCodec(ARCHIVE_LIMITS).decode(archive.decided())
+        except CommandUnreadable as unreadable:
+            if unreadable.is_later:
+                told = f"{folder} was written by a later version of Shoal ({unreadable}): restore it with that one"
+                raise StoreError(told) from unreadable
+            raise StoreError(f"{folder} does not say what it holds: take another copy of the backup") from unreadable
         if not isinstance(decided, Restore):
             raise StoreError(f"{folder} does not say what it holds: take another copy of the backup")
         missing = _missing(archive, decided)

@@ -71,6 +71,10 @@ class NewLife(Exception):
     """This life has to end and another one to begin, for which the data folder has been prepared; the text says why."""
 
 
+class UnreadableLog(Exception):
+    """The log has decided what this version can't read; the text says what, and what to do."""
+
+
 GIVE_UP_SECONDS = 15.0
 CATCH_UP_SECONDS = 3.0
 """Longer than the election of a leader takes when one has died. Without a majority, only the first who asks waits."""
@@ -256,7 +260,7 @@ class Runtime:
 
     def failing(self, error: BaseException) -> None:
         """The daemon is about to end because of that."""
-        if not isinstance(error, StoreFailed):
+        if not isinstance(error, StoreFailed | UnreadableLog):
             self.guard.blame()
 
     def close(self) -> None:
@@ -369,7 +373,7 @@ class Runtime:
             )
 
     def _broken(self, error: BaseException) -> None:
-        """The disk has failed: from now on nothing is said that depends on it."""
+        """The disk has failed, or the log can't be followed: from now on nothing is said that depends on it."""
         self._is_broken = True
         self.fatal(error)
 
@@ -404,6 +408,8 @@ class Runtime:
                     waiting.set_result(effect)
             case fx.DiskWentBack(why=why):
                 self._begin_as_new_disk(why)
+            case fx.LogUnreadable(why=why):
+                self._broken(UnreadableLog(why))
             case swim.Counted(name=name, amount=amount):
                 self.metrics.count(name, (), amount)
                 self.post.note(name, amount)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from daemon.protocol.ranges import TICKS_MAX, Count, Tick, Within
-from daemon.wire import RECORD_VERSION, Codec, Rejected, WireLimits
+from daemon.wire import ANOTHER_VERSIONS, RECORD_VERSION, Codec, Reason, Rejected, WireLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +329,24 @@ ARCHIVE_LIMITS = WireLimits(header_bytes_max=16 << 20)
 """Of what a backup's file says that the log should decide."""
 
 
+class CommandUnreadable(Exception):
+    """Bytes that this version does not take for a command; the text says what they are and why not."""
+
+    def __init__(self, rejected: Rejected, version: int | None, tag: int | None) -> None:
+        kind = _TYPES.get(tag) if tag is not None else None
+        self.what = "" if tag is None else f"tag {tag}" + (f", {kind.__name__}" if kind is not None else "")
+        of = "" if version is None else f" of record version {version}"
+        super().__init__(f"{f'a command ({self.what})' if self.what else 'no command'}{of}: {rejected}")
+        self.reason, self.version = rejected.reason, version
+
+    @property
+    def is_later(self) -> bool:
+        """Whether a later version of Shoal is known to have written them."""
+        if self.reason is Reason.VERSION:
+            return self.version is not None and self.version > RECORD_VERSION
+        return self.reason in ANOTHER_VERSIONS
+
+
 class DecisionCodec:
     """Decisions <-> the bytes of a log entry, or of a backup's file, by the same checked codec as the wire."""
 
@@ -340,10 +358,10 @@ class DecisionCodec:
         (header,) = self._codec.encode(0, "log", 0, decision)
         return bytes(header)
 
-    def decode(self, data: bytes) -> Decision | None:
-        """The decision, or None for bytes that no shard of this version writes."""
+    def decode(self, data: bytes) -> Decision:
+        """The decision. Raises `CommandUnreadable` for bytes that no shard of this version writes."""
         try:
             decision: Decision = self._codec.decode([data]).message
-        except Rejected:
-            return None
+        except Rejected as rejected:
+            raise CommandUnreadable(rejected, *self._codec.label(data)) from rejected
         return decision

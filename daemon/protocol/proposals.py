@@ -19,6 +19,7 @@ RESEND_FACTOR_MAX = 4
 class _Pending:
     command: bytes
     give_up_ns: int
+    keeps_asking: bool
     sent_ns: int | None = None
     interval_ns: int = RESEND_INTERVAL_NS
 
@@ -31,16 +32,23 @@ class Proposals:
         self._pending_max = pending_max
         self._codec = DecisionCodec()
 
-    def add(self, decision: Decision, give_up_ns: int) -> bool:
-        """Keep a proposal until it is decided; False if too many are waiting."""
+    def add(self, decision: Decision, give_up_ns: int, *, keeps_asking: bool = False) -> bool:
+        """Keep a proposal until it is decided; False if too many are waiting. One that `keeps_asking` outlives a
+        leader's refusal: the next one may take it.
+        """
         if len(self._pending) >= self._pending_max:
             return False
-        self._pending[decision.request] = _Pending(self._codec.encode(decision), give_up_ns)
+        self._pending[decision.request] = _Pending(self._codec.encode(decision), give_up_ns, keeps_asking)
         return True
 
     def settle(self, request: str) -> bool:
         """The log has decided it, or the leader refused it; whether it was ours and open."""
         return self._pending.pop(request, None) is not None
+
+    def keeps_asking(self, request: str) -> bool:
+        """Whether it is sent again although a leader has refused it."""
+        pending = self._pending.get(request)
+        return pending is not None and pending.keeps_asking
 
     def leader_changed(self) -> None:
         """Send all again at once: what the old leader took may be lost."""

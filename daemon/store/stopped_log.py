@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from consensus.stored import Entry, Stored
-from daemon.protocol.decisions import Decision, DecisionCodec, StartRun
+from daemon.protocol.decisions import CommandUnreadable, Decision, DecisionCodec, StartRun
 from daemon.protocol.registry import Decided, NotApplied, Registry, apply, restore
 from daemon.store import schema
 from daemon.store.consensus import ConsensusRows
@@ -66,14 +66,15 @@ class StoppedLog:
                 restore(registry, stored.snapshot.data)
         except Rejected as rejected:
             raise StoreError(
-                f"{self._database.path}: the log's snapshot, up to entry {stored.snapshot.index}, can't be taken: "
-                f"{rejected}: move the folder away, and let the others fill a new one"
+                f"{self._database.path}: the log's snapshot, up to entry {stored.snapshot.index}, can't be read: "
+                f"{rejected}: install the version that wrote it, or move the folder away, and let the others fill a new"
+                " one"
             ) from rejected
         shown = []
         for entry in stored.entries:
-            decision = codec.decode(entry.data) if entry.is_command and entry.index != without else None
-            outcome, words = _tried(registry, entry, decision)
-            shown.append(Shown(entry.index, entry.term, _what(entry, decision), len(entry.data), outcome, words))
+            read = _read(codec, entry) if entry.index != without else None
+            outcome, words = _tried(registry, read)
+            shown.append(Shown(entry.index, entry.term, _what(entry, read), len(entry.data), outcome, words))
         return shown
 
     def entry(self, index: int) -> Entry:
@@ -91,7 +92,7 @@ class StoppedLog:
     def begins_later_runs(self, index: int) -> bool:
         """Whether the entry begins a run, and others behind it do, too: their numbers will be other ones."""
         codec = DecisionCodec()
-        begun = [entry.index for entry in self.stored().entries if isinstance(codec.decode(entry.data), StartRun)]
+        begun = [entry.index for entry in self.stored().entries if isinstance(_read(codec, entry), StartRun)]
         return index in begun and begun[-1] > index
 
     def skip(self, index: int) -> Path:
@@ -155,17 +156,29 @@ def opened(folder: Path) -> Iterator[StoppedLog]:
         os.close(lock)
 
 
-def _what(entry: Entry, decision: Decision | None) -> str:
-    if decision is None:
+def _read(codec: DecisionCodec, entry: Entry) -> Decision | CommandUnreadable | None:
+    """What stands at a place: a command, one that this version can't read, or neither."""
+    try:
+        return codec.decode(entry.data) if entry.is_command else None
+    except CommandUnreadable as unreadable:
+        return unreadable
+
+
+def _what(entry: Entry, read: Decision | CommandUnreadable | None) -> str:
+    if isinstance(read, CommandUnreadable):
+        return read.what or "-"
+    if read is None:
         return "configuration" if entry.configuration is not None else "-"
     names = ("program", "name", "run", "graph", "shard")
-    about = [str(getattr(decision, name)) for name in names if hasattr(decision, name)]
-    return " ".join([type(decision).__name__, *about[:2]])
+    about = [str(getattr(read, name)) for name in names if hasattr(read, name)]
+    return " ".join([type(read).__name__, *about[:2]])
 
 
-def _tried(registry: Registry, entry: Entry, decision: Decision | None) -> tuple[str, str]:
+def _tried(registry: Registry, decision: Decision | CommandUnreadable | None) -> tuple[str, str]:
     if decision is None:
-        return (UNREADABLE, "no daemon of this version takes it for a command") if entry.is_command else (NOTHING, "")
+        return NOTHING, ""
+    if isinstance(decision, CommandUnreadable):
+        return UNREADABLE, f"{decision}"[:WORDS_MAX]
     try:
         news = apply(registry, decision)
     except Exception as error:  # that is what is looked for

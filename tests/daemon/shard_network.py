@@ -18,6 +18,7 @@ from daemon.effects import (
     DeleteParts,
     Effect,
     KeepPromise,
+    LogUnreadable,
     MendHoldings,
     Send,
     SendToAddress,
@@ -71,6 +72,7 @@ class Machine:
         self.generation = 0
         self.shard: Shard | None = None
         self.mends, self.tells = True, True
+        self.tags: tuple[tuple[str, str], ...] = ()
         self.diary: list[Effect] = []
         self._wake_number = 0
 
@@ -87,7 +89,7 @@ class Machine:
         """A new life of the shard, with the drive as it is."""
         self.generation += 1
         self.diary = []
-        member = Member(self.name, self.generation, address(self.name), "", b"")
+        member = Member(self.name, self.generation, address(self.name), "", b"", self.tags)
         seeds = [address(name) for name in self._cluster.machines]
         random = self._world.random(f"{self.name} {self.generation}")
         drive = self.drive
@@ -123,6 +125,10 @@ class Machine:
                     self._cluster.carry(self, to, message)
                 case SendToAddress(address=where, message=message):
                     self._cluster.carry(self, name_at(where), message)
+                case LogUnreadable():
+                    self.diary.append(effect)
+                    self.kill()
+                    return
                 case _:
                     self.diary.append(effect)
                     self._do(effect)

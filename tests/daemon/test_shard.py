@@ -199,15 +199,6 @@ def test_a_proposal_without_a_leader_is_given_up_in_time() -> None:
     assert not answer.decided
 
 
-def test_what_is_no_decision_is_never_proposed() -> None:
-    cluster = formed()
-    leader, other = led(cluster)
-    assert leader.up.raft is not None
-    last = leader.up.raft.last_index
-    assert leader.up.step(other.up.identity, Proposal("r", b"nonsense"), cluster.world.now) == []
-    assert leader.up.raft.last_index == last
-
-
 def test_a_refusal_is_an_answer_only_to_who_asked() -> None:
     cluster = formed()
     leader, other = led(cluster)

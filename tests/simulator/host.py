@@ -24,6 +24,7 @@ from daemon.effects import (
     GrantTicks,
     HealBarrier,
     KeepPromise,
+    LogUnreadable,
     MendHoldings,
     Send,
     SendToAddress,
@@ -370,6 +371,8 @@ class Host:
                 self.world.tell(f"{self.name}: {member.name}/{member.generation} failed")
             case DiskWentBack(why=why):
                 self._begin_as_new_disk(why)
+            case LogUnreadable(why=why):
+                raise AssertionError(f"{self.name}, of one version with all others, can't go on: {why}")
             case Superseded():
                 raise AssertionError(f"{self.name} is superseded, and runs but once")
             case _:

@@ -39,7 +39,7 @@ from daemon.protocol.registry.announcements import (
     ViewInstalled,
 )
 from daemon.protocol.registry.applying import apply
-from daemon.protocol.registry.snapshot import freeze, is_snapshot, restore
+from daemon.protocol.registry.snapshot import freeze, is_snapshot, mistake_in_snapshot, restore
 from daemon.protocol.registry.state import Registry
 
 __all__ = [
@@ -62,5 +62,6 @@ __all__ = [
     "apply",
     "freeze",
     "is_snapshot",
+    "mistake_in_snapshot",
     "restore",
 ]

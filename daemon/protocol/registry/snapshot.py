@@ -94,12 +94,17 @@ def freeze(registry: Registry) -> bytes:
 
 
 def is_snapshot(data: bytes) -> bool:
-    """Whether `restore` would take it: to be asked before a leader's becomes this shard's own."""
+    """Whether `restore` would take it."""
+    return mistake_in_snapshot(data) is None
+
+
+def mistake_in_snapshot(data: bytes) -> Rejected | None:
+    """Why `restore` would not take it: to be asked before a leader's becomes this shard's own."""
     try:
         _thaw(data)
-    except Rejected:
-        return False
-    return True
+    except Rejected as rejected:
+        return rejected
+    return None
 
 
 def _thaw(data: bytes) -> _Frozen:

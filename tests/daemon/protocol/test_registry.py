@@ -10,6 +10,7 @@ import pytest
 
 from daemon.protocol.decisions import (
     AddGraph,
+    CommandUnreadable,
     Decision,
     DecisionCodec,
     DropGraph,
@@ -164,8 +165,9 @@ def test_old_runs_are_forgotten_and_active_ones_never() -> None:
 
 
 def test_bytes_of_another_version_are_no_decision() -> None:
-    assert DecisionCodec().decode(b"nonsense") is None
-    assert DecisionCodec().decode(b"") is None
+    for nonsense in (b"nonsense", b""):
+        with pytest.raises(CommandUnreadable, match=r"no command.*malformed"):
+            DecisionCodec().decode(nonsense)
 
 
 def test_a_command_that_breaks_something_is_taken_back_and_declined_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:

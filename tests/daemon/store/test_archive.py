@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,12 @@ def kept(state: str = COMPLETED) -> KeptRun:
     return KeptRun(3, start, state, 7 if state == COMPLETED else 0, "", 0, 0)
 
 
-def written(folder: Path, run: KeptRun | None = None, states: dict[int, bytes] | None = None) -> Path:
+def written(
+    folder: Path,
+    run: KeptRun | None = None,
+    states: dict[int, bytes] | None = None,
+    spelt: Callable[[bytes], bytes] = bytes,
+) -> Path:
     writer = ArchiveWriter(folder, "demo")
     writer.store.put_graph("load", "web", b"\0" * 9, b"header")
     for partition in range(2):
@@ -32,7 +38,7 @@ def written(folder: Path, run: KeptRun | None = None, states: dict[int, bytes] |
     if states:
         writer.store.put_states([StateRecord(3, 7, 7, states)])
     runs = (run,) if run else ()
-    writer.finish(DecisionCodec().encode(Restore("", (GRAPH,), runs, 3)), {"cluster": "demo"})
+    writer.finish(spelt(DecisionCodec().encode(Restore("", (GRAPH,), runs, 3))), {"cluster": "demo"})
     return folder
 
 
@@ -110,6 +116,10 @@ def test_it_is_looked_through_before_a_daemon_starts_with_it(tmp_path: Path) -> 
         open_backup(written(tmp_path / "c", kept(), {0: b"zero"}), data)
     with pytest.raises(StoreError, match="lacks the result of run 3"):
         open_backup(written(tmp_path / "d", kept()), data)
+    with pytest.raises(StoreError, match=r"written by a later version of Shoal .*protocol version 9.*restore it with"):
+        open_backup(written(tmp_path / "e", kept(), whole, lambda spelt: spelt[:1] + b"\x09" + spelt[2:]), data)
+    with pytest.raises(StoreError, match="does not say what it holds: take another copy"):
+        open_backup(written(tmp_path / "f", kept(), whole, lambda spelt: spelt[:-1]), data)
     with pytest.raises(StoreError, match=r"has no manifest\.json: name the folder"):
         open_backup(tmp_path, data)
     (data / "shoal.db").touch()

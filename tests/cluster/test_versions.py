@@ -1,0 +1,95 @@
+"""Daemons of two versions: the one that can't read what the others have decided ends, says why, and can be upgraded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import daemon
+import shoal
+from daemon.dev_cluster import DevCluster, DevShard
+from daemon.protocol.versions import OWN
+from shoal.lines import Refused
+from tests.cluster.conftest import UP_SECONDS
+from tests.cluster.trial import ask, exit_status, kill, leader_of, said, wait_for, well
+
+PACKAGES = ("consensus", "crdt", "daemon", "shoal")
+TOLD = "is decided, and this shard can't read it: a command (tag 3, DropGraph) of record version 1: fields: 5 fields of"
+
+
+class MixedCluster(DevCluster):
+    """A dev cluster, some of whose daemons run from another copy of the source."""
+
+    def __init__(self, folder: Path, copy: Path) -> None:
+        super().__init__(folder)
+        self._copy, self.later = copy, {1, 2}
+
+    def _start(self, shard: DevShard) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            if shard.number in self.later:
+                patch.setenv("PYTHONPATH", os.fspath(self._copy))
+            super()._start(shard)
+
+
+@pytest.fixture
+def cluster(ground: Path, tmp_path: Path) -> Iterator[MixedCluster]:
+    source = Path(daemon.__file__).parents[1]
+    for package in PACKAGES:
+        shutil.copytree(source / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    decisions = tmp_path / "daemon" / "protocol" / "decisions.py"
+    before, field = decisions.read_text(), "    load: str\n    by_force: bool = False\n"
+    head, class_, rest = before.partition("class DropGraph:\n")
+    assert field in rest
+    decisions.write_text(head + class_ + rest.replace(field, field + "    keeps_results: bool = False\n", 1))
+    cluster = MixedCluster(ground / "versions", tmp_path)
+    try:
+        yield cluster
+    finally:
+        cluster.down()
+
+
+def test_one_that_can_not_read_what_is_decided_ends_until_it_is_upgraded(cluster: MixedCluster) -> None:
+    shards = cluster.up(3, "none", UP_SECONDS)
+    first, _, old = shards
+    with shoal.connect(str(first.socket)) as session:
+        session.load("web", data=shoal.from_arrays([1, 2, 3], [2, 3, 1]))
+    assert [row["members"] for row in ask(first, "status")["versions"]] == [[shard.name for shard in shards]]
+    assert {(row["version"], row["protocol"]) for row in said(old, "members")["members"]} == {(OWN.shoal, OWN.protocol)}
+    if leader_of(first) == old.name:
+        with pytest.raises(Refused, match="the tick leader runs an older version that does not know this command"):
+            ask(first, "graph drop", graph="web")
+        kill(old)
+        wait_for(lambda: leader_of(first) not in (None, old.name), 20, "another leader")
+        cluster.start([3])
+        wait_for(lambda: well(shards), 20, "all three in one view")
+    assert ask(first, "graph drop", graph="web")["state"] == "dropped"
+    ends_with_the_sentence(old, times=1)
+    cluster._start(old)
+    ends_with_the_sentence(old, times=2)
+    entries = said(old, "log", "show", "--data", str(old.folder / "data"))["entries"]
+    assert [entry["what"] for entry in entries if entry["outcome"] == "unreadable"] == ["tag 3, DropGraph"]
+    cluster.later.add(3)
+    cluster.start([3], wait=True)
+    wait_for(lambda: well(shards), 20, "all three in one view")
+    assert [ask(shard, "graph list")["graphs"] for shard in shards] == [[], [], []]
+    with shoal.connect(str(old.socket)) as session:
+        graph = session.load("web", data=shoal.from_arrays([1, 2, 3], [2, 3, 1]))
+        assert graph.run("pagerank", ticks=5).wait().state == "completed"
+
+
+def ends_with_the_sentence(shard: DevShard, times: int) -> None:
+    """And without a traceback: it is nobody's bug."""
+    words = (shard.folder / "pid").read_text().split()
+    assert exit_status(int(words[0]), 20) == 1
+    log = shard.log.read_text()
+    told = [line for line in log.splitlines() if TOLD in line]
+    assert len(told) == times, log
+    assert "critical" in told[-1]
+    assert "Install the version that the others run, which `shoalctl members` on one of them shows" in told[-1]
+    assert "shoalctl log show" in told[-1]
+    assert "Traceback" not in log
+    assert shard.pid() is None
