@@ -22,6 +22,8 @@ from daemon.wire import ANOTHER_VERSIONS, RECORD_VERSION, Codec, Rejected, WireL
 
 RECORD_BYTES_MAX: Final = 512 << 20  # a snapshot is bounded far below, where it is made; SQLite takes 1000 million
 HARD_STATE, SNAPSHOT = "hard state", "snapshot"
+RECORDS: Final[dict[int, type]] = {1: HardState, 2: Snapshot, 3: Entry}
+"""What a row may hold, and its tag."""
 T = TypeVar("T")
 
 
@@ -31,7 +33,7 @@ class ConsensusRows:
     def __init__(self, database: Database) -> None:
         self._database = database
         limits = WireLimits(header_bytes_max=RECORD_BYTES_MAX)
-        self._codec = Codec("consensus", {1: HardState, 2: Snapshot, 3: Entry}, limits, RECORD_VERSION)
+        self._codec = Codec("consensus", RECORDS, limits, RECORD_VERSION)
 
     def load(self) -> Stored | None:
         """What was persisted last; None if nothing ever was. Raises `StoreError` for what makes no sense."""

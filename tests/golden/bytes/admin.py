@@ -1,0 +1,240 @@
+"""The admin protocol: what a client asks, byte for byte, and what a daemon answers; and the tunnel that carries it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from daemon.admin.commands import Command, Failed, Parameter, Refused, Registry, Reply, Request
+from shoal import tunnel
+from shoal.lines import AdminConnection, AdminError
+from tests.daemon.admin_host import Hosted
+from tests.golden.bytes.section import Section, from_hex, only, same, to_hex
+from tests.golden.golden_file import Entries, Entry
+
+SECONDS: Final = 10.0
+FRAMES = (b"\x01\x02\x03", np.array([7, 8], np.int64))
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What a client does, and what it then has: a result and frames, the events before it, or an error."""
+
+    ask: Callable[[AdminConnection], Any]
+    has: Any
+
+
+def _streamed(connection: AdminConnection) -> Any:
+    stream = connection.stream("echo", {"name": "é"})
+    return [dict(event) for event in stream], dict(stream.result)
+
+
+def _called(command: str, args: dict[str, Any], *frames: Any) -> Callable[[AdminConnection], Any]:
+    def ask(connection: AdminConnection) -> Any:
+        try:
+            result, came = connection.call(command, args, frames)
+        except AdminError as error:
+            return type(error).__name__, str(error), error.what
+        return result, [bytes(frame) for frame in came]
+
+    return ask
+
+
+EXCHANGES = {
+    "numbers": Exchange(_called("status", {}), ({"shard": "alpha", "value": 1.5, "distance": "inf"}, [])),
+    "frames": Exchange(
+        _called("echo", {"name": "web"}, *FRAMES),
+        ({"name": "web"}, [b"\x01\x02\x03", np.array([7, 8], np.int64).tobytes()]),
+    ),
+    "events": Exchange(_streamed, ([{"stage": "store", "done": 1, "total": 3}], {"name": "é"})),
+    "refused": Exchange(_called("refuse", {}), ("Refused", "not now: there is no view", "NameTaken")),
+    "failed": Exchange(_called("fail", {}), ("Failed", "tried, in vain", "")),
+    "usage": Exchange(_called("echo", {}), ("Usage", "echo needs name; usage: echo NAME", "")),
+}
+PLAIN: Final = {"plain words": b"refuse\n"}
+
+
+async def _status(_: Request) -> Reply:
+    return Reply({"shard": "alpha", "value": np.float64(1.5), "distance": float("inf")})
+
+
+async def _echo(request: Request) -> Reply:
+    await request.emit({"stage": "store", "done": 1, "total": 3})
+    return Reply({"name": request.args["name"]}, request.frames)
+
+
+async def _refuse(_: Request) -> Reply:
+    raise Refused("not now: there is no view", what="NameTaken")
+
+
+async def _fail(_: Request) -> Reply:
+    raise Failed("tried, in vain")
+
+
+@contextmanager
+def _daemon() -> Iterator[Path]:
+    """Serves a few commands as a daemon does, and yields where it is reached."""
+    name = Parameter("name", "str", "n", required=True)
+    registry = Registry(
+        [
+            Command("status", "s"),
+            Command("echo", "e", (name,), frames=True),
+            Command("refuse", "r"),
+            Command("fail", "f"),
+        ]
+    )
+    for word, handler in (("status", _status), ("echo", _echo), ("refuse", _refuse), ("fail", _fail)):
+        registry.bind(word, handler)
+    with tempfile.TemporaryDirectory(prefix="shoal-") as at:
+        path = Path(at) / "admin.sock"
+        with Hosted(registry, path):
+            yield path
+
+
+class Between:
+    """Stands between one client and a daemon, and notes what passes; or, given an answer, in the daemon's place."""
+
+    def __init__(self, at: Path, daemon: Path | None, answer: bytes = b"", asked: int = 0) -> None:
+        self.requests, self.answers = bytearray(), bytearray(answer)
+        self._asked = asked
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(at))
+        self._listening.listen()
+        self._thread = threading.Thread(target=self._stand_in if daemon is None else self._relay, args=(daemon,))
+        self._thread.start()
+
+    def __enter__(self) -> Between:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive()
+
+    def _relay(self, daemon: Path) -> None:
+        with self._accepted() as client, socket.socket(socket.AF_UNIX) as server:
+            server.settimeout(SECONDS)
+            server.connect(str(daemon))
+            back = threading.Thread(target=_pass_on, args=(server, client, self.answers))
+            back.start()
+            _pass_on(client, server, self.requests)
+            server.shutdown(socket.SHUT_WR)
+            back.join(SECONDS)
+
+    def _stand_in(self, _: None) -> None:
+        with self._accepted() as client:
+            while len(self.requests) < self._asked:
+                self.requests += client.recv(self._asked - len(self.requests))
+            client.sendall(self.answers)
+            client.recv(1)  # until it hangs up
+
+    def _accepted(self) -> socket.socket:
+        with self._listening:
+            client, _ = self._listening.accept()
+        client.settimeout(SECONDS)
+        return client
+
+
+def _pass_on(source: socket.socket, target: socket.socket, note: bytearray) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while data := source.recv(1 << 16):
+            note += data
+            target.sendall(data)
+
+
+def make() -> Entries:
+    """Has a real client ask a real server, and notes what passes."""
+    entries: dict[str, Entry] = {}
+    with _daemon() as daemon:
+        for name, exchange in EXCHANGES.items():
+            at = daemon.with_name(f"{name}.sock")
+            with Between(at, daemon) as between, AdminConnection(at, SECONDS) as client:
+                same(name, exchange.ask(client), exchange.has)
+            entries[f"{name}: asked"] = _text(between.requests)
+            entries[f"{name}: answered"] = _text(between.answers)
+        for name, words in PLAIN.items():
+            entries[f"{name}: asked"] = _text(words)
+            entries[f"{name}: answered"] = _text(_raw(daemon, words))
+    return {**entries, **_tunnelled()}
+
+
+def check(entries: Entries) -> None:
+    """Asserts that a daemon answers the pinned requests, and a client understands the pinned answers."""
+    only(entries, make())
+    with _daemon() as daemon:
+        for name in (*EXCHANGES, *PLAIN):
+            answer = _raw(daemon, _bytes(entries[f"{name}: asked"]))
+            same(name, answer, _bytes(entries[f"{name}: answered"]))
+        for name, exchange in EXCHANGES.items():
+            at = daemon.with_name(f"{name}.sock")
+            asked, answered = (_bytes(entries[f"{name}: {word}"]) for word in ("asked", "answered"))
+            with Between(at, None, answered, len(asked)), AdminConnection(at, SECONDS) as client:
+                same(name, exchange.ask(client), exchange.has)
+    for name, message in TUNNEL.items():
+        parts = from_hex(entries[f"tunnel: {name}"]["hex"])
+        found = tunnel.parsed(parts)
+        same(name, (found.kind, found.number, bytes(found.body)), message)
+
+
+def _raw(daemon: Path, request: bytes) -> bytes:
+    """Returns all that a daemon says to these bytes."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(SECONDS)
+        client.connect(str(daemon))
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        said = bytearray()
+        while data := client.recv(1 << 16):
+            said += data
+        return bytes(said)
+
+
+def _text(data: bytes | bytearray) -> Entry:
+    """Shows lines as they are, and what is no text as escapes, a character for each byte."""
+    return {"bytes": bytes(data).decode("latin-1")}
+
+
+def _bytes(entry: Entry) -> bytes:
+    text: str = entry["bytes"]
+    return text.encode("latin-1")
+
+
+# -- the tunnel --------------------------------------------------------------------------------------------------------
+
+TUNNEL: Final = {
+    "open": (tunnel.OPEN, tunnel.VERSION, b""),
+    "data": (tunnel.DATA, 1, b"line\n"),
+    "credit": (tunnel.CREDIT, 4 * (tunnel.CHUNK + tunnel.MESSAGE_COST), b""),
+    "end": (tunnel.END, 0, b""),
+}
+
+
+def _tunnelled() -> dict[str, Entry]:
+    """Makes a message of each kind, as the two ends do."""
+    sending, receiving = tunnel.Sending(), tunnel.Receiving()
+    sending.sent(1)
+    credits = [receiving.used_up(tunnel.CHUNK) for _ in range(4)]
+    made = {
+        "open": [tunnel.header(tunnel.OPEN, tunnel.VERSION)],
+        "data": [sending.sent(5), b"line\n"],
+        "credit": [credit for credit in credits if credit is not None],
+        "end": [tunnel.header(tunnel.END)],
+    }
+    return {f"tunnel: {name}": {"hex": to_hex(parts)} for name, parts in made.items()}
+
+
+SECTION = Section(
+    "admin",
+    f"tunnel {tunnel.VERSION}",
+    make,
+    check,
+    "add it to EXCHANGES in tests/golden/bytes/admin.py",
+)

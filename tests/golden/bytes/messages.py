@@ -1,0 +1,53 @@
+"""Messages as they are on the wire, envelope and frames, by the real codec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, Final
+
+import numpy as np
+
+from daemon.wire import PROTOCOL_VERSION, Codec, Envelope
+from tests.golden.bytes.section import Section, from_hex, named, only, packed, same
+from tests.golden.golden_file import Entries, Entry
+
+CLUSTER: Final = "harbour"
+SENT = Envelope(
+    epoch=4, sender="alpha", generation=1_700_000_000_000_000_003, message=None, founding="a6ff9791bf71d665"
+)
+ALONE = "without a founding"
+"""An entry for what a shard says that belongs to no cluster yet."""
+NUMBERS = (b"\x01\x02\x03", memoryview(np.full(600, 0x0807060504030201, np.int64)), b"")
+"""Frames: one that rides in the header, one that travels on its own, and an empty one."""
+
+
+def section_of(name: str, types: Mapping[int, type], examples: tuple[Any, ...], file: str) -> Section:
+    """Returns the golden file of one plane's messages."""
+    codec = Codec(CLUSTER, types)
+    by_name = named(example for example in examples if type(example) in types.values())
+
+    def make() -> Entries:
+        entries = {key: _entry(codec, example, SENT.founding) for key, example in by_name.items()}
+        return {**entries, ALONE: _entry(codec, examples[0], "")}
+
+    def check(entries: Entries) -> None:
+        for key, entry in only(entries, [*by_name, ALONE]).items():
+            founding = "" if key == ALONE else SENT.founding
+            sent = SENT._replace(message=by_name.get(key, examples[0]), founding=founding)
+            read = codec.decode(from_hex(entry["hex"]), SENT.founding)
+            same(key, read._replace(message=_flat(read.message)), sent._replace(message=_flat(sent.message)))
+
+    how_to = f"add one to tests/golden/bytes/{file}"
+    return Section(name, f"protocol {PROTOCOL_VERSION}", make, check, how_to, tuple(types.values()), examples)
+
+
+def _entry(codec: Codec, example: Any, founding: str) -> Entry:
+    return packed(codec.encode(SENT.epoch, SENT.sender, SENT.generation, example, founding))
+
+
+def _flat(message: Any) -> Any:
+    """Returns the message with its frames as bytes, whatever holds them."""
+    if fields(message)[-1].name != "frames":
+        return message
+    return replace(message, frames=tuple(memoryview(frame).cast("B").tobytes() for frame in message.frames))

@@ -1,0 +1,157 @@
+"""A registry's snapshot that holds one of everything, how a cluster is founded, and the tags that gossip carries."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from daemon.protocol.bootstrap import CLUSTER_TAG, Promise, _mark, read, spell, write
+from daemon.protocol.decisions import Identity, StateSource, to_bits
+from daemon.protocol.lives import LIFE_TAG, Life, life_of
+from daemon.protocol.programs import DeployedPrograms
+from daemon.protocol.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING, Disk, RunRecord, View
+from daemon.protocol.registry import Registry, freeze, restore
+from daemon.protocol.registry.snapshot import _codec
+from daemon.protocol.registry.state import DroppedRun
+from daemon.protocol.seat import LEAVING_TAG, Seat
+from daemon.protocol.servers import server_of
+from daemon.wire import RECORD_VERSION
+from shoal.execution.phase import Phase
+from tests.golden.bytes.commands import ALPHA, BETA, GRAPH, PROGRAM
+from tests.golden.bytes.section import Section, from_hex, only, packed, same
+from tests.golden.golden_file import Entries
+
+FOUNDERS = (Identity(name="alpha", generation=40), Identity(name="beta", generation=41))
+PROMISE = Promise(round=2, founders=FOUNDERS)
+LIFE = Life(disk=40, before=10, term=3, last_index=42, forgot=True)
+PLACED = (("alpha", "beta"), ("beta",), (), *[("beta", "alpha")] * 7)
+RUN = RunRecord(
+    name="rank-7",
+    number=7,
+    program="rank",
+    graph="web",
+    load="load-1",
+    params=(("damping", "0.85"), ("seed", "3")),
+    ticks=50,
+    interval_ns=1_000_000_000,
+    paced=True,
+    phases=(Phase.SENSE, Phase.ACT, Phase.ADVANCE),
+    columns=("rank", "share"),
+    started_unix_ns=1_700_000_000_000_000_012,
+    checkpoint_ticks=5,
+    digest="d1",
+    epoch=4,
+    resumed=28,
+    reached=31,
+    sources=(StateSource(shard="beta", partitions=to_bits({1, 8})),),
+    state=STOPPING,
+    tick=30,
+    failure="ZeroDivisionError",
+    cross_bytes=4096,
+    ended_unix_ns=1_700_000_000_000_000_013,
+    figures='{"total": 2.5}',
+    is_forced=True,
+    origin=2,
+    begun_in=1,
+    runs_max=6,
+    result_bytes=8192,
+    has_expired=False,
+)
+
+
+def _run(
+    number: int, state: str, *, paced: bool = False, is_forced: bool = False, has_expired: bool = False
+) -> RunRecord:
+    """Returns a run with defaults in most fields."""
+    return RunRecord(
+        name=f"rank-{number}",
+        number=number,
+        program="rank",
+        graph="web",
+        load="load-1",
+        params=(),
+        ticks=9,
+        interval_ns=0,
+        paced=paced,
+        phases=(Phase.DECAY, Phase.ADVANCE),
+        columns=(),
+        started_unix_ns=77,
+        state=state,
+        is_forced=is_forced,
+        has_expired=has_expired,
+    )
+
+
+RUNS = (
+    RUN,
+    _run(1, QUEUED, is_forced=True),
+    _run(2, RUNNING),
+    _run(3, COMPLETED, has_expired=True),
+    _run(4, STOPPED, paced=True),
+    _run(5, FAILED),
+)
+REGISTRY = Registry(
+    cluster=spell(FOUNDERS),
+    view=View(epoch=4, members=(ALPHA, BETA), virtual_nodes=150, replicas=2),
+    graphs={"web": GRAPH},
+    placements={"web": PLACED},
+    disks={
+        "alpha": Disk(generation=3, loads={}, number=40),
+        "beta": Disk(generation=7, loads={"load-1": frozenset({0, 9})}, number=41),
+    },
+    draining={"beta", "gamma"},
+    settled={"alpha"},
+    runs={run.name: run for run in RUNS},
+    runs_begun=9,
+    dropped={"rank-6": DroppedRun(name="rank-6", graph="roads", load="load-0", had_result=True)},
+    programs=DeployedPrograms({(PROGRAM.name, PROGRAM.digest): PROGRAM}),
+    recent=deque(["r-1", "r-2"]),
+)
+FOUNDED = Registry(cluster=spell(FOUNDERS))
+REGISTRIES = {"a registry": REGISTRY, "a registry at the founding": FOUNDED}
+FROZEN = _codec().decode([freeze(REGISTRY)]).message
+"""The same in the snapshot's own classes."""
+
+
+def _tags() -> dict[str, str]:
+    """Returns the tags of a shard that has promised to found a cluster, and of one that belongs to it and leaves."""
+    seat = Seat("alpha", LIFE.disk, 2, 5, {LIFE_TAG: LIFE.tag}, promise=PROMISE)
+    return {**seat.declaration(), CLUSTER_TAG: FOUNDED.cluster, LEAVING_TAG: "1"}
+
+
+def make() -> Entries:
+    """Freezes the registries, and spells what stands in texts."""
+    texts = {
+        "founding's id": spell(FOUNDERS),
+        "promise": write(PROMISE),
+        "server": server_of("beta", 41),
+        **{f"tag {name}": value for name, value in _tags().items()},
+    }
+    return {
+        **{name: packed([freeze(registry)]) for name, registry in REGISTRIES.items()},
+        **{name: {"text": text} for name, text in texts.items()},
+    }
+
+
+def check(entries: Entries) -> None:
+    """Restores the pinned snapshots and reads the texts."""
+    only(entries, make())
+    for name, registry in REGISTRIES.items():
+        (data,) = from_hex(entries[name]["hex"])
+        again = Registry()
+        restore(again, data)
+        same(name, again, registry)
+    tags = {name.removeprefix("tag "): entry["text"] for name, entry in entries.items() if name.startswith("tag ")}
+    same("promise", read(entries["promise"]["text"]), PROMISE)
+    same("tag life", life_of(tags), LIFE)
+    same("tag founders", _mark(tags), PROMISE.mark)
+    same("tag cluster", tags[CLUSTER_TAG], entries["founding's id"]["text"])
+
+
+SECTION = Section(
+    "registry",
+    f"record {RECORD_VERSION}",
+    make,
+    check,
+    "fill it in REGISTRY in tests/golden/bytes/registry.py",
+    filled=(REGISTRY, FROZEN, PROMISE, LIFE),
+)

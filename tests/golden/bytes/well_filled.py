@@ -1,0 +1,52 @@
+"""Whether examples tell every field from the others: two fields that are swapped must not give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from itertools import combinations
+from typing import Any
+
+
+def complaints(examples: Iterable[object]) -> list[str]:
+    """Says which fields are as if they were not there, or have the same values as another one in every example."""
+    seen: dict[type, list[Any]] = {}
+    for example in examples:
+        for part in _parts(example):
+            seen.setdefault(type(part), []).append(part)
+    return [complaint for cls, parts in seen.items() for complaint in _of_class(cls, parts)]
+
+
+def _of_class(cls: type, parts: Sequence[Any]) -> Iterator[str]:
+    declared = [field for field in fields(cls) if field.compare]
+    for field in declared:
+        values = [getattr(part, field.name) for part in parts]
+        if all(_is_unset(field, value) for value in values):
+            yield f"{cls.__name__}.{field.name}: give an example another value than {values[0]!r}"
+    for one, other in combinations([field.name for field in declared], 2):
+        if all(_bits(getattr(part, one)) == _bits(getattr(part, other)) for part in parts):
+            yield f"{cls.__name__}: an example should have different values of {one} and {other}"
+
+
+def _bits(value: object) -> tuple[type, object]:
+    """Tells values apart as they are written: True is not 1."""
+    return type(value), value
+
+
+def _is_unset(field: Field[Any], value: object) -> bool:
+    if field.default is not MISSING:
+        return _bits(value) == _bits(field.default)
+    if field.default_factory is not MISSING:
+        return bool(value == field.default_factory())
+    return value in ("", b"", 0, (), None) and not isinstance(value, bool)
+
+
+def _parts(value: object) -> Iterator[object]:
+    """Yields the dataclasses in a value, itself among them."""
+    if is_dataclass(value):
+        yield value
+        for field in fields(value):
+            yield from _parts(getattr(value, field.name))
+    elif isinstance(value, (tuple, frozenset)):
+        for one in value:
+            yield from _parts(one)
