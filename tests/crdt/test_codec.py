@@ -26,6 +26,7 @@ from crdt import (
     decode,
     encode,
 )
+from crdt.codec import READERS
 from tests.crdt.laws import SUBJECTS, Step, Subject, World, examples, histories
 
 AT = Timestamp(1_700_000_000_000_000_000, 7, "b")
@@ -65,6 +66,10 @@ def test_pinned_bytes(value: Encodable, data: str) -> None:
     raise VERSION."""
     assert encode(value).hex() == data
     assert decode(bytes.fromhex(data)) == value
+
+
+def test_every_tag_is_pinned() -> None:
+    assert {type(value) for value, _ in PINNED} == {kind for kind, _ in READERS.values()}
 
 
 def _is_refused_or_canonical(data: bytes) -> None:
