@@ -109,6 +109,7 @@ class Between:
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(at))
         self._listening.listen()
+        self._listening.settimeout(SECONDS)
         self._thread = threading.Thread(target=self._stand_in if daemon is None else self._relay, args=(daemon,))
         self._thread.start()
 
@@ -131,8 +132,8 @@ class Between:
 
     def _stand_in(self, _: None) -> None:
         with self._accepted() as client:
-            while len(self.requests) < self._asked:
-                self.requests += client.recv(self._asked - len(self.requests))
+            while len(self.requests) < self._asked and (data := client.recv(self._asked - len(self.requests))):
+                self.requests += data
             client.sendall(self.answers)
             client.recv(1)  # until it hangs up
 
