@@ -13,8 +13,8 @@ from pathlib import Path
 import shoal
 from bench.figures import Sample, median_ms, ticks_of
 from bench.programs import ENTRY_POINTS
-from daemon.dev_cluster import DevCluster, DevShard
-from shoal.session import Graph, Session
+from daemon.cli.dev_cluster import DevCluster, DevShard
+from shoal.client.session import Graph, Session
 
 WARM_UP_TICKS = 100
 JIFFY_MS = 1000 / os.sysconf("SC_CLK_TCK")

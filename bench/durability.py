@@ -22,8 +22,8 @@ from bench.figures import Aim, Row, Sample
 from bench.graphs import DEBIAN
 from bench.programs import NotedPageRank
 from bench.rmat import rmat
-from shoal.execution.engine import state_bytes
-from shoal.session import Graph
+from shoal.client.session import Graph
+from shoal.engine.engine import state_bytes
 
 SHARDS = 3
 CADENCES = {1: "every tick", 10: "every 10th tick"}

@@ -24,10 +24,10 @@ from types import TracebackType
 import zmq
 
 from bench.figures import Sample
-from daemon.keys import KeyPair
-from daemon.protocol.frames import Frames
+from daemon.config.keys import KeyPair
 from daemon.transport import Curve, TickTransport
 from daemon.wire import Codec
+from shoal.lockstep.frames import Frames
 
 PAYLOAD_BYTES = 1024
 WARM_UP_TICKS = 30

@@ -21,8 +21,8 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 
 import shoal
 from bench.rmat import rmat
-from shoal.graph.part import Part, Placement
-from shoal.graph.slices import part_of
+from shoal.graph.partitions import part_of
+from shoal.graph.shard_graph import Part, Placement
 from shoal.kernels.reductions import Kernel
 from shoal.kernels.traversals import UNREACHED, breadth_first, components, shortest_paths
 from shoal.kernels.triangles import corner_arcs, neighbour_sets

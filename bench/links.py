@@ -24,7 +24,7 @@ from bench.graphs import DEBIAN
 from chaos import leftovers, nets
 from chaos.fleet import Fleet
 from chaos.nets import Nets
-from shoal.session import Session
+from shoal.client.session import Session
 
 SHARDS: Final = 3
 BYTES_PER_SECOND: Final = 625_000

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from shoal.execution.declarations import Column
-from shoal.execution.params import Param
-from shoal.execution.program import Program
-from shoal.execution.workspace import Workspace
-from shoal.graph.part import Direction
-from shoal.programs.pagerank import PageRank
+from shoal.algorithms.pagerank import PageRank
+from shoal.graph.shard_graph import Direction
+from shoal.program.declarations import Column
+from shoal.program.params import Param
+from shoal.program.program import Program
+from shoal.program.workspace import Workspace
 
 
 class _Noted(Program):

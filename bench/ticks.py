@@ -14,7 +14,7 @@ import shoal
 from bench.daemons import Daemons, daemons
 from bench.figures import Aim, Row
 from bench.floor import PAYLOAD_BYTES, Exchangers, bare
-from shoal.session import Graph
+from shoal.client.session import Graph
 
 AIM = Aim(ratio=1.5, never=2.0)
 PROGRAMS = {4: "bench-four", 1: "bench-one"}

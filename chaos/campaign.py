@@ -19,8 +19,8 @@ from chaos.nets import Nets, NetsFailed
 from chaos.options import NETWORK, Options
 from chaos.plan import plan
 from chaos.trial import Case, Outcome, Trial
-from daemon.protocol.membership_config import MembershipConfig
-from shoal.errors import ShoalError
+from daemon.membership.config import MembershipConfig
+from shoal.api.errors import ShoalError
 
 DATA: Final = Path(__file__).parent.parent / "examples" / "data" / "debian"
 GRAPH: Final = "debian"

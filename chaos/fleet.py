@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from chaos.nets import Nets, address
+from daemon.cli.dev_cluster import DevCluster, DevShard
 from daemon.config import Config, load
-from daemon.dev_cluster import DevCluster, DevShard
-from daemon.quantities import parse_address
-from shoal.lines import AdminConnection, AdminError
+from daemon.config.quantities import parse_address
+from shoal.client.admin_protocol import AdminConnection, AdminError
 
 WHOLE_SECONDS: Final = 60.0
 END_SECONDS: Final = 30.0

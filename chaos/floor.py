@@ -13,8 +13,8 @@ from random import Random
 from statistics import median
 from typing import Final
 
-from daemon.protocol.membership_config import MembershipConfig
-from daemon.protocol.suspicion import Suspicion, suspicion_timeout_min_ns
+from daemon.membership.config import MembershipConfig
+from daemon.membership.suspicion import Suspicion, suspicion_timeout_min_ns
 
 DRAWS: Final = 2000
 SECOND_NS: Final = 1_000_000_000

@@ -15,7 +15,7 @@ from chaos.options import ENDS_PROCESSES
 from chaos.plan import Fault
 from chaos.recovery import epoch_before, longest_standstill, next_tick_in_later_view
 from chaos.watch import Watch, digests, start_run, write_evidence
-from shoal.errors import ShoalError
+from shoal.api.errors import ShoalError
 
 LOOK_SECONDS: Final = 0.01
 BEGIN_SECONDS: Final = 30.0

@@ -11,8 +11,8 @@ from typing import Any, Final
 import shoal
 from chaos.fleet import Daemon, Fleet, retry
 from chaos.recovery import Observation
-from shoal.errors import ShoalError
-from shoal.lines import AdminConnection, AdminError
+from shoal.api.errors import ShoalError
+from shoal.client.admin_protocol import AdminConnection, AdminError
 
 OVER: Final = ("completed", "failed", "stopped")
 ANSWER_SECONDS: Final = 1.0

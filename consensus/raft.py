@@ -36,9 +36,9 @@ from typing import assert_never
 from consensus.configuration import Configuration
 from consensus.effects import Effect
 from consensus.election import Ballot, Role, election_deadline, is_up_to_date, may_campaign
-from consensus.following import follow, makes_sense
 from consensus.limits import TERM_MAX, Limits
 from consensus.log import Log
+from consensus.log_matching import follow, makes_sense
 from consensus.membership import reason_against, reason_against_heir
 from consensus.messages import (
     Append,
@@ -53,13 +53,13 @@ from consensus.messages import (
     answer_to_old,
     is_sensible,
 )
+from consensus.outbox import Told
 from consensus.promises import Promises
 from consensus.quorum import Outcome
 from consensus.refusal import Reason, Refused
 from consensus.replication import NEVER_NS, Replication
 from consensus.stored import Entry, HardState, Snapshot, Stored
 from consensus.terms import Leaps
-from consensus.told import Told
 
 
 class Raft:

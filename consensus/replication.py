@@ -28,7 +28,7 @@ from consensus.limits import Limits
 from consensus.log import Log
 from consensus.messages import Append, AppendReply, InstallSnapshot, Message
 from consensus.quorum import agreed
-from consensus.reading import Reads
+from consensus.read_index import Reads
 
 NEVER_NS = 1 << 62
 SNAPSHOT_DOUBLINGS_MAX = 4

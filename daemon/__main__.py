@@ -17,35 +17,35 @@ from typing import Any
 
 import click
 
-from daemon import descriptors, memory
 from daemon.admin import catalogue
-from daemon.admin.founding import FoundingOperations
-from daemon.admin.operations import Operations
-from daemon.admin.planned import Planned
-from daemon.admin.programs import ProgramOperations
-from daemon.admin.remote import OperatorDoor
-from daemon.admin.results import ResultOperations
-from daemon.admin.searching import SearchOperations
+from daemon.admin.endpoint import OperatorDoor
 from daemon.admin.server import AdminLimits, AdminServer, SocketTaken
-from daemon.admin.tables import TableOperations
 from daemon.config import Config, ConfigError, load
-from daemon.descriptors import Shares, TooFewDescriptors
-from daemon.host.departure import depart
-from daemon.host.restoring import Restoring, Source, open_backup
-from daemon.host.runtime import NewLife, Runtime, UnreadableLog
-from daemon.host.waiting import why_waiting
-from daemon.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
-from daemon.last_resort import LastResort
-from daemon.signals import Signals
+from daemon.config.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
+from daemon.observe import logs
+from daemon.observe.gauges import Came, refresh, refresh_ports
+from daemon.observe.http import HttpServer
+from daemon.observe.metrics import Metrics
+from daemon.observe.notify import Notifier
+from daemon.observe.turns import TimedSelector, new_loop
+from daemon.runtime import descriptors, memory
+from daemon.runtime.descriptors import Shares, TooFewDescriptors
+from daemon.runtime.last_resort import LastResort
+from daemon.runtime.loop import NewLife, Runtime, UnreadableLog
+from daemon.runtime.signals import Signals
+from daemon.services.backup.restore import Restoring, Source, open_backup
+from daemon.services.cluster.drain import depart
+from daemon.services.cluster.founding import FoundingOperations
+from daemon.services.cluster.planned import Planned
+from daemon.services.cluster.waiting import why_waiting
+from daemon.services.operations import Operations
+from daemon.services.programs.commands import ProgramOperations
+from daemon.services.results.commands import ResultOperations
+from daemon.services.results.search_commands import SearchOperations
+from daemon.services.results.table_commands import TableOperations
 from daemon.store import DataFolder, Marks, StoreError, StoreFailed
 from daemon.transport.security import Curve
 from daemon.transport.sockets import BindFailed
-from daemon.watch import logs
-from daemon.watch.gauges import Came, refresh, refresh_ports
-from daemon.watch.http import HttpServer
-from daemon.watch.metrics import Metrics
-from daemon.watch.notify import Notifier
-from daemon.watch.turns import TimedSelector, new_loop
 from shoal import __version__
 
 log = logging.getLogger("shoal.daemon")

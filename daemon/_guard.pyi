@@ -1,4 +1,4 @@
-"""The thread of `daemon.host.guard`; what it does is said in native/guard.c."""
+"""The thread of `daemon.runtime.guard`; what it does is said in native/guard.c."""
 
 from typing import Any
 

@@ -22,9 +22,9 @@ import click
 
 import shoal
 from shoal import GraphData
+from shoal.client.session import Run
 from shoal.colony import cross_shard_edges
 from shoal.graph.graph_data import PARTITIONS
-from shoal.session import Run
 
 GLOSSES = Path(__file__).parent / "data" / "wordnet" / "nodes.csv.gz"
 TABLES = ("concepts", "edges", "agents", "ghosts", "signals", "traces", "anomalies", "crossings")

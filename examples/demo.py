@@ -40,8 +40,8 @@ from rich.text import Text
 
 import shoal
 from daemon.admin.path import PATH_BYTES_MAX
-from daemon.dev_cluster import DevCluster, DevError, DevShard
-from shoal.lines import AdminConnection
+from daemon.cli.dev_cluster import DevCluster, DevError, DevShard
+from shoal.client.admin_protocol import AdminConnection
 
 DATA: Final = Path(__file__).parent / "data" / "debian"
 SHARDS: Final = 3

@@ -7,11 +7,10 @@
         print(graph.run("pagerank", ticks=30).result("rank").top(20))
 
 `local` keeps everything in this process; `connect` reaches a daemon of a cluster. Both give the same objects, and the
-same answers to the bit. Programs are classes: see `shoal.execution.program` for how to write one.
+same answers to the bit. Programs are classes: see `shoal.program.program` for how to write one.
 """
 
-from shoal.client import connect
-from shoal.errors import (
+from shoal.api.errors import (
     BadParameter,
     BadProgram,
     RunFailed,
@@ -21,19 +20,20 @@ from shoal.errors import (
     UnknownProgram,
     UnknownRun,
 )
-from shoal.execution.declarations import Aggregate, Channel, Column, Lists, Mail, Merge, Table
-from shoal.execution.params import Param
-from shoal.execution.phase import Phase
-from shoal.execution.program import Program
-from shoal.execution.ragged import Ragged
-from shoal.execution.workspace import Workspace
+from shoal.client.cluster import connect
+from shoal.client.local import local
+from shoal.client.session import Graph, Run, Session
 from shoal.graph.graph_data import BadGraph, BadRow, GraphData
-from shoal.graph.part import Direction
+from shoal.graph.shard_graph import Direction
 from shoal.graph.sources import from_arrays, from_networkx, read_graph
-from shoal.local import local
 from shoal.messages import Attribute, Combine, Edge, Node, NodeProgram, Replies, Reply
-from shoal.reading.result import ColumnResult
-from shoal.session import Graph, Run, Session
+from shoal.program.declarations import Aggregate, Channel, Column, Lists, Mail, Merge, Table
+from shoal.program.params import Param
+from shoal.program.phase import Phase
+from shoal.program.program import Program
+from shoal.program.ragged import Ragged
+from shoal.program.workspace import Workspace
+from shoal.query.result import ColumnResult
 
 __version__ = "0.1.0"
 

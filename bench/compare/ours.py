@@ -16,7 +16,7 @@ from bench.daemons import Daemons, daemons
 from bench.graphs import WeightedGraph
 from bench.rivals.answers import SHORT, Answer
 from bench.rivals.runner import ITERATIONS, TURNS
-from shoal.session import Graph
+from shoal.client.session import Graph
 
 MIB = 1 << 20
 

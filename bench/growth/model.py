@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.protocol.placement import ideal
-from daemon.protocol.tick import TickMachine, TickTiming
-from daemon.protocol.tick_effects import HoldTick, RunOver, RunPhase, SendTick, SettlePhase
-from daemon.protocol.tick_messages import PhaseDone
-from shoal.execution.engine import Outgoing
-from shoal.execution.phase import Phase
+from daemon.state.placement import ideal
+from shoal.engine.engine import Outgoing
 from shoal.graph.ring import VIRTUAL_NODES
+from shoal.lockstep.effects import HoldTick, RunOver, RunPhase, SendTick, SettlePhase
+from shoal.lockstep.machine import TickMachine, TickTiming
+from shoal.lockstep.messages import PhaseDone
+from shoal.program.phase import Phase
 
 MESSAGE_BYTES = 150
 """A share's header on the wire, envelope and encryption included."""

@@ -9,18 +9,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from daemon.admin.commands import (
-    CatchUp,
-    Command,
-    Parameter,
-    Reads,
-    Registry,
-    Reply,
-    Request,
-    nothing_to_catch_up_with,
-)
+from daemon.admin.registry import CatchUp, Command, Parameter, Reads, Registry, Reply, Request, nothing_to_catch_up_with
 from daemon.admin.render import render
-from daemon.protocol.ranges import TICKS_MAX
+from shoal.api.ranges import TICKS_MAX
 
 _GRAPH: Final = Parameter("graph", "str", "name of a graph", required=True)
 _PROGRAM: Final = Parameter("program", "str", "name of a program (`program list`)", required=True)

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.admin.commands import Usage
-from shoal.text import LINES, printable
+from daemon.admin.registry import Usage
+from shoal.api.text import LINES, printable
 
 PLAIN_BYTES_MAX: Final = 4096
 """Of words that somebody types; to take them apart is quadratic in their length, and this takes a millisecond."""

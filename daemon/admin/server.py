@@ -12,7 +12,7 @@ a client can tell the answer to its question from another.
 A JSON request with ``"frames": [1024, 77]`` is followed by that many raw bytes, and so is a reply; ``"stream": true``
 asks for lines ``{"event": {...}}`` before the reply. An error is a line
 ``{"ok": false, "error": {"kind": "refused", "message": "..."}}``, its kind one of refused, failed and usage; beside it
-``"what"``, the class of `shoal.errors` that says the same, where there is one. JSON has no infinity: such numbers
+``"what"``, the class of `shoal.api.errors` that says the same, where there is one. JSON has no infinity: such numbers
 travel as the strings "inf", "-inf" and "nan".
 
 A diagnosis tool that hangs with what it diagnoses is none. So each connection is a task of its own on the control loop;
@@ -23,7 +23,7 @@ in the middle of something is closed after `stall_ns`.
 The bytes go straight between the socket and their buffers (`loop.sock_recv_into`, `sock_sendall`): a graph of hundreds
 of megabytes is copied by the kernel and by nobody else.
 
-Operators on other machines come by `daemon.admin.remote`, which hands over a socket for each (`adopt`): to this file
+Operators on other machines come by `daemon.admin.endpoint`, which hands over a socket for each (`adopt`): to this file
 they are clients like all others. Who asked for what changes something stands in the log.
 """
 
@@ -44,12 +44,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.accepting import Acceptor
-from daemon.admin.commands import Command, CommandError, Emit, Failed, Registry, Reply, Request, Usage
 from daemon.admin.lines import ID_RULE, NO_TAG, Tag, encoded, json_error, json_object, plain_error, tag_of, text_of
 from daemon.admin.path import SocketTaken, listen_at
+from daemon.admin.registry import Command, CommandError, Emit, Failed, Registry, Reply, Request, Usage
 from daemon.store import StoreFailed
-from shoal.text import encodable
+from daemon.transport.accepting import Acceptor
+from shoal.api.text import encodable
 
 __all__ = ["AdminLimits", "AdminServer", "SocketTaken"]
 

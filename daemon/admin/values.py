@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shoal.text import fault_in
+from shoal.api.text import fault_in
 
 DEPTH_MAX: Final = 16
 NUMBER_MAX: Final = 2**63

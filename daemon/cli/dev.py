@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from daemon.admin.render import render
+from daemon.cli.dev_cluster import REPLICAS, REPLICAS_MAX, SHARDS_MAX, DevCluster, DevError, DevShard, Life
 from daemon.cli.session import TIMEOUT, Said, Session, json_option, page, words
-from daemon.dev_cluster import REPLICAS, REPLICAS_MAX, SHARDS_MAX, DevCluster, DevError, DevShard, Life
 
 DIRECTORY = click.option(
     "--dir", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="The cluster's folder."

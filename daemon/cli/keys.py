@@ -18,7 +18,7 @@ from daemon.cli.session import Said, Session, json_option, words
 @click.pass_obj
 def keygen(session: Session, folder: Path, name: str, operator: bool) -> None:
     """Make a key pair, a shard's or an operator's; print the line for every machine's list of allowed keys."""
-    from daemon.keys import BadKeyFile, allowed_line, generate
+    from daemon.config.keys import BadKeyFile, allowed_line, generate
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from daemon.cli.program import program
 from daemon.cli.run import run
 from daemon.cli.session import DURATION, Said, Session, words
 from daemon.cli.status import STATUS_COMMANDS
-from shoal.lines import DEFAULT_SOCKET
+from shoal.client.admin_protocol import DEFAULT_SOCKET
 
 
 def _version() -> str:

@@ -10,9 +10,9 @@ import click
 
 from daemon.cli.session import Said, Session, json_option, words
 from daemon.cli.templates import NEEDS, STYLES, file_name, write
-from shoal.errors import BadProgram
-from shoal.execution.deployed import read_source
-from shoal.text import LINES, printable
+from shoal.api.errors import BadProgram
+from shoal.api.text import LINES, printable
+from shoal.program.deployed import read_source
 
 
 @click.group()

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from daemon.cli.session import Said, Session, in_words, json_option, words
-from shoal.errors import ShoalError
+from shoal.api.errors import ShoalError
 
 OUT = click.Path(dir_okay=False, path_type=Path)
 
@@ -67,11 +67,11 @@ def ticks(session: Session, name: str) -> None:
 def _save(session: Session, name: str, columns: Sequence[str], tick: int | None, out: Path) -> None:
     """All rows to a file, as they come."""
     # numpy and pyarrow take a third of a second to import: only those who want a file wait for them.
-    from shoal.client import SocketBackend
-    from shoal.connections import Connections
-    from shoal.reading.output import kind_of
-    from shoal.reading.snapshot import Reading
-    from shoal.reading.stretch import Stretch
+    from shoal.client.cluster import SocketBackend
+    from shoal.client.connections import Connections
+    from shoal.query.output import kind_of
+    from shoal.query.rows import Stretch
+    from shoal.query.snapshot import Reading
 
     with _said():
         kind_of(out)  # before anybody is asked for anything
@@ -106,7 +106,7 @@ def _write(out: Path, column: str, rows: Sequence[dict[str, Any]]) -> None:
     """The top of a column."""
     import pyarrow as pa
 
-    from shoal.reading.output import Output, kind_of
+    from shoal.query.output import Output, kind_of
 
     kind_of(out)
     values = [float(value) if isinstance(value, str) else value for value in (row["value"] for row in rows)]

@@ -20,9 +20,9 @@ import click
 
 from daemon.admin.pages.page import Page
 from daemon.admin.render import render
-from daemon.quantities import BadQuantity, duration_ns
-from shoal.lines import AdminConnection, AdminError, Usage
-from shoal.text import LINES, printable
+from daemon.config.quantities import BadQuantity, duration_ns
+from shoal.api.text import LINES, printable
+from shoal.client.admin_protocol import AdminConnection, AdminError, Usage
 
 P = ParamSpec("P")
 R = TypeVar("R")

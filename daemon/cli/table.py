@@ -26,11 +26,11 @@ OUT: Final = click.Path(dir_okay=False, path_type=Path)
 def table(session: Session, name: str, table: str, tick: int | None, top: int, out: Path | None) -> None:
     """A table that a run has built beside the graph: its first rows, or all to a file."""
     # numpy and pyarrow take a third of a second to import: only those who read a table wait for them.
-    from shoal.client import SocketBackend
-    from shoal.connections import Connections
-    from shoal.errors import ShoalError
-    from shoal.reading.snapshot import Reading
-    from shoal.reading.tables import TableDigest
+    from shoal.api.errors import ShoalError
+    from shoal.client.cluster import SocketBackend
+    from shoal.client.connections import Connections
+    from shoal.query.snapshot import Reading
+    from shoal.query.tables import TableDigest
 
     try:
         with in_words(), closing(Connections(session.connect)) as connections:

@@ -22,9 +22,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from shoal.errors import BadProgram
-from shoal.execution.deployed import NAME
-from shoal.execution.installed import is_installed
+from shoal.api.errors import BadProgram
+from shoal.program.deployed import NAME
+from shoal.program.installed import is_installed
 
 STYLES: Final = ("vectorized", "messages", "colony")
 """Each has a template, and a page of docs/."""

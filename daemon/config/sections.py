@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from daemon.config.quantities import Address, BadQuantity, parse_address
 from daemon.config.values import (
     MILLISECOND,
     SECOND,
@@ -22,7 +23,6 @@ from daemon.config.values import (
     Size,
     TcpAddress,
 )
-from daemon.quantities import Address, BadQuantity, parse_address
 
 
 class Section(BaseModel):

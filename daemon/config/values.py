@@ -11,8 +11,8 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
-from daemon.protocol.names import NAME_RULE, is_name
-from daemon.quantities import BadQuantity, duration_ns, parse_address, size_bytes
+from daemon.config.quantities import BadQuantity, duration_ns, parse_address, size_bytes
+from daemon.membership.names import NAME_RULE, is_name
 
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000

@@ -1,5 +1,5 @@
 /* A thread that needs no interpreter, and sees to it that a program which holds the interpreter does not silence the
-   daemon for ever. See daemon/host/guard.py, which has the layout of the page too.
+   daemon for ever. See daemon/runtime/guard.py, which has the layout of the page too.
 
    It wakes every so often and looks at a page of 64-bit words that Python threads write to. One word is a pulse, which
    a small Python thread raises ten times a second; so it stands still if and only if no Python runs at all. While it
@@ -243,7 +243,7 @@ static PyMethodDef functions[] = {
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "daemon._guard", "The thread of `daemon.host.guard`.", 0, functions, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "daemon._guard", "The thread of `daemon.runtime.guard`.", 0, functions, NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__guard(void)

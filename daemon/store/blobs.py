@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 from zlib import crc32
 
-from daemon.protocol.frames import Buffer
 from daemon.store.database import BULK_BYTES, Database, view
 from daemon.store.errors import NotHeld
 from daemon.store.schema import BEING_WRITTEN, SEALED, TABLE_PARTITION, WHOLE
+from shoal.lockstep.frames import Buffer
 
 ROW_BYTES: Final = 1 << 20
 _SIZE: Final = struct.calcsize("<Q")

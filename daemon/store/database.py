@@ -27,8 +27,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.protocol.frames import Buffer
 from daemon.store.errors import NoRoom, StoreFailed, is_full, is_torn, sentence
+from shoal.lockstep.frames import Buffer
 
 PAGE_BYTES: Final = 16 << 10  # a state of 64 kB is 5 writes instead of 17; one row costs the same sync
 BULK_BYTES: Final = 4 << 20  # one bulk transaction: 10 to 40 ms on a disk that writes 100 to 400 MB a second

@@ -5,7 +5,7 @@
     reserve     room that is given up when there is no other
     high-water  the number of the last decision that was durable in it
 
-Beside them, of no weight: `activity`, `stack` and `fatal_ends.json` (`host/guard`, `host/former_lives`).
+Beside them, of no weight: `activity`, `stack` and `fatal_ends.json` (`runtime/guard`, `runtime/former_lives`).
 
 **Disk and generation.** The disk's number is drawn when the folder is made: a shard that comes back with another one
 has forgotten its votes and its partitions, and must be taken for somebody else. The generation rises at each opening,

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from zlib import crc32
 
-from daemon.protocol.frames import Buffer
 from daemon.store.blobs import Blobs
 from daemon.store.database import Database
 from daemon.store.errors import NotHeld
 from daemon.store.schema import SEALED, TABLE_PARTITION
+from shoal.lockstep.frames import Buffer
 
 
 class GraphRows:

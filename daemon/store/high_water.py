@@ -9,7 +9,7 @@ number here that the database does not have is a write that was acknowledged and
 
 It is written in place and not synced, which costs a microsecond: after a kill it is there, and after a power cut it may
 be lower than it was, which accuses nobody. A snapshot of the whole folder takes it along: that the folder went back is
-for the other shards to find out (`protocol/lives`).
+for the other shards to find out (`control/lives`).
 """
 
 from __future__ import annotations

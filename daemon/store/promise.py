@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.protocol.bootstrap import Promise, read, write
+from daemon.control.bootstrap import Promise, read, write
 from daemon.store.database import Database
 from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from daemon.protocol.frames import Buffer
 from daemon.store.database import BULK_BYTES, Database, view
+from shoal.lockstep.frames import Buffer
 
 
 @dataclass(frozen=True, slots=True)

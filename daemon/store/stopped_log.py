@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from consensus.stored import Entry, Stored
-from daemon.protocol.decisions import CommandUnreadable, Decision, DecisionCodec, StartRun
-from daemon.protocol.registry import Decided, NotApplied, Registry, apply, restore
+from daemon.state import Decided, NotApplied, Registry, apply, restore
+from daemon.state.commands import CommandUnreadable, Decision, DecisionCodec, StartRun
 from daemon.store import schema
 from daemon.store.consensus import ConsensusRows
 from daemon.store.database import FAILURES, Database, Turn

@@ -20,8 +20,7 @@ from typing import Final
 
 from consensus.effects import Persist
 from consensus.stored import Stored
-from daemon.protocol.bootstrap import Promise
-from daemon.protocol.frames import Buffer
+from daemon.control.bootstrap import Promise
 from daemon.store.consensus import ConsensusRows
 from daemon.store.database import FAILURES, Database, view
 from daemon.store.errors import NoRoom, StoreError, StoreFailed, sentence
@@ -30,6 +29,7 @@ from daemon.store.graphs import GraphRows
 from daemon.store.promise import PromiseRow
 from daemon.store.room import Room
 from daemon.store.states import StateRecord, StateRows
+from shoal.lockstep.frames import Buffer
 
 GIVING_UP_BYTES: Final = 1 << 20
 

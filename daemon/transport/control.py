@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 import zmq
 
-from daemon.protocol.frames import Buffer
 from daemon.transport.security import Count, Curve
 from daemon.transport.sockets import SECOND_NS, Listener, Speaker, TransportLimits, too_large
+from shoal.lockstep.frames import Buffer
 
 log = logging.getLogger("shoal.transport")
 

@@ -15,10 +15,10 @@ from typing import Any, cast
 
 import zmq
 
-from daemon.protocol.frames import Buffer
 from daemon.transport.backlog import Backlog
 from daemon.transport.connections import Room
 from daemon.transport.security import Count, Curve, Doorman, Note, secure_client, secure_server
+from shoal.lockstep.frames import Buffer
 
 __all__ = [
     "BindFailed",
@@ -81,7 +81,7 @@ class TransportLimits:
 
 
 class Listener:
-    """A context with a bound socket and its doorman; a PULL, or a ROUTER where answers go back (`daemon.admin.remote`).
+    """A context with a bound socket and its doorman; a PULL, or a ROUTER where answers go back, as for operators.
     `alarm` is called on the doorman's thread when it is time to `tend`. `check` and `connections` are for any thread,
     all else for one.
     """

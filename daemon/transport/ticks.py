@@ -18,7 +18,6 @@ from collections.abc import Sequence
 
 import zmq
 
-from daemon.protocol.frames import Buffer
 from daemon.transport.security import Count, Curve
 from daemon.transport.sockets import (
     MILLISECOND_NS,
@@ -27,6 +26,7 @@ from daemon.transport.sockets import (
     TransportLimits,
     too_large,
 )
+from shoal.lockstep.frames import Buffer
 
 WAKE_ENDPOINT = "inproc://shoal.wake"
 TIMEOUT_MS_MAX = 2**31 - 1

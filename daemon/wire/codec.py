@@ -31,10 +31,10 @@ from typing import Any, NamedTuple, cast
 import msgpack
 from msgpack import unpackb
 
-from daemon.protocol.frames import Buffer
-from daemon.protocol.ranges import INT_MAX
 from daemon.wire.rejected import Foreign, Reason, Rejected
 from daemon.wire.shapes import Record, Unsupported, record_of
+from shoal.api.ranges import INT_MAX
+from shoal.lockstep.frames import Buffer
 
 PROTOCOL_VERSION = 2
 RECORD_VERSION = 1

@@ -3,7 +3,7 @@
 What a field may be: int, bool, float, str, bytes, None, IntEnum, StrEnum, Literal, `tuple[X, ...]`, `tuple[X, Y]`,
 `frozenset[X]`, a frozen dataclass, and unions of those. On the wire (msgpack):
 
-    int bool float str bytes None    themselves; ints within the range that is declared (`protocol/ranges`); a bool is
+    int bool float str bytes None    themselves; ints within the range that is declared (`api/ranges`); a bool is
                                      no int
     IntEnum StrEnum Literal          their value
     tuple                            an array
@@ -29,9 +29,9 @@ from itertools import pairwise
 from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, get_type_hints
 
-from daemon.protocol.frames import Frames
-from daemon.protocol.ranges import ANY, Within
 from daemon.wire.rejected import Reason, Rejected
+from shoal.api.ranges import ANY, Within
+from shoal.lockstep.frames import Frames
 
 Pack = Callable[[Any], Any]
 Unpack = Callable[[Any], Any]

@@ -10,10 +10,10 @@ import msgpack
 
 from shoal.colony.constants import constant
 from shoal.colony.places import Place
-from shoal.execution.kept_values import first_unkept
+from shoal.program.kept_values import first_unkept
 
 if TYPE_CHECKING:
-    from shoal.colony.here import Here
+    from shoal.colony.agent_context import Here
 
 PLAIN: Final = "an agent remembers int (of 64 bits), float, str, bytes, bool, None, and lists and dicts of those"
 _OWN: Final = ("id", "place", "age", "idle")

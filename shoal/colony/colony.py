@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.api.errors import UnknownColumn, did_you_mean
+from shoal.colony.agent_context import Ground, Here
 from shoal.colony.agents import Agent, from_record, to_record
-from shoal.colony.here import Ground, Here
 from shoal.colony.kept import Restoring, Snapshot
+from shoal.colony.keyed_table import left_of, right_of
+from shoal.colony.local_view import Sight
 from shoal.colony.outbox import ACTS, ASKS, FACTS, Outbox
 from shoal.colony.places import Place, partition_by_name
-from shoal.colony.sheet import left_of, right_of
-from shoal.colony.sight import Sight
 from shoal.colony.substrate import Plasticity, Signal, Substrate, Trace
 from shoal.colony.tables import TABLES, table_rows
-from shoal.errors import UnknownColumn, did_you_mean
-from shoal.execution.declarations import Aggregate, Mail, Merge, Table
-from shoal.execution.exchange.carrier import pack_arrays, pack_sections, split_arrays, split_sections
-from shoal.execution.params import Param
-from shoal.execution.program import Program
-from shoal.execution.ragged import Ragged
+from shoal.engine.exchange.carrier import pack_arrays, pack_sections, split_arrays, split_sections
+from shoal.program.declarations import Aggregate, Mail, Merge, Table
+from shoal.program.params import Param
+from shoal.program.program import Program
+from shoal.program.ragged import Ragged
 
 if TYPE_CHECKING:
-    from shoal.execution.workspace import Workspace
+    from shoal.program.workspace import Workspace
 
 Array = NDArray[Any]
 COUNTED: Final = ("born", "died", "moved", "edges_pruned", "edges_let_go")

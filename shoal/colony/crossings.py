@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shoal.session import Run
+    from shoal.client.session import Run
 
 
 def cross_shard_edges(run: Run) -> dict[str, int]:

@@ -12,11 +12,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.colony.sheet import Sheet, left_of, pair, right_of
+from shoal.colony.keyed_table import Sheet, left_of, pair, right_of
 from shoal.colony.substrate import Substrate
-from shoal.execution.exchange.carrier import BadState, pack_arrays, pack_sections, split_arrays, split_sections
-from shoal.execution.ragged import Ragged
-from shoal.graph.grouping import distinct
+from shoal.engine.exchange.carrier import BadState, pack_arrays, pack_sections, split_arrays, split_sections
+from shoal.kernels.grouping import distinct
+from shoal.program.ragged import Ragged
 
 Array = NDArray[Any]
 CONCEPT: Final = ("kind", "accesses", "created")

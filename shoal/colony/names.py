@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.execution.ragged import Ragged
+from shoal.program.ragged import Ragged
 
 Array = NDArray[Any]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from shoal.execution.declarations import Mail
-from shoal.execution.phase import Phase
+from shoal.program.declarations import Mail
+from shoal.program.phase import Phase
 
 if TYPE_CHECKING:
-    from shoal.execution.workspace import Workspace
+    from shoal.program.workspace import Workspace
 
 ACTS: Final = (
     Mail("concepts", (("key", bytes), ("kind", np.int64), ("label", bytes))),

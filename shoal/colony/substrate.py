@@ -27,11 +27,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.colony.keyed_table import Sheet, left_of, pair, right_of
 from shoal.colony.names import Names
-from shoal.colony.sheet import Sheet, left_of, pair, right_of
-from shoal.execution.exchange.mail import Records
-from shoal.execution.ragged import Ragged
-from shoal.graph.grouping import distinct
+from shoal.engine.exchange.mail import Records
+from shoal.kernels.grouping import distinct
+from shoal.program.ragged import Ragged
 
 Array = NDArray[Any]
 RATE_MAX: Final = 0.5

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
+from shoal.colony.keyed_table import left_of, right_of
 from shoal.colony.places import Place
-from shoal.colony.sheet import left_of, right_of
-from shoal.execution.declarations import Table
+from shoal.program.declarations import Table
 
 if TYPE_CHECKING:
     from shoal.colony.colony import Colony

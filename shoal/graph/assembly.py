@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from shoal.graph import columns as col
 from shoal.graph.arrow import pa, pc
 from shoal.graph.graph_data import COLUMNS_MAX, PARTITIONS, GraphData, check_names, frozen, ordinal_type
-from shoal.graph.grouping import Grouping
 from shoal.graph.ids import PARTITIONS_MAX, IdColumn, partitions_of
 from shoal.graph.table import BadGraph, BadRow, Column, Table
+from shoal.kernels.grouping import Grouping
 
 DENSE_SHARE = 4
 """Integer ids are looked up in a table when it has at most four places for each value that will be looked up."""

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal import _native
-from shoal.graph.grouping import Grouping, taken
-from shoal.graph.part import Adjacency, Boundary, Part, Placement
+from shoal.graph.shard_graph import Adjacency, Boundary, Part, Placement
+from shoal.kernels.grouping import Grouping, taken
 
 Array = NDArray[Any]
 

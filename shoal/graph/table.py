@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from shoal.errors import ShoalError
+from shoal.api.errors import ShoalError
 
 Column: TypeAlias = Any
 """int64, float64 or bool: a numpy array; strings: a pyarrow array, plain or a dictionary (`shoal.graph.columns`)."""

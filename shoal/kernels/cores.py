@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal import _native
-from shoal.graph.grouping import Grouping
+from shoal.kernels.grouping import Grouping
 from shoal.kernels.triangles import Sets
 
 Array = NDArray[Any]

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from shoal.colony import Colony, Ground, Place, Signal, Trace
 from shoal.colony.tables import TABLES
-from shoal.execution.declarations import Column, Table
-from shoal.execution.params import Param
 from shoal.knowledge.digester import BROOD, Digester
 from shoal.knowledge.sentinel import Sentinel
 from shoal.knowledge.synthesizer import Synthesizer
-from shoal.reading.search import texts_of
-from shoal.reading.words import leading_terms
+from shoal.program.declarations import Column, Table
+from shoal.program.params import Param
+from shoal.query.search import texts_of
+from shoal.query.tokenizer import leading_terms
 
 if TYPE_CHECKING:
-    from shoal.execution.workspace import Workspace
+    from shoal.program.workspace import Workspace
 
 NEVER: Final = -1
 OTHERS: Final = 2

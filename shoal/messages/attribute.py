@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from shoal.execution.declarations import Column, Merge
 from shoal.messages.values import LEAST, MOST
+from shoal.program.declarations import Column, Merge
 
 
 class Attribute:

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.errors import UnknownColumn
-from shoal.execution.declarations import Merge
-from shoal.execution.ragged import spread
+from shoal.api.errors import UnknownColumn
 from shoal.graph import columns as col
-from shoal.graph.grouping import Grouping
 from shoal.graph.ids import partition_of
-from shoal.graph.part import Adjacency, Part
+from shoal.graph.shard_graph import Adjacency, Part
+from shoal.kernels.grouping import Grouping
 from shoal.messages.attribute import Combine
-from shoal.messages.letters import ALONG, BOTH, EVERY_EDGE, IN, MESSAGE, OUT, Letter, Numbers, Said
+from shoal.messages.envelopes import ALONG, BOTH, EVERY_EDGE, IN, MESSAGE, OUT, Letter, Numbers, Said
+from shoal.program.declarations import Merge
+from shoal.program.ragged import spread
 
 Array = NDArray[Any]
 

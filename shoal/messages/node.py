@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from shoal.graph.part import Adjacency, Direction
-from shoal.messages.letters import MESSAGE
+from shoal.graph.shard_graph import Adjacency, Direction
+from shoal.messages.envelopes import MESSAGE
 from shoal.messages.shared import EVERY_WAY, Shared
 
 OUT, IN = Direction.OUT, Direction.IN

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.graph.part import Direction, Part
-from shoal.messages.letters import ALONG, EVERY_EDGE, MESSAGE, OUT, Address, Letter, Numbers, Said
+from shoal.graph.shard_graph import Direction, Part
+from shoal.messages.envelopes import ALONG, EVERY_EDGE, MESSAGE, OUT, Address, Letter, Numbers, Said
 
 Array = NDArray[Any]
 

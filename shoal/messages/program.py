@@ -15,24 +15,24 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.execution.declarations import Aggregate, Merge, Table
-from shoal.execution.exchange.carrier import Carrier
-from shoal.execution.kept_values import first_unkept
-from shoal.execution.naming import named_nodes
-from shoal.execution.program import Program
-from shoal.execution.workspace import Workspace
+from shoal.engine.exchange.carrier import Carrier
 from shoal.graph.ids import partition_of
-from shoal.graph.part import Part
+from shoal.graph.shard_graph import Part
 from shoal.messages import keeping
 from shoal.messages.attribute import Attribute, Combine
+from shoal.messages.carrier import Post
 from shoal.messages.delivery import Inbox
-from shoal.messages.letters import REPLY, REQUEST, RETURNED, Letter, Said
+from shoal.messages.envelopes import REPLY, REQUEST, RETURNED, Letter, Said
 from shoal.messages.node import RESERVED, Node, class_of_run
-from shoal.messages.post import Post
 from shoal.messages.requests import Asked, Replies, replies_to
 from shoal.messages.shared import Shared
 from shoal.messages.tally import tally
 from shoal.messages.values import REMEMBERED, frozen, pack_memory
+from shoal.program.declarations import Aggregate, Merge, Table
+from shoal.program.kept_values import first_unkept
+from shoal.program.naming import named_nodes
+from shoal.program.program import Program
+from shoal.program.workspace import Workspace
 
 Array = NDArray[Any]
 log = logging.getLogger("shoal.messages")

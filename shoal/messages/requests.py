@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from shoal.messages.letters import REPLY, Letter
+from shoal.messages.envelopes import REPLY, Letter
 
 TICKS = 2
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.errors import UnknownColumn, did_you_mean
+from shoal.api.errors import UnknownColumn, did_you_mean
 from shoal.graph import columns as col
-from shoal.graph.part import Direction, Part
+from shoal.graph.shard_graph import Direction, Part
 from shoal.messages.attribute import Combine
+from shoal.messages.carrier import Post
 from shoal.messages.delivery import Delivery
-from shoal.messages.letters import ALONG, MESSAGE, NAMED, REQUEST, Address
+from shoal.messages.envelopes import ALONG, MESSAGE, NAMED, REQUEST, Address
 from shoal.messages.outbox import Outbox, direction_code
-from shoal.messages.post import Post
 from shoal.messages.requests import Asked
 from shoal.messages.values import LEAST, MOST, frozen
 

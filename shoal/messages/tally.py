@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.graph.part import Part
+from shoal.graph.shard_graph import Part
 from shoal.messages.delivery import Delivery
-from shoal.messages.letters import ALONG, BOTH, EVERY_EDGE, IN, OUT, RETURNED, Letter, Said
+from shoal.messages.envelopes import ALONG, BOTH, EVERY_EDGE, IN, OUT, RETURNED, Letter, Said
 
 Array = NDArray[Any]
 

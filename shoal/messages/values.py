@@ -3,7 +3,7 @@
 A *message* is frozen when it is sent: lists become tuples, dicts become read-only. So it can be handed to any number of
 receivers of a shard as it is, without being encoded, and none of them can change what another reads: which would show
 on one shard and not on two. A node's *memory* comes back from a checkpoint with the types that it had, tuples and
-lists told apart, and its dicts in their order; what it holds, it holds alone (`shoal.execution.kept_values`).
+lists told apart, and its dicts in their order; what it holds, it holds alone (`shoal.program.kept_values`).
 """
 
 from __future__ import annotations

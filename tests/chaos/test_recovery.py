@@ -6,8 +6,8 @@ import pytest
 
 from chaos.floor import detection
 from chaos.recovery import Observation, epoch_before, longest_standstill, next_tick_in_later_view
-from daemon.protocol.membership_config import SECOND, MembershipConfig
-from daemon.protocol.suspicion import suspicion_timeout_min_ns
+from daemon.membership.config import SECOND, MembershipConfig
+from daemon.membership.suspicion import suspicion_timeout_min_ns
 
 
 def _seen(*rows: tuple[float, int, int], shard: int = 1) -> list[Observation]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import GraphData
 from tests.cluster.trial import DEBIAN, TrialCluster, lives, processes_of, wait_for, well
 

@@ -28,8 +28,8 @@ from typing import Any
 from click.testing import CliRunner
 
 from daemon.cli import main as shoalctl
-from daemon.dev_cluster import DevShard
-from shoal.lines import Unreachable
+from daemon.cli.dev_cluster import DevShard
+from shoal.client.admin_protocol import Unreachable
 from tests.cluster.hostile import speaking
 from tests.cluster.strangers import knocking
 from tests.cluster.test_operators import OpenToOperators

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from daemon.config import Config, load
-from daemon.quantities import parse_address
+from daemon.config.quantities import parse_address
 
 Where = tuple[int, tuple[str, int] | str]
 GREETING: Final = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
-from shoal.lines import AdminConnection, AdminError
+from daemon.cli.dev_cluster import DevShard
+from shoal.client.admin_protocol import AdminConnection, AdminError
 from tests.cluster.trial import ask, leader_of
 
 ROUNDS = 24

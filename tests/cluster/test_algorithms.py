@@ -12,7 +12,7 @@ import pytest
 
 import shoal
 from bench.rmat import rmat
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import GraphData
 from tests.cluster.conftest import Up
 from tests.cluster.trial import said, shoalctl

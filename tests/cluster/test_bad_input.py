@@ -24,16 +24,16 @@ import pytest
 import zmq
 
 import shoal
-from daemon.dev_cluster import DevShard
-from daemon.keys import generate, load_pair
-from daemon.protocol.cluster_messages import RowsTold
-from daemon.protocol.tick_messages import Chunk, PhaseWanted
-from daemon.quantities import parse_address
-from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
+from daemon.cli.dev_cluster import DevShard
+from daemon.config.keys import generate, load_pair
+from daemon.config.quantities import parse_address
+from daemon.control.messages import RowsTold
+from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import PROTOCOL_VERSION, Codec
 from shoal import GraphData
-from shoal.errors import NameTaken
-from shoal.lines import AdminConnection, AdminError, Refused, Usage
+from shoal.api.errors import NameTaken
+from shoal.client.admin_protocol import AdminConnection, AdminError, Refused, Usage
+from shoal.lockstep.messages import Chunk, PhaseWanted
 from tests.cluster.trial import ask, config_of, exit_status, shoalctl, summed, wait_for, well
 from tests.cluster.trial import metrics as metrics_of
 

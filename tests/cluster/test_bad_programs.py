@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import BadProgram, Graph, RunFailed
 from tests.cluster.trial import ask, said, shoalctl, wait_for
 

@@ -14,9 +14,9 @@ import networkx as nx
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import BadParameter, RunFailed, Session, ShoalError, UnknownColumn, UnknownGraph, UnknownProgram, UnknownRun
-from shoal.errors import NameTaken
+from shoal.api.errors import NameTaken
 from tests.interrupt import InterruptAfter
 from tests.trials import Count, Everything, Halves, Raise
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from examples.colony import TABLES, documents
 from shoal import GraphData
+from shoal.client.session import Run
 from shoal.colony import cross_shard_edges
-from shoal.session import Run
 from tests.cluster.conftest import MADE, SETTINGS, UP_SECONDS
 from tests.cluster.trial import TrialCluster, ask, kill, shoalctl, wait_for, well
 

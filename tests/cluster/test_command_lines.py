@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 import shoal
 from daemon.cli import main
-from daemon.dev_cluster import DevCluster, DevShard
+from daemon.cli.dev_cluster import DevCluster, DevShard
 from shoal import GraphData
 from tests.cluster.trial import DEBIAN, processes_of, said, shoalctl
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import BadProgram, Graph, RunFailed, ShoalError, UnknownProgram
-from shoal.execution.deployed import digest_of
-from shoal.lines import AdminConnection, Refused
+from shoal.client.admin_protocol import AdminConnection, Refused
+from shoal.program.deployed import digest_of
 from tests.cluster.conftest import Up
 from tests.cluster.trial import ask, said, shoalctl, wait_for
 
@@ -172,7 +172,10 @@ def test_what_is_no_program_is_refused(three: list[DevShard], graph: Graph, file
             session.deploy(file)
     result = shoalctl(three[0], "program", "remove", "pagerank")
     assert (result.exit_code, "is installed, not deployed" in result.stderr) == (1, True)
-    with AdminConnection(three[0].socket) as connection, pytest.raises(shoal.lines.Usage, match="bytes of one file"):
+    with (
+        AdminConnection(three[0].socket) as connection,
+        pytest.raises(shoal.client.admin_protocol.Usage, match="bytes of one file"),
+    ):
         connection.call("program deploy", {"file": "x.py"})
     large = tmp_path / "large.py"
     large.write_bytes(b"#" * (65 << 10))

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from daemon.cli import main
+from daemon.cli.dev_cluster import DevCluster, Life
 from daemon.config import load
-from daemon.dev_cluster import DevCluster, Life
 from tests.cluster.trial import processes_of, wait_for
 
 

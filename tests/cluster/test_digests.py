@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import GraphData, Session
 from tests.cluster.conftest import Up
 from tests.trials import Everything

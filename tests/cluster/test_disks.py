@@ -11,7 +11,7 @@ import pytest
 
 import shoal
 from chaos.disks import SmallDisk, why_not
-from daemon.dev_cluster import DevShard, Life
+from daemon.cli.dev_cluster import DevShard, Life
 from tests.cluster.conftest import SETTINGS, UP_SECONDS
 from tests.cluster.trial import TrialCluster, ask, wait_for, well
 

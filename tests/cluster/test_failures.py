@@ -20,9 +20,9 @@ import pytest
 
 import shoal
 from chaos.disks import DiskFailed, SmallDisk, why_not
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import GraphData
-from shoal.lines import AdminError
+from shoal.client.admin_protocol import AdminError
 from tests.cluster.conftest import MADE, SETTINGS, UP_SECONDS
 from tests.cluster.trial import (
     TrialCluster,

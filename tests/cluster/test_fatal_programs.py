@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from tests.cluster.conftest import MADE
 from tests.cluster.trial import said, shoalctl, wait_for, well
 

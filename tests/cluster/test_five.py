@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevCluster, DevShard
+from daemon.cli.dev_cluster import DevCluster, DevShard
 from shoal import GraphData
-from shoal.lines import Refused
+from shoal.client.admin_protocol import Refused
 from tests.cluster.test_command_lines import line
 from tests.cluster.trial import DEBIAN, ask, metrics, shoalctl, wait_for, well
 

@@ -21,12 +21,12 @@ import pytest
 import zmq
 
 import shoal
-from daemon.dev_cluster import DevShard
-from daemon.keys import load_pair
-from daemon.protocol.cluster_messages import RowsWanted
-from daemon.protocol.tick_messages import Chunk, PhaseWanted, PieceOffered
-from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
+from daemon.cli.dev_cluster import DevShard
+from daemon.config.keys import load_pair
+from daemon.control.messages import RowsWanted
+from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
+from shoal.lockstep.messages import Chunk, PhaseWanted, PieceOffered
 from tests.cluster.conftest import Up
 from tests.cluster.trial import ask, config_of, long_turns, summed, wait_for, well
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from daemon.dev_cluster import DevCluster, DevShard
+from daemon.cli.dev_cluster import DevCluster, DevShard
 from tests.cluster.trial import wait_for
 
 SHOALD = (sys.executable, "-P", "-m", "daemon", "--config")

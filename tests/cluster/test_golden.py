@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from tests.golden.digests import REWRITE, golden, results
 
 HANDFUL = ("cdlp", "kcore", "knowledge", "pagerank", "ppr", "triangles", "wcc")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from tests.cluster.conftest import MADE, UP_SECONDS, Up
 from tests.cluster.siege import HOSTILE, Besieged, Stopwatch, besieged, what_is_known
 from tests.cluster.trial import ask, counting, lives, summed, wait_for, well

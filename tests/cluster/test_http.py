@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from tests.cluster.trial import ask, config_of, metrics
 
 NAMES = {

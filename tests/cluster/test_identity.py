@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import zmq
 
-from daemon.dev_cluster import DevCluster, DevShard, _free_ports
-from daemon.keys import load_pair
-from daemon.protocol.membership_messages import ALIVE, DEAD, LEFT, Gossip, Member, PushPull, Record
-from daemon.vocabulary import CONTROL_TYPES
+from daemon.cli.dev_cluster import DevCluster, DevShard, _free_ports
+from daemon.config.keys import load_pair
+from daemon.membership.messages import ALIVE, DEAD, LEFT, Gossip, Member, PushPull, Record
+from daemon.runtime.vocabulary import CONTROL_TYPES
 from daemon.wire import Codec
 from tests.cluster.conftest import UP_SECONDS
 from tests.cluster.trial import TrialCluster, ask, config_of, shoalctl, summed, wait_for

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import Graph, Run
 from tests.cluster.trial import said, shoalctl
 

@@ -24,9 +24,9 @@ from click.testing import CliRunner, Result
 
 import shoal
 from daemon.cli import main
-from daemon.dev_cluster import DevShard, _free_ports
-from daemon.keys import KeyPair, load_pair
-from shoal.lines import Unreachable
+from daemon.cli.dev_cluster import DevShard, _free_ports
+from daemon.config.keys import KeyPair, load_pair
+from shoal.client.admin_protocol import Unreachable
 from tests.cluster.conftest import MADE, UP_SECONDS, Up
 from tests.cluster.test_deploy import SOURCE
 from tests.cluster.trial import TrialCluster, ask, config_of, said, shoalctl, summed, wait_for
@@ -186,7 +186,7 @@ HALF = """\
 import json, sys, time
 import numpy as np
 import shoal
-from shoal.lines import AdminConnection
+from shoal.client.admin_protocol import AdminConnection
 
 address, key, known = sys.argv[1:]
 spec, frames = shoal.from_arrays(np.arange(400_000), np.arange(400_000) // 2).to_wire()

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import GraphData
-from shoal.lines import AdminConnection, Refused
+from shoal.client.admin_protocol import AdminConnection, Refused
 from tests.cluster.conftest import SETTINGS, UP_SECONDS
 from tests.cluster.trial import TrialCluster, ask, exit_status, leader_of, said, wait_for, well
 from tests.trials import Everything

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import Graph, ShoalError
-from shoal.errors import TickNotKept
-from shoal.lines import Refused
-from shoal.reading.stretch import STRETCH
+from shoal.api.errors import TickNotKept
+from shoal.client.admin_protocol import Refused
+from shoal.query.rows import STRETCH
 from tests.cluster.trial import ask, shoalctl, wait_for
 from tests.trials import Count, Everything, Halves
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import GraphData, Session
-from shoal.errors import TickNotKept, UnknownGraph, UnknownRun
-from shoal.lines import Refused
+from shoal.api.errors import TickNotKept, UnknownGraph, UnknownRun
+from shoal.client.admin_protocol import Refused
 from tests.cluster.conftest import MADE, Up
 from tests.cluster.trial import ask, kill, said, shoalctl, wait_for, well
 from tests.trials import Count

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
-from shoal.lines import Unreachable
+from daemon.cli.dev_cluster import DevShard
+from shoal.client.admin_protocol import Unreachable
 from tests.cluster.conftest import MADE, UP_SECONDS, Up
 from tests.cluster.test_operators import Far, OpenToOperators
 from tests.cluster.trial import ask, config_of, counting, summed, wait_for, well

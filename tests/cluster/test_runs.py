@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevShard
+from daemon.cli.dev_cluster import DevShard
 from shoal import Graph, RunFailed, ShoalError, UnknownProgram
-from shoal.lines import AdminConnection, Failed, Refused
+from shoal.client.admin_protocol import AdminConnection, Failed, Refused
 from tests.cluster.trial import ask, metrics, summed, wait_for
 from tests.trials import Count, Everything, HaltsWrong, Raise, Sleep, Unbuildable
 

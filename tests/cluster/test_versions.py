@@ -11,9 +11,9 @@ import pytest
 
 import daemon
 import shoal
-from daemon.dev_cluster import DevCluster, DevShard
-from daemon.protocol.versions import OWN
-from shoal.lines import Refused
+from daemon.cli.dev_cluster import DevCluster, DevShard
+from daemon.control.versions import OWN
+from shoal.client.admin_protocol import Refused
 from tests.cluster.conftest import UP_SECONDS
 from tests.cluster.trial import ask, exit_status, kill, leader_of, said, wait_for, well
 
@@ -40,7 +40,7 @@ def cluster(ground: Path, tmp_path: Path) -> Iterator[MixedCluster]:
     source = Path(daemon.__file__).parents[1]
     for package in PACKAGES:
         shutil.copytree(source / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    decisions = tmp_path / "daemon" / "protocol" / "decisions.py"
+    decisions = tmp_path / "daemon" / "state" / "commands.py"
     before, field = decisions.read_text(), "    load: str\n    by_force: bool = False\n"
     head, class_, rest = before.partition("class DropGraph:\n")
     assert field in rest

@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 
 import shoal
 from daemon.cli import main
+from daemon.cli.dev_cluster import DevCluster, DevShard
 from daemon.config import Config, load
-from daemon.dev_cluster import DevCluster, DevShard
-from shoal.lines import AdminConnection
+from shoal.client.admin_protocol import AdminConnection
 from tests import trials
 
 T = TypeVar("T")

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-from daemon.dev_cluster import DevShard
-from shoal.lines import AdminConnection, AdminError
+from daemon.cli.dev_cluster import DevShard
+from shoal.client.admin_protocol import AdminConnection, AdminError
 
 ANSWER_SECONDS = 5.0
 PAUSE_SECONDS = 0.03

@@ -12,7 +12,7 @@ import pytest
 
 import daemon.__main__ as main
 from daemon.config import Config, load
-from daemon.watch.notify import Notifier
+from daemon.observe.notify import Notifier
 
 
 @pytest.fixture

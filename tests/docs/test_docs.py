@@ -16,9 +16,9 @@ import pytest
 import shoal
 from daemon.admin.catalogue import COMMANDS
 from daemon.cli import main
+from daemon.cli.dev_cluster import DevCluster
 from daemon.config import sections
-from daemon.dev_cluster import DevCluster
-from shoal.lines import AdminConnection
+from shoal.client.admin_protocol import AdminConnection
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])

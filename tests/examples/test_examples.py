@@ -11,7 +11,7 @@ import networkx as nx
 import pytest
 
 import shoal
-from daemon.dev_cluster import DevCluster
+from daemon.cli.dev_cluster import DevCluster
 from examples.own_program import FAR, Steps
 from examples.sandpile import Sandpile
 

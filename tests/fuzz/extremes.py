@@ -13,8 +13,8 @@ from random import Random
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from daemon.protocol.frames import Frames
-from daemon.protocol.ranges import ANY, Within
+from shoal.api.ranges import ANY, Within
+from shoal.lockstep.frames import Frames
 
 TRIES = 40
 SHORT = 300

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.config import ConfigError, load, parse, sections, toml_key
-from daemon.keys import AllowedKeys, BadKeyFile, load_pair
+from daemon.config.keys import AllowedKeys, BadKeyFile, load_pair
 from tests.fuzz.values import ANYTHING, BYTES, examples
 
 KEY = b"rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"

@@ -10,19 +10,19 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.protocol.decisions import DecisionCodec, FormView, Identity
-from daemon.protocol.load import Intake, LoadLimits
-from daemon.protocol.membership import Membership
-from daemon.protocol.membership_config import MembershipConfig
-from daemon.protocol.membership_messages import Member
-from daemon.protocol.registry import NotApplied, apply, freeze, is_snapshot
-from daemon.protocol.tick_messages import Chunk, PieceDropped, PieceOffered
-from daemon.protocol.tick_plane import TICK_MESSAGES, TickPlane
-from daemon.shard import Shard
-from daemon.shard_messages import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
-from daemon.shard_settings import ShardSettings
+from daemon.control.plane import Shard
+from daemon.control.routing import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
+from daemon.control.settings import ShardSettings
+from daemon.membership.config import MembershipConfig
+from daemon.membership.machine import Membership
+from daemon.membership.messages import Member
+from daemon.state import NotApplied, apply, freeze, is_snapshot
+from daemon.state.commands import DecisionCodec, FormView, Identity
+from daemon.transfer.chunks import Intake, LoadLimits
+from daemon.transfer.tick_plane import TICK_MESSAGES, TickPlane
 from daemon.wire import Rejected
-from tests.daemon.protocol.registries import formed
+from shoal.lockstep.messages import Chunk, PieceDropped, PieceOffered
+from tests.daemon.state.registries import formed
 from tests.fuzz.values import BYTES, examples, messages
 
 SENDERS = st.sampled_from(["alpha", "beta", "gamma", "nobody", ""])

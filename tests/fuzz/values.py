@@ -13,8 +13,8 @@ import msgpack
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from daemon.protocol.frames import Frames
-from daemon.protocol.ranges import Within
+from shoal.api.ranges import Within
+from shoal.lockstep.frames import Frames
 
 DEEP = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 """Set for a soak; the tests otherwise take a few seconds."""

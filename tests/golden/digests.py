@@ -3,7 +3,7 @@
     .venv/bin/python -m tests.golden.digests            # compares with digests.json, and says what differs
     .venv/bin/python -m tests.golden.digests --write    # replaces digests.json
 
-`digests.json` has one line for each result: a column's or table's digest (see `shoal.reading`), or the value of a
+`digests.json` has one line for each result: a column's or table's digest (see `shoal.query`), or the value of a
 figure. The Debian graph is loaded as directed and WordNet as undirected, so both kinds are covered. Neither has
 weights: an edge's weight is the share of all edges that have its type, which gives sums that depend on their order.
 
@@ -16,7 +16,7 @@ The digests rest on these, and on nothing else:
   is fixed in numpy's source and the same in all of its SIMD variants, but its documentation does not promise it.
   (`np.sum` is no substitute: over more than 8192 numbers, numpy 2.0 and 2.4 differ in the last bit.)
 - Python's Unicode tables, by which the texts that `knowledge` reads are lowercased and split into words.
-- mmh3, which assigns nodes to partitions; `shoal.execution.randomness`; and the files in `examples/data`.
+- mmh3, which assigns nodes to partitions; `shoal.program.randomness`; and the files in `examples/data`.
 
 No BLAS, no transcendental function, and no sum whose order depends on the processor is involved. The same digests were
 computed with numpy 2.0 and 2.4, each with AVX-512 and without; 2.0 also without AVX2 and FMA.
@@ -37,7 +37,7 @@ import numpy as np
 
 import shoal
 from shoal import Graph, GraphData, Program
-from shoal.execution.installed import installed_programs
+from shoal.program.installed import installed_programs
 
 GOLDEN = Path(__file__).with_name("digests.json")
 DATA = Path(__file__).parents[2] / "examples" / "data"

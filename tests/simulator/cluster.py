@@ -8,17 +8,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from daemon.effects import Answered
-from daemon.protocol.decisions import AddGraph, Decision, Drain, DropGraph, StartRun, StopRun
-from daemon.protocol.load import LoadLimits
-from daemon.protocol.membership_config import MembershipConfig
-from daemon.protocol.placement import ideal
-from daemon.protocol.records import COMPLETED, STOPPED, RunRecord
-from daemon.protocol.registry import Registry
-from daemon.protocol.servers import server_of
-from daemon.protocol.tick import TickTiming
-from daemon.shard import Shard
-from daemon.shard_settings import ShardSettings
+from daemon.control.effects import Answered
+from daemon.control.plane import Shard
+from daemon.control.settings import ShardSettings
+from daemon.control.voters import server_of
+from daemon.membership.config import MembershipConfig
+from daemon.state import Registry
+from daemon.state.commands import AddGraph, Decision, Drain, DropGraph, StartRun, StopRun
+from daemon.state.placement import ideal
+from daemon.state.records import COMPLETED, STOPPED, RunRecord
+from daemon.transfer.chunks import LoadLimits
+from shoal.lockstep.machine import TickTiming
 from tests.simulator.disk import Contents
 from tests.simulator.faults import Faults
 from tests.simulator.host import Host, Surroundings, address

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from daemon.effects import TellStates
-from daemon.protocol.cluster_messages import PartitionMissing, PartitionWanted, StatesWanted
-from daemon.protocol.decisions import from_bits, to_bits
-from daemon.protocol.holdings import Want
-from daemon.protocol.load import PieceArrived, Shipment
-from daemon.protocol.placement import Placed, sources
-from daemon.protocol.records import STOPPING, RunRecord, View
-from daemon.protocol.tick import Cadence, TickMachine
-from daemon.protocol.tick_messages import PieceBuilt
-from shoal.execution.engine import is_fixed, state_bytes
+from daemon.control.effects import TellStates
+from daemon.control.holdings import Want
+from daemon.control.messages import PartitionMissing, PartitionWanted, StatesWanted
+from daemon.state.commands import from_bits, to_bits
+from daemon.state.placement import Placed, sources
+from daemon.state.records import STOPPING, RunRecord, View
+from daemon.transfer.chunks import PieceArrived, Shipment
+from shoal.engine.engine import is_fixed, state_bytes
+from shoal.lockstep.machine import Cadence, TickMachine
+from shoal.lockstep.messages import PieceBuilt
 from tests.simulator.disk import Contents, Row
 from tests.simulator.programs import PROGRAMS, make
 from tests.simulator.world import MS, SECOND

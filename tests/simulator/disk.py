@@ -17,8 +17,8 @@ from random import Random
 from typing import TypeAlias
 
 from consensus import Persist, Stored
-from daemon.effects import KeepPromise
-from daemon.protocol.bootstrap import Promise
+from daemon.control.bootstrap import Promise
+from daemon.control.effects import KeepPromise
 from tests.simulator.world import MS, US
 
 SNAPSHOTS_KEPT, SNAPSHOT_EVERY = 8, 16

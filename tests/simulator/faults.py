@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from daemon.protocol.decisions import Drain
+from daemon.state.commands import Drain
 from tests.simulator.host import Host
 from tests.simulator.network import CONTROL, FAIR, PLANES, TICKS, Network, Weather
 from tests.simulator.world import MS, SECOND, World

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from consensus import Persist
-from daemon.effects import (
+from daemon.control.effects import (
     Answered,
     BeginRun,
     DeleteParts,
@@ -31,20 +31,20 @@ from daemon.effects import (
     StopRunHere,
     TellStates,
 )
-from daemon.host.tick_runner import News, TickRunner
-from daemon.protocol.cluster_messages import PartitionMissing, PartitionWanted, StatesWanted
-from daemon.protocol.decisions import Identity
-from daemon.protocol.load import LoadLimits, PieceArrived
-from daemon.protocol.membership_effects import Counted, MemberFailed, Superseded
-from daemon.protocol.membership_messages import Member
-from daemon.protocol.registry import GraphRemoved, ResultsExpired, RunEnded, ViewInstalled
-from daemon.protocol.servers import server_of
-from daemon.protocol.tick import TickTiming
-from daemon.protocol.tick_effects import PhaseLate
-from daemon.shard import Shard
-from daemon.shard_settings import OnDisk, ShardSettings
-from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
+from daemon.control.messages import PartitionMissing, PartitionWanted, StatesWanted
+from daemon.control.plane import Shard
+from daemon.control.settings import OnDisk, ShardSettings
+from daemon.control.voters import server_of
+from daemon.membership.effects import Counted, MemberFailed, Superseded
+from daemon.membership.messages import Member
+from daemon.runtime.tick_runner import News, TickRunner
+from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
+from daemon.state import GraphRemoved, ResultsExpired, RunEnded, ViewInstalled
+from daemon.state.commands import Identity
+from daemon.transfer.chunks import LoadLimits, PieceArrived
 from daemon.wire import Codec, Foreign
+from shoal.lockstep.effects import PhaseLate
+from shoal.lockstep.machine import TickTiming
 from tests.simulator.desk import Desk
 from tests.simulator.disk import Contents, Disk
 from tests.simulator.invariants import Invariants

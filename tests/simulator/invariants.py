@@ -26,14 +26,14 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from consensus import Entry, Persist, Raft
-from daemon.protocol.placement import Placed
-from daemon.protocol.records import FAILED, RunRecord, View, with_its_graph
-from daemon.protocol.registry import freeze
-from daemon.protocol.tick import TickMachine
-from daemon.protocol.tick_effects import RunOver, RunPhase
-from daemon.shard import Shard
-from shoal.execution.engine import Engine
-from shoal.execution.phase import Phase
+from daemon.control.plane import Shard
+from daemon.state import freeze
+from daemon.state.placement import Placed
+from daemon.state.records import FAILED, RunRecord, View, with_its_graph
+from shoal.engine.engine import Engine
+from shoal.lockstep.effects import RunOver, RunPhase
+from shoal.lockstep.machine import TickMachine
+from shoal.program.phase import Phase
 from tests.simulator.disk import Row
 from tests.simulator.programs import Twin
 from tests.simulator.raft_safety import RaftSafety

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from random import Random
 
-from daemon.protocol.load import Shipment
-from daemon.protocol.tick_effects import SendTick
-from daemon.protocol.tick_messages import PieceBuilt, PieceDropped
+from daemon.transfer.chunks import Shipment
+from shoal.lockstep.effects import SendTick
+from shoal.lockstep.messages import PieceBuilt, PieceDropped
 from tests.simulator.cluster import LOAD_LIMITS, Cluster
 from tests.simulator.host import Host
 from tests.simulator.network import TICKS, Weather

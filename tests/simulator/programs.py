@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.protocol.records import RunRecord
-from shoal.execution.declarations import Aggregate, Channel, Column, Merge
-from shoal.execution.engine import Engine
-from shoal.execution.params import Param
-from shoal.execution.program import Program
-from shoal.execution.workspace import Workspace
+from daemon.state.records import RunRecord
+from shoal.algorithms.degree import Degree
+from shoal.algorithms.pagerank import PageRank
+from shoal.algorithms.wcc import ConnectedComponents
+from shoal.engine.engine import Engine
 from shoal.graph.building import build_part
 from shoal.graph.ids import partitions_of
-from shoal.graph.part import Direction, Part, Placement
-from shoal.programs.degree import Degree
-from shoal.programs.pagerank import PageRank
-from shoal.programs.wcc import ConnectedComponents
+from shoal.graph.shard_graph import Direction, Part, Placement
+from shoal.program.declarations import Aggregate, Channel, Column, Merge
+from shoal.program.params import Param
+from shoal.program.program import Program
+from shoal.program.workspace import Workspace
 
 PARTITIONS = 8
 

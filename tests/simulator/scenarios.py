@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from daemon.protocol.records import FAILED, STOPPED
+from daemon.state.records import FAILED, STOPPED
 from tests.simulator.cluster import GRAPH, SLOW, TICKS_MAX, Cluster
 from tests.simulator.foundings import founded_in_a_storm, founding_siege
 from tests.simulator.host import Host

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-import daemon.deciding
+import daemon.control.replica
 from consensus import Entry, Raft
-from daemon.protocol.bootstrap import Alive, Bootstrap
-from daemon.protocol.cluster_messages import Grant
-from daemon.protocol.decisions import Decision
-from daemon.protocol.lives import Life
-from daemon.protocol.pacing import Pacing
-from daemon.protocol.records import RunRecord
-from daemon.protocol.registry import Announcement, Registry, apply
-from daemon.protocol.tick import TickMachine
-from daemon.protocol.tick_effects import RunOver, RunPhase, TickEffect
-from shoal.execution.phase import Phase
+from daemon.control.bootstrap import Alive, Bootstrap
+from daemon.control.lives import Life
+from daemon.control.messages import Grant
+from daemon.control.pacing import Pacing
+from daemon.state import Announcement, Registry, apply
+from daemon.state.commands import Decision
+from daemon.state.records import RunRecord
+from shoal.lockstep.effects import RunOver, RunPhase, TickEffect
+from shoal.lockstep.machine import TickMachine
+from shoal.program.phase import Phase
 from tests.simulator.__main__ import main, replay
 from tests.simulator.cluster import Cluster
 from tests.simulator.disk import Contents, Disk, Row
@@ -145,7 +145,7 @@ push = TickMachine._push
     ("broken", "name", "by", "scenario"),
     [
         (Raft, "_commit", _commits_alone, "leader-cut-off"),
-        (daemon.deciding, "apply", _applies_again, "lost-and-repeated"),
+        (daemon.control.replica, "apply", _applies_again, "lost-and-repeated"),
         (TickMachine, "_push", _keeps_one_share, "lost-and-repeated"),
         (Pacing, "hear", _hears_no_grant, "leader-cut-off"),
     ],

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from daemon.host.tick_runner import News, TickRunner
-from daemon.protocol.cluster_messages import RunReport
-from daemon.protocol.load import PieceArrived
-from daemon.protocol.records import View
-from daemon.protocol.tick import TickMachine
-from daemon.protocol.tick_effects import PhaseLate, RunOver, RunPhase, SendTick, StoreStates, TickCommitted
+from daemon.control.messages import RunReport
+from daemon.runtime.tick_runner import News, TickRunner
+from daemon.state.records import View
+from daemon.transfer.chunks import PieceArrived
 from daemon.wire import Envelope
+from shoal.lockstep.effects import PhaseLate, RunOver, RunPhase, SendTick, StoreStates, TickCommitted
+from shoal.lockstep.machine import TickMachine
 from tests.simulator.disk import Row
 from tests.simulator.network import TICKS
 

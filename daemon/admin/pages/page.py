@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shoal.text import LINES, printable
+from shoal.api.text import LINES, printable
 
 Result = Mapping[str, Any]
 WIDTH_MIN: Final = 40

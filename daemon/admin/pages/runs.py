@@ -19,7 +19,7 @@ from daemon.admin.pages.page import (
     map_of,
     rows_of,
 )
-from shoal.text import printable
+from shoal.api.text import printable
 
 
 def runs(result: Result, page: Page) -> str:

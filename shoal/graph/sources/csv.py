@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from shoal.errors import did_you_mean
+from shoal.api.errors import did_you_mean
 from shoal.graph.arrow import pa, pc, pcsv
 from shoal.graph.columns import column_of
 from shoal.graph.sources.quoting import AUTO, NONE, Watched, doubtful, line_of

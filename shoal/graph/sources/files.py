@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from shoal.errors import did_you_mean
+from shoal.api.errors import did_you_mean
 from shoal.graph.assembly import assemble
 from shoal.graph.graph_data import PARTITIONS, GraphData
 from shoal.graph.sources.csv import TYPES, CsvFile, open_csv

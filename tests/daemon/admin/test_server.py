@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.admin.commands import Command, Failed, Parameter, Refused, Registry, Reply, Request
+from daemon.admin.registry import Command, Failed, Parameter, Refused, Registry, Reply, Request
 from daemon.admin.server import AdminServer, SocketTaken
-from shoal.lines import AdminConnection, AdminError, Unreachable, Usage
-from shoal.lines import Failed as SaidFailed
-from shoal.lines import Refused as SaidRefused
-from tests.daemon.admin_host import Hosted
+from shoal.client.admin_protocol import AdminConnection, AdminError, Unreachable, Usage
+from shoal.client.admin_protocol import Failed as SaidFailed
+from shoal.client.admin_protocol import Refused as SaidRefused
+from tests.daemon.admin.hosted import Hosted
 
 
 class Handlers:

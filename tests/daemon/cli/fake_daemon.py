@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from daemon.admin.catalogue import registry
-from daemon.admin.commands import Reply, Request
+from daemon.admin.registry import Reply, Request
 from daemon.admin.server import AdminServer
 from daemon.config import load
 

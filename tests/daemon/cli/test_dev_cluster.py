@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon.cli.dev_cluster import DevCluster, DevError, Life
 from daemon.config import load
-from daemon.dev_cluster import DevCluster, DevError, Life
-from daemon.keys import AllowedKeys, load_pair
+from daemon.config.keys import AllowedKeys, load_pair
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_daemon.py")))
 

@@ -18,11 +18,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from daemon.admin.catalogue import COMMANDS, registry
-from daemon.admin.commands import Failed, Refused, Reply, Request
+from daemon.admin.registry import Failed, Refused, Reply, Request
 from daemon.cli import main
 from shoal.graph import columns as col
-from shoal.reading.result import ColumnResult
-from tests.daemon.admin_host import Hosted
+from shoal.query.result import ColumnResult
+from tests.daemon.admin.hosted import Hosted
 
 FINISHED = {"run": "r-1", "state": "completed", "tick": 3, "ticks": 3, "program": "pagerank", "graph": "g"}
 ROWS = [{"id": "a", "value": 0.5}, {"id": "b,c", "value": 0.25}]

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from daemon.cli import main
 from daemon.cli.templates import STYLES
-from shoal.execution.deployed import program_of
+from shoal.program.deployed import program_of
 
 
 def new(*words: str) -> Result:

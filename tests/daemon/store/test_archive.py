@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.host.restoring import open_backup
-from daemon.protocol.decisions import AddGraph, DecisionCodec, KeptRun, Restore, StartRun
-from daemon.protocol.records import COMPLETED, RUNNING
+from daemon.services.backup.restore import open_backup
+from daemon.state.commands import AddGraph, DecisionCodec, KeptRun, Restore, StartRun
+from daemon.state.records import COMPLETED, RUNNING
 from daemon.store import NotHeld, StateRecord, StoreError
 from daemon.store.archive import Archive, ArchiveWriter
 

@@ -10,11 +10,11 @@ import pytest
 from consensus.configuration import Configuration
 from consensus.effects import Persist
 from consensus.stored import Entry, HardState, Snapshot
-from daemon.protocol.decisions import AddGraph, Decision, DecisionCodec, StartRun
-from daemon.protocol.registry import Registry, applying, freeze
+from daemon.state import Registry, applying, freeze
+from daemon.state.commands import AddGraph, Decision, DecisionCodec, StartRun
 from daemon.store import DataFolder, Store, StoreError
 from daemon.store.stopped_log import APPLIED, BREAKS, DECLINED, NOTHING, UNREADABLE, opened
-from tests.daemon.protocol.registries import LOAD, formed
+from tests.daemon.state.registries import LOAD, formed
 
 START_AGAIN = StartRun("s2", "rank", "web", LOAD, (), 9, 0, False, 15, (), 0)
 START = StartRun("s1", "rank", "web", LOAD, (), 9, 0, False, 15, (), 0)

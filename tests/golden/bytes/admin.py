@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.admin.commands import Command, Failed, Parameter, Refused, Registry, Reply, Request
-from shoal import tunnel
-from shoal.lines import AdminConnection, AdminError
-from tests.daemon.admin_host import Hosted
+from daemon.admin.registry import Command, Failed, Parameter, Refused, Registry, Reply, Request
+from shoal.client import tunnel
+from shoal.client.admin_protocol import AdminConnection, AdminError
+from tests.daemon.admin.hosted import Hosted
 from tests.golden.bytes.section import Section, from_hex, only, same, to_hex
 from tests.golden.golden_file import Entries, Entry
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.protocol.decisions import ARCHIVE_LIMITS, DecisionCodec
+from daemon.state.commands import ARCHIVE_LIMITS, DecisionCodec
 from daemon.store import schema
 from daemon.store.archive import FORMAT, MANIFEST, Archive, ArchiveWriter
 from daemon.store.folder import DATABASE

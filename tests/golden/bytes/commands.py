@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from daemon.protocol import decisions as log
-from daemon.protocol.decisions import ARCHIVE_LIMITS, DecisionCodec, to_bits
+from daemon.state import commands as log
+from daemon.state.commands import ARCHIVE_LIMITS, DecisionCodec, to_bits
 from daemon.wire import RECORD_VERSION
 from tests.golden.bytes.section import Section, from_hex, named, only, packed, same
 from tests.golden.golden_file import Entries

@@ -5,10 +5,10 @@ from __future__ import annotations
 import consensus
 from consensus.configuration import Configuration
 from consensus.stored import Entry, Snapshot
-from daemon.protocol import cluster_messages as cluster
-from daemon.protocol import membership_messages as swim
-from daemon.protocol.decisions import to_bits
-from daemon.vocabulary import CONTROL_TYPES
+from daemon.control import messages as cluster
+from daemon.membership import messages as swim
+from daemon.runtime.vocabulary import CONTROL_TYPES
+from daemon.state.commands import to_bits
 from tests.golden.bytes.messages import NUMBERS, section_of
 
 BETA = swim.Member(

@@ -13,20 +13,20 @@ import numpy as np
 import pyarrow as pa
 
 import shoal
-from daemon.host.fetching import TABLE, Fetched, _look_up, _look_up_states, _read
-from daemon.host.shipping import Piece, checked_piece, placement_of, spec_of
-from daemon.protocol.cluster_messages import PartitionWanted, StatesWanted
-from daemon.protocol.decisions import Identity, to_bits
-from daemon.protocol.load import PieceArrived
-from daemon.protocol.records import View
+from daemon.control.messages import PartitionWanted, StatesWanted
+from daemon.services.graphs.fetch import TABLE, Fetched, _look_up, _look_up_states, _read
+from daemon.services.graphs.transfer import Piece, checked_piece, placement_of, spec_of
+from daemon.state.commands import Identity, to_bits
+from daemon.state.records import View
 from daemon.store import DataFolder, Store
+from daemon.transfer.chunks import PieceArrived
 from daemon.wire import PROTOCOL_VERSION
 from shoal import GraphData
 from shoal.graph import columns as col
 from shoal.graph.graph_data import WIRE_FORMAT as GRAPH_FORMAT
 from shoal.graph.ids import partition_of
+from shoal.graph.partitions import WIRE_FORMAT, Cut, Slices
 from shoal.graph.ring import HashRing
-from shoal.graph.slices import WIRE_FORMAT, Cut, Slices
 from tests.golden.bytes.section import Section, from_hex, only, packed, same, to_hex
 from tests.golden.bytes.store import LOAD, SLICE, STATES, fill
 from tests.golden.golden_file import Entries, Entry
@@ -141,7 +141,7 @@ def _check_shipment(name: str, wanted: PartitionWanted | StatesWanted, entry: En
 
 
 def _piece() -> Entry:
-    """Writes what the shard that loads a graph sends another one, as `daemon.host.loading` does."""
+    """Writes what the shard that loads a graph sends another one, as `daemon.services.graphs.load` does."""
     placed = placement_of(VIEW, PARTITIONS)
     spec, frames = Cut(NAMED).to_wire([p for p, holders in enumerate(placed) if "beta" in holders])
     header = {"graph": "web", "epoch": VIEW.epoch, "partitions": PARTITIONS, "slices": spec}

@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 import zmq
 
-from daemon.keys import AllowedKeys, generate
-from shoal.keys import load_pair, member_key
+from daemon.config.keys import AllowedKeys, generate
+from shoal.client.key_files import load_pair, member_key
 from tests.golden.bytes.section import Section, only, same
 from tests.golden.golden_file import Entries
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 
-from daemon.protocol.bootstrap import CLUSTER_TAG, Promise, _mark, read, spell, write
-from daemon.protocol.decisions import Identity, StateSource, to_bits
-from daemon.protocol.lives import LIFE_TAG, Life, life_of
-from daemon.protocol.programs import DeployedPrograms
-from daemon.protocol.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING, Disk, RunRecord, View
-from daemon.protocol.registry import Registry, freeze, restore
-from daemon.protocol.registry.snapshot import _codec
-from daemon.protocol.registry.state import DroppedRun
-from daemon.protocol.seat import LEAVING_TAG, Seat
-from daemon.protocol.servers import server_of
+from daemon.control.bootstrap import CLUSTER_TAG, Promise, _mark, read, spell, write
+from daemon.control.lives import LIFE_TAG, Life, life_of
+from daemon.control.seat import LEAVING_TAG, Seat
+from daemon.control.voters import server_of
+from daemon.state import Registry, freeze, restore
+from daemon.state.commands import Identity, StateSource, to_bits
+from daemon.state.programs import DeployedPrograms
+from daemon.state.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING, Disk, RunRecord, View
+from daemon.state.registry import DroppedRun
+from daemon.state.snapshot import _codec
 from daemon.wire import RECORD_VERSION
-from shoal.execution.phase import Phase
+from shoal.program.phase import Phase
 from tests.golden.bytes.commands import ALPHA, BETA, GRAPH, PROGRAM
 from tests.golden.bytes.section import Section, from_hex, only, packed, same
 from tests.golden.golden_file import Entries

@@ -11,9 +11,9 @@ import shoal
 from daemon.store.schema import FORMAT
 from daemon.wire import PROTOCOL_VERSION
 from shoal import Phase, Program
-from shoal.execution.engine import Engine, Incoming, state_bytes
-from shoal.graph.part import Placement
-from shoal.graph.slices import part_of
+from shoal.engine.engine import Engine, Incoming, state_bytes
+from shoal.graph.partitions import part_of
+from shoal.graph.shard_graph import Placement
 from tests.golden.bytes.programs import Columns, Combined, Messages, Walkers
 from tests.golden.bytes.section import Section, from_hex, same, to_hex
 from tests.golden.golden_file import Entries, Entry

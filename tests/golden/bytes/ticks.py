@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from daemon.protocol import tick_messages as ticks
-from daemon.vocabulary import TICK_TYPES
+from daemon.runtime.vocabulary import TICK_TYPES
+from shoal.lockstep import messages as ticks
 from tests.golden.bytes.messages import NUMBERS, section_of
 
 EXAMPLES = (

@@ -14,7 +14,7 @@ import shoal
 from shoal.colony import Agent, Colony, Ground, Here, Neighbour, Place, Signal, Trace, substrate
 from shoal.colony.agents import from_record, to_record
 from tests.shoal.colony.colonies import Walkers
-from tests.shoal.execution.test_restore import Group
+from tests.shoal.engine.test_restore import Group
 
 RING = shoal.from_arrays(np.arange(6), (np.arange(6) + 1) % 6, partition_count=7)
 Script = Callable[[Any, Here], Any]

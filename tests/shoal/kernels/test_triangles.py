@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import shoal
 from shoal import _native
-from shoal.graph.part import Part, Placement
-from shoal.graph.slices import part_of
+from shoal.graph.partitions import part_of
+from shoal.graph.shard_graph import Part, Placement
 from shoal.kernels.reductions import Kernel
 from shoal.kernels.triangles import Sets, corner_arcs, neighbour_sets
 

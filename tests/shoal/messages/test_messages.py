@@ -11,11 +11,11 @@ import pytest
 import shoal
 from bench.rmat import rmat
 from shoal import Attribute, Combine, Direction, Merge, Node, NodeProgram, RunFailed
-from shoal.execution.exchange.carrier import BadExchange, BadState
-from shoal.execution.phase import Phase
-from shoal.programs.message_pagerank import MessagePageRank
-from shoal.programs.pagerank import PageRank
-from tests.shoal.execution.test_restore import PARTITIONS, Group
+from shoal.algorithms.message_pagerank import MessagePageRank
+from shoal.algorithms.pagerank import PageRank
+from shoal.engine.exchange.carrier import BadExchange, BadState
+from shoal.program.phase import Phase
+from tests.shoal.engine.test_restore import PARTITIONS, Group
 from tests.shoal.messages.programs import Chatter, Counted, Least, Summed
 
 FAMILY = {

@@ -1,0 +1,389 @@
+"""The operators' endpoint: the admin protocol for those who hold an operator's key, from other machines.
+
+One protocol, one server. This file answers no command and reads no line: for each operator's connection it makes a pair
+of unix sockets, hands one end to the `AdminServer`, which serves it as any client of its own socket, and moves bytes
+between the other end and ZeroMQ (`shoal.client.tunnel`). So limits, stalls, the full house and the hangup that cancels
+what was asked for are the server's own, and what it does over a local socket is not touched. It costs one more copy of
+what comes from afar, through the kernel's buffer; encryption costs several times that.
+
+Who speaks is what the handshake has proved (CURVE, `daemon.transport.security`): the doorman lets in operators' keys
+alone, and every message carries the key of its connection. A key that is taken from the list ends its streams at once
+(`check`).
+
+Everything else that comes is believed only as far as it is checked: kinds, sizes, order, and the window, which bounds
+what a stream makes us hold (1 MiB each way, and the kernel's 200 KiB). A message that breaks a rule is counted and ends
+its stream. What libzmq itself may hold for all is bounded by the `Listener` and its backlog.
+
+ZeroMQ tells nobody that a peer has gone. But its monitor has the descriptors of connections that end, and every message
+has that of the one it came by: when it ends, so does the stream. A host that vanishes without a word is found by TCP:
+within 15 s if anything is on its way to it, else within a minute (keepalive). There are no ZeroMQ heartbeats, for the
+reason given in `daemon.transport.sockets`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import zmq
+
+from daemon.admin.server import AdminServer
+from daemon.transport.security import Count, Curve
+from daemon.transport.sockets import NOBLOCK, NOBLOCK_MORE, Listener, TransportLimits
+from shoal.client import tunnel
+from shoal.client.tunnel import BadMessage, Message, Receiving, Sending, header, parsed
+
+log = logging.getLogger("shoal.admin")
+
+DRAIN_MAX: Final = 64
+SWEEP_SECONDS: Final = 10.0
+FAREWELL_SECONDS: Final = 0.1
+"""Between telling those whose key was taken away and cutting their connections, so that they are told."""
+UNREAD_BYTES_MAX: Final = 1 << 30
+"""What libzmq may hold for all operators before somebody is cut off. Who keeps to a window never comes near it. But
+what clients that have hung up had sent is only guessed, on a busy machine far too high (`Backlog`). It is no more than
+what an operator may make us hold anyway, by a graph.
+"""
+ROUTING_IDS: Final = 1 << 32
+PARTS_MAX: Final = 3
+"""Of a message that are kept to be looked at: one more than any has."""
+
+NameOf = Callable[[bytes], str | None]
+"""Who a key's owner is, for the log; None for one who may not, or no longer. Without encryption the key is empty."""
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """A connection of libzmq's, by its descriptor, and what is served on it."""
+
+    peer: bytes | None = None
+
+
+class OperatorDoor:
+    """Listens at `address` for operators and hands each to `server`; to be made, used and closed on a running loop."""
+
+    def __init__(
+        self,
+        address: str,
+        server: AdminServer,
+        *,
+        curve: Curve | None,
+        name_of: NameOf,
+        count: Count,
+        connections_max: int = 64,
+        strangers_max: int = 32,
+        stall_seconds: float = 60.0,
+    ) -> None:
+        """The `owner_of` of `curve` is of operators alone."""
+        self._server, self._name_of, self._count = server, name_of, count
+        self._stall_seconds = stall_seconds
+        self._loop = asyncio.get_running_loop()
+        self._streams: dict[bytes, _Stream] = {}  # by routing id, which libzmq makes up for each connection
+        self._lines: dict[int, _Line] = {}
+        self._notes: deque[tuple[int, bool]] = deque()  # from the doorman's thread
+        self._closed = False
+        self._encrypted = curve is not None
+        limits = TransportLimits(
+            frame_bytes_max=tunnel.CHUNK,
+            queue_messages_max=tunnel.QUEUE_MESSAGES,
+            queue_bytes_max=max(UNREAD_BYTES_MAX, 2 * tunnel.WINDOW * connections_max),
+            connections_max=connections_max + strangers_max,
+            strangers_max=strangers_max,
+        )
+        self._listener = Listener(
+            address, curve, limits, self._counted, self._alarm, port="operators", kind=zmq.ROUTER, note=self._noted
+        )
+        self._loop.add_reader(self._listener.fd, self._drain)
+        self._again: asyncio.Handle | None = self._loop.call_soon(self._drain)
+        self._sweeper = self._loop.call_later(min(SWEEP_SECONDS, self._stall_seconds), self._sweep)
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return self._listener.endpoint
+
+    def __len__(self) -> int:
+        """How many operators are connected."""
+        return len(self._streams)
+
+    @property
+    def came(self) -> tuple[int, int]:
+        """How many connections there are, and how many of them have not been let in."""
+        return self._listener.connections
+
+    def check(self) -> None:
+        """The list of keys has changed: hang up on those who are no longer operators."""
+        for stream in list(self._streams.values()):
+            if self._name_of(stream.key) is None:
+                log.info("hanging up on %s: the key is no longer an operator's", stream.asker)
+                self.end(stream)
+        self._loop.call_later(FAREWELL_SECONDS, self._check_connections)
+
+    def _check_connections(self) -> None:
+        if not self._closed:
+            self._listener.check()
+
+    def close(self) -> None:
+        """Hang up on all."""
+        if self._closed:
+            return
+        for stream in list(self._streams.values()):
+            self.end(stream)
+        self._closed = True
+        self._loop.remove_reader(self._listener.fd)
+        for timer in (self._again, self._sweeper):
+            if timer is not None:
+                timer.cancel()
+        self._listener.close()
+
+    def _counted(self, name: str, labels: tuple[str, ...], amount: int) -> None:
+        """All but that a connection has ended: here that is what clients do."""
+        if name != "connection_lost":
+            self._count(name, labels, amount)
+
+    # -- what streams ask for --------------------------------------------------------------------------------------
+
+    def send(self, peer: bytes, head: bytes, body: bytes = b"") -> bool:
+        """Hand a message to ZeroMQ; False if the peer is gone, or has let its queue overflow, which it can't by
+        keeping the rules.
+        """
+        sender = self._listener.socket
+        try:
+            sender.send(peer, NOBLOCK_MORE)
+            sender.send(head, NOBLOCK_MORE if body else NOBLOCK)
+            if body:
+                sender.send(body, NOBLOCK)
+        except zmq.ZMQError:
+            return False
+        finally:
+            self._look_again()  # to send is to look, too, and may have swallowed the edge that told of a message
+        return True
+
+    def end(self, stream: _Stream) -> None:
+        """Say that nothing more comes, and forget the stream."""
+        if self._streams.pop(stream.peer, None) is not None:
+            self.send(stream.peer, header(tunnel.END))
+            stream.close()
+
+    # -- what comes ------------------------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Take what waits, at most `DRAIN_MAX` messages before the loop gets its turn."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        for _ in range(DRAIN_MAX):
+            if self._closed or not self._listener.readable():
+                return
+            self._receive()
+        self._look_again()
+
+    def _receive(self) -> None:
+        """One message: libzmq puts the routing id before it, which was not on the wire."""
+        listener = self._listener
+        frame = listener.socket.recv(copy=False)
+        peer, descriptor, key = frame.bytes, -1, b""
+        with contextlib.suppress(zmq.ZMQError):
+            descriptor = int(frame.get(zmq.SRCFD))
+            if self._encrypted:
+                text = str(frame.get("User-Id"))
+                listener.owner_of(descriptor, text)
+                key = text.encode()
+        parts: list[memoryview] = []
+        while frame.more:
+            frame = listener.socket.recv(copy=False)
+            listener.backlog.took(descriptor, len(frame), is_last=not frame.more)
+            if len(parts) < PARTS_MAX:
+                parts.append(frame.buffer)
+        self._take_notes()  # whoever had this descriptor before is forgotten before this message is looked at
+        try:
+            self._take(peer, descriptor, key, parsed(parts))
+        except BadMessage as bad:
+            self._count("dropped", ("malformed",), 1)
+            stream = self._streams.get(peer)
+            if stream is not None:
+                log.warning("hanging up on %s: %s", stream.asker, bad)
+                self.end(stream)
+
+    def _take(self, peer: bytes, descriptor: int, key: bytes, message: Message) -> None:
+        stream = self._streams.get(peer)
+        match message.kind, stream:
+            case tunnel.OPEN, None:
+                self._open(peer, descriptor, key, message.number)
+            case tunnel.DATA, _Stream():
+                stream.take(message)
+            case tunnel.CREDIT, _Stream():
+                stream.credited(message.number)
+            case ((tunnel.DATA | tunnel.CREDIT), None):
+                self._count("dropped", ("late",), 1)  # it was on its way when the stream ended
+            case _:
+                raise BadMessage("out of order")
+
+    def _open(self, peer: bytes, descriptor: int, key: bytes, version: int) -> None:
+        line, asker = self._lines.get(descriptor), self._name_of(key)
+        if line is None:
+            return  # it has gone since
+        if asker is None:  # taken from the list since the handshake
+            self.send(peer, header(tunnel.END))
+            return
+        if version != tunnel.VERSION:
+            self.send(peer, header(tunnel.OPEN, tunnel.VERSION))
+            return
+        if line.peer is not None and (former := self._streams.get(line.peer)) is not None:
+            if _came_before(peer, former.peer):
+                return  # it has gone, too, and its descriptor is another's by now, who was quicker to be heard
+            self.end(former)
+        try:
+            plug, client = socket.socketpair()
+        except OSError:  # no descriptor left
+            self._count("accept_failed", (), 1)
+            self.send(peer, header(tunnel.END))
+            return
+        if not self.send(peer, header(tunnel.OPEN, tunnel.VERSION)):
+            plug.close()
+            client.close()
+            return
+        plug.setblocking(False)
+        client.setblocking(False)
+        line.peer = peer
+        self._streams[peer] = _Stream(self, peer, key, asker, plug, self._loop)
+        log.debug("%s has connected", asker)
+        self._server.adopt(client, asker)
+
+    # -- connections that come and go ------------------------------------------------------------------------------
+
+    def _noted(self, descriptor: int, has_come: bool) -> None:
+        """On the doorman's thread."""
+        self._notes.append((descriptor, has_come))
+        if not has_come:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._take_notes)
+
+    def _take_notes(self) -> None:
+        while self._notes:
+            descriptor, has_come = self._notes.popleft()
+            line = self._lines.pop(descriptor, None)
+            if has_come:
+                self._lines[descriptor] = _Line()
+            if line is not None and line.peer is not None and (stream := self._streams.pop(line.peer, None)):
+                log.debug("%s has gone", stream.asker)
+                stream.close()
+
+    # -- care ------------------------------------------------------------------------------------------------------
+
+    def _alarm(self) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._tend)
+
+    def _tend(self) -> None:
+        if not self._closed and self._listener.needs_care:
+            self._listener.tend()
+            self._look_again()
+
+    def _look_again(self) -> None:
+        if not self._closed and self._again is None:
+            self._again = self._loop.call_soon(self._drain)
+
+    def _sweep(self) -> None:
+        """Hang up on who has not taken for long what it asked for. The server's own patience ends where the pair's
+        buffer begins.
+        """
+        now = self._loop.time()
+        for stream in list(self._streams.values()):
+            if stream.stuck_since is not None and now - stream.stuck_since > self._stall_seconds:
+                log.info("hanging up on %s, who does not take what was asked for", stream.asker)
+                self.end(stream)
+        self._sweeper = self._loop.call_later(min(SWEEP_SECONDS, self._stall_seconds), self._sweep)
+
+
+def _came_before(peer: bytes, other: bytes) -> bool:
+    """Of two routing ids, which libzmq numbers from anywhere on: a zero byte and 32 bits."""
+    ahead = int.from_bytes(other[1:]) - int.from_bytes(peer[1:])
+    return 0 < ahead % ROUTING_IDS < ROUTING_IDS // 2
+
+
+class _Stream:
+    """One operator: our end of the pair, and what is on its way in either direction."""
+
+    def __init__(
+        self,
+        door: OperatorDoor,
+        peer: bytes,
+        key: bytes,
+        asker: str,
+        plug: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.peer, self.key, self.asker = peer, key, asker
+        self.stuck_since: float | None = None
+        """Since when there is no room to send, in the loop's seconds."""
+        self._door, self._plug, self._loop = door, plug, loop
+        self._sending, self._receiving = Sending(), Receiving()
+        self._waiting: deque[tuple[memoryview, int]] = deque()  # what the pair did not take yet, and whole lengths
+        self._loop.add_reader(plug, self._say)
+
+    def take(self, message: Message) -> None:
+        """Bytes for the server. Raises `BadMessage`."""
+        self._receiving.took(message)
+        self._waiting.append((message.body, len(message.body)))
+        if len(self._waiting) == 1:
+            self._feed()
+
+    def credited(self, amount: int) -> None:
+        """The operator has used up so much of what was sent. Raises `BadMessage`."""
+        self._sending.credited(amount)
+        if self.stuck_since is not None:
+            self.stuck_since = None
+            self._loop.add_reader(self._plug, self._say)
+
+    def close(self) -> None:
+        """To the server this is a client that hangs up. The door has forgotten us."""
+        self._loop.remove_reader(self._plug)
+        self._loop.remove_writer(self._plug)
+        self._waiting.clear()
+        self._plug.close()
+
+    def _feed(self) -> None:
+        """Bytes to the server, as long as it takes some."""
+        while self._waiting:
+            body, length = self._waiting[0]
+            try:
+                sent = self._plug.send(body)
+            except BlockingIOError:
+                self._loop.add_writer(self._plug, self._feed)
+                return
+            except OSError:
+                # The server listens no more. What it still says is read, and then its end.
+                self._waiting.clear()
+                break
+            if sent < len(body):
+                self._waiting[0] = (body[sent:], length)
+                continue
+            self._waiting.popleft()
+            credit = self._receiving.used_up(length)
+            if credit is not None and not self._door.send(self.peer, credit):
+                self._door.end(self)
+                return
+        self._loop.remove_writer(self._plug)
+
+    def _say(self) -> None:
+        """Bytes from the server, one piece a turn, as far as there is room for them on the way."""
+        room = self._sending.room
+        if not room:
+            self.stuck_since = self._loop.time()
+            self._loop.remove_reader(self._plug)
+            return
+        try:
+            data = self._plug.recv(room)
+        except BlockingIOError:
+            return
+        except OSError:  # it closed with something of ours unread
+            data = b""
+        if not data or not self._door.send(self.peer, self._sending.sent(len(data)), data):
+            self._door.end(self)

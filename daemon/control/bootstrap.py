@@ -1,0 +1,197 @@
+"""How the first view comes about: the shards that are to found a cluster agree on it.
+
+Each shard is told by its configuration how many to `expect`. Once it sees at least as many that belong to no cluster,
+it promises to found one with the lowest names of them: a `Promise` is a round and a set of founders, and it is on the
+disk before gossip carries it. Disks make promises, not processes: a founder that starts again is bound as before.
+
+    found     when all the founders of a promise have made that very promise
+    bound     until the promise is void: one of its founders has promised something else in its round, or anything in
+              a later one
+    free      a shard that has promised nothing, or whose promise is void. It joins the latest round if that is for a
+              set that it can make out, else it opens the next one, for the set that it wants itself
+
+**Why no set founds while a promise to it is void.** A shard's rounds only rise. A founder that shows another promise of
+the same round, or one of a later round, either never made this promise and never will, or made it and was let go by
+a void promise: so, of all who ever left it, the first was let go by a founder who will never make it. A set of
+which one founder is missing for ever never founds.
+
+**Why one cluster.** Where `expect` is above half of the shards, two sets have a member in common. It can't be bound to
+one that founds and promise the other. Nothing that is lost, late or repeated matters to that, nor who crashes.
+
+**Why one comes about.** Once all see each other they want the same set, and everyone free joins the latest round,
+founder or not. A promise of an earlier round is then void through whichever of its founders is in a later one.
+
+A promised founder that is away is waited for, since it may have founded already. If its disk is gone for good, moving
+away the data folder of those who wait lets them begin anew: before there is a cluster, it holds nothing but the
+promise.
+
+A shard that expects no other and has seeds opens no round: several of them would each found a cluster of one. It waits
+to be let in by one, for others' promises, or for an operator to tell it to found (`alone`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from daemon.membership.messages import CLUSTER_TAG
+from daemon.state.commands import Identity
+
+FOUNDERS_TAG = "founders"
+ROUND_MAX: Final = 999_999_999
+SETS_MAX: Final = 64
+"""That are tried for one that others have promised; where all expect the same number, it is the first."""
+_TAG: Final = re.compile(r"([0-9]{1,9})-([0-9a-f]{16})", re.ASCII)
+
+Alive: TypeAlias = Sequence[tuple[Identity, Mapping[str, str]]]
+"""Members by their disks, each with its tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """To found a cluster with these, each a name with its disk, and with no others."""
+
+    round: int
+    founders: tuple[Identity, ...]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else takes part."""
+        return len(self.founders) == 1
+
+    @property
+    def mark(self) -> Mark:
+        """What others see of it."""
+        return self.round, spell(self.founders)
+
+
+Mark: TypeAlias = tuple[int, str]
+"""A promise as a tag tells it: its round, and its founders in short."""
+
+
+class Bootstrap:
+    """One shard's side. `promise` is what its disk holds; `is_lone` says that there is nobody to ask."""
+
+    def __init__(self, shard: Identity, expect: int, *, is_lone: bool = False, promise: Promise | None = None) -> None:
+        self.promise = promise
+        self._shard, self._expect = shard, expect
+        self._opens_rounds = expect > 1 or is_lone
+
+    def consider(self, alive: Alive) -> Promise | None:
+        """The promise to make now, if another one than stands; it is to be durable before it is told."""
+        if _clusters(alive) or self.is_bound(alive):
+            return None
+        wanted = self._wanted(alive)
+        if wanted is None or wanted == self.promise:
+            return None
+        self.promise = wanted
+        return wanted
+
+    def alone(self, alive: Alive) -> Promise | None:
+        """The promise to found without the others, as an operator wants; None with a cluster or a founding in sight."""
+        if _clusters(alive) or self.promise is not None or any(_mark(tags) for _, tags in alive):
+            return None
+        self.promise = Promise(1, (self._shard,))
+        return self.promise
+
+    def tags(self) -> dict[str, str]:
+        """What to tell of the promise."""
+        if self.promise is None:
+            return {}
+        number, founders = self.promise.mark
+        return {FOUNDERS_TAG: f"{number}-{founders}"}
+
+    def founders(self, alive: Alive) -> tuple[Identity, ...]:
+        """The founders, once all of them have promised the same and we are among them; else none.
+
+        Whoever has founded on our promise has seen all of them make it, and shows the cluster instead.
+        """
+        if self.promise is None or self._shard not in self.promise.founders:
+            return ()
+        founded = _clusters(alive)
+        agreed = spell(self.promise.founders) in founded if founded else not self.awaited(alive)
+        return self.promise.founders if agreed else ()
+
+    def awaited(self, alive: Alive) -> tuple[str, ...]:
+        """The founders who have yet to make the promise that binds this shard."""
+        if self.promise is None or self._shard not in self.promise.founders:
+            return ()
+        marks = {member: _mark(tags) for member, tags in alive}
+        marks[self._shard] = self.promise.mark
+        return tuple(each.name for each in self.promise.founders if marks.get(each) != self.promise.mark)
+
+    def is_bound(self, alive: Alive) -> bool:
+        """Whether a promise stands that somebody may be counting on."""
+        promise = self.promise
+        if promise is None or self._shard not in promise.founders:
+            return False
+        for member, tags in alive:
+            mark = _mark(tags)
+            if mark is not None and member in promise.founders and mark[0] >= promise.round and mark != promise.mark:
+                return False
+        return True
+
+    def _wanted(self, alive: Alive) -> Promise | None:
+        marks = [self.promise.mark] if self.promise is not None else []
+        marks += [mark for member, tags in alive if (mark := _mark(tags)) is not None and member != self._shard]
+        latest = max((number for number, _ in marks), default=0)
+        members = tuple(sorted((member for member, _ in alive), key=lambda member: member.name))
+        heard = {founders for number, founders in marks if number == latest}
+        for founders in self._sets(members) if heard else ():
+            if spell(founders) in heard:
+                return Promise(latest, founders)
+        if self._opens_rounds and len(members) >= self._expect and latest < ROUND_MAX:
+            return Promise(latest + 1, members[: self._expect])
+        return None
+
+    def _sets(self, members: tuple[Identity, ...]) -> Iterator[tuple[Identity, ...]]:
+        """The sets that this shard can make out and takes part in: none is smaller than it expects."""
+        least = self._expect if self._opens_rounds else 1
+        for size in range(least, min(len(members), least + SETS_MAX) + 1):
+            yield members[:size]
+
+
+def spell(founders: Iterable[Identity]) -> str:
+    """A set as a tag's value: short, however many there are.
+
+    >>> spell([Identity("a", 3), Identity("b", 1)])
+    'a6ff9791bf71d665'
+    """
+    text = " ".join(str(founder) for founder in founders)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write(promise: Promise) -> str:
+    """A promise as the data folder keeps it.
+
+    >>> write(Promise(2, (Identity("a", 3), Identity("b", 1))))
+    '2 a/3 b/1'
+    """
+    return " ".join([str(promise.round), *(str(founder) for founder in promise.founders)])
+
+
+def read(text: str) -> Promise | None:
+    """What `write` has written; None for what it has not.
+
+    >>> read("2 a/3 b/1"), read("2 a"), read("")
+    (Promise(round=2, founders=(Identity(name='a', generation=3), Identity(name='b', generation=1))), None, None)
+    """
+    number, *founders = text.split(" ")
+    found = [founder.rpartition("/") for founder in founders]
+    numbers = [number, *(disk for _, _, disk in found)]
+    if not found or not all(name for name, _, _ in found) or not all(n.isascii() and n.isdigit() for n in numbers):
+        return None
+    return Promise(int(number), tuple(Identity(name, int(disk)) for name, _, disk in found))
+
+
+def _clusters(alive: Alive) -> set[str]:
+    return {tags[CLUSTER_TAG] for _, tags in alive if CLUSTER_TAG in tags}
+
+
+def _mark(tags: Mapping[str, str]) -> Mark | None:
+    """What a member has promised, if its tag makes sense."""
+    found = _TAG.fullmatch(tags.get(FOUNDERS_TAG, ""))
+    return (int(found[1]), found[2]) if found else None

@@ -1,0 +1,91 @@
+"""The part of the shard that keeps runs in step: grants of ticks, and word of who is where.
+
+It routes between `pacing` and `progress`, and says both in the shard's effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+
+from daemon.control.effects import Answered, BeginRun, Effect, GrantTicks, HealBarrier, Send
+from daemon.control.messages import Grant, Progress, StepAsked, StepGranted
+from daemon.control.pacing import Pacing
+from daemon.control.progress import ProgressGossip
+from daemon.state.records import RunRecord, View
+
+
+class Clock:
+    """Of one shard."""
+
+    def __init__(self, shard: str, interval_ns: int, targets: int, random: Random) -> None:
+        self._shard = shard
+        self._view: View | None = None
+        self.pacing = Pacing()
+        self.progress = ProgressGossip(shard, interval_ns, targets, random)
+
+    @property
+    def deadline(self) -> int | None:
+        """When there is something to grant, or to tell the others."""
+        return min((at for at in (self.pacing.deadline, self.progress.deadline) if at is not None), default=None)
+
+    def wake(self, now: int) -> list[Effect]:
+        """Grant what is due, and gossip."""
+        return [*self._grant(now), *(Send(to, message) for to, message in self.progress.gossip(now))]
+
+    def enter_view(self, view: View) -> None:
+        """Runs go on among these."""
+        self._view = view
+        self.progress.enter_view(view.epoch, view.names)
+
+    def begin(self, run: RunRecord, view: View, now: int) -> BeginRun:
+        """A run begins in the view, for the first time or again."""
+        self.progress.begin(run.number, now)
+        return BeginRun(run, view, self.pacing.begin(run, now))
+
+    def end(self, run: int) -> None:
+        """A run is over."""
+        self.progress.end(run)
+        self.pacing.end(run)
+
+    def committed(self, run: int, tick: int, now: int) -> list[Effect]:
+        """A tick of a paced run was committed here."""
+        self.pacing.committed(run, tick)
+        return self._grant(now)
+
+    def hear_grant(self, grant: Grant) -> list[Effect]:
+        """From the leader; or from anybody who knows that it was given."""
+        return [GrantTicks(grant.run, grant.tick)] if self.pacing.hear(grant) else []
+
+    def hear_progress(self, progress: Progress, now: int) -> list[Effect]:
+        """A tick that any shard is in was granted: so grants heal that a leader took with it when it was cut off."""
+        news = self.progress.hear(progress, now)
+        heal: list[Effect] = [HealBarrier(progress.run, tuple(news))] if news else []
+        granted = max((shard.tick for shard in progress.shards), default=0)
+        return heal + self.hear_grant(Grant(progress.run, granted))
+
+    def step(self, asker: str, asked: StepAsked, now: int) -> list[Effect]:
+        """Leader only: one more tick of a stepped run."""
+        tick = self.pacing.step(asked.run, asked.request, now)
+        if tick is None:
+            return []
+        answer: Effect = Answered(asked.request, "", tick=tick)
+        if asker != self._shard:
+            answer = Send(asker, StepGranted(asked.request, asked.run, tick))
+        return [*self._spread([Grant(asked.run, tick)]), answer]
+
+    def hear_step(self, granted: StepGranted) -> list[Effect]:
+        """The leader's answer to a step that was asked for here."""
+        answer = Answered(granted.request, "", tick=granted.tick)
+        return [*self.hear_grant(Grant(granted.run, granted.tick)), answer]
+
+    def _grant(self, now: int) -> list[Effect]:
+        return self._spread(self.pacing.wake(now))
+
+    def _spread(self, grants: Iterable[Grant]) -> list[Effect]:
+        peers = [name for name in self._view.names if name != self._shard] if self._view else []
+        effects: list[Effect] = []
+        for grant in grants:
+            effects.append(GrantTicks(grant.run, grant.tick))
+            effects += [Send(peer, grant) for peer in peers]
+        return effects

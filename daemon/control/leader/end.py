@@ -1,0 +1,30 @@
+"""When a run is over for the whole cluster, and how: what the tick leader concludes from the members' reports.
+
+A run that everyone has reported is over as they say; they agree, for stops and failures ride on the barrier. One that a
+member has failed is over at once. A run whose view has lost a member is not over: it goes on in the next view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from daemon.control.messages import RunReport
+from daemon.state.commands import EndRun
+from daemon.state.records import FAILED
+
+
+def ending(run: str, members: Sequence[str], reports: Mapping[str, RunReport]) -> EndRun | None:
+    """The decision that ends a run, if it is time for it. The reports are of one epoch, and `members` its view's."""
+    failures = [report for report in reports.values() if report.outcome == FAILED]
+    if not failures and not all(member in reports for member in members):
+        return None
+    outcome, failure, tick, figures = FAILED, "", min((report.tick for report in failures), default=0), ""
+    if failures:
+        failure = failures[0].failure
+    else:
+        told = next(iter(reports.values()))
+        outcome, tick, figures = told.outcome, told.tick, told.figures
+    crossed = sum(report.cross_bytes for report in reports.values())
+    ended = max(report.ended_unix_ns for report in reports.values())
+    kept = 0 if failures else max(report.result_bytes for report in reports.values())
+    return EndRun(f"end-{run}", run, outcome, tick, failure, crossed, ended, figures, kept)

@@ -1,0 +1,111 @@
+"""Disks that went back to an earlier state: how that is found out, by the lives that a shard has had on one.
+
+Each life of a shard begins with a generation above all before it, which is on its disk before anybody hears of it. So a
+disk can be asked which life it remembers last, and must name at least the last one that others have seen on it::
+
+    log, gossip   shard a lived as 20 on disk 7
+    a starts      as 30, on disk 7, and remembers 20 or a later life      well
+                  as 30, on disk 7, and remembers 10                      the disk went back
+                  as 30, on disk 8                                        another disk: it was wiped or replaced
+
+What it remembers rides on its membership record, together with the term and the log that it found there; those
+`consensus/promises` holds to what the server has said. So a disk that went back is known before its first vote comes. A
+shard whose store has found out by itself that it lacks its last writes confesses in the same place.
+
+What is known here is what this shard has heard, and what the log says (`HoldParts` names the disk and the life). A disk
+that goes back while everybody who knew better forgets it, too, can't be told from an honest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from daemon.membership.messages import Member
+from daemon.state.records import Disk
+
+LIFE_TAG: Final = "life"
+DISK_TAG: Final = "disk"
+DIGITS_MAX: Final = 20
+DISKS_REMEMBERED: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What a shard found on its disk when this life of it began: the life before, its server's term and last index.
+
+    `forgot` says that its last writes are known to be lost.
+    """
+
+    disk: int
+    before: int = 0
+    term: int = 0
+    last_index: int = 0
+    forgot: bool = False
+
+    @property
+    def tag(self) -> str:
+        """As it rides on the membership record.
+
+        >>> life_of({"disk": "7", "life": Life(7, 10, 3, 42).tag})
+        Life(disk=7, before=10, term=3, last_index=42, forgot=False)
+        """
+        return f"{self.before} {self.term} {self.last_index}{' forgot' if self.forgot else ''}"
+
+
+def life_of(tags: Mapping[str, str]) -> Life | None:
+    """What a member tells of its disk; None if that makes no sense."""
+    words = [tags.get(DISK_TAG, ""), *tags.get(LIFE_TAG, "").split(" ")]
+    forgot = words[-1] == "forgot"
+    numbers = words[: len(words) - forgot]
+    if len(numbers) != 4 or not all(w.isascii() and w.isdigit() and len(w) <= DIGITS_MAX for w in numbers):
+        return None
+    disk, before, term, last_index = map(int, numbers)
+    return Life(disk, before, term, last_index, forgot)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The last life that was seen on a disk, and the last one before it."""
+
+    latest: int
+    earlier: int = 0
+
+
+class Lives:
+    """What one shard knows of the disks of all."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, int], _Seen] = {}
+
+    def see(self, member: Member, life: Life) -> bool:
+        """A member is there, in a life; whether that is a later one than all that were seen before on this disk."""
+        key = (member.name, life.disk)
+        seen = self._seen.pop(key, None)
+        is_new = seen is None or member.generation > seen.latest
+        if seen is None or is_new:
+            seen = _Seen(member.generation, seen.latest if seen is not None else 0)
+        self._seen[key] = seen
+        while len(self._seen) > DISKS_REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return is_new
+
+    def knows(self, member: Member, life: Life) -> bool:
+        """Whether any life of the member on this disk is remembered; what is not seen for long is forgotten."""
+        return (member.name, life.disk) in self._seen
+
+    def has_seen(self, member: Member, life: Life) -> bool:
+        """Whether this life of a member is known."""
+        seen = self._seen.get((member.name, life.disk))
+        return seen is not None and member.generation <= seen.latest
+
+    def forgotten(self, member: Member, life: Life, logged: Disk | None) -> int:
+        """A life that the member's disk should remember and does not; 0 if none is known. `logged`: the log's word."""
+        known = []
+        if logged is not None and logged.number == life.disk:
+            known.append(logged.generation)
+        seen = self._seen.get((member.name, life.disk))
+        if seen is not None:
+            known += [seen.latest, seen.earlier]
+        return max((each for each in known if life.before < each < member.generation), default=0)

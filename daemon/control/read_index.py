@@ -1,0 +1,108 @@
+"""Reading what the log has decided, at any shard, no older than when the question was asked.
+
+The tick leader is asked how far the log is committed (`consensus/read_index`), and the read is answered once that much
+of it has been applied here. One question is under way at a time, again while nothing comes and at once to a new leader;
+whoever wants to read meanwhile shares the next one, for this one may be older than what they must see.
+
+Without a leader a read is given up after its time. Until there is one, those after it are not kept waiting at all:
+a shard on the wrong side of a split is asked a lot, and says at once what it knows.
+
+Invariant: a read is told the index of a question that was first asked after it came, and of no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RESEND_INTERVAL_NS = 250_000_000
+
+
+@dataclass(slots=True)
+class _Read:
+    """One that waits: to be asked for, then for the answer to a question, then for the log to be applied up to it."""
+
+    give_up_ns: int
+    question: str = ""
+    index: int | None = None
+
+
+class Reads:
+    """This shard's own. A question has the name of one of the reads that share it."""
+
+    def __init__(self, waiting_max: int = 1024) -> None:
+        self._waiting: dict[str, _Read] = {}
+        self._waiting_max = waiting_max
+        self._question = ""
+        self._sent_ns: int | None = None
+        self._has_leader = self._is_in_vain = False
+
+    def add(self, request: str, give_up_ns: int) -> bool:
+        """Keep a read until it can be answered; False if that has no prospect, or too many are waiting."""
+        if self._is_in_vain or len(self._waiting) >= self._waiting_max:
+            return False
+        self._waiting[request] = _Read(give_up_ns)
+        return True
+
+    def leader_changed(self, has_leader: bool) -> None:
+        """Whatever the one before was asked, it may not answer any more."""
+        self._has_leader, self._sent_ns = has_leader, None
+        self._is_in_vain = self._is_in_vain and not has_leader
+
+    def due(self, now: int) -> str | None:
+        """The question to put to the leader now, for the first time or again; None while there is no leader."""
+        if not self._has_leader:
+            return None
+        if not self._question:
+            unasked = [request for request, read in self._waiting.items() if not read.question]
+            if not unasked:
+                return None
+            self._question, self._sent_ns = unasked[0], None
+            for request in unasked:
+                self._waiting[request].question = self._question
+        if self._sent_ns is not None and now < self._sent_ns + RESEND_INTERVAL_NS:
+            return None
+        self._sent_ns = now
+        return self._question
+
+    def told(self, question: str, index: int) -> None:
+        """The leader's answer; one to anything but the question that is under way says nothing."""
+        if not self._question or question != self._question:
+            return
+        self._question = ""
+        for read in self._waiting.values():
+            if read.question == question:
+                read.index = index
+
+    def applied(self, index: int) -> list[str]:
+        """The log has been applied up to here: the reads that can be answered."""
+        done = [request for request, read in self._waiting.items() if read.index is not None and read.index <= index]
+        for request in done:
+            del self._waiting[request]
+        return done
+
+    def given_up(self, now: int) -> list[str]:
+        """Those whose time is over."""
+        over = [request for request, read in self._waiting.items() if now >= read.give_up_ns]
+        for request in over:
+            del self._waiting[request]
+        if over and not self._has_leader:
+            self._is_in_vain = True
+        if not any(read.question == self._question for read in self._waiting.values()):
+            self._question = ""
+        return over
+
+    @property
+    def deadline(self) -> int | None:
+        """When something is to be asked, asked again or given up."""
+        times = [read.give_up_ns for read in self._waiting.values()]
+        if self._has_leader and self._question and self._sent_ns is not None:
+            times.append(self._sent_ns + RESEND_INTERVAL_NS)
+        elif self._has_leader and any(read.index is None for read in self._waiting.values()):
+            times.append(0)
+        return min(times, default=None)
+
+    def validate(self) -> None:
+        """The question that is under way is a waiting read's, and a told index belongs to one that no longer is."""
+        shared = {read.question for read in self._waiting.values() if read.index is None}
+        assert not self._question or self._question in shared, self._question
+        assert shared <= {"", self._question}, (shared, self._question)

@@ -1,0 +1,396 @@
+"""The part of the shard that gets things decided: its server of consensus, what goes into the log and what comes out.
+
+    proposals, ours and others' -> raft -> committed -> registry -> `following`
+    reads, ours and others'     -> raft -> an index -> applied -> answered
+
+While this shard's server leads, it is the tick leader, and its duties are here, too: views, from where runs go on, that
+they are over (`control/leader/duties`), and who the servers are (`control/seat`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from random import Random
+from typing import Any
+
+import consensus
+from consensus import Persist, Raft, Refused, Stored
+from daemon.control.effects import Answered, Effect, HeldBack, LogUnreadable, Send, SnapshotRefused
+from daemon.control.following import Following
+from daemon.control.leader.duties import sight_of
+from daemon.control.leader.view_policy import Sight
+from daemon.control.messages import Proposal, ProposalRefused, ReadIndexAsked, ReadIndexTold
+from daemon.control.read_index import Reads
+from daemon.control.seat import Seat, has_disk_of, server_at
+from daemon.control.settings import ShardSettings
+from daemon.control.trust import Trust
+from daemon.control.unreadable import RefusedSnapshots, why_not_proposed, why_of_command, why_of_snapshot
+from daemon.control.versions import Version, version_of
+from daemon.control.voters import shard_of
+from daemon.membership import effects as swim
+from daemon.membership.machine import Membership
+from daemon.membership.messages import CLUSTER_TAG, Member
+from daemon.state import Registry, apply, freeze, mistake_in_snapshot, restore
+from daemon.state.commands import CommandUnreadable, Decision, DecisionCodec, EndRun, HoldParts, Identity, ResumeRun
+from daemon.state.records import FAILED
+from daemon.wire import Rejected
+
+LEAD_INTERVAL_NS = 200_000_000
+REQUEST_CHARACTERS_MAX = 64
+"""Of another shard's question, which is kept until it is answered."""
+NO_MAJORITY = "no tick leader says how far the log has come: has the cluster a majority?"
+
+LEADERS_MESSAGES = (consensus.Append, consensus.InstallSnapshot)
+
+
+class Deciding:
+    """Of one shard. `raft` is there once a cluster is; `tags_due` says that the seat's tags are to be told."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        membership: Membership,
+        registry: Registry,
+        following: Following,
+        trust: Trust,
+        settings: ShardSettings,
+        random: Random,
+        now: int,
+    ) -> None:
+        self._seat, self._membership, self._registry, self._following = seat, membership, registry, following
+        self._trust, self._settings, self._random = trust, settings, random
+        self._codec, self._reads = DecisionCodec(), Reads()
+        self.raft: Raft | None = None
+        self.applied = 0
+        self.tags_due = False
+        self._refused_snapshots = RefusedSnapshots(settings.consensus.election_timeout_ns)
+        self._is_stuck = False
+        """The log has decided what can't be read here: it is applied up to there, and this shard has no more to say."""
+        self._snapshot_at = 0
+        self._lead_ns = now
+        self._out: list[Effect] = []
+
+    # -- doors -----------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> int | None:
+        """Raft's, that of reads, or when the leader looks again."""
+        raft_ns = self.raft.deadline if self.raft and not self._is_mute else None
+        lead_ns = self._lead_ns if self.leads else None
+        times = [raft_ns, lead_ns, self._reads.deadline]
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this shard is the tick leader."""
+        return self.raft is not None and self.raft.is_leader and not self._is_mute
+
+    @property
+    def leader(self) -> str | None:
+        """The tick leader's name, as far as is known here."""
+        if self.raft is None or self._is_mute:
+            return None
+        leader = self._seat.server if self.raft.is_leader else self.raft.leader
+        return shard_of(leader) if leader else None
+
+    @property
+    def _is_mute(self) -> bool:
+        """Whether this shard takes no part in consensus: its disk has gone back, or it can't read what was decided."""
+        return self._is_stuck or bool(self._trust.lost)
+
+    def start(self, stored: Stored, now: int) -> list[Effect]:
+        """Take the seat: from what is on the disk, or as a founder, or as one who is to be let in."""
+        self._out.append(Persist(stored.hard_state, stored.snapshot))
+        self.raft = Raft(self._seat.server, stored, self._settings.consensus, self._random, now)
+        self.applied = self._snapshot_at = self.raft.commit_index
+        mistake = mistake_in_snapshot(stored.snapshot.data) if stored.snapshot.data else None
+        if mistake is not None:
+            self._stop(why_of_snapshot(stored.snapshot, mistake, self._versions(), "on this shard's disk"))
+        elif stored.snapshot.data:
+            self._restore(stored.snapshot.data, now)
+        for record in self._membership.live():
+            self._take(self._trust.meet(record.member, self.raft), now)
+        return self._flush()
+
+    def step(self, sender: Identity, message: Any, now: int) -> list[Effect]:
+        """Take a message between servers."""
+        server = server_at(self._membership, sender)
+        if self.raft is None or server is None or self._is_stuck:
+            return self._asked(now)
+        if self._trust.lost:
+            if isinstance(message, LEADERS_MESSAGES) and message.term >= self.raft.term:
+                self._out += self._trust.led()
+            return self._asked(now)
+        member = self._membership.member(sender.name)
+        if member is not None and not self._trust.is_met(member):
+            self._take(self._trust.meet(member, self.raft), now)
+        if self.raft.promises.are_void(server):
+            self._out += self._trust.tell([sender.name], self.leader)
+        mistake = mistake_in_snapshot(message.snapshot.data) if isinstance(message, consensus.InstallSnapshot) else None
+        if mistake is not None:
+            self._refuse_snapshot(server, message, mistake, now)
+        else:
+            self._take(self.raft.step(server, message, now), now)
+        return self._asked(now)
+
+    def wake(self, now: int) -> list[Effect]:
+        """Look at the time."""
+        if self.raft is not None and not self._is_mute:
+            self._take(self.raft.wake(now), now)
+        if now >= self._lead_ns:
+            self._following.lead_due = True
+        for request in self._reads.given_up(now):
+            self._out.append(Answered(request, NO_MAJORITY))
+        return self._asked(now)
+
+    def met(self, member: Member, now: int) -> list[Effect]:
+        """A member has come (back): its server can be spoken with at once, unless it has forgotten what it said."""
+        if self.raft is not None:
+            self._take(self._trust.meet(member, self.raft), now)
+            self._out += self._trust.tell([member.name], self.leader)
+        return self._asked(now)
+
+    def validate(self) -> None:
+        """Assert the invariants of both machines."""
+        self._reads.validate()
+        if self.raft is not None:
+            self.raft.validate()
+
+    def _flush(self) -> list[Effect]:
+        self._out += self._trust.news()
+        out, self._out = self._out, []
+        return out
+
+    # -- what comes out of the log ---------------------------------------------------------------------------------
+
+    def _take(self, effects: Iterable[consensus.Effect], now: int) -> None:
+        for effect in effects:
+            match effect:
+                case consensus.Persist():
+                    self._out.append(effect)
+                case consensus.Send():
+                    self._refused_snapshots.said(effect.message)
+                    if has_disk_of(self._membership, effect.to):
+                        self._out.append(Send(shard_of(effect.to), effect.message))
+                case consensus.Committed():
+                    self._apply(effect.entries, now)
+                case consensus.Restored():
+                    self.applied = self._snapshot_at = effect.snapshot.index
+                    self._restore(effect.snapshot.data, now)
+                case consensus.BecameLeader() | consensus.LeaderChanged():
+                    self._following.leader_changed(isinstance(effect, consensus.BecameLeader), now)
+                    self._reads.leader_changed(self.leader is not None)
+                    self._out.append(effect)
+                case consensus.Forgot():
+                    self._trust.forgot(effect)
+                case consensus.Readable(asker=asker, request=request, index=index):
+                    if asker == shard_of(self._seat.server):
+                        self._reads.told(request, index)
+                    else:
+                        self._out.append(Send(asker, ReadIndexTold(request, index)))
+        self._out += [Answered(request, "") for request in self._reads.applied(self.applied)]
+
+    def _apply(self, entries: Iterable[consensus.Entry], now: int) -> None:
+        for entry in entries:
+            try:
+                decision = self._codec.decode(entry.data) if entry.is_command else None
+            except CommandUnreadable as unreadable:
+                self._stop(why_of_command(entry, unreadable, self._versions()))
+                return
+            self.applied = entry.index
+            if decision is None:
+                continue
+            if isinstance(decision, HoldParts):
+                self._look_at_disk_of(decision.shard.name)  # before what the log knew of it is replaced
+            for announcement in apply(self._registry, decision):
+                self._out += self._following.follow(announcement, now)
+        if self.applied - self._snapshot_at >= self._settings.snapshot_entries:
+            self._snapshot_at = self.applied
+            self._compact(now)
+
+    def _compact(self, now: int) -> None:
+        assert self.raft is not None
+        try:
+            self._take(self.raft.compact(self.applied, freeze(self._registry)), now)
+        except (Refused, Rejected):  # it is too large; the log grows on, and nothing is lost by that but room
+            self._out.append(swim.Counted("consensus_snapshots_refused"))
+
+    def _stop(self, why: str) -> None:
+        """What is decided can't be followed any more: a registry that skipped a command would be another one than the
+        others', and nobody would know.
+        """
+        self._is_stuck = True
+        self._out.append(LogUnreadable(why))
+
+    def _refuse_snapshot(self, server: str, message: consensus.InstallSnapshot, mistake: Rejected, now: int) -> None:
+        """Keep what there is of the log: it is not given up for what can't be read, whoever sends it."""
+        assert self.raft is not None
+        self._out.append(swim.Counted("consensus_snapshots_unsound"))
+        is_led = self.raft.leader == server and self.raft.term == message.term
+        if not is_led or message.snapshot.index <= self.raft.commit_index:
+            return
+        is_new = self._refused_snapshots.refuse(server, message.term, now)
+        why = why_of_snapshot(message.snapshot, mistake, self._versions(), f"from {shard_of(server)}, which leads")
+        if self._refused_snapshots.are_for_good(now):
+            self._stop(why)
+        elif is_new:
+            self._out.append(SnapshotRefused(shard_of(server), why))
+
+    def _versions(self) -> dict[str, Version | None]:
+        return {record.name: version_of(dict(record.member.tags)) for record in self._membership.live()}
+
+    def _restore(self, data: bytes, now: int) -> None:
+        for announcement in restore(self._registry, data):
+            self._out += self._following.follow(announcement, now)
+        self._seat.tags[CLUSTER_TAG] = self._registry.cluster
+        self.tags_due = True
+        self._following.custody.is_due = True
+        self._out += self._trust.check_own()
+
+    def _look_at_disk_of(self, name: str) -> None:
+        member = self._membership.member(name)
+        if self.raft is not None and member is not None:
+            self._trust.check(member, self.raft)
+        self._out += self._trust.check_own()
+
+    # -- how far it is to be applied for a read --------------------------------------------------------------------
+
+    def read(self, request: str, give_up_ns: int, now: int) -> list[Effect]:
+        """An `Answered` follows once all is applied here that is committed anywhere by now."""
+        if not self._reads.add(request, give_up_ns):
+            self._out.append(Answered(request, NO_MAJORITY))
+        return self._asked(now)
+
+    def read_for(self, asker: Identity, asked: ReadIndexAsked, now: int) -> list[Effect]:
+        """Another shard's question, as the leader; nothing, if this shard does not lead."""
+        if self.raft is not None and len(asked.request) <= REQUEST_CHARACTERS_MAX:
+            follower = server_at(self._membership, asker) if asked.term == self.raft.term else None
+            self._read(asker.name, asked.request, now, follower)
+        return self._asked(now)
+
+    def told(self, told: ReadIndexTold, now: int) -> list[Effect]:
+        """The leader's answer to this shard's question."""
+        self._reads.told(told.request, told.index)
+        self._take((), now)
+        return self._asked(now)
+
+    def _asked(self, now: int) -> list[Effect]:
+        """All that has come of a door, and the question that is due, to whoever leads."""
+        leader = self.leader
+        while self.raft is not None and leader is not None and (question := self._reads.due(now)) is not None:
+            if leader == shard_of(self._seat.server):
+                self._read(leader, question, now)
+            else:
+                self._out.append(Send(leader, ReadIndexAsked(question, self.raft.term)))
+        return self._flush()
+
+    def _read(self, asker: str, request: str, now: int, follower: str | None = None) -> None:
+        assert self.raft is not None
+        if self._is_mute:
+            return
+        with contextlib.suppress(Refused):  # it is asked again, and perhaps elsewhere
+            self._take(self.raft.read(asker, request, now, follower), now)
+
+    # -- what goes into it -----------------------------------------------------------------------------------------
+
+    def send_proposals(self, now: int) -> list[Effect]:
+        """Hand this shard's proposals to whoever leads, those that were not answered again."""
+        self._out += self._following.given_up(now)
+        leader = self.leader
+        if leader is not None:
+            for request, command in self._following.proposals.due(now):
+                if leader == shard_of(self._seat.server):
+                    self._propose(leader, request, command, now)
+                else:
+                    self._out.append(Send(leader, Proposal(request, command)))
+        return self._flush()
+
+    def propose_for(self, asker: str, proposal: Proposal, now: int) -> list[Effect]:
+        """Another shard's, as the leader; nothing, if this shard does not lead."""
+        self._propose(asker, proposal.request, proposal.command, now)
+        return self._flush()
+
+    def _propose(self, asker: str, request: str, command: bytes, now: int) -> bool:
+        """Append a command that makes sense, once; what the log can't take now (False) is sent again by its asker."""
+        if self.raft is None or not self.leads:
+            return False
+        try:
+            decision = self._codec.decode(command)
+        except CommandUnreadable as unreadable:
+            self._refuse(asker, request, why_not_proposed(unreadable))
+            return True
+        if decision.request in self._registry.recent or self.raft.log.holds(command, self.raft.commit_index + 1):
+            return True  # sent again, the more often the slower the disks are: another sync would slow them more
+        try:
+            self._take(self.raft.propose(command, now), now)
+        except Refused as refused:
+            if refused.reason is not consensus.Reason.TOO_LARGE:
+                return False
+            self._refuse(asker, request, refused.reason.value)
+        return True
+
+    def _refuse(self, asker: str, request: str, reason: str) -> None:
+        """For a reason that waiting does not mend."""
+        if asker == shard_of(self._seat.server):
+            self._out += self._following.refused(request, reason)
+        else:
+            self._out.append(Send(asker, ProposalRefused(request, reason)))
+
+    # -- the leader's duties ---------------------------------------------------------------------------------------
+
+    def lead(self, now: int) -> list[Effect]:
+        """As tick leader: tend views, runs and servers."""
+        assert self.raft is not None
+        self._lead_ns = now + LEAD_INTERVAL_NS
+        for record in self._membership.live():
+            self._trust.check(record.member, self.raft)
+        self._out += self._trust.tell(self._trust.forgetful, self.leader)
+        founders = [shard_of(server) for server in self.raft.configuration.members]
+        leading, sight = self._following.leading, self._sight()
+        held = set(leading.views.held_back)
+        for decision in leading.decisions(self._registry, sight, founders, now):
+            command = self._spelt(decision)
+            if command and not self._propose(shard_of(self._seat.server), decision.request, command, now):
+                leading.take_back(decision)
+        for name, (departures, until_ns) in leading.views.held_back.items():
+            if name not in held:
+                self._out.append(HeldBack(name, departures, until_ns - now))
+        self._tend_servers(now)
+        return self._flush()
+
+    def look(self, now: int) -> None:
+        """Membership has changed: whoever leads next is to know who comes and goes."""
+        self._following.leading.views.look(self._registry, self._sight(), now)
+
+    def _sight(self) -> Sight:
+        records = [(Identity(r.name, r.generation), r.live) for r in self._membership.members()]
+        return sight_of(records, self._registry)
+
+    def _spelt(self, decision: Decision) -> bytes:
+        """A decision of our own as an entry's bytes. What can't be said of a run fails it; of anything else, nothing is
+        said, for it would be the same again.
+        """
+        try:
+            return self._codec.encode(decision)
+        except Rejected as rejected:
+            self._out.append(swim.Counted("decisions_not_said"))
+            if not isinstance(decision, EndRun | ResumeRun):
+                return b""
+            why = f"what is to be decided of it can't be put into the log: {rejected}"
+            return self._codec.encode(EndRun(decision.request, decision.run, FAILED, 0, why, 0, 0))
+
+    def _tend_servers(self, now: int) -> None:
+        """One change at a time; what consensus can't do now is tried again in a moment."""
+        assert self.raft is not None
+        heir = self._seat.heir(self.raft, self._registry, self._membership)
+        change = self._seat.due_change(self.raft, self._registry, self._membership)
+        try:
+            if heir is not None:
+                self._take(self.raft.transfer_leadership(heir, now), now)
+            elif change is not None and change.is_gone:
+                self._take(self.raft.remove_server(change.server, now), now)
+            elif change is not None:
+                self._take(self.raft.add_server(change.server, change.votes, now), now)
+        except Refused:
+            return

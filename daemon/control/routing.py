@@ -1,0 +1,44 @@
+"""What a shard's control plane takes, by the machine that it is for."""
+
+from __future__ import annotations
+
+import consensus
+from daemon.control.messages import (
+    DiskForgets,
+    Grant,
+    Progress,
+    Proposal,
+    ProposalRefused,
+    ReadIndexAsked,
+    ReadIndexTold,
+    RunReport,
+    StatesHeld,
+    StepAsked,
+    StepGranted,
+)
+from daemon.membership.messages import Ack, Gossip, Nack, NameTaken, Ping, PingRequest, PushPull, PushPullReply
+
+MEMBERSHIP_MESSAGES = (Ping, PingRequest, Ack, Nack, Gossip, PushPull, PushPullReply, NameTaken)
+CONSENSUS_MESSAGES = (
+    consensus.PreVoteRequest,
+    consensus.PreVoteReply,
+    consensus.VoteRequest,
+    consensus.VoteReply,
+    consensus.Append,
+    consensus.AppendReply,
+    consensus.InstallSnapshot,
+    consensus.TimeoutNow,
+)
+CLUSTER_MESSAGES = (
+    Proposal,
+    ProposalRefused,
+    RunReport,
+    StatesHeld,
+    Grant,
+    StepAsked,
+    StepGranted,
+    Progress,
+    ReadIndexAsked,
+    ReadIndexTold,
+    DiskForgets,
+)

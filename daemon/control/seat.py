@@ -1,0 +1,132 @@
+"""This shard's seat in consensus: which server it is, how it comes to be one, and who the others are.
+
+Membership knows shards by name and generation, consensus knows servers by name and disk (see `servers`). What ties them
+together are tags that gossip carries: a shard's disk, the founders that it declares, the cluster that it belongs to,
+and that it is leaving.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from consensus import Configuration, Raft, Stored
+from daemon.control.bootstrap import Bootstrap, Promise, spell
+from daemon.control.lives import DISK_TAG
+from daemon.control.voters import ServerChange, next_change, server_of, shard_of
+from daemon.membership.machine import Membership
+from daemon.membership.messages import CLUSTER_TAG
+from daemon.state import Registry, freeze
+from daemon.state.commands import Identity
+
+LEAVING_TAG = "leaving"
+
+
+class Seat:
+    """One shard's server, and its view of the others'. `tags` are to be told by membership."""
+
+    def __init__(
+        self,
+        name: str,
+        disk: int,
+        expect: int,
+        voters_max: int,
+        tags: Mapping[str, str],
+        *,
+        is_lone: bool = False,
+        promise: Promise | None = None,
+    ) -> None:
+        self.server = server_of(name, disk)
+        self.tags = {**tags, DISK_TAG: str(disk)}
+        self.waits_for = ""
+        """The cluster that is to let this shard in, as long as none has: it hears no other meanwhile."""
+        self._voters_max = voters_max
+        self._bootstrap = Bootstrap(Identity(name, disk), expect, is_lone=is_lone, promise=promise)
+
+    # -- how it begins ---------------------------------------------------------------------------------------------
+
+    @property
+    def promise(self) -> Promise | None:
+        """With whom this shard is to found a cluster, if it has promised that."""
+        return self._bootstrap.promise
+
+    def consider(self, membership: Membership) -> Promise | None:
+        """A promise to make, to be durable before it is told."""
+        return self._bootstrap.consider(disks(membership))
+
+    def alone(self, membership: Membership) -> Promise | None:
+        """The promise to found without the others, if nothing in sight is against it."""
+        return self._bootstrap.alone(disks(membership))
+
+    def awaited(self, membership: Membership) -> tuple[str, ...]:
+        """The founders that a promise waits for."""
+        alive = disks(membership)
+        return self._bootstrap.awaited(alive) if self._bootstrap.is_bound(alive) else ()
+
+    def declaration(self) -> dict[str, str]:
+        """The tags to tell while there is no cluster for us."""
+        return {**self.tags, **self._bootstrap.tags()}
+
+    def beginning(self, membership: Membership) -> Stored | None:
+        """Found a cluster with the others; or, if there is one, wait for its leader to let this shard in."""
+        founders = self._bootstrap.founders(disks(membership))
+        if founders:
+            voters = [server_of(founder.name, founder.generation) for founder in founders]
+            configuration = Configuration.of(voters[: self._voters_max], voters[self._voters_max :])
+            return Stored.bootstrap(configuration, freeze(Registry(cluster=spell(founders))))
+        self.choose(membership)
+        return Stored() if self.waits_for else None
+
+    def choose(self, membership: Membership) -> None:
+        """Wait for a cluster in sight, if there is one: that with the most members, for two don't mix."""
+        shown = Counter(tags[CLUSTER_TAG] for _, tags in disks(membership) if tags.get(CLUSTER_TAG))
+        if shown and not self.waits_for:
+            self.waits_for = max(sorted(shown), key=lambda cluster: shown[cluster])
+
+    # -- who changes (the tick leader) -----------------------------------------------------------------------------
+
+    def heir(self, raft: Raft, registry: Registry, membership: Membership) -> str | None:
+        """If this shard, which leads, is to go: a voter that is well and stays, to lead in its place."""
+        if shard_of(self.server) not in registry.draining:
+            return None
+        alive = {server_of(shard.name, shard.generation) for shard, _ in disks(membership)}
+        for server in raft.configuration.voters:
+            stays = shard_of(server) not in registry.draining and server in alive
+            if stays and server != self.server and raft.is_caught_up(server):
+                return server
+        return None
+
+    def due_change(self, raft: Raft, registry: Registry, membership: Membership) -> ServerChange | None:
+        """The one change of the servers that is due."""
+        alive, leaving = {}, set()
+        for shard, tags in disks(membership):
+            alive[shard.name] = server_of(shard.name, shard.generation)
+            member = membership.member(shard.name)
+            if LEAVING_TAG in tags and member and not registry.has_member(Identity(shard.name, member.generation)):
+                leaving.add(shard.name)
+        return next_change(raft.configuration, alive, leaving, raft.is_caught_up, self._voters_max)
+
+
+def disks(membership: Membership) -> list[tuple[Identity, Mapping[str, str]]]:
+    """Who is alive, told apart by their disks: a founder that starts again with the same disk is still one."""
+    found: list[tuple[Identity, Mapping[str, str]]] = []
+    for record in membership.live():
+        tags = dict(record.member.tags)
+        if tags.get(DISK_TAG, "").isdecimal():
+            found.append((Identity(record.name, int(tags[DISK_TAG])), tags))
+    return found
+
+
+def server_at(membership: Membership, shard: Identity) -> str | None:
+    """The server that a shard is in that life, as far as its disk is known."""
+    member = membership.member(shard.name)
+    if member is None or member.generation != shard.generation:
+        return None
+    disk = dict(member.tags).get(DISK_TAG, "")
+    return f"{shard.name}/{disk}" if disk else None
+
+
+def has_disk_of(membership: Membership, server: str) -> bool:
+    """Whether the shard has that very disk: another one under its name has no part in this log."""
+    member = membership.member(shard_of(server))
+    return member is not None and f"{member.name}/{dict(member.tags).get(DISK_TAG, '')}" == server

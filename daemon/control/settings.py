@@ -1,0 +1,60 @@
+"""What a shard is given at its start: the numbers of its machines, and what it finds on its disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from consensus import Limits, Stored
+from daemon.control.bootstrap import Promise
+from daemon.control.lives import Life
+from daemon.membership.config import MembershipConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSettings:
+    """The numbers of every machine in the shard."""
+
+    expect: int = 1
+    is_authenticated: bool = False
+    """Whether the transport vouches for the senders' names."""
+    virtual_nodes: int = 150
+    replicas: int = 2
+    absent_patience_ns: int = 10_000_000_000
+    flap_patience_ns: int = 5_000_000_000
+    surplus_grace_ns: int = 60_000_000_000
+    snapshot_entries: int = 1024
+    results_kept: int = 16
+    results_bytes: int = 4 << 30
+    report_interval_ns: int = 300_000_000
+    progress_interval_ns: int = 200_000_000
+    progress_targets: int = 3
+    membership: MembershipConfig = field(default_factory=MembershipConfig)
+    consensus: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """What a shard finds when it starts: its disk's number, its server's state, and the partitions it holds by load;
+    and, before it belongs to a cluster, with whom it has promised to found one.
+
+    `before` is the generation of the life before on this disk, 0 for the first one. `forgot` says that the last writes
+    are known to be lost.
+    """
+
+    disk: int = 1
+    stored: Stored | None = None
+    held: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    promise: Promise | None = None
+    before: int = 0
+    forgot: bool = False
+
+    @property
+    def life(self) -> Life:
+        """As it is told to the others."""
+        stored = self.stored or Stored()
+        last_index = stored.entries[-1].index if stored.entries else stored.snapshot.index
+        return Life(self.disk, self.before, stored.hard_state.term, last_index, self.forgot)
+
+
+NOTHING_ON_DISK = OnDisk()

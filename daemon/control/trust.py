@@ -1,0 +1,134 @@
+"""The part of the shard that knows whose disk has gone back, and whether its own has: who has a say in consensus.
+
+    a member begins a life -> lives, promises -> it has forgotten -> not counted here, and told so (DiskForgets)
+    told so ourselves, or found out -> no say any more -> once the others have a leader -> a new disk
+
+Whoever has forgotten what it had promised must not vote, and can't find that out alone. It keeps still as soon as it is
+told. It gives up what it has of consensus, and comes back as a new disk, only once there is a leader without it: a
+shard without a say and one that is gone are the same to a majority, but what is on its disk may still be of use to
+people if there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import consensus
+from consensus import Forgot, Raft
+from daemon.control.effects import DiskWentBack, Effect, PeerWentBack, Send
+from daemon.control.lives import Life, Lives, life_of
+from daemon.control.messages import DiskForgets
+from daemon.control.voters import server_of, shard_of
+from daemon.membership.machine import Membership
+from daemon.membership.messages import Member
+from daemon.state import Registry
+from daemon.state.commands import Identity
+
+LOST_ITS_LAST_WRITES = "its database lacks writes that had been acknowledged: its write-ahead log was lost or torn"
+
+
+class Trust:
+    """Of one shard. `lost` says, once its own disk has gone back, how that is known; empty before."""
+
+    def __init__(self, shard: Identity, life: Life, membership: Membership, registry: Registry) -> None:
+        self.lost = LOST_ITS_LAST_WRITES if life.forgot else ""
+        self._shard, self._life, self._membership, self._registry = shard, life, membership, registry
+        self._lives = Lives()
+        self._news: list[Effect] = []
+        self._forgetful: dict[str, DiskForgets] = {}
+        """What is known of each shard that has forgotten something, in its present life."""
+
+    # -- the others ------------------------------------------------------------------------------------------------
+
+    def meet(self, member: Member, raft: Raft) -> list[consensus.Effect]:
+        """A member is here, perhaps for the first time in this life of it; what consensus makes of that."""
+        life = life_of(dict(member.tags))
+        if life is None or member.name == self._shard.name:
+            return []
+        server = server_of(member.name, life.disk)
+        known = self._forgetful.get(member.name)
+        if known is not None and (known.server, known.generation) != (server, member.generation):
+            del self._forgetful[member.name]
+        is_known = self._lives.knows(member, life)  # if not, what it had promised may be of this very life
+        is_new = self._lives.see(member, life) and is_known
+        raft.reconnected(server)
+        self.check(member, raft)
+        return raft.started_again(server, life.term, life.last_index) if is_new else []
+
+    def is_met(self, member: Member) -> bool:
+        """Whether this life of a member has been looked at. It may speak before gossip says that it is alive."""
+        life = life_of(dict(member.tags))
+        return life is None or self._lives.has_seen(member, life)
+
+    def check(self, member: Member, raft: Raft) -> None:
+        """Compare what a member's disk remembers with what is known of it by now."""
+        life = life_of(dict(member.tags))
+        if life is None or member.name in self._forgetful or member.name == self._shard.name:
+            return
+        lived = self._lives.forgotten(member, life, self._registry.disks.get(member.name))
+        if lived or life.forgot:
+            server = server_of(member.name, life.disk)
+            raft.promises.distrust(server)
+            self._note(member, DiskForgets(server, member.generation, lived, 0, 0, False))
+
+    def forgot(self, news: Forgot) -> None:
+        """A server has less than it had promised to this one."""
+        member = self._membership.member(shard_of(news.server))
+        if member is not None:
+            promised = news.promised_term, news.promised_index
+            self._note(member, DiskForgets(news.server, member.generation, 0, *promised, False))
+
+    def _note(self, member: Member, found: DiskForgets) -> None:
+        self._forgetful[member.name] = found
+        self._news.append(PeerWentBack(member.name))
+
+    def news(self) -> list[Effect]:
+        """What has been found out of the others since the last call."""
+        news, self._news = self._news, []
+        return news
+
+    def tell(self, names: Iterable[str], leader: str | None) -> list[Effect]:
+        """Tell those of these shards who have forgotten something; `leader` is who leads without them."""
+        return [
+            Send(name, replace(self._forgetful[name], is_led=leader not in (None, name)))
+            for name in names
+            if name in self._forgetful
+        ]
+
+    @property
+    def forgetful(self) -> tuple[str, ...]:
+        """Shards whose disk, in their present life, is known to have gone back."""
+        return tuple(sorted(self._forgetful))
+
+    # -- this shard's own disk -------------------------------------------------------------------------------------
+
+    def hear(self, sender: Identity, told: DiskForgets) -> list[Effect]:
+        """Another shard knows that this one's disk has gone back."""
+        mine = server_of(self._shard.name, self._life.disk)
+        if (told.server, told.generation) != (mine, self._shard.generation) or sender.name == self._shard.name:
+            return []
+        self.lost = self.lost or f"{sender.name} knows it {self._how(told)}"
+        return self.led() if told.is_led else []
+
+    def led(self) -> list[Effect]:
+        """There is a leader, and without this shard, which is silent: it can be let in again as a new disk."""
+        return [DiskWentBack(self.lost)] if self.lost else []
+
+    def check_own(self) -> list[Effect]:
+        """The log names a life on this disk that the disk does not remember: a leader has taught us better."""
+        logged, life = self._registry.disks.get(self._shard.name), self._life
+        if logged is None or logged.number != life.disk or self.lost:
+            return []
+        if not life.before < logged.generation < self._shard.generation:
+            return []
+        self.lost = f"the log knows it in generation {logged.generation}, and it remembers {life.before or 'none'}"
+        return [DiskWentBack(self.lost)]
+
+    def _how(self, told: DiskForgets) -> str:
+        if told.lived:
+            return f"in generation {told.lived}, and it remembers {self._life.before or 'none'} as its last"
+        if told.term:
+            held = f"term {told.term}, entry {told.index}"
+            return f"with a log up to {held}, and it has term {self._life.term}, entry {self._life.last_index}"
+        return "from this shard itself"

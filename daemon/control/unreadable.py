@@ -1,0 +1,83 @@
+"""What was decided and can't be read: a command or a snapshot of another version of Shoal, or one that is damaged.
+
+A shard that skipped such a command would go on with another registry than the others, and say that all is well. So it
+stops there: what is decided up to the command is applied, nothing from it on, and its disk keeps what it has of the
+log, for the version that can read it.
+
+*An entry* counts once consensus says that it is committed. *A snapshot* is one message, and a shard has only its
+sender's word that it is committed. One member that forges a term and sends nonsense must not end the others, so it is
+not enough that a snapshot can't be read, nor that its sender leads for the moment: a leader whom no majority follows is
+replaced within an election timeout or two, by one of a later term. A shard gives up when a leader has led for longer
+than that, in one term, without any sign that this shard's log is as long as the leader's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from consensus import AppendReply, Entry, Snapshot
+from daemon.control.versions import Version, told
+from daemon.state.commands import CommandUnreadable
+from daemon.wire import Rejected
+
+ELECTION_TIMEOUTS: Final = 4
+"""Each wait for a leader is drawn from one to two of them, and an election may be split."""
+
+
+class RefusedSnapshots:
+    """Those of a leader that can't be read, since when it sends them."""
+
+    def __init__(self, election_timeout_ns: int) -> None:
+        self._patience_ns = ELECTION_TIMEOUTS * election_timeout_ns
+        self._sender: tuple[str, int] | None = None
+        self._since_ns = 0
+
+    def refuse(self, leader: str, term: int, now: int) -> bool:
+        """One has come from a leader that this shard follows; whether it is the first of that leader in its term."""
+        if self._sender == (leader, term):
+            return False
+        self._sender, self._since_ns = (leader, term), now
+        return True
+
+    def said(self, message: object) -> None:
+        """This shard's server says something: that its log goes on from the leader's, for instance."""
+        if isinstance(message, AppendReply) and message.accepted:
+            self._sender = None
+
+    def are_for_good(self, now: int) -> bool:
+        """Whether that leader has led for long enough to be followed by a majority."""
+        return self._sender is not None and now - self._since_ns >= self._patience_ns
+
+
+def why_of_command(entry: Entry, unreadable: CommandUnreadable, versions: Mapping[str, Version | None]) -> str:
+    """A committed entry can't be applied: which, and what to do."""
+    return (
+        f"entry {entry.index} of the log (term {entry.term}) is decided, and this shard can't read it: {unreadable}. "
+        f"Nothing from it on is applied here. {_what_to_do(versions)} Only if no version takes the entry: stop all"
+        " daemons, look at it with `shoalctl log show --data DIR`, and take it out with `shoalctl log skip` on every"
+        " shard that has it"
+    )
+
+
+def why_of_snapshot(snapshot: Snapshot, mistake: Rejected, versions: Mapping[str, Version | None], where: str) -> str:
+    """A snapshot can't be restored: which, and what to do."""
+    return (
+        f"the log's snapshot up to entry {snapshot.index} (term {snapshot.term}) {where}, can't be read: {mistake}. "
+        f"Nothing of it is taken. {_what_to_do(versions)}"
+    )
+
+
+def why_not_proposed(unreadable: CommandUnreadable) -> str:
+    """To whoever asked the leader for it."""
+    if unreadable.is_later:
+        return (
+            "the tick leader runs an older version that does not know this command: upgrade it, too (`shoalctl members`"
+            f" shows each one's version); {unreadable}"
+        )
+    return f"the tick leader can't read this command: {unreadable}"
+
+
+def _what_to_do(versions: Mapping[str, Version | None]) -> str:
+    who = f"({told(versions)})" if versions else "(this shard sees none of them yet)"
+    return f"Install the version that the others run, which `shoalctl members` on one of them shows {who}."

@@ -1,0 +1,242 @@
+"""Claims of another life under a name that is known: who shows up at the name's address has it.
+
+Gossip that a member has begun a later life is the word of whoever passes it on, and a forged one would end a healthy
+member for all others. So it is not taken into the roster, but looked into: the address at which the name is known is
+pinged, and the one that is claimed, if it is another.
+
+    the known life answers at its address           the claim is dropped, and the claimant told whose the name is
+    the claimed life answers, where it was known    taken at once: an address has one process
+    the claimed life answers elsewhere              taken once the known one has been silent for as long as convicts
+    nobody answers                                  dropped; probing finds out about the known life
+
+A claim that is made in the claimant's own message needs no other answer where messages are authenticated: it is shown
+by the key. The death of a later life needs none either, if the known one is silent.
+
+Our own name is one of them. What is said of a later life of it is nothing to a shard that has a part in the cluster.
+Before that, whoever is pinged at the address that is told may be another daemon, to which we leave the name; or nobody,
+and then it was our former self, in front of whose generation we have to be: our clock or our disk went back.
+
+What was heard of a name at first is *unproven* until somebody has answered as that life. An unproven life stands
+against nobody: an earlier one that shows up takes its place, so that no forged generation keeps a name from its owner.
+
+Invariants: one claim a name, at most ``CLAIMS_MAX`` of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Final, TypeAlias
+
+from daemon.membership.config import MembershipConfig
+from daemon.membership.effects import Counted, NameHeld, Superseded
+from daemon.membership.member_table import Roster
+from daemon.membership.messages import ALIVE, GENERATION_STEP_MAX, SUSPECT, Ack, NameTaken, Ping, Record
+
+CLAIMS_MAX: Final = 64
+REFUSED_MAX: Final = 256
+REFUSED_NS: Final = 2_000_000_000
+"""So long after a claim was refused no other to that name is looked into, unless it is shown: or whoever forges them
+would have it pinged without end."""
+SAY_AGAIN_NS: Final = 60_000_000_000
+
+
+@dataclass(slots=True)
+class Claim:
+    """One that is being looked into. The sequences are those of the pings to the known address and the claimed one."""
+
+    record: Record
+    known: Record
+    is_direct: bool
+    is_shown: bool
+    deadline_ns: int
+    ping_ns: int
+    sequences: tuple[int, int]
+
+    @property
+    def is_elsewhere(self) -> bool:
+        return self.record.member.control != self.known.member.control
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """To whoever answers to that name at that address."""
+
+    name: str
+    address: str
+    message: Ping | NameTaken
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Another life is to take its name's place in the roster."""
+
+    record: Record
+    is_proven: bool
+
+
+Outcome: TypeAlias = Letter | Taken | Counted | NameHeld | Superseded
+
+
+class Claims:
+    """Of one member; it reads the roster and changes nothing in it."""
+
+    def __init__(
+        self, config: MembershipConfig, roster: Roster, random: Random, *, is_authenticated: bool = False
+    ) -> None:
+        self.is_established = False
+        """Whether our own life has a part in the cluster."""
+        self.holder = ""
+        """The address of another daemon under our name, if we have been told of one."""
+        self._config, self._roster, self._random = config, roster, random
+        self._is_authenticated = is_authenticated
+        self._patience_ns = config.probe_interval_ns * (1 + config.suspicion_mult)
+        self._claims: dict[str, Claim] = {}
+        self._refused: dict[str, int] = {}
+        self._said_ns: int | None = None
+
+    @property
+    def deadline(self) -> int | None:
+        """When to ping again, or to judge."""
+        return min((min(claim.ping_ns, claim.deadline_ns) for claim in self._claims.values()), default=None)
+
+    # -- what is said
+
+    def hear(self, record: Record, now: int, *, is_direct: bool) -> list[Outcome]:
+        """Another life of a member is told of, by itself or by somebody else."""
+        known = self._known(record)
+        is_earlier = record.generation < known.generation
+        if (is_earlier and self._roster.is_proven(known.name)) or not (record.live or known.live):
+            return []
+        is_shown = self._is_authenticated and is_direct
+        if is_shown and (not known.live or record.member.control == known.member.control):
+            self._claims.pop(record.name, None)
+            return [Taken(record, is_proven=True)]
+        return self._look_into(record, known, now, is_direct=is_direct, is_shown=is_shown)
+
+    def hear_of_self(self, record: Record, now: int) -> list[Outcome]:
+        """A later life of our own is told of."""
+        own = self._roster.own
+        others = max((known.generation for known in self._roster.others(ALIVE, SUSPECT)), default=0)
+        if self.is_established:
+            return [Counted("membership_name_conflicts")]
+        if record.generation > others + GENERATION_STEP_MAX:
+            return [Counted("membership_nonsense")]
+        if record.member.control == own.member.control:
+            return [Superseded(record.member)]  # nobody else can be where we are
+        return self._look_into(own, replace(record, status=ALIVE), now, is_shown=True)
+
+    def hear_of_holder(self, control: str, now: int) -> list[Outcome]:
+        """Another daemon answers under our name, or somebody says so."""
+        if self.is_established:
+            return [Counted("membership_name_conflicts")]
+        self.holder = control
+        if self._said_ns is not None and now - self._said_ns < SAY_AGAIN_NS:
+            return []
+        self._said_ns = now
+        return [NameHeld(control)]
+
+    def answered(self, ack: Ack, now: int) -> list[Outcome]:
+        """Somebody has answered at an address, perhaps one that a claim is about."""
+        claim = self._claims.get(ack.name)
+        if claim is None or ack.sequence not in claim.sequences:
+            return []
+        is_known_address = ack.sequence == claim.sequences[0]
+        if is_known_address and ack.generation == claim.known.generation and claim.known.live:
+            return self._refuse(claim, now)
+        if ack.generation != claim.record.generation or not claim.record.live:
+            return []
+        claim.is_shown = True
+        if claim.known.live and not is_known_address:
+            return []  # once the known one has been silent for long enough
+        return self._take(claim)
+
+    def wake(self, now: int) -> list[Outcome]:
+        """Ping, and judge those whose time is over."""
+        out: list[Outcome] = []
+        for _, claim in sorted(self._claims.items()):
+            if now >= claim.deadline_ns:
+                taken = claim.is_shown or not claim.record.live
+                out += self._take(claim) if taken else self._drop(claim)
+            elif now >= claim.ping_ns:
+                claim.ping_ns = now + self._config.probe_timeout_ns
+                out += self._ping(claim)
+        return out
+
+    def postpone(self, duration_ns: int) -> None:
+        """Time that we were absent did not pass."""
+        for claim in self._claims.values():
+            claim.deadline_ns += duration_ns
+            claim.ping_ns += duration_ns
+
+    def validate(self) -> None:
+        assert len(self._claims) <= CLAIMS_MAX
+        assert len(self._refused) <= REFUSED_MAX
+        assert all(name == claim.record.name == claim.known.name for name, claim in self._claims.items())
+        assert all(claim.record.generation != claim.known.generation for claim in self._claims.values())
+
+    # -- within
+
+    def _known(self, record: Record) -> Record:
+        known = self._roster.get(record.name)
+        assert known is not None
+        return known
+
+    def _look_into(
+        self, record: Record, known: Record, now: int, *, is_direct: bool = False, is_shown: bool = False
+    ) -> list[Outcome]:
+        name = record.name
+        if not is_shown and now < self._refused.get(name, now):
+            return []
+        under_way = self._claims.get(name)
+        if under_way is not None and under_way.record.generation == record.generation:
+            if record.precedence > under_way.record.precedence:
+                under_way.record = record
+            under_way.is_direct |= is_direct
+            under_way.is_shown |= is_shown
+            return []
+        if under_way is not None and (under_way.is_shown or not is_shown):
+            return []
+        if under_way is None and len(self._claims) >= CLAIMS_MAX:
+            return [Counted("membership_refused")]
+        sequences = self._random.getrandbits(62), self._random.getrandbits(62)
+        deadline_ns = now + self._patience_ns
+        self._claims[name] = Claim(record, known, is_direct, is_shown, deadline_ns, now, sequences)
+        return []
+
+    def _ping(self, claim: Claim) -> list[Outcome]:
+        own, name = self._roster.own, claim.record.name
+        addresses = [claim.known.member.control, claim.record.member.control][: 1 + claim.is_elsewhere]
+        return [
+            Letter(name, address, Ping(sequence, name, claim.known.generation, own.member.control))
+            for address, sequence in zip(addresses, claim.sequences, strict=False)
+            if address != own.member.control
+        ]
+
+    def _take(self, claim: Claim) -> list[Outcome]:
+        name = claim.record.name
+        del self._claims[name]
+        if name == self._roster.own.name:
+            return [] if self.is_established else [Superseded(claim.known.member)]
+        known = self._roster.get(name)
+        if known is None or known.generation == claim.record.generation:
+            return []
+        return [Taken(claim.record, claim.is_shown)]
+
+    def _drop(self, claim: Claim) -> list[Outcome]:
+        del self._claims[claim.record.name]
+        return []
+
+    def _refuse(self, claim: Claim, now: int) -> list[Outcome]:
+        record, control = claim.record, claim.known.member.control
+        del self._claims[record.name]
+        if record.name == self._roster.own.name:
+            return self.hear_of_holder(control, now)
+        self._refused.pop(record.name, None)
+        while len(self._refused) >= REFUSED_MAX:
+            del self._refused[next(iter(self._refused))]
+        self._refused[record.name] = now + REFUSED_NS
+        out: list[Outcome] = [Counted("membership_claims_refuted")]
+        if claim.is_direct and claim.is_elsewhere:
+            out.append(Letter(record.name, record.member.control, NameTaken(record.generation, control)))
+        return out

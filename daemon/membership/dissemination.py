@@ -1,0 +1,71 @@
+"""What is told to whom: rumours on the back of other messages, rounds of gossip, and the whole list (SWIM section 4.1).
+
+Invariants: those of the queue; the order of the rounds is exactly the other live members.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from daemon.membership.config import MembershipConfig
+from daemon.membership.effects import SendTo
+from daemon.membership.gossip import GossipQueue
+from daemon.membership.member_table import Roster
+from daemon.membership.messages import ALIVE, Gossip, Record
+from daemon.membership.round_robin import RoundRobin
+
+
+class Dissemination:
+    """Of one member; it reads the roster."""
+
+    def __init__(self, config: MembershipConfig, roster: Roster, random: Random, now: int) -> None:
+        self.order = RoundRobin(random)
+        """Whose turn it is in the rounds."""
+        self.queue = GossipQueue(config.retransmit_mult, config.members_max + config.dead_records_max)
+        self._config, self._roster, self._random = config, roster, random
+        self._round_ns = now
+
+    @property
+    def deadline(self) -> int | None:
+        """When the next round is due; None while there is nothing to tell, or nobody."""
+        return self._round_ns if len(self.queue) and self._roster.companions else None
+
+    def wake(self, now: int) -> list[SendTo]:
+        """A round, if its time has come: for when the pings of a period are too few to carry the news quickly."""
+        if now < self._round_ns or not len(self.queue):
+            return []
+        self._round_ns = now + self._config.gossip_interval_ns
+        names = self.order.several(self._config.gossip_targets)
+        return [SendTo(name, Gossip(news)) for name in names if (news := self.piggyback(name))]
+
+    def hurry(self, now: int) -> None:
+        """The next round is due now."""
+        self._round_ns = now
+
+    def look_at_clock(self, now: int) -> None:
+        """A timer that ran out while there was nothing to say is no lateness."""
+        self._round_ns = max(self._round_ns, now)
+
+    def postpone(self, duration_ns: int) -> None:
+        """Time that we were absent did not pass."""
+        self._round_ns += duration_ns
+
+    def piggyback(self, name: str, first: tuple[Record, ...] = ()) -> tuple[Record, ...]:
+        """The gossip for a message to ``name``; if it is held for suspect or dead, that first (Lifeguard IV.C)."""
+        about = self._roster.get(name)
+        if about is not None and about.status != ALIVE:
+            first = (about, *first)
+        room = self._config.gossip_records_max - len(first)
+        return (*first, *self.queue.take(room, self._roster.live_count, besides=name))
+
+    def whole_list(self) -> tuple[Record, ...]:
+        """All we know at first hand; a random part of it, if it is too much for one message."""
+        own, *others = self._roster.first_hand()
+        room = self._config.push_pull_records_max - 1
+        if len(others) > room:
+            others = sorted(self._random.sample(others, room), key=lambda record: record.name)
+        return (own, *others)
+
+    def validate(self, others: list[str]) -> None:
+        self.queue.validate()
+        self.order.validate(others)

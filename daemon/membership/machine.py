@@ -1,0 +1,532 @@
+"""Who is in the group, and who is thought to be alive: SWIM with Lifeguard.
+
+Purpose. Every shard keeps its own list of the members and learns in bounded time of each join, leave and crash, at a
+load for each that does not grow with the group. It is a *weakly consistent* list and a failure *detector*: it may be
+wrong and two members may differ for a while. What the group decides from it (the view) is decided by consensus.
+
+Sources. A. Das, I. Gupta, A. Motivala, "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership
+Protocol", DSN 2002. A. Dadgar, J. Phillips, J. Currey, "Lifeguard: Local Health Awareness for More Accurate Failure
+Detection", 2018. hashicorp/memberlist and serf, for what the papers leave to the reader.
+
+The parts, a file each:
+
+    round_robin    whom to ask next                                                         SWIM 4.3
+    probe          the question under way, questions asked for others                       SWIM 3.1
+    suspicion      how long a silent member may still speak up                              SWIM 4.2, Lifeguard IV.B
+    local_health   doubt yourself first                                                     Lifeguard IV.A
+    gossip         what is still to be passed on                                            SWIM 4.1
+    dissemination  with which messages, and the whole list
+    roster         what is known of each name, and the bounded memory of the dead
+    claims         another life under a known name shows itself before it is believed
+    anti_entropy   whom to send the whole list: push-pull, joining, healing
+    here           the doors, refutation, leaving, telling the suspected                    SWIM 4.2, Lifeguard IV.C
+
+Healing. Pings and gossip go to live members only, so two halves that gave each other up would never speak again.
+Three things bring them together: now and then one of the dead is sent our whole list (serf's reconnect), and so is a
+seed at whose address no live member answers; and any message to a member that we hold for suspect or dead tells it so
+first (the buddy system, extended to the dead). It answers by a higher incarnation. In a push-pull the other side's
+DEAD counts as SUSPECT only: two halves that meet again shall not kill each other's members by their old verdicts.
+
+Verdicts of others. That somebody else is dead or has left is not believed on a rumour either: a forged or mistaken one
+would end a healthy member's place in the view at once. It makes a suspicion as short as they come, which the member
+refutes if it is there (see `suspicion`); its own goodbye needs no more.
+
+Our own absence. If ``wake`` or ``step`` comes later than the deadline by more than ``pause_tolerance_ns``, then this
+process was stopped or its loop stuck. Others' answers may lie unread in the sockets; nobody is convicted for that.
+All timers are moved by the time lost, as if it had not passed, and our own health is worsened. A host helps by
+handing in what has arrived before it calls ``wake``.
+
+Left out: the paper's k-indirect probe over a second transport (memberlist's TCP fallback; ZeroMQ is TCP already),
+coordinates, and protocol versions. Cost: none that this daemon would notice.
+
+Invariants (``validate``): those of the parts; our own record is ALIVE until we leave and our incarnation never falls;
+the probe order is exactly the other live members.
+
+>>> from random import Random
+>>> me = Member("a", 1, "tcp://127.0.0.1:7001", "tcp://127.0.0.1:7002", b"")
+>>> membership = Membership(me, ["tcp://127.0.0.1:7101"], MembershipConfig(), Random(1), now=0)
+>>> [effect.address for effect in membership.wake(membership.deadline)]
+['tcp://127.0.0.1:7101']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from random import Random
+from typing import assert_never
+
+from daemon.membership.claims import Claims, Letter, Outcome, Taken
+from daemon.membership.config import MembershipConfig
+from daemon.membership.dissemination import Dissemination
+from daemon.membership.effects import (
+    Counted,
+    Effect,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    NameHeld,
+    SendTo,
+    SendToAddress,
+    Superseded,
+)
+from daemon.membership.failure_detector import FailureDetector, Outgoing
+from daemon.membership.member_table import Change, Roster, is_foreign, sensible
+from daemon.membership.messages import (
+    ALIVE,
+    DEAD,
+    INCARNATION_LEAP_MAX,
+    INCARNATION_MAX,
+    LEFT,
+    SUSPECT,
+    Ack,
+    Gossip,
+    Member,
+    Message,
+    Nack,
+    NameTaken,
+    Ping,
+    PingRequest,
+    PushPull,
+    PushPullReply,
+    Record,
+)
+from daemon.membership.names import is_address
+from daemon.membership.push_pull import AntiEntropy
+
+
+class Membership:
+    """One member's side of the protocol."""
+
+    def __init__(
+        self,
+        member: Member,
+        seeds: Sequence[str],
+        config: MembershipConfig,
+        random: Random,
+        now: int,
+        *,
+        is_authenticated: bool = False,
+    ) -> None:
+        """`is_authenticated` says that whoever is named as a message's sender has proved to be it."""
+        own = Record(member, 0, ALIVE)
+        if not sensible(own, config):
+            raise ValueError(f"membership: {member} breaks a limit on names, addresses or tags; see MembershipConfig")
+        self._config = config
+        self._is_authenticated = is_authenticated
+        self._roster = Roster(config, own, now)
+        self.claims = Claims(config, self._roster, random, is_authenticated=is_authenticated)
+        self._detector = FailureDetector(config, member.control, random, now)
+        self._news = Dissemination(config, self._roster, random, now)
+        self._out: list[Effect] = []
+        other_seeds = [seed for seed in dict.fromkeys(seeds) if seed != member.control]
+        self._anti_entropy = AntiEntropy(other_seeds, config, random, now)
+        self._leave_ns: int | None = None
+        self._goodbyes = 0
+        self._left = self._has_more_dead = False
+        self._superseded = False
+        self.cluster = ""
+        """The only one whose members are taken; empty while any is."""
+
+    # -- the doors
+
+    def step(self, sender: str, message: Message, now: int) -> list[Effect]:
+        """A message has come from the member ``sender`` (which need not be known yet)."""
+        if self._left or self._superseded:
+            return []
+        self._forgive_absence(now)
+        if sender == self._name:
+            if isinstance(message, Ack):
+                self._settle(self.claims.answered(message, now), now)
+            self._count("membership_own_echoes")  # a seed list that names us by another address, or a twin
+        else:
+            self._receive(sender, message, now)
+        return self._flush(now)
+
+    def wake(self, now: int) -> list[Effect]:
+        """The time ``deadline`` named has come; too early or twice does nothing."""
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return []
+        self._forgive_absence(now)
+        if self._leave_ns is None:
+            self._wake_suspicions(now)
+            self._settle(self.claims.wake(now), now)
+        self._wake_detector(now)
+        self._wake_gossip(now)
+        if self._leave_ns is None:
+            self._wake_anti_entropy(now)
+            self._forget_dead(now)
+        return self._flush(now)
+
+    @property
+    def deadline(self) -> int | None:
+        """When to call ``wake`` next; None once we have left or were superseded."""
+        if self._left or self._superseded:
+            return None
+        times = [self._detector.deadline, self._news.deadline, self._leave_ns]
+        if self._leave_ns is None:
+            times += [self._anti_entropy.deadline, self.claims.deadline, self._roster.deadline]
+        return min((time for time in times if time is not None), default=None)
+
+    def set_tags(self, tags: Iterable[tuple[str, str]], now: int) -> list[Effect]:
+        """Change our own tags, and tell the others by a new incarnation."""
+        own = self._roster.own
+        record = Record(replace(own.member, tags=tuple(sorted(tags))), own.incarnation + 1, ALIVE)
+        if not sensible(record, self._config):
+            raise ValueError(
+                f"membership: too many or too long tags: at most {self._config.tags_max}, and "
+                f"{self._config.tags_length_max} characters in all"
+            )
+        if record.member == own.member or self._leave_ns is not None or self._superseded:
+            return []
+        self._speak_for_self(record, now)
+        return self._flush(now)
+
+    def belong(self, cluster: str, now: int) -> list[Effect]:
+        """From now on take nobody of another cluster; who is one, as far as is known, is gone from here."""
+        self.cluster = cluster
+        for record in self._roster.others(ALIVE, SUSPECT, DEAD, LEFT):
+            if is_foreign(record, cluster):
+                self._roster.forget(record.name)
+                self._news.queue.forget(record.name)
+                if record.live:
+                    self._detector.order.remove(record.name)
+                    self._news.order.remove(record.name)
+                    self._emit(MemberLeft(record.member))
+        return self._flush(now)
+
+    def leave(self, now: int) -> list[Effect]:
+        """Say goodbye. Keep calling the doors until ``left``: the news must get out, and pings be answered."""
+        if self._leave_ns is not None or self._superseded:
+            return []
+        self._leave_ns = now + self._config.leave_linger_ns
+        self._detector.stop()
+        own = self._roster.own
+        self._speak_for_self(Record(own.member, own.incarnation + 1, LEFT), now)
+        self._goodbyes = 1
+        self._news.hurry(now)
+        self._wake_gossip(now)
+        return self._flush(now)
+
+    # -- reading
+
+    def members(self) -> list[Record]:
+        """All that is known, ourselves and the dead included, by name."""
+        return self._roster.records()
+
+    def live(self) -> list[Record]:
+        """Those not confirmed dead nor departed, the suspected included, by name."""
+        return [record for record in self._roster.records() if record.live]
+
+    def alive(self) -> list[Record]:
+        """Those whom nobody suspects, by name."""
+        return [record for record in self._roster.records() if record.status == ALIVE]
+
+    def status(self, name: str) -> int | None:
+        record = self._roster.get(name)
+        return record.status if record else None
+
+    def member(self, name: str) -> Member | None:
+        record = self._roster.get(name)
+        return record.member if record else None
+
+    @property
+    def incarnation(self) -> int:
+        return self._roster.own.incarnation
+
+    @property
+    def local_health(self) -> int:
+        """Lifeguard's multiplier: 0 is well."""
+        return self._detector.health.multiplier
+
+    @property
+    def left(self) -> bool:
+        """Whether our goodbye is out and the host may close."""
+        return self._left
+
+    @property
+    def superseded(self) -> bool:
+        return self._superseded
+
+    def validate(self) -> None:
+        self._roster.validate()
+        self.claims.validate()
+        others = [record.name for record in self._roster.others(ALIVE, SUSPECT)]
+        self._detector.validate(others)
+        self._news.validate(others)
+        assert self._roster.own.status == (ALIVE if self._leave_ns is None else LEFT)
+        assert not self._out, "every door hands out all its effects"
+
+    # -- messages
+
+    def _receive(self, sender: str, message: Message, now: int) -> None:
+        match message:
+            case PushPull():
+                self._merge(sender, message.records, now)
+                self._send(sender, message.reply_to, PushPullReply(self._news.whole_list()))
+            case PushPullReply():
+                self._merge(sender, message.records, now)
+            case Gossip():
+                self._learn_all(sender, message.gossip, now)
+            case Ping():
+                self._learn_all(sender, message.gossip, now)
+                self._on_ping(sender, message)
+            case PingRequest():
+                self._learn_all(sender, message.gossip, now)
+                self._on_ping_request(sender, message, now)
+            case Ack():
+                self._learn_all(sender, message.gossip, now)
+                if sender == message.name:
+                    self._roster.prove(sender, message.generation)
+                    self._settle(self.claims.answered(message, now), now)
+                if (answer := self._detector.on_ack(message)) is not None:
+                    self._send_with_gossip(answer)
+            case Nack():
+                self._learn_all(sender, message.gossip, now)
+                self._detector.on_nack(sender, message)
+            case NameTaken():
+                if message.generation == self._roster.own.generation and is_address(message.control):
+                    self._settle(self.claims.hear_of_holder(message.control, now), now)
+            case _:
+                assert_never(message)
+
+    def _on_ping(self, sender: str, ping: Ping) -> None:
+        if ping.target != self._name:
+            self._count("membership_misdirected")  # the address has changed hands; silence is the right answer
+            return
+        own = self._roster.own
+        # Meant for a former or later life of ours: the Ack tells who is here, and our record tells the rest.
+        first = () if ping.generation == own.generation else (own,)
+        ack = Ack(ping.sequence, own.name, own.generation, self._news.piggyback(sender, first))
+        self._send(sender, ping.reply_to, ack)
+
+    def _on_ping_request(self, sender: str, request: PingRequest, now: int) -> None:
+        ping = None if request.target == self._name else self._detector.on_ping_request(sender, request, now)
+        if ping is None:
+            self._count("membership_refused")
+        else:
+            self._send_with_gossip(ping)
+
+    # -- timers
+
+    def _wake_detector(self, now: int) -> None:
+        outgoing, accused = self._detector.wake(self._roster, now)
+        if accused is not None:
+            self._count("membership_probes_failed")
+            self._learn(accused, now)
+        for each in outgoing:
+            self._send_with_gossip(each)
+
+    def _wake_suspicions(self, now: int) -> None:
+        for verdict in self._roster.expire_suspicions(now):
+            self._learn(verdict, now)
+
+    def _wake_gossip(self, now: int) -> None:
+        for effect in self._news.wake(now):
+            self._emit(effect)
+
+    def _wake_anti_entropy(self, now: int) -> None:
+        for partner in self._anti_entropy.wake(self._roster, now):
+            message = PushPull(self._news.whole_list(), self._control)
+            if partner.name:
+                self._emit(SendTo(partner.name, message))
+            else:
+                self._emit(SendToAddress(partner.address, message))
+
+    def _forget_dead(self, now: int) -> None:
+        for name in self._roster.forget_dead(now):
+            self._news.queue.forget(name)
+
+    def _forgive_absence(self, now: int) -> None:
+        """Nobody is convicted for our own pause (trap: a sick member talks the healthy ones down)."""
+        deadline = self.deadline
+        if deadline is None or now - deadline <= self._config.pause_tolerance_ns:
+            return
+        lost_ns = now - deadline
+        self._count("membership_pauses")
+        self._detector.health.worsen()
+        self._news.postpone(lost_ns)
+        if self._leave_ns is not None:
+            self._leave_ns += lost_ns
+        self._detector.postpone(lost_ns)
+        self.claims.postpone(lost_ns)
+        self._anti_entropy.postpone(lost_ns)
+        self._roster.postpone(lost_ns)
+
+    # -- knowledge
+
+    def _merge(self, sender: str, records: tuple[Record, ...], now: int) -> None:
+        """Take in another's whole list, its verdicts as mere suspicions: see the module's word on healing."""
+        for record in self._limited(records, self._config.push_pull_records_max):
+            known = self._roster.get(record.name)
+            judged = record.status == DEAD and known is not None and known.generation == record.generation
+            if judged and known is not None and known.live and record.name != self._name:
+                record = replace(record, status=SUSPECT, accuser=record.accuser or sender)
+            self._learn(record, now, sender)
+
+    def _learn_all(self, sender: str, records: tuple[Record, ...], now: int) -> None:
+        for record in self._limited(records, self._config.gossip_records_max):
+            self._learn(record, now, sender)
+
+    def _limited(self, records: tuple[Record, ...], limit: int) -> tuple[Record, ...]:
+        if len(records) > limit:
+            self._count("membership_records_over_limit", len(records) - limit)
+        return records[:limit]
+
+    def _learn(self, record: Record, now: int, teller: str = "") -> None:
+        """Take in what `teller` says, or what we have found out ourselves."""
+        if not sensible(record, self._config) or (teller != record.name and self._roster.is_leap(record)):
+            self._count("membership_nonsense")
+            return
+        if is_foreign(record, self.cluster):
+            self._count("membership_foreign")
+            return
+        known = self._roster.get(record.name)
+        if record.name == self._name:
+            self._hear_of_self(record, now)
+        elif known is not None and record.generation != known.generation:
+            self._settle(self.claims.hear(record, now, is_direct=record.name == teller), now)
+        else:
+            was_alone = not self._roster.companions
+            if known is not None and known.live and not record.live and teller not in {"", record.name}:
+                record, change = self._roster.hear_verdict(record, teller, now)
+            else:
+                change = self._roster.apply(record, now, is_own=record.name == teller)
+            self._follow(record, change, was_alone, now)
+            if self._is_authenticated and record.name == teller:
+                self._roster.prove(record.name, record.generation)
+
+    def _follow(self, record: Record, change: Change, was_alone: bool, now: int) -> None:
+        """What comes of a record that the roster was given."""
+        if was_alone and self._roster.companions:
+            self._anti_entropy.found_company(now)
+        if change.refused:
+            self._count("membership_refused")
+        for announcement in change.announcements:
+            match announcement:
+                case MemberJoined(member):
+                    self._detector.order.add(member.name)
+                    self._news.order.add(member.name)
+                case MemberFailed(member) | MemberLeft(member) if member.name in self._detector.order:
+                    self._detector.order.remove(member.name)
+                    self._news.order.remove(member.name)
+                case _:
+                    pass
+            self._emit(announcement)
+        if change.spread:
+            self._spread(record)
+        if not record.live:
+            self._has_more_dead = True
+            if not self._roster.companions:
+                # Nobody to tell. Were our verdicts kept for those who come back, we would kill them by gossip, when
+                # the full lists that are then exchanged count them as suspicions only.
+                self._news.queue.clear()
+                self._anti_entropy.left_alone(now)
+
+    def _settle(self, outcomes: Iterable[Outcome], now: int) -> None:
+        """What has come of claims to other lives."""
+        for outcome in outcomes:
+            match outcome:
+                case Letter(name, address, message):
+                    self._send(name, address, message)
+                case Taken(record, is_proven):
+                    was_alone = not self._roster.companions
+                    self._follow(record, self._roster.supersede(record, now), was_alone, now)
+                    if is_proven:
+                        self._roster.prove(record.name, record.generation)
+                case Superseded():
+                    self._emit(outcome)
+                    self._superseded = True
+                case Counted() | NameHeld():
+                    self._emit(outcome)
+                case _:
+                    assert_never(outcome)
+
+    # -- ourselves
+
+    def _hear_of_self(self, record: Record, now: int) -> None:
+        """Refute what is wrong (SWIM section 4.2): only we may raise our incarnation."""
+        own = self._roster.own
+        if record.generation > own.generation:
+            if self._leave_ns is None:
+                self._settle(self.claims.hear_of_self(record, now), now)
+            self._spread(own, urgent=True)  # who has believed it hears of us
+        elif record.generation < own.generation:
+            self._spread(own)
+        elif self._leave_ns is not None:
+            pass
+        elif record.precedence > own.precedence and record.incarnation >= INCARNATION_MAX - INCARNATION_LEAP_MAX:
+            self._count("membership_nonsense")  # the numbers that are left are for what we have to say ourselves
+        elif record.precedence > own.precedence:
+            self._count("membership_refutations")
+            self._detector.health.worsen()
+            self._speak_for_self(Record(own.member, record.incarnation + 1, ALIVE), now)
+        elif record.status != ALIVE:
+            # Refuted long ago, but this peer has not heard, and all retransmissions may be spent.
+            self._spread(own, urgent=True)
+        elif record.incarnation == own.incarnation and record.member != own.member:
+            self._count("membership_name_conflicts")  # a twin of our name and generation: no way to tell who is right
+
+    def _speak_for_self(self, record: Record, now: int) -> None:
+        assert record.incarnation > self._roster.own.incarnation
+        self._roster.replace_own(record, now)
+        self._spread(record, urgent=True)
+
+    def _say_goodbye_again(self) -> None:
+        """Twice the usual number of transmissions: a goodbye that gets lost cannot be said again.
+
+        With three members and a tenth of all messages lost, once is not enough in one of ten thousand leaves.
+        """
+        if self._name not in self._news.queue and self._goodbyes < 2:
+            self._goodbyes += 1
+            self._spread(self._roster.own, urgent=True)
+
+    def _spread(self, record: Record, *, urgent: bool = False) -> None:
+        if not self._news.queue.offer(record, urgent=urgent):
+            self._count("membership_gossip_dropped")
+
+    # -- sending
+
+    def _send_with_gossip(self, outgoing: Outgoing) -> None:
+        message = replace(outgoing.message, gossip=self._news.piggyback(outgoing.name))
+        self._send(outgoing.name, outgoing.address, message)
+
+    def _send(self, name: str, address: str, message: Message) -> None:
+        """By name if we know it at that address, else (a stranger, a new life elsewhere) by the address given."""
+        known = self._roster.get(name)
+        if known is not None and known.member.control == address:
+            self._emit(SendTo(name, message))
+        elif len(address) <= self._config.address_length_max and is_address(address):
+            self._emit(SendToAddress(address, message, name))
+        else:
+            self._count("membership_nonsense")
+
+    # -- small change
+
+    @property
+    def _name(self) -> str:
+        return self._roster.own.name
+
+    @property
+    def _control(self) -> str:
+        return self._roster.own.member.control
+
+    def _count(self, name: str, amount: int = 1) -> None:
+        self._emit(Counted(name, amount))
+
+    def _emit(self, effect: Effect) -> None:
+        if not self._superseded:  # whoever lives under our name now speaks for it
+            self._out.append(effect)
+
+    def _flush(self, now: int) -> list[Effect]:
+        if self._has_more_dead:  # once for all that a message tells of: whom to forget is looked for among all of them
+            self._has_more_dead = False
+            self._forget_dead(now)
+        self._news.look_at_clock(now)
+        if self._leave_ns is not None:
+            self._say_goodbye_again()
+            told = self._name not in self._news.queue or not self._roster.companions
+            self._left = told or now >= self._leave_ns
+        effects, self._out = self._out, []
+        return effects

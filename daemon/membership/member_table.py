@@ -1,0 +1,309 @@
+"""The roster: the greatest record heard of each name, and what becomes of it when a greater one is heard.
+
+Per name it is a join-semilattice over ``Record.precedence`` (a lattice of claims, not of truth), with three additions
+that are local and not merged: the running suspicion, the time since when the record has stood, ``hearsay``, and whether
+somebody has answered as that life (``proven``). Another life of a known name is taken when it has shown itself
+(``claims``), and then by ``supersede``.
+
+**The memory of the dead.** A forgotten member comes back by gossip: somebody still says ALIVE, nobody contradicts. So
+records of the dead and the departed are kept for a time, and at most so many, the longest dead going first. But what
+is kept must also end: if each member handed its dead on to all, one would always learn anew what another just forgot,
+and the dead would go round for ever. So a record of a dead member that we never knew alive is *hearsay*: it guards us
+against old ALIVE rumours, yet it is neither announced, nor gossiped, nor part of a push-pull. Twice the retention after
+a death nobody knows of it.
+
+Invariants: at most ``members_max`` live and ``dead_records_max`` dead; a suspicion runs for exactly the SUSPECT ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from daemon.membership.config import MembershipConfig
+from daemon.membership.effects import (
+    Announcement,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberRecovered,
+    MemberSuspected,
+    MemberUpdated,
+)
+from daemon.membership.messages import (
+    ALIVE,
+    CLUSTER_TAG,
+    DEAD,
+    INCARNATION_LEAP_MAX,
+    INCARNATION_MAX,
+    LEFT,
+    STATUS_NAMES,
+    SUSPECT,
+    Record,
+)
+from daemon.membership.names import is_address, is_name
+from daemon.membership.suspicion import Suspicion, suspicion_timeout_min_ns
+
+
+@dataclass(slots=True)
+class Entry:
+    record: Record
+    since_ns: int
+    suspicion: Suspicion | None = None
+    hearsay: bool = False
+    proven: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What came of a record: ``spread`` tells whether it is news to pass on, ``refused`` that there is no room."""
+
+    announcements: tuple[Announcement, ...] = ()
+    spread: bool = False
+    refused: bool = False
+
+
+_NOTHING = Change()
+
+
+def sensible(record: Record, config: MembershipConfig) -> bool:
+    """Whether a peer's record keeps to the limits; the codec has seen to the types."""
+    member = record.member
+    return (
+        len(member.name) <= config.name_length_max
+        and is_name(member.name)
+        and max(len(member.control), len(member.ticks)) <= config.address_length_max
+        and is_address(member.control)
+        and (not member.ticks or is_address(member.ticks))
+        and len(member.public_key) <= config.key_bytes_max
+        and len(member.tags) <= config.tags_max
+        and sum(len(key) + len(value) for key, value in member.tags) <= config.tags_length_max
+        and all(key.isprintable() and value.isprintable() for key, value in member.tags)
+        and 0 <= member.generation <= INCARNATION_MAX
+        and 0 <= record.incarnation < INCARNATION_MAX
+        and 0 <= record.status < len(STATUS_NAMES)
+        and len(record.accuser) <= config.name_length_max
+        and (not record.accuser or is_name(record.accuser))
+    )
+
+
+def is_foreign(record: Record, cluster: str) -> bool:
+    """Whether it tells of a member of another cluster than this: a newcomer may have met both."""
+    shown = next((value for key, value in record.member.tags if key == CLUSTER_TAG), "")
+    return bool(cluster and shown) and shown != cluster
+
+
+class Roster:
+    def __init__(self, config: MembershipConfig, own: Record, now: int) -> None:
+        self._config = config
+        self._own_name = own.name
+        self._entries: dict[str, Entry] = {own.name: Entry(own, now)}
+        self._live = 1
+
+    # -- reading
+
+    def get(self, name: str) -> Record | None:
+        entry = self._entries.get(name)
+        return entry.record if entry else None
+
+    def is_proven(self, name: str) -> bool:
+        entry = self._entries.get(name)
+        return entry is not None and entry.proven
+
+    @property
+    def own(self) -> Record:
+        return self._entries[self._own_name].record
+
+    @property
+    def live_count(self) -> int:
+        """Ourselves included, suspected ones too."""
+        return self._live
+
+    @property
+    def companions(self) -> int:
+        """The live ones other than ourselves."""
+        return self._live - self.own.live
+
+    def records(self) -> list[Record]:
+        return [entry.record for _, entry in sorted(self._entries.items())]
+
+    def others(self, *statuses: int) -> list[Record]:
+        return [r for r in self.records() if r.status in statuses and r.name != self._own_name]
+
+    def first_hand(self) -> list[Record]:
+        """What may be told to others, our own record first."""
+        entries = (entry for name, entry in sorted(self._entries.items()) if name != self._own_name)
+        return [self.own, *(entry.record for entry in entries if not entry.hearsay)]
+
+    @property
+    def deadline(self) -> int | None:
+        """When the next suspicion runs out or the next of the dead is to be forgotten."""
+        return min((self._entry_deadline(e) for e in self._entries.values() if self._timed(e)), default=None)
+
+    def is_leap(self, record: Record) -> bool:
+        """Whether it claims an incarnation that no member of that life can have come to since we heard of it."""
+        known = self.get(record.name)
+        before = known.incarnation if known is not None and known.generation == record.generation else 0
+        return record.incarnation > before + INCARNATION_LEAP_MAX
+
+    # -- changing
+
+    def replace_own(self, record: Record, now: int) -> None:
+        self._live += record.live - self.own.live
+        self._entries[self._own_name] = Entry(record, now)
+
+    def apply(self, record: Record, now: int, *, is_own: bool = False) -> Change:
+        """Take in what is said of another member, perhaps by itself.
+
+        Others can't move it, or it would not hear what is said of it: address and key are the same for a whole life.
+        """
+        assert record.name != self._own_name, "what is said of ourselves is answered, not believed"
+        entry = self._entries.get(record.name)
+        if entry is None:
+            return self._insert(record, now)
+        known = entry.record
+        assert record.generation == known.generation, "another life is taken by `supersede`"
+        if entry.suspicion is not None and record.precedence == known.precedence:
+            return Change(spread=entry.suspicion.confirm(record.accuser))
+        if record.precedence <= known.precedence:
+            return _NOTHING
+        if record.incarnation == known.incarnation:
+            record = replace(record, member=known.member)
+        elif entry.proven and not is_own:
+            record = replace(record, member=replace(known.member, tags=record.member.tags))
+        if record.live and not known.live and self._live >= self._config.members_max:
+            return Change(refused=True)
+        self._put(record, now, hearsay=entry.hearsay and not record.live)
+        return Change(_announcements(known, record), spread=not self._entries[record.name].hearsay)
+
+    def hear_verdict(self, record: Record, teller: str, now: int) -> tuple[Record, Change]:
+        """Somebody says that another live member is dead or has left: it may still speak up. What was taken in instead.
+
+        At once only where it has been suspected for the shortest time already, as whoever judges honestly has done.
+        """
+        suspect = replace(record, status=SUSPECT, accuser=record.accuser or teller)
+        change = self.apply(suspect, now)
+        entry = self._entries[record.name]
+        if entry.suspicion is None or entry.record.incarnation != record.incarnation:
+            return suspect, change  # refuted since
+        entry.suspicion.verdict = max(entry.suspicion.verdict or 0, record.status)
+        if entry.suspicion.deadline > now:
+            return suspect, change
+        return record, self.apply(record, now)
+
+    def supersede(self, record: Record, now: int) -> Change:
+        """Take another life of a known name: the former one is dead, whatever was known of it.
+
+        Refused never, if the former self was live: the newcomer takes its seat.
+        """
+        known = self._entries[record.name].record
+        if record.live and not known.live and self._live >= self._config.members_max:
+            return Change(refused=True)
+        failed = (MemberFailed(known.member),) if known.live else ()
+        hearsay = not record.live and not known.live
+        self._put(record, now, hearsay=hearsay)
+        return Change((*failed, *_announcements(None, record)), spread=not hearsay)
+
+    def prove(self, name: str, generation: int) -> None:
+        """Somebody has answered as that life of another member."""
+        entry = self._entries.get(name)
+        if entry is not None and entry.record.generation == generation:
+            entry.proven = True
+
+    def expire_suspicions(self, now: int) -> list[Record]:
+        """The verdicts that are due, as records yet to be applied."""
+        due = [e for _, e in sorted(self._entries.items()) if e.suspicion and e.suspicion.deadline <= now]
+        return [replace(e.record, status=(e.suspicion and e.suspicion.verdict) or DEAD) for e in due]
+
+    def forget_dead(self, now: int) -> list[str]:
+        """Drop the dead whose time is over or who are too many; their names."""
+        dead = sorted((e.since_ns, name) for name, e in self._entries.items() if self._is_dead(e))
+        surplus = len(dead) - self._config.dead_records_max
+        gone = [
+            name
+            for rank, (since_ns, name) in enumerate(dead)
+            if rank < surplus or since_ns + self._config.dead_retention_ns <= now
+        ]
+        for name in gone:
+            del self._entries[name]
+        return gone
+
+    def forget(self, name: str) -> None:
+        """Drop another member, whatever is known of it."""
+        assert name != self._own_name
+        self._live -= self._entries.pop(name).record.live
+
+    def postpone(self, duration_ns: int) -> None:
+        """Time that we were absent did not pass."""
+        for entry in self._entries.values():
+            entry.since_ns += duration_ns
+            if entry.suspicion is not None:
+                entry.suspicion.postpone(duration_ns)
+
+    def validate(self) -> None:
+        entries = self._entries.values()
+        assert self._live == sum(entry.record.live for entry in entries)
+        assert self._live <= self._config.members_max
+        assert sum(self._is_dead(entry) for entry in entries) <= self._config.dead_records_max
+        for name, entry in self._entries.items():
+            assert entry.record.name == name
+            assert (entry.suspicion is not None) == (entry.record.status == SUSPECT)
+            assert not (entry.hearsay and entry.record.live)
+            if entry.suspicion is not None:
+                entry.suspicion.validate()
+
+    # -- within
+
+    def _is_dead(self, entry: Entry) -> bool:
+        return not entry.record.live and entry.record.name != self._own_name
+
+    def _timed(self, entry: Entry) -> bool:
+        return entry.suspicion is not None or self._is_dead(entry)
+
+    def _entry_deadline(self, entry: Entry) -> int:
+        if entry.suspicion is not None:
+            return entry.suspicion.deadline
+        return entry.since_ns + self._config.dead_retention_ns
+
+    def _insert(self, record: Record, now: int) -> Change:
+        if record.live and self._live >= self._config.members_max:
+            return Change(refused=True)
+        self._put(record, now, hearsay=not record.live)
+        return Change(_announcements(None, record), spread=record.live)
+
+    def _put(self, record: Record, now: int, *, hearsay: bool) -> None:
+        old = self._entries.get(record.name)
+        self._live += record.live - (old is not None and old.record.live)
+        since_ns = now
+        proven = old is not None and old.proven and old.record.generation == record.generation
+        if old is not None and not old.record.live and not record.live and old.record.generation == record.generation:
+            since_ns = old.since_ns  # a goodbye that arrives after the death does not lengthen our memory of it
+        self._entries[record.name] = Entry(record, since_ns, None, hearsay, proven)
+        if record.status == SUSPECT:
+            self._entries[record.name].suspicion = self._suspicion(record.accuser, now)
+
+    def _suspicion(self, accuser: str, now: int) -> Suspicion:
+        config = self._config
+        timeout_min_ns = suspicion_timeout_min_ns(config.suspicion_mult, self._live, config.probe_interval_ns)
+        # Two cannot confirm: the accuser and the accused.
+        wanted = min(config.suspicion_confirmations, self._live - 2)
+        return Suspicion(accuser, now, timeout_min_ns, timeout_min_ns * config.suspicion_max_mult, wanted)
+
+
+def _announcements(known: Record | None, record: Record) -> tuple[Announcement, ...]:
+    """What the change from one record of a generation to a greater one means to the shard."""
+    member = record.member
+    was_live = known is not None and known.live
+    story: list[Announcement] = []
+    if record.live and not was_live:
+        story.append(MemberJoined(member))
+    elif known is not None and record.live and member != known.member:
+        story.append(MemberUpdated(member))
+    if record.status == SUSPECT:
+        story.append(MemberSuspected(member, record.accuser))
+    elif record.status == ALIVE and known is not None and known.status == SUSPECT:
+        story.append(MemberRecovered(member))
+    elif record.status == DEAD and was_live:
+        story.append(MemberFailed(member))
+    elif record.status == LEFT and known is not None and known.status != LEFT:
+        story.append(MemberLeft(member))
+    return tuple(story)

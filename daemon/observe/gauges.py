@@ -1,0 +1,114 @@
+"""Bringing the metrics up to date when somebody reads them: what would cost the hot paths is looked up here instead."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from daemon.membership.messages import STATUS_NAMES
+from daemon.observe.metrics import Metrics
+from daemon.runtime import descriptors
+from daemon.runtime.loop import Runtime
+from daemon.state.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING
+
+LOST_SHOWN_MAX = 1000
+RUN_STATES = (QUEUED, RUNNING, STOPPING, COMPLETED, STOPPED, FAILED)
+
+
+def refresh(runtime: Runtime) -> None:
+    """Read everything that is a state, and drain what the tick thread has counted."""
+    _membership(runtime)
+    _consensus(runtime)
+    _graphs_and_runs(runtime)
+    _ticks(runtime)
+    _keeping(runtime)
+
+
+Came = Callable[[], tuple[int, int]]
+"""How many connections a port has, and how many of them have not been let in yet."""
+
+
+def refresh_ports(metrics: Metrics, ports: Mapping[str, tuple[int, Came]]) -> None:
+    """Of each port how many connections it may have, and how many it has."""
+    metrics.descriptors.labels("limit").set(descriptors.limit_now())
+    if (now := descriptors.open_now()) is not None:
+        metrics.descriptors.labels("open").set(now)
+    for port, (most, came) in ports.items():
+        total, strangers = came()
+        metrics.connections_max.labels(port).set(most)
+        metrics.connections.labels(port, "pending").set(strangers)
+        metrics.connections.labels(port, "established").set(max(0, total - strangers))
+
+
+def _membership(runtime: Runtime) -> None:
+    metrics, shard = runtime.metrics, runtime.shard
+    states = Counter(STATUS_NAMES[record.status] for record in shard.membership.members())
+    metrics.by_state(metrics.members, states, STATUS_NAMES)
+    members = [record.name for record in shard.membership.live()]
+    view = shard.registry.view
+    metrics.keep_peers([*members, *(view.names if view else ())], time.monotonic())
+    metrics.health_score.set(shard.membership.local_health)
+    metrics.view_epoch.set(shard.registry.epoch)
+    metrics.view_members.set(len(shard.registry.view.members) if shard.registry.view else 0)
+
+
+def _consensus(runtime: Runtime) -> None:
+    metrics, raft = runtime.metrics, runtime.shard.raft
+    if raft is None:
+        return
+    metrics.raft_term.set(raft.term)
+    metrics.raft_is_leader.set(int(raft.is_leader))
+    metrics.raft_log_index.labels("last").set(raft.last_index)
+    metrics.raft_log_index.labels("committed").set(raft.commit_index)
+    metrics.raft_log_index.labels("applied").set(runtime.shard.applied_index)
+
+
+def _graphs_and_runs(runtime: Runtime) -> None:
+    metrics, registry = runtime.metrics, runtime.shard.registry
+    parts = runtime.graphs.parts.values()
+    metrics.ghosts.labels("pinned").set(sum(part.ghost_count for part in parts))
+    metrics.graph_nodes.set(sum(part.size for part in parts))
+    metrics.graph_edges.set(sum(part.own_edges for part in parts))
+    metrics.by_state(metrics.runs, Counter(run.state for run in registry.runs.values()), RUN_STATES)
+    for run in registry.active_runs():
+        machine = runtime.ticks.machine(run.number)
+        name = metrics.run(run.name)
+        if machine is not None and name == run.name:
+            metrics.run_tick.labels(name).set(machine.tick)
+
+
+def _ticks(runtime: Runtime) -> None:
+    metrics, thread = runtime.metrics, runtime.ticks
+    for name, labels, amount in runtime.drain_tick_counts():
+        metrics.count(name, labels, amount)
+    committed = thread.ticks_committed
+    metrics.ticks_total.inc(committed - runtime.ticks_counted)
+    runtime.ticks_counted = committed
+    while thread.samples:
+        phase, seconds, waited = thread.samples.popleft()
+        metrics.phase(phase, seconds)
+        metrics.barrier_wait_seconds.labels(phase).observe(waited)
+    while thread.tick_samples:
+        metrics.tick_seconds.observe(thread.tick_samples.popleft())
+    metrics.queue_messages.labels("tick_orders").set(thread.orders_waiting)
+
+
+def _keeping(runtime: Runtime) -> None:
+    metrics, registry, repair = runtime.metrics, runtime.shard.registry, runtime.mending.progress
+    while runtime.checkpoints.samples:
+        metrics.checkpoint_seconds.observe(runtime.checkpoints.samples.popleft())
+    for kind, size in runtime.store_sizes().items():
+        metrics.store_bytes.labels(kind).set(size)
+    if (level := runtime.stock.level) is not None:
+        for kind, size in (("total", level.total), ("free", level.free), ("bulk", level.bulk)):
+            metrics.disk_bytes.labels(kind).set(size)
+    metrics.queue_messages.labels("store").set(runtime.store_thread.waiting)
+    metrics.repair_partitions.labels("fetched").set(repair.done)
+    metrics.repair_partitions.labels("wanted").set(repair.total - repair.done)
+    metrics.repair_bytes.set(repair.bytes)
+    metrics.partition_lost.clear()
+    lost = [(graph, partition) for graph in sorted(registry.graphs) for partition in registry.lost(graph)]
+    for graph, partition in lost[:LOST_SHOWN_MAX]:
+        shards = ",".join(registry.last_holders(graph))
+        metrics.partition_lost.labels(graph, str(partition), shards).set(1)

@@ -1,0 +1,52 @@
+"""The control loop's way to the store's thread: a job is awaited, and nothing waits for a disk on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from daemon.runtime.store_thread import StoreThread
+from daemon.store import NoRoom, NotHeld, Store, StoreFailed
+
+T = TypeVar("T")
+
+
+class Disk:
+    """Jobs for the store, from coroutines of one loop. `soon` calls from another thread on the loop."""
+
+    def __init__(self, thread: StoreThread, soon: Callable[..., None]) -> None:
+        self._thread, self._soon = thread, soon
+
+    async def do(self, job: Callable[[Store], T]) -> T:
+        """Have a job done in its turn. Raises `NotHeld` if it asks for what is not there, `NoRoom` if it finds no room.
+
+        A write that fails ends the daemon, and raises `StoreFailed` here and for all who wait behind it.
+        """
+        done: asyncio.Future[T | StoreFailed] = asyncio.get_running_loop().create_future()
+
+        def tell(result: T | StoreFailed) -> None:
+            self._soon(_settle, done, result)
+
+        self._thread.submit(partial(_looked_up, job), tell, tell)
+        result = await done
+        if isinstance(result, StoreFailed):
+            raise result
+        return result
+
+    def order(self, job: Callable[[Store], None]) -> None:
+        """Have a job done for which nobody waits."""
+        self._thread.submit(partial(_looked_up, job), lambda _: None)
+
+
+def _looked_up(job: Callable[[Store], T], store: Store) -> T | StoreFailed:
+    try:
+        return job(store)
+    except (NotHeld, NoRoom) as harmless:
+        return harmless
+
+
+def _settle(done: asyncio.Future[Any], result: Any) -> None:
+    if not done.done():
+        done.set_result(result)

@@ -1,0 +1,102 @@
+"""What members say on the control plane, by who has to do with it; most of it is the shard's."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from daemon.control.messages import (
+    PartAsked,
+    PartitionMissing,
+    PartitionWanted,
+    PartTold,
+    RowsTold,
+    RowsWanted,
+    SearchTold,
+    SearchWanted,
+    StatesWanted,
+    TableTold,
+    TableWanted,
+    TicksAsked,
+    TicksTold,
+)
+from daemon.state.commands import Identity
+from daemon.store import NotHeld, StoreFailed
+
+if TYPE_CHECKING:
+    from daemon.runtime.loop import Runtime
+
+log = logging.getLogger("shoal.heard")
+
+ANSWERED = (RowsWanted, PartitionWanted, StatesWanted, TicksAsked, TableWanted, SearchWanted, PartAsked)
+"""Questions that take a while: so many are worked on at once, and more are dropped, for they can be asked again."""
+ANSWERING_MAX = 256
+ANSWERING_PEER_MAX = 64
+"""Of one peer: an answer may be much larger than its question."""
+
+
+def take(runtime: Runtime, sender: Identity, message: Any) -> None:
+    """Take a message that the codec has let through."""
+    match message:
+        case _ if isinstance(message, ANSWERED):
+            _answer(runtime, sender, message)
+        case TableTold():
+            runtime.tables.told(sender.name, message)
+        case SearchTold():
+            runtime.searching.told(sender.name, message)
+        case RowsTold() | TicksTold():
+            runtime.reading.told(sender.name, message)
+        case PartitionMissing(fetch=fetch):
+            runtime.fetching.missing(fetch)
+        case PartTold():
+            runtime.census.told(sender.name, message)
+        case _:
+            runtime.perform(runtime.shard.step(sender, message, time.monotonic_ns()))
+
+
+def _answer(runtime: Runtime, sender: Identity, question: Any) -> None:
+    if runtime.tasks.count >= ANSWERING_MAX or runtime.answering[sender.name] >= ANSWERING_PEER_MAX:
+        runtime.post.refuse("busy", sender.name)
+        return
+    work: Coroutine[Any, Any, None] | None = None
+    match question:
+        case RowsWanted() | TicksAsked():
+            work = runtime.reading.answer(sender.name, question)
+        case PartAsked():
+            work = _tell_part(runtime, sender.name, question)
+        case TableWanted():
+            work = runtime.tables.answer(sender.name, question)
+        case SearchWanted():
+            work = runtime.searching.answer(sender.name, question)
+        case PartitionWanted() | StatesWanted():
+            if runtime.shard.registry.has_member(sender):
+                work = runtime.fetching.give(sender.name, question)
+    if work is not None:
+        runtime.answering[sender.name] += 1
+        runtime.tasks.spawn(_answered(runtime, sender.name, type(question).__name__, work))
+
+
+async def _answered(runtime: Runtime, asker: str, asked: str, work: Coroutine[Any, Any, None]) -> None:
+    """A question changes nothing here: what breaks over it is this question, never the daemon, but for its disk."""
+    try:
+        await work
+    except Exception as error:
+        if isinstance(error, StoreFailed) and not isinstance(error, NotHeld):
+            raise
+        runtime.metrics.dropped("unanswerable")
+        log.warning("%s of shard %s can't be answered", asked, asker, exc_info=True)
+    finally:
+        runtime.answering[asker] -= 1
+        if not runtime.answering[asker]:
+            del runtime.answering[asker]
+
+
+async def _tell_part(runtime: Runtime, asker: str, asked: PartAsked) -> None:
+    told = runtime.census.tell(asked)
+    if told is None:  # whoever asks may be further in the log
+        await runtime.caught_up()
+        told = runtime.census.tell(asked)
+    if told is not None:
+        runtime.post.send(asker, told)

@@ -1,0 +1,172 @@
+"""The control plane's post: messages to and from members, each checked for who it is from and counted.
+
+A message is heard only if its sender is the owner of the key that the connection was made with, so no allowed member
+can pose as another; and nothing is sent to a key that gossip told of and the list of allowed keys does not hold.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from daemon.config.keys import AllowedKeys
+from daemon.membership.machine import Membership
+from daemon.observe.metrics import Metrics
+from daemon.observe.refusals import MESSAGES, Refusals, Teller
+from daemon.runtime.allowance import Allowance
+from daemon.runtime.other_clusters import OtherClusters
+from daemon.state.commands import Identity
+from daemon.transport.control import ControlTransport
+from daemon.transport.security import Curve
+from daemon.transport.sockets import TransportLimits
+from daemon.wire import Codec, Foreign, Rejected
+from shoal.lockstep.frames import size_of
+
+log = logging.getLogger("shoal.post")
+
+LINGER_NS = 200_000_000
+NONSENSE = ("_nonsense", "_refused", "_unsound", "_over_limit", "_conflicts")
+INSIDERS_SHARE, INSIDERS_BURST_NS, INSIDERS_SILENCE_NS = 0.2, 1_000_000_000, 250_000_000
+"""Of the loop's time, for the messages of one member of the view. A leader is quiet for longer before an election."""
+OUTSIDERS_SHARE, OUTSIDERS_BURST_NS = 0.02, 500_000_000
+"""For those of one who is not in it: in lockstep all wait for each shard that is held up."""
+
+
+class Post:
+    """Sends and receives for one shard; `heard` is called with each message that has passed."""
+
+    def __init__(
+        self,
+        me: Identity,
+        address: str,
+        codec: Codec,
+        curve: Curve | None,
+        allowed: AllowedKeys | None,
+        seeds: Mapping[str, str | None],
+        limits: TransportLimits,
+        metrics: Metrics,
+        heard: Callable[[Identity, Any], None],
+    ) -> None:
+        """`seeds` are addresses and the names whose keys they have."""
+        self._me, self._codec, self._allowed, self._seeds = me, codec, allowed, seeds
+        self._metrics, self._heard = metrics, heard
+        self._membership: Membership | None = None
+        self._insiders = Allowance(INSIDERS_SHARE, INSIDERS_BURST_NS, INSIDERS_SILENCE_NS)
+        self._outsiders = Allowance(OUTSIDERS_SHARE, OUTSIDERS_BURST_NS)
+        self.view: frozenset[str] = frozenset()
+        """The names of the view's members; empty while this shard is not one of them."""
+        self._told = Teller(Refusals("control", MESSAGES), log)
+        self._speaker = ""  # whose message is being acted on
+        self._founding: Callable[[], str] = str
+        self.epoch = 0
+        self.other_clusters = OtherClusters()
+        self._transport = ControlTransport(address, self._deliver, curve=curve, count=metrics.count, limits=limits)
+
+    def know(self, membership: Membership, founding: Callable[[], str]) -> None:
+        """Where members' addresses and keys are looked up, and which cluster this shard belongs to at the moment."""
+        self._membership, self._founding = membership, founding
+
+    @property
+    def came(self) -> tuple[int, int]:
+        """How many connections others have made, and how many of them have not been let in."""
+        return self._transport.came
+
+    def check(self) -> None:
+        """Other keys are allowed than before."""
+        self._transport.check()
+
+    def close(self) -> None:
+        """Let what is queued go out, for a moment, and close."""
+        self._told.close()
+        self._transport.close(LINGER_NS)
+
+    def send(self, to: str, message: object) -> None:
+        """Hand a message to a member."""
+        assert self._membership is not None
+        member = self._membership.member(to)
+        if member is None:
+            self._metrics.dropped("unknown_member")
+        else:
+            self._send(member.control, self.key_of(member.public_key), to, message)
+
+    def send_to_address(self, address: str, message: object, name: str = "") -> None:
+        """Hand a message to whoever listens there: a seed, or a stranger who asked, by that name."""
+        key = self._key_at(address)
+        if key is None and name and self._allowed is not None:
+            key = self._allowed.key_of(name)
+        self._send(address, key, "", message)
+
+    def key_of(self, public_key: bytes) -> bytes | None:
+        """A key that gossip told of, if it is an allowed one."""
+        if self._allowed is None:
+            return None
+        return public_key if public_key in self._allowed else None
+
+    def _key_at(self, address: str) -> bytes | None:
+        assert self._membership is not None
+        if self._allowed is not None and address in self._seeds:
+            return self._allowed.key_of(self._seeds[address] or "")
+        for record in self._membership.members():
+            if record.member.control == address:
+                return self.key_of(record.member.public_key)
+        return None
+
+    def _send(self, address: str, key: bytes | None, to: str, message: object) -> None:
+        try:
+            frames = self._codec.encode(self.epoch, self._me.name, self._me.generation, message, self._founding())
+        except Rejected as rejected:
+            log.error("cannot send %s: %s", type(message).__name__, rejected)
+            self._metrics.dropped("oversize")
+            return
+        if self._transport.send(address, key, frames) and to:
+            self._count("out", message, to, frames)
+
+    def _deliver(self, owner: str, frames: list[Any]) -> None:
+        allowance = self._insiders if not self.view or owner in self.view else self._outsiders
+        if allowance.exhausted(owner, time.monotonic_ns()):
+            self.refuse("flood", owner)
+            return
+        began = time.thread_time_ns()  # of work: waiting for a disk is nobody's fault
+        self._speaker = owner
+        try:
+            self._hear(owner, frames)
+        finally:
+            self._speaker = ""
+            if owner:  # without encryption nobody can tell whose it is
+                allowance.spent(owner, time.thread_time_ns() - began, time.monotonic_ns())
+
+    def _hear(self, owner: str, frames: list[Any]) -> None:
+        try:
+            envelope = self._codec.decode(frames, self._founding())
+        except Foreign as foreign:
+            self._metrics.dropped(foreign.reason.value)
+            if self._allowed is None or owner == foreign.sender:
+                self.other_clusters.heard(foreign.founding, foreign.sender, self._transport.sender_address)
+            return
+        except Rejected as rejected:
+            self.refuse(rejected.reason.value, owner)
+            return
+        if self._allowed is not None and owner != envelope.sender:
+            self.refuse("impostor", owner)
+            return
+        if self._membership is not None and self._membership.status(envelope.sender) is not None:
+            self._count("in", envelope.message, envelope.sender, frames)
+        self._speaker = envelope.sender
+        self._heard(Identity(envelope.sender, envelope.generation), envelope.message)
+
+    def refuse(self, reason: str, sender: str) -> None:
+        """A message is not acted on: count it, and say so in the log."""
+        self._metrics.dropped(reason)
+        self._told.note(reason, sender or "not known")
+
+    def note(self, event: str, amount: int) -> None:
+        """Something was counted: say so in the log if it is what the message at hand should not have said."""
+        if self._speaker and event.endswith(NONSENSE):
+            self._told.note(event, self._speaker, amount)
+
+    def _count(self, direction: str, message: object, peer: str, frames: list[Any]) -> None:
+        labels = (direction, type(message).__name__, peer)
+        self._metrics.count("messages", labels)
+        self._metrics.count("bytes", labels, size_of(frames))

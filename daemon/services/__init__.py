@@ -1,0 +1,1 @@
+"""What a daemon does with its graphs, runs and results, one folder a feature."""

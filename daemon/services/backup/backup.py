@@ -1,0 +1,276 @@
+"""A backup of the whole cluster, written by one daemon while everything goes on.
+
+    slices   of every partition of every graph, from this disk or from a holder's; a load never changes
+    states   of finished runs: their last tick. Of active ones: one tick that every partition is held for
+
+A graph's slices never change, so when they are copied does not matter. An active run moves on meanwhile, and the states
+of its checkpoint ticks are deleted behind it: a tick is tried, and when a holder has deleted it, the copy of that run
+starts over with a newer one, some times. If the run is quicker than the copy every time, it goes in without a state:
+whoever restores it begins it at its first tick, which gives the same bits, only later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from daemon.admin.registry import Failed, Refused, Usage
+from daemon.services.graphs.fetch import NONSENSE, STATES_MAX, TABLE, NotFetched
+from daemon.services.graphs.graphs import table_of
+from daemon.state.commands import ARCHIVE_LIMITS, AddGraph, DecisionCodec, KeptRun, ProgramVersion, Restore
+from daemon.state.placement import sources
+from daemon.state.programs import DeployedPrograms
+from daemon.state.records import QUEUED, RunRecord, to_keep
+from daemon.store import NotHeld, StateRecord, StoreError, StoreFailed
+from daemon.store.archive import ArchiveWriter
+from shoal import __version__
+from shoal.api.errors import ShoalError
+
+if TYPE_CHECKING:
+    from daemon.runtime.loop import Runtime
+
+log = logging.getLogger("shoal.backup")
+
+Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
+T = TypeVar("T")
+
+TRIES = 10
+RUN_TRIES = 20
+TRY_AGAIN_SECONDS = 0.5
+RUN_AGAIN_SECONDS = 0.1
+ASKED_AT_ONCE = 2
+"""Others: a shard takes four pieces at the same time, and may be mending, too."""
+HOLDERS_ASKED = 3
+"""For the same states, one after the other."""
+
+
+class Backup:
+    """One backup, written on this machine."""
+
+    def __init__(self, runtime: Runtime, folder: Path, emit: Emit) -> None:
+        self._runtime, self._folder, self._emit = runtime, folder, emit
+        self._thread = ThreadPoolExecutor(1, "shoal-backup")
+        self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
+        self._writer: ArchiveWriter | None = None
+
+    async def run(self) -> dict[str, Any]:
+        """Write it. Raises `Usage`, `Refused` or `Failed`; then nothing of it is left."""
+        if not self._folder.is_absolute():
+            raise Usage("dir should be an absolute path: the daemon works in another folder than whoever asks")
+        began, cluster = time.monotonic(), self._runtime.config.cluster.name
+        self._require_view()
+        try:
+            result = await self._write(await self._do(lambda: self._opened(cluster)))
+        except StoreError as error:
+            self._discard()
+            raise Refused(str(error)) from error
+        except StoreFailed as error:
+            self._discard()
+            raise Failed(str(error)) from error
+        except BaseException:
+            self._discard()
+            raise
+        finally:
+            self._thread.shutdown(wait=False)
+        log.info("backup %s: %d bytes", self._folder, result["bytes"])
+        return {**result, "seconds": time.monotonic() - began}
+
+    async def _write(self, writer: ArchiveWriter) -> dict[str, Any]:
+        registry = self._runtime.shard.registry
+        graphs = list(registry.graphs.values())
+        total, done = sum(graph.partition_count for graph in graphs), 0
+        for graph in graphs:
+            async for partitions in self._copied(writer, graph):
+                await self._emit({"stage": "graphs", "done": done + partitions, "total": total})
+            done += graph.partition_count
+        runs_there = [*registry.kept_results(), *registry.active_runs(), *registry.queued_runs()]
+        names = [run.name for run in runs_there]
+        loads, kept = {graph.load: graph for graph in graphs}, list[tuple[KeptRun, int]]()
+        for place, name in enumerate(names):
+            await self._emit({"stage": "runs", "done": place, "total": len(names)})
+            kept += await self._copied_run(writer, name, loads)
+        for graph in graphs:
+            if registry.graphs.get(graph.name) != graph:
+                raise Failed(f"graph '{graph.name}' was dropped while it was being copied: begin again")
+        runs = tuple(run for run, _ in kept)
+        decision = Restore("", tuple(graphs), runs, registry.runs_begun, _wanted(registry.programs, runs))
+        told = {
+            "cluster": self._runtime.config.cluster.name,
+            "shard": self._runtime.me.name,
+            "version": __version__,
+            "epoch": registry.epoch,
+            "made_unix_ns": time.time_ns(),
+            "graphs": [
+                {"graph": g.name, "nodes": g.node_count, "edges": g.edge_count, "partitions": g.partition_count}
+                for g in graphs
+            ],
+            "runs": [
+                {"run": f"{run.start.program}-{run.number}", "graph": run.start.graph, "state": run.state, "tick": tick}
+                for run, tick in kept
+            ],
+        }
+        size = await self._do(lambda: writer.finish(DecisionCodec(ARCHIVE_LIMITS).encode(decision), told))
+        shown = {"shard": told["shard"], "dir": str(self._folder), "bytes": size, "epoch": told["epoch"]}
+        return {**shown, "graphs": told["graphs"], "runs": told["runs"]}
+
+    # -- graphs ----------------------------------------------------------------------------------------------------
+
+    async def _copied(self, writer: ArchiveWriter, graph: AddGraph) -> Any:
+        """Copy a graph, at the rate at which copies are made; gives how many partitions there are as it goes."""
+        load, rate = graph.load, self._runtime.config.storage.repair_bandwidth
+        table, header = await self._tried(graph, partial(self._table, load))
+        await self._do(lambda: writer.store.put_graph(load, graph.name, table, header))
+        checked = table_of(table, graph.partition_count)
+        for partition in range(graph.partition_count):
+            spec, frames = await self._tried(graph, partial(self._slice, load, partition, checked))
+            await self._do(partial(writer.store.put_slice, load, partition, spec, frames))
+            yield partition + 1
+            await asyncio.sleep(sum(memoryview(frame).nbytes for frame in frames) / rate)
+        await self._do(lambda: writer.store.seal(load, range(graph.partition_count)))
+
+    async def _table(self, load: str, graph: AddGraph) -> tuple[Any, bytes]:
+        try:
+            _, table, header = await self._runtime.disk.do(lambda store: store.graph(load))
+            return table, header
+        except NotHeld:
+            came = await self._runtime.fetching.fetch(self._sources(graph, 0), load, TABLE)
+            header, frame = came.table()
+            return frame, header
+
+    async def _slice(self, load: str, partition: int, table: Any, graph: AddGraph) -> tuple[bytes, list[Any]]:
+        try:
+            return await self._runtime.disk.do(lambda store: store.slice(load, partition))
+        except NotHeld:
+            came = await self._runtime.fetching.fetch(self._sources(graph, partition), load, partition)
+        await asyncio.to_thread(came.slice, partition, table)  # checked, not used
+        return came.spec, list(came.frames)
+
+    async def _tried(self, graph: AddGraph, get: Callable[[AddGraph], Awaitable[T]]) -> T:
+        """Have it from somebody, also while members come and go."""
+        for _ in range(TRIES):
+            try:
+                return await get(graph)
+            except (NotFetched, ShoalError, *NONSENSE) as error:
+                why = error
+            self._require_view()
+            if self._runtime.shard.registry.graph_of(graph.load) is None:
+                raise Failed(f"graph '{graph.name}' was dropped while it was being copied: begin again")
+            await asyncio.sleep(TRY_AGAIN_SECONDS)
+        raise Failed(f"graph '{graph.name}': {why}")
+
+    def _sources(self, graph: AddGraph, partition: int) -> tuple[str, ...]:
+        """Who may have something of a partition: those who serve it first."""
+        registry = self._runtime.shard.registry
+        placed = registry.placements[graph.name] if registry.graph_of(graph.load) is not None else ()
+        members = registry.view.names if registry.view is not None else ()
+        return sources(self._runtime.me.name, placed[partition] if placed else (), members)
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    async def _copied_run(
+        self, writer: ArchiveWriter, name: str, graphs: Mapping[str, AddGraph]
+    ) -> list[tuple[KeptRun, int]]:
+        """Copy a run as it is at one of its ticks; nothing if it has failed or its result is not there any more."""
+        for attempt in range(RUN_TRIES):
+            run = self._runtime.shard.registry.runs.get(name)
+            if run is None or run.load not in graphs or (run.is_over and not run.has_result):
+                return []
+            if run.state == QUEUED:
+                return [(to_keep(run), 0)]
+            graph = graphs[run.load]
+            tick = await self._newest(run, graph) if run.active else run.tick
+            if run.active and (not tick or attempt == RUN_TRIES - 1):
+                await self._do(partial(writer.store.drop_run, run.number))
+                log.info("backup: run %s goes in from its first tick on", name)
+                return [(to_keep(run), 0)]
+            if await self._copied_states(writer, run, graph, tick):
+                return [(to_keep(run), tick)]
+            await asyncio.sleep(RUN_AGAIN_SECONDS)
+        assert run is not None
+        await self._do(partial(writer.store.drop_run, run.number))
+        log.warning("backup: run %s is left out: its result is not all there", name)
+        return []
+
+    async def _newest(self, run: RunRecord, graph: AddGraph) -> int:
+        """The newest tick of which some state is held, as this disk says, or a holder if there is none on it."""
+        held = await self._runtime.disk.do(lambda store: store.states_held())
+        ticks = set(held.get(run.number, {}))
+        if not ticks:
+            try:
+                came = await self._runtime.fetching.fetch(self._sources(graph, 0), graph.load, 0)
+            except NotFetched:
+                return 0
+            ticks = {tick for number, tick, _ in came.states if number == run.number}
+        return max(ticks, default=0)
+
+    async def _copied_states(self, writer: ArchiveWriter, run: RunRecord, graph: AddGraph, tick: int) -> bool:
+        """Copy the states of a tick; False as soon as one is not to be had."""
+        for first in range(0, graph.partition_count, STATES_MAX):
+            missing = set(range(first, min(first + STATES_MAX, graph.partition_count)))
+            for turn in range(HOLDERS_ASKED):
+                missing -= await self._copied_some(writer, run, graph, tick, missing, turn)
+                if not missing:
+                    break
+            else:
+                return False
+        return True
+
+    async def _copied_some(
+        self, writer: ArchiveWriter, run: RunRecord, graph: AddGraph, tick: int, wanted: set[int], turn: int
+    ) -> set[int]:
+        """Copy those of these states that are here, or at one of the others, each time another one; which they are.
+
+        Everybody is asked at the same time and for all that it is asked for at once: the next tick deletes them.
+        """
+        number, found = run.number, dict[int, Any]()
+        if not turn:
+            read = await self._runtime.disk.do(lambda store: {p: store.state(number, tick, p) for p in wanted})
+            found = {p: state for p, state in read.items() if state is not None}
+        asked: dict[str, list[int]] = {}
+        for partition in sorted(wanted - found.keys()):
+            others = self._sources(graph, partition)
+            if others:
+                asked.setdefault(others[turn % len(others)], []).append(partition)
+
+        async def fetch(source: str, partitions: list[int]) -> None:
+            async with self._asking:
+                found.update(await self._runtime.fetching.states_from([source], number, tick, partitions))
+
+        await asyncio.gather(*(fetch(source, partitions) for source, partitions in asked.items()))
+        if found:
+            await self._do(partial(writer.store.put_states, [StateRecord(number, tick, tick, found)]))
+        return set(found)
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    def _require_view(self) -> None:
+        if not self._runtime.shard.in_view:
+            raise Refused("this shard is in no view: ask a member (`members` shows who is)")
+        registry = self._runtime.shard.registry
+        for name in registry.graphs:
+            if registry.lost(name):
+                raise Refused(f"graph '{name}' is halted: {len(registry.lost(name))} of its partitions are lost")
+
+    async def _do(self, job: Callable[[], T]) -> T:
+        """On the backup's own thread: its database belongs to it."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+
+    def _opened(self, cluster: str) -> ArchiveWriter:
+        self._writer = ArchiveWriter(self._folder, cluster)
+        return self._writer
+
+    def _discard(self) -> None:
+        """After whatever the thread is doing; nobody waits for it."""
+        self._thread.submit(lambda: self._writer.discard() if self._writer is not None else None)
+
+
+def _wanted(programs: DeployedPrograms, runs: Sequence[KeptRun]) -> tuple[ProgramVersion, ...]:
+    """Those that can be run, and the older versions that the runs have used."""
+    used = {(run.start.program, run.start.digest) for run in runs}
+    return tuple(one for key, one in programs.versions.items() if one.is_current or key in used)

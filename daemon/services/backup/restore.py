@@ -1,0 +1,289 @@
+"""Restoring a backup into a new cluster, coordinated by the daemon that was started with it.
+
+    backup --slices, states--> every member keeps its own on disk --all have--> Restore in the log, all at once
+
+The cluster may be of any size: partitions go where the new ring wants them. Until the log has decided, what was carried
+is on disks and nobody counts on it; a restart sweeps it away. So either everything that the backup holds is there, or
+the cluster is empty, and looks it. Runs that had not ended go on by themselves, from the ticks that are held of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgpack
+
+from daemon.admin.registry import Failed
+from daemon.services.graphs.graphs import Graphs, empty_slices, table_of
+from daemon.services.graphs.transfer import (
+    answer_of,
+    answered,
+    carried,
+    checked_piece,
+    crossing,
+    held_by,
+    is_number,
+    placement_of,
+    spec_of,
+)
+from daemon.state.commands import (
+    ARCHIVE_LIMITS,
+    AddGraph,
+    AddProgram,
+    CommandUnreadable,
+    Decision,
+    DecisionCodec,
+    KeptRun,
+    Restore,
+)
+from daemon.state.records import View, restored
+from daemon.store import StateRecord, Store, StoreError
+from daemon.store.archive import Archive
+from daemon.transfer.chunks import LoadLimits, PieceArrived, Shipment
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.ids import PARTITIONS_MAX
+from shoal.graph.partitions import Slices, joined
+from shoal.graph.shard_graph import Part
+from shoal.lockstep.messages import PieceBuilt
+
+if TYPE_CHECKING:
+    from daemon.runtime.disk import Disk
+    from daemon.runtime.loop import Runtime
+
+log = logging.getLogger("shoal.restore")
+
+T = TypeVar("T")
+
+RESTORE = "restore/"
+"""How the names of pieces begin that come out of a backup."""
+TRIES = 5
+LOOK_SECONDS = 0.1
+STATES_BYTES, STATES_MAX = 32 << 20, 512
+"""Of the states that go in one piece."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A backup that was looked through, and what it says that the log should decide."""
+
+    folder: Path
+    restore: Restore
+
+
+def open_backup(folder: Path, data: Path) -> Source:
+    """Look a backup through, and whether this daemon is new. Raises `StoreError`."""
+    if data.exists() and any(data.iterdir()):
+        raise StoreError(
+            f"{data} is not empty: a backup is restored into a new cluster, so start with empty data folders everywhere"
+        )
+    archive = Archive(folder)
+    try:
+        try:
+            decided = DecisionCodec(ARCHIVE_LIMITS).decode(archive.decided())
+        except CommandUnreadable as unreadable:
+            if unreadable.is_later:
+                told = f"{folder} was written by a later version of Shoal ({unreadable}): restore it with that one"
+                raise StoreError(told) from unreadable
+            raise StoreError(f"{folder} does not say what it holds: take another copy of the backup") from unreadable
+        if not isinstance(decided, Restore):
+            raise StoreError(f"{folder} does not say what it holds: take another copy of the backup")
+        missing = _missing(archive, decided)
+        if missing:
+            raise StoreError(f"{folder} lacks {missing}: take another copy of the backup")
+    finally:
+        archive.close()
+    return Source(folder, decided)
+
+
+def _missing(archive: Archive, decided: Restore) -> str:
+    held, counts = archive.states_held(), {graph.name: graph.partition_count for graph in decided.graphs}
+    for run in decided.runs:
+        ticks = held.get(run.number, {})
+        ended = restored(run).is_over
+        if any(len(partitions) != counts.get(run.start.graph) for partitions in ticks.values()):
+            return f"states of run {run.number}"
+        if ended and run.tick not in ticks:
+            return f"the result of run {run.number}"
+    return ""
+
+
+class Restoring:
+    """One restoration."""
+
+    def __init__(self, runtime: Runtime, source: Source) -> None:
+        self._runtime, self._folder, self._wanted = runtime, source.folder, source.restore
+        self._limits = LoadLimits(piece_bytes_max=runtime.config.graph.load_bytes_max)
+        self._thread = ThreadPoolExecutor(1, "shoal-restore")
+
+    async def run(self) -> None:
+        """Return once the cluster has what the backup holds. Raises `Failed`: then it has nothing of it."""
+        began = time.monotonic()
+        try:
+            archive = await self._do(partial(Archive, self._folder))
+            for tries in range(1, TRIES + 1):
+                view = await self._whole_view()
+                try:
+                    await self._restore(archive, view)
+                    break
+                except Failed as failed:
+                    if self._runtime.shard.registry.view == view or tries == TRIES:
+                        raise
+                    log.warning("%s: once more", failed)
+            await self._do(archive.close)
+        finally:
+            self._thread.shutdown(wait=False)
+        graphs, runs = len(self._wanted.graphs), len(self._wanted.runs)
+        log.info("restored: %d graphs, %d runs in %.1f s", graphs, runs, time.monotonic() - began)
+
+    async def _whole_view(self) -> View:
+        """The first view may lack some that are still starting: wait until there are as many as are expected."""
+        expected, shard = self._runtime.config.cluster.expect, self._runtime.shard
+        log.info("to be restored from %s as soon as %d shards are in view", self._folder, expected)
+        while True:
+            view = shard.registry.view
+            if view is not None and shard.in_view and len(view.members) >= expected and not shard.missing_members():
+                return view
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _restore(self, archive: Archive, view: View) -> None:
+        graphs = []
+        for graph in self._wanted.graphs:
+            graphs.append(await self._graph(archive, view, graph))
+            log.info("graph %s: its partitions are where they belong", graph.name)
+        held = await self._do(archive.states_held)
+        placed = {graph.name: placement_of(view, graph.partition_count) for graph in graphs}
+        for run in self._wanted.runs:
+            for tick in held.get(run.number, {}):
+                for name in view.names:
+                    await self._states(archive, view, run, tick, name, held_by(name, placed[run.start.graph]))
+            log.info("run %s-%d: its states are where they belong", run.start.program, run.number)
+        for program in self._wanted.programs:
+            await self._decided(AddProgram(uuid.uuid4().hex, program))
+        await self._decided(replace(self._wanted, request=uuid.uuid4().hex, graphs=tuple(graphs), programs=()))
+
+    async def _decided(self, decision: Decision) -> None:
+        answer = await self._runtime.decide(decision)
+        if answer.error:
+            raise Failed(answer.error)
+
+    # -- graphs ----------------------------------------------------------------------------------------------------
+
+    async def _graph(self, archive: Archive, view: View, graph: AddGraph) -> AddGraph:
+        """Have every member keep its partitions, one member after the other: one piece is in memory at a time."""
+        placed, load, me = placement_of(view, graph.partition_count), graph.load, self._runtime.me.name
+        _, frame, _ = await self._do(partial(archive.graph, load))
+        table = table_of(frame, graph.partition_count)
+        answers: dict[str, PieceBuilt] = {}
+        for name in view.names:
+            partitions = held_by(name, placed)
+            slices = await self._do(partial(_read, archive, graph, partitions, table))
+            if name == me:
+                graphs = self._runtime.graphs
+                await graphs.keep_table(load, graph.name, table, graph.partition_count)
+                part = await graphs.keep_and_build(load, graph.name, view, placed, slices)
+                answers[name] = answer_of(load, part)
+            else:
+                spec, frames = slices.to_wire()
+                header = {"graph": graph.name, "load": load, "partitions": graph.partition_count, "slices": spec}
+                answers[name] = await self._ship(view, name, header, [table, *frames])
+        crosses = crossing(view, answers, graph.node_count)
+        return replace(graph, request=uuid.uuid4().hex, epoch=view.epoch, cross_edges=crosses)
+
+    async def _ship(self, view: View, to: str, header: Mapping[str, Any], frames: list[Any]) -> PieceBuilt:
+        name, ticks = f"{RESTORE}{uuid.uuid4().hex}", self._runtime.ticks
+        shipment = Shipment(name, to, msgpack.packb({**header, "epoch": view.epoch}), frames, self._limits)
+        ticks.order(partial(ticks.ship, [shipment]))
+        try:
+            await carried(self._runtime, view, [shipment], _nobody)
+        finally:
+            ticks.order(partial(ticks.land, name, [to]))
+        assert shipment.answer is not None
+        return shipment.answer
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    async def _states(
+        self, archive: Archive, view: View, run: KeptRun, tick: int, name: str, partitions: list[int]
+    ) -> None:
+        """Have one member keep the states of its partitions."""
+        rest = iter(partitions)
+        while batch := await self._do(partial(_next_states, archive, run.number, tick, rest)):
+            if name == self._runtime.me.name:
+                record = StateRecord(run.number, tick, tick, batch)
+                await self._runtime.disk.do(partial(Store.put_states, records=[record]))
+            else:
+                header = {"run": run.number, "tick": tick, "states": list(batch)}
+                await self._ship(view, name, header, list(batch.values()))
+
+    async def _do(self, job: Callable[[], T]) -> T:
+        """On a thread of its own: the backup's database belongs to it."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+
+
+async def _nobody(_: Mapping[str, Any]) -> None:
+    return None
+
+
+def _read(archive: Archive, graph: AddGraph, partitions: list[int], table: Any) -> Slices:
+    if not partitions:
+        return empty_slices(graph)
+    read = (archive.slice(graph.load, partition) for partition in partitions)
+    return joined([Slices.from_wire(msgpack.unpackb(spec), frames, table) for spec, frames in read])
+
+
+def _next_states(archive: Archive, run: int, tick: int, rest: Iterator[int]) -> dict[int, Any]:
+    """The next of these partitions' states, as many as go together."""
+    batch: dict[int, Any] = {}
+    size = 0
+    for partition in rest:
+        state = archive.state(run, tick, partition)
+        assert state is not None, "looked through before"
+        batch[partition] = state
+        size += len(state)
+        if size >= STATES_BYTES or len(batch) >= STATES_MAX:
+            break
+    return batch
+
+
+# -- the members' side -------------------------------------------------------------------------------------------------
+
+
+async def take_in_restored(piece: PieceArrived, graphs: Graphs, disk: Disk, runtime: Runtime) -> PieceBuilt:
+    """Keep what a restoration has brought here; whatever is wrong with it is the answer."""
+    return await answered(piece, runtime.me.name, _taken_in(piece, graphs, disk, runtime))
+
+
+async def _taken_in(piece: PieceArrived, graphs: Graphs, disk: Disk, runtime: Runtime) -> Part | None:
+    registry = runtime.shard.registry
+    view, spec = registry.view, spec_of(piece, registry.view)
+    assert view is not None
+    if registry.graphs or registry.runs_begun:
+        raise BadGraph("this cluster has graphs or runs of its own: a backup is restored into a new one")
+    if "states" in spec:
+        await _take_states(piece, spec, disk)
+        return None
+    load = spec["load"]
+    if type(load) is not str:
+        raise BadGraph("it does not say of which load it is")
+    checked = await checked_piece(piece, spec, view, runtime.me.name)
+    await graphs.keep_table(load, checked.graph, checked.table, checked.partitions)
+    return await graphs.keep_and_build(load, checked.graph, view, checked.placed, checked.slices)
+
+
+async def _take_states(piece: PieceArrived, spec: Mapping[str, Any], disk: Disk) -> None:
+    run, tick, partitions = spec["run"], spec["tick"], spec["states"]
+    if not is_number(run, 1, 2**40) or not is_number(tick, 0, 2**40) or type(partitions) is not list:
+        raise BadGraph("it does not say of which run it is")
+    if len(partitions) != len(piece.frames) or not all(is_number(p, 0, PARTITIONS_MAX) for p in partitions):
+        raise BadGraph("it does not say of which partitions it is")
+    record = StateRecord(run, tick, tick, dict(zip(partitions, piece.frames, strict=True)))
+    await disk.do(lambda store: store.put_states([record]))

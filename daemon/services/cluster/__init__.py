@@ -1,0 +1,1 @@
+"""Views, drains and what an operator hears of the cluster."""

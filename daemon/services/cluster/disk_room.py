@@ -1,0 +1,88 @@
+"""How much room this shard's disk has, looked at now and then: for offers of bulk, `status`, metrics and the log."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daemon.store import Store
+
+if TYPE_CHECKING:
+    from daemon.runtime.loop import Runtime
+
+log = logging.getLogger("shoal.disk")
+
+LOOK_BEATS = 5
+"""Every so many beats of the runtime: twice a second."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """In bytes: of the disk, free on it, the marks, and what may still be written of bulk."""
+
+    total: int
+    free: int
+    warn: int
+    refuse: int
+    bulk: int
+    has_reserve: bool
+
+    @property
+    def word(self) -> str:
+        """`ok`, `low` (it is said) or `full` (bulk is refused)."""
+        if self.free < self.refuse and self.bulk == 0:
+            return "full"
+        return "low" if self.free < self.warn else "ok"
+
+
+class Stock:
+    """Of one shard. `level` is as of the last look; None without marks, or before the first look."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.level: Level | None = None
+        self._beats = 0
+        self._is_looking = False
+
+    def beat(self) -> None:
+        """Look again, when it is time and the disk has answered."""
+        self._beats += 1
+        if self._beats % LOOK_BEATS == 1 and not self._is_looking:
+            self._is_looking = True
+            self._runtime.tasks.spawn(self._look())
+
+    async def _look(self) -> None:
+        try:
+            level = await self._runtime.disk.do(_level)
+        finally:
+            self._is_looking = False
+        before, self.level = self.level, level
+        if level is None:
+            return
+        self._runtime.ticks.runner.plane.intake.room_bytes = level.bulk
+        if level.word != (before.word if before is not None else "ok"):
+            _tell(level)
+
+
+def _level(store: Store) -> Level | None:
+    """On the store's thread; the reserve is taken again once there is room for it."""
+    room, bulk = store.room, store.room_for_bulk()
+    if room is None or bulk is None:
+        return None
+    return Level(room.total, room.free, room.warn, room.refuse, bulk, room.keep_reserve())
+
+
+def _tell(level: Level) -> None:
+    sizes = f"{level.free} of {level.total} bytes are free"
+    if level.word == "full":
+        log.error(
+            "the data folder's disk is full: %s, and %d are left alone (storage.refuse_free); no graph, copy or state"
+            " is taken until there is room: make some, drop graphs, or drain this shard",
+            sizes,
+            level.refuse,
+        )
+    elif level.word == "low":
+        log.warning("the data folder's disk runs full: %s, below storage.warn_free (%d)", sizes, level.warn)
+    else:
+        log.info("the data folder's disk has room again: %s", sizes)

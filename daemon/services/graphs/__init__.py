@@ -1,0 +1,1 @@
+"""Graphs: loads, repairs, and the parts that this shard holds."""

@@ -1,0 +1,243 @@
+"""Re-replication: fetching the partitions that this shard should hold and does not, a few at a time.
+
+A shard that was away also lacks the results of runs that ended without it, of partitions that it holds: they are looked
+for in each new view, and again while some are missing, at anybody who may have them.
+
+It works in the background, at a bounded rate, so that it takes no more than its share of the network and the disks. The
+log hears of each partition once it is durable here. A partition that nobody sends is tried again after the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+from numpy.typing import NDArray
+
+from daemon.control.holdings import Want
+from daemon.runtime.disk import Disk
+from daemon.services.graphs.fetch import NONSENSE, TABLE, Fetching, NotFetched
+from daemon.services.graphs.graphs import Graphs, table_of
+from daemon.store import NoRoom, NotHeld, StateRecord
+from shoal.api.errors import ShoalError
+
+log = logging.getLogger("shoal.mending")
+
+TRY_AGAIN_SECONDS = 1.0
+ROOM_AGAIN_SECONDS = 2.0
+LOOK_AGAIN_SECONDS = 10.0
+LANES = 3
+
+
+@dataclass
+class MendingProgress:
+    """Of the present task: partitions fetched and all, and the bytes that took."""
+
+    done: int = 0
+    total: int = 0
+    bytes: int = 0
+    waits: str = ""
+    """What it waits for, if it can't go on: room on this disk."""
+
+
+@dataclass(frozen=True)
+class StateWant:
+    """The state of a run's last tick, of a partition that this shard holds, and the epoch in which it was made."""
+
+    run: int
+    tick: int
+    partition: int
+    made_in: int
+    sources: tuple[str, ...]
+
+
+class Mending:
+    """The list of wants, and the one task that works it off. `gained` is told of each partition that is durable."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        graphs: Graphs,
+        fetching: Fetching,
+        bytes_per_second: int,
+        gained: Callable[[str, frozenset[int]], None],
+        look_again: Callable[[], None],
+    ) -> None:
+        self._disk, self._graphs, self._fetching = disk, graphs, fetching
+        self._bytes_per_second, self._gained, self._look_again = bytes_per_second, gained, look_again
+        self._given_up = 0
+        self._largest = 0
+        """Bytes of what was the most to come at once, so far."""
+        self._looked: Callable[[], None] = _nothing
+        self._timer: asyncio.TimerHandle | None = None
+        self._wants: dict[tuple[str, int], Want] = {}
+        self._in_hand: set[tuple[str, int]] = set()
+        self._states: deque[StateWant] = deque()
+        self._table = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self.progress = MendingProgress()
+
+    def aim(self, wants: Sequence[Want]) -> None:
+        """Fetch these from now on, and nothing else."""
+        self._begin()
+        self._wants = {(want.load, want.partition): want for want in wants}
+        self._go_on()
+
+    async def look_for(self, wants: Sequence[StateWant], looked: Callable[[], None]) -> None:
+        """Fetch those of these states that are not on disk, too; in place of what was looked for before.
+
+        `looked` is called once all have been asked for, those that nobody has sent included.
+        """
+        self._looked = looked
+        held = await self._disk.do(lambda store: store.states_as_made())
+        self._begin()
+        self._states = deque(
+            want for want in wants if want.partition not in held.get(want.run, {}).get((want.tick, want.made_in), ())
+        )
+        self._go_on()
+
+    def _begin(self) -> None:
+        if self._task is None or self._task.done():
+            self.progress = MendingProgress()
+
+    def _go_on(self) -> None:
+        self.progress.total = self.progress.done + len(self._wants) + len(self._states)
+        if (self._wants or self._states) and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._work())
+            self._task.add_done_callback(_raise_error)
+        elif not self._states:
+            self._tell_looked()
+
+    def _tell_looked(self) -> None:
+        looked, self._looked = self._looked, _nothing
+        looked()
+
+    def close(self) -> None:
+        """Stop fetching."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _work(self) -> None:
+        log.info("to be fetched: %d partitions, %d states", len(self._wants), len(self._states))
+        await asyncio.gather(*(self._lane() for _ in range(LANES)))
+        self.progress.waits = ""
+        log.info("fetched: %d partitions and states, %d bytes", self.progress.done, self.progress.bytes)
+        self._tell_looked()
+        if self._given_up:
+            self._given_up = 0
+            self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look_again)
+
+    async def _lane(self) -> None:
+        """One after the other; a few lanes together hide the time that each question takes."""
+        while True:
+            key = next((key for key in self._wants if key not in self._in_hand), None)
+            if key is None and not self._states:
+                return
+            nbytes = await (self._fetch_state() if key is None else self._fetch_partition(key))
+            await asyncio.sleep(LANES * nbytes / self._bytes_per_second)
+
+    async def _fetch_partition(self, key: tuple[str, int]) -> int:
+        want = self._wants[key]
+        self._in_hand.add(key)
+        try:
+            nbytes = await self._fetch(want)
+        except NoRoom as error:
+            await self._wait_for_room(error)
+            return 0
+        except (NotFetched, NotHeld, ShoalError, *NONSENSE) as error:
+            log.warning("%s, partition %d: %s", want.graph, want.partition, error)
+            if self._wants.pop(key, None) is not None:
+                self._wants[key] = want  # behind the others
+            await asyncio.sleep(TRY_AGAIN_SECONDS)
+            return 0
+        finally:
+            self._in_hand.discard(key)
+        self._wants.pop(key, None)
+        self._count(nbytes)
+        self._gained(want.load, frozenset([want.partition]))
+        return nbytes
+
+    async def _fetch_state(self) -> int:
+        """A state that nobody has sent is given up for now: whoever has it may be away, or out of reach."""
+        try:
+            await self._disk.do(lambda store: store.require(self._largest))
+        except NoRoom as error:
+            await self._wait_for_room(error)
+            return 0
+        if not self._states:
+            return 0
+        want = self._states.popleft()
+        states = await self._fetching.states_from(want.sources, want.run, want.tick, [want.partition], want.made_in)
+        if not states:
+            told = ", ".join(want.sources) or "nobody"
+            log.info("run %d, tick %d, partition %d: not to be had (%s)", want.run, want.tick, want.partition, told)
+            self._given_up += 1
+            return 0
+        record = StateRecord(want.run, want.tick, 0, states, epoch=want.made_in)
+        self._largest = max(self._largest, record.size)
+        try:
+            await self._disk.do(lambda store: store.put_states([record]))
+        except NoRoom as error:
+            self._states.append(want)
+            await self._wait_for_room(error)
+            return 0
+        self._count(record.size)
+        return record.size
+
+    async def _wait_for_room(self, error: NoRoom) -> None:
+        """Nothing is given up: as soon as there is room, it goes on."""
+        if not self.progress.waits:
+            log.error("fetching waits for room: %s", error)
+        self.progress.waits = str(error)
+        await asyncio.sleep(ROOM_AGAIN_SECONDS)
+
+    def _count(self, nbytes: int) -> None:
+        if self.progress.waits:
+            log.info("there is room again: fetching goes on")
+        self.progress.waits = ""
+        self.progress.done += 1
+        self.progress.bytes += nbytes
+
+    async def _fetch(self, want: Want) -> int:
+        await self._disk.do(lambda store: store.require(self._largest))  # before it is sent for nothing
+        table = await self._fetch_table(want)
+        fetched = await self._fetching.fetch(want.sources, want.load, want.partition)
+        self._largest = max(self._largest, fetched.nbytes)
+        slices = await asyncio.to_thread(fetched.slice, want.partition, table)
+        records = fetched.records()
+        if any(record.states.keys() != {want.partition} for record in records):
+            raise ValueError("states of other partitions came with it")
+        if records:
+            await self._disk.do(lambda store: store.put_states(records))
+        await self._graphs.keep(want.load, slices)
+        return fetched.nbytes
+
+    async def _fetch_table(self, want: Want) -> NDArray[Any]:
+        """The load's partition table, once for all of its partitions."""
+        async with self._table:
+            try:
+                return await self._graphs.table(want.load)
+            except NotHeld:
+                came = await self._fetching.fetch(want.sources, want.load, TABLE)
+            header, frame = came.table()
+            partitions = msgpack.unpackb(header)["partitions"]
+            table = table_of(frame, partitions)
+            await self._graphs.keep_table(want.load, want.graph, table, partitions)
+            return table
+
+
+def _nothing() -> None:
+    """Nobody waits."""
+
+
+def _raise_error(task: asyncio.Task[None]) -> None:
+    """What nobody has thought of must not end the fetching in silence."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("fetching has ended", exc_info=error)

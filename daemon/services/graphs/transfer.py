@@ -1,0 +1,144 @@
+"""Carrying pieces of a graph to the members of a view, and what they make of them: loading and restoring alike.
+
+slices --Shipment--> a member checks, keeps and builds them --PieceBuilt--> counts of the part, for the log
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+from numpy.typing import NDArray
+
+from daemon.admin.registry import Failed
+from daemon.services.graphs.graphs import table_of
+from daemon.state.placement import Placed, ideal
+from daemon.state.records import View
+from daemon.store import NoRoom
+from daemon.transfer.chunks import PieceArrived, Shipment
+from shoal.api.errors import ShoalError
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.ids import PARTITIONS_MAX
+from shoal.graph.partitions import Slices
+from shoal.graph.shard_graph import Part
+from shoal.lockstep.messages import PieceBuilt
+
+if TYPE_CHECKING:
+    from daemon.runtime.loop import Runtime
+
+log = logging.getLogger("shoal.shipping")
+
+Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+LOOK_SECONDS = 0.02
+TELL_SECONDS = 0.1
+SILENCE_SECONDS = 30.0
+
+
+def placement_of(view: View, partitions: int) -> Placed:
+    """Who is to hold what of a graph that comes into being in a view."""
+    return ideal(view.names, view.virtual_nodes, partitions, view.replicas)
+
+
+def held_by(name: str, placed: Placed) -> list[int]:
+    """The partitions that one shard is to hold."""
+    return [partition for partition, holders in enumerate(placed) if name in holders]
+
+
+async def carried(runtime: Runtime, view: View, shipments: Sequence[Shipment], emit: Emit) -> None:
+    """Wait until every piece is built. Raises `Failed` when one has come no further for long, or its shard is gone."""
+    moved, before, told = time.monotonic(), (-1, -1), 0.0
+    while not all(shipment.answer for shipment in shipments):
+        await asyncio.sleep(LOOK_SECONDS)
+        now = time.monotonic()
+        taken = sum(shipment.progress[0] for shipment in shipments)
+        standing = (taken, sum(shipment.answer is not None for shipment in shipments))
+        if standing != before:
+            moved, before = now, standing
+        missing = runtime.shard.missing_members()
+        if missing or runtime.shard.registry.view != view:
+            what = f"lost {', '.join(missing)}" if missing else "changed"
+            raise Failed(f"the view {what} while the graph was loading: nothing of it is kept, try again")
+        if now - moved > SILENCE_SECONDS:
+            silent = [shipment.to for shipment in shipments if shipment.answer is None]
+            raise Failed(f"no word from {', '.join(silent)} for {SILENCE_SECONDS:.0f} s: is it well?")
+        _raise_errors(shipments)
+        if now - told > TELL_SECONDS:
+            told = now
+            total = sum(shipment.progress[1] for shipment in shipments)
+            await emit({"stage": "ship", "done": taken, "total": total})
+    _raise_errors(shipments)
+
+
+def _raise_errors(shipments: Sequence[Shipment]) -> None:
+    answers = [(shipment.to, shipment.answer.error) for shipment in shipments if shipment.answer is not None]
+    errors = [error if to in error else f"shard '{to}': {error}" for to, error in answers if error]
+    if errors:
+        raise Failed("; ".join(errors))
+
+
+def answer_of(load: str, part: Part) -> PieceBuilt:
+    """What is said of a part that was built."""
+    return PieceBuilt(load, "", part.size, part.held_edges, part.ghost_count, part.cross_edges, part.nbytes)
+
+
+def crossing(view: View, answers: Mapping[str, PieceBuilt], nodes: int) -> int:
+    """How many edges cross. Raises `Failed` if what the members have built is not the whole graph."""
+    if sum(answers[name].nodes for name in view.names) != nodes:
+        raise Failed("the parts that the shards have built do not add up to the graph")
+    return sum(said.cross_edges for said in answers.values())
+
+
+# -- the members' side -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Slices that have come here, checked: the partitions that belong here in the view that they were cut for."""
+
+    graph: str
+    partitions: int
+    placed: Placed
+    table: NDArray[Any]
+    slices: Slices
+
+
+def spec_of(piece: PieceArrived, view: View | None) -> Mapping[str, Any]:
+    """What a piece says of itself. Raises `BadGraph` if it was not meant for the present view."""
+    spec = msgpack.unpackb(piece.spec)
+    if view is None or not isinstance(spec, dict) or spec.get("epoch") != view.epoch:
+        raise BadGraph("it was cut for another view: try again")
+    return spec
+
+
+async def checked_piece(piece: PieceArrived, spec: Mapping[str, Any], view: View, me: str) -> Piece:
+    """Believe nothing of what has come. Raises `ShoalError` or what else reading nonsense can raise."""
+    graph, partitions = spec.get("graph"), spec.get("partitions")
+    if type(graph) is not str or not is_number(partitions, 1, PARTITIONS_MAX):
+        raise BadGraph("it does not say of which graph it is")
+    assert isinstance(partitions, int)
+    placed, table = placement_of(view, partitions), table_of(piece.frames[0], partitions)
+    slices = await asyncio.to_thread(Slices.from_wire, spec.get("slices"), piece.frames[1:], table)
+    if slices.partitions != tuple(held_by(me, placed)):
+        raise BadGraph("it does not hold the partitions that belong here")
+    return Piece(graph, partitions, placed, table, slices)
+
+
+async def answered(piece: PieceArrived, me: str, taken: Awaitable[Part | None]) -> PieceBuilt:
+    """What to answer to who has sent a piece: what became of it (None: nothing that has counts), or what is wrong."""
+    try:
+        part = await taken
+    except (ShoalError, NoRoom, ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException) as error:
+        log.warning("a piece of %s from %s: %s", piece.load, piece.sender, error)
+        return PieceBuilt(piece.load, f"shard '{me}': {error}", 0, 0, 0, 0, 0)
+    return answer_of(piece.load, part) if part is not None else PieceBuilt(piece.load, "", 0, 0, 0, 0, 0)
+
+
+def is_number(value: object, least: int, most: int) -> bool:
+    """Whether a value that came from elsewhere is a whole number in these bounds."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

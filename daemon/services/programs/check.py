@@ -1,0 +1,56 @@
+"""Looks over a file that is to be deployed, in a process of its own: it may hang, break or end that as it pleases.
+
+    python -P -m daemon.services.programs.check LABEL < FILE
+
+The answer is JSON on standard output: ``{"name": ..., "described": {...}}``, or ``{"error": "a sentence"}``. Whatever
+the file itself prints goes to standard error, and it finds nothing on standard input. Memory is bounded, and when the
+machine runs out of it, this process is the first to go. How long it may take is its parent's to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+from typing import Any, Final
+
+from shoal.api.errors import ShoalError
+from shoal.client.local import describe
+from shoal.program.deployed import SOURCE_BYTES_MAX, program_of
+
+MEMORY_BYTES_MAX: Final = 4 << 30
+"""Of address space: numpy and Arrow alone reserve a few hundred megabytes."""
+
+
+def look_over(source: bytes, label: str) -> dict[str, Any]:
+    """What a file defines, or what is wrong with it."""
+    try:
+        program = program_of(source, label)
+        described = {**describe(program), "phases": [phase.word for phase in program.phases()]}
+        return {"name": program.name, "described": json.loads(json.dumps(described, default=str))}
+    except ShoalError as error:
+        return {"error": str(error)}
+    except Exception as error:  # the class's own attributes are a stranger's, too
+        return {"error": f"{label}: what it declares can't be read: {type(error).__name__}: {error}"}
+
+
+def main() -> None:
+    """Read, look, answer."""
+    source = sys.stdin.buffer.read(SOURCE_BYTES_MAX + 1)
+    answer, nothing = os.dup(1), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(2, 1)
+    os.dup2(nothing, 0)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+    told = json.dumps(look_over(source, sys.argv[1]))
+    with open(answer, "w", encoding="utf-8") as file:
+        file.write(told)
+    sys.stdout.flush()
+    os._exit(0)  # threads that the file has started are not waited for
+
+
+if __name__ == "__main__":
+    main()

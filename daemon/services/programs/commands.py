@@ -1,0 +1,114 @@
+"""What the admin socket answers about programs.
+
+Whoever can write to the socket is an operator: its file's mode says who that is. There is no other way to deploy.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+from daemon.admin.registry import Failed, Refused, Registry, Reply, Request, Usage
+from daemon.runtime.loop import Runtime
+from daemon.state.commands import AddProgram, DropProgram, ProgramVersion
+from daemon.state.programs import DeployedPrograms
+from shoal.api.errors import ShoalError, did_you_mean
+from shoal.client.local import describe
+from shoal.program.deployed import SOURCE_BYTES_MAX
+from shoal.program.installed import installed_digest, installed_programs, is_installed
+
+
+class ProgramOperations:
+    """The handlers."""
+
+    def __init__(self, runtime: Runtime, commands: Registry) -> None:
+        self._runtime = runtime
+        for name in ("program list", "program show", "program deploy", "program remove"):
+            commands.bind(name, getattr(self, name.replace(" ", "_")))
+
+    @property
+    def _deployed(self) -> DeployedPrograms:
+        return self._runtime.shard.registry.programs
+
+    async def program_list(self, _: Request) -> Reply:
+        deployed = [self._row(version) for version in self._deployed.current.values()]
+        rows = [*await self._installed(), *deployed]
+        return Reply({"programs": sorted(rows, key=lambda row: str(row["name"]))})
+
+    async def program_show(self, request: Request) -> Reply:
+        name = request.args["program"]
+        version = self._deployed.current.get(name)
+        if version is not None:
+            runs = self._runtime.shard.registry.runs.values()
+            versions = [
+                {
+                    "digest": one.digest,
+                    "is_current": one.is_current,
+                    "deployed_unix_ns": one.added_unix_ns,
+                    "bytes": len(one.source),
+                    "runs": [run.name for run in runs if (run.program, run.digest) == (one.name, one.digest)],
+                }
+                for one in self._deployed.versions.values()
+                if one.name == name
+            ]
+            source = {"source": version.source.decode()} if request.args["source"] else {}
+            return Reply({**self._row(version), "versions": versions, **source})
+        installed = {str(row["name"]): row for row in await self._installed()}
+        if name in installed:
+            return Reply(installed[name])
+        hint = did_you_mean(name, [*installed, *self._deployed.current])
+        raise Refused(f"no program is called '{name}'{hint}; `program list` shows them", what="UnknownProgram")
+
+    async def program_deploy(self, request: Request) -> Reply:
+        if not self._runtime.config.programs.deploy:
+            raise Refused(
+                "this daemon takes no programs: set programs.deploy = true in its configuration, on all machines, and "
+                "restart it"
+            )
+        if len(request.frames) != 1 or request.frames[0].nbytes > SOURCE_BYTES_MAX:
+            raise Usage(f"program deploy takes the bytes of one file, at most {SOURCE_BYTES_MAX >> 10} KiB")
+        source = bytes(request.frames[0])
+        try:
+            checked = await self._runtime.programs.check(source, request.args["file"] or "the file")
+        except ShoalError as error:
+            raise Refused(str(error), what=type(error).__name__) from error
+        if is_installed(checked.name):
+            raise Refused(f"a program called '{checked.name}' is installed here: give yours another name")
+        before = self._deployed.current.get(checked.name)
+        version = ProgramVersion(checked.name, source, checked.described, time.time_ns())
+        await self._decided(AddProgram(uuid.uuid4().hex, version))
+        after = self._deployed.current[checked.name]
+        replaced = before.digest if before is not None and before.digest != after.digest else None
+        state = "replaced" if replaced else "deployed" if before is None else "unchanged"
+        return Reply({"program": after.name, "state": state, **self._row(after), "replaced": replaced})
+
+    async def program_remove(self, request: Request) -> Reply:
+        name = request.args["program"]
+        if name not in self._deployed.current and is_installed(name):
+            raise Refused(f"program '{name}' is installed, not deployed: uninstall its package on every machine")
+        await self._decided(DropProgram(uuid.uuid4().hex, name))
+        return Reply({"program": name, "state": "removed"})
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    async def _installed(self) -> list[dict[str, Any]]:
+        """Those that are installed here; importing them is foreign code."""
+
+        def look() -> list[dict[str, Any]]:
+            programs = installed_programs().values()
+            return [{**describe(one), "origin": "installed", "digest": installed_digest(one)} for one in programs]
+
+        try:
+            return await self._runtime.programs.aside("an installed program", look)
+        except ShoalError as error:
+            raise Failed(str(error)) from error
+
+    def _row(self, version: ProgramVersion) -> dict[str, Any]:
+        return {**json.loads(version.described), "origin": "deployed", "digest": version.digest}
+
+    async def _decided(self, decision: AddProgram | DropProgram) -> None:
+        answer = await self._runtime.decide(decision)
+        if answer.error:
+            raise Refused(answer.error)

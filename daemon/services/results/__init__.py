@@ -1,0 +1,1 @@
+"""Results: read at a tick, put together from all shards."""

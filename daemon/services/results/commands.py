@@ -1,0 +1,108 @@
+"""What the admin socket answers about what runs have computed: at which ticks, the top of a column, and rows of all."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from daemon.admin.registry import Refused, Registry, Reply, Request, Usage
+from daemon.runtime.loop import Runtime
+from daemon.services.results.readings import Readings
+from daemon.services.results.results import COLUMNS_MAX, TOP_MAX, Rows
+from daemon.state.records import RunRecord
+from shoal.api.errors import did_you_mean
+from shoal.graph import columns as col
+from shoal.query.result import plain_values
+from shoal.query.rows import STRETCH
+
+ROWS_SHOWN = 20
+
+
+class ResultOperations:
+    """The handlers. A mistake of the asker's is `Refused` or `Usage`, with a sentence."""
+
+    def __init__(self, runtime: Runtime, commands: Registry) -> None:
+        self._runtime, self._readings = runtime, Readings(runtime)
+        for name in ("run ticks", "run result", "run rows"):
+            commands.bind(name, getattr(self, name.replace(" ", "_")))
+
+    async def run_ticks(self, request: Request) -> Reply:
+        run = await self._readings.run_of(request)
+        ticks = await self._runtime.reading.ticks(run)
+        return Reply({"run": run.name, "state": run.shown, "tick": self._runtime.runs.tick_of(run), "ticks": ticks})
+
+    async def run_result(self, request: Request) -> Reply:
+        args, run = request.args, await self._readings.run_of(request)
+        column = _known_columns(run, [args["column"]] if args["column"] else run.columns[:1])[0]
+        count, results = args["top"] or ROWS_SHOWN, self._runtime.results
+        if not 0 < count <= TOP_MAX:
+            raise Usage(f"top should be from 1 to {TOP_MAX}")
+
+        async def read(tick: int, members: Sequence[str], nodes: int) -> Reply:
+            rows = await results.top(run.name, tick, column, members, count, args["least"])
+            digest = await results.digest(run.name, tick, column, members, nodes)
+            null = results.nulls(run.name, tick, [column]).get(column)
+            said = {"run": run.name, "column": column, "tick": tick, "digest": digest, "count": nodes}
+            return Reply({**said, "rows": _plain_rows(rows, column, null)})
+
+        return await self._read(run, args["tick"], read)
+
+    async def run_rows(self, request: Request) -> Reply:
+        args, run = request.args, await self._readings.run_of(request)
+        columns = _known_columns(run, args["columns"] or run.columns)
+        first, count, results = args["first"], args["count"], self._runtime.results
+        if first < 0 or not 0 < count <= STRETCH:
+            raise Usage(f"first should be an ordinal, and count from 1 to {STRETCH}")
+
+        async def read(tick: int, members: Sequence[str], nodes: int) -> Reply:
+            last = min(first + count, nodes)
+            rows = await results.stretch(run.name, tick, columns, members, min(first, nodes), last, nodes)
+            is_digested = args["digest"] and last == nodes
+            digests = {
+                column: await results.digest(run.name, tick, column, members, nodes)
+                for column in (columns if is_digested else ())
+            }
+            id_spec, frames = col.to_wire(rows.ids)
+            specs = {}
+            for column, values in rows.values.items():
+                specs[column], its = col.to_wire(values)
+                frames += its
+            said = {"run": run.name, "tick": tick, "first": first, "count": len(rows.ordinals), "total": nodes}
+            nulls = results.nulls(run.name, tick, columns)
+            return Reply({**said, "id": id_spec, "columns": specs, "nulls": nulls, "digests": digests}, tuple(frames))
+
+        return await self._read(run, args["tick"], read)
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    async def _read(
+        self, run: RunRecord, tick: int | None, read: Callable[[int, Sequence[str], int], Awaitable[Reply]]
+    ) -> Reply:
+        """Read a run at a tick, or the last that there is. `read` is given the tick, the members and how many nodes."""
+
+        async def attempt(run: RunRecord, at: int) -> Reply:
+            await self._runtime.reading.recall(run.name, at)
+            view, nodes = self._runtime.shard.registry.view, self._readings.known.graph_of(run).node_count
+            assert view is not None, "nothing is recalled without one"
+            return await read(at, view.names, nodes)
+
+        return await self._readings.read(run, tick, attempt)
+
+
+def _known_columns(run: RunRecord, columns: Sequence[str]) -> list[str]:
+    if not columns:
+        raise Refused(f"run '{run.name}' has no column to read: all that its program computes is hidden")
+    for column in columns:
+        if column not in run.columns:
+            hint, known = did_you_mean(column, run.columns), ", ".join(run.columns)
+            raise Refused(f"run '{run.name}' has no column '{column}'{hint}; it has: {known}", what="UnknownColumn")
+    if len(set(columns)) < len(columns) or len(columns) > COLUMNS_MAX:
+        raise Usage(f"columns should be different ones, {COLUMNS_MAX} at most")
+    return list(columns)
+
+
+def _plain_rows(rows: Rows, column: str, null: Any) -> list[dict[str, Any]]:
+    """As JSON has them."""
+    ids = rows.ids.to_pylist() if col.is_string(rows.ids) else rows.ids.tolist()
+    values = plain_values(rows.values[column], null)
+    return [{"id": node, "value": value} for node, value in zip(ids, values, strict=True)]

@@ -1,0 +1,86 @@
+"""Reading a run at one of its ticks, whatever happens meanwhile.
+
+While a run goes on, its states come and go with its checkpoints, and while a view changes, so do its holders: what was
+not to be had is tried again for a while, at a newer tick if none was named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from daemon.admin.registry import Failed, Refused, Reply, Request
+from daemon.config.quantities import size_text
+from daemon.runtime.loop import Runtime
+from daemon.services.known import Known
+from daemon.state.records import STOPPED, RunRecord
+from daemon.store import NotHeld
+from shoal.api.errors import BadProgram, TickNotKept
+from shoal.program.program import Program
+from shoal.query.snapshot import chosen_tick
+
+END_SECONDS = 5.0
+PATIENCE_SECONDS, AGAIN_SECONDS = 20.0, 0.1
+
+
+class Readings:
+    """Of one shard."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime, self.known = runtime, Known(runtime)
+
+    async def run_of(self, request: Request) -> RunRecord:
+        """The run that is asked about."""
+        run = self.known.run(request.args["run"])
+        if run.is_over:
+            # What it computed is about to be at hand here, so that it need not be read from the disk.
+            await self._runtime.runs.kept(run.name, END_SECONDS)
+        return run
+
+    async def program_of(self, run: RunRecord) -> Program:
+        """A run's own program, with its parameters. Raises `Refused`."""
+        try:
+            return await self._runtime.programs.make(run)
+        except Exception as error:  # it is a stranger's
+            raise Refused(f"run '{run.name}' can't be read: {error}") from error
+
+    async def read(
+        self, run: RunRecord, tick: int | None, attempt: Callable[[RunRecord, int], Awaitable[Reply]]
+    ) -> Reply:
+        """Read a run at a tick, or the last that there is: `attempt` is given both, again and again if need be."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await attempt(run, await self._tick(run, tick))
+            except TickNotKept as error:
+                raise Refused(str(error), what=TickNotKept.__name__) from error
+            except (Refused, Failed, NotHeld) as problem:
+                graph = self.known.graph_of(run)
+                if time.monotonic() > until or self._runtime.shard.registry.lost(graph.name):
+                    raise
+                if isinstance(problem, Failed) and problem.what == BadProgram.__name__:
+                    raise  # the program has failed, and would again
+            await asyncio.sleep(AGAIN_SECONDS)
+            run = self.known.run(run.name)
+
+    async def _tick(self, run: RunRecord, asked: int | None) -> int:
+        """The tick to read at. One that is at hand here was committed when it was read, and is as good as ever."""
+        if run.has_expired:
+            raise TickNotKept(self._expired(run))
+        if run.is_over and not run.has_result:
+            why = run.failure if run.state == STOPPED else f"it is {run.state} {run.failure}".rstrip()
+            raise TickNotKept(f"run '{run.name}' has no result: {why}")
+        if run.is_over and asked in (None, run.tick):
+            return run.tick
+        if asked is not None and self._runtime.results.has(run.name, asked):
+            return asked
+        return chosen_tick(run.name, run.state, await self._runtime.reading.ticks(run), asked)
+
+    def _expired(self, run: RunRecord) -> str:
+        limits = self._runtime.config.ticks
+        return (
+            f"the result of run '{run.name}' has expired: the newest {limits.results_kept} results are kept "
+            f"(ticks.results_kept), of {size_text(limits.results_bytes)} at most on each disk (ticks.results_bytes); "
+            "run it again"
+        )

@@ -1,0 +1,325 @@
+"""What runs have computed, at their ticks that are kept, and putting columns together from all shards.
+
+A run can be read at a tick whose states all partitions have on somebody's disk: the last one of a run that is over, and
+the last few checkpoints of any. Each shard answers for the partitions that it is primary of, from its disk. What was
+read last stays in memory, and so does what a run has just computed if it is small; all of it together is bounded in
+bytes. Columns are put together a stretch of ordinals at a time, in id order, so that no shard ever holds a whole one;
+the top of a column is the top of everyone's tops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.admin.registry import Failed, Refused
+from daemon.control.messages import RowsTold, RowsWanted
+from daemon.runtime.disk import Disk
+from daemon.runtime.portions import Portions
+from daemon.runtime.rpc import Asking
+from daemon.services.graphs.fetch import Fetching
+from daemon.services.results.digests import Digests
+from daemon.state.records import RunRecord
+from shoal.engine.engine import Engine
+from shoal.graph import columns as col
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.shard_graph import Part
+from shoal.program.program import Program
+from shoal.query.result import extreme_rows
+from shoal.query.rows import STRETCH, null_of
+
+TOP_MAX = 100_000
+COLUMNS_MAX = 64
+KEPT_AT_ONCE = 8
+"""A result of up to the memory's so many-th part is kept as its run ends: it is copied on the control loop."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some nodes, by ordinal, and their values of some columns."""
+
+    ordinals: NDArray[np.int64]
+    ids: Any
+    values: Mapping[str, NDArray[Any]]
+
+    def at(self, rows: NDArray[Any]) -> Rows:
+        """Those at these places."""
+        return Rows(
+            self.ordinals[rows],
+            col.take(self.ids, rows),
+            {column: values[rows] for column, values in self.values.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The visible columns of one run at a tick, over the own nodes of a part; and of each what stands for no value."""
+
+    part: Part
+    columns: Mapping[str, NDArray[Any]]
+    nulls: Mapping[str, Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Of all columns."""
+        return sum(values.nbytes for values in self.columns.values())
+
+    def rows(self, asked: RowsWanted) -> Rows:
+        """Own nodes of a stretch of ordinals, ascending; or the most extreme ones, best first. Raises `Refused`."""
+        for column in asked.columns:
+            if column not in self.columns:
+                raise Refused(f"run '{asked.run}' has no column '{column}'")
+        part, ordinals = self.part, self.part.ordinals
+        if asked.top:
+            (column,) = asked.columns
+            values, null = self.columns[column], self.nulls.get(column)
+            rows = extreme_rows(ordinals, values, asked.top, least=asked.least, null=null)
+        else:
+            order = part.by_ordinal
+            first, last = np.searchsorted(ordinals[order], [asked.first, asked.last])
+            rows = order[first:last]
+        return Rows(ordinals, part.ids, {column: self.columns[column] for column in asked.columns}).at(rows)
+
+
+class Results:
+    """What is here of runs, and questions to the others. `send` hands a message to a member."""
+
+    def __init__(
+        self,
+        me: str,
+        memory_bytes: int,
+        disk: Disk,
+        fetching: Fetching,
+        send: Callable[[str, object], None],
+        make: Callable[[RunRecord], Awaitable[Program]],
+    ) -> None:
+        self._make = make
+        self._me, self._disk, self._fetching = me, disk, fetching
+        self._memory_bytes = memory_bytes
+        self._computed: OrderedDict[tuple[str, int], Computed] = OrderedDict()
+        """By run and tick; the one that was used last is the last."""
+        self._asking = Asking(send)
+        self._digests = Digests()
+        self._portions = Portions(STRETCH)
+
+    # -- what is here ----------------------------------------------------------------------------------------------
+
+    def keep(self, run: str, tick: int, engine: Engine) -> None:
+        """A run is over: keep what it computed at hand if that is little. It is on disk anyway.
+
+        A program that has columns in a form of its own would have to be asked for them. This is the control loop, on
+        which no code of a program runs: they are read from the disk when somebody wants them.
+        """
+        if type(engine.program).collect is not Program.collect:
+            return
+        columns = {c.name: engine.result(c.name) for c in engine.program.columns if not c.hidden}
+        computed = Computed(engine.part, columns, _nulls(type(engine.program)))
+        if computed.nbytes <= self._memory_bytes // KEPT_AT_ONCE:
+            self._remember(run, tick, _apart(computed))
+
+    def forget(self, runs: Iterable[str]) -> None:
+        """The results of these runs are gone."""
+        gone = set(runs)
+        for key in [key for key in self._computed if key[0] in gone]:
+            del self._computed[key]
+        self._digests.forget(gone)
+
+    def let_go(self) -> None:
+        """In a new view there are other parts: what is asked for again is read for those."""
+        self._computed.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """What is in memory."""
+        return sum(computed.nbytes for computed in self._computed.values())
+
+    def has(self, run: str, tick: int) -> bool:
+        """Whether a tick of a run is at hand, in whatever placement."""
+        return (run, tick) in self._computed
+
+    def nulls(self, run: str, tick: int, columns: Sequence[str]) -> dict[str, Any]:
+        """What stands for no value in those of these columns that have such. Raises `Refused`."""
+        known = self._known(run, tick).nulls
+        return {column: known[column] for column in columns if column in known}
+
+    async def recall(self, run: RunRecord, tick: int, part: Part, sources: Sequence[str]) -> None:
+        """Have a run's columns at one of its ticks at hand, over the part that this shard has of the graph now.
+
+        Raises `Refused`.
+        """
+        known = self._computed.get((run.name, tick))
+        if known is not None and known.part is part:
+            self._computed.move_to_end((run.name, tick))
+            return
+        states = await self.states(run, tick, part, sources)
+        try:
+            program = await self._make(run)
+        except Exception as error:  # it is a stranger's
+            raise Refused(f"the result of run '{run.name}' can't be read: {error}") from error
+        self._remember(run.name, tick, await asyncio.to_thread(_computed, program, tick, part, states))
+
+    async def states(self, run: RunRecord, tick: int, part: Part, sources: Sequence[str]) -> dict[int, Any]:
+        """The states of a part's partitions at a tick of a run.
+
+        What is not on this disk, for it was away at the time, one of `sources` may have. Raises `Refused`.
+        """
+        read = await self._disk.do(lambda store: {p: store.stamped_state(run.number, tick, p) for p in part.partitions})
+        made_in = None if run.active or tick < run.resumed else run.made_in(tick)
+        states: dict[int, Any] = {p: found[1] for p, found in read.items() if found and made_in in (None, found[0])}
+        missing = [partition for partition in read if partition not in states]
+        states |= await self._fetching.states_from(sources, run.number, tick, missing, made_in)
+        if len(states) < len(read):
+            told = f"{len(read) - len(states)} partitions of it are nowhere to be had"
+            raise Refused(f"the result of run '{run.name}' is not all here: {told}")
+        return states
+
+    def _remember(self, run: str, tick: int, computed: Computed) -> None:
+        self._computed[run, tick] = computed
+        self._computed.move_to_end((run, tick))
+        while len(self._computed) > 1 and self.nbytes > self._memory_bytes:
+            self._computed.popitem(last=False)
+
+    def _known(self, run: str, tick: int) -> Computed:
+        known = self._computed.get((run, tick))
+        if known is None:
+            raise Refused(f"tick {tick} of run '{run}' is not here any more")
+        return known
+
+    # -- what is asked of this shard, and answered to it -----------------------------------------------------------
+
+    def answer(self, asked: RowsWanted) -> RowsTold:
+        """A peer wants rows."""
+        many = asked.last - asked.first > STRETCH if not asked.top else asked.top > TOP_MAX or len(asked.columns) != 1
+        if many or len(asked.columns) > COLUMNS_MAX:
+            return RowsTold(asked.request, "more than is given at once", 0, (), b"")
+        try:
+            rows = self._known(asked.run, asked.tick).rows(asked)
+        except Refused as refused:
+            return RowsTold(asked.request, str(refused), 0, (), b"")
+        spec, frames = col.to_wire(rows.ids)
+        dtypes = tuple(values.dtype.name for values in rows.values.values())
+        frames = [rows.ordinals, *rows.values.values(), *frames]
+        return RowsTold(asked.request, "", len(rows.ordinals), dtypes, json.dumps(spec).encode(), tuple(frames))
+
+    def answered(self, sender: str, told: RowsTold) -> None:
+        """A peer's answer."""
+        self._asking.told(sender, told)
+
+    # -- putting columns together ----------------------------------------------------------------------------------
+
+    async def top(self, run: str, tick: int, column: str, members: Sequence[str], count: int, least: bool) -> Rows:
+        """The most extreme values of all shards, best first, ties in id order."""
+        rows = _joined(await self._gather(RowsWanted("", run, tick, (column,), 0, 0, count, least), members))
+        null = self._known(run, tick).nulls.get(column)
+        return rows.at(extreme_rows(rows.ordinals, rows.values[column], count, least=least, null=null))
+
+    async def stretch(
+        self, run: str, tick: int, columns: Sequence[str], members: Sequence[str], first: int, last: int, nodes: int
+    ) -> Rows:
+        """The rows of the ordinals from `first` to before `last`, of `nodes`, in id order."""
+        rows = await self._between(run, tick, columns, members, first, last)
+        await self._digests.take(run, tick, first, nodes, rows.ids, rows.values)
+        return rows
+
+    async def digest(self, run: str, tick: int, column: str, members: Sequence[str], nodes: int) -> str:
+        """The digest of a column, worked out once."""
+        key = run, tick, column
+        digest = self._digests.known(key)
+        if digest is not None:
+            return digest
+        whole = Digests()
+        for first in range(0, nodes, STRETCH) or (0,):
+            last = min(first + STRETCH, nodes)
+            rows = await self._between(run, tick, [column], members, first, last)
+            await whole.take(run, tick, first, nodes, rows.ids, rows.values)
+        digest = whole.known(key)
+        assert digest is not None, "all of it was taken in, in its order"
+        self._digests.keep(key, digest)
+        return digest
+
+    async def _between(
+        self, run: str, tick: int, columns: Sequence[str], members: Sequence[str], first: int, last: int
+    ) -> Rows:
+        rows = _joined(await self._gather(RowsWanted("", run, tick, tuple(columns), first, last, 0, False), members))
+        rows = rows.at(np.argsort(rows.ordinals, kind="stable"))
+        if not np.array_equal(rows.ordinals, np.arange(first, last)):
+            raise Failed(f"the shards do not hold every node of run '{run}' at tick {tick}")
+        return rows
+
+    async def _gather(self, asked: RowsWanted, members: Sequence[str]) -> list[Rows]:
+        others = [member for member in members if member != self._me]
+        theirs = await asyncio.gather(*(self._ask(member, asked) for member in others))
+        mine = await asyncio.to_thread(self._known(asked.run, asked.tick).rows, asked)
+        return [mine, *theirs]
+
+    async def _ask(self, member: str, asked: RowsWanted) -> Rows:
+        """Ask one shard: for a stretch a portion after the other."""
+        if asked.top:
+            return await self._ask_at_once(member, asked)
+        portions, first = list[Rows](), asked.first
+        while not portions or first < asked.last:
+            last = min(first + self._portions.rows(member), asked.last)
+            began = time.monotonic()
+            portions.append(await self._ask_at_once(member, replace(asked, first=first, last=last)))
+            self._portions.took(member, time.monotonic() - began)
+            first = last
+        return _joined(portions)
+
+    async def _ask_at_once(self, member: str, asked: RowsWanted) -> Rows:
+        """Ask one shard, again while nothing comes: a read may be repeated."""
+        return _rows(member, asked, await self._asking.ask(member, asked))
+
+
+def _computed(program: Program, tick: int, part: Part, states: Mapping[int, Any]) -> Computed:
+    """The columns again, from the states of a tick."""
+    engine = Engine(part, program)
+    engine.restore(tick, states)
+    columns = {c.name: engine.ws.pending(c.name) for c in engine.program.columns if not c.hidden}
+    return _apart(Computed(part, columns, _nulls(type(engine.program))))
+
+
+def _apart(computed: Computed) -> Computed:
+    """The same in arrays of its own: those of an engine have ghosts, and others behind them."""
+    return replace(computed, columns={name: values.copy() for name, values in computed.columns.items()})
+
+
+def _nulls(program: type[Program]) -> dict[str, Any]:
+    return {c.name: null for c in program.columns if (null := null_of(c)) is not None}
+
+
+def _rows(member: str, asked: RowsWanted, told: RowsTold) -> Rows:
+    """A peer's part, checked."""
+    if told.error:
+        raise Failed(f"shard '{member}': {told.error}")
+    width = len(asked.columns)
+    try:
+        if len(told.dtypes) != width or not set(told.dtypes) <= {"int64", "float64"} or len(told.frames) < width + 2:
+            raise BadGraph("it is not cut as columns are")
+        ordinals, *values = (
+            col.from_wire({"type": name, "length": told.total}, [frame], "a column")
+            for name, frame in zip(("int64", *told.dtypes), told.frames, strict=False)
+        )
+        ids = col.from_wire(json.loads(told.ids), told.frames[1 + width :], "the node ids")
+        if len(ids) != told.total:
+            raise BadGraph("it has not one id a value")
+    except (BadGraph, ValueError) as problem:
+        raise Failed(f"shard '{member}' sent a part of the result that makes no sense: {problem}") from problem
+    return Rows(ordinals, ids, dict(zip(asked.columns, values, strict=True)))
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        np.concatenate([part.ordinals for part in parts]),
+        col.concatenated([part.ids for part in parts]),
+        {column: np.concatenate([part.values[column] for part in parts]) for column in parts[0].values},
+    )

@@ -1,0 +1,143 @@
+"""Searching the documents of a graph: asked of all shards twice, and put together; see `shoal.query.search`.
+
+Each shard answers for the partitions that it is primary of in the epoch that is asked about, from an index that it
+makes of its part when it is first asked, off the loop, and keeps. Both questions name the epoch: were a partition to
+move in between, its documents would count twice or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from daemon.admin.registry import Failed, Refused
+from daemon.control.messages import SearchTold, SearchWanted
+from daemon.runtime.rpc import Asking
+from daemon.store import NotHeld
+from shoal.api.errors import ShoalError
+from shoal.graph import columns as col
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.shard_graph import Part
+from shoal.query.search import TERMS_MAX, TOP_MAX, Hits, Index, Query, merged, told
+
+if TYPE_CHECKING:
+    from daemon.runtime.loop import Runtime
+
+INDEXES_KEPT: Final = 4
+
+
+class Searching:
+    """Both sides of one shard."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._asking = Asking(runtime.post.send)
+        self._indexes: OrderedDict[tuple[str, str], tuple[Part, Index]] = OrderedDict()
+        self._making = asyncio.Lock()
+
+    async def search(self, load: str, column: str, query: Query, count: int) -> dict[str, Any]:
+        """The best documents of the graph of a load, as `run search` tells them. Raises `Refused` or `Failed`."""
+        registry = self._runtime.shard.registry
+        if registry.view is None:
+            raise Refused("this shard is in no view: ask a member")
+        members, epoch = registry.view.names, registry.epoch
+        wanted = SearchWanted("", epoch, load, column, query.terms, (), 0)
+        counted = await asyncio.gather(*(self._ask(member, wanted) for member in members))
+        documents = sum(each.documents for each, _ in counted)
+        frequencies = [sum(each) for each in zip(*(each.frequencies for each, _ in counted), strict=True)]
+        wanted = replace(wanted, weights=query.weights(documents, frequencies), top=count)
+        found = await asyncio.gather(*(self._ask(member, wanted) for member in members))
+        return told(merged([hits for _, hits in found], count), query, documents, frequencies)
+
+    async def answer(self, sender: str, asked: SearchWanted) -> None:
+        """A peer asks."""
+        self._runtime.post.send(sender, await self._answer(asked))
+
+    def told(self, sender: str, answer: SearchTold) -> None:
+        """A peer's answer."""
+        self._asking.told(sender, answer)
+
+    def forget(self) -> None:
+        """Nothing is kept that may be of a graph that is gone."""
+        self._indexes.clear()
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    async def _ask(self, member: str, wanted: SearchWanted) -> tuple[SearchTold, Hits]:
+        here = member == self._runtime.me.name
+        answer = await self._answer(wanted) if here else await self._asking.ask(member, wanted)
+        return answer, _hits(member, wanted, answer)
+
+    async def _answer(self, asked: SearchWanted) -> SearchTold:
+        try:
+            if len(asked.terms) > TERMS_MAX or not 0 <= asked.top <= TOP_MAX:
+                raise Refused("more than is searched for at once")
+            if asked.weights and len(asked.weights) != len(asked.terms):
+                raise Refused("as many weights as terms are needed")
+            index = await self._index(asked)
+        except (Refused, NotHeld) as problem:
+            return SearchTold(asked.request, str(problem) or type(problem).__name__, 0, (), 0, b"")
+        if not asked.weights:
+            return SearchTold(asked.request, "", index.documents, tuple(index.frequencies(asked.terms)), 0, b"")
+        hits = await asyncio.to_thread(index.best, asked.terms, asked.weights, asked.top)
+        spec, frames = col.to_wire(hits.ids)
+        frames = [hits.ordinals, hits.scores, *frames]
+        return SearchTold(
+            asked.request, "", index.documents, (), len(hits.ordinals), json.dumps(spec).encode(), tuple(frames)
+        )
+
+    async def _index(self, asked: SearchWanted) -> Index:
+        runtime, registry = self._runtime, self._runtime.shard.registry
+        graph = registry.graph_of(asked.load)
+        in_epoch = runtime.shard.in_view and registry.epoch == asked.epoch
+        if graph is None or registry.view is None or not in_epoch or registry.lost(graph.name):
+            raise Refused(f"the graph is not whole in the view of epoch {asked.epoch}: ask again")
+        async with self._making:
+            part = await runtime.graphs.part(graph, registry.view, registry.placements[graph.name])
+            key = asked.load, asked.column
+            known = self._indexes.get(key)
+            if known is None or known[0] is not part:
+                known = self._indexes[key] = part, await asyncio.to_thread(_made, part, asked.column)
+            self._indexes.move_to_end(key)
+            while len(self._indexes) > INDEXES_KEPT:
+                self._indexes.popitem(last=False)
+        if registry.epoch != asked.epoch:
+            raise Refused(f"epoch {asked.epoch} is over: ask again")
+        return known[1]
+
+
+def _made(part: Part, column: str) -> Index:
+    try:
+        return Index(part, column)
+    except ShoalError as error:
+        raise Refused(str(error), what=type(error).__name__) from error
+
+
+def _hits(member: str, wanted: SearchWanted, answer: SearchTold) -> Hits:
+    """What a shard has answered, checked."""
+    if answer.error:
+        raise Failed(f"shard '{member}': {answer.error}")
+    if not wanted.weights:
+        if len(answer.frequencies) != len(wanted.terms) or min(answer.documents, *answer.frequencies) < 0:
+            raise Failed(f"shard '{member}' has not counted what it was asked for")
+        return Hits(np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.int64))
+    try:
+        kinds: Sequence[str] = ("int64", "float64")
+        if answer.total > wanted.top or len(answer.frames) < len(kinds):
+            raise BadGraph("it is not cut as an answer is")
+        ordinals, scores = (
+            np.asarray(col.from_wire({"type": kind, "length": answer.total}, [frame], "a column"))
+            for kind, frame in zip(kinds, answer.frames, strict=False)
+        )
+        ids = col.from_wire(json.loads(answer.ids), answer.frames[len(kinds) :], "the node ids")
+        if len(ids) != answer.total:
+            raise BadGraph("it has not one id a document")
+    except (BadGraph, ValueError) as problem:
+        raise Failed(f"shard '{member}' sent an answer that makes no sense: {problem}") from problem
+    return Hits(ordinals, scores, ids)

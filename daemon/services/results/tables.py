@@ -1,0 +1,193 @@
+"""Tables of runs: each partition's rows from the shard that is its primary now, which reads them from the run's states.
+
+A table is read from an engine that is restored from the states of one tick, in the present placement, and never run.
+The last one is kept, for a table is read a partition at a time; and so are the last rows, for a large partition is read
+in pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from daemon.admin.registry import CommandError, Failed, Refused
+from daemon.control.messages import TableTold, TableWanted
+from daemon.runtime.rpc import Asking
+from daemon.state.placement import sources
+from daemon.state.records import RunRecord
+from daemon.store import NotHeld
+from shoal.api.errors import BadProgram, ShoalError, UnknownColumn
+from shoal.engine.engine import Engine
+from shoal.graph import columns as col
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.shard_graph import Part
+from shoal.lockstep.frames import size_of
+from shoal.program.failures import traceback_of, words_of
+from shoal.program.program import Program
+from shoal.query.tables import TablePart, known_table, part_of_table
+
+if TYPE_CHECKING:
+    from daemon.runtime.loop import Runtime
+
+ROWS_MAX: Final = 1 << 16
+"""Rows at once."""
+ANSWER_BYTES_MAX: Final = 1 << 18
+"""Of rows in one message: heartbeats wait behind it (see `portions`). Who asks goes on behind its last row."""
+ITS_OWN: Final = b"program"
+"""In the place of an answer's specs: it is the program that has failed."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of one partition, of `total` that it has."""
+
+    count: int
+    total: int
+    columns: Mapping[str, Any]
+
+    def cut(self, count: int) -> Piece:
+        """The first ones of them, and one at least."""
+        count = max(1, count)
+        return Piece(count, self.total, {name: values[:count] for name, values in self.columns.items()})
+
+
+class Tables:
+    """Both sides of one shard. `make` gives a run's program, with its parameters."""
+
+    def __init__(self, runtime: Runtime, make: Callable[[RunRecord], Awaitable[Program]]) -> None:
+        self._runtime, self._make = runtime, make
+        self._asking = Asking(runtime.post.send)
+        self._engine: tuple[tuple[str, int], Engine] | None = None
+        self._rows: tuple[tuple[str, int, str, Part], TablePart] | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._answering: set[tuple[str, str]] = set()
+        """Who has asked what: a question comes again while its answer takes its time."""
+
+    async def piece(self, asked: TableWanted) -> Piece:
+        """Rows of a partition, wherever it is. Raises `Refused` or `Failed`."""
+        registry, run = self._runtime.shard.registry, self._run(asked.run)
+        placed = registry.placements[run.graph]
+        if not 0 <= asked.partition < len(placed):
+            raise Refused(f"graph '{run.graph}' has partitions 0 to {len(placed) - 1}")
+        holders = placed[asked.partition]
+        if not holders:
+            raise Refused(f"partition {asked.partition} of graph '{run.graph}' is nowhere to be had")
+        if holders[0] == self._runtime.me.name:
+            return await self._here(asked)
+        return _piece(holders[0], await self._asking.ask(holders[0], asked))
+
+    async def answer(self, sender: str, asked: TableWanted) -> None:
+        """A peer wants rows."""
+        if (sender, asked.request) in self._answering:
+            return
+        self._answering.add((sender, asked.request))
+        try:
+            piece = await self._here(asked)
+            specs, frames = _on_the_wire(piece)
+            if (size := size_of(frames)) > ANSWER_BYTES_MAX:
+                piece = piece.cut(piece.count * ANSWER_BYTES_MAX // size)
+                specs, frames = _on_the_wire(piece)
+            told = TableTold(asked.request, "", piece.count, piece.total, json.dumps(specs).encode(), tuple(frames))
+        except (CommandError, NotHeld) as problem:
+            why = ITS_OWN if isinstance(problem, Failed) and problem.what == BadProgram.__name__ else b""
+            told = TableTold(asked.request, str(problem) or type(problem).__name__, 0, 0, why)
+        finally:
+            self._answering.remove((sender, asked.request))
+        self._runtime.post.send(sender, told)
+
+    def told(self, sender: str, answer: TableTold) -> None:
+        """A peer's answer."""
+        self._asking.told(sender, answer)
+
+    def forget(self) -> None:
+        """Nothing is kept that may be of a graph that is gone."""
+        self._engine = self._rows = None
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    async def _here(self, asked: TableWanted) -> Piece:
+        async with self._one_at_a_time:
+            engine = await self._restored(self._run(asked.run), asked.tick)
+            if asked.partition not in engine.part.partitions:
+                raise Refused(f"partition {asked.partition} is not here in this view: ask again")
+            key = asked.run, asked.tick, f"{asked.table} {asked.partition}", engine.part
+            if self._rows is None or self._rows[0] != key:
+                self._rows = key, await self._read(engine, asked)
+            rows = self._rows[1]
+        last = min(asked.first + ROWS_MAX, len(rows))
+        first = min(max(asked.first, 0), last)
+        return Piece(last - first, len(rows), {name: values[first:last] for name, values in rows.columns.items()})
+
+    async def _read(self, engine: Engine, asked: TableWanted) -> TablePart:
+        """The program's own code is run: whatever it raises is its answer, and its engine is not used again."""
+        what, program = f"table '{asked.table}' of run '{asked.run}'", type(engine.program)
+        try:
+            known = known_table(asked.run, program, asked.table)
+            read, run = self._runtime.programs.read, self._run(asked.run)
+            return await read(run, asked.tick, what, lambda: part_of_table(engine, known, asked.partition))
+        except UnknownColumn as error:
+            raise Refused(str(error), what=UnknownColumn.__name__) from error
+        except Exception as error:
+            self.forget()
+            told = words_of(error) if isinstance(error, ShoalError) else f"{what} can't be read\n{traceback_of(error)}"
+            raise Failed(told.rstrip(), what=BadProgram.__name__) from error
+
+    async def _restored(self, run: RunRecord, tick: int) -> Engine:
+        runtime, registry = self._runtime, self._runtime.shard.registry
+        if not runtime.shard.in_view or registry.view is None or registry.lost(run.graph):
+            raise Refused(f"graph '{run.graph}' is not whole in this view: try again once its holders are back")
+        graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
+        part = await runtime.graphs.part(graph, registry.view, placed)
+        if self._engine is None or self._engine[0] != (run.name, tick) or self._engine[1].part is not part:
+            self.forget()
+            others = sources(runtime.me.name, (), registry.view.names)
+            states = await runtime.results.states(run, tick, part, others)
+            try:
+                program = await self._make(run)
+            except Exception as error:  # it is a stranger's
+                raise Refused(f"run '{run.name}' can't be read: {words_of(error)}") from error
+            self._engine = (run.name, tick), await asyncio.to_thread(_engine, program, tick, part, states)
+        return self._engine[1]
+
+    def _run(self, name: str) -> RunRecord:
+        registry = self._runtime.shard.registry
+        run = registry.runs.get(name)
+        if run is None or run.has_expired:
+            raise Refused(f"there is no run '{name}' here, or its result has expired")
+        return run
+
+
+def _engine(program: Program, tick: int, part: Part, states: Mapping[int, Any]) -> Engine:
+    engine = Engine(part, program)
+    engine.restore(tick, states)
+    return engine
+
+
+def _on_the_wire(piece: Piece) -> tuple[list[tuple[str, Any]], list[Any]]:
+    """Each column's spec, and the frames of all."""
+    specs, frames = [], []
+    for name, values in piece.columns.items():
+        spec, its = col.to_wire(values)
+        specs.append((name, spec))
+        frames += its
+    return specs, frames
+
+
+def _piece(member: str, told: TableTold) -> Piece:
+    """A peer's rows, checked."""
+    if told.error:
+        its_own = told.specs == ITS_OWN  # it would be the same again
+        raise Failed(f"shard '{member}': {told.error}", what=BadProgram.__name__ if its_own else "")
+    try:
+        specs: Sequence[Any] = json.loads(told.specs)
+        reader = col.FrameReader(told.frames)
+        columns = reader.columns([(str(name), spec) for name, spec in specs])
+        reader.check_end()
+    except (BadGraph, ValueError, TypeError) as problem:
+        raise Failed(f"shard '{member}' sent rows that make no sense: {problem}") from problem
+    if not columns or any(len(values) != told.count for values in columns.values()) or told.count > told.total:
+        raise Failed(f"shard '{member}' sent columns that are not as long as they should be")
+    return Piece(told.count, told.total, columns)

@@ -1,0 +1,1 @@
+"""Runs: begun, checkpointed and ended."""

@@ -1,0 +1,50 @@
+"""Runs that wait for their turn, in the order in which they were asked for.
+
+A run that may wait is queued while as many go on as its asker's shard allows. Whatever ends a run, or takes one along,
+lets the next of them begin in the same step of the log, so every shard sees the same order and no leader is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from daemon.state.announcements import Announcement, RunBegun, RunsWaiting
+from daemon.state.commands import Declined, StartRun
+from daemon.state.records import RUNNING, RunRecord
+from daemon.state.registry import Registry
+
+QUEUED_MAX = 256
+
+
+def must_wait(registry: Registry, decision: StartRun) -> bool:
+    """Whether a run is to be queued. Raises `Declined` if it would have to be, and did not ask for it."""
+    queued, active = registry.queued_runs(), len(registry.active_runs())
+    is_full = 0 < decision.runs_max <= active
+    if not decision.may_queue:
+        if is_full:
+            raise Declined(
+                f"{active} runs go on already (ticks.runs_max): wait for one, stop one, or have this one wait for its "
+                "turn (--queue)"
+            )
+        return False
+    if len(queued) >= QUEUED_MAX:
+        raise Declined(f"{len(queued)} runs are queued already: wait until some of them have begun")
+    return is_full or bool(queued)
+
+
+def begin_queued(registry: Registry, now_unix_ns: int = 0) -> list[Announcement]:
+    """Have those begin that there is room for. `now_unix_ns` is when room was made, if anybody has said."""
+    news: list[Announcement] = []
+    for run in registry.queued_runs():
+        if 0 < run.runs_max <= len(registry.active_runs()):
+            break
+        begun = _begun(registry, run, max(now_unix_ns, run.started_unix_ns))
+        registry.runs[run.name] = begun
+        news.append(RunBegun(begun) if begun.epoch else RunsWaiting())
+    return news
+
+
+def _begun(registry: Registry, run: RunRecord, started_unix_ns: int) -> RunRecord:
+    """In this view; on a graph that has lost partitions, in the one that has them back."""
+    epoch = 0 if registry.view is None or registry.lost(run.graph) else registry.epoch
+    return replace(run, state=RUNNING, epoch=epoch, begun_in=registry.epoch, started_unix_ns=started_unix_ns)

@@ -1,0 +1,205 @@
+"""What the registry knows of a view, a shard's disk and a run: values, of which a change makes another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from daemon.state.commands import Identity, KeptRun, StartRun, StateSource
+from shoal.program.phase import Phase
+
+QUEUED, RUNNING, STOPPING = "queued", "running", "stopping"
+COMPLETED, STOPPED, FAILED = "completed", "stopped", "failed"
+EXPIRED = "expired"
+"""In the place of an outcome: the run is known, and its result is not kept any more."""
+ACTIVE = (RUNNING, STOPPING)
+OUTCOMES = (COMPLETED, STOPPED, FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An epoch and its members, in order; `replicas` of them hold each partition."""
+
+    epoch: int
+    members: tuple[Identity, ...]
+    virtual_nodes: int
+    replicas: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The members' names, in order."""
+        return tuple(member.name for member in self.members)
+
+    def has(self, shard: Identity) -> bool:
+        """Whether that very life of a shard is a member."""
+        return shard in self.members
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What a shard has said that it holds, in the life of `generation` and on the disk of that number: partitions by
+    load.
+    """
+
+    generation: int
+    loads: Mapping[str, frozenset[int]]
+    number: int = 0
+
+    def has(self, load: str, partition: int) -> bool:
+        """Whether a partition of a load is there."""
+        return partition in self.loads.get(load, ())
+
+    def with_load(self, load: str, partitions: frozenset[int]) -> Disk:
+        """The same with other partitions of one load; none at all forgets it."""
+        loads = {**self.loads, load: partitions}
+        return Disk(self.generation, {name: held for name, held in loads.items() if held}, self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run, from the decision to start it to the decision that it is over.
+
+    It belongs to the graph whose load is `load`, not to whatever is called `graph` by now. `epoch` is that of the view
+    in which it goes on, 0 while it waits; there it began with the end of tick `resumed`, and goes on to tick `reached`
+    at the least, for somebody has seen that.
+    """
+
+    name: str
+    number: int
+    program: str
+    graph: str
+    load: str
+    params: tuple[tuple[str, str], ...]
+    ticks: int
+    interval_ns: int
+    paced: bool
+    phases: tuple[Phase, ...]
+    columns: tuple[str, ...]
+    started_unix_ns: int
+    checkpoint_ticks: int = 0
+    digest: str = ""
+    epoch: int = 0
+    resumed: int = 0
+    reached: int = 0
+    sources: tuple[StateSource, ...] = ()
+    state: str = RUNNING
+    tick: int = 0
+    failure: str = ""
+    cross_bytes: int = 0
+    ended_unix_ns: int = 0
+    figures: str = ""
+    is_forced: bool = False
+    """Whether it is to be stopped by force."""
+    origin: int = 0
+    """The epoch in which tick `resumed` was made."""
+    begun_in: int = 0
+    """The epoch in which it began: what a disk has of its number from before is another run's."""
+    runs_max: int = 0
+    """While it is queued: it begins once fewer runs than that go on."""
+    result_bytes: int = 0
+    """What its result takes on the disk of the member that holds most of it."""
+    has_expired: bool = False
+    """Whether its result has made room for others."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it goes on: it has begun, and is not over."""
+        return self.state in ACTIVE
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, one way or another."""
+        return self.state in OUTCOMES
+
+    @property
+    def has_result(self) -> bool:
+        """Whether it has ended with a result that is kept. One that was stopped while it was queued never has one."""
+        return self.state in (COMPLETED, STOPPED) and self.tick > 0 and not self.has_expired
+
+    @property
+    def shown(self) -> str:
+        """Its state, as it is told to people."""
+        return EXPIRED if self.has_expired else self.state
+
+    def made_in(self, tick: int) -> int:
+        """The epoch in which a tick from `resumed` on was made, as far as it counts.
+
+        A tick that is done again in another view may leave something else behind, for the graph is cut otherwise: two
+        partitions of one tick belong together only if they were made in one epoch.
+        """
+        return self.epoch if tick > self.resumed else self.origin
+
+    def is_void(self, epoch: int, tick: int) -> bool:
+        """Whether a state of that tick, made in that epoch, is none of this run as it went on."""
+        return epoch < self.begun_in or (tick >= self.resumed and epoch != self.made_in(tick))
+
+
+def begun(start: StartRun, number: int, epoch: int, state: str = RUNNING) -> RunRecord:
+    """A run at its beginning, in the view of an epoch."""
+    return RunRecord(
+        name=f"{start.program}-{number}",
+        number=number,
+        program=start.program,
+        graph=start.graph,
+        load=start.load,
+        params=start.params,
+        ticks=start.ticks,
+        interval_ns=start.interval_ns,
+        paced=start.paced,
+        phases=tuple(phase for phase in Phase if start.phases >> phase & 1 or phase is Phase.ADVANCE),
+        columns=start.columns,
+        started_unix_ns=start.started_unix_ns,
+        checkpoint_ticks=start.checkpoint_ticks,
+        digest=start.digest,
+        epoch=epoch,
+        state=state,
+        begun_in=epoch,
+        runs_max=start.runs_max,
+    )
+
+
+def with_its_graph(run: RunRecord) -> RunRecord:
+    """A run that was not over, at its end: its graph was dropped."""
+    return replace(run, state=FAILED, failure=f"its graph '{run.graph}' was dropped", is_forced=True)
+
+
+def restored(kept: KeptRun) -> RunRecord:
+    """A run out of a backup; one that is not over waits for the tick that it goes on from."""
+    return replace(
+        begun(kept.start, kept.number, 0),
+        state=kept.state,
+        tick=kept.tick,
+        failure=kept.failure,
+        cross_bytes=kept.cross_bytes,
+        figures=kept.figures,
+        ended_unix_ns=kept.ended_unix_ns,
+        result_bytes=kept.result_bytes,
+    )
+
+
+def to_keep(run: RunRecord) -> KeptRun:
+    """A run as a backup has it: `restored` of it is the run, waiting if it is not over.
+
+    >>> start = StartRun("", "rank", "web", "load-1", (), 9, 0, False, 0b1001, ("rank",), 77, 5, "d1")
+    >>> restored(to_keep(begun(start, 4, 0))) == begun(start, 4, 0)
+    True
+    """
+    phases = sum(1 << phase for phase in run.phases)
+    start = StartRun(
+        "",
+        run.program,
+        run.graph,
+        run.load,
+        run.params,
+        run.ticks,
+        run.interval_ns,
+        run.paced,
+        phases,
+        run.columns,
+        run.started_unix_ns,
+        run.checkpoint_ticks,
+        run.digest,
+        run.runs_max,
+    )
+    ended = run.cross_bytes, run.ended_unix_ns, run.figures, run.result_bytes
+    return KeptRun(run.number, start, run.state, run.tick, run.failure, *ended)

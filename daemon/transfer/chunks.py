@@ -1,0 +1,421 @@
+"""Carrying a shard's piece of a graph to it: a window of chunks, taken in any order, each sent until acknowledged.
+
+    sender   PieceOffered ---> Chunk 0 1 2 ... (as many bytes as `flow` allows) ----------------------> PieceDropped?
+    receiver               <--- ChunksTaken(upto, beyond)                    ... <--- PieceBuilt (or its error)
+
+**Nothing is sent again while it may still be under way.** A connection keeps its messages in order, and loses some only
+when it breaks or a peer throws them away. So a chunk is lost, and sent again, when one that was sent after it has come,
+or the answer to an offer that was repeated after it. The offer is small, and all that is repeated by the clock: after
+silence, with a number that the answer has, too.
+
+A piece is a short spec and a list of frames (arrays); the chunks are numbered through all of them, so a chunk's place
+follows from its number and the sizes in the offer, and each byte is copied once, into the array that is kept. What is
+sent may lie strewn: a frame of several buffers is put together a chunk at a time, when that goes out, so what several
+shards are to hold is there once. Built on the receiver's side by its host, off every loop; the answer is repeated for
+as long as the sender repeats its offer.
+
+`Shipment` is one piece on its way to one shard; `Intake` is the receiving side of all loads of one shard.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.transfer.flow import Flow, Sent
+from shoal.lockstep.effects import SendTick
+from shoal.lockstep.messages import Chunk, ChunksTaken, PieceBuilt, PieceDropped, PieceOffered
+
+Bytes: TypeAlias = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadLimits:
+    """How a piece is cut, and how much of one a shard takes."""
+
+    chunk_bytes: int = 1 << 16
+    window: int = 128
+    """Chunks that are under way at the most."""
+    resend_interval_ns: int = 500_000_000
+    piece_bytes_max: int = 8 << 30
+    frames_max: int = 4096
+    pieces_max: int = 4
+    idle_timeout_ns: int = 600_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PieceArrived:
+    """A piece is whole: the host builds it and answers with `Intake.built`."""
+
+    load: str
+    sender: str
+    spec: bytes
+    frames: tuple[Bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PieceGone:
+    """A load came to nothing, or nobody has touched it for long: what was built of it is not needed."""
+
+    load: str
+
+
+LoadEffect: TypeAlias = SendTick | PieceArrived | PieceGone
+
+WINDOW_CHUNKS = 2
+"""At the least, and to begin with."""
+OVERTAKEN = 3
+"""A chunk is lost when one has come that was sent so many later: connections that follow each other may overlap."""
+PROBES_MAX = 64
+ENDED_MAX = 256
+
+
+class ChunkPlaces:
+    """Where each chunk lies: (frame, begin, end), by its number. A frame of no bytes has no chunk.
+
+    Worked out when asked for: an offer of a few bytes can announce a piece of millions of chunks.
+
+    >>> places = ChunkPlaces([5, 0, 2], 4)
+    >>> len(places), [places[number] for number in range(3)]
+    (3, [(0, 0, 4), (0, 4, 5), (2, 0, 2)])
+    """
+
+    def __init__(self, sizes: Sequence[int], chunk_bytes: int) -> None:
+        self._sizes, self._chunk_bytes = sizes, chunk_bytes
+        self._ends = list(accumulate(-(-size // chunk_bytes) for size in sizes))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, number: int) -> tuple[int, int, int]:
+        assert 0 <= number < len(self), number
+        frame = bisect_right(self._ends, number)
+        before = self._ends[frame - 1] if frame else 0
+        begin = (number - before) * self._chunk_bytes
+        return frame, begin, min(begin + self._chunk_bytes, self._sizes[frame])
+
+
+class _Frame:
+    """A frame that is to be sent: a buffer, or several that follow each other."""
+
+    def __init__(self, frame: Any) -> None:
+        buffers = frame if isinstance(frame, list) else [frame]
+        self._buffers = [memoryview(buffer).cast("B") for buffer in buffers]
+        self._ends = list(accumulate(buffer.nbytes for buffer in self._buffers))
+
+    @property
+    def nbytes(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def stretch(self, begin: int, end: int) -> memoryview | bytes:
+        """Some of its bytes; a view of them where they lie together."""
+        found = []
+        at = bisect_right(self._ends, begin)
+        while begin < end:
+            buffer = self._buffers[at]
+            start = self._ends[at] - buffer.nbytes
+            found.append(buffer[begin - start : end - start])
+            begin += found[-1].nbytes
+            at += 1
+        return found[0] if len(found) == 1 else b"".join(found)
+
+
+def size_in_bytes(frames: Sequence[Any]) -> int:
+    """Of frames as a `Shipment` takes them."""
+    return sum(_Frame(frame).nbytes for frame in frames)
+
+
+class Shipment:
+    """One piece, on its way to one shard. Each frame is a buffer, or a list of buffers that are one frame together."""
+
+    def __init__(self, load: str, to: str, spec: bytes, frames: Sequence[Any], limits: LoadLimits) -> None:
+        self.load, self.to = load, to
+        self.answer: PieceBuilt | None = None
+        self._limits = limits
+        self._frames = [_Frame(frame) for frame in frames]
+        sizes = tuple(frame.nbytes for frame in self._frames)
+        self._offer = PieceOffered(load, spec, sizes, limits.chunk_bytes)
+        self._places = ChunkPlaces(sizes, limits.chunk_bytes)
+        self._upto = self._next = 0
+        self._under_way: dict[int, tuple[int, Sent]] = {}
+        """Chunks that are neither acknowledged nor lost, each with the place in which it was sent."""
+        self._lost: set[int] = set()
+        self._again: set[int] = set()
+        self._places_sent = 0
+        self._probes: dict[int, tuple[int, int]] = {}
+        """Repeated offers that are not answered: how many chunks were sent before, and up to where they had come."""
+        self._probe = 0
+        window_max = limits.window * limits.chunk_bytes
+        self._flow = Flow(min(WINDOW_CHUNKS * limits.chunk_bytes, window_max), window_max, limits.resend_interval_ns)
+        self._heard_at: int | None = None
+
+    @property
+    def deadline(self) -> int | None:
+        """When to ask what has come."""
+        if self.answer is not None or self._heard_at is None:
+            return None
+        return self._heard_at + self._flow.timeout_ns
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Chunks acknowledged, and all."""
+        return self._upto, len(self._places)
+
+    def begin(self, now: int) -> list[LoadEffect]:
+        """Offer the piece, with the first window behind it."""
+        self._heard_at = now
+        return [SendTick(self.to, self._offer), *self._fill_window(now)]
+
+    def wake(self, now: int) -> list[LoadEffect]:
+        """Nothing came back for a while: ask what has come, by repeating the offer behind all that is under way."""
+        if self.deadline is None or now < self.deadline:
+            return []
+        self._heard_at = now
+        self._flow.back_off()
+        self._probe += 1
+        self._probes[self._probe] = (self._places_sent, self._upto)
+        if len(self._probes) > PROBES_MAX:
+            del self._probes[next(iter(self._probes))]
+        return [SendTick(self.to, replace(self._offer, probe=self._probe))]
+
+    def step(self, message: ChunksTaken | PieceBuilt, now: int) -> list[LoadEffect]:
+        """The receiver's word."""
+        if isinstance(message, PieceBuilt):
+            self.answer = self.answer or message
+            self._frames = []
+            return []
+        if not 0 <= message.upto <= len(self._places):
+            return []
+        before, upto = self._probes.pop(message.probe, (0, 0))
+        if message.upto < upto:
+            return self._begin_again(now)
+        self._take(message, before, now)
+        if self._upto == len(self._places):
+            self._frames = []  # they are all there
+            return []
+        return self._fill_window(now)
+
+    def _begin_again(self, now: int) -> list[LoadEffect]:
+        """The receiver has given the piece up, for nothing had come for long, and has begun it anew at our offer."""
+        if not self._frames and len(self._places):
+            self.answer = PieceBuilt(self.load, "it was given up, for nothing had come for long", 0, 0, 0, 0, 0)
+            return []
+        for _, sent in self._under_way.values():
+            self._flow.lose(sent)
+        self._under_way.clear()
+        self._probes.clear()
+        self._lost.clear()
+        self._again.update(range(self._next))
+        self._upto = self._next = 0
+        self._heard_at = now
+        return self._fill_window(now)
+
+    def _take(self, message: ChunksTaken, before: int, now: int) -> None:
+        """What has come, and what is lost: all that was sent well before something that has come, and has not."""
+        self._flow.answer()
+        self._upto = max(self._upto, message.upto)
+        self._next = max(self._next, self._upto)
+        beyond = frozenset(message.beyond)
+        taken = [number for number in self._under_way if number < self._upto or number in beyond]
+        newest = max((self._under_way[number][0] for number in taken), default=0)
+        for number in taken:
+            place, sent = self._under_way.pop(number)
+            is_its_own = place == newest and not message.probe and number not in self._again
+            self._flow.deliver(sent, now, is_measure=is_its_own)
+        before = max(before, newest - OVERTAKEN)
+        lost = [number for number, (place, _) in self._under_way.items() if place < before]
+        for number in lost:
+            self._flow.lose(self._under_way.pop(number)[1])
+        self._lost = {number for number in self._lost if number >= self._upto and number not in beyond}
+        self._lost.update(lost)
+        if taken or lost:
+            self._heard_at = now
+
+    def _fill_window(self, now: int) -> list[LoadEffect]:
+        effects: list[LoadEffect] = []
+        for number in sorted(self._lost):
+            if not self._flow.has_room(self._limits.chunk_bytes):
+                return effects
+            self._lost.discard(number)
+            self._again.add(number)
+            effects.append(self._send(number, now))
+        end = min(self._upto + self._limits.window, len(self._places))
+        while self._next < end and self._flow.has_room(self._limits.chunk_bytes):
+            effects.append(self._send(self._next, now))
+            self._next += 1
+        return effects
+
+    def _send(self, number: int, now: int) -> SendTick:
+        frame, begin, end = self._places[number]
+        self._under_way[number] = (self._places_sent, self._flow.send(end - begin, now))
+        self._places_sent += 1
+        return SendTick(self.to, Chunk(self.load, number, (self._frames[frame].stretch(begin, end),)))
+
+
+class _Arriving:
+    """A piece of which some chunks are here. Its memory is asked for at once, and used as the chunks come."""
+
+    def __init__(self, sender: str, offer: PieceOffered, now: int) -> None:
+        self.sender, self.offer, self.touched_at = sender, offer, now
+        self.size = sum(offer.frame_sizes)
+        self.frames = [np.empty(size, dtype=np.uint8) for size in offer.frame_sizes]
+        self.places = ChunkPlaces(offer.frame_sizes, offer.chunk_bytes)
+        self.beyond: set[int] = set()
+        self.upto = 0
+        self.handed_over = False
+        self.answer: PieceBuilt | None = None
+
+    def put(self, chunk: Chunk) -> bool:
+        """Copy a chunk to its place; False if it does not fit there."""
+        frame, begin, end = self.places[chunk.number]
+        content: Any = chunk.frames[0]
+        data = np.frombuffer(content, dtype=np.uint8)
+        if len(data) != end - begin:
+            return False
+        self.frames[frame][begin:end] = data
+        self.beyond.add(chunk.number)
+        while self.upto in self.beyond:
+            self.beyond.remove(self.upto)
+            self.upto += 1
+        return True
+
+
+class Intake:
+    """The pieces that are coming to this shard."""
+
+    def __init__(self, limits: LoadLimits) -> None:
+        self._limits = limits
+        self.room_bytes: int | None = None
+        """What the disk has room for, as far as is known; the host says so now and then."""
+        self._arriving: dict[str, _Arriving] = {}
+        self._ended: dict[str, tuple[str, PieceBuilt]] = {}
+        """The last pieces that are done with, each with its sender: an offer of one that comes late begins nothing."""
+
+    @property
+    def deadline(self) -> int | None:
+        """When the piece that has been idle longest is given up."""
+        touched = [piece.touched_at for piece in self._arriving.values()]
+        return min(touched) + self._limits.idle_timeout_ns if touched else None
+
+    @property
+    def bytes_coming(self) -> int:
+        """What all pieces that are not built yet take when they are whole."""
+        return sum(piece.size for piece in self._arriving.values() if piece.answer is None)
+
+    def progress(self, load: str) -> int | None:
+        """How many chunks of a piece are here; None if it is not (or no longer) on its way."""
+        piece = self._arriving.get(load)
+        return piece.upto + len(piece.beyond) if piece is not None else None
+
+    def wake(self, now: int) -> list[LoadEffect]:
+        """Forget what nobody has touched for long."""
+        stale = sorted(
+            load for load, piece in self._arriving.items() if now >= piece.touched_at + self._limits.idle_timeout_ns
+        )
+        for load in stale:
+            del self._arriving[load]
+        return [PieceGone(load) for load in stale]
+
+    def step(self, sender: str, message: PieceOffered | Chunk | PieceDropped, now: int) -> list[LoadEffect]:
+        """A message of a sender; what does not fit its offer is dropped."""
+        match message:
+            case PieceOffered():
+                return self._offered(sender, message, now)
+            case Chunk():
+                return self._chunk(sender, message, now)
+            case PieceDropped():
+                piece = self._arriving.get(message.load)
+                if piece is None or piece.sender != sender:
+                    return []
+                self._end(piece, PieceBuilt(message.load, "it was dropped", 0, 0, 0, 0, 0))
+                return [PieceGone(message.load)]
+
+    def built(self, answer: PieceBuilt) -> list[LoadEffect]:
+        """The host has built a piece, or could not."""
+        piece = self._arriving.get(answer.load)
+        if piece is None:
+            return []
+        piece.answer = answer
+        piece.frames = []
+        return [SendTick(piece.sender, answer)]
+
+    def forget(self, load: str) -> None:
+        """The load has been decided: its answer need not be repeated any more but to who asks for it."""
+        piece = self._arriving.get(load)
+        if piece is not None:
+            self._end(piece, piece.answer or PieceBuilt(load, "it is not wanted any more", 0, 0, 0, 0, 0))
+
+    def _end(self, piece: _Arriving, answer: PieceBuilt) -> None:
+        del self._arriving[answer.load]
+        self._ended[answer.load] = (piece.sender, answer)
+        if len(self._ended) > ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
+
+    def _offered(self, sender: str, offer: PieceOffered, now: int) -> list[LoadEffect]:
+        ended_by, answer = self._ended.get(offer.load, ("", None))
+        if answer is not None:
+            return [SendTick(sender, answer)] if sender == ended_by else []
+        piece = self._arriving.get(offer.load)
+        if piece is None:
+            refusal = self._refusal(offer)
+            if refusal:
+                return [SendTick(sender, PieceBuilt(offer.load, refusal, 0, 0, 0, 0, 0))]
+            try:
+                piece = _Arriving(sender, offer, now)
+            except MemoryError:
+                refusal = f"there is no memory here for a piece of {sum(offer.frame_sizes)} bytes"
+                return [SendTick(sender, PieceBuilt(offer.load, refusal, 0, 0, 0, 0, 0))]
+            self._arriving[offer.load] = piece
+        if piece.sender != sender:
+            return []
+        piece.touched_at = now
+        if piece.answer is not None:
+            return [SendTick(sender, piece.answer)]
+        return [self._taken(piece, offer.probe), *self._hand_over(piece)]
+
+    def _refusal(self, offer: PieceOffered) -> str:
+        limits = self._limits
+        if len(self._arriving) >= limits.pieces_max:
+            return f"{len(self._arriving)} loads are on their way already; try again when one is done"
+        if len(offer.frame_sizes) > limits.frames_max or not 4096 <= offer.chunk_bytes <= limits.piece_bytes_max:
+            return "the offer is cut in a way that no shard of this version cuts it"
+        if min(offer.frame_sizes, default=0) < 0 or sum(offer.frame_sizes) > limits.piece_bytes_max:
+            return f"a piece of {sum(offer.frame_sizes)} bytes is over graph.load_bytes_max ({limits.piece_bytes_max})"
+        if self.bytes_coming + sum(offer.frame_sizes) > limits.piece_bytes_max:
+            return (
+                f"with the {self.bytes_coming} bytes that are on their way already, these {sum(offer.frame_sizes)} are "
+                f"over graph.load_bytes_max ({limits.piece_bytes_max}); try again when they are done"
+            )
+        if self.room_bytes is not None and self.bytes_coming + sum(offer.frame_sizes) > self.room_bytes:
+            return (
+                f"its disk has room for {max(0, self.room_bytes - self.bytes_coming)} bytes more, and"
+                f" {sum(offer.frame_sizes)} are needed: make room there, or drop graphs (see storage.refuse_free)"
+            )
+        return ""
+
+    def _chunk(self, sender: str, chunk: Chunk, now: int) -> list[LoadEffect]:
+        piece = self._arriving.get(chunk.load)
+        if piece is None or piece.sender != sender or piece.handed_over:
+            return []
+        if len(chunk.frames) != 1 or not 0 <= chunk.number < len(piece.places):
+            return []
+        is_new = chunk.number >= piece.upto and chunk.number not in piece.beyond
+        if chunk.number >= piece.upto + 4 * self._limits.window or (is_new and not piece.put(chunk)):
+            return []
+        piece.touched_at = now
+        return [self._taken(piece), *self._hand_over(piece)]
+
+    def _hand_over(self, piece: _Arriving) -> list[LoadEffect]:
+        if piece.handed_over or piece.upto < len(piece.places):
+            return []
+        piece.handed_over = True
+        return [PieceArrived(piece.offer.load, piece.sender, piece.offer.spec, tuple(piece.frames))]
+
+    def _taken(self, piece: _Arriving, probe: int = 0) -> SendTick:
+        return SendTick(piece.sender, ChunksTaken(piece.offer.load, piece.upto, tuple(sorted(piece.beyond)), probe))

@@ -1,0 +1,234 @@
+"""The tick plane of one shard: its runs, their checkpoints and the loads under way, behind one pair of doors.
+
+Routes each message to the machine that it is for. A peer may hear of a run from the log a little earlier than we do and
+push its first share, or the checkpoint that it goes on from: such early messages are kept, within a bound, until the
+run begins here; the oldest make room for new ones, and what is lost does no harm, for it is asked for or sent again.
+
+Runs belong to an epoch: with a new view all of them are dropped (`leave_epoch`), and those that go on begin anew, under
+the same number. Loads don't care about views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from daemon.transfer.checkpoints import Replication
+from daemon.transfer.chunks import Intake, LoadEffect, LoadLimits, Shipment
+from shoal.lockstep.effects import PhaseLate, TickEffect
+from shoal.lockstep.frames import size_of
+from shoal.lockstep.machine import State, TickMachine
+from shoal.lockstep.messages import (
+    Checkpoint,
+    CheckpointAsked,
+    CheckpointHeld,
+    CheckpointLacking,
+    Chunk,
+    ChunksTaken,
+    PhaseDone,
+    PhaseSent,
+    PhaseWanted,
+    PieceBuilt,
+    PieceDropped,
+    PieceOffered,
+)
+
+TickMessage: TypeAlias = (
+    PhaseDone
+    | PhaseWanted
+    | PieceOffered
+    | Chunk
+    | ChunksTaken
+    | PieceBuilt
+    | PieceDropped
+    | Checkpoint
+    | CheckpointHeld
+    | PhaseSent
+    | CheckpointAsked
+    | CheckpointLacking
+)
+TICK_MESSAGES: tuple[type, ...] = (
+    PhaseDone,
+    PhaseWanted,
+    PieceOffered,
+    Chunk,
+    ChunksTaken,
+    PieceBuilt,
+    PieceDropped,
+    Checkpoint,
+    CheckpointHeld,
+    PhaseSent,
+    CheckpointAsked,
+    CheckpointLacking,
+)
+"""In the order of their tags: new ones go to the end."""
+Effect: TypeAlias = TickEffect | LoadEffect
+
+EARLY_MESSAGES_MAX = 64
+EARLY_BYTES_MAX = 64 << 20
+RUNS_FORGOTTEN_MAX = 256
+
+
+@dataclass
+class TickPlane:
+    """All machines of one shard's tick plane."""
+
+    shard: str
+    limits: LoadLimits
+    runs: dict[int, TickMachine] = field(default_factory=dict)
+    shipments: dict[tuple[str, str], Shipment] = field(default_factory=dict)
+    _early: list[tuple[str, PhaseDone | Checkpoint]] = field(default_factory=list)
+    _early_bytes: int = 0
+    _forgotten: dict[int, None] = field(default_factory=dict)
+    """The last runs that ended in this epoch: what still comes for them is not early."""
+
+    _fetched: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.intake = Intake(self.limits)
+        self.replication = Replication(self.shard)
+
+    @property
+    def deadline(self) -> int | None:
+        """The earliest of all machines."""
+        machines: list[TickMachine | Shipment | Intake | Replication]
+        machines = [*self.runs.values(), *self.shipments.values(), self.intake, self.replication]
+        deadlines = [machine.deadline for machine in machines]
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def step(self, sender: str, message: TickMessage, now: int) -> Sequence[Effect]:
+        """Take a peer's message."""
+        if type(message) is PhaseDone:  # nearly all, and looking through the cases costs as much as the rest
+            run = self.runs.get(message.run)
+            if run is not None:
+                return run.step(sender, message, now)
+        match message:
+            case PhaseDone() | PhaseWanted() | PhaseSent():
+                run = self.runs.get(message.run)
+                if run is not None:
+                    return run.step(sender, message, now)
+                if isinstance(message, PhaseDone):
+                    self._keep_early(sender, message)
+                return []
+            case Checkpoint() | CheckpointHeld() | CheckpointAsked() | CheckpointLacking():
+                if message.run in self.runs:
+                    return self.replication.step(sender, message, now)
+                if isinstance(message, Checkpoint):
+                    self._keep_early(sender, message)
+                return []
+            case ChunksTaken() | PieceBuilt():
+                return self._step_shipment(sender, message, now)
+            case PieceOffered() | Chunk() | PieceDropped():
+                return self.intake.step(sender, message, now)
+
+    def wake(self, now: int) -> Sequence[Effect]:
+        """Let every machine look at the time."""
+        effects: list[Effect] = []
+        for run in list(self.runs.values()):
+            news = run.wake(now)
+            effects += [self._named(effect) for effect in news] if run.state is State.HOLDING else news
+        effects += self.replication.wake(now)
+        for shipment in list(self.shipments.values()):
+            effects += shipment.wake(now)
+        effects += self.intake.wake(now)
+        return effects
+
+    def begin(
+        self,
+        machine: TickMachine,
+        now: int,
+        primaries: Mapping[int, str] | None = None,
+        sizes: Mapping[int, int] | None = None,
+    ) -> Sequence[Effect]:
+        """A run begins here; the host then takes in what came `early`. Of which partitions the `primaries` may have
+        states stored here, and how large these are if that is known, is said in `Replication.begin`.
+        """
+        assert machine.run not in self.runs, machine.run
+        self.runs[machine.run] = machine
+        self.replication.begin(machine.run, primaries or {}, sizes)
+        self._forgotten.pop(machine.run, None)
+        return machine.begin(now)
+
+    def early(self, run: int) -> list[tuple[str, PhaseDone | Checkpoint]]:
+        """What peers sent before a run began here; it is handed out once."""
+        mine = [kept for kept in self._early if kept[1].run == run]
+        self._drop_early(run)
+        return mine
+
+    def leave_epoch(self) -> None:
+        """A new view: no run of the old one goes on, and what was said of any is of no use."""
+        self.runs.clear()
+        self.replication.clear()
+        self._forgotten.clear()
+        self._early, self._early_bytes = [], 0
+
+    def keep_company(self, members: Collection[str]) -> None:
+        """Nothing more is shipped to anybody else."""
+        self.shipments = {key: shipment for key, shipment in self.shipments.items() if key[1] in members}
+        self._fetched &= self.shipments.keys()
+
+    def ship(self, shipments: Sequence[Shipment], now: int) -> Sequence[Effect]:
+        """Send pieces to their shards."""
+        effects: list[Effect] = []
+        for shipment in shipments:
+            self.shipments[shipment.load, shipment.to] = shipment
+            effects += shipment.begin(now)
+        return effects
+
+    def ship_once(self, shipment: Shipment, now: int) -> Sequence[Effect]:
+        """Send what a peer has fetched from us: nobody waits for the answer, which is the end of it."""
+        self._fetched.add((shipment.load, shipment.to))
+        return self.ship([shipment], now)
+
+    def land(self, load: str) -> None:
+        """A load has come to its end, good or bad: forget its shipments."""
+        self.shipments = {key: shipment for key, shipment in self.shipments.items() if key[0] != load}
+
+    def forget(self, run: int) -> None:
+        """The cluster is done with a run."""
+        self.runs.pop(run, None)
+        self.replication.forget(run)
+        self._drop_early(run)
+        self._forgotten[run] = None
+        if len(self._forgotten) > RUNS_FORGOTTEN_MAX:
+            del self._forgotten[next(iter(self._forgotten))]
+
+    def _step_shipment(self, sender: str, message: ChunksTaken | PieceBuilt, now: int) -> Sequence[Effect]:
+        key = (message.load, sender)
+        shipment = self.shipments.get(key)
+        if shipment is None:
+            return []
+        effects = shipment.step(message, now)
+        if shipment.answer is not None and key in self._fetched:
+            self._fetched.discard(key)
+            del self.shipments[key]
+        return effects
+
+    def validate(self) -> None:
+        """Assert every machine's invariants."""
+        for run in self.runs.values():
+            run.validate()
+        self.replication.validate()
+        assert len(self._early) <= EARLY_MESSAGES_MAX
+        assert self._early_bytes == sum(size_of(message.frames) for _, message in self._early) <= EARLY_BYTES_MAX
+        assert not any(message.run in self.runs or message.run in self._forgotten for _, message in self._early)
+
+    def _named(self, effect: TickEffect) -> TickEffect:
+        """A run that waits for storage knows nothing of replicas; who of them is late is known here."""
+        if not isinstance(effect, PhaseLate):
+            return effect
+        return replace(effect, missing=self.replication.lacking(effect.run))
+
+    def _keep_early(self, sender: str, message: PhaseDone | Checkpoint) -> None:
+        size = size_of(message.frames)
+        if message.run in self._forgotten or size > EARLY_BYTES_MAX:
+            return
+        self._early.append((sender, message))
+        self._early_bytes += size
+        while len(self._early) > EARLY_MESSAGES_MAX or self._early_bytes > EARLY_BYTES_MAX:
+            self._early_bytes -= size_of(self._early.pop(0)[1].frames)
+
+    def _drop_early(self, run: int) -> None:
+        self._early = [kept for kept in self._early if kept[1].run != run]
+        self._early_bytes = sum(size_of(message.frames) for _, message in self._early)

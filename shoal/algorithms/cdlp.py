@@ -1,0 +1,55 @@
+"""Communities by label propagation, all nodes at once (LDBC Graphalytics specification 1.0, section 2.3.4).
+
+The rule is that of Raghavan, Albert and Kumara ("Near linear time algorithm to detect community structures in
+large-scale networks", Phys. Rev. E 76, 2007), made deterministic: everybody reads the labels of the tick before, and
+the least of several most frequent labels wins. So it need not settle, and runs for as many ticks as are asked for;
+`label-propagation` is the variant that does settle.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.graph.columns import is_string
+from shoal.graph.shard_graph import Direction, Part
+from shoal.program.declarations import Column, Merge
+from shoal.program.program import Program
+from shoal.program.workspace import Workspace
+
+
+class CommunityDetection(Program):
+    """Let every node take the label that most of its neighbours have, the least of several: column `label`.
+
+    A label is a node's id, or its ordinal (position in id order, from 0) where ids are strings. In a directed graph a
+    neighbour by both an in-edge and an out-edge counts twice, and so do parallel edges everywhere. A node without
+    neighbours keeps its own. All ticks asked for are run, 10 if nobody says.
+    """
+
+    name = "cdlp"
+    columns = (Column("label", np.int64, ghosts=Direction.BOTH),)
+    ticks_default = 10
+
+    def start(self, ws: Workspace) -> None:
+        ws.set("label", first_labels(ws.part))
+
+    def advance(self, ws: Workspace) -> None:
+        poll(ws, "label", ws.fresh("label"))
+
+
+def first_labels(part: Part) -> NDArray[np.int64]:
+    """What every own node is called at first."""
+    return part.ordinals if is_string(part.ids) else np.asarray(part.ids, np.int64)
+
+
+def poll(ws: Workspace, column: str, out: NDArray[np.int64]) -> None:
+    """The most frequent label among the neighbours of every own node, the least of several; its own if it has none.
+
+    In an undirected graph, whose arcs lead both ways, one direction has all neighbours once.
+    """
+    part = ws.part
+    out[:] = ws.gather(column, Merge.MODE, Direction.BOTH if part.directed else Direction.OUT)
+    alone = part.out_edges.indptr[1:] == part.out_edges.indptr[:-1]
+    if part.directed:
+        alone &= part.in_edges.indptr[1:] == part.in_edges.indptr[:-1]
+    out[alone] = ws.column(column)[alone]

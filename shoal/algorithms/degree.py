@@ -1,0 +1,33 @@
+"""Degrees: how many edges come into and leave each node.
+
+`degree` counts the ends of edges at a node, as networkx does: a loop twice, in a directed graph and in an undirected
+one, so that all degrees together are twice the edges. Of an undirected graph `in_degree` and `out_degree` count arcs,
+two for an edge and one for a loop (`shoal.graph.graph_data`), and are equal. LDBC's graphs have no loops.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shoal.program.declarations import Column
+from shoal.program.program import Program
+from shoal.program.workspace import Workspace
+
+
+class Degree(Program):
+    """Count the edges at every node, parallel ones each: columns `degree`, `in_degree`, `out_degree`, in one tick."""
+
+    name = "degree"
+    columns = (Column("degree", np.int64), Column("in_degree", np.int64), Column("out_degree", np.int64))
+
+    def start(self, ws: Workspace) -> None:
+        for column in self.columns:
+            ws.set(column.name, 0)
+
+    def advance(self, ws: Workspace) -> None:
+        ws.set("in_degree", ws.part.in_degree)
+        ws.set("out_degree", ws.part.out_degree)
+        ws.set("degree", ws.part.out_degree + (ws.part.in_degree if ws.part.directed else ws.part.loops))
+
+    def halted(self, ws: Workspace) -> bool:
+        return ws.tick >= 1

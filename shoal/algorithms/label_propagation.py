@@ -1,0 +1,51 @@
+"""Label propagation until every node has a label that most of its neighbours have (Raghavan, Albert and Kumara 2007).
+
+If all nodes choose at once, as in `cdlp`, two sides of a graph can swap their labels for ever. If nodes that are not
+neighbours choose, that can't happen: with each choice either more edges join equal labels, or as many, and a label gets
+less. Here each tick half of the nodes may choose, drawn by a random number that follows from seed, tick and node; so
+neighbours sooner or later choose one by one, and it comes to an end with probability one, in practice after some dozen
+ticks. That every node is content is looked at every tick, over all nodes, so the end is no matter of luck.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shoal.algorithms.cdlp import first_labels, poll
+from shoal.graph.shard_graph import Direction
+from shoal.program.declarations import Aggregate, Column, Merge
+from shoal.program.params import Param
+from shoal.program.program import Program
+from shoal.program.randomness import bits
+from shoal.program.workspace import Workspace
+
+
+class LabelPropagation(Program):
+    """Let nodes take turns in taking the label that most of their neighbours have, until all are content.
+
+    Column `label` is a node's id, or its ordinal where ids are strings; neighbours count as in `cdlp`, and the least of
+    several most frequent labels wins. Each tick a random half of the nodes may change. Ends by itself; after `ticks`
+    ticks (1,000 if nobody says) it ends with what there is.
+    """
+
+    name = "label-propagation"
+    columns = (Column("label", np.int64, ghosts=Direction.BOTH),)
+    aggregates = (Aggregate("discontent", Merge.SUM, np.int64, shown=True),)
+    ticks_default = 1000
+
+    seed = Param(0, "for who may change when")
+
+    def start(self, ws: Workspace) -> None:
+        ws.set("label", first_labels(ws.part))
+
+    def advance(self, ws: Workspace) -> None:
+        label = ws.fresh("label")
+        poll(ws, "label", label)
+        before = ws.column("label")
+        discontent = label != before
+        ws.contribute("discontent", discontent.astype(np.int64))
+        waits = discontent & (bits(self.seed, ws.tick, ws.part.ordinals) >> np.uint64(63) == 0)
+        label[waits] = before[waits]
+
+    def halted(self, ws: Workspace) -> bool:
+        return ws.tick > 0 and int(ws.total("discontent")) == 0

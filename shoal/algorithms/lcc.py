@@ -1,0 +1,28 @@
+"""Local clustering coefficients (LDBC Graphalytics specification 1.0, section 2.3.5; Watts and Strogatz 1998)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.algorithms.corners import DEGREE, Corners
+from shoal.program.declarations import Column
+from shoal.program.workspace import Workspace
+
+
+class ClusteringCoefficient(Corners):
+    """Of all arcs that could lead from one neighbour of a node to another, find the share that there is.
+
+    Column `coefficient`: arcs between neighbours / (d * (d - 1)), where the d neighbours are taken once, by whichever
+    edges, without the node itself; 0 if d is less than 2. Parallel edges count once. Three ticks.
+    """
+
+    name = "lcc"
+    columns = (Column("coefficient", np.float64), DEGREE, Column("arcs", np.int64, hidden=True))
+    directions = True
+    credit = "arcs"
+
+    def settle(self, ws: Workspace, credits: NDArray[np.int64]) -> None:
+        degree = ws.column("degree").astype(np.float64)
+        pairs = degree * (degree - 1.0)
+        ws.set("coefficient", np.divide(credits, pairs, out=np.zeros(len(credits)), where=pairs > 0.0))

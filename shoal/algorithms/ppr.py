@@ -1,0 +1,39 @@
+"""Personalised PageRank: a walk that starts over at chosen nodes (Page, Brin, Motwani and Winograd 1999, section 6)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shoal.algorithms.ranks import Ranks, Starts
+from shoal.api.errors import BadParameter
+from shoal.program.naming import own_node, own_nodes
+from shoal.program.params import Param
+from shoal.program.workspace import Workspace
+
+
+class PersonalisedPageRank(Ranks):
+    """Rank nodes by the chance that a walk, which now and then starts over at a source, is found there.
+
+    Column `rank` after k ticks is the k-th power iterate from an even spread over the sources; what a node without
+    out-edges has goes back to the sources; parallel edges count each. Give `source`, one id as it is, or `sources`, ids
+    with commas between. All ticks asked for are run, unless `tol` is given: then the run ends after the first tick
+    that changes the ranks by less in sum.
+    """
+
+    name = "ppr"
+
+    source: Param[str | None] = Param(None, "id of the node where walks start over", kind=str)
+    sources: Param[str | None] = Param(None, "ids of several, with commas between", kind=str)
+    damping = Param(0.85, "chance to follow an edge rather than start over", least=0.0, most=1.0)
+
+    def where(self, ws: Workspace) -> tuple[Starts, int]:
+        if (self.source is None) == (self.sources is None):
+            raise BadParameter("give either 'source', the id of one node, or 'sources', ids with commas between")
+        if self.sources is not None:
+            nodes, count = own_nodes(ws.part, "sources", self.sources)
+            return np.array(nodes, np.intp), count
+        node = own_node(ws.part, "source", self.source)
+        return np.array([] if node is None else [node], np.intp), 1
+
+    def each(self, dangling: float, count: int) -> float:
+        return ((1.0 - self.damping) + self.damping * dangling) / count

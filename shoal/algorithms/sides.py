@@ -1,0 +1,78 @@
+"""Edges one way, for a step along those of some nodes: one by one if they are few, else all at once, compiled.
+
+Which of the two is taken changes no number.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.graph.shard_graph import Adjacency
+from shoal.kernels.reductions import Kernel
+from shoal.program.ragged import spread
+from shoal.program.workspace import Workspace
+
+Array = NDArray[Any]
+DENSE = 8
+"""A step over all edges pays, compiled as it is, when more than one edge in so many is concerned."""
+
+
+class Side:
+    """The edges of one direction, for some rows or for those that cross; `back` has them by their other ends."""
+
+    def __init__(self, edges: Adjacency, back: Kernel) -> None:
+        self._indptr, self._neighbours, self._back = edges.indptr.astype(np.int64), edges.neighbours, back
+        self._size = len(self._indptr) - 1
+
+    def others(self) -> NDArray[np.int64]:
+        """How many edges each row has, loops left out."""
+        rows = np.repeat(np.arange(self._size, dtype=np.int32), np.diff(self._indptr))
+        loops = rows[rows == self._neighbours]
+        return np.diff(self._indptr) - np.bincount(loops, minlength=self._size)
+
+    def are_many(self, rows: Array) -> bool:
+        """Whether these rows have so many edges that it pays to go along all of them instead."""
+        edges = int((self._indptr[rows + 1] - self._indptr[rows]).sum())
+        return edges * DENSE > len(self._neighbours)
+
+    def neighbours(self, rows: Array) -> tuple[Array, Array]:
+        """The other ends of these rows' edges, and the rows once for each."""
+        lengths = self._indptr[rows + 1] - self._indptr[rows]
+        return self._neighbours[spread(self._indptr[rows], lengths)], np.repeat(rows, lengths)
+
+    def leave(self, ws: Workspace, rows: Array, counts: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Take these rows' edges off what own nodes at their other ends `count`.
+
+        Gives own nodes that have none left (all of those whom the edges lead to, others perhaps), and ghosts, once for
+        each edge.
+        """
+        if not self.are_many(rows):
+            ends, _ = self.neighbours(rows)
+            own = ends[ends < self._size]
+            np.subtract.at(counts, own, 1)
+            return own[counts[own] <= 0], ends[ends >= self._size]
+        leaving = np.zeros(self._back.width, np.bool_)
+        leaving[rows] = True
+        counts -= self._back.count(leaving, ws.pool, ws.threads)
+        return np.flatnonzero(counts <= 0), self.crossing(rows)[1]
+
+    def crossing(self, rows: Array) -> tuple[Array, Array]:
+        """Of these rows' edges that lead to ghosts the rows and the ghosts."""
+        if not self.are_many(rows):
+            ends, begins = self.neighbours(rows)
+            away = ends >= self._size
+            return begins[away], ends[away]
+        wanted = np.zeros(self._size, np.bool_)
+        wanted[rows] = True
+        begins, ghosts = self._all_crossing
+        along = wanted[begins]
+        return begins[along], ghosts[along]
+
+    @cached_property
+    def _all_crossing(self) -> tuple[Array, Array]:
+        away = self._neighbours >= self._size
+        return np.repeat(np.arange(self._size, dtype=np.int32), np.diff(self._indptr))[away], self._neighbours[away]

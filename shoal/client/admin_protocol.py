@@ -1,0 +1,435 @@
+"""The client's side of a daemon's admin protocol, blocking: over the socket of a daemon on this machine, or to another.
+
+    with AdminConnection("/run/shoal/admin.sock") as daemon:     # or "alpha@tcp://10.0.0.1:7103", with keys
+        status, _ = daemon.call("status")
+        events = daemon.stream("run wait", {"run": "pagerank-1"})
+        for event in events:
+            print(event["tick"])
+        events.result
+
+One exchange at a time; a connection carries any number. Each request has an id, and every line that answers it has the
+same one. An exchange that was left half-way, by Ctrl-C, a timeout or anything else, would leave bytes behind that
+belong to nobody. So a connection is busy from before the first byte of a request until the last one of its answer has
+come: whatever is raised in between closes it, and if even that is interrupted, it stays busy and is never used again.
+Sessions, which many threads may use, take another then (`shoal.client.connections`).
+
+Large buffers go to the socket as they are (`memoryview`), and arrive in one buffer each, so that a graph is copied by
+the kernel only. Daemons on other machines are reached through `shoal.client.remote`, with an operator's key; it wants
+pyzmq, all else here nothing. Every error is an `AdminError` whose text is a sentence for a person; `Unreachable`
+alone means that nobody answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol
+
+from shoal.api.errors import ShoalError
+
+DEFAULT_SOCKET: Final = "/run/shoal/admin.sock"
+LINE_BYTES_MAX: Final = 64 * 1024 * 1024
+FRAMES_BYTES_MAX: Final = 64 * 1024**3
+RECEIVE_BYTES: Final = 64 * 1024
+QUEUE_SECONDS: Final = 0.01
+"""Between two looks whether there is room in the queue of a daemon that many want to reach at once."""
+
+
+class AdminError(ShoalError):
+    """An answer other than yes; a `ShoalError`, so that a script catches the same here and in one process.
+
+    `what` names the class of `shoal.api.errors` that says the same, where there is one.
+    """
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what
+
+
+class Unreachable(AdminError):
+    """Nobody answers on the socket, or the connection broke before the answer was there."""
+
+
+class HungUp(Unreachable):
+    """The daemon closed the connection before its answer was there: what was asked may have been done, or not."""
+
+
+class Refused(AdminError):
+    """The daemon does not do that now; nothing was changed."""
+
+
+class Failed(AdminError):
+    """The daemon tried, and it did not work."""
+
+
+class Usage(AdminError):
+    """The daemon could not make sense of the request."""
+
+
+_KINDS: Final = {"refused": Refused, "failed": Failed, "usage": Usage}
+
+
+class _Carrier(Protocol):
+    """What is asked of a socket."""
+
+    def sendall(self, data: memoryview, /) -> object: ...
+    def recv_into(self, buffer: memoryview, /) -> int: ...
+    def gettimeout(self) -> float | None: ...
+    def close(self) -> None: ...
+
+    def is_quiet(self) -> bool:
+        """Whether it is open at both ends and nothing has come."""
+        ...
+
+    def hang_up(self) -> None:
+        """End what another thread waits for on it, and tell the other side. It is still to be closed."""
+        ...
+
+
+class _UnixSocket(socket.socket):
+    def is_quiet(self) -> bool:
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        return not poll.poll(0)
+
+    def hang_up(self) -> None:
+        with contextlib.suppress(OSError):  # the other side was quicker
+            self.shutdown(socket.SHUT_RDWR)
+
+
+Said = tuple[dict[str, Any], tuple[memoryview, ...]]
+
+
+class AdminConnection:
+    """A connection to one daemon. `timeout` is how long it may stay silent, in seconds; None waits for ever.
+
+    `address` is the path of its admin socket, or ``NAME@tcp://HOST:PORT`` of its endpoint for operators. For the latter
+    `key` is the file of your secret key, and the daemon's public key is looked up under its NAME in the list
+    `known_keys` (a cluster's allowed_keys will do), or given itself as `server_key`.
+    """
+
+    def __init__(
+        self,
+        address: str | os.PathLike[str] = DEFAULT_SOCKET,
+        timeout: float | None = 60.0,
+        *,
+        key: str | os.PathLike[str] | None = None,
+        server_key: str | None = None,
+        known_keys: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._process = os.getpid()
+        self._socket: _Carrier | None = None
+        self.address = os.fspath(address)
+        self._ahead = bytearray()
+        self._ids = itertools.count(1)
+        self._turn = threading.Lock()
+        """Held from the first byte of a request to the last one of its answer."""
+        self._asked = (0, "")
+        """The id and the command of the last request."""
+        self._socket = (
+            _called(self.address, timeout, key, server_key, known_keys)
+            if "://" in self.address
+            else _connected(Path(self.address), timeout)
+        )
+
+    def __enter__(self) -> AdminConnection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up; what the daemon was doing for this connection alone is cancelled."""
+        ours = self._socket
+        # A child that was forked has a copy of the descriptor: it must leave the parent's exchange alone, and the
+        # parent has to hang up in so many words, or the daemon would hear nothing before the child ends.
+        if ours is not None and self._process == os.getpid():
+            ours.hang_up()
+            ours.close()
+        self._socket = None  # only now: an interrupted close is finished by the next one
+
+    def hang_up(self) -> None:
+        """What `close` does to an exchange that another thread waits for: there, it ends with `Unreachable`."""
+        ours = self._socket
+        if ours is not None and self._process == os.getpid():
+            ours.hang_up()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is open, as far as is known here, and no exchange is under way."""
+        return self._socket is not None and not self._turn.locked() and self._process == os.getpid()
+
+    @property
+    def has_been_used(self) -> bool:
+        """Whether anything was asked on it before."""
+        return self._asked[0] > 0
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is free, and the daemon has neither hung up nor said anything that was not asked for."""
+        return self.is_free and not self._ahead and self._open().is_quiet()
+
+    def call(self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()) -> Said:
+        """Ask, and wait for the answer: its result and the buffers that came with it."""
+        parts = self._begun(command, args, frames, stream=False)
+        with self._whole():
+            self._send(parts)
+            answer = self._heard()
+            if "event" in answer:
+                raise self._broken("sent an event where an answer was due")
+            buffers = self._end(answer)
+        return _result(answer), buffers
+
+    def stream(self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()) -> Stream:
+        """Ask, and get the events on the way; the answer is `Stream.result` once they are through."""
+        return Stream(self, command, args, frames)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """For a piece of an exchange: whatever keeps it from its end closes the connection."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _begun(
+        self, command: str, args: Mapping[str, Any] | None, frames: Sequence[Any], stream: bool
+    ) -> list[memoryview]:
+        """Take the turn; what to send. From here until `_end` nobody else gets one, come what may."""
+        self._open()
+        if self._process != os.getpid():
+            raise AdminError(f"the connection to {self.address} is the parent process's: make one in this process")
+        views = [memoryview(frame).cast("B") for frame in frames]
+        asked = next(self._ids), command
+        request: dict[str, Any] = {"id": asked[0], "command": command, "args": dict(args or {})}
+        if views:
+            request["frames"] = [len(view) for view in views]
+        if stream:
+            request["stream"] = True
+        line = memoryview(json.dumps(request).encode() + b"\n")
+        if not self._turn.acquire(blocking=False):
+            raise AdminError(
+                f"the connection to {self.address} is in the middle of '{self._asked[1]}': "
+                "take its answer first, or make another connection"
+            )
+        self._asked = asked
+        return [line, *views]
+
+    def _send(self, parts: Sequence[memoryview]) -> None:
+        connection = self._open()
+        try:
+            for part in parts:
+                connection.sendall(part)
+        except TimeoutError:
+            raise self._broken("stopped reading") from None
+        except (BrokenPipeError, ConnectionResetError):
+            # It hung up before the end, most likely after a word of why: that is read next.
+            return
+        except OSError as error:
+            raise self._broken(f"cannot be written to ({error.strerror})") from error
+
+    def _heard(self) -> dict[str, Any]:
+        """The next line: an event or an answer, to what was asked."""
+        line = self._line()
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict) or not _is_well_formed(answer):
+            raise self._broken("answered in a way this client does not understand: are both of the same version?")
+        if answer.get("id") == self._asked[0]:
+            return answer
+        if answer.get("ok") is False and "id" not in answer:
+            _result(answer)  # raises: it did not come to read what was asked, and says why
+        raise self._broken("answered something else than was asked: are both of the same version?")
+
+    def _end(self, answer: dict[str, Any]) -> tuple[memoryview, ...]:
+        """The buffers of the answer whose line this is. The connection is free then."""
+        lengths = answer.get("frames", [])
+        if not all(type(n) is int and n >= 0 for n in lengths) or sum(lengths) > FRAMES_BYTES_MAX:
+            raise self._broken("announced frames that make no sense")
+        buffers = tuple(self._frame(length) for length in lengths)
+        self._turn.release()
+        return buffers
+
+    def _line(self) -> bytes:
+        searched = 0
+        while (end := self._ahead.find(b"\n", searched)) < 0:
+            searched = len(self._ahead)
+            if searched > LINE_BYTES_MAX:
+                raise self._broken("sent a line without end")
+            self._ahead += self._receive()
+        line = bytes(self._ahead[:end])
+        del self._ahead[: end + 1]
+        return line
+
+    def _frame(self, length: int) -> memoryview:
+        frame = memoryview(bytearray(length))
+        position = min(len(self._ahead), length)
+        frame[:position] = self._ahead[:position]
+        del self._ahead[:position]
+        while position < length:
+            position += self._receive_into(frame[position:])
+        return frame
+
+    def _receive(self) -> bytes:
+        chunk = bytearray(RECEIVE_BYTES)
+        return bytes(chunk[: self._receive_into(memoryview(chunk))])
+
+    def _receive_into(self, buffer: memoryview) -> int:
+        connection = self._open()
+        try:
+            count = connection.recv_into(buffer)
+        except TimeoutError:
+            raise self._broken(f"did not answer within {connection.gettimeout() or 0:g} seconds") from None
+        except OSError as error:
+            raise self._broken(f"broke the connection ({error.strerror})", HungUp) from error
+        if not count:
+            raise self._broken("closed the connection before it had answered: its log says why", HungUp)
+        return count
+
+    def _open(self) -> _Carrier:
+        if self._socket is None:
+            raise Unreachable(f"the connection to the daemon at {self.address} is closed: make another")
+        return self._socket
+
+    def _broken(self, what: str, kind: type[Unreachable] = Unreachable) -> Unreachable:
+        """After this nothing on the connection could be told apart, so it is closed."""
+        self.close()
+        return kind(f"the daemon at {self.address} {what}")
+
+
+class Stream:
+    """The events of one request, and then its answer.
+
+    `result` and `frames` are there once the loop over the events has ended by itself. Until then the connection answers
+    nothing else.
+    """
+
+    def __init__(
+        self, connection: AdminConnection, command: str, args: Mapping[str, Any] | None, frames: Sequence[Any]
+    ) -> None:
+        self._connection = connection
+        self._done = False
+        self._result: dict[str, Any] = {}
+        self.frames: tuple[memoryview, ...] = ()
+        parts = connection._begun(command, args, frames, stream=True)
+        with connection._whole():
+            connection._send(parts)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        if self._done:
+            raise StopIteration
+        connection = self._connection
+        with connection._whole():
+            answer = connection._heard()
+            if "event" not in answer:
+                self.frames = connection._end(answer)
+        if "event" in answer:
+            event: dict[str, Any] = answer["event"]
+            return event
+        self._done = True
+        self._result = _result(answer)
+        raise StopIteration
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The answer; events nobody looked at are skipped."""
+        for _ in self:
+            pass
+        return self._result
+
+
+def _is_well_formed(answer: dict[str, Any]) -> bool:
+    """Whether it is an event, a yes with what belongs to it, or a no with a reason."""
+    match answer:
+        case {"event": dict()}:
+            return True
+        case {"ok": True, "result": dict()}:
+            return isinstance(answer.get("frames", []), list)
+        case {"ok": False}:
+            return isinstance(answer.get("error", {}), dict)
+    return False
+
+
+def _result(answer: dict[str, Any]) -> dict[str, Any]:
+    """What an answer says. Raises the `AdminError` of one that is a no."""
+    if answer["ok"] is not True:
+        error = answer.get("error", {})
+        raise _KINDS.get(str(error.get("kind")), Failed)(
+            str(error.get("message", "no reason was given")), str(error.get("what", ""))
+        )
+    result: dict[str, Any] = answer["result"]
+    return result
+
+
+def _connected(path: Path, timeout: float | None) -> _Carrier:
+    connection = _UnixSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    try:
+        _queue_for(connection, str(path), timeout)
+    except FileNotFoundError:
+        hint = "is the daemon running? (systemctl status shoald; `shoalctl dev up` starts some for a try)"
+    except ConnectionRefusedError:
+        hint = "the daemon that made it is gone: start it again"
+    except PermissionError:
+        hint = "you may not: the socket is for its owner and group"
+    except TimeoutError:
+        hint = f"no answer within {timeout} seconds"
+    except OSError as error:
+        hint = str(error.strerror or error)
+    else:
+        return connection
+    connection.close()
+    raise Unreachable(f"cannot reach a daemon at {path}: {hint}; another socket is named by --socket or SHOAL_SOCKET")
+
+
+def _queue_for(connection: socket.socket, path: str, timeout: float | None) -> None:
+    """Connect; while too many wait to be accepted, the kernel refuses at once whoever has a timeout, so ask again."""
+    until = time.monotonic() + (timeout or 0.0)
+    while True:
+        try:
+            return connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise TimeoutError from None
+            time.sleep(QUEUE_SECONDS)
+
+
+def _called(
+    address: str,
+    timeout: float | None,
+    key: str | os.PathLike[str] | None,
+    server_key: str | None,
+    known_keys: str | os.PathLike[str] | None,
+) -> _Carrier:
+    # pyzmq takes a while to import, and who speaks to this machine does without.
+    from shoal.client.remote import BadAddress, NoConnection, RemoteSocket, target_of
+
+    try:
+        return RemoteSocket(target_of(address, key, server_key, known_keys), timeout)
+    except BadAddress as error:
+        raise Usage(str(error)) from error
+    except NoConnection as error:
+        raise Unreachable(f"cannot reach a daemon at {address}: {error}") from error
+    except ShoalError as error:
+        raise AdminError(str(error)) from error

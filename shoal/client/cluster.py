@@ -1,0 +1,188 @@
+"""A session with a daemon, over its admin socket or from another machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from shoal.api.errors import BY_NAME, ShoalError
+from shoal.client.admin_protocol import DEFAULT_SOCKET, AdminConnection, AdminError
+from shoal.client.connections import Connections
+from shoal.client.session import Progress, Session
+from shoal.graph import columns as col
+from shoal.graph.graph_data import GraphData
+from shoal.program.program import Program
+from shoal.query.result import ColumnDigest
+from shoal.query.rows import STRETCH, Stretch
+from shoal.query.tables import TablePart
+
+
+def connect(
+    address: str = DEFAULT_SOCKET,
+    timeout: float | None = None,
+    *,
+    key: str | os.PathLike[str] | None = None,
+    server_key: str | None = None,
+    known_keys: str | os.PathLike[str] | None = None,
+) -> Session:
+    """Reach a daemon; any daemon of a cluster will do.
+
+    `address` is the path of the admin socket of one on this machine, or ``"alpha@tcp://10.0.0.1:7103"``: the name of a
+    shard and where it listens for operators. For that, `key` is the file with your secret key; the shard's public one
+    is found under its name in the file `known_keys`, for which the cluster's allowed_keys will do, or is `server_key`.
+    `timeout` is how long the daemon may stay silent, in seconds. The session may be used by many threads.
+    """
+    connections = Connections(
+        lambda: AdminConnection(address, timeout, key=key, server_key=server_key, known_keys=known_keys)
+    )
+    connections.reach()
+    return Session(SocketBackend(connections))
+
+
+class SocketBackend:
+    """Graphs and runs of a cluster."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the daemon."""
+        with _as_the_library_says_it():
+            return _about(args, self._connections.call(command, args)[0])
+
+    def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
+        """Send a graph; it is there once every shard has its piece."""
+        spec, frames = data.to_wire()
+        return self._followed("graph load", {"name": name, "spec": spec}, frames, progress)
+
+    def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
+        """Follow a run to its end."""
+        args = {"run": run} if timeout is None else {"run": run, "timeout_seconds": timeout}
+        return self._followed("run wait", args, (), progress)
+
+    def _followed(
+        self, command: str, args: Mapping[str, Any], frames: Sequence[Any], progress: Progress | None
+    ) -> dict[str, Any]:
+        with _as_the_library_says_it(), self._connections.lent() as connection:
+            events = connection.stream(command, args, frames)
+            for event in events:
+                if progress is not None:
+                    progress(_about(args, event))
+            return _about(args, events.result)
+
+    def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[Stretch]:
+        """Rows in id order, checked against the daemon's digests when all are here."""
+        digests: dict[str, ColumnDigest] = {}
+        first, total = 0, 1
+        while first < total:
+            stretch, theirs = self._stretch(run, columns, tick, first)
+            if not first:
+                columns, tick, total = list(stretch.values), stretch.tick, stretch.total
+                digests = {column: ColumnDigest() for column in columns}
+            if (stretch.tick, stretch.first, stretch.total) != (tick, first, total):
+                raise ShoalError(f"run '{run}': other rows came than were asked for")
+            for column, digest in digests.items():
+                digest.update(stretch.ids, stretch.values[column])
+            first = stretch.last
+            if first >= total:
+                stretch = replace(stretch, digests=_agreed(run, digests, theirs))
+            elif not len(stretch.ids):
+                raise ShoalError(f"run '{run}': the rows from {first} on have not come")
+            yield stretch
+
+    def _stretch(
+        self, run: str, columns: Sequence[str] | None, tick: int | None, first: int
+    ) -> tuple[Stretch, Mapping[str, str]]:
+        asked = {"run": run, "columns": columns, "tick": tick, "first": first, "count": STRETCH, "digest": True}
+        with _as_the_library_says_it():
+            said, frames = self._connections.call("run rows", {k: v for k, v in asked.items() if v is not None})
+        reader = col.FrameReader(frames)
+        _about(asked, said)
+        ids = reader.column(said["id"], "the node ids")
+        values = {
+            column: np.asarray(reader.column(spec, f"column '{column}'")) for column, spec in said["columns"].items()
+        }
+        reader.check_end()
+        if any(len(its) != len(ids) for its in values.values()):
+            raise ShoalError(f"run '{run}': a column came with another number of values than there are nodes")
+        nulls = {column: values[column].dtype.type(null) for column, null in said["nulls"].items()}
+        return Stretch(run, said["tick"], said["first"], said["total"], ids, values, nulls), said["digests"]
+
+    def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
+        """The rows of a table, a partition at a time."""
+        partition, partitions = 0, 1
+        while partition < partitions:
+            pieces: list[Mapping[str, Any]] = []
+            first, total = 0, 1
+            while first < total:
+                said, columns = self._table_piece(run, table, tick, partition, first)
+                if pieces and not said["count"]:
+                    raise ShoalError(f"run '{run}': the rows of table '{table}' from {first} on have not come")
+                tick, total, partitions = said["tick"], said["total"], said["partitions"]
+                pieces.append(columns)
+                first += said["count"]
+            joined = {name: col.concatenated([piece[name] for piece in pieces]) for name in pieces[0]}
+            yield TablePart(partition, partitions, joined)
+            partition += 1
+
+    def _table_piece(
+        self, run: str, table: str, tick: int | None, partition: int, first: int
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        asked = {"run": run, "table": table, "tick": tick, "partition": partition, "first": first}
+        with _as_the_library_says_it():
+            said, frames = self._connections.call("run table", {k: v for k, v in asked.items() if v is not None})
+        reader = col.FrameReader(frames)
+        _about(asked, said)
+        columns = reader.columns(list(said["columns"].items()))
+        reader.check_end()
+        if any(len(values) != said["count"] for values in columns.values()):
+            raise ShoalError(f"run '{run}': a column of table '{table}' came with another number of values than rows")
+        return said, columns
+
+    def deploy(self, source: bytes, file: str) -> dict[str, Any]:
+        """Send a program's source; every shard keeps it from then on."""
+        with _as_the_library_says_it():
+            return self._connections.call("program deploy", {"file": file}, [source])[0]
+
+    def program_name(self, program: str | type[Program]) -> str:
+        """Programs are known to daemons by the name under which they are installed or deployed there."""
+        return program if isinstance(program, str) else program.name
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connections.close()
+
+
+def _about(asked: Mapping[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """The answer, if it is about the run or the graph that was asked about."""
+    for word in ("run", "graph"):
+        if word in asked and said.get(word, asked[word]) != asked[word]:
+            raise ShoalError(
+                f"the daemon was asked about {word} '{asked[word]}' and spoke of '{said[word]}': ask again"
+            )
+    return said
+
+
+def _agreed(run: str, ours: Mapping[str, ColumnDigest], theirs: Mapping[str, str]) -> dict[str, str]:
+    found = {column: digest.hexdigest() for column, digest in ours.items()}
+    for column, digest in found.items():
+        if digest != theirs.get(column):
+            raise ShoalError(f"column '{column}' of run '{run}' did not arrive as it was sent: fetch it again")
+    return found
+
+
+@contextmanager
+def _as_the_library_says_it() -> Iterator[None]:
+    """A daemon's answer as the error that a session in this process raises; one of no such class stays as it is."""
+    try:
+        yield
+    except AdminError as error:
+        kind = TimeoutError if error.what == TimeoutError.__name__ else BY_NAME.get(error.what)
+        if kind is None:
+            raise
+        raise kind(str(error)) from error

@@ -1,0 +1,340 @@
+"""The embedded default: everything in one process, with no daemon and no socket.
+
+Several shards are several engines side by side; they exchange the same buffers that daemons would, so a script that is
+right here is right on a cluster. A run does its ticks while somebody waits for it, or one a `step()`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from shoal.api.errors import (
+    BadProgram,
+    NameTaken,
+    RunFailed,
+    ShoalError,
+    UnknownColumn,
+    UnknownGraph,
+    UnknownRun,
+    did_you_mean,
+)
+from shoal.client.local_run import Asked, LocalGraph, LocalRun
+from shoal.client.session import NAME_RULE, Progress, Session, is_name
+from shoal.graph import columns as col
+from shoal.graph.graph_data import GraphData
+from shoal.graph.partitions import part_of
+from shoal.graph.ring import HashRing
+from shoal.graph.shard_graph import Placement
+from shoal.program.deployed import digest_of, program_of
+from shoal.program.installed import find_program, installed_programs, is_installed
+from shoal.program.program import Program
+from shoal.query.rows import STRETCH, Stretch, null_of
+from shoal.query.search import Index, search, text_column
+from shoal.query.snapshot import chosen_tick
+from shoal.query.tables import TablePart, known_table, parts_of_table
+
+EVENT_INTERVAL = 0.1
+DROPPED_REMEMBERED = 1000
+
+
+def local(shards: int = 1, *, check: bool = False) -> Session:
+    """A session in this process, with as many shards as wanted; the answers are the same to the bit.
+
+    `check` has each tick done once more, by new instances of the program that go on from what is kept of the last one,
+    as after the loss of a machine: a run whose ticks then differ fails, and says in what. For authors' tests.
+
+    >>> import shoal
+    >>> with shoal.local(shards=2) as session:
+    ...     data = shoal.from_arrays(["a", "b", "c"], ["b", "c", "a"])
+    ...     run = session.load("ring", data=data).run("pagerank", ticks=3)
+    ...     [node for node, _ in run.result("rank").top(3)]
+    ['a', 'b', 'c']
+    """
+    if shards < 1:
+        raise ValueError("there must be at least one shard")
+    return Session(LocalBackend(shards, check=check))
+
+
+class LocalBackend:
+    """Graphs and runs of this process. Threads may share it: what it holds changes by single, atomic operations."""
+
+    def __init__(self, shards: int, *, check: bool = False) -> None:
+        self._check = check
+        self._shards = tuple(f"{i + 1}" for i in range(shards))
+        self._graphs: dict[str, LocalGraph] = {}
+        self._runs: dict[str, LocalRun] = {}
+        self._loads, self._begun = count(1), count(1)
+        self._closed = False
+        self._dropped: dict[str, str] = {}
+        """Of the last runs that went with their graphs, the graph."""
+        self._programs: dict[str, type[Program]] = {}
+        self._deployed: dict[str, dict[str, Any]] = {}
+
+    def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a command as a daemon would."""
+        self._refuse_if_closed()
+        match command:
+            case "status":
+                return {"shard": "local", "state": "joined", "members": {"alive": len(self._shards)}}
+            case "graph show":
+                return self._show_graph(self._graph(args["graph"]))
+            case "graph list":
+                return {"graphs": [self._show_graph(graph) for graph in list(self._graphs.values())]}
+            case "graph drop":
+                return self._drop(self._graph(args["graph"]), force=bool(args.get("force")))
+            case "ring":
+                owners = HashRing(self._shards).placement(self._graph(args["graph"]).data.partition_count)
+                rows = [{"partition": p, "primary": holders[0], "replicas": []} for p, holders in enumerate(owners)]
+                return {"partitions": rows}
+            case "program list":
+                installed = [describe(program) for program in installed_programs().values()]
+                return {"programs": [*installed, *self._deployed.values()]}
+            case "run start":
+                return self._start(args).shown()
+            case "run show":
+                return self._run(args["run"]).shown()
+            case "run list":
+                runs = sorted(self._runs.copy().values(), key=lambda run: run.began)
+                return {"runs": [run.shown() for run in runs if self._is_loaded(run.graph)]}
+            case "run ticks":
+                run = self._run(args["run"])
+                at = run.standing
+                return {"run": run.name, "state": at.state, "tick": at.tick, "ticks": run.ticks_kept(at)}
+            case "run search":
+                return self._search(self._run(args["run"]), args["words"], args["top"])
+            case "run step":
+                return self._step(self._run(args["run"]))
+            case "run stop":
+                return self._stop(self._run(args["run"]))
+            case _:
+                raise ShoalError(f"a session in this process does not know '{command}'")
+
+    def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
+        """Cut the graph between the shards."""
+        self._refuse_if_closed()
+        if not is_name(name):
+            raise ShoalError(NAME_RULE)
+        if name in self._graphs:
+            raise NameTaken(_taken(name))
+        owners = [holders[0] for holders in HashRing(self._shards).placement(data.partition_count)]
+        placement = Placement.of(owners, self._shards)
+        parts = {}
+        for i, shard in enumerate(self._shards):
+            parts[shard] = part_of(name, data, placement, i)
+            if progress is not None:
+                progress({"stage": "cut", "done": i + 1, "total": len(self._shards)})
+        graph = LocalGraph(name, str(next(self._loads)), data, parts)
+        if self._graphs.setdefault(name, graph) is not graph:  # another thread was quicker
+            raise NameTaken(_taken(name))
+        return self._show_graph(graph)
+
+    def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
+        """Do the ticks of a run until it is over."""
+        waited = self._run(run)
+        until = None if timeout is None else time.monotonic() + timeout
+        told = 0.0
+        while (at := waited.standing).state == "running":
+            self._refuse_if_closed()
+            if waited.asked.paced:
+                raise ShoalError(f"run '{run}' is paced: nothing happens until it is stepped")
+            began = time.monotonic()
+            if until is not None and began >= until:
+                raise TimeoutError(f"run '{run}' still goes on, at tick {at.tick}")
+            pause = waited.seconds_to_wait
+            if pause > 0:
+                time.sleep(pause if until is None else min(pause, max(0.0, until - began)))
+                continue
+            waited.do_tick(after=at.tick)
+            if progress is not None and began - told >= EVENT_INTERVAL:
+                told = began
+                progress(waited.shown())
+        if at.cause is not None:
+            raise RunFailed(f"run '{run}' failed at tick {at.tick}: {at.error}") from at.cause
+        return waited.shown()
+
+    def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[Stretch]:
+        """Rows in id order: here they are at hand, all of them."""
+        read = self._run(run)
+        standing = read.standing
+        visible = {c.name: c for c in read.program.columns if not c.hidden}
+        for column in columns or ():
+            if column not in visible:
+                hint = did_you_mean(column, visible)
+                raise UnknownColumn(f"run '{run}' has no column '{column}'{hint}; it has: {', '.join(visible)}")
+        if standing.state == "failed":
+            raise ShoalError(f"run '{run}' has no result: it is failed {standing.error or ''}".rstrip())
+        at = chosen_tick(run, standing.state, read.ticks_kept(standing), tick)
+        names = list(visible) if columns is None else list(columns)
+        nulls = {name: null for name in names if (null := null_of(visible[name])) is not None}
+        values, ids, total = read.columns(standing, at, names), read.graph.data.ids, read.graph.data.node_count
+        for first in range(0, max(total, 1), STRETCH):
+            part = slice(first, min(first + STRETCH, total))
+            yield Stretch(run, at, first, total, ids[part], {name: values[name][part] for name in names}, nulls)
+
+    def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
+        """The rows of a table, a partition at a time: of the last tick, for checkpoints are kept of columns alone."""
+        read = self._run(run)
+        standing = read.standing
+        known = known_table(run, read.program, table)
+        at = chosen_tick(run, standing.state, [] if standing.state == "failed" else [standing.tick], tick)
+        assert at == standing.tick, "no other tick is to choose from"
+        yield from parts_of_table(list(read.engines_at_end().values()), known)
+
+    def _search(self, run: LocalRun, words: str, count: int) -> dict[str, Any]:
+        column = text_column(run.program, run.asked.params)
+        if column not in run.graph.indexes:
+            run.graph.indexes[column] = [Index(part, column) for part in run.graph.parts.values()]
+        _, said = search(run.graph.indexes[column], words, count)
+        return {"run": run.name, **said}
+
+    def deploy(self, source: bytes, file: str) -> dict[str, Any]:
+        """Keep a program for the runs of this session."""
+        program = program_of(source, file)
+        if is_installed(program.name):
+            raise BadProgram(f"a program called '{program.name}' is installed here: give yours another name")
+        before = self._deployed.get(program.name)
+        now = self._deployed[program.name] = {**describe(program), "origin": "deployed", "digest": digest_of(source)}
+        state = "deployed" if before is None else "unchanged" if before["digest"] == now["digest"] else "replaced"
+        self._programs[program.name] = program
+        return {"program": program.name, "state": state, **now}
+
+    def program_name(self, program: str | type[Program]) -> str:
+        """Here any class will do; it need not be installed."""
+        if isinstance(program, str):
+            return program
+        self._programs[program.name] = program
+        return program.name
+
+    def close(self) -> None:
+        """Forget everything. Whoever waits for a run hears of it after its tick."""
+        self._closed = True
+        self._graphs.clear()
+        self._runs.clear()
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ShoalError("the session is closed: open another (shoal.local)")
+
+    def _graph(self, name: str) -> LocalGraph:
+        graph = self._graphs.get(name)
+        if graph is None:
+            raise UnknownGraph(f"no graph is called '{name}'{did_you_mean(name, list(self._graphs))}")
+        return graph
+
+    def _is_loaded(self, graph: LocalGraph) -> bool:
+        return self._graphs.get(graph.name) is graph
+
+    def _run(self, name: str) -> LocalRun:
+        self._refuse_if_closed()
+        run = self._runs.get(name)
+        gone = self._dropped.get(name) if run is None or self._is_loaded(run.graph) else run.graph.name
+        if gone is not None:
+            graph = f"graph '{gone}', which was dropped, and its runs with it"
+            raise UnknownRun(f"there is no run '{name}' any more: it belonged to {graph}")
+        if run is None:
+            raise UnknownRun(f"there is no run '{name}'{did_you_mean(name, list(self._runs))}")
+        return run
+
+    def _drop(self, graph: LocalGraph, *, force: bool) -> dict[str, Any]:
+        runs = [run for run in list(self._runs.values()) if run.graph is graph]
+        using = [run.name for run in runs if run.standing.state == "running"]
+        if using and not force:
+            raise ShoalError(
+                f"graph '{graph.name}' is in use by {', '.join(using)}: stop that first, or drop it by force"
+            )
+        if self._graphs.pop(graph.name, None) is None:  # another thread was quicker
+            raise UnknownGraph(f"no graph is called '{graph.name}'")
+        results = sum(run.standing.state in ("completed", "stopped") for run in runs)
+        for run in runs:
+            run.drop(f"its graph '{graph.name}' was dropped")
+            self._dropped[run.name] = graph.name
+            self._runs.pop(run.name, None)
+        for name in list(self._dropped)[:-DROPPED_REMEMBERED]:
+            self._dropped.pop(name, None)
+        return {"graph": graph.name, "state": "dropped", "runs": len(runs), "results": results}
+
+    def _start(self, args: Mapping[str, Any]) -> LocalRun:
+        name = args["program"]
+        program = self._programs.get(name) or find_program(name)
+        graph = self._graph(args["graph"])
+        if args.get("load") not in (None, graph.load):
+            raise UnknownGraph(f"graph '{graph.name}' was dropped, and another one was loaded under its name")
+        asked = Asked(
+            params=dict(args.get("params") or {}),
+            ticks=args.get("ticks") or program.ticks_default,
+            paced=bool(args.get("paced")),
+            interval=float(args.get("interval_seconds") or 0.0),
+            checkpoint_ticks=int(args.get("checkpoint_ticks") or 0),
+            check=self._check,
+        )
+        if asked.ticks < 0:
+            raise ShoalError(f"ticks should be 0 or more, not {asked.ticks}")
+        run = LocalRun(f"{program.name}-{next(self._begun)}", graph, program, asked)
+        run.begin()
+        self._runs[run.name] = run
+        return run
+
+    def _step(self, run: LocalRun) -> dict[str, Any]:
+        self._need_running(run)
+        if not run.asked.paced:
+            raise ShoalError(f"run '{run.name}' is not paced: it goes by itself while it is waited for")
+        at = run.do_tick()
+        if at.cause is not None:
+            raise RunFailed(f"run '{run.name}' failed before tick {at.tick + 1}: {at.error}") from at.cause
+        return dict(at.last_tick)
+
+    def _stop(self, run: LocalRun) -> dict[str, Any]:
+        self._need_running(run)
+        run.do_tick(stop=True)
+        return run.shown()
+
+    def _need_running(self, run: LocalRun) -> None:
+        at = run.standing
+        if at.state != "running":
+            raise ShoalError(f"run '{run.name}' is over already: it {at.state} after {at.tick} ticks")
+
+    def _show_graph(self, graph: LocalGraph) -> dict[str, Any]:
+        data = graph.data
+        return {
+            "graph": graph.name,
+            "load": graph.load,
+            "nodes": data.node_count,
+            "edges": data.edge_count,
+            "directed": data.directed,
+            "partitions": data.partition_count,
+            "cross_edges": sum(part.cross_edges for part in graph.parts.values()),
+            "state": "ready",
+            "shards": {
+                shard: {
+                    "nodes": part.size,
+                    "edges": part.held_edges,
+                    "ghosts": part.ghost_count,
+                    "bytes": part.nbytes,
+                }
+                for shard, part in graph.parts.items()
+            },
+            "node_columns": {name: col.type_name(column) for name, column in data.node_columns.items()},
+            "edge_columns": {name: col.type_name(column) for name, column in data.edge_columns.items()},
+        }
+
+
+def _taken(name: str) -> str:
+    return f"a graph called '{name}' is loaded already: drop it, or choose another name"
+
+
+def describe(program: type[Program]) -> dict[str, Any]:
+    """A program as `program list` shows it."""
+    return {
+        "name": program.name,
+        "summary": program.summary(),
+        "columns": [column.name for column in program.columns if not column.hidden],
+        "params": [
+            {"name": name, "type": param.kind.__name__, "default": param.default, "doc": param.doc}
+            for name, param in program.parameters().items()
+        ],
+    }

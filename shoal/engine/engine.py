@@ -1,0 +1,426 @@
+"""Runs a program's phases on one shard's part, and turns what crosses shards into plain buffers and back.
+
+The engine knows neither sockets nor barriers. Its host runs a phase (`run`), carries the `Outgoing` to each peer, and
+once every peer's `Incoming` is there, in any order, has it settled (`settle`). `shoal.local` hosts several engines in
+one process; a daemon hosts one a run.
+
+What leaves with a phase:
+
+- Advance: for each column that was written and has ghosts, the values on the boundary to that peer, as a bare slice;
+  and the partial aggregates of the own partitions.
+- Act and Advance: what the carriers of lists, channels and mail that are sent in that phase have (`exchange`).
+- Sense and Decay: nothing but the fact that they are over.
+
+What a run needs to go on elsewhere is in `capture`: for each own partition its slice of every declared column, and its
+partial of every aggregate, as they are with the Advance of a tick. `restore` takes such states, of any placement's
+making, and then Advance of that tick is run as it is at a start: it gives out every exchanged column and the partials,
+and `settle` so makes ghosts and totals what they were. A state, in program order, little-endian, 8 bytes a value::
+
+    [ column 1, by ordinal | column 2 | ... | partial of aggregate 1 | partial of aggregate 2 | ... | sections ]
+
+A section has its length before it. There is one for each list, one for each channel and mail that is sent in Advance
+(what is under way belongs to the partition that it left) and one for what the program itself saves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.engine.exchange.carrier import BadExchange, BadState, Carrier, pack_sections, split_sections
+from shoal.graph.shard_graph import Part
+from shoal.program.declarations import Channel, Column, Mail
+from shoal.program.naming import named_nodes
+from shoal.program.phase import Phase
+from shoal.program.program import Program
+from shoal.program.workspace import Workspace
+
+__all__ = ["BadExchange", "BadState", "Engine", "Incoming", "Outgoing", "Share", "is_fixed", "state_bytes"]
+
+Array = NDArray[Any]
+Buffer = Any
+
+# A member of an enumeration costs 0.15 us to look up: as much as a phase without arrays takes here.
+ADVANCE = Phase.ADVANCE
+DUES_MAX = 1024
+
+
+class Share(Protocol):
+    """What one peer sent with a phase: a bit for each exchanged column that it wrote, partial aggregates, arrays."""
+
+    @property
+    def columns(self) -> int: ...
+    @property
+    def aggregates(self) -> bytes: ...
+    @property
+    def frames(self) -> Sequence[Buffer]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A share by itself."""
+
+    columns: int = 0
+    aggregates: bytes = b""
+    frames: tuple[Buffer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a shard sends with a phase: the same columns and aggregates to all, and arrays for each peer."""
+
+    columns: int
+    aggregates: bytes
+    frames: Mapping[str, tuple[Array, ...]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of arrays and aggregates over all peers."""
+        total = len(self.aggregates) * len(self.frames)
+        for frames in self.frames.values():
+            for frame in frames:
+                total += frame.nbytes
+        return total
+
+    def to(self, peer: str) -> Incoming:
+        """The share of one peer."""
+        return Incoming(self.columns, self.aggregates, self.frames[peer])
+
+
+class Exchange(NamedTuple):
+    """How one column crosses: the own nodes that peers read, whose share of them is where, and where ghosts go."""
+
+    name: str
+    dtype: Any
+    nodes: Array
+    cuts: tuple[tuple[str, slice], ...]
+    spans: Mapping[str, slice]
+
+
+class Engine:
+    """One run on one shard."""
+
+    def __init__(self, part: Part, program: Program, pool: ThreadPoolExecutor | None = None, threads: int = 1) -> None:
+        self.part, self.program = part, program
+        self.ws = Workspace(part, program, pool, threads)
+        self._exchanges = [_exchange(part, column) for column in program.columns if column.ghosts is not None]
+        self._carriers: dict[Phase, tuple[Carrier, ...]] = {
+            phase: tuple(carrier for carrier in self.ws.carriers if carrier.sent_in is phase) for phase in Phase
+        }
+        self._nothing = Outgoing(0, b"", dict.fromkeys(part.peers, ()))
+        self._phases = tuple(getattr(program, phase.word) for phase in Phase)
+        self._shown = [aggregate.name for aggregate in program.aggregates if aggregate.shown]
+        self._begun = False
+        self._restored: int | None = None
+        self._saved: dict[int, memoryview] = {}
+        self._advancing = False
+        self._last_partials: Mapping[str, Array] = {}
+        self._dues: dict[tuple[str, int], tuple[list[int], int]] = {}
+        self._own_partitions = np.array(part.partitions, dtype=np.intp)
+        self._peer_partitions = {
+            peer: np.array(part.peer_partitions[peer], dtype=np.intp) for peer in part.peers if part.peer_partitions
+        }
+
+    def run(self, tick: int, phase: Phase) -> Outgoing:
+        """Run one phase of a tick; Advance of tick 0 is the program's start, that of a restored tick gives it out."""
+        self.ws.tick = tick
+        if tick == 0 or self._restored is not None:
+            self._begin(tick, phase)
+            return self._advanced()
+        self._phases[phase](self.ws)
+        if phase is ADVANCE:
+            return self._advanced()
+        if self._carriers[phase]:
+            return Outgoing(0, b"", self._carried(phase, dict.fromkeys(self.part.peers, ())))
+        return self._nothing
+
+    def check(self, peer: str, phase: Phase, incoming: Share) -> None:
+        """See that a peer's share fits before it is taken in. Raises `BadExchange`."""
+        if phase is ADVANCE:
+            self._check_advanced(peer, incoming)
+            return
+        if incoming.aggregates or incoming.columns:
+            raise BadExchange(f"a {phase.word} phase carries no columns and no aggregates")
+        self._check_carried(peer, phase, incoming.frames)
+
+    def settle(self, phase: Phase, incoming: Mapping[str, Share]) -> None:
+        """Take in what every peer sent with a phase; after Advance, commit the tick."""
+        if phase is ADVANCE:
+            self._take_ghosts(incoming)
+            self._merge_aggregates(incoming)
+        if self._carriers[phase]:
+            self._deliver(phase, incoming)
+        if phase is ADVANCE:
+            self._commit()
+            self._advancing = False
+
+    def capture(self) -> dict[int, bytes]:
+        """The state of each own partition: of the tick whose Advance was run last, whether it is settled or not."""
+        assert self._begun, "there is no state before the first Advance"
+        ws, starts = self.ws, self.part.starts.tolist()
+        written = ws.written if self._advancing else ()
+        own = self.program.collect(ws)
+        columns = [self._values(c.name, own, written) for c in self.program.columns]
+        partials = [self._last_partials[aggregate.name] for aggregate in self.program.aggregates]
+        states = {}
+        for k, partition in enumerate(self.part.partitions):
+            values = [column[starts[k] : starts[k + 1]].tobytes() for column in columns]
+            states[partition] = b"".join([*values, *(partial[k : k + 1].tobytes() for partial in partials)])
+        if self._carriers[ADVANCE] or self.program.saves:
+            self._append_sections(states)
+        return states
+
+    def _values(self, name: str, own: Mapping[str, Array], written: Set[str] | tuple[()]) -> Array:
+        if name in own:
+            values, due = np.ascontiguousarray(own[name]), self.ws.committed[name].dtype
+            if values.shape != (self.part.size,) or values.dtype != due:
+                told = f"{values.dtype} of shape {values.shape}"
+                raise ValueError(f"collect gives column '{name}' as {told}: it has {self.part.size} values of {due}")
+            return values
+        return (self.ws.working if name in written else self.ws.committed)[name]
+
+    def _append_sections(self, states: dict[int, bytes]) -> None:
+        kept = [carrier.capture() for carrier in self._carriers[ADVANCE]]  # used in a later tick, and so to be kept
+        for partition in states:
+            sections = [section[partition] for section in kept]
+            if self.program.saves:
+                sections.append(self.program.save(self.ws, partition))
+            states[partition] += pack_sections(sections)
+
+    def restore(self, tick: int, states: Mapping[int, Buffer]) -> None:
+        """Take these states for those of a tick; Advance of it is to be run next. Raises `BadState`.
+
+        Only for an engine that has run nothing yet. To read the values and run nothing, see what is pending in `ws`.
+        """
+        assert not self._begun, "the engine has run already"
+        _check_states(tick, states, self.part, type(self.program))
+        sections: list[dict[int, memoryview]] = [{} for _ in self._carriers[ADVANCE]]
+        ws, starts = self.ws, self.part.starts.tolist()
+        aggregates = self.program.aggregates
+        partials = {a.name: np.empty(len(self.part.partitions), dtype=a.dtype) for a in aggregates}
+        for k, partition in enumerate(self.part.partitions):
+            state, nodes, at = memoryview(states[partition]).cast("B"), starts[k + 1] - starts[k], 0
+            for column in self.program.columns:
+                values = np.frombuffer(state[at : at + 8 * nodes], column.dtype)
+                ws.working[column.name][starts[k] : starts[k + 1]] = values
+                at += 8 * nodes
+            for aggregate in aggregates:
+                partials[aggregate.name][k] = np.frombuffer(state[at : at + 8], aggregate.dtype)[0]
+                at += 8
+            split = split_sections(state[at:], len(sections) + self.program.saves)
+            for section, data in zip(sections, split, strict=False):
+                section[partition] = data
+            if self.program.saves:
+                self._saved[partition] = split[-1]
+        for carrier, section in zip(self._carriers[ADVANCE], sections, strict=True):
+            carrier.restore(section)
+        ws.written.update(column.name for column in self.program.columns)
+        ws.partials.update(partials)
+        self._restored = tick
+
+    def halted(self) -> bool:
+        """Whether the program is done; every shard says the same, for it sees aggregates alone."""
+        return self.program.halted(self.ws)
+
+    def result(self, name: str) -> Array:
+        """The values of a column over own nodes: the committed ones, or those that were restored."""
+        own = self.program.collect(self.ws) if self._begun else {}
+        return own[name] if name in own else self.ws.pending(name)[: self.part.size]
+
+    def shown(self) -> dict[str, Any]:
+        """The figures of the run: aggregates that are shown, as of the last tick."""
+        return {name: self.ws.totals[name].item() for name in self._shown}
+
+    def rows(self, table: str, partition: int) -> Mapping[str, Any]:
+        """The rows of a table that belong to an own partition; of an engine that was restored, too."""
+        if not self._begun:
+            assert self._restored is not None, "there are no rows before the first tick"
+            self._open(self._restored)
+        return self.program.rows(self.ws, table, partition)
+
+    # -- Advance ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, tick: int, phase: Phase) -> None:
+        assert phase is ADVANCE, "a run begins with an Advance"
+        assert self._restored in (None, tick), f"tick {self._restored} was restored, not {tick}"
+        self._open(tick)
+        self._restored = None
+
+    def _open(self, tick: int) -> None:
+        """Have the program ready: begin it, or let it take up what was restored."""
+        program, ws = self.program, self.ws
+        ws.tick = tick
+        named_nodes(self.part, program)
+        program.prepare(ws)
+        if self._restored is None:
+            program.start(ws)
+        else:
+            for partition, state in self._saved.items():
+                program.load(ws, partition, state)
+            program.resume(ws)
+        self._saved, self._begun = {}, True
+
+    def _advanced(self) -> Outgoing:
+        """One gather a column for all peers together: each is sent its slice of it, which nobody writes again."""
+        ws, mask = self.ws, 0
+        frames: dict[str, tuple[Array, ...]] = dict.fromkeys(self.part.peers, ())
+        for bit, exchange in enumerate(self._exchanges):
+            if exchange.name not in ws.written:
+                continue
+            mask |= 1 << bit
+            values = ws.working[exchange.name].take(exchange.nodes, mode="clip")
+            for peer, cut in exchange.cuts:
+                frames[peer] += (values[cut],)
+        if self._carriers[ADVANCE]:
+            frames = self._carried(ADVANCE, frames)
+        aggregates = self._pack_aggregates()
+        self._last_partials, self._advancing = dict(ws.partials), True
+        return Outgoing(mask, aggregates, frames)
+
+    def _pack_aggregates(self) -> bytes:
+        partials = self.ws.partials
+        parts = []
+        for aggregate in self.program.aggregates:
+            identity = aggregate.merge.identity(np.dtype(aggregate.dtype))
+            if aggregate.name not in partials:
+                partials[aggregate.name] = np.full(len(self.part.partitions), identity, dtype=aggregate.dtype)
+            parts.append(partials[aggregate.name].tobytes())
+        return b"".join(parts)
+
+    def _check_advanced(self, peer: str, incoming: Share) -> None:
+        due = self._dues.get((peer, incoming.columns)) or self._due(peer, incoming.columns)
+        if len(incoming.aggregates) != due[1]:
+            raise BadExchange(f"aggregates of {len(incoming.aggregates)} bytes where {due[1]} were due")
+        sizes = [_size(frame) for frame in incoming.frames[: len(due[0])]]
+        if sizes != due[0]:
+            raise BadExchange(f"ghosts of {sizes} bytes where {due[0]} were due")
+        self._check_carried(peer, ADVANCE, incoming.frames[len(due[0]) :])
+
+    def _due(self, peer: str, columns: int) -> tuple[list[int], int]:
+        """The bytes that a peer's frames and aggregates have when it wrote these columns."""
+        if not 0 <= columns < 1 << len(self._exchanges):
+            raise BadExchange(f"columns {columns:#x} of {len(self._exchanges)}")
+        spans = [exchange.spans[peer] for bit, exchange in enumerate(self._exchanges) if columns >> bit & 1]
+        aggregates = 8 * len(self.program.aggregates) * len(self.part.peer_partitions[peer])
+        due = ([8 * (span.stop - span.start) for span in spans], aggregates)
+        if len(self._dues) < DUES_MAX:
+            self._dues[peer, columns] = due
+        return due
+
+    def _take_ghosts(self, incoming: Mapping[str, Share]) -> None:
+        ws = self.ws
+        for peer, share in incoming.items():
+            frames, columns = iter(share.frames), share.columns
+            for bit, exchange in enumerate(self._exchanges):
+                span = exchange.spans[peer]
+                if columns >> bit & 1:
+                    ws.working[exchange.name][span] = np.frombuffer(next(frames), exchange.dtype)
+                else:
+                    ws.working[exchange.name][span] = ws.committed[exchange.name][span]
+
+    def _merge_aggregates(self, incoming: Mapping[str, Share]) -> None:
+        """Merge in partition order, whoever holds which partition."""
+        offset = 0
+        for aggregate in self.program.aggregates:
+            table = np.empty(self.part.partition_count, dtype=aggregate.dtype)
+            table[self._own_partitions] = self.ws.partials[aggregate.name]
+            for peer, share in incoming.items():
+                held = self._peer_partitions[peer]
+                table[held] = np.frombuffer(share.aggregates, aggregate.dtype, len(held), offset * len(held))
+            self.ws.totals[aggregate.name] = aggregate.merge.ufunc.reduce(table)
+            offset += 8
+
+    def _commit(self) -> None:
+        ws = self.ws
+        for column in self.program.columns:
+            exchanged = column.ghosts is not None
+            if column.name not in ws.written:
+                if not exchanged:
+                    continue
+                ws.working[column.name][: self.part.size] = ws.committed[column.name][: self.part.size]
+            ws.committed[column.name], ws.working[column.name] = ws.working[column.name], ws.committed[column.name]
+        ws.written.clear()
+        ws.partials.clear()
+        for carrier in ws.carriers:
+            carrier.commit()
+
+    # -- carriers --------------------------------------------------------------------------------------------------
+
+    def _carried(self, phase: Phase, frames: dict[str, tuple[Array, ...]]) -> dict[str, tuple[Array, ...]]:
+        for carrier in self._carriers[phase]:
+            packed = carrier.pack()
+            frames = {peer: (*before, *packed[peer]) for peer, before in frames.items()}
+        return frames
+
+    def _check_carried(self, peer: str, phase: Phase, frames: Sequence[Buffer]) -> None:
+        due = sum(carrier.frame_count for carrier in self._carriers[phase])
+        if len(frames) != due:
+            raise BadExchange(f"{len(frames)} arrays where {due} were due")
+        at = 0
+        for carrier in self._carriers[phase]:
+            carrier.check(peer, frames[at : at + carrier.frame_count])
+            at += carrier.frame_count
+
+    def _deliver(self, phase: Phase, incoming: Mapping[str, Share]) -> None:
+        left = {
+            peer: share.frames[self._ghost_frames(share) if phase is ADVANCE else 0 :]
+            for peer, share in incoming.items()
+        }
+        for carrier in self._carriers[phase]:
+            count = carrier.frame_count
+            carrier.settle({peer: frames[:count] for peer, frames in left.items()})
+            left = {peer: frames[count:] for peer, frames in left.items()}
+
+    @staticmethod
+    def _ghost_frames(share: Share) -> int:
+        return share.columns.bit_count()
+
+
+def is_fixed(program: type[Program]) -> bool:
+    """Whether a partition's states are all of one size."""
+    sent: tuple[Channel | Mail, ...] = (*program.channels, *program.mail)
+    return not (program.lists or program.saves or any(each.sent_in is ADVANCE for each in sent))
+
+
+def state_bytes(program: type[Program], nodes: int) -> int:
+    """The bytes that the state of a partition with that many nodes has, sections left out."""
+    return 8 * (nodes * len(program.columns) + len(program.aggregates))
+
+
+def _check_states(tick: int, states: Mapping[int, Buffer], part: Part, program: type[Program]) -> None:
+    if tick < 0:
+        raise BadState(f"tick {tick} is none")
+    if states.keys() != set(part.partitions):
+        wrong = ", ".join(str(p) for p in sorted(states.keys() ^ set(part.partitions))[:10])
+        raise BadState(f"states have to be those of the own partitions: too many or too few are {wrong}")
+    for partition, nodes in zip(part.partitions, np.diff(part.starts).tolist(), strict=True):
+        try:
+            size = memoryview(states[partition]).cast("B").nbytes
+        except (TypeError, ValueError, BufferError) as error:
+            raise BadState(f"partition {partition}: the state is not a buffer of bytes") from error
+        due = state_bytes(program, nodes)
+        if size != due and (size < due or is_fixed(program)):
+            raise BadState(f"partition {partition}: a state of {nodes} nodes has {due} bytes, not {size}")
+
+
+def _exchange(part: Part, column: Column) -> Exchange:
+    assert column.ghosts is not None
+    nodes, cuts, spans, end = [np.empty(0, dtype=np.intp)], [], {}, 0
+    for peer in part.peers:
+        theirs, mine = part.sends[peer], part.ghosts[peer]
+        nodes.append(theirs.nodes[theirs.bounds(column.ghosts)])
+        cuts.append((peer, slice(end, end + len(nodes[-1]))))
+        end += len(nodes[-1])
+        bounds = mine.bounds(column.ghosts)
+        first = int(mine.nodes[0]) if len(mine.nodes) else 0
+        spans[peer] = slice(first + bounds.start, first + bounds.stop)
+    return Exchange(column.name, column.dtype, np.concatenate(nodes), tuple(cuts), spans)
+
+
+def _size(frame: Buffer) -> int:
+    return len(frame) if type(frame) is bytes else memoryview(frame).nbytes

@@ -1,0 +1,185 @@
+"""Whether a program goes on from every tick as if it had never stopped: the check mode of `shoal.local`.
+
+After each tick the state of all shards is taken, as for a checkpoint; new instances of the program are made and take it
+up, as on machines of their own, and do the next tick beside the run. Both have to leave the same bytes. What differs is
+named: a column and a node, an aggregate, what is kept beside them, or what the program holds on `self` and should not.
+Of a program that has to converge (`anytime = False`) only the end says anything: beside the run goes a second one that
+is resumed ever more rarely (after ticks 0, 1, 2, 4, ...: else it might begin anew for ever), and what both have come to
+is compared.
+
+It costs about three times the run, and finds what depends on a resume whatever made it: an attribute set in a phase, a
+cache that `prepare` does not make again, a list that is shared. What it can't see is what two instances in one process
+share by design, such as a module's globals, unless the answer changes because both use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from shoal.api.errors import ShoalError
+from shoal.engine.engine import Engine
+from shoal.graph.shard_graph import Part
+from shoal.program.failures import traceback_of
+from shoal.program.phase import Phase
+from shoal.program.program import Program
+
+WORD: Final = 8
+PLAIN: Final = (bool, int, float, str, bytes, list, dict, set, tuple, np.ndarray)
+NAMED_MAX: Final = 3
+FURTHER_TICKS_MAX: Final = 1000
+"""So many more the resumed run may take to converge: what is done again after a resume is a few ticks."""
+HINT: Final = (
+    "between ticks `self` may hold only what `prepare` makes; all else belongs in a column, an attribute,"
+    " `node.memory`, or what `save` gives"
+)
+
+
+class NotResumable(ShoalError):
+    """A run that goes on from what is kept of a tick is another one than a run that was never stopped."""
+
+
+class ResumeCheck:
+    """One run's. `make` gives a new instance of the program; `ids` are the graph's, by ordinal."""
+
+    def __init__(self, make: Callable[[], Program], parts: Mapping[str, Part], ids: Sequence[Any]) -> None:
+        self._make, self._parts, self._ids = make, parts, ids
+        self._tick, self._states = 0, dict[str, dict[int, bytes]]()
+        self._beside: dict[str, Engine] = {}
+        """Of a program that has to converge: the run that is resumed on its way."""
+        self._has_converged = False
+
+    def keep(self, tick: int, engines: Mapping[str, Engine]) -> None:
+        """Take the state of a tick that is committed."""
+        self._tick, self._states = tick, {shard: engine.capture() for shard, engine in engines.items()}
+
+    def compare(self, tick: int, engines: Mapping[str, Engine], *, halted: bool) -> None:
+        """The run has done a tick: do it from the state before it, too. Raises `NotResumable`."""
+        if not next(iter(engines.values())).program.anytime:
+            self._converge(tick, engines, halted=halted)
+            return
+        assert tick == self._tick + 1, (tick, self._tick)
+        resumed = self._on_from_here({})
+        found = {shard: engine.capture() for shard, engine in resumed.items()}
+        self.keep(tick, engines)
+        for shard, engine in engines.items():
+            other = resumed[shard]
+            if bool(other.halted()) != halted:
+                self._raise(tick, engine, other, f"halted says {halted}, and {not halted} when resumed")
+            for place, partition in enumerate(engine.part.partitions):
+                whole, again = self._states[shard][partition], found[shard][partition]
+                if whole != again:
+                    told = self._first_difference(engine, place, whole, again)
+                    self._raise(tick, engine, other, told or _beside_columns(engine, other, partition))
+
+    def _converge(self, tick: int, engines: Mapping[str, Engine], *, halted: bool) -> None:
+        """Let the other run come as far; at the end, to its own end."""
+        last = tick + FURTHER_TICKS_MAX if halted else tick
+        while not self._has_converged and self._tick < last:
+            self._beside = self._on_from_here(self._beside)
+            self._tick += 1
+            self._has_converged = all(bool(engine.halted()) for engine in self._beside.values())
+            if self._tick & (self._tick - 1) == 0 and not self._has_converged:
+                self.keep(self._tick, self._beside)
+                self._beside = {}
+        if not halted:
+            return
+        if not self._has_converged:
+            raise NotResumable(f"resumed on its way, the run has not converged after {last} ticks: {HINT}")
+        for shard, engine in engines.items():
+            other = self._beside[shard]
+            for column in engine.program.columns:
+                values = [np.ascontiguousarray(each.result(column.name)) for each in (engine, other)]
+                told = "" if column.hidden else self._first_row(column.name, engine.part.ordinals, *values)
+                if told:
+                    self._raise(tick, engine, other, told)
+
+    def _on_from_here(self, engines: dict[str, Engine]) -> dict[str, Engine]:
+        """Do the next tick, with engines that are resumed from what was kept if none are given."""
+        before, tick = self._tick, self._tick + 1
+        try:
+            if not engines:
+                engines = {shard: Engine(part, self._make()) for shard, part in self._parts.items()}
+                for shard, engine in engines.items():
+                    engine.restore(before, self._states[shard])
+                exchange(engines, before, Phase.ADVANCE)
+            for phase in next(iter(engines.values())).program.phases():
+                exchange(engines, tick, phase)
+            return engines
+        except Exception as error:
+            told = f"resumed after tick {before}, the program fails in tick {tick}: {HINT}\n{traceback_of(error)}"
+            raise NotResumable(told) from error
+
+    # -- what differs ----------------------------------------------------------------------------------------------
+
+    def _first_difference(self, engine: Engine, place: int, whole: bytes, again: bytes) -> str:
+        """The first column or aggregate in which two states of a partition differ; empty if they differ elsewhere."""
+        program, (first, last), at = engine.program, engine.part.starts.tolist()[place : place + 2], 0
+        for column in program.columns:
+            size = WORD * (last - first)
+            values = [np.frombuffer(state[at : at + size], column.dtype) for state in (whole, again)]
+            told = self._first_row(column.name, engine.part.ordinals[first:last], *values)
+            if told:
+                return told
+            at += size
+        for aggregate in program.aggregates:
+            one, other = (np.frombuffer(state[at : at + WORD], aggregate.dtype)[0] for state in (whole, again))
+            if whole[at : at + WORD] != again[at : at + WORD]:
+                return f"aggregate '{aggregate.name}' gets {one} from a partition, and {other} when resumed"
+            at += WORD
+        return ""
+
+    def _first_row(self, column: str, ordinals: Any, one: Any, other: Any) -> str:
+        """The first node at which two columns are not the same to the bit."""
+        rows = np.flatnonzero(one.view(np.int64) != other.view(np.int64))
+        if not len(rows):
+            return ""
+        name = self._ids[int(ordinals[rows[0]])]
+        name = name.as_py() if hasattr(name, "as_py") else name
+        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+        return f"column '{column}' of node {name!r}{more} is {one[rows[0]]}, and {other[rows[0]]} when resumed"
+
+    @staticmethod
+    def _raise(tick: int, engine: Engine, resumed: Engine, what: str) -> None:
+        own = _own_differences(engine.program, resumed.program) if engine.program.anytime else []
+        which = f"; on `self` differ {', '.join(own)}" if own else ""
+        when = f"goes on from tick {tick - 1}" if engine.program.anytime else "is resumed on its way"
+        raise NotResumable(f"tick {tick} is another one when the run {when}: {what}{which}: {HINT}")
+
+
+def exchange(engines: Mapping[str, Engine], tick: int, phase: Phase) -> None:
+    """One phase of engines side by side, in one process."""
+    sent = {shard: engine.run(tick, phase) for shard, engine in engines.items()}
+    for shard, engine in engines.items():
+        engine.settle(phase, {peer: out.to(shard) for peer, out in sent.items() if peer != shard})
+
+
+def _beside_columns(engine: Engine, resumed: Engine, partition: int) -> str:
+    told = engine.program.difference(resumed.program)
+    return told or f"what is kept beside columns (lists, messages under way, `save`) of partition {partition}"
+
+
+def _own_differences(program: Program, resumed: Program) -> list[str]:
+    """Attributes of plain values that the two do not have alike."""
+    one, other, found = vars(program), vars(resumed), list[str]()
+    for name in sorted(one.keys() | other.keys()):
+        if name.startswith("_"):
+            continue
+        if name not in other or name not in one:
+            found.append(f"'{name}' (only {'without' if name in one else 'with'} the resume)")
+        elif isinstance(one[name], PLAIN) and not _alike(one[name], other[name]):
+            found.append(f"'{name}'")
+    return found[:NAMED_MAX]
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    try:
+        return bool(one == other) or repr(one) == repr(other)
+    except ValueError:  # containers of arrays
+        return repr(one) == repr(other)

@@ -1,0 +1,486 @@
+"""One run on one shard: which phase is on, what has come of it from whom, and when the next may begin.
+
+    computing --computed--> waiting --everyone's share is here--> settling --settled--> computing (the next phase)
+            \\-> holding --held--> waiting                                 |-> paced (until the tick is granted)
+               (a checkpoint's Advance)                                   \\-> holding, unless it is held --> over
+
+A shard pushes its share of a phase to every member as soon as it has computed it, with its barrier entry in the same
+message, and goes on when the barrier is passed *and* every share is here: a barrier says that all have finished, not
+that their ghosts have arrived. A peer can be at most one phase ahead, so two phases' shares are kept, to send again
+and to take in early.
+
+    waiting  PhaseWanted ----------------> peer   (after `resend_interval`, then as soon as an answer is late)
+             <--- PhaseSent(1 copy) ------        behind the share, on the same connection: is that here by now?
+             PhaseWanted(1 copy lost) --->        if not
+             <--- the share again --------
+
+So a share is sent again only when it is certain that it was lost, and never because its link is slow.
+
+Whether the run ends is never one shard's own decision: `flags` and `failure` ride on the shares of a phase, and whoever
+passes its barrier has seen everyone's. The same goes for a checkpoint by time: one shard's clock says that it is due,
+and the next tick is one for all.
+
+A *checkpoint* is a tick whose Advance a shard pushes only when the tick's state is durable, here and on its replicas:
+so a checkpoint that anyone saw committed is held by all, and a run that has lost a member goes on from there. It does
+so with a fresh machine that begins at Advance of that `tick`: the restored state is exchanged as the start's is, and is
+a checkpoint once more, which brings it to replicas that are new. A run is over when its last tick is held, wherever it
+ends. Tick 0 needs no checkpoint: a program can always start again.
+
+Invariants: own entry never falls; no phase is computed before the barrier before it is passed; two phases of shares at
+the most are kept; no share of a checkpoint's Advance is there before the tick is held, and no end before the last is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from shoal.engine.engine import Outgoing
+from shoal.lockstep.barrier import Barrier, entry_of
+from shoal.lockstep.effects import (
+    HoldTick,
+    PhaseLate,
+    RunOver,
+    RunPhase,
+    SendTick,
+    SettlePhase,
+    TickCommitted,
+    TickEffect,
+)
+from shoal.lockstep.messages import DUE, STOP, PhaseDone, PhaseSent, PhaseWanted
+from shoal.lockstep.round_trip import RoundTrip
+from shoal.program.failures import disagreement
+from shoal.program.phase import Phase
+from shoal.program.program import not_converged
+
+FAILURE_CHARACTERS_MAX = 4000
+FAILURES_CHARACTERS_MAX = 16_000
+"""Of one shard, and of all together: a text in a message has at most 64 KiB, and a character up to four bytes."""
+ASK_FACTOR_MAX = 8
+"""Each time that a share is asked for in vain, twice as long passes until the next, up to so many times the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TickTiming:
+    """After how long a missing share is first asked for, and after how long its shard is named."""
+
+    resend_interval_ns: int = 200_000_000
+    phase_timeout_ns: int = 30_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """Which ticks are checkpoints, besides the one that a run goes on from and its last.
+
+    `ticks` above 0: those divisible by it. 0: the one after `interval_ns` have passed since the last. -1: no others.
+    """
+
+    ticks: int = -1
+    interval_ns: int = 0
+
+    def after(self, tick: int, last: int) -> int:
+        """The first checkpoint after `tick` of a run that does `last` ticks, as far as it can be known."""
+        return min(last, (tick // self.ticks + 1) * self.ticks) if self.ticks > 0 else last
+
+
+COST_SHARE = 9
+"""A checkpoint by time is due no sooner than so many times what the last one took everybody: a tenth of all time."""
+
+AT_THE_END = Cadence()
+
+
+class State(Enum):
+    """What a run is doing on this shard."""
+
+    NEW = "new"
+    COMPUTING = "computing"
+    HOLDING = "holding"
+    WAITING = "waiting"
+    SETTLING = "settling"
+    PACED = "paced"
+    OVER = "over"
+
+
+# A member of an enumeration costs 0.15 us to look up, which a message's way through here would pay several times.
+COMPUTING, WAITING, SETTLING, OVER = State.COMPUTING, State.WAITING, State.SETTLING, State.OVER
+HOLDING = State.HOLDING
+ADVANCE = Phase.ADVANCE
+
+
+class TickMachine:
+    """The lockstep of one run. Doors: `step` for peers, `wake` for time; the host answers effects by the others."""
+
+    # With more than 30 attributes an instance without slots loses its quick layout: 6% of an empty tick here.
+    __slots__ = (
+        "_again", "_ahead", "_ask_ns", "_asked_at", "_asks", "_by_time", "_cadence", "_checkpoint", "_due_at",
+        "_figures", "_flags", "_floor", "_held", "_here", "_hold_at", "_horizon", "_kept", "_lost", "_must_halt",
+        "_named_at", "_outcome", "_own", "_phases", "_reached", "_round_trip", "_sent", "_stopping", "_ticks",
+        "_timing", "_waited", "barrier", "entry", "granted", "peers", "phase", "run", "shard", "since", "state",
+        "tick",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        run: int,
+        shard: str,
+        members: Sequence[str],
+        phases: Sequence[Phase],
+        ticks: int,
+        timing: TickTiming,
+        granted: int | None = None,
+        *,
+        tick: int = 0,
+        reached: int = 0,
+        cadence: Cadence = AT_THE_END,
+        must_halt: bool = False,
+    ) -> None:
+        """`granted` is the last tick that may run, None for a run that is not paced. The run begins at Advance of
+        `tick`: 0 is the program's start, a later one the state that the host has restored. Ticks up to `reached` have
+        been seen committed in an older view: a stop waits until they are there again. One that `must_halt` has failed
+        if it comes to its last tick first: what it has computed so far may depend on the cut.
+        """
+        assert shard in members, (shard, members)
+        assert Phase.ADVANCE in phases, phases
+        self.run, self.shard = run, shard
+        self.peers = tuple(member for member in members if member != shard)
+        self.barrier = Barrier(members)
+        self.state = State.NEW
+        self.tick, self.phase = tick, Phase.ADVANCE
+        self.entry = entry_of(tick, ADVANCE)
+        """The barrier entry that the phase at hand completes."""
+        self.granted = granted
+        self.since = 0
+        self._phases, self._ticks, self._timing = tuple(phases), ticks, timing
+        self._cadence, self._by_time, self._must_halt = cadence, cadence.ticks == 0, must_halt
+        self._horizon = entry_of(tick + 1, self._phases[0])
+        """The furthest entry that a peer can have reached: the next used phase after the one at hand."""
+        self._flags, self._stopping, self._reached = 0, False, reached
+        self._checkpoint = tick if tick > 0 else cadence.after(0, ticks)
+        """The next tick that is known to be a checkpoint."""
+        self._held, self._hold_at, self._due_at = -1, 0, 0
+        """The last checkpoint that is held here; when a hold began, and when the next is due by time."""
+        self._floor = 0
+        self._kept: tuple[Outgoing, int] | None = None
+        """While holding a checkpoint: what is to be pushed once it is held, and what it took to compute."""
+        self._outcome = ""
+        """While holding the last tick behind its barrier, and then: how the run has ended; empty if it has failed."""
+        self._here: dict[str, PhaseDone] = {}
+        self._ahead: dict[str, PhaseDone] = {}
+        self._sent: dict[int, dict[str, PhaseDone]] = {}
+        self._again: dict[tuple[int, str], int] = {}
+        """How often a share was sent, by entry and peer, of those that were sent again."""
+        self._lost: dict[str, int] = {}
+        """How many copies of the share that is waited for are known to be lost, by peer."""
+        self._own: PhaseDone | None = None
+        self._round_trip = RoundTrip()
+        """Of questions for shares. Over a slow link an answer waits for the share in front of it, and so it should."""
+        self._asks, self._ask_ns = 0, timing.resend_interval_ns
+        """How often the share that is waited for was asked for, and after how long it is next."""
+        self._asked_at = self._named_at = 0
+        self._figures: list[tuple[Phase, tuple[tuple[int, int], ...]]] = []
+        self._waited: list[tuple[Phase, int]] = []
+
+    # -- doors -----------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> int | None:
+        """When to wake: only a wait has one, for peers or for the storage."""
+        if self.state is not WAITING:
+            return self._named_at + self._timing.phase_timeout_ns if self.state is HOLDING else None
+        return min(self._asked_at + self._ask_ns, self._named_at + self._timing.phase_timeout_ns)
+
+    def begin(self, now: int) -> list[TickEffect]:
+        """Start: the program's start counts as Advance of tick 0, a restored state as Advance of its tick."""
+        self.state, self.since = COMPUTING, now
+        self._due_at = now + self._cadence.interval_ns
+        return [RunPhase(self.run, self.tick, ADVANCE)]
+
+    def step(self, sender: str, message: PhaseDone | PhaseWanted | PhaseSent, now: int) -> list[TickEffect]:
+        """Take a peer's message; one from a stranger, or out of the window of two phases, changes nothing."""
+        if sender not in self.peers:
+            return []
+        if type(message) is PhaseWanted:
+            return self._wanted(sender, message)
+        if type(message) is PhaseSent:
+            return self._was_sent(sender, message, now)
+        assert type(message) is PhaseDone
+        entry = message.entry
+        if self.state is OVER or (entry != self.entry and entry != self._horizon):
+            return self._beyond(sender, entry)
+        self.barrier.advance(sender, entry)
+        shares = self._here if entry == self.entry else self._ahead
+        shares.setdefault(sender, message)
+        if self.state is not WAITING or len(self._here) < len(self.peers):
+            return self._beyond(sender, entry) if self._outcome else []
+        return self._go_on(now)
+
+    def wake(self, now: int) -> list[TickEffect]:
+        """Ask again for what has not come; name who is late. Nobody is, for all that is known here, while holding."""
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return []
+        effects: list[TickEffect] = []
+        lacking = self.lacking() if self.state is WAITING else ()
+        if lacking and now >= self._asked_at + self._ask_ns:
+            self._asked_at = now
+            self._asks += 1
+            self._ask_ns = self._late_ns() if self._asks == 1 else 2 * self._ask_ns
+            self._ask_ns = min(self._ask_ns, ASK_FACTOR_MAX * self._timing.resend_interval_ns)
+            effects += [SendTick(peer, PhaseWanted(self.run, self.entry, self._lost.get(peer, 0))) for peer in lacking]
+        if now >= self._named_at + self._timing.phase_timeout_ns:
+            self._named_at = now
+            effects.append(PhaseLate(self.run, self.tick, self.phase, lacking, now - self.since))
+        return effects
+
+    def relayed(self, entries: Sequence[tuple[str, int]]) -> None:
+        """Progress that gossip brought: it heals the barrier's state; the data is asked for from its owner, and soon
+        if that has only now become ready.
+        """
+        before = self.barrier.missing(self.entry)
+        self.barrier.merge((shard, entry) for shard, entry in entries if shard != self.shard)
+        if before and self.barrier.missing(self.entry) != before:
+            self._ask_ns = self._timing.resend_interval_ns
+
+    # -- the host's answers ----------------------------------------------------------------------------------------
+
+    def computed(self, outgoing: Outgoing, compute_ns: int, now: int) -> list[TickEffect]:
+        """The phase has been run here: push everyone's share, of a checkpoint once it is held."""
+        assert self.state is COMPUTING, self.state
+        if self.phase is ADVANCE:
+            if self.tick >= self._checkpoint:
+                self._kept = (outgoing, compute_ns)
+                return self._hold(now)
+            if self._by_time:
+                due = now >= self._due_at
+                self._flags = self._flags & STOP | (DUE if due else 0)
+        run, entry, columns, aggregates = self.run, self.entry, outgoing.columns, outgoing.aggregates
+        flags, sent = self._flags if self.tick >= self._reached else self._flags & DUE, outgoing.nbytes
+        own = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent)
+        shares = dict.fromkeys(self.peers, own)  # one message for all who get no arrays: the host encodes it once
+        for peer, frames in outgoing.frames.items():
+            if frames:
+                shares[peer] = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent, frames)
+        return self._push(shares, own, now)
+
+    def held(self, now: int) -> list[TickEffect]:
+        """The tick's state is durable, here and on all replicas; a run that was aborted meanwhile has no use for it."""
+        if self.state is OVER:
+            return []
+        assert self.state is HOLDING, self.state
+        self._held, self._due_at = self.tick, now + self._cadence.interval_ns
+        if self._outcome:
+            return [self._over(self._outcome, "")]
+        assert self._kept is not None
+        (outgoing, compute_ns), self._kept = self._kept, None
+        self._checkpoint = max(self.tick + 1, self._cadence.after(self.tick, self._ticks))
+        self.state = COMPUTING
+        return self.computed(outgoing, compute_ns, now)
+
+    def raised(self, failure: str, compute_ns: int, now: int) -> list[TickEffect]:
+        """The program has failed here: tell everyone in its share's stead.
+
+        While settling, and while the last tick is held behind its barrier, our share is out already: the run ends here
+        alone, and consensus ends it elsewhere.
+        """
+        assert self.state in (COMPUTING, SETTLING, HOLDING), self.state
+        failure = f"{self.shard}: {failure}"[:FAILURE_CHARACTERS_MAX]
+        if self.state is SETTLING or self._outcome:
+            return [self._over("failed", failure)]
+        self._kept = None
+        own = PhaseDone(self.run, self.entry, 0, b"", self._flags, failure, compute_ns, 0)
+        return self._push(dict.fromkeys(self.peers, own), own, now)
+
+    def settled(self, halted: bool, now: int) -> list[TickEffect]:
+        """Everyone's share has been taken in here: go on to the next phase, the next tick, or the end."""
+        assert self.state is SETTLING, self.state
+        if self.phase is not ADVANCE:
+            following = self._phases[self._phases.index(self.phase) + 1]
+            return self._compute(self.tick, following, now)
+        effects: list[TickEffect] = []
+        if self.tick > 0:
+            effects.append(TickCommitted(self.run, self.tick, tuple(self._figures), tuple(self._waited)))
+        self._figures, self._waited = [], []
+        is_held = self._held == self.tick
+        if is_held:
+            self._floor = self.tick
+            self._due_at = now + max(self._cadence.interval_ns, COST_SHARE * (now - self._hold_at))
+        stop = self._stopping
+        if self._must_halt and self.tick >= self._ticks and not (halted or stop):
+            return [*effects, self._over("failed", not_converged(self.tick))]
+        if halted or stop or self.tick >= self._ticks:
+            outcome = "stopped" if stop and not halted else "completed"
+            if is_held:
+                return [*effects, self._over(outcome, "")]
+            self._outcome = outcome
+            return [*effects, *self._hold(now)]
+        return [*effects, *self._next_tick(now)]
+
+    def grant(self, tick: int, now: int) -> list[TickEffect]:
+        """Ticks up to this one may run. Grants only grow, so a repeated or late one does no harm."""
+        if self.granted is not None:
+            self.granted = max(self.granted, tick)
+        return self._next_tick(now) if self.state is State.PACED else []
+
+    def stop(self, now: int) -> list[TickEffect]:
+        """End the run after a tick that all shards agree on: the first whose Advance carries someone's stop."""
+        self._flags |= STOP
+        self.granted = None  # the tick that carries the stop may be one that nobody grants any more
+        return self._next_tick(now) if self.state is State.PACED else []
+
+    def abort(self, failure: str) -> list[RunOver]:
+        """End the run here and now, because consensus has ended it."""
+        return [] if self.state is OVER else [self._over("failed", failure)]
+
+    # -- read ------------------------------------------------------------------------------------------------------
+
+    def lacking(self) -> tuple[str, ...]:
+        """Whose share of the phase at hand has not come."""
+        return tuple(peer for peer in self.peers if peer not in self._here)
+
+    def doing(self) -> str:
+        """In words: what an operator reads."""
+        where = f"{self.phase.word} of tick {self.tick}" if self.tick else "start of the run"
+        return f"{self.state.value} {where}"
+
+    def validate(self) -> None:
+        """Assert the machine's invariants."""
+        assert all(share.entry == self.entry for share in self._here.values()), self._here
+        assert all(share.entry == self._horizon for share in self._ahead.values()), self._ahead
+        assert len(self._sent) <= 2, self._sent.keys()
+        assert all(entry in self._sent and copies > 1 for (entry, _), copies in self._again.items()), self._again
+        own = self.barrier.entry(self.shard)
+        if self.state in (WAITING, SETTLING):
+            assert own == self.entry, (own, self.entry)
+        elif self.state is COMPUTING:
+            assert own < self.entry, (own, self.entry)
+            assert all(self.barrier.entry(peer) >= own for peer in self.peers), "computing past a barrier"
+        if self.state is HOLDING:
+            assert self.phase is ADVANCE, self.phase
+            assert self._held < self.tick, (self._held, self.tick)
+            assert (self._kept is None) == bool(self._outcome), "either a share is held back, or the end"
+            assert (own == self.entry) == (self.entry in self._sent) == bool(self._outcome), (own, self.entry)
+        elif self.state is not OVER:
+            assert self._kept is None, self.state
+            assert not self._outcome, self.state
+        assert self._floor <= max(self._held, 0), (self._floor, self._held)
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    def _wanted(self, sender: str, message: PhaseWanted) -> list[TickEffect]:
+        """A peer lacks our share: say that it is on its way, or send it again if all its copies are lost."""
+        entry = message.entry
+        share = self._sent.get(entry, {}).get(sender)
+        if share is None:
+            return self._beyond(sender, entry)
+        copies = self._again.get((entry, sender), 1)
+        if message.lost < copies:
+            return [SendTick(sender, PhaseSent(self.run, entry, copies))]
+        self._again[entry, sender] = copies + 1
+        return [SendTick(sender, share)]
+
+    def _was_sent(self, sender: str, message: PhaseSent, now: int) -> list[TickEffect]:
+        """A share that has not come before this word of it never will."""
+        if self.state is not WAITING or message.entry != self.entry:
+            return []
+        if self._asks == 1:
+            self._round_trip.measured(now - self._asked_at)
+        if sender in self._here or message.copies <= self._lost.get(sender, 0):
+            return []
+        self._lost[sender] = message.copies
+        self._ask_ns = self._late_ns()
+        return [SendTick(sender, PhaseWanted(self.run, self.entry, message.copies))]
+
+    def _late_ns(self) -> int:
+        """After how long a question, or its answer, must have been lost."""
+        interval_ns = self._timing.resend_interval_ns
+        return self._round_trip.timeout_ns(interval_ns // 4, interval_ns)
+
+    def _beyond(self, sender: str, entry: int) -> list[TickEffect]:
+        """A peer in a later phase than the end here has not ended: the two would wait for each other for ever."""
+        if not self._outcome or entry <= self.entry:
+            return []
+        return [self._over("failed", f"{self.shard}: {disagreement(self.tick, sender)}"[:FAILURE_CHARACTERS_MAX])]
+
+    def _next_tick(self, now: int) -> list[TickEffect]:
+        if self.granted is not None and self.tick + 1 > self.granted:
+            self.state, self.since = State.PACED, now
+            return []
+        return self._compute(self.tick + 1, self._phases[0], now)
+
+    def _compute(self, tick: int, phase: Phase, now: int) -> list[TickEffect]:
+        self.tick, self.phase = tick, phase
+        self.entry = self._horizon
+        if phase is ADVANCE:
+            self._horizon = entry_of(tick + 1, self._phases[0])
+        else:
+            self._horizon = entry_of(tick, self._phases[self._phases.index(phase) + 1])
+        self._here, self._ahead = self._ahead, {}
+        self.state, self.since = COMPUTING, now
+        return [RunPhase(self.run, tick, phase)]
+
+    def _hold(self, now: int) -> list[TickEffect]:
+        self.state, self.since = HOLDING, now
+        self._named_at = self._hold_at = now
+        return [HoldTick(self.run, self.tick, self._floor)]
+
+    def _heed(self, flags: Sequence[int]) -> None:
+        """Everyone sees the same flags of an Advance, and does the same about them."""
+        self._stopping = any(one & STOP for one in flags)
+        if any(one & DUE for one in flags):
+            self._checkpoint = min(self._checkpoint, self.tick + 1)
+
+    def _push(self, shares: dict[str, PhaseDone], own: PhaseDone, now: int) -> list[TickEffect]:
+        self.barrier.advance(self.shard, self.entry)
+        self._own = own
+        self._sent[self.entry] = shares
+        if len(self._sent) > 2:
+            del self._sent[next(iter(self._sent))]  # they stand in the order of their entries
+        if self._again:
+            self._again = {key: copies for key, copies in self._again.items() if key[0] in self._sent}
+        if self._lost:
+            self._lost.clear()
+        self.state, self.since = WAITING, now
+        self._asked_at = self._named_at = now
+        self._asks, self._ask_ns = 0, self._timing.resend_interval_ns
+        effects: list[TickEffect] = [SendTick(peer, share) for peer, share in shares.items()]
+        if len(self._here) == len(shares):
+            effects += self._go_on(now)
+        return effects
+
+    def _go_on(self, now: int) -> list[TickEffect]:
+        """Leave the wait: every share is here, and so the barrier is passed."""
+        here, own = self._here, self._own
+        assert own is not None
+        assert self.barrier.passed(self.entry), "each share has moved its sender's entry"
+        at_hand = [own if member == self.shard else here[member] for member in self.barrier.members]
+        failures = [share.failure for share in at_hand if share.failure]
+        if failures:
+            return [self._over("failed", _told_once(failures)[:FAILURES_CHARACTERS_MAX])]
+        if self.phase is ADVANCE:
+            flags = [share.flags for share in at_hand]
+            if any(flags):
+                self._heed(flags)
+        self._figures.append((self.phase, tuple([(share.compute_ns, share.sent_bytes) for share in at_hand])))
+        self._waited.append((self.phase, now - self.since))
+        self.state = SETTLING
+        return [SettlePhase(self.run, self.tick, self.phase, here)]
+
+    def _over(self, outcome: str, failure: str) -> RunOver:
+        committed = self.tick if outcome != "failed" else max(self.tick - 1, 0)
+        self.state, self._outcome = OVER, outcome if outcome != "failed" else ""
+        self._here, self._ahead, self._kept = {}, {}, None
+        return RunOver(self.run, committed, outcome, failure)
+
+
+def _told_once(failures: Sequence[str]) -> str:
+    """What shards say of themselves, each behind its name; what several say alike, behind all their names.
+
+    >>> _told_once(["a: it broke", "b: it fell", "c: it broke"])
+    'a, c: it broke\\nb: it fell'
+    """
+    shards: dict[str, list[str]] = {}
+    for failure in failures:
+        shard, _, told = failure.partition(": ")
+        shards.setdefault(told, []).append(shard)
+    return "\n".join(f"{', '.join(names)}: {told}" for told, names in shards.items())

@@ -1,0 +1,82 @@
+"""A program's failure as its author reads it: the method that failed, the node if it is known, and the traceback.
+
+The traceback begins with the program's own first line, without the host's way there; for programs of messages and
+colonies that is the library's line that runs them.
+"""
+
+from __future__ import annotations
+
+import traceback
+from types import TracebackType
+from typing import Final
+
+from shoal.api.errors import BadParameter, node_told
+from shoal.api.text import encodable
+from shoal.program.phase import Phase
+
+FRAMES: Final = 8
+"""Of a traceback the end says most."""
+HOSTS: Final = ("shoal.client.local", "shoal.engine.engine", "shoal.query.tables", "daemon.")
+"""Modules from which programs are called, by how their names begin."""
+BEFORE: Final = frozenset({"prepare", "start", "load", "resume"})
+AFTER: Final = frozenset({"halted", "collect", "save"})
+"""Methods of a program that are no phases, by when they are called: before the first tick here, and behind any."""
+
+
+def phase_place(phase: Phase, tick: int) -> str:
+    """A phase in words.
+
+    >>> phase_place(Phase.DECAY, 7), phase_place(Phase.ADVANCE, 0)
+    ('decay of tick 7', 'start of the run')
+    """
+    return f"{phase.word} of tick {tick}" if tick else "start of the run"
+
+
+def place(error: BaseException, tick: int, otherwise: str) -> str:
+    """Where an exception has come from: a method that is no phase by its name, and else what the host knows."""
+    trace = below_hosts(error.__traceback__)
+    method = trace.tb_frame.f_code.co_name if trace is not None else ""
+    if method in BEFORE:
+        return f"{method} of the run" if tick == 0 else f"{method} of the run, to go on after tick {tick},"
+    return f"{method} after tick {tick}" if method in AFTER else otherwise
+
+
+def disagreement(tick: int, other: str) -> str:
+    """What is wrong with a program that ends on one shard and not on another."""
+    return (
+        f"halted after tick {tick} says that the run is over, and on shard {other} it does not: it may look at "
+        "aggregates and parameters only, never at chance, a clock, or what one shard has"
+    )
+
+
+def failure(error: BaseException, where: str, characters_max: int | None = None) -> str:
+    """What a run's failure says, in text that can be sent. Of a traceback that is too long, the end is kept."""
+    told = encodable(f"{where} failed{node_told(error)}")
+    if isinstance(error, BadParameter):  # whoever has started the run is told, and knows no line of its program
+        return f"{told}: {words_of(error)}"
+    return f"{told}\n{traceback_of(error)[-characters_max if characters_max else None :]}"
+
+
+def words_of(error: BaseException) -> str:
+    """What an exception says; the class may be the program's own, and fail at that, too."""
+    try:
+        return encodable(str(error))
+    except Exception as again:
+        return f"{type(error).__name__}, which can't be shown: {type(again).__name__}"
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback of what a program has raised, from its own first line on; its words may be any, so `encodable`."""
+    frames = below_hosts(error.__traceback__)
+    return encodable("".join(traceback.format_exception(type(error), error, frames, limit=-FRAMES)))
+
+
+def below_hosts(trace: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that is the program's; the last frame of all, if none is."""
+    while trace is not None and trace.tb_next is not None and _is_host(trace):
+        trace = trace.tb_next
+    return trace
+
+
+def _is_host(trace: TracebackType) -> bool:
+    return str(trace.tb_frame.f_globals.get("__name__", "")).startswith(HOSTS)

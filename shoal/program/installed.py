@@ -1,0 +1,93 @@
+"""The programs that are installed: every distribution may offer some, in the entry point group `shoal.programs`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from shoal.api.errors import UnknownProgram, did_you_mean
+from shoal.program.deployed import digest_of
+from shoal.program.program import Program
+
+log = logging.getLogger("shoal.programs")
+
+
+def installed_programs() -> dict[str, type[Program]]:
+    """Every program found in the entry point group `shoal.programs`, by name; those that are broken are left out."""
+    found = {}
+    for name, entry in sorted(_entries().items()):
+        try:
+            found[name] = _loaded(entry)
+        except UnknownProgram as unknown:
+            log.warning("%s", unknown)
+    return found
+
+
+def find_program(name: str, deployed: Iterable[str] = ()) -> type[Program]:
+    """The installed program of that name. Raises `UnknownProgram`, with the nearest known name.
+
+    `deployed` are the names of others that could have been meant.
+    """
+    entries, others = _entries(), sorted(deployed)
+    if name not in entries:
+        known = f"installed: {', '.join(sorted(entries))}" + (f"; deployed: {', '.join(others)}" if others else "")
+        raise UnknownProgram(f"no program is called '{name}'{did_you_mean(name, [*entries, *others])}; {known}")
+    return _loaded(entries[name])
+
+
+def installed_digest(program: type[Program]) -> str:
+    """The SHA-256 of the file that defines it, as it was when it was first asked for; "" where there is none to read.
+
+    Of that file alone: what it imports is for whoever installs the machines to keep the same.
+    """
+    file = getattr(sys.modules.get(program.__module__), "__file__", None)
+    return _digest_of_file(file) if file is not None else ""
+
+
+@cache
+def _digest_of_file(path: str) -> str:
+    try:
+        return digest_of(Path(path).read_bytes())
+    except OSError:
+        return ""
+
+
+def is_installed(name: str) -> bool:
+    """Whether a program of that name is installed, broken or not."""
+    return name in _entries()
+
+
+def _entries() -> Mapping[str, EntryPoint]:
+    return _entries_on(tuple((folder, _changed_ns(folder)) for folder in sys.path))
+
+
+@lru_cache(maxsize=1)
+def _entries_on(_: tuple[tuple[str, int], ...]) -> Mapping[str, EntryPoint]:
+    """Of the folders as they are; installing something changes the one it goes to. To read them all takes 2 ms."""
+    return {entry.name: entry for entry in entry_points(group="shoal.programs")}
+
+
+def _changed_ns(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _loaded(entry: EntryPoint) -> type[Program]:
+    """Import one program, and no other: what is wrong with that one is not this one's business."""
+    try:
+        program = entry.load()
+    except Exception as error:  # whatever a stranger's module does when it is imported
+        why = f"{type(error).__name__}: {error}"
+        raise UnknownProgram(
+            f"program '{entry.name}' is installed as {entry.value}, but not to be had: {why}"
+        ) from error
+    if not (isinstance(program, type) and issubclass(program, Program)):
+        raise UnknownProgram(f"program '{entry.name}' is installed as {entry.value}, which is not a shoal.Program")
+    return program

@@ -1,0 +1,76 @@
+"""Nodes that an operator names, as a parameter of a run: which of them are here.
+
+A parameter is text, or a number where it was written as one; ids are of the graph's own type. Only the shard that owns
+the partition of an id can tell whether there is such a node, so it is that one which refuses a name that means nobody.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.compute as pc
+
+from shoal.api.errors import BadParameter
+from shoal.graph.columns import is_string, plain
+from shoal.graph.ids import partition_of
+from shoal.graph.shard_graph import Part
+from shoal.program.program import Program
+
+INT64 = np.iinfo(np.int64)
+
+
+def named_nodes(part: Part, program: Program) -> dict[str, int | str]:
+    """By parameter that is the id of a node: the id, of the graph's own type. Raises `BadParameter`."""
+    named: dict[str, int | str] = {}
+    for name, param in program.parameters().items():
+        if param.node:
+            value = getattr(program, name)
+            given = "" if value is None else str(value)
+            own_node(part, name, given)
+            named[name] = _id(part, name, given)
+    return named
+
+
+def own_node(part: Part, parameter: str, given: str | None) -> int | None:
+    """The local index of the node that is so named, None if it would be another shard's. Raises `BadParameter`.
+
+    The words of the error are for the operator: no node is called so, or this can be no id of this graph.
+    """
+    if given is None or given == "":
+        raise BadParameter(f"parameter '{parameter}' is missing: give the id of a node, as in {parameter}=5")
+    return _local(part, parameter, _id(part, parameter, given))
+
+
+def own_nodes(part: Part, parameter: str, given: str | None) -> tuple[list[int], int]:
+    """The same of several ids with commas between: the local indices of those that are here, and how many there are."""
+    if given is None or not given.strip():
+        raise BadParameter(f"parameter '{parameter}' is missing: give ids of nodes, as in {parameter}=5,8")
+    ids = dict.fromkeys(_id(part, parameter, name.strip()) for name in given.split(","))
+    found = [_local(part, parameter, node) for node in ids]
+    return sorted(node for node in found if node is not None), len(ids)
+
+
+def _id(part: Part, parameter: str, given: str) -> int | str:
+    if is_string(part.ids):
+        return given
+    try:
+        number = int(given)
+    except ValueError:
+        raise BadParameter(
+            f"parameter '{parameter}': no node is called '{given}': the ids of this graph are whole numbers"
+        ) from None
+    if not INT64.min <= number <= INT64.max:
+        raise BadParameter(f"parameter '{parameter}': no node is called '{given}': ids have 64 bits")
+    return number
+
+
+def _local(part: Part, parameter: str, node: int | str) -> int | None:
+    if partition_of(node, part.partition_count) not in part.partitions:
+        return None
+    if isinstance(node, str):
+        found = int(pc.index(plain(part.ids), node).as_py())
+    else:
+        at = np.flatnonzero(part.ids == node)
+        found = int(at[0]) if len(at) else -1
+    if found < 0:
+        raise BadParameter(f"parameter '{parameter}': no node is called '{node}' in graph '{part.graph}'")
+    return found

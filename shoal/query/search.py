@@ -1,0 +1,175 @@
+"""Searching documents by TF-IDF, over any number of shards as over one.
+
+A document is a node with a text; its terms are those of `words`. Two steps, each asked of all shards at once::
+
+    1   how many documents have you, and how many have each term?    ->  N and df, added up over all shards
+    2   which are your best, by these weights?                       ->  the best of the bests
+
+    weight of a term      ln(N / df) + 1                (inverse document frequency, over all shards' documents)
+    score of a document   sum of count * weight over the query's terms, in the order of the terms
+
+Counts are added as integers, weights are worked out once, by whoever asks, and every document's terms are added in the
+same order. So the scores are those of one process that holds all documents, to the bit, and so is the ranking: by
+score, then by document id.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoal.api.errors import ShoalError, UnknownColumn, did_you_mean
+from shoal.graph import columns as col
+from shoal.graph.shard_graph import Part
+from shoal.program.program import Program
+from shoal.query.tokenizer import terms_of
+
+Array = NDArray[Any]
+TERMS_MAX: Final = 64
+TOP_MAX: Final = 10_000
+
+
+class Hit(NamedTuple):
+    """A document that was found."""
+
+    id: int | str
+    score: float
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Documents with their scores, best first."""
+
+    ordinals: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    ids: Any
+
+    def rows(self) -> list[tuple[Any, float]]:
+        """Id and score."""
+        ids = self.ids.tolist() if isinstance(self.ids, np.ndarray) else self.ids.to_pylist()
+        return list(zip(ids, self.scores.tolist(), strict=True))
+
+
+class Index:
+    """The documents of one part: the nodes that have terms in a column."""
+
+    def __init__(self, part: Part, column: str) -> None:
+        """Raises `UnknownColumn`. Takes some microseconds a document."""
+        self._part = part
+        rows: dict[str, list[int]] = {}
+        counts: dict[str, list[int]] = {}
+        self.documents = 0
+        for row, text in enumerate(texts_of(part, column)):
+            found = Counter(terms_of(text))
+            self.documents += bool(found)
+            for term, count in found.items():
+                rows.setdefault(term, []).append(row)
+                counts.setdefault(term, []).append(count)
+        self._postings = {term: (np.array(rows[term], np.int32), np.array(counts[term], np.int32)) for term in rows}
+
+    def frequencies(self, terms: Sequence[str]) -> list[int]:
+        """In how many documents each term is."""
+        return [len(self._postings[term][0]) if term in self._postings else 0 for term in terms]
+
+    def best(self, terms: Sequence[str], weights: Sequence[float], count: int) -> Hits:
+        """The best documents by these weights."""
+        scores = np.zeros(self._part.size, np.float64)
+        for term, weight in zip(terms, weights, strict=True):
+            if term in self._postings:
+                rows, counts = self._postings[term]
+                scores[rows] += counts * weight
+        found = np.flatnonzero(scores > 0.0)
+        found = found[_ranked(scores[found], self._part.ordinals[found], count)]
+        return Hits(self._part.ordinals[found], scores[found], col.take(self._part.ids, found))
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of the postings."""
+        return sum(rows.nbytes + counts.nbytes for rows, counts in self._postings.values())
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is searched for: terms in order, each once."""
+
+    terms: tuple[str, ...]
+
+    @classmethod
+    def of(cls, words: str) -> Query:
+        """From what somebody typed. Raises `ShoalError` if nothing of it can be searched for."""
+        terms = tuple(sorted(set(terms_of(words))))
+        if not terms:
+            raise ShoalError("there is nothing to search for: give words of three letters or more, other than 'the'")
+        if len(terms) > TERMS_MAX:
+            raise ShoalError(f"a query has at most {TERMS_MAX} terms, not {len(terms)}")
+        return cls(terms)
+
+    def weights(self, documents: int, frequencies: Sequence[int]) -> tuple[float, ...]:
+        """Of each term, by all shards' counts.
+
+        >>> Query(("rare", "common", "unknown")).weights(100, [1, 100, 0])
+        (5.605170185988092, 1.0, 0.0)
+        """
+        return tuple(math.log(documents / count) + 1.0 if count else 0.0 for count in frequencies)
+
+
+def merged(parts: Sequence[Hits], count: int) -> Hits:
+    """The best of all shards' best."""
+    ordinals = np.concatenate([part.ordinals for part in parts])
+    scores = np.concatenate([part.scores for part in parts])
+    ids = col.concatenated([part.ids for part in parts])
+    rows = _ranked(scores, ordinals, count)
+    return Hits(ordinals[rows], scores[rows], col.take(ids, rows))
+
+
+def search(indexes: Sequence[Index], words: str, count: int) -> tuple[Hits, dict[str, Any]]:
+    """Both steps where all indexes are at hand: the best documents, and what `run search` tells beside them."""
+    query = Query.of(words)
+    documents = sum(index.documents for index in indexes)
+    frequencies = [sum(each) for each in zip(*(index.frequencies(query.terms) for index in indexes), strict=True)]
+    weights = query.weights(documents, frequencies)
+    hits = merged([index.best(query.terms, weights, count) for index in indexes], count)
+    return hits, told(hits, query, documents, frequencies)
+
+
+def told(hits: Hits, query: Query, documents: int, frequencies: Sequence[int]) -> dict[str, Any]:
+    """A search as commands tell it."""
+    return {
+        "documents": documents,
+        "terms": dict(zip(query.terms, frequencies, strict=True)),
+        "hits": [{"id": node, "score": score} for node, score in hits.rows()],
+    }
+
+
+def text_column(program: type[Program], params: Mapping[str, Any]) -> str:
+    """The column whose texts a run reads: its parameter `text`. Raises `ShoalError` if the program has none."""
+    parameter = program.parameters().get("text")
+    if parameter is None or parameter.kind is not str:
+        raise ShoalError(f"program '{program.name}' reads no texts: what can be searched are runs of 'knowledge'")
+    return str(params.get("text", parameter.default))
+
+
+def texts_of(part: Part, column: str) -> list[str]:
+    """The texts of the own nodes, in local order. Raises `UnknownColumn`."""
+    if column not in part.node_columns:
+        known = ", ".join(part.node_columns) or "none"
+        hint = did_you_mean(column, part.node_columns)
+        raise UnknownColumn(f"the graph's nodes have no column '{column}'{hint}; they have: {known}")
+    values = part.node_columns[column]
+    if not col.is_string(values):
+        raise UnknownColumn(f"column '{column}' holds {col.type_name(values)}, not text")
+    texts: list[str] = values.to_pylist()
+    return texts
+
+
+def _ranked(scores: Array, ordinals: Array, count: int) -> Array:
+    """The places of the best, best first; of equals the lesser ordinal, which is the lesser id."""
+    order: Array = np.lexsort((ordinals, -scores))
+    return order[: max(count, 0)]

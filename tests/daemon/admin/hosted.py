@@ -1,0 +1,56 @@
+"""An admin server in a loop of its own thread, for tests that are clients of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from daemon.admin.registry import Registry
+from daemon.admin.server import AdminLimits, AdminServer
+
+
+class Hosted:
+    """Serves `registry` at `path` while the context lasts; `seen` counts (command, outcome)."""
+
+    def __init__(self, registry: Registry, path: Path, **limits: int) -> None:
+        self.path = path
+        self.seen: Counter[tuple[str, str]] = Counter()
+        self.loop = asyncio.new_event_loop()
+        self._registry = registry
+        self._limits = AdminLimits(**limits)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._ready = threading.Event()
+        self._stop: asyncio.Event | None = None
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_until_complete(self._serve())
+        self.loop.close()
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        self.server = AdminServer(
+            self._registry, self.path, limits=self._limits, observe=lambda *what: self.seen.update([what])
+        )
+        await self.server.start()
+        self._ready.set()
+        await self._stop.wait()
+        await self.server.close()
+
+    def __enter__(self) -> Hosted:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._stop is not None
+        self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def in_loop(self, coroutine: Any) -> Any:
+        """Run something in the server's loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)

@@ -1,0 +1,313 @@
+"""Shards of two versions: what one of them can't read stops it, and is never passed over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from consensus import Append, Entry, InstallSnapshot, Persist, Snapshot
+from daemon.control.effects import Effect, LogUnreadable, Send, SnapshotRefused
+from daemon.control.messages import Proposal, ProposalRefused
+from daemon.control.unreadable import ELECTION_TIMEOUTS
+from daemon.control.versions import OWN, VERSION_TAG, Version
+from daemon.state import freeze
+from daemon.state.commands import Decision, DecisionCodec, DropGraph, HoldParts, StopRun
+from daemon.state.snapshot import _Frozen, _thaw
+from daemon.wire import RECORD_VERSION, Codec
+from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
+from tests.simulator.world import MS, SECOND
+
+LATER = Version("9.1.0", 2, 1)
+DROP_TAG = 3
+FAR_NS = 10**15
+PATIENCE_NS = ELECTION_TIMEOUTS * SETTINGS.consensus.election_timeout_ns
+
+
+@dataclass(frozen=True, slots=True)
+class LaterDropGraph:
+    """`DropGraph` of a version that knows one thing more."""
+
+    request: str
+    name: str
+    load: str
+    by_force: bool = False
+    keeps_results: bool = False
+
+
+class LaterCodec(DecisionCodec):
+    """Of that version."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._later = Codec("log", {DROP_TAG: LaterDropGraph}, None, RECORD_VERSION)
+
+    def encode(self, decision: Decision) -> bytes:
+        if not isinstance(decision, DropGraph):
+            return super().encode(decision)
+        later = LaterDropGraph(decision.request, decision.name, decision.load, decision.by_force)
+        return bytes(self._later.encode(0, "log", 0, later)[0])
+
+    def decode(self, data: bytes) -> Decision:
+        if self._codec.label(data)[1] != DROP_TAG:
+            return super().decode(data)
+        later = self._later.decode([data]).message
+        return DropGraph(later.request, later.name, later.load, later.by_force)
+
+
+def upgrade(machine: Machine) -> None:
+    """Have a machine that runs be of the later version from now on."""
+    machine.up._deciding._codec = machine.up._following.proposals._codec = LaterCodec()
+
+
+class MixedCluster(ShardCluster):
+    """Three shards; on its way to `older`, a snapshot becomes one of a later version."""
+
+    older = ""
+
+    def carry(self, sender: Machine, to: str, message: object) -> None:
+        if isinstance(message, InstallSnapshot) and to == self.older:
+            message = replace(message, snapshot=later(message.snapshot))
+        super().carry(sender, to, message)
+
+
+def later(snapshot: Snapshot) -> Snapshot:
+    """With a field more, which only a later version knows."""
+    codec = Codec("log", {1: _LaterFrozen}, None, RECORD_VERSION)
+    frozen = _thaw(snapshot.data)
+    values = [getattr(frozen, name) for name in _Frozen.__slots__]
+    return replace(snapshot, data=bytes(codec.encode(0, "log", 0, _LaterFrozen(*values, "locks"))[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class _LaterFrozen(_Frozen):
+    locks: str
+
+
+def mixed(seed: int = 3) -> tuple[MixedCluster, Machine, Machine, Machine]:
+    """A cluster with a graph: its leader and another one, which are upgraded, and one that is not."""
+    cluster = MixedCluster(seed=seed)
+    cluster.formed()
+    leader, (other, older) = cluster.led(), cluster.others()
+    upgrade(leader)
+    upgrade(other)
+    return cluster, leader, other, older
+
+
+def drop(request: str) -> DropGraph:
+    return DropGraph(request, "web", "load-web")
+
+
+def why(machine: Machine) -> str:
+    (stopped,) = machine.saw(LogUnreadable)
+    return stopped.why
+
+
+def test_a_committed_command_that_a_shard_can_not_read_stops_it_before_it_counts() -> None:
+    cluster, leader, other, older = mixed()
+    shard, index = older.up, older.up.applied_index + 1
+    assert cluster.propose(drop, other).decided
+    cluster.until(lambda: older.shard is None)
+    assert f"entry {index} of the log" in why(older)
+    assert "a command (tag 3, DropGraph) of record version 1: fields: 5 fields of DropGraph, this version has 4" in (
+        why(older)
+    )
+    assert f"ant, bee, cat run {OWN}" in why(older)
+    assert "shoalctl log show" in why(older)
+    assert (shard.applied_index, list(shard.registry.graphs)) == (index - 1, ["web"])
+    cluster.until(lambda: not leader.registry.graphs and not other.registry.graphs)
+
+
+def appended(older: Machine, *commands: bytes, is_committed: bool) -> Append:
+    """As the leader would send it."""
+    raft = older.up.raft
+    assert raft is not None
+    assert raft.last_index == raft.commit_index
+    entries = [Entry(index, raft.term, data) for index, data in enumerate(commands, start=raft.last_index + 1)]
+    commit = entries[-1].index if is_committed else raft.commit_index
+    return Append(raft.term, raft.last_index, raft.log.last_term, tuple(entries), commit)
+
+
+def test_nothing_behind_it_is_applied_and_no_snapshot_is_taken_over_it() -> None:
+    cluster, leader, _, older = mixed()
+    shard, applied = older.up, older.up.applied_index
+    others = [DecisionCodec().encode(StopRun(f"r{n}", "nothing")) for n in range(2 * SETTINGS.snapshot_entries)]
+    append = appended(older, others[0], LaterCodec().encode(drop("r")), *others[1:], is_committed=True)
+    effects = shard.step(leader.up.identity, append, cluster.world.now)
+    assert sum(isinstance(effect, LogUnreadable) for effect in effects) == 1
+    assert [e.snapshot for e in effects if isinstance(e, Persist)] == [None]
+    assert shard.applied_index == applied + 1
+    assert list(shard.registry.graphs) == ["web"]
+    assert list(shard.registry.recent)[-1] == "r0"
+    assert is_mute(shard.step(leader.up.identity, append, cluster.world.now + 1))
+    assert is_mute(shard.propose(StopRun("late", "nothing"), FAR_NS, cluster.world.now + 2))
+    assert is_mute(shard.wake(cluster.world.now + 20 * SECOND))
+    assert (shard.leader, shard.applied_index) == (None, applied + 1)
+
+
+def is_mute(effects: list[Effect]) -> bool:
+    """Of consensus, that is; membership may speak."""
+    return not [e for e in effects if isinstance(e, Persist | LogUnreadable)] and not [
+        e for e in effects if isinstance(e, Send) and type(e.message).__module__.startswith("consensus")
+    ]
+
+
+def test_it_stops_at_each_start_until_it_is_upgraded_and_then_catches_up() -> None:
+    cluster, leader, other, older = mixed()
+    cluster.propose(drop, other)
+    cluster.until(lambda: older.shard is None)
+    told = why(older)
+    older.start()
+    cluster.until(lambda: older.shard is None)
+    assert why(older).partition("which `shoalctl")[0] == told.partition("which `shoalctl")[0]
+    older.start()
+    upgrade(older)
+    cluster.until(lambda: cluster.have_view(*cluster.machines) and not older.registry.graphs)
+    assert freeze(older.registry) == freeze(leader.registry)
+
+
+def test_one_that_leads_stops_too_and_the_others_go_on() -> None:
+    """What it can't read was in its log when it was elected: it commits that with the first entry of its term."""
+    cluster, leader, other, older = mixed()
+    append = appended(older, LaterCodec().encode(drop("r")), is_committed=False)
+    older.perform(older.up.step(leader.up.identity, append, cluster.world.now))
+    leader.kill()
+    cluster.until(lambda: older.shard is None)
+    assert "tag 3, DropGraph" in why(older)
+    leader.start()
+    upgrade(leader)
+    cluster.until(lambda: not other.registry.graphs and other.up.leader is not None)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (LaterCodec().encode(drop("r")), "the tick leader runs an older version that does not know this command"),
+        (DecisionCodec().encode(drop("r"))[:-1] + b"\xc0", "the tick leader can't read this command"),
+        (b"nonsense", "the tick leader can't read this command"),
+    ],
+)
+def test_a_leader_appends_nothing_that_it_can_not_read_and_says_so(command: bytes, told: str) -> None:
+    cluster = ShardCluster(seed=3).formed()
+    leader, other = cluster.led(), cluster.others()[0]
+    raft = leader.up.raft
+    assert raft is not None
+    before = raft.last_index
+    effects = leader.up.step(other.up.identity, Proposal("r", command), cluster.world.now)
+    ((to, refused),) = [(e.to, e.message) for e in effects if isinstance(e, Send)]
+    assert isinstance(refused, ProposalRefused)
+    assert (to, raft.last_index) == (other.name, before)
+    assert refused.reason.startswith(told)
+
+
+@pytest.mark.parametrize("leads", [False, True])
+def test_who_asks_an_older_leader_for_what_only_later_versions_know_is_told_why_not(leads: bool) -> None:
+    cluster = ShardCluster(seed=3).formed()
+    asker = cluster.led() if leads else cluster.others()[0]
+    asker.up._following.proposals._codec = LaterCodec()
+    answer = cluster.propose(drop, asker)
+    assert "older version that does not know this command" in answer.error
+    assert not answer.decided
+    assert all("web" in machine.registry.graphs for machine in cluster.running())
+
+
+def test_what_a_shard_asks_for_by_itself_it_asks_an_older_leader_for_at_its_pace() -> None:
+    """A refusal comes back within a round trip: whoever asked again at once would do nothing else."""
+    cluster = ShardCluster(seed=3).formed()
+    leader, other = cluster.led(), cluster.others()[0]
+    refused = 0
+    carry = cluster.carry
+
+    def refuse(sender: Machine, to: str, message: object) -> None:
+        nonlocal refused
+        if isinstance(message, Proposal) and isinstance(DecisionCodec().decode(message.command), HoldParts):
+            refused += 1
+            carry(leader, sender.name, ProposalRefused(message.request, "an older version"))
+        else:
+            carry(sender, to, message)
+
+    cluster.carry = refuse  # type: ignore[method-assign]
+    other.kill()
+    other.start()
+    cluster.run(5 * SECOND)
+    assert 1 <= refused <= 6
+    cluster.carry = carry  # type: ignore[method-assign]
+    cluster.until(lambda: cluster.have_view(*cluster.machines))
+
+
+# -- snapshots -----------------------------------------------------------------------------------------------------
+
+
+def lagging() -> tuple[MixedCluster, Machine]:
+    """One that has been away for so long that it needs a snapshot."""
+    cluster, _, other, older = mixed()
+    cluster.cut = frozenset({older.name})
+    for _ in range(2 * SETTINGS.snapshot_entries):
+        cluster.propose(lambda request: StopRun(request, "nothing"), other)
+    cluster.older = older.name
+    return cluster, older
+
+
+def test_one_that_needs_a_snapshot_of_a_later_version_keeps_what_it_has_and_stops() -> None:
+    cluster, older = lagging()
+    shard, applied, stored = older.up, older.up.applied_index, older.drive.stored
+    assert stored is not None
+    cluster.cut = frozenset()
+    cluster.until(lambda: bool(older.saw(SnapshotRefused)))
+    assert "13 fields of _Frozen, this version has 12" in older.saw(SnapshotRefused)[0].why
+    took = cluster.until(lambda: older.shard is None, 30 * SECOND)
+    assert took >= PATIENCE_NS - 100 * MS
+    assert "which leads, can't be read" in why(older)
+    assert len(older.saw(SnapshotRefused)) == 1
+    assert shard.applied_index == applied
+    assert older.drive.stored is not None
+    assert (older.drive.stored.snapshot, older.drive.stored.entries) == (stored.snapshot, stored.entries)
+    cluster.older = ""
+    older.start()
+    upgrade(older)
+    cluster.until(lambda: cluster.have_view(*cluster.machines))
+
+
+@pytest.mark.parametrize("is_cut_off", [False, True])
+def test_a_member_that_forges_a_term_ends_nobody_with_a_snapshot_of_nonsense(is_cut_off: bool) -> None:
+    """Time and again, in the name of the leader, too: the victim has what the leader has, or follows nobody."""
+    cluster = ShardCluster(seed=3).formed()
+    leader, (liar, victim) = cluster.led(), cluster.others()
+    before = victim.up.raft
+    assert before is not None
+    configuration, names = before.configuration, [liar, liar, liar if is_cut_off else leader]
+    told = [machine.up.identity for machine in names]
+    if is_cut_off:
+        cluster.cut = frozenset({victim.name})
+        cluster.run(5 * SECOND)
+    for number in range(60):
+        raft = victim.up.raft
+        assert raft is not None
+        term = raft.term + (number % 3 == 0 and not is_cut_off)
+        snapshot = Snapshot(raft.commit_index + 50, term, configuration, b"\x93garbage")
+        victim.perform(victim.up.step(told[number % 3], InstallSnapshot(term, snapshot), cluster.world.now))
+        cluster.run(SECOND // 2)
+        assert victim.shard is not None
+    assert not victim.saw(LogUnreadable)
+    cluster.cut = frozenset()
+    cluster.until(lambda: cluster.have_view(*cluster.machines))
+    cluster.propose(lambda request: StopRun(request, "nothing"), victim)
+
+
+def test_a_snapshot_on_its_own_disk_that_it_can_not_read_stops_it() -> None:
+    _, _, _, older = mixed()
+    older.kill()
+    assert older.drive.stored is not None
+    kept = older.drive.stored = replace(older.drive.stored, snapshot=later(older.drive.stored.snapshot))
+    older.start()
+    assert older.shard is None
+    assert "on this shard's disk, can't be read: fields: 13 fields of _Frozen" in why(older)
+    assert older.drive.stored == kept
+
+
+def test_each_member_says_what_it_runs_and_a_sentence_names_them() -> None:
+    cluster = ShardCluster(seed=3)
+    cluster["cat"].tags = ((VERSION_TAG, LATER.tag),)
+    cluster.formed()
+    told = cluster["ant"].up._deciding._versions()
+    assert told == {"ant": OWN, "bee": OWN, "cat": LATER}

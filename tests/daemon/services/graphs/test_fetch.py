@@ -1,0 +1,65 @@
+"""What others send is told apart before it is believed; see the tests with real daemons for the way it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+
+import shoal
+from daemon.services.graphs.fetch import NONSENSE, Fetched, _read
+from daemon.transfer.chunks import PieceArrived
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.partitions import Cut
+
+
+def piece(header: Any, *frames: bytes) -> PieceArrived:
+    return PieceArrived("fetch/a/1", "b", header if isinstance(header, bytes) else msgpack.packb(header), frames)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\xc1",
+        [1],
+        {"spec": b""},
+        {"spec": "text", "states": []},
+        {"spec": b"", "states": {}},
+        {"spec": b"", "states": [[1, 2, 3]]},
+        {"spec": b"", "states": [[1, 2, 3, -4]]},
+        {"spec": b"", "states": [[1, 2, 3, True]]},
+        {"spec": b"", "states": [[1, 2, 3, 1], [1, 2, 4, 1]]},
+    ],
+)
+def test_nonsense_is_dropped(header: Any) -> None:
+    assert _read("b", piece(header, b"one frame")) is None
+
+
+def test_a_slice_with_its_states() -> None:
+    data = shoal.from_arrays(list(range(40)), list(range(1, 41)), partition_count=4)
+    spec, frames = Cut(data).slices([2]).to_wire()
+    raw = [bytes(memoryview(frame).cast("B")) for frame in frames]
+    header = {"spec": msgpack.packb(spec), "states": [[7, 10, 2, 1], [7, 20, 2, 3]]}
+    fetched = _read("b", piece(header, *raw, b"ten", b"twenty"))
+    assert fetched is not None
+    assert fetched.slice(2, data.partition).partitions == (2,)
+    assert [(r.run, r.tick, r.floor, r.states, r.epoch) for r in fetched.records()] == [
+        (7, 10, 0, {2: b"ten"}, 1),
+        (7, 20, 0, {2: b"twenty"}, 3),
+    ]
+    assert fetched.nbytes == sum(map(len, raw)) + 9
+    with pytest.raises(ValueError, match="partition 1 was asked for"):
+        fetched.slice(1, data.partition)
+    with pytest.raises((*NONSENSE, BadGraph)):
+        Fetched(b"\x01", [], raw).slice(2, data.partition)
+
+
+def test_a_table() -> None:
+    table = np.array([0, 1, 1], np.uint8).tobytes()
+    header, frame = Fetched(msgpack.packb(["g", b"header"]), [], [table]).table()
+    assert (header, frame) == (b"header", table)
+    for spec, frames in ((b"\xc1", [table]), (msgpack.packb(["g", "text"]), [table]), (msgpack.packb(["g", b""]), [])):
+        with pytest.raises(NONSENSE):
+            Fetched(spec, [], frames).table()

@@ -1,0 +1,78 @@
+"""What a command answers from, and what is said where no majority vouches for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from daemon.admin.catalogue import COMMANDS, registry
+from daemon.admin.registry import Refused, Reply, Request
+from shoal.api.errors import UnknownColumn, UnknownRun
+
+ONE = {"run": "wcc-1", "graph": "web", "program": "wcc"}
+
+
+class Shard:
+    """Knows what it is told of when it catches up."""
+
+    def __init__(self, majority: bool = True) -> None:
+        self.asked = 0
+        self._majority = majority
+
+    async def catch_up(self) -> bool:
+        self.asked += 1
+        return self._majority
+
+
+def asked(shard: Shard, name: str, error: Refused | None = None, **args: Any) -> Reply:
+    """Have a command answered that says how often its shard has caught up by then."""
+    commands = registry(shard.catch_up)
+
+    async def answer(_: Request) -> Reply:
+        if error is not None:
+            raise error
+        return Reply({"caught_up": shard.asked})
+
+    if name != "help":
+        commands.bind(name, answer)
+    command = commands.find(name)
+    assert command.handler is not None
+    given = {**{p.name: ONE.get(p.name) for p in command.params}, **args}
+    return asyncio.run(command.handler(Request(name, given)))  # type: ignore[arg-type]
+
+
+def test_what_answers_from_what_is_agreed_upon_catches_up_first_and_once() -> None:
+    for command in COMMANDS:
+        shard = Shard()
+        asked(shard, command.name)
+        local = command.name in ("help", "status", "members", "found", "log-level", "metrics")
+        assert shard.asked == (not local), command.name
+    assert asked(Shard(), "run show").result == {"caught_up": 1}
+
+
+@pytest.mark.parametrize(("name", "argument"), [("barrier", "run"), ("ghosts", "graph")])
+def test_a_diagnosis_waits_for_nobody_unless_it_is_asked_for_by_name(name: str, argument: str) -> None:
+    assert asked(Shard(), name, **{argument: None}).result == {"caught_up": 0}
+    assert asked(Shard(), name, **{argument: "x"}).result == {"caught_up": 1}
+
+
+def test_without_a_majority_the_answer_is_what_the_shard_knows() -> None:
+    assert asked(Shard(majority=False), "run list").result == {"caught_up": 1}
+
+
+def test_without_a_majority_a_name_that_is_not_known_may_be_new() -> None:
+    unknown = Refused("there is no run 'wcc-1'", what=UnknownRun.__name__)
+    with pytest.raises(Refused, match=r"^there is no run 'wcc-1'$") as sure:
+        asked(Shard(), "run show", unknown)
+    assert sure.value.what == "UnknownRun"
+    with pytest.raises(Refused, match=r"no run 'wcc-1'; but there is no majority .* may not know the newest") as unsure:
+        asked(Shard(majority=False), "run show", unknown)
+    assert unsure.value.what == "", "a script must not take it for certain"
+
+
+def test_any_other_mistake_is_told_as_it_is() -> None:
+    wrong = Refused("run 'wcc-1' has no column 'x'", what=UnknownColumn.__name__)
+    with pytest.raises(Refused, match=r"has no column 'x'$"):
+        asked(Shard(majority=False), "run result", wrong)

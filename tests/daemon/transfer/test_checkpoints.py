@@ -1,0 +1,469 @@
+"""Which ticks are held, that nothing of them leaves before they are, and going on from one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shoal.engine.engine import Outgoing
+from shoal.lockstep.barrier import entry_of
+from shoal.lockstep.effects import (
+    HoldTick,
+    PhaseLate,
+    RunOver,
+    RunPhase,
+    SendTick,
+    SettlePhase,
+    TickCommitted,
+    TickEffect,
+)
+from shoal.lockstep.machine import AT_THE_END, Cadence, State, TickMachine
+from shoal.lockstep.messages import DUE, STOP, PhaseDone, PhaseSent, PhaseWanted
+from shoal.program.phase import Phase
+from tests.shoal.lockstep.network import ALL, MS, TIMING, Group, nothing
+
+ADVANCE = (Phase.ADVANCE,)
+
+
+def ends(group: Group) -> list[TickEffect]:
+    return [told[-1] for told in group.told.values()]
+
+
+def until_over(group: Group, rounds: int = 200) -> None:
+    for _ in range(rounds):
+        if all(machine.state is State.OVER for machine in group.machines.values()):
+            return
+        group.round()
+    raise AssertionError([machine.doing() for machine in group.machines.values()])
+
+
+@pytest.mark.parametrize(
+    ("ticks", "every", "tick", "halts_at", "held"),
+    [
+        (7, 3, 0, None, [(3, 0), (6, 3), (7, 6)]),  # the last is a checkpoint, for it is known to be the last
+        (6, 3, 0, None, [(3, 0), (6, 3)]),
+        (2, 3, 0, None, [(2, 0)]),
+        (7, 3, 0, 5, [(3, 0), (5, 3)]),  # the end could not be known: it is held behind its barrier
+        (7, 3, 0, 6, [(3, 0), (6, 3)]),
+        (5, -1, 0, None, [(5, 0)]),
+        (5, -1, 0, 3, [(3, 0)]),
+        (5, 1, 0, None, [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)]),
+        (0, -1, 0, None, [(0, 0)]),
+        (9, 3, 0, 0, [(0, 0)]),
+        # going on: the tick is held once more, and its floor is not itself until all have it
+        (7, 3, 4, None, [(4, 0), (6, 4), (7, 6)]),
+        (7, 3, 3, None, [(3, 0), (6, 3), (7, 6)]),
+        (7, -1, 5, None, [(5, 0), (7, 5)]),
+        (7, -1, 7, None, [(7, 0)]),  # it was over, and nobody had told
+        (7, 3, 5, 5, [(5, 0)]),
+        (3, -1, 5, None, [(5, 0)]),
+    ],
+)
+def test_which_ticks_are_held(
+    ticks: int, every: int, tick: int, halts_at: int | None, held: list[tuple[int, int]]
+) -> None:
+    group = Group(ticks=ticks, tick=tick, cadence=Cadence(every), halts_at=halts_at)
+    until_over(group)
+    assert [group.held(name) for name in "abc"] == [held] * 3
+    assert ends(group) == [RunOver(1, held[-1][0], "completed", "")] * 3
+
+
+def test_no_share_of_a_checkpoint_leaves_before_it_is_held() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(2), slow_disk=True)
+    group.round()
+    group.round()
+    for name in "ab":
+        group.compute(name)
+    assert group.machines["a"].doing() == "holding advance of tick 2"
+    assert group.bag == []
+    assert group.machines["a"].step("b", PhaseWanted(1, entry_of(2, Phase.ADVANCE)), group.now) == []
+    group.hold("b")
+    assert [(sender, to) for sender, to, _ in group.bag] == [("b", "a")]
+    group.deliver()  # a peer's share is taken while a holds
+    assert group.machines["a"].state is State.HOLDING
+    group.hold("a")
+    assert group.phase("a") == (3, Phase.ADVANCE)
+
+
+def test_no_end_is_told_before_the_last_tick_is_held() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=9, slow_disk=True, halts_at=1)
+    group.round()
+    group.round()
+    assert [machine.doing() for machine in group.machines.values()] == ["holding advance of tick 1"] * 2
+    assert isinstance(group.told["a"][-2], TickCommitted), "committed it is, at its barrier"
+    group.hold("a")
+    assert group.told["a"][-1] == RunOver(1, 1, "completed", "")
+    assert group.machines["b"].state is State.HOLDING
+    asked = group.machines["a"].step("b", PhaseWanted(1, entry_of(1, Phase.ADVANCE), 1), 0)
+    assert [type(effect.message) for effect in asked if isinstance(effect, SendTick)] == [PhaseDone], "a last share"
+
+
+def test_a_failed_run_holds_nothing() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(1), slow_disk=True)
+    group.round()
+    group.compute("a")
+    group.take("b", group.machines["b"].raised("broken", 1, 0))
+    group.deliver()
+    group.hold("a")
+    group.deliver()
+    assert ends(group) == [RunOver(1, 0, "failed", "b: broken")] * 2
+
+
+def test_a_program_that_fails_at_keeping_a_checkpoint_tells_all_in_its_shares_stead() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(2), slow_disk=True)
+    group.round()
+    group.round()
+    group.compute("a")
+    assert group.machines["a"].state is State.HOLDING
+    group.take("a", group.machines["a"].raised("broken", 1, group.now))
+    group.machines["a"].validate()
+    group.compute("b")
+    group.hold("b")
+    group.deliver()
+    assert ends(group) == [RunOver(1, 1, "failed", "a: broken")] * 2
+
+
+def test_one_that_fails_at_keeping_the_end_has_failed_where_it_is() -> None:
+    """All have passed the barrier; what the log makes of it is one shard's report."""
+    group = Group("ab", phases=ADVANCE, ticks=9, slow_disk=True, halts_at=1)
+    group.round()
+    group.round()
+    group.take("a", group.machines["a"].raised("broken", 1, group.now))
+    group.machines["a"].validate()
+    assert group.told["a"][-1] == RunOver(1, 0, "failed", "a: broken")
+    assert group.machines["b"].state is State.HOLDING
+
+
+def test_an_abort_while_holding_is_the_end_and_what_the_disk_says_then_is_late() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(1), slow_disk=True)
+    group.round()
+    group.compute("a")
+    assert group.machines["a"].abort("lost") == [RunOver(1, 0, "failed", "lost")]
+    assert group.machines["a"].held(5) == []
+    group.machines["a"].validate()
+
+
+@pytest.mark.parametrize("when", ["checkpoint", "end"])
+def test_a_stop_while_holding_is_not_lost(when: str) -> None:
+    group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(2), slow_disk=True, halts_at=3)
+    group.round()
+    group.round()
+    group.round()
+    if when == "end":
+        for name in "ab":
+            group.hold(name)
+        group.deliver()
+        group.round()
+        group.round()
+    assert group.machines["a"].state is State.HOLDING
+    group.take("a", group.machines["a"].stop(group.now))
+    for name in "ab":
+        group.hold(name)
+    group.deliver()
+    expected = RunOver(1, 2, "stopped", "") if when == "checkpoint" else RunOver(1, 3, "completed", "")
+    assert ends(group) == [expected] * 2
+
+
+def test_a_stop_ends_a_run_with_its_last_tick_held() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(5))
+    group.round()
+    group.take("b", group.machines["b"].stop(group.now))
+    until_over(group)
+    assert [group.held(name) for name in "ab"] == [[(1, 0)]] * 2
+    assert ends(group) == [RunOver(1, 1, "stopped", "")] * 2
+
+
+def test_a_resumed_tick_that_carries_a_stop_is_the_last() -> None:
+    group = Group("ab", ticks=9, tick=4)
+    group.take("a", group.machines["a"].stop(group.now))
+    until_over(group)
+    assert ends(group) == [RunOver(1, 4, "stopped", "")] * 2
+
+
+def test_a_stop_waits_until_all_that_was_seen_committed_is_there_again() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=99, tick=4, reached=7)
+    group.take("a", group.machines["a"].stop(group.now))
+    until_over(group)
+    assert ends(group) == [RunOver(1, 7, "stopped", "")] * 2
+
+
+def test_by_time_one_clock_is_enough_and_the_next_tick_is_everyones_checkpoint() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=99, cadence=Cadence(0, 50 * MS))
+    group.round()
+    group.round()
+    assert group.held("a") == []
+    group.compute("a")
+    group.now = 50 * MS
+    group.compute("b")  # tick 2: only b's clock has come so far
+    assert [message.flags for _, _, message in group.bag if isinstance(message, PhaseDone)] == [0, DUE]
+    group.deliver()
+    for _ in range(4):
+        group.round()
+    assert group.held("a") == group.held("b") == [(3, 0)], "and the time counts anew from there"
+    group.now = 100 * MS
+    group.round()
+    group.round()
+    assert group.held("a") == group.held("b") == [(3, 0), (8, 3)]
+
+
+def test_checkpoints_by_time_take_a_tenth_of_all_time_at_the_most() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=99, cadence=Cadence(0, 50 * MS), slow_disk=True)
+    group.now = 50 * MS
+    group.round()  # one is due, so the next tick is held
+    for name in "ab":
+        group.compute(name)
+    assert group.machines["a"].state is State.HOLDING
+    group.now = 150 * MS  # a hundred milliseconds until it is held and everyone has passed: not before 1,050
+    for name in "ab":
+        group.hold(name)
+    group.deliver()
+    group.now = 1_000 * MS
+    for _ in range(3):
+        group.round()
+    assert group.machines["a"].state is State.COMPUTING
+    group.now = 1_050 * MS
+    group.round()
+    for name in "ab":
+        group.compute(name)
+    assert group.machines["a"].state is State.HOLDING
+
+
+def test_a_due_checkpoint_of_a_stepped_run_waits_for_its_tick() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=99, granted=0, cadence=Cadence(0, 50 * MS))
+    group.now = 60 * MS
+    group.round()
+    assert group.machines["a"].state is State.PACED
+    for name in "ab":
+        group.take(name, group.machines[name].grant(1, group.now))
+    group.round()
+    assert group.held("a") == group.held("b") == [(1, 0)]
+
+
+@pytest.mark.parametrize("flags", [4, 1 << 40, -4])
+def test_flags_that_nobody_knows_are_ignored(flags: int) -> None:
+    group = Group("ab", phases=ADVANCE, ticks=9)
+    group.compute("a")
+    group.compute("b")
+    group.bag = [(s, to, replace(m, flags=flags) if isinstance(m, PhaseDone) else m) for s, to, m in group.bag]
+    group.deliver()
+    assert [group.phase(name) for name in "ab"] == [(1, Phase.ADVANCE)] * 2
+    assert group.held("a") == []
+    assert not flags & (STOP | DUE)
+
+
+def test_storage_that_takes_long_is_late_and_nobody_is_asked_for_a_share() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=0, slow_disk=True)
+    group.now = 7 * MS
+    group.compute("a")
+    machine = group.machines["a"]
+    assert machine.deadline == 7 * MS + TIMING.phase_timeout_ns
+    group.now = 900 * MS
+    group.wake()
+    assert group.bag == []
+    group.now = 7 * MS + TIMING.phase_timeout_ns
+    group.wake()
+    assert group.told["a"][-1] == PhaseLate(1, 0, Phase.ADVANCE, (), TIMING.phase_timeout_ns)
+    assert machine.deadline == group.now + TIMING.phase_timeout_ns
+    group.hold("a")
+    assert machine.since == group.now
+
+
+def test_a_run_that_goes_on_begins_at_advance() -> None:
+    group = Group("ab", ticks=9, tick=7)
+    assert group.phase("a") == (7, Phase.ADVANCE)
+    assert group.machines["a"].entry == entry_of(7, Phase.ADVANCE)
+    group.round()
+    assert [group.phase(name) for name in "ab"] == [(8, Phase.SENSE)] * 2
+    assert group.machines["b"].barrier.entry("a") == entry_of(7, Phase.ADVANCE)
+
+
+# -- machines that compute, over a network that loses, repeats and reorders -----------------------------------------
+
+
+@dataclass
+class World:
+    """Shards that each count: a tick's value is what all said in the tick before, so a share that is lost, taken twice
+    or taken early shows in the numbers. Every choice is drawn.
+    """
+
+    names: str
+    phases: tuple[Phase, ...]
+    ticks: int
+    cadence: Cadence
+    halts_at: int | None
+    tick: int = 0
+    values: dict[str, int] = field(default_factory=dict)
+    working: dict[str, int] = field(default_factory=dict)
+    committed: dict[str, dict[int, int]] = field(default_factory=dict)
+    disk: dict[str, dict[int, int]] = field(default_factory=dict)
+    floors: list[tuple[int, int]] = field(default_factory=list)
+    over: dict[str, RunOver] = field(default_factory=dict)
+    now: int = 0
+
+    def __post_init__(self) -> None:
+        self.bag: list[tuple[str, str, PhaseDone | PhaseWanted | PhaseSent]] = []
+        self.to_run: list[tuple[str, RunPhase]] = []
+        self.to_hold: list[tuple[str, HoldTick]] = []
+        self.machines = {
+            name: TickMachine(
+                1, name, tuple(self.names), self.phases, self.ticks, TIMING, tick=self.tick, cadence=self.cadence
+            )
+            for name in self.names
+        }
+        for name, machine in self.machines.items():
+            self.committed.setdefault(name, {})
+            self.disk.setdefault(name, {})
+            self.take(name, machine.begin(0))
+
+    def take(self, name: str, effects: list[TickEffect]) -> None:
+        machine = self.machines[name]
+        for effect in effects:
+            match effect:
+                case SendTick(to=to, message=PhaseDone() | PhaseWanted() | PhaseSent() as message):
+                    self.send(name, to, message)
+                case RunPhase():
+                    self.to_run.append((name, effect))
+                case HoldTick():
+                    assert effect.tick not in self.disk[name] or effect.tick == self.tick, "a tick is held once"
+                    self.floors.append((effect.tick, effect.floor))
+                    self.to_hold.append((name, effect))
+                case SettlePhase():
+                    halted = self.settle(name, effect)
+                    machine.validate()
+                    self.take(name, machine.settled(halted, self.now))
+                case RunOver():
+                    assert name not in self.over
+                    assert effect.tick in self.disk[name], "an end that is not held"
+                    self.over[name] = effect
+        machine.validate()
+
+    def send(self, name: str, to: str, message: PhaseDone | PhaseWanted | PhaseSent) -> None:
+        if isinstance(message, PhaseDone) and message.entry % 4 == 0:
+            tick = message.entry // 4 - 1
+            every, last = self.cadence.ticks, tick == self.ticks
+            if last or (tick and (tick == self.tick or (every > 0 and tick % every == 0))):
+                assert tick in self.disk[name], f"{name}'s share of tick {tick} leaves before it is held"
+        self.bag.append((name, to, message))
+
+    def run(self, name: str, effect: RunPhase) -> None:
+        machine = self.machines[name]
+        outgoing = nothing(machine.peers)
+        if effect.phase is Phase.ADVANCE:
+            known = self.disk[name] if effect.tick == self.tick else self.committed[name]
+            base = known[effect.tick] if effect.tick == self.tick and effect.tick else None
+            if base is None:
+                base = 31 * self.values.get(name, 0) + ord(name) + effect.tick if effect.tick else ord(name)
+            self.working[name] = base
+            outgoing = Outgoing(0, b"%d" % base, dict.fromkeys(machine.peers, ()))
+        self.take(name, machine.computed(outgoing, 1, self.now))
+
+    def settle(self, name: str, effect: SettlePhase) -> bool:
+        assert set(effect.shares) == set(self.names) - {name}
+        if effect.phase is not Phase.ADVANCE:
+            return False
+        everyone = [self.working[name], *(int(share.aggregates) for share in effect.shares.values())]
+        self.values[name] = sum(everyone) % 1_000_003
+        self.committed[name][effect.tick] = self.working[name]
+        return effect.tick == self.halts_at
+
+    def hold(self, name: str, effect: HoldTick) -> None:
+        self.disk[name][effect.tick] = self.working[name]
+        self.take(name, self.machines[name].held(self.now))
+
+    def play(self, data: st.DataObject, steps_max: int, stop_at: int | None = None) -> None:
+        """Until all is over, or for so many steps. After a while nothing is lost any more: all must come to an end."""
+        for step in range(20_000):
+            if step >= steps_max or len(self.over) == len(self.names):
+                return
+            if step == stop_at:
+                name = data.draw(st.sampled_from(self.names))
+                self.take(name, self.machines[name].stop(self.now))
+            choices = [
+                kind for kind in ("run", "hold", "bag") if getattr(self, kind if kind == "bag" else f"to_{kind}")
+            ]
+            kind = data.draw(st.sampled_from(choices)) if choices and step < 60 else (choices or ["wait"])[0]
+            if kind == "wait" or (step < 60 and data.draw(st.integers(0, 9)) == 0):
+                self.now += 100 * MS
+                for name, machine in self.machines.items():
+                    self.take(name, machine.wake(self.now))
+                continue
+            if kind == "bag":
+                place = data.draw(st.integers(0, len(self.bag) - 1)) if step < 60 else 0
+                fate = data.draw(st.sampled_from(["comes", "comes", "lost", "twice"])) if step < 60 else "comes"
+                sender, to, message = self.bag[place] if fate == "twice" else self.bag.pop(place)
+                if fate != "lost":
+                    self.take(to, self.machines[to].step(sender, message, self.now))
+            elif kind == "run":
+                self.run(*self.to_run.pop(data.draw(st.integers(0, len(self.to_run) - 1)) if step < 60 else 0))
+            else:
+                self.hold(*self.to_hold.pop(data.draw(st.integers(0, len(self.to_hold) - 1)) if step < 60 else 0))
+        raise AssertionError({name: machine.doing() for name, machine in self.machines.items()})
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    phases = draw(st.sampled_from([ADVANCE, ALL, (Phase.ACT, Phase.ADVANCE)]))
+    cadence = draw(
+        st.sampled_from([AT_THE_END, Cadence(1), Cadence(2), Cadence(3), Cadence(0, 0), Cadence(0, 300 * MS)])
+    )
+    halts_at = draw(st.none() | st.integers(0, 5))
+    return World(draw(st.sampled_from(["a", "ab", "abc"])), phases, draw(st.integers(0, 5)), cadence, halts_at)
+
+
+def alone(world: World) -> World:
+    """The same run, undisturbed."""
+    twin = World(world.names, world.phases, world.ticks, AT_THE_END, world.halts_at)
+    while len(twin.over) < len(twin.names):
+        if twin.to_run:
+            twin.run(*twin.to_run.pop(0))
+        elif twin.to_hold:
+            twin.hold(*twin.to_hold.pop(0))
+        else:
+            sender, to, message = twin.bag.pop(0)
+            twin.take(to, twin.machines[to].step(sender, message, 0))
+    return twin
+
+
+@settings(max_examples=80, deadline=None)
+@given(worlds(), st.none() | st.integers(0, 80), st.data())
+def test_whatever_the_network_does_all_end_at_the_same_held_tick(
+    world: World, stop_at: int | None, data: st.DataObject
+) -> None:
+    world.play(data, 20_000, stop_at)
+    assert len({str(over) for over in world.over.values()}) == 1, world.over
+    assert len({tuple(sorted(held)) for held in world.disk.values()}) == 1, "all hold the same ticks"
+    assert all(floor < tick or tick == 0 for tick, floor in world.floors)
+    twin = alone(world)
+    for name, ticks in world.committed.items():
+        for tick, value in ticks.items():
+            assert value == twin.committed[name][tick], "and have computed what an undisturbed run does"
+
+
+@settings(max_examples=80, deadline=None)
+@given(worlds(), st.integers(0, 150), st.data())
+def test_cut_off_anywhere_a_run_goes_on_from_what_all_hold_to_the_same_end(
+    world: World, steps: int, data: st.DataObject
+) -> None:
+    world.play(data, steps)
+    common = set.intersection(*(set(held) for held in world.disk.values()))
+    for tick, floor in world.floors:
+        assert floor in common or floor == 0, f"the floor at tick {tick} is not held by all"
+    tick = max(common, default=0)
+    seen = {name: dict(ticks) for name, ticks in world.committed.items()}
+    checkpointed = {
+        t for ticks in seen.values() for t in ticks if world.cadence.ticks > 0 and t % world.cadence.ticks == 0
+    }
+    assert tick >= max(checkpointed, default=0), "a committed checkpoint is held by all"
+    again = World(
+        world.names, world.phases, world.ticks, world.cadence, world.halts_at, tick=tick,
+        disk={name: {tick: held[tick]} if tick else {} for name, held in world.disk.items()},
+    )  # fmt: skip
+    again.play(data, 20_000)
+    twin = alone(world)
+    assert again.over == twin.over
+    for name, ticks in again.committed.items():
+        assert ticks == {t: value for t, value in twin.committed[name].items() if t >= tick}
+        assert all(value == twin.committed[name][t] for t, value in seen[name].items())

@@ -1,0 +1,485 @@
+from __future__ import annotations
+
+import contextlib
+import random
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any, Literal
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.wire import PROTOCOL_VERSION, Codec, Foreign, Reason, Rejected, Unsupported, WireLimits
+from shoal.api.ranges import TICKS_MAX, Count, Tick, Within
+from shoal.lockstep.frames import Frames
+
+
+class Colour(StrEnum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    term: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    number: int
+    flag: bool
+    ratio: float
+    text: str
+    blob: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rich:
+    maybe: int | None
+    entries: tuple[Entry, ...]
+    pair: tuple[str, int]
+    part: Entry | Mark
+    optional_part: Mark | None
+    colour: Colour
+    level: Level
+    members: frozenset[str]
+    key: int | str
+    kind: Literal["a", "b"]
+    rows: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    tick: int
+    aggregates: bytes
+    payload: Frames
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Even:
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.number % 2:
+            raise ValueError("odd")
+
+
+TABLE: dict[int, type] = {1: Plain, 2: Rich, 3: Data, 4: Bare, 200: Even}
+LIMITS = WireLimits(header_bytes_max=20_000, frame_bytes_max=50_000, frames_max=8, text_bytes_max=100, items_max=50)
+CODEC = Codec("demo", TABLE, LIMITS)
+
+int64 = st.integers(-(2**62), 2**62)
+short_text = st.text(max_size=20)
+entries = st.builds(Entry, int64, st.binary(max_size=30))
+marks = st.builds(Mark, short_text)
+plains = st.builds(Plain, int64, st.booleans(), st.floats(allow_nan=False), short_text, st.binary(max_size=99))
+riches = st.builds(
+    Rich,
+    maybe=st.none() | int64,
+    entries=st.lists(entries, max_size=4).map(tuple),
+    pair=st.tuples(short_text, int64),
+    part=entries | marks,
+    optional_part=st.none() | marks,
+    colour=st.sampled_from(Colour),
+    level=st.sampled_from(Level),
+    members=st.frozensets(short_text, max_size=4),
+    key=int64 | short_text,
+    kind=st.sampled_from(["a", "b"]),
+    rows=st.lists(st.lists(int64, max_size=3).map(tuple), max_size=3).map(tuple),
+)
+sizes = st.sampled_from([0, 1, 100, 3000, 4096, 4097, 9000])
+datas = st.builds(Data, int64, st.binary(max_size=20), st.lists(sizes.map(bytes), max_size=4).map(tuple))
+messages = st.one_of(plains, riches, datas, st.just(Bare()), int64.map(lambda n: Even(n - n % 2)))
+
+
+def reason(frames: object, codec: Codec = CODEC) -> Reason:
+    with pytest.raises(Rejected) as caught:
+        codec.decode(frames)  # type: ignore[arg-type]
+    return caught.value.reason
+
+
+def envelope(tag: int, body: object, **change: object) -> bytes:
+    values = {"version": PROTOCOL_VERSION, "cluster": "demo", "epoch": 1, "sender": "a", "generation": 1}
+    return bytes(msgpack.packb([*(values | change).values(), tag, body]))
+
+
+@given(messages, st.integers(0, 2**62), short_text, st.integers(0, 2**62))
+def test_what_goes_in_comes_out(message: object, epoch: int, sender: str, generation: int) -> None:
+    assert CODEC.decode(CODEC.encode(epoch, sender, generation, message)) == (epoch, sender, generation, message, "")
+
+
+@given(messages)
+def test_equal_messages_have_equal_bytes_from_any_codec(message: object) -> None:
+    other = Codec("demo", TABLE, LIMITS)
+    assert other.encode(1, "a", 1, message) == CODEC.encode(1, "a", 1, message)
+
+
+def test_sets_travel_sorted() -> None:
+    @dataclass(frozen=True)
+    class Members:
+        names: frozenset[str]
+
+    codec = Codec("demo", {1: Members})
+    names = [f"shard-{n}" for n in range(30)]
+    assert msgpack.unpackb(codec.encode(0, "", 0, Members(frozenset(names)))[0])[-1] == [sorted(names)]
+    assert reason([envelope(1, [["b", "a"]])], codec) is Reason.MALFORMED
+    assert reason([envelope(1, [["a", "a"]])], codec) is Reason.MALFORMED
+    assert reason([envelope(1, [["a", 1]])], codec) is Reason.MALFORMED
+
+
+def test_nan_and_infinities_are_numbers() -> None:
+    blob = CODEC.decode(CODEC.encode(1, "a", 1, Plain(1, True, float("nan"), "", b""))).message
+    assert np.isnan(blob.ratio)
+    assert CODEC.decode(CODEC.encode(1, "a", 1, Plain(1, True, 3, "", b""))).message.ratio == 3.0
+
+
+@pytest.mark.parametrize(
+    ("tag", "body"),
+    [
+        (1, [True, True, 1.0, "", b""]),  # a bool is no int
+        (1, [1, 1, 1.0, "", b""]),  # nor an int a bool
+        (1, [1, True, "1.0", "", b""]),
+        (1, [1, True, True, "", b""]),
+        (1, [1, True, 1.0, b"", b""]),
+        (1, [1, True, 1.0, "", ""]),
+        (1, [1, True, 1.0, ""]),  # a field too few
+        (1, [1, True, 1.0, "", b"", 0]),  # a field too many
+        (1, {"number": 1}),
+        (1, None),
+        (3, [1, b"", None]),
+        (3, [1, b"", [1.5]]),
+        (3, []),
+        (4, [1]),
+        (200, [3]),  # refused by its own constructor
+    ],
+)
+def test_a_field_of_a_wrong_type_is_refused(tag: int, body: object) -> None:
+    assert reason([envelope(tag, body)]) in (Reason.MALFORMED, Reason.OVERSIZE, Reason.FIELDS)
+
+
+GOOD: list[object] = [None, [[1, b""]], ["x", 1], [0, [1, b""]], None, "red", 1, ["a", "b"], "key", "a", [[1], []]]
+
+
+def test_the_good_body_that_the_next_test_spoils_is_good() -> None:
+    assert isinstance(CODEC.decode([envelope(2, GOOD)]).message, Rich)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (0, "x"),
+        (1, [[1]]),
+        (1, [1]),
+        (2, ["x"]),
+        (2, [1, "x"]),
+        (3, [-1, ["x"]]),
+        (3, [True, ["x"]]),
+        (3, ["x"]),
+        (3, None),
+        (4, "x"),
+        (5, "green"),
+        (5, 1),
+        (6, 3),
+        (6, True),
+        (7, "ab"),
+        (8, None),
+        (8, 1.5),
+        (9, "c"),
+        (9, 1),
+        (10, [[1], 1]),
+        (10, [[1.0]]),
+    ],
+)
+def test_a_part_of_a_wrong_type_is_refused(place: int, value: object) -> None:
+    body = list(GOOD)
+    body[place] = value
+    assert reason([envelope(2, body)]) is Reason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("tag", "place", "value", "why"),
+    [
+        (2, 1, [[1, b"", 2]], Reason.FIELDS),
+        (2, 3, [2, ["x"]], Reason.UNKNOWN_TYPE),
+        (2, len(GOOD), None, Reason.FIELDS),
+        (99, 0, None, Reason.UNKNOWN_TYPE),
+    ],
+)
+def test_what_a_later_version_writes_is_told_from_nonsense(tag: int, place: int, value: object, why: Reason) -> None:
+    body = [*GOOD[:place], value, *GOOD[place + 1 :]]
+    assert reason([envelope(tag, body)]) is why
+    assert CODEC.label(envelope(tag, body)) == (PROTOCOL_VERSION, tag)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [(b"", (None, None)), (b"\x93nonsense", (None, None)), (b"\x90", (None, None)), (b"\x92\x07\x01", (7, None))],
+)
+def test_a_label_is_read_as_far_as_there_is_one(header: bytes, told: tuple[int | None, int | None]) -> None:
+    assert CODEC.label(header) == told
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"version": PROTOCOL_VERSION + 1}, Reason.VERSION),
+        ({"version": "1"}, Reason.MALFORMED),
+        ({"cluster": "other"}, Reason.CLUSTER),
+        ({"cluster": None}, Reason.CLUSTER),
+        ({"cluster": "other/a6ff"}, Reason.CLUSTER),
+        ({"cluster": "demo/a6ff"}, Reason.FOREIGN),
+        ({"cluster": "demo/a6/ff"}, Reason.MALFORMED),
+        ({"cluster": "demo/\x1b[2J"}, Reason.MALFORMED),
+        ({"cluster": "demo/" + "a" * 65}, Reason.MALFORMED),
+        ({"cluster": "demo/a6ff", "sender": 1}, Reason.MALFORMED),
+        ({"epoch": "1"}, Reason.MALFORMED),
+        ({"sender": 1}, Reason.MALFORMED),
+        ({"generation": False}, Reason.MALFORMED),
+    ],
+)
+def test_the_envelope_is_checked(change: dict[str, object], expected: Reason) -> None:
+    with pytest.raises(Rejected) as caught:
+        CODEC.decode([envelope(4, [], **change)], "05c1")
+    assert caught.value.reason is expected
+
+
+def test_messages_of_another_founding_are_refused_before_their_body_is_looked_at() -> None:
+    frames = CODEC.encode(1, "a", 1, Bare(), "a6ff")
+    assert CODEC.decode(frames, "a6ff").founding == "a6ff"
+    assert CODEC.decode(frames).founding == "a6ff", "who belongs to none yet hears everybody"
+    assert CODEC.decode(CODEC.encode(1, "a", 1, Bare()), "05c1").founding == "", "and is heard by everybody"
+    with pytest.raises(Foreign) as caught:
+        CODEC.decode([envelope(99, "nothing that would be taken", cluster="demo/a6ff")], "05c1")
+    assert (caught.value.founding, caught.value.sender) == ("a6ff", "a")
+
+
+def test_another_version_is_named_even_if_its_envelope_has_another_shape() -> None:
+    assert reason([msgpack.packb([9, "whatever"])]) is Reason.VERSION
+
+
+def test_unknown_tags_are_refused() -> None:
+    assert reason([envelope(99, [])]) is Reason.UNKNOWN_TYPE
+    assert reason([msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, "Plain", []])]) is Reason.UNKNOWN_TYPE
+    assert reason([msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, True, []])]) is Reason.UNKNOWN_TYPE
+
+
+def test_maps_extension_types_and_rests_are_refused() -> None:
+    timestamp = msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, 200, [msgpack.Timestamp(1, 2)]])
+    extension = msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, 200, [msgpack.ExtType(5, b"xx")]])
+    for header in (envelope(1, [{1: 2}]), timestamp, extension, envelope(4, []) + b"\0", b"\xc1", b""):
+        assert reason([header]) in (Reason.MALFORMED, Reason.OVERSIZE)
+
+
+def test_every_bound_is_kept() -> None:
+    assert reason([b"x" * 20_001]) is Reason.OVERSIZE
+    assert reason([envelope(1, [1, True, 1.0, "x" * 101, b""])]) is Reason.OVERSIZE
+    assert reason([envelope(2, [0] * 51)]) is Reason.OVERSIZE
+    assert reason([envelope(3, [1, b"", [b""] * 9])]) is Reason.OVERSIZE
+    assert reason([envelope(3, [1, b"", [50_001]]), bytes(50_001)]) is Reason.OVERSIZE
+    assert reason([envelope(3, [1, b"", []])] + [b""] * 9) is Reason.OVERSIZE
+    assert reason([]) is Reason.TRUNCATED
+
+
+def test_what_a_peer_would_refuse_is_not_encoded() -> None:
+    mistakes = (
+        Plain(1, True, 1.0, "x" * 101, b""),
+        Plain(1, True, 1.0, "", bytes(20_001)),
+        Data(1, b"", (b"",) * 9),
+        Data(1, b"", (bytes(50_001),)),
+        Rich(None, (), ("", 1), Mark(""), None, Colour.RED, Level.LOW, frozenset(), 1, "a", ((1,) * 51,)),
+    )
+    for message in mistakes:
+        with pytest.raises(Rejected) as caught:
+            CODEC.encode(1, "a", 1, message)
+        assert caught.value.reason is Reason.OVERSIZE
+
+
+def test_frames_must_be_those_that_the_header_names() -> None:
+    header = envelope(3, [1, b"", [5000, b"in", 6000]])
+    good = [header, bytes(5000), bytes(6000)]
+    assert CODEC.decode(good).message.payload == (bytes(5000), b"in", bytes(6000))
+    assert reason(good[:2]) is Reason.TRUNCATED
+    assert reason([header, bytes(6000), bytes(5000)]) is Reason.TRUNCATED
+    assert reason([*good, b""]) is Reason.MALFORMED
+    assert reason([envelope(4, []), b""]) is Reason.MALFORMED
+
+
+def test_large_frames_are_not_copied_and_small_ones_ride_in_the_header() -> None:
+    array = np.arange(5000, dtype=np.float64).reshape(50, 100)
+    encoded = CODEC.encode(1, "a", 1, Data(1, b"", (array, b"small")))
+    assert len(encoded) == 2
+    received = CODEC.decode(encoded).message.payload
+    assert received[1] == b"small"
+    array[0, 0] = 42.0
+    assert np.array_equal(np.frombuffer(received[0]).reshape(50, 100), array)
+    assert len(CODEC.encode(1, "a", 1, Data(1, b"", (bytes(4000), bytes(90))))) == 1
+    assert len(CODEC.encode(1, "a", 1, Data(1, b"", (np.zeros((0, 3)),)))) == 1
+
+
+@given(st.lists(st.binary(max_size=60), max_size=4))
+def test_random_bytes_are_refused(frames: list[bytes]) -> None:
+    reason(frames)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | int64 | st.floats() | short_text | st.binary(max_size=9),
+        lambda inner: st.lists(inner, max_size=6),
+        max_leaves=30,
+    ),
+    st.sampled_from(sorted(TABLE)),
+)
+def test_random_values_in_a_good_envelope_are_refused_or_typed(body: object, tag: int) -> None:
+    try:
+        message = CODEC.decode([envelope(tag, body)]).message
+    except Rejected:
+        return
+    again = CODEC.decode(CODEC.encode(1, "a", 1, message)).message
+    assert repr(again) == repr(message)  # by their text, as a NaN is not equal to itself
+
+
+@given(messages, st.randoms(use_true_random=False))
+def test_a_damaged_message_is_refused_or_typed(message: object, chance: random.Random) -> None:
+    frames = [bytearray(frame) for frame in CODEC.encode(1, "a", 1, message)]
+    hit = chance.choice(frames)
+    match chance.randrange(3) if hit else 2:
+        case 0:
+            place = chance.randrange(len(hit))
+            hit[place] ^= 1 << chance.randrange(8)
+        case 1:
+            del hit[chance.randrange(len(hit)) :]
+        case _:
+            frames.remove(hit)
+    with contextlib.suppress(Rejected):
+        CODEC.decode([bytes(frame) for frame in frames])
+
+
+def test_nesting_bombs_cost_nothing() -> None:
+    assert reason([b"\xdd\x00\x00\x00\x31" * 1500]) in (Reason.MALFORMED, Reason.OVERSIZE)
+    assert reason([b"\x91" * 19_000]) in (Reason.MALFORMED, Reason.OVERSIZE)
+
+
+def test_classes_that_cannot_travel_are_refused_when_the_codec_is_made() -> None:
+    @dataclass
+    class Mutable:
+        a: int
+
+    @dataclass(frozen=True)
+    class Mapped:
+        a: dict[str, int]
+
+    @dataclass(frozen=True)
+    class Twice:
+        a: Frames
+        b: Frames
+
+    @dataclass(frozen=True)
+    class Within:
+        a: Data
+
+    @dataclass(frozen=True)
+    class Ambiguous:
+        a: tuple[int, ...] | Entry
+
+    for cls in (int, Mutable, Mapped, Twice, Within, Ambiguous, Loop):
+        with pytest.raises(Unsupported):
+            Codec("demo", {1: cls})
+    with pytest.raises(Unsupported):
+        Codec("demo", {1: Plain, 2: Plain})
+
+
+@dataclass(frozen=True)
+class Loop:
+    again: Loop | None
+
+
+def test_limits_are_positive() -> None:
+    with pytest.raises(ValueError, match="frames_max"):
+        WireLimits(frames_max=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranged:
+    tick: Tick
+    steps: tuple[Annotated[int, Within(-1, 9)], ...]
+    maybe: Count | None
+    pair: tuple[str, Tick]
+    any: int = 0
+    more: Tick = 0
+
+
+RANGED = Codec("demo", {1: Ranged})
+FITS = Ranged(TICKS_MAX, (-1, 9), 2**62, ("x", 0), -(2**62), 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tick", -1),
+        ("tick", TICKS_MAX + 1),
+        ("steps", (0, 10)),
+        ("steps", (-2,)),
+        ("maybe", -1),
+        ("maybe", 2**62 + 1),
+        ("maybe", 2**64 - 1),
+        ("pair", ("x", -1)),
+        ("any", 2**63),
+        ("any", 2**64 - 1),
+        ("any", 2**64),
+        ("any", 10**400),
+        ("any", -(2**63)),
+        ("more", TICKS_MAX + 1),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused_on_both_sides(name: str, value: Any) -> None:
+    assert RANGED.decode(RANGED.encode(1, "a", 1, FITS)).message == FITS
+    bad = replace(FITS, **{name: value})
+    with pytest.raises(Rejected, match="range"):
+        RANGED.encode(1, "a", 1, bad)
+    fields = [list(v) if isinstance(v, tuple) else v for v in (getattr(bad, one) for one in Ranged.__slots__)]
+    if abs(value if isinstance(value, int) else 0) < 2**64:
+        assert reason([envelope(1, fields)], RANGED) is Reason.RANGE
+    assert RANGED.decode(RANGED.encode(1, "a", 1, FITS)).message == FITS, "the packer is as new"
+
+
+@pytest.mark.parametrize(("epoch", "generation"), [(-1, 1), (2**62 + 1, 1), (1, -1), (1, 2**64 - 1)])
+def test_an_envelope_has_no_number_that_no_shard_has(epoch: int, generation: int) -> None:
+    assert reason([envelope(4, [], epoch=epoch, generation=generation)]) is Reason.RANGE
+
+
+@pytest.mark.parametrize("text", ["caf\udce9", "\ud800", "\udfff\udfff"])
+def test_text_that_cannot_be_utf_8_costs_its_message_alone(text: str) -> None:
+    with pytest.raises(Rejected, match="text: Mark"):
+        Codec("demo", {1: Mark}).encode(1, "a", 1, Mark(text))
+    with pytest.raises(Rejected, match="text"):
+        CODEC.encode(1, "a", 1, Plain(1, True, 1.0, text, b""))
+    whole = Plain(1, True, 1.0, "café", b"")
+    assert CODEC.decode(CODEC.encode(1, "a", 1, whole)).message == whole
+
+
+def test_only_a_number_has_a_range() -> None:
+    @dataclass(frozen=True)
+    class Text:
+        a: Annotated[str, Within(0, 1)]
+
+    with pytest.raises(Unsupported, match="range"):
+        Codec("demo", {1: Text})
