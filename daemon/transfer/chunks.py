@@ -14,6 +14,11 @@ sent may lie strewn: a frame of several buffers is put together a chunk at a tim
 shards are to hold is there once. Built on the receiver's side by its host, off every loop; the answer is repeated for
 as long as the sender repeats its offer.
 
+**A name alone does not say which piece it is.** Who is asked twice for a partition under one name may find another tick
+of a run beside it the second time, and so may its next life. So a chunk carries the digest of its offer and is put into
+no other piece, and an offer that differs from the one before begins its piece anew. What the spec and the sizes say
+determines the bytes: chunks of equal offers may be mixed.
+
 `Shipment` is one piece on its way to one shard; `Intake` is the receiving side of all loads of one shard.
 """
 
@@ -141,6 +146,7 @@ class Shipment:
         self._frames = [_Frame(frame) for frame in frames]
         sizes = tuple(frame.nbytes for frame in self._frames)
         self._offer = PieceOffered(load, spec, sizes, limits.chunk_bytes)
+        self._digest = self._offer.digest()
         self._places = ChunkPlaces(sizes, limits.chunk_bytes)
         self._upto = self._next = 0
         self._under_way: dict[int, tuple[int, Sent]] = {}
@@ -255,7 +261,7 @@ class Shipment:
         frame, begin, end = self._places[number]
         self._under_way[number] = (self._places_sent, self._flow.send(end - begin, now))
         self._places_sent += 1
-        return SendTick(self.to, Chunk(self.load, number, (self._frames[frame].stretch(begin, end),)))
+        return SendTick(self.to, Chunk(self.load, number, self._digest, (self._frames[frame].stretch(begin, end),)))
 
 
 class _Arriving:
@@ -263,6 +269,7 @@ class _Arriving:
 
     def __init__(self, sender: str, offer: PieceOffered, now: int) -> None:
         self.sender, self.offer, self.touched_at = sender, offer, now
+        self.digest = offer.digest()
         self.size = sum(offer.frame_sizes)
         self.frames = [np.empty(size, dtype=np.uint8) for size in offer.frame_sizes]
         self.places = ChunkPlaces(offer.frame_sizes, offer.chunk_bytes)
@@ -270,6 +277,10 @@ class _Arriving:
         self.upto = 0
         self.handed_over = False
         self.answer: PieceBuilt | None = None
+
+    def is_of(self, offer: PieceOffered) -> bool:
+        """Whether the offer is the one that this piece was begun with, repeated or not."""
+        return replace(offer, probe=self.offer.probe) == self.offer
 
     def put(self, chunk: Chunk) -> bool:
         """Copy a chunk to its place; False if it does not fit there."""
@@ -362,6 +373,11 @@ class Intake:
         if answer is not None:
             return [SendTick(sender, answer)] if sender == ended_by else []
         piece = self._arriving.get(offer.load)
+        if piece is not None and piece.sender != sender:
+            return []
+        if piece is not None and not piece.handed_over and not piece.is_of(offer):
+            del self._arriving[offer.load]  # its sender has begun another one under this name
+            piece = None
         if piece is None:
             refusal = self._refusal(offer)
             if refusal:
@@ -372,11 +388,11 @@ class Intake:
                 refusal = f"there is no memory here for a piece of {sum(offer.frame_sizes)} bytes"
                 return [SendTick(sender, PieceBuilt(offer.load, refusal, 0, 0, 0, 0, 0))]
             self._arriving[offer.load] = piece
-        if piece.sender != sender:
-            return []
         piece.touched_at = now
         if piece.answer is not None:
             return [SendTick(sender, piece.answer)]
+        if not piece.is_of(offer):
+            return []  # what came first is being built, and its answer is this one's, too
         return [self._taken(piece, offer.probe), *self._hand_over(piece)]
 
     def _refusal(self, offer: PieceOffered) -> str:
@@ -401,7 +417,7 @@ class Intake:
 
     def _chunk(self, sender: str, chunk: Chunk, now: int) -> list[LoadEffect]:
         piece = self._arriving.get(chunk.load)
-        if piece is None or piece.sender != sender or piece.handed_over:
+        if piece is None or piece.sender != sender or piece.handed_over or chunk.offer != piece.digest:
             return []
         if len(chunk.frames) != 1 or not 0 <= chunk.number < len(piece.places):
             return []

@@ -36,7 +36,7 @@ from daemon.wire.shapes import Record, Unsupported, record_of
 from shoal.api.ranges import INT_MAX
 from shoal.lockstep.frames import Buffer
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 RECORD_VERSION = 1
 """Of what is kept and not sent: entries of the log, snapshots, backups. It changes when they do."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from shoal.api.ranges import Count, Entry, Tick
 from shoal.lockstep.frames import Frames
 
 STOP, DUE = 1, 2
 """What `flags` of a share can say: end the run after this tick; make the next tick a checkpoint."""
+DIGEST_BYTES = 7
+"""As many as fit a `Count`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +58,22 @@ class PieceOffered:
     chunk_bytes: Count
     probe: Count = 0
 
+    def digest(self) -> int:
+        """The same for each repetition, and another for another piece that is offered under the same name."""
+        told = repr((self.frame_sizes, self.chunk_bytes)).encode() + self.spec
+        return int.from_bytes(blake2b(told, digest_size=DIGEST_BYTES).digest())
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One chunk of a piece; chunks are numbered through all frames in order."""
+    """One chunk of a piece; chunks are numbered through all frames in order.
+
+    `offer` is the digest of the offer that it belongs to: what is of another piece of that name has no place here.
+    """
 
     load: str
     number: Count
+    offer: Count
     frames: Frames = ()
 
 

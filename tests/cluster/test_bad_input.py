@@ -214,7 +214,7 @@ def _with_frames(plane: str) -> list[Any]:
     array = (b"\0" * 100_000,)
     if plane == "control":
         return Codec("dev", CONTROL_TYPES).encode(1, "shard-2", 1, RowsTold("q", "", 1, ("int64",), b"", array))
-    return Codec("dev", TICK_TYPES).encode(1, "shard-2", 1, Chunk("load", 0, array))
+    return Codec("dev", TICK_TYPES).encode(1, "shard-2", 1, Chunk("load", 0, 0, array))
 
 
 @pytest.mark.parametrize("reason", NONSENSE)

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,10 @@ def messages(kind: str, plane: str, generation: int, epoch: int) -> Iterator[lis
         case "large":
             return itertools.repeat([b"\x00", bytes(16 * MIB)])
         case "offers":
-            offers = (sealed(PieceOffered(f"load-{n}", b"", (8 << 30,), 4096)) for n in itertools.count())
-            chunks = (sealed(Chunk(f"load-{n % 4}", n % 8, (bytes(4096),))) for n in itertools.count())
+            piece = PieceOffered("load", b"", (8 << 30,), 4096)
+            offers = (sealed(replace(piece, load=f"load-{n}")) for n in itertools.count())
+            of = piece.digest()
+            chunks = (sealed(Chunk(f"load-{n % 4}", n % 8, of, (bytes(4096),))) for n in itertools.count())
             return itertools.chain.from_iterable(zip(offers, chunks, strict=False))
         case _ if plane == "control":
             return (sealed(RowsWanted(f"q{n}", "no-run", 1, ("x",), 0, 10, 0, False)) for n in itertools.count())

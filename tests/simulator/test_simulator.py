@@ -54,6 +54,8 @@ FOUND = [
     ("disk-went-back", 151),
     # The leader's slow disk synced each proposal as often as it was sent again, and so it never answered anything else.
     ("everything", 140),
+    # Asked twice for a partition, a slow disk gave two pieces of one name: a state of one run became that of another.
+    ("siege", 232),
 ]
 """What once went wrong, and stays tried."""
 

@@ -13,6 +13,7 @@ from shoal.lockstep.messages import Chunk, ChunksTaken, PieceBuilt, PieceDropped
 
 LIMITS = LoadLimits(chunk_bytes=4096, window=3, resend_interval_ns=100, idle_timeout_ns=1000, pieces_max=2)
 BUILT = PieceBuilt("l", "", 1, 2, 3, 4, 5)
+FULL = b"x" * 4096
 
 
 def messages(effects: list[LoadEffect]) -> list[object]:
@@ -132,21 +133,62 @@ def test_a_piece_that_was_dropped_is_not_begun_anew_by_a_late_offer() -> None:
 
 
 def test_what_does_not_fit_the_offer_is_dropped() -> None:
-    intake = Intake(LIMITS)
-    intake.step("a", PieceOffered("l", b"spec", (4097,), 4096), 0)
+    intake, offer = Intake(LIMITS), PieceOffered("l", b"spec", (4097,), 4096)
+    intake.step("a", offer, 0)
+    of = offer.digest()
     bad = [
-        Chunk("l", 0, (b"short",)),
-        Chunk("l", 0, ()),
-        Chunk("l", 0, (b"x" * 4096, b"")),
-        Chunk("l", -1, (b"x" * 4096,)),
-        Chunk("l", 2, (b"x" * 4096,)),
-        Chunk("other", 0, (b"x" * 4096,)),
+        Chunk("l", 0, of, (b"short",)),
+        Chunk("l", 0, of, ()),
+        Chunk("l", 0, of, (FULL, b"")),
+        Chunk("l", -1, of, (FULL,)),
+        Chunk("l", 2, of, (FULL,)),
+        Chunk("other", 0, of, (FULL,)),
+        Chunk("l", 0, of + 1, (FULL,)),
     ]
-    assert [intake.step("a", chunk, 0) for chunk in bad] == [[]] * 6
-    assert intake.step("thief", Chunk("l", 0, (b"x" * 4096,)), 0) == []
+    assert [intake.step("a", chunk, 0) for chunk in bad] == [[]] * 7
+    assert intake.step("thief", Chunk("l", 0, of, (FULL,)), 0) == []
     assert intake.step("thief", PieceOffered("l", b"", (), 4096), 0) == []
     assert intake.step("thief", PieceDropped("l"), 0) == []
-    assert messages(intake.step("a", Chunk("l", 0, (b"x" * 4096,)), 0)) == [ChunksTaken("l", 1)]
+    assert messages(intake.step("a", Chunk("l", 0, of, (FULL,)), 0)) == [ChunksTaken("l", 1)]
+
+
+OFFER = PieceOffered("l", b"spec", (4096, 4096), 4096)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(OFFER, spec=b"other"),
+        replace(OFFER, frame_sizes=(4096, 4096, 4096)),
+        replace(OFFER, frame_sizes=(8192,)),
+        replace(OFFER, chunk_bytes=8192),
+    ],
+)
+def test_two_pieces_of_one_name_are_never_mixed(other: PieceOffered) -> None:
+    intake, last = Intake(LIMITS), len(ChunkPlaces(other.frame_sizes, other.chunk_bytes)) - 1
+    intake.step("a", OFFER, 0)
+    assert intake.step("a", Chunk("l", last, other.digest(), (b"y" * 4096,)), 0) == [], "it came before its offer"
+    assert messages(intake.step("a", Chunk("l", 0, OFFER.digest(), (FULL,)), 0)) == [ChunksTaken("l", 1)]
+    assert messages(intake.step("a", replace(OFFER, probe=1), 0)) == [ChunksTaken("l", 1, (), 1)], "only repeated"
+    assert messages(intake.step("a", other, 0)) == [ChunksTaken("l", 0)], "it begins anew"
+    assert intake.step("a", Chunk("l", 1, OFFER.digest(), (FULL,)), 0) == [], "of the one before, and late"
+    assert intake.bytes_coming == sum(other.frame_sizes)
+
+
+def test_a_piece_that_is_being_built_is_not_begun_anew() -> None:
+    intake = Intake(LIMITS)
+    intake.step("a", replace(OFFER, frame_sizes=()), 0)
+    assert intake.step("a", OFFER, 0) == [], "it was handed over, and once"
+    intake.built(BUILT)
+    assert intake.step("a", OFFER, 0) == [SendTick("a", BUILT)]
+
+
+def test_another_piece_in_its_place_has_to_fit_as_well() -> None:
+    intake = Intake(LIMITS)
+    intake.step("a", OFFER, 0)
+    (refusal,) = messages(intake.step("a", replace(OFFER, frame_sizes=(LIMITS.piece_bytes_max + 1,)), 0))
+    assert isinstance(refusal, PieceBuilt)
+    assert (intake.progress("l"), intake.bytes_coming) == (None, 0)
 
 
 @pytest.mark.parametrize(

@@ -182,3 +182,15 @@ def test_a_load_goes_from_plane_to_plane() -> None:
     assert planes["a"].shipments == {}
     assert planes["a"].step("b", ChunksTaken("l", 2), 0) == []
     assert planes["b"].step("a", PieceDropped("l"), 0) == [PieceGone("l")]
+
+
+def test_what_a_peer_asks_for_twice_is_shipped_once() -> None:
+    """The second look at the disk found a tick more: two pieces of one name."""
+    plane = TickPlane("a", LIMITS)
+    first, second = (Shipment("fetch/1", "b", spec, [spec * 5000], LIMITS) for spec in (b"1", b"2"))
+    assert plane.ship_once(first, 0)[0] == SendTick("b", PieceOffered("fetch/1", b"1", (5000,), 4096))
+    assert plane.ship_once(second, 1) == []
+    assert plane.shipments == {("fetch/1", "b"): first}
+    plane.step("b", PieceBuilt("fetch/1", "too many are on their way", 0, 0, 0, 0, 0), 2)
+    assert plane.shipments == {}
+    assert plane.ship_once(second, 3)[0] == SendTick("b", PieceOffered("fetch/1", b"2", (5000,), 4096))

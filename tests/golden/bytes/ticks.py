@@ -23,7 +23,7 @@ EXAMPLES = (
     ),
     ticks.PhaseWanted(run=7, entry=122, lost=2),
     ticks.PieceOffered(load="load-1", spec=b"spec", frame_sizes=(4096, 77), chunk_bytes=65536, probe=3),
-    ticks.Chunk(load="load-1", number=5, frames=NUMBERS),
+    ticks.Chunk(load="load-1", number=5, offer=6, frames=NUMBERS),
     ticks.ChunksTaken(load="load-1", upto=5, beyond=(7, 9), probe=3),
     ticks.PieceBuilt(load="load-1", error="no room", nodes=11, edges=12, ghosts=13, cross_edges=14, held_bytes=15),
     ticks.PieceDropped(load="load-1"),
