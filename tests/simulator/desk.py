@@ -128,7 +128,7 @@ class Desk:
 
         def came(piece: PieceArrived | None) -> None:
             if piece is not None:
-                states.update((row.partition, row.state) for row in _rows(piece) if row.epoch == run.origin)
+                states.update((row.partition, row.state) for row in self._rows(piece) if row.epoch == run.origin)
             self._gather(run, view, placed, mine, states, elsewhere)
 
         theirs = to_bits([p for p in missing if elsewhere[p] == source])
@@ -293,12 +293,12 @@ class Desk:
             self._host.after(LOOK_AGAIN_NS, lambda: self._host.control(self.look_for_results))
             self._mend_next()
             return
-        rows = [row for row in _rows(piece) if row.epoch == want.made_in]
+        rows = [row for row in self._rows(piece) if row.epoch == want.made_in]
         self._disk.keep(rows, lambda: self._host.ticks.tell(self._mend_next))
 
     def _keep_partition(self, want: Want, piece: PieceArrived) -> None:
         """Its states first: it counts as held when all is there."""
-        rows = _rows(piece)
+        rows = self._rows(piece)
         if rows:
             self._disk.keep(rows, lambda: None)
 
@@ -381,14 +381,15 @@ class Desk:
 
         self._disk.read(look)
 
+    def _rows(self, piece: PieceArrived) -> list[Row]:
+        """The states that have come."""
+        rows = [
+            Row(run, tick, 0, partition, bytes(frame), epoch)
+            for (run, tick, partition, epoch), frame in zip(json.loads(piece.spec), piece.frames, strict=True)
+        ]
+        self._host.around.invariants.fetched(self._host.name, rows)
+        return rows
+
     def _runs_on(self, load: str) -> list[int]:
         runs = self._host.shard.registry.runs_on(load)
         return [run.number for run in runs if run.active or run.has_result]
-
-
-def _rows(piece: PieceArrived) -> list[Row]:
-    """The states that have come."""
-    return [
-        Row(run, tick, 0, partition, bytes(frame), epoch)
-        for (run, tick, partition, epoch), frame in zip(json.loads(piece.spec), piece.frames, strict=True)
-    ]

@@ -8,7 +8,7 @@
     registry      two members that have applied the log up to the same entry hold the same registry
     views         an epoch has one membership and one placement, and a run one tick to begin from in it
     lockstep      no shard starts a phase before every member has finished the one before it
-    bits          what a tick leaves behind, and what is stored of it, is what one engine alone makes of it
+    bits          what a tick leaves behind, and what is stored or fetched of it, is what one engine alone makes of it
     checkpoints   one that anybody saw committed is on the disks of all holders, and no run falls behind it while a
                   member of its view has that disk, for each partition
     agreement     all shards that say that a run is over name the same tick and the same end
@@ -235,6 +235,11 @@ class Invariants:
             self._match_bits(shard, row.run, row.tick, {row.partition: row.state})
             if self.runs[row.run, epoch].placed[row.partition][0] == shard:
                 self._held.add((shard, epoch, row.run, row.tick))
+
+    def fetched(self, shard: str, rows: Sequence[Row]) -> None:
+        """States have come from another shard's disk."""
+        for row in rows:
+            self._match_bits(shard, row.run, row.tick, {row.partition: row.state})
 
     def committed(self, shard: str, epoch: int, run: int, tick: int, engine: Engine) -> None:
         """A shard has seen a tick committed."""
