@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 import shoal
 from bench.rmat import rmat
 from shoal.graph.partitions import part_of
-from shoal.graph.shard_graph import Part, Placement
+from shoal.graph.shard_graph import Placement, ShardGraph
 from shoal.kernels.reductions import Kernel
 from shoal.kernels.traversals import UNREACHED, breadth_first, components, shortest_paths
 from shoal.kernels.triangles import corner_arcs, neighbour_sets
@@ -52,7 +52,7 @@ def seconds(work: Work) -> float:
     return time.thread_time() - begin
 
 
-def loops(part: Part) -> Iterator[tuple[str, Work, Work | None, str]]:
+def loops(part: ShardGraph) -> Iterator[tuple[str, Work, Work | None, str]]:
     """What is measured, ours, a rival's and its name."""
     into, out, nodes = part.in_kernel, part.out_kernel, part.size
     random = np.random.default_rng(1)
@@ -108,7 +108,7 @@ def sort_by_row(kernel: Kernel, labels: Any) -> Any:
     return np.lexsort((labels[kernel.neighbours], np.repeat(np.arange(kernel.rows), np.diff(kernel.indptr))))
 
 
-def search(part: Part, source: int) -> None:
+def search(part: ShardGraph, source: int) -> None:
     """Ours, from one node."""
     depth = np.full(part.size, UNREACHED)
     depth[source] = 0
@@ -142,7 +142,7 @@ def scipy_paths(weighted: Any, source: int) -> Any:
     return dijkstra(weighted, indices=np.array([source]), directed=True, return_predecessors=False, min_only=False)
 
 
-def triangles(part: Part) -> None:
+def triangles(part: ShardGraph) -> None:
     """All that the local clustering coefficient needs."""
     sets = neighbour_sets(part.out_kernel, part.in_kernel)
     corner_arcs(sets.oriented(sets.lengths, part.all_ordinals()), part.size)

@@ -13,7 +13,7 @@ from consensus.messages import Message
 from consensus.stored import HardState, Snapshot
 
 
-class Told:
+class EffectOutbox:
     """Of one server; what is to be sent, restored and read is collected until the door closes."""
 
     def __init__(self, hard_state: HardState, applied_index: int) -> None:

@@ -53,7 +53,7 @@ from consensus.messages import (
     answer_to_old,
     is_sensible,
 )
-from consensus.outbox import Told
+from consensus.outbox import EffectOutbox
 from consensus.promises import Promises
 from consensus.quorum import Outcome
 from consensus.refusal import Reason, Refused
@@ -88,7 +88,7 @@ class Raft:
         self._leaps = Leaps(limits.election_timeout_ns, now)
         self._ballot = Ballot(self.term)
         self._replication: Replication | None = None
-        self._told = Told(stored.hard_state, stored.snapshot.index)
+        self._told = EffectOutbox(stored.hard_state, stored.snapshot.index)
 
     @property
     def configuration(self) -> Configuration:

@@ -70,15 +70,15 @@ def _save(session: Session, name: str, columns: Sequence[str], tick: int | None,
     from shoal.client.cluster import SocketBackend
     from shoal.client.connections import Connections
     from shoal.query.output import kind_of
-    from shoal.query.rows import Stretch
+    from shoal.query.rows import RowBatch
     from shoal.query.snapshot import Reading
 
     with _said():
         kind_of(out)  # before anybody is asked for anything
-    seen: list[Stretch] = []
+    seen: list[RowBatch] = []
     shown = sys.stderr.isatty() and not session.as_json
 
-    def progress(stretch: Stretch) -> None:
+    def progress(stretch: RowBatch) -> None:
         seen[:] = [stretch]
         if shown:
             click.echo(f"\r\x1b[K{out.name}  {stretch.last:,} of {stretch.total:,} nodes", err=True, nl=False)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from random import Random
 
 from daemon.control.effects import Answered, BeginRun, Effect, GrantTicks, HealBarrier, Send
-from daemon.control.messages import Grant, Progress, StepAsked, StepGranted
+from daemon.control.messages import Grant, Progress, StepReply, StepRequest
 from daemon.control.pacing import Pacing
 from daemon.control.progress import ProgressGossip
 from daemon.state.records import RunRecord, View
@@ -64,17 +64,17 @@ class Clock:
         granted = max((shard.tick for shard in progress.shards), default=0)
         return heal + self.hear_grant(Grant(progress.run, granted))
 
-    def step(self, asker: str, asked: StepAsked, now: int) -> list[Effect]:
+    def step(self, asker: str, asked: StepRequest, now: int) -> list[Effect]:
         """Leader only: one more tick of a stepped run."""
         tick = self.pacing.step(asked.run, asked.request, now)
         if tick is None:
             return []
         answer: Effect = Answered(asked.request, "", tick=tick)
         if asker != self._shard:
-            answer = Send(asker, StepGranted(asked.request, asked.run, tick))
+            answer = Send(asker, StepReply(asked.request, asked.run, tick))
         return [*self._spread([Grant(asked.run, tick)]), answer]
 
-    def hear_step(self, granted: StepGranted) -> list[Effect]:
+    def hear_step(self, granted: StepReply) -> list[Effect]:
         """The leader's answer to a step that was asked for here."""
         answer = Answered(granted.request, "", tick=granted.tick)
         return [*self.hear_grant(Grant(granted.run, granted.tick)), answer]

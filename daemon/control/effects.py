@@ -56,7 +56,7 @@ class BeginRun:
 
 @dataclass(frozen=True, slots=True)
 class TellStates:
-    """Runs wait in the view of this epoch: look up which of their states are on disk, and tell `Shard.states_held`."""
+    """Runs wait in the view of this epoch: look up which of their states are on disk; `ControlPlane.states_held`."""
 
     epoch: int
     runs: tuple[int, ...]
@@ -64,7 +64,7 @@ class TellStates:
 
 @dataclass(frozen=True, slots=True)
 class MendHoldings:
-    """Fetch these partitions, and no others, from those who have them; tell `Shard.parts_gained`."""
+    """Fetch these partitions, and no others, from those who have them; tell `ControlPlane.parts_gained`."""
 
     wants: tuple[Want, ...]
 

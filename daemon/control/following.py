@@ -16,7 +16,7 @@ from daemon.control.effects import Answered, Effect, Send, StopRunHere, TellStat
 from daemon.control.leader.duties import Leading, ResultLimits
 from daemon.control.leader.flapping import FlappingLimits
 from daemon.control.leader.view_policy import Views
-from daemon.control.messages import Grant, Progress, ProposalRefused, RunReport, StatesHeld, StepAsked, StepGranted
+from daemon.control.messages import Grant, Progress, ProposalRefused, RunReport, StatesHeld, StepReply, StepRequest
 from daemon.control.proposals import Proposals
 from daemon.control.reports import Reporting
 from daemon.control.settings import OnDisk, ShardSettings
@@ -205,9 +205,9 @@ class Following:
                 self.lead_due = True
             case Grant():
                 return self.clock.hear_grant(message)
-            case StepAsked():
+            case StepRequest():
                 return self.clock.step(sender.name, message, now)
-            case StepGranted():
+            case StepReply():
                 return self.clock.hear_step(message)
             case Progress():
                 return self.clock.hear_progress(message, now)

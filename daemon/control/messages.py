@@ -25,7 +25,7 @@ class ProposalRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadIndexAsked:
+class ReadIndexRequest:
     """How far is the log committed? Sent again until it is told or given up. The sender follows in this term."""
 
     request: str
@@ -33,7 +33,7 @@ class ReadIndexAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadIndexTold:
+class ReadIndexReply:
     """It was committed no further than this when the question came, and the sender led then."""
 
     request: str
@@ -103,7 +103,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class StepAsked:
+class StepRequest:
     """Let one more tick of a paced run begin."""
 
     request: str
@@ -111,7 +111,7 @@ class StepAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class StepGranted:
+class StepReply:
     """The tick that was granted for that request."""
 
     request: str
@@ -141,7 +141,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionWanted:
+class PartitionRequest:
     """Ship me a partition of a load from your disk, with the states that the runs on that graph have there.
 
     What comes is a shipment on the tick plane, under the name of this fetch. Sent again until it is offered.
@@ -153,7 +153,7 @@ class PartitionWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class StatesWanted:
+class StatesRequest:
     """Ship me, in the same way, those states of a run's tick that you have, of these partitions (bits).
 
     They go as one, as they are at one moment: a run moves on quickly.
@@ -173,7 +173,7 @@ class PartitionMissing:
 
 
 @dataclass(frozen=True, slots=True)
-class PartAsked:
+class PartStatsRequest:
     """What do you hold of the graph that this load has become?"""
 
     request: str
@@ -181,7 +181,7 @@ class PartAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class PartTold:
+class PartStatsReply:
     """The sender's part: own nodes, edges that touch them, copies of others' nodes, edges that leave it, bytes."""
 
     request: str
@@ -193,7 +193,7 @@ class PartTold:
 
 
 @dataclass(frozen=True, slots=True)
-class RowsWanted:
+class RowsRequest:
     """Send me your nodes' values of these columns, as a run had them at a tick.
 
     Those of ordinals from `first` to before `last`; or, of one column, the `top` most extreme.
@@ -210,7 +210,7 @@ class RowsWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class RowsTold:
+class RowsReply:
     """Frames: ordinals (int64), values of each column, then the ids' frames; `ids` is their spec, `total` the rows."""
 
     request: str
@@ -222,7 +222,7 @@ class RowsTold:
 
 
 @dataclass(frozen=True, slots=True)
-class TicksAsked:
+class KeptTicksRequest:
     """At which ticks have you states of this run?"""
 
     request: str
@@ -230,7 +230,7 @@ class TicksAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class TicksTold:
+class KeptTicksReply:
     """What is on the sender's disk, and the last tick that it knows to be committed."""
 
     request: str
@@ -239,7 +239,7 @@ class TicksTold:
 
 
 @dataclass(frozen=True, slots=True)
-class TableWanted:
+class TableRequest:
     """Send me the rows of a table that belong to a partition of yours, from `first` on, as a run had them at a tick."""
 
     request: str
@@ -251,7 +251,7 @@ class TableWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class TableTold:
+class TableReply:
     """Some rows: how many, of how many in all; `specs` are the columns' names and specs, the frames their frames."""
 
     request: str
@@ -263,7 +263,7 @@ class TableTold:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchWanted:
+class SearchRequest:
     """Of the graph of a load, in the placement of this epoch: in how many of your documents is each term, or, if there
     are weights, which are your `top` best by them?
     """
@@ -278,7 +278,7 @@ class SearchWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchTold:
+class SearchReply:
     """The sender's documents, and either how many have each term, or the best.
 
     Of these the frames: ordinals, scores, and the ids' frames; `ids` is their spec, `total` how many they are.

@@ -24,10 +24,10 @@ from daemon.control.following import Following
 from daemon.control.holdings import Holdings
 from daemon.control.leader.resume import StatesHeld
 from daemon.control.lives import LIFE_TAG
-from daemon.control.messages import DiskForgets, Proposal, ReadIndexAsked, ReadIndexTold, RunReport, StepAsked
+from daemon.control.messages import DiskForgets, Proposal, ReadIndexReply, ReadIndexRequest, RunReport, StepRequest
 from daemon.control.pacing import Pacing
 from daemon.control.progress import ProgressGossip
-from daemon.control.replica import Deciding
+from daemon.control.replica import Replica
 from daemon.control.routing import CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 from daemon.control.seat import LEAVING_TAG, Seat
 from daemon.control.settings import NOTHING_ON_DISK, OnDisk, ShardSettings
@@ -44,7 +44,7 @@ FOLLOW_UPS_MAX = 64
 """In one door; what is left waits for the next."""
 
 
-class Shard:
+class ControlPlane:
     """One shard's control plane."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Shard:
         self.registry = Registry()
         self._following = Following(self.identity, self.registry, settings, on_disk, random)
         self.trust = Trust(self.identity, life, self.membership, self.registry)
-        self._deciding = Deciding(
+        self._deciding = Replica(
             self._seat, self.membership, self.registry, self._following, self.trust, settings, random, now
         )
         self._out: list[Effect] = []
@@ -101,9 +101,9 @@ class Shard:
                 self._decided(self._deciding.step(sender, message, now), now)
         elif isinstance(message, Proposal):
             self._decided(self._deciding.propose_for(sender.name, message, now), now)
-        elif isinstance(message, ReadIndexAsked):
+        elif isinstance(message, ReadIndexRequest):
             self._decided(self._deciding.read_for(sender, message, now), now)
-        elif isinstance(message, ReadIndexTold):
+        elif isinstance(message, ReadIndexReply):
             self._decided(self._deciding.told(message, now), now)
         elif isinstance(message, DiskForgets):
             self._out += self.trust.hear(sender, message)
@@ -144,9 +144,9 @@ class Shard:
         if leader is None:
             self._out.append(Answered(request, "there is no tick leader at the moment: try again"))
         elif leader == self.identity.name:
-            self._out += self.clock.step(leader, StepAsked(request, run), now)
+            self._out += self.clock.step(leader, StepRequest(request, run), now)
         else:
-            self._out.append(Send(leader, StepAsked(request, run)))
+            self._out.append(Send(leader, StepRequest(request, run)))
         return self._flush(now)
 
     def run_over(self, report: RunReport, now: int) -> list[Effect]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daemon.state.commands import Decision, DecisionCodec
+from daemon.state.commands import CommandCodec, Decision
 
 RESEND_INTERVAL_NS = 500_000_000
 RESEND_FACTOR_MAX = 4
@@ -30,7 +30,7 @@ class Proposals:
     def __init__(self, pending_max: int = 1024) -> None:
         self._pending: dict[str, _Pending] = {}
         self._pending_max = pending_max
-        self._codec = DecisionCodec()
+        self._codec = CommandCodec()
 
     def add(self, decision: Decision, give_up_ns: int, *, keeps_asking: bool = False) -> bool:
         """Keep a proposal until it is decided; False if too many are waiting. One that `keeps_asking` outlives a

@@ -20,7 +20,7 @@ from daemon.control.effects import Answered, Effect, HeldBack, LogUnreadable, Se
 from daemon.control.following import Following
 from daemon.control.leader.duties import sight_of
 from daemon.control.leader.view_policy import Sight
-from daemon.control.messages import Proposal, ProposalRefused, ReadIndexAsked, ReadIndexTold
+from daemon.control.messages import Proposal, ProposalRefused, ReadIndexReply, ReadIndexRequest
 from daemon.control.read_index import Reads
 from daemon.control.seat import Seat, has_disk_of, server_at
 from daemon.control.settings import ShardSettings
@@ -32,7 +32,7 @@ from daemon.membership import effects as swim
 from daemon.membership.machine import Membership
 from daemon.membership.messages import CLUSTER_TAG, Member
 from daemon.state import Registry, apply, freeze, mistake_in_snapshot, restore
-from daemon.state.commands import CommandUnreadable, Decision, DecisionCodec, EndRun, HoldParts, Identity, ResumeRun
+from daemon.state.commands import CommandCodec, CommandUnreadable, Decision, EndRun, HoldParts, Identity, ResumeRun
 from daemon.state.records import FAILED
 from daemon.wire import Rejected
 
@@ -44,7 +44,7 @@ NO_MAJORITY = "no tick leader says how far the log has come: has the cluster a m
 LEADERS_MESSAGES = (consensus.Append, consensus.InstallSnapshot)
 
 
-class Deciding:
+class Replica:
     """Of one shard. `raft` is there once a cluster is; `tags_due` says that the seat's tags are to be told."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Deciding:
     ) -> None:
         self._seat, self._membership, self._registry, self._following = seat, membership, registry, following
         self._trust, self._settings, self._random = trust, settings, random
-        self._codec, self._reads = DecisionCodec(), Reads()
+        self._codec, self._reads = CommandCodec(), Reads()
         self.raft: Raft | None = None
         self.applied = 0
         self.tags_due = False
@@ -188,7 +188,7 @@ class Deciding:
                     if asker == shard_of(self._seat.server):
                         self._reads.told(request, index)
                     else:
-                        self._out.append(Send(asker, ReadIndexTold(request, index)))
+                        self._out.append(Send(asker, ReadIndexReply(request, index)))
         self._out += [Answered(request, "") for request in self._reads.applied(self.applied)]
 
     def _apply(self, entries: Iterable[consensus.Entry], now: int) -> None:
@@ -262,14 +262,14 @@ class Deciding:
             self._out.append(Answered(request, NO_MAJORITY))
         return self._asked(now)
 
-    def read_for(self, asker: Identity, asked: ReadIndexAsked, now: int) -> list[Effect]:
+    def read_for(self, asker: Identity, asked: ReadIndexRequest, now: int) -> list[Effect]:
         """Another shard's question, as the leader; nothing, if this shard does not lead."""
         if self.raft is not None and len(asked.request) <= REQUEST_CHARACTERS_MAX:
             follower = server_at(self._membership, asker) if asked.term == self.raft.term else None
             self._read(asker.name, asked.request, now, follower)
         return self._asked(now)
 
-    def told(self, told: ReadIndexTold, now: int) -> list[Effect]:
+    def told(self, told: ReadIndexReply, now: int) -> list[Effect]:
         """The leader's answer to this shard's question."""
         self._reads.told(told.request, told.index)
         self._take((), now)
@@ -282,7 +282,7 @@ class Deciding:
             if leader == shard_of(self._seat.server):
                 self._read(leader, question, now)
             else:
-                self._out.append(Send(leader, ReadIndexAsked(question, self.raft.term)))
+                self._out.append(Send(leader, ReadIndexRequest(question, self.raft.term)))
         return self._flush()
 
     def _read(self, asker: str, request: str, now: int, follower: str | None = None) -> None:

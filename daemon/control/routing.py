@@ -9,12 +9,12 @@ from daemon.control.messages import (
     Progress,
     Proposal,
     ProposalRefused,
-    ReadIndexAsked,
-    ReadIndexTold,
+    ReadIndexReply,
+    ReadIndexRequest,
     RunReport,
     StatesHeld,
-    StepAsked,
-    StepGranted,
+    StepReply,
+    StepRequest,
 )
 from daemon.membership.messages import Ack, Gossip, Nack, NameTaken, Ping, PingRequest, PushPull, PushPullReply
 
@@ -35,10 +35,10 @@ CLUSTER_MESSAGES = (
     RunReport,
     StatesHeld,
     Grant,
-    StepAsked,
-    StepGranted,
+    StepRequest,
+    StepReply,
     Progress,
-    ReadIndexAsked,
-    ReadIndexTold,
+    ReadIndexRequest,
+    ReadIndexReply,
     DiskForgets,
 )

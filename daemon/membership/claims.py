@@ -30,7 +30,7 @@ from typing import Final, TypeAlias
 
 from daemon.membership.config import MembershipConfig
 from daemon.membership.effects import Counted, NameHeld, Superseded
-from daemon.membership.member_table import Roster
+from daemon.membership.member_table import MemberTable
 from daemon.membership.messages import ALIVE, GENERATION_STEP_MAX, SUSPECT, Ack, NameTaken, Ping, Record
 
 CLAIMS_MAX: Final = 64
@@ -82,7 +82,7 @@ class Claims:
     """Of one member; it reads the roster and changes nothing in it."""
 
     def __init__(
-        self, config: MembershipConfig, roster: Roster, random: Random, *, is_authenticated: bool = False
+        self, config: MembershipConfig, roster: MemberTable, random: Random, *, is_authenticated: bool = False
     ) -> None:
         self.is_established = False
         """Whether our own life has a part in the cluster."""

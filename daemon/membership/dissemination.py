@@ -10,7 +10,7 @@ from random import Random
 from daemon.membership.config import MembershipConfig
 from daemon.membership.effects import SendTo
 from daemon.membership.gossip import GossipQueue
-from daemon.membership.member_table import Roster
+from daemon.membership.member_table import MemberTable
 from daemon.membership.messages import ALIVE, Gossip, Record
 from daemon.membership.round_robin import RoundRobin
 
@@ -18,7 +18,7 @@ from daemon.membership.round_robin import RoundRobin
 class Dissemination:
     """Of one member; it reads the roster."""
 
-    def __init__(self, config: MembershipConfig, roster: Roster, random: Random, now: int) -> None:
+    def __init__(self, config: MembershipConfig, roster: MemberTable, random: Random, now: int) -> None:
         self.order = RoundRobin(random)
         """Whose turn it is in the rounds."""
         self.queue = GossipQueue(config.retransmit_mult, config.members_max + config.dead_records_max)

@@ -21,7 +21,7 @@ from random import Random
 
 from daemon.membership.config import MembershipConfig
 from daemon.membership.local_health import LocalHealth
-from daemon.membership.member_table import Roster
+from daemon.membership.member_table import MemberTable
 from daemon.membership.messages import ALIVE, SUSPECT, Ack, Nack, Ping, PingRequest, Record
 from daemon.membership.round_robin import RoundRobin
 
@@ -142,7 +142,7 @@ class FailureDetector:
 
     # -- what is due
 
-    def wake(self, roster: Roster, now: int) -> tuple[list[Outgoing], Record | None]:
+    def wake(self, roster: MemberTable, now: int) -> tuple[list[Outgoing], Record | None]:
         """Messages to send, and whom our probe has found silent: a SUSPECT record to be spread."""
         outgoing = self._wake_relays(now)
         accused: Record | None = None
@@ -187,7 +187,7 @@ class FailureDetector:
                 outgoing.append(Outgoing(relay.requester, relay.reply_to, Nack(relay.sequence)))
         return outgoing
 
-    def _start(self, roster: Roster, now: int) -> list[Outgoing]:
+    def _start(self, roster: MemberTable, now: int) -> list[Outgoing]:
         end_ns = now + self.health.scale(self._config.probe_interval_ns)
         target = self.order.next()
         if target is None:
@@ -201,7 +201,7 @@ class FailureDetector:
         ping = Ping(self._probe.sequence, target, record.generation, self._reply_to)
         return [Outgoing(target, record.member.control, ping)]
 
-    def _ask_helpers(self, probe: Probe, roster: Roster, now: int) -> list[Outgoing]:
+    def _ask_helpers(self, probe: Probe, roster: MemberTable, now: int) -> list[Outgoing]:
         probe.went_indirect = True
         target = probe.record
         candidates = [record for record in roster.others(ALIVE) if record.name != target.name]
@@ -217,7 +217,7 @@ class FailureDetector:
         )
         return [Outgoing(helper.name, helper.member.control, request) for helper in chosen]
 
-    def _judge(self, probe: Probe, roster: Roster) -> Record | None:
+    def _judge(self, probe: Probe, roster: MemberTable) -> Record | None:
         if probe.acked:
             return None
         self.health.worsen(len(probe.asked) - len(probe.nacked) if probe.asked else 1)

@@ -71,7 +71,7 @@ from daemon.membership.effects import (
     Superseded,
 )
 from daemon.membership.failure_detector import FailureDetector, Outgoing
-from daemon.membership.member_table import Change, Roster, is_foreign, sensible
+from daemon.membership.member_table import Change, MemberTable, is_foreign, sensible
 from daemon.membership.messages import (
     ALIVE,
     DEAD,
@@ -114,7 +114,7 @@ class Membership:
             raise ValueError(f"membership: {member} breaks a limit on names, addresses or tags; see MembershipConfig")
         self._config = config
         self._is_authenticated = is_authenticated
-        self._roster = Roster(config, own, now)
+        self._roster = MemberTable(config, own, now)
         self.claims = Claims(config, self._roster, random, is_authenticated=is_authenticated)
         self._detector = FailureDetector(config, member.control, random, now)
         self._news = Dissemination(config, self._roster, random, now)

@@ -92,7 +92,7 @@ def is_foreign(record: Record, cluster: str) -> bool:
     return bool(cluster and shown) and shown != cluster
 
 
-class Roster:
+class MemberTable:
     def __init__(self, config: MembershipConfig, own: Record, now: int) -> None:
         self._config = config
         self._own_name = own.name

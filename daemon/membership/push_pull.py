@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from random import Random
 
 from daemon.membership.config import MembershipConfig
-from daemon.membership.member_table import Roster
+from daemon.membership.member_table import MemberTable
 from daemon.membership.messages import ALIVE, DEAD, SUSPECT
 
 
@@ -47,7 +47,7 @@ class AntiEntropy:
         first_ns = min(self._push_pull_ns, self._reconnect_ns)
         return min(first_ns, self._join_ns) if self._seeds else first_ns
 
-    def wake(self, roster: Roster, now: int) -> list[Partner]:
+    def wake(self, roster: MemberTable, now: int) -> list[Partner]:
         """Those whose turn it is."""
         partners: list[Partner] = []
         if now >= self._push_pull_ns:
@@ -80,7 +80,7 @@ class AntiEntropy:
         self._push_pull_ns += duration_ns
         self._reconnect_ns += duration_ns
 
-    def _seeds_to_ask(self, roster: Roster, now: int) -> list[str]:
+    def _seeds_to_ask(self, roster: MemberTable, now: int) -> list[str]:
         config = self._config
         if roster.companions == 0:
             pause_ns = min(config.join_retry_max_ns, config.join_retry_min_ns << self._join_attempts)

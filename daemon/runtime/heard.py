@@ -8,19 +8,19 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from daemon.control.messages import (
-    PartAsked,
+    KeptTicksReply,
+    KeptTicksRequest,
     PartitionMissing,
-    PartitionWanted,
-    PartTold,
-    RowsTold,
-    RowsWanted,
-    SearchTold,
-    SearchWanted,
-    StatesWanted,
-    TableTold,
-    TableWanted,
-    TicksAsked,
-    TicksTold,
+    PartitionRequest,
+    PartStatsReply,
+    PartStatsRequest,
+    RowsReply,
+    RowsRequest,
+    SearchReply,
+    SearchRequest,
+    StatesRequest,
+    TableReply,
+    TableRequest,
 )
 from daemon.state.commands import Identity
 from daemon.store import NotHeld, StoreFailed
@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("shoal.heard")
 
-ANSWERED = (RowsWanted, PartitionWanted, StatesWanted, TicksAsked, TableWanted, SearchWanted, PartAsked)
+ANSWERED = (
+    RowsRequest,
+    PartitionRequest,
+    StatesRequest,
+    KeptTicksRequest,
+    TableRequest,
+    SearchRequest,
+    PartStatsRequest,
+)
 """Questions that take a while: so many are worked on at once, and more are dropped, for they can be asked again."""
 ANSWERING_MAX = 256
 ANSWERING_PEER_MAX = 64
@@ -42,15 +50,15 @@ def take(runtime: Runtime, sender: Identity, message: Any) -> None:
     match message:
         case _ if isinstance(message, ANSWERED):
             _answer(runtime, sender, message)
-        case TableTold():
+        case TableReply():
             runtime.tables.told(sender.name, message)
-        case SearchTold():
+        case SearchReply():
             runtime.searching.told(sender.name, message)
-        case RowsTold() | TicksTold():
+        case RowsReply() | KeptTicksReply():
             runtime.reading.told(sender.name, message)
         case PartitionMissing(fetch=fetch):
             runtime.fetching.missing(fetch)
-        case PartTold():
+        case PartStatsReply():
             runtime.census.told(sender.name, message)
         case _:
             runtime.perform(runtime.shard.step(sender, message, time.monotonic_ns()))
@@ -62,15 +70,15 @@ def _answer(runtime: Runtime, sender: Identity, question: Any) -> None:
         return
     work: Coroutine[Any, Any, None] | None = None
     match question:
-        case RowsWanted() | TicksAsked():
+        case RowsRequest() | KeptTicksRequest():
             work = runtime.reading.answer(sender.name, question)
-        case PartAsked():
+        case PartStatsRequest():
             work = _tell_part(runtime, sender.name, question)
-        case TableWanted():
+        case TableRequest():
             work = runtime.tables.answer(sender.name, question)
-        case SearchWanted():
+        case SearchRequest():
             work = runtime.searching.answer(sender.name, question)
-        case PartitionWanted() | StatesWanted():
+        case PartitionRequest() | StatesRequest():
             if runtime.shard.registry.has_member(sender):
                 work = runtime.fetching.give(sender.name, question)
     if work is not None:
@@ -93,7 +101,7 @@ async def _answered(runtime: Runtime, asker: str, asked: str, work: Coroutine[An
             del runtime.answering[asker]
 
 
-async def _tell_part(runtime: Runtime, asker: str, asked: PartAsked) -> None:
+async def _tell_part(runtime: Runtime, asker: str, asked: PartStatsRequest) -> None:
     told = runtime.census.tell(asked)
     if told is None:  # whoever asks may be further in the log
         await runtime.caught_up()

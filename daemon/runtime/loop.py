@@ -22,7 +22,7 @@ from consensus.log import Log
 from daemon.config import Config
 from daemon.config.keys import AllowedKeys, KeyPair
 from daemon.control import effects as fx
-from daemon.control.plane import Shard
+from daemon.control.plane import ControlPlane
 from daemon.control.settings import OnDisk
 from daemon.control.voters import server_of
 from daemon.membership import effects as swim
@@ -34,7 +34,7 @@ from daemon.runtime.descriptors import Shares
 from daemon.runtime.disk import Disk
 from daemon.runtime.former_lives import FormerLives
 from daemon.runtime.guard import Guard
-from daemon.runtime.messenger import Post
+from daemon.runtime.messenger import Messenger
 from daemon.runtime.settings import load_limits, shard_settings, transport_limits, wire_limits
 from daemon.runtime.store_thread import StoreThread
 from daemon.runtime.tasks import Tasks
@@ -54,7 +54,7 @@ from daemon.services.results.results import Results
 from daemon.services.results.search import Searching
 from daemon.services.results.tables import Tables
 from daemon.services.runs.checkpoints import Checkpoints
-from daemon.services.runs.controller import RunDesk
+from daemon.services.runs.controller import RunController
 from daemon.state.commands import Decision, Identity
 from daemon.state.records import RunRecord
 from daemon.store import DataFolder, Store, StoreError, StoreFailed
@@ -124,8 +124,8 @@ class Runtime:
         seeds = {seed.address: seed.name for seed in config.cluster.seeds}
         codec = Codec(config.cluster.name, CONTROL_TYPES, wire_limits(config))
         hear = partial(heard.take, self)
-        self.post = Post(self.me, config.listen.control, codec, curve, allowed, seeds, limits, metrics, hear)
-        self.shard = Shard(
+        self.post = Messenger(self.me, config.listen.control, codec, curve, allowed, seeds, limits, metrics, hear)
+        self.shard = ControlPlane(
             member,
             list(seeds),
             shard_settings(config),
@@ -191,7 +191,7 @@ class Runtime:
         )
         self.programs = Programs(self.shard.registry, config.programs, self.tasks.soon, self.guard, self._former_lives)
         self.results = Results(me, config.ticks.results_memory, self.disk, self.fetching, send, self.programs.make)
-        self.runs = RunDesk(
+        self.runs = RunController(
             self.shard,
             self.ticks,
             self.graphs,

@@ -34,7 +34,7 @@ OUTSIDERS_SHARE, OUTSIDERS_BURST_NS = 0.02, 500_000_000
 """For those of one who is not in it: in lockstep all wait for each shard that is held up."""
 
 
-class Post:
+class Messenger:
     """Sends and receives for one shard; `heard` is called with each message that has passed."""
 
     def __init__(

@@ -22,7 +22,7 @@ from daemon.runtime.interruption import Interrupted, Section
 from daemon.transfer.chunks import LoadLimits, PieceArrived, PieceGone
 from daemon.transfer.tick_plane import Effect, TickMessage, TickPlane
 from shoal.engine.engine import BadExchange, BadState, Engine
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.barrier import phase_of
 from shoal.lockstep.effects import (
     HoldTick,
@@ -87,7 +87,7 @@ class TickRunner:
     def begin(
         self,
         machine: TickMachine,
-        part: Part,
+        part: ShardGraph,
         program: Program,
         *,
         replicas: Mapping[int, Sequence[str]] | None = None,

@@ -23,7 +23,7 @@ from daemon.transfer.chunks import Shipment
 from daemon.transport.ticks import TickTransport
 from daemon.wire import Codec, Envelope, Reason, Rejected
 from shoal.engine.engine import Engine
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.effects import SendTick, StoreStates, TickCommitted
 from shoal.lockstep.frames import size_of
 from shoal.lockstep.machine import TickMachine
@@ -226,7 +226,7 @@ class TickThread(threading.Thread):
     def begin_run(
         self,
         machine: TickMachine,
-        part: Part,
+        part: ShardGraph,
         program: Program,
         paced: bool,
         *,

@@ -10,8 +10,8 @@ from daemon.state.backup import take_backup
 from daemon.state.commands import (
     AddGraph,
     AddProgram,
+    CommandRejected,
     Decision,
-    Declined,
     Drain,
     DropGraph,
     DropParts,
@@ -44,7 +44,7 @@ def apply(registry: Registry, decision: Decision) -> list[Announcement]:
     before = registry.kept()
     try:
         name, announcements = _outcome(registry, decision)
-    except Declined as declined:
+    except CommandRejected as declined:
         registry.put_back(before)
         return [Decided(decision.request, str(declined), "")]
     except BREAKAGE as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daemon.state.announcements import Announcement, Outcome, RunsWaiting
-from daemon.state.commands import Declined, Restore
+from daemon.state.commands import CommandRejected, Restore
 from daemon.state.graphs import add_graph
 from daemon.state.queue import begin_queued
 from daemon.state.records import ACTIVE, OUTCOMES, QUEUED, restored
@@ -14,15 +14,15 @@ from shoal.program.deployed import NAME
 def take_backup(registry: Registry, decision: Restore) -> Outcome:
     """All or nothing: a cluster that has a part of what it had before would be taken for a whole one."""
     if registry.graphs or registry.runs_begun:
-        raise Declined("this cluster has graphs or runs of its own: a backup is restored into a new one")
+        raise CommandRejected("this cluster has graphs or runs of its own: a backup is restored into a new one")
     runs = [restored(run) for run in decision.runs]
     loads, states = {(graph.name, graph.load) for graph in decision.graphs}, (QUEUED, *ACTIVE, *OUTCOMES)
     if any(run.state not in states or (run.graph, run.load) not in loads or run.number < 1 for run in runs) or not all(
         NAME.fullmatch(run.program) for run in runs
     ):
-        raise Declined("the backup has runs that no cluster has had")
+        raise CommandRejected("the backup has runs that no cluster has had")
     if len({run.number for run in runs}) != len(runs):
-        raise Declined("the backup has two runs of one number")
+        raise CommandRejected("the backup has two runs of one number")
     news = list[Announcement]()
     for graph in decision.graphs:
         news += add_graph(registry, graph)[1]

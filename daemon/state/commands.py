@@ -293,7 +293,7 @@ Decision: TypeAlias = (
 )
 
 
-class Declined(Exception):
+class CommandRejected(Exception):
     """A decision makes no sense any more when its turn comes; the text is for the one who asked."""
 
 
@@ -347,7 +347,7 @@ class CommandUnreadable(Exception):
         return self.reason in ANOTHER_VERSIONS
 
 
-class DecisionCodec:
+class CommandCodec:
     """Decisions <-> the bytes of a log entry, or of a backup's file, by the same checked codec as the wire."""
 
     def __init__(self, limits: WireLimits | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daemon.membership.names import is_name
 from daemon.state.announcements import HoldingsChanged, Outcome
-from daemon.state.commands import Declined, DropParts, HoldParts, from_bits
+from daemon.state.commands import CommandRejected, DropParts, HoldParts, from_bits
 from daemon.state.records import Disk
 from daemon.state.registry import Registry
 
@@ -13,12 +13,12 @@ def hold_parts(registry: Registry, decision: HoldParts) -> Outcome:
     """The first word of a shard's life says all that it holds, the later ones what is new."""
     name, generation = decision.shard.name, decision.shard.generation
     if not is_name(name):
-        raise Declined(f"{name[:80]!r} is no name for a shard")
+        raise CommandRejected(f"{name[:80]!r} is no name for a shard")
     before = registry.disks.get(name, Disk(0, {}))
     if generation < before.generation or (generation > before.generation and not decision.is_whole):
-        raise Declined(f"shard '{name}' has begun another life since")
+        raise CommandRejected(f"shard '{name}' has begun another life since")
     if generation == before.generation and decision.is_whole:
-        raise Declined(f"shard '{name}' has said so before: this one comes late, and it may hold less by now")
+        raise CommandRejected(f"shard '{name}' has said so before: this one comes late, and it may hold less by now")
     disk = Disk(generation, {} if decision.is_whole else before.loads, decision.disk)
     counts = {graph.load: graph.partition_count for graph in registry.graphs.values()}
     for holding in decision.holdings:
@@ -35,7 +35,7 @@ def drop_parts(registry: Registry, decision: DropParts) -> Outcome:
     disk = registry.disks.get(decision.shard.name)
     graph = registry.graph_of(decision.holding.load)
     if disk is None or graph is None or disk.generation != decision.shard.generation:
-        raise Declined("it is not held any more")
+        raise CommandRejected("it is not held any more")
     going, placed, wanted = (
         from_bits(decision.holding.partitions),
         registry.placements[graph.name],
@@ -44,7 +44,7 @@ def drop_parts(registry: Registry, decision: DropParts) -> Outcome:
     for partition in going & frozenset(range(graph.partition_count)):
         holders = placed[partition]
         if decision.shard.name in holders or set(holders) != set(wanted[partition]):
-            raise Declined(f"partition {partition} of '{graph.name}' is still needed")
+            raise CommandRejected(f"partition {partition} of '{graph.name}' is still needed")
     kept = disk.loads.get(graph.load, frozenset()) - going
     registry.disks[decision.shard.name] = disk.with_load(graph.load, kept)
     return "", [HoldingsChanged()]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from daemon.state.commands import AddProgram, Declined, ProgramVersion
+from daemon.state.commands import AddProgram, CommandRejected, ProgramVersion
 from daemon.state.records import RunRecord
 from shoal.program.deployed import NAME, SOURCE_BYTES_MAX, digest_of
 
@@ -38,12 +38,12 @@ class DeployedPrograms:
         return self.versions.get((name, digest))
 
     def add(self, decision: AddProgram, runs: Iterable[RunRecord]) -> ProgramVersion:
-        """Deploy a program. Raises `Declined`, and nothing has changed then."""
+        """Deploy a program. Raises `CommandRejected`, and nothing has changed then."""
         said = decision.version
         if not NAME.fullmatch(said.name):
-            raise Declined(f"{said.name!r} is no name for a program")
+            raise CommandRejected(f"{said.name!r} is no name for a program")
         if len(said.source) > SOURCE_BYTES_MAX or len(said.described) > DESCRIBED_CHARACTERS_MAX:
-            raise Declined(f"program '{said.name}' is too large: a source has at most {SOURCE_BYTES_MAX} bytes")
+            raise CommandRejected(f"program '{said.name}' is too large: a source has at most {SOURCE_BYTES_MAX} bytes")
         new = replace(said, digest=digest_of(said.source))
         known = self.find(new.name, new.digest)
         if known is not None and (known.is_current or not new.is_current):
@@ -56,17 +56,17 @@ class DeployedPrograms:
         return new
 
     def drop(self, name: str, runs: Iterable[RunRecord]) -> ProgramVersion:
-        """No run can be started with it any more. Raises `Declined`."""
+        """No run can be started with it any more. Raises `CommandRejected`."""
         version = self.current.get(name)
         if version is None:
             known = ", ".join(sorted(self.current)) or "none"
-            raise Declined(f"no program called '{name}' is deployed; deployed: {known}")
+            raise CommandRejected(f"no program called '{name}' is deployed; deployed: {known}")
         runs = list(runs)
         using = [
             run.name for run in runs if not run.is_over and self.find(run.program, run.digest) and run.program == name
         ]
         if using:
-            raise Declined(f"program '{name}' is in use by {', '.join(using)}: stop that first")
+            raise CommandRejected(f"program '{name}' is in use by {', '.join(using)}: stop that first")
         self.versions[name, version.digest] = replace(version, is_current=False)
         if not _uses(version, runs):
             del self.versions[name, version.digest]
@@ -98,7 +98,7 @@ def _made_room(
             return kept
         del kept[key]
     if _size(kept.values()) + _size([new]) > BYTES_MAX:
-        raise Declined(
+        raise CommandRejected(
             f"there is no room for program '{new.name}': a cluster keeps {BYTES_MAX >> 10} KiB of programs, and has "
             f"{_size(kept.values()) >> 10}: remove some (`program list`)"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from daemon.state.announcements import Announcement, RunBegun, RunsWaiting
-from daemon.state.commands import Declined, StartRun
+from daemon.state.commands import CommandRejected, StartRun
 from daemon.state.records import RUNNING, RunRecord
 from daemon.state.registry import Registry
 
@@ -17,18 +17,18 @@ QUEUED_MAX = 256
 
 
 def must_wait(registry: Registry, decision: StartRun) -> bool:
-    """Whether a run is to be queued. Raises `Declined` if it would have to be, and did not ask for it."""
+    """Whether a run is to be queued. Raises `CommandRejected` if it would have to be, and did not ask for it."""
     queued, active = registry.queued_runs(), len(registry.active_runs())
     is_full = 0 < decision.runs_max <= active
     if not decision.may_queue:
         if is_full:
-            raise Declined(
+            raise CommandRejected(
                 f"{active} runs go on already (ticks.runs_max): wait for one, stop one, or have this one wait for its "
                 "turn (--queue)"
             )
         return False
     if len(queued) >= QUEUED_MAX:
-        raise Declined(f"{len(queued)} runs are queued already: wait until some of them have begun")
+        raise CommandRejected(f"{len(queued)} runs are queued already: wait until some of them have begun")
     return is_full or bool(queued)
 
 

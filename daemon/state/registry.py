@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from daemon.state.commands import AddGraph, Declined, Identity
+from daemon.state.commands import AddGraph, CommandRejected, Identity
 from daemon.state.placement import Placed, actual, ideal
 from daemon.state.programs import DeployedPrograms
 from daemon.state.records import QUEUED, Disk, RunRecord, View
@@ -157,38 +157,40 @@ class Registry:
         self._worked_out.clear()
 
     def need_view(self) -> View:
-        """The view. Raises `Declined`."""
+        """The view. Raises `CommandRejected`."""
         if self.view is None:
-            raise Declined("there is no view yet")
+            raise CommandRejected("there is no view yet")
         return self.view
 
     def need_graph(self, name: str) -> AddGraph:
-        """A graph that there is. Raises `Declined`."""
+        """A graph that there is. Raises `CommandRejected`."""
         if name not in self.graphs:
             known = ", ".join(sorted(self.graphs)) or "none yet"
-            raise Declined(f"no graph is called '{name}'; loaded: {known}")
+            raise CommandRejected(f"no graph is called '{name}'; loaded: {known}")
         return self.graphs[name]
 
     def need_load(self, name: str, load: str) -> AddGraph:
-        """The same, if it is still the one that was meant. Raises `Declined`."""
+        """The same, if it is still the one that was meant. Raises `CommandRejected`."""
         graph = self.need_graph(name)
         if graph.load != load:
-            raise Declined(f"graph '{name}' was dropped, and another one was loaded under its name: look again")
+            raise CommandRejected(f"graph '{name}' was dropped, and another one was loaded under its name: look again")
         return graph
 
     def need_whole(self, graph: str) -> None:
-        """Every partition of a graph has a holder. Raises `Declined`."""
+        """Every partition of a graph has a holder. Raises `CommandRejected`."""
         lost = self.lost(graph)
         if lost:
             shards = ", ".join(self.last_holders(graph)) or "nobody who is known"
-            raise Declined(f"graph '{graph}' is halted: {len(lost)} of its partitions are lost; {shards} had them")
+            raise CommandRejected(
+                f"graph '{graph}' is halted: {len(lost)} of its partitions are lost; {shards} had them"
+            )
 
     def need_run(self, name: str) -> RunRecord:
-        """A run that is remembered. Raises `Declined`."""
+        """A run that is remembered. Raises `CommandRejected`."""
         if name in self.dropped:
-            raise Declined(self.dropped[name].told)
+            raise CommandRejected(self.dropped[name].told)
         if name not in self.runs:
-            raise Declined(f"there is no run '{name}': see `run list`")
+            raise CommandRejected(f"there is no run '{name}': see `run list`")
         return self.runs[name]
 
     def drop_runs(self, runs: Iterable[RunRecord]) -> None:

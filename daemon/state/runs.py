@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from daemon.state.announcements import Outcome, ResultsExpired, RunBegun, RunEnded, RunQueued, RunStopping
-from daemon.state.commands import Declined, EndRun, ExpireResults, ResumeRun, StartRun, StopRun
+from daemon.state.commands import CommandRejected, EndRun, ExpireResults, ResumeRun, StartRun, StopRun
 from daemon.state.queue import begin_queued, must_wait
 from daemon.state.records import FAILED, OUTCOMES, QUEUED, STOPPED, STOPPING, RunRecord, begun
 from daemon.state.registry import RUNS_REMEMBERED, Registry
@@ -18,9 +18,9 @@ def start_run(registry: Registry, decision: StartRun) -> Outcome:
     registry.need_load(decision.graph, decision.load)
     registry.need_whole(decision.graph)
     if not NAME.fullmatch(decision.program):
-        raise Declined(f"{decision.program[:80]!r} is no name for a program")
+        raise CommandRejected(f"{decision.program[:80]!r} is no name for a program")
     if registry.runs_begun >= INT_MAX:
-        raise Declined("this cluster has no numbers for runs left")
+        raise CommandRejected("this cluster has no numbers for runs left")
     waits = must_wait(registry, decision)
     registry.runs_begun += 1
     number = registry.runs_begun
@@ -34,7 +34,7 @@ def resume_run(registry: Registry, decision: ResumeRun) -> Outcome:
     """In this view, from a tick that is held for every partition."""
     run = registry.need_run(decision.run)
     if not run.active or decision.epoch != registry.epoch or run.epoch == registry.epoch:
-        raise Declined(f"run '{run.name}' does not wait in epoch {decision.epoch}")
+        raise CommandRejected(f"run '{run.name}' does not wait in epoch {decision.epoch}")
     registry.need_whole(run.graph)
     run = replace(
         run,
@@ -56,7 +56,7 @@ def stop_run(registry: Registry, decision: StopRun) -> Outcome:
         registry.runs[run.name] = run = replace(run, state=STOPPED, failure=why, ended_unix_ns=run.started_unix_ns)
         return run.name, [RunEnded(run), *begin_queued(registry, run.started_unix_ns)]
     if not run.active:
-        raise Declined(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
+        raise CommandRejected(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
     registry.runs[run.name] = run = replace(run, state=STOPPING, is_forced=run.is_forced or decision.by_force)
     return run.name, [RunStopping(run)]
 
@@ -65,9 +65,11 @@ def end_run(registry: Registry, decision: EndRun) -> Outcome:
     """What its shards have reported, as the tick leader sums it up."""
     run = registry.need_run(decision.run)
     if not run.active or decision.outcome not in OUTCOMES:
-        raise Declined(f"run '{run.name}' is over already" if not run.active else "that is no way for a run to end")
+        raise CommandRejected(
+            f"run '{run.name}' is over already" if not run.active else "that is no way for a run to end"
+        )
     if decision.outcome != FAILED and run.epoch != registry.epoch:
-        raise Declined(f"run '{run.name}' goes on in another view, whose holders do not all have its last tick")
+        raise CommandRejected(f"run '{run.name}' goes on in another view, whose holders do not all have its last tick")
     registry.runs[run.name] = run = replace(
         run,
         state=decision.outcome,

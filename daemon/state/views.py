@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from daemon.membership.names import is_name
 from daemon.state.announcements import HoldingsChanged, Outcome, ViewInstalled
-from daemon.state.commands import Declined, Drain, FormView, Settled
+from daemon.state.commands import CommandRejected, Drain, FormView, Settled
 from daemon.state.records import View
 from daemon.state.registry import Registry
 
@@ -32,11 +32,11 @@ def mistake_in(view: View) -> str:
 def form_view(registry: Registry, decision: FormView) -> Outcome:
     """Every run waits from now on, until the log says from which tick it goes on."""
     if decision.epoch != registry.epoch + 1:
-        raise Declined(f"epoch {decision.epoch} does not follow epoch {registry.epoch}")
+        raise CommandRejected(f"epoch {decision.epoch} does not follow epoch {registry.epoch}")
     view = View(decision.epoch, decision.members, decision.virtual_nodes, decision.replicas)
     mistake = mistake_in(view)
     if mistake:
-        raise Declined(mistake)
+        raise CommandRejected(mistake)
     registry.view = view
     registry.changed()
     registry.settled.clear()
@@ -48,7 +48,7 @@ def form_view(registry: Registry, decision: FormView) -> Outcome:
 def drain(registry: Registry, decision: Drain) -> Outcome:
     """A shard is to hold nothing, or is to hold its share again."""
     if decision.shard not in registry.disks:
-        raise Declined(f"no shard is called '{decision.shard}'")
+        raise CommandRejected(f"no shard is called '{decision.shard}'")
     if decision.is_on:
         registry.draining.add(decision.shard)
     else:
@@ -59,6 +59,6 @@ def drain(registry: Registry, decision: Drain) -> Outcome:
 def settle(registry: Registry, decision: Settled) -> Outcome:
     """A member has looked for the results that it lacked, so nothing waits for it any more."""
     if decision.epoch != registry.epoch or not registry.has_member(decision.shard):
-        raise Declined(f"shard '{decision.shard.name}' is no member in epoch {decision.epoch}")
+        raise CommandRejected(f"shard '{decision.shard.name}' is no member in epoch {decision.epoch}")
     registry.settled.add(decision.shard.name)
     return "", [HoldingsChanged()]

@@ -20,7 +20,7 @@ from typing import Final
 
 from consensus.stored import Entry, Stored
 from daemon.state import Decided, NotApplied, Registry, apply, restore
-from daemon.state.commands import CommandUnreadable, Decision, DecisionCodec, StartRun
+from daemon.state.commands import CommandCodec, CommandUnreadable, Decision, StartRun
 from daemon.store import schema
 from daemon.store.consensus import ConsensusRows
 from daemon.store.database import FAILURES, Database, Turn
@@ -60,7 +60,7 @@ class StoppedLog:
 
     def show(self, without: int | None = None) -> list[Shown]:
         """Every entry behind the snapshot, applied in order; `without` one of them. Raises `StoreError`."""
-        stored, registry, codec = self.stored(), Registry(), DecisionCodec()
+        stored, registry, codec = self.stored(), Registry(), CommandCodec()
         try:
             if stored.snapshot.data:
                 restore(registry, stored.snapshot.data)
@@ -91,7 +91,7 @@ class StoppedLog:
 
     def begins_later_runs(self, index: int) -> bool:
         """Whether the entry begins a run, and others behind it do, too: their numbers will be other ones."""
-        codec = DecisionCodec()
+        codec = CommandCodec()
         begun = [entry.index for entry in self.stored().entries if isinstance(_read(codec, entry), StartRun)]
         return index in begun and begun[-1] > index
 
@@ -156,7 +156,7 @@ def opened(folder: Path) -> Iterator[StoppedLog]:
         os.close(lock)
 
 
-def _read(codec: DecisionCodec, entry: Entry) -> Decision | CommandUnreadable | None:
+def _read(codec: CommandCodec, entry: Entry) -> Decision | CommandUnreadable | None:
     """What stands at a place: a command, one that this version can't read, or neither."""
     try:
         return codec.decode(entry.data) if entry.is_command else None

@@ -33,10 +33,10 @@ from typing import TypeAlias
 
 from shoal.lockstep.effects import SendTick, StoreStates, TickHeld
 from shoal.lockstep.frames import Buffer, size_of
-from shoal.lockstep.messages import Checkpoint, CheckpointAsked, CheckpointHeld, CheckpointLacking
+from shoal.lockstep.messages import Checkpoint, CheckpointHeld, CheckpointMissing, CheckpointRequest
 
 ReplicationEffect: TypeAlias = SendTick | StoreStates | TickHeld
-ReplicationMessage: TypeAlias = Checkpoint | CheckpointHeld | CheckpointAsked | CheckpointLacking
+ReplicationMessage: TypeAlias = Checkpoint | CheckpointHeld | CheckpointRequest | CheckpointMissing
 RESEND_INTERVAL_NS = 1_000_000_000
 RESEND_FACTOR_MAX = 4
 """Silence may mean that a disk is slow or a checkpoint large."""
@@ -152,9 +152,9 @@ class Replication:
         match message:
             case Checkpoint():
                 return self._checkpoint(known, sender, message)
-            case CheckpointAsked():
+            case CheckpointRequest():
                 return self._asked(known, sender, message)
-            case CheckpointLacking():
+            case CheckpointMissing():
                 return self._lacking(known, sender, message, now)
             case CheckpointHeld():
                 return self._durable(known, sender, message, now)
@@ -167,7 +167,7 @@ class Replication:
                 hold.sent_at = now
                 hold.interval_ns = min(2 * hold.interval_ns, RESEND_FACTOR_MAX * self._resend_interval_ns)
                 effects += [
-                    SendTick(replica, CheckpointAsked(message.run, message.tick, first, hold.copies[replica, first]))
+                    SendTick(replica, CheckpointRequest(message.run, message.tick, first, hold.copies[replica, first]))
                     for (replica, first), message in hold.messages.items()
                 ]
         return effects
@@ -239,7 +239,7 @@ class Replication:
         states = dict(zip(message.partitions, message.frames, strict=True))
         return [StoreStates(run, tick, message.floor, states, token)]
 
-    def _asked(self, known: _Run, sender: str, asked: CheckpointAsked) -> list[ReplicationEffect]:
+    def _asked(self, known: _Run, sender: str, asked: CheckpointRequest) -> list[ReplicationEffect]:
         """Whether a primary's states are here. While some are being stored there is no answer: that follows."""
         run, tick, first = asked.run, asked.tick, asked.first
         if sender == self.shard or known.primaries.get(first) != sender:
@@ -249,9 +249,9 @@ class Replication:
             return []
         if before is not None and tick == before.tick:
             return [SendTick(sender, CheckpointHeld(run, tick, first))]
-        return [SendTick(sender, CheckpointLacking(run, tick, first, asked.copies))]
+        return [SendTick(sender, CheckpointMissing(run, tick, first, asked.copies))]
 
-    def _lacking(self, known: _Run, sender: str, lacking: CheckpointLacking, now: int) -> list[ReplicationEffect]:
+    def _lacking(self, known: _Run, sender: str, lacking: CheckpointMissing, now: int) -> list[ReplicationEffect]:
         """Send it again, unless it is an older copy that was lost."""
         hold, key = known.hold, (sender, lacking.first)
         if hold is None or hold.tick != lacking.tick or hold.copies.get(key) != lacking.copies:

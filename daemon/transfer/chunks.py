@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from daemon.transfer.flow import Flow, Sent
 from shoal.lockstep.effects import SendTick
-from shoal.lockstep.messages import Chunk, ChunksTaken, PieceBuilt, PieceDropped, PieceOffered
+from shoal.lockstep.messages import Chunk, ChunksAcknowledged, PieceBuilt, PieceDropped, PieceOffered
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
@@ -190,7 +190,7 @@ class Shipment:
             del self._probes[next(iter(self._probes))]
         return [SendTick(self.to, replace(self._offer, probe=self._probe))]
 
-    def step(self, message: ChunksTaken | PieceBuilt, now: int) -> list[LoadEffect]:
+    def step(self, message: ChunksAcknowledged | PieceBuilt, now: int) -> list[LoadEffect]:
         """The receiver's word."""
         if isinstance(message, PieceBuilt):
             self.answer = self.answer or message
@@ -222,7 +222,7 @@ class Shipment:
         self._heard_at = now
         return self._fill_window(now)
 
-    def _take(self, message: ChunksTaken, before: int, now: int) -> None:
+    def _take(self, message: ChunksAcknowledged, before: int, now: int) -> None:
         """What has come, and what is lost: all that was sent well before something that has come, and has not."""
         self._flow.answer()
         self._upto = max(self._upto, message.upto)
@@ -434,4 +434,6 @@ class Intake:
         return [PieceArrived(piece.offer.load, piece.sender, piece.offer.spec, tuple(piece.frames))]
 
     def _taken(self, piece: _Arriving, probe: int = 0) -> SendTick:
-        return SendTick(piece.sender, ChunksTaken(piece.offer.load, piece.upto, tuple(sorted(piece.beyond)), probe))
+        return SendTick(
+            piece.sender, ChunksAcknowledged(piece.offer.load, piece.upto, tuple(sorted(piece.beyond)), probe)
+        )

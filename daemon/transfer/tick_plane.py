@@ -21,14 +21,14 @@ from shoal.lockstep.frames import size_of
 from shoal.lockstep.machine import State, TickMachine
 from shoal.lockstep.messages import (
     Checkpoint,
-    CheckpointAsked,
     CheckpointHeld,
-    CheckpointLacking,
+    CheckpointMissing,
+    CheckpointRequest,
     Chunk,
-    ChunksTaken,
+    ChunksAcknowledged,
     PhaseDone,
+    PhaseRequest,
     PhaseSent,
-    PhaseWanted,
     PieceBuilt,
     PieceDropped,
     PieceOffered,
@@ -36,31 +36,31 @@ from shoal.lockstep.messages import (
 
 TickMessage: TypeAlias = (
     PhaseDone
-    | PhaseWanted
+    | PhaseRequest
     | PieceOffered
     | Chunk
-    | ChunksTaken
+    | ChunksAcknowledged
     | PieceBuilt
     | PieceDropped
     | Checkpoint
     | CheckpointHeld
     | PhaseSent
-    | CheckpointAsked
-    | CheckpointLacking
+    | CheckpointRequest
+    | CheckpointMissing
 )
 TICK_MESSAGES: tuple[type, ...] = (
     PhaseDone,
-    PhaseWanted,
+    PhaseRequest,
     PieceOffered,
     Chunk,
-    ChunksTaken,
+    ChunksAcknowledged,
     PieceBuilt,
     PieceDropped,
     Checkpoint,
     CheckpointHeld,
     PhaseSent,
-    CheckpointAsked,
-    CheckpointLacking,
+    CheckpointRequest,
+    CheckpointMissing,
 )
 """In the order of their tags: new ones go to the end."""
 Effect: TypeAlias = TickEffect | LoadEffect
@@ -104,20 +104,20 @@ class TickPlane:
             if run is not None:
                 return run.step(sender, message, now)
         match message:
-            case PhaseDone() | PhaseWanted() | PhaseSent():
+            case PhaseDone() | PhaseRequest() | PhaseSent():
                 run = self.runs.get(message.run)
                 if run is not None:
                     return run.step(sender, message, now)
                 if isinstance(message, PhaseDone):
                     self._keep_early(sender, message)
                 return []
-            case Checkpoint() | CheckpointHeld() | CheckpointAsked() | CheckpointLacking():
+            case Checkpoint() | CheckpointHeld() | CheckpointRequest() | CheckpointMissing():
                 if message.run in self.runs:
                     return self.replication.step(sender, message, now)
                 if isinstance(message, Checkpoint):
                     self._keep_early(sender, message)
                 return []
-            case ChunksTaken() | PieceBuilt():
+            case ChunksAcknowledged() | PieceBuilt():
                 return self._step_shipment(sender, message, now)
             case PieceOffered() | Chunk() | PieceDropped():
                 return self.intake.step(sender, message, now)
@@ -201,7 +201,7 @@ class TickPlane:
         if len(self._forgotten) > RUNS_FORGOTTEN_MAX:
             del self._forgotten[next(iter(self._forgotten))]
 
-    def _step_shipment(self, sender: str, message: ChunksTaken | PieceBuilt, now: int) -> Sequence[Effect]:
+    def _step_shipment(self, sender: str, message: ChunksAcknowledged | PieceBuilt, now: int) -> Sequence[Effect]:
         key = (message.load, sender)
         shipment = self.shipments.get(key)
         if shipment is None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.graph.columns import is_string
-from shoal.graph.shard_graph import Direction, Part
+from shoal.graph.shard_graph import Direction, ShardGraph
 from shoal.program.declarations import Column, Merge
 from shoal.program.program import Program
 from shoal.program.workspace import Workspace
@@ -37,7 +37,7 @@ class CommunityDetection(Program):
         poll(ws, "label", ws.fresh("label"))
 
 
-def first_labels(part: Part) -> NDArray[np.int64]:
+def first_labels(part: ShardGraph) -> NDArray[np.int64]:
     """What every own node is called at first."""
     return part.ordinals if is_string(part.ids) else np.asarray(part.ids, np.int64)
 

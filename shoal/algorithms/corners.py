@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.api.errors import ShoalError
-from shoal.graph.shard_graph import Direction, Part
+from shoal.graph.shard_graph import Direction, ShardGraph
 from shoal.kernels.reductions import Kernel
 from shoal.kernels.triangles import Sets, corner_arcs, neighbour_sets
 from shoal.program.declarations import Channel, Column, Lists, Merge
@@ -102,7 +102,7 @@ class Corners(Program):
         return sets.oriented(np.ascontiguousarray(ws.with_ghosts("degree")), ws.part.all_ordinals())
 
 
-def _sets_of(part: Part) -> Sets:
+def _sets_of(part: ShardGraph) -> Sets:
     """The own nodes' neighbours. In an undirected graph the out-edges lead to all of them."""
     if part.directed:
         return neighbour_sets(part.out_kernel, part.in_kernel)
@@ -110,7 +110,7 @@ def _sets_of(part: Part) -> Sets:
     return neighbour_sets(part.out_kernel, none)
 
 
-def _as_ordinals(part: Part, sets: Sets) -> Ragged:
+def _as_ordinals(part: ShardGraph, sets: Sets) -> Ragged:
     """Sets as they are sent: twice the ordinal of each member, and one more if edges lead both ways."""
     values = part.all_ordinals().astype(np.int32)[sets.members]
     values <<= 1
@@ -118,7 +118,7 @@ def _as_ordinals(part: Part, sets: Sets) -> Ragged:
     return Ragged(sets.starts, values)
 
 
-def _as_local(part: Part, rows: Ragged, directions: bool) -> Sets:
+def _as_local(part: ShardGraph, rows: Ragged, directions: bool) -> Sets:
     """The same by local index; members that are not here are left out, for they are no neighbours of an own node."""
     place = np.full(part.node_count, -1, np.int32)
     place[part.all_ordinals()] = np.arange(part.size + part.ghost_count, dtype=np.int32)

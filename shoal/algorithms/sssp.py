@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shoal.algorithms.paths import LeastPaths, aggregates, nearer
 from shoal.api.errors import BadParameter, UnknownColumn
 from shoal.graph.columns import take
-from shoal.graph.shard_graph import Direction, Part
+from shoal.graph.shard_graph import Direction, ShardGraph
 from shoal.kernels.traversals import shortest_paths
 from shoal.program.declarations import Column
 from shoal.program.gathers import edge_values
@@ -56,7 +56,7 @@ class ShortestPaths(LeastPaths):
         return shortest_paths(ws.part.out_kernel, self._weights, values, given, horizon, waiting)
 
 
-def _complaint(part: Part, column: str, weights: NDArray[np.float64]) -> str:
+def _complaint(part: ShardGraph, column: str, weights: NDArray[np.float64]) -> str:
     """The first weight that no distance can have. Of an edge's ends only own nodes are known by their ids."""
     edge = int(np.flatnonzero(~(weights >= 0.0))[0])
     source = int(np.searchsorted(part.out_edges.indptr, edge, side="right")) - 1
@@ -68,5 +68,5 @@ def _complaint(part: Part, column: str, weights: NDArray[np.float64]) -> str:
     )
 
 
-def _name(part: Part, node: int) -> str:
+def _name(part: ShardGraph, node: int) -> str:
     return f"'{take(part.ids, np.array([node])).tolist()[0]}'"

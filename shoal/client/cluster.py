@@ -18,7 +18,7 @@ from shoal.graph import columns as col
 from shoal.graph.graph_data import GraphData
 from shoal.program.program import Program
 from shoal.query.result import ColumnDigest
-from shoal.query.rows import STRETCH, Stretch
+from shoal.query.rows import STRETCH, RowBatch
 from shoal.query.tables import TablePart
 
 
@@ -75,7 +75,7 @@ class SocketBackend:
                     progress(_about(args, event))
             return _about(args, events.result)
 
-    def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[Stretch]:
+    def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[RowBatch]:
         """Rows in id order, checked against the daemon's digests when all are here."""
         digests: dict[str, ColumnDigest] = {}
         first, total = 0, 1
@@ -97,7 +97,7 @@ class SocketBackend:
 
     def _stretch(
         self, run: str, columns: Sequence[str] | None, tick: int | None, first: int
-    ) -> tuple[Stretch, Mapping[str, str]]:
+    ) -> tuple[RowBatch, Mapping[str, str]]:
         asked = {"run": run, "columns": columns, "tick": tick, "first": first, "count": STRETCH, "digest": True}
         with _as_the_library_says_it():
             said, frames = self._connections.call("run rows", {k: v for k, v in asked.items() if v is not None})
@@ -111,7 +111,7 @@ class SocketBackend:
         if any(len(its) != len(ids) for its in values.values()):
             raise ShoalError(f"run '{run}': a column came with another number of values than there are nodes")
         nulls = {column: values[column].dtype.type(null) for column, null in said["nulls"].items()}
-        return Stretch(run, said["tick"], said["first"], said["total"], ids, values, nulls), said["digests"]
+        return RowBatch(run, said["tick"], said["first"], said["total"], ids, values, nulls), said["digests"]
 
     def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
         """The rows of a table, a partition at a time."""

@@ -31,7 +31,7 @@ from shoal.graph.shard_graph import Placement
 from shoal.program.deployed import digest_of, program_of
 from shoal.program.installed import find_program, installed_programs, is_installed
 from shoal.program.program import Program
-from shoal.query.rows import STRETCH, Stretch, null_of
+from shoal.query.rows import STRETCH, RowBatch, null_of
 from shoal.query.search import Index, search, text_column
 from shoal.query.snapshot import chosen_tick
 from shoal.query.tables import TablePart, known_table, parts_of_table
@@ -155,7 +155,7 @@ class LocalBackend:
             raise RunFailed(f"run '{run}' failed at tick {at.tick}: {at.error}") from at.cause
         return waited.shown()
 
-    def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[Stretch]:
+    def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[RowBatch]:
         """Rows in id order: here they are at hand, all of them."""
         read = self._run(run)
         standing = read.standing
@@ -172,7 +172,7 @@ class LocalBackend:
         values, ids, total = read.columns(standing, at, names), read.graph.data.ids, read.graph.data.node_count
         for first in range(0, max(total, 1), STRETCH):
             part = slice(first, min(first + STRETCH, total))
-            yield Stretch(run, at, first, total, ids[part], {name: values[name][part] for name in names}, nulls)
+            yield RowBatch(run, at, first, total, ids[part], {name: values[name][part] for name in names}, nulls)
 
     def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
         """The rows of a table, a partition at a time: of the last tick, for checkpoints are kept of columns alone."""

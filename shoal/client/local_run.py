@@ -26,7 +26,7 @@ from shoal.api.errors import ShoalError
 from shoal.engine.engine import Engine
 from shoal.engine.resume_check import NotResumable, ResumeCheck
 from shoal.graph.graph_data import GraphData
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.program.failures import disagreement, failure, phase_place, place
 from shoal.program.phase import Phase
 from shoal.program.program import Program, not_converged
@@ -50,7 +50,7 @@ class LocalGraph:
     name: str
     load: str
     data: GraphData
-    parts: dict[str, Part]
+    parts: dict[str, ShardGraph]
     indexes: dict[str, list[Index]] = field(default_factory=dict)
     """Of the texts that were searched, by column."""
 

@@ -26,7 +26,7 @@ The answer is the same to the bit on any number of shards, as with any program: 
 they do elsewhere is mailed there.
 """
 
-from shoal.colony.agent_context import Ground, Here
+from shoal.colony.agent_context import AgentContext, PartitionContext
 from shoal.colony.agents import Agent
 from shoal.colony.colony import Colony
 from shoal.colony.crossings import cross_shard_edges
@@ -34,4 +34,15 @@ from shoal.colony.local_view import Concept, Neighbour
 from shoal.colony.places import Place
 from shoal.colony.substrate import Signal, Trace
 
-__all__ = ["Agent", "Colony", "Concept", "Ground", "Here", "Neighbour", "Place", "Signal", "Trace", "cross_shard_edges"]
+__all__ = [
+    "Agent",
+    "AgentContext",
+    "Colony",
+    "Concept",
+    "Neighbour",
+    "PartitionContext",
+    "Place",
+    "Signal",
+    "Trace",
+    "cross_shard_edges",
+]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shoal.colony.colony import Colony
 
 
-class Here:
+class AgentContext:
     """One agent's view of its place, for one phase."""
 
     def __init__(self, colony: Colony, agent: Agent, partition: int, *, acts: bool) -> None:
@@ -169,7 +169,7 @@ class Here:
         return place
 
 
-class Ground:
+class PartitionContext:
     """A partition before the first tick, for `Colony.populate`."""
 
     def __init__(self, colony: Colony, partition: int, nodes: Iterable[int]) -> None:

@@ -13,7 +13,7 @@ from shoal.colony.places import Place
 from shoal.program.kept_values import first_unkept
 
 if TYPE_CHECKING:
-    from shoal.colony.agent_context import Here
+    from shoal.colony.agent_context import AgentContext
 
 PLAIN: Final = "an agent remembers int (of 64 bits), float, str, bytes, bool, None, and lists and dicts of those"
 _OWN: Final = ("id", "place", "age", "idle")
@@ -63,13 +63,13 @@ class Agent:
     def __repr__(self) -> str:
         return f"<{self.kind} {self.id} at {self.place}>"
 
-    def sense(self, here: Here) -> None:
+    def sense(self, here: AgentContext) -> None:
         """Look around and decide; nothing that others see changes."""
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         """Do: everything that `here` offers."""
 
-    def decay(self, here: Here) -> None:
+    def decay(self, here: AgentContext) -> None:
         """Take in what the tick has brought; let fade what fades."""
 
     @property

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.api.errors import UnknownColumn, did_you_mean
-from shoal.colony.agent_context import Ground, Here
+from shoal.colony.agent_context import AgentContext, PartitionContext
 from shoal.colony.agents import Agent, from_record, to_record
 from shoal.colony.kept import Restoring, Snapshot
 from shoal.colony.keyed_table import left_of, right_of
-from shoal.colony.local_view import Sight
+from shoal.colony.local_view import LocalView
 from shoal.colony.outbox import ACTS, ASKS, FACTS, Outbox
 from shoal.colony.places import Place, partition_by_name
 from shoal.colony.substrate import Plasticity, Signal, Substrate, Trace
@@ -69,7 +69,7 @@ class Colony(Program):
         own = tuple(each for each in cls.aggregates if each.name not in shown)
         cls.aggregates = (*(Aggregate(name, Merge.SUM, np.int64, shown=True) for name in shown), *own)
 
-    def populate(self, ground: Ground) -> None:
+    def populate(self, ground: PartitionContext) -> None:
         """Put the first agents where they begin: called once for each partition."""
 
     def remember(self, partition: int) -> bytes:
@@ -98,12 +98,12 @@ class Colony(Program):
         self._kinds = {kind.kind: kind for kind in self.agents}
         self._records: dict[int, list[bytes]] = {}
         self._snapshot: Snapshot | None = None
-        self.sight = Sight(self)
+        self.sight = LocalView(self)
 
     def start(self, ws: Workspace) -> None:
         starts = self.part.starts.tolist()
         for k, partition in enumerate(self.part.partitions):
-            self.populate(Ground(self, partition, self.part.ordinals[starts[k] : starts[k + 1]].tolist()))
+            self.populate(PartitionContext(self, partition, self.part.ordinals[starts[k] : starts[k + 1]].tolist()))
         self._keep_records()
         self.advance(ws)
 
@@ -160,12 +160,12 @@ class Colony(Program):
         self.sight.forget()
         for partition, agents in self.alive.items():
             for agent in agents.values():
-                self._let(agent, "sense", Here(self, agent, partition, acts=False))
+                self._let(agent, "sense", AgentContext(self, agent, partition, acts=False))
 
     def act(self, ws: Workspace) -> None:
         for partition, agents in self.alive.items():
             for agent in list(agents.values()):
-                here = Here(self, agent, partition, acts=True)
+                here = AgentContext(self, agent, partition, acts=True)
                 self._let(agent, "act", here)
                 agent.age += 1
                 agent.idle = 0 if here.did else agent.idle + 1
@@ -197,7 +197,7 @@ class Colony(Program):
         self._welcome(ws)
         for partition, agents in self.alive.items():
             for agent in list(agents.values()):
-                self._let(agent, "decay", Here(self, agent, partition, acts=False))
+                self._let(agent, "decay", AgentContext(self, agent, partition, acts=False))
             self._bury(partition)
         self._keep_records()
 
@@ -236,7 +236,7 @@ class Colony(Program):
         self.check_known(counter, self.counters, "counter")
         self.counters[counter][partition] = self.counters[counter].get(partition, 0) + times
 
-    def _let(self, agent: Agent, phase: str, here: Here) -> None:
+    def _let(self, agent: Agent, phase: str, here: AgentContext) -> None:
         try:
             getattr(agent, phase)(here)
         except Exception as error:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.colony.keyed_table import Sheet, left_of, pair, right_of
+from shoal.colony.keyed_table import KeyedTable, left_of, pair, right_of
 from shoal.colony.substrate import Substrate
 from shoal.engine.exchange.carrier import BadState, pack_arrays, pack_sections, split_arrays, split_sections
 from shoal.kernels.grouping import distinct
@@ -87,7 +87,7 @@ class Snapshot:
         sheet = self._of.traces[kind]
         return self._stretch(sheet, partition, lambda keys: (left_of(keys), self._authors(sheet, np.arange(len(keys)))))
 
-    def _stretch(self, sheet: Sheet, partition: int, keys_of: Callable[[Array], tuple[Array, ...]]) -> Array:
+    def _stretch(self, sheet: KeyedTable, partition: int, keys_of: Callable[[Array], tuple[Array, ...]]) -> Array:
         """The rows of a partition: all are sorted once, by partition, name of the place, and what comes behind it."""
         known = self._sorted.get(id(sheet))
         if known is None:
@@ -99,7 +99,7 @@ class Snapshot:
         first, last = np.searchsorted(held, [partition, partition + 1])
         return order[first:last]
 
-    def _authors(self, sheet: Sheet, rows: Array) -> Array:
+    def _authors(self, sheet: KeyedTable, rows: Array) -> Array:
         numbers = right_of(sheet.keys[rows])
         return np.array(self._of.authors.ids, np.int64)[numbers] if len(numbers) else numbers
 
@@ -164,7 +164,7 @@ class Restoring:
             raise BadState(f"partition {partition}: a place in its state belongs elsewhere")
         return taken
 
-    def _add(self, sheet: Sheet, keys: Array, columns: Mapping[str, Array]) -> None:
+    def _add(self, sheet: KeyedTable, keys: Array, columns: Mapping[str, Array]) -> None:
         if any(len(column) != len(keys) for column in columns.values()) or len(distinct(keys)) != len(keys):
             raise BadState("rows of a colony's state are not what they should be")
         self._pieces.setdefault(id(sheet), []).append((keys, dict(columns)))

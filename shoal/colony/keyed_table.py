@@ -13,10 +13,10 @@ from shoal.kernels.grouping import distinct
 Array = NDArray[Any]
 
 
-class Sheet:
+class KeyedTable:
     """Rows in the order of their keys. A column is read and written as an attribute of `columns`.
 
-    >>> sheet = Sheet(weight=np.float64)
+    >>> sheet = KeyedTable(weight=np.float64)
     >>> sheet.ensure(np.array([7, 3])).tolist()
     [1, 0]
     >>> sheet["weight"][sheet.find(np.array([7]))] = 0.5

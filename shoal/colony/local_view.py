@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.colony.agents import Agent
-from shoal.colony.keyed_table import Sheet, left_of, pair, right_of
+from shoal.colony.keyed_table import KeyedTable, left_of, pair, right_of
 from shoal.colony.places import Place
 from shoal.kernels.grouping import distinct
 
@@ -41,7 +41,7 @@ class Neighbour:
     concept: Concept | None = None
 
 
-class Sight:
+class LocalView:
     """Of one shard. What is asked for more than once in a phase is worked out once."""
 
     def __init__(self, colony: Colony) -> None:
@@ -70,7 +70,7 @@ class Sight:
         return self._concept(self.substrate.concepts, np.array([self.substrate.names.known(place.name)]))
 
     def neighbours(self, place: Place) -> list[Neighbour]:
-        """The other ends of edges, by name; see `Here.neighbours`."""
+        """The other ends of edges, by name; see `AgentContext.neighbours`."""
         if place.is_node:
             edges, local = self.part.out_edges, self.local(place)
             there = edges.neighbours[edges.indptr[local] : edges.indptr[local + 1]]
@@ -141,11 +141,11 @@ class Sight:
             ends.append(Neighbour(Place(name), weight, together, concept))
         return ends
 
-    def _concept(self, sheet: Sheet, key: Array) -> Concept | None:
+    def _concept(self, sheet: KeyedTable, key: Array) -> Concept | None:
         (row,) = sheet.find(key).tolist()
         return self._known_as(sheet, row) if row >= 0 else None
 
-    def _known_as(self, sheet: Sheet, row: int) -> Concept:
+    def _known_as(self, sheet: KeyedTable, row: int) -> Concept:
         kind = self._colony.concept_kinds[int(sheet["kind"][row])]
         return Concept(kind, int(sheet["accesses"][row]), int(sheet["created"][row]))
 

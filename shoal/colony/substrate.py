@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.colony.keyed_table import Sheet, left_of, pair, right_of
+from shoal.colony.keyed_table import KeyedTable, left_of, pair, right_of
 from shoal.colony.names import Names
 from shoal.engine.exchange.mail import Records
 from shoal.kernels.grouping import distinct
@@ -117,14 +117,16 @@ class Substrate:
         self.names, self.authors = Names(partition_of), Authors()
         self.partition_count, self.plasticity = partition_count, plasticity
         self.signal_kinds, self.trace_kinds = signals, traces
-        self.concepts = Sheet(kind=np.int64, accesses=np.int64, created=np.int64)
+        self.concepts = KeyedTable(kind=np.int64, accesses=np.int64, created=np.int64)
         self.labels: dict[int, bytes] = {}
         """Of concepts whose label is not their key."""
-        self.halves = Sheet(weight=np.float64, together=np.int64, created=np.int64, activated=np.int64, lesser=np.bool_)
+        self.halves = KeyedTable(
+            weight=np.float64, together=np.int64, created=np.int64, activated=np.int64, lesser=np.bool_
+        )
         """By (near end, far end), which is elsewhere perhaps; `lesser` if the near end's name is."""
-        self.signals = tuple(Sheet(intensity=np.float64) for _ in signals)
-        self.traces = tuple(Sheet(intensity=np.float64, left=np.int64) for _ in traces)
-        self.ghosts = Sheet(halves=np.int64, kind=np.int64, accesses=np.int64, created=np.int64, resolved=np.int64)
+        self.signals = tuple(KeyedTable(intensity=np.float64) for _ in signals)
+        self.traces = tuple(KeyedTable(intensity=np.float64, left=np.int64) for _ in traces)
+        self.ghosts = KeyedTable(halves=np.int64, kind=np.int64, accesses=np.int64, created=np.int64, resolved=np.int64)
         """By (partition, concept); `resolved` is the tick of the answer, -1 before it."""
         self._names_max = self._authors_max = SPARE
         self.unasked: NDArray[np.int64] = np.empty(0, np.int64)

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.engine.exchange.carrier import BadExchange, BadState, Carrier, pack_sections, split_sections
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.program.declarations import Channel, Column, Mail
 from shoal.program.naming import named_nodes
 from shoal.program.phase import Phase
@@ -105,7 +105,9 @@ class Exchange(NamedTuple):
 class Engine:
     """One run on one shard."""
 
-    def __init__(self, part: Part, program: Program, pool: ThreadPoolExecutor | None = None, threads: int = 1) -> None:
+    def __init__(
+        self, part: ShardGraph, program: Program, pool: ThreadPoolExecutor | None = None, threads: int = 1
+    ) -> None:
         self.part, self.program = part, program
         self.ws = Workspace(part, program, pool, threads)
         self._exchanges = [_exchange(part, column) for column in program.columns if column.ghosts is not None]
@@ -392,7 +394,7 @@ def state_bytes(program: type[Program], nodes: int) -> int:
     return 8 * (nodes * len(program.columns) + len(program.aggregates))
 
 
-def _check_states(tick: int, states: Mapping[int, Buffer], part: Part, program: type[Program]) -> None:
+def _check_states(tick: int, states: Mapping[int, Buffer], part: ShardGraph, program: type[Program]) -> None:
     if tick < 0:
         raise BadState(f"tick {tick} is none")
     if states.keys() != set(part.partitions):
@@ -408,7 +410,7 @@ def _check_states(tick: int, states: Mapping[int, Buffer], part: Part, program: 
             raise BadState(f"partition {partition}: a state of {nodes} nodes has {due} bytes, not {size}")
 
 
-def _exchange(part: Part, column: Column) -> Exchange:
+def _exchange(part: ShardGraph, column: Column) -> Exchange:
     assert column.ghosts is not None
     nodes, cuts, spans, end = [np.empty(0, dtype=np.intp)], [], {}, 0
     for peer in part.peers:

@@ -21,7 +21,7 @@ import numpy as np
 
 from shoal.api.errors import ShoalError
 from shoal.engine.engine import Engine
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.program.failures import traceback_of
 from shoal.program.phase import Phase
 from shoal.program.program import Program
@@ -44,7 +44,7 @@ class NotResumable(ShoalError):
 class ResumeCheck:
     """One run's. `make` gives a new instance of the program; `ids` are the graph's, by ordinal."""
 
-    def __init__(self, make: Callable[[], Program], parts: Mapping[str, Part], ids: Sequence[Any]) -> None:
+    def __init__(self, make: Callable[[], Program], parts: Mapping[str, ShardGraph], ids: Sequence[Any]) -> None:
         self._make, self._parts, self._ids = make, parts, ids
         self._tick, self._states = 0, dict[str, dict[int, bytes]]()
         self._beside: dict[str, Engine] = {}

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal import _native
-from shoal.graph.shard_graph import Adjacency, Boundary, Part, Placement
+from shoal.graph.shard_graph import Adjacency, Boundary, Placement, ShardGraph
 from shoal.kernels.grouping import Grouping, taken
 
 Array = NDArray[Any]
@@ -45,7 +45,7 @@ def build_part(
     ids: Any = None,
     node_columns: Mapping[str, Any] | None = None,
     edge_columns: Mapping[str, Any] | None = None,
-) -> Part:
+) -> ShardGraph:
     """Build a shard's part from the partition of every node and the edges that touch the shard.
 
     `source` and `target` are ordinals; `edge_columns` go with them, `node_columns` with the own nodes in local order.
@@ -62,7 +62,7 @@ def build_part(
     in_edges, out_edges, cross_edges = _rows(local, by_source, by_target, len(own), directed)
     partitions = placement.partitions(shard)
     counts = np.bincount(partition[own], minlength=len(placement.holder))[list(partitions)]
-    return Part(
+    return ShardGraph(
         graph=graph,
         node_count=len(partition),
         edge_count=edge_count,

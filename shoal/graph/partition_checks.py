@@ -15,7 +15,7 @@ from shoal.graph.table import BadGraph, Column
 from shoal.kernels.grouping import taken
 
 if TYPE_CHECKING:
-    from shoal.graph.partitions import Slices
+    from shoal.graph.partitions import PartitionSet
 
 Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ def check_table(table: Array, nodes: int, count: int) -> None:
         raise BadGraph(f"a node is in partition {int(table.max())} of {count}")
 
 
-def check_slices(slices: Slices, table: Array) -> None:
+def check_slices(slices: PartitionSet, table: Array) -> None:
     """That every node and edge is one of its partition, in canonical order, with a value in every column."""
     ids, nodes = slices.ids, int(slices.node_bounds[-1])
     kind = col.type_name(ids)

@@ -34,7 +34,7 @@ from shoal.graph.building import build_part, own_ordinals
 from shoal.graph.graph_data import GraphData, named_specs, ordinal_type
 from shoal.graph.ids import IdColumn
 from shoal.graph.partition_checks import check_slices, check_table
-from shoal.graph.shard_graph import Part, Placement
+from shoal.graph.shard_graph import Placement, ShardGraph
 from shoal.graph.table import BadGraph, Column
 from shoal.kernels.grouping import Grouping, taken
 
@@ -74,7 +74,7 @@ class _Strewn:
 
 
 @dataclass(frozen=True, eq=False)
-class Slices:
+class PartitionSet:
     """Some partitions of a graph; see the module's description. The counts are those of the whole graph.
 
     The edges of an undirected graph are its arcs (`shoal.graph.graph_data`), and `edge_count` is of edges as given.
@@ -104,7 +104,7 @@ class Slices:
         edge_types: Mapping[str, str],
         *,
         directed: bool = True,
-    ) -> Slices:
+    ) -> PartitionSet:
         """No partition at all, of a graph with columns of those types (`columns.type_name`)."""
         end = np.empty(0, ordinal_type(node_count))
         none = Edges(end, end, {name: col.empty(kind) for name, kind in edge_types.items()})
@@ -120,7 +120,7 @@ class Slices:
         columns = [self.ids, *self.node_columns.values()]
         return sum(int(c.nbytes) for c in columns) + self.out.nbytes + self.into.nbytes
 
-    def select(self, partitions: Iterable[int]) -> Slices:
+    def select(self, partitions: Iterable[int]) -> PartitionSet:
         """Some of these partitions. Raises `BadGraph` if one of them is not here."""
         wanted = tuple(sorted(partitions))
         if wanted == self.partitions:
@@ -156,7 +156,7 @@ class Slices:
         return spec, frames
 
     @classmethod
-    def from_wire(cls, spec: object, frames: Sequence[Any], partition_table: Array) -> Slices:
+    def from_wire(cls, spec: object, frames: Sequence[Any], partition_table: Array) -> PartitionSet:
         """The slices that were sent, checked against the partition of every node. Raises `BadGraph`."""
         if col.field(spec, "format", int) != WIRE_FORMAT:
             raise BadGraph(f"the slices come in a format other than {WIRE_FORMAT}; are both shards of one version?")
@@ -226,7 +226,7 @@ class Cut:
         """The slices of these partitions, none of which is cut before it is asked for."""
         return Uncut(self, tuple(sorted(partitions)))
 
-    def slices(self, partitions: Iterable[int]) -> Slices:
+    def slices(self, partitions: Iterable[int]) -> PartitionSet:
         """The slices of these partitions; the ends of edges are views where partitions lie behind each other."""
         return self._slices(partitions, _moved)
 
@@ -234,11 +234,11 @@ class Cut:
         """As of `slices`, but numbers of edges stay where they are: a frame of them is a list of views of this cut."""
         return self._slices(partitions, _strewn).to_wire()
 
-    def _slices(self, partitions: Iterable[int], rows: Rows) -> Slices:
+    def _slices(self, partitions: Iterable[int], rows: Rows) -> PartitionSet:
         wanted = tuple(sorted(partitions))
         nodes = _rows([self._nodes.order], _stretch(self._nodes.starts, wanted))
         chosen = list(wanted)
-        return Slices(
+        return PartitionSet(
             *self._counts,
             partitions=wanted,
             node_bounds=_ends_of(np.diff(self._nodes.starts)[chosen]),
@@ -259,7 +259,7 @@ class Uncut:
     cut: Cut
     partitions: tuple[int, ...]
 
-    def select(self, partitions: Iterable[int]) -> Slices:
+    def select(self, partitions: Iterable[int]) -> PartitionSet:
         """The slices of some of them."""
         return self.cut.slices(partitions)
 
@@ -292,7 +292,7 @@ class _Edges(NamedTuple):
     columns: Mapping[str, Column]
 
 
-def joined(pieces: Sequence[Slices]) -> Slices:
+def joined(pieces: Sequence[PartitionSet]) -> PartitionSet:
     """Slices of disjoint partitions of one graph as one. Raises `BadGraph` if they are not."""
     first = pieces[0]
     shapes = {(p.node_count, p.edge_count, p.partition_count, p.directed, *_types(p)) for p in pieces}
@@ -306,7 +306,9 @@ def joined(pieces: Sequence[Slices]) -> Slices:
     return _picked(pieces, [(i, k) for _, i, k in places])
 
 
-def build(graph: str, slices: Slices | Uncut, partition_table: Array, placement: Placement, shard: int) -> Part:
+def build(
+    graph: str, slices: PartitionSet | Uncut, partition_table: Array, placement: Placement, shard: int
+) -> ShardGraph:
     """A shard's part: its partitions, as the placement has them, out of the slices. Raises `BadGraph`."""
     mine = slices.select(placement.partitions(shard))
     out, into = mine.out, mine.into
@@ -334,7 +336,7 @@ def build(graph: str, slices: Slices | Uncut, partition_table: Array, placement:
     )
 
 
-def part_of(graph: str, data: GraphData, placement: Placement, shard: int) -> Part:
+def part_of(graph: str, data: GraphData, placement: Placement, shard: int) -> ShardGraph:
     """A shard's part straight from the whole graph: no slices are made, and nothing is sorted."""
     own = own_ordinals(data.partition, placement, shard)
     here = (placement.holder == shard)[data.partition]
@@ -388,7 +390,7 @@ def _ends_of(counts: Array) -> Bounds:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def _picked(pieces: Sequence[Slices], places: Sequence[tuple[int, int]]) -> Slices:
+def _picked(pieces: Sequence[PartitionSet], places: Sequence[tuple[int, int]]) -> PartitionSet:
     """The partitions at these places (piece, position in it), which ascend."""
     first = pieces[0]
 
@@ -404,7 +406,7 @@ def _picked(pieces: Sequence[Slices], places: Sequence[tuple[int, int]]) -> Slic
         return Edges(source, target, columns([e.columns for e in each], runs))
 
     (node_bounds, nodes), (out_bounds, out), (in_bounds, into) = map(bounds, ("node_bounds", "out_bounds", "in_bounds"))
-    return Slices(
+    return PartitionSet(
         node_count=first.node_count,
         edge_count=first.edge_count,
         partition_count=first.partition_count,
@@ -420,7 +422,7 @@ def _picked(pieces: Sequence[Slices], places: Sequence[tuple[int, int]]) -> Slic
     )
 
 
-def _types(slices: Slices) -> tuple[Any, ...]:
+def _types(slices: PartitionSet) -> tuple[Any, ...]:
     groups = (slices.node_columns, slices.out.columns, slices.into.columns)
     return col.type_name(slices.ids), *(tuple((n, col.type_name(c)) for n, c in group.items()) for group in groups)
 

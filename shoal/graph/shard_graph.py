@@ -80,7 +80,7 @@ class Adjacency:
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardGraph:
     """One shard's piece of one graph; immutable, shared by all runs on it.
 
     `ordinals` and `starts` describe the own nodes: their global ordinals, and where each of `partitions` begins (one

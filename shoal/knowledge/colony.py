@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shoal.colony import Colony, Ground, Place, Signal, Trace
+from shoal.colony import Colony, PartitionContext, Place, Signal, Trace
 from shoal.colony.tables import TABLES
 from shoal.knowledge.digester import BROOD, Digester
 from shoal.knowledge.sentinel import Sentinel
@@ -53,7 +53,7 @@ class Knowledge(Colony):
     edge_decay = Param(0.01, "share of its weight that an edge loses a tick", least=0.0, most=0.5)
     maturation = Param(20, "ticks until an edge is mature", least=0)
 
-    def populate(self, ground: Ground) -> None:
+    def populate(self, ground: PartitionContext) -> None:
         if not ground.nodes:
             return
         for _ in range(self.digesters):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from shoal.colony import Agent, Here, Place
+from shoal.colony import Agent, AgentContext, Place
 
 if TYPE_CHECKING:
     from shoal.knowledge.colony import Knowledge
@@ -26,7 +26,7 @@ class Digester(Agent):
         super().__init__(*given)
         self.engulfed: list[int] = []
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         colony: Knowledge = here.colony
         for ordinal in self.engulfed:
             self._digest(here, colony, Place.node(ordinal))
@@ -34,7 +34,7 @@ class Digester(Agent):
         if here.did == 0 and self.idle >= RESTLESS:
             self._wander(here)
 
-    def _digest(self, here: Here, colony: Knowledge, document: Place) -> None:
+    def _digest(self, here: AgentContext, colony: Knowledge, document: Place) -> None:
         terms = colony.terms_of(document)
         for term in terms:
             concept = here.present(term)
@@ -48,7 +48,7 @@ class Digester(Agent):
         if self.meals % BROOD == 0 and colony.may_divide(here.partition):
             here.spawn(Digester)
 
-    def _engulf(self, here: Here, colony: Knowledge) -> None:
+    def _engulf(self, here: AgentContext, colony: Knowledge) -> None:
         self.engulfed = []
         for _ in range(colony.documents_a_tick):
             document = colony.document(here.partition, here.counted("documents_engulfed"))
@@ -58,7 +58,7 @@ class Digester(Agent):
             self.engulfed.append(document.ordinal)
             here.move(document)
 
-    def _wander(self, here: Here) -> None:
+    def _wander(self, here: AgentContext) -> None:
         """Along an edge of a concept that is talked about here: there may be something to eat."""
         talked = here.around("presented")
         if not talked:

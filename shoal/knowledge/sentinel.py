@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shoal.colony import Agent, Here, Place
+from shoal.colony import Agent, AgentContext, Place
 
 if TYPE_CHECKING:
     from shoal.knowledge.colony import Knowledge
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Sentinel(Agent):
     """Raises alarms about concepts of its partition, and hears those about its partition's documents."""
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         colony: Knowledge = here.colony
         if here.tick <= colony.training:
             return

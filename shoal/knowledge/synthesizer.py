@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from shoal.colony import Agent, Here, Place
+from shoal.colony import Agent, AgentContext, Place
 
 if TYPE_CHECKING:
     from shoal.knowledge.colony import Knowledge
@@ -18,7 +18,7 @@ class Synthesizer(Agent):
 
     idle_max: ClassVar[int | None] = 100
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         colony: Knowledge = here.colony
         loud = [place for place, _ in here.around("presented", colony.quorum) if not here.traces("bridged", place)]
         made = 0
@@ -28,7 +28,7 @@ class Synthesizer(Agent):
                 self._conclude(here, place, documents)
                 made += 1
 
-    def _conclude(self, here: Here, place: Place, documents: int) -> None:
+    def _conclude(self, here: AgentContext, place: Place, documents: int) -> None:
         insight = here.present(f"bridge:{place.key}", "insight", f"{place.key} joins {documents} documents")
         here.wire(insight, place)
         nearest = sorted(here.neighbours(place), key=lambda end: (-end.weight, end.place))

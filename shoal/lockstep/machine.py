@@ -48,7 +48,7 @@ from shoal.lockstep.effects import (
     TickCommitted,
     TickEffect,
 )
-from shoal.lockstep.messages import DUE, STOP, PhaseDone, PhaseSent, PhaseWanted
+from shoal.lockstep.messages import DUE, STOP, PhaseDone, PhaseRequest, PhaseSent
 from shoal.lockstep.round_trip import RoundTrip
 from shoal.program.failures import disagreement
 from shoal.program.phase import Phase
@@ -196,11 +196,11 @@ class TickMachine:
         self._due_at = now + self._cadence.interval_ns
         return [RunPhase(self.run, self.tick, ADVANCE)]
 
-    def step(self, sender: str, message: PhaseDone | PhaseWanted | PhaseSent, now: int) -> list[TickEffect]:
+    def step(self, sender: str, message: PhaseDone | PhaseRequest | PhaseSent, now: int) -> list[TickEffect]:
         """Take a peer's message; one from a stranger, or out of the window of two phases, changes nothing."""
         if sender not in self.peers:
             return []
-        if type(message) is PhaseWanted:
+        if type(message) is PhaseRequest:
             return self._wanted(sender, message)
         if type(message) is PhaseSent:
             return self._was_sent(sender, message, now)
@@ -227,7 +227,7 @@ class TickMachine:
             self._asks += 1
             self._ask_ns = self._late_ns() if self._asks == 1 else 2 * self._ask_ns
             self._ask_ns = min(self._ask_ns, ASK_FACTOR_MAX * self._timing.resend_interval_ns)
-            effects += [SendTick(peer, PhaseWanted(self.run, self.entry, self._lost.get(peer, 0))) for peer in lacking]
+            effects += [SendTick(peer, PhaseRequest(self.run, self.entry, self._lost.get(peer, 0))) for peer in lacking]
         if now >= self._named_at + self._timing.phase_timeout_ns:
             self._named_at = now
             effects.append(PhaseLate(self.run, self.tick, self.phase, lacking, now - self.since))
@@ -367,7 +367,7 @@ class TickMachine:
 
     # -- within ----------------------------------------------------------------------------------------------------
 
-    def _wanted(self, sender: str, message: PhaseWanted) -> list[TickEffect]:
+    def _wanted(self, sender: str, message: PhaseRequest) -> list[TickEffect]:
         """A peer lacks our share: say that it is on its way, or send it again if all its copies are lost."""
         entry = message.entry
         share = self._sent.get(entry, {}).get(sender)
@@ -389,7 +389,7 @@ class TickMachine:
             return []
         self._lost[sender] = message.copies
         self._ask_ns = self._late_ns()
-        return [SendTick(sender, PhaseWanted(self.run, self.entry, message.copies))]
+        return [SendTick(sender, PhaseRequest(self.run, self.entry, message.copies))]
 
     def _late_ns(self) -> int:
         """After how long a question, or its answer, must have been lost."""

@@ -35,7 +35,7 @@ class PhaseDone:
 
 
 @dataclass(frozen=True, slots=True)
-class PhaseWanted:
+class PhaseRequest:
     """The sender waits for the receiver's data of this phase. That it has been sent is told (`PhaseSent`); it is sent
     again if all copies so far are known to be lost, the `lost` first ones.
     """
@@ -78,7 +78,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunksTaken:
+class ChunksAcknowledged:
     """All chunks below `upto` are here, and of those beyond it the ones in `beyond`; chunk 0 is wanted first.
 
     The answer to a repeated offer has its `probe`.
@@ -140,7 +140,7 @@ class PhaseSent:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckpointAsked:
+class CheckpointRequest:
     """Is the message of this tick whose first partition is `first` there? This one travels behind its last copy."""
 
     run: Count
@@ -150,7 +150,7 @@ class CheckpointAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckpointLacking:
+class CheckpointMissing:
     """None of so many copies of that message has come."""
 
     run: Count

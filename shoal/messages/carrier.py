@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from shoal.engine.exchange.carrier import BadExchange, BadState, Buffer, pack_arrays, read_frame, split_arrays
 from shoal.graph.ids import partition_of
-from shoal.graph.shard_graph import Direction, Part
+from shoal.graph.shard_graph import Direction, ShardGraph
 from shoal.messages.attribute import Combine
 from shoal.messages.envelopes import (
     ALONG,
@@ -28,7 +28,7 @@ from shoal.messages.envelopes import (
     NAMED,
     Letter,
     Numbers,
-    Said,
+    Sent,
     pack_letters,
     unpack_letters,
 )
@@ -41,22 +41,22 @@ DTYPES = (np.float64, np.int64)
 STATE = (np.int64, np.int64, np.int64)
 
 
-class Post:
+class MessageCarrier:
     """The carrier of one run's messages on one shard. `own` and `came` are what the last tick left to deliver."""
 
     sent_in = Phase.ADVANCE
     frame_count = 2 + 4 * len(DTYPES)
 
-    def __init__(self, part: Part, combine: Combine | None) -> None:
+    def __init__(self, part: ShardGraph, combine: Combine | None) -> None:
         self._part, self._combine = part, combine
-        self._leaving = Said.nothing()
+        self._leaving = Sent.nothing()
         self._told_ids = False
-        self.arrived: list[Said] = []
+        self.arrived: list[Sent] = []
         """What own nodes said, and each peer's to own nodes."""
         self.ghost_ids: dict[str, tuple[Any, ...]] = {}
         """By peer, what its nodes on the boundary are called."""
 
-    def leave(self, said: Said) -> None:
+    def leave(self, said: Sent) -> None:
         """What own nodes said in this tick."""
         self._leaving = said
 
@@ -111,7 +111,7 @@ class Post:
                 pieces.append(self._kept(*arrays[at : at + 4]))
             letters += self._kept_letters(partition, arrays[8])
         floats, ints = (Numbers.joined(pieces, dtype) for pieces, dtype in zip(numbers, DTYPES, strict=True))
-        self._leaving = Said(floats, ints, tuple(letters))
+        self._leaving = Sent(floats, ints, tuple(letters))
 
     # -- who is who ------------------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class Post:
                     sorted_out[index].append(letter)
         return sorted_out
 
-    def _read(self, peer: str, frames: Sequence[Buffer]) -> tuple[tuple[Any, ...], Said]:
+    def _read(self, peer: str, frames: Sequence[Buffer]) -> tuple[tuple[Any, ...], Sent]:
         """A peer's share. Raises `BadExchange`."""
         numbers = [self._numbers(peer, frames[1 + 4 * i : 5 + 4 * i], dtype) for i, dtype in enumerate(DTYPES)]
         try:
@@ -226,7 +226,7 @@ class Post:
             raise BadExchange(f"ids of {due} ghosts were due")
         if letters:
             self._check_letters(letters, 1 + self._part.peers.index(peer))
-        return ids, Said(numbers[0], numbers[1], letters)
+        return ids, Sent(numbers[0], numbers[1], letters)
 
     def _check_letters(self, letters: Sequence[Letter], index: int) -> None:
         """See that letters come from that peer and are for here. Raises `BadExchange`."""

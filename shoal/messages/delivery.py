@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from shoal.api.errors import UnknownColumn
 from shoal.graph import columns as col
 from shoal.graph.ids import partition_of
-from shoal.graph.shard_graph import Adjacency, Part
+from shoal.graph.shard_graph import Adjacency, ShardGraph
 from shoal.kernels.grouping import Grouping
 from shoal.messages.attribute import Combine
-from shoal.messages.envelopes import ALONG, BOTH, EVERY_EDGE, IN, MESSAGE, OUT, Letter, Numbers, Said
+from shoal.messages.envelopes import ALONG, BOTH, EVERY_EDGE, IN, MESSAGE, OUT, Letter, Numbers, Sent
 from shoal.program.declarations import Merge
 from shoal.program.ragged import spread
 
@@ -44,10 +44,10 @@ class Inbox:
 class Delivery:
     """The edges of one part as messages take them."""
 
-    def __init__(self, part: Part, combine: Combine | None) -> None:
+    def __init__(self, part: ShardGraph, combine: Combine | None) -> None:
         self._part, self._combine = part, combine
 
-    def sort_out(self, arrived: Sequence[Said]) -> Inbox:
+    def sort_out(self, arrived: Sequence[Sent]) -> Inbox:
         """What the last tick left, by receiver."""
         floats = Numbers.joined([said.floats for said in arrived], np.float64)
         ints = Numbers.joined([said.ints for said in arrived], np.int64)

@@ -85,7 +85,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Said:
+class Sent:
     """All that own nodes said in a tick, by sender and then as they said it."""
 
     floats: Numbers
@@ -93,7 +93,7 @@ class Said:
     letters: tuple[Letter, ...] = ()
 
     @classmethod
-    def nothing(cls) -> Said:
+    def nothing(cls) -> Sent:
         """Silence."""
         return cls(Numbers.none(np.float64), Numbers.none(np.int64))
 

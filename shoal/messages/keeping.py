@@ -22,7 +22,7 @@ NAMED_MAX = 10
 
 
 @dataclass(slots=True)
-class Lost:
+class Undeliverable:
     """What was sent to nodes of a partition that do not exist: how much, and the first few as (tick, sender, to)."""
 
     count: int = 0
@@ -35,7 +35,7 @@ class Lost:
             self.first.append((tick, sender, to))
 
 
-def pack(shared: Shared, nodes: Sequence[Node], first: int, last: int, lost: Lost) -> bytes:
+def pack(shared: Shared, nodes: Sequence[Node], first: int, last: int, lost: Undeliverable) -> bytes:
     """What is kept of the nodes from `first` to before `last`, which are a partition."""
     awake = np.packbits(np.frombuffer(shared.awake, np.uint8)[first:last]).tobytes()
     memories = [(i - first, node._memory) for i, node in enumerate(nodes[first:last], first) if node._memory]
@@ -49,7 +49,7 @@ def pack(shared: Shared, nodes: Sequence[Node], first: int, last: int, lost: Los
     return pack_memory([awake, [list(m) for m in memories], asked, lost.count, lost.first])
 
 
-def unpack(state: memoryview, shared: Shared, nodes: Sequence[Node], first: int, last: int) -> Lost:
+def unpack(state: memoryview, shared: Shared, nodes: Sequence[Node], first: int, last: int) -> Undeliverable:
     """Give the nodes back what was kept of them. Raises `ValueError`."""
     found = unpack_memory(state)
     if not isinstance(found, list) or len(found) != 5:
@@ -69,7 +69,7 @@ def unpack(state: memoryview, shared: Shared, nodes: Sequence[Node], first: int,
         by_node.setdefault(first + place, []).append(Asked(due, seq, letters, unpack_message(value)))
     if type(count) is not int or count < 0 or not all(_is_named(entry) for entry in _list(named)):
         raise ValueError("what could not be delivered is not told")
-    return Lost(count, named)
+    return Undeliverable(count, named)
 
 
 def due_within(tick: int) -> int:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.graph.shard_graph import Direction, Part
-from shoal.messages.envelopes import ALONG, EVERY_EDGE, MESSAGE, OUT, Address, Letter, Numbers, Said
+from shoal.graph.shard_graph import Direction, ShardGraph
+from shoal.messages.envelopes import ALONG, EVERY_EDGE, MESSAGE, OUT, Address, Letter, Numbers, Sent
 
 Array = NDArray[Any]
 
@@ -36,7 +36,7 @@ class Outbox:
         self.values.append(value)
         self.special.append((kind, address, note))
 
-    def take(self, part: Part, ordinals: Array) -> tuple[Said, Array]:
+    def take(self, part: ShardGraph, ordinals: Array) -> tuple[Sent, Array]:
         """All of it, and the seq of each message as it was said; the outbox is empty then."""
         senders, where = np.array(self.senders, np.int64), np.full(len(self.senders), EVERY_EDGE)
         where[list(self.where)] = list(self.where.values())
@@ -59,7 +59,7 @@ class Outbox:
             kind, address, note = _addressed(int(where[row]), special, ordinals)
             sender = int(part.ordinals[senders[row]])
             letters.append(Letter(sender, int(seqs[row]), kind, address, values[row], note))
-        return Said(numbers[0], numbers[1], tuple(letters)), seqs
+        return Sent(numbers[0], numbers[1], tuple(letters)), seqs
 
 
 def _numbers(

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from shoal.engine.exchange.carrier import Carrier
 from shoal.graph.ids import partition_of
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.messages import keeping
 from shoal.messages.attribute import Attribute, Combine
-from shoal.messages.carrier import Post
+from shoal.messages.carrier import MessageCarrier
 from shoal.messages.delivery import Inbox
-from shoal.messages.envelopes import REPLY, REQUEST, RETURNED, Letter, Said
+from shoal.messages.envelopes import REPLY, REQUEST, RETURNED, Letter, Sent
 from shoal.messages.node import RESERVED, Node, class_of_run
 from shoal.messages.requests import Asked, Replies, replies_to
 from shoal.messages.shared import Shared
@@ -128,8 +128,8 @@ class NodeProgram(Program):
 
     # -- the program on its tick -----------------------------------------------------------------------------------
 
-    def carriers(self, part: Part) -> Sequence[Carrier]:
-        self._post = Post(part, self.combine)
+    def carriers(self, part: ShardGraph) -> Sequence[Carrier]:
+        self._post = MessageCarrier(part, self.combine)
         return (self._post,)
 
     def prepare(self, ws: Workspace) -> None:
@@ -140,7 +140,7 @@ class NodeProgram(Program):
         self._shared.contributed = {each.name: ([], []) for each in self.aggregates if each not in OWN}
         make = class_of_run(self._shared, [each.name for each in self.attributes])
         self._nodes = list(map(make, range(part.size), part.out_degree.tolist()))
-        self._lost = {partition: keeping.Lost() for partition in part.partitions}
+        self._lost = {partition: keeping.Undeliverable() for partition in part.partitions}
         self._batches, self._ticks = _overrides(type(self), "on_messages"), _overrides(type(self), "on_tick")
         self._returns = _overrides(type(self), "on_undeliverable")
         for each in self.attributes:
@@ -202,7 +202,7 @@ class NodeProgram(Program):
     # -- within a tick ---------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _span(part: Part, partition: int) -> tuple[int, int]:
+    def _span(part: ShardGraph, partition: int) -> tuple[int, int]:
         place = part.partitions.index(partition)
         return int(part.starts[place]), int(part.starts[place + 1])
 
@@ -283,7 +283,7 @@ class NodeProgram(Program):
         shared, part = self._shared, ws.part
         said, seqs = shared.outbox.take(part, shared.ordinals)
         if returned:
-            said = Said(said.floats, said.ints, (*said.letters, *returned))
+            said = Sent(said.floats, said.ints, (*said.letters, *returned))
         self._post.leave(said)
         for node, place, letters, value in shared.asking:
             due = keeping.due_within(ws.tick)
@@ -293,7 +293,7 @@ class NodeProgram(Program):
         self._check(visited)
         self._contribute(ws, said)
 
-    def _contribute(self, ws: Workspace, said: Said) -> None:
+    def _contribute(self, ws: Workspace, said: Sent) -> None:
         for aggregate in self.aggregates[: -len(OWN)]:
             nodes, values = (list(each) for each in self._shared.contributed[aggregate.name])
             for each in self._shared.contributed[aggregate.name]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from shoal.api.errors import UnknownColumn, did_you_mean
 from shoal.graph import columns as col
-from shoal.graph.shard_graph import Direction, Part
+from shoal.graph.shard_graph import Direction, ShardGraph
 from shoal.messages.attribute import Combine
-from shoal.messages.carrier import Post
+from shoal.messages.carrier import MessageCarrier
 from shoal.messages.delivery import Delivery
 from shoal.messages.envelopes import ALONG, MESSAGE, NAMED, REQUEST, Address
 from shoal.messages.outbox import Outbox, direction_code
@@ -27,7 +27,7 @@ EVERY_WAY = "*"
 class Shared:
     """Made anew in `prepare`; nothing in it but `awake` and `asked` outlives a tick."""
 
-    def __init__(self, part: Part, post: Post, combine: Combine | None) -> None:
+    def __init__(self, part: ShardGraph, post: MessageCarrier, combine: Combine | None) -> None:
         self.part, self.post, self.combine = part, post, combine
         self.delivery = Delivery(part, combine)
         self.ordinals = part.all_ordinals()

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.messages.delivery import Delivery
-from shoal.messages.envelopes import ALONG, BOTH, EVERY_EDGE, IN, OUT, RETURNED, Letter, Said
+from shoal.messages.envelopes import ALONG, BOTH, EVERY_EDGE, IN, OUT, RETURNED, Letter, Sent
 
 Array = NDArray[Any]
 
 
-def tally(said: Said, part: Part, delivery: Delivery) -> NDArray[np.int64]:
+def tally(said: Sent, part: ShardGraph, delivery: Delivery) -> NDArray[np.int64]:
     """Messages by own partition: what goes along edges counts once an edge."""
     counts = np.zeros(len(part.partitions), np.int64)
     for numbers in (said.floats, said.ints):
@@ -31,7 +31,7 @@ def tally(said: Said, part: Part, delivery: Delivery) -> NDArray[np.int64]:
     return counts
 
 
-def _receivers(letter: Letter, node: int, part: Part, delivery: Delivery) -> int:
+def _receivers(letter: Letter, node: int, part: ShardGraph, delivery: Delivery) -> int:
     if letter.address is None:
         return part.node_count
     if isinstance(letter.address, int) or letter.address[0] != ALONG:
@@ -45,6 +45,6 @@ def _receivers(letter: Letter, node: int, part: Part, delivery: Delivery) -> int
     return count
 
 
-def _place(part: Part, nodes: Array) -> Array:
+def _place(part: ShardGraph, nodes: Array) -> Array:
     """Of each own node the place of its partition among the own ones."""
     return np.searchsorted(part.starts, nodes, side="right") - 1

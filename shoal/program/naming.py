@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 from shoal.api.errors import BadParameter
 from shoal.graph.columns import is_string, plain
 from shoal.graph.ids import partition_of
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.program.program import Program
 
 INT64 = np.iinfo(np.int64)
 
 
-def named_nodes(part: Part, program: Program) -> dict[str, int | str]:
+def named_nodes(part: ShardGraph, program: Program) -> dict[str, int | str]:
     """By parameter that is the id of a node: the id, of the graph's own type. Raises `BadParameter`."""
     named: dict[str, int | str] = {}
     for name, param in program.parameters().items():
@@ -30,7 +30,7 @@ def named_nodes(part: Part, program: Program) -> dict[str, int | str]:
     return named
 
 
-def own_node(part: Part, parameter: str, given: str | None) -> int | None:
+def own_node(part: ShardGraph, parameter: str, given: str | None) -> int | None:
     """The local index of the node that is so named, None if it would be another shard's. Raises `BadParameter`.
 
     The words of the error are for the operator: no node is called so, or this can be no id of this graph.
@@ -40,7 +40,7 @@ def own_node(part: Part, parameter: str, given: str | None) -> int | None:
     return _local(part, parameter, _id(part, parameter, given))
 
 
-def own_nodes(part: Part, parameter: str, given: str | None) -> tuple[list[int], int]:
+def own_nodes(part: ShardGraph, parameter: str, given: str | None) -> tuple[list[int], int]:
     """The same of several ids with commas between: the local indices of those that are here, and how many there are."""
     if given is None or not given.strip():
         raise BadParameter(f"parameter '{parameter}' is missing: give ids of nodes, as in {parameter}=5,8")
@@ -49,7 +49,7 @@ def own_nodes(part: Part, parameter: str, given: str | None) -> tuple[list[int],
     return sorted(node for node in found if node is not None), len(ids)
 
 
-def _id(part: Part, parameter: str, given: str) -> int | str:
+def _id(part: ShardGraph, parameter: str, given: str) -> int | str:
     if is_string(part.ids):
         return given
     try:
@@ -63,7 +63,7 @@ def _id(part: Part, parameter: str, given: str) -> int | str:
     return number
 
 
-def _local(part: Part, parameter: str, node: int | str) -> int | None:
+def _local(part: ShardGraph, parameter: str, node: int | str) -> int | None:
     if partition_of(node, part.partition_count) not in part.partitions:
         return None
     if isinstance(node, str):

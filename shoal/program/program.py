@@ -40,7 +40,7 @@ from shoal.program.phase import Phase
 
 if TYPE_CHECKING:
     from shoal.engine.exchange.carrier import Carrier
-    from shoal.graph.shard_graph import Part
+    from shoal.graph.shard_graph import ShardGraph
     from shoal.program.workspace import Array, Workspace
 
 
@@ -87,7 +87,7 @@ class Program:
         """The first line of its docstring."""
         return (inspect.getdoc(cls) or "").partition("\n")[0]
 
-    def carriers(self, part: Part) -> Sequence[Carrier]:
+    def carriers(self, part: ShardGraph) -> Sequence[Carrier]:
         """Carriers of its own, beside those of what it declares; made once, before anything else is asked of it."""
         return ()
 

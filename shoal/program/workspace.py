@@ -20,7 +20,7 @@ from shoal.engine.exchange.carrier import Carrier
 from shoal.engine.exchange.channels import ChannelCarrier, check_range
 from shoal.engine.exchange.lists import ListCarrier
 from shoal.engine.exchange.mail import MailCarrier, Records
-from shoal.graph.shard_graph import Adjacency, Direction, Part
+from shoal.graph.shard_graph import Adjacency, Direction, ShardGraph
 from shoal.program.declarations import Aggregate, Merge
 from shoal.program.gathers import gather
 from shoal.program.program import Program
@@ -32,7 +32,9 @@ Array = NDArray[Any]
 class Workspace:
     """What a program works on. Arrays are over the shard's own nodes, in local order; see `shoal.graph.shard_graph`."""
 
-    def __init__(self, part: Part, program: Program, pool: ThreadPoolExecutor | None = None, threads: int = 1) -> None:
+    def __init__(
+        self, part: ShardGraph, program: Program, pool: ThreadPoolExecutor | None = None, threads: int = 1
+    ) -> None:
         self.part = part
         self.tick = 0
         self.pool, self.threads = pool, threads

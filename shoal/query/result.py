@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from shoal.api.errors import ShoalError
 from shoal.graph import columns as col
 from shoal.graph.arrow import pa, pc
-from shoal.query.rows import Stretch, null_mask
+from shoal.query.rows import RowBatch, null_mask
 
 
 class ColumnDigest:
@@ -86,7 +86,7 @@ class ColumnResult:
 
     def to_arrow(self) -> Any:
         """A `pyarrow.Table` with `id` and the column; a null where there is no value."""
-        stretch = Stretch(self.run, self.tick, 0, len(self), self.ids, {self.column: self.values}, self._nulls)
+        stretch = RowBatch(self.run, self.tick, 0, len(self), self.ids, {self.column: self.values}, self._nulls)
         return pa.Table.from_batches([stretch.batch()])
 
     def to_pandas(self) -> Any:
@@ -113,7 +113,7 @@ class ColumnResult:
         return {} if self.null is None else {self.column: self.null}
 
     @classmethod
-    def joined(cls, column: str, stretches: Sequence[Stretch]) -> ColumnResult:
+    def joined(cls, column: str, stretches: Sequence[RowBatch]) -> ColumnResult:
         """From all stretches of a column, in id order; there is one at least."""
         first = stretches[0]
         ids = first.ids if len(stretches) == 1 else col.concatenated([stretch.ids for stretch in stretches])

@@ -20,7 +20,7 @@ STRETCH: Final = 1 << 16
 
 
 @dataclass(frozen=True)
-class Stretch:
+class RowBatch:
     """Rows from ordinal `first` on, of `total`, as they were after tick `tick` of a run.
 
     `nulls` has, of the columns that have one, the value that stands for none; `digests`, with the last stretch of those

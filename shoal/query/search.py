@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from shoal.api.errors import ShoalError, UnknownColumn, did_you_mean
 from shoal.graph import columns as col
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.program.program import Program
 from shoal.query.tokenizer import terms_of
 
@@ -60,7 +60,7 @@ class Hits:
 class Index:
     """The documents of one part: the nodes that have terms in a column."""
 
-    def __init__(self, part: Part, column: str) -> None:
+    def __init__(self, part: ShardGraph, column: str) -> None:
         """Raises `UnknownColumn`. Takes some microseconds a document."""
         self._part = part
         rows: dict[str, list[int]] = {}
@@ -156,7 +156,7 @@ def text_column(program: type[Program], params: Mapping[str, Any]) -> str:
     return str(params.get("text", parameter.default))
 
 
-def texts_of(part: Part, column: str) -> list[str]:
+def texts_of(part: ShardGraph, column: str) -> list[str]:
     """The texts of the own nodes, in local order. Raises `UnknownColumn`."""
     if column not in part.node_columns:
         known = ", ".join(part.node_columns) or "none"

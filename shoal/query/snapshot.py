@@ -20,7 +20,7 @@ from shoal.api.errors import TickNotKept
 from shoal.graph.arrow import pa
 from shoal.query.output import Output, kind_of
 from shoal.query.result import ColumnResult, to_pandas
-from shoal.query.rows import Stretch
+from shoal.query.rows import RowBatch
 from shoal.query.tables import TableDigest, TablePart, TableResult, batch_of
 
 
@@ -31,7 +31,7 @@ class Source(Protocol):
         """Ask, in the vocabulary of the admin socket."""
         ...
 
-    def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[Stretch]:
+    def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[RowBatch]:
         """Rows in id order, of all columns if none are named, at the last tick if none is; one stretch at least."""
         ...
 
@@ -69,7 +69,7 @@ class Reading:
         self,
         path: str | Path,
         columns: Sequence[str] | None = None,
-        progress: Callable[[Stretch], None] | None = None,
+        progress: Callable[[RowBatch], None] | None = None,
     ) -> int:
         """Write it to a `.csv`, `.parquet` or `.arrow` file, whole or not at all, and give the number of rows.
 
@@ -106,7 +106,7 @@ class Reading:
                 output.write(batch_of(part))
         return output.rows, digest.hexdigest()
 
-    def _stretches(self, columns: Sequence[str] | None) -> Iterator[Stretch]:
+    def _stretches(self, columns: Sequence[str] | None) -> Iterator[RowBatch]:
         return self._source.stretches(self._run, columns, self._tick)
 
 

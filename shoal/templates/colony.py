@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shoal
 from shoal import Param
-from shoal.colony import Agent, Colony, Ground, Here, Signal
+from shoal.colony import Agent, AgentContext, Colony, PartitionContext, Signal
 
 
 class Scout(Agent):
@@ -23,11 +23,11 @@ class Scout(Agent):
     last = ""
     energy = 10
 
-    def sense(self, here: Here) -> None:
+    def sense(self, here: AgentContext) -> None:
         """Look around, at its partition as the last tick has left it. Nothing that others see changes."""
         self.crowded = here.signal("scent") > here.colony.crowd
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         """Do something: here, or at any other place."""
         topic = str(here.value("topic"))
         if topic != self.last:
@@ -43,7 +43,7 @@ class Scout(Agent):
         if self.energy == 5:
             here.spawn(Scout, energy=4)
 
-    def decay(self, here: Here) -> None:
+    def decay(self, here: AgentContext) -> None:
         """Take in what the tick has brought, and age."""
         self.energy -= 1
         if self.energy == 0:
@@ -67,7 +67,7 @@ class Template(Colony):
     # pruned are parameters, too: see docs/colony.md.
     crowd = Param(2.0, "scent at which a scout stays where it is", least=0.0)
 
-    def populate(self, ground: Ground) -> None:
+    def populate(self, ground: PartitionContext) -> None:
         """Before the first tick, for each partition: who is there."""
         for place in ground.nodes:
             ground.spawn(Scout, place)

@@ -27,13 +27,13 @@ import shoal
 from daemon.cli.dev_cluster import DevShard
 from daemon.config.keys import generate, load_pair
 from daemon.config.quantities import parse_address
-from daemon.control.messages import RowsTold
+from daemon.control.messages import RowsReply
 from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import PROTOCOL_VERSION, Codec
 from shoal import GraphData
 from shoal.api.errors import NameTaken
 from shoal.client.admin_protocol import AdminConnection, AdminError, Refused, Usage
-from shoal.lockstep.messages import Chunk, PhaseWanted
+from shoal.lockstep.messages import Chunk, PhaseRequest
 from tests.cluster.trial import ask, config_of, exit_status, shoalctl, summed, wait_for, well
 from tests.cluster.trial import metrics as metrics_of
 
@@ -213,7 +213,7 @@ def _with_frames(plane: str) -> list[Any]:
     """A message whose array is a frame of its own."""
     array = (b"\0" * 100_000,)
     if plane == "control":
-        return Codec("dev", CONTROL_TYPES).encode(1, "shard-2", 1, RowsTold("q", "", 1, ("int64",), b"", array))
+        return Codec("dev", CONTROL_TYPES).encode(1, "shard-2", 1, RowsReply("q", "", 1, ("int64",), b"", array))
     return Codec("dev", TICK_TYPES).encode(1, "shard-2", 1, Chunk("load", 0, 0, array))
 
 
@@ -273,7 +273,7 @@ def test_messages_of_strangers_and_of_other_epochs_on_the_tick_plane(three: list
             (epoch - 1, "shard-2", generation),
             (epoch + 2, "shard-2", generation),  # those of the next one are kept: this shard may be about to enter it
         ):
-            sender.send_multipart(codec.encode(sent, name, life, PhaseWanted(1, 1)))
+            sender.send_multipart(codec.encode(sent, name, life, PhaseRequest(1, 1)))
         wait_for(
             lambda: all(
                 summed(three[0], "shoal_dropped_total", reason=reason) >= before[reason] + 1 for reason in reasons

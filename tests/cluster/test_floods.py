@@ -24,10 +24,10 @@ import zmq
 import shoal
 from daemon.cli.dev_cluster import DevShard
 from daemon.config.keys import load_pair
-from daemon.control.messages import RowsWanted
+from daemon.control.messages import RowsRequest
 from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
-from shoal.lockstep.messages import Chunk, PhaseWanted, PieceOffered
+from shoal.lockstep.messages import Chunk, PhaseRequest, PieceOffered
 from tests.cluster.conftest import Up
 from tests.cluster.trial import ask, config_of, long_turns, summed, wait_for, well
 
@@ -84,9 +84,9 @@ def messages(kind: str, plane: str, generation: int, epoch: int) -> Iterator[lis
             chunks = (sealed(Chunk(f"load-{n % 4}", n % 8, of, (bytes(4096),))) for n in itertools.count())
             return itertools.chain.from_iterable(zip(offers, chunks, strict=False))
         case _ if plane == "control":
-            return (sealed(RowsWanted(f"q{n}", "no-run", 1, ("x",), 0, 10, 0, False)) for n in itertools.count())
+            return (sealed(RowsRequest(f"q{n}", "no-run", 1, ("x",), 0, 10, 0, False)) for n in itertools.count())
         case _:
-            return itertools.repeat(sealed(PhaseWanted(1, 1)))
+            return itertools.repeat(sealed(PhaseRequest(1, 1)))
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from crdt.codec import decode
 from crdt.values import Malformed
 from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.state import Registry, freeze, restore
-from daemon.state.commands import CommandUnreadable, DecisionCodec
+from daemon.state.commands import CommandCodec, CommandUnreadable
 from daemon.wire import PROTOCOL_VERSION, Codec, Reason, Rejected
 from shoal import GraphData
 from shoal.graph.columns import column_of, compact, from_wire, to_wire
@@ -66,7 +66,7 @@ def test_any_values_in_place_of_the_fields_are_refused_or_typed(plane: str, data
 @examples(30)
 @given(st.data())
 def test_decisions_and_snapshots(data: st.DataObject) -> None:
-    codec = DecisionCodec()
+    codec = CommandCodec()
     types = list(codec._codec._by_class)
     decision = data.draw(messages(data.draw(st.sampled_from(sorted(types, key=lambda cls: cls.__name__)))))
     try:
@@ -171,7 +171,7 @@ def test_what_announces_more_than_it_holds_costs_no_more_than_it_holds(number: i
     data = BOMBS[number]
     for codec in CODECS.values():
         _refused_cheaply(partial(_decoded, codec), data)
-    _refused_cheaply(DecisionCodec().decode, data)
+    _refused_cheaply(CommandCodec().decode, data)
     _refused_cheaply(partial(restore, Registry()), data)
     _refused_cheaply(lambda bytes_: decode(bytes_, bytes_max=2 << 20), data)
 

@@ -10,14 +10,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.control.plane import Shard
+from daemon.control.plane import ControlPlane
 from daemon.control.routing import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 from daemon.control.settings import ShardSettings
 from daemon.membership.config import MembershipConfig
 from daemon.membership.machine import Membership
 from daemon.membership.messages import Member
 from daemon.state import NotApplied, apply, freeze, is_snapshot
-from daemon.state.commands import DecisionCodec, FormView, Identity
+from daemon.state.commands import CommandCodec, FormView, Identity
 from daemon.transfer.chunks import Intake, LoadLimits
 from daemon.transfer.tick_plane import TICK_MESSAGES, TickPlane
 from daemon.wire import Rejected
@@ -48,7 +48,7 @@ def told(classes: Any) -> st.SearchStrategy[list[tuple[str, int, Any, int]]]:
 @given(told((*MEMBERSHIP_MESSAGES, *CONSENSUS_MESSAGES, *CLUSTER_MESSAGES)), st.integers(0, 99))
 def test_a_shard(said: list[tuple[str, int, Any, int]], seed: int) -> None:
     now = SECOND
-    shard = Shard(member("alpha"), ["tcp://10.0.0.1:7004"], ShardSettings(), Random(seed), now)
+    shard = ControlPlane(member("alpha"), ["tcp://10.0.0.1:7004"], ShardSettings(), Random(seed), now)
     shard.wake(now)
     for sender, generation, message, passes in said:
         now += passes
@@ -131,14 +131,14 @@ def test_an_offer_of_millions_of_chunks_takes_nothing() -> None:
     assert intake.bytes_coming == 1 << 32, "together they are more than one may be"
 
 
-DECISIONS = list(DecisionCodec()._codec._by_class)
+DECISIONS = list(CommandCodec()._codec._by_class)
 
 
 @examples(100)
 @given(st.lists(any_of(DECISIONS), max_size=12))
 def test_whatever_stands_in_the_log_it_breaks_nothing(said: list[Any]) -> None:
     """A decision of any values that an entry can hold; and what is left is a registry that can be kept and told on."""
-    registry, codec = formed().registry, DecisionCodec()
+    registry, codec = formed().registry, CommandCodec()
     for number, drawn in enumerate(said):
         epoch = {"epoch": registry.epoch + isinstance(drawn, FormView)} if hasattr(drawn, "epoch") else {}
         decision = replace(drawn, request=f"r{number}", **epoch)

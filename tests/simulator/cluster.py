@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from daemon.control.effects import Answered
-from daemon.control.plane import Shard
+from daemon.control.plane import ControlPlane
 from daemon.control.settings import ShardSettings
 from daemon.control.voters import server_of
 from daemon.membership.config import MembershipConfig
@@ -479,7 +479,7 @@ def _check_rest(host: Host) -> None:
     assert (shard.progress.deadline, shard.pacing.deadline) == (None, None), f"{host.name} still speaks of runs"
 
 
-def _leads(shard: Shard) -> bool:
+def _leads(shard: ControlPlane) -> bool:
     return shard.raft is not None and shard.raft.is_leader
 
 

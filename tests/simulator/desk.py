@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from daemon.control.effects import TellStates
 from daemon.control.holdings import Want
-from daemon.control.messages import PartitionMissing, PartitionWanted, StatesWanted
+from daemon.control.messages import PartitionMissing, PartitionRequest, StatesRequest
 from daemon.state.commands import from_bits, to_bits
 from daemon.state.placement import Placed, sources
 from daemon.state.records import STOPPING, RunRecord, View
@@ -34,7 +34,7 @@ PROGRESS_INTERVAL_NS = 100 * MS
 ASK_AGAIN_NS, ASKED_MAX, TRY_AGAIN_NS, LOOK_AGAIN_NS = 500 * MS, 6, SECOND, 10 * SECOND
 
 Fetched = Callable[[PieceArrived | None], None]
-Wanted = PartitionWanted | StatesWanted
+Wanted = PartitionRequest | StatesRequest
 
 
 @dataclass
@@ -132,7 +132,7 @@ class Desk:
             self._gather(run, view, placed, mine, states, elsewhere)
 
         theirs = to_bits([p for p in missing if elsewhere[p] == source])
-        self._fetch([source], StatesWanted("", run.number, run.resumed, theirs), came)
+        self._fetch([source], StatesRequest("", run.number, run.resumed, theirs), came)
 
     def _order_begin(
         self, run: RunRecord, view: View, placed: Placed, mine: list[int], states: dict[int, bytes]
@@ -269,7 +269,7 @@ class Desk:
             want = self._states.popleft()
             held = contents.held_as_made(want.run).get((want.tick, want.made_in), ())
             if want.sources and want.partition not in held:
-                wanted_state = StatesWanted("", want.run, want.tick, to_bits([want.partition]))
+                wanted_state = StatesRequest("", want.run, want.tick, to_bits([want.partition]))
                 self._fetch(want.sources, wanted_state, partial(self._state, want))
                 return
         if not self._wants:
@@ -286,7 +286,7 @@ class Desk:
                 self._wants[key] = wanted
             self._host.after(TRY_AGAIN_NS, lambda: self._host.control(self._mend_next))
 
-        self._fetch(wanted.sources, PartitionWanted("", wanted.load, wanted.partition), came)
+        self._fetch(wanted.sources, PartitionRequest("", wanted.load, wanted.partition), came)
 
     def _state(self, want: _StateWant, piece: PieceArrived | None) -> None:
         if piece is None:  # whoever has it may be away, or out of reach
@@ -364,14 +364,14 @@ class Desk:
 
         def look() -> None:
             contents = self._disk.contents
-            if isinstance(wanted, StatesWanted):
+            if isinstance(wanted, StatesRequest):
                 asked = [(wanted.run, wanted.tick, p) for p in sorted(from_bits(wanted.partitions))]
             else:
                 runs = self._runs_on(wanted.load)
                 asked = [(run, tick, wanted.partition) for run in runs for tick in contents.states.get(run, {})]
             had = [(each, state) for each in asked if (state := contents.state(*each)) is not None]
             if not (
-                had if isinstance(wanted, StatesWanted) else wanted.partition in contents.held.get(wanted.load, ())
+                had if isinstance(wanted, StatesRequest) else wanted.partition in contents.held.get(wanted.load, ())
             ):
                 self._host.ticks.tell(lambda: self._host.say(to, PartitionMissing(wanted.fetch)))
                 return

@@ -1,4 +1,4 @@
-"""One machine of a simulated cluster: the real `Shard` and the real `TickRunner`, and what the daemon's runtime does.
+"""One machine of a simulated cluster: the real `ControlPlane` and `TickRunner`, and what the runtime does for them.
 
 The control plane and the tick plane hand over to each other through queues, as in the daemon, so an order or a piece of
 news arrives a moment later, in turn. The control plane stands still while consensus' words are being synced. A host can
@@ -31,8 +31,8 @@ from daemon.control.effects import (
     StopRunHere,
     TellStates,
 )
-from daemon.control.messages import PartitionMissing, PartitionWanted, StatesWanted
-from daemon.control.plane import Shard
+from daemon.control.messages import PartitionMissing, PartitionRequest, StatesRequest
+from daemon.control.plane import ControlPlane
 from daemon.control.settings import OnDisk, ShardSettings
 from daemon.control.voters import server_of
 from daemon.membership.effects import Counted, MemberFailed, Superseded
@@ -102,7 +102,7 @@ class Host:
         self.diary = Diary()
         self.phase_ns = (100 * US, 5 * MS)
         self.random = around.world.random(f"host {name}")
-        self._shard: Shard | None = None
+        self._shard: ControlPlane | None = None
         self._paused_until = 0
         around.network.attach(name, self._receive)
 
@@ -127,7 +127,7 @@ class Host:
         return self.serves and not self.paused
 
     @property
-    def shard(self) -> Shard:
+    def shard(self) -> ControlPlane:
         assert self._shard is not None, f"{self.name} is down"
         return self._shard
 
@@ -163,7 +163,7 @@ class Host:
         member = Member(self.name, self.generation, address(self.name), f"sim://{self.name}/ticks", b"")
         disk, contents = self.disk, self.disk.contents
         found = OnDisk(disk.number, contents.stored, dict(contents.held), contents.promise, before, forgot)
-        self._shard = Shard(member, around.seeds, around.settings, random, self.world.now, found)
+        self._shard = ControlPlane(member, around.seeds, around.settings, random, self.world.now, found)
 
     def crash(self) -> None:
         """Forget everything that is not on the disk."""
@@ -275,7 +275,7 @@ class Host:
 
     def _heard(self, sender: Identity, message: Any) -> None:
         match message:
-            case PartitionWanted() | StatesWanted():
+            case PartitionRequest() | StatesRequest():
                 if self.shard.registry.has_member(sender):
                     self.desk.give(sender.name, message)
             case PartitionMissing(fetch=fetch):

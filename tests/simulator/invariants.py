@@ -26,7 +26,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from consensus import Entry, Persist, Raft
-from daemon.control.plane import Shard
+from daemon.control.plane import ControlPlane
 from daemon.state import freeze
 from daemon.state.placement import Placed
 from daemon.state.records import FAILED, RunRecord, View, with_its_graph
@@ -104,14 +104,14 @@ class Invariants:
 
     # -- consensus and registry ------------------------------------------------------------------------------------
 
-    def seen(self, shard: Shard) -> None:
+    def seen(self, shard: ControlPlane) -> None:
         """After each door of a shard."""
         shard.validate()
         if shard.registry.cluster:
             self._clusters.add(shard.registry.cluster)
             assert len(self._clusters) == 1, f"{shard.identity} belongs to another cluster than others: two are founded"
 
-    def persisted(self, host: Host, shard: Shard, effects: Sequence[object]) -> None:
+    def persisted(self, host: Host, shard: ControlPlane, effects: Sequence[object]) -> None:
         """What a door returned has been carried out: what is to be durable is."""
         raft = shard.raft
         if raft is None:
@@ -133,7 +133,7 @@ class Invariants:
         """Somebody wants to read, and not to see less than what any shard may have told."""
         self._floors[request] = self.safety.applied_index
 
-    def answered(self, request: str, error: str, shard: Shard) -> None:
+    def answered(self, request: str, error: str, shard: ControlPlane) -> None:
         """What was asked for has an answer; of a read, and unless it was given up, one that has caught up."""
         if request in self._floors and not error:
             told = f"{shard.identity} reads at {shard.applied_index}, and {self._floors[request]} was applied before"
@@ -156,7 +156,7 @@ class Invariants:
             self.safety.restored(raft.name, raft.commit_index)
         journal.committed = raft.commit_index
 
-    def _match_registry(self, name: str, shard: Shard) -> None:
+    def _match_registry(self, name: str, shard: ControlPlane) -> None:
         if self._frozen_at.get(name) == shard.applied_index:
             return
         self._frozen_at[name] = shard.applied_index

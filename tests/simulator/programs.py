@@ -18,7 +18,7 @@ from shoal.algorithms.wcc import ConnectedComponents
 from shoal.engine.engine import Engine
 from shoal.graph.building import build_part
 from shoal.graph.ids import partitions_of
-from shoal.graph.shard_graph import Direction, Part, Placement
+from shoal.graph.shard_graph import Direction, Placement, ShardGraph
 from shoal.program.declarations import Aggregate, Channel, Column, Merge
 from shoal.program.params import Param
 from shoal.program.program import Program
@@ -132,11 +132,11 @@ class SmallGraph:
         """How many nodes a partition has."""
         return int((self.partition == partition).sum())
 
-    def whole(self) -> Part:
+    def whole(self) -> ShardGraph:
         """All of it at one shard."""
         return self.part("one", ("one",), (("one",),) * PARTITIONS)
 
-    def part(self, shard: str, shards: tuple[str, ...], owners: tuple[tuple[str, ...], ...]) -> Part:
+    def part(self, shard: str, shards: tuple[str, ...], owners: tuple[tuple[str, ...], ...]) -> ShardGraph:
         """What one shard holds of it."""
         placement = Placement.of([holders[0] for holders in owners], shards)
         mine = placement.holder[self.partition] == shards.index(shard)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from daemon.admin.registry import Failed, Refused, Usage
 from daemon.services.graphs.fetch import NONSENSE, STATES_MAX, TABLE, NotFetched
 from daemon.services.graphs.graphs import table_of
-from daemon.state.commands import ARCHIVE_LIMITS, AddGraph, DecisionCodec, KeptRun, ProgramVersion, Restore
+from daemon.state.commands import ARCHIVE_LIMITS, AddGraph, CommandCodec, KeptRun, ProgramVersion, Restore
 from daemon.state.placement import sources
 from daemon.state.programs import DeployedPrograms
 from daemon.state.records import QUEUED, RunRecord, to_keep
@@ -115,7 +115,7 @@ class Backup:
                 for run, tick in kept
             ],
         }
-        size = await self._do(lambda: writer.finish(DecisionCodec(ARCHIVE_LIMITS).encode(decision), told))
+        size = await self._do(lambda: writer.finish(CommandCodec(ARCHIVE_LIMITS).encode(decision), told))
         shown = {"shard": told["shard"], "dir": str(self._folder), "bytes": size, "epoch": told["epoch"]}
         return {**shown, "graphs": told["graphs"], "runs": told["runs"]}
 

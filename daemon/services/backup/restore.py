@@ -39,9 +39,9 @@ from daemon.state.commands import (
     ARCHIVE_LIMITS,
     AddGraph,
     AddProgram,
+    CommandCodec,
     CommandUnreadable,
     Decision,
-    DecisionCodec,
     KeptRun,
     Restore,
 )
@@ -51,8 +51,8 @@ from daemon.store.archive import Archive
 from daemon.transfer.chunks import LoadLimits, PieceArrived, Shipment
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.ids import PARTITIONS_MAX
-from shoal.graph.partitions import Slices, joined
-from shoal.graph.shard_graph import Part
+from shoal.graph.partitions import PartitionSet, joined
+from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.messages import PieceBuilt
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def open_backup(folder: Path, data: Path) -> Source:
     archive = Archive(folder)
     try:
         try:
-            decided = DecisionCodec(ARCHIVE_LIMITS).decode(archive.decided())
+            decided = CommandCodec(ARCHIVE_LIMITS).decode(archive.decided())
         except CommandUnreadable as unreadable:
             if unreadable.is_later:
                 told = f"{folder} was written by a later version of Shoal ({unreadable}): restore it with that one"
@@ -233,11 +233,11 @@ async def _nobody(_: Mapping[str, Any]) -> None:
     return None
 
 
-def _read(archive: Archive, graph: AddGraph, partitions: list[int], table: Any) -> Slices:
+def _read(archive: Archive, graph: AddGraph, partitions: list[int], table: Any) -> PartitionSet:
     if not partitions:
         return empty_slices(graph)
     read = (archive.slice(graph.load, partition) for partition in partitions)
-    return joined([Slices.from_wire(msgpack.unpackb(spec), frames, table) for spec, frames in read])
+    return joined([PartitionSet.from_wire(msgpack.unpackb(spec), frames, table) for spec, frames in read])
 
 
 def _next_states(archive: Archive, run: int, tick: int, rest: Iterator[int]) -> dict[int, Any]:
@@ -262,7 +262,7 @@ async def take_in_restored(piece: PieceArrived, graphs: Graphs, disk: Disk, runt
     return await answered(piece, runtime.me.name, _taken_in(piece, graphs, disk, runtime))
 
 
-async def _taken_in(piece: PieceArrived, graphs: Graphs, disk: Disk, runtime: Runtime) -> Part | None:
+async def _taken_in(piece: PieceArrived, graphs: Graphs, disk: Disk, runtime: Runtime) -> ShardGraph | None:
     registry = runtime.shard.registry
     view, spec = registry.view, spec_of(piece, registry.view)
     assert view is not None

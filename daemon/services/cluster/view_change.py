@@ -10,13 +10,13 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from daemon.control.plane import Shard
+from daemon.control.plane import ControlPlane
 from daemon.membership.messages import Member
-from daemon.runtime.messenger import Post
+from daemon.runtime.messenger import Messenger
 from daemon.runtime.tick_thread import Peer, TickThread
 from daemon.services.graphs.graphs import Graphs
 from daemon.services.graphs.repair import Mending, StateWant
-from daemon.services.runs.controller import RunDesk
+from daemon.services.runs.controller import RunController
 from daemon.state.commands import AddGraph, Identity
 from daemon.state.placement import Placed, sources
 from daemon.state.records import View
@@ -31,11 +31,11 @@ class Entering:
 
     def __init__(
         self,
-        shard: Shard,
-        post: Post,
+        shard: ControlPlane,
+        post: Messenger,
         ticks: TickThread,
         graphs: Graphs,
-        runs: RunDesk,
+        runs: RunController,
         mending: Mending,
         spawn: Callable[[Coroutine[Any, Any, Any]], object],
         looked: Callable[[int], None],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from daemon.control.plane import Shard
+from daemon.control.plane import ControlPlane
 
 
-def why_waiting(shard: Shard, expect: int) -> str:
+def why_waiting(shard: ControlPlane, expect: int) -> str:
     """One sentence; empty for a shard that is in the view, or was."""
     known = len(shard.membership.live())
     if shard.trust.lost:

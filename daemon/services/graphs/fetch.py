@@ -21,13 +21,13 @@ from typing import Any, TypeAlias
 
 import msgpack
 
-from daemon.control.messages import PartitionMissing, PartitionWanted, StatesWanted
+from daemon.control.messages import PartitionMissing, PartitionRequest, StatesRequest
 from daemon.runtime.disk import Disk
 from daemon.runtime.tick_thread import TickThread
 from daemon.state.commands import from_bits, to_bits
 from daemon.store import NotHeld, StateRecord, Store
 from daemon.transfer.chunks import LoadLimits, PieceArrived, Shipment
-from shoal.graph.partitions import Slices
+from shoal.graph.partitions import PartitionSet
 from shoal.lockstep.messages import PieceBuilt
 
 log = logging.getLogger("shoal.fetching")
@@ -42,7 +42,7 @@ NONSENSE = (ValueError, TypeError, KeyError, msgpack.UnpackException)
 TABLE = -1
 """Asked for in a partition's stead: the partition table of a load."""
 
-Wanted: TypeAlias = PartitionWanted | StatesWanted
+Wanted: TypeAlias = PartitionRequest | StatesRequest
 
 
 class NotFetched(Exception):
@@ -75,9 +75,9 @@ class Fetched:
             raise ValueError("a partition table was asked for, something else came")
         return header, self.frames[0]
 
-    def slice(self, partition: int, table: Any) -> Slices:
+    def slice(self, partition: int, table: Any) -> PartitionSet:
         """The partition that was asked for, checked. Raises one of `NONSENSE`, or `BadGraph`."""
-        slices = Slices.from_wire(msgpack.unpackb(self.spec), self.frames, table)
+        slices = PartitionSet.from_wire(msgpack.unpackb(self.spec), self.frames, table)
         if slices.partitions != (partition,):
             raise ValueError(f"partition {partition} was asked for, {slices.partitions} came")
         return slices
@@ -114,7 +114,7 @@ class Fetching:
     async def fetch(self, sources: Sequence[str], load: str, partition: int) -> Fetched:
         """Fetch a partition (or the `TABLE`) from the first source that sends it. Raises `NotFetched`."""
         for source in sources:
-            fetched = await self._ask(source, PartitionWanted(self._name(), load, partition))
+            fetched = await self._ask(source, PartitionRequest(self._name(), load, partition))
             if fetched is not None:
                 return fetched
         raise NotFetched(f"partition {partition} of load {load}: none of {', '.join(sources)} has sent it")
@@ -139,7 +139,7 @@ class Fetching:
     async def _states_of(
         self, source: str, run: int, tick: int, partitions: Sequence[int], made_in: int | None
     ) -> dict[int, Any]:
-        fetched = await self._ask(source, StatesWanted(self._name(), run, tick, to_bits(partitions)))
+        fetched = await self._ask(source, StatesRequest(self._name(), run, tick, to_bits(partitions)))
         if fetched is None:
             return {}
         came = {partition: (number, at) for number, at, partition, _ in fetched.states}
@@ -207,7 +207,7 @@ class Fetching:
         if key in self._giving or self._ticks.is_shipping(wanted.fetch, to):
             return
         self._giving.add(key)
-        if isinstance(wanted, StatesWanted):
+        if isinstance(wanted, StatesRequest):
             look = partial(_look_up_states, wanted)
         else:
             look = partial(_look_up, wanted, sorted(self._runs_on(wanted.load)))
@@ -226,7 +226,7 @@ class Fetching:
 # On the store's thread: what was asked for, as header and frames.
 
 
-def _look_up(wanted: PartitionWanted, runs: Sequence[int], store: Store) -> tuple[dict[str, Any], list[Any]]:
+def _look_up(wanted: PartitionRequest, runs: Sequence[int], store: Store) -> tuple[dict[str, Any], list[Any]]:
     if wanted.partition == TABLE:
         graph, table, header = store.graph(wanted.load)
         return {"spec": msgpack.packb([graph, header]), "states": []}, [table]
@@ -236,7 +236,7 @@ def _look_up(wanted: PartitionWanted, runs: Sequence[int], store: Store) -> tupl
     return {"spec": spec, "states": states}, [*frames, *more]
 
 
-def _look_up_states(wanted: StatesWanted, store: Store) -> tuple[dict[str, Any], list[Any]]:
+def _look_up_states(wanted: StatesRequest, store: Store) -> tuple[dict[str, Any], list[Any]]:
     run, tick = wanted.run, wanted.tick
     asked = sorted(from_bits(wanted.partitions))[:STATES_MAX]
     states, frames = _stamped(store, [(run, tick, partition) for partition in asked])

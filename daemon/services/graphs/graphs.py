@@ -30,8 +30,8 @@ from daemon.state.placement import Placed
 from daemon.state.records import View
 from daemon.store import NotHeld, Store
 from shoal.graph.ids import partition_type
-from shoal.graph.partitions import Slices, Uncut, build, joined
-from shoal.graph.shard_graph import Part, Placement
+from shoal.graph.partitions import PartitionSet, Uncut, build, joined
+from shoal.graph.shard_graph import Placement, ShardGraph
 
 log = logging.getLogger("shoal.graphs")
 
@@ -44,7 +44,7 @@ class _Built:
     """A part, and what it was built for."""
 
     placement: Placement
-    part: Part
+    part: ShardGraph
 
     def serves(self, placement: Placement) -> bool:
         """Whether it is the part in that placement."""
@@ -66,11 +66,11 @@ class Graphs:
     # -- read ------------------------------------------------------------------------------------------------------
 
     @property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, ShardGraph]:
         """The parts in memory, by load."""
         return {load: built.part for load, built in self._built.items()}
 
-    async def part(self, graph: AddGraph, view: View, placed: Placed) -> Part:
+    async def part(self, graph: AddGraph, view: View, placed: Placed) -> ShardGraph:
         """The part of a graph in a placement, built from the slices on disk if it is not here.
 
         Raises `NotHeld`, also if the graph is dropped meanwhile.
@@ -101,13 +101,15 @@ class Graphs:
         await self._disk.do(lambda store: store.put_graph(load, graph, table.view(np.uint8).data, header))
         self._tables[load] = table
 
-    async def keep(self, load: str, slices: Slices | Uncut) -> None:
+    async def keep(self, load: str, slices: PartitionSet | Uncut) -> None:
         """Write slices; they are durable when this returns. One partition a job: others get their turn in between."""
         for partition in slices.partitions:
             await self._disk.do(partial(_put, load, slices, partition))
         await self._disk.do(lambda store: store.seal(load, slices.partitions))
 
-    async def keep_and_build(self, load: str, graph: str, view: View, placed: Placed, slices: Slices | Uncut) -> Part:
+    async def keep_and_build(
+        self, load: str, graph: str, view: View, placed: Placed, slices: PartitionSet | Uncut
+    ) -> ShardGraph:
         """Build a part that nobody keeps, while its slices are written; both are done when this returns."""
         placement, table = primaries(view, placed), self._tables[load]
         keeping = asyncio.ensure_future(self.keep(load, slices))
@@ -117,7 +119,9 @@ class Graphs:
             await keeping
         return part
 
-    async def stage(self, load: str, graph: str, view: View, placed: Placed, slices: Slices | Uncut) -> Part:
+    async def stage(
+        self, load: str, graph: str, view: View, placed: Placed, slices: PartitionSet | Uncut
+    ) -> ShardGraph:
         """Build the part of slices that a load has brought, while they are written; both are done when this returns."""
         part = await self.keep_and_build(load, graph, view, placed, slices)
         self._staged[load] = _Built(primaries(view, placed), part)
@@ -148,7 +152,7 @@ class Graphs:
 
     # -- within ----------------------------------------------------------------------------------------------------
 
-    async def _read(self, graph: AddGraph, placement: Placement) -> Part:
+    async def _read(self, graph: AddGraph, placement: Placement) -> ShardGraph:
         me = placement.shards.index(self._shard)
         mine = placement.partitions(me)
         if not mine:  # then no node is looked up in the table, and perhaps there is none here
@@ -169,7 +173,7 @@ class Graphs:
 
         self._giving_back = asyncio.get_running_loop().call_later(GIVE_BACK_SECONDS, give_back)
 
-    async def _in_worker(self, work: Callable[..., Part], *args: Any) -> Part:
+    async def _in_worker(self, work: Callable[..., ShardGraph], *args: Any) -> ShardGraph:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work, *args)
 
 
@@ -183,25 +187,25 @@ def table_of(frame: Any, partitions: int) -> NDArray[Any]:
     return np.frombuffer(frame, partition_type(partitions))
 
 
-def empty_slices(graph: AddGraph) -> Slices:
+def empty_slices(graph: AddGraph) -> PartitionSet:
     """The slices of no partition of a graph."""
     types = (graph.id_type, dict(graph.node_columns), dict(graph.edge_columns))
     counts = graph.node_count, graph.edge_count, graph.partition_count
-    return Slices.empty(*counts, *types, directed=graph.directed)
+    return PartitionSet.empty(*counts, *types, directed=graph.directed)
 
 
-def _put(load: str, slices: Slices | Uncut, partition: int, store: Store) -> None:
+def _put(load: str, slices: PartitionSet | Uncut, partition: int, store: Store) -> None:
     spec, frames = slices.select([partition]).to_wire()
     store.put_slice(load, partition, msgpack.packb(spec), frames)
 
 
-def _nothing(graph: AddGraph, placement: Placement, me: int) -> Part:
+def _nothing(graph: AddGraph, placement: Placement, me: int) -> ShardGraph:
     table = np.zeros(graph.node_count, partition_type(graph.partition_count))
     return build(graph.name, empty_slices(graph), table, placement, me)
 
 
 def _assemble(
     graph: str, read: list[tuple[bytes, list[bytes]]], table: NDArray[Any], placement: Placement, me: int
-) -> Part:
-    pieces = [Slices.from_wire(msgpack.unpackb(spec), frames, table) for spec, frames in read]
+) -> ShardGraph:
+    pieces = [PartitionSet.from_wire(msgpack.unpackb(spec), frames, table) for spec, frames in read]
     return build(graph, joined(pieces), table, placement, me)

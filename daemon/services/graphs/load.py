@@ -41,7 +41,7 @@ from daemon.transfer.chunks import LoadLimits, PieceArrived, Shipment, size_in_b
 from shoal.graph.columns import type_name
 from shoal.graph.graph_data import BadGraph, GraphData
 from shoal.graph.partitions import Cut
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.messages import PieceBuilt
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Loading:
             raise Refused(f"graph '{self._name}': {bad}") from bad
         return self._added(view, data), data.partition, Cut(data)
 
-    async def _dealt(self, view: View, table: NDArray[Any], cut: Cut, shipments: list[Shipment]) -> Part:
+    async def _dealt(self, view: View, table: NDArray[Any], cut: Cut, shipments: list[Shipment]) -> ShardGraph:
         """Send each shard its slices, which nobody copies before they go out; keep our own."""
         partitions = cut.partition_count
         placed = placement_of(view, partitions)
@@ -170,7 +170,7 @@ class Loading:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def _counted(added: AddGraph, view: View, mine: Part, shipments: Sequence[Shipment]) -> AddGraph:
+def _counted(added: AddGraph, view: View, mine: ShardGraph, shipments: Sequence[Shipment]) -> AddGraph:
     answers = {shipment.to: shipment.answer for shipment in shipments if shipment.answer is not None}
     answers[mine.shard] = answer_of(added.load, mine)
     return replace(added, cross_edges=crossing(view, answers, added.node_count))
@@ -189,7 +189,7 @@ async def take_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: st
     return await answered(piece, me, _taken_in(piece, graphs, view, me))
 
 
-async def _taken_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: str) -> Part:
+async def _taken_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: str) -> ShardGraph:
     spec = spec_of(piece, view)
     assert view is not None
     checked = await checked_piece(piece, spec, view, me)

@@ -6,9 +6,9 @@ import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 
-from daemon.control.messages import PartAsked, PartTold
+from daemon.control.messages import PartStatsReply, PartStatsRequest
 from daemon.services.graphs.graphs import Graphs
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 
 PATIENCE_SECONDS = 2.0
 
@@ -18,17 +18,17 @@ class Census:
 
     def __init__(self, me: str, graphs: Graphs, send: Callable[[str, object], None]) -> None:
         self._me, self._graphs, self._send = me, graphs, send
-        self._waiting: dict[tuple[str, str], asyncio.Future[PartTold]] = {}
+        self._waiting: dict[tuple[str, str], asyncio.Future[PartStatsReply]] = {}
 
-    async def take(self, load: str, members: Sequence[str]) -> dict[str, PartTold]:
+    async def take(self, load: str, members: Sequence[str]) -> dict[str, PartStatsReply]:
         """What each member tells of a load within a moment; who is silent, or has no part of it yet, is left out."""
         request = uuid.uuid4().hex
         loop = asyncio.get_running_loop()
         asked = {name: loop.create_future() for name in members if name != self._me}
         self._waiting.update({(request, name): answer for name, answer in asked.items()})
         for name in asked:
-            self._send(name, PartAsked(request, load))
-        told = {self._me: part} if (part := self.tell(PartAsked(request, load))) is not None else {}
+            self._send(name, PartStatsRequest(request, load))
+        told = {self._me: part} if (part := self.tell(PartStatsRequest(request, load))) is not None else {}
         if asked:
             await asyncio.wait(asked.values(), timeout=PATIENCE_SECONDS)
         for name, answer in asked.items():
@@ -37,14 +37,16 @@ class Census:
                 told[name] = answer.result()
         return {name: told[name] for name in members if name in told}
 
-    def tell(self, asked: PartAsked) -> PartTold | None:
+    def tell(self, asked: PartStatsRequest) -> PartStatsReply | None:
         """What is here."""
-        part: Part | None = self._graphs.parts.get(asked.load)
+        part: ShardGraph | None = self._graphs.parts.get(asked.load)
         if part is None:
             return None
-        return PartTold(asked.request, part.size, part.held_edges, part.ghost_count, part.cross_edges, part.nbytes)
+        return PartStatsReply(
+            asked.request, part.size, part.held_edges, part.ghost_count, part.cross_edges, part.nbytes
+        )
 
-    def told(self, sender: str, answer: PartTold) -> None:
+    def told(self, sender: str, answer: PartStatsReply) -> None:
         """A member's answer."""
         waiting = self._waiting.get((answer.request, sender))
         if waiting is not None and not waiting.done():

@@ -24,8 +24,8 @@ from daemon.transfer.chunks import PieceArrived, Shipment
 from shoal.api.errors import ShoalError
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.ids import PARTITIONS_MAX
-from shoal.graph.partitions import Slices
-from shoal.graph.shard_graph import Part
+from shoal.graph.partitions import PartitionSet
+from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.messages import PieceBuilt
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _raise_errors(shipments: Sequence[Shipment]) -> None:
         raise Failed("; ".join(errors))
 
 
-def answer_of(load: str, part: Part) -> PieceBuilt:
+def answer_of(load: str, part: ShardGraph) -> PieceBuilt:
     """What is said of a part that was built."""
     return PieceBuilt(load, "", part.size, part.held_edges, part.ghost_count, part.cross_edges, part.nbytes)
 
@@ -105,7 +105,7 @@ class Piece:
     partitions: int
     placed: Placed
     table: NDArray[Any]
-    slices: Slices
+    slices: PartitionSet
 
 
 def spec_of(piece: PieceArrived, view: View | None) -> Mapping[str, Any]:
@@ -123,13 +123,13 @@ async def checked_piece(piece: PieceArrived, spec: Mapping[str, Any], view: View
         raise BadGraph("it does not say of which graph it is")
     assert isinstance(partitions, int)
     placed, table = placement_of(view, partitions), table_of(piece.frames[0], partitions)
-    slices = await asyncio.to_thread(Slices.from_wire, spec.get("slices"), piece.frames[1:], table)
+    slices = await asyncio.to_thread(PartitionSet.from_wire, spec.get("slices"), piece.frames[1:], table)
     if slices.partitions != tuple(held_by(me, placed)):
         raise BadGraph("it does not hold the partitions that belong here")
     return Piece(graph, partitions, placed, table, slices)
 
 
-async def answered(piece: PieceArrived, me: str, taken: Awaitable[Part | None]) -> PieceBuilt:
+async def answered(piece: PieceArrived, me: str, taken: Awaitable[ShardGraph | None]) -> PieceBuilt:
     """What to answer to who has sent a piece: what became of it (None: nothing that has counts), or what is wrong."""
     try:
         part = await taken

@@ -11,7 +11,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from daemon.control.messages import RunStates, TicksAsked, TicksTold
+from daemon.control.messages import KeptTicksReply, KeptTicksRequest, RunStates
 from daemon.runtime.disk import Disk
 from daemon.state.commands import from_bits, to_bits
 
@@ -25,7 +25,7 @@ class KeptTicks:
         self, me: str, disk: Disk, send: Callable[[str, object], None], committed: Callable[[int], int]
     ) -> None:
         self._me, self._disk, self._send, self._committed = me, disk, send, committed
-        self._waiting: dict[tuple[str, str], asyncio.Future[TicksTold]] = {}
+        self._waiting: dict[tuple[str, str], asyncio.Future[KeptTicksReply]] = {}
 
     async def readable(self, run: int, partitions: int, members: Sequence[str], kept: int) -> list[int]:
         """The last `kept` ticks that can be read, ascending; who is silent is taken to have nothing."""
@@ -34,8 +34,8 @@ class KeptTicks:
         waiting = {name: loop.create_future() for name in members if name != self._me}
         self._waiting.update({(request, name): answer for name, answer in waiting.items()})
         for name in waiting:
-            self._send(name, TicksAsked(request, run))
-        told = [await self.tell(TicksAsked(request, run))]
+            self._send(name, KeptTicksRequest(request, run))
+        told = [await self.tell(KeptTicksRequest(request, run))]
         if waiting:
             await asyncio.wait(waiting.values(), timeout=PATIENCE_SECONDS)
         for name, answer in waiting.items():
@@ -44,25 +44,25 @@ class KeptTicks:
                 told.append(answer.result())
         return whole_ticks(told, partitions)[-kept:]
 
-    async def tell(self, asked: TicksAsked) -> TicksTold:
+    async def tell(self, asked: KeptTicksRequest) -> KeptTicksReply:
         """What is here, and how far the run is known to have come."""
         committed = self._committed(asked.run)
         held = await self._disk.do(lambda store: store.states_of(asked.run))
         states = tuple(RunStates(asked.run, tick, to_bits(partitions)) for tick, partitions in sorted(held.items()))
-        return TicksTold(asked.request, committed, states)
+        return KeptTicksReply(asked.request, committed, states)
 
-    def told(self, sender: str, answer: TicksTold) -> None:
+    def told(self, sender: str, answer: KeptTicksReply) -> None:
         """A member's answer."""
         waiting = self._waiting.get((answer.request, sender))
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
 
-def whole_ticks(told: Sequence[TicksTold], partitions: int) -> list[int]:
+def whole_ticks(told: Sequence[KeptTicksReply], partitions: int) -> list[int]:
     """The committed ticks of which somebody has each partition, ascending.
 
-    >>> a = TicksTold("", 8, (RunStates(1, 6, to_bits({0})), RunStates(1, 8, to_bits({0, 1}))))
-    >>> b = TicksTold("", 7, (RunStates(1, 6, to_bits({1})), RunStates(1, 9, to_bits({0, 1}))))
+    >>> a = KeptTicksReply("", 8, (RunStates(1, 6, to_bits({0})), RunStates(1, 8, to_bits({0, 1}))))
+    >>> b = KeptTicksReply("", 7, (RunStates(1, 6, to_bits({1})), RunStates(1, 9, to_bits({0, 1}))))
     >>> whole_ticks([a, b], 2)
     [6, 8]
     """

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from daemon.admin.registry import Refused
-from daemon.control.messages import RowsTold, RowsWanted, TicksAsked, TicksTold
+from daemon.control.messages import KeptTicksReply, KeptTicksRequest, RowsReply, RowsRequest
 from daemon.services.results.checkpoint_index import KeptTicks
 from daemon.services.results.results import Results
 from daemon.state.placement import sources
@@ -52,9 +52,9 @@ class Reading:
             return ticks
         return [tick for tick in ticks if run.state == COMPLETED and tick == run.tick]
 
-    async def answer(self, sender: str, asked: RowsWanted | TicksAsked) -> None:
+    async def answer(self, sender: str, asked: RowsRequest | KeptTicksRequest) -> None:
         """Give a peer what it asks for. The last tick of a run is on disk before anybody hears of its end."""
-        if isinstance(asked, TicksAsked):
+        if isinstance(asked, KeptTicksRequest):
             self._runtime.post.send(sender, await self._ticks.tell(asked))
             return
         with contextlib.suppress(Refused, NotHeld):  # the answer then says what is not here
@@ -62,9 +62,9 @@ class Reading:
         answer = await asyncio.get_running_loop().run_in_executor(self._runtime.workers, self.results.answer, asked)
         self._runtime.post.send(sender, answer)
 
-    def told(self, sender: str, answer: RowsTold | TicksTold) -> None:
+    def told(self, sender: str, answer: RowsReply | KeptTicksReply) -> None:
         """A peer's answer."""
-        if isinstance(answer, TicksTold):
+        if isinstance(answer, KeptTicksReply):
             self._ticks.told(sender, answer)
         else:
             self.results.answered(sender, answer)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.admin.registry import Failed, Refused
-from daemon.control.messages import RowsTold, RowsWanted
+from daemon.control.messages import RowsReply, RowsRequest
 from daemon.runtime.disk import Disk
 from daemon.runtime.portions import Portions
 from daemon.runtime.rpc import Asking
@@ -31,7 +31,7 @@ from daemon.state.records import RunRecord
 from shoal.engine.engine import Engine
 from shoal.graph import columns as col
 from shoal.graph.graph_data import BadGraph
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.program.program import Program
 from shoal.query.result import extreme_rows
 from shoal.query.rows import STRETCH, null_of
@@ -63,7 +63,7 @@ class Rows:
 class Computed:
     """The visible columns of one run at a tick, over the own nodes of a part; and of each what stands for no value."""
 
-    part: Part
+    part: ShardGraph
     columns: Mapping[str, NDArray[Any]]
     nulls: Mapping[str, Any]
 
@@ -72,7 +72,7 @@ class Computed:
         """Of all columns."""
         return sum(values.nbytes for values in self.columns.values())
 
-    def rows(self, asked: RowsWanted) -> Rows:
+    def rows(self, asked: RowsRequest) -> Rows:
         """Own nodes of a stretch of ordinals, ascending; or the most extreme ones, best first. Raises `Refused`."""
         for column in asked.columns:
             if column not in self.columns:
@@ -150,7 +150,7 @@ class Results:
         known = self._known(run, tick).nulls
         return {column: known[column] for column in columns if column in known}
 
-    async def recall(self, run: RunRecord, tick: int, part: Part, sources: Sequence[str]) -> None:
+    async def recall(self, run: RunRecord, tick: int, part: ShardGraph, sources: Sequence[str]) -> None:
         """Have a run's columns at one of its ticks at hand, over the part that this shard has of the graph now.
 
         Raises `Refused`.
@@ -166,7 +166,7 @@ class Results:
             raise Refused(f"the result of run '{run.name}' can't be read: {error}") from error
         self._remember(run.name, tick, await asyncio.to_thread(_computed, program, tick, part, states))
 
-    async def states(self, run: RunRecord, tick: int, part: Part, sources: Sequence[str]) -> dict[int, Any]:
+    async def states(self, run: RunRecord, tick: int, part: ShardGraph, sources: Sequence[str]) -> dict[int, Any]:
         """The states of a part's partitions at a tick of a run.
 
         What is not on this disk, for it was away at the time, one of `sources` may have. Raises `Refused`.
@@ -195,21 +195,21 @@ class Results:
 
     # -- what is asked of this shard, and answered to it -----------------------------------------------------------
 
-    def answer(self, asked: RowsWanted) -> RowsTold:
+    def answer(self, asked: RowsRequest) -> RowsReply:
         """A peer wants rows."""
         many = asked.last - asked.first > STRETCH if not asked.top else asked.top > TOP_MAX or len(asked.columns) != 1
         if many or len(asked.columns) > COLUMNS_MAX:
-            return RowsTold(asked.request, "more than is given at once", 0, (), b"")
+            return RowsReply(asked.request, "more than is given at once", 0, (), b"")
         try:
             rows = self._known(asked.run, asked.tick).rows(asked)
         except Refused as refused:
-            return RowsTold(asked.request, str(refused), 0, (), b"")
+            return RowsReply(asked.request, str(refused), 0, (), b"")
         spec, frames = col.to_wire(rows.ids)
         dtypes = tuple(values.dtype.name for values in rows.values.values())
         frames = [rows.ordinals, *rows.values.values(), *frames]
-        return RowsTold(asked.request, "", len(rows.ordinals), dtypes, json.dumps(spec).encode(), tuple(frames))
+        return RowsReply(asked.request, "", len(rows.ordinals), dtypes, json.dumps(spec).encode(), tuple(frames))
 
-    def answered(self, sender: str, told: RowsTold) -> None:
+    def answered(self, sender: str, told: RowsReply) -> None:
         """A peer's answer."""
         self._asking.told(sender, told)
 
@@ -217,7 +217,7 @@ class Results:
 
     async def top(self, run: str, tick: int, column: str, members: Sequence[str], count: int, least: bool) -> Rows:
         """The most extreme values of all shards, best first, ties in id order."""
-        rows = _joined(await self._gather(RowsWanted("", run, tick, (column,), 0, 0, count, least), members))
+        rows = _joined(await self._gather(RowsRequest("", run, tick, (column,), 0, 0, count, least), members))
         null = self._known(run, tick).nulls.get(column)
         return rows.at(extreme_rows(rows.ordinals, rows.values[column], count, least=least, null=null))
 
@@ -248,19 +248,19 @@ class Results:
     async def _between(
         self, run: str, tick: int, columns: Sequence[str], members: Sequence[str], first: int, last: int
     ) -> Rows:
-        rows = _joined(await self._gather(RowsWanted("", run, tick, tuple(columns), first, last, 0, False), members))
+        rows = _joined(await self._gather(RowsRequest("", run, tick, tuple(columns), first, last, 0, False), members))
         rows = rows.at(np.argsort(rows.ordinals, kind="stable"))
         if not np.array_equal(rows.ordinals, np.arange(first, last)):
             raise Failed(f"the shards do not hold every node of run '{run}' at tick {tick}")
         return rows
 
-    async def _gather(self, asked: RowsWanted, members: Sequence[str]) -> list[Rows]:
+    async def _gather(self, asked: RowsRequest, members: Sequence[str]) -> list[Rows]:
         others = [member for member in members if member != self._me]
         theirs = await asyncio.gather(*(self._ask(member, asked) for member in others))
         mine = await asyncio.to_thread(self._known(asked.run, asked.tick).rows, asked)
         return [mine, *theirs]
 
-    async def _ask(self, member: str, asked: RowsWanted) -> Rows:
+    async def _ask(self, member: str, asked: RowsRequest) -> Rows:
         """Ask one shard: for a stretch a portion after the other."""
         if asked.top:
             return await self._ask_at_once(member, asked)
@@ -273,12 +273,12 @@ class Results:
             first = last
         return _joined(portions)
 
-    async def _ask_at_once(self, member: str, asked: RowsWanted) -> Rows:
+    async def _ask_at_once(self, member: str, asked: RowsRequest) -> Rows:
         """Ask one shard, again while nothing comes: a read may be repeated."""
         return _rows(member, asked, await self._asking.ask(member, asked))
 
 
-def _computed(program: Program, tick: int, part: Part, states: Mapping[int, Any]) -> Computed:
+def _computed(program: Program, tick: int, part: ShardGraph, states: Mapping[int, Any]) -> Computed:
     """The columns again, from the states of a tick."""
     engine = Engine(part, program)
     engine.restore(tick, states)
@@ -295,7 +295,7 @@ def _nulls(program: type[Program]) -> dict[str, Any]:
     return {c.name: null for c in program.columns if (null := null_of(c)) is not None}
 
 
-def _rows(member: str, asked: RowsWanted, told: RowsTold) -> Rows:
+def _rows(member: str, asked: RowsRequest, told: RowsReply) -> Rows:
     """A peer's part, checked."""
     if told.error:
         raise Failed(f"shard '{member}': {told.error}")

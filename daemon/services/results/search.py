@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from daemon.admin.registry import Failed, Refused
-from daemon.control.messages import SearchTold, SearchWanted
+from daemon.control.messages import SearchReply, SearchRequest
 from daemon.runtime.rpc import Asking
 from daemon.store import NotHeld
 from shoal.api.errors import ShoalError
 from shoal.graph import columns as col
 from shoal.graph.graph_data import BadGraph
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.query.search import TERMS_MAX, TOP_MAX, Hits, Index, Query, merged, told
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Searching:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._asking = Asking(runtime.post.send)
-        self._indexes: OrderedDict[tuple[str, str], tuple[Part, Index]] = OrderedDict()
+        self._indexes: OrderedDict[tuple[str, str], tuple[ShardGraph, Index]] = OrderedDict()
         self._making = asyncio.Lock()
 
     async def search(self, load: str, column: str, query: Query, count: int) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Searching:
         if registry.view is None:
             raise Refused("this shard is in no view: ask a member")
         members, epoch = registry.view.names, registry.epoch
-        wanted = SearchWanted("", epoch, load, column, query.terms, (), 0)
+        wanted = SearchRequest("", epoch, load, column, query.terms, (), 0)
         counted = await asyncio.gather(*(self._ask(member, wanted) for member in members))
         documents = sum(each.documents for each, _ in counted)
         frequencies = [sum(each) for each in zip(*(each.frequencies for each, _ in counted), strict=True)]
@@ -55,11 +55,11 @@ class Searching:
         found = await asyncio.gather(*(self._ask(member, wanted) for member in members))
         return told(merged([hits for _, hits in found], count), query, documents, frequencies)
 
-    async def answer(self, sender: str, asked: SearchWanted) -> None:
+    async def answer(self, sender: str, asked: SearchRequest) -> None:
         """A peer asks."""
         self._runtime.post.send(sender, await self._answer(asked))
 
-    def told(self, sender: str, answer: SearchTold) -> None:
+    def told(self, sender: str, answer: SearchReply) -> None:
         """A peer's answer."""
         self._asking.told(sender, answer)
 
@@ -69,12 +69,12 @@ class Searching:
 
     # -- within ----------------------------------------------------------------------------------------------------
 
-    async def _ask(self, member: str, wanted: SearchWanted) -> tuple[SearchTold, Hits]:
+    async def _ask(self, member: str, wanted: SearchRequest) -> tuple[SearchReply, Hits]:
         here = member == self._runtime.me.name
         answer = await self._answer(wanted) if here else await self._asking.ask(member, wanted)
         return answer, _hits(member, wanted, answer)
 
-    async def _answer(self, asked: SearchWanted) -> SearchTold:
+    async def _answer(self, asked: SearchRequest) -> SearchReply:
         try:
             if len(asked.terms) > TERMS_MAX or not 0 <= asked.top <= TOP_MAX:
                 raise Refused("more than is searched for at once")
@@ -82,17 +82,17 @@ class Searching:
                 raise Refused("as many weights as terms are needed")
             index = await self._index(asked)
         except (Refused, NotHeld) as problem:
-            return SearchTold(asked.request, str(problem) or type(problem).__name__, 0, (), 0, b"")
+            return SearchReply(asked.request, str(problem) or type(problem).__name__, 0, (), 0, b"")
         if not asked.weights:
-            return SearchTold(asked.request, "", index.documents, tuple(index.frequencies(asked.terms)), 0, b"")
+            return SearchReply(asked.request, "", index.documents, tuple(index.frequencies(asked.terms)), 0, b"")
         hits = await asyncio.to_thread(index.best, asked.terms, asked.weights, asked.top)
         spec, frames = col.to_wire(hits.ids)
         frames = [hits.ordinals, hits.scores, *frames]
-        return SearchTold(
+        return SearchReply(
             asked.request, "", index.documents, (), len(hits.ordinals), json.dumps(spec).encode(), tuple(frames)
         )
 
-    async def _index(self, asked: SearchWanted) -> Index:
+    async def _index(self, asked: SearchRequest) -> Index:
         runtime, registry = self._runtime, self._runtime.shard.registry
         graph = registry.graph_of(asked.load)
         in_epoch = runtime.shard.in_view and registry.epoch == asked.epoch
@@ -112,14 +112,14 @@ class Searching:
         return known[1]
 
 
-def _made(part: Part, column: str) -> Index:
+def _made(part: ShardGraph, column: str) -> Index:
     try:
         return Index(part, column)
     except ShoalError as error:
         raise Refused(str(error), what=type(error).__name__) from error
 
 
-def _hits(member: str, wanted: SearchWanted, answer: SearchTold) -> Hits:
+def _hits(member: str, wanted: SearchRequest, answer: SearchReply) -> Hits:
     """What a shard has answered, checked."""
     if answer.error:
         raise Failed(f"shard '{member}': {answer.error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daemon.admin.registry import Refused, Registry, Reply, Request, Usage
-from daemon.control.messages import TableWanted
+from daemon.control.messages import TableRequest
 from daemon.runtime.loop import Runtime
 from daemon.services.results.readings import Readings
 from daemon.state.records import RunRecord
@@ -29,7 +29,7 @@ class TableOperations:
             await self._check(run, args["table"])
 
         async def attempt(run: RunRecord, tick: int) -> Reply:
-            piece = await self._runtime.tables.piece(TableWanted("", run.name, tick, args["table"], partition, first))
+            piece = await self._runtime.tables.piece(TableRequest("", run.name, tick, args["table"], partition, first))
             specs, frames = {}, []
             for name, values in piece.columns.items():
                 specs[name], its = col.to_wire(values)

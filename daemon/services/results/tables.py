@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.admin.registry import CommandError, Failed, Refused
-from daemon.control.messages import TableTold, TableWanted
+from daemon.control.messages import TableReply, TableRequest
 from daemon.runtime.rpc import Asking
 from daemon.state.placement import sources
 from daemon.state.records import RunRecord
@@ -23,7 +23,7 @@ from shoal.api.errors import BadProgram, ShoalError, UnknownColumn
 from shoal.engine.engine import Engine
 from shoal.graph import columns as col
 from shoal.graph.graph_data import BadGraph
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.frames import size_of
 from shoal.program.failures import traceback_of, words_of
 from shoal.program.program import Program
@@ -61,12 +61,12 @@ class Tables:
         self._runtime, self._make = runtime, make
         self._asking = Asking(runtime.post.send)
         self._engine: tuple[tuple[str, int], Engine] | None = None
-        self._rows: tuple[tuple[str, int, str, Part], TablePart] | None = None
+        self._rows: tuple[tuple[str, int, str, ShardGraph], TablePart] | None = None
         self._one_at_a_time = asyncio.Lock()
         self._answering: set[tuple[str, str]] = set()
         """Who has asked what: a question comes again while its answer takes its time."""
 
-    async def piece(self, asked: TableWanted) -> Piece:
+    async def piece(self, asked: TableRequest) -> Piece:
         """Rows of a partition, wherever it is. Raises `Refused` or `Failed`."""
         registry, run = self._runtime.shard.registry, self._run(asked.run)
         placed = registry.placements[run.graph]
@@ -79,7 +79,7 @@ class Tables:
             return await self._here(asked)
         return _piece(holders[0], await self._asking.ask(holders[0], asked))
 
-    async def answer(self, sender: str, asked: TableWanted) -> None:
+    async def answer(self, sender: str, asked: TableRequest) -> None:
         """A peer wants rows."""
         if (sender, asked.request) in self._answering:
             return
@@ -90,15 +90,15 @@ class Tables:
             if (size := size_of(frames)) > ANSWER_BYTES_MAX:
                 piece = piece.cut(piece.count * ANSWER_BYTES_MAX // size)
                 specs, frames = _on_the_wire(piece)
-            told = TableTold(asked.request, "", piece.count, piece.total, json.dumps(specs).encode(), tuple(frames))
+            told = TableReply(asked.request, "", piece.count, piece.total, json.dumps(specs).encode(), tuple(frames))
         except (CommandError, NotHeld) as problem:
             why = ITS_OWN if isinstance(problem, Failed) and problem.what == BadProgram.__name__ else b""
-            told = TableTold(asked.request, str(problem) or type(problem).__name__, 0, 0, why)
+            told = TableReply(asked.request, str(problem) or type(problem).__name__, 0, 0, why)
         finally:
             self._answering.remove((sender, asked.request))
         self._runtime.post.send(sender, told)
 
-    def told(self, sender: str, answer: TableTold) -> None:
+    def told(self, sender: str, answer: TableReply) -> None:
         """A peer's answer."""
         self._asking.told(sender, answer)
 
@@ -108,7 +108,7 @@ class Tables:
 
     # -- within ----------------------------------------------------------------------------------------------------
 
-    async def _here(self, asked: TableWanted) -> Piece:
+    async def _here(self, asked: TableRequest) -> Piece:
         async with self._one_at_a_time:
             engine = await self._restored(self._run(asked.run), asked.tick)
             if asked.partition not in engine.part.partitions:
@@ -121,7 +121,7 @@ class Tables:
         first = min(max(asked.first, 0), last)
         return Piece(last - first, len(rows), {name: values[first:last] for name, values in rows.columns.items()})
 
-    async def _read(self, engine: Engine, asked: TableWanted) -> TablePart:
+    async def _read(self, engine: Engine, asked: TableRequest) -> TablePart:
         """The program's own code is run: whatever it raises is its answer, and its engine is not used again."""
         what, program = f"table '{asked.table}' of run '{asked.run}'", type(engine.program)
         try:
@@ -160,7 +160,7 @@ class Tables:
         return run
 
 
-def _engine(program: Program, tick: int, part: Part, states: Mapping[int, Any]) -> Engine:
+def _engine(program: Program, tick: int, part: ShardGraph, states: Mapping[int, Any]) -> Engine:
     engine = Engine(part, program)
     engine.restore(tick, states)
     return engine
@@ -176,7 +176,7 @@ def _on_the_wire(piece: Piece) -> tuple[list[tuple[str, Any]], list[Any]]:
     return specs, frames
 
 
-def _piece(member: str, told: TableTold) -> Piece:
+def _piece(member: str, told: TableReply) -> Piece:
     """A peer's rows, checked."""
     if told.error:
         its_own = told.specs == ITS_OWN  # it would be the same again

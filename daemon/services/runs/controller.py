@@ -19,7 +19,7 @@ import numpy as np
 from daemon.config import Ticks
 from daemon.control.effects import Effect
 from daemon.control.messages import RunReport
-from daemon.control.plane import Shard
+from daemon.control.plane import ControlPlane
 from daemon.observe.metrics import Metrics
 from daemon.runtime.disk import Disk
 from daemon.runtime.tick_runner import place_of
@@ -33,7 +33,7 @@ from daemon.state.placement import Placed
 from daemon.state.records import FAILED, STOPPING, RunRecord, View
 from daemon.store import Store
 from shoal.engine.engine import Engine, is_fixed, state_bytes
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.effects import PhaseLate, RunOver, TickCommitted
 from shoal.lockstep.machine import FAILURE_CHARACTERS_MAX, Cadence, TickMachine, TickTiming
 from shoal.program.program import Program
@@ -53,7 +53,7 @@ FORCE_END_NS = 3_000_000_000
 """A run that goes on for so long after it was stopped by force ends where it is, whatever it waits for."""
 
 
-class RunDesk:
+class RunController:
     """The runs of one shard, as its control loop sees them. `kept_bytes` says what a run's states take on this disk, by
     its number; `soon` calls from the thread on the loop; `spawn` has
     something done beside the loop's turns.
@@ -61,7 +61,7 @@ class RunDesk:
 
     def __init__(
         self,
-        shard: Shard,
+        shard: ControlPlane,
         ticks: TickThread,
         graphs: Graphs,
         disk: Disk,
@@ -156,7 +156,7 @@ class RunDesk:
         known = registry.runs.get(run.name)
         return known is not None and known.active and registry.epoch == view.epoch
 
-    async def _state(self, run: RunRecord, part: Part) -> dict[int, Any]:
+    async def _state(self, run: RunRecord, part: ShardGraph) -> dict[int, Any]:
         """The states of this shard's partitions at the tick that the run goes on from, from disk or from peers.
 
         Raises `NotFetched`.
@@ -186,7 +186,7 @@ class RunDesk:
         self,
         run: RunRecord,
         view: View,
-        part: Part,
+        part: ShardGraph,
         program: Program,
         placed: Placed,
         sizes: dict[int, int],

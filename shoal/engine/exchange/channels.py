@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.engine.exchange.carrier import BadExchange, BadState, Buffer, pack_arrays, read_frame, split_arrays
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.kernels.grouping import Grouping
 from shoal.program.declarations import Channel
 from shoal.program.phase import Phase
@@ -27,7 +27,7 @@ DENSE = 16
 class ChannelCarrier:
     """One channel of one run on one shard."""
 
-    def __init__(self, part: Part, channel: Channel) -> None:
+    def __init__(self, part: ShardGraph, channel: Channel) -> None:
         self.channel, self.sent_in = channel, channel.sent_in
         self._part = part
         self._with_senders = not channel.combines_early

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.engine.exchange.carrier import BadExchange, BadState, Buffer, pack_arrays, read_frame, split_arrays
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.program.declarations import Lists
 from shoal.program.phase import Phase
 from shoal.program.ragged import Ragged
@@ -27,7 +27,7 @@ class ListCarrier:
     sent_in = Phase.ADVANCE
     frame_count = 2
 
-    def __init__(self, part: Part, lists: Lists) -> None:
+    def __init__(self, part: ShardGraph, lists: Lists) -> None:
         self.lists, self._part = lists, part
         self._working: Ragged | None = None
         self._own = Ragged.empty(part.size, lists.dtype)

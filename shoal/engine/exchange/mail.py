@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from shoal.engine.exchange.carrier import BadExchange, BadState, Buffer, pack_arrays, read_frame, split_arrays
 from shoal.engine.exchange.channels import check_range
-from shoal.graph.shard_graph import Part
+from shoal.graph.shard_graph import ShardGraph
 from shoal.program.declarations import Mail
 from shoal.program.phase import Phase
 from shoal.program.ragged import Ragged
@@ -49,7 +49,7 @@ class Records:
 class MailCarrier:
     """One kind of mail of one run on one shard."""
 
-    def __init__(self, part: Part, mail: Mail) -> None:
+    def __init__(self, part: ShardGraph, mail: Mail) -> None:
         self.mail, self.sent_in, self._part = mail, mail.sent_in, part
         self._dtypes: list[Any] = [np.int32, np.int32]
         for _, kind in mail.fields:

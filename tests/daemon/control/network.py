@@ -26,7 +26,7 @@ from daemon.control.effects import (
     TellStates,
 )
 from daemon.control.leader.resume import Made, StatesHeld
-from daemon.control.plane import Shard
+from daemon.control.plane import ControlPlane
 from daemon.control.settings import OnDisk, ShardSettings
 from daemon.membership.config import MembershipConfig
 from daemon.membership.messages import Member
@@ -70,14 +70,14 @@ class Machine:
         self.name, self._cluster, self._world = name, cluster, cluster.world
         self.drive = Drive(1)
         self.generation = 0
-        self.shard: Shard | None = None
+        self.shard: ControlPlane | None = None
         self.mends, self.tells = True, True
         self.tags: tuple[tuple[str, str], ...] = ()
         self.diary: list[Effect] = []
         self._wake_number = 0
 
     @property
-    def up(self) -> Shard:
+    def up(self) -> ControlPlane:
         assert self.shard is not None, f"{self.name} is down"
         return self.shard
 
@@ -95,7 +95,7 @@ class Machine:
         drive = self.drive
         found = OnDisk(drive.number, drive.stored, dict(drive.held), drive.promise, drive.life, drive.forgot)
         drive.life = self.generation
-        self.shard = Shard(member, seeds, self._cluster.settings, random, self._world.now, found)
+        self.shard = ControlPlane(member, seeds, self._cluster.settings, random, self._world.now, found)
         self.perform(self.shard.wake(self._world.now))
 
     def kill(self) -> None:
@@ -154,7 +154,7 @@ class Machine:
             case MendHoldings():
                 self._later(50 * MS, self._fetch)
 
-    def _fetch(self, shard: Shard) -> list[Effect]:
+    def _fetch(self, shard: ControlPlane) -> list[Effect]:
         """All that is wanted by now and can be had."""
         out: list[Effect] = []
         orders = self.saw(MendHoldings)[-1:] if self.mends else []
@@ -170,7 +170,7 @@ class Machine:
         self.mends = True
         self.perform(self._fetch(self.up))
 
-    def _later(self, delay: int, action: Callable[[Shard], list[Effect]]) -> None:
+    def _later(self, delay: int, action: Callable[[ControlPlane], list[Effect]]) -> None:
         shard = self.up
 
         def act() -> None:
@@ -179,7 +179,7 @@ class Machine:
 
         self._world.after(delay, act)
 
-    def _set_timer(self, shard: Shard) -> None:
+    def _set_timer(self, shard: ControlPlane) -> None:
         self._wake_number += 1
         number, deadline = self._wake_number, shard.deadline
         if deadline is None:

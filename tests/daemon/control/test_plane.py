@@ -27,16 +27,16 @@ from daemon.control.messages import (
     ProposalRefused,
     RunReport,
     ShardProgress,
-    StepAsked,
-    StepGranted,
+    StepReply,
+    StepRequest,
 )
-from daemon.control.plane import Shard
+from daemon.control.plane import ControlPlane
 from daemon.control.settings import OnDisk, ShardSettings
 from daemon.membership.effects import MemberLeft
 from daemon.membership.messages import ALIVE, Member, PushPullReply, Record
 from daemon.services.cluster.waiting import why_waiting
 from daemon.state import freeze
-from daemon.state.commands import DecisionCodec, DropGraph, Identity, StopRun
+from daemon.state.commands import CommandCodec, DropGraph, Identity, StopRun
 from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
 from tests.simulator.world import MS, SECOND
 
@@ -74,7 +74,7 @@ def test_a_lone_shard_founds_its_cluster_and_does_all_it_can_at_once() -> None:
 
 
 def test_a_shard_that_waits_for_a_seed_founds_nothing_alone() -> None:
-    shard = Shard(member("ant"), ["sim://bee/control"], ShardSettings(expect=1), Random(1), 0)
+    shard = ControlPlane(member("ant"), ["sim://bee/control"], ShardSettings(expect=1), Random(1), 0)
     for now in range(0, 30 * SECOND, 100 * MS):
         shard.wake(now)
         shard.validate()
@@ -86,12 +86,12 @@ def belonging(name: str, cluster: str = "", disk: int = 1) -> Record:
     return Record(replace(member(name), tags=tags), 1, ALIVE)
 
 
-def alive(shard: Shard) -> list[str]:
+def alive(shard: ControlPlane) -> list[str]:
     return [record.name for record in shard.membership.live()]
 
 
 def test_a_newcomer_that_hears_two_clusters_waits_for_one_and_takes_no_member_of_the_other() -> None:
-    shard = Shard(member("ant"), ["sim://bee/control"], ShardSettings(expect=3), Random(1), 0)
+    shard = ControlPlane(member("ant"), ["sim://bee/control"], ShardSettings(expect=3), Random(1), 0)
     ours = (belonging("bee", "a6ff"), belonging("cat", "a6ff"), belonging("dog"))
     effects = shard.step(Identity("bee", 1), PushPullReply((*ours, belonging("eel", "05c1"))), 0)
     assert shard.founding == "a6ff"
@@ -106,7 +106,7 @@ def test_a_newcomer_that_hears_two_clusters_waits_for_one_and_takes_no_member_of
 def test_consensus_is_not_heard_before_it_is_known_whose_it_is() -> None:
     """A shard that waited for a cluster starts again: it remembers that, and not for which."""
     found = OnDisk(1, Stored())
-    shard = Shard(member("ant"), ["sim://bee/control"], ShardSettings(expect=3), Random(1), 0, found)
+    shard = ControlPlane(member("ant"), ["sim://bee/control"], ShardSettings(expect=3), Random(1), 0, found)
     bee = Identity("bee", 1)
     shard.step(bee, PushPullReply((belonging("bee"),)), 0)
     request = VoteRequest(7, 0, 0)
@@ -121,7 +121,7 @@ def test_consensus_is_not_heard_before_it_is_known_whose_it_is() -> None:
 
 def test_a_shard_is_told_to_found_only_where_nobody_else_will() -> None:
     seeds = ["sim://bee/control"]
-    shard = Shard(member("ant"), seeds, ShardSettings(expect=1), Random(1), 0)
+    shard = ControlPlane(member("ant"), seeds, ShardSettings(expect=1), Random(1), 0)
     assert shard.waits_to_be_let_in
     shard.step(Identity("bee", 1), PushPullReply((belonging("bee"), belonging("cat"))), 0)
     effects, reason = shard.found(0)
@@ -130,22 +130,24 @@ def test_a_shard_is_told_to_found_only_where_nobody_else_will() -> None:
     assert kept == [0], "before anything that tells of it"
     assert shard.founding
     assert shard.found(0) == ([], "this shard belongs to a cluster")
-    assert "cluster.expect is 3" in Shard(member("ant"), seeds, ShardSettings(expect=3), Random(1), 0).found(0)[1]
-    waiting = Shard(member("ant"), seeds, ShardSettings(expect=1), Random(1), 0, OnDisk(1, Stored()))
+    assert (
+        "cluster.expect is 3" in ControlPlane(member("ant"), seeds, ShardSettings(expect=3), Random(1), 0).found(0)[1]
+    )
+    waiting = ControlPlane(member("ant"), seeds, ShardSettings(expect=1), Random(1), 0, OnDisk(1, Stored()))
     assert "move this shard's data folder away" in waiting.found(0)[1]
 
 
 def test_what_was_promised_alone_is_kept_after_a_crash() -> None:
     """It was told to found, and its machine failed in the moment between the promise and the cluster."""
     found = OnDisk(1, promise=Promise(1, (Identity("ant", 1),)))
-    shard = Shard(member("ant"), ["sim://bee/control"], ShardSettings(expect=1), Random(1), 0, found)
+    shard = ControlPlane(member("ant"), ["sim://bee/control"], ShardSettings(expect=1), Random(1), 0, found)
     shard.wake(SECOND)
     assert shard.founding
 
 
 def test_a_founder_that_starts_again_is_bound_and_says_for_whom_it_waits() -> None:
     promise = Promise(4, (Identity("ant", 1), Identity("bee", 1), Identity("cat", 1)))
-    shard = Shard(member("ant"), ["sim://b"], ShardSettings(expect=2), Random(1), 0, OnDisk(1, promise=promise))
+    shard = ControlPlane(member("ant"), ["sim://b"], ShardSettings(expect=2), Random(1), 0, OnDisk(1, promise=promise))
     own = shard.membership.member("ant")
     assert own is not None
     assert dict(own.tags)["founders"].startswith("4-")
@@ -157,7 +159,7 @@ def test_a_founder_that_starts_again_is_bound_and_says_for_whom_it_waits() -> No
 
 def test_one_that_has_forgotten_its_founding_and_sees_nobody_says_how_to_go_on() -> None:
     found = OnDisk(1, promise=Promise(1, (Identity("ant", 1),)), forgot=True)
-    shard = Shard(member("ant"), [], ShardSettings(expect=1), Random(1), 0, found)
+    shard = ControlPlane(member("ant"), [], ShardSettings(expect=1), Random(1), 0, found)
     shard.wake(SECOND)
     assert "if it was all of its cluster, start it once with --accept-loss" in why_waiting(shard, 1)
     shard.step(Identity("bee", 1), PushPullReply((belonging("bee"),)), SECOND)
@@ -263,18 +265,18 @@ def test_steps_are_granted_by_the_leader_and_once_a_request() -> None:
     cluster.start_run(paced=True)
     leader, other = led(cluster)
     now = cluster.world.now
-    assert other.up.step_run("r", 1, now) == [Send(leader.name, StepAsked("r", 1))]
+    assert other.up.step_run("r", 1, now) == [Send(leader.name, StepRequest("r", 1))]
     for _ in range(2):
-        effects = leader.up.step(other.up.identity, StepAsked("r", 1), now)
+        effects = leader.up.step(other.up.identity, StepRequest("r", 1), now)
         assert GrantTicks(1, 1) in effects
-        assert Send(other.name, StepGranted("r", 1, 1)) in effects
-    effects = other.up.step(leader.up.identity, StepGranted("r", 1, 1), now)
+        assert Send(other.name, StepReply("r", 1, 1)) in effects
+    effects = other.up.step(leader.up.identity, StepReply("r", 1, 1), now)
     assert effects == [GrantTicks(1, 1), Answered("r", "", tick=1)]
     assert answers(leader.up.step_run("s", 1, now)) == [Answered("s", "", tick=2)]
 
 
 def test_a_step_without_a_leader_says_so() -> None:
-    shard = Shard(member("ant"), [], ShardSettings(expect=3), Random(1), 0)
+    shard = ControlPlane(member("ant"), [], ShardSettings(expect=3), Random(1), 0)
     (answer,) = answers(shard.step_run("r", 1, 0))
     assert "no tick leader" in answer.error
 
@@ -337,7 +339,7 @@ def test_a_proposal_that_is_sent_again_is_appended_once() -> None:
     """Committed or not: each entry is a sync of every disk, and the slower these are, the more is sent again."""
     cluster = formed()
     leader, other = led(cluster)
-    raft, proposal = leader.up.raft, Proposal("r", DecisionCodec().encode(StopRun("r", "nothing")))
+    raft, proposal = leader.up.raft, Proposal("r", CommandCodec().encode(StopRun("r", "nothing")))
     assert raft is not None
     before = raft.last_index
     assert raft.commit_index == before
@@ -374,7 +376,7 @@ def test_a_start_goes_on_from_the_disk() -> None:
     cluster = formed()
     ant = cluster["ant"]
     found = OnDisk(ant.drive.number, ant.drive.stored, dict(ant.drive.held))
-    shard = Shard(member("ant"), [], SETTINGS, Random(1), 0, found)
+    shard = ControlPlane(member("ant"), [], SETTINGS, Random(1), 0, found)
     assert shard.raft is not None
     assert shard.has_seat
     assert shard.registry.cluster == ant.registry.cluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daemon.control.effects import Answered
-from daemon.control.messages import ReadIndexAsked, ReadIndexTold
+from daemon.control.messages import ReadIndexReply, ReadIndexRequest
 from daemon.state.commands import StopRun
 from tests.daemon.control.network import Machine, ShardCluster
 from tests.simulator.world import MS, SECOND
@@ -75,8 +75,8 @@ def test_reads_that_come_together_share_a_question() -> None:
     for number in range(100):
         ask(cluster, other, str(number))
     cluster.until(lambda: all(other.answer(str(number)) for number in range(100)), SECOND)
-    assert len([message for message in heard if isinstance(message, ReadIndexAsked)]) == 2
-    assert len([message for message in heard if isinstance(message, ReadIndexTold)]) == 2
+    assert len([message for message in heard if isinstance(message, ReadIndexRequest)]) == 2
+    assert len([message for message in heard if isinstance(message, ReadIndexReply)]) == 2
 
 
 def test_without_a_majority_the_first_is_told_so_in_time_and_the_others_at_once() -> None:
@@ -139,8 +139,8 @@ def test_nobody_but_the_leader_answers_and_nothing_that_was_not_asked_is_heard()
     cluster = formed()
     leader, other = cluster.led(), cluster.others()[0]
     now = cluster.world.now
-    assert other.up.step(leader.up.identity, ReadIndexAsked("x", 1), now) == []
-    assert other.up.step(leader.up.identity, ReadIndexTold("x", 1), now) == []
+    assert other.up.step(leader.up.identity, ReadIndexRequest("x", 1), now) == []
+    assert other.up.step(leader.up.identity, ReadIndexReply("x", 1), now) == []
     term = leader.up.raft.term if leader.up.raft else 0
-    assert leader.up.step(other.up.identity, ReadIndexAsked("x" * 64, term), now)
-    assert leader.up.step(other.up.identity, ReadIndexAsked("x" * 65, term), now) == []
+    assert leader.up.step(other.up.identity, ReadIndexRequest("x" * 64, term), now)
+    assert leader.up.step(other.up.identity, ReadIndexRequest("x" * 65, term), now) == []

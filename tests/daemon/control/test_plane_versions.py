@@ -12,7 +12,7 @@ from daemon.control.messages import Proposal, ProposalRefused
 from daemon.control.unreadable import ELECTION_TIMEOUTS
 from daemon.control.versions import OWN, VERSION_TAG, Version
 from daemon.state import freeze
-from daemon.state.commands import Decision, DecisionCodec, DropGraph, HoldParts, StopRun
+from daemon.state.commands import CommandCodec, Decision, DropGraph, HoldParts, StopRun
 from daemon.state.snapshot import _Frozen, _thaw
 from daemon.wire import RECORD_VERSION, Codec
 from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
@@ -35,7 +35,7 @@ class LaterDropGraph:
     keeps_results: bool = False
 
 
-class LaterCodec(DecisionCodec):
+class LaterCodec(CommandCodec):
     """Of that version."""
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ def appended(older: Machine, *commands: bytes, is_committed: bool) -> Append:
 def test_nothing_behind_it_is_applied_and_no_snapshot_is_taken_over_it() -> None:
     cluster, leader, _, older = mixed()
     shard, applied = older.up, older.up.applied_index
-    others = [DecisionCodec().encode(StopRun(f"r{n}", "nothing")) for n in range(2 * SETTINGS.snapshot_entries)]
+    others = [CommandCodec().encode(StopRun(f"r{n}", "nothing")) for n in range(2 * SETTINGS.snapshot_entries)]
     append = appended(older, others[0], LaterCodec().encode(drop("r")), *others[1:], is_committed=True)
     effects = shard.step(leader.up.identity, append, cluster.world.now)
     assert sum(isinstance(effect, LogUnreadable) for effect in effects) == 1
@@ -183,7 +183,7 @@ def test_one_that_leads_stops_too_and_the_others_go_on() -> None:
     ("command", "told"),
     [
         (LaterCodec().encode(drop("r")), "the tick leader runs an older version that does not know this command"),
-        (DecisionCodec().encode(drop("r"))[:-1] + b"\xc0", "the tick leader can't read this command"),
+        (CommandCodec().encode(drop("r"))[:-1] + b"\xc0", "the tick leader can't read this command"),
         (b"nonsense", "the tick leader can't read this command"),
     ],
 )
@@ -220,7 +220,7 @@ def test_what_a_shard_asks_for_by_itself_it_asks_an_older_leader_for_at_its_pace
 
     def refuse(sender: Machine, to: str, message: object) -> None:
         nonlocal refused
-        if isinstance(message, Proposal) and isinstance(DecisionCodec().decode(message.command), HoldParts):
+        if isinstance(message, Proposal) and isinstance(CommandCodec().decode(message.command), HoldParts):
             refused += 1
             carry(leader, sender.name, ProposalRefused(message.request, "an older version"))
         else:

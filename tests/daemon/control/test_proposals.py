@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from daemon.control.proposals import RESEND_INTERVAL_NS, Proposals
-from daemon.state.commands import DecisionCodec, StopRun
+from daemon.state.commands import CommandCodec, StopRun
 
 LATE = 10**12
 
 
 def test_a_proposal_is_sent_again_until_it_is_decided() -> None:
-    proposals, command = Proposals(), DecisionCodec().encode(StopRun("r", "run-1"))
+    proposals, command = Proposals(), CommandCodec().encode(StopRun("r", "run-1"))
     assert proposals.add(StopRun("r", "run-1"), LATE)
     assert proposals.due(0) == [("r", command)]
     assert proposals.due(1) == []

@@ -22,7 +22,7 @@ from daemon.membership.effects import (
     SendToAddress,
 )
 from daemon.membership.machine import Membership
-from daemon.membership.member_table import Roster
+from daemon.membership.member_table import MemberTable
 from daemon.membership.messages import (
     ALIVE,
     DEAD,
@@ -624,8 +624,8 @@ def test_at_the_last_incarnations_a_member_still_has_its_own_say() -> None:
 
 def test_whom_to_forget_is_looked_for_once_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """For each of the dead that a whole list tells of, it took a tenth of a second."""
-    looked, whole = [], Roster.forget_dead
-    monkeypatch.setattr(Roster, "forget_dead", lambda roster, now: looked.append(now) or whole(roster, now))
+    looked, whole = [], MemberTable.forget_dead
+    monkeypatch.setattr(MemberTable, "forget_dead", lambda roster, now: looked.append(now) or whole(roster, now))
     me = make("a", config=replace(QUIET, dead_records_max=8))
     looked.clear()
     me.step("a", PushPull((record("a"), *(record(f"n{i}", DEAD) for i in range(100))), address("a")), 7)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from daemon.config.keys import AllowedKeys, KeyPair, generate
-from daemon.control.messages import TicksAsked
+from daemon.control.messages import KeptTicksRequest
 from daemon.observe.metrics import Metrics
 from daemon.runtime import messenger as module
-from daemon.runtime.messenger import OUTSIDERS_SHARE, Post
+from daemon.runtime.messenger import OUTSIDERS_SHARE, Messenger
 from daemon.runtime.vocabulary import CONTROL_TYPES
 from daemon.state.commands import Identity
 from daemon.transport.security import Curve
@@ -39,7 +39,7 @@ class Office:
         (folder / "allowed_keys").write_text((folder / "alpha.public_key").read_text())
         allowed = AllowedKeys(folder / "allowed_keys")
         self.codec = Codec("demo", CONTROL_TYPES)
-        self.post = Post(
+        self.post = Messenger(
             Identity("alpha", 1), "tcp://127.0.0.1:*", self.codec, Curve(pair, allowed.name_of), allowed, {},
             TransportLimits(), self.metrics, self._hear,
         )  # fmt: skip
@@ -53,7 +53,7 @@ class Office:
         before = self.heard[name]
         for _ in range(int(seconds * a_second)):
             self.now += SECOND // a_second
-            self.post._deliver(name, self.codec.encode(1, name, 1, TicksAsked("q", 1)))
+            self.post._deliver(name, self.codec.encode(1, name, 1, KeptTicksRequest("q", 1)))
         return self.heard[name] - before
 
 
@@ -111,7 +111,7 @@ def test_who_said_what_is_dropped_is_told(office: Any) -> None:
 
     def test(office: Office) -> None:
         office.post._deliver("mallory", [b"\xc1"])
-        office.post._deliver("mallory", office.codec.encode(1, "beta", 1, TicksAsked("q", 1)))
+        office.post._deliver("mallory", office.codec.encode(1, "beta", 1, KeptTicksRequest("q", 1)))
         refusals = office.post._told._refusals
         assert refusals.deadline is not None
         said.append(refusals.due(refusals.deadline))

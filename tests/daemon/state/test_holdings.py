@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from daemon.state import Registry, RunBegun, RunEnded, apply, freeze, restore
 from daemon.state.commands import (
     AddGraph,
+    CommandCodec,
     Decision,
-    DecisionCodec,
     Drain,
     DropGraph,
     DropParts,
@@ -302,7 +302,7 @@ def check(registry: Registry) -> None:
 def test_whatever_is_in_the_log_all_shards_agree_and_what_is_said_holds(
     is_formed: bool, log: list[tuple[Decision, bool, bool]]
 ) -> None:
-    registry, codec = formed().registry if is_formed else Registry(cluster="test"), DecisionCodec()
+    registry, codec = formed().registry if is_formed else Registry(cluster="test"), CommandCodec()
     twin = Registry()
     restore(twin, freeze(registry))
     for number, (drawn, is_timely, is_snapshot) in enumerate(log):

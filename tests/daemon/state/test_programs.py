@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from daemon.state import Decided, ProgramDeployed, ProgramRemoved, Registry, apply, freeze, restore
-from daemon.state.commands import AddProgram, DecisionCodec, DropProgram, EndRun, ProgramVersion, StartRun, StopRun
+from daemon.state.commands import AddProgram, CommandCodec, DropProgram, EndRun, ProgramVersion, StartRun, StopRun
 from daemon.state.programs import BYTES_MAX
 from shoal.program.deployed import SOURCE_BYTES_MAX, digest_of
 from tests.daemon.state.registries import LOAD, Log, formed
@@ -104,7 +104,7 @@ def test_it_is_in_snapshots_and_in_the_log_as_bytes() -> None:
     assert other == log.registry
     assert list(other.programs.versions) == list(log.registry.programs.versions)
     largest = AddProgram("r", replace(version(b"\xff" * SOURCE_BYTES_MAX), described="d" * (32 << 10)))
-    assert DecisionCodec().decode(DecisionCodec().encode(largest)) == largest
+    assert CommandCodec().decode(CommandCodec().encode(largest)) == largest
 
 
 def test_a_stop_by_force_is_remembered() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daemon.state import Registry, RunBegun, RunEnded, RunQueued, apply, freeze, restore
-from daemon.state.commands import DecisionCodec, DropGraph, EndRun, ResumeRun, StartRun, StopRun
+from daemon.state.commands import CommandCodec, DropGraph, EndRun, ResumeRun, StartRun, StopRun
 from daemon.state.queue import QUEUED_MAX
 from daemon.state.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, restored, to_keep
 from tests.daemon.state.registries import LOAD, Log, formed
@@ -137,7 +137,7 @@ def test_a_snapshot_and_a_backup_have_the_queue() -> None:
     assert [each.run.name for each in news if isinstance(each, RunBegun)] == ["rank-3"]
     for run in log.registry.queued_runs():
         assert restored(to_keep(run)) == run
-    assert DecisionCodec().decode(DecisionCodec().encode(asked(log))) is not None
+    assert CommandCodec().decode(CommandCodec().encode(asked(log))) is not None
 
 
 def test_a_queue_has_an_end() -> None:

@@ -27,9 +27,9 @@ from daemon.state import (
 )
 from daemon.state.commands import (
     AddGraph,
+    CommandCodec,
     CommandUnreadable,
     Decision,
-    DecisionCodec,
     DropGraph,
     EndRun,
     FormView,
@@ -132,7 +132,7 @@ def test_a_run_that_began_and_ended_between_two_snapshots_never_began_here() -> 
 
 
 def test_equal_logs_give_equal_registries_wherever_a_snapshot_comes_between() -> None:
-    random, codec = Random(4), DecisionCodec()
+    random, codec = Random(4), CommandCodec()
     log: list[Decision] = [VIEW, GRAPH]
     for number in range(60):
         name = f"rank-{random.randint(1, 20)}"
@@ -167,7 +167,7 @@ def test_old_runs_are_forgotten_and_active_ones_never() -> None:
 def test_bytes_of_another_version_are_no_decision() -> None:
     for nonsense in (b"nonsense", b""):
         with pytest.raises(CommandUnreadable, match=r"no command.*malformed"):
-            DecisionCodec().decode(nonsense)
+            CommandCodec().decode(nonsense)
 
 
 def test_a_command_that_breaks_something_is_taken_back_and_declined_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:

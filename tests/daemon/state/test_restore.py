@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from daemon.state import Registry, RunBegun, RunsWaiting, apply, freeze, restore
-from daemon.state.commands import AddGraph, DecisionCodec, KeptRun, Restore, ResumeRun, StartRun
+from daemon.state.commands import AddGraph, CommandCodec, KeptRun, Restore, ResumeRun, StartRun
 from daemon.state.records import COMPLETED, RUNNING, STOPPING
 from tests.daemon.state.registries import Log
 
@@ -107,6 +107,6 @@ def test_all_or_nothing(graphs: tuple[AddGraph, ...], runs: tuple[KeptRun, ...],
 
 
 def test_it_goes_through_the_log_as_bytes() -> None:
-    codec = DecisionCodec()
+    codec = CommandCodec()
     decision = Restore("r", (graph(),), (kept(7), kept(3, RUNNING)), 12)
     assert codec.decode(codec.encode(decision)) == decision

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from daemon.services.backup.restore import open_backup
-from daemon.state.commands import AddGraph, DecisionCodec, KeptRun, Restore, StartRun
+from daemon.state.commands import AddGraph, CommandCodec, KeptRun, Restore, StartRun
 from daemon.state.records import COMPLETED, RUNNING
 from daemon.store import NotHeld, StateRecord, StoreError
 from daemon.store.archive import Archive, ArchiveWriter
@@ -38,7 +38,7 @@ def written(
     if states:
         writer.store.put_states([StateRecord(3, 7, 7, states)])
     runs = (run,) if run else ()
-    writer.finish(spelt(DecisionCodec().encode(Restore("", (GRAPH,), runs, 3))), {"cluster": "demo"})
+    writer.finish(spelt(CommandCodec().encode(Restore("", (GRAPH,), runs, 3))), {"cluster": "demo"})
     return folder
 
 

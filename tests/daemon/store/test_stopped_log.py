@@ -11,7 +11,7 @@ from consensus.configuration import Configuration
 from consensus.effects import Persist
 from consensus.stored import Entry, HardState, Snapshot
 from daemon.state import Registry, applying, freeze
-from daemon.state.commands import AddGraph, Decision, DecisionCodec, StartRun
+from daemon.state.commands import AddGraph, CommandCodec, Decision, StartRun
 from daemon.store import DataFolder, Store, StoreError
 from daemon.store.stopped_log import APPLIED, BREAKS, DECLINED, NOTHING, UNREADABLE, opened
 from tests.daemon.state.registries import LOAD, formed
@@ -21,7 +21,7 @@ START = StartRun("s1", "rank", "web", LOAD, (), 9, 0, False, 15, (), 0)
 
 
 def entries(*commands: Decision | bytes) -> tuple[Entry, ...]:
-    codec = DecisionCodec()
+    codec = CommandCodec()
     data = [command if isinstance(command, bytes) else codec.encode(command) for command in commands]
     return tuple(Entry(number, 2, each) for number, each in enumerate(data, start=2))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from daemon.transfer import checkpoints as replication
 from daemon.transfer.checkpoints import RESEND_FACTOR_MAX, Replication, ReplicationEffect, ReplicationMessage
 from shoal.lockstep.effects import SendTick, StoreStates, TickHeld
-from shoal.lockstep.messages import Checkpoint, CheckpointAsked, CheckpointHeld, CheckpointLacking
+from shoal.lockstep.messages import Checkpoint, CheckpointHeld, CheckpointMissing, CheckpointRequest
 
 SECOND = 1_000_000_000
 PRIMARIES = {0: "a", 1: "b", 2: "a", 3: "c"}
@@ -97,7 +97,7 @@ def test_who_is_silent_is_asked_ever_more_rarely() -> None:
     for now in range(0, 100 * SECOND, SECOND // 2):
         assert (machine.deadline or 0) >= now - SECOND // 2
         effects = machine.wake(now)
-        assert sent(effects) in ([], [("b", CheckpointAsked(1, 8, 0, 1))])
+        assert sent(effects) in ([], [("b", CheckpointRequest(1, 8, 0, 1))])
         asked += [now // SECOND] if effects else []
     assert asked[:4] == [1, 3, 7, 11]
     assert asked[-1] - asked[-2] == RESEND_FACTOR_MAX
@@ -107,9 +107,9 @@ def test_states_are_sent_again_when_they_are_lost_and_not_before() -> None:
     primary, replica = begun(), begun("b")
     primary.hold(1, 8, 4, OWN, REPLICAS, 0)
     (question,) = (message for to, message in sent(primary.wake(SECOND)) if to == "b")
-    assert isinstance(question, CheckpointAsked)
+    assert isinstance(question, CheckpointRequest)
     ((_, lacking),) = sent(replica.step("a", question, SECOND))
-    assert lacking == CheckpointLacking(1, 8, 0, 1)
+    assert lacking == CheckpointMissing(1, 8, 0, 1)
     assert sent(primary.step("b", lacking, SECOND)) == [("b", FROM_A)]
     assert primary.step("b", lacking, SECOND) == [], "of two copies one is lost"
     (store,) = stores(replica.step("a", FROM_A, SECOND))
@@ -233,7 +233,7 @@ def test_held_means_that_every_disk_has_it_whatever_the_network_and_the_disks_do
             match effect:
                 case SendTick(
                     to=to,
-                    message=Checkpoint() | CheckpointHeld() | CheckpointAsked() | CheckpointLacking() as message,
+                    message=Checkpoint() | CheckpointHeld() | CheckpointRequest() | CheckpointMissing() as message,
                 ):
                     bag.append((name, to, message))
                 case StoreStates():

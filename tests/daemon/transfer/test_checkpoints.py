@@ -21,7 +21,7 @@ from shoal.lockstep.effects import (
     TickEffect,
 )
 from shoal.lockstep.machine import AT_THE_END, Cadence, State, TickMachine
-from shoal.lockstep.messages import DUE, STOP, PhaseDone, PhaseSent, PhaseWanted
+from shoal.lockstep.messages import DUE, STOP, PhaseDone, PhaseRequest, PhaseSent
 from shoal.program.phase import Phase
 from tests.shoal.lockstep.network import ALL, MS, TIMING, Group, nothing
 
@@ -79,7 +79,7 @@ def test_no_share_of_a_checkpoint_leaves_before_it_is_held() -> None:
         group.compute(name)
     assert group.machines["a"].doing() == "holding advance of tick 2"
     assert group.bag == []
-    assert group.machines["a"].step("b", PhaseWanted(1, entry_of(2, Phase.ADVANCE)), group.now) == []
+    assert group.machines["a"].step("b", PhaseRequest(1, entry_of(2, Phase.ADVANCE)), group.now) == []
     group.hold("b")
     assert [(sender, to) for sender, to, _ in group.bag] == [("b", "a")]
     group.deliver()  # a peer's share is taken while a holds
@@ -97,7 +97,7 @@ def test_no_end_is_told_before_the_last_tick_is_held() -> None:
     group.hold("a")
     assert group.told["a"][-1] == RunOver(1, 1, "completed", "")
     assert group.machines["b"].state is State.HOLDING
-    asked = group.machines["a"].step("b", PhaseWanted(1, entry_of(1, Phase.ADVANCE), 1), 0)
+    asked = group.machines["a"].step("b", PhaseRequest(1, entry_of(1, Phase.ADVANCE), 1), 0)
     assert [type(effect.message) for effect in asked if isinstance(effect, SendTick)] == [PhaseDone], "a last share"
 
 
@@ -304,7 +304,7 @@ class World:
     now: int = 0
 
     def __post_init__(self) -> None:
-        self.bag: list[tuple[str, str, PhaseDone | PhaseWanted | PhaseSent]] = []
+        self.bag: list[tuple[str, str, PhaseDone | PhaseRequest | PhaseSent]] = []
         self.to_run: list[tuple[str, RunPhase]] = []
         self.to_hold: list[tuple[str, HoldTick]] = []
         self.machines = {
@@ -322,7 +322,7 @@ class World:
         machine = self.machines[name]
         for effect in effects:
             match effect:
-                case SendTick(to=to, message=PhaseDone() | PhaseWanted() | PhaseSent() as message):
+                case SendTick(to=to, message=PhaseDone() | PhaseRequest() | PhaseSent() as message):
                     self.send(name, to, message)
                 case RunPhase():
                     self.to_run.append((name, effect))
@@ -340,7 +340,7 @@ class World:
                     self.over[name] = effect
         machine.validate()
 
-    def send(self, name: str, to: str, message: PhaseDone | PhaseWanted | PhaseSent) -> None:
+    def send(self, name: str, to: str, message: PhaseDone | PhaseRequest | PhaseSent) -> None:
         if isinstance(message, PhaseDone) and message.entry % 4 == 0:
             tick = message.entry // 4 - 1
             every, last = self.cadence.ticks, tick == self.ticks

@@ -9,7 +9,7 @@ import pytest
 
 from daemon.transfer.chunks import ChunkPlaces, Intake, LoadEffect, LoadLimits, PieceArrived, PieceGone, Shipment
 from shoal.lockstep.effects import SendTick
-from shoal.lockstep.messages import Chunk, ChunksTaken, PieceBuilt, PieceDropped, PieceOffered
+from shoal.lockstep.messages import Chunk, ChunksAcknowledged, PieceBuilt, PieceDropped, PieceOffered
 
 LIMITS = LoadLimits(chunk_bytes=4096, window=3, resend_interval_ns=100, idle_timeout_ns=1000, pieces_max=2)
 BUILT = PieceBuilt("l", "", 1, 2, 3, 4, 5)
@@ -42,20 +42,20 @@ def test_only_a_window_is_on_its_way() -> None:
     effects = shipment.begin(0)
     assert messages(effects)[0] == PieceOffered("l", b"spec", (4096 * 5,), 4096)
     assert numbers(effects) == [0, 1]
-    assert numbers(shipment.step(ChunksTaken("l", 1), 9)) == [2, 3], "it grows with what is acknowledged"
-    assert numbers(shipment.step(ChunksTaken("l", 1, (2, 3)), 9)) == [], "a chunk too far is no use"
-    assert numbers(shipment.step(ChunksTaken("l", 2, (2, 3)), 9)) == [4]
+    assert numbers(shipment.step(ChunksAcknowledged("l", 1), 9)) == [2, 3], "it grows with what is acknowledged"
+    assert numbers(shipment.step(ChunksAcknowledged("l", 1, (2, 3)), 9)) == [], "a chunk too far is no use"
+    assert numbers(shipment.step(ChunksAcknowledged("l", 2, (2, 3)), 9)) == [4]
     assert shipment.progress == (2, 5)
 
 
 def test_a_receiver_that_has_given_the_piece_up_is_sent_all_of_it_again() -> None:
     shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 4], LIMITS)
     shipment.begin(0)
-    shipment.step(ChunksTaken("l", 2), 50)
+    shipment.step(ChunksAcknowledged("l", 2), 50)
     due = shipment.deadline
     assert due is not None
     shipment.wake(due)
-    effects = shipment.step(ChunksTaken("l", 0, (), 1), due + 1)
+    effects = shipment.step(ChunksAcknowledged("l", 0, (), 1), due + 1)
     assert numbers(effects)[:2] == [0, 1], "it has begun anew at the offer, and has nothing"
     assert shipment.progress == (0, 4)
 
@@ -63,33 +63,33 @@ def test_a_receiver_that_has_given_the_piece_up_is_sent_all_of_it_again() -> Non
 def test_after_silence_the_offer_alone_is_repeated_and_its_answer_says_what_is_lost() -> None:
     shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 4], LIMITS)
     shipment.begin(0)
-    assert numbers(shipment.step(ChunksTaken("l", 0, (1,)), 50)) == [2]
+    assert numbers(shipment.step(ChunksAcknowledged("l", 0, (1,)), 50)) == [2]
     due = shipment.deadline
     assert due is not None
     assert shipment.wake(due - 1) == []
     assert messages(shipment.wake(due)) == [PieceOffered("l", b"spec", (4096 * 4,), 4096, 1)]
     assert shipment.deadline is not None
     assert shipment.deadline - due > due - 50, "ever more rarely"
-    assert numbers(shipment.step(ChunksTaken("l", 0, (1,)), due + 1)) == [], "an answer to something sent before"
-    assert numbers(shipment.step(ChunksTaken("l", 0, (1,), 1), due + 2)) == [0, 2]
-    assert numbers(shipment.step(ChunksTaken("l", 0, (1,), 1), due + 3)) == [], "they are under way once more"
+    assert numbers(shipment.step(ChunksAcknowledged("l", 0, (1,)), due + 1)) == [], "an answer to something sent before"
+    assert numbers(shipment.step(ChunksAcknowledged("l", 0, (1,), 1), due + 2)) == [0, 2]
+    assert numbers(shipment.step(ChunksAcknowledged("l", 0, (1,), 1), due + 3)) == [], "they are under way once more"
 
 
 def test_what_others_have_overtaken_is_lost() -> None:
     limits = replace(LIMITS, window=8)
     shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 9], limits)
     shipment.begin(0)
-    assert numbers(shipment.step(ChunksTaken("l", 0, (1,)), 9)) == [2, 3], "it may only have come too early"
-    assert numbers(shipment.step(ChunksTaken("l", 0, (1, 2, 3)), 10)) == [4, 5, 6, 7]
-    assert numbers(shipment.step(ChunksTaken("l", 0, (1, 2, 3, 4)), 11)) == [0]
+    assert numbers(shipment.step(ChunksAcknowledged("l", 0, (1,)), 9)) == [2, 3], "it may only have come too early"
+    assert numbers(shipment.step(ChunksAcknowledged("l", 0, (1, 2, 3)), 10)) == [4, 5, 6, 7]
+    assert numbers(shipment.step(ChunksAcknowledged("l", 0, (1, 2, 3, 4)), 11)) == [0]
 
 
 def test_an_acknowledgement_that_is_late_or_mad_changes_nothing() -> None:
     shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 4], LIMITS)
     shipment.begin(0)
-    shipment.step(ChunksTaken("l", 2), 0)
+    shipment.step(ChunksAcknowledged("l", 2), 0)
     for upto in (1, -1, 5, 99):
-        assert shipment.step(ChunksTaken("l", upto), 0) == []
+        assert shipment.step(ChunksAcknowledged("l", upto), 0) == []
     assert shipment.progress == (2, 4)
 
 
@@ -103,7 +103,7 @@ def test_the_first_answer_counts_and_ends_it() -> None:
 
 def test_a_piece_without_bytes_arrives_with_its_offer() -> None:
     (taken, arrived) = Intake(LIMITS).step("a", PieceOffered("l", b"spec", (0, 0), 4096), 0)
-    assert taken == SendTick("a", ChunksTaken("l", 0))
+    assert taken == SendTick("a", ChunksAcknowledged("l", 0))
     assert isinstance(arrived, PieceArrived)
     assert [len(frame) for frame in arrived.frames] == [0, 0]
 
@@ -111,7 +111,7 @@ def test_a_piece_without_bytes_arrives_with_its_offer() -> None:
 def test_the_answer_is_repeated_as_long_as_the_offer_is() -> None:
     intake, offer = Intake(LIMITS), PieceOffered("l", b"spec", (), 4096)
     intake.step("a", offer, 0)
-    assert messages(intake.step("a", offer, 0)) == [ChunksTaken("l", 0)], "handed over once"
+    assert messages(intake.step("a", offer, 0)) == [ChunksAcknowledged("l", 0)], "handed over once"
     assert intake.built(BUILT) == [SendTick("a", BUILT)]
     assert intake.step("a", offer, 0) == [SendTick("a", BUILT)]
     intake.forget("l")
@@ -149,7 +149,7 @@ def test_what_does_not_fit_the_offer_is_dropped() -> None:
     assert intake.step("thief", Chunk("l", 0, of, (FULL,)), 0) == []
     assert intake.step("thief", PieceOffered("l", b"", (), 4096), 0) == []
     assert intake.step("thief", PieceDropped("l"), 0) == []
-    assert messages(intake.step("a", Chunk("l", 0, of, (FULL,)), 0)) == [ChunksTaken("l", 1)]
+    assert messages(intake.step("a", Chunk("l", 0, of, (FULL,)), 0)) == [ChunksAcknowledged("l", 1)]
 
 
 OFFER = PieceOffered("l", b"spec", (4096, 4096), 4096)
@@ -168,9 +168,11 @@ def test_two_pieces_of_one_name_are_never_mixed(other: PieceOffered) -> None:
     intake, last = Intake(LIMITS), len(ChunkPlaces(other.frame_sizes, other.chunk_bytes)) - 1
     intake.step("a", OFFER, 0)
     assert intake.step("a", Chunk("l", last, other.digest(), (b"y" * 4096,)), 0) == [], "it came before its offer"
-    assert messages(intake.step("a", Chunk("l", 0, OFFER.digest(), (FULL,)), 0)) == [ChunksTaken("l", 1)]
-    assert messages(intake.step("a", replace(OFFER, probe=1), 0)) == [ChunksTaken("l", 1, (), 1)], "only repeated"
-    assert messages(intake.step("a", other, 0)) == [ChunksTaken("l", 0)], "it begins anew"
+    assert messages(intake.step("a", Chunk("l", 0, OFFER.digest(), (FULL,)), 0)) == [ChunksAcknowledged("l", 1)]
+    assert messages(intake.step("a", replace(OFFER, probe=1), 0)) == [ChunksAcknowledged("l", 1, (), 1)], (
+        "only repeated"
+    )
+    assert messages(intake.step("a", other, 0)) == [ChunksAcknowledged("l", 0)], "it begins anew"
     assert intake.step("a", Chunk("l", 1, OFFER.digest(), (FULL,)), 0) == [], "of the one before, and late"
     assert intake.bytes_coming == sum(other.frame_sizes)
 
@@ -219,7 +221,7 @@ def test_only_so_many_pieces_come_at_once_and_idle_ones_are_given_up() -> None:
     assert intake.wake(999) == []
     assert intake.wake(1000) == [PieceGone("1")]
     assert intake.deadline == 1500
-    assert messages(intake.step("b", PieceOffered("3", b"", (9,), 4096), 1000)) == [ChunksTaken("3", 0)]
+    assert messages(intake.step("b", PieceOffered("3", b"", (9,), 4096), 1000)) == [ChunksAcknowledged("3", 0)]
 
 
 @pytest.mark.parametrize("seed", range(15))
@@ -242,7 +244,7 @@ def test_all_bytes_arrive_over_a_bad_link(seed: int) -> None:
             continue
         if random.random() < 0.2:
             bag.append(message)
-        if isinstance(message, ChunksTaken | PieceBuilt):
+        if isinstance(message, ChunksAcknowledged | PieceBuilt):
             bag += messages(shipment.step(message, now))
             continue
         assert isinstance(message, PieceOffered | Chunk)
@@ -265,9 +267,9 @@ def _strewn(random: Random, frame: bytes) -> list[bytes]:
 def test_what_the_disk_has_no_room_for_is_refused_before_it_is_sent() -> None:
     intake = Intake(LIMITS)
     intake.room_bytes = 10_000
-    assert isinstance(messages(intake.step("a", PieceOffered("l", b"", (6000,), 4096), 0))[0], ChunksTaken)
+    assert isinstance(messages(intake.step("a", PieceOffered("l", b"", (6000,), 4096), 0))[0], ChunksAcknowledged)
     (refused,) = messages(intake.step("a", PieceOffered("m", b"", (6000,), 4096), 0))
     assert isinstance(refused, PieceBuilt)
     assert "its disk has room for 4000 bytes more, and 6000 are needed" in refused.error
     intake.room_bytes = 20_000
-    assert isinstance(messages(intake.step("a", PieceOffered("m", b"", (6000,), 4096), 0))[0], ChunksTaken)
+    assert isinstance(messages(intake.step("a", PieceOffered("m", b"", (6000,), 4096), 0))[0], ChunksAcknowledged)

@@ -8,12 +8,12 @@ from shoal.lockstep.effects import HoldTick, PhaseLate, RunPhase, SendTick, Stor
 from shoal.lockstep.machine import TickMachine
 from shoal.lockstep.messages import (
     Checkpoint,
-    CheckpointAsked,
     CheckpointHeld,
-    CheckpointLacking,
-    ChunksTaken,
+    CheckpointMissing,
+    CheckpointRequest,
+    ChunksAcknowledged,
     PhaseDone,
-    PhaseWanted,
+    PhaseRequest,
     PieceBuilt,
     PieceDropped,
     PieceOffered,
@@ -46,7 +46,7 @@ def test_runs_go_side_by_side() -> None:
 def test_what_comes_before_its_run_is_kept_until_it_begins() -> None:
     plane = TickPlane("a", LIMITS)
     assert plane.step("b", share(1), 0) == []
-    assert plane.step("b", PhaseWanted(1, 4), 0) == []
+    assert plane.step("b", PhaseRequest(1, 4), 0) == []
     plane.step("b", share(2), 0)
     plane.begin(machine(1), 0)
     assert plane.early(1) == [("b", share(1))]
@@ -145,8 +145,8 @@ def test_a_checkpoint_goes_from_plane_to_plane_and_names_who_lacks_it() -> None:
     assert plane.deadline == 1_000_000_000 == TIMING.phase_timeout_ns
     effects = plane.wake(10**9)
     assert PhaseLate(1, 3, Phase.ADVANCE, ("b",), 10**9) in effects
-    assert SendTick("b", CheckpointAsked(1, 3, 5, 1)) in effects
-    assert plane.step("b", CheckpointLacking(1, 3, 5, 1), 0) == [message]
+    assert SendTick("b", CheckpointRequest(1, 3, 5, 1)) in effects
+    assert plane.step("b", CheckpointMissing(1, 3, 5, 1), 0) == [message]
     assert plane.step("b", CheckpointHeld(1, 3, 5), 0) == [TickHeld(1, 3)]
 
 
@@ -160,7 +160,7 @@ def test_the_deadline_is_the_earliest_of_all() -> None:
     plane.runs[1].computed(nothing(("b",)), 0, 9)
     assert plane.deadline == 9 + TIMING.resend_interval_ns
     sent = plane.wake(10**12)
-    assert SendTick("b", PhaseWanted(1, 4)) in sent
+    assert SendTick("b", PhaseRequest(1, 4)) in sent
     assert plane.intake.deadline is None, "the idle piece is given up"
 
 
@@ -180,7 +180,7 @@ def test_a_load_goes_from_plane_to_plane() -> None:
     assert planes["a"].shipments["l", "b"].answer == PieceBuilt("l", "", 1, 2, 3, 4, 5)
     planes["a"].land("l")
     assert planes["a"].shipments == {}
-    assert planes["a"].step("b", ChunksTaken("l", 2), 0) == []
+    assert planes["a"].step("b", ChunksAcknowledged("l", 2), 0) == []
     assert planes["b"].step("a", PieceDropped("l"), 0) == [PieceGone("l")]
 
 

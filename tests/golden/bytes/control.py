@@ -80,39 +80,39 @@ CLUSTER = (
     ),
     cluster.StatesHeld(epoch=4, states=(STATES,), reached=((7, 31), (8, 2))),
     cluster.Grant(run=7, tick=30),
-    cluster.StepAsked(request="r-1", run=7),
-    cluster.StepGranted(request="r-1", run=7, tick=30),
+    cluster.StepRequest(request="r-1", run=7),
+    cluster.StepReply(request="r-1", run=7, tick=30),
     cluster.Progress(
         run=7,
         epoch=4,
         shards=(cluster.ShardProgress(shard="beta", sequence=13, entry=122, tick=30, doing="act", seconds=1.5),),
     ),
-    cluster.ReadIndexAsked(request="r-1", term=9),
-    cluster.ReadIndexTold(request="r-1", index=42),
+    cluster.ReadIndexRequest(request="r-1", term=9),
+    cluster.ReadIndexReply(request="r-1", index=42),
     cluster.DiskForgets(server="beta/41", generation=7, lived=6, term=9, index=42, is_led=True),
 )
 HOST = (
-    cluster.RowsWanted(
+    cluster.RowsRequest(
         request="r-1", run="pagerank-7", tick=30, columns=("rank", "share"), first=100, last=200, top=10, least=True
     ),
-    cluster.RowsTold(
+    cluster.RowsReply(
         request="r-1", error="no such column", total=2, dtypes=("float64", "int64"), ids=b"spec", frames=NUMBERS
     ),
-    cluster.PartitionWanted(fetch="fetch/1", load="load-1", partition=9),
+    cluster.PartitionRequest(fetch="fetch/1", load="load-1", partition=9),
     cluster.PartitionMissing(fetch="fetch/1"),
-    cluster.PartAsked(request="r-1", load="load-1"),
-    cluster.PartTold(request="r-1", nodes=11, edges=12, ghosts=13, cross_edges=14, held_bytes=15),
-    cluster.StatesWanted(fetch="fetch/1", run=7, tick=30, partitions=to_bits({1, 8})),
-    cluster.TicksAsked(request="r-1", run=7),
-    cluster.TicksTold(request="r-1", committed=31, states=(STATES,)),
-    cluster.TableWanted(request="r-1", run="colony-7", tick=30, table="agents", partition=9, first=100),
-    cluster.TableTold(
+    cluster.PartStatsRequest(request="r-1", load="load-1"),
+    cluster.PartStatsReply(request="r-1", nodes=11, edges=12, ghosts=13, cross_edges=14, held_bytes=15),
+    cluster.StatesRequest(fetch="fetch/1", run=7, tick=30, partitions=to_bits({1, 8})),
+    cluster.KeptTicksRequest(request="r-1", run=7),
+    cluster.KeptTicksReply(request="r-1", committed=31, states=(STATES,)),
+    cluster.TableRequest(request="r-1", run="colony-7", tick=30, table="agents", partition=9, first=100),
+    cluster.TableReply(
         request="r-1", error="no such table", count=11, total=12, specs=b'[["id", {}]]', frames=NUMBERS
     ),
-    cluster.SearchWanted(
+    cluster.SearchRequest(
         request="r-1", epoch=4, load="load-1", column="text", terms=("salt", "sea"), weights=(0.5, 1.5), top=10
     ),
-    cluster.SearchTold(
+    cluster.SearchReply(
         request="r-1", error="no such column", documents=20, frequencies=(3, 4), total=2, ids=b"spec", frames=NUMBERS
     ),
 )  # fmt: skip

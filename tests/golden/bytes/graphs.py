@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 import shoal
-from daemon.control.messages import PartitionWanted, StatesWanted
+from daemon.control.messages import PartitionRequest, StatesRequest
 from daemon.services.graphs.fetch import TABLE, Fetched, _look_up, _look_up_states, _read
 from daemon.services.graphs.transfer import Piece, checked_piece, placement_of, spec_of
 from daemon.state.commands import Identity, to_bits
@@ -25,7 +25,7 @@ from shoal import GraphData
 from shoal.graph import columns as col
 from shoal.graph.graph_data import WIRE_FORMAT as GRAPH_FORMAT
 from shoal.graph.ids import partition_of
-from shoal.graph.partitions import WIRE_FORMAT, Cut, Slices
+from shoal.graph.partitions import WIRE_FORMAT, Cut, PartitionSet
 from shoal.graph.ring import HashRing
 from tests.golden.bytes.section import Section, from_hex, only, packed, same, to_hex
 from tests.golden.bytes.store import LOAD, SLICE, STATES, fill
@@ -53,10 +53,10 @@ COLUMNS = {
 }
 VIEW = View(4, (Identity("alpha", 3), Identity("beta", 7)), 150, 1)
 PIECE = "piece of a graph that is loaded"
-SHIPMENTS: Final[dict[str, PartitionWanted | StatesWanted]] = {
-    "shipment of a table": PartitionWanted("fetch/1", LOAD, TABLE),
-    "shipment of a partition": PartitionWanted("fetch/1", LOAD, 1),
-    "shipment of states": StatesWanted("fetch/1", STATES.run, STATES.tick, to_bits(STATES.states)),
+SHIPMENTS: Final[dict[str, PartitionRequest | StatesRequest]] = {
+    "shipment of a table": PartitionRequest("fetch/1", LOAD, TABLE),
+    "shipment of a partition": PartitionRequest("fetch/1", LOAD, 1),
+    "shipment of states": StatesRequest("fetch/1", STATES.run, STATES.tick, to_bits(STATES.states)),
 }
 
 
@@ -93,14 +93,14 @@ def check(entries: Entries) -> None:
         assert GraphData.from_wire(msgpack.unpackb(spec), frames).equals(graph), name
         for partition in range(PARTITIONS):
             spec, *frames = from_hex(entries[f"{name}: slice {partition}"]["hex"])
-            slices = Slices.from_wire(msgpack.unpackb(spec), frames, graph.partition)
+            slices = PartitionSet.from_wire(msgpack.unpackb(spec), frames, graph.partition)
             _same_slices(f"{name}: slice {partition}", slices, Cut(graph).slices([partition]))
     for name, wanted in SHIPMENTS.items():
         _check_shipment(name, wanted, entries[name])
     _check_piece(entries[PIECE])
 
 
-def _same_slices(name: str, one: Slices, other: Slices) -> None:
+def _same_slices(name: str, one: PartitionSet, other: PartitionSet) -> None:
     """Compares them by what they write."""
     (spec, frames), (other_spec, other_frames) = one.to_wire(), other.to_wire()
     same(name, (spec, to_hex(frames)), (other_spec, to_hex(other_frames)))
@@ -116,7 +116,7 @@ def _shipments() -> dict[str, Entry]:
         fill(store)
         found = {}
         for name, wanted in SHIPMENTS.items():
-            if isinstance(wanted, StatesWanted):
+            if isinstance(wanted, StatesRequest):
                 header, frames = _look_up_states(wanted, store)
             else:
                 header, frames = _look_up(wanted, [STATES.run], store)
@@ -124,18 +124,18 @@ def _shipments() -> dict[str, Entry]:
         return found
 
 
-def _check_shipment(name: str, wanted: PartitionWanted | StatesWanted, entry: Entry) -> None:
+def _check_shipment(name: str, wanted: PartitionRequest | StatesRequest, entry: Entry) -> None:
     header, *frames = from_hex(entry["hex"])
     fetched = _read("beta", PieceArrived(wanted.fetch, "beta", header, tuple(frames)))
     assert fetched is not None, name
     stamped = [[STATES.run, STATES.tick, partition, STATES.epoch] for partition in STATES.states]
     states = list(STATES.states.values())
     match wanted:
-        case StatesWanted():
+        case StatesRequest():
             same(name, fetched, Fetched(b"", stamped, tuple(states)))
-        case PartitionWanted(partition=partition) if partition == TABLE:
+        case PartitionRequest(partition=partition) if partition == TABLE:
             same(name, fetched.table(), (msgpack.packb({"partitions": 2}), b"\x00\x01\x00\x01"))
-        case PartitionWanted(partition=partition):
+        case PartitionRequest(partition=partition):
             spec, slice_frames = SLICE
             same(name, fetched, Fetched(spec, [stamped[partition]], (*slice_frames, states[partition])))
 

@@ -27,7 +27,7 @@ from shoal import (
     Replies,
     Workspace,
 )
-from shoal.colony import Agent, Colony, Ground, Here, Signal, Trace
+from shoal.colony import Agent, AgentContext, Colony, PartitionContext, Signal, Trace
 
 
 class Columns(Program):
@@ -157,7 +157,7 @@ class Walker(Agent):
     steps = 0
     seen: Any = None
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         if here.place.is_node:
             word = f"word-{here.place.ordinal}"
             here.present(word, label=f"label {here.place.ordinal}")
@@ -184,6 +184,6 @@ class Walkers(Colony):
     traces = (Trace("step", decay=0.5, threshold=0.125),)
     counters_shown = ("steps",)
 
-    def populate(self, ground: Ground) -> None:
+    def populate(self, ground: PartitionContext) -> None:
         for place in ground.nodes:
             ground.spawn(Walker, place)

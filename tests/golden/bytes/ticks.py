@@ -21,17 +21,17 @@ EXAMPLES = (
     ticks.PhaseDone(
         run=7, entry=123, columns=0, aggregates=b"", flags=ticks.DUE, failure="", compute_ns=0, sent_bytes=0
     ),
-    ticks.PhaseWanted(run=7, entry=122, lost=2),
+    ticks.PhaseRequest(run=7, entry=122, lost=2),
     ticks.PieceOffered(load="load-1", spec=b"spec", frame_sizes=(4096, 77), chunk_bytes=65536, probe=3),
     ticks.Chunk(load="load-1", number=5, offer=6, frames=NUMBERS),
-    ticks.ChunksTaken(load="load-1", upto=5, beyond=(7, 9), probe=3),
+    ticks.ChunksAcknowledged(load="load-1", upto=5, beyond=(7, 9), probe=3),
     ticks.PieceBuilt(load="load-1", error="no room", nodes=11, edges=12, ghosts=13, cross_edges=14, held_bytes=15),
     ticks.PieceDropped(load="load-1"),
     ticks.Checkpoint(run=7, tick=30, floor=20, partitions=(3, 9), frames=NUMBERS),
     ticks.CheckpointHeld(run=7, tick=30, first=3),
     ticks.PhaseSent(run=7, entry=122, copies=2),
-    ticks.CheckpointAsked(run=7, tick=30, first=3, copies=2),
-    ticks.CheckpointLacking(run=7, tick=30, first=3, copies=2),
+    ticks.CheckpointRequest(run=7, tick=30, first=3, copies=2),
+    ticks.CheckpointMissing(run=7, tick=30, first=3, copies=2),
 )
 
 SECTION = section_of("ticks", TICK_TYPES, EXAMPLES, "ticks.py")

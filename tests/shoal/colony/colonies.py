@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shoal.colony import Agent, Colony, Ground, Here, Signal, Trace
+from shoal.colony import Agent, AgentContext, Colony, PartitionContext, Signal, Trace
 
 
 class Walker(Agent):
@@ -12,14 +12,14 @@ class Walker(Agent):
     steps = 0
     seen: float = 0.0
 
-    def sense(self, here: Here) -> None:
+    def sense(self, here: AgentContext) -> None:
         self.heard = here.signal("scent")
         self.paths = len(here.neighbours())
         self.others = [other.id for other in here.others()]
         self.strong = [place.name for place, _ in here.around("scent", 1.0)]
         self.fresh = [author for _, author in here.fresh("step")]
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         paths = here.neighbours()
         if here.place.is_node:
             here.present(f"word-{here.place.ordinal % 5}", label="a word" if self.steps else "")
@@ -37,7 +37,7 @@ class Walker(Agent):
             here.move(here.present("word-1").__class__.concept("word-1"))
         self.steps += 1
 
-    def decay(self, here: Here) -> None:
+    def decay(self, here: AgentContext) -> None:
         self.seen += here.signal("scent")
         self.known = [[n.weight, n.concept.accesses if n.concept else -1] for n in here.neighbours()]
         if self.steps > 6:
@@ -53,6 +53,6 @@ class Walkers(Colony):
     traces = (Trace("step", decay=0.5, threshold=0.3),)
     counters_shown = ("steps",)
 
-    def populate(self, ground: Ground) -> None:
+    def populate(self, ground: PartitionContext) -> None:
         for place in ground.nodes:
             ground.spawn(Walker, place)

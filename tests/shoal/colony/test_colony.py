@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shoal
-from shoal.colony import Agent, Colony, Ground, Here, Neighbour, Place, Signal, Trace, substrate
+from shoal.colony import Agent, AgentContext, Colony, Neighbour, PartitionContext, Place, Signal, Trace, substrate
 from shoal.colony.agents import from_record, to_record
 from tests.shoal.colony.colonies import Walkers
 from tests.shoal.engine.test_restore import Group
 
 RING = shoal.from_arrays(np.arange(6), (np.arange(6) + 1) % 6, partition_count=7)
-Script = Callable[[Any, Here], Any]
+Script = Callable[[Any, AgentContext], Any]
 
 
 class Actor(Agent):
@@ -28,15 +28,15 @@ class Actor(Agent):
     does: ClassVar[Script | None] = None
     ages: ClassVar[Script | None] = None
 
-    def sense(self, here: Here) -> None:
+    def sense(self, here: AgentContext) -> None:
         if Actor.sees is not None:
             Actor.sees(self, here)
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         if Actor.does is not None:
             Actor.does(self, here)
 
-    def decay(self, here: Here) -> None:
+    def decay(self, here: AgentContext) -> None:
         if Actor.ages is not None:
             Actor.ages(self, here)
 
@@ -56,7 +56,7 @@ class Stage(Colony):
     traces = (Trace("step", decay=0.5, threshold=0.2),)
     counters_shown = ("said",)
 
-    def populate(self, ground: Ground) -> None:
+    def populate(self, ground: PartitionContext) -> None:
         for place in ground.nodes:
             ground.spawn(Actor if place.ordinal == 0 else Mortal, place)
 
@@ -81,7 +81,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., shoal.Run]:
 def test_what_is_done_is_seen_in_the_next_tick_and_fades(play: Callable[..., shoal.Run]) -> None:
     heard = []
 
-    def does(agent: Agent, here: Here) -> None:
+    def does(agent: Agent, here: AgentContext) -> None:
         heard.append((here.tick, here.signal("sound"), here.traces("step"), here.fresh("step")))
         if here.tick == 1:
             here.emit("sound", 0.5)
@@ -102,7 +102,7 @@ def heard_id() -> int:
 def test_an_agent_walks_along_edges_and_meets_others(play: Callable[..., shoal.Run]) -> None:
     seen: list[Any] = []
 
-    def does(agent: Agent, here: Here) -> None:
+    def does(agent: Agent, here: AgentContext) -> None:
         seen.append((here.node, [type(other).__name__ for other in here.others()]))
         here.move(here.neighbours()[0].place)
 
@@ -120,7 +120,7 @@ def test_a_colony_of_nobody_is_over(play: Callable[..., shoal.Run]) -> None:
 
 
 def test_the_young_begin_in_the_next_tick(play: Callable[..., shoal.Run]) -> None:
-    def does(agent: Any, here: Here) -> None:
+    def does(agent: Any, here: AgentContext) -> None:
         if here.tick == 1:
             here.spawn(Actor, Place.node(3), name="child")
         if vars(agent).get("name") == "child":
@@ -136,7 +136,7 @@ def test_the_young_begin_in_the_next_tick(play: Callable[..., shoal.Run]) -> Non
 def test_a_ghost_is_known_once_its_owner_has_answered(play: Callable[..., shoal.Run]) -> None:
     seen: list[tuple[int, list[Neighbour]]] = []
 
-    def does(agent: Agent, here: Here) -> None:
+    def does(agent: Agent, here: AgentContext) -> None:
         if here.tick == 1:
             here.present("a")
             here.present("b", label="Bee")
@@ -240,7 +240,7 @@ def twin(script: list[list[tuple[str, str]]]) -> dict[tuple[str, str], list[floa
 @settings(deadline=None, max_examples=60)
 def test_edges_change_as_is_written(script: list[list[tuple[str, str]]]) -> None:
     class Wirer(Agent):
-        def act(self, here: Here) -> None:
+        def act(self, here: AgentContext) -> None:
             for one, other in script[here.tick - 1]:
                 if one != other:
                     here.wire(one, other)
@@ -249,7 +249,7 @@ def test_edges_change_as_is_written(script: list[list[tuple[str, str]]]) -> None
         name = "trial-wiring"
         agents = (Wirer,)
 
-        def populate(self, ground: Ground) -> None:
+        def populate(self, ground: PartitionContext) -> None:
             for place in ground.nodes[: Place.node(0) in ground.nodes]:
                 ground.spawn(Wirer, place)
 

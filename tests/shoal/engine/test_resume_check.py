@@ -14,7 +14,7 @@ import pytest
 import shoal
 from examples.sandpile import Sandpile
 from shoal import Attribute, Column, Node, NodeProgram, Program, RunFailed, Workspace
-from shoal.colony import Agent, Colony, Ground, Here, Signal
+from shoal.colony import Agent, AgentContext, Colony, PartitionContext, Signal
 from shoal.knowledge import Knowledge
 from shoal.program.installed import installed_programs
 from shoal.templates import colony, messages, vectorized
@@ -297,7 +297,7 @@ class Begun(Agent):
     SCALE = [1, 2]  # noqa: RUF012
     all_of_them: ClassVar[list[int]] = []
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         self.seen.append(here.tick)
         here.emit("told", len(self.seen) * self.SCALE[0])
 
@@ -305,7 +305,7 @@ class Begun(Agent):
 class Two(Agent):
     """One list under two names."""
 
-    def sense(self, here: Here) -> None:
+    def sense(self, here: AgentContext) -> None:
         if here.tick == 2:
             self.x: list[int] = []
             self.y = self.x
@@ -314,14 +314,14 @@ class Two(Agent):
 class Changing(Agent):
     """Bytes that change."""
 
-    def sense(self, here: Here) -> None:
+    def sense(self, here: AgentContext) -> None:
         self.x = bytearray(b"x")
 
 
 class Given(Agent):
     """What it is born with."""
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         self.notes.append(here.tick)  # type: ignore[attr-defined]
         here.emit("told", len(self.notes))  # type: ignore[attr-defined]
         if here.tick == 2:
@@ -333,7 +333,7 @@ class Agents(Colony):
 
     signals = (Signal("told", decay=0.0),)
 
-    def populate(self, ground: Ground) -> None:
+    def populate(self, ground: PartitionContext) -> None:
         notes: list[int] = []
         for place in ground.nodes:
             ground.spawn(self.agents[0], place, **({"notes": notes} if self.agents[0] is Given else {}))

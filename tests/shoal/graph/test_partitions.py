@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import shoal
 from shoal import BadGraph, GraphData
 from shoal.graph import columns as col
-from shoal.graph.partitions import Cut, Edges, Slices, build, joined, part_of
-from shoal.graph.shard_graph import Adjacency, Part, Placement
+from shoal.graph.partitions import Cut, Edges, PartitionSet, build, joined, part_of
+from shoal.graph.shard_graph import Adjacency, Placement, ShardGraph
 
 SHARDS = ("x", "y", "z")
 PLACEMENT = Placement(SHARDS, np.arange(8, dtype=np.int16) % 3)
@@ -59,7 +59,7 @@ def multigraphs(draw: st.DrawFn, partition_counts: Sequence[int] = (1, 2, 5, 8))
     return shoal.from_arrays(source, target, nodes=nodes, partition_count=partitions, **columns)
 
 
-def sent(slices: Slices) -> tuple[Any, list[bytes]]:
+def sent(slices: PartitionSet) -> tuple[Any, list[bytes]]:
     """As it arrives: plain values and bytes."""
     return packed(*slices.to_wire())
 
@@ -69,15 +69,15 @@ def packed(spec: Any, frames: Sequence[Any]) -> tuple[Any, list[bytes]]:
     return msgpack.unpackb(msgpack.packb(spec)), [bytes(memoryview(frame).cast("B")) for frame in together]
 
 
-def arrived(slices: Slices, data: GraphData) -> Slices:
-    return Slices.from_wire(*sent(slices), data.partition)
+def arrived(slices: PartitionSet, data: GraphData) -> PartitionSet:
+    return PartitionSet.from_wire(*sent(slices), data.partition)
 
 
 def values(column: Any) -> list[Any]:
     return list(column.tolist())
 
 
-def contents(slices: Slices) -> list[Any]:
+def contents(slices: PartitionSet) -> list[Any]:
     """Everything in slices, to compare; how strings are encoded is left out."""
     counts = slices.node_count, slices.edge_count, slices.directed, slices.partition_count, slices.partitions
     bounds = [values(b) for b in (slices.node_bounds, slices.out_bounds, slices.in_bounds)]
@@ -89,13 +89,13 @@ def each(edges: Edges) -> list[Any]:
     return [values(edges.source), values(edges.target), {name: values(c) for name, c in edges.columns.items()}]
 
 
-def rows(part: Part, adjacency: Adjacency) -> list[Any]:
+def rows(part: ShardGraph, adjacency: Adjacency) -> list[Any]:
     """Each node's neighbours in order, with the edges' columns. How edges are numbered is a part's own affair."""
     columns = [values(col.take(column, adjacency.edges)) for column in part.edge_columns.values()]
     return [adjacency.indptr.tolist(), adjacency.neighbours.tolist(), columns]
 
 
-def told(part: Part) -> list[Any]:
+def told(part: ShardGraph) -> list[Any]:
     """Everything in a part, to compare."""
     return [
         (part.graph, part.node_count, part.edge_count, part.directed, part.partition_count),
@@ -207,7 +207,7 @@ def test_no_partition_at_all(kind: type) -> None:
     data = graph(kind)
     node_types, edge_types = {"name": "string", "flag": "bool"}, {"weight": "float64", "type": "string"}
     id_type = col.type_name(data.ids)
-    empty = Slices.empty(data.node_count, data.edge_count, data.partition_count, id_type, node_types, edge_types)
+    empty = PartitionSet.empty(data.node_count, data.edge_count, data.partition_count, id_type, node_types, edge_types)
     assert contents(empty) == contents(Cut(data).slices(()))
     assert contents(joined([empty, Cut(data).slices([3])])) == contents(Cut(data).slices([3]))
     assert contents(arrived(empty, data)) == contents(empty)
@@ -328,13 +328,13 @@ SPEC, FRAMES = sent(Cut(graph()).slices(PLACEMENT.partitions(0)))
 
 
 def test_the_right_ones_are_taken() -> None:
-    assert contents(Slices.from_wire(SPEC, FRAMES, graph().partition)) == dumb(graph(), PLACEMENT.partitions(0))
+    assert contents(PartitionSet.from_wire(SPEC, FRAMES, graph().partition)) == dumb(graph(), PLACEMENT.partitions(0))
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_is_not_a_slice_is_refused(wrong: str) -> None:
     with pytest.raises(BadGraph):
-        Slices.from_wire(*WRONG[wrong](SPEC, FRAMES), graph().partition)
+        PartitionSet.from_wire(*WRONG[wrong](SPEC, FRAMES), graph().partition)
 
 
 @pytest.mark.parametrize(
@@ -343,10 +343,10 @@ def test_what_is_not_a_slice_is_refused(wrong: str) -> None:
 )
 def test_slices_of_another_table_are_refused(table: Any) -> None:
     with pytest.raises(BadGraph):
-        Slices.from_wire(SPEC, FRAMES, table)
+        PartitionSet.from_wire(SPEC, FRAMES, table)
 
 
-def check_sound(slices: Slices, data: GraphData) -> None:
+def check_sound(slices: PartitionSet, data: GraphData) -> None:
     """Whatever was let in keeps within itself, and a part can be built of it."""
     table = data.partition
     for edges, bounds, end in (
@@ -373,7 +373,7 @@ def test_a_damaged_byte_gives_slices_or_a_bad_graph(frame: int, at: int, value: 
     if damaged:
         damaged[at % len(damaged)] = value
     try:
-        slices = Slices.from_wire(SPEC, with_frame(FRAMES, frame, bytes(damaged)), graph().partition)
+        slices = PartitionSet.from_wire(SPEC, with_frame(FRAMES, frame, bytes(damaged)), graph().partition)
     except BadGraph:
         return
     check_sound(slices, graph())
@@ -393,7 +393,7 @@ def _paths(spec: Any) -> list[list[Any]]:
 @settings(deadline=None, max_examples=300)
 def test_a_damaged_spec_gives_slices_or_a_bad_graph(path: list[Any], value: Any) -> None:
     try:
-        slices = Slices.from_wire(changed(SPEC, path, value), FRAMES, graph().partition)
+        slices = PartitionSet.from_wire(changed(SPEC, path, value), FRAMES, graph().partition)
     except BadGraph:
         return
     check_sound(slices, graph())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import shoal
 from shoal import Direction, GraphData
 from shoal.graph.partitions import part_of
-from shoal.graph.shard_graph import Adjacency, Boundary, Part, Placement
+from shoal.graph.shard_graph import Adjacency, Boundary, Placement, ShardGraph
 
 SHARDS = ("x", "y", "z")
 
@@ -32,11 +32,11 @@ def placed(draw: st.DrawFn) -> tuple[GraphData, Placement]:
     return data, Placement(SHARDS, np.array(holder, dtype=np.int16))
 
 
-def parts_of(data: GraphData, placement: Placement) -> dict[str, Part]:
+def parts_of(data: GraphData, placement: Placement) -> dict[str, ShardGraph]:
     return {shard: part_of("g", data, placement, i) for i, shard in enumerate(SHARDS)}
 
 
-def rows(part: Part, adjacency: Adjacency) -> list[list[int]]:
+def rows(part: ShardGraph, adjacency: Adjacency) -> list[list[int]]:
     """For every own node, the ordinals of its neighbours."""
     everyone = part.all_ordinals().tolist()
     return [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import shoal
 from shoal import _native
 from shoal.graph.partitions import part_of
-from shoal.graph.shard_graph import Part, Placement
+from shoal.graph.shard_graph import Placement, ShardGraph
 from shoal.kernels import cores
 from shoal.kernels.cores import Cores
 from shoal.kernels.triangles import Sets, neighbour_sets
@@ -21,18 +21,18 @@ from shoal.kernels.triangles import Sets, neighbour_sets
 Pairs = list[tuple[int, int]]
 
 
-def part_at(nodes: int, pairs: Pairs, shards: int = 1) -> Part:
+def part_at(nodes: int, pairs: Pairs, shards: int = 1) -> ShardGraph:
     data = shoal.from_arrays([u for u, _ in pairs], [v for _, v in pairs], nodes=list(range(nodes)))
     holder = np.arange(data.partition_count, dtype=np.int16) % shards
     return part_of("g", data, Placement(tuple(map(str, range(shards))), holder), 0)
 
 
-def sets_of(part: Part) -> Sets:
+def sets_of(part: ShardGraph) -> Sets:
     return neighbour_sets(part.out_kernel, part.in_kernel)
 
 
 @st.composite
-def pieces(draw: st.DrawFn) -> tuple[Part, list[list[int]]]:
+def pieces(draw: st.DrawFn) -> tuple[ShardGraph, list[list[int]]]:
     """A shard's piece, and what its ghosts are said to be, call by call, ever less."""
     nodes = draw(st.integers(1, 25))
     ends = st.integers(0, nodes - 1)
@@ -46,7 +46,7 @@ def pieces(draw: st.DrawFn) -> tuple[Part, list[list[int]]]:
 
 @given(pieces(), st.sampled_from([0, 1, 4]))
 @settings(deadline=None, max_examples=150)
-def test_what_falls_is_what_is_found_anew(piece: tuple[Part, list[list[int]]], looks: int) -> None:
+def test_what_falls_is_what_is_found_anew(piece: tuple[ShardGraph, list[list[int]]], looks: int) -> None:
     """However soon it gives up falling."""
     part, calls = piece
     with pytest.MonkeyPatch.context() as patch:

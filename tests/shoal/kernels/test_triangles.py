@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import shoal
 from shoal import _native
 from shoal.graph.partitions import part_of
-from shoal.graph.shard_graph import Part, Placement
+from shoal.graph.shard_graph import Placement, ShardGraph
 from shoal.kernels.reductions import Kernel
 from shoal.kernels.triangles import Sets, corner_arcs, neighbour_sets
 
@@ -31,7 +31,7 @@ def graphs(draw: st.DrawFn) -> tuple[int, Pairs]:
     return nodes, pairs + hub
 
 
-def part_at(nodes: int, pairs: Pairs, shard: int = 0, shards: int = 1) -> Part:
+def part_at(nodes: int, pairs: Pairs, shard: int = 0, shards: int = 1) -> ShardGraph:
     ends = np.array(pairs, np.int64).reshape(-1, 2)
     data = shoal.from_arrays(ends[:, 0], ends[:, 1], nodes=np.arange(nodes), partition_count=8)
     holder = np.arange(8, dtype=np.int16) % shards

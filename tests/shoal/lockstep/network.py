@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from shoal.engine.engine import Outgoing
 from shoal.lockstep.effects import HoldTick, RunPhase, SendTick, SettlePhase, TickEffect
 from shoal.lockstep.machine import AT_THE_END, Cadence, TickMachine, TickTiming
-from shoal.lockstep.messages import PhaseDone, PhaseSent, PhaseWanted
+from shoal.lockstep.messages import PhaseDone, PhaseRequest, PhaseSent
 from shoal.program.phase import Phase
 
 MS = 1_000_000
@@ -44,7 +44,7 @@ class Group:
         self.now = 0
         self.slow_disk, self.halts_at, self.halts_on = slow_disk, halts_at, halts_on or names
         self.holding: dict[str, HoldTick] = {}
-        self.bag: list[tuple[str, str, PhaseDone | PhaseWanted | PhaseSent]] = []
+        self.bag: list[tuple[str, str, PhaseDone | PhaseRequest | PhaseSent]] = []
         self.told: dict[str, list[TickEffect]] = {name: [] for name in names}
         self.machines = {
             name: TickMachine(
@@ -69,7 +69,7 @@ class Group:
         """Carry out what needs no decision of the test: sends go to the bag, settling is done at once."""
         for effect in effects:
             match effect:
-                case SendTick(to=to, message=PhaseDone() | PhaseWanted() | PhaseSent() as message):
+                case SendTick(to=to, message=PhaseDone() | PhaseRequest() | PhaseSent() as message):
                     self.bag.append((name, to, message))
                 case SettlePhase():
                     self.told[name].append(effect)

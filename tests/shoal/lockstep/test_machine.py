@@ -12,7 +12,7 @@ from shoal.engine.engine import Outgoing
 from shoal.lockstep.barrier import entry_of
 from shoal.lockstep.effects import PhaseLate, RunOver, SendTick, TickCommitted
 from shoal.lockstep.machine import FAILURE_CHARACTERS_MAX, State
-from shoal.lockstep.messages import STOP, PhaseDone, PhaseSent, PhaseWanted
+from shoal.lockstep.messages import STOP, PhaseDone, PhaseRequest, PhaseSent
 from shoal.program.phase import Phase
 from shoal.program.program import not_converged
 from tests.shoal.lockstep.network import ALL, MS, Group, nothing
@@ -88,11 +88,11 @@ def test_a_lost_share_is_asked_for_and_sent_again() -> None:
     group.now = 200 * MS
     assert group.machines["a"].deadline == group.now
     group.wake()
-    assert group.bag == [("a", "b", PhaseWanted(1, 4)), ("b", "a", PhaseWanted(1, 4))]
+    assert group.bag == [("a", "b", PhaseRequest(1, 4)), ("b", "a", PhaseRequest(1, 4))]
     group.deliver()
     assert group.bag == [("b", "a", PhaseSent(1, 4, 1)), ("a", "b", PhaseSent(1, 4, 1))]
     group.deliver()
-    assert group.bag == [("a", "b", PhaseWanted(1, 4, 1)), ("b", "a", PhaseWanted(1, 4, 1))], "it is lost for certain"
+    assert group.bag == [("a", "b", PhaseRequest(1, 4, 1)), ("b", "a", PhaseRequest(1, 4, 1))], "it is lost for certain"
     group.deliver()
     group.deliver()
     assert [group.phase(name) for name in "ab"] == [(1, Phase.SENSE)] * 2
@@ -112,7 +112,7 @@ def test_a_share_that_is_only_slow_is_not_sent_again() -> None:
         group.wake()
         wanted = [item for item in group.bag if item[0] == "a"]
         asked += len(wanted)
-        assert all(isinstance(message, PhaseWanted) for _, _, message in wanted)
+        assert all(isinstance(message, PhaseRequest) for _, _, message in wanted)
         slow += [item for item in group.bag if item[0] == "b" and item[1] == "a"]
         group.bag = wanted
         group.deliver(to="b")
@@ -122,7 +122,7 @@ def test_a_share_that_is_only_slow_is_not_sent_again() -> None:
     assert [type(message) for _, _, message in slow].count(PhaseDone) == 1
     group.bag = slow
     group.deliver()
-    assert not any(isinstance(message, PhaseWanted) for _, _, message in group.bag), "it came before all answers"
+    assert not any(isinstance(message, PhaseRequest) for _, _, message in group.bag), "it came before all answers"
     assert group.phase("a") == (1, Phase.SENSE)
 
 
@@ -131,12 +131,12 @@ def test_a_copy_that_is_lost_too_is_sent_once_more_and_an_old_word_brings_none()
     group.compute("a")
     group.compute("b")
     a, b = group.machines["a"], group.machines["b"]
-    (again,) = a.step("b", PhaseWanted(1, 4, 1), 0)
+    (again,) = a.step("b", PhaseRequest(1, 4, 1), 0)
     assert isinstance(again, SendTick)
     assert isinstance(again.message, PhaseDone)
-    assert a.step("b", PhaseWanted(1, 4, 1), 0) == [SendTick("b", PhaseSent(1, 4, 2))], "of two copies one is lost"
-    assert b.step("a", PhaseSent(1, 4, 2), 0) == [SendTick("a", PhaseWanted(1, 4, 2))]
-    assert a.step("b", PhaseWanted(1, 4, 2), 0) == [again]
+    assert a.step("b", PhaseRequest(1, 4, 1), 0) == [SendTick("b", PhaseSent(1, 4, 2))], "of two copies one is lost"
+    assert b.step("a", PhaseSent(1, 4, 2), 0) == [SendTick("a", PhaseRequest(1, 4, 2))]
+    assert a.step("b", PhaseRequest(1, 4, 2), 0) == [again]
     assert b.step("stranger", PhaseSent(1, 4, 3), 0) == b.step("a", PhaseSent(1, 5, 1), 0) == []
 
 
@@ -157,9 +157,9 @@ def test_the_last_phase_but_one_can_still_be_asked_for() -> None:
     group.compute("b")
     group.deliver(to="a")
     group.compute("a")  # a has done sense; b still lacks a's start
-    sent = group.machines["a"].step("b", PhaseWanted(1, 4, 1), 0)
+    sent = group.machines["a"].step("b", PhaseRequest(1, 4, 1), 0)
     assert [(e.to, e.message.entry) for e in sent if isinstance(e, SendTick)] == [("b", 4)]  # type: ignore[attr-defined]
-    assert group.machines["a"].step("b", PhaseWanted(1, 3), 0) == []
+    assert group.machines["a"].step("b", PhaseRequest(1, 3), 0) == []
 
 
 def test_a_late_phase_names_who_is_missing_again_and_again() -> None:
@@ -350,7 +350,7 @@ def test_late_words_of_phases_before_the_end_are_no_disagreement() -> None:
     for _ in range(3):
         group.round()
     for entry in (entry_of(1, Phase.ADVANCE), entry_of(2, Phase.ADVANCE)):
-        effects = group.machines["a"].step("b", PhaseWanted(1, entry), group.now)
+        effects = group.machines["a"].step("b", PhaseRequest(1, entry), group.now)
         assert [type(effect) for effect in effects] == [SendTick]
         assert group.machines["a"].step("b", PhaseDone(1, entry, 0, b"", 0, "", 1, 0), group.now) == []
     assert group.told["a"][-1] == RunOver(1, 2, "completed", "")

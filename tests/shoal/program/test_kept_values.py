@@ -11,7 +11,7 @@ import pytest
 
 import shoal
 from shoal import Attribute, Node, NodeProgram
-from shoal.colony import Agent, Here
+from shoal.colony import Agent, AgentContext
 from shoal.colony.places import Place
 from shoal.program.kept_values import first_unkept
 from tests.shoal.engine.test_resume_check import colony_of, fails, graph
@@ -111,7 +111,7 @@ def test_what_nobody_can_use_holds_nothing(use: Callable[[list[int]], None], cap
     class Walker(Agent):
         held: list[int] = []  # noqa: RUF012  it is each agent's first value
 
-        def act(self, here: Here) -> None:
+        def act(self, here: AgentContext) -> None:
             use(self.held)
             here.emit("told", len(self.held))
 
@@ -151,14 +151,14 @@ class Reader(Agent):
     words = {"a": (1, 2)}  # noqa: RUF012
     kinds = {"a", "b"}  # noqa: RUF012
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         here.emit("told", len([*self.moves, *self.words["a"], *self.kinds]))
 
 
 class Writer(Reader):
     """Writes there."""
 
-    def act(self, here: Here) -> None:
+    def act(self, here: AgentContext) -> None:
         self.moves.append((1, 1))
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import shoal
 from shoal import Aggregate, Column, Direction, Merge, Program, Workspace
 from shoal.graph.partitions import part_of
-from shoal.graph.shard_graph import Part, Placement
+from shoal.graph.shard_graph import Placement, ShardGraph
 from shoal.kernels.reductions import Kernel
 
 
@@ -24,7 +24,7 @@ class Two(Program):
     aggregates = (Aggregate("sum", Merge.SUM), Aggregate("least", Merge.MIN, np.int64))
 
 
-def part() -> Part:
+def part() -> ShardGraph:
     data = shoal.from_arrays([1, 1, 2, 3, 3], [2, 2, 3, 3, 1], nodes=[1, 2, 3, 4], partition_count=4)
     return part_of("g", data, Placement(("x",), np.zeros(4, dtype=np.int16)), 0)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from shoal.api.errors import ShoalError
 from shoal.query.result import ColumnDigest, ColumnResult, extreme_rows
-from shoal.query.rows import Stretch
+from shoal.query.rows import RowBatch
 
 INTEGERS = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 2), max_size=20)
 FLOATS = st.lists(st.floats() | st.integers(-2, 2).map(float), max_size=20)
@@ -90,7 +90,7 @@ def test_a_result_as_rows_and_as_a_dictionary() -> None:
 @pytest.mark.parametrize("ids", [np.array([3, 4, 9]), pa.array(["x", "y", "z"])])
 def test_stretches_are_joined(ids: Any) -> None:
     whole = ColumnResult("r", "c", ids, np.array([0.0, 1.0, 2.0]))
-    parts = [Stretch("r", 4, i, 3, ids[i:j], {"c": whole.values[i:j]}, {"c": 0.0}) for i, j in ((0, 2), (2, 3))]
+    parts = [RowBatch("r", 4, i, 3, ids[i:j], {"c": whole.values[i:j]}, {"c": 0.0}) for i, j in ((0, 2), (2, 3))]
     joined = ColumnResult.joined("c", parts)
     assert joined.digest == whole.digest
     assert (joined.run, joined.tick, joined.null) == ("r", 4, 0.0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from daemon.admin.registry import Refused
-from daemon.control.messages import RowsWanted
+from daemon.control.messages import RowsRequest
 from daemon.runtime.disk import Disk
 from daemon.runtime.store_thread import StoreThread
 from daemon.services.graphs.fetch import Fetching
@@ -23,7 +23,7 @@ from daemon.transfer.chunks import LoadLimits
 from shoal.algorithms.degree import Degree
 from shoal.engine.engine import Engine
 from shoal.graph.partitions import part_of
-from shoal.graph.shard_graph import Part, Placement
+from shoal.graph.shard_graph import Placement, ShardGraph
 from shoal.graph.sources.arrays import from_arrays
 from shoal.program.phase import Phase
 from shoal.program.program import Program
@@ -34,12 +34,12 @@ START = StartRun("", "degree", "ring", "load-1", (), 1, 0, False, 8, ("degree",)
 
 
 @pytest.fixture(scope="module")
-def part() -> Part:
+def part() -> ShardGraph:
     data = from_arrays(np.arange(NODES), np.roll(np.arange(NODES), 1))
     return part_of("ring", data, Placement.of(["a"] * data.partition_count, ["a"]), 0)
 
 
-def computed(part: Part) -> Engine:
+def computed(part: ShardGraph) -> Engine:
     engine = Engine(part, Degree())
     for tick, phase in ((0, Phase.ADVANCE), (1, Phase.ADVANCE)):
         engine.run(tick, phase)
@@ -78,7 +78,7 @@ def held(results: Results, runs: range) -> list[int]:
 
 
 def test_what_a_run_has_computed_stays_at_hand_if_it_is_little_and_there_is_room(
-    folder: DataFolder, part: Part
+    folder: DataFolder, part: ShardGraph
 ) -> None:
     async def run() -> None:
         results, thread = await made(folder, KEPT_AT_ONCE * BYTES)
@@ -100,7 +100,7 @@ def test_what_a_run_has_computed_stays_at_hand_if_it_is_little_and_there_is_room
 
 
 def test_what_is_asked_for_is_read_from_the_disk_and_pushes_out_what_was_read_before(
-    folder: DataFolder, part: Part
+    folder: DataFolder, part: ShardGraph
 ) -> None:
     async def run() -> None:
         results, thread = await made(folder, 2 * BYTES)
@@ -110,13 +110,13 @@ def test_what_is_asked_for_is_read_from_the_disk_and_pushes_out_what_was_read_be
             await disk.do(lambda store, n=number: store.put_states([StateRecord(n, 1, 0, states, epoch=1)]))  # type: ignore[misc]
         for number in range(1, 6):
             await results.recall(record(number), 1, part, ())
-            told = results.answer(RowsWanted("q", f"degree-{number}", 1, ("degree",), 0, NODES, 0, False))
+            told = results.answer(RowsRequest("q", f"degree-{number}", 1, ("degree",), 0, NODES, 0, False))
             assert (told.error, told.total) == ("", NODES)
         assert held(results, range(1, 6)) == [4, 5]
         assert results.nbytes == 2 * BYTES
         await disk.do(lambda store: store.drop_run(4))
         results.forget(["degree-4"])
-        assert "not here any more" in results.answer(RowsWanted("q", "degree-4", 1, ("degree",), 0, 9, 0, False)).error
+        assert "not here any more" in results.answer(RowsRequest("q", "degree-4", 1, ("degree",), 0, 9, 0, False)).error
         with pytest.raises(Refused, match="not all here"):
             await results.recall(record(4), 1, part, ())
         thread.close()
@@ -124,7 +124,7 @@ def test_what_is_asked_for_is_read_from_the_disk_and_pushes_out_what_was_read_be
     asyncio.run(run())
 
 
-def test_one_that_is_larger_than_the_memory_can_be_read_all_the_same(folder: DataFolder, part: Part) -> None:
+def test_one_that_is_larger_than_the_memory_can_be_read_all_the_same(folder: DataFolder, part: ShardGraph) -> None:
     async def run() -> None:
         results, thread = await made(folder, 1)
         disk = Disk(thread, asyncio.get_running_loop().call_soon_threadsafe)
