@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from shoal.engine.exchange.carrier import BadExchange, BadState, Carrier, pack_sections, split_sections
 from shoal.graph.shard_graph import ShardGraph
+from shoal.kernels.merging import merged, one_nan
 from shoal.program.declarations import Channel, Column, Mail
 from shoal.program.naming import named_nodes
 from shoal.program.phase import Phase
@@ -232,7 +233,7 @@ class Engine:
     def result(self, name: str) -> Array:
         """The values of a column over own nodes: the committed ones, or those that were restored."""
         own = self.program.collect(self.ws) if self._begun else {}
-        return own[name] if name in own else self.ws.pending(name)[: self.part.size]
+        return one_nan(own[name] if name in own else self.ws.pending(name)[: self.part.size])
 
     def shown(self) -> dict[str, Any]:
         """The figures of the run: aggregates that are shown, as of the last tick."""
@@ -334,7 +335,7 @@ class Engine:
             for peer, share in incoming.items():
                 held = self._peer_partitions[peer]
                 table[held] = np.frombuffer(share.aggregates, aggregate.dtype, len(held), offset * len(held))
-            self.ws.totals[aggregate.name] = aggregate.merge.ufunc.reduce(table)
+            self.ws.totals[aggregate.name] = merged(aggregate.merge.ufunc, table)
             offset += 8
 
     def _commit(self) -> None:

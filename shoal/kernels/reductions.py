@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal import _native
+from shoal.kernels.merging import merged_rows, settled
 
 Array = NDArray[Any]
 
@@ -159,7 +160,7 @@ class Kernel:
             if values.min() >= 0 and values.max() < affordable:
                 return np.ascontiguousarray(values, np.int32), None
         names, labels = np.unique(values, return_inverse=True)
-        return labels.astype(np.int32), names
+        return labels.astype(np.int32), settled(names)
 
     def _fold(self, ufunc: np.ufunc, values: Array, identity: Any, weights: Array | None) -> Array:
         read = values[self.neighbours]
@@ -168,7 +169,7 @@ class Kernel:
         result = np.full(self.rows, identity, dtype=read.dtype)
         filled = np.flatnonzero(np.diff(self.indptr))  # reduceat takes no empty rows
         if len(filled):
-            result[filled] = ufunc.reduceat(read, self.indptr[filled])
+            result[filled] = merged_rows(ufunc, read, self.indptr[filled])
         return result
 
     def _run(self, block: Callable[[int, int], None], pool: ThreadPoolExecutor | None, threads: int) -> None:

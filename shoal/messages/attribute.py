@@ -107,4 +107,4 @@ class Combine:
             value = value.item()
         if isinstance(value, bool) or not isinstance(value, int | float if self.kind is float else int):
             raise TypeError(f"messages are combined as {self.kind.__name__}, and {value!r} is none")
-        return self.kind(value) + 0.0 if self.kind is float else value  # -0.0 becomes 0.0: which of them is less?
+        return self.kind(value)

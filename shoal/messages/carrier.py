@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from shoal.engine.exchange.carrier import BadExchange, BadState, Buffer, pack_arrays, read_frame, split_arrays
 from shoal.graph.ids import partition_of
 from shoal.graph.shard_graph import Direction, ShardGraph
+from shoal.kernels.merging import merged_rows
 from shoal.messages.attribute import Combine
 from shoal.messages.envelopes import (
     ALONG,
@@ -283,7 +284,7 @@ def _combined(numbers: Numbers, combine: Combine | None) -> Numbers:
     targets = numbers.targets[order]
     starts = np.flatnonzero(np.concatenate([[True], targets[1:] != targets[:-1]]))
     one = numbers.take(order[starts])
-    values = combine.merge.ufunc.reduceat(numbers.values[order], starts)
+    values = merged_rows(combine.merge.ufunc, numbers.values[order], starts)
     along = numbers.take(np.flatnonzero(numbers.targets < 0))
     return Numbers.joined([along, Numbers(one.senders, one.seqs, one.targets, values)], values.dtype)
 

@@ -20,6 +20,7 @@ from shoal.graph import columns as col
 from shoal.graph.ids import partition_of
 from shoal.graph.shard_graph import Adjacency, ShardGraph
 from shoal.kernels.grouping import Grouping
+from shoal.kernels.merging import merged_rows
 from shoal.messages.attribute import Combine
 from shoal.messages.envelopes import ALONG, BOTH, EVERY_EDGE, IN, MESSAGE, OUT, Letter, Numbers, Sent
 from shoal.program.declarations import Merge
@@ -126,7 +127,7 @@ class Delivery:
             totals = np.bincount(nodes, values, minlength=self._part.size)[heard]
         else:
             starts = (np.cumsum(counts) - counts)[heard]
-            totals = self._combine.merge.ufunc.reduceat(values, starts) if len(starts) else values
+            totals = merged_rows(self._combine.merge.ufunc, values, starts) if len(starts) else values
         return Inbox(heard.astype(np.int64), totals.tolist())
 
     def _rows(

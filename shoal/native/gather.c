@@ -22,7 +22,7 @@ enum { SUM, LEAST, GREATEST, PRODUCT_SUM, LEAST_PATH, GREATEST_PATH };
             AHEAD_OF(k);                                                                                               \
             STEP;                                                                                                      \
         }                                                                                                              \
-        out[i] = strange ? (T)NAN : total;                                                                             \
+        out[i] = strange ? (T)NAN : total + (T)0;                                                                      \
     }
 
 #define LOOP(T, NAME, STEP)                                                                                            \
@@ -47,7 +47,8 @@ static int64_t row_near_end(const Rows *rows, int64_t first, int64_t last)
 #define VALUE values[neighbours[k]]
 
 /* As numpy has it, one value that is not a number makes the result such. It is looked for beside the comparison, not in
-   it, so that both stay free of branches; of integers it is never true. */
+   it, so that both stay free of branches; of integers it is never true. Which of 0.0 and -0.0 is taken is an accident;
+   PASS turns the latter into the former by adding 0 to each total (`shoal/kernels/merging.py`). */
 #define TAKE(IS, CANDIDATE)                                                                                            \
     {                                                                                                                  \
         __typeof__(total) candidate = CANDIDATE;                                                                       \

@@ -27,7 +27,11 @@ Number: TypeAlias = type[np.float64] | type[np.int64]
 
 
 class Merge(StrEnum):
-    """How several values become one."""
+    """How several values become one.
+
+    The order of the values makes no difference to `MIN`, `MAX` and `MODE`: of floats, a zero is 0.0, never -0.0, and a
+    NaN is `np.nan` (`shoal.kernels.merging`).
+    """
 
     SUM = "sum"
     MIN = "min"
@@ -37,7 +41,10 @@ class Merge(StrEnum):
 
     @property
     def ufunc(self) -> np.ufunc:
-        """The numpy function that does it. Raises `KeyError` for those that are none: `COUNT` and `MODE`."""
+        """Returns the numpy function to give to `shoal.kernels.merging`, without which its bits would depend on order.
+
+        Raises `KeyError` for those that are none: `COUNT` and `MODE`.
+        """
         return {Merge.SUM: np.add, Merge.MIN: np.minimum, Merge.MAX: np.maximum}[self]
 
     def identity(self, dtype: np.dtype[Any]) -> Any:

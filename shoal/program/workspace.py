@@ -21,6 +21,7 @@ from shoal.engine.exchange.channels import ChannelCarrier, check_range
 from shoal.engine.exchange.lists import ListCarrier
 from shoal.engine.exchange.mail import MailCarrier, Records
 from shoal.graph.shard_graph import Adjacency, Direction, ShardGraph
+from shoal.kernels.merging import merged_rows
 from shoal.program.declarations import Aggregate, Merge
 from shoal.program.gathers import gather
 from shoal.program.program import Program
@@ -212,5 +213,5 @@ def _by_partition(aggregate: Aggregate, values: Array, starts: Array) -> Array:
     partial = np.full(len(starts) - 1, aggregate.merge.identity(np.dtype(aggregate.dtype)), dtype=aggregate.dtype)
     filled = starts[:-1] < starts[1:]
     if filled.any():
-        partial[filled] = aggregate.merge.ufunc.reduceat(values, starts[:-1][filled])
+        partial[filled] = merged_rows(aggregate.merge.ufunc, values, starts[:-1][filled])
     return partial

@@ -19,6 +19,7 @@ from shoal.api.errors import UnknownColumn, did_you_mean
 from shoal.engine.engine import Engine
 from shoal.graph import columns as col
 from shoal.graph.arrow import pa
+from shoal.kernels.merging import one_nan
 from shoal.program.declarations import Table
 from shoal.program.program import Program
 from shoal.query.result import to_pandas
@@ -116,7 +117,8 @@ def part_of_table(engine: Engine, table: Table, partition: int) -> TablePart:
     columns = {}
     for name, kind in table.fields:
         values = rows[name]
-        columns[name] = pa.array(values, pa.string()) if kind == "string" else np.asarray(values, col.NUMBERS[kind])
+        is_text = kind == "string"
+        columns[name] = pa.array(values, pa.string()) if is_text else one_nan(np.asarray(values, col.NUMBERS[kind]))
     if len({len(values) for values in columns.values()}) > 1:
         raise ValueError(f"table '{table.name}': its columns have not one length in partition {partition}")
     return TablePart(partition, engine.part.partition_count, columns)

@@ -282,7 +282,7 @@ def _computed(program: Program, tick: int, part: ShardGraph, states: Mapping[int
     """The columns again, from the states of a tick."""
     engine = Engine(part, program)
     engine.restore(tick, states)
-    columns = {c.name: engine.ws.pending(c.name) for c in engine.program.columns if not c.hidden}
+    columns = {c.name: engine.result(c.name) for c in engine.program.columns if not c.hidden}
     return _apart(Computed(part, columns, _nulls(type(engine.program))))
 
 

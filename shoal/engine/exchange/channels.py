@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from shoal.engine.exchange.carrier import BadExchange, BadState, Buffer, pack_arrays, read_frame, split_arrays
 from shoal.graph.shard_graph import ShardGraph
 from shoal.kernels.grouping import Grouping
+from shoal.kernels.merging import merged_at, merged_rows
 from shoal.program.declarations import Channel
 from shoal.program.phase import Phase
 
@@ -154,8 +155,7 @@ def combined(nodes: Array, values: Array, channel: Channel, bound: int) -> tuple
     assert channel.combine is not None
     ufunc = channel.combine.ufunc
     if channel.combines_early and len(nodes) * DENSE > bound:
-        table = np.full(bound, channel.combine.identity(np.dtype(channel.dtype)))
-        ufunc.at(table, nodes, values)
+        table = merged_at(ufunc, channel.combine.identity(values.dtype), values, nodes, bound)
         some = np.zeros(bound, np.bool_)
         some[nodes] = True
         nodes = np.flatnonzero(some)
@@ -164,7 +164,7 @@ def combined(nodes: Array, values: Array, channel: Channel, bound: int) -> tuple
         order = np.argsort(nodes, kind=None if channel.combines_early else "stable")
         nodes, values = nodes[order], values[order]
     starts = np.flatnonzero(np.concatenate([[True], nodes[1:] != nodes[:-1]]))
-    return nodes[starts], ufunc.reduceat(values, starts)
+    return nodes[starts], merged_rows(ufunc, values, starts)
 
 
 def check_range(indices: Array, end: int, what: str) -> None:
