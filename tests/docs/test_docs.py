@@ -154,3 +154,18 @@ def test_links_lead_somewhere(page: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.*)$", other.read_text(), re.MULTILINE)
             assert anchor in [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings], target
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_paths_that_a_page_names_are_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    blocks = "\n".join(re.findall(r"^ {4}.*$", text, re.MULTILINE))
+    named = re.findall(r"`(\.?[a-z][\w.*-]*/[\w./*-]*)`", text) + re.findall(r"(?<![\w./-])[a-z_]+/[a-z_/]*", blocks)
+    assert len(named) > 5
+    assert [path for path in named if not leads_somewhere(path)] == []
+
+
+def leads_somewhere(path: str) -> bool:
+    """Whether there is such a file, module or folder under the root, `daemon/` or `shoal/`."""
+    place = path.rstrip("/")
+    return any(any(top.glob(place)) or any(top.glob(f"{place}.py")) for top in (ROOT, ROOT / "daemon", ROOT / "shoal"))
