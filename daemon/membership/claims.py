@@ -1,25 +1,25 @@
-"""Claims of another life under a name that is known: who shows up at the name's address has it.
+"""Verifies claims of another life under a known name: the name belongs to whoever answers at its address.
 
-Gossip that a member has begun a later life is the word of whoever passes it on, and a forged one would end a healthy
-member for all others. So it is not taken into the roster, but looked into: the address at which the name is known is
-pinged, and the one that is claimed, if it is another.
+Gossip that a member has begun a later life is only the word of whoever passes it on, and a forged claim would end a
+healthy member for everyone else. So a claim does not enter the member table at once. The machine pings the address at
+which the name is known and, if it differs, the claimed one.
 
-    the known life answers at its address           the claim is dropped, and the claimant told whose the name is
-    the claimed life answers, where it was known    taken at once: an address has one process
-    the claimed life answers elsewhere              taken once the known one has been silent for as long as convicts
+    the known life answers at its address           the claim is dropped, and the claimant notified (`NameTaken`)
+    the claimed life answers, where it was known    accepted at once: an address has one process
+    the claimed life answers elsewhere              accepted once the known one has been silent long enough to convict
     nobody answers                                  dropped; probing finds out about the known life
 
-A claim that is made in the claimant's own message needs no other answer where messages are authenticated: it is shown
-by the key. The death of a later life needs none either, if the known one is silent.
+A claim in the claimant's own message needs no other answer where messages are authenticated: the key proves it. The
+death of a later life needs none either, if the known one is silent.
 
-Our own name is one of them. What is said of a later life of it is nothing to a shard that has a part in the cluster.
-Before that, whoever is pinged at the address that is told may be another daemon, to which we leave the name; or nobody,
-and then it was our former self, in front of whose generation we have to be: our clock or our disk went back.
+Our own name is treated alike. A shard that is part of the cluster ignores claims of a later life of its own name.
+Before that, whoever answers at the claimed address may be another daemon, and we leave it the name. If nobody answers,
+it was our former self, whose generation ours has to exceed: our clock or our disk went back.
 
-What was heard of a name at first is *unproven* until somebody has answered as that life. An unproven life stands
-against nobody: an earlier one that shows up takes its place, so that no forged generation keeps a name from its owner.
+A record received first is *unproven* until somebody has answered as that life. An unproven life blocks nobody: an
+earlier one that shows up replaces it, so that no forged generation keeps a name from its owner.
 
-Invariants: one claim a name, at most ``CLAIMS_MAX`` of all.
+Invariants: one claim per name, at most ``CLAIMS_MAX`` in all.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SAY_AGAIN_NS: Final = 60_000_000_000
 
 @dataclass(slots=True)
 class Claim:
-    """One that is being looked into. The sequences are those of the pings to the known address and the claimed one."""
+    """A claim under verification. The sequences are those of the pings to the known address and the claimed one."""
 
     record: Record
     known: Record
@@ -60,7 +60,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """To whoever answers to that name at that address."""
+    """A message to whoever answers to that name at that address."""
 
     name: str
     address: str
@@ -69,7 +69,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Another life is to take its name's place in the roster."""
+    """Another life replaces the one in the member table."""
 
     record: Record
     is_proven: bool
@@ -79,7 +79,7 @@ Outcome: TypeAlias = Letter | Taken | Counted | NameHeld | Superseded
 
 
 class Claims:
-    """Of one member; it reads the roster and changes nothing in it."""
+    """One member's claims under verification. Reads the member table and never changes it."""
 
     def __init__(
         self, config: MembershipConfig, roster: MemberTable, random: Random, *, is_authenticated: bool = False

@@ -1,19 +1,20 @@
-"""The membership protocol's numbers, and where each comes from.
+"""The parameters of the membership protocol, and where each comes from.
 
-Unless said otherwise the defaults are those of hashicorp/memberlist for a local network (``DefaultLANConfig``), which
-carry years of use, or serf's where memberlist has no such thing. Every limit is enforced; what exceeds one is dropped
-and counted.
+Unless a comment says otherwise, the defaults are those of hashicorp/memberlist for a local network
+(``DefaultLANConfig``), proven by years of use, or serf's where memberlist has no equivalent. Every limit is enforced;
+whatever exceeds one is dropped and counted.
 
-Detection is quicker than memberlist's, whose groups are large and whose members can do without each other: here a run
-stands still until its dead member is known. A member that falls silent is found within a probe_interval or so, judged
-at that probe's end, and has then suspicion_mult intervals to speak up:
+Detection is faster than memberlist's, whose groups are large and whose members can do without each other: here a run
+stands still until its dead member is detected. A silent member is probed within about one probe_interval, suspected at
+the end of that probe, and then has suspicion_mult intervals to refute:
 
     probe_interval * (1 + suspicion_mult)  =  1.5 s   convicts nobody who is silent for less
     ... and the wait for the first probe   =  1.7 s   from a crash to all knowing it, the median of 3 to 8 members
 
-As each interval brings a fresh chance to be heard, many short ones are worth more than few long ones: with 500 ms and
-a multiple of 2 the shortest silence is the same, and the median 0.4 s longer. Measured on the virtual network of the
-tests, which holds both: a pause of a second convicts nobody, and a crash is known within three.
+Each interval is another chance to get a message through, so many short intervals are worth more than few long ones:
+with 500 ms and a multiple of 2 the shortest convicting silence is the same, and the median is 0.4 s longer. Measured on
+the tests' virtual network. Tests enforce both bounds: a pause of one second convicts nobody, and all members know of a
+crash within three.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SECOND: Final = 1_000 * MILLISECOND
 
 @dataclass(frozen=True, slots=True)
 class MembershipConfig:
-    """Times are for a healthy member: Lifeguard stretches the probe's by (local health + 1)."""
+    """Protocol parameters. Times are for a healthy member: Lifeguard stretches the probe's by (local health + 1)."""
 
     # Failure detection (SWIM section 3.1)
     probe_interval_ns: int = 300 * MILLISECOND

@@ -1,6 +1,6 @@
-"""What is told to whom: rumours on the back of other messages, rounds of gossip, and the whole list (SWIM section 4.1).
+"""What to send to whom: piggybacked rumours, gossip rounds, and the full list (SWIM section 4.1).
 
-Invariants: those of the queue; the order of the rounds is exactly the other live members.
+Invariants: those of the queue; the order of the rounds contains exactly the other live members.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from daemon.membership.round_robin import RoundRobin
 
 
 class Dissemination:
-    """Of one member; it reads the roster."""
+    """Selects the records that one member sends. Reads the member table and never changes it."""
 
     def __init__(self, config: MembershipConfig, roster: MemberTable, random: Random, now: int) -> None:
         self.order = RoundRobin(random)

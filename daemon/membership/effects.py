@@ -1,13 +1,14 @@
-"""What the membership machine asks of its host, and what it announces to the shard.
+"""The effects of the membership machine: requests to its host, and announcements to the control plane.
 
-``SendTo`` names a member, whose address and key the host finds with ``Membership.member(name)``. ``SendToAddress`` is
-for those who have no name yet: a seed, or a stranger who asked. A send may be lost without harm; it must never block.
+``SendTo`` names a member, whose address and key the host looks up with ``Membership.member(name)``. ``SendToAddress``
+is for recipients without a known name: a seed, or a stranger that sent a request. Sends may be lost without harm; they
+must never block.
 
-Announcements tell of one name, per generation, a story that always reads
+The announcements about one name and generation always follow this pattern:
 
     Joined (Updated | Suspected (Recovered | ...))* (Failed | Left), and perhaps Joined again: it was convicted wrongly
 
-and only ``MemberFailed`` and ``MemberLeft`` say that a member is gone; suspicion is a warning, not a verdict.
+Only ``MemberFailed`` and ``MemberLeft`` mean that a member is gone; a suspicion is a warning, not a verdict.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class MemberJoined:
 
 @dataclass(frozen=True, slots=True)
 class MemberUpdated:
-    """Its tags or addresses have changed."""
+    """The member's tags or addresses have changed."""
 
     member: Member
 
@@ -51,38 +52,41 @@ class MemberSuspected:
 
 @dataclass(frozen=True, slots=True)
 class MemberRecovered:
-    """It has refuted the suspicion."""
+    """The member has refuted the suspicion."""
 
     member: Member
 
 
 @dataclass(frozen=True, slots=True)
 class MemberFailed:
-    """Confirmed dead, or superseded by a later generation of its name."""
+    """The member is confirmed dead, or superseded by a later generation of its name."""
 
     member: Member
 
 
 @dataclass(frozen=True, slots=True)
 class MemberLeft:
-    """It said goodbye. May follow a ``MemberFailed``, when the silence was noticed before the goodbye arrived."""
+    """The member left on purpose.
+
+    May follow a ``MemberFailed``, if its silence was noticed before its goodbye arrived.
+    """
 
     member: Member
 
 
 @dataclass(frozen=True, slots=True)
 class NameHeld:
-    """Another daemon answers under our name, at that address: this one is taken by nobody as long as it does."""
+    """Another daemon answers under our name at that address: no member accepts this one as long as it does."""
 
     control: str
 
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """A later generation of our own name is remembered, and nobody answers as it: our clock or our disk went back.
+    """A later generation of our own name is on record, and nobody answers as it: our clock or our disk went back.
 
-    Only before the shard has a part in the cluster. The machine says nothing more after this; the host starts again
-    with a generation above ``by``'s.
+    Emitted only before the shard is part of the cluster. The machine sends nothing after this; the host starts again
+    with a generation above that of ``by``.
     """
 
     by: Member
@@ -90,7 +94,7 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A metric to raise: names begin with what counts, such as ``membership_``."""
+    """Increments a metric. Names begin with the component that counts, such as ``membership_``."""
 
     name: str
     amount: int = 1

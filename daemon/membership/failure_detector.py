@@ -1,4 +1,4 @@
-"""The failure detector: whom to probe, the probe under way, and pings made for others.
+"""The failure detector: chooses whom to probe, tracks the current probe, and relays pings for other members.
 
 One protocol period (SWIM section 3.1, Figure 1), with the probe's timeout and end stretched by the local health:
 
@@ -8,10 +8,10 @@ One protocol period (SWIM section 3.1, Figure 1), with the probe's timeout and e
       |                 |    helper <-- Ack --- target        |
       |                 |  Ack or, at 80 % of the rest, Nack  |
 
-The period ends at its end, even when the Ack comes at once: the load of the protocol is constant in time.
+A period always runs to its end, even if the Ack comes at once, so the protocol's load is constant over time.
 
-The detector reads the roster and changes nothing in it: it accuses, and the membership machine spreads the word. Its
-messages leave without gossip; the machine adds that as they go.
+The detector reads the member table and never changes it: it reports suspicions, and the membership machine spreads
+them. The machine also adds gossip to the detector's messages as they leave.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NACK_PERCENT = 80  # Lifeguard section IV.A: a Nack leaves when this share of th
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message without its gossip yet, to a member and the address at which we expect it."""
+    """A message before gossip is added, to a member and the address at which we expect it."""
 
     name: str
     address: str
@@ -39,7 +39,7 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Probe:
-    """The probe of this period. It judges the record as known at its start: what was refuted since is not touched."""
+    """The probe of this period. It judges the record as known at its start and ignores one that was refuted since."""
 
     sequence: int
     record: Record
@@ -57,7 +57,10 @@ class Probe:
 
 @dataclass(slots=True)
 class Relay:
-    """A ping made for another member. Kept for a while after the Nack: an Ack may still come in time."""
+    """A ping sent on behalf of another member.
+
+    Kept for a while after the Nack, because an Ack may still come in time.
+    """
 
     requester: str
     reply_to: str

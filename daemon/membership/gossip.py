@@ -1,12 +1,11 @@
-"""The rumours still to be passed on: infection-style dissemination (SWIM section 4.1).
+"""The queue of records still to be passed on: infection-style dissemination (SWIM section 4.1).
 
-News travels on the back of pings and acks, not by broadcast. A member passes each piece on at most
-lambda * log10(n + 1) times (rounded up; a few logarithms suffice for all to hear of it with high probability), and
-prefers what it has passed on the fewest times: "updates that have been gossiped fewer times" go first when there are
-more than a message holds, so young news is not held up by old.
+News travels on pings and acks, not by broadcast. A member passes each record on at most lambda * log10(n + 1) times,
+rounded up; a few logarithms suffice to reach everyone with high probability. If a message can't hold all records, it
+takes those sent the fewest times first ("updates that have been gossiped fewer times"), so old news does not delay new.
 
-One entry a name: a newer record of a member replaces the older one, and starts afresh. A member's own refutation goes
-before everything: each round it waits brings the sentence nearer.
+Each name has one entry: a newer record of a member replaces the older one and starts afresh. A member's own refutation
+goes before everything else: each round it waits brings the conviction nearer.
 
 Invariants: at most ``records_max`` entries; none was taken ``retransmissions_max(n)`` times.
 
@@ -42,7 +41,7 @@ class _Rumour:
 
 
 class GossipQueue:
-    """Records to pass on, by the name of the member they are about."""
+    """Records to pass on, keyed by the name of the member they describe."""
 
     __slots__ = ("_mult", "_order", "_records_max", "_rumours")
 

@@ -1,7 +1,7 @@
-"""Local health: a member that hears little doubts itself first (Lifeguard section IV.A).
+"""Local health: a member that receives little doubts itself first (Lifeguard section IV.A).
 
-A slow or overloaded member handles acks late and, in plain SWIM, takes its own slowness for everyone else's death.
-Lifeguard counts the signs of that in a Local Health Multiplier, a saturating counter from 0 (well) to S, and waits
+A slow or overloaded member processes acks late and, in plain SWIM, mistakes its own slowness for everyone else's death.
+Lifeguard counts the signs of that in a Local Health Multiplier, a saturating counter from 0 (healthy) to S, and waits
 (LHM + 1) times as long before it judges others:
 
     probe answered                                     -1
@@ -10,8 +10,8 @@ Lifeguard counts the signs of that in a Local Health Multiplier, a saturating co
     a suspicion of ourselves had to be refuted          +1
     our own wake-up came far too late                   +1 (ours: the event loop was stuck or the process stopped)
 
-As in memberlist a failed probe whose helpers all sent their Nack counts nothing: we heard them in time, so the
-silence is the target's.
+As in memberlist, a failed probe whose helpers all sent their Nack counts nothing: their messages arrived in time, so
+the target is the silent one.
 
 >>> health = LocalHealth(maximum=8)
 >>> health.scale(500)
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 
 class LocalHealth:
-    """Invariant: 0 <= multiplier <= maximum."""
+    """The Local Health Multiplier. Invariant: 0 <= multiplier <= maximum."""
 
     __slots__ = ("_maximum", "_multiplier")
 

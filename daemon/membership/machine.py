@@ -1,46 +1,47 @@
-"""Who is in the group, and who is thought to be alive: SWIM with Lifeguard.
+"""The membership protocol, SWIM with Lifeguard: which members exist, and which of them are believed to be alive.
 
-Purpose. Every shard keeps its own list of the members and learns in bounded time of each join, leave and crash, at a
-load for each that does not grow with the group. It is a *weakly consistent* list and a failure *detector*: it may be
-wrong and two members may differ for a while. What the group decides from it (the view) is decided by consensus.
+Purpose. Every shard keeps its own list of members and learns of each join, leave and crash in bounded time, at a load
+per shard that does not grow with the group. The list is *weakly consistent* and the failure *detector* may be wrong:
+two members may disagree for a while. Consensus decides what the group concludes from it (the view).
 
 Sources. A. Das, I. Gupta, A. Motivala, "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership
 Protocol", DSN 2002. A. Dadgar, J. Phillips, J. Currey, "Lifeguard: Local Health Awareness for More Accurate Failure
-Detection", 2018. hashicorp/memberlist and serf, for what the papers leave to the reader.
+Detection", 2018. hashicorp/memberlist and serf, for what the papers leave open.
 
-The parts, a file each:
+The parts, one file each:
 
-    round_robin    whom to ask next                                                         SWIM 4.3
-    probe          the question under way, questions asked for others                       SWIM 3.1
-    suspicion      how long a silent member may still speak up                              SWIM 4.2, Lifeguard IV.B
-    local_health   doubt yourself first                                                     Lifeguard IV.A
-    gossip         what is still to be passed on                                            SWIM 4.1
-    dissemination  with which messages, and the whole list
-    roster         what is known of each name, and the bounded memory of the dead
-    claims         another life under a known name shows itself before it is believed
-    anti_entropy   whom to send the whole list: push-pull, joining, healing
-    here           the doors, refutation, leaving, telling the suspected                    SWIM 4.2, Lifeguard IV.C
+    round_robin       the order of probing                                                  SWIM 4.3
+    failure_detector  the current probe, and pings relayed for others                       SWIM 3.1
+    suspicion         how long a silent member has to refute                                SWIM 4.2, Lifeguard IV.B
+    local_health      self-doubt before suspicion of others                                 Lifeguard IV.A
+    gossip            the records still to be passed on                                     SWIM 4.1
+    dissemination     which messages carry them, and the full list
+    member_table      the greatest record of each name, and the bounded memory of the dead
+    claims            verifies a new life under a known name
+    push_pull         whom to send the full list: push-pull, joining, healing
+    machine           composition, refutation, leaving, notifying suspects                  SWIM 4.2, Lifeguard IV.C
 
-Healing. Pings and gossip go to live members only, so two halves that gave each other up would never speak again.
-Three things bring them together: now and then one of the dead is sent our whole list (serf's reconnect), and so is a
-seed at whose address no live member answers; and any message to a member that we hold for suspect or dead tells it so
-first (the buddy system, extended to the dead). It answers by a higher incarnation. In a push-pull the other side's
-DEAD counts as SUSPECT only: two halves that meet again shall not kill each other's members by their old verdicts.
+Healing. Pings and gossip go only to live members, so two halves that declared each other dead would never communicate
+again. Three mechanisms reunite them. Now and then the machine sends its full list to one of the dead (serf's
+reconnect), and to a seed at whose address no live member answers. And any message to a member believed suspect or dead
+first informs it of that (the buddy system, extended to the dead), so that it refutes with a higher incarnation. In a
+push-pull the other side's DEAD counts only as SUSPECT: two halves that meet again must not kill each other's members by
+their old verdicts.
 
-Verdicts of others. That somebody else is dead or has left is not believed on a rumour either: a forged or mistaken one
-would end a healthy member's place in the view at once. It makes a suspicion as short as they come, which the member
-refutes if it is there (see `suspicion`); its own goodbye needs no more.
+Verdicts of others. A rumour that another member is dead or has left is not believed on its own either: a forged or
+mistaken one would end a healthy member's place in the view at once. It starts a suspicion of minimal length, which a
+living member refutes (see `suspicion`). A goodbye from the member itself needs no confirmation.
 
-Our own absence. If ``wake`` or ``step`` comes later than the deadline by more than ``pause_tolerance_ns``, then this
-process was stopped or its loop stuck. Others' answers may lie unread in the sockets; nobody is convicted for that.
-All timers are moved by the time lost, as if it had not passed, and our own health is worsened. A host helps by
-handing in what has arrived before it calls ``wake``.
+Our own absence. If ``wake`` or ``step`` comes later than the deadline by more than ``pause_tolerance_ns``, this process
+was stopped or its loop was stuck. Others' answers may lie unread in the sockets, so the machine convicts nobody: it
+shifts all timers by the time lost and worsens its own health. A host helps by delivering what has arrived before it
+calls ``wake``.
 
 Left out: the paper's k-indirect probe over a second transport (memberlist's TCP fallback; ZeroMQ is TCP already),
 coordinates, and protocol versions. Cost: none that this daemon would notice.
 
 Invariants (``validate``): those of the parts; our own record is ALIVE until we leave and our incarnation never falls;
-the probe order is exactly the other live members.
+the probe order contains exactly the other live members.
 
 >>> from random import Random
 >>> me = Member("a", 1, "tcp://127.0.0.1:7001", "tcp://127.0.0.1:7002", b"")

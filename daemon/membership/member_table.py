@@ -1,16 +1,16 @@
-"""The roster: the greatest record heard of each name, and what becomes of it when a greater one is heard.
+"""The member table: the greatest record received for each name, and the changes that a greater one causes.
 
-Per name it is a join-semilattice over ``Record.precedence`` (a lattice of claims, not of truth), with three additions
-that are local and not merged: the running suspicion, the time since when the record has stood, ``hearsay``, and whether
-somebody has answered as that life (``proven``). Another life of a known name is taken when it has shown itself
-(``claims``), and then by ``supersede``.
+Per name it is a join-semilattice over ``Record.precedence`` (a lattice of claims, not of truth), with four local
+additions that are not merged: the running suspicion, the time since which the record has stood, ``hearsay``, and
+whether somebody has answered as that life (``proven``). Another life of a known name enters through ``supersede`` once
+it has been verified (``claims``).
 
-**The memory of the dead.** A forgotten member comes back by gossip: somebody still says ALIVE, nobody contradicts. So
-records of the dead and the departed are kept for a time, and at most so many, the longest dead going first. But what
-is kept must also end: if each member handed its dead on to all, one would always learn anew what another just forgot,
-and the dead would go round for ever. So a record of a dead member that we never knew alive is *hearsay*: it guards us
-against old ALIVE rumours, yet it is neither announced, nor gossiped, nor part of a push-pull. Twice the retention after
-a death nobody knows of it.
+**The memory of the dead.** A forgotten member comes back by gossip: somebody still says ALIVE, and nobody contradicts.
+So the table keeps records of dead and departed members for a time, at most a fixed number of them, and evicts the
+longest dead first. But this memory must also end. If each member passed its dead on to all, some member would always
+learn anew what another just forgot, and the records would circulate forever. So a record of a dead member that we never
+knew alive is *hearsay*: it protects against old ALIVE rumours, but is neither announced, nor gossiped, nor part of a
+push-pull. After twice the retention time no member knows of the death.
 
 Invariants: at most ``members_max`` live and ``dead_records_max`` dead; a suspicion runs for exactly the SUSPECT ones.
 """
@@ -55,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What came of a record: ``spread`` tells whether it is news to pass on, ``refused`` that there is no room."""
+    """The effect of a record: ``spread`` marks news to pass on, ``refused`` that there was no room for it."""
 
     announcements: tuple[Announcement, ...] = ()
     spread: bool = False

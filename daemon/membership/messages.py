@@ -1,23 +1,24 @@
-"""What members tell each other: the identity of a member, what is claimed of it, and the messages that carry claims.
+"""Messages between members: a member's identity, claims about members, and the messages that carry claims.
 
 A **record** is a claim about one member: "A, in its 3rd life, at incarnation 5, is suspected (by B)". All knowledge
-travels as records. They are totally ordered by ``precedence`` (generation, incarnation, status), and a member keeps
-the greatest it has heard: so records may be lost, repeated and reordered, and all still agree in the end. This is
-SWIM's table of overrides (Das, Gupta, Motivala 2002, section 4.2) written as an order:
+travels as records. They are totally ordered by ``precedence`` (generation, incarnation, status), and a member keeps the
+greatest it has received, so records may be lost, repeated and reordered, and all members still agree in the end. This
+is SWIM's table of overrides (Das, Gupta, Motivala 2002, section 4.2) written as an order:
 
     {Suspect, inc=i} overrides {Suspect, inc=j}, i > j      and {Alive, inc=j}, i >= j
     {Alive,   inc=i} overrides {Suspect, inc=j}, i > j      and {Alive, inc=j}, i > j
     {Confirm, inc=i} overrides {Alive | Suspect, inc=j}     here only for i >= j, see below
 
-One departure, taken from hashicorp/memberlist: in the paper a confirmed member can never be back. Here ``DEAD`` at
-incarnation i is overridden by ``ALIVE`` at a higher one, so a member that was convicted wrongly (a partition, a long
-pause) refutes it and is back without a restart. And ``LEFT`` stands above ``DEAD``: one who said goodbye has left,
-even where silence was noticed first.
+One departure, taken from hashicorp/memberlist: in the paper a confirmed member can never come back. Here ``ALIVE`` at a
+higher incarnation overrides ``DEAD`` at incarnation i, so a member that was convicted wrongly (a partition, a long
+pause) refutes the conviction and is back without a restart. ``LEFT`` ranks above ``DEAD``: a member that said goodbye
+has left, even if others noticed its silence first.
 
-The generation stands above all: it rises at each start of a daemon, so a restarted one is a new member, and whatever
-was known of its former self is void. It is not believed before it has shown itself: see ``claims``.
+The generation takes precedence over everything. It rises at each start of a daemon, so a restarted daemon is a new
+member, and nothing known about its former self applies. A new generation is not believed until verified: see
+``claims``.
 
-A join is a ``PushPull`` sent to an address: nothing else distinguishes it from the periodic exchange.
+A join is a ``PushPull`` sent to an address; nothing else distinguishes it from the periodic exchange.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ wrong word does not use the numbers up, and a refutation always finds a higher o
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Who a shard is and where it is reached. ``generation`` rises at each start of its daemon."""
+    """A shard's identity and addresses. ``generation`` rises at each start of its daemon."""
 
     name: str
     generation: int
@@ -56,7 +57,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A claim about a member. ``accuser`` names who suspected it, for SUSPECT and DEAD; else it is empty."""
+    """A claim about a member.
+
+    ``accuser`` names the member that suspected it, for SUSPECT and DEAD; otherwise it is empty.
+    """
 
     member: Member
     incarnation: int
@@ -84,7 +88,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Are you there? Names whom it means: an address may have changed hands, a name may have a new life."""
+    """Asks whether a member is alive.
+
+    Names its target: an address may have changed hands, a name may have a new life.
+    """
 
     sequence: int
     target: str
@@ -95,7 +102,9 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class PingRequest:
-    """Ping the target for me (SWIM section 3.1), and tell me within ``nack_after_ns`` if it is silent (Lifeguard)."""
+    """Asks the receiver to ping the target (SWIM section 3.1), and to report its silence after ``nack_after_ns``
+    (Lifeguard).
+    """
 
     sequence: int
     target: str
@@ -108,7 +117,7 @@ class PingRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The member of this name and generation is there; ``sequence`` is the Ping's or PingRequest's."""
+    """Confirms that the member of this name and generation is alive; ``sequence`` is the Ping's or PingRequest's."""
 
     sequence: int
     name: str
@@ -118,7 +127,9 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Nack:
-    """The target is silent towards me as well, but I have heard you (Lifeguard section IV.A)."""
+    """Reports that the target has not answered the sender either, which did receive the request (Lifeguard section
+    IV.A).
+    """
 
     sequence: int
     gossip: tuple[Record, ...] = ()
@@ -126,14 +137,14 @@ class Nack:
 
 @dataclass(frozen=True, slots=True)
 class Gossip:
-    """Records alone, for when the pings of a period are too few to carry the news quickly."""
+    """Carries only records, for when a period's pings are too few to spread the news quickly."""
 
     gossip: tuple[Record, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PushPull:
-    """All that I know; answer with all that you know. The sender's own record comes first."""
+    """Carries all of the sender's records, its own first, and asks for all of the receiver's."""
 
     records: tuple[Record, ...]
     reply_to: str
@@ -141,14 +152,14 @@ class PushPull:
 
 @dataclass(frozen=True, slots=True)
 class PushPullReply:
-    """All that I know, in answer to a ``PushPull``."""
+    """Carries all of the sender's records, in reply to a ``PushPull``."""
 
     records: tuple[Record, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NameTaken:
-    """To one who claims a later life of a name: the member of that name answers at ``control``."""
+    """Tells the claimant of a later life of a name that the member of that name answers at ``control``."""
 
     generation: int
     control: str

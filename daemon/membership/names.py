@@ -1,6 +1,6 @@
-"""What shards are called and where they are reached, as far as a message may say so.
+"""The permitted forms of shard names and addresses in messages.
 
-Names and addresses of others stand in logs, tables, metrics and host names: what has another form is nobody's.
+Names and addresses of others end up in logs, tables, metrics and host names, so any other form is rejected.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Whom to send our whole list, and when: periodic push-pull, joining, and healing.
+"""Decides when to send the full list, and to whom: periodic push-pull, joining, and healing.
 
-Gossip dies out with high probability only after all have heard; what it missed is put right by exchanging full lists
-(memberlist's push-pull), now and then, with anyone:
+Gossip reaches everyone only with high probability. Members repair what it missed by exchanging full lists now and then
+(memberlist's push-pull):
 
     a random live member      every push_pull_interval              what gossip missed
     a random dead member      every reconnect_interval              two halves that gave each other up (serf)
@@ -9,7 +9,7 @@ Gossip dies out with high probability only after all have heard; what it missed 
     one seed of which no      every reconnect_interval              two halves that have forgotten each other, and
     live member's address                                           a seed that was down when we joined
 
-Three timers, no state but theirs; nothing here knows a message.
+The only state is three timers; this file knows no messages.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from daemon.membership.messages import ALIVE, DEAD, SUSPECT
 
 @dataclass(frozen=True, slots=True)
 class Partner:
-    """Of the two exactly one is not empty: a seed has no name yet."""
+    """A recipient of the full list. Exactly one of the two fields is set: a seed has no name yet."""
 
     name: str = ""
     address: str = ""
 
 
 class AntiEntropy:
-    """The timers start at random phases: members that start together shall not act together."""
+    """The timers of push-pull. They start at random phases, so that members that start together don't act together."""
 
     def __init__(self, seeds: list[str], config: MembershipConfig, random: Random, now: int) -> None:
         self._seeds = seeds

@@ -1,8 +1,8 @@
 """Round-robin over a random order (SWIM section 4.3).
 
-Each name comes up once a round, so a failed member is probed at the latest 2n - 1 periods after the last time ("time
-bounded strong completeness"). A new one is put in at a random place; the order is drawn anew at the end of each round.
-Gossip takes its targets from an order of its own: told only a few times, a rumour is not told to the same one twice.
+Each name comes up once per round, so a failed member is probed at most 2n - 1 periods after the previous probe ("time
+bounded strong completeness"). A new name enters at a random place; each round ends with a new random order. Gossip uses
+an order of its own for its targets: it sends a record only a few times, and never twice to the same member.
 
 >>> order = RoundRobin(Random(1))
 >>> for name in "abc":
@@ -17,7 +17,7 @@ from random import Random
 
 
 class RoundRobin:
-    """Invariants: no name twice; 0 <= next <= length."""
+    """An iterator over names in a random order. Invariants: no name twice; 0 <= next <= length."""
 
     __slots__ = ("_names", "_next", "_random")
 

@@ -1,8 +1,8 @@
-"""Suspicion: the time a silent member is given to speak up (SWIM section 4.2, Lifeguard section IV.B).
+"""Suspicion: the time a silent member has to refute it (SWIM section 4.2, Lifeguard section IV.B).
 
-Plain SWIM gives each suspected member one fixed timeout. Lifeguard starts from a long one and shortens it with every
-independent confirmation, that is with each further member that probed in vain by itself. A lone accuser, who may be
-the sick one, so has to wait; K + 1 who agree are believed quickly:
+Plain SWIM gives each suspected member one fixed timeout. Lifeguard starts with a long one and shortens it with every
+independent confirmation, that is with each further member whose own probe failed. So a lone accuser, who may be the
+faulty one, has to wait, and K + 1 members that agree are believed quickly:
 
     timeout(C) = max(Min, Max - (Max - Min) * log(C + 1) / log(K + 1))
 
@@ -14,13 +14,13 @@ the sick one, so has to wait; K + 1 who agree are believed quickly:
          +--------------- C
           0  1   2  3
 
-Fewer than K others may exist who could confirm: K is then lowered to them, counted when the suspicion begins and never
-after. Were it lowered as more members fall silent, a member that is itself cut off would convict all others at the
+If fewer than K others exist who could confirm, K is lowered to their number, counted when the suspicion begins and
+never after. If it fell as more members went silent, a member that is itself cut off would convict all others at the
 greatest speed.
 
-Somebody else's verdict counts as K confirmations: Min it is then, and never less. Whoever convicts has suspected for
-Min itself, so an honest verdict finds our own suspicion as old and is believed when it comes. One that is made up gives
-the member that time to speak up, as any suspicion does.
+Somebody else's verdict counts as K confirmations, so the timeout becomes Min, and never less. A member that convicts
+has itself suspected for Min, so when an honest verdict arrives our own suspicion is as old, and we believe it. A forged
+verdict leaves the member Min to refute, like any suspicion.
 
 >>> Suspicion("a", now=0, timeout_min_ns=10, timeout_max_ns=60, confirmations_wanted=3).deadline
 60
