@@ -1,8 +1,8 @@
-"""How the first view comes about: the shards that are to found a cluster agree on it.
+"""Bootstrap of the cluster: the founding shards agree on the founders.
 
-Each shard is told by its configuration how many to `expect`. Once it sees at least as many that belong to no cluster,
-it promises to found one with the lowest names of them: a `Promise` is a round and a set of founders, and it is on the
-disk before gossip carries it. Disks make promises, not processes: a founder that starts again is bound as before.
+Each shard's configuration says how many shards to `expect`. Once a shard sees at least as many that belong to no
+cluster, it promises to found one with the lowest names among them: a `Promise` is a round and a set of founders, and it
+is on disk before gossip carries it. Disks make promises, not processes: a restarted founder remains bound.
 
     found     when all the founders of a promise have made that very promise
     bound     until the promise is void: one of its founders has promised something else in its round, or anything in
@@ -11,22 +11,22 @@ disk before gossip carries it. Disks make promises, not processes: a founder tha
               set that it can make out, else it opens the next one, for the set that it wants itself
 
 **Why no set founds while a promise to it is void.** A shard's rounds only rise. A founder that shows another promise of
-the same round, or one of a later round, either never made this promise and never will, or made it and was let go by
-a void promise: so, of all who ever left it, the first was let go by a founder who will never make it. A set of
-which one founder is missing for ever never founds.
+the same round, or one of a later round, either never made this promise and never will, or made it and was released by a
+void promise. So, of all founders that ever abandoned it, the first was released by one that will never make it. A set
+of which one founder is missing forever never founds.
 
-**Why one cluster.** Where `expect` is above half of the shards, two sets have a member in common. It can't be bound to
-one that founds and promise the other. Nothing that is lost, late or repeated matters to that, nor who crashes.
+**Why one cluster.** If `expect` is above half of the shards, two sets have a member in common. It can't be bound to a
+founding set and promise the other. Lost, late or repeated messages don't affect this, nor do crashes.
 
-**Why one comes about.** Once all see each other they want the same set, and everyone free joins the latest round,
-founder or not. A promise of an earlier round is then void through whichever of its founders is in a later one.
+**Why one comes about.** Once all shards see each other they want the same set, and every free shard joins the latest
+round, founder or not. A promise of an earlier round is then void through whichever of its founders is in a later one.
 
-A promised founder that is away is waited for, since it may have founded already. If its disk is gone for good, moving
-away the data folder of those who wait lets them begin anew: before there is a cluster, it holds nothing but the
-promise.
+The others wait for a promised founder that is away, since it may have founded already. If its disk is gone for good, an
+operator moves the data folders of the waiting shards away and they begin anew: before there is a cluster, a data folder
+holds nothing but the promise.
 
 A shard that expects no other and has seeds opens no round: several of them would each found a cluster of one. It waits
-to be let in by one, for others' promises, or for an operator to tell it to found (`alone`).
+to be admitted by one, for others' promises, or for an operator's command to found one (`alone`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Alive: TypeAlias = Sequence[tuple[Identity, Mapping[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """To found a cluster with these, each a name with its disk, and with no others."""
+    """A promise to found a cluster with exactly these founders, each a name with its disk."""
 
     round: int
     founders: tuple[Identity, ...]
@@ -73,7 +73,10 @@ Mark: TypeAlias = tuple[int, str]
 
 
 class Bootstrap:
-    """One shard's side. `promise` is what its disk holds; `is_lone` says that there is nobody to ask."""
+    """One shard's side of the bootstrap.
+
+    `promise` is what its disk holds; `is_lone` means that it expects no other shard.
+    """
 
     def __init__(self, shard: Identity, expect: int, *, is_lone: bool = False, promise: Promise | None = None) -> None:
         self.promise = promise

@@ -1,6 +1,6 @@
-"""The part of the shard that keeps runs in step: grants of ticks, and word of who is where.
+"""Keeps runs in step: grants ticks and gossips progress.
 
-It routes between `pacing` and `progress`, and says both in the shard's effects.
+Combines `pacing` and `progress`, and expresses both as effects of the control plane.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from daemon.state.records import RunRecord, View
 
 
 class Clock:
-    """Of one shard."""
+    """The pacing and progress of one shard's runs."""
 
     def __init__(self, shard: str, interval_ns: int, targets: int, random: Random) -> None:
         self._shard = shard

@@ -1,7 +1,6 @@
-"""The part of the shard that looks after what is on its disk: what to tell the log, fetch and delete.
+"""Looks after the partitions on this shard's disk: what to report to the log, to fetch and to delete.
 
-It puts `control/holdings` to work: it says what that wants in the shard's effects, and remembers what the host has
-been told already.
+Drives `control/holdings`: turns what it wants into effects, and remembers what the host has already been asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from daemon.state.commands import DropParts, HoldParts, Identity, from_bits
 
 
 class Custody:
-    """Of one shard. `is_due` says that something has changed, and `tend` should look."""
+    """One shard's custody of its partitions. `is_due` says that something has changed and `tend` should be called."""
 
     def __init__(self, shard: Identity, held: Mapping[str, frozenset[int]], disk: int, grace_ns: int) -> None:
         self.holdings = Holdings(shard, held, grace_ns, disk)

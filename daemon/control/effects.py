@@ -1,7 +1,7 @@
-"""The few things that the shard asks of its host, carried out in order.
+"""The effects that the control plane requests from its host, carried out in order.
 
-A `Persist` (consensus) must be durable before the sends behind it leave, and so must a `KeepPromise`. What membership
-and the registry announce is passed on as it is, for the host's log, its metrics and its tick plane.
+A `Persist` (consensus) must be durable before the sends behind it leave, and so must a `KeepPromise`. Announcements of
+membership and the registry pass through unchanged, for the host's log, its metrics and its tick plane.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from daemon.state.records import RunRecord, View
 
 @dataclass(frozen=True, slots=True)
 class KeepPromise:
-    """Make durable with whom this shard is to found a cluster, in the place of an older one; before what follows."""
+    """Makes the promise to found a cluster durable, replacing an older one, before the effects that follow."""
 
     promise: Promise
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Hand a message to a member's control plane; it may be lost, repeated, late or out of order."""
+    """Sends a message to a member's control plane; it may be lost, repeated, late or out of order."""
 
     to: str
     message: object
@@ -35,7 +35,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class SendToAddress:
-    """The same for one who is not known (there): a seed, or a stranger who asked, of whom we have the name."""
+    """Sends a message to an address without a known member: to a seed, or to a stranger of which we know the name."""
 
     address: str
     message: object
@@ -44,9 +44,9 @@ class SendToAddress:
 
 @dataclass(frozen=True, slots=True)
 class BeginRun:
-    """Begin a run on the tick plane, after the end of tick `run.resumed`, in place of what it was in an older view.
+    """Begins a run on the tick plane, after the end of tick `run.resumed`, replacing its state of an older view.
 
-    `granted` is the last tick that may run, None if it is not paced.
+    `granted` is the last tick that may run, or None if the run is not paced.
     """
 
     run: RunRecord
@@ -56,7 +56,9 @@ class BeginRun:
 
 @dataclass(frozen=True, slots=True)
 class TellStates:
-    """Runs wait in the view of this epoch: look up which of their states are on disk; `ControlPlane.states_held`."""
+    """Requests the states on disk of the runs that wait in this epoch's view; the host calls
+    `ControlPlane.states_held`.
+    """
 
     epoch: int
     runs: tuple[int, ...]
@@ -64,14 +66,14 @@ class TellStates:
 
 @dataclass(frozen=True, slots=True)
 class MendHoldings:
-    """Fetch these partitions, and no others, from those who have them; tell `ControlPlane.parts_gained`."""
+    """Fetches exactly these partitions from their holders; the host calls `ControlPlane.parts_gained`."""
 
     wants: tuple[Want, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteParts:
-    """Others hold these partitions by now, or nobody needs them: delete them; None means all of the load."""
+    """Deletes partitions that others hold by now or that nobody needs; None means the whole load."""
 
     load: str
     partitions: frozenset[int] | None
@@ -79,7 +81,7 @@ class DeleteParts:
 
 @dataclass(frozen=True, slots=True)
 class GrantTicks:
-    """Let a paced run go on up to this tick."""
+    """Lets a paced run continue up to this tick."""
 
     run: int
     tick: int
@@ -87,14 +89,14 @@ class GrantTicks:
 
 @dataclass(frozen=True, slots=True)
 class StopRunHere:
-    """Ask a run to end after a tick that all agree on."""
+    """Asks a run to end after a tick that all shards agree on."""
 
     run: int
 
 
 @dataclass(frozen=True, slots=True)
 class HealBarrier:
-    """Gossip brought barrier entries of a run that may be news to the tick plane."""
+    """Passes on barrier entries of a run, received by gossip, that may be new to the tick plane."""
 
     run: int
     entries: tuple[tuple[str, int], ...]
@@ -102,7 +104,7 @@ class HealBarrier:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """This shard leads, and does not let a member into the view for a while that has gone so many times lately."""
+    """Reports that this leader keeps a member out of the view for a while, because it has gone so many times lately."""
 
     name: str
     departures: int
@@ -111,7 +113,7 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What became of something that was asked for here: a proposal, a step or a read. An empty `error` means done.
+    """The outcome of a proposal, a step or a read requested here. An empty `error` means success.
 
     `decided` says that the answer is the log's: without it, a proposal may still be decided later.
     """
@@ -125,8 +127,9 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class DiskWentBack:
-    """This shard's disk has gone back to an earlier state, and the others have a leader without it: give up what is
-    there of consensus, and start again as a new disk.
+    """This shard's disk has gone back to an earlier state, and the others have a leader without it.
+
+    The host discards its consensus state and starts again as a new disk.
     """
 
     why: str
@@ -134,15 +137,16 @@ class DiskWentBack:
 
 @dataclass(frozen=True, slots=True)
 class PeerWentBack:
-    """Another shard's disk has gone back to an earlier state; its server counts no more here."""
+    """Another shard's disk has gone back to an earlier state; this shard no longer counts its server."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class LogUnreadable:
-    """The log has decided something that this version can't read, so nothing behind it can be applied here: end, and
-    tell people why. Until then this shard takes no part in consensus.
+    """The log has an entry that this version can't read, so nothing behind it can be applied.
+
+    The host exits and reports why. Until then this shard takes no part in consensus.
     """
 
     why: str

@@ -1,9 +1,9 @@
-"""The part of the shard that follows the log: what comes of a decision here, and what this shard has to say about it.
+"""Follows the log: turns decisions into effects on this shard, and decides what this shard reports or proposes.
 
-It routes between the registry's announcements, the members' reports and the parts that have to do with them, and says
-what comes of it in the shard's effects. What it wants decided it leaves with `proposals`, which `deciding` sends::
+Routes the registry's announcements and the members' reports to the components concerned. It leaves what it wants
+decided with `proposals`, which `replica` sends::
 
-    announcement | report -> clock | custody | reporting | leading | proposals -> effects
+    announcement | report -> clock | custody | reports | leader/duties | proposals -> effects
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ HOLDINGS_PATIENCE_NS = 10_000_000_000
 
 
 class Following:
-    """Of one shard. `proposals_due` says that there is something to propose, `lead_due` that a leader should look."""
+    """One shard's reaction to the log.
+
+    `proposals_due` says that there is something to propose, `lead_due` that a leader should check its duties.
+    """
 
     def __init__(
         self,

@@ -1,11 +1,11 @@
-"""What this shard has on its disk, what it should have, and what it has too much of: its side of re-replication.
+"""Tracks what this shard has on its disk, what it should have, and its surplus: its side of re-replication.
 
     disk --hold parts--> the log --wants--> fetched from those who have it --hold parts--> the log --> a better view
                                  --surplus--> drop parts --> the log says yes --> deleted
 
-The log's word comes first in both directions: nobody counts on a partition before its holder has said that it is on
-disk, and none is deleted before the log has agreed that others hold it. A surplus is kept a while (`grace`): a run may
-have ended on it whose result the new holders are still to fetch.
+The log comes first in both directions: nobody counts on a partition before its holder has reported it as durable, and
+no shard deletes one before the log has agreed that others hold it. A shard keeps a surplus for a while (`grace`),
+because a run may have ended on it whose result the new holders have yet to fetch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Want:
 
 
 class Holdings:
-    """The books of one shard."""
+    """The record of one shard's partitions: held, wanted and surplus."""
 
     def __init__(self, shard: Identity, held: Mapping[str, frozenset[int]], grace_ns: int, disk: int = 0) -> None:
         self._shard, self._grace_ns, self._disk = shard, grace_ns, disk

@@ -1,6 +1,6 @@
-"""Disks that went back to an earlier state: how that is found out, by the lives that a shard has had on one.
+"""Detects disks that went back to an earlier state, by the lives that a shard has had on one.
 
-Each life of a shard begins with a generation above all before it, which is on its disk before anybody hears of it. So a
+Each life of a shard begins with a generation above all earlier ones, durable before any other shard learns of it. So a
 disk can be asked which life it remembers last, and must name at least the last one that others have seen on it::
 
     log, gossip   shard a lived as 20 on disk 7
@@ -8,12 +8,13 @@ disk can be asked which life it remembers last, and must name at least the last 
                   as 30, on disk 7, and remembers 10                      the disk went back
                   as 30, on disk 8                                        another disk: it was wiped or replaced
 
-What it remembers rides on its membership record, together with the term and the log that it found there; those
-`consensus/promises` holds to what the server has said. So a disk that went back is known before its first vote comes. A
-shard whose store has found out by itself that it lacks its last writes confesses in the same place.
+The remembered life travels on the shard's membership record, with the term and the log found on the disk;
+`consensus/promises` compares those with what the server has promised. So the others know of a disk that went back
+before its first vote arrives. A shard whose store has detected that it lacks its last writes reports that in the same
+place.
 
-What is known here is what this shard has heard, and what the log says (`HoldParts` names the disk and the life). A disk
-that goes back while everybody who knew better forgets it, too, can't be told from an honest one.
+What this shard knows comes from gossip and from the log (`HoldParts` names the disk and the life). If a disk goes back
+and every shard that knew better forgets it too, it can't be told from an honest one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ DISKS_REMEMBERED: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What a shard found on its disk when this life of it began: the life before, its server's term and last index.
+    """What a shard found on its disk when this life began: the life before, its server's term and last index.
 
     `forgot` says that its last writes are known to be lost.
     """
@@ -74,7 +75,7 @@ class _Seen:
 
 
 class Lives:
-    """What one shard knows of the disks of all."""
+    """One shard's knowledge of the lives on all disks."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, int], _Seen] = {}

@@ -1,4 +1,4 @@
-"""What shards say to each other on the control plane, beside membership and consensus."""
+"""Messages between shards on the control plane, besides those of membership and consensus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shoal.lockstep.frames import Frames
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Propose this command for me: its bytes are a log entry's. Sent again until it is decided or given up."""
+    """Asks the leader to propose this command, encoded as a log entry. Resent until it is decided or given up."""
 
     request: str
     command: bytes
@@ -18,7 +18,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class ProposalRefused:
-    """The leader would not take the proposal, for a reason that waiting does not mend."""
+    """The leader rejected the proposal, for a reason that retrying does not fix."""
 
     request: str
     reason: str
@@ -26,7 +26,7 @@ class ProposalRefused:
 
 @dataclass(frozen=True, slots=True)
 class ReadIndexRequest:
-    """How far is the log committed? Sent again until it is told or given up. The sender follows in this term."""
+    """Asks how far the log is committed. Resent until it is answered or given up. The sender follows in this term."""
 
     request: str
     term: Count
@@ -34,7 +34,7 @@ class ReadIndexRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReadIndexReply:
-    """It was committed no further than this when the question came, and the sender led then."""
+    """The log was committed no further than this when the request came, and the sender led then."""
 
     request: str
     index: Count
@@ -42,8 +42,10 @@ class ReadIndexReply:
 
 @dataclass(frozen=True, slots=True)
 class DiskForgets:
-    """To a shard whose disk has gone back: it has forgotten a life (`lived`) or what its server had said (`term` and
-    `index`), and has no say any more. `is_led`: there is a leader without it.
+    """Notifies a shard whose disk has gone back that its server no longer counts.
+
+    It has forgotten a life (`lived`) or what its server had promised (`term` and `index`). `is_led`: there is a leader
+    without it.
     """
 
     server: str
@@ -56,9 +58,9 @@ class DiskForgets:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """A run is over at the sender, in the view of this epoch; repeated to the leader until the log says so.
+    """A run is over at the sender, in the view of this epoch; repeated to the leader until the log records it.
 
-    What is kept of it takes `result_bytes` on the sender's disk.
+    What the sender keeps of it takes `result_bytes` on its disk.
     """
 
     run: Count
@@ -84,7 +86,7 @@ class RunStates:
 
 @dataclass(frozen=True, slots=True)
 class StatesHeld:
-    """All states that the sender has of the runs that wait in the view of this epoch; repeated until they go on.
+    """All states that the sender has of the runs that wait in the view of this epoch; repeated until they resume.
 
     `reached` are, by run, the last ticks that the sender knows to be committed.
     """
@@ -96,7 +98,7 @@ class StatesHeld:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Ticks of a paced run up to this one may begin. Only ever grows; the greatest wins."""
+    """Lets ticks of a paced run begin, up to this one. It only grows; the greatest wins."""
 
     run: Count
     tick: Tick
@@ -104,7 +106,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
-    """Let one more tick of a paced run begin."""
+    """Asks for one more tick of a paced run."""
 
     request: str
     run: Count
@@ -142,9 +144,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class PartitionRequest:
-    """Ship me a partition of a load from your disk, with the states that the runs on that graph have there.
+    """Asks the receiver to ship a partition of a load from its disk, with its states of the runs on that graph.
 
-    What comes is a shipment on the tick plane, under the name of this fetch. Sent again until it is offered.
+    It comes as a shipment on the tick plane, under the name of this fetch. Resent until it is offered.
     """
 
     fetch: str
@@ -154,9 +156,9 @@ class PartitionRequest:
 
 @dataclass(frozen=True, slots=True)
 class StatesRequest:
-    """Ship me, in the same way, those states of a run's tick that you have, of these partitions (bits).
+    """Asks the receiver to ship, in the same way, its states of a run's tick, of these partitions (bits).
 
-    They go as one, as they are at one moment: a run moves on quickly.
+    They travel as one piece, read at one moment: a run moves on quickly.
     """
 
     fetch: str
@@ -167,14 +169,14 @@ class StatesRequest:
 
 @dataclass(frozen=True, slots=True)
 class PartitionMissing:
-    """The sender does not have what was asked for: ask somebody else."""
+    """The sender does not have what was requested; the receiver asks somebody else."""
 
     fetch: str
 
 
 @dataclass(frozen=True, slots=True)
 class PartStatsRequest:
-    """What do you hold of the graph that this load has become?"""
+    """Asks what the receiver holds of the graph that this load has become."""
 
     request: str
     load: str
@@ -194,9 +196,9 @@ class PartStatsReply:
 
 @dataclass(frozen=True, slots=True)
 class RowsRequest:
-    """Send me your nodes' values of these columns, as a run had them at a tick.
+    """Asks for the values of these columns at the receiver's nodes, as a run had them at a tick.
 
-    Those of ordinals from `first` to before `last`; or, of one column, the `top` most extreme.
+    Either those of ordinals from `first` to before `last`, or, of one column, the `top` most extreme.
     """
 
     request: str
@@ -223,7 +225,7 @@ class RowsReply:
 
 @dataclass(frozen=True, slots=True)
 class KeptTicksRequest:
-    """At which ticks have you states of this run?"""
+    """Asks at which ticks the receiver has states of this run."""
 
     request: str
     run: Count
@@ -231,7 +233,7 @@ class KeptTicksRequest:
 
 @dataclass(frozen=True, slots=True)
 class KeptTicksReply:
-    """What is on the sender's disk, and the last tick that it knows to be committed."""
+    """The ticks on the sender's disk, and the last tick that it knows to be committed."""
 
     request: str
     committed: Tick
@@ -240,7 +242,7 @@ class KeptTicksReply:
 
 @dataclass(frozen=True, slots=True)
 class TableRequest:
-    """Send me the rows of a table that belong to a partition of yours, from `first` on, as a run had them at a tick."""
+    """Asks for the rows of a table, from `first` on, in a partition of the receiver's, as a run had them at a tick."""
 
     request: str
     run: str
@@ -264,8 +266,9 @@ class TableReply:
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """Of the graph of a load, in the placement of this epoch: in how many of your documents is each term, or, if there
-    are weights, which are your `top` best by them?
+    """Searches the receiver's documents of a load's graph, in the placement of this epoch.
+
+    Without weights, asks in how many of them each term occurs; with weights, which are the `top` best by them.
     """
 
     request: str
@@ -279,9 +282,10 @@ class SearchRequest:
 
 @dataclass(frozen=True, slots=True)
 class SearchReply:
-    """The sender's documents, and either how many have each term, or the best.
+    """The sender's number of documents, and either how many have each term, or the best.
 
-    Of these the frames: ordinals, scores, and the ids' frames; `ids` is their spec, `total` how many they are.
+    The frames belong to the best: ordinals, scores, and the ids' frames; `ids` is their spec, `total` how many they
+    are.
     """
 
     request: str

@@ -1,8 +1,8 @@
-"""The tick leader's hand on the clock: runs with an interval between ticks, and runs that go one step at a time.
+"""Pacing by the tick leader: runs with an interval between ticks, and runs that go one step at a time.
 
-A grant is the number of the last tick that may begin; it only grows, so grants may be lost, repeated and reordered, and
-a new leader goes on from the greatest that it has heard of; that includes any tick that gossip says a shard is in. A
-run that is neither paced nor has an interval is granted everything at its start and never waits for the leader.
+A grant is the number of the last tick that may begin. It only grows, so grants may be lost, repeated and reordered. A
+new leader continues from the greatest that it knows of, including any tick that gossip reports a shard to be in. A run
+that is neither paced nor has an interval is granted everything at its start and never waits for the leader.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Paced:
 
 
 class Pacing:
-    """Grants of this shard's runs: as leader it makes them, as follower it remembers them."""
+    """Grants of this shard's runs: a leader makes them, a follower remembers them."""
 
     def __init__(self) -> None:
         self._runs: dict[int, _Paced] = {}

@@ -1,13 +1,13 @@
 """The composition root of the control plane: membership, consensus, registry, pacing and progress of one shard.
 
-Machines never call each other; the shard routes between them, by two parts of its own. It is a pure machine like them,
-with the same three doors, so that the daemon's runtime and the simulator host the very same code. A message's way
-through::
+Machines never call each other; the control plane routes between them, by two components of its own (`Replica` and
+`Following`). It is a pure machine with the same interface, so the daemon's runtime and the simulator host the very same
+code. The path of a message::
 
     step -> membership -------------------------------------------------> effects
-         -> deciding (consensus, the log) -> registry -> following -----> effects
+         -> replica (consensus, the log) -> registry -> following ------> effects
          -> following (reports, grants, progress) ----------------------> effects
-    read -> deciding (how far the log is to be applied) ----------------> effects
+    read -> replica (how far the log is to be applied) -----------------> effects
 """
 
 from __future__ import annotations

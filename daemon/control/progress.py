@@ -1,8 +1,8 @@
-"""Who is where in each run, spread by gossip: it heals a barrier and names the late shard and what it is doing.
+"""Progress gossip: every shard's position in each run, which names the late shard and what it is doing.
 
-Each shard tells a few others, now and then, all that it knows; a shard's own record carries its own sequence number,
-and the greatest wins. So anyone can answer for a shard that is busy, and an operator learns of a stuck one from any
-other.
+Each shard now and then sends a few others everything it knows. A shard's own record carries its own sequence number,
+and the greatest wins. So any shard can answer for a busy one, and an operator learns of a stuck shard from any other.
+A barrier entry that arrives this way has the tick plane ask sooner for a share that is missing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from daemon.control.messages import Progress, ShardProgress
 
 
 class ProgressGossip:
-    """This shard's knowledge of everyone's progress in the runs that go on."""
+    """This shard's knowledge of everyone's progress in the active runs."""
 
     def __init__(self, shard: str, interval_ns: int, targets: int, random: Random) -> None:
         self._shard, self._interval_ns, self._targets, self._random = shard, interval_ns, targets, random

@@ -1,7 +1,7 @@
-"""Getting a command into the log from any shard: through whoever leads, again until it is decided or given up.
+"""Gets a command into the log from any shard: sends it to the leader, again and again, until it is decided or given up.
 
-A proposal is named by its request, and the registry applies each request once; so sending it again, to the same leader
-or to the next, does no harm. Nor does it cost a sync: a leader appends only what it neither holds nor has applied.
+The request names a proposal, and the registry applies each request once, so resending to the same leader or the next
+does no harm. Nor does it cost a sync: a leader appends only what it neither holds nor has applied.
 """
 
 from __future__ import annotations

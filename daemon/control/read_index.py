@@ -1,13 +1,13 @@
-"""Reading what the log has decided, at any shard, no older than when the question was asked.
+"""Reads what the log has decided, at any shard, no older than when the read was requested.
 
-The tick leader is asked how far the log is committed (`consensus/read_index`), and the read is answered once that much
-of it has been applied here. One question is under way at a time, again while nothing comes and at once to a new leader;
-whoever wants to read meanwhile shares the next one, for this one may be older than what they must see.
+The shard asks the tick leader how far the log is committed (`consensus/read_index`), and answers the read once it has
+applied that much. One request is under way at a time, repeated while no reply comes and sent at once to a new leader.
+Reads that arrive meanwhile share the next request, because the current one may be older than what they must see.
 
-Without a leader a read is given up after its time. Until there is one, those after it are not kept waiting at all:
-a shard on the wrong side of a split is asked a lot, and says at once what it knows.
+Without a leader a read fails after its timeout. Until there is a leader, later reads fail immediately: a shard on the
+minority side of a partition receives many requests, and answers at once with what it knows.
 
-Invariant: a read is told the index of a question that was first asked after it came, and of no other.
+Invariant: a read uses the index of a request that was first sent after it came, and of no other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RESEND_INTERVAL_NS = 250_000_000
 
 @dataclass(slots=True)
 class _Read:
-    """One that waits: to be asked for, then for the answer to a question, then for the log to be applied up to it."""
+    """A read that waits for its request to be sent, then for the reply, then for the log to be applied to its index."""
 
     give_up_ns: int
     question: str = ""
@@ -27,7 +27,7 @@ class _Read:
 
 
 class Reads:
-    """This shard's own. A question has the name of one of the reads that share it."""
+    """This shard's own reads. A request has the name of one of the reads that share it."""
 
     def __init__(self, waiting_max: int = 1024) -> None:
         self._waiting: dict[str, _Read] = {}

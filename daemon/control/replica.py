@@ -1,10 +1,10 @@
-"""The part of the shard that gets things decided: its server of consensus, what goes into the log and what comes out.
+"""This shard's replica of the log: its consensus server, what goes into the log and what comes out of it.
 
     proposals, ours and others' -> raft -> committed -> registry -> `following`
     reads, ours and others'     -> raft -> an index -> applied -> answered
 
-While this shard's server leads, it is the tick leader, and its duties are here, too: views, from where runs go on, that
-they are over (`control/leader/duties`), and who the servers are (`control/seat`).
+While this shard's server leads, it is the tick leader and has its duties as well: forming views, resuming and ending
+runs (`control/leader/duties`), and adding and removing servers (`control/seat`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ LEADERS_MESSAGES = (consensus.Append, consensus.InstallSnapshot)
 
 
 class Replica:
-    """Of one shard. `raft` is there once a cluster is; `tags_due` says that the seat's tags are to be told."""
+    """One shard's replica.
+
+    `raft` is set once there is a cluster; `tags_due` says that membership should publish the seat's tags.
+    """
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""What this shard tells the tick leader, again and again until the log has an answer to it.
+"""What this shard reports to the tick leader, repeatedly, until the log has an answer to it.
 
-Runs that are over here, until the log has ended them; and which states of waiting runs are on this disk, until the log
-has resumed them. A new leader has heard nothing yet, and is told all of it at once. Whatever was said of runs in an
-older view is void.
+It reports runs that are over here, until the log has ended them, and which states of waiting runs are on this disk,
+until the log has resumed them. A new leader has received nothing yet, so it gets all reports at once. A new view voids
+the reports about runs in an older one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a shard's control plane takes, by the machine that it is for."""
+"""Which messages a shard's control plane accepts, grouped by the machine that handles them."""
 
 from __future__ import annotations
 

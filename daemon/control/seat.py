@@ -1,8 +1,8 @@
-"""This shard's seat in consensus: which server it is, how it comes to be one, and who the others are.
+"""This shard's seat in consensus: its server, how it becomes one, and the servers of the others.
 
-Membership knows shards by name and generation, consensus knows servers by name and disk (see `servers`). What ties them
-together are tags that gossip carries: a shard's disk, the founders that it declares, the cluster that it belongs to,
-and that it is leaving.
+Membership identifies shards by name and generation, consensus identifies servers by name and disk (see `voters`). Tags
+that gossip carries connect the two: a shard's disk, the founders that it declares, the cluster that it belongs to, and
+that it is leaving.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LEAVING_TAG = "leaving"
 
 
 class Seat:
-    """One shard's server, and its view of the others'. `tags` are to be told by membership."""
+    """One shard's server, and its knowledge of the others'. Membership publishes `tags`."""
 
     def __init__(
         self,

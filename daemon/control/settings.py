@@ -1,4 +1,4 @@
-"""What a shard is given at its start: the numbers of its machines, and what it finds on its disk."""
+"""What a shard receives at its start: the parameters of its machines, and what its disk holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from daemon.membership.config import MembershipConfig
 
 @dataclass(frozen=True, slots=True)
 class ShardSettings:
-    """The numbers of every machine in the shard."""
+    """The parameters of every machine in the control plane."""
 
     expect: int = 1
     is_authenticated: bool = False
@@ -35,11 +35,10 @@ class ShardSettings:
 
 @dataclass(frozen=True, slots=True)
 class OnDisk:
-    """What a shard finds when it starts: its disk's number, its server's state, and the partitions it holds by load;
-    and, before it belongs to a cluster, with whom it has promised to found one.
+    """What a shard finds on its disk: the disk's number, its server's state, and the partitions it holds by load.
 
-    `before` is the generation of the life before on this disk, 0 for the first one. `forgot` says that the last writes
-    are known to be lost.
+    Before the shard belongs to a cluster, also its promise to found one. `before` is the generation of the life before
+    on this disk, 0 for the first one. `forgot` says that the last writes are known to be lost.
     """
 
     disk: int = 1

@@ -1,12 +1,12 @@
-"""The part of the shard that knows whose disk has gone back, and whether its own has: who has a say in consensus.
+"""Tracks whose disk has gone back, this shard's own included, and so whose server counts in consensus.
 
-    a member begins a life -> lives, promises -> it has forgotten -> not counted here, and told so (DiskForgets)
-    told so ourselves, or found out -> no say any more -> once the others have a leader -> a new disk
+    a member begins a life -> lives, promises -> it has forgotten -> not counted here, and notified (DiskForgets)
+    notified ourselves, or detected it -> silent -> once the others have a leader -> a new disk
 
-Whoever has forgotten what it had promised must not vote, and can't find that out alone. It keeps still as soon as it is
-told. It gives up what it has of consensus, and comes back as a new disk, only once there is a leader without it: a
-shard without a say and one that is gone are the same to a majority, but what is on its disk may still be of use to
-people if there is none.
+A server that has forgotten its promises must not vote, and can't detect that alone. It goes silent as soon as it is
+notified. It discards its consensus state, and comes back as a new disk, only once there is a leader without it: to a
+majority, a silent shard and a missing one are the same, but without a leader an operator may still need what is on its
+disk.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOST_ITS_LAST_WRITES = "its database lacks writes that had been acknowledged: it
 
 
 class Trust:
-    """Of one shard. `lost` says, once its own disk has gone back, how that is known; empty before."""
+    """One shard's trust in the others' disks. `lost` says how it is known that the own disk went back, or is empty."""
 
     def __init__(self, shard: Identity, life: Life, membership: Membership, registry: Registry) -> None:
         self.lost = LOST_ITS_LAST_WRITES if life.forgot else ""

@@ -1,14 +1,14 @@
-"""What was decided and can't be read: a command or a snapshot of another version of Shoal, or one that is damaged.
+"""Handles committed data that can't be decoded: a command or a snapshot of another version of Shoal, or a damaged one.
 
-A shard that skipped such a command would go on with another registry than the others, and say that all is well. So it
-stops there: what is decided up to the command is applied, nothing from it on, and its disk keeps what it has of the
-log, for the version that can read it.
+A shard that skipped such a command would continue with a registry that differs from the others', and report that all
+is well. So it stops there: it applies what is decided up to the command and nothing from it on, and its disk keeps what
+it has of the log, for a version that can read it.
 
-*An entry* counts once consensus says that it is committed. *A snapshot* is one message, and a shard has only its
-sender's word that it is committed. One member that forges a term and sends nonsense must not end the others, so it is
-not enough that a snapshot can't be read, nor that its sender leads for the moment: a leader whom no majority follows is
-replaced within an election timeout or two, by one of a later term. A shard gives up when a leader has led for longer
-than that, in one term, without any sign that this shard's log is as long as the leader's.
+*An entry* counts once consensus reports it as committed. *A snapshot* is one message, and a shard has only its sender's
+word that it is committed. One member that forges a term and sends nonsense must not end the others, so an unreadable
+snapshot is not enough, nor is a sender that leads for the moment: a leader whom no majority follows is replaced within
+an election timeout or two, by one of a later term. A shard gives up when a leader has led for longer than that, in one
+term, without any sign that this shard's log is as long as the leader's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ELECTION_TIMEOUTS: Final = 4
 
 
 class RefusedSnapshots:
-    """Those of a leader that can't be read, since when it sends them."""
+    """Tracks since when a leader has been sending snapshots that can't be read."""
 
     def __init__(self, election_timeout_ns: int) -> None:
         self._patience_ns = ELECTION_TIMEOUTS * election_timeout_ns

@@ -1,13 +1,13 @@
-"""Which version of Shoal each member runs, as it says on its membership record.
+"""The version of Shoal that each member runs, as announced on its membership record.
 
-Three numbers, for they change at different times: Shoal's own, for people; the protocol's, which members of one cluster
-have to share; and that of the records in the log, which says what a member can read of it.
+Three numbers, because they change at different times: Shoal's own, for people; the protocol's, which members of one
+cluster have to share; and that of the records in the log, which says what a member can read of it.
 
     tag    "0.1.0 2 1"    Shoal 0.1.0, protocol 2, records 1
 
-A member is believed in what it says of itself, and nothing that is decided depends on it: operators see it, and
-sentences name it. What a cluster may write into its log could be bounded by it once the log itself agrees on a version:
-the least `records` of all members is what all of them read.
+Members' announcements are trusted, because no decision depends on them: operators see them, and error messages name
+them. Once the log itself agrees on a version, they could bound what a cluster may write into its log: the least
+`records` of all members is what all of them read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DIGITS_MAX: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Of one member."""
+    """The version of one member."""
 
     shoal: str
     protocol: int

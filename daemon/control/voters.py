@@ -1,8 +1,8 @@
-"""Who votes: how the tick leader keeps consensus' servers in step with the shards that there are.
+"""Keeps consensus' servers in step with the existing shards, on the tick leader.
 
-A server is a shard with its disk (`name/disk`): one that comes back with what it knew is the same server, one whose
-disk was wiped is another, and must never vote as the former. A newcomer learns first and votes once it has caught up
-(thesis 4.2.1). The dead keep their seat, for they come back; those who leave on purpose lose it, but the last voter
+A server is a shard with its disk (`name/disk`): a shard that returns with its disk is the same server; one whose disk
+was wiped is another, and must never vote as the former. A newcomer first learns and votes once it has caught up (thesis
+4.2.1). Dead shards keep their seat, because they come back; shards that leave on purpose lose it, but the last voter
 only once there is another.
 """
 
@@ -16,7 +16,7 @@ from consensus import Configuration
 
 @dataclass(frozen=True, slots=True)
 class ServerChange:
-    """Add a server (as a learner or a voter), or remove it."""
+    """Adds a server (as a learner or a voter), or removes it."""
 
     server: str
     is_gone: bool = False

@@ -1,1 +1,1 @@
-"""What the tick leader decides for the others: views, where runs go on, and when they are over."""
+"""The tick leader's decisions: views, where runs resume, and when they are over."""

@@ -1,7 +1,7 @@
-"""What the tick leader decides for the others: views, from where runs go on, that they are over, and what is kept.
+"""The tick leader's decisions: views, where runs resume, when they are over, and which results expire.
 
-It acts on what the members report: each report is repeated until the log has an answer to it, so a new leader, who has
-heard none, hears them all soon. A decision is put into the log once a leadership: if it gets lost, so is that.
+It acts on the members' reports. Each report is repeated until the log has an answer to it, so a new leader, which has
+received none, soon has them all. A leader proposes each decision once; if the decision is lost, so is the leadership.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from daemon.state.records import FAILED, STOPPING, RunRecord
 
 @dataclass(frozen=True, slots=True)
 class ResultLimits:
-    """How many results are kept, and how many bytes of them on any disk; the newest one whatever its size."""
+    """Limits on the number of results and on their bytes on any disk; the newest is kept whatever its size."""
 
     count: int = 16
     bytes: int = 4 << 30
@@ -41,7 +41,7 @@ class ResultLimits:
 
 
 class Leading:
-    """The reports that have come to this shard, and what follows from them while it leads."""
+    """The reports that this shard has received, and the decisions that follow from them while it leads."""
 
     def __init__(self, views: Views, limits: ResultLimits) -> None:
         self.views, self._limits = views, limits

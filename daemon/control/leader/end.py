@@ -1,7 +1,8 @@
-"""When a run is over for the whole cluster, and how: what the tick leader concludes from the members' reports.
+"""Decides, from the members' reports, when a run is over for the whole cluster, and how.
 
-A run that everyone has reported is over as they say; they agree, for stops and failures ride on the barrier. One that a
-member has failed is over at once. A run whose view has lost a member is not over: it goes on in the next view.
+A run that every member has reported is over as they say; they agree, because stops and failures travel on the barrier.
+A run that a member has failed is over at once. A run whose view has lost a member is not over: it resumes in the next
+view.
 """
 
 from __future__ import annotations

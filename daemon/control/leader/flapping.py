@@ -1,11 +1,11 @@
-"""How long a member that comes and goes has to stay before it is let into the view again.
+"""Decides how long a flapping member has to stay up before the view readmits it.
 
 Each view interrupts all runs, so one member that starts, joins and dies again and again would stop everybody else. As
-with a route that flaps (RFC 2439), each departure counts, what was counted fades with time, and from a certain count on
-the next return is waited out, twice as long each time, up to a limit. The first few returns are as quick as ever, and
-one that was drained has not departed in this sense.
+with a flapping route (RFC 2439), each departure counts, the count fades with time, and from a certain count on the
+leader delays the next return, twice as long each time, up to a limit. The first few returns are not delayed. The
+departure of a drained member does not count.
 
-Every shard watches its membership, so that a new leader knows as much as the one before.
+Every shard observes membership for this, so a new leader knows as much as the one before.
 
 >>> flapping = Flapping(FlappingLimits(free=1, patience_ns=100, patience_max_ns=300, calm_ns=10_000))
 >>> for at in (0, 20, 40, 60):
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FlappingLimits:
-    """So many departures are `free`; each further one doubles the patience; one is forgotten each `calm_ns`."""
+    """The limits: `free` departures; each further one doubles the patience; one is forgotten each `calm_ns`."""
 
     free: int
     patience_ns: int
@@ -51,7 +51,7 @@ class _Seen:
 
 
 class Flapping:
-    """What is remembered of members that come and go."""
+    """Tracks the departures and returns of members."""
 
     def __init__(self, limits: FlappingLimits) -> None:
         self._limits = limits

@@ -1,13 +1,13 @@
-"""From which tick a run goes on in a new view: the highest whose state some member has, for every partition.
+"""Chooses the tick from which a run resumes in a new view: the highest that some member holds, for every partition.
 
-All partitions' states have to be made in one epoch. Of most programs a tick is the same however the graph is cut, but
-not of those that look for what is least or joined within a shard first: what one partition has not been told yet, the
-other has to have left to tell.
+All partitions' states have to come from one epoch. For most programs a tick is the same however the graph is cut, but
+not for those that search for minima or components within a shard first: what one partition has not received yet, the
+other must still have to send.
 
-That is never below a checkpoint tick that was committed: every holder of each partition had it on disk before the
-barrier of that tick could be passed, and at most R - 1 holders of any one partition are missing, or else it would be
-lost and the run would not be asked about. Nothing below it was deleted before the next one was committed in the same
-way. Tick 0 needs no state: a program's start gives the same values anywhere.
+That tick is never below a committed checkpoint: every holder of each partition had the checkpoint on disk before the
+barrier of that tick could be passed, and at most R - 1 holders of any one partition are missing, or else the partition
+would be lost and the run would not resume. Nothing below a checkpoint was deleted before the next one was committed in
+the same way. Tick 0 needs no state: a program's start gives the same values anywhere.
 """
 
 from __future__ import annotations

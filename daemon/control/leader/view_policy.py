@@ -1,16 +1,16 @@
-"""The next view: who should be a member, and whether it is time to say so. What the tick leader proposes.
+"""Decides the next view, which the tick leader proposes: who should be a member, and whether now is the time.
 
-A shard can be a member once the log has its holdings in its present life. A member that is gone for certain (confirmed
-dead, left, or drained and no longer needed) is left out at once. One that is on its way back, alive in a new life that
-has not said yet what it holds, or not heard of at all since this leader began (after a power cut all come back, one
-after the other), is waited for, but not for ever: each view interrupts all runs, and a partition's move costs more than
-a moment's patience.
+A shard can be a member once the log has its holdings in its present life. The policy excludes at once a member that is
+certainly gone (confirmed dead, left, or drained and no longer needed). It waits, within a bound, for one that is on its
+way back: alive in a new life that has not reported its holdings yet, or not heard from since this leader began (after a
+power cut all come back, one after the other). Each view interrupts all runs, and moving a partition costs more than a
+moment's patience.
 
-One that comes and goes is let in again only once it has stayed for a while (`flapping`); but at once if a graph is
-halted without what it holds.
+A flapping member is readmitted only once it has stayed up for a while (`flapping`), but at once if a graph is halted
+without what it holds.
 
-A view of the same members is formed when it changes who serves what for the better: once everything is where the ring
-wants it, or when a lost partition is back.
+The policy forms a view of the same members when that improves who serves what: once everything is where the ring wants
+it, or when a lost partition is back.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from daemon.state.placement import staying
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What membership sees: generations of those alive, and who is gone for certain."""
+    """What membership observes: the generations of live members, and who is certainly gone."""
 
     alive: Mapping[str, int]
     gone: Collection[str]
 
 
 class Views:
-    """The leader's memory of whom it waits for, and every shard's of who comes and goes.
+    """The leader's record of whom it waits for, and every shard's record of flapping members.
 
-    `held_back` are those that are not let in yet: how often they have gone lately, and until when it is.
+    `held_back` are the members not readmitted yet: how often they have gone lately, and until when they wait.
     """
 
     def __init__(self, virtual_nodes: int, replicas: int, patience_ns: int, flapping: FlappingLimits) -> None:
