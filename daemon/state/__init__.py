@@ -1,24 +1,25 @@
-"""The replicated state machine: views, graphs, who holds what, and runs, as the log decides them.
+"""The replicated state machine: views, graphs, holdings and runs, as the log decides them.
 
-Every member applies the same commands in the same order and so holds the same registry. It never looks at a clock, a
-socket or a part of a graph; what follows from a change it announces, and the shard acts on it.
+Every member applies the same commands in the same order and so holds the same registry. It never reads a clock, a
+socket or a part of a graph. It announces the consequences of a change, and the control plane acts on them.
 
-    state           all that is decided, and what can be read of it (`Registry`)
-    applying        the next command of the log (`apply`), by way of views, graphs, holdings and runs, one file each
-    announcements   what follows from it
+    registry        all that is decided, and queries of it (`Registry`)
+    applying        applies the log's next command (`apply`), through views, graphs, holdings and runs, one file each
+    announcements   the consequences
     queue           runs that wait for their turn
-    snapshot        all of it as bytes, for those who lack too much of the log (`freeze`, `restore`)
+    snapshot        all of it as bytes, for shards that lack too much of the log (`freeze`, `restore`)
 
-An epoch has one placement of each graph, worked out when its view is formed (or when the graph comes) from what the
-members hold by then; what they come to hold later counts in the next epoch. A run belongs to the epoch in which it
-began or was resumed; with a new view every run waits until the log says from which tick it goes on.
+An epoch has one placement of each graph, computed when its view is formed (or when the graph is added) from what the
+members hold by then; later gains count in the next epoch. A run belongs to the epoch in which it began or was resumed.
+A new view makes every run wait until the log decides from which tick it resumes.
 
-A run belongs to one load of a graph, and goes with it: as long as a run is known, the graph that it names is its own.
+A run belongs to one load of a graph and is dropped with it: as long as a run is known, the graph that it names is its
+own.
 
-A command that makes no sense any more when its turn comes (two loads raced for one name) is declined, the same
-everywhere. So is one that breaks something on its way, which nobody foresaw: what it has changed by then is taken back.
-It stands in the log, and would otherwise end every shard at each start. What the registry is made of (a view, a disk, a
-run) is in `state/records`.
+A command that no longer makes sense when its turn comes (two loads raced for one name) is rejected, identically
+everywhere. So is one that unexpectedly breaks something: its changes up to then are rolled back, because it remains in
+the log and would otherwise end every shard at each start. `state/records` has the values that make up the registry: a
+view, a disk, a run.
 """
 
 from daemon.state.announcements import (

@@ -1,4 +1,4 @@
-"""What the registry announces: what has changed, for the shard and its host to act on."""
+"""The registry's announcements: changes on which the control plane and its host act."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class GraphInstalled:
 
 @dataclass(frozen=True, slots=True)
 class GraphRemoved:
-    """A graph is gone, and these runs with it."""
+    """A graph was removed, and these runs with it."""
 
     graph: AddGraph
     runs: tuple[RunRecord, ...] = ()
@@ -53,19 +53,19 @@ class RunQueued:
 
 @dataclass(frozen=True, slots=True)
 class ResultsExpired:
-    """The results of these runs are not to be kept any more."""
+    """The results of these runs are no longer kept."""
 
     runs: tuple[RunRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class HoldingsChanged:
-    """Somebody holds more, or less, than before, or is to be drained."""
+    """A shard holds more or less than before, or is to be drained."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunsWaiting:
-    """Runs have come that began elsewhere: they go on in this view once its members have said what states they have."""
+    """Runs that began elsewhere wait: they resume in this view once its members have reported their states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What became of a proposal: an empty `error` means that it took effect; `name` is that of what it was about."""
+    """The outcome of a proposal: an empty `error` means that it took effect; `name` is that of its subject."""
 
     request: str
     error: str
@@ -89,7 +89,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class NotApplied:
-    """A command of the log made something break, and was declined on every shard for it: what, and how it broke."""
+    """A command of the log broke something, so every shard rejected it: what, and how it broke."""
 
     what: str
     error: str

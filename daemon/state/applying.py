@@ -1,4 +1,4 @@
-"""The next command of the log: applied once, or declined, and announced."""
+"""Applies the log's next command once, or rejects it, and announces the consequences."""
 
 from __future__ import annotations
 

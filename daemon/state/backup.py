@@ -1,4 +1,4 @@
-"""What the log decides when a backup is restored: that all its graphs and runs are here, at once."""
+"""Applies a restored backup: all its graphs and runs exist from one command on."""
 
 from __future__ import annotations
 

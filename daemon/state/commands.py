@@ -1,7 +1,7 @@
-"""What consensus decides: the commands in the log, and nothing else gets in there (no graph data, no ticks).
+"""The commands of the log. Nothing else enters it: no graph data, no ticks.
 
-Each carries `request`, a name that its proposer made up, so that a command that was proposed twice (the
-leader died, perhaps after committing it) is applied once, and so that the proposer recognises its own.
+Each carries `request`, a name chosen by its proposer. It ensures that a command proposed twice (the leader died,
+perhaps after committing it) is applied once, and lets the proposer recognise its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class FormView:
-    """The members that hold the graphs from this epoch on, in order, and how many of them hold each partition."""
+    """Sets the members that hold the graphs from this epoch on, in order, and how many of them hold each partition."""
 
     request: str
     epoch: Count
@@ -46,10 +46,11 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class HoldParts:
-    """What a shard has durably on its disk. `is_whole`: all that it has, as said at each start; else what it gained.
-    `disk` is the disk's number: a life that the log knows of is one that this disk must remember from then on.
+    """Records what a shard has durably on its disk.
 
-    A shard takes part in a view only once it has said so in its present life.
+    With `is_whole`, as at each start, that is all it has; otherwise what it gained. `disk` is the disk's number: from
+    then on, this disk must remember this life. A shard takes part in a view only after this command in its present
+    life.
     """
 
     request: str
@@ -61,7 +62,7 @@ class HoldParts:
 
 @dataclass(frozen=True, slots=True)
 class DropParts:
-    """A shard is about to delete partitions that others hold by now; it does so only once the log has said yes."""
+    """Announces that a shard will delete partitions that others hold by now, once this command is decided."""
 
     request: str
     shard: Identity
@@ -70,7 +71,7 @@ class DropParts:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Move everything away from a shard, because it is going to stop; or, not `is_on`, let it take part again."""
+    """Moves everything away from a shard, because it is going to stop; or, if not `is_on`, lets it take part again."""
 
     request: str
     shard: str
@@ -79,9 +80,9 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """In the view of this epoch, a member has looked for every result that it should have and was away for.
+    """In the view of this epoch, a member has looked for every result that it should have and lacked.
 
-    Said only while somebody is being drained: who goes takes with it what has not been fetched by then.
+    Proposed only while a shard is being drained: it takes with it whatever has not been fetched by then.
     """
 
     request: str
@@ -91,9 +92,9 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class AddGraph:
-    """A load is whole at every member of the view: from here on the graph exists.
+    """Adds a graph whose load is complete at every member of the view; from here on it exists.
 
-    The edges are counted as they were given; those of an undirected graph are held both ways.
+    Edges are counted as they were given; those of an undirected graph are held both ways.
     """
 
     request: str
@@ -112,9 +113,9 @@ class AddGraph:
 
 @dataclass(frozen=True, slots=True)
 class DropGraph:
-    """The graph goes, and its runs and their results with it; by force, also runs that are not over.
+    """Drops a graph with its runs and their results; with force, also runs that are not over.
 
-    `load` is that of the graph that was meant: another one may have taken its name since.
+    `load` identifies the graph that was meant: another one may have taken its name since.
     """
 
     request: str
@@ -125,9 +126,9 @@ class DropGraph:
 
 @dataclass(frozen=True, slots=True)
 class ProgramVersion:
-    """A deployed program: its source, and as JSON what was found out about it. The registry fills in the digest.
+    """A deployed program: its source, and its description as JSON. The registry fills in the digest.
 
-    One that is not current can't be started; it is there for runs that have used it.
+    A version that is not current can't be started; it is kept for runs that have used it.
     """
 
     name: str
@@ -140,7 +141,7 @@ class ProgramVersion:
 
 @dataclass(frozen=True, slots=True)
 class AddProgram:
-    """Every shard keeps the program, and runs may name it; another version of that name steps back for it."""
+    """Deploys a program: every shard keeps it, and runs may name it. It replaces another version of that name."""
 
     request: str
     version: ProgramVersion
@@ -148,7 +149,7 @@ class AddProgram:
 
 @dataclass(frozen=True, slots=True)
 class DropProgram:
-    """No run may name the program any more."""
+    """Removes a program: no run may name it any more."""
 
     request: str
     name: str
@@ -156,14 +157,15 @@ class DropProgram:
 
 @dataclass(frozen=True, slots=True)
 class StartRun:
-    """Run a program on a graph. `params` are names and JSON values; `interval_ns` 0 means as fast as it goes.
+    """Starts a program on a graph.
 
-    `load` is that of the graph that was meant: another one may have taken its name since. With `runs_max` runs going on
-    already (0: any number), the run is declined or, with `may_queue`, waits for its turn.
+    `params` are names and JSON values; `interval_ns` 0 means as fast as possible. `load` identifies the graph that was
+    meant: another one may have taken its name since. With `runs_max` runs active already (0: any number), the run is
+    rejected or, with `may_queue`, waits for its turn.
 
-    A paced run does a tick when it is told to; `phases` is a bit for each phase that the program uses. Its state is
-    held durably every `checkpoint_ticks`; 0: by time; -1: only at its end. `digest` is that of the program's source:
-    a shard that has another one fails the run; "" where nobody can tell.
+    A paced run executes a tick on request. `phases` has a bit for each phase that the program uses. The run's state is
+    checkpointed every `checkpoint_ticks`; 0: by time; -1: only at its end. `digest` is that of the program's source: a
+    shard that has another one fails the run; "" if unknown.
     """
 
     request: str
@@ -185,7 +187,7 @@ class StartRun:
 
 @dataclass(frozen=True, slots=True)
 class StateSource:
-    """Who has the state of partitions (bits, as in `Holding`) whose primary lacks it."""
+    """The shard that has the state of partitions (bits, as in `Holding`) whose primary lacks it."""
 
     shard: str
     partitions: bytes
@@ -193,10 +195,10 @@ class StateSource:
 
 @dataclass(frozen=True, slots=True)
 class ResumeRun:
-    """In the view of this epoch, a run goes on from the end of a tick that is held for every partition.
+    """Resumes a run in the view of this epoch, from the end of a tick that is held for every partition.
 
-    The tick was made in the epoch `origin`. Somebody has seen tick `reached` committed: no stop ends the run before it
-    is there again.
+    The tick was made in the epoch `origin`. Some member has seen tick `reached` committed, so no stop ends the run
+    before it reaches that tick again.
     """
 
     request: str
@@ -210,7 +212,7 @@ class ResumeRun:
 
 @dataclass(frozen=True, slots=True)
 class StopRun:
-    """End a run after its next tick; by force, also in the middle of a phase that takes longer than a moment."""
+    """Ends a run after its next tick; with force, also in the middle of a phase that takes longer than a moment."""
 
     request: str
     run: str
@@ -219,7 +221,7 @@ class StopRun:
 
 @dataclass(frozen=True, slots=True)
 class EndRun:
-    """A run is over, after `tick` ticks: every member has said so, or one that it has failed there.
+    """Ends a run after `tick` ticks: every member has reported its end, or one that it has failed.
 
     `figures` are the aggregates that its program shows, as JSON. Its result takes `result_bytes` on the disk of the
     member that holds most of it.
@@ -238,7 +240,7 @@ class EndRun:
 
 @dataclass(frozen=True, slots=True)
 class ExpireResults:
-    """There is no more room for the results of these runs, which are over: their states are deleted everywhere."""
+    """Expires the results of these finished runs, for lack of room: all shards delete their states."""
 
     request: str
     runs: tuple[str, ...]
@@ -246,7 +248,7 @@ class ExpireResults:
 
 @dataclass(frozen=True, slots=True)
 class KeptRun:
-    """A run of another cluster, as a backup has it: one that is over, or one that is to go on."""
+    """A run of another cluster, as a backup has it: finished, or to be resumed."""
 
     number: Count
     start: StartRun
@@ -261,10 +263,11 @@ class KeptRun:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """What a backup holds is on the disks of the view's members: from here on it is this cluster's, all of it at once.
+    """Adds everything that a backup holds, at once; it is already on the disks of the view's members.
 
-    Each graph says what an `AddGraph` of its own would say, and numbers of runs go on behind `runs_begun`. `programs`
-    are in a backup's file alone: the log has each by an `AddProgram`, for together they would be too large an entry.
+    Each graph carries the content of an `AddGraph` of its own, and run numbers continue after `runs_begun`. Only a
+    backup's file holds `programs`: the log has each by an `AddProgram`, because together they would be too large an
+    entry.
     """
 
     request: str
@@ -294,7 +297,7 @@ Decision: TypeAlias = (
 
 
 class CommandRejected(Exception):
-    """A decision makes no sense any more when its turn comes; the text is for the one who asked."""
+    """A command no longer makes sense when its turn comes; the text is for its proposer."""
 
 
 _TYPES = dict(
@@ -330,7 +333,7 @@ ARCHIVE_LIMITS = WireLimits(header_bytes_max=16 << 20)
 
 
 class CommandUnreadable(Exception):
-    """Bytes that this version does not take for a command; the text says what they are and why not."""
+    """Bytes that this version can't decode as a command; the text says what they are and why not."""
 
     def __init__(self, rejected: Rejected, version: int | None, tag: int | None) -> None:
         kind = _TYPES.get(tag) if tag is not None else None
@@ -348,7 +351,7 @@ class CommandUnreadable(Exception):
 
 
 class CommandCodec:
-    """Decisions <-> the bytes of a log entry, or of a backup's file, by the same checked codec as the wire."""
+    """Translates commands to and from the bytes of a log entry or a backup's file, by the wire's checked codec."""
 
     def __init__(self, limits: WireLimits | None = None) -> None:
         self._codec = Codec("log", _TYPES, limits or WireLimits(), RECORD_VERSION)

@@ -1,4 +1,4 @@
-"""What the log decides of graphs: that one has come, and that one goes."""
+"""Applies the log's commands about graphs: they are added and dropped."""
 
 from __future__ import annotations
 

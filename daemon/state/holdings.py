@@ -1,4 +1,4 @@
-"""What the log decides of disks: which partitions a shard says that it holds, and which it may delete."""
+"""Applies the log's commands about disks: which partitions a shard holds, and which it may delete."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Who serves which partition: the ring's order of the members, as far as they hold the partition.
+"""Computes who serves which partition: the ring's order of the members, as far as they hold the partition.
 
 The ring says who should hold a partition (`ideal`); disks say who does. In each epoch the first R holders in the ring's
-order serve it (`actual`). So a view can be formed the moment that a member is lost: the ring's next member is the one
-that has the replica already. A shard that is being drained comes last: it serves only what nobody else holds.
+order serve it (`actual`). So a view can be formed the moment a member is lost: the ring's next member is the one that
+has the replica already. A draining shard comes last: it serves only what nobody else holds.
 
-Which of the R is the primary, who computes, is chosen so that all compute about equally much (`_evened`): a tick takes
-as long as its slowest shard, and 64 partitions on a ring of four leave one of them a third above the mean. A choice
-between two evens that out (Azar et al., "Balanced Allocations", STOC 1994), and as it is a choice between those who
-hold the partition anyway, no copy moves for it.
+The primary, which computes, is chosen among the R so that all members compute about equally much (`_evened`): a tick
+takes as long as its slowest shard, and 64 partitions on a ring of four leave one of them a third above the mean. A
+choice between two evens that out (Azar et al., "Balanced Allocations", STOC 1994). It moves no copy, because all
+candidates hold the partition anyway.
 
-Who lacks something asks others for it in an order that has the likely ones first (`sources`).
+A shard that lacks something asks others for it in an order that has the likely ones first (`sources`).
 
 Invariant: both follow from the members' names, the ring and what is held; two shards that hold the same log agree.
 """

@@ -1,11 +1,11 @@
-"""The programs that the log has deployed: a part of the registry, and so the same on every shard.
+"""The programs that the log has deployed: part of the registry, and so the same on every shard.
 
-A version is a name and the digest of a source; deploying the name again makes another one the *current* version, which
-is what new runs take. An older version, or one that was removed, is kept while a run that goes on uses it, and beyond
-that while there is room and somebody may want a result of its runs read: their states on disk are in its terms.
+A version is a name and the digest of a source. Deploying a name again makes another version the *current* one, which
+new runs use. An older or removed version is kept while an active run uses it, and after that while there is room and
+somebody may want to read results of its runs, whose states on disk only it can interpret.
 
-Room is bounded, because all of it is in every snapshot of the log. When a new version needs some, those that nobody
-needs go first, the oldest first; if that is not enough, the new one is declined.
+Room is bounded, because every snapshot of the log contains all versions. If a new version needs room, unneeded versions
+go first, the oldest first; if that is not enough, the new one is rejected.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BYTES_MAX = 1 << 20
 
 @dataclass
 class DeployedPrograms:
-    """All versions that are kept, in the order in which they came."""
+    """All kept versions, in the order in which they were deployed."""
 
     versions: dict[tuple[str, str], ProgramVersion] = field(default_factory=dict)
 

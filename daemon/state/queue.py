@@ -1,7 +1,7 @@
-"""Runs that wait for their turn, in the order in which they were asked for.
+"""Runs that wait for their turn, in the order in which they were requested.
 
-A run that may wait is queued while as many go on as its asker's shard allows. Whatever ends a run, or takes one along,
-lets the next of them begin in the same step of the log, so every shard sees the same order and no leader is needed.
+A run that may wait is queued while as many runs are active as the requesting shard allows. Whatever ends or drops a
+run lets the next one begin in the same step of the log, so every shard sees the same order and no leader is needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the registry knows of a view, a shard's disk and a run: values, of which a change makes another."""
+"""The registry's records of a view, a shard's disk and a run: immutable values, replaced on every change."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What a shard has said that it holds, in the life of `generation` and on the disk of that number: partitions by
-    load.
-    """
+    """What a shard has reported that it holds, by load, in the life of `generation` and on the disk of that number."""
 
     generation: int
     loads: Mapping[str, frozenset[int]]
@@ -59,9 +57,9 @@ class Disk:
 class RunRecord:
     """One run, from the decision to start it to the decision that it is over.
 
-    It belongs to the graph whose load is `load`, not to whatever is called `graph` by now. `epoch` is that of the view
-    in which it goes on, 0 while it waits; there it began with the end of tick `resumed`, and goes on to tick `reached`
-    at the least, for somebody has seen that.
+    It belongs to the graph whose load is `load`, not to the present bearer of the name `graph`. `epoch` is that of the
+    view in which it is active, 0 while it waits. There it began at the end of tick `resumed`, and continues at least to
+    tick `reached`, because some member has seen that one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""All that the log has decided so far, and what can be read of it."""
+"""The registry: all that the log has decided so far, and queries of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RUNS_REMEMBERED = 1000
 
 @dataclass(frozen=True, slots=True)
 class DroppedRun:
-    """A run that went with its graph: enough to say so to those who ask for it."""
+    """A run that was dropped with its graph: enough to report that to a client that asks for it."""
 
     name: str
     graph: str
@@ -41,7 +41,7 @@ _STAYING = frozenset({"recent", "programs", "_worked_out"})
 
 @dataclass
 class Registry:
-    """What the log has decided so far. `cluster` was made up by the founders, for this cluster alone."""
+    """All that the log has decided so far. `cluster` was made up by the founders, for this cluster alone."""
 
     cluster: str = ""
     view: View | None = None

@@ -1,4 +1,4 @@
-"""What the log decides of runs: that they begin, go on in another view, are to stop, are over, and what is kept."""
+"""Applies the log's commands about runs: they start, resume, stop and end, and their results expire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All of a registry as bytes: what a shard is given that lacks too much of the log, and what its own disk keeps."""
+"""A whole registry as bytes: sent to a shard that lacks too much of the log, and kept on the shard's own disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the log decides of views: who the members are, and who among them is to go."""
+"""Applies the log's commands about views: their members, and which of them are to be drained."""
 
 from __future__ import annotations
 

@@ -1,28 +1,28 @@
-"""Bringing a checkpoint's states to the disks that hold them: this shard's own, and those of the partitions' replicas.
+"""Replicates a checkpoint's states to the disks that hold them: this shard's own, and those of the replicas.
 
     primary    Checkpoint ---------------------> replica
                StoreStates -> own disk           StoreStates -> its disk
-               CheckpointAsked ---------------->              (of who is silent, ever more rarely)
-               <------------ CheckpointLacking   not there: it is sent again
+               CheckpointRequest -------------->              (to silent replicas, with back-off)
+               <------------ CheckpointMissing   not there: it is resent
                <--------------- CheckpointHeld   stored
                all have it: TickHeld
 
-A question travels behind the states that it asks for, on the same connection. So an answer that they are not there says
-that they are lost, however slow the link is, and only then are they sent again.
+A request follows the states that it asks for on the same connection. So the answer that they are missing proves that
+they are lost, however slow the link is, and only then are they resent.
 
-Primary-backup replication, and the primary waits for every replica and not for a majority: all of them are members of
-the view, and who dies is gone with it. A new view drops whatever was under way (`clear`), and what is durable by then
-counts as held all the same: it is the disk that is asked what it holds.
+This is primary-backup replication, and the primary waits for every replica and not for a majority: all of them are
+members of the view, and a dead one leaves with it. A new view drops whatever was under way (`clear`). What is durable
+by then counts as held all the same, because members report what is on their disks.
 
-A large checkpoint goes as several messages, so that none has more frames or bytes than a transport takes at once, and
-what was lost is not all sent again. Each is acknowledged by the first of its partitions.
+A large checkpoint travels as several messages, so that none has more frames or bytes than a transport accepts at once,
+and a loss does not resend everything. Each is acknowledged by the first of its partitions.
 
-A replica takes the states of a partition from its primary alone, and of runs that go on in this epoch. A checkpoint of
-a run that has not begun here yet is left without an answer: it comes again. What has been stored already is
-acknowledged again, what is being stored is not stored twice.
+A replica accepts the states of a partition only from its primary, and only of runs that are active in this epoch. It
+leaves a checkpoint of a run that has not begun here yet without an answer; it will come again. It acknowledges again
+what is already stored, and does not store twice what is being stored.
 
-Invariants: `TickHeld` is told once a hold, when own disk and every replica have every state; tokens are never reused,
-so what a disk answers late, after `clear` or `forget`, is nobody else's answer.
+Invariants: `TickHeld` is emitted once per hold, when the own disk and every replica have every state; tokens are never
+reused, so a late answer from the disk, after `clear` or `forget`, is never mistaken for another.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MESSAGE_BYTES_MAX = 64 << 20
 
 @dataclass
 class _Hold:
-    """A checkpoint of this shard's own partitions, and who has still to say that it is durable there."""
+    """A checkpoint of this shard's own partitions, and the shards that have yet to report it durable."""
 
     tick: int
     token: int | None
@@ -70,7 +70,7 @@ class _Stored:
 
 @dataclass
 class _Run:
-    """Who may write what."""
+    """The shards that may write a run's states."""
 
     primaries: Mapping[int, str]
     sizes: Mapping[int, int] | None

@@ -1,23 +1,23 @@
-"""Carrying a shard's piece of a graph to it: a window of chunks, taken in any order, each sent until acknowledged.
+"""Carries a shard's piece of a graph to it: a window of chunks, accepted in any order, each sent until acknowledged.
 
     sender   PieceOffered ---> Chunk 0 1 2 ... (as many bytes as `flow` allows) ----------------------> PieceDropped?
-    receiver               <--- ChunksTaken(upto, beyond)                    ... <--- PieceBuilt (or its error)
+    receiver               <--- ChunksAcknowledged(upto, beyond)             ... <--- PieceBuilt (or its error)
 
-**Nothing is sent again while it may still be under way.** A connection keeps its messages in order, and loses some only
-when it breaks or a peer throws them away. So a chunk is lost, and sent again, when one that was sent after it has come,
-or the answer to an offer that was repeated after it. The offer is small, and all that is repeated by the clock: after
-silence, with a number that the answer has, too.
+**Nothing is resent while it may still be in flight.** A connection keeps its messages in order, and loses some only
+when it breaks or a peer discards them. So a chunk is lost, and resent, once a later chunk has been acknowledged, or
+the answer to an offer that was repeated after it has come. Only the small offer is repeated on a timer: after silence,
+with a number that its answer has, too.
 
-A piece is a short spec and a list of frames (arrays); the chunks are numbered through all of them, so a chunk's place
-follows from its number and the sizes in the offer, and each byte is copied once, into the array that is kept. What is
-sent may lie strewn: a frame of several buffers is put together a chunk at a time, when that goes out, so what several
-shards are to hold is there once. Built on the receiver's side by its host, off every loop; the answer is repeated for
-as long as the sender repeats its offer.
+A piece is a short spec and a list of frames (arrays). Chunks are numbered through all frames, so a chunk's place
+follows from its number and the sizes in the offer, and each byte is copied once, into the array that is kept. The
+data to send may be scattered: a frame of several buffers is assembled one chunk at a time, as each leaves, so data for
+several shards exists once. The receiver's host builds the piece, off every loop; the answer is repeated as long as the
+sender repeats its offer.
 
-**A name alone does not say which piece it is.** Who is asked twice for a partition under one name may find another tick
-of a run beside it the second time, and so may its next life. So a chunk carries the digest of its offer and is put into
-no other piece, and an offer that differs from the one before begins its piece anew. What the spec and the sizes say
-determines the bytes: chunks of equal offers may be mixed.
+**A name alone does not identify a piece.** A shard asked twice for a partition under one name may find another tick of
+a run beside it the second time, and so may its next life. So a chunk carries the digest of its offer and is put into no
+other piece, and an offer that differs from the one before starts its piece over. The spec and the sizes determine the
+bytes, so chunks of equal offers may be mixed.
 
 `Shipment` is one piece on its way to one shard; `Intake` is the receiving side of all loads of one shard.
 """
@@ -42,7 +42,7 @@ Bytes: TypeAlias = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class LoadLimits:
-    """How a piece is cut, and how much of one a shard takes."""
+    """How a piece is cut, and how much of one a shard accepts."""
 
     chunk_bytes: int = 1 << 16
     window: int = 128
@@ -56,7 +56,7 @@ class LoadLimits:
 
 @dataclass(frozen=True, slots=True)
 class PieceArrived:
-    """A piece is whole: the host builds it and answers with `Intake.built`."""
+    """A piece is complete: the host builds it and answers with `Intake.built`."""
 
     load: str
     sender: str
@@ -66,7 +66,7 @@ class PieceArrived:
 
 @dataclass(frozen=True, slots=True)
 class PieceGone:
-    """A load came to nothing, or nobody has touched it for long: what was built of it is not needed."""
+    """A load was dropped, or has been idle for long: whatever was built of it is not needed."""
 
     load: str
 
@@ -82,9 +82,9 @@ ENDED_MAX = 256
 
 
 class ChunkPlaces:
-    """Where each chunk lies: (frame, begin, end), by its number. A frame of no bytes has no chunk.
+    """The place of each chunk, by its number: (frame, begin, end). A frame of no bytes has no chunk.
 
-    Worked out when asked for: an offer of a few bytes can announce a piece of millions of chunks.
+    Computed on demand: an offer of a few bytes can announce a piece of millions of chunks.
 
     >>> places = ChunkPlaces([5, 0, 2], 4)
     >>> len(places), [places[number] for number in range(3)]
@@ -107,7 +107,7 @@ class ChunkPlaces:
 
 
 class _Frame:
-    """A frame that is to be sent: a buffer, or several that follow each other."""
+    """A frame to be sent: a buffer, or several consecutive ones."""
 
     def __init__(self, frame: Any) -> None:
         buffers = frame if isinstance(frame, list) else [frame]
@@ -137,7 +137,7 @@ def size_in_bytes(frames: Sequence[Any]) -> int:
 
 
 class Shipment:
-    """One piece, on its way to one shard. Each frame is a buffer, or a list of buffers that are one frame together."""
+    """One piece on its way to one shard. Each frame is a buffer, or a list of buffers that form one frame."""
 
     def __init__(self, load: str, to: str, spec: bytes, frames: Sequence[Any], limits: LoadLimits) -> None:
         self.load, self.to = load, to
@@ -265,7 +265,7 @@ class Shipment:
 
 
 class _Arriving:
-    """A piece of which some chunks are here. Its memory is asked for at once, and used as the chunks come."""
+    """A piece of which some chunks are here. Its memory is allocated at once, and used as the chunks arrive."""
 
     def __init__(self, sender: str, offer: PieceOffered, now: int) -> None:
         self.sender, self.offer, self.touched_at = sender, offer, now
@@ -298,7 +298,7 @@ class _Arriving:
 
 
 class Intake:
-    """The pieces that are coming to this shard."""
+    """The pieces that are arriving at this shard."""
 
     def __init__(self, limits: LoadLimits) -> None:
         self._limits = limits

@@ -1,13 +1,13 @@
-"""How much may be under way to one shard: what its link carries in a round trip, and little more.
+"""Flow control: keeps in flight to one shard what its link carries in a round trip, and little more.
 
-Acknowledgements are the clock. Each one says how many bytes the link has delivered since the piece that it is for was
-sent; the greatest of the last few such rates, times the shortest round trip, is what the link holds (BBR: Cardwell et
-al., "BBR: Congestion-Based Congestion Control", ACM Queue 2016). Half as much again may be under way. More would only
+Acknowledgements are the clock. Each one says how many bytes the link has delivered since the acknowledged chunk was
+sent. The greatest of the last few such rates, times the shortest round trip, is the link's capacity (BBR: Cardwell et
+al., "BBR: Congestion-Based Congestion Control", ACM Queue 2016). Half as much again may be in flight. More would only
 stand in queues: those of ZeroMQ and of the kernel, which hide it from its sender, and those of the routers, where
-heartbeats wait behind it. The window begins at its least, enough that one piece leaves while the other is acknowledged,
-and grows with the rate, by half in each round trip, until that grows no more.
+heartbeats wait behind it. The window starts at its minimum, enough that one chunk leaves while the other is
+acknowledged, and grows with the rate, by half in each round trip, until the rate grows no more.
 
-The timeout (`round_trip`) never has anything sent again; it only says when to ask what has come.
+The timeout (`round_trip`) never triggers a resend; it only says when to ask what has arrived.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TIMEOUT_NS_MAX = 4_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What was known when a piece was sent: the bytes delivered by then, and when the last of them were."""
+    """What was known when a chunk was sent: the bytes delivered by then, and when the last of them were."""
 
     at: int
     size: int
@@ -37,7 +37,7 @@ class Sent:
 
 
 class Flow:
-    """The window and the timeout of one way to one shard; bytes and nanoseconds."""
+    """The window and the timeout of the path to one shard; bytes and nanoseconds."""
 
     def __init__(self, least_bytes: int, window_bytes_max: int, timeout_min_ns: int) -> None:
         self.window = least_bytes

@@ -1,11 +1,12 @@
-"""The tick plane of one shard: its runs, their checkpoints and the loads under way, behind one pair of doors.
+"""The tick plane of one shard: its runs, their checkpoints and the loads under way, behind one interface.
 
-Routes each message to the machine that it is for. A peer may hear of a run from the log a little earlier than we do and
-push its first share, or the checkpoint that it goes on from: such early messages are kept, within a bound, until the
-run begins here; the oldest make room for new ones, and what is lost does no harm, for it is asked for or sent again.
+Routes each message to the machine that handles it. A peer may learn of a run from the log a little earlier than we do
+and push its first share, or the checkpoint from which the run resumes. Such early messages are kept, within a bound,
+until the run begins here. The oldest make room for new ones, and losing them does no harm, because they are requested
+or sent again.
 
-Runs belong to an epoch: with a new view all of them are dropped (`leave_epoch`), and those that go on begin anew, under
-the same number. Loads don't care about views.
+Runs belong to an epoch: a new view drops all of them (`leave_epoch`), and those that continue begin anew, under the
+same number. Loads don't depend on views.
 """
 
 from __future__ import annotations

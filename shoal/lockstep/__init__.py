@@ -1,7 +1,9 @@
 """The lockstep protocol: one run on one shard, from phase to phase, as a pure state machine.
 
-machine     which phase is on, what has come of it from whom, and when the next may begin
-barrier     how many phases each shard has completed
-messages    what shards say to each other about it
-effects     what the machine asks of its host
+machine       the current phase, the shares received, and when the next phase may begin
+barrier       how many phases each shard has completed
+messages      messages between shards on the tick plane
+effects       what the machine requests from its host
+frames        the type of message fields that hold arrays
+round_trip    the estimate of how long an answer takes
 """

@@ -1,12 +1,12 @@
-"""The barrier of one run in one view: a GCounter with an entry a shard, the number of phases it has completed.
+"""The barrier of one run in one view: a GCounter with one entry per shard, the number of phases it has completed.
 
 Barrier k is passed when every member's entry, each one and never their sum, is at least k. Merging is idempotent and
-takes messages in any order, so one that is lost, repeated or late does no harm, and anyone may relay anyone's progress.
-The roster is the view's and never changes: members that dropped a dead shard at different moments would pass different
-barriers. A shard that starts again is a new generation and no member of the old view, so it is never credited with the
-work of its former self.
+accepts messages in any order, so lost, repeated and late messages do no harm, and any shard may relay any shard's
+progress. The members are the view's and never change: shards that dropped a dead member at different moments would pass
+different barriers. A restarted shard is a new generation and no member of the old view, so it is never credited with
+the work of its former self.
 
-Phases count through from the start of a run: phase p of tick t is completed with entry 4t + p + 1. A phase that the
+Entries count phases from the start of a run: phase p of tick t is completed with entry 4t + p + 1. A phase that the
 program does not use is complete as it starts, so entries jump.
 """
 
@@ -36,7 +36,7 @@ def phase_of(entry: int) -> tuple[int, Phase]:
 
 
 class Barrier:
-    """Who has come how far. Members are names, in the view's order."""
+    """How far each member has come. Members are names, in the view's order."""
 
     def __init__(self, members: Sequence[str]) -> None:
         self.members = tuple(members)

@@ -1,4 +1,4 @@
-"""What the machines of the tick plane ask of their host, and what they announce."""
+"""Effects of the tick plane's machines: requests to their host, and announcements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shoal.program.phase import Phase
 
 @dataclass(frozen=True, slots=True)
 class SendTick:
-    """Hand a message to one peer's tick plane; it may be lost."""
+    """Sends a message to one peer's tick plane; it may be lost."""
 
     to: str
     message: object
@@ -21,7 +21,7 @@ class SendTick:
 
 @dataclass(frozen=True, slots=True)
 class RunPhase:
-    """Run a phase of a program here; the host answers with `computed`, or with `raised` if the program fails."""
+    """Runs a phase of a program here; the host answers with `computed`, or with `raised` if the program fails."""
 
     run: int
     tick: int
@@ -30,7 +30,7 @@ class RunPhase:
 
 @dataclass(frozen=True, slots=True)
 class SettlePhase:
-    """Every peer's share of a phase is here: take them in; the host answers with `settled`."""
+    """Settles a phase for which every peer's share has arrived; the host answers with `settled`."""
 
     run: int
     tick: int
@@ -40,7 +40,10 @@ class SettlePhase:
 
 @dataclass(frozen=True, slots=True)
 class TickCommitted:
-    """Every member has completed this tick. `figures` holds for each used phase and member (compute_ns, sent_bytes)."""
+    """Every member has completed this tick.
+
+    `figures` holds for each used phase and member (compute_ns, sent_bytes).
+    """
 
     run: int
     tick: int
@@ -50,9 +53,9 @@ class TickCommitted:
 
 @dataclass(frozen=True, slots=True)
 class PhaseLate:
-    """A phase has outlasted its timeout; `missing` have not completed it, or their data has not come.
+    """A phase has outlasted its timeout; `missing` have not completed it, or their data has not arrived.
 
-    Of a checkpoint that is being held: `missing` have not made it durable, this shard itself perhaps among them.
+    For a checkpoint in progress, `missing` have not made it durable, perhaps this shard itself among them.
     """
 
     run: int
@@ -74,9 +77,9 @@ class RunOver:
 
 @dataclass(frozen=True, slots=True)
 class HoldTick:
-    """Make the state of this tick durable, here and on all replicas; the host answers with `held`.
+    """Makes the state of this tick durable, here and on all replicas; the host answers with `held`.
 
-    `floor` is the last checkpoint that is known to be committed: what is older may go.
+    `floor` is the last checkpoint known to be committed: older ones may be deleted.
     """
 
     run: int
@@ -86,7 +89,7 @@ class HoldTick:
 
 @dataclass(frozen=True, slots=True)
 class StoreStates:
-    """Make these partitions' states durable on this machine; the host answers with `stored(token)`."""
+    """Makes these partitions' states durable on this machine; the host answers with `stored(token)`."""
 
     run: int
     tick: int

@@ -1,9 +1,9 @@
 """The type of a message field that holds arrays.
 
 A message carries small values in fields and arrays as *frames*: buffers that travel beside the header without a copy.
-A field annotated `Frames` says so; at most one a message class, and the last one. What goes in is any object with the
-buffer protocol, C-contiguous (bytes, a memoryview, a numpy array); what comes out is bytes or a memoryview of bytes,
-never an array: what the bytes mean is said, and checked, by the message's other fields.
+A field annotated `Frames` declares them; a message class has at most one, as its last field. It accepts any object with
+the buffer protocol, C-contiguous (bytes, a memoryview, a numpy array). It returns bytes or a memoryview of bytes, never
+an array: the message's other fields state what the bytes mean, and that is checked.
 """
 
 from __future__ import annotations

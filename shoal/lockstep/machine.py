@@ -1,33 +1,34 @@
-"""One run on one shard: which phase is on, what has come of it from whom, and when the next may begin.
+r"""One run on one shard: the current phase, the shares received from peers, and when the next phase may begin.
 
     computing --computed--> waiting --everyone's share is here--> settling --settled--> computing (the next phase)
-            \\-> holding --held--> waiting                                 |-> paced (until the tick is granted)
-               (a checkpoint's Advance)                                   \\-> holding, unless it is held --> over
+            \-> holding --held--> waiting                                 |-> paced (until the tick is granted)
+               (a checkpoint's Advance)                                   \-> holding, unless it is held --> over
 
 A shard pushes its share of a phase to every member as soon as it has computed it, with its barrier entry in the same
-message, and goes on when the barrier is passed *and* every share is here: a barrier says that all have finished, not
-that their ghosts have arrived. A peer can be at most one phase ahead, so two phases' shares are kept, to send again
-and to take in early.
+message, and continues when every share has arrived. The barrier is then passed as well, because each share raises its
+sender's entry; the reverse does not hold, because entries also come by gossip, without the ghosts. A peer can be at
+most one phase ahead, so the machine keeps two phases' shares, to resend and to accept early.
 
-    waiting  PhaseWanted ----------------> peer   (after `resend_interval`, then as soon as an answer is late)
+    waiting  PhaseRequest ---------------> peer   (after `resend_interval`, then as soon as an answer is late)
              <--- PhaseSent(1 copy) ------        behind the share, on the same connection: is that here by now?
-             PhaseWanted(1 copy lost) --->        if not
+             PhaseRequest(1 copy lost) -->        if not
              <--- the share again --------
 
-So a share is sent again only when it is certain that it was lost, and never because its link is slow.
+So a share is resent only when it is certain that it was lost, and never because its link is slow.
 
-Whether the run ends is never one shard's own decision: `flags` and `failure` ride on the shares of a phase, and whoever
-passes its barrier has seen everyone's. The same goes for a checkpoint by time: one shard's clock says that it is due,
-and the next tick is one for all.
+No shard decides alone whether the run ends: `flags` and `failure` travel on the shares of a phase, and every shard that
+passes its barrier has seen everyone's. Likewise for a checkpoint by time: one shard's clock says that it is due, and
+the next tick is a checkpoint for all.
 
-A *checkpoint* is a tick whose Advance a shard pushes only when the tick's state is durable, here and on its replicas:
-so a checkpoint that anyone saw committed is held by all, and a run that has lost a member goes on from there. It does
-so with a fresh machine that begins at Advance of that `tick`: the restored state is exchanged as the start's is, and is
-a checkpoint once more, which brings it to replicas that are new. A run is over when its last tick is held, wherever it
+A *checkpoint* is a tick whose Advance shares a shard pushes only once the tick's state is durable, here and on its
+replicas. So all holders have a checkpoint that anyone saw committed, and a run that has lost a member resumes from
+there, with a fresh machine that begins at Advance of that `tick`. The restored state is exchanged as the start's is,
+and is checkpointed once more, which brings it to new replicas. A run is over when its last tick is held, wherever it
 ends. Tick 0 needs no checkpoint: a program can always start again.
 
-Invariants: own entry never falls; no phase is computed before the barrier before it is passed; two phases of shares at
-the most are kept; no share of a checkpoint's Advance is there before the tick is held, and no end before the last is.
+Invariants: the own entry never falls; no phase is computed before the preceding barrier is passed; at most two phases
+of shares are kept; no share of a checkpoint's Advance is sent before the tick is held, and no run ends before its last
+tick is.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ ASK_FACTOR_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class TickTiming:
-    """After how long a missing share is first asked for, and after how long its shard is named."""
+    """How long to wait before asking for a missing share, and before naming the shard that is late."""
 
     resend_interval_ns: int = 200_000_000
     phase_timeout_ns: int = 30_000_000_000
@@ -71,7 +72,7 @@ class TickTiming:
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """Which ticks are checkpoints, besides the one that a run goes on from and its last.
+    """Which ticks are checkpoints, besides the one from which a run resumes and its last.
 
     `ticks` above 0: those divisible by it. 0: the one after `interval_ns` have passed since the last. -1: no others.
     """
@@ -109,7 +110,10 @@ ADVANCE = Phase.ADVANCE
 
 
 class TickMachine:
-    """The lockstep of one run. Doors: `step` for peers, `wake` for time; the host answers effects by the others."""
+    """The lockstep of one run.
+
+    `step` takes peers' messages, `wake` the time; the other methods take the host's answers.
+    """
 
     # With more than 30 attributes an instance without slots loses its quick layout: 6% of an empty tick here.
     __slots__ = (

@@ -1,4 +1,4 @@
-"""What shards say to each other on the tick plane."""
+"""Messages between shards on the tick plane."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ DIGEST_BYTES = 7
 
 @dataclass(frozen=True, slots=True)
 class PhaseDone:
-    """The sender has completed the phases of a run up to `entry`, and here is what the last of them has for you.
+    """The sender's share: it has completed the phases of a run up to `entry`, and this is the last one's data for the
+    receiver.
 
-    Data and marker in one: a phase starts when both are there. `flags` and `failure` ride along, so that all shards see
-    them at the same barrier and do the same at the same tick; bits of `flags` that nobody knows are ignored.
+    Data and marker are one message: a phase starts when both are there. `flags` and `failure` travel along, so that all
+    shards see them at the same barrier and act on them at the same tick; unknown bits of `flags` are ignored.
     `compute_ns` and `sent_bytes` are the sender's figures for this phase.
     """
 
@@ -36,8 +37,10 @@ class PhaseDone:
 
 @dataclass(frozen=True, slots=True)
 class PhaseRequest:
-    """The sender waits for the receiver's data of this phase. That it has been sent is told (`PhaseSent`); it is sent
-    again if all copies so far are known to be lost, the `lost` first ones.
+    """Asks for the receiver's share of this phase.
+
+    The receiver answers how often it has sent the share (`PhaseSent`), and resends it if all copies so far are known to
+    be lost, the first `lost` ones.
     """
 
     run: Count
@@ -47,9 +50,9 @@ class PhaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class PieceOffered:
-    """A shard's piece of a graph is about to come, in frames of these sizes, cut into chunks of `chunk_bytes`.
+    """Offers a shard's piece of a graph, in frames of these sizes, cut into chunks of `chunk_bytes`.
 
-    `probe` numbers the repetitions: the answer to one tells what of all that was sent before it has not come.
+    `probe` numbers the repetitions: the answer to one says which of the chunks sent before it are missing.
     """
 
     load: str
@@ -68,7 +71,7 @@ class PieceOffered:
 class Chunk:
     """One chunk of a piece; chunks are numbered through all frames in order.
 
-    `offer` is the digest of the offer that it belongs to: what is of another piece of that name has no place here.
+    `offer` is the digest of the offer that it belongs to: a chunk of another piece of that name has no place here.
     """
 
     load: str
@@ -79,7 +82,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class ChunksAcknowledged:
-    """All chunks below `upto` are here, and of those beyond it the ones in `beyond`; chunk 0 is wanted first.
+    """All chunks below `upto` have arrived, and of the later ones those in `beyond`; chunk 0 is wanted first.
 
     The answer to a repeated offer has its `probe`.
     """
@@ -92,7 +95,7 @@ class ChunksAcknowledged:
 
 @dataclass(frozen=True, slots=True)
 class PieceBuilt:
-    """The piece is whole and its part built; or it can't be, and `error` says why. Counts are the part's."""
+    """The piece is complete and its part built; or it can't be, and `error` says why. Counts are the part's."""
 
     load: str
     error: str
@@ -105,14 +108,17 @@ class PieceBuilt:
 
 @dataclass(frozen=True, slots=True)
 class PieceDropped:
-    """The load came to nothing: forget what there is of it."""
+    """The load was dropped: the receiver discards what it has of it."""
 
     load: str
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The sender's partitions after `tick`, a frame each: make them durable. Nobody needs states before `floor`."""
+    """The sender's partitions after `tick`, one frame each, to be made durable.
+
+    States before `floor` are not needed.
+    """
 
     run: Count
     tick: Tick
@@ -132,7 +138,7 @@ class CheckpointHeld:
 
 @dataclass(frozen=True, slots=True)
 class PhaseSent:
-    """Your share of this phase has been sent, so many times: this message travels behind the last copy of it."""
+    """The receiver's share of this phase has been sent, so many times: this message follows the last copy."""
 
     run: Count
     entry: Entry
@@ -141,7 +147,7 @@ class PhaseSent:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRequest:
-    """Is the message of this tick whose first partition is `first` there? This one travels behind its last copy."""
+    """Asks whether the message of this tick whose first partition is `first` has arrived. It follows the last copy."""
 
     run: Count
     tick: Tick
@@ -151,7 +157,7 @@ class CheckpointRequest:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointMissing:
-    """None of so many copies of that message has come."""
+    """None of so many copies of that message has arrived."""
 
     run: Count
     tick: Tick

@@ -1,6 +1,6 @@
 """How long an answer takes: the estimate of RFC 6298, section 2.
 
-Karn's rule is its user's: what was asked twice before the answer came measures nothing.
+The caller applies Karn's rule: a request that was sent twice before its answer came gives no measurement.
 """
 
 from __future__ import annotations
