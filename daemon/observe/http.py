@@ -1,4 +1,4 @@
-"""The metrics port: ``/metrics``, ``/healthz`` and ``/readyz`` over just enough HTTP/1.1.
+"""The metrics port: ``/metrics``, ``/healthz`` and ``/readyz`` over HTTP/1.1, which h11 reads and writes.
 
 Who asks is Prometheus or a load balancer, so this answers GET and HEAD, one request a connection, from a head of at
 most `HEAD_BYTES_MAX`; all of it, to the last byte that is read, within `PATIENCE_SECONDS`, from at most
@@ -17,8 +17,10 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
+import h11
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from daemon.observe.metrics import Metrics
@@ -29,15 +31,13 @@ CONNECTIONS_MAX: Final = 32
 PATIENCE_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 2.0
 DISMISSAL_READS_MAX: Final = 16
-_REASONS: Final = {
-    200: "OK",
-    400: "Bad Request",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    431: "Request Header Fields Too Large",
-    503: "Service Unavailable",
-}
 _TEXT: Final = "text/plain; charset=utf-8"
+_REFUSALS: Final = {
+    400: b"this port speaks HTTP/1.1, with a Host header\n",
+    405: b"GET or HEAD\n",
+    431: b"that is more than a scrape needs to say\n",
+    501: b"a scrape has no body\n",
+}
 WAITING_MAX: Final = 32
 """In the kernel's queue."""
 _FULL_HOUSE: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -119,75 +119,72 @@ class HttpServer:
         task = asyncio.current_task()
         assert task is not None
         try:
-            await self._serve(task, client)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._converse(task, client)
         except (TimeoutError, OSError):
             pass
         finally:
             self._clients.discard(task)
             self._silent.pop(task, None)
 
-    async def _serve(self, task: asyncio.Task[None], client: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=HEAD_BYTES_MAX)
-        protocol = asyncio.StreamReaderProtocol(reader)
-        transport, _ = await loop.connect_accepted_socket(lambda: protocol, client)
-        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+    async def _converse(self, task: asyncio.Task[None], client: socket.socket) -> None:
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._converse(task, reader, writer)
-                writer.close()
-                await writer.wait_closed()
-        finally:
-            transport.abort()  # what a client does not read is not kept for it
-
-    async def _converse(
-        self, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError:
-            answer = 431, _TEXT, b"that is more than a scrape needs to say\n"
-            return await self._dismiss(reader, writer, answer)
-        except asyncio.IncompleteReadError:
+            request = await _read_request(connection, client)
+        except h11.RemoteProtocolError as error:
+            return await _refuse(connection, client, error.error_status_hint)
+        if request is None:
             return None
         self._silent.pop(task, None)
-        words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-        if len(words) != 3 or not words[2].startswith("HTTP/1."):
-            self._respond(writer, (400, _TEXT, b"this port speaks HTTP/1.1\n"))
-        elif words[0] not in {"GET", "HEAD"}:
-            self._respond(writer, (405, _TEXT, b"GET or HEAD\n"))
-        else:
-            self._respond(writer, await self._answer(words[1].partition("?")[0]), with_body=words[0] == "GET")
-        return await writer.drain()
+        if not request.http_version.startswith(b"1."):
+            return await _refuse(connection, client, HTTPStatus.BAD_REQUEST)
+        if request.method not in {b"GET", b"HEAD"}:
+            return await _refuse(connection, client, HTTPStatus.METHOD_NOT_ALLOWED)
+        answer = await self._answer(request.target.partition(b"?")[0])
+        return await _respond(connection, client, answer, with_body=request.method == b"GET")
 
-    async def _dismiss(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer) -> None:
-        """Answer without having read the request. A close with bytes unread would reset the connection, and the answer
-        would be lost with it: so the rest is read, a little, and thrown away."""
-        self._respond(writer, answer)
-        writer.write_eof()
-        for _ in range(DISMISSAL_READS_MAX):
-            if not await reader.read(HEAD_BYTES_MAX):
-                break
-
-    async def _answer(self, path: str) -> Answer:
+    async def _answer(self, path: bytes) -> Answer:
         match path:
-            case "/metrics":
+            case b"/metrics":
                 # The hooks look at the loop's own state and so run in it; the long part, the text, does not.
                 self._metrics.refresh()
                 text = await asyncio.to_thread(self._metrics.render)
                 return 200, CONTENT_TYPE_LATEST, text.encode()
-            case "/healthz":
+            case b"/healthz":
                 return 200, _TEXT, b"ok\n"
-            case "/readyz":
+            case b"/readyz":
                 ready, why = self._readiness()
                 return 200 if ready else 503, _TEXT, f"{why}\n".encode()
             case _:
                 return 404, _TEXT, b"there is /metrics, /healthz and /readyz\n"
 
-    def _respond(self, writer: asyncio.StreamWriter, answer: Answer, with_body: bool = True) -> None:
-        status, kind, body = answer
-        head = (
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-            f"Connection: close\r\n{'Allow: GET, HEAD' + chr(13) + chr(10) if status == 405 else ''}\r\n"
-        )
-        writer.write(head.encode() + (body if with_body else b""))
+
+async def _read_request(connection: h11.Connection, client: socket.socket) -> h11.Request | None:
+    """Returns the head of the request, or None from a client that hung up without one."""
+    loop = asyncio.get_running_loop()
+    unread = HEAD_BYTES_MAX + 1  # h11 itself takes a longer head if it comes complete
+    while (event := connection.next_event()) is h11.NEED_DATA:
+        data = await loop.sock_recv(client, unread)
+        unread -= len(data)
+        connection.receive_data(data)
+    return event if isinstance(event, h11.Request) else None
+
+
+async def _refuse(connection: h11.Connection, client: socket.socket, status: int) -> None:
+    """Answers a client that may still be sending. A close with bytes unread would reset the connection, and the answer
+    would be lost with it: so the rest is read, a little, and thrown away."""
+    await _respond(connection, client, (status, _TEXT, _REFUSALS.get(status, b"")))
+    client.shutdown(socket.SHUT_WR)
+    for _ in range(DISMISSAL_READS_MAX):
+        if not await asyncio.get_running_loop().sock_recv(client, HEAD_BYTES_MAX):
+            break
+
+
+async def _respond(connection: h11.Connection, client: socket.socket, answer: Answer, with_body: bool = True) -> None:
+    status, kind, body = answer
+    headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")]
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers.append(("Allow", "GET, HEAD"))
+    data = connection.send(h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase))
+    assert data is not None
+    await asyncio.get_running_loop().sock_sendall(client, data + (body if with_body else b""))

@@ -43,7 +43,7 @@ KINDS: Final = {
     "PLAIN": (GREETING.replace(b"CURVE", b"PLAIN"), b"\x04\x08\x05HELLO\0\0"),
     "an old version": (GREETING.replace(b"\x03\x01", b"\x00\x00"),),
     "a later version": (GREETING.replace(b"\x03\x01", b"\x7f\x01"),),
-    "http": (b"GET /metrics HTTP/1.1\r\n\r\n",),
+    "http": (b"GET /metrics HTTP/1.1\r\nHost: metrics\r\n\r\n",),
     "a request that never ends": (b"GET /" + b"x" * 1000,) * 20,
     "noise": (random.Random(1).randbytes(5000),) * 4,
     "a line that never ends": (b"x" * 65536,) * 3,

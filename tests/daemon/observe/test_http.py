@@ -89,7 +89,12 @@ def test_what_is_not_there() -> None:
         (b"hello\r\n\r\n", b"400"),
         (b"GET /metrics SPDY/3\r\n\r\n", b"400"),
         (b"\xff\xfe\x00\r\n\r\n", b"400"),
-        (b"GET /healthz HTTP/1.1\r\nX: " + b"x" * (2 * HEAD_BYTES_MAX) + b"\r\n\r\n", b"431"),
+        (b"GET /metrics HTTP/2.0\r\n\r\n", b"400"),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + b"x" * HEAD_BYTES_MAX + b"\r\n\r\n", b"431"),
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (4 * HEAD_BYTES_MAX) + b"\r\n\r\n", b"431"),
+        (b"POST /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + b"x" * (4 * HEAD_BYTES_MAX), b"405"),
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", b"501"),
         (b"GET /healthz HTTP/1.0\r\n\r\n", b"200"),
     ],
 )
@@ -104,7 +109,7 @@ def test_a_silent_client_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_in_a_full_house_who_is_silent_gives_up_his_place() -> None:
     """A hundred who connect and say nothing, again and again, and nobody who asks is refused."""
-    request = b"GET /healthz HTTP/1.1\r\n\r\n"
+    request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 
     def ask(server: HttpServer) -> tuple[list[bytes], int]:
         answers, most = [], 0
@@ -127,7 +132,7 @@ def test_a_client_that_does_not_read_is_not_kept(monkeypatch: pytest.MonkeyPatch
 
     async def hold(server: HttpServer) -> int:
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
-            client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
             until = time.monotonic() + 10
             while not len(server) and time.monotonic() < until:
                 await asyncio.sleep(0.01)
