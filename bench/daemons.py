@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 import shoal
 from bench.figures import Sample, median_ms, ticks_of
 from bench.programs import ENTRY_POINTS
@@ -17,7 +19,6 @@ from daemon.cli.dev_cluster import DevCluster, DevShard
 from shoal.client.session import Graph, Session
 
 WARM_UP_TICKS = 100
-JIFFY_MS = 1000 / os.sysconf("SC_CLK_TCK")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -95,10 +96,9 @@ def _install_programs(site: Path) -> None:
 
 
 def _private_bytes(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private_"))
+    return psutil.Process(pid).memory_full_info().uss
 
 
 def _cpu_ms(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * JIFFY_MS
+    times = psutil.Process(pid).cpu_times()
+    return (times.user + times.system) * 1000

@@ -91,7 +91,10 @@ def _orphaned(name: str) -> bool:
 
 
 def _started(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot (proc(5), field 22); None for one that is gone, or a zombie."""
+    """When a process began, in clock ticks since boot (proc(5), field 22); None for one that is gone, or a zombie.
+
+    psutil's `create_time` can't be kept in a name: it is on the wall clock and differs once that was set.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:

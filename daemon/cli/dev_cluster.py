@@ -439,7 +439,10 @@ class DevCluster:
 
 
 def _start_time(pid: int) -> int | None:
-    """When a live process began, in clock ticks since boot (proc(5), field 22); None for a dead one or a zombie."""
+    """When a live process began, in clock ticks since boot (proc(5), field 22); None for a dead one or a zombie.
+
+    psutil's `create_time` can't be kept in a file: it is on the wall clock and differs once that was set.
+    """
     with contextlib.suppress(ChildProcessError, OSError):
         # Our own child has to be collected before it counts as gone.
         os.waitpid(pid, os.WNOHANG)

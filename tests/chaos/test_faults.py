@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from chaos import disks, faults, leftovers
@@ -83,7 +84,7 @@ def test_a_paused_one_stands_still_until_it_is_resumed(fleet: Fleet) -> None:
     ground = _up(fleet)
     fault = Fault("pause", 0.0, 1.0, (1,))
     faults.begin(fault, ground)
-    _wait(lambda: _state(fleet[1]) == "T", "stopped")
+    _wait(lambda: _state(fleet[1]) == psutil.STATUS_STOPPED, "stopped")
     stood, others = _beats(fleet, 1), _beats(fleet, 2)
     _wait(lambda: _beats(fleet, 2) > others, "the others go on")
     assert _beats(fleet, 1) == stood
@@ -253,7 +254,7 @@ def test_a_full_disk_takes_not_a_byte_and_then_takes_them_again(tmp_path: Path) 
 
 def _state(daemon: Daemon) -> str:
     pid = daemon._process.pid if daemon._process else 0
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return psutil.Process(pid).status()
 
 
 def test_a_killed_one_was_really_there(fleet: Fleet) -> None:

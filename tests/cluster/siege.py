@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import signal
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from click.testing import CliRunner
 
 from daemon.cli import main as shoalctl
@@ -37,7 +37,6 @@ from tests.cluster.trial import ask, config_of, counting, lives, metrics, wait_f
 
 HOSTILE = "mallory"
 SETTLE_SECONDS, ROUND_SECONDS = 0.5, 3.0
-TICK_CLOCK = os.sysconf("SC_CLK_TCK")
 
 
 class Besieged(OpenToOperators):
@@ -70,11 +69,8 @@ class Pace:
 
 def processor_seconds(shards: Sequence[DevShard]) -> float:
     """What the daemons have used."""
-    total = 0
-    for shard in shards:
-        fields = Path(f"/proc/{shard.pid()}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICK_CLOCK
+    times = [psutil.Process(shard.pid()).cpu_times() for shard in shards]
+    return sum(each.user + each.system for each in times)
 
 
 class Stopwatch:

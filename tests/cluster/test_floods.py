@@ -9,15 +9,14 @@ import contextlib
 import itertools
 import json
 import os
-import resource
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import zmq
 
@@ -56,7 +55,7 @@ def run(pair: list[DevShard]) -> Iterator[str]:
 
 
 def memory(shard: DevShard) -> int:
-    return int(Path(f"/proc/{shard.pid()}/statm").read_text().split()[1]) * resource.getpagesize()
+    return psutil.Process(shard.pid()).memory_info().rss
 
 
 def tick(shard: DevShard, run: str) -> int:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 import shoal
@@ -50,18 +51,8 @@ def connected(shard: DevShard, to: DevShard) -> int:
     """Established connections of a daemon to another's planes, as the kernel has them."""
     listen = config_of(to).listen
     ports = {int(address.rsplit(":", 1)[1]) for address in (listen.control, listen.ticks)}
-    inodes = {link for link in map(_link, Path(f"/proc/{shard.pid()}/fd").iterdir()) if link.startswith("socket:")}
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(
-        row[3] == "01" and int(row[2].split(":")[1], 16) in ports and f"socket:[{row[9]}]" in inodes for row in rows
-    )
-
-
-def _link(path: Path) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
+    found = psutil.Process(shard.pid()).net_connections("tcp")
+    return sum(each.status == psutil.CONN_ESTABLISHED and each.raddr.port in ports for each in found)
 
 
 def without(text: str, name: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 from click.testing import CliRunner, Result
 
 import shoal
@@ -178,9 +179,5 @@ def exit_status(pid: int, seconds: float) -> int:
 
 def processes_of(folder: Path) -> list[int]:
     """Living processes that were started with a path in this folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            if os.fsencode(folder) in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-    return [pid for pid in found if pid != os.getpid()]
+    found = [each for each in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(each.info["cmdline"] or ())]
+    return [each.pid for each in found if each.pid != os.getpid()]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -61,14 +62,8 @@ class Demo:
 
 def daemons(folder: Path) -> list[int]:
     """Processes whose command line names the folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if os.fsencode(folder) in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue  # ended while we looked
-    return found
+    every = psutil.process_iter(["cmdline"])
+    return [each.pid for each in every if str(folder) in " ".join(each.info["cmdline"] or ())]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from daemon.cli.dev_cluster import DevCluster, DevError, Life
@@ -173,8 +174,8 @@ def test_one_that_nobody_noted_is_found(cluster: DevCluster) -> None:
 def has_ended(pid: int) -> bool:
     """Whether a process is gone, or waits for its end to be noticed by a parent."""
     try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
-    except FileNotFoundError:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return True
 
 

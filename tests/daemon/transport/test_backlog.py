@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import socket
 import struct
 import subprocess
@@ -13,8 +12,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
+import psutil
 import pytest
 import zmq
 
@@ -71,7 +70,7 @@ def listening() -> Iterator[Listening]:
 
 def memory() -> int:
     """Bytes of this process that are in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return psutil.Process().memory_info().rss
 
 
 def part(size: int, *, more: bool) -> bytes:
