@@ -1,11 +1,11 @@
-"""The knowledge colony reads dictionary entries, on as many shards as wanted, and is asked afterwards.
+"""Runs the knowledge colony on dictionary entries, on any number of shards, and searches the result.
 
     .venv/bin/python -m examples.colony --shards 3                    # in this process
     .venv/bin/python -m examples.colony --socket /run/shoal/admin.sock --out cluster.json
     .venv/bin/python -m examples.colony --shards 1 --compare cluster.json
 
-Prints what the colony has come to, the digests of its tables, and the best answer to a few queries; with `--compare`,
-whether digests and the ranking of all queries are those of another time. Documents are WordNet's glosses.
+Prints the figures of the colony, the digests of its tables, and the best hit of a few queries; with `--compare`, also
+whether digests and the rankings of all queries equal those of an earlier run. Documents are WordNet's glosses.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ QUERIES = (
 
 
 def documents(count: int, partitions: int = PARTITIONS) -> GraphData:
-    """So many nodes with glosses, spread over all of WordNet."""
+    """Returns `count` nodes with glosses, spread over all of WordNet."""
     with gzip.open(GLOSSES, "rt", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     rows = rows[:: max(1, len(rows) // count)][:count]
@@ -53,8 +53,8 @@ def documents(count: int, partitions: int = PARTITIONS) -> GraphData:
     return shoal.from_arrays([], [], nodes=ids, node_columns=columns, partition_count=partitions)
 
 
-def told(run: Run) -> dict[str, Any]:
-    """What has to be the same on any number of shards."""
+def outcome(run: Run) -> dict[str, Any]:
+    """Returns everything that must be the same on any number of shards."""
     return {
         "figures": run.show()["figures"],
         "digests": {name: run.table_rows(name).digest for name in TABLES} | {"digested": run.result("digested").digest},
@@ -63,7 +63,7 @@ def told(run: Run) -> dict[str, Any]:
 
 
 def report(found: dict[str, Any], words: dict[str, str], crossing: int, seconds: float) -> None:
-    """What it has come to, for people."""
+    """Prints the outcome of a run."""
     print(f"{seconds:.1f} s")
     for name, value in found["figures"].items():
         print(f"{name.replace('_', ' '):<24} {value:>10,}")
@@ -77,7 +77,7 @@ def report(found: dict[str, Any], words: dict[str, str], crossing: int, seconds:
 
 
 def compared(found: dict[str, Any], before: dict[str, Any]) -> bool:
-    """Whether both are the same, and say so."""
+    """Returns whether two outcomes are the same, and prints how much of them is."""
     found = json.loads(json.dumps(found))
     same = [words for words in QUERIES if found["rankings"][words] == before["rankings"].get(words)]
     digests = [name for name in found["digests"] if found["digests"][name] == before["digests"].get(name)]
@@ -102,7 +102,7 @@ def main(shards: int, socket: str | None, count: int, ticks: int, out: Path | No
         began = time.perf_counter()
         run = graph.run("knowledge", ticks=ticks)
         seconds = time.perf_counter() - began
-        found = told(run)
+        found = outcome(run)
         report(found, words, sum(cross_shard_edges(run).values()), seconds)
     if out is not None:
         out.write_text(json.dumps(found))

@@ -1,13 +1,13 @@
-"""Three daemons on this machine rank the Debian packages: `make demo`.
+"""Ranks the Debian packages with three daemons on this machine: `make demo`.
 
-A package matters as much as the packages that need it: PageRank over "depends", "recommends" and their kin. Three real
-`shoald` processes hold a third of the graph each, and a copy of another third, speak over encrypted loopback sockets
-and work in lockstep. In the midst of it one of them is killed with SIGKILL: the other two go on from the last
-checkpoint. It starts again with what is on its disk, and the three compute once more. At the end this process computes
-the same alone, and the digests tell whether all the answers are the same to the bit.
+The ranking is PageRank over the dependencies of packages ("depends", "recommends" and so on). Three real `shoald`
+processes each hold a third of the graph and a copy of another third, exchange messages over encrypted loopback sockets
+and execute ticks in lockstep. During the run, the demo kills one of them with SIGKILL, and the other two resume from
+the last checkpoint. It restarts the daemon from its disk and runs PageRank again on all three. Finally it computes the
+same in its own process and compares the digests of all results.
 
-Everything lives in one temporary folder. Whatever ends the demo (its end, an error, Ctrl-C, SIGTERM, a reader that
-hangs up) ends the daemons and removes the folder first; `Signals` is how that holds at any moment.
+All files are in one temporary folder. However the demo ends (normally, with an error, by Ctrl-C or SIGTERM, or because
+a reader hangs up), it first stops the daemons and removes the folder; `Signals` guarantees this at any moment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import signal
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing to tidy up yet: just end, without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to clean up yet: end without a traceback
 
 import os
 import re
@@ -47,29 +47,29 @@ DATA: Final = Path(__file__).parent / "data" / "debian"
 SHARDS: Final = 3
 TICKS: Final = 30
 INTERVAL: Final = 0.1
-"""Seconds a tick. Unpaced, all thirty are over before there is anything to see."""
+"""Seconds a tick. Without it, all thirty ticks end before a reader can follow them."""
 KILL_AT: Final = 12
-"""The tick: late enough for a checkpoint, and with time left in which to watch the others go on."""
+"""The tick of the kill: late enough for a checkpoint, early enough to watch the others resume."""
 BACK_SECONDS_MAX: Final = 30.0
 LOOK: Final = 0.05
 TOP: Final = 20
 WIDTH_PIPED: Final = 110
 SOCKET_NAME: Final = "1/admin.sock"
 STORY: Final = (" joined ", "tick leader of", ": view ")
-"""What a daemon's log says of how the cluster came to be,"""
+"""Parts of log lines about how the cluster formed,"""
 DEATH: Final = (" suspected ", " has failed", "tick leader of", ": view ", " begins after ", "fetched: ", " completed ")
-"""of a member that died,"""
+"""about a member that failed,"""
 RETURN: Final = ("shoald ", "graph ", ": view ", "to be fetched: ", " completed ")
-"""and of its own return."""
+"""and about its return."""
 LACKING: Final = re.compile(rb"to be fetched: (\d+) partitions")
 RESUMED: Final = re.compile(rb" begins after tick (\d+)")
 
 Figures = dict[int, Mapping[str, Any]]
-"""What each tick cost, by tick."""
+"""The result of each tick, by tick."""
 
 
 def demo(cluster: DevCluster, console: Console) -> bool:
-    """The whole show; whether the cluster and the single process agree."""
+    """Runs the demo and returns whether the cluster and the single process agree."""
     with console.status(f"starting {SHARDS} daemons"):
         shards = cluster.up(SHARDS)
     show_cluster(console, shards)
@@ -87,7 +87,7 @@ def demo(cluster: DevCluster, console: Console) -> bool:
         run = graph.start("pagerank", ticks=TICKS, interval=INTERVAL)
         death = Death(console, cluster, victim, witness=others[0])
         figures = follow(console, run.name, sessions, death)
-        # Any daemon can be asked, not only the one that was told.
+        # Any daemon can return the result, not only the one that started the run.
         ranks = sessions[others[-1]].get_run(run.wait().name).result("rank")
         digests = {f"{victim.name} killed at tick {death.tick}": ranks.digest}
         show_log(console, f"What {others[0].name} says of it (from its log)", others[0], DEATH, said)
@@ -107,7 +107,7 @@ def demo(cluster: DevCluster, console: Console) -> bool:
 
 
 def connect(shard: DevShard) -> shoal.Session:
-    """A session with one daemon."""
+    """Returns a session with one daemon."""
     return shoal.connect(str(shard.socket), 60.0)
 
 
@@ -115,7 +115,7 @@ def connect(shard: DevShard) -> shoal.Session:
 
 
 def follow(console: Console, run: str, sessions: Mapping[DevShard, shoal.Session], death: Death) -> Figures:
-    """Ask all that live where they stand until the run is over, and draw it; off a terminal, a line every ten ticks."""
+    """Polls all live daemons until the run is over and draws progress bars; off a terminal, a line every ten ticks."""
     figures: Figures = {}
     live = console.is_terminal and not console.is_dumb_terminal
     text = TextColumn("tick {task.completed:>2.0f} of {task.total:.0f}  {task.fields[doing]}")
@@ -142,7 +142,7 @@ def follow(console: Console, run: str, sessions: Mapping[DevShard, shoal.Session
 
 
 def look(session: shoal.Session, run: str) -> dict[str, Any]:
-    """Where a run stands on one shard, which may not have heard of it yet."""
+    """Returns the state of a run on one shard, which may not know the run yet."""
     try:
         return session.get_run(run).show()
     except shoal.UnknownRun:
@@ -150,40 +150,40 @@ def look(session: shoal.Session, run: str) -> dict[str, Any]:
 
 
 def doing(stands: Mapping[str, Any]) -> str:
-    """The phase that a shard is in, and what crossed between all in the last tick."""
+    """Returns the phase of a shard, and the bytes that crossed between all shards in the last tick."""
     phase = stands["phase"] or stands["state"]
     return f"{phase:9}  {crossed(stands['last_tick'])}"
 
 
 def crossed(figures: Mapping[str, Any] | None) -> str:
-    """What crossed between all shards in a tick, as far as that is known."""
+    """Returns the bytes that crossed between all shards in a tick, if known."""
     return f"{figures['cross_bytes'] / 1e3:,.0f} kB crossed in it" if figures else ""
 
 
 @dataclass(slots=True)
 class Death:
-    """One daemon ends as in a power cut, in the midst of a run. Says what another is seen to make of it."""
+    """Kills one daemon during a run and reports how another one reacts."""
 
     console: Console
     cluster: DevCluster
     victim: DevShard
     witness: DevShard
     tick: int = 0
-    """At which it was killed; 0 while it lives."""
+    """The tick at which the daemon was killed; 0 while it is alive."""
     moment: float = 0.0
     said: int = 0
-    """How much the witness had logged by then."""
+    """The size of the witness's log at that moment."""
     stood: int = 0
-    """The last tick that was seen before a view without it: it may have helped with one more than we knew."""
+    """The last tick seen before a view without the victim, which may have helped with one more."""
     found_out: bool = False
     over: bool = False
 
     def has_met(self, shard: DevShard) -> bool:
-        """Whether this is the one that was killed."""
+        """Returns whether a daemon is the one that was killed."""
         return bool(self.tick) and shard == self.victim
 
     def look(self, tick: int) -> None:
-        """Kill it once its time has come; then see who is in the view, and whether the run goes on."""
+        """Kills the victim at its tick; afterwards reports the next view and when the run resumes."""
         if not self.tick:
             if tick >= KILL_AT:
                 self._strike(tick)
@@ -209,13 +209,13 @@ class Death:
 
 
 def view(shard: DevShard) -> dict[str, Any]:
-    """The view that a daemon is in."""
+    """Returns the view of a daemon."""
     with AdminConnection(shard.socket) as connection:
         return connection.call("view")[0]
 
 
 def bring_back(console: Console, cluster: DevCluster, shard: DevShard, witness: DevShard) -> None:
-    """Start a daemon that was killed, from its own folder; on return it is in the view again."""
+    """Restarts a daemon that was killed, from its own folder, and waits until it is in the view again."""
     chapter(console, f"{shard.name} starts again")
     began = time.monotonic()
     with console.status(f"starting {shard.name}"):
@@ -232,12 +232,12 @@ def bring_back(console: Console, cluster: DevCluster, shard: DevShard, witness: 
 
 
 def chapter(console: Console, title: str) -> None:
-    """A heading."""
+    """Prints a heading."""
     console.print(f"\n[bold]{title}[/]")
 
 
 def table(*columns: str) -> Table:
-    """A plain table; a column whose name begins with '>' is for numbers."""
+    """Returns a plain table; a column whose name begins with '>' is for numbers."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in columns:
         made.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
@@ -245,12 +245,12 @@ def table(*columns: str) -> Table:
 
 
 def log_bytes(shard: DevShard) -> int:
-    """How much a daemon has said so far."""
+    """Returns the size of a daemon's log."""
     return shard.log.stat().st_size
 
 
 def show_log(console: Console, title: str, shard: DevShard, story: Sequence[str], said: int = 0) -> None:
-    """What a daemon has logged of a story since it had said so much."""
+    """Prints the log lines of a daemon that belong to a story, from byte `said` on."""
     chapter(console, title)
     for line in shard.log.read_bytes()[said:].decode(errors="replace").splitlines():
         head, _, event = line.partition(": ")
@@ -259,14 +259,14 @@ def show_log(console: Console, title: str, shard: DevShard, story: Sequence[str]
 
 
 def show_return(console: Console, shard: DevShard, said: int) -> None:
-    """What a daemon found on its disk, and what it had to fetch."""
+    """Prints what a daemon found on its disk and what it had to fetch."""
     show_log(console, f"What {shard.name} says of its return (from its log)", shard, RETURN, said)
     if LACKING.findall(shard.log.read_bytes()[said:]) == [b"0"]:
         console.print("  Its partitions were all on its own disk; the states are results of the run that it missed.")
 
 
 def show_cluster(console: Console, shards: Sequence[DevShard]) -> None:
-    """How the daemons found each other, in the words of the first one's log, and what they agreed on."""
+    """Prints how the daemons formed a cluster, from the first one's log, and their status."""
     show_log(console, f"{len(shards)} daemons find each other (from the first one's log)", shards[0], STORY)
     chapter(console, "What each says of the cluster")
     rows = table("shard", ">pid", "state", ">epoch of the view", "tick leader", ">term", ">members alive")
@@ -279,7 +279,7 @@ def show_cluster(console: Console, shards: Sequence[DevShard]) -> None:
 
 
 def show_graph(console: Console, graph: shoal.Graph) -> None:
-    """What each shard holds."""
+    """Prints what each shard holds."""
     chapter(console, f"The Debian package graph: {graph.node_count:,} packages, {graph.edge_count:,} dependencies")
     rows = table("shard", ">own nodes", ">edges that touch them", ">ghosts of others' nodes", ">MB")
     for name, held in graph.info["shards"].items():
@@ -290,12 +290,12 @@ def show_graph(console: Console, graph: shoal.Graph) -> None:
 
 
 def show_top(console: Console, ranks: shoal.ColumnResult, data: shoal.GraphData) -> None:
-    """The packages that matter most."""
+    """Prints the packages with the highest ranks."""
     chapter(console, f"The {TOP} packages that others rest on most")
     about = zip(data.node_columns["section"].to_pylist(), data.node_columns["description"].to_pylist(), strict=True)
     known = dict(zip(data.ids.to_pylist(), about, strict=True))
     rows = table(">", ">rank", "package", "section")
-    rows.add_column("description")  # the one that gives way on a narrow terminal
+    rows.add_column("description")  # the column that shrinks on a narrow terminal
     for place, (package, rank) in enumerate(ranks.top(TOP), 1):
         section, description = known[package]
         line = Text(description, no_wrap=True, overflow="ellipsis")
@@ -304,7 +304,7 @@ def show_top(console: Console, ranks: shoal.ColumnResult, data: shoal.GraphData)
 
 
 def show_traffic(console: Console, graph: shoal.Graph, figures: Figures) -> None:
-    """What crossed between the shards, and how long each computed in each phase: in the ticks that were looked at."""
+    """Prints the traffic between shards and the time of each in each phase, for the ticks that were observed."""
     chapter(console, "What crossed between the shards")
     by_count: dict[int, str] = {}
     for tick in figures.values():
@@ -329,7 +329,7 @@ def show_traffic(console: Console, graph: shoal.Graph, figures: Figures) -> None
 
 
 def show_digests(console: Console, digests: Mapping[str, str]) -> bool:
-    """Whether all computed the same."""
+    """Prints digests and returns whether they are all the same."""
     chapter(console, "SHA-256 over all package names and ranks")
     for who, digest in digests.items():
         console.print(f"  {who:{max(map(len, digests))}}  {digest}", highlight=False)
@@ -345,16 +345,16 @@ ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asks for the end. As a KeyboardInterrupt it passes whatever handles mere errors."""
+    """Raised by a signal that ends the demo. As a KeyboardInterrupt it passes handlers of errors."""
 
 
 class Signals:
-    """The first SIGINT, SIGTERM or SIGHUP becomes an `Interrupted`; all later ones, and all after `ignore`, nothing.
+    """Raises `Interrupted` for the first SIGINT, SIGTERM or SIGHUP, and ignores later ones and all after `ignore`.
 
-    So in ``try: (try: work, finally: ignore), finally: tidy up`` nothing is raised while tidying up: either the one
-    exception was raised before, be it on the way into `ignore`, or `ignore` has been called. Allowing a second one
-    breaks this: signals that arrive in a long call are all delivered at the next function's entry, and that is
-    `ignore`'s. (An exception inside a finalizer is lost; then the demo goes on to its end, and tidies up there.)
+    So in ``try: (try: work, finally: ignore), finally: clean up`` nothing is raised during the cleanup: either the one
+    exception was raised before, possibly on the way into `ignore`, or `ignore` has been called. A second exception
+    would break this: signals that arrive during a long call are all delivered at the next function's entry, which is
+    `ignore`'s. (An exception inside a finalizer is lost; the demo then continues to its end and cleans up there.)
     """
 
     def __init__(self) -> None:
@@ -362,13 +362,13 @@ class Signals:
         self._over = False
 
     def listen(self) -> None:
-        """From now on. A hang-up that nohup has us ignore stays ignored."""
+        """Installs the handlers. A SIGHUP that nohup ignores stays ignored."""
         for number in ENDING:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._arrived)
 
     def ignore(self) -> None:
-        """Too late to be interrupted: what is running now is the end."""
+        """Ignores all further signals."""
         self._over = True
 
     def _arrived(self, number: int, _: FrameType | None) -> None:
@@ -378,8 +378,8 @@ class Signals:
 
 
 def temporary_folder() -> Path:
-    """A name that nobody has; made later, when whatever happens leads to its removal."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # tempfile tries the directory with a file, and removes it again
+    """Returns an unused path; the folder is created later, when its removal is guaranteed."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # tempfile tests the directory with a file and removes it
     folder = Path(tempfile.gettempdir(), f"shoal-demo-{secrets.token_hex(4)}")
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     too_long = len(os.fsencode(folder / SOCKET_NAME)) > PATH_BYTES_MAX
@@ -387,7 +387,7 @@ def temporary_folder() -> Path:
 
 
 def main(console: Console | None = None) -> int:
-    """Run the demo; the exit status."""
+    """Runs the demo and returns the exit status."""
     console = console or Console(width=None if sys.stdout.isatty() else WIDTH_PIPED)
     signals = Signals()
     folder = temporary_folder()
@@ -404,7 +404,7 @@ def main(console: Console | None = None) -> int:
     except (shoal.ShoalError, DevError) as error:
         console.print(f"[red]{escape(str(error))}[/]")
         for shard in cluster.shards():
-            if shard.pid() is None and not isinstance(error, DevError):  # which has their last words in it
+            if shard.pid() is None and not isinstance(error, DevError):  # a DevError has their last words
                 console.print(escape(shard.last_words()))
         return 1
     finally:

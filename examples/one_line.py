@@ -1,4 +1,4 @@
-"""From a laptop to a cluster by one line: where the session comes from.
+"""Moves from a laptop to a cluster by changing one line: the one that opens the session.
 
 .venv/bin/python -m examples.one_line                        # in this process
 .venv/bin/python -m examples.one_line D/1/admin.sock         # on the cluster that this daemon belongs to

@@ -1,8 +1,8 @@
-"""A program of one's own: how many steps every package is from one, along its dependencies.
+"""A custom program: the number of steps from every package to one package, along dependencies.
 
     .venv/bin/python -m examples.own_program libc6
 
-Runs in this process. On a cluster the daemons must know the program too: docs/programs.md says how it is installed.
+Runs in this process. On a cluster, deploy or install the program first: see docs/programs.md.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from shoal import Aggregate, Column, Direction, Merge, Param, Program, Workspace
 
 DATA = Path(__file__).parent / "data" / "debian"
 FAR = 2**40
-"""Where no path has led yet. Not the greatest int64: one more than that is a negative number."""
+"""The value of nodes that no path has reached. It is not the greatest int64, because adding one to that overflows."""
 
 
 class Steps(Program):
-    """How many edges lead from each node to the one called `goal`, on the shortest way; `FAR` where none does."""
+    """Computes the number of edges on the shortest path from each node to the node `goal`; `FAR` without a path."""
 
     name = "steps"
     columns = (Column("steps", np.int64, ghosts=Direction.OUT),)

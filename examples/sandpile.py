@@ -1,9 +1,9 @@
-"""A program that uses all four phases: chips that fall along edges until every node is at rest.
+"""A program that uses all four phases: chips fall along edges until every node is at rest.
 
     .venv/bin/python -m examples.sandpile
 
-The chip-firing game (Björner, Lovász, Shor 1991): a node with at least as many chips as edges that leave it *fires*,
-one chip along each of them. Its theorem makes a fine check: who fires first changes nothing in how the game ends.
+In the chip-firing game (Björner, Lovász, Shor 1991) a node with at least as many chips as out-edges *fires*: it sends
+one chip along each of them. By its theorem, the order in which nodes fire does not change the outcome.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shoal import Aggregate, Channel, Column, Merge, Param, Program, Workspace
 
 
 class Sandpile(Program):
-    """Let chips fall along edges until no node has as many as it has edges that leave it."""
+    """Lets chips fall along edges until no node has as many chips as out-edges."""
 
     name = "sandpile"
     columns = (Column("chips", np.int64), Column("fired", np.int64))
@@ -25,7 +25,7 @@ class Sandpile(Program):
     chips = Param(1, "chips on every node at first", least=0)
 
     def prepare(self, ws: Workspace) -> None:
-        self._sender = np.repeat(np.arange(ws.part.size), ws.part.out_degree)  # the own end of every out-edge
+        self._sender = np.repeat(np.arange(ws.part.size), ws.part.out_degree)  # the source of every out-edge
 
     def start(self, ws: Workspace) -> None:
         ws.set("chips", self.chips)

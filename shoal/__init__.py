@@ -1,4 +1,4 @@
-"""Shoal: one property graph over many machines, and programs that run over it in lockstep ticks.
+"""Shoal: one property graph over many machines, and programs that run on it in lockstep ticks.
 
     import shoal
 
@@ -6,8 +6,8 @@
         graph = session.load("deps", nodes="nodes.csv.gz", edges="edges.csv.gz")
         print(graph.run("pagerank", ticks=30).result("rank").top(20))
 
-`local` keeps everything in this process; `connect` reaches a daemon of a cluster. Both give the same objects, and the
-same answers to the bit. Programs are classes: see `shoal.program.program` for how to write one.
+`local` keeps everything in this process; `connect` connects to a daemon of a cluster. Both return the same objects, and
+results are bit-identical. Programs are classes: `shoal.program.program` describes how to write one.
 """
 
 from shoal.api.errors import (

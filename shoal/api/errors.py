@@ -1,4 +1,4 @@
-"""What can go wrong for a user, each error with a sentence that says what, where and what to do."""
+"""Errors that a user can correct; each message states what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ WORD_CHARACTERS_MAX = 80
 
 
 class ShoalError(Exception):
-    """Base of every error that is the user's to mend."""
+    """Base class of errors that the caller can correct."""
 
 
 class BadParameter(ShoalError):
-    """A parameter that the program does not have, or a value that it does not take."""
+    """The program does not have the parameter, or does not accept its value."""
 
 
 class UnknownProgram(ShoalError):
-    """No program of that name is installed or deployed, or not the one that a run uses."""
+    """No program of that name is installed or deployed, or not the version that a run uses."""
 
 
 class BadProgram(ShoalError):
-    """A file that can't be deployed as a program."""
+    """The file cannot be deployed as a program."""
 
 
 class UnknownColumn(ShoalError):
-    """The run or graph has no such column."""
+    """The run, graph or program has no column, table or declaration of that name."""
 
 
 class UnknownGraph(ShoalError):
-    """No graph of that name is loaded."""
+    """No graph of that name is loaded, or another load of it."""
 
 
 class UnknownRun(ShoalError):
-    """There is no such run."""
+    """No run of that name exists."""
 
 
 class TickNotKept(ShoalError):
-    """The run can't be read at that tick, or not any more."""
+    """The run cannot be read at that tick, or no longer."""
 
 
 class NameTaken(ShoalError):
-    """A graph of that name is there already."""
+    """A graph of that name is already loaded."""
 
 
 class RunFailed(ShoalError):
-    """A run ended without a result."""
+    """The run ended without a result."""
 
 
 BY_NAME: Mapping[str, type[ShoalError]] = {
@@ -63,13 +63,13 @@ BY_NAME: Mapping[str, type[ShoalError]] = {
         NameTaken,
     )
 }
-"""What a daemon may name as the class of an error."""
+"""The classes that a daemon may name in an error."""
 
 
 def node_told(error: BaseException) -> str:
-    """At which node a program has failed, if it says so, as " at node 7", to be put behind what has failed.
+    """Returns the node at which a program failed, as a suffix like " at node 7", or an empty string if none is known.
 
-    It says so by an attribute `shoal_node`, the node's id, of the exception or of one that led to it.
+    The node's id is the attribute `shoal_node` of the exception or of one that led to it.
 
     >>> error = ZeroDivisionError()
     >>> node_told(error)
@@ -92,7 +92,7 @@ def node_told(error: BaseException) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint to put behind an unknown name, or nothing.
+    """Returns a hint to append to an error about an unknown name, or an empty string.
 
     >>> did_you_mean("pagernk", ["pagerank", "wcc"])
     "; did you mean 'pagerank'?"

@@ -1,4 +1,4 @@
-"""What a script works with: a session, its graphs and their runs. The same whether all is in this process or a cluster.
+"""The objects of a script: a session, its graphs and their runs, the same in one process and on a cluster.
 
     with shoal.local(shards=4) as session:                    # or shoal.connect("/run/shoal/admin.sock")
         graph = session.load("deps", nodes="nodes.csv.gz", edges="edges.csv.gz")
@@ -6,7 +6,7 @@
         for node, rank in run.result("rank").top(20):
             print(node, rank)
 
-A session speaks to a `Backend` in the vocabulary of the admin socket, so what one can do the other can.
+A session sends the commands of the admin socket to a `Backend`, so both kinds of session offer the same operations.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ NAME_RULE: Final = "a graph's name has 1 to 63 letters, digits, '.', '_' and '-'
 
 
 def is_name(name: str) -> bool:
-    """Whether a graph may be called so."""
+    """Returns whether `name` is a valid name of a graph."""
     return 0 < len(name) <= 63 and all(c.isalnum() or c in "._-" for c in name)
 
 
 class Backend(Source, Protocol):
-    """Where graphs live and runs happen."""
+    """Holds graphs and executes runs."""
 
     def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
-        """Take a whole graph."""
+        """Stores a whole graph."""
         ...
 
     def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
-        """Wait until a run is over."""
+        """Waits until a run is over."""
         ...
 
     def deploy(self, source: bytes, file: str) -> dict[str, Any]:
-        """Take a program's source."""
+        """Stores a program's source."""
         ...
 
     def program_name(self, program: str | type[Program]) -> str:
-        """The name under which this backend knows a program."""
+        """Returns the name under which this backend knows a program."""
         ...
 
     def close(self) -> None:
-        """Let go."""
+        """Releases all resources."""
         ...
 
 
 class Session:
-    """A cluster, or its stand-in in this process."""
+    """A connection to a cluster, or its counterpart in this process."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -75,7 +75,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Let go of the backend; on a cluster, graphs and runs go on without us."""
+        """Closes the session; on a cluster, graphs and runs continue to exist."""
         self._backend.close()
 
     def load(
@@ -91,11 +91,11 @@ class Session:
         quote: str = "auto",
         progress: Progress | None = None,
     ) -> Graph:
-        """Load a graph from files (CSV, TSV, Parquet, also gzipped), or from `data` made by `shoal.from_...`.
+        """Loads a graph from files (CSV, TSV, optionally gzipped, or Parquet), or from `data` made by `shoal.from_...`.
 
-        `undirected`: each row of a file is an edge both ways; `data` knows it already. `quote`: what quotes in a CSV or
-        TSV file mean, see `shoal.read_graph`. Raises `BadRow` naming file, line and reason; nothing of such a load is
-        kept.
+        With `undirected`, each row of an edge file is an edge both ways; `data` already has a direction. `quote`
+        defines the meaning of quotes in CSV and TSV files, see `shoal.read_graph`. Raises `BadRow` with file, line and
+        reason, `BadGraph`, or `NameTaken`; a failed load stores nothing.
         """
         from shoal.graph.sources import read_graph
 
@@ -110,50 +110,49 @@ class Session:
         return self.graph(name)
 
     def graph(self, name: str) -> Graph:
-        """A graph that is loaded."""
+        """Returns a loaded graph. Raises `UnknownGraph`."""
         return Graph(self._backend, self._backend.call("graph show", {"graph": name}))
 
     def graphs(self) -> list[Graph]:
-        """All graphs that are loaded."""
+        """Returns all loaded graphs."""
         return [self.graph(row["graph"]) for row in self._backend.call("graph list", {})["graphs"]]
 
     def drop(self, name: str, *, force: bool = False) -> dict[str, Any]:
-        """Forget a graph, its runs and their results; how many went is in the answer.
+        """Deletes a graph with its runs and their results; the returned dict has their number.
 
-        While runs on it go on or are queued only with `force`, and they end with it.
+        While runs on the graph are in progress or queued, this requires `force`, and ends them.
         """
         return self._backend.call("graph drop", {"graph": name, "force": force})
 
     def get_run(self, name: str) -> Run:
-        """A run by its name."""
+        """Returns a run by its name. Raises `UnknownRun`."""
         return Run(self._backend, self._backend.call("run show", {"run": name}))
 
     def runs(self) -> list[Run]:
-        """All runs, in the order in which they began."""
+        """Returns all runs, in the order in which they began."""
         return [self.get_run(row["run"]) for row in self._backend.call("run list", {})["runs"]]
 
     def programs(self) -> list[dict[str, Any]]:
-        """What can be run, with its parameters."""
+        """Returns the programs that can be run, with their parameters."""
         return list(self._backend.call("program list", {})["programs"])
 
     def deploy(self, program: str | Path | type[Program]) -> dict[str, Any]:
-        """Have every shard keep a program that is not installed there: a path, or a class in a file of its own.
+        """Stores a program that is not installed on every shard: a path, or a class in a file of its own.
 
-        The whole file is what is deployed; it imports what is installed, and nothing beside it. Another version of the
-        program is replaced; runs that go on keep theirs. A cluster has to allow it (programs.deploy). Raises
+        The whole file is deployed; it can import installed packages, but no file beside it. Another version of the
+        program is replaced, except for runs in progress. A cluster has to allow it (programs.deploy). Raises
         `BadProgram`.
         """
         source, file = source_of(program)
         return self._backend.deploy(source, file)
 
     def status(self) -> dict[str, Any]:
-        """The state of the shard that answers."""
+        """Returns the state of the shard that answers."""
         return self._backend.call("status", {})
 
 
 class Graph:
-    """A graph that is loaded: this load of it. Once it is dropped nothing can be done with it any more, even if another
-    one was loaded under its name."""
+    """One load of a graph. Once it is dropped, calls raise `UnknownGraph`, even if another graph has its name."""
 
     def __init__(self, backend: Backend, shown: Mapping[str, Any]) -> None:
         self._backend, self._shown = backend, shown
@@ -163,38 +162,38 @@ class Graph:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name of the graph."""
         return str(self._shown["graph"])
 
     @property
     def load(self) -> str:
-        """The number of this load of it: another graph of the same name has another one."""
+        """The number of this load; another graph of the same name has a different one."""
         return str(self._shown["load"])
 
     @property
     def node_count(self) -> int:
-        """Nodes, over all shards."""
+        """The number of nodes, over all shards."""
         return int(self._shown["nodes"])
 
     @property
     def edge_count(self) -> int:
-        """Edges as they were loaded, over all shards, parallel ones each."""
+        """The number of edges as loaded, over all shards, counting parallel edges."""
         return int(self._shown["edges"])
 
     @property
     def directed(self) -> bool:
-        """Whether an edge leads one way only."""
+        """Whether edges are directed."""
         return bool(self._shown["directed"])
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """How it lies on the shards, and its columns."""
+        """The columns, and what each shard holds."""
         return self._shown
 
     def at(self, tick: int | None = None, run: str | None = None) -> Snapshot:
-        """What a run on this graph had computed after a tick, without one after the last that can be read.
+        """Returns what a run on this graph had computed after `tick`, by default the last tick that can be read.
 
-        `run` is a name; without it, it is the run that began last here. Raises `TickNotKept`.
+        `run` is a name, by default that of the run that began last on this graph. Raises `TickNotKept`.
         """
         if run is None:
             runs = [row["run"] for row in self._backend.call("run list", {})["runs"] if row["load"] == self.load]
@@ -216,11 +215,13 @@ class Graph:
         queue: bool = False,
         **params: Any,
     ) -> Run:
-        """Start a program and return at once. `ticks` 0 leaves it to the program; `interval` is seconds a tick.
+        """Starts a program and returns at once.
 
-        A paced run waits for `step()`. On a cluster, the state is on the disks of all holders every `checkpoint` ticks;
-        None or 0: by time, as the daemons are configured; -1: only at the end. Where as many runs go on as may
-        (ticks.runs_max), a run is refused; with `queue` it waits for its turn.
+        `ticks` 0 uses the program's `ticks_default`; `interval` is the least number of seconds from tick to tick. A
+        paced run executes a tick only on `step()`. A cluster writes a checkpoint to the disks of all holders every
+        `checkpoint` ticks; with None or 0 by time, as the daemons are configured, with -1 only at the end. While
+        ticks.runs_max runs are in progress, a cluster refuses another one; with `queue` it waits for its turn. Raises
+        `UnknownProgram` and `BadParameter`.
         """
         args = {
             "program": self._backend.program_name(program),
@@ -246,13 +247,13 @@ class Graph:
         queue: bool = False,
         **params: Any,
     ) -> Run:
-        """Run a program to its end. `progress` is called now and then with what `Run.show` gives."""
+        """Runs a program to its end. See `start` and `Run.wait`, whose arguments and errors it has."""
         started = self.start(program, ticks=ticks, checkpoint=checkpoint, queue=queue, **params)
         return started.wait(timeout=timeout, progress=progress)
 
 
 class Run:
-    """One execution of a program on a graph."""
+    """One execution of a program on a graph. `state`, `tick` and `place` are as of the last `show` or `wait`."""
 
     def __init__(self, backend: Backend, shown: Mapping[str, Any]) -> None:
         self._backend, self._shown = backend, dict(shown)
@@ -263,32 +264,36 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name of the run."""
         return str(self._shown["run"])
 
     @property
     def state(self) -> str:
-        """As of the last look: queued, running, stopping, completed, stopped, failed, or expired: it has ended, and its
-        result is not kept any more."""
+        """One of queued, running, stopping, completed, stopped, failed, and expired, which is a run that has ended and
+        whose result is no longer kept."""
         return str(self._shown["state"])
 
     @property
     def tick(self) -> int:
-        """The last committed tick, as of the last look."""
+        """The last committed tick."""
         return int(self._shown["tick"])
 
     @property
     def place(self) -> int | None:
-        """Of a queued run, as of the last look: 1 is the next to begin."""
+        """The position of a queued run, 1 for the next to begin; otherwise None."""
         return self._shown.get("place")
 
     def show(self) -> dict[str, Any]:
-        """Look again: where it stands, on each shard."""
+        """Refreshes `state`, `tick` and `place`, and returns the details, also of each shard."""
         shown = self._shown = self._backend.call("run show", {"run": self.name})
         return dict(shown)
 
     def wait(self, timeout: float | None = None, progress: Progress | None = None) -> Run:
-        """Wait until it is over. Raises `RunFailed` if it ended without a result, `TimeoutError` if it goes on."""
+        """Waits until the run is over, at most `timeout` seconds, and returns it.
+
+        `progress` is called with what `show` returns, up to ten times a second. Raises `RunFailed` if the run ended
+        without a result, `TimeoutError` if it is still in progress.
+        """
         try:
             shown = self._shown = self._backend.wait(self.name, timeout, progress)
         except RunFailed:  # from a backend that has the program's own error to show with it
@@ -299,58 +304,63 @@ class Run:
         return self
 
     def step(self) -> dict[str, Any]:
-        """One tick of a paced run; gives that tick's result."""
+        """Executes one tick of a paced run and returns its result: `tick`, `phases` in seconds, `cross_bytes`."""
         return self._backend.call("run step", {"run": self.name})
 
     def steps(self, count: int) -> Iterator[dict[str, Any]]:
-        """Several, one after the other."""
+        """Executes `count` ticks of a paced run and yields the result of each."""
         for _ in range(count):
             yield self.step()
 
     def stop(self) -> Run:
-        """End it after its next tick."""
+        """Ends the run after its current tick."""
         self._shown = self._backend.call("run stop", {"run": self.name})
         return self
 
     def ticks_kept(self) -> list[int]:
-        """After which ticks it can be read, ascending: its last few checkpoints, and its last tick once it is over."""
+        """Returns the ticks at which the run can be read, ascending: the last few checkpoints, and the last tick once
+        the run is over."""
         return [int(tick) for tick in self._backend.call("run ticks", {"run": self.name})["ticks"]]
 
     def at(self, tick: int | None = None) -> Snapshot:
-        """What it had computed after a tick, without one after the last that can be read. Raises `TickNotKept`."""
+        """Returns the run as of `tick`, by default the last one that can be read. Raises `TickNotKept`."""
         return snapshot(self._backend, self.name, tick)
 
     def result(self, column: str) -> ColumnResult:
-        """A column that it computed, whole and in id order; while it goes on, as of its last checkpoint."""
+        """Returns a column, whole and in id order; while the run is in progress, as of its last checkpoint.
+
+        Raises `UnknownColumn` and `TickNotKept`.
+        """
         return self._now.result(column)
 
     def stream(self, columns: Sequence[str] | None = None, tick: int | None = None) -> Iterator[Any]:
-        """`pyarrow.RecordBatch`es in id order: `id` and the columns. See `Reading.stream`."""
+        """Yields `pyarrow.RecordBatch`es in id order: `id` and the columns. See `Reading.stream`."""
         return Reading(self._backend, self.name, tick).stream(columns)
 
     def table(self, columns: Sequence[str] | None = None) -> Any:
-        """Its columns as one `pyarrow.Table`."""
+        """Returns the columns as one `pyarrow.Table`."""
         return self._now.table(columns)
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> Any:
-        """Its columns as a `pandas.DataFrame`."""
+        """Returns the columns as a `pandas.DataFrame`."""
         return self._now.to_pandas(columns)
 
     def save(self, path: str | Path, columns: Sequence[str] | None = None) -> int:
-        """Write its columns to a `.csv`, `.parquet` or `.arrow` file. See `Reading.save`."""
+        """Writes the columns to a `.csv`, `.parquet` or `.arrow` file. See `Reading.save`."""
         return self._now.save(path, columns)
 
     def table_rows(self, name: str) -> TableResult:
-        """A table that its program has built beside the graph, such as a colony's `edges`. See `Reading.table_rows`."""
+        """Returns a table that the program built beside the graph, such as a colony's `edges`. See
+        `Reading.table_rows`."""
         return self._now.table_rows(name)
 
     def ring(self) -> list[str]:
-        """The shard that serves each partition of its graph, at this moment."""
+        """Returns the shard that currently serves each partition of the graph, by partition."""
         rows = self._backend.call("ring", {"graph": self.show()["graph"]})["partitions"]
         return [str(row["primary"]) for row in rows]
 
     def search(self, words: str, k: int = 10) -> list[Hit]:
-        """The `k` documents that these words tell most about, best first, of a run that reads texts: `knowledge`."""
+        """Returns the `k` documents of a `knowledge` run that match the words best, best first."""
         found = self._backend.call("run search", {"run": self.name, "words": words, "top": k})
         return [Hit(row["id"], row["score"]) for row in found["hits"]]
 

@@ -1,4 +1,4 @@
-"""Agents: what their authors write, and the record that an agent is when it travels or is kept."""
+"""Agents: the class that authors extend, and the record that represents an agent in mail and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _OWN: Final = ("id", "place", "age", "idle")
 
 
 class Agent:
-    """Base of every kind of agent: write `sense`, `act` and `decay`, all of which may be left out.
+    """Base class of agents: override `sense`, `act` and `decay`, all of which are optional.
 
-    What an agent remembers are its attributes: numbers, strings, bytes, booleans, None, and lists and dicts of those.
-    Class attributes are their first values: of a list or dict each agent gets one of its own, unless it is a constant
-    (`ClassVar`, or a name in capitals). It has to be declared in its colony's `agents`.
+    An agent's memory is its attributes: numbers, strings, bytes, booleans, None, and lists and dicts of those. Class
+    attributes are initial values; each agent gets a copy of a list or dict, unless it is a constant (`ClassVar`, or a
+    name in capitals). A colony declares its classes of agents in `agents`.
 
-    `age` and `idle` are kept for it: ticks since its birth, and ticks in a row in which `act` did nothing. With
-    `idle_max`, it dies by itself (apoptosis) when it has been idle for longer.
+    Shoal maintains `age` and `idle`: ticks since birth, and ticks in a row in which `act` did nothing but move. An
+    agent that is idle for more than `idle_max` ticks dies (apoptosis). Raises `TypeError` for a class with `__slots__`.
     """
 
     kind: ClassVar[str]
-    """How it is called in tables; the name of the class in lower case, if nothing else is said."""
+    """The name of the kind in tables; by default the name of the class in lower case."""
     idle_max: ClassVar[int | None] = None
 
     id: int
@@ -40,7 +40,7 @@ class Agent:
     idle: int
 
     _first: ClassVar[tuple[tuple[str, Any], ...]] = ()
-    """The lists and dicts among its class's attributes that are first values."""
+    """The lists and dicts among the class's attributes that are initial values."""
 
     def __init_subclass__(cls) -> None:
         if vars(cls).get("__slots__"):
@@ -64,22 +64,22 @@ class Agent:
         return f"<{self.kind} {self.id} at {self.place}>"
 
     def sense(self, here: AgentContext) -> None:
-        """Look around and decide; nothing that others see changes."""
+        """Observes and decides; changes nothing that others see."""
 
     def act(self, here: AgentContext) -> None:
-        """Do: everything that `here` offers."""
+        """Acts, with all methods of `here`."""
 
     def decay(self, here: AgentContext) -> None:
-        """Take in what the tick has brought; let fade what fades."""
+        """Processes what the tick brought, and ages."""
 
     @property
     def memory(self) -> dict[str, Any]:
-        """Its own attributes."""
+        """The attributes that the agent remembers."""
         return {name: value for name, value in vars(self).items() if name not in _OWN}
 
 
 def _owners(kind: type[Agent]) -> dict[str, type]:
-    """Attributes of a class of agents by name, each with the class among its bases that it comes from."""
+    """Returns the attributes of a class of agents by name, each with the base class that defines it."""
     owners = {}
     for owner in reversed(kind.__mro__):
         if owner not in (Agent, object):
@@ -88,12 +88,12 @@ def _owners(kind: type[Agent]) -> dict[str, type]:
 
 
 def _is_first(kind: type, name: str) -> bool:
-    """Whether a list or dict of a class is what its agents begin with: one that they share would be in no record."""
+    """Returns whether a list or dict of a class is an initial value; a shared one would be in no record."""
     return type(vars(kind)[name]) in (list, dict) and not _is_named_constant(kind, name)
 
 
 def _is_shared(kind: type, name: str) -> bool:
-    """Whether it can be no agent's own, for it could not be kept."""
+    """Returns whether a value must be shared, because no agent could save it."""
     value = vars(kind)[name]
     if type(value) not in (list, dict, set) or _is_named_constant(kind, name):
         return False
@@ -107,10 +107,10 @@ def _is_named_constant(kind: type, name: str) -> bool:
 
 
 def to_record(agent: Agent, *, shared: bool = False) -> bytes:
-    """An agent as bytes: the same for the same agent. Raises `TypeError` for a memory that can't be kept.
+    """Returns an agent as bytes, the same for the same agent. Raises `TypeError` for memory that cannot be saved.
 
-    Nothing is converted on the way (a tuple would come back as a list): an agent that has travelled is as it was. What
-    it remembers, it holds alone, unless it may be `shared`: what an agent gets at its birth is copied here.
+    Nothing is converted (a tuple would return as a list), so travelling does not change an agent. No list or dict may
+    be referenced elsewhere, unless it may be `shared`: what an agent gets at its birth is copied here.
     """
     unkept = first_unkept([vars(agent)], PLAIN, skip="place", tuples=False, shared=shared)
     if unkept is not None:
@@ -124,7 +124,7 @@ def to_record(agent: Agent, *, shared: bool = False) -> bytes:
 
 
 def from_record(record: bytes, kinds: Mapping[str, type[Agent]]) -> Agent:
-    """The agent again. Raises `ValueError` for what is no record."""
+    """Returns the agent of a record. Raises `ValueError` for an invalid record."""
     try:
         kind, identity, place, age, idle, memory = msgpack.unpackb(record, strict_map_key=False)
         found = kinds[kind]

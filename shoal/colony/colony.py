@@ -1,9 +1,9 @@
-"""The program that runs a colony: phases of agents over a substrate that is kept a partition at a time.
+"""The program that runs a colony: phases of agents over a substrate that is stored by partition.
 
-Sense      every agent looks at its partition, as the last tick left it
-Act        every agent does what it does, in the order of their ids; edges beyond the bound are let go;
-           all of it is mailed to the partitions that it is done to
-Decay      everything fades, what was mailed is taken in, agents that have travelled are there
+Sense      every agent observes its partition, as the last tick left it
+Act        every agent acts, in the order of ids; concepts let go of edges beyond `degree_max`; all actions are
+           mailed to the partitions that they affect
+Decay      everything fades, the mail is applied, travelling agents arrive
 Advance    figures; questions about ghosts, and answers to those of the last tick
 """
 
@@ -38,18 +38,18 @@ Array = NDArray[Any]
 COUNTED: Final = ("born", "died", "moved", "edges_pruned", "edges_let_go")
 HELD: Final = ("agents", "concepts", "edges", "cross_partition_edges", "ghosts", "ghosts_resolved")
 BIRTHS_BITS: Final = 40
-"""An agent's id is the partition where it was born, and behind that in so many bits how many were born there before."""
+"""An agent's id is its partition of birth, followed in this many bits by the number of earlier births there."""
 
 
 class Colony(Program):
-    """Base of every colony: declare `agents`, `signals`, `traces`, `counters`, and say who is there in `populate`."""
+    """Base class of colonies: declare `agents`, `signals`, `traces`, `counters_shown`, and override `populate`."""
 
     agents: ClassVar[tuple[type[Agent], ...]] = ()
     signals: ClassVar[tuple[Signal, ...]] = ()
     traces: ClassVar[tuple[Trace, ...]] = ()
     concept_kinds: ClassVar[tuple[str, ...]] = ("concept",)
     counters_shown: ClassVar[tuple[str, ...]] = ()
-    """Counters of its own (`here.count`): each is a figure of the run, too."""
+    """Counters of the colony's own (`here.count`); each is also a figure of the run."""
 
     mail: ClassVar[tuple[Mail, ...]] = (*ACTS, ASKS, FACTS)
     tables: ClassVar[tuple[Table, ...]] = TABLES
@@ -70,14 +70,14 @@ class Colony(Program):
         cls.aggregates = (*(Aggregate(name, Merge.SUM, np.int64, shown=True) for name in shown), *own)
 
     def populate(self, ground: PartitionContext) -> None:
-        """Put the first agents where they begin: called once for each partition."""
+        """Creates the first agents; called once for each partition, before the first tick."""
 
     def remember(self, partition: int) -> bytes:
-        """What a colony keeps of its own, beside agents and the substrate, of a partition."""
+        """Returns the state that a colony keeps of a partition beside agents and the substrate."""
         return b""
 
     def recall(self, partition: int, state: memoryview) -> None:
-        """Take it back. Raises `ValueError` for what `remember` never gave."""
+        """Restores what `remember` returned. Raises `ValueError` for other bytes."""
 
     # -- life of the run -------------------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class Colony(Program):
 
     @property
     def snapshot(self) -> Snapshot:
-        """The substrate in its canonical order, worked out once a tick."""
+        """The substrate in its canonical order, computed once a tick."""
         if self._snapshot is None:
             self._snapshot = Snapshot(self.substrate)
         return self._snapshot
@@ -210,13 +210,13 @@ class Colony(Program):
             ws.contribute_by_partition(name, numbers)
 
     def halted(self, ws: Workspace) -> bool:
-        """It is over when nobody is left."""
+        """Returns whether no agent is left."""
         return ws.tick > 0 and int(ws.total("agents")) == 0
 
     # -- agents ----------------------------------------------------------------------------------------------------
 
     def bear(self, kind: type[Agent], at: Place, partition: int, memory: Mapping[str, Any]) -> None:
-        """An agent is born; before the first tick it is there at once."""
+        """Creates an agent; before the first tick it is present at once."""
         if kind not in self.agents:
             raise ValueError(f"colony '{self.name}' declares no agent {kind.__name__}: name it in `agents`")
         number = self.counters["born"].get(partition, 0)
@@ -232,7 +232,7 @@ class Colony(Program):
             self.alive[partition][agent.id] = from_record(to_record(agent, shared=True), self._kinds)
 
     def count(self, counter: str, partition: int, times: int) -> None:
-        """Add to a counter."""
+        """Adds to a counter."""
         self.check_known(counter, self.counters, "counter")
         self.counters[counter][partition] = self.counters[counter].get(partition, 0) + times
 
@@ -262,7 +262,7 @@ class Colony(Program):
             self.alive[partition] = dict(sorted(self.alive[partition].items()))
 
     def _keep_records(self) -> None:
-        """In every tick, so that what can't be kept ends the run in the tick that made it."""
+        """Packs all agents in every tick, so that memory that cannot be saved ends the run in the tick that made it."""
         self._records = {
             partition: [to_record(agent) for agent in agents.values()] for partition, agents in self.alive.items()
         }
@@ -270,7 +270,7 @@ class Colony(Program):
     # -- ghosts and figures ----------------------------------------------------------------------------------------
 
     def _ask(self, ws: Workspace) -> None:
-        """Ask the owners about the ghosts of this tick, by name."""
+        """Asks the owners about the ghosts of this tick, by name."""
         names, keys = self.substrate.names, self.substrate.unasked
         self.substrate.unasked = np.empty(0, np.int64)
         if len(keys):
@@ -306,7 +306,7 @@ class Colony(Program):
         return held | {"agents": np.array([len(agents) for agents in self.alive.values()], np.int64)}
 
     def _count_edges(self, counter: str, halves: Array) -> None:
-        """An edge is counted where its lesser end is."""
+        """Counts each edge in the partition of its lesser end."""
         names = self.substrate.names
         mine = halves[names.lesser(left_of(halves), right_of(halves))]
         for partition, times in zip(*np.unique(names.partitions[left_of(mine)], return_counts=True), strict=True):
@@ -315,19 +315,19 @@ class Colony(Program):
     # -- what it declares -------------------------------------------------------------------------------------------
 
     def partition_of(self, place: Place) -> int:
-        """Where a place is."""
+        """Returns the partition of a place."""
         return self.partition_by_name(place.name)
 
     def signal_number(self, kind: str) -> int:
-        """The place of a kind of signal among those declared."""
+        """Returns the position of a kind of signal among those declared."""
         return self._number(kind, [each.name for each in self.signals], "signal")
 
     def trace_number(self, kind: str) -> int:
-        """The place of a kind of trace."""
+        """Returns the position of a kind of trace."""
         return self._number(kind, [each.name for each in self.traces], "trace")
 
     def kind_number(self, kind: str) -> int:
-        """The place of a kind of concept."""
+        """Returns the position of a kind of concept."""
         return self._number(kind, list(self.concept_kinds), "kind of concept")
 
     def _number(self, name: str, declared: list[str], what: str) -> int:

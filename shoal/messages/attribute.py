@@ -1,4 +1,4 @@
-"""What a program of messages declares: attributes of a node, which are a run's columns, and how messages combine."""
+"""Declarations of a program of messages: attributes of a node, which are a run's columns, and combiners."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from shoal.program.declarations import Column, Merge
 class Attribute:
     """A typed value that every node has: `node.rank`, and column `rank` of the result.
 
-    Its type is that of the default: float, int or bool. With `null`, the value that stands for "none" in a result, a
-    node's value may be None, which is then also the usual default: `Attribute(None, null=math.inf)`.
+    The default determines the type: float, int or bool. With `null`, the value that stands for none in a result, a
+    node's value may be None, which is then also the usual default: `Attribute(None, null=math.inf)`. Raises `TypeError`
+    for another type, `ValueError` if `null` is NaN.
     """
 
     def __init__(self, default: float | int | bool | None, *, null: float | int | None = None, hidden: bool = False):
@@ -36,12 +37,12 @@ class Attribute:
 
     @property
     def column(self) -> Column:
-        """How the run keeps it."""
+        """The column in which the run keeps the attribute."""
         dtype = np.float64 if self.kind is float else np.int64
         return Column(self.name, dtype, hidden=self.hidden, null=self.null)
 
     def read(self, value: Any) -> Any:
-        """A value that a node was given, as it is kept. Raises `TypeError` and `ValueError`."""
+        """Returns a value in the attribute's type. Raises `TypeError` or, beyond 64 bits, `ValueError`."""
         if value is None and self.null is not None:
             return None
         if isinstance(value, np.generic):
@@ -55,7 +56,7 @@ class Attribute:
         return None if self.null is not None and value == self.null else value
 
     def fits(self, values: list[Any]) -> bool:
-        """Whether all of these are, surely, as `read` would have them: what is looked at in every tick."""
+        """Returns whether all values are certainly as `read` would return them: the quick check of every tick."""
         if not set(map(type, values)) <= ({self.kind} if self.null is None else {self.kind, type(None)}):
             return False
         if self.null is not None and self.null in values:
@@ -66,22 +67,23 @@ class Attribute:
         return not known or LEAST <= min(known) <= max(known) <= MOST
 
     def stored(self, values: list[Any]) -> np.ndarray[Any, Any]:
-        """Values that were read as the column has them."""
+        """Returns values of `read` as the column stores them."""
         if self.null is not None:
             values = [self.null if value is None else value for value in values]
         return np.array(values, self.column.dtype)
 
     def loaded(self, values: np.ndarray[Any, Any]) -> list[Any]:
-        """The column's values as nodes have them."""
+        """Returns the column's values as nodes have them."""
         plain = [self.kind(value) for value in values.tolist()]
         return plain if self.null is None else [None if value == self.null else value for value in plain]
 
 
 @dataclass(frozen=True)
 class Combine:
-    """One message a node and tick in the place of many: their sum, least or greatest, as a float or an int.
+    """Replaces a node's messages of a tick by one: their sum, least or greatest, as a float or an int.
 
-    All messages are numbers then. Integers are of 64 bits, and their sum wraps around.
+    All messages must be numbers. Integers have 64 bits, and their sum wraps around. Raises `ValueError` for another
+    merge or type.
     """
 
     merge: Merge
@@ -93,16 +95,16 @@ class Combine:
 
     @property
     def exact(self) -> bool:
-        """Whether the order does not matter, so that it may be done in parts."""
+        """Whether the order of messages does not matter, so that shards may combine parts."""
         return self.merge is not Merge.SUM or self.kind is int
 
     @property
     def dtype(self) -> type[np.float64] | type[np.int64]:
-        """What numpy calls the type."""
+        """The numpy type."""
         return np.float64 if self.kind is float else np.int64
 
     def read(self, value: Any) -> float | int:
-        """A message as it is combined. Raises `TypeError`."""
+        """Returns a message in the type of the combination. Raises `TypeError`."""
         if isinstance(value, np.generic):
             value = value.item()
         if isinstance(value, bool) or not isinstance(value, int | float if self.kind is float else int):

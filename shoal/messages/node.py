@@ -1,4 +1,4 @@
-"""A node, and its edges, as a program of messages sees them."""
+"""A node and its edges, as a program of messages sees them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ OUT, IN = Direction.OUT, Direction.IN
 
 
 class Node:
-    """One node: its attributes and memory, what it may look up, and what it can say.
+    """One node: its attributes, memory, columns and edges, and the methods that send messages.
 
-    There is a class a run, made by `class_of_run`, with a slot for each attribute of the program: so what all nodes
-    share is found without a reference in each, and an attribute costs what it costs in any object.
+    `class_of_run` creates a class for each run, with a slot for each attribute of the program. State that all nodes
+    share needs no reference in each, and an attribute costs what it costs in any object.
     """
 
     __slots__ = ("_index", "_memory", "out_degree")
 
     _shared: ClassVar[Shared]
     _fast: ClassVar[type]
-    """What a message may be of and need no look."""
+    """The type of messages that need no check."""
     _add_sender: ClassVar[Any]
     _add_value: ClassVar[Any]
 
@@ -44,35 +44,35 @@ class Node:
 
     @property
     def id(self) -> int | str:
-        """What it is called."""
+        """The node's id."""
         return self._shared.delivery.ids[self._index]  # type: ignore[no-any-return]
 
     @property
     def memory(self) -> dict[Any, Any]:
-        """What it keeps from tick to tick beside its attributes: plain values, in lists and dicts if need be."""
+        """A dict that survives ticks, beside the attributes: plain values, and lists and dicts of those."""
         if self._memory is None:
             self._memory = {}
             self._shared.remembers = True
         return self._memory
 
     def __getitem__(self, column: str) -> Any:
-        """Its value of a column that was loaded with the graph."""
+        """Returns the node's value of a column that was loaded with the graph. Raises `UnknownColumn`."""
         return self._shared.value("node", column, self._index)
 
     @property
     def in_degree(self) -> int:
-        """How many edges come in, parallel ones each."""
+        """The number of incoming edges, counting parallel edges."""
         indptr = self._shared.part.in_edges.indptr
         return int(indptr[self._index + 1] - indptr[self._index])
 
     @property
     def out_edges(self) -> list[Edge]:
-        """The edges that leave it, by the ordinal of their target."""
+        """The outgoing edges, by the ordinal of their target."""
         return self._edges(self._shared.part.out_edges)
 
     @property
     def in_edges(self) -> list[Edge]:
-        """The edges that come in, by the ordinal of their source."""
+        """The incoming edges, by the ordinal of their source."""
         return self._edges(self._shared.part.in_edges)
 
     def _edges(self, edges: Adjacency) -> list[Edge]:
@@ -88,10 +88,11 @@ class Node:
         via: str | int | Sequence[str | int] = EVERY_WAY,
         direction: Direction = OUT,
     ) -> None:
-        """Send a message, to arrive in the next tick: to the node (or nodes) of an id, or along edges.
+        """Sends a message that arrives in the next tick: `to` the node (or nodes) with an id, or along edges.
 
-        `via="*"` is all edges, a word those whose column `type` says so, a list those of any of several types;
-        `direction` is the edges' own, against it (`Direction.IN`), or both. Parallel edges carry it each.
+        `via="*"` selects all edges, another string those whose column `type` equals it, a list those of any of several
+        types. `direction` is along the edges, against them (`Direction.IN`), or both. Each parallel edge carries the
+        message. Raises `ValueError` for both `to` and `via`, `TypeError` for a value that is not plain.
         """
         if type(value) is not self._fast:
             value = self._shared.message(value)
@@ -102,7 +103,7 @@ class Node:
         self._shared.send(self._index, value, to, via, direction)
 
     def broadcast(self, value: Any) -> None:
-        """Send a message to every node of the graph, this one too."""
+        """Sends a message to every node of the graph, including this one."""
         self._shared.outbox.say(self._index, self._shared.message(value), MESSAGE, None)
 
     def request(
@@ -113,15 +114,16 @@ class Node:
         via: str | int | Sequence[str | int] = EVERY_WAY,
         direction: Direction = OUT,
     ) -> None:
-        """Ask: the receivers' `on_request` answers in the next tick, and in the one after `on_replies` has it all."""
+        """Sends a request: the receivers' `on_request` answers in the next tick, `on_replies` runs in the one after."""
         self._shared.request(self._index, value, to, via, direction)
 
     def contribute(self, aggregate: str, value: float | int) -> None:
-        """Give a value to an aggregate of this tick; the program reads its `total` in the next."""
+        """Contributes a value to an aggregate of this tick; `NodeProgram.total` returns the result in the next."""
         self._shared.contribute(aggregate, self._index, value)
 
     def halt(self) -> None:
-        """Sleep until something arrives. The run is over when all nodes sleep and nothing is under way."""
+        """Puts the node to sleep until something arrives. The run is over when all nodes sleep and no message is under
+        way."""
         self._shared.awake[self._index] = 0
 
 
@@ -138,25 +140,25 @@ class Edge:
 
     @property
     def id(self) -> int | str:
-        """What the node at the other end is called; known from the first tick on."""
+        """The id of the node at the other end; available from the first tick on."""
         return self._node._shared.name(self._neighbour)
 
     @property
     def type(self) -> Any:
-        """Its value of column `type`."""
+        """The edge's value of column `type`."""
         return self["type"]
 
     @property
     def weight(self) -> Any:
-        """Its value of column `weight`."""
+        """The edge's value of column `weight`."""
         return self["weight"]
 
     def __getitem__(self, column: str) -> Any:
-        """Its value of a column that was loaded with the graph."""
+        """Returns the edge's value of a column that was loaded with the graph. Raises `UnknownColumn`."""
         return self._node._shared.value("edge", column, self._row)
 
     def send(self, value: Any) -> None:
-        """Send a message to the node at the other end."""
+        """Sends a message to the node at the other end."""
         node = self._node
         if type(value) is not node._fast:
             value = node._shared.message(value)
@@ -167,11 +169,11 @@ class Edge:
 
 
 RESERVED = frozenset(name for name in dir(Node) if not name.startswith("__"))
-"""What no attribute may be called."""
+"""Names that no attribute may have."""
 
 
 def class_of_run(shared: Shared, attributes: Sequence[str]) -> type[Node]:
-    """The class of all nodes of a run on this shard."""
+    """Returns the class of all nodes of a run on this shard."""
     outbox, combine = shared.outbox, shared.combine
     is_plain = combine is None or (combine.kind is float and not combine.exact)
     members = {

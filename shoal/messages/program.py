@@ -1,8 +1,8 @@
-"""The base of programs of messages: what an author overrides, and a tick of it, node by node.
+"""The base class of programs of messages: the methods that an author overrides, and the execution of a tick.
 
-A tick is one Advance. What the last one left is sorted out by receiver (`delivery`), every node that is awake or got
-something is called in turn, and what they said leaves with the exchange (`post`). Nodes see each other only through
-messages, so the order of their turns does not matter, and that of a node's messages is canonical.
+A tick is one Advance. `delivery` sorts the messages of the last tick by receiver, every node that is awake or received
+something has its turn, and the messages that nodes sent leave with the exchange (`post`). Nodes see each other only
+through messages, so the order of turns does not matter, and the order of a node's messages is canonical.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ OWN = (
     Aggregate("awake", Merge.SUM, np.int64, shown=True),
     Aggregate("undelivered", Merge.SUM, np.int64, shown=True),
 )
-"""Messages that were sent in the tick; nodes that have not halted; messages to nodes that do not exist, since the run
-began. Of a run that was stopped, or has done the ticks it was given, the first are messages that nobody has got.
+"""The messages sent in the tick; the nodes that have not halted; the messages to nodes that do not exist, since the run
+began. In a run that was stopped or ran out of ticks, no node received the messages of `under_way`.
 """
 
 
 class NodeProgram(Program):
-    """Base of programs of messages. Attributes, aggregates, parameters and `combine` are declared in the class.
+    """Base class of programs of messages. The class declares attributes, aggregates, parameters and `combine`.
 
-    A node is called in a tick if it is awake, or something has come for it, and that wakes it. In a program that has
-    `on_messages` or `on_tick` all are awake until they `halt`; in one that has neither, nodes only react. The run is
-    over when all nodes sleep and nothing is under way.
+    A node has a turn in a tick if it is awake or something arrives, which wakes it. With `on_messages` or `on_tick`,
+    all nodes are awake until they `halt`; with neither, nodes only react. The run is over when all nodes sleep and no
+    message is under way.
     """
 
     aggregates: ClassVar[tuple[Aggregate, ...]] = OWN
@@ -81,49 +81,49 @@ class NodeProgram(Program):
     # -- what an author overrides ----------------------------------------------------------------------------------
 
     def on_start(self, node: Node) -> None:
-        """Before the first tick, for every node."""
+        """Called before the first tick, for every node."""
 
     def begin_tick(self) -> None:
-        """Before any node's turn in a tick: keep on `self` what follows from totals and parameters alone."""
+        """Called before any node's turn in a tick: keep on `self` what depends on totals and parameters alone."""
 
     def on_message(self, node: Node, msg: Any) -> None:
-        """One message: once for each, by the sender's place in id order and then as it sent them."""
+        """Called for each message, in the order of the senders' ids and then as each sent them."""
 
     def on_messages(self, node: Node, msgs: list[Any]) -> None:
-        """All messages of a tick at once, perhaps none: once for each node that is awake."""
+        """Called once for each node that is awake, with all messages of the tick, possibly none."""
 
     def on_tick(self, node: Node) -> None:
-        """After its messages, for each node that is awake."""
+        """Called for each node that is awake, after its messages."""
 
     def on_request(self, node: Node, msg: Any) -> Any:
-        """Answer a request."""
+        """Returns the reply to a request."""
         raise NotImplementedError(f"program '{self.name}' sends requests, and has no on_request to answer them")
 
     def on_replies(self, node: Node, replies: Replies) -> None:
-        """All replies to one request, two ticks after it was sent."""
+        """Called with all replies to one request, two ticks after the node sent it."""
 
     def on_undeliverable(self, node: Node, to: int | str, msg: Any) -> None:
-        """A message of this node's, sent two ticks ago, was for a node that does not exist."""
+        """Called when a message that this node sent two ticks ago was addressed to a node that does not exist."""
 
     # -- what an author reads --------------------------------------------------------------------------------------
 
     @property
     def tick(self) -> int:
-        """The tick that is being worked on; 0 in `on_start`."""
+        """The current tick; 0 in `on_start`."""
         return self._ws.tick
 
     @property
     def node_count(self) -> int:
-        """Nodes of the whole graph."""
+        """The number of nodes of the whole graph."""
         return self._ws.part.node_count
 
     @property
     def edge_count(self) -> int:
-        """Edges of the whole graph."""
+        """The number of edges of the whole graph."""
         return self._ws.part.edge_count
 
     def total(self, aggregate: str) -> Any:
-        """An aggregate over the whole graph, of the last tick; in `halted`, of this one."""
+        """Returns an aggregate over the whole graph, of the last tick; in `halted`, of this one."""
         return np.asarray(self._ws.total(aggregate)).item()
 
     # -- the program on its tick -----------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class NodeProgram(Program):
         return int(part.starts[place]), int(part.starts[place + 1])
 
     def _visit(self, inbox: Inbox) -> list[Node]:
-        """Every node that is awake or got something has its turn."""
+        """Gives every node that is awake or received something its turn, and returns these nodes."""
         due = self._shared.asked.pop(self._shared.tick, {})
         special = [*inbox.letters, *due]
         called = inbox.counts > 0
@@ -236,7 +236,7 @@ class NodeProgram(Program):
     def _turns(
         self, nodes: list[Node], first: list[int], last: list[int], inbox: Inbox, due: Mapping[int, list[Asked]]
     ) -> None:
-        """The turns of nodes in a tick with more than `on_messages` alone."""
+        """Executes the turns of nodes in a tick with more than `on_messages` alone."""
         messages, letters, awake = inbox.messages, inbox.letters, self._shared.awake
         special = letters.keys() | due.keys()
         on_message = _whole(self.on_messages) if self._batches else _single(self.on_message)
@@ -251,7 +251,7 @@ class NodeProgram(Program):
                     on_tick(node)
 
     def _answer(self, node: Node, letters: Sequence[Letter], due: Sequence[Asked]) -> None:
-        """What came beside messages: first what could not be delivered, then requests, then replies."""
+        """Handles what arrived beside messages: undeliverable messages, then requests, then replies."""
         for letter in letters:
             if letter.kind == RETURNED and letter.note is not None and not letter.note[2]:
                 self.on_undeliverable(node, letter.note[1], letter.value)
@@ -263,7 +263,7 @@ class NodeProgram(Program):
             self.on_replies(node, replies_to(asked, letters))
 
     def _give_back(self, missing: Sequence[Letter]) -> list[Letter]:
-        """Note what can't be delivered; tell the senders, if they ask or want to know."""
+        """Records undeliverable messages; returns a letter to each sender that sent a request or wants to know."""
         returned, seqs = [], dict.fromkeys(self._lost, 0)
         for letter in missing:
             assert isinstance(letter.address, tuple)
@@ -279,7 +279,7 @@ class NodeProgram(Program):
         return returned
 
     def _finish(self, ws: Workspace, visited: list[Node], returned: list[Letter]) -> None:
-        """What was said leaves, and what was contributed."""
+        """Hands over the messages that were sent and the contributions to aggregates."""
         shared, part = self._shared, ws.part
         said, seqs = shared.outbox.take(part, shared.ordinals)
         if returned:
@@ -311,7 +311,7 @@ class NodeProgram(Program):
         ws.contribute_by_partition("undelivered", [lost.count for lost in self._lost.values()])
 
     def _check(self, nodes: list[Node]) -> None:
-        """Attributes are of their types, or become so; what is remembered can be kept, and comes back as it is."""
+        """Converts attributes to their types, and raises `TypeError` for memory that cannot be saved as it is."""
         for each in self.attributes:
             values = list(map(attrgetter(each.name), nodes))
             if each.fits(values):
@@ -332,7 +332,7 @@ class NodeProgram(Program):
 
 
 class _AtNode:
-    """Whatever is raised within says at which node."""
+    """Attaches the node's id to an exception that is raised within."""
 
     __slots__ = ("node",)
 

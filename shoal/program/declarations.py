@@ -1,13 +1,13 @@
-"""What a program declares: columns, lists, aggregates, channels, mail and tables.
+"""The declarations of a program: columns, lists, aggregates, channels, mail and tables.
 
-| | one value (or row) a | crosses shards | is kept in a checkpoint |
+| | one value (or row) a | crosses shards | in a checkpoint |
 | --- | --- | --- | --- |
 | `Column` | node: a number | to neighbours, as ghosts | yes |
-| `Lists` | node: as many numbers as it likes | to neighbours, as ghosts | yes |
-| `Aggregate` | tick: a number for the whole graph | to everybody | yes |
+| `Lists` | node: any count of numbers | to neighbours, as ghosts | yes |
+| `Aggregate` | tick: a number for the whole graph | to all shards | yes |
 | `Channel` | message: a number, from node to node | to the target | what is under way |
-| `Mail` | message: a record, to whoever holds a partition | to that shard | what is under way |
-| `Table` | row of what a program builds beside the graph | no | in the program's own form |
+| `Mail` | message: a record for a partition | to the shard that holds it | what is under way |
+| `Table` | row that a program builds beside the graph | no | in the program's own form |
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Merge(StrEnum):
         return {Merge.SUM: np.add, Merge.MIN: np.minimum, Merge.MAX: np.maximum}[self]
 
     def identity(self, dtype: np.dtype[Any]) -> Any:
-        """The value that changes nothing: what a node without neighbours gets."""
+        """Returns the neutral value, which a node without neighbours gets: of `MODE`, the greatest."""
         return _identity(self, dtype)
 
 
@@ -64,10 +64,10 @@ def _identity(merge: Merge, dtype: np.dtype[Any]) -> Any:
 
 @dataclass(frozen=True)
 class Column:
-    """One value a node. `ghosts` names the direction in which neighbours read it, None if nobody does.
+    """One value a node, np.float64 or np.int64. `ghosts` is the direction in which neighbours read it, or None.
 
-    A hidden column is working state: it is exchanged and committed like any other, and left out of results. `null` is
-    the value that stands for "none", which results show as such.
+    A hidden column is working state: it is exchanged and committed like any other, but is not in results. Results show
+    the value `null` as none. Raises `ValueError` for another type.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Lists:
-    """As many values a node as it likes, in its order; never in results. `ghosts` as for a column."""
+    """Any number of values a node, in the node's order; never in results. `ghosts` as for a column."""
 
     name: str
     dtype: type[np.float64] | type[np.int64] | type[np.int32] | type[np.uint8]
@@ -96,7 +96,7 @@ class Lists:
 class Aggregate:
     """One value a tick for the whole graph, merged a partition at a time and then in partition order.
 
-    One that is `shown` stands among the figures of a run, as of its last tick.
+    With `shown` it is among the figures of a run, as of the last tick. Raises `ValueError` for `COUNT` and `MODE`.
     """
 
     name: str
@@ -112,10 +112,10 @@ class Aggregate:
 
 @dataclass(frozen=True)
 class Channel:
-    """A way for values to go from node to node, along an edge or to any node.
+    """Carries values from node to node, along an edge or to any node.
 
-    What is posted in Act arrives in Decay of the same tick, what is posted in Advance in the next tick. Values that
-    meet at one node arrive by their sender's ordinal, or, with `combine`, as one value.
+    Values posted in Act arrive in Decay of the same tick, values posted in Advance in the next tick. Several values for
+    one node arrive in the order of their senders' ordinals or, with `combine`, as one value.
     """
 
     name: str
@@ -131,8 +131,8 @@ class Channel:
 
     @property
     def combines_early(self) -> bool:
-        """Whether values may be combined where they are sent: not sums of floats, whose order would then depend on
-        the cut.
+        """Whether values may be combined where they are sent. Sums of floats may not, because their order would then
+        depend on the placement.
         """
         return self.combine is not None and not (self.combine is Merge.SUM and np.dtype(self.dtype).kind == "f")
 
@@ -142,10 +142,10 @@ FieldType: TypeAlias = type[np.float64] | type[np.int64] | type[bytes]
 
 @dataclass(frozen=True)
 class Mail:
-    """Records for whoever holds a partition, whether the graph has a node for them or not.
+    """Carries records to the shard that holds a partition, whether or not the graph has a node for them.
 
-    `fields` names what a record has: numbers, and byte strings. Records arrive by the partition that they are for, then
-    by that from which they come, then as they were posted there; in Decay or in the next tick, as with a channel.
+    `fields` are the names and types of a record: numbers and byte strings. Records arrive in Decay or in the next tick,
+    like values of a channel, ordered by target partition, then by source partition, then as they were posted there.
     """
 
     name: str
@@ -160,9 +160,9 @@ class Mail:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows that a program builds, a partition at a time, to be read like a result: column names and their types.
+    """Rows that a program builds a partition at a time and that are read like a result.
 
-    Types are those of `shoal.graph.columns`: `int64`, `float64` or `string`.
+    `fields` are column names and types of `shoal.graph.columns`: `int64`, `float64` or `string`.
     """
 
     name: str
@@ -175,7 +175,7 @@ FIELDS = (*NUMBERS, bytes)
 
 
 def _check_type(what: str, given: Any, allowed: tuple[type, ...]) -> None:
-    """What is sent has the width that is declared, and others drop what has not: such a run would never go on."""
+    """Raises `ValueError` unless a type is allowed: peers drop data of another width, and the run would stall."""
     if given not in allowed:
         names = [f"{'' if one is bytes else 'np.'}{one.__name__}" for one in allowed]
         raise ValueError(f"{what}: its type is {given!r}; give {', '.join(names[:-1])} or {names[-1]}")

@@ -1,8 +1,8 @@
-"""What a program is: its columns, aggregates, channels and parameters, and what it does in each phase.
+"""The base class of programs: columns, aggregates, channels, parameters, and a method for each phase.
 
-A program is written once against a `Workspace` (one shard's share of one run) and never sees how many shards there are.
-A phase that a program does not override costs nothing: no exchange, no barrier. A program that only gathers overrides
-`advance` alone and so pays one exchange a tick::
+A program is written against a `Workspace` (one shard's part of one run) and never sees the number of shards. A phase
+that a program does not override costs nothing: no exchange, no barrier. A program that only gathers overrides `advance`
+alone and costs one exchange a tick::
 
     class Spread(Program):
         '''Each node takes the greatest value among those that point at it.'''
@@ -18,12 +18,12 @@ A phase that a program does not override costs nothing: no exchange, no barrier.
             ws.contribute("risen", (level > ws.column("level")).astype(np.int64))
             ws.set("level", level)
 
-        def halted(self, ws): return ws.total("risen") == 0
+        def halted(self, ws): return ws.tick > 0 and ws.total("risen") == 0
 
-Rules that keep the answer the same to the bit on any number of shards: read other nodes only through gathers, channels
-and aggregates; never a global random source, a clock or the count of shards; never an order that a set or dict salts.
-And so that a run can go on from any tick, on other shards: between ticks, `self` holds only what `prepare` made of the
-part; everything else lives in a column.
+Results are bit-identical on any number of shards if the program reads other nodes only through gathers, channels and
+aggregates, and uses no global random source, no clock, no count of shards and no order that depends on hashing. A run
+can resume from any tick, on other shards, if `self` holds between ticks only what `prepare` makes of the part;
+everything else lives in a column.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """Base of every program: override `start`, at least one phase, and `halted` if it can end by itself."""
+    """Base class of programs: override `start`, at least one phase, and `halted` if the program ends by itself.
+
+    Raises `BadParameter` for an unknown parameter, a value of the wrong type or a value out of bounds.
+    """
 
     name: ClassVar[str]
     columns: ClassVar[tuple[Column, ...]] = ()
@@ -55,13 +58,13 @@ class Program:
     mail: ClassVar[tuple[Mail, ...]] = ()
     tables: ClassVar[tuple[Table, ...]] = ()
     saves: ClassVar[bool] = False
-    """Whether it keeps something of its own between ticks, and so has `save` and `load`."""
+    """Whether the program keeps state of its own between ticks, with `save` and `load`."""
     anytime: ClassVar[bool] = True
-    """Whether its columns mean something after any tick. If not (they may depend on the cut until it has converged), a
-    run that comes to its last tick before it has halted fails.
+    """Whether the columns are meaningful after any tick. If not, because they depend on the placement until the program
+    has converged, a run that reaches its last tick before it has halted fails.
     """
     ticks_default: ClassVar[int] = 1_000_000
-    """How many ticks to run when nobody says: so many that a program which halts by itself does so first."""
+    """The number of ticks if the caller gives none: enough for a program that halts by itself."""
 
     def __init__(self, **given: Any) -> None:
         known = self.parameters()
@@ -73,77 +76,80 @@ class Program:
 
     @classmethod
     def parameters(cls) -> dict[str, Param[Any]]:
-        """The declared parameters by name."""
+        """Returns the declared parameters by name."""
         return {name: value for name, value in inspect.getmembers(cls) if isinstance(value, Param)}
 
     @classmethod
     def phases(cls) -> tuple[Phase, ...]:
-        """The phases that this program uses: those that it overrides, and Advance, with which a tick is committed."""
+        """Returns the phases in use, in order: those that are overridden, and Advance, which commits the tick."""
         overridden = {phase for phase in Phase if getattr(cls, phase.word) is not getattr(Program, phase.word)}
         return tuple(sorted(overridden | {Phase.ADVANCE}))
 
     @classmethod
     def summary(cls) -> str:
-        """The first line of its docstring."""
+        """Returns the first line of the program's docstring."""
         return (inspect.getdoc(cls) or "").partition("\n")[0]
 
     def carriers(self, part: ShardGraph) -> Sequence[Carrier]:
-        """Carriers of its own, beside those of what it declares; made once, before anything else is asked of it."""
+        """Returns carriers of its own, beside those of its declarations; called once, before any other method."""
         return ()
 
     def prepare(self, ws: Workspace) -> None:
-        """Keep on `self` what follows from the part alone; read and set no column.
+        """Computes what depends on the part alone and keeps it on `self`; reads and sets no column.
 
-        Called before `start`, and again, on a new instance, before a run goes on from a tick that was kept: perhaps on
-        another shard, with other partitions. What a program keeps on `self` between ticks is made here or lives in a
-        column, or in what `save` gives.
+        Called before `start`, and on a new instance before a run resumes from a saved tick, possibly on another shard
+        with other partitions. State on `self` between ticks must come from here; other state lives in a column or in
+        what `save` returns.
         """
 
     def start(self, ws: Workspace) -> None:
-        """Set every column as it is before the first tick."""
+        """Sets every column as of before the first tick."""
         raise NotImplementedError(f"program '{self.name}' does not say how it starts")
 
     def resume(self, ws: Workspace) -> None:
-        """Go on from a tick that was kept, in the stead of `start`: the columns as they were are pending in `ws`."""
+        """Resumes from a saved tick, instead of `start`; `ws.pending` returns the saved columns."""
 
     def collect(self, ws: Workspace) -> Mapping[str, Array]:
-        """Columns that it holds in a form of its own: asked for when a state is kept or a result is read."""
+        """Returns columns that the program holds in a form of its own, by name.
+
+        Called when Shoal saves state or a client reads a result.
+        """
         return {}
 
     def save(self, ws: Workspace, partition: int) -> bytes:
-        """What it must not lose of an own partition, besides columns, in a form that no cut changes."""
+        """Returns the state of an own partition beside columns, in a form that does not depend on the placement."""
         return b""
 
     def load(self, ws: Workspace, partition: int, state: memoryview) -> None:
-        """Take back what `save` gave: after `prepare`, before `resume`. Raises `ValueError` for what it never gave."""
+        """Restores what `save` returned, after `prepare` and before `resume`. Raises `ValueError` for other bytes."""
 
     def difference(self, other: Program) -> str:
-        """What another instance holds otherwise, of what it keeps beside columns; in words, for the check mode."""
+        """Returns how the state beside columns differs from another instance's, in words, for `check=True`."""
         return ""
 
     def rows(self, ws: Workspace, table: str, partition: int) -> Mapping[str, Any]:
-        """The rows of a table that belong to an own partition, a column for each field, in an order of their own."""
+        """Returns the rows of a table in an own partition: a column for each field, rows in a canonical order."""
         raise NotImplementedError(f"program '{self.name}' has no table '{table}'")
 
     def sense(self, ws: Workspace) -> None:
-        """Read the committed state and decide; change nothing that others see."""
+        """Reads the committed state and decides; changes nothing that others see."""
 
     def act(self, ws: Workspace) -> None:
-        """Apply the decisions; post what crosses edges."""
+        """Applies the decisions and posts values along edges."""
 
     def decay(self, ws: Workspace) -> None:
-        """Take in what arrived; let fade what fades."""
+        """Processes what arrived and fades values."""
 
     def advance(self, ws: Workspace) -> None:
-        """Set the columns of the next tick and contribute to its aggregates."""
+        """Sets the columns of the next tick and contributes to its aggregates."""
 
     def halted(self, ws: Workspace) -> bool:
-        """Whether the run is over after this tick. Sees aggregates only, so every shard says the same."""
+        """Returns whether the run is over after this tick. Uses aggregates only, so every shard returns the same."""
         return False
 
 
 def read_params(params: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """A run's parameters as the log carries them: names and JSON values. Raises `BadParameter`."""
+    """Returns a run's parameters from the log's form, names and JSON values. Raises `BadParameter`."""
     try:
         return {name: json.loads(value) for name, value in params}
     except (ValueError, RecursionError) as error:
@@ -151,7 +157,7 @@ def read_params(params: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def not_converged(ticks: int) -> str:
-    """What is said of a run that should have halted by itself.
+    """Returns the error of a run that should have halted by itself.
 
     >>> not_converged(3)
     'it had not converged after 3 ticks, and has no result before it has: allow more, or do not limit them'

@@ -1,8 +1,8 @@
-"""One shard's share of one run, as its program sees it: columns, gathers, aggregates and channels.
+"""One shard's part of one run, as its program sees it: columns, gathers, aggregates and channels.
 
-A column has two states side by side: the committed one of the last tick, which is all that a program reads, and the
-working one of this tick, which it writes. A tick can so be dropped whole. Both are arrays over own nodes and ghosts,
-and they change places when the tick is committed; nothing is copied.
+A column has two states side by side: the committed state of the last tick, which a program reads, and the working state
+of this tick, which it writes. A tick can therefore be dropped whole. Both are arrays over own nodes and ghosts, and
+they are swapped when the tick is committed; nothing is copied.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ Array = NDArray[Any]
 
 
 class Workspace:
-    """What a program works on. Arrays are over the shard's own nodes, in local order; see `shoal.graph.shard_graph`."""
+    """The data of a program. Arrays are over the shard's own nodes, in local order; see `shoal.graph.shard_graph`.
+
+    Every method that takes a name raises `UnknownColumn` if the program does not declare it.
+    """
 
     def __init__(
         self, part: ShardGraph, program: Program, pool: ThreadPoolExecutor | None = None, threads: int = 1
@@ -58,25 +61,25 @@ class Workspace:
     # -- columns ---------------------------------------------------------------------------------------------------
 
     def column(self, name: str) -> Array:
-        """The committed values of a column, read-only."""
+        """Returns the committed values of a column, read-only; shape (own nodes,)."""
         values = self.committed[self._known(name, self._declared, "column")][: self.part.size]
         values.flags.writeable = False
         return values
 
     def fresh(self, name: str) -> Array:
-        """The array to write this tick's values of a column into, every one of them."""
+        """Returns the array to write this tick's values of a column into; write every element."""
         self.written.add(self._known(name, self._declared, "column"))
         return self.working[name][: self.part.size]
 
     def set(self, name: str, values: Array | float | int) -> None:
-        """Set this tick's values of a column. Raises TypeError for values that its type has no room for."""
+        """Sets this tick's values of a column, an array or one number. Raises `TypeError` for floats as integers."""
         into, given = self.fresh(name), np.asarray(values)
         if not np.can_cast(given.dtype, into.dtype, "same_kind"):
             raise TypeError(f"column '{name}' is {into.dtype}, and {given.dtype} does not go into it: convert it first")
         into[:] = given
 
     def pending(self, name: str) -> Array:
-        """The values that this tick has set so far; the committed ones if it has set none."""
+        """Returns the values that this tick has set so far, or the committed ones if it has set none."""
         return self.working[name][: self.part.size] if name in self.written else self.column(name)
 
     # -- neighbours ------------------------------------------------------------------------------------------------
@@ -90,13 +93,13 @@ class Workspace:
         weight: str | None = None,
         identity: float | int | None = None,
     ) -> Array:
-        """Reduce the committed values of every node's neighbours, in canonical order; parallel edges count each.
+        """Reduces the committed values of every node's neighbours, in canonical order; each parallel edge counts.
 
-        The column must be declared with ghosts in that direction (or in both): else there would be holes. `weight`
-        names an edge column: values are multiplied by it before they are summed, or it is added to them before the
-        least or greatest is taken. `Merge.COUNT` counts the values that are not zero; `Merge.MODE` takes the value that
-        is there most often, the least of several. A ufunc of two arguments reduces each node's values from left to
-        right, with `identity` for a node that has none.
+        Returns an array of shape (own nodes,). `weight` names an edge column: values are multiplied by it before a sum,
+        or it is added to them before the least or greatest is taken. `Merge.COUNT` counts the values that are not zero;
+        `Merge.MODE` returns the most frequent value, the least if several are. A ufunc of two arguments reduces each
+        node's values from left to right, with `identity` for a node that has none. Raises `UnknownColumn` if the column
+        is not declared with ghosts in that direction (or both), because the values of ghosts would be missing.
         """
         column = self._declared[self._known(name, self._declared, "column")]
         if column.ghosts not in (direction, Direction.BOTH):
@@ -104,7 +107,7 @@ class Workspace:
         return gather(self, self.committed[name], merge, direction, weight, identity)
 
     def with_ghosts(self, name: str) -> Array:
-        """The committed values over own nodes and ghosts, by local index, read-only."""
+        """Returns the committed values by local index, read-only; shape (own nodes + ghosts,)."""
         values = self.committed[self._known(name, self._declared, "column")][:]
         values.flags.writeable = False
         return values
@@ -119,10 +122,10 @@ class Workspace:
     # -- aggregates ------------------------------------------------------------------------------------------------
 
     def contribute(self, name: str, values: Array, nodes: Array | None = None) -> None:
-        """Give the values that an aggregate merges: one an own node, or one for each of `nodes` (ascending).
+        """Contributes to an aggregate: one value for each own node, or for each of `nodes` (ascending local indices).
 
-        They are merged a partition at a time, and every shard then merges all partitions in their order, so the result
-        does not depend on who holds which.
+        Values are merged a partition at a time, and every shard then merges all partitions in order, so the result does
+        not depend on the placement. Raises `ValueError` for a wrong number of values.
         """
         aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
         given = np.asarray(values, dtype=aggregate.dtype)
@@ -134,7 +137,7 @@ class Workspace:
         self.partials[name] = _by_partition(aggregate, given, starts)
 
     def contribute_by_partition(self, name: str, values: Array | Sequence[int] | Sequence[float]) -> None:
-        """The same, with one value an own partition, in their order: for what belongs to no node of it."""
+        """Contributes one value for each own partition, in order, for what belongs to no node."""
         aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
         partial = np.array(values, dtype=aggregate.dtype)
         if partial.shape != (len(self.part.partitions),):
@@ -142,23 +145,26 @@ class Workspace:
         self.partials[name] = partial
 
     def total(self, name: str) -> Any:
-        """An aggregate over the whole graph as of the last tick (of this one, in `halted`)."""
+        """Returns an aggregate over the whole graph as of the last tick; in `halted`, of this tick."""
         return self.totals[self._known(name, self._aggregates, "aggregate")]
 
     # -- lists -----------------------------------------------------------------------------------------------------
 
     def rows(self, name: str) -> Ragged:
-        """The committed rows of a list, of own nodes and ghosts, by local index."""
+        """Returns the committed rows of a list, of own nodes and ghosts, by local index."""
         return self._lists[self._known(name, self._lists, "list")].rows
 
     def set_rows(self, name: str, rows: Ragged) -> None:
-        """Set this tick's rows of a list, of all own nodes."""
+        """Sets this tick's rows of a list, of all own nodes."""
         self._lists[self._known(name, self._lists, "list")].set(rows)
 
     # -- channels and mail -----------------------------------------------------------------------------------------
 
     def post(self, name: str, senders: Array, targets: Array, values: Array) -> None:
-        """Send a value each from own nodes to own nodes or ghosts (local indices, as in `part.out_edges`)."""
+        """Sends values from own nodes to own nodes or ghosts; all three arrays have one length.
+
+        `senders` and `targets` are local indices, as in `part.out_edges`.
+        """
         targets = np.asarray(targets, np.int64)
         check_range(
             targets, self.part.size + self.part.ghost_count, f"channel '{name}': targets are local indices, and"
@@ -166,7 +172,7 @@ class Workspace:
         self.post_to(name, senders, self._ordinals[targets], values)
 
     def post_to(self, name: str, senders: Array, ordinals: Array, values: Array) -> None:
-        """Send a value each from own nodes (local indices) to any nodes of the graph, by their ordinals."""
+        """Sends values from own nodes (local indices) to any nodes of the graph, by their ordinals."""
         carrier = self._channels[self._known(name, self._channels, "channel")]
         dtype = carrier.channel.dtype
         carrier.post(np.asarray(senders, np.int64), np.asarray(ordinals, np.int64), np.asarray(values, dtype))
@@ -174,7 +180,7 @@ class Workspace:
     def scatter(
         self, name: str, values: Array, nodes: Array | None = None, direction: Direction = Direction.OUT
     ) -> None:
-        """Send each node's value along all its edges; `nodes` are local indices of own nodes, all without."""
+        """Sends each node's value along all its edges; `nodes` are local indices of own nodes, by default all."""
         senders = np.arange(self.part.size) if nodes is None else np.asarray(nodes, np.int64)
         if direction is Direction.BOTH:
             self.scatter(name, values, senders, Direction.OUT)
@@ -186,20 +192,20 @@ class Workspace:
         self.post(name, np.repeat(senders, degree), targets, np.repeat(np.asarray(values), degree))
 
     def arrived(self, name: str) -> tuple[Array, Array]:
-        """Own nodes (local indices) and what arrived there, by target, then by sender's ordinal.
+        """Returns own nodes (local indices) and the values that arrived, by target, then by sender's ordinal.
 
-        In Decay, what was posted in Act; for a channel that is sent in Advance, what was posted in the last tick.
+        In Decay these were posted in Act; of a channel that is sent in Advance, in the last tick.
         """
         return self._channels[self._known(name, self._channels, "channel")].arrived
 
     def send(self, name: str, senders: Array, partitions: Array, **fields: Any) -> None:
-        """Send records, each from an own partition to a partition; a field is an array or a list of byte strings."""
+        """Sends records from own partitions to partitions; a field is an array or a list of byte strings."""
         self._mail[self._known(name, self._mail, "mail")].post(
             np.asarray(senders, np.int64), np.asarray(partitions, np.int64), fields
         )
 
     def received(self, name: str) -> Records:
-        """The records that arrived for own partitions, by partition, then by the sender's partition."""
+        """Returns the records that arrived for own partitions, by partition, then by the sender's partition."""
         return self._mail[self._known(name, self._mail, "mail")].arrived
 
     def _known(self, name: str, declared: Mapping[str, Any], what: str) -> str:
@@ -209,7 +215,7 @@ class Workspace:
 
 
 def _by_partition(aggregate: Aggregate, values: Array, starts: Array) -> Array:
-    """Merge values partition by partition; an empty one gets the identity. `reduceat` takes no empty ones."""
+    """Merges values by partition; an empty one gets the identity, because `reduceat` does not accept it."""
     partial = np.full(len(starts) - 1, aggregate.merge.identity(np.dtype(aggregate.dtype)), dtype=aggregate.dtype)
     filled = starts[:-1] < starts[1:]
     if filled.any():

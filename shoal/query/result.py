@@ -1,11 +1,11 @@
-"""A column that a run has computed, over the whole graph in id order, and the digest that pins it to the bit.
+"""A column that a run computed, over the whole graph in id order, and the digest that identifies it to the bit.
 
-The digest is SHA-256 over two SHA-256: that of the node ids (as text, each with a newline behind it) and that of the
-column's bytes (little-endian, 8 each), both in id order. It can be worked out a stretch of ids at a time, and depends
-on nothing but the ids and the values.
+The digest is SHA-256 over two SHA-256: that of the node ids (as text, each followed by a newline) and that of the
+column's bytes (little-endian, 8 each), both in id order. It can be computed a stretch of ids at a time, and depends on
+nothing but the ids and the values.
 
-A column may have a value that stands for "none" (`Column(null=…)`): no way to that node, say. People are shown None, an
-empty field or a null for it; arrays of numpy and the digest have the value itself, on any number of shards the same.
+A column may have a value that stands for none (`Column(null=…)`), such as the distance of an unreachable node. Python
+values, CSV and tables show it as None, an empty field or a null; numpy arrays and the digest have the value itself.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from shoal.query.rows import RowBatch, null_mask
 
 
 class ColumnDigest:
-    """Works a digest out, one stretch of the column after the other in id order."""
+    """Computes a digest, one stretch of the column after the other in id order."""
 
     def __init__(self) -> None:
         self._ids, self._values = hashlib.sha256(), hashlib.sha256()
 
     def update(self, ids: Any, values: NDArray[Any]) -> None:
-        """The next stretch."""
+        """Adds the next stretch."""
         text = pa.array(ids).cast(pa.string()) if isinstance(ids, np.ndarray) else col.plain(ids)
         lines = pc.binary_join_element_wise(text, "", "\n")
         _, frames = col.to_wire(lines)
@@ -42,13 +42,16 @@ class ColumnDigest:
         self._values.update(little.tobytes())
 
     def hexdigest(self) -> str:
-        """The digest of all stretches so far."""
+        """Returns the digest of all stretches so far."""
         return hashlib.sha256(self._ids.digest() + self._values.digest()).hexdigest()
 
 
 @dataclass(frozen=True)
 class ColumnResult:
-    """Node ids and values in id order, as they were after tick `tick`; `null` is the value that stands for none."""
+    """Node ids and values in id order, as of tick `tick`; `null` is the value that stands for none.
+
+    `len` is the number of nodes; iteration yields pairs of id and value, None for `null`.
+    """
 
     run: str
     column: str
@@ -65,40 +68,43 @@ class ColumnResult:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over node ids and values; the same on any number of shards."""
+        """SHA-256 over node ids and values, in hexadecimal; the same on any number of shards."""
         digest = ColumnDigest()
         digest.update(self.ids, self.values)
         return digest.hexdigest()
 
     def top(self, count: int = 20, *, least: bool = False) -> list[tuple[Any, Any]]:
-        """The greatest values with their nodes (or the least), ties in id order; nodes without a value come last."""
+        """Returns `count` pairs of node and value: the greatest (or least) values, best first.
+
+        Ties are in id order; nodes without a value come last.
+        """
         rows = extreme_rows(np.arange(len(self.values)), self.values, count, least=least, null=self.null)
         values = plain_values(self.values[rows], self.null)
         return list(zip(self._plain_ids(col.take(self.ids, rows)), values, strict=True))
 
     def to_dict(self) -> dict[Any, Any]:
-        """Values by node id."""
+        """Returns the values by node id; None where there is no value."""
         return dict(self)
 
     def to_numpy(self) -> NDArray[Any]:
-        """The values, in id order; where there is none, what stands for it (`null`)."""
+        """Returns the values, in id order; `null` where there is no value."""
         return self.values
 
     def to_arrow(self) -> Any:
-        """A `pyarrow.Table` with `id` and the column; a null where there is no value."""
+        """Returns a `pyarrow.Table` with `id` and the column; a null where there is no value."""
         stretch = RowBatch(self.run, self.tick, 0, len(self), self.ids, {self.column: self.values}, self._nulls)
         return pa.Table.from_batches([stretch.batch()])
 
     def to_pandas(self) -> Any:
-        """The same as a `pandas.DataFrame`. Raises `ShoalError` where pandas is not installed."""
+        """Returns the same as a `pandas.DataFrame`. Raises `ShoalError` if pandas is not installed."""
         return to_pandas(self.to_arrow())
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write it to a Parquet file, whole or not at all."""
+        """Writes the column to a Parquet file, whole or not at all."""
         self._write(path, "parquet")
 
     def to_csv(self, path: str | Path) -> None:
-        """Write it to a CSV file with the header `id,value`, whole or not at all."""
+        """Writes the column to a CSV file with the header `id,value`, whole or not at all."""
         self._write(path, "csv")
 
     def _write(self, path: str | Path, kind: str) -> None:
@@ -114,7 +120,7 @@ class ColumnResult:
 
     @classmethod
     def joined(cls, column: str, stretches: Sequence[RowBatch]) -> ColumnResult:
-        """From all stretches of a column, in id order; there is one at least."""
+        """Returns the column of all stretches, at least one, in id order."""
         first = stretches[0]
         ids = first.ids if len(stretches) == 1 else col.concatenated([stretch.ids for stretch in stretches])
         values = np.concatenate([stretch.values[column] for stretch in stretches])
@@ -128,7 +134,7 @@ class ColumnResult:
 def extreme_rows(
     ordinals: NDArray[Any], values: NDArray[Any], count: int, *, least: bool = False, null: Any = None
 ) -> NDArray[Any]:
-    """The rows of the `count` greatest (least) values, best first, ties by ordinal; last come NaN and then `null`."""
+    """Returns the rows of the `count` greatest (least) values, best first, ties by ordinal; NaN, then `null` last."""
     nowhere = null_mask(values, null)
     if nowhere is None:
         return _extreme_rows(ordinals, values, count, least)
@@ -154,7 +160,7 @@ def _extreme_rows(ordinals: NDArray[Any], values: NDArray[Any], count: int, leas
 
 
 def plain_values(values: NDArray[Any], null: Any) -> list[Any]:
-    """As Python has them, None where there is no value.
+    """Returns values as Python objects, None where there is no value.
 
     >>> plain_values(np.array([2, -1]), -1)
     [2, None]
@@ -168,7 +174,7 @@ def plain_values(values: NDArray[Any], null: Any) -> list[Any]:
 
 
 def to_pandas(table: Any) -> Any:
-    """A table of Arrow's as a `pandas.DataFrame`."""
+    """Returns an Arrow table as a `pandas.DataFrame`. Raises `ShoalError` if pandas is not installed."""
     try:
         import pandas  # noqa: F401 -- Arrow needs it, and says so less clearly
     except ImportError as error:

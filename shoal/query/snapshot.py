@@ -1,12 +1,12 @@
-"""A run as it was after one of its ticks, and the ways to read it: a column, a table, a stream, a file.
+"""A run as of one of its ticks, and the ways to read it: a column, a table, a stream, a file.
 
     run.result("rank").top(10)                      # after its last tick; while it goes on, after its last checkpoint
     run.at(tick=20).table(["rank"])                 # after one of `run.ticks_kept()`
     for batch in run.stream():                      # all columns, some 65,000 nodes at a time
         ...
 
-Everything is read a stretch of nodes after the other, and from whoever holds them: nobody puts more of it together than
-is asked for. What has come is checked against the daemon's digest of each column when the last stretch is here.
+Rows are read in stretches of nodes, from the shards that hold them; no process assembles more than the caller asks for.
+The last stretch checks each column against the daemon's digest.
 """
 
 from __future__ import annotations
@@ -25,44 +25,47 @@ from shoal.query.tables import TableDigest, TablePart, TableResult, batch_of
 
 
 class Source(Protocol):
-    """Whoever has the rows of runs."""
+    """Provides the rows of runs."""
 
     def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask, in the vocabulary of the admin socket."""
+        """Executes a command of the admin socket."""
         ...
 
     def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[RowBatch]:
-        """Rows in id order, of all columns if none are named, at the last tick if none is; one stretch at least."""
+        """Yields rows in id order, by default of all columns and at the last tick; at least one stretch."""
         ...
 
     def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
-        """The rows of a table, a partition at a time in their order: all partitions."""
+        """Yields the rows of a table for each partition, in order."""
         ...
 
 
 class Reading:
-    """What can be read of a run. `tick` None stands for its last tick, as of when it is read."""
+    """Reads a run. `tick` None is the last tick at the time of reading.
+
+    Methods raise `UnknownColumn` for an unknown column or table, `TickNotKept` for a tick that cannot be read.
+    """
 
     def __init__(self, source: Source, run: str, tick: int | None) -> None:
         self._source, self._run, self._tick = source, run, tick
 
     def result(self, column: str) -> ColumnResult:
-        """A column, whole and in id order."""
+        """Returns a column, whole and in id order."""
         return ColumnResult.joined(column, list(self._stretches([column])))
 
     def stream(self, columns: Sequence[str] | None = None) -> Iterator[Any]:
-        """`pyarrow.RecordBatch`es in id order: `id` and the columns (all of them, unless some are named).
+        """Yields `pyarrow.RecordBatch`es in id order: `id` and the columns, by default all.
 
-        What was streamed is checked at its end: an error there says that it was not what the daemon has sent.
+        Raises `ShoalError` before the last batch if the rows do not match the daemon's digest.
         """
         return (stretch.batch() for stretch in self._stretches(columns))
 
     def table(self, columns: Sequence[str] | None = None) -> Any:
-        """All of it as one `pyarrow.Table`."""
+        """Returns the columns, by default all, as one `pyarrow.Table`."""
         return pa.Table.from_batches(list(self.stream(columns)))
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> Any:
-        """All of it as a `pandas.DataFrame`. Raises `ShoalError` where pandas is not installed."""
+        """Returns the columns, by default all, as a `pandas.DataFrame`. Raises `ShoalError` without pandas."""
         return to_pandas(self.table(columns))
 
     def save(
@@ -71,9 +74,9 @@ class Reading:
         columns: Sequence[str] | None = None,
         progress: Callable[[RowBatch], None] | None = None,
     ) -> int:
-        """Write it to a `.csv`, `.parquet` or `.arrow` file, whole or not at all, and give the number of rows.
+        """Writes a `.csv`, `.parquet` or `.arrow` file, whole or not at all, and returns the number of rows.
 
-        A CSV file has the header `id,value` for one column, and for several their names behind `id`.
+        A CSV file has the header `id,value` for one column, and `id` and the names for several.
         """
         path = Path(path)
         kind_of(path)
@@ -87,15 +90,15 @@ class Reading:
         return output.rows
 
     def table_rows(self, name: str) -> TableResult:
-        """A table that the program has built beside the graph, whole. Raises `UnknownColumn` where there is none."""
+        """Returns a table that the program built beside the graph, whole."""
         return TableResult(self._run, name, list(self.table_parts(name)))
 
     def table_parts(self, name: str) -> Iterator[TablePart]:
-        """The same, a partition at a time: never more of it is held."""
+        """Yields a table for each partition, of which only one is in memory."""
         return self._source.table_parts(self._run, name, self._tick)
 
     def save_table(self, name: str, path: str | Path) -> tuple[int, str]:
-        """Write a table to a file, as `save` does with columns. Gives the number of rows and the digest."""
+        """Writes a table to a file, as `save` writes columns. Returns the number of rows and the digest."""
         path, digest = Path(path), TableDigest()
         kind_of(path)
         parts = self.table_parts(name)
@@ -111,7 +114,7 @@ class Reading:
 
 
 class Snapshot(Reading):
-    """A run at one tick, and nothing that it did later. The tick is kept for a while; see `Run.ticks_kept`."""
+    """A run as of one tick. Shoal keeps the tick for a limited time; see `Run.ticks_kept`."""
 
     def __init__(self, source: Source, run: str, tick: int) -> None:
         super().__init__(source, run, tick)
@@ -122,23 +125,23 @@ class Snapshot(Reading):
 
     @property
     def run(self) -> str:
-        """The run's name."""
+        """The name of the run."""
         return self._run
 
     @property
     def tick(self) -> int:
-        """After which tick this is."""
+        """The tick of this snapshot."""
         return self._at
 
 
 def snapshot(source: Source, run: str, tick: int | None) -> Snapshot:
-    """A run at one of the ticks at which it can be read, the last of them without one. Raises `TickNotKept`."""
+    """Returns a run as of a tick at which it can be read, by default the last. Raises `TickNotKept`."""
     shown = source.call("run ticks", {"run": run})
     return Snapshot(source, run, chosen_tick(run, str(shown["state"]), shown["ticks"], tick))
 
 
 def chosen_tick(run: str, state: str, ticks: Sequence[int], tick: int | None) -> int:
-    """The tick to read a run at, of those that are kept. Raises `TickNotKept`.
+    """Returns the tick at which to read a run, of those that are kept. Raises `TickNotKept`.
 
     >>> chosen_tick("wcc-1", "running", [20, 30], None)
     30
