@@ -30,12 +30,12 @@ def connect(
     server_key: str | None = None,
     known_keys: str | os.PathLike[str] | None = None,
 ) -> Session:
-    """Reach a daemon; any daemon of a cluster will do.
+    """Opens a session with a daemon; any daemon of a cluster will do.
 
-    `address` is the path of the admin socket of one on this machine, or ``"alpha@tcp://10.0.0.1:7103"``: the name of a
-    shard and where it listens for operators. For that, `key` is the file with your secret key; the shard's public one
-    is found under its name in the file `known_keys`, for which the cluster's allowed_keys will do, or is `server_key`.
-    `timeout` is how long the daemon may stay silent, in seconds. The session may be used by many threads.
+    `address` is the path of an admin socket on this machine, or ``"alpha@tcp://10.0.0.1:7103"``: the name of a shard
+    and the address where it listens for operators. For the latter, `key` is the file with your secret key; the shard's
+    public key is `server_key` or the one under its name in the file `known_keys`, such as the cluster's allowed_keys.
+    `timeout` is how long the daemon may stay silent, in seconds. Threads may share the session. Raises `Unreachable`.
     """
     connections = Connections(
         lambda: AdminConnection(address, timeout, key=key, server_key=server_key, known_keys=known_keys)

@@ -1,7 +1,7 @@
-"""The embedded default: everything in one process, with no daemon and no socket.
+"""The embedded backend: everything in one process, with no daemon and no socket.
 
-Several shards are several engines side by side; they exchange the same buffers that daemons would, so a script that is
-right here is right on a cluster. A run does its ticks while somebody waits for it, or one a `step()`.
+Several shards are several engines side by side that exchange the same buffers as daemons, so a script that is correct
+here is correct on a cluster. A run executes ticks while a caller waits for it, or one for each `step()`.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ DROPPED_REMEMBERED = 1000
 
 
 def local(shards: int = 1, *, check: bool = False) -> Session:
-    """A session in this process, with as many shards as wanted; the answers are the same to the bit.
+    """Opens a session in this process with `shards` shards; results are bit-identical for any number of them.
 
-    `check` has each tick done once more, by new instances of the program that go on from what is kept of the last one,
-    as after the loss of a machine: a run whose ticks then differ fails, and says in what. For authors' tests.
+    With `check`, new instances of the program repeat each tick from the saved state of the last one, as after the loss
+    of a machine; a run whose ticks differ fails and reports the difference. Use it in tests of programs. Raises
+    `ValueError` for fewer than one shard.
 
     >>> import shoal
     >>> with shoal.local(shards=2) as session:

@@ -1,8 +1,8 @@
 """Agents in a colony: the third style of program, beside columns and messages.
 
-A colony is a `Colony` with `Agent`s of its own. Agents have a place, a node of the graph or a concept that the colony
-has made; they look around (`sense`), do something (`act`) and age (`decay`); what they leave fades, edges between
-concepts grow with use and are pruned without::
+A colony is a `Colony` with `Agent`s of its own. An agent is at a place: a node of the graph or a concept of the colony.
+It observes (`sense`), acts (`act`) and ages (`decay`). Signals and traces fade; edges between concepts grow
+with use and are pruned without it::
 
     class Ant(Agent):
         idle_max = 20
@@ -22,8 +22,8 @@ concepts grow with use and are pruned without::
             for place in ground.nodes[:2]:
                 ground.spawn(Ant, place)
 
-The answer is the same to the bit on any number of shards, as with any program: agents see their partition, and what
-they do elsewhere is mailed there.
+Results are bit-identical on any number of shards, as for any program: agents see their own partition, and their actions
+elsewhere are mailed there.
 """
 
 from shoal.colony.agent_context import AgentContext, PartitionContext

@@ -1,4 +1,4 @@
-"""Edges between shards: how many there are depends on the cut, so they are counted when somebody asks."""
+"""Edges between shards: their number depends on the placement, so they are counted on demand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def cross_shard_edges(run: Run) -> dict[str, int]:
-    """Of a colony's run: how many edges lead from each shard to another one, in the present placement.
+    """Returns the number of a colony's edges from each shard to other shards, in the current placement.
 
-    An edge is counted once, at the shard where its lesser end is. Edges between partitions, which no placement changes,
-    are among the figures of the run.
+    Each edge counts once, at the shard of its lesser end. The figures of the run have the edges between partitions,
+    which do not depend on the placement.
     """
     ring = run.ring()
     found = Counter(dict.fromkeys(sorted(set(ring)), 0))

@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """What is known of a concept."""
+    """A concept: its `kind`, the number of `accesses`, and the tick in which it was `created`."""
 
     kind: str
     accesses: int
@@ -31,8 +31,8 @@ class Concept:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """The other end of an edge: of a concept, `weight` and `together` say how strong it is, and how often both ends
-    were active together. `concept` is None for a node, and for a ghost that is not resolved yet.
+    """The other end of an edge. For concepts, `weight` is the strength of the edge and `together` the number of times
+    that both ends were active together. `concept` is None for a node and for an unresolved ghost.
     """
 
     place: Place

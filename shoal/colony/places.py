@@ -1,8 +1,8 @@
-"""Places: where agents are and what signals, traces and edges belong to.
+"""Places: the locations of agents, signals, traces and edges.
 
-A place is a node of the loaded graph, or a concept that the colony itself has made. Either has a *name*, a byte string,
-and a name's partition follows from the name (and the graph's partition table) alone, so a place is on the same
-partition wherever that is held::
+A place is a node of the loaded graph, or a concept that the colony created. Either has a *name*, a byte string. The
+name (and the graph's partition table) alone determines the partition, so a place is in the same partition whichever
+shard holds it::
 
     node        NUL, then its ordinal, 8 bytes, big-endian       the partition that the graph gave it
     concept     its key in UTF-8                                 mmh3 of the key, as for a node with a string id
@@ -22,7 +22,7 @@ _NODE: Final = b"\0"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A node or a concept. Two of one name are the same place.
+    """A node or a concept. Two places with the same name are equal.
 
     >>> Place.concept("water"), Place.node(7).ordinal
     (Place.concept('water'), 7)
@@ -32,12 +32,12 @@ class Place:
 
     @classmethod
     def node(cls, ordinal: int) -> Place:
-        """A node of the graph."""
+        """Returns the place of a node of the graph."""
         return cls(_NODE + int(ordinal).to_bytes(8, "big"))
 
     @classmethod
     def concept(cls, key: str) -> Place:
-        """A concept. Raises `ValueError` for a key that none can have."""
+        """Returns the place of a concept. Raises `ValueError` for an invalid key."""
         name = key.encode()
         if not name or name.startswith(_NODE) or len(name) > KEY_BYTES_MAX:
             raise ValueError(
@@ -47,18 +47,18 @@ class Place:
 
     @property
     def is_node(self) -> bool:
-        """Whether it is a node of the graph."""
+        """Whether the place is a node of the graph."""
         return self.name.startswith(_NODE)
 
     @property
     def ordinal(self) -> int:
-        """Of a node."""
+        """The ordinal of a node."""
         assert self.is_node, f"{self} is no node"
         return int.from_bytes(self.name[1:], "big")
 
     @property
     def key(self) -> str:
-        """Of a concept."""
+        """The key of a concept."""
         assert not self.is_node, f"{self} is no concept"
         return self.name.decode()
 

@@ -41,9 +41,9 @@ SPARE: Final = 1 << 16
 
 @dataclass(frozen=True)
 class Fading:
-    """Something that is left at a place and fades: a kind of signal or of trace.
+    """A kind of signal or of trace, which agents leave at a place and which fades.
 
-    Each tick its intensity loses the share `decay`, and below `threshold` it is gone.
+    Each tick its intensity loses the share `decay`; below `threshold` it is removed.
     """
 
     name: str
@@ -53,14 +53,14 @@ class Fading:
 
 @dataclass(frozen=True)
 class Signal(Fading):
-    """How much of something is at a place: what is emitted there adds up."""
+    """An intensity at a place, to which agents add."""
 
     decay: float = 0.05
 
 
 @dataclass(frozen=True)
 class Trace(Fading):
-    """Who was at a place: one for each author, as strong as when it was left last."""
+    """A mark of an author at a place: one for each author, whose intensity is restored when it is left again."""
 
     decay: float = 0.02
 

@@ -1,6 +1,6 @@
-"""A whole graph as arrays, numbered canonically: what a source makes, a client sends and a shard cuts its part from.
+"""A whole graph as arrays in canonical order: a source creates it, a client sends it, a shard cuts its part from it.
 
-Nodes are numbered by *ordinal*, their position in id order (ints by value, strings by UTF-8 bytes). Edges stand by
+Nodes are numbered by *ordinal*, their position in id order (ints by value, strings by UTF-8 bytes). Edges are sorted by
 source ordinal, parallel and sibling edges in the order of the input::
 
     ids      [ "a"  "b"  "c" ]            node_columns   by ordinal
@@ -38,7 +38,7 @@ from shoal.graph.table import BadGraph, BadRow, Column, Table
 __all__ = ["PARTITIONS", "BadGraph", "BadRow", "GraphData", "Table"]
 
 PARTITIONS = 64
-"""Slices of a graph when nobody says otherwise: several for each of a dozen shards."""
+"""The default number of partitions: several for each of a dozen shards."""
 COLUMNS_MAX = 1024
 NAME_BYTES_MAX = 256
 WIRE_FORMAT = 2
@@ -59,17 +59,17 @@ class GraphData:
 
     @property
     def node_count(self) -> int:
-        """Nodes."""
+        """The number of nodes."""
         return len(self.ids)
 
     @property
     def arc_count(self) -> int:
-        """Arcs: the rows of `source`, `target` and the edges' columns."""
+        """The number of arcs: the rows of `source`, `target` and the columns of edges."""
         return len(self.source)
 
     @cached_property
     def edge_count(self) -> int:
-        """Edges as they were given, parallel ones counted each."""
+        """The number of edges as given, counting parallel edges."""
         if self.directed:
             return self.arc_count
         loops = int(np.count_nonzero(self.source == self.target))
@@ -77,7 +77,7 @@ class GraphData:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """The size of all arrays in bytes."""
         arrays = [self.ids, self.partition, self.source, self.target]
         arrays += [*self.node_columns.values(), *self.edge_columns.values()]
         return sum(int(array.nbytes) for array in arrays)
@@ -90,7 +90,7 @@ class GraphData:
         )
 
     def equals(self, other: GraphData) -> bool:
-        """Whether both are the same graph: ids, edges in order, partitions, columns and their values."""
+        """Returns whether both graphs have the same ids, edges in order, partitions, columns and values."""
         mine, theirs = (self.node_columns, self.edge_columns), (other.node_columns, other.edge_columns)
         return (
             self.partition_count == other.partition_count
@@ -103,13 +103,13 @@ class GraphData:
         )
 
     def validate(self) -> None:
-        """Raise `BadGraph` unless the invariants hold (columns are checked where they are made)."""
+        """Raises `BadGraph` unless the invariants hold (columns are checked where they are created)."""
         _check_shape(self)
         _check_ids(self.ids)
         _check_edges(self.source, self.target, self.node_count, self.directed)
 
     def to_wire(self) -> tuple[Spec, list[Any]]:
-        """A spec of plain values and the frames of all columns, which are views of this graph's arrays."""
+        """Returns a spec of plain values and the frames of all columns, which are views of this graph's arrays."""
         specs: dict[str, Any] = {}
         frames: list[Any] = []
         for name in ("ids", "source", "target"):
@@ -126,7 +126,7 @@ class GraphData:
 
     @classmethod
     def from_wire(cls, spec: object, frames: Sequence[Any]) -> GraphData:
-        """The graph that was sent. Nothing is believed: what is not a graph raises `BadGraph`, and nothing else."""
+        """Returns the graph of a spec and frames, both untrusted. Raises `BadGraph`, and no other exception."""
         if col.field(spec, "format", int) != WIRE_FORMAT:
             raise BadGraph(f"the graph comes in a format other than {WIRE_FORMAT}; are both ends of one version?")
         assert isinstance(spec, Mapping)

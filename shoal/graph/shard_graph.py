@@ -36,7 +36,7 @@ Array: TypeAlias = NDArray[Any]
 
 
 class Direction(StrEnum):
-    """Along which edges a node reads: those that come in, those that go out, or both."""
+    """The edges along which a node reads: incoming, outgoing, or both."""
 
     IN = "in"
     OUT = "out"

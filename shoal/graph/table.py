@@ -18,11 +18,11 @@ Column: TypeAlias = Any
 
 
 class BadGraph(ShoalError, ValueError):
-    """What was given is not a graph; the sentence says why and what to do."""
+    """The input is not a graph; the message states why and what to do."""
 
 
 class BadRow(BadGraph):
-    """One row is wrong: `file`, `line` (from one, as an editor counts; None where there is none) and `reason`.
+    """A row is invalid: `file`, `line` (from one; None if there is no line) and `reason`.
 
     >>> print(BadRow("edges.csv", 17, "column 'weight': 'abc' is not a float"))
     edges.csv:17: column 'weight': 'abc' is not a float

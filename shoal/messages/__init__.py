@@ -1,15 +1,15 @@
-"""Programs of messages: a node class with `on_message`, on the same tick as everything else (docs/messages.md).
+"""Programs of messages: a class with `on_message` for each node, on the same ticks as all programs (docs/messages.md).
 
-program     what an author subclasses; a tick of it, node by node
-attribute   typed values of a node; how messages combine
-node        a node and its edges, as the author's code sees them; `shared` is what they have in common
-outbox      what nodes say, in plain lists; `letters` what that becomes
-post        across shards, and into checkpoints
-delivery    who gets what, in canonical order
-requests    questions and their replies
-values      what may be said and remembered
-keeping     what is kept of nodes beside their attributes
-tally       how many messages are under way
+program     the base class of authors; executes a tick, node by node
+attribute   typed values of a node; combiners
+node        a node and its edges, as the author's code sees them; `shared` is their common state
+outbox      the messages that nodes send, in plain lists; `envelopes` their form on the way
+carrier     messages across shards and in checkpoints
+delivery    sorts messages by receiver, in canonical order
+requests    requests and their replies
+values      checks of values in messages and memory
+keeping     state of nodes beside their attributes, in checkpoints
+tally       counts the messages under way
 """
 
 from shoal.messages.attribute import Attribute, Combine

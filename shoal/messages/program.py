@@ -1,7 +1,7 @@
 """The base class of programs of messages: the methods that an author overrides, and the execution of a tick.
 
 A tick is one Advance. `delivery` sorts the messages of the last tick by receiver, every node that is awake or received
-something has its turn, and the messages that nodes sent leave with the exchange (`post`). Nodes see each other only
+something has its turn, and the messages that nodes sent leave with the exchange (`carrier`). Nodes see each other only
 through messages, so the order of turns does not matter, and the order of a node's messages is canonical.
 """
 

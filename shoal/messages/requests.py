@@ -1,7 +1,7 @@
-"""Requests: what is asked in one tick is answered in the next, and in the one after all replies are there.
+"""Requests: a request of one tick is answered in the next, and all replies arrive in the one after.
 
-A tick is a tick everywhere, so nobody has to wait for anybody: whoever was asked in tick t answers in t + 1, a node
-that does not exist is found missing in t + 1, and in t + 2 the node that asked has a reply of each.
+Ticks are in lockstep, so no node has to wait for another: a receiver of tick t answers in t + 1, a node that does not
+exist is found missing in t + 1, and in t + 2 the requesting node has a reply from each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TICKS = 2
 
 
 class Asked(NamedTuple):
-    """A request that is out: the tick its replies are due in, the seqs of its letters, and what was asked."""
+    """A pending request: the tick in which replies are due, the seqs of its letters, and the request's value."""
 
     due: int
     seq: int
@@ -26,7 +26,7 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one node answered; a node that does not exist is `missing` and answers None."""
+    """The reply of one node; for a node that does not exist, `missing` is true and `value` is None."""
 
     node: int | str
     value: Any
@@ -34,7 +34,7 @@ class Reply:
 
 
 class Replies(Sequence[Reply]):
-    """All replies to one request, by the ordinal of who answered, missing ones last. `request` is what was asked."""
+    """All replies to one request, by the ordinal of the replying node, missing ones last; `request` is its value."""
 
     __slots__ = ("_replies", "request")
 
@@ -55,17 +55,17 @@ class Replies(Sequence[Reply]):
 
     @property
     def values(self) -> list[Any]:
-        """What was answered, without those who are missing."""
+        """The values of the replies, without missing nodes."""
         return [reply.value for reply in self._replies if not reply.missing]
 
     @property
     def missing(self) -> list[int | str]:
-        """The ids of nodes that were asked and do not exist."""
+        """The ids of receivers that do not exist."""
         return [reply.node for reply in self._replies if reply.missing]
 
 
 def replies_to(asked: Asked, letters: Sequence[Letter]) -> Replies:
-    """The replies to a request among what came to the node that asked, in canonical order."""
+    """Returns the replies to a request among the letters of the requesting node, in canonical order."""
     found, missing = [], []
     for letter in letters:
         if letter.note is None or not asked.seq <= letter.note[0] < asked.seq + asked.letters:

@@ -1,8 +1,8 @@
-"""What the author of a program writes against.
+"""The interface between a program and Shoal.
 
-program, declarations, params      what a program declares, and what it does in each phase
-workspace, gathers, ragged         what the program of one shard works on
-randomness, kept_values            numbers and values that do not depend on where a node lives
-installed, deployed                where programs come from
+program, declarations, params      the declarations of a program and its methods for each phase
+workspace, gathers, ragged         the data of a program on one shard
+randomness, kept_values            random numbers and saved values that do not depend on the placement
+installed, deployed                sources of programs
 failures, naming                   errors and node names as an author or operator reads them
 """

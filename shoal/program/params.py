@@ -1,4 +1,4 @@
-"""Parameters of a program, read from what an operator or a script gives."""
+"""Parameters of a program, read from the values that an operator or a script passes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 VALUE_CHARACTERS_MAX = 80
-"""Of what was given, in a sentence."""
+"""Characters of a value in an error."""
 
 
 class Param(Generic[T]):
-    """A parameter of a program: a typed attribute with a default, a sentence and bounds.
+    """A parameter of a program: a typed attribute with a default, a description and bounds (inclusive).
 
-    On the wire and on a command line it is text or a number; `read` turns it into the attribute's type or raises. One
-    that is the id of a `node` has to be given, and a run where no node is called so fails before its first tick.
+    On the wire and on a command line it is text or a number; `read` converts it to the attribute's type. A parameter
+    with `node` is the id of a node and is required; a run on a graph without that node fails before its first tick.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Param(Generic[T]):
         return self if instance is None else instance.params.get(self.name, self.default)
 
     def read(self, given: Any) -> T:
-        """The value as the attribute has it. Raises `BadParameter`."""
+        """Returns a value in the attribute's type. Raises `BadParameter` for another type or a value out of bounds."""
         if given is None and self.default is None:
             return self.default
         try:

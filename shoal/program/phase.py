@@ -1,4 +1,4 @@
-"""The four phases of a tick, in order; each ends at a barrier, unless no program part uses it."""
+"""The four phases of a tick, in order; each one that a program uses ends at a barrier."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Phase(IntEnum):
-    """Sense decides, Act applies, Decay settles what arrived, Advance hands on the tick's result."""
+    """Sense decides, Act applies, Decay processes what arrived, Advance commits the tick's result."""
 
     SENSE = 0
     ACT = 1
@@ -15,5 +15,5 @@ class Phase(IntEnum):
 
     @property
     def word(self) -> str:
-        """As people write it: `sense`."""
+        """The name in lower case, as in `sense`."""
         return self.name.lower()

@@ -1,4 +1,4 @@
-"""Rows of different lengths in two arrays: where each begins, and all values one row behind the other."""
+"""Rows of different lengths in two arrays: the start of each row, and the values of all rows in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ragged:
-    """Row i is `values[indptr[i]:indptr[i + 1]]`.
+    """Rows of different lengths; row i is `values[indptr[i]:indptr[i + 1]]`.
 
     >>> rows = Ragged.of_lengths(np.array([2, 0, 1]), np.array([7, 8, 9]))
     >>> rows.take(np.array([2, 0])).values.tolist()
@@ -27,7 +27,7 @@ class Ragged:
 
     @classmethod
     def of_lengths(cls, lengths: Array, values: Array) -> Ragged:
-        """From the length of each row."""
+        """Returns rows of these lengths. Raises `ValueError` unless the lengths add up to `len(values)`."""
         indptr = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=indptr[1:])
         if int(indptr[-1]) != len(values):
@@ -36,18 +36,18 @@ class Ragged:
 
     @classmethod
     def empty(cls, rows: int, dtype: Any) -> Ragged:
-        """So many rows with nothing in them."""
+        """Returns `rows` empty rows."""
         return cls(np.zeros(rows + 1, np.int64), np.empty(0, dtype))
 
     @classmethod
     def of_bytes(cls, rows: Sequence[bytes]) -> Ragged:
-        """From byte strings."""
+        """Returns rows of uint8, one for each byte string."""
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         return cls.of_lengths(lengths, np.frombuffer(b"".join(rows), np.uint8))
 
     @classmethod
     def concatenated(cls, pieces: Iterable[Ragged], dtype: Any) -> Ragged:
-        """The rows of all pieces, one piece behind the other."""
+        """Returns the rows of all pieces, in order."""
         pieces = list(pieces)
         if not pieces:
             return cls.empty(0, dtype)
@@ -61,36 +61,36 @@ class Ragged:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Of each row."""
+        """The length of each row."""
         return np.diff(self.indptr)
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """The size of both arrays in bytes."""
         return self.indptr.nbytes + self.values.nbytes
 
     def row(self, index: int) -> Array:
-        """One row's values."""
+        """Returns the values of one row."""
         return self.values[self.indptr[index] : self.indptr[index + 1]]
 
     def take(self, rows: Array) -> Ragged:
-        """These rows, in this order."""
+        """Returns the rows with these indices, in this order."""
         lengths = self.lengths[rows]
         return Ragged.of_lengths(lengths, self.values[spread(self.indptr[:-1][rows], lengths)])
 
     def stretch(self, first: int, last: int) -> Ragged:
-        """Rows that lie together, as views."""
+        """Returns the rows from `first` up to `last` as views."""
         begin, end = int(self.indptr[first]), int(self.indptr[last])
         return Ragged(self.indptr[first : last + 1] - begin, self.values[begin:end])
 
     def to_bytes(self) -> list[bytes]:
-        """The rows as byte strings."""
+        """Returns the rows as byte strings."""
         whole, ends = self.values.tobytes(), (self.indptr * self.values.itemsize).tolist()
         return [whole[a:b] for a, b in pairwise(ends)]
 
 
 def spread(starts: Array, lengths: Array) -> NDArray[np.int64]:
-    """The indices of all values of rows that begin at `starts`, one row behind the other.
+    """Returns the indices of all values of rows that begin at `starts`, row by row.
 
     >>> spread(np.array([10, 3]), np.array([2, 3])).tolist()
     [10, 11, 3, 4, 5]

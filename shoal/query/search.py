@@ -37,7 +37,7 @@ TOP_MAX: Final = 10_000
 
 
 class Hit(NamedTuple):
-    """A document that was found."""
+    """A document that matches a search, and its score."""
 
     id: int | str
     score: float

@@ -1,8 +1,8 @@
-"""Tables that runs have built, read a partition at a time, and the digest that pins one to the bit.
+"""Tables that runs built, read a partition at a time, and the digest that identifies one to the bit.
 
-The digest is SHA-256 over, for each partition in order: its number of rows (8 bytes, little-endian), and for each field
-in the table's order its values; numbers take 8 bytes each, strings first all lengths (8 bytes each, in UTF-8), then all
-bytes. It depends on nothing but the rows, so it is the same on any number of shards.
+For each partition in order, SHA-256 covers the number of rows (8 bytes, little-endian) and the values of each field in
+the table's order: 8 bytes for each number; for strings first all lengths (8 bytes each, in UTF-8), then all bytes. The
+digest depends on nothing but the rows, so it is the same on any number of shards.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shoal.query.result import to_pandas
 
 @dataclass(frozen=True)
 class TablePart:
-    """The rows of one partition, a column for each field; `partitions` there are in all."""
+    """The rows of one partition, a column for each field; `partitions` is the number of all partitions."""
 
     partition: int
     partitions: int
@@ -38,13 +38,13 @@ class TablePart:
 
 
 class TableDigest:
-    """Works a digest out, one partition after the other."""
+    """Computes a digest, one partition after the other."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def update(self, part: TablePart) -> None:
-        """The next partition."""
+        """Adds the next partition."""
         self._hash.update(len(part).to_bytes(8, "little"))
         for values in part.columns.values():
             if not col.is_string(values):
@@ -56,13 +56,13 @@ class TableDigest:
             self._hash.update(b"".join(texts))
 
     def hexdigest(self) -> str:
-        """The digest of all partitions so far."""
+        """Returns the digest of all partitions so far."""
         return self._hash.hexdigest()
 
 
 @dataclass(frozen=True)
 class TableResult:
-    """A whole table: its parts in the order of the partitions."""
+    """A whole table: its parts in the order of the partitions. `len` is the number of rows; iteration yields tuples."""
 
     run: str
     name: str
@@ -77,7 +77,7 @@ class TableResult:
 
     @cached_property
     def digest(self) -> str:
-        """The same on any number of shards."""
+        """SHA-256 over all rows, in hexadecimal; the same on any number of shards."""
         digest = TableDigest()
         for part in self.parts:
             digest.update(part)
@@ -85,25 +85,25 @@ class TableResult:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of its columns."""
+        """The names of the columns."""
         return tuple(self.parts[0].columns)
 
     def to_arrow(self) -> Any:
-        """As one `pyarrow.Table`."""
+        """Returns the rows as one `pyarrow.Table`."""
         return pa.Table.from_batches([batch_of(part) for part in self.parts])
 
     def to_pandas(self) -> Any:
-        """As a `pandas.DataFrame`. Raises `ShoalError` where pandas is not installed."""
+        """Returns the rows as a `pandas.DataFrame`. Raises `ShoalError` if pandas is not installed."""
         return to_pandas(self.to_arrow())
 
 
 def batch_of(part: TablePart) -> Any:
-    """As a `pyarrow.RecordBatch`."""
+    """Returns a part as a `pyarrow.RecordBatch`."""
     return pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in part.columns.items()})
 
 
 def known_table(run: str, program: type[Program], name: str) -> Table:
-    """The table of that name. Raises `UnknownColumn`."""
+    """Returns the table of that name. Raises `UnknownColumn`."""
     tables = {table.name: table for table in program.tables}
     if name not in tables:
         known = ", ".join(tables) or "none"
@@ -112,7 +112,7 @@ def known_table(run: str, program: type[Program], name: str) -> Table:
 
 
 def part_of_table(engine: Engine, table: Table, partition: int) -> TablePart:
-    """An own partition's rows, as the program gives them and in the types that it has declared."""
+    """Returns the rows of an own partition, in the types that the program declares."""
     rows = engine.rows(table.name, partition)
     columns = {}
     for name, kind in table.fields:
@@ -125,7 +125,7 @@ def part_of_table(engine: Engine, table: Table, partition: int) -> TablePart:
 
 
 def parts_of_table(engines: Sequence[Engine], table: Table) -> Iterator[TablePart]:
-    """All partitions in order, where all engines are at hand."""
+    """Yields all partitions in order, from engines that together hold all of them."""
     holder = {partition: engine for engine in engines for partition in engine.part.partitions}
     for partition in sorted(holder):
         yield part_of_table(holder[partition], table, partition)

@@ -1,4 +1,4 @@
-"""Where graphs come from: `read_graph` for files (CSV, TSV, Parquet), `from_arrays`, `from_networkx`."""
+"""Sources of graphs: `read_graph` for files (CSV, TSV, Parquet), `from_arrays`, `from_networkx`."""
 
 from shoal.graph.sources.arrays import from_arrays
 from shoal.graph.sources.files import read_graph

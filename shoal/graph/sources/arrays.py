@@ -1,4 +1,4 @@
-"""A graph from arrays that are in memory already."""
+"""A graph from arrays in memory."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def from_arrays(
     undirected: bool = False,
     partition_count: int = PARTITIONS,
 ) -> GraphData:
-    """The graph of edges source[i] -> target[i] (`undirected`: both ways); ids are int or str.
+    """Returns the graph of edges source[i] -> target[i] (both ways if `undirected`); ids are int or str.
 
-    Columns are any sequences of one type. `nodes` are the ids of all nodes, with `node_columns` beside them; without,
-    the nodes are those that edges name.
+    `nodes` are the ids of all nodes, by default those that edges name. A column is a sequence of one type, with a value
+    for each of `nodes` or for each edge. Raises `BadGraph`.
 
     >>> graph = from_arrays(["b", "a"], ["a", "c"], edge_columns={"weight": [0.5, 2]})
     >>> graph.ids.to_pylist(), graph.source.tolist(), graph.target.tolist(), graph.edge_columns["weight"].tolist()

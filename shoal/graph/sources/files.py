@@ -1,4 +1,4 @@
-"""A graph from files: one of edges, perhaps one of nodes, each CSV, TSV or Parquet by its suffix."""
+"""A graph from files: one of edges and optionally one of nodes, each CSV, TSV or Parquet by its suffix."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ def read_graph(
     partition_count: int = PARTITIONS,
     quote: str = AUTO,
 ) -> GraphData:
-    """The graph of a file of edges (columns `source`, `target` and any others) and one of nodes.
+    """Returns the graph of an edge file (columns `source`, `target` and any others) and a node file.
 
-    A node's id is the column `id`, or else the first; without a node file the nodes are those that edges name. `types`
-    maps columns to int, float, str or bool, `id` standing for the ids in both files; it has the last word, then a CSV's
-    header, then the file. What nobody types is a string, and an edge's weight a float. `undirected`: each row is an
-    edge both ways. `quote` says what quotes in CSV and TSV are: "none" of them means anything, or "double", as in RFC
-    4180; "auto" is the latter, and refuses rows over several lines that may as well be rows of their own.
+    The column `id`, or else the first, holds a node's id; without a node file the nodes are those that edges name.
+    `types` maps columns to int, float, str or bool, where `id` stands for the ids in both files; it takes precedence
+    over a CSV header, and that over the file. An untyped column holds strings, an untyped edge weight floats. With
+    `undirected`, each row is an edge both ways. `quote` defines quotes in CSV and TSV: "none" treats them as ordinary
+    characters, "double" follows RFC 4180, and "auto" is the latter but refuses rows that span several lines if each
+    line could be a row of its own. Raises `BadRow` and `BadGraph`.
     """
     check_quoting(quote)
     types = dict(types or {})

@@ -1,9 +1,8 @@
-"""A graph from networkx, any of its four classes.
+"""A graph from NetworkX, of any of its four classes.
 
-Nodes are int or str, all of one type. Attributes become columns; a node or edge that lacks one gets NaN or an empty
-string, an edge without a weight weighs 1, as networkx has it, and a missing int or bool is an error. A
-graph that is not directed there is not here either. The keys of parallel edges and the
-graph's own attributes are left behind.
+Nodes are int or str, all of one type. Attributes become columns; a node or edge without an attribute gets NaN or an
+empty string, an edge without a weight the weight 1, as in NetworkX, and a missing int or bool is an error. An
+undirected graph stays undirected. The keys of parallel edges and the attributes of the graph are not converted.
 """
 
 from __future__ import annotations
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def from_networkx(graph: nx.Graph[Any], *, partition_count: int = PARTITIONS) -> GraphData:
-    """The graph with its nodes' and edges' data as columns; an undirected edge is held as two arcs.
+    """Returns the graph with node and edge attributes as columns; an undirected edge becomes two arcs.
+
+    Raises `BadGraph` for ids that are not all int or all str, and for attributes that cannot be columns.
 
     >>> import networkx as nx
     >>> G = nx.Graph([("a", "b", {"weight": 2}), ("b", "c")])
