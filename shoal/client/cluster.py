@@ -45,23 +45,23 @@ def connect(
 
 
 class SocketBackend:
-    """Graphs and runs of a cluster."""
+    """Accesses the graphs and runs of a cluster."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask the daemon."""
+        """Sends a command to the daemon and returns its answer."""
         with _as_the_library_says_it():
             return _about(args, self._connections.call(command, args)[0])
 
     def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
-        """Send a graph; it is there once every shard has its piece."""
+        """Sends a graph; returns once every shard has its part."""
         spec, frames = data.to_wire()
         return self._followed("graph load", {"name": name, "spec": spec}, frames, progress)
 
     def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
-        """Follow a run to its end."""
+        """Follows a run to its end."""
         args = {"run": run} if timeout is None else {"run": run, "timeout_seconds": timeout}
         return self._followed("run wait", args, (), progress)
 
@@ -76,7 +76,7 @@ class SocketBackend:
             return _about(args, events.result)
 
     def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[RowBatch]:
-        """Rows in id order, checked against the daemon's digests when all are here."""
+        """Yields rows in id order; the last stretch checks them against the daemon's digests."""
         digests: dict[str, ColumnDigest] = {}
         first, total = 0, 1
         while first < total:
@@ -114,7 +114,7 @@ class SocketBackend:
         return RowBatch(run, said["tick"], said["first"], said["total"], ids, values, nulls), said["digests"]
 
     def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
-        """The rows of a table, a partition at a time."""
+        """Yields the rows of a table by partition."""
         partition, partitions = 0, 1
         while partition < partitions:
             pieces: list[Mapping[str, Any]] = []
@@ -145,21 +145,21 @@ class SocketBackend:
         return said, columns
 
     def deploy(self, source: bytes, file: str) -> dict[str, Any]:
-        """Send a program's source; every shard keeps it from then on."""
+        """Sends a program's source, which every shard stores."""
         with _as_the_library_says_it():
             return self._connections.call("program deploy", {"file": file}, [source])[0]
 
     def program_name(self, program: str | type[Program]) -> str:
-        """Programs are known to daemons by the name under which they are installed or deployed there."""
+        """Returns the name under which daemons have a program installed or deployed."""
         return program if isinstance(program, str) else program.name
 
     def close(self) -> None:
-        """Hang up."""
+        """Closes the connections."""
         self._connections.close()
 
 
 def _about(asked: Mapping[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    """The answer, if it is about the run or the graph that was asked about."""
+    """Returns an answer if it is about the requested run or graph."""
     for word in ("run", "graph"):
         if word in asked and said.get(word, asked[word]) != asked[word]:
             raise ShoalError(
@@ -178,7 +178,7 @@ def _agreed(run: str, ours: Mapping[str, ColumnDigest], theirs: Mapping[str, str
 
 @contextmanager
 def _as_the_library_says_it() -> Iterator[None]:
-    """A daemon's answer as the error that a session in this process raises; one of no such class stays as it is."""
+    """Raises a daemon's error as the class that a session in this process raises, or as it is if there is none."""
     try:
         yield
     except AdminError as error:

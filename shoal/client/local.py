@@ -60,7 +60,7 @@ def local(shards: int = 1, *, check: bool = False) -> Session:
 
 
 class LocalBackend:
-    """Graphs and runs of this process. Threads may share it: what it holds changes by single, atomic operations."""
+    """Holds the graphs and runs of this process. Threads may share it: it changes by single, atomic operations."""
 
     def __init__(self, shards: int, *, check: bool = False) -> None:
         self._check = check
@@ -70,12 +70,12 @@ class LocalBackend:
         self._loads, self._begun = count(1), count(1)
         self._closed = False
         self._dropped: dict[str, str] = {}
-        """Of the last runs that went with their graphs, the graph."""
+        """The graph of each of the last runs that were dropped with their graphs."""
         self._programs: dict[str, type[Program]] = {}
         self._deployed: dict[str, dict[str, Any]] = {}
 
     def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer a command as a daemon would."""
+        """Answers a command as a daemon would."""
         self._refuse_if_closed()
         match command:
             case "status":
@@ -114,7 +114,7 @@ class LocalBackend:
                 raise ShoalError(f"a session in this process does not know '{command}'")
 
     def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
-        """Cut the graph between the shards."""
+        """Cuts the graph into shards."""
         self._refuse_if_closed()
         if not is_name(name):
             raise ShoalError(NAME_RULE)
@@ -133,7 +133,7 @@ class LocalBackend:
         return self._show_graph(graph)
 
     def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
-        """Do the ticks of a run until it is over."""
+        """Executes the ticks of a run until it is over."""
         waited = self._run(run)
         until = None if timeout is None else time.monotonic() + timeout
         told = 0.0
@@ -157,7 +157,7 @@ class LocalBackend:
         return waited.shown()
 
     def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[RowBatch]:
-        """Rows in id order: here they are at hand, all of them."""
+        """Yields the rows in id order, from arrays in memory."""
         read = self._run(run)
         standing = read.standing
         visible = {c.name: c for c in read.program.columns if not c.hidden}
@@ -176,7 +176,7 @@ class LocalBackend:
             yield RowBatch(run, at, first, total, ids[part], {name: values[name][part] for name in names}, nulls)
 
     def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
-        """The rows of a table, a partition at a time: of the last tick, for checkpoints are kept of columns alone."""
+        """Yields the rows of a table by partition, as of the last tick: checkpoints here contain only columns."""
         read = self._run(run)
         standing = read.standing
         known = known_table(run, read.program, table)
@@ -192,7 +192,7 @@ class LocalBackend:
         return {"run": run.name, **said}
 
     def deploy(self, source: bytes, file: str) -> dict[str, Any]:
-        """Keep a program for the runs of this session."""
+        """Stores a program for the runs of this session."""
         program = program_of(source, file)
         if is_installed(program.name):
             raise BadProgram(f"a program called '{program.name}' is installed here: give yours another name")
@@ -203,14 +203,14 @@ class LocalBackend:
         return {"program": program.name, "state": state, **now}
 
     def program_name(self, program: str | type[Program]) -> str:
-        """Here any class will do; it need not be installed."""
+        """Returns the name of a program, and registers a class, which need not be installed here."""
         if isinstance(program, str):
             return program
         self._programs[program.name] = program
         return program.name
 
     def close(self) -> None:
-        """Forget everything. Whoever waits for a run hears of it after its tick."""
+        """Drops everything. A thread that waits for a run gets an error after the current tick."""
         self._closed = True
         self._graphs.clear()
         self._runs.clear()
@@ -329,7 +329,7 @@ def _taken(name: str) -> str:
 
 
 def describe(program: type[Program]) -> dict[str, Any]:
-    """A program as `program list` shows it."""
+    """Returns a program as `program list` shows it."""
     return {
         "name": program.name,
         "summary": program.summary(),

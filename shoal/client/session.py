@@ -137,7 +137,7 @@ class Session:
         return list(self._backend.call("program list", {})["programs"])
 
     def deploy(self, program: str | Path | type[Program]) -> dict[str, Any]:
-        """Stores a program that is not installed on every shard: a path, or a class in a file of its own.
+        """Stores a program on every shard, if it is not installed there: a path, or a class in a file of its own.
 
         The whole file is deployed; it can import installed packages, but no file beside it. Another version of the
         program is replaced, except for runs in progress. A cluster has to allow it (programs.deploy). Raises

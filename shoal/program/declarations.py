@@ -27,10 +27,10 @@ Number: TypeAlias = type[np.float64] | type[np.int64]
 
 
 class Merge(StrEnum):
-    """How several values become one.
+    """The reduction of several values to one.
 
-    The order of the values makes no difference to `MIN`, `MAX` and `MODE`: of floats, a zero is 0.0, never -0.0, and a
-    NaN is `np.nan` (`shoal.kernels.merging`).
+    `MIN`, `MAX` and `MODE` do not depend on the order of values: for floats, they return 0.0, never -0.0, and `np.nan`
+    for any NaN (`shoal.kernels.merging`).
     """
 
     SUM = "sum"
@@ -41,9 +41,9 @@ class Merge(StrEnum):
 
     @property
     def ufunc(self) -> np.ufunc:
-        """Returns the numpy function to give to `shoal.kernels.merging`, without which its bits would depend on order.
+        """Returns the numpy function to pass to `shoal.kernels.merging`; called directly, its bits depend on order.
 
-        Raises `KeyError` for those that are none: `COUNT` and `MODE`.
+        Raises `KeyError` for `COUNT` and `MODE`.
         """
         return {Merge.SUM: np.add, Merge.MIN: np.minimum, Merge.MAX: np.maximum}[self]
 
