@@ -83,23 +83,23 @@ def demo(cluster: DevCluster, console: Console) -> bool:
         show_graph(console, graph)
 
         chapter(console, f"PageRank: {TICKS} ticks, slowed to one each {INTERVAL * 1000:.0f} ms so that one can watch")
-        said = log_bytes(others[0])
+        mark = log_bytes(others[0])
         run = graph.start("pagerank", ticks=TICKS, interval=INTERVAL)
         death = Death(console, cluster, victim, witness=others[0])
         figures = follow(console, run.name, sessions, death)
         # Any daemon can return the result, not only the one that started the run.
         ranks = sessions[others[-1]].get_run(run.wait().name).result("rank")
         digests = {f"{victim.name} killed at tick {death.tick}": ranks.digest}
-        show_log(console, f"What {others[0].name} says of it (from its log)", others[0], DEATH, said)
+        show_log(console, f"What {others[0].name} says of it (from its log)", others[0], DEATH, mark)
         show_top(console, ranks, data)
         show_traffic(console, graph, figures)
 
-        said = log_bytes(victim)
+        mark = log_bytes(victim)
         bring_back(console, cluster, victim, witness=others[0])
         with connect(victim) as returned, console.status("once more on all three, as fast as they can"):
             unpaced = graph.run("pagerank", ticks=TICKS)
             digests["all three, unpaced"] = returned.get_run(unpaced.name).result("rank").digest
-        show_return(console, victim, said)
+        show_return(console, victim, mark)
     with console.status("and once in this process, on one shard"), shoal.local() as session:
         alone = session.load("debian", data=data).run("pagerank", ticks=TICKS)
         digests["this process alone"] = alone.result("rank").digest
@@ -121,7 +121,7 @@ def follow(console: Console, run: str, sessions: Mapping[DevShard, shoal.Session
     text = TextColumn("tick {task.completed:>2.0f} of {task.total:.0f}  {task.fields[doing]}")
     bars = Progress(TextColumn("{task.description}"), BarColumn(bar_width=40), text, console=console, disable=not live)
     rows = {shard: bars.add_task(shard.name, total=TICKS, doing="") for shard in sessions}
-    told = 0
+    done = 0
     with bars:
         while True:
             shown = {shard: look(sessions[shard], run) for shard in sessions if not death.has_met(shard)}
@@ -130,9 +130,9 @@ def follow(console: Console, run: str, sessions: Mapping[DevShard, shoal.Session
                 if stands["last_tick"]:
                     figures[stands["last_tick"]["tick"]] = stands["last_tick"]
             slowest = min(stands["tick"] for stands in shown.values())
-            if not live and slowest // 10 > told // 10:
-                told = slowest
-                console.print(f"tick {told} of {TICKS}: every shard has committed it; {crossed(figures[max(figures)])}")
+            if not live and slowest // 10 > done // 10:
+                done = slowest
+                console.print(f"tick {done} of {TICKS}: every shard has committed it; {crossed(figures[max(figures)])}")
             death.look(slowest)
             if death.has_met(death.victim):
                 bars.update(rows[death.victim], doing="[red]killed[/]")
@@ -171,7 +171,7 @@ class Death:
     tick: int = 0
     """The tick at which the daemon was killed; 0 while it is alive."""
     moment: float = 0.0
-    said: int = 0
+    mark: int = 0
     """The size of the witness's log at that moment."""
     stood: int = 0
     """The last tick seen before a view without the victim, which may have helped with one more."""
@@ -195,12 +195,12 @@ class Death:
                 self.console.print(f"{self._since()} s after the kill: view {seen['epoch']} is {members}")
         elif not self.over and tick > self.stood:
             self.over = True
-            begun = RESUMED.findall(self.witness.log.read_bytes()[self.said :])
+            begun = RESUMED.findall(self.witness.log.read_bytes()[self.mark :])
             after = f" from tick {int(begun[-1])}, its last checkpoint" if begun else ""
             self.console.print(f"{self._since()} s after the kill: the run goes on{after}, and is at tick {tick}")
 
     def _strike(self, tick: int) -> None:
-        self.said, self.tick, self.moment = log_bytes(self.witness), tick, time.monotonic()
+        self.mark, self.tick, self.moment = log_bytes(self.witness), tick, time.monotonic()
         self.cluster.kill([self.victim.number])
         self.console.print(f"[bold red]kill -9 {self.victim.name}[/] at tick {tick}")
 
@@ -249,19 +249,19 @@ def log_bytes(shard: DevShard) -> int:
     return shard.log.stat().st_size
 
 
-def show_log(console: Console, title: str, shard: DevShard, story: Sequence[str], said: int = 0) -> None:
-    """Prints the log lines of a daemon that belong to a story, from byte `said` on."""
+def show_log(console: Console, title: str, shard: DevShard, story: Sequence[str], mark: int = 0) -> None:
+    """Prints the log lines of a daemon that belong to a story, from byte `mark` on."""
     chapter(console, title)
-    for line in shard.log.read_bytes()[said:].decode(errors="replace").splitlines():
+    for line in shard.log.read_bytes()[mark:].decode(errors="replace").splitlines():
         head, _, event = line.partition(": ")
         if any(part in line for part in story):
             console.print(f"  {head[11:23]}  {escape(event.rstrip())}", highlight=False)
 
 
-def show_return(console: Console, shard: DevShard, said: int) -> None:
+def show_return(console: Console, shard: DevShard, mark: int) -> None:
     """Prints what a daemon found on its disk and what it had to fetch."""
-    show_log(console, f"What {shard.name} says of its return (from its log)", shard, RETURN, said)
-    if LACKING.findall(shard.log.read_bytes()[said:]) == [b"0"]:
+    show_log(console, f"What {shard.name} says of its return (from its log)", shard, RETURN, mark)
+    if LACKING.findall(shard.log.read_bytes()[mark:]) == [b"0"]:
         console.print("  Its partitions were all on its own disk; the states are results of the run that it missed.")
 
 
@@ -271,10 +271,10 @@ def show_cluster(console: Console, shards: Sequence[DevShard]) -> None:
     chapter(console, "What each says of the cluster")
     rows = table("shard", ">pid", "state", ">epoch of the view", "tick leader", ">term", ">members alive")
     for shard in shards:
-        said = shard.status() or {}
-        members = said.get("members", {}).get("alive")
-        cells = (shard.name, shard.pid(), said.get("state"), said.get("epoch"), said.get("leader"), said.get("term"))
-        rows.add_row(*map(str, cells), str(members))
+        status = shard.status() or {}
+        members = status.get("members", {}).get("alive")
+        cells = (shard.name, shard.pid(), *map(status.get, ("state", "epoch", "leader", "term")), members)
+        rows.add_row(*map(str, cells))
     console.print(rows)
 
 
