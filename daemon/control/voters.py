@@ -2,8 +2,9 @@
 
 A server is a shard with its disk (`name/disk`): a shard that returns with its disk is the same server; one whose disk
 was wiped is another, and must never vote as the former. A newcomer first learns and votes once it has caught up (thesis
-4.2.1). Dead shards keep their seat, because they come back; shards that leave on purpose lose it, but the last voter
-only once there is another.
+4.2.1). Dead shards keep their seat, because they come back. Shards that leave on purpose lose theirs, as long as a
+majority of the remaining voters is alive: the vote of one that leaves is still there, that of a dead one is not. A
+server whose disk was replaced is removed first, for it never votes again.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ def next_change(
 ) -> ServerChange | None:
     """The one change that is due. `alive` are servers by shard, `leaving` the shards that want to lose their seat."""
     for server in configuration.members:
-        name = shard_of(server)
-        if (name in leaving or alive.get(name, server) != server) and configuration.voters != (server,):
+        if alive.get(shard_of(server), server) != server and configuration.voters != (server,):
+            return ServerChange(server, is_gone=True)
+    for server in configuration.members:
+        if shard_of(server) in leaving and _can_spare(configuration, server, alive):
             return ServerChange(server, is_gone=True)
     for name in sorted(alive):
         if alive[name] not in configuration.members and name not in leaving:
@@ -57,3 +60,10 @@ def next_change(
             if alive.get(shard_of(server)) == server and caught_up(server):
                 return ServerChange(server, votes=True)
     return None
+
+
+def _can_spare(configuration: Configuration, server: str, alive: Mapping[str, str]) -> bool:
+    """Whether the voters decide without this server: a change that they can't decide on is never undone either."""
+    rest = [voter for voter in configuration.voters if voter != server]
+    living = sum(alive.get(shard_of(voter)) == voter for voter in rest)
+    return server not in configuration.voters or 2 * living > len(rest)

@@ -52,6 +52,8 @@ FOUND = [
     ("leader-ping-pong", 50),
     # Who knew that a disk had gone back said so while nobody led; the leader that came did not know it.
     ("disk-went-back", 151),
+    # A voter that left was removed while another was dead for good, and the only one that remained was no majority.
+    ("siege", 92),
     # The leader's slow disk synced each proposal as often as it was sent again, and so it never answered anything else.
     ("everything", 140),
     # Asked twice for a partition, a slow disk gave two pieces of one name: a state of one run became that of another.

@@ -48,6 +48,25 @@ def test_one_who_leaves_loses_it_and_does_not_get_it_back() -> None:
     assert change(ABC.without("b/1"), leaving=("b",)) is None
 
 
+def test_a_drive_that_is_gone_for_good_loses_its_seat_before_one_who_leaves() -> None:
+    """The one who leaves still votes on that."""
+    assert change(alive={**ALIVE, "b": "b/2"}, leaving=("a",)) == ServerChange("b/1", is_gone=True)
+
+
+@pytest.mark.parametrize(
+    ("alive", "spared"),
+    [("abc", True), ("ab", False), ("ac", False), ("a", False)],
+)
+def test_one_who_leaves_keeps_its_seat_while_the_rest_could_not_decide(alive: str, spared: bool) -> None:
+    wanted = ServerChange("a/1", is_gone=True) if spared else None
+    assert change(alive={name: ALIVE[name] for name in alive}, leaving=("a",)) == wanted
+
+
+def test_a_learner_that_leaves_is_never_missed() -> None:
+    four = ABC.with_server("d/1", voter=False)
+    assert change(four, {"a": "a/1", "d": "d/1"}, leaving=("d",)) == ServerChange("d/1", is_gone=True)
+
+
 def test_there_are_only_so_many_voters() -> None:
     four = ABC.with_server("d/1", voter=False)
     alive = {**ALIVE, "d": "d/1"}
