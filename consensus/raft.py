@@ -5,12 +5,11 @@ survives the crash of any minority. Source: Diego Ongaro, "Consensus: Bridging T
 2014); the shape (a message or the time in, effects out) is etcd-io/raft's. What each section became:
 
     3.4, 3.6, 9.6   election.py       votes, pre-vote, randomized timeouts;   terms.py   terms
-    3.5, 5.1, 10.2  replication.py    leader: back-off, pipelining, snapshots;   following.py   follower
+    3.5, 5.1, 10.2  replication.py    leader: back-off, pipelining, snapshots;   log_matching.py   follower
     4               membership.py     one server at a time, in force when appended, with the correction of 2015
-    6.2             here              a leader that hears no majority for an election timeout steps down
-    6.4             reading.py        reads that see all that was committed before they were asked
+    6.2, 3.10       leadership.py     a leader that hears no majority for an election timeout steps down; transfer
+    6.4             read_index.py     reads that see all that was committed before they were asked
     3.8             promises.py       servers whose disk has gone back, and so has no say any more
-    3.10            here              leadership transfer
 
 Left out: joint consensus, reads through a leader's lease (6.4.1), snapshots in chunks, a witness. What that costs is
 said in the files above.
@@ -36,6 +35,7 @@ from typing import assert_never
 from consensus.configuration import Configuration
 from consensus.effects import Effect
 from consensus.election import Ballot, Role, election_deadline, is_up_to_date, may_campaign
+from consensus.leadership import Leadership
 from consensus.limits import TERM_MAX, Limits
 from consensus.log import Log
 from consensus.log_matching import follow, makes_sense
@@ -57,7 +57,6 @@ from consensus.outbox import EffectOutbox
 from consensus.promises import Promises
 from consensus.quorum import Outcome
 from consensus.refusal import Reason, Refused
-from consensus.replication import NEVER_NS, Replication
 from consensus.stored import Entry, HardState, Snapshot, Stored
 from consensus.terms import Leaps
 
@@ -76,18 +75,15 @@ class Raft:
         self.commit_index = stored.snapshot.index
         self.role = Role.FOLLOWER
         self.leader: str | None = None
-        self.transfer_target: str | None = None
         self.dropped = 0
         self.promises = Promises()
         self._limits = limits
         self._random = random
         self._leader_heard_ns = now
         self._election_ns = election_deadline(random, now, limits.election_timeout_ns)
-        self._heartbeat_ns = now
-        self._transfer_ns = now
         self._leaps = Leaps(limits.election_timeout_ns, now)
         self._ballot = Ballot(self.term)
-        self._replication: Replication | None = None
+        self._leadership: Leadership | None = None
         self._told = EffectOutbox(stored.hard_state, stored.snapshot.index)
 
     @property
@@ -107,16 +103,15 @@ class Raft:
 
     def is_caught_up(self, name: str) -> bool:
         """Leader only: whether a server holds all that is committed. Promote a learner when it does (4.2.1)."""
-        return self._replication is not None and self._replication.match_index(name) >= self.commit_index
+        return self._leadership is not None and self._leadership.followers.match_index(name) >= self.commit_index
 
     # Doors
 
     @property
     def deadline(self) -> int | None:
         """When ``wake`` has something to do; None for a server that can't campaign and waits for a leader."""
-        if self.role is Role.LEADER:
-            transfer_ns = NEVER_NS if self.transfer_target is None else self._transfer_ns
-            return min(self._heartbeat_ns, self._quorum_lost_ns(), transfer_ns)
+        if self._leadership is not None:
+            return self._leadership.deadline
         return self._election_ns if self._may_campaign() else None
 
     def step(self, sender: str, message: Message, now: int) -> list[Effect]:
@@ -132,25 +127,20 @@ class Raft:
 
     def wake(self, now: int) -> list[Effect]:
         """Do what is due by now; too early or twice does nothing."""
-        if self.role is not Role.LEADER:
+        if self._leadership is None:
             if now >= self._election_ns and self._may_campaign():
                 self._ask_around(now)
-        elif now >= self._quorum_lost_ns():
+        elif now >= self._leadership.quorum_lost_ns:
             # Check-quorum (6.2): a leader that is cut off must not keep its clients waiting.
             self._follow(self.term, None, now)
         else:
-            if self.transfer_target is not None and now >= self._transfer_ns:
-                self.transfer_target = None
-            if now >= self._heartbeat_ns:
-                self._heartbeat_ns = now + self._limits.heartbeat_interval_ns
-                self._followers.reads.begins(again=True)
-                self._replicate(now, is_heartbeat=True)
+            self._leadership.wake(self.commit_index, now)
         return self._effects()
 
     def reconnected(self, server: str) -> None:
         """A server can be spoken with (again): a snapshot that was on its way to it is lost, and goes out anew."""
-        if self._replication is not None:
-            self._replication.reconnected(server)
+        if self._leadership is not None:
+            self._leadership.followers.reconnected(server)
 
     def started_again(self, server: str, term: int, last_index: int) -> list[Effect]:
         """A server begins a life with this on its disk, and has said nothing yet: has it forgotten something?"""
@@ -173,13 +163,14 @@ class Raft:
 
     def read(self, asker: str, request: str, now: int, follower: str | None = None) -> list[Effect]:
         """Have ``Readable`` say how far a read has to see; ask again if none comes. ``follower`` has asked as one."""
-        if self.role is not Role.LEADER:
+        if self._leadership is None:
             raise Refused(Reason.NOT_LEADER, self.leader)
-        if len(self._followers.reads) >= self._limits.reads_max:
+        followers = self._leadership.followers
+        if len(followers.reads) >= self._limits.reads_max:
             raise Refused(Reason.TOO_MANY_READS, self.leader)
-        is_followed = self._followers.are_majority(follower, self.configuration.voters)
-        self._followers.reads.ask(asker, request, self.commit_index, is_followed)
-        self._tend_reads(now)
+        is_followed = followers.are_majority(follower, self.configuration.voters)
+        followers.reads.ask(asker, request, self.commit_index, is_followed)
+        self._leadership.tend_reads(self.commit_index, now)
         return self._effects()
 
     def add_server(self, name: str, voter: bool, now: int) -> list[Effect]:
@@ -200,9 +191,7 @@ class Raft:
         reason = reason_against_heir(to, self.name, self.configuration)
         if reason is not None:
             raise Refused(reason, self.leader)
-        self.transfer_target = to
-        self._transfer_ns = now + self._limits.election_timeout_ns
-        self._hand_over_when_ready()
+        self._leading.transfer(to, now)
         return self._effects()
 
     def campaign(self, now: int) -> list[Effect]:
@@ -224,10 +213,10 @@ class Raft:
         return self._effects()
 
     def _require_leader(self) -> None:
-        if self.role is not Role.LEADER:
+        if self._leadership is None:
             raise Refused(Reason.NOT_LEADER, self.leader)
-        if self.transfer_target is not None:
-            raise Refused(Reason.TRANSFER_IN_PROGRESS, self.transfer_target)
+        if self._leadership.transfer_target is not None:
+            raise Refused(Reason.TRANSFER_IN_PROGRESS, self._leadership.transfer_target)
 
     def _change(self, changed: Configuration, now: int) -> list[Effect]:
         reason = reason_against(changed, self.log, self.commit_index, self.term, self._limits)
@@ -287,13 +276,12 @@ class Raft:
             self._await_election(now)
         self.role = Role.FOLLOWER
         self.leader = leader
-        self.transfer_target = None
-        self._replication = None
+        self._leadership = None
 
     def _hears_a_leader(self, now: int) -> bool:
         """Whether a leader is alive as far as we can tell: then no election is needed (4.2.3, 9.6)."""
-        if self.role is Role.LEADER:
-            return now < self._quorum_lost_ns()
+        if self._leadership is not None:
+            return now < self._leadership.quorum_lost_ns
         return self.leader is not None and now - self._leader_heard_ns < self._limits.election_timeout_ns
 
     def _take(self, sender: str, message: Message, now: int) -> None:
@@ -413,63 +401,52 @@ class Raft:
     # Leading
 
     @property
-    def _followers(self) -> Replication:
-        assert self._replication is not None, self.role
-        return self._replication
+    def _leading(self) -> Leadership:
+        assert self._leadership is not None, self.role
+        return self._leadership
 
     def _lead(self, now: int) -> None:
         """Begin with an entry of our own term: only that, once committed, commits those of earlier terms (3.6.2)."""
         self.role = Role.LEADER
         self.leader = self.name
-        self._replication = Replication(self.name, self._limits, self.log, self.term, self.promises.forgetful)
-        self._heartbeat_ns = now + self._limits.heartbeat_interval_ns
+        self._leadership = Leadership(
+            self.name, self._limits, self.log, self.term, self._told, now, forgetful=self.promises.forgetful
+        )
         self._append(Entry(self.last_index + 1, self.term), now)
 
     def _append(self, entry: Entry, now: int) -> None:
         # Followers first: a new one starts where the log ends without the entry, and so is sent it at once.
         members = (entry.configuration or self.configuration).members
-        self._followers.add((peer for peer in members if peer != self.name), now)
+        self._leading.followers.add((peer for peer in members if peer != self.name), now)
         self.log.append(entry)
         self._replicate(now)
         self._commit(now)
 
-    def _replicate(self, now: int, is_heartbeat: bool = False) -> None:
-        for peer in self._followers.peers:
-            self._replicate_to(peer, now, is_heartbeat)
-
-    def _replicate_to(self, peer: str, now: int, is_heartbeat: bool = False) -> None:
-        outgoing = self._followers.heartbeat if is_heartbeat else self._followers.outgoing
-        for message in outgoing(peer, self.commit_index, now):
-            self._send(peer, message)
+    def _replicate(self, now: int) -> None:
+        self._leading.replicate(self.commit_index, now)
 
     def _take_append_reply(self, sender: str, reply: AppendReply, now: int) -> None:
         if reply.index > self.last_index:
             self.dropped += 1
             return
-        if not self.is_leader or sender not in self._followers.peers:
+        leading = self._leadership
+        if leading is None or sender not in leading.followers.peers:
             # It answers what we sent before we stepped down, or before its removal was committed.
             return
-        if reply.round > self._followers.reads.round:
+        if reply.round > leading.followers.reads.round:
             self.dropped += 1
             return
-        self._followers.take_reply(sender, reply, now)
-        self._tend_reads(now)
+        leading.followers.take_reply(sender, reply, now)
+        leading.tend_reads(self.commit_index, now)
         self._commit(now)
-        if self.role is Role.LEADER and sender in self._followers.peers:
-            self._replicate_to(sender, now)
-            if sender == self.transfer_target:
-                self._hand_over_when_ready()
-
-    def _tend_reads(self, now: int) -> None:
-        """Answer the reads whose round a majority has answered, and begin the next round if one is waited for (6.4)."""
-        readable, heartbeats = self._followers.tend_reads(self.configuration.voters, self.commit_index, now)
-        self._told.readable(readable)
-        for voter, message in heartbeats:
-            self._send(voter, message)
+        if self._leadership is leading and sender in leading.followers.peers:
+            leading.replicate_to(sender, self.commit_index, now)
+            if sender == leading.transfer_target:
+                leading.hand_over_when_ready()
 
     def _commit(self, now: int) -> None:
         """Commit what a majority holds, if it is of our own term; what is before it is committed with it (3.6.2)."""
-        index = self._followers.agreed_index(self.configuration.voters)
+        index = self._leading.followers.agreed_index(self.configuration.voters)
         if index <= self.commit_index or self.log.term_at(index) != self.term:
             return
         was_pending = self.log.configuration_index > self.commit_index
@@ -480,23 +457,11 @@ class Raft:
 
     def _settle_configuration(self, now: int) -> None:
         """A change is committed: the removed have just been told, and a leader among them steps down (4.2.2)."""
-        self._followers.keep_only(self.configuration.members)
+        self._leading.followers.keep_only(self.configuration.members)
         if self.name in self.configuration.voters:
             return
-        heir = self._followers.most_advanced(self.configuration.voters)
-        # Spares the cluster an election timeout; if it gets lost, the timeout does it.
-        self._send(heir, TimeoutNow(self.term))
+        self._leading.resign()
         self._follow(self.term, None, now)
-
-    def _hand_over_when_ready(self) -> None:
-        """Transfer (3.10): once the target has our whole log. Said again at each of its answers, for it may be lost."""
-        target = self.transfer_target
-        if target is not None and self._followers.match_index(target) == self.last_index:
-            self._send(target, TimeoutNow(self.term))
-
-    def _quorum_lost_ns(self) -> int:
-        """When an election timeout will have passed since a majority was last heard (6.2)."""
-        return self._followers.quorum_heard_ns(self.configuration.voters) + self._limits.election_timeout_ns
 
     # Effects
 
@@ -513,9 +478,8 @@ class Raft:
         assert self.log.snapshot.index <= self.commit_index <= self.last_index, (self.commit_index, self.last_index)
         assert self._told.applied_index == self.commit_index, (self._told.applied_index, self.commit_index)
         assert self.log.last_term <= self.term, (self.log.last_term, self.term)
-        assert (self.role is Role.LEADER) == (self._replication is not None), self.role
+        assert (self.role is Role.LEADER) == (self._leadership is not None), self.role
         assert (self.role is Role.LEADER) == (self.leader == self.name), (self.role, self.leader)
         assert self.role not in (Role.LEADER, Role.CANDIDATE) or self.vote == self.name, (self.role, self.vote)
-        assert self.transfer_target is None or self.role is Role.LEADER, self.transfer_target
-        if self._replication is not None:
-            self._replication.validate()
+        if self._leadership is not None:
+            self._leadership.followers.validate()
