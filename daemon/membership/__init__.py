@@ -7,4 +7,6 @@ member_table                     the greatest record received for each name
 gossip, dissemination            which records go to whom
 push_pull                        periodic exchange of full lists
 claims                           new lives under a known name
+refutation                       what a member announces about itself
+outbox                           collects effects, and addresses messages
 """

@@ -156,8 +156,10 @@ class Claims:
         out: list[Outcome] = []
         for _, claim in sorted(self._claims.items()):
             if now >= claim.deadline_ns:
-                taken = claim.is_shown or not claim.record.live
-                out += self._take(claim) if taken else self._drop(claim)
+                if claim.is_shown or not claim.record.live:
+                    out += self._take(claim)
+                else:
+                    del self._claims[claim.record.name]
             elif now >= claim.ping_ns:
                 claim.ping_ns = now + self._config.probe_timeout_ns
                 out += self._ping(claim)
@@ -222,10 +224,6 @@ class Claims:
         if known is None or known.generation == claim.record.generation:
             return []
         return [Taken(claim.record, claim.is_shown)]
-
-    def _drop(self, claim: Claim) -> list[Outcome]:
-        del self._claims[claim.record.name]
-        return []
 
     def _refuse(self, claim: Claim, now: int) -> list[Outcome]:
         record, control = claim.record, claim.known.member.control

@@ -15,11 +15,13 @@ The parts, one file each:
     suspicion         how long a silent member has to refute                                SWIM 4.2, Lifeguard IV.B
     local_health      self-doubt before suspicion of others                                 Lifeguard IV.A
     gossip            the records still to be passed on                                     SWIM 4.1
-    dissemination     which messages carry them, and the full list
+    dissemination     which messages carry them, notifying suspects, and the full list      Lifeguard IV.C
+    refutation        what a member announces about itself                                  SWIM 4.2
     member_table      the greatest record of each name, and the bounded memory of the dead
     claims            verifies a new life under a known name
     push_pull         whom to send the full list: push-pull, joining, healing
-    machine           composition, refutation, leaving, notifying suspects                  SWIM 4.2, Lifeguard IV.C
+    outbox            collects effects, and addresses messages
+    machine           composition, learning from records, leaving
 
 Healing. Pings and gossip go only to live members, so two halves that declared each other dead would never communicate
 again. Three mechanisms reunite them. Now and then the machine sends its full list to one of the dead (serf's
@@ -66,18 +68,19 @@ from daemon.membership.effects import (
     MemberFailed,
     MemberJoined,
     MemberLeft,
+    MemberRecovered,
+    MemberSuspected,
+    MemberUpdated,
     NameHeld,
     SendTo,
     SendToAddress,
     Superseded,
 )
-from daemon.membership.failure_detector import FailureDetector, Outgoing
+from daemon.membership.failure_detector import FailureDetector
 from daemon.membership.member_table import Change, MemberTable, is_foreign, sensible
 from daemon.membership.messages import (
     ALIVE,
     DEAD,
-    INCARNATION_LEAP_MAX,
-    INCARNATION_MAX,
     LEFT,
     SUSPECT,
     Ack,
@@ -93,7 +96,9 @@ from daemon.membership.messages import (
     Record,
 )
 from daemon.membership.names import is_address
+from daemon.membership.outbox import EffectOutbox
 from daemon.membership.push_pull import AntiEntropy
+from daemon.membership.refutation import Refutation
 
 
 class Membership:
@@ -119,13 +124,12 @@ class Membership:
         self.claims = Claims(config, self._roster, random, is_authenticated=is_authenticated)
         self._detector = FailureDetector(config, member.control, random, now)
         self._news = Dissemination(config, self._roster, random, now)
-        self._out: list[Effect] = []
+        self._outbox = EffectOutbox(config, self._roster, self._news)
+        self._refutation = Refutation(self._roster, self._detector.health, self._outbox)
         other_seeds = [seed for seed in dict.fromkeys(seeds) if seed != member.control]
         self._anti_entropy = AntiEntropy(other_seeds, config, random, now)
         self._leave_ns: int | None = None
-        self._goodbyes = 0
         self._left = self._has_more_dead = False
-        self._superseded = False
         self.cluster = ""
         """The only one whose members are taken; empty while any is."""
 
@@ -133,13 +137,13 @@ class Membership:
 
     def step(self, sender: str, message: Message, now: int) -> list[Effect]:
         """A message has come from the member ``sender`` (which need not be known yet)."""
-        if self._left or self._superseded:
+        if self._left or self.superseded:
             return []
         self._forgive_absence(now)
         if sender == self._name:
             if isinstance(message, Ack):
                 self._settle(self.claims.answered(message, now), now)
-            self._count("membership_own_echoes")  # a seed list that names us by another address, or a twin
+            self._outbox.count("membership_own_echoes")  # a seed list that names us by another address, or a twin
         else:
             self._receive(sender, message, now)
         return self._flush(now)
@@ -163,7 +167,7 @@ class Membership:
     @property
     def deadline(self) -> int | None:
         """When to call ``wake`` next; None once we have left or were superseded."""
-        if self._left or self._superseded:
+        if self._left or self.superseded:
             return None
         times = [self._detector.deadline, self._news.deadline, self._leave_ns]
         if self._leave_ns is None:
@@ -179,9 +183,9 @@ class Membership:
                 f"membership: too many or too long tags: at most {self._config.tags_max}, and "
                 f"{self._config.tags_length_max} characters in all"
             )
-        if record.member == own.member or self._leave_ns is not None or self._superseded:
+        if record.member == own.member or self._leave_ns is not None or self.superseded:
             return []
-        self._speak_for_self(record, now)
+        self._refutation.say(record, now)
         return self._flush(now)
 
     def belong(self, cluster: str, now: int) -> list[Effect]:
@@ -194,18 +198,16 @@ class Membership:
                 if record.live:
                     self._detector.order.remove(record.name)
                     self._news.order.remove(record.name)
-                    self._emit(MemberLeft(record.member))
+                    self._outbox.emit(MemberLeft(record.member))
         return self._flush(now)
 
     def leave(self, now: int) -> list[Effect]:
         """Say goodbye. Keep calling the doors until ``left``: the news must get out, and pings be answered."""
-        if self._leave_ns is not None or self._superseded:
+        if self._leave_ns is not None or self.superseded:
             return []
         self._leave_ns = now + self._config.leave_linger_ns
         self._detector.stop()
-        own = self._roster.own
-        self._speak_for_self(Record(own.member, own.incarnation + 1, LEFT), now)
-        self._goodbyes = 1
+        self._refutation.say_goodbye(now)
         self._news.hurry(now)
         self._wake_gossip(now)
         return self._flush(now)
@@ -248,7 +250,7 @@ class Membership:
 
     @property
     def superseded(self) -> bool:
-        return self._superseded
+        return self._outbox.is_closed
 
     def validate(self) -> None:
         self._roster.validate()
@@ -257,7 +259,7 @@ class Membership:
         self._detector.validate(others)
         self._news.validate(others)
         assert self._roster.own.status == (ALIVE if self._leave_ns is None else LEFT)
-        assert not self._out, "every door hands out all its effects"
+        assert not self._outbox, "every door hands out all its effects"
 
     # -- messages
 
@@ -265,7 +267,7 @@ class Membership:
         match message:
             case PushPull():
                 self._merge(sender, message.records, now)
-                self._send(sender, message.reply_to, PushPullReply(self._news.whole_list()))
+                self._outbox.send(sender, message.reply_to, PushPullReply(self._news.whole_list()))
             case PushPullReply():
                 self._merge(sender, message.records, now)
             case Gossip():
@@ -282,7 +284,7 @@ class Membership:
                     self._roster.prove(sender, message.generation)
                     self._settle(self.claims.answered(message, now), now)
                 if (answer := self._detector.on_ack(message)) is not None:
-                    self._send_with_gossip(answer)
+                    self._outbox.send_with_gossip(answer)
             case Nack():
                 self._learn_all(sender, message.gossip, now)
                 self._detector.on_nack(sender, message)
@@ -294,30 +296,30 @@ class Membership:
 
     def _on_ping(self, sender: str, ping: Ping) -> None:
         if ping.target != self._name:
-            self._count("membership_misdirected")  # the address has changed hands; silence is the right answer
+            self._outbox.count("membership_misdirected")  # the address has changed hands; silence is the right answer
             return
         own = self._roster.own
         # Meant for a former or later life of ours: the Ack tells who is here, and our record tells the rest.
         first = () if ping.generation == own.generation else (own,)
         ack = Ack(ping.sequence, own.name, own.generation, self._news.piggyback(sender, first))
-        self._send(sender, ping.reply_to, ack)
+        self._outbox.send(sender, ping.reply_to, ack)
 
     def _on_ping_request(self, sender: str, request: PingRequest, now: int) -> None:
         ping = None if request.target == self._name else self._detector.on_ping_request(sender, request, now)
         if ping is None:
-            self._count("membership_refused")
+            self._outbox.count("membership_refused")
         else:
-            self._send_with_gossip(ping)
+            self._outbox.send_with_gossip(ping)
 
     # -- timers
 
     def _wake_detector(self, now: int) -> None:
         outgoing, accused = self._detector.wake(self._roster, now)
         if accused is not None:
-            self._count("membership_probes_failed")
+            self._outbox.count("membership_probes_failed")
             self._learn(accused, now)
         for each in outgoing:
-            self._send_with_gossip(each)
+            self._outbox.send_with_gossip(each)
 
     def _wake_suspicions(self, now: int) -> None:
         for verdict in self._roster.expire_suspicions(now):
@@ -325,15 +327,15 @@ class Membership:
 
     def _wake_gossip(self, now: int) -> None:
         for effect in self._news.wake(now):
-            self._emit(effect)
+            self._outbox.emit(effect)
 
     def _wake_anti_entropy(self, now: int) -> None:
         for partner in self._anti_entropy.wake(self._roster, now):
             message = PushPull(self._news.whole_list(), self._control)
             if partner.name:
-                self._emit(SendTo(partner.name, message))
+                self._outbox.emit(SendTo(partner.name, message))
             else:
-                self._emit(SendToAddress(partner.address, message))
+                self._outbox.emit(SendToAddress(partner.address, message))
 
     def _forget_dead(self, now: int) -> None:
         for name in self._roster.forget_dead(now):
@@ -345,7 +347,7 @@ class Membership:
         if deadline is None or now - deadline <= self._config.pause_tolerance_ns:
             return
         lost_ns = now - deadline
-        self._count("membership_pauses")
+        self._outbox.count("membership_pauses")
         self._detector.health.worsen()
         self._news.postpone(lost_ns)
         if self._leave_ns is not None:
@@ -372,20 +374,22 @@ class Membership:
 
     def _limited(self, records: tuple[Record, ...], limit: int) -> tuple[Record, ...]:
         if len(records) > limit:
-            self._count("membership_records_over_limit", len(records) - limit)
+            self._outbox.count("membership_records_over_limit", len(records) - limit)
         return records[:limit]
 
     def _learn(self, record: Record, now: int, teller: str = "") -> None:
         """Take in what `teller` says, or what we have found out ourselves."""
         if not sensible(record, self._config) or (teller != record.name and self._roster.is_leap(record)):
-            self._count("membership_nonsense")
+            self._outbox.count("membership_nonsense")
             return
         if is_foreign(record, self.cluster):
-            self._count("membership_foreign")
+            self._outbox.count("membership_foreign")
             return
         known = self._roster.get(record.name)
         if record.name == self._name:
-            self._hear_of_self(record, now)
+            if record.generation > self._roster.own.generation and self._leave_ns is None:
+                self._settle(self.claims.hear_of_self(record, now), now)
+            self._refutation.hear(record, now)
         elif known is not None and record.generation != known.generation:
             self._settle(self.claims.hear(record, now, is_direct=record.name == teller), now)
         else:
@@ -403,7 +407,7 @@ class Membership:
         if was_alone and self._roster.companions:
             self._anti_entropy.found_company(now)
         if change.refused:
-            self._count("membership_refused")
+            self._outbox.count("membership_refused")
         for announcement in change.announcements:
             match announcement:
                 case MemberJoined(member):
@@ -412,11 +416,15 @@ class Membership:
                 case MemberFailed(member) | MemberLeft(member) if member.name in self._detector.order:
                     self._detector.order.remove(member.name)
                     self._news.order.remove(member.name)
-                case _:
+                case MemberFailed() | MemberLeft():
+                    pass  # given up before
+                case MemberUpdated() | MemberSuspected() | MemberRecovered() | NameHeld() | Superseded():
                     pass
-            self._emit(announcement)
+                case _:
+                    assert_never(announcement)
+            self._outbox.emit(announcement)
         if change.spread:
-            self._spread(record)
+            self._outbox.spread(record)
         if not record.live:
             self._has_more_dead = True
             if not self._roster.companions:
@@ -430,80 +438,19 @@ class Membership:
         for outcome in outcomes:
             match outcome:
                 case Letter(name, address, message):
-                    self._send(name, address, message)
+                    self._outbox.send(name, address, message)
                 case Taken(record, is_proven):
                     was_alone = not self._roster.companions
                     self._follow(record, self._roster.supersede(record, now), was_alone, now)
                     if is_proven:
                         self._roster.prove(record.name, record.generation)
                 case Superseded():
-                    self._emit(outcome)
-                    self._superseded = True
+                    self._outbox.emit(outcome)
+                    self._outbox.is_closed = True
                 case Counted() | NameHeld():
-                    self._emit(outcome)
+                    self._outbox.emit(outcome)
                 case _:
                     assert_never(outcome)
-
-    # -- ourselves
-
-    def _hear_of_self(self, record: Record, now: int) -> None:
-        """Refute what is wrong (SWIM section 4.2): only we may raise our incarnation."""
-        own = self._roster.own
-        if record.generation > own.generation:
-            if self._leave_ns is None:
-                self._settle(self.claims.hear_of_self(record, now), now)
-            self._spread(own, urgent=True)  # who has believed it hears of us
-        elif record.generation < own.generation:
-            self._spread(own)
-        elif self._leave_ns is not None:
-            pass
-        elif record.precedence > own.precedence and record.incarnation >= INCARNATION_MAX - INCARNATION_LEAP_MAX:
-            self._count("membership_nonsense")  # the numbers that are left are for what we have to say ourselves
-        elif record.precedence > own.precedence:
-            self._count("membership_refutations")
-            self._detector.health.worsen()
-            self._speak_for_self(Record(own.member, record.incarnation + 1, ALIVE), now)
-        elif record.status != ALIVE:
-            # Refuted long ago, but this peer has not heard, and all retransmissions may be spent.
-            self._spread(own, urgent=True)
-        elif record.incarnation == own.incarnation and record.member != own.member:
-            self._count("membership_name_conflicts")  # a twin of our name and generation: no way to tell who is right
-
-    def _speak_for_self(self, record: Record, now: int) -> None:
-        assert record.incarnation > self._roster.own.incarnation
-        self._roster.replace_own(record, now)
-        self._spread(record, urgent=True)
-
-    def _say_goodbye_again(self) -> None:
-        """Twice the usual number of transmissions: a goodbye that gets lost cannot be said again.
-
-        With three members and a tenth of all messages lost, once is not enough in one of ten thousand leaves.
-        """
-        if self._name not in self._news.queue and self._goodbyes < 2:
-            self._goodbyes += 1
-            self._spread(self._roster.own, urgent=True)
-
-    def _spread(self, record: Record, *, urgent: bool = False) -> None:
-        if not self._news.queue.offer(record, urgent=urgent):
-            self._count("membership_gossip_dropped")
-
-    # -- sending
-
-    def _send_with_gossip(self, outgoing: Outgoing) -> None:
-        message = replace(outgoing.message, gossip=self._news.piggyback(outgoing.name))
-        self._send(outgoing.name, outgoing.address, message)
-
-    def _send(self, name: str, address: str, message: Message) -> None:
-        """By name if we know it at that address, else (a stranger, a new life elsewhere) by the address given."""
-        known = self._roster.get(name)
-        if known is not None and known.member.control == address:
-            self._emit(SendTo(name, message))
-        elif len(address) <= self._config.address_length_max and is_address(address):
-            self._emit(SendToAddress(address, message, name))
-        else:
-            self._count("membership_nonsense")
-
-    # -- small change
 
     @property
     def _name(self) -> str:
@@ -513,21 +460,14 @@ class Membership:
     def _control(self) -> str:
         return self._roster.own.member.control
 
-    def _count(self, name: str, amount: int = 1) -> None:
-        self._emit(Counted(name, amount))
-
-    def _emit(self, effect: Effect) -> None:
-        if not self._superseded:  # whoever lives under our name now speaks for it
-            self._out.append(effect)
-
     def _flush(self, now: int) -> list[Effect]:
         if self._has_more_dead:  # once for all that a message tells of: whom to forget is looked for among all of them
             self._has_more_dead = False
             self._forget_dead(now)
         self._news.look_at_clock(now)
         if self._leave_ns is not None:
-            self._say_goodbye_again()
+            if self._name not in self._news.queue:
+                self._refutation.say_goodbye_again()
             told = self._name not in self._news.queue or not self._roster.companions
             self._left = told or now >= self._leave_ns
-        effects, self._out = self._out, []
-        return effects
+        return self._outbox.take()
