@@ -57,13 +57,23 @@ class Life:
 
 def life_of(tags: Mapping[str, str]) -> Life | None:
     """What a member tells of its disk; None if that makes no sense."""
-    words = [tags.get(DISK_TAG, ""), *tags.get(LIFE_TAG, "").split(" ")]
+    words = tags.get(LIFE_TAG, "").split(" ")
     forgot = words[-1] == "forgot"
-    numbers = words[: len(words) - forgot]
-    if len(numbers) != 4 or not all(w.isascii() and w.isdigit() and len(w) <= DIGITS_MAX for w in numbers):
+    disk, numbers = disk_of(tags), words[: len(words) - forgot]
+    if disk is None or len(numbers) != 3 or not all(map(_is_number, numbers)):
         return None
-    disk, before, term, last_index = map(int, numbers)
+    before, term, last_index = map(int, numbers)
     return Life(disk, before, term, last_index, forgot)
+
+
+def disk_of(tags: Mapping[str, str]) -> int | None:
+    """The number of a member's disk; None if it tells none that makes sense."""
+    word = tags.get(DISK_TAG, "")
+    return int(word) if _is_number(word) else None
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) <= DIGITS_MAX
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 from consensus import Configuration, Raft, Stored
 from daemon.control.bootstrap import Bootstrap, Promise, spell
-from daemon.control.lives import DISK_TAG
+from daemon.control.lives import DISK_TAG, disk_of
 from daemon.control.voters import ServerChange, next_change, server_of, shard_of
 from daemon.membership.machine import Membership
-from daemon.membership.messages import CLUSTER_TAG
+from daemon.membership.messages import CLUSTER_TAG, Member
 from daemon.state import Registry, freeze
 from daemon.state.commands import Identity
 
@@ -112,8 +112,8 @@ def disks(membership: Membership) -> list[tuple[Identity, Mapping[str, str]]]:
     found: list[tuple[Identity, Mapping[str, str]]] = []
     for record in membership.live():
         tags = dict(record.member.tags)
-        if tags.get(DISK_TAG, "").isdecimal():
-            found.append((Identity(record.name, int(tags[DISK_TAG])), tags))
+        if (disk := disk_of(tags)) is not None:
+            found.append((Identity(record.name, disk), tags))
     return found
 
 
@@ -122,11 +122,15 @@ def server_at(membership: Membership, shard: Identity) -> str | None:
     member = membership.member(shard.name)
     if member is None or member.generation != shard.generation:
         return None
-    disk = dict(member.tags).get(DISK_TAG, "")
-    return f"{shard.name}/{disk}" if disk else None
+    return _server_of(member)
 
 
 def has_disk_of(membership: Membership, server: str) -> bool:
     """Whether the shard has that very disk: another one under its name has no part in this log."""
     member = membership.member(shard_of(server))
-    return member is not None and f"{member.name}/{dict(member.tags).get(DISK_TAG, '')}" == server
+    return member is not None and _server_of(member) == server
+
+
+def _server_of(member: Member) -> str | None:
+    disk = disk_of(dict(member.tags))
+    return server_of(member.name, disk) if disk is not None else None
