@@ -10,10 +10,9 @@ from daemon.membership.messages import STATUS_NAMES
 from daemon.observe.metrics import Metrics
 from daemon.runtime import descriptors
 from daemon.runtime.loop import Runtime
-from daemon.state.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING
+from daemon.state.records import STATES
 
 LOST_SHOWN_MAX = 1000
-RUN_STATES = (QUEUED, RUNNING, STOPPING, COMPLETED, STOPPED, FAILED)
 
 
 def refresh(runtime: Runtime) -> None:
@@ -70,7 +69,7 @@ def _graphs_and_runs(runtime: Runtime) -> None:
     metrics.ghosts.labels("pinned").set(sum(part.ghost_count for part in parts))
     metrics.graph_nodes.set(sum(part.size for part in parts))
     metrics.graph_edges.set(sum(part.own_edges for part in parts))
-    metrics.by_state(metrics.runs, Counter(run.state for run in registry.runs.values()), RUN_STATES)
+    metrics.by_state(metrics.runs, Counter(run.state for run in registry.runs.values()), STATES)
     for run in registry.active_runs():
         machine = runtime.ticks.machine(run.number)
         name = metrics.run(run.name)

@@ -32,6 +32,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from daemon.state.records import STATES
+
 log = logging.getLogger("shoal.metrics")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -62,7 +64,6 @@ PHASE_SECONDS: Final = (
 )
 """From the floor of an empty exchange (a tenth of a millisecond) to the default phase timeout."""
 TURN_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-RUN_STATES: Final = ("queued", "running", "stopping", "completed", "stopped", "failed")
 MEMBER_STATES: Final = ("alive", "suspect", "dead", "left")
 OTHER: Final = "other"
 
@@ -153,7 +154,7 @@ class Metrics:
             registry=r,
         )
         self.runs = Gauge("shoal_runs", "Runs by state", ("state",), registry=r)
-        for state in RUN_STATES:
+        for state in STATES:
             self.runs.labels(state)
         self.run_tick = Gauge("shoal_run_tick", "Last committed tick of a run that goes on", ("run",), registry=r)
 

@@ -24,7 +24,7 @@ from daemon.services.graphs.load import Loading
 from daemon.services.graphs.transfer import placement_of
 from daemon.services.known import Known
 from daemon.state.commands import AddGraph, DropGraph, StartRun, StopRun
-from daemon.state.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING, RunRecord
+from daemon.state.records import QUEUED, STATES, RunRecord
 from shoal import __version__
 from shoal.api.errors import ShoalError
 from shoal.api.ranges import TICKS_MAX
@@ -33,7 +33,6 @@ from shoal.lockstep.barrier import PHASES
 from shoal.lockstep.machine import State
 
 EVENT_SECONDS = 0.1
-RUN_STATES = (QUEUED, RUNNING, STOPPING, COMPLETED, FAILED, STOPPED)
 ROWS_A_TURN = 50
 """Of a long list: then the loop has its turn."""
 
@@ -82,7 +81,7 @@ class Operations:
                 "repair": asdict(runtime.mending.progress),
                 "disk": _disk(runtime.stock.level),
                 "graphs": len(registry.graphs),
-                "runs": {name: runs.get(name, 0) for name in RUN_STATES},
+                "runs": {name: runs.get(name, 0) for name in STATES},
                 "uptime_seconds": time.monotonic() - runtime.started,
                 "pid": os.getpid(),
             }

@@ -6,7 +6,7 @@ from daemon.state.announcements import Announcement, Outcome, RunsWaiting
 from daemon.state.commands import CommandRejected, Restore
 from daemon.state.graphs import add_graph
 from daemon.state.queue import begin_queued
-from daemon.state.records import ACTIVE, OUTCOMES, QUEUED, restored
+from daemon.state.records import STATES, restored
 from daemon.state.registry import Registry
 from shoal.program.deployed import NAME
 
@@ -16,7 +16,7 @@ def take_backup(registry: Registry, decision: Restore) -> Outcome:
     if registry.graphs or registry.runs_begun:
         raise CommandRejected("this cluster has graphs or runs of its own: a backup is restored into a new one")
     runs = [restored(run) for run in decision.runs]
-    loads, states = {(graph.name, graph.load) for graph in decision.graphs}, (QUEUED, *ACTIVE, *OUTCOMES)
+    loads, states = {(graph.name, graph.load) for graph in decision.graphs}, STATES
     if any(run.state not in states or (run.graph, run.load) not in loads or run.number < 1 for run in runs) or not all(
         NAME.fullmatch(run.program) for run in runs
     ):

@@ -14,6 +14,8 @@ EXPIRED = "expired"
 """In the place of an outcome: the run is known, and its result is not kept any more."""
 ACTIVE = (RUNNING, STOPPING)
 OUTCOMES = (COMPLETED, STOPPED, FAILED)
+STATES = (QUEUED, *ACTIVE, *OUTCOMES)
+"""All that a run can be in."""
 
 
 @dataclass(frozen=True, slots=True)

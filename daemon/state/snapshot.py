@@ -24,7 +24,7 @@ from daemon.state.commands import AddGraph, Holding, Identity, ProgramVersion, f
 from daemon.state.graphs import PARTITIONS_MAX, is_graph_name
 from daemon.state.placement import Placed
 from daemon.state.programs import DeployedPrograms
-from daemon.state.records import ACTIVE, OUTCOMES, QUEUED, RUNNING, STOPPING, Disk, RunRecord, View, with_its_graph
+from daemon.state.records import QUEUED, RUNNING, STATES, STOPPING, Disk, RunRecord, View, with_its_graph
 from daemon.state.registry import REQUESTS_REMEMBERED, DroppedRun, Registry
 from daemon.state.views import mistake_in
 from daemon.wire import RECORD_VERSION, Codec, Reason, Rejected, WireLimits
@@ -135,11 +135,7 @@ def _mistake_in_runs(frozen: _Frozen) -> str:
     if numbers and not 1 <= min(numbers) <= max(numbers) <= frozen.runs_begun:
         return "the numbers of its runs"
     for run in frozen.runs:
-        if (
-            run.state not in (QUEUED, *ACTIVE, *OUTCOMES)
-            or not 0 <= run.tick <= TICKS_MAX
-            or not 0 <= run.resumed <= TICKS_MAX
-        ):
+        if run.state not in STATES or not 0 <= run.tick <= TICKS_MAX or not 0 <= run.resumed <= TICKS_MAX:
             return "a run in a state that there is none of"
         if run.active and run.graph not in graphs:
             return "a run on no graph"
