@@ -39,6 +39,10 @@ PID_BYTES_MAX: Final = 20
 START_BYTES: Final = 1 << 20
 
 
+class FolderInUse(StoreError):
+    """Another process has the data folder."""
+
+
 class DataFolder:
     """`open` it before anything else; a context manager that closes."""
 
@@ -113,15 +117,7 @@ class DataFolder:
 
     def _take(self) -> None:
         assert self._lock is None, "open twice"
-        self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._lock, PID_BYTES_MAX, 0).decode("ascii", "replace").strip() or "unknown"
-            raise StoreError(
-                f"{self.path} is in use by another daemon, process {holder}: stop that one, or give this one a folder"
-                " of its own"
-            ) from None
+        self._lock = take_lock(self.path)
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
@@ -186,6 +182,24 @@ class DataFolder:
                     " folder of its own, or, if this one is not needed any more, move it away and start again"
                 )
         return meta
+
+
+def take_lock(folder: Path) -> int:
+    """Take a data folder for this process, until the descriptor is closed. Raises `FolderInUse`."""
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, PID_BYTES_MAX, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(lock)
+        raise FolderInUse(
+            f"{folder} is in use by another daemon, process {holder}: stop that one, or give this one a folder of its"
+            " own"
+        ) from None
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def sync_names(folder: Path) -> None:

@@ -9,7 +9,6 @@ Invariant: nothing is written before a whole copy of the database is durable bes
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from daemon.store import schema
 from daemon.store.consensus import ConsensusRows
 from daemon.store.database import FAILURES, Database, Turn
 from daemon.store.errors import StoreError, StoreFailed, sentence
-from daemon.store.folder import DATABASE, LOCK, sync_names
+from daemon.store.folder import DATABASE, FolderInUse, sync_names, take_lock
 from daemon.wire import Rejected
 
 APPLIED, DECLINED, BREAKS, UNREADABLE, NOTHING = "applied", "declined", "breaks", "unreadable", "nothing"
@@ -131,12 +130,11 @@ def opened(folder: Path) -> Iterator[StoppedLog]:
     path = folder / DATABASE
     if not path.is_file():
         raise StoreError(f"{folder} is no data folder of a shard: it has no {DATABASE}")
-    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(f"{folder} is in use: stop its daemon first") from None
+        lock = take_lock(folder)
+    except FolderInUse:
+        raise StoreError(f"{folder} is in use: stop its daemon first") from None
+    try:
         try:
             database = Database(path, Turn())
         except FAILURES as error:
