@@ -6,8 +6,8 @@ names say so (`probe_timeout_ns`, `frame_bytes_max`).
 
 >>> duration_ns("500ms"), duration_ns("1.5s"), size_bytes("64MiB"), size_bytes("2kB")
 (500000000, 1500000000, 67108864, 2000)
->>> duration_text(90_000_000_000), duration_text(500_000_000), size_text(67108864)
-('90s', '500ms', '64MiB')
+>>> size_text(67108864)
+'64MiB'
 >>> parse_address("tcp://[::1]:7101")
 Address(host='::1', port=7101)
 """
@@ -100,14 +100,6 @@ def duration_ns(text: str) -> int:
 def size_bytes(text: str) -> int:
     """Bytes of a size with its unit."""
     return _read(text, SIZE_UNITS, 'should be a size with a unit, such as "64KiB", "16MiB" or "1GiB"')
-
-
-def duration_text(value: int) -> str:
-    """The shortest exact way to write a duration; hours and minutes only where they are whole and long."""
-    for unit, factor in (("h", DURATION_UNITS["h"]), ("s", DURATION_UNITS["s"]), ("ms", 10**6), ("us", 10**3)):
-        if value >= factor and value % factor == 0:
-            return f"{value // factor}{unit}"
-    return f"{value}ns"
 
 
 def size_text(value: int) -> str:

@@ -28,11 +28,6 @@ class Notifier:
         self._has_set_watchdog = False
 
     @property
-    def supervised(self) -> bool:
-        """Whether there is anyone to tell."""
-        return bool(self.address)
-
-    @property
     def watchdog_interval_ns(self) -> int | None:
         """How often `watchdog` has to be called, half of what systemd allows; None when it does not watch."""
         return self._watchdog_ns // 2 if self._watchdog_ns and self.address else None

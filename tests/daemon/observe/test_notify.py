@@ -25,7 +25,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
 def test_what_is_said(manager: tuple[socket.socket, str]) -> None:
     listener, name = manager
     notifier = Notifier({"NOTIFY_SOCKET": name})
-    assert notifier.supervised
+    assert notifier.address
 
     def heard() -> list[str]:
         return listener.recv(4096).decode().split("\n")
@@ -50,7 +50,7 @@ def test_what_is_said(manager: tuple[socket.socket, str]) -> None:
 def test_nobody_to_tell_is_no_error(tmp_path: Path) -> None:
     alone = Notifier({})
     alone.ready("fine")
-    assert not alone.supervised
+    assert not alone.address
     Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).watchdog()
 
 
