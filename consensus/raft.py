@@ -354,6 +354,8 @@ class Raft:
                 self._follow(self.term, None, now)
             case Outcome.OPEN:
                 pass
+            case outcome:
+                assert_never(outcome)
 
     def _take_vote_request(self, sender: str, request: VoteRequest, now: int) -> None:
         """One vote a term, first come, for a log at least as good as ours (3.4, 3.6.1)."""

@@ -160,6 +160,9 @@ class SnapshotRefused:
     why: str
 
 
+Announcement: TypeAlias = (
+    HeldBack | PeerWentBack | SnapshotRefused | BecameLeader | LeaderChanged | MemberAnnouncement | RegistryAnnouncement
+)
 Effect: TypeAlias = (
     Persist
     | KeepPromise
@@ -172,15 +175,9 @@ Effect: TypeAlias = (
     | GrantTicks
     | StopRunHere
     | HealBarrier
-    | HeldBack
     | Answered
     | DiskWentBack
-    | PeerWentBack
     | LogUnreadable
-    | SnapshotRefused
-    | BecameLeader
-    | LeaderChanged
-    | MemberAnnouncement
-    | RegistryAnnouncement
     | Counted
+    | Announcement
 )

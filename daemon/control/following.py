@@ -9,6 +9,7 @@ decided with `proposals`, which `replica` sends::
 from __future__ import annotations
 
 from random import Random
+from typing import assert_never
 
 from daemon.control.clock import Clock
 from daemon.control.custody import Custody
@@ -26,9 +27,14 @@ from daemon.state import (
     GraphInstalled,
     GraphRemoved,
     HoldingsChanged,
+    NotApplied,
+    ProgramDeployed,
+    ProgramRemoved,
     Registry,
+    ResultsExpired,
     RunBegun,
     RunEnded,
+    RunQueued,
     RunStopping,
     RunsWaiting,
     ViewInstalled,
@@ -112,8 +118,10 @@ class Following:
                 self.custody.holdings.installed(graph.load, self._registry)
             case GraphRemoved(graph=graph):
                 return [*self.custody.forget(graph.load), announcement]
-            case _:
+            case RunBegun() | RunQueued() | ResultsExpired() | ProgramDeployed() | ProgramRemoved() | NotApplied():
                 pass
+            case _:
+                assert_never(announcement)
         return [announcement]
 
     def _enter_view(self, view: View) -> list[Effect]:

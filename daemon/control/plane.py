@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, assert_never
 
 from consensus import Raft
 from daemon.control.clock import Clock
@@ -305,11 +305,23 @@ class ControlPlane:
                     self._out.append(SendToAddress(effect.address, effect.message, effect.name))
                 case swim.Counted():
                     self._out.append(effect)
-                case _:
+                case swim.MemberJoined():
                     changed = True
                     self._out.append(effect)
-                    if isinstance(effect, swim.MemberJoined):
-                        self._decided(self._deciding.met(effect.member, now), now)
+                    self._decided(self._deciding.met(effect.member, now), now)
+                case (
+                    swim.MemberUpdated()
+                    | swim.MemberSuspected()
+                    | swim.MemberRecovered()
+                    | swim.MemberFailed()
+                    | swim.MemberLeft()
+                    | swim.NameHeld()
+                    | swim.Superseded()
+                ):
+                    changed = True
+                    self._out.append(effect)
+                case _:
+                    assert_never(effect)
         if changed:
             self._following.lead_due = True
             self._deciding.look(now)

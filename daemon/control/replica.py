@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from random import Random
-from typing import Any
+from typing import Any, assert_never
 
 import consensus
 from consensus import Persist, Raft, Refused, Stored
@@ -192,6 +192,8 @@ class Replica:
                         self._reads.told(request, index)
                     else:
                         self._out.append(Send(asker, ReadIndexReply(request, index)))
+                case _:
+                    assert_never(effect)
         self._out += [Answered(request, "") for request in self._reads.applied(self.applied)]
 
     def _apply(self, entries: Iterable[consensus.Entry], now: int) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from consensus import BecameLeader, LeaderChanged
-from daemon.control.effects import HeldBack, PeerWentBack, SnapshotRefused
+from daemon.control.effects import Announcement, HeldBack, PeerWentBack, SnapshotRefused
 from daemon.membership import effects as swim
 from daemon.state import (
+    Decided,
     GraphInstalled,
     GraphRemoved,
+    HoldingsChanged,
     NotApplied,
     ProgramDeployed,
     ProgramRemoved,
     ResultsExpired,
+    RunBegun,
     RunEnded,
     RunQueued,
+    RunStopping,
+    RunsWaiting,
     ViewInstalled,
 )
 from daemon.state.commands import AddGraph
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("shoal.runtime")
 
 
-def follow(runtime: Runtime, announcement: object) -> None:
+def follow(runtime: Runtime, announcement: Announcement) -> None:
     """Say it in the log, and have done what is to be done about it; what needs nothing here is passed over."""
     match announcement:
         case swim.MemberJoined() | swim.MemberUpdated() | swim.MemberFailed() | swim.MemberLeft():
@@ -84,6 +89,10 @@ def follow(runtime: Runtime, announcement: object) -> None:
         case RunEnded(run=run):
             runtime.checkpoints.forget(run.number)
             runtime.runs.ended(run)
+        case swim.MemberRecovered() | RunBegun() | RunsWaiting() | RunStopping() | HoldingsChanged() | Decided():
+            pass
+        case _:
+            assert_never(announcement)
 
 
 def _of_member(
@@ -99,6 +108,8 @@ def _of_member(
             log.warning("member %s has failed", member.name)
         case swim.MemberLeft(member=member):
             log.info("member %s left", member.name)
+        case _:
+            assert_never(news)
 
 
 def _install(runtime: Runtime, graph: AddGraph) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from daemon.control.messages import (
     KeptTicksReply,
@@ -30,14 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("shoal.heard")
 
-ANSWERED = (
-    RowsRequest,
-    PartitionRequest,
-    StatesRequest,
-    KeptTicksRequest,
-    TableRequest,
-    SearchRequest,
-    PartStatsRequest,
+Question: TypeAlias = (
+    RowsRequest | PartitionRequest | StatesRequest | KeptTicksRequest | TableRequest | SearchRequest | PartStatsRequest
 )
 """Questions that take a while: so many are worked on at once, and more are dropped, for they can be asked again."""
 ANSWERING_MAX = 256
@@ -48,7 +42,7 @@ ANSWERING_PEER_MAX = 64
 def take(runtime: Runtime, sender: Identity, message: Any) -> None:
     """Take a message that the codec has let through."""
     match message:
-        case _ if isinstance(message, ANSWERED):
+        case _ if isinstance(message, Question):
             _answer(runtime, sender, message)
         case TableReply():
             runtime.tables.told(sender.name, message)
@@ -64,7 +58,7 @@ def take(runtime: Runtime, sender: Identity, message: Any) -> None:
             runtime.perform(runtime.shard.step(sender, message, time.monotonic_ns()))
 
 
-def _answer(runtime: Runtime, sender: Identity, question: Any) -> None:
+def _answer(runtime: Runtime, sender: Identity, question: Question) -> None:
     if runtime.tasks.count >= ANSWERING_MAX or runtime.answering[sender.name] >= ANSWERING_PEER_MAX:
         runtime.post.refuse("busy", sender.name)
         return
@@ -81,6 +75,8 @@ def _answer(runtime: Runtime, sender: Identity, question: Any) -> None:
         case PartitionRequest() | StatesRequest():
             if runtime.shard.registry.has_member(sender):
                 work = runtime.fetching.give(sender.name, question)
+        case _:
+            assert_never(question)
     if work is not None:
         runtime.answering[sender.name] += 1
         runtime.tasks.spawn(_answered(runtime, sender.name, type(question).__name__, work))

@@ -38,7 +38,7 @@ from daemon.runtime.messenger import Messenger
 from daemon.runtime.settings import load_limits, shard_settings, transport_limits, wire_limits
 from daemon.runtime.store_thread import StoreThread
 from daemon.runtime.tasks import Tasks
-from daemon.runtime.tick_runner import News, TickRunner
+from daemon.runtime.tick_runner import HandedOver, TickRunner
 from daemon.runtime.tick_thread import TickThread
 from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.services.cluster.disk_room import Stock
@@ -445,7 +445,7 @@ class Runtime:
 
     # -- the tick plane --------------------------------------------------------------------------------------------
 
-    def _tick_news(self, news: News) -> None:
+    def _tick_news(self, news: HandedOver) -> None:
         """What the tick thread hands over."""
         if self._closed:
             return

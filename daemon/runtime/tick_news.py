@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from daemon.runtime.tick_runner import News
+from daemon.runtime.tick_runner import HandedOver
 from daemon.services.backup.restore import RESTORE, take_in_restored
 from daemon.services.graphs.load import take_in
 from daemon.transfer.chunks import PieceArrived, PieceGone
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from daemon.runtime.loop import Runtime
 
 
-def take(runtime: Runtime, news: News) -> None:
+def take(runtime: Runtime, news: HandedOver) -> None:
     """One of it, on the loop."""
     match news:
         case PieceArrived(load=load) if load.startswith("fetch/"):
@@ -29,6 +29,8 @@ def take(runtime: Runtime, news: News) -> None:
             runtime.pieces.give_up(load)
         case TickCommitted() | PhaseLate() | RunOver():
             runtime.runs.hear(news)
+        case _:
+            assert_never(news)
 
 
 async def _take_piece(runtime: Runtime, piece: PieceArrived) -> None:

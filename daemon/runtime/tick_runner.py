@@ -41,7 +41,9 @@ from shoal.program.failures import failure, phase_place, place
 from shoal.program.phase import Phase
 from shoal.program.program import Program
 
-News: TypeAlias = SendTick | TickCommitted | PhaseLate | RunOver | StoreStates | PieceArrived | PieceGone
+HandedOver: TypeAlias = TickCommitted | PhaseLate | RunOver | PieceArrived | PieceGone
+"""What the loop has to do with."""
+News: TypeAlias = SendTick | StoreStates | HandedOver
 State: TypeAlias = tuple[int, Mapping[int, Any]]
 """A tick, and by partition what was captured of it."""
 InProgram: TypeAlias = RunPhase | SettlePhase | HoldTick

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daemon.runtime.allowance import Allowance
-from daemon.runtime.tick_runner import News, State, TickRunner
+from daemon.runtime.tick_runner import HandedOver, News, State, TickRunner
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import Shipment
 from daemon.transport.ticks import TickTransport
@@ -93,7 +93,7 @@ class TickThread(threading.Thread):
         transport: TickTransport,
         codec: Codec,
         runner: TickRunner,
-        hand_over: Callable[[News], None],
+        hand_over: Callable[[HandedOver], None],
         store: Callable[[StoreStates], None],
         died: Callable[[BaseException], None],
     ) -> None:
@@ -387,7 +387,7 @@ class TickThread(threading.Thread):
 
     def _take_news(self, item: News) -> None:
         """What the runner has to tell; it tells it as it comes."""
-        if type(item) is SendTick:
+        if isinstance(item, SendTick):
             to, message = item.to, item.message
             if self._encoded[0] is not message:
                 self._encoded = (message, self._encode(message))
@@ -396,9 +396,9 @@ class TickThread(threading.Thread):
                 traffic = self.traffic[to]
                 traffic.messages_out += 1
                 traffic.bytes_out += len(frames[0]) if len(frames) == 1 else size_of(frames)
-        elif type(item) is TickCommitted:
+        elif isinstance(item, TickCommitted):
             self._committed(item)
-        elif type(item) is StoreStates:
+        elif isinstance(item, StoreStates):
             self._store(item)
         else:
             self._hand_over(item)

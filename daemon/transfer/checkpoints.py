@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from shoal.lockstep.effects import SendTick, StoreStates, TickHeld
 from shoal.lockstep.frames import Buffer, size_of
@@ -158,6 +158,8 @@ class Replication:
                 return self._lacking(known, sender, message, now)
             case CheckpointHeld():
                 return self._durable(known, sender, message, now)
+            case _:
+                assert_never(message)
 
     def wake(self, now: int) -> list[ReplicationEffect]:
         """Ask who is silent."""

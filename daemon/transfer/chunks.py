@@ -28,7 +28,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -346,6 +346,8 @@ class Intake:
                     return []
                 self._end(piece, PieceBuilt(message.load, "it was dropped", 0, 0, 0, 0, 0))
                 return [PieceGone(message.load)]
+            case _:
+                assert_never(message)
 
     def built(self, answer: PieceBuilt) -> list[LoadEffect]:
         """The host has built a piece, or could not."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from daemon.transfer.checkpoints import Replication
 from daemon.transfer.chunks import Intake, LoadEffect, LoadLimits, Shipment
@@ -122,6 +122,8 @@ class TickPlane:
                 return self._step_shipment(sender, message, now)
             case PieceOffered() | Chunk() | PieceDropped():
                 return self.intake.step(sender, message, now)
+            case _:
+                assert_never(message)
 
     def wake(self, now: int) -> Sequence[Effect]:
         """Let every machine look at the time."""

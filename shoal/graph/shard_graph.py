@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,8 @@ class Boundary:
                 return slice(self.source_only_end, len(self.nodes))
             case Direction.BOTH:
                 return slice(0, len(self.nodes))
+            case _:
+                assert_never(direction)
 
 
 @dataclass(frozen=True, slots=True)

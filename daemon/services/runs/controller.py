@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -351,6 +351,8 @@ class RunController:
             case RunOver(run=run, tick=tick, outcome=outcome, failure=failure):
                 figures = self._ticks.figures.get(run)
                 self._report(run, tick, outcome, failure, figures.own_bytes if figures else 0)
+            case _:
+                assert_never(news)
 
     def tell_progress(self) -> None:
         """Tell the progress gossip where the runs stand: read, never asked of the tick thread."""
