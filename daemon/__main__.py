@@ -3,340 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import faulthandler
 import logging
-import os
-import signal
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
-from daemon.admin import catalogue
-from daemon.admin.endpoint import OperatorDoor
-from daemon.admin.server import AdminLimits, AdminServer, SocketTaken
+from daemon.admin.server import SocketTaken
 from daemon.config import Config, ConfigError, load
-from daemon.config.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
+from daemon.config.keys import BadKeyFile
 from daemon.observe import logs
-from daemon.observe.gauges import Came, refresh, refresh_ports
-from daemon.observe.http import HttpServer
-from daemon.observe.metrics import Metrics
 from daemon.observe.notify import Notifier
 from daemon.observe.turns import TimedSelector, new_loop
 from daemon.runtime import descriptors, memory
-from daemon.runtime.descriptors import Shares, TooFewDescriptors
+from daemon.runtime.daemon import AGAIN, CLOSE_SECONDS, Daemon, data_folder, load_keys
+from daemon.runtime.descriptors import TooFewDescriptors
 from daemon.runtime.last_resort import LastResort
-from daemon.runtime.loop import NewLife, Runtime, UnreadableLog
-from daemon.runtime.signals import Signals
-from daemon.services.backup.restore import Restoring, Source, open_backup
-from daemon.services.cluster.drain import depart
-from daemon.services.cluster.founding import FoundingOperations
-from daemon.services.cluster.planned import Planned
-from daemon.services.cluster.waiting import why_waiting
-from daemon.services.operations import Operations
-from daemon.services.programs.commands import ProgramOperations
-from daemon.services.results.commands import ResultOperations
-from daemon.services.results.search_commands import SearchOperations
-from daemon.services.results.table_commands import TableOperations
-from daemon.store import DataFolder, Marks, StoreError, StoreFailed
-from daemon.transport.security import Curve
+from daemon.services.backup.restore import open_backup
+from daemon.store import StoreError, StoreFailed
 from daemon.transport.sockets import BindFailed
 from shoal import __version__
 
 log = logging.getLogger("shoal.daemon")
 
-READY_LOOK_SECONDS = 0.05
-START_EXTENSION_SECONDS = STOP_EXTENSION_SECONDS = 30.0
-AGAIN = -1
-"""In the place of an exit status: the next life begins in this process."""
-LONELY_SECONDS = 5.0
-"""After this a shard that is in no view says what it waits for: what keeps shards apart is silent where it is."""
-LONELY_AGAIN_SECONDS = 60.0
 LIVES_MAX = 8
 LIFE_SECONDS = 600.0
 """A shard starts again once in a while. One that has to all the time, with less than this between two starts, has peers
 that are mistaken, or hostile."""
-HEED_SECONDS = 30.0
-"""In which the loop has to notice a signal; only a disk that does not answer keeps it for so long."""
-CLOSE_SECONDS = 30.0
-"""More than all that is closed at the end may take together, each by its own bound."""
-
-
-class Daemon:
-    """Everything that has to be started in order, and ended in the opposite one."""
-
-    def __init__(
-        self,
-        config: Config,
-        notifier: Notifier,
-        backup: Source | None = None,
-        end_within: Callable[[float], None] = lambda _: None,
-        turns: TimedSelector | None = None,
-    ) -> None:
-        """`end_within` sees to it, from any thread, that the process ends in so many seconds, whatever it waits for."""
-        self._config, self._notifier, self._backup = config, notifier, backup
-        self._end_within, self._turns = end_within, turns
-        self._over, self._at_once = asyncio.Event(), asyncio.Event()
-        self._failure: BaseException | None = None
-        self._is_asked_to_end = False
-        self.is_restored = False
-        """Whether the backup has been brought in: a later life must not do it again."""
-        self._failing: Callable[[BaseException], None] = lambda _: None
-        """Notes what was going on."""
-
-    async def run(self) -> int:
-        """Serve until a signal; the exit status."""
-        config = self._config
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._callback_failed)
-        keys, allowed = _keys(config)
-        cluster = config.cluster
-        metrics = Metrics(version=__version__, shard=config.cluster.shard)
-        async with contextlib.AsyncExitStack() as stack:
-            handlers: dict[int, Callable[[], None]] = {
-                signal.SIGINT: self._told_to_stop,
-                signal.SIGTERM: self._told_to_stop,
-                signal.SIGHUP: partial(self._reload, lambda: None),
-            }
-            signals = stack.enter_context(Signals(loop, handlers, self._heard))
-            folder = stack.enter_context(_folder(config).open())
-            shares = descriptors.shares(
-                descriptors.limit_now(),
-                max(cluster.expect, len(cluster.seeds)),
-                config.admin.connections_max,
-                operators=config.admin.address is not None,
-            )
-            runtime = Runtime(config, folder, keys, allowed, metrics, shares, self._fatal)
-            stack.callback(runtime.close)
-            self._failing = runtime.failing
-            metrics.before_scrape(lambda: refresh(runtime))
-            if self._turns is not None:
-                metrics.before_scrape(partial(metrics.turns, self._turns.slow))
-            signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, None)))
-            commands = catalogue.registry(runtime.caught_up)
-            Operations(runtime, commands)
-            FoundingOperations(runtime, commands)
-            ResultOperations(runtime, commands)
-            TableOperations(runtime, commands)
-            SearchOperations(runtime, commands)
-            Planned(runtime, commands, self._over.set)
-            ProgramOperations(runtime, commands)
-            admin = AdminServer(
-                commands,
-                config.admin.socket,
-                mode=config.admin.mode_bits,
-                limits=AdminLimits(
-                    line_bytes_max=config.admin.line_bytes_max,
-                    frames_bytes_max=config.admin.frames_bytes_max,
-                    connections_max=shares.admin,
-                ),
-                observe=lambda command, outcome: metrics.admin_requests_total.labels(command, outcome).inc(),
-            )
-            await admin.start()
-            stack.push_async_callback(admin.close)
-            ports: dict[str, tuple[int, Came]] = {
-                "control": (shares.plane, lambda: runtime.post.came),
-                "ticks": (shares.plane, lambda: runtime.ticks.came),
-                "admin": (shares.admin, lambda: (len(admin), 0)),
-            }
-            door = _door(config, admin, keys, allowed, metrics, shares)
-            if door is not None:
-                stack.callback(door.close)
-                ports["operators"] = (shares.operators, lambda: door.came)
-                signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, door)))
-            if config.metrics.address is not None:
-                http = HttpServer(
-                    config.metrics.address.host,
-                    config.metrics.address.port,
-                    metrics,
-                    lambda: runtime.ready,
-                    shares.metrics,
-                )
-                await http.start()
-                ports["metrics"] = (shares.metrics, lambda: (len(http), 0))
-                stack.push_async_callback(http.close)
-            metrics.before_scrape(lambda: refresh_ports(metrics, ports))
-            runtime.start(self._notifier)
-            log.info("shoald %s, shard %s, admin socket %s", __version__, config.cluster.shard, config.admin.socket)
-            tell = asyncio.create_task(self._tell_manager(runtime))
-            restoring = asyncio.create_task(self._restore(runtime))
-            await self._over.wait()
-            restoring.cancel()
-            if self._failure is None:
-                patience = config.cluster.drain_timeout_ns / 1e9
-                await depart(runtime, patience, self._at_once, self._tell_of_drain)
-            tell.cancel()
-            if not isinstance(self._failure, NewLife):
-                self._notifier.stopping("leaving")
-            if self._failure is None or isinstance(self._failure, StoreFailed | NewLife | UnreadableLog):
-                linger = 0.0 if self._at_once.is_set() else config.membership.leave_linger_ns / 1e9
-                await runtime.leave(linger)
-        if isinstance(self._failure, NewLife):
-            if self._is_asked_to_end:
-                log.info("ending, as asked: %s", self._failure)
-                return 0
-            log.error("starting again: %s", self._failure)
-            return AGAIN
-        if self._failure is not None:
-            is_explained = isinstance(self._failure, UnreadableLog)
-            log.critical("ending: %s", self._failure, exc_info=None if is_explained else self._failure)
-            return 1
-        log.info("left")
-        return 0
-
-    async def _restore(self, runtime: Runtime) -> None:
-        """Bring in the backup, if there is one; a cluster that does not get it must not look as if it had."""
-        try:
-            if self._backup is not None:
-                await Restoring(runtime, self._backup).run()
-                self.is_restored = True
-        except Exception as error:  # whatever it is, nobody else would hear of it
-            self._fatal(error)
-
-    def _told_to_stop(self) -> None:
-        """The first signal asks to go, in good order; the second one not to lose any more time over it."""
-        self._is_asked_to_end = True
-        if self._over.is_set():
-            self._at_once.set()
-        self._over.set()
-        drain_ns = 0 if self._at_once.is_set() else self._config.cluster.drain_timeout_ns
-        self._end_within((drain_ns + self._config.membership.leave_linger_ns) / 1e9 + CLOSE_SECONDS)
-
-    def _heard(self, number: int) -> None:
-        """On the signals' thread: the loop hears of it, too, if it turns."""
-        if number != signal.SIGHUP:
-            self._end_within(HEED_SECONDS)
-
-    async def _tell_of_drain(self, done: int, total: int) -> None:
-        left = f"draining: {total - done} of {total} partitions to go"
-        log.info(left)
-        self._notifier.stopping(left)
-        self._notifier.extend_timeout(STOP_EXTENSION_SECONDS)
-
-    def _fatal(self, error: BaseException) -> None:
-        """A broken invariant: end at once, and let the service manager start us again."""
-        if self._failure is None:
-            self._failing(error)
-        self._failure = self._failure or error
-        self._over.set()
-        self._at_once.set()
-        self._end_within(self._config.membership.leave_linger_ns / 1e9 + CLOSE_SECONDS)
-
-    def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A turn of the loop that broke off in the middle: its other effects, and the next wake, are lost with it.
-
-        A daemon that went on would be there and do nothing. What tasks leave behind is only logged.
-        """
-        error = context.get("exception")
-        if "handle" in context and isinstance(error, Exception):
-            self._fatal(error)
-        else:
-            loop.default_exception_handler(context)
-
-    def _reload(self, reload: Callable[[], None]) -> None:
-        """SIGHUP: take over the list of allowed keys; everything else needs a restart."""
-        self._notifier.reloading()
-        reload()
-        self._notifier.ready()
-
-    async def _tell_manager(self, runtime: Runtime) -> None:
-        """Readiness once the view is joined, and the watchdog from this very loop."""
-        interval_ns = self._notifier.watchdog_interval_ns
-        said = False
-        hint_due = time.monotonic() + LONELY_SECONDS
-        while True:
-            if not said and runtime.shard.in_view:
-                said = True
-                self._notifier.ready(f"in view {runtime.shard.registry.epoch}")
-            elif not said:
-                # Waiting for the others is no failure to start: it takes as long as their machines take to boot.
-                self._notifier.extend_timeout(START_EXTENSION_SECONDS)
-                waits = why_waiting(runtime.shard, self._config.cluster.expect) or "waiting for the next view"
-                self._notifier.status(waits)
-                if time.monotonic() >= hint_due:
-                    hint_due = time.monotonic() + LONELY_AGAIN_SECONDS
-                    log.warning("in no view yet: %s", waits)
-            if interval_ns is not None:
-                self._notifier.watchdog()
-            pause = READY_LOOK_SECONDS if not said else 1.0
-            await asyncio.sleep(min(pause, interval_ns / 1e9) if interval_ns else pause)
-
-
-def _keys(config: Config) -> tuple[KeyPair | None, AllowedKeys | None]:
-    security = config.security
-    if security.encryption == "none":
-        if config.plain_text_exposed:
-            log.warning(
-                "PLAIN TEXT between machines: security.encryption is none; anyone on the wire can read and write"
-            )
-        return None, None
-    assert security.secret_key is not None
-    assert security.allowed_keys is not None
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    handed_over = credentials is not None and security.secret_key.is_relative_to(credentials)
-    pair = load_pair(security.secret_key, group_may_read=handed_over)
-    if pair.name != config.cluster.shard:
-        raise BadKeyFile(
-            f"{security.secret_key} is the key of '{pair.name}', and this shard is called '{config.cluster.shard}': "
-            "make a key with the shard's name, or set cluster.shard"
-        )
-    return pair, AllowedKeys(security.allowed_keys)
-
-
-def _reload(runtime: Runtime, keys: KeyPair | None, allowed: AllowedKeys | None, door: OperatorDoor | None) -> None:
-    """A key that is gone is gone at once: whoever came in with it is hung up on, and is spoken to no more."""
-    if keys is None or allowed is None:
-        return
-    try:
-        added, removed = allowed.reload()
-    except BadKeyFile as error:
-        log.error("the allowed keys are kept as they were: %s", error)
-        return
-    names = f" ({', '.join(sorted({*added, *removed}))})" if added or removed else ""
-    log.info("allowed keys: %d added, %d removed%s", len(added), len(removed), names)
-    if allowed.name_of(keys.public) != keys.name:
-        log.error("our own key is not among the allowed ones under the name %s: the others will not hear us", keys.name)
-    runtime.keys_changed()
-    if door is not None:
-        door.check()
-
-
-def _door(
-    config: Config,
-    admin: AdminServer,
-    keys: KeyPair | None,
-    allowed: AllowedKeys | None,
-    metrics: Metrics,
-    shares: Shares,
-) -> OperatorDoor | None:
-    """Where operators on other machines come in, if anywhere."""
-    if config.admin.address is None:
-        return None
-
-    def name_of(key: bytes) -> str | None:
-        if allowed is None:
-            return "somebody on this machine"  # the configuration takes no other address without keys
-        name = allowed.operator_of(key)
-        return None if name is None else f"operator {name}"
-
-    door = OperatorDoor(
-        config.admin.address.url,
-        admin,
-        curve=Curve(keys, allowed.operator_of) if keys is not None and allowed is not None else None,
-        name_of=name_of,
-        count=metrics.count,
-        connections_max=shares.operators,
-        strangers_max=shares.strangers,
-    )
-    log.info("operators are listened for at %s", door.endpoint)
-    if keys is None:
-        log.warning("security.encryption is none: everybody on this machine may do everything at %s", door.endpoint)
-    return door
 
 
 @click.command()
@@ -360,7 +56,7 @@ def main(path: Path, check_config: bool, backup: Path | None, accept_loss: bool)
     try:
         config = load(path)
         if check_config:
-            _keys(config)
+            load_keys(config)
             click.echo(f"{path}: can be used")
             return
     except (ConfigError, BadKeyFile) as error:
@@ -371,18 +67,12 @@ def main(path: Path, check_config: bool, backup: Path | None, accept_loss: bool)
     raise SystemExit(_serve(config, backup, accept_loss))
 
 
-def _folder(config: Config) -> DataFolder:
-    cluster, storage = config.cluster, config.storage
-    marks = Marks(storage.warn_free, storage.refuse_free, storage.reserve)
-    return DataFolder(cluster.data, cluster.name, cluster.shard, marks=marks)
-
-
 def _serve(config: Config, backup: Path | None, accept_loss: bool) -> int:
     last_resort = LastResort()
     descriptors.raise_limit()
     try:
         if accept_loss:
-            with _folder(config).open() as folder:
+            with data_folder(config).open() as folder:
                 folder.accept_loss()
         source = open_backup(backup, config.cluster.data) if backup is not None else None
         lives = 0
