@@ -1,7 +1,7 @@
-"""The graph: read, numbered, cut into partitions, kept as slices, and held as parts.
+"""The graph: read, numbered, cut into partitions, kept, and held by shards.
 
 sources/ --> table --> assembly --> graph_data      a whole graph, in canonical order
-ring, slices, slice_checks                          who holds which partition, and what is kept of it
-part, building                                      one shard's piece, as programs see it
-ids, columns, arrow, grouping                       what all of these are made of
+ring, partitions, partition_checks                  who holds which partition, and what is kept of it
+shard_graph, building                               one shard's piece, as programs see it
+ids, columns, arrow                                 what all of these are made of
 """

@@ -9,7 +9,7 @@ which it holds the source as well::
     out            [ by source         | by source          | by source  ]     out_bounds:  edges whose source is there
     into           [ by source         | by source          | by source  ]     in_bounds:   whose target is, alone
 
-    Cut(data) --slices--> Slices --to_wire--> disk, peers --from_wire--> Slices --joined, select--> build --> Part
+    Cut(data) --slices--> PartitionSet --to_wire--> disk, peers --from_wire--> PartitionSet --joined, select--> build
         `------------- to_wire -------------->
 
 Edges stand in canonical order within their partition (by source, and then as in the input). Of any two edges that

@@ -1,6 +1,6 @@
 """Fetching what a shard should have from those who have it, and giving it to those who ask.
 
-    asker  PartitionWanted, StatesWanted --(control plane)--> holder: reads its disk, ships it --> asker: PieceBuilt
+    asker  PartitionRequest, StatesRequest --(control plane)--> holder: reads its disk, ships it --> asker: PieceBuilt
                                               or PartitionMissing, if it is not there
 
 A question is asked again, ever more rarely, until its shipment is offered, and the next source is asked when one stays
