@@ -156,7 +156,7 @@ def main() -> int:
 def _siege(shards: Sequence[DevShard], options: argparse.Namespace) -> int:
     before = lives(shards)
     key = shards[0].folder.parent / f"{HOSTILE}.secret_key"
-    paced = {} if options.interval is None else {"interval": options.interval}
+    paced = {} if options.interval is None else {"interval_seconds": options.interval}
     with counting(shards[0], "siege", **paced) as run:
         known = what_is_known(shards, run)
         with besieged(
