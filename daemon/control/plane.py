@@ -24,11 +24,19 @@ from daemon.control.following import Following
 from daemon.control.holdings import Holdings
 from daemon.control.leader.resume import StatesHeld
 from daemon.control.lives import LIFE_TAG
-from daemon.control.messages import DiskForgets, Proposal, ReadIndexReply, ReadIndexRequest, RunReport, StepRequest
+from daemon.control.messages import (
+    DiskForgets,
+    Progress,
+    Proposal,
+    ReadIndexReply,
+    ReadIndexRequest,
+    RunReport,
+    StepRequest,
+)
 from daemon.control.pacing import Pacing
 from daemon.control.progress import ProgressGossip
 from daemon.control.replica import Replica
-from daemon.control.routing import CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
+from daemon.control.routing import CONSENSUS_MESSAGES, LEADERS_ANSWERS, MEMBERSHIP_MESSAGES
 from daemon.control.seat import LEAVING_TAG, Seat
 from daemon.control.settings import NOTHING_ON_DISK, OnDisk, ShardSettings
 from daemon.control.trust import Trust
@@ -96,6 +104,8 @@ class ControlPlane:
         """Take a message that the codec has let through. What makes no sense here and now changes nothing."""
         if isinstance(message, MEMBERSHIP_MESSAGES):
             self._take_membership(self.membership.step(sender.name, message, now), now)
+        elif not self._may_say(sender, message):
+            self._out.append(swim.Counted("control_unauthorized"))
         elif isinstance(message, CONSENSUS_MESSAGES):
             if self.founding:  # before, there is no telling whether it is from the cluster that this shard waits for
                 self._decided(self._deciding.step(sender, message, now), now)
@@ -110,6 +120,12 @@ class ControlPlane:
         else:
             self._out += self._following.hear(sender, message, now)
         return self._flush(now)
+
+    def _may_say(self, sender: Identity, message: Any) -> bool:
+        """Whether a message of its kind counts from this sender. One that was sent in good faith is sent again."""
+        if isinstance(message, LEADERS_ANSWERS):
+            return sender.name == self.leader
+        return not isinstance(message, Progress) or self.registry.has_member(sender)
 
     def wake(self, now: int) -> list[Effect]:
         """Let every machine look at the time."""

@@ -42,3 +42,5 @@ CLUSTER_MESSAGES = (
     ReadIndexReply,
     DiskForgets,
 )
+LEADERS_ANSWERS = (Grant, StepReply, ProposalRefused, ReadIndexReply)
+"""What the tick leader alone has to say: a forged grant would have a paced run go on without a pause."""

@@ -25,6 +25,7 @@ from daemon.control.messages import (
     Progress,
     Proposal,
     ProposalRefused,
+    ReadIndexReply,
     RunReport,
     ShardProgress,
     StepReply,
@@ -32,7 +33,7 @@ from daemon.control.messages import (
 )
 from daemon.control.plane import ControlPlane
 from daemon.control.settings import OnDisk, ShardSettings
-from daemon.membership.effects import MemberLeft
+from daemon.membership.effects import Counted, MemberLeft
 from daemon.membership.messages import ALIVE, Member, PushPullReply, Record
 from daemon.services.cluster.waiting import why_waiting
 from daemon.state import freeze
@@ -289,7 +290,7 @@ def test_a_tick_that_a_shard_is_in_was_granted() -> None:
     told = Progress(1, 1, (ShardProgress(other.name, 99, 13, 3, "waiting", 0.0),))
     effects = leader.up.step(other.up.identity, told, cluster.world.now)
     assert effects == [HealBarrier(1, ((other.name, 13),)), GrantTicks(1, 3)]
-    assert leader.up.step(other.up.identity, Grant(1, 3), cluster.world.now) == []
+    assert leader.up.step(leader.up.identity, Grant(1, 3), cluster.world.now) == []
 
 
 def test_a_later_life_of_a_member_begins_nothing_before_it_is_in_the_view() -> None:
@@ -391,3 +392,18 @@ def test_waking_early_or_twice_does_nothing() -> None:
         assert machine.up.wake(now) == []
         assert machine.up.deadline is not None
         assert machine.up.deadline > now
+
+
+def test_only_the_leader_grants_ticks_and_refuses_proposals() -> None:
+    """A grant of a far tick would end the pacing of a run for good, whoever of the cluster's members has sent it."""
+    cluster = formed()
+    leader, third = led(cluster)
+    other = next(machine for machine in cluster.machines.values() if machine not in (leader, third))
+    now = cluster.world.now
+    for message in (Grant(1, 2**40), StepReply("r", 1, 2**40), ProposalRefused("r", "no"), ReadIndexReply("r", 0)):
+        effects = third.up.step(other.up.identity, message, now)
+        assert [effect.name for effect in effects if isinstance(effect, Counted)] == ["control_unauthorized"]
+        assert not [e for e in third.up.step(leader.up.identity, message, now) if isinstance(e, Counted)]
+    stranger = Identity("mallory", 1)
+    effects = third.up.step(stranger, Progress(1, leader.registry.epoch, ()), now)
+    assert [effect.name for effect in effects if isinstance(effect, Counted)] == ["control_unauthorized"]
