@@ -21,8 +21,8 @@ from rich.table import Table
 from bench import callbacks, durability, links, loads, memory, pagerank, ticks
 from bench.figures import Row
 
-ShardGraph = Callable[[bool, Callable[[str], None]], Iterator[Row]]
-PARTS: dict[str, ShardGraph] = {
+Part = Callable[[bool, Callable[[str], None]], Iterator[Row]]
+PARTS: dict[str, Part] = {
     "ticks": ticks.rows,
     "pagerank": pagerank.rows,
     "load": loads.rows,

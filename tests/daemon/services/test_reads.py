@@ -14,7 +14,7 @@ from shoal.api.errors import UnknownColumn, UnknownRun
 ONE = {"run": "wcc-1", "graph": "web", "program": "wcc"}
 
 
-class ControlPlane:
+class Shard:
     """Knows what it is told of when it catches up."""
 
     def __init__(self, majority: bool = True) -> None:
@@ -26,7 +26,7 @@ class ControlPlane:
         return self._majority
 
 
-def asked(shard: ControlPlane, name: str, error: Refused | None = None, **args: Any) -> Reply:
+def asked(shard: Shard, name: str, error: Refused | None = None, **args: Any) -> Reply:
     """Have a command answered that says how often its shard has caught up by then."""
     commands = registry(shard.catch_up)
 
@@ -45,34 +45,34 @@ def asked(shard: ControlPlane, name: str, error: Refused | None = None, **args: 
 
 def test_what_answers_from_what_is_agreed_upon_catches_up_first_and_once() -> None:
     for command in COMMANDS:
-        shard = ControlPlane()
+        shard = Shard()
         asked(shard, command.name)
         local = command.name in ("help", "status", "members", "found", "log-level", "metrics")
         assert shard.asked == (not local), command.name
-    assert asked(ControlPlane(), "run show").result == {"caught_up": 1}
+    assert asked(Shard(), "run show").result == {"caught_up": 1}
 
 
 @pytest.mark.parametrize(("name", "argument"), [("barrier", "run"), ("ghosts", "graph")])
 def test_a_diagnosis_waits_for_nobody_unless_it_is_asked_for_by_name(name: str, argument: str) -> None:
-    assert asked(ControlPlane(), name, **{argument: None}).result == {"caught_up": 0}
-    assert asked(ControlPlane(), name, **{argument: "x"}).result == {"caught_up": 1}
+    assert asked(Shard(), name, **{argument: None}).result == {"caught_up": 0}
+    assert asked(Shard(), name, **{argument: "x"}).result == {"caught_up": 1}
 
 
 def test_without_a_majority_the_answer_is_what_the_shard_knows() -> None:
-    assert asked(ControlPlane(majority=False), "run list").result == {"caught_up": 1}
+    assert asked(Shard(majority=False), "run list").result == {"caught_up": 1}
 
 
 def test_without_a_majority_a_name_that_is_not_known_may_be_new() -> None:
     unknown = Refused("there is no run 'wcc-1'", what=UnknownRun.__name__)
     with pytest.raises(Refused, match=r"^there is no run 'wcc-1'$") as sure:
-        asked(ControlPlane(), "run show", unknown)
+        asked(Shard(), "run show", unknown)
     assert sure.value.what == "UnknownRun"
     with pytest.raises(Refused, match=r"no run 'wcc-1'; but there is no majority .* may not know the newest") as unsure:
-        asked(ControlPlane(majority=False), "run show", unknown)
+        asked(Shard(majority=False), "run show", unknown)
     assert unsure.value.what == "", "a script must not take it for certain"
 
 
 def test_any_other_mistake_is_told_as_it_is() -> None:
     wrong = Refused("run 'wcc-1' has no column 'x'", what=UnknownColumn.__name__)
     with pytest.raises(Refused, match=r"has no column 'x'$"):
-        asked(ControlPlane(majority=False), "run result", wrong)
+        asked(Shard(majority=False), "run result", wrong)
