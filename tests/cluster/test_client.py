@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,6 @@ from shoal import BadParameter, RunFailed, Session, ShoalError, UnknownColumn, U
 from shoal.api.errors import NameTaken
 from tests.interrupt import InterruptAfter
 from tests.trials import Count, Everything, Halves, Raise
-
-Open = Callable[[], Session]
 
 
 @pytest.fixture(params=["local", "connect"])

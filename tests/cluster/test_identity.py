@@ -36,10 +36,6 @@ def rewritten(shard: DevShard, *changes: tuple[str, str]) -> None:
     shard.config.write_text(text)
 
 
-def port(shard: DevShard) -> str:
-    return config_of(shard).listen.control.rpartition(":")[2]
-
-
 @pytest.fixture
 def clusters(ground: Path) -> Iterator[Any]:
     """Make dev clusters, to be started by the test; they are stopped after it."""

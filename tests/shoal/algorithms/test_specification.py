@@ -8,7 +8,6 @@ compared is section 2.4: BFS and CDLP exactly, WCC up to renaming, the others wi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,6 @@ import pytest
 
 from tests.shoal.algorithms.graphs import Made, column, made, results
 
-INF = math.inf
 EPSILON = 0.0001
 
 
@@ -148,7 +146,6 @@ def test_wcc_of_the_example(kind: str) -> None:
 
 # -- one graph for each algorithm --------------------------------------------------------------------------------------
 
-NODES_10 = list(range(1, 11))
 NODES_WCC = [1, 2, 3, 4, 6, 7, 8, 9]
 TESTS: dict[str, tuple[Made, str, dict[str, Any], dict[int, Any]]] = {
     "bfs directed": (

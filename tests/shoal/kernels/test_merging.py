@@ -88,7 +88,6 @@ def test_there_is_one_nan() -> None:
 
 
 TRIES = """
-import hashlib, numpy as np
 from tests.shoal.kernels.test_merging import found_by_this_machine
 print(found_by_this_machine())
 """
