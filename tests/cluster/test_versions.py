@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from daemon.cli.dev_cluster import DevCluster, DevShard
 from daemon.control.versions import OWN
 from shoal.client.admin_protocol import Refused
 from tests.cluster.conftest import UP_SECONDS
-from tests.cluster.trial import ask, exit_status, kill, leader_of, said, wait_for, well
+from tests.cluster.trial import ask, exit_status, importing_first, kill, leader_of, said, wait_for, well
 
 PACKAGES = ("consensus", "crdt", "daemon", "shoal")
 TOLD = "is decided, and this shard can't read it: a command (tag 3, DropGraph) of record version 1: fields: 5 fields of"
@@ -29,9 +29,7 @@ class MixedCluster(DevCluster):
         self._copy, self.later = copy, {1, 2}
 
     def _start(self, shard: DevShard) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            if shard.number in self.later:
-                patch.setenv("PYTHONPATH", os.fspath(self._copy))
+        with importing_first(self._copy) if shard.number in self.later else contextlib.nullcontext():
             super()._start(shard)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+import pytest
 from click.testing import CliRunner, Result
 
 import shoal
@@ -63,15 +64,16 @@ def trials_installed(site: Path) -> Iterator[None]:
     lines.append("trial-gone = shoal_trials_gone:Nothing")  # its module was removed by hand
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shoal-trials\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("\n".join(["[shoal.programs]", *lines, ""]))
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(site), *([before] if before else [])])
-    try:
+    with importing_first(site):
         yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+
+
+@contextlib.contextmanager
+def importing_first(folder: Path) -> Iterator[None]:
+    """Processes started meanwhile look for modules in this folder before all others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        yield
 
 
 def ask(shard: DevShard, command: str, **args: Any) -> dict[str, Any]:
