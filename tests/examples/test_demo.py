@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+
+from tests.cluster.trial import processes_of
 
 ROOT = Path(__file__).parents[2]
 DEMO = (sys.executable, "-m", "examples.demo")
@@ -56,14 +57,8 @@ class Demo:
         """Its exit status; nothing of it is left."""
         status = self.process.wait(SECONDS_MAX)
         assert list((self.folder / "tmp").iterdir()) == []
-        assert daemons(self.folder) == []
+        assert processes_of(self.folder) == []
         return status
-
-
-def daemons(folder: Path) -> list[int]:
-    """Processes whose command line names the folder."""
-    every = psutil.process_iter(["cmdline"])
-    return [each.pid for each in every if str(folder) in " ".join(each.info["cmdline"] or ())]
 
 
 @pytest.fixture
@@ -71,7 +66,7 @@ def folder() -> Iterator[Path]:
     """With a short path, for sockets are below it."""
     made = Path(tempfile.mkdtemp(dir="/tmp"))
     yield made
-    for pid in daemons(made):
+    for pid in processes_of(made):
         os.kill(pid, signal.SIGKILL)
     shutil.rmtree(made, ignore_errors=True)
 
@@ -79,7 +74,7 @@ def folder() -> Iterator[Path]:
 def test_all_of_it_and_signals_while_it_tidies_up(folder: Path) -> None:
     demo = Demo(folder)
     demo.wait_until(lambda demo: demo.made("*/1/admin.sock"))
-    assert len(daemons(folder)) == 3
+    assert len(processes_of(folder)) == 3
     demo.wait_until(lambda demo: demo.said("The same to the bit."))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         demo.process.send_signal(number)
@@ -127,7 +122,7 @@ def in_this_order(output: str, *patterns: str) -> None:
         pytest.param(signal.SIGINT, lambda demo: demo.said("shard-3 starts again"), id="it is to start again"),
         pytest.param(
             signal.SIGHUP,
-            lambda demo: demo.said("shard-3 starts again") and len(daemons(demo.folder)) == 3,
+            lambda demo: demo.said("shard-3 starts again") and len(processes_of(demo.folder)) == 3,
             id="it has started again",
         ),
     ],
@@ -157,5 +152,5 @@ def test_a_reader_that_hangs_up(folder: Path) -> None:
     with os.fdopen(writer, "wb") as broken:
         done = subprocess.run(DEMO, cwd=ROOT, env=environment, stdout=broken, stderr=subprocess.PIPE, timeout=60)
     assert list((folder / "tmp").iterdir()) == []
-    assert daemons(folder) == []
+    assert processes_of(folder) == []
     assert done.stderr == b""
