@@ -20,7 +20,6 @@ import psutil
 import pytest
 import zmq
 
-import shoal
 from daemon.cli.dev_cluster import DevShard
 from daemon.config.keys import load_pair
 from daemon.control.messages import RowsRequest
@@ -28,7 +27,7 @@ from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
 from shoal.lockstep.messages import Chunk, PhaseRequest, PieceOffered
 from tests.cluster.conftest import Up
-from tests.cluster.trial import ask, config_of, long_turns, summed, wait_for, well
+from tests.cluster.trial import ask, config_of, counting, long_turns, summed, wait_for, well
 
 MIB = 1 << 20
 GROWTH_MAX = 400 * MIB
@@ -47,11 +46,8 @@ def pair(up: Up) -> list[DevShard]:
 @pytest.fixture(scope="module")
 def run(pair: list[DevShard]) -> Iterator[str]:
     """A run that goes on meanwhile."""
-    with shoal.connect(str(pair[0].socket)) as session:
-        session.load("ring", data=shoal.from_arrays(list(range(500)), [(i * 7 + 1) % 500 for i in range(500)]))
-    started = ask(pair[0], "run start", program="trial-count", graph="ring", ticks=10**9)
-    yield started["run"]
-    ask(pair[0], "run stop", run=started["run"])
+    with counting(pair[0], "ring") as run:
+        yield run
 
 
 def memory(shard: DevShard) -> int:
