@@ -100,15 +100,12 @@ class Crowd:
             if family == socket.AF_INET and self._sources > 1:
                 made.bind((f"127.0.{next(self._number) % self._sources + 1}.1", 0))
             made.connect(address)
-        except BlockingIOError:
-            if family == socket.AF_UNIX:  # the queue is full, and nothing goes on in the background
+        except OSError as error:
+            # A connection can be on its way; to a Unix socket it is not: its queue is full.
+            if not isinstance(error, BlockingIOError) or family == socket.AF_UNIX:
                 self.counted["refused"] += 1
                 made.close()
                 return
-        except OSError:
-            self.counted["refused"] += 1
-            made.close()
-            return
         self.counted["made"] += 1
         self._open[place].append(Stranger(made, iter(next(self._kinds[place])), memoryview(b"")))
 
