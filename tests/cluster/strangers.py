@@ -152,13 +152,17 @@ def knocking(
     sources: int = 1,
     started: Callable[[subprocess.Popen[str]], None] = lambda _: None,
 ) -> Iterator[Counter[str]]:
-    """A crowd in a process of its own, of which `started` is told; what it has counted is there when it is over."""
+    """A crowd in a process of its own, which has begun to knock and of which `started` is told; what it has counted is
+    there when it is over.
+    """
     counted: Counter[str] = Counter()
     words = ["--seconds", str(seconds), "--rate", str(rate), "--hold", str(hold), "--sources", str(sources)]
     command = [sys.executable, "-m", "tests.cluster.strangers", str(config), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             started(process)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "knocking\n"
             yield counted
             said, _ = process.communicate(timeout=3 * seconds + 60)
             assert process.returncode == 0
@@ -177,6 +181,7 @@ def main() -> None:
     parser.add_argument("--sources", type=int, default=1)
     options = parser.parse_args()
     crowd = Crowd(ports_of(load(options.config, {})), options.rate, options.hold, options.sources)
+    print("knocking", flush=True)
     crowd.run(options.seconds)
     print(json.dumps(crowd.counted))
 

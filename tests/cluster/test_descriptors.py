@@ -53,8 +53,8 @@ def test_a_flood_of_all_ports_at_once(far: Far) -> None:
         lines = len(one.log.read_text().splitlines())
         begun, most = ask(two, "run show", run=run)["tick"], 0.0
         page = f"http://{config_of(one).metrics.listen}/metrics"
-        until = time.monotonic() + SECONDS
         with knocking(one.config, SECONDS, rate=1000, hold=LIMIT) as counted:
+            until = time.monotonic() + SECONDS
             while time.monotonic() < until - 1.0:
                 assert ask(one, "status")["state"] == "joined"
                 wait_for(lambda: "shoal_ticks_total" in scraped(page), 10, "a scrape")
