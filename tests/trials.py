@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import abstractmethod
 from itertools import pairwise
 
 import numpy as np
@@ -153,8 +154,9 @@ class _Chosen(Program):
         if ws.tick == self.tick and phase.word == self.phase and self.shard in ("", ws.part.shard):
             self.happen(ws)
 
+    @abstractmethod
     def happen(self, ws: Workspace) -> None:
-        raise NotImplementedError
+        """What happens there."""
 
 
 class Sleep(_Chosen):
