@@ -419,9 +419,11 @@ def test_a_childs_copy_does_not_keep_an_interrupted_wait_going(session: Session,
 def test_an_upload_that_was_interrupted_is_dropped(session: Session, daemon: Daemon, host: Hosted) -> None:
     data = shoal.from_arrays(np.arange(2_000_000), np.arange(2_000_000))
     session.get_run("a")  # it is connected
-    host.loop.call_soon_threadsafe(time.sleep, 0.1)  # so that it is in the middle of it
+    goes_on = threading.Event()
+    host.loop.call_soon_threadsafe(goes_on.wait, SECONDS)  # so that it is in the middle of it
     with InterruptAfter(0.05) as interrupt:
         session._backend.load("g", data, None)
+    goes_on.set()
     assert interrupt.happened
     assert session.get_run("b").name == "b"
     eventually(lambda: clients(host) == 1)
