@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from daemon.admin.registry import Registry
 from daemon.admin.server import AdminLimits, AdminServer
+
+SECONDS = 10.0
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Waits until it is so."""
+    until = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.002)
 
 
 class Hosted:
@@ -42,15 +54,15 @@ class Hosted:
 
     def __enter__(self) -> Hosted:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self._stop is not None
         self.loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(SECONDS)
         assert not self._thread.is_alive()
 
     def in_loop(self, coroutine: Any) -> Any:
         """Run something in the server's loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(SECONDS)

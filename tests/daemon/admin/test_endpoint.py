@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from daemon.transport.security import Curve
 from shoal.client import tunnel
 from shoal.client.admin_protocol import AdminConnection, AdminError, Refused, Unreachable, Usage
 from shoal.client.tunnel import Message, header
-from tests.daemon.admin.hosted import Hosted
+from tests.daemon.admin.hosted import Hosted, eventually
 
 SECONDS = 10.0
 LARGE = np.arange(1_500_000, dtype=np.float64)
@@ -142,13 +141,6 @@ def handlers() -> Handlers:
 def endpoint(tmp_path: Path, handlers: Handlers) -> Iterator[Endpoint]:
     with Endpoint(tmp_path, handlers) as made:
         yield made
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < until, "it did not come to that"
-        time.sleep(0.005)
 
 
 def opened(dealer: zmq.Socket[bytes]) -> None:

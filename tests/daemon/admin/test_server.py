@@ -7,8 +7,7 @@ import json
 import socket
 import stat
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from daemon.admin.server import AdminServer, SocketTaken
 from shoal.client.admin_protocol import AdminConnection, AdminError, Unreachable, Usage
 from shoal.client.admin_protocol import Failed as SaidFailed
 from shoal.client.admin_protocol import Refused as SaidRefused
-from tests.daemon.admin.hosted import Hosted
+from tests.daemon.admin.hosted import Hosted, eventually
 
 
 class Handlers:
@@ -124,13 +123,6 @@ class Raw:
         while (line := self.line()) not in (b"\n", b""):
             lines.append(line.decode())
         return "".join(lines)
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until, "it did not come to that"
-        time.sleep(0.005)
 
 
 def test_a_call_and_its_result(host: Hosted, path: Path) -> None:

@@ -10,7 +10,6 @@ import random
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +26,7 @@ from shoal import Session, ShoalError
 from shoal.client.admin_protocol import AdminConnection, HungUp, Unreachable
 from shoal.client.cluster import SocketBackend
 from shoal.client.connections import KEPT_MAX, Connections
-from tests.daemon.admin.hosted import Hosted
+from tests.daemon.admin.hosted import Hosted, eventually
 from tests.interrupt import Interrupt, InterruptAfter
 
 pytestmark = pytest.mark.traced
@@ -140,13 +139,6 @@ def clients(host: Hosted) -> int:
         return len(host.server._connections)
 
     return int(host.in_loop(count()))
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < until, "it did not come to that"
-        time.sleep(0.002)
 
 
 def answers_right(backend: SocketBackend, salt: object) -> None:
