@@ -72,5 +72,5 @@ SECTION = Section(
     f"backup {FORMAT}, data folder {schema.FORMAT}, record {RECORD_VERSION}",
     make,
     check,
-    "have `make` in tests/golden/bytes/archive.py write it",
+    how_to="have `make` in tests/golden/bytes/archive.py write it",
 )

@@ -145,7 +145,7 @@ SECTION = Section(
     f"record {RECORD_VERSION}",
     make,
     check,
-    "add one to tests/golden/bytes/commands.py",
     TYPES,
     EXAMPLES,
+    "add one to tests/golden/bytes/commands.py",
 )

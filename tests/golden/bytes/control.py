@@ -117,4 +117,4 @@ HOST = (
     ),
 )  # fmt: skip
 
-SECTION = section_of("control", CONTROL_TYPES, (*MEMBERSHIP, *CONSENSUS, *CLUSTER, *HOST), "control.py")
+SECTION = section_of("control", CONTROL_TYPES, (*MEMBERSHIP, *CONSENSUS, *CLUSTER, *HOST))

@@ -169,6 +169,6 @@ SECTION = Section(
     f"graph {GRAPH_FORMAT}, slices {WIRE_FORMAT}, protocol {PROTOCOL_VERSION}",
     make,
     check,
-    "add it to tests/golden/bytes/graphs.py",
     filled=(STATES,),
+    how_to="add it to tests/golden/bytes/graphs.py",
 )

@@ -55,4 +55,4 @@ def check(entries: Entries) -> None:
         same("carol.public_key", (allowed.operator_of(carol), allowed.name_of(carol)), ("carol", None))
 
 
-SECTION = Section("keys", "keys", make, check, "add it to tests/golden/bytes/keys.py")
+SECTION = Section("keys", "keys", make, check)

@@ -22,7 +22,7 @@ NUMBERS = (b"\x01\x02\x03", memoryview(np.full(600, 0x0807060504030201, np.int64
 """Frames: one that rides in the header, one that travels on its own, and an empty one."""
 
 
-def section_of(name: str, types: Mapping[int, type], examples: tuple[Any, ...], file: str) -> Section:
+def section_of(name: str, types: Mapping[int, type], examples: tuple[Any, ...]) -> Section:
     """Returns the golden file of one plane's messages."""
     codec = Codec(CLUSTER, types)
     by_name = named(example for example in examples if type(example) in types.values())
@@ -38,8 +38,8 @@ def section_of(name: str, types: Mapping[int, type], examples: tuple[Any, ...], 
             read = codec.decode(from_hex(entry["hex"]), SENT.founding)
             same(key, read._replace(message=_flat(read.message)), sent._replace(message=_flat(sent.message)))
 
-    how_to = f"add one to tests/golden/bytes/{file}"
-    return Section(name, f"protocol {PROTOCOL_VERSION}", make, check, how_to, tuple(types.values()), examples)
+    how_to = f"add one to tests/golden/bytes/{name}.py"
+    return Section(name, f"protocol {PROTOCOL_VERSION}", make, check, tuple(types.values()), examples, how_to)
 
 
 def _entry(codec: Codec, example: Any, founding: str) -> Entry:

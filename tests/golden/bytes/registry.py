@@ -152,6 +152,5 @@ SECTION = Section(
     f"record {RECORD_VERSION}",
     make,
     check,
-    "fill it in REGISTRY in tests/golden/bytes/registry.py",
     filled=(REGISTRY, FROZEN, PROMISE, LIFE),
 )

@@ -22,16 +22,16 @@ class Section:
     """`make` has the code write every example, as entries; `check` has it read the pinned ones, and compares.
 
     `types` are those of which each needs an example, and `filled` the examples of which every field has to be told
-    from the others. `how_to` says what to do about a type that has none.
+    from the others. `how_to` says what to do about what has no entry, where that is looked for.
     """
 
     name: str
     version: str
     make: Callable[[], Entries]
     check: Callable[[Entries], None]
-    how_to: str
     types: tuple[type, ...] = ()
     filled: tuple[Any, ...] = ()
+    how_to: str = ""
 
     @property
     def path(self) -> Path:
@@ -45,7 +45,7 @@ class Section:
     def mistakes(self) -> list[str]:
         """Says of each type without an example, and of each example that has no type any more, what to do."""
         shown = {type(example).__name__ for example in self.filled}
-        there = {cls.__name__ for cls in self.types} or shown
+        there = {cls.__name__ for cls in self.types}
         missing = [f"{name} has no example: {self.how_to}, and pin it: {HOW_TO_PIN}" for name in sorted(there - shown)]
         gone = [
             f"{name} has an example, and is in no table of types: is it still read?" for name in sorted(shown - there)

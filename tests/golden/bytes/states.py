@@ -116,10 +116,4 @@ def _told(program: type[Program], name: str, state: bytes) -> str:
     return f"{', '.join(told)}, sections of {len(state) - state_bytes(program, nodes)} bytes"
 
 
-SECTION = Section(
-    "states",
-    f"data folder {FORMAT}, protocol {PROTOCOL_VERSION}",
-    make,
-    check,
-    "have a program in tests/golden/bytes/programs.py do it",
-)
+SECTION = Section("states", f"data folder {FORMAT}, protocol {PROTOCOL_VERSION}", make, check)

@@ -155,7 +155,7 @@ SECTION = Section(
     f"data folder {FORMAT}, record {RECORD_VERSION}",
     make,
     check,
-    "have `make` in tests/golden/bytes/store.py keep one",
     tuple(RECORDS.values()),
     (HARD, SNAPSHOT, *ENTRIES),
+    "have `make` in tests/golden/bytes/store.py keep one",
 )

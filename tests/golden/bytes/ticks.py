@@ -34,4 +34,4 @@ EXAMPLES = (
     ticks.CheckpointMissing(run=7, tick=30, first=3, copies=2),
 )
 
-SECTION = section_of("ticks", TICK_TYPES, EXAMPLES, "ticks.py")
+SECTION = section_of("ticks", TICK_TYPES, EXAMPLES)
