@@ -37,7 +37,7 @@ import numpy as np
 
 import shoal
 from shoal import Graph, GraphData, Program
-from shoal.program.installed import installed_programs
+from shoal.program.installed import find_program, installed_programs
 
 GOLDEN = Path(__file__).with_name("digests.json")
 DATA = Path(__file__).parents[2] / "examples" / "data"
@@ -115,7 +115,7 @@ def shipped_programs() -> dict[str, type[Program]]:
 
 def results(graph: Graph, name: str, program: str) -> dict[str, str | int | float]:
     """Runs a program and returns all of its results, by the names that they have in `digests.json`."""
-    how, declared = RECIPES[name][program], shipped_programs()[program]
+    how, declared = RECIPES[name][program], find_program(program)
     run = graph.run(program, ticks=how.ticks, timeout=60, **how.params)
     columns = (column.name for column in declared.columns if not column.hidden)
     found: dict[str, str | int | float] = {f"column {column}": run.result(column).digest for column in columns}
