@@ -305,7 +305,7 @@ def test_a_snapshot_on_its_own_disk_that_it_can_not_read_stops_it() -> None:
     assert older.drive.stored == kept
 
 
-def test_each_member_says_what_it_runs_and_a_sentence_names_them() -> None:
+def test_each_member_says_what_it_runs() -> None:
     cluster = ShardCluster(seed=3)
     cluster["cat"].tags = ((VERSION_TAG, LATER.tag),)
     cluster.formed()
