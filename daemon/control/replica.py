@@ -31,7 +31,7 @@ from daemon.control.voters import shard_of
 from daemon.membership import effects as swim
 from daemon.membership.machine import Membership
 from daemon.membership.messages import CLUSTER_TAG, Member
-from daemon.state import Registry, apply, freeze, mistake_in_snapshot, restore
+from daemon.state import Announcement, Registry, apply, freeze, mistake_in_snapshot, restore
 from daemon.state.commands import CommandCodec, CommandUnreadable, Decision, EndRun, HoldParts, Identity, ResumeRun
 from daemon.state.records import FAILED
 from daemon.wire import Rejected
@@ -107,11 +107,13 @@ class Replica:
         self._out.append(Persist(stored.hard_state, stored.snapshot))
         self.raft = Raft(self._seat.server, stored, self._settings.consensus, self._random, now)
         self.applied = self._snapshot_at = self.raft.commit_index
-        mistake = mistake_in_snapshot(stored.snapshot.data) if stored.snapshot.data else None
-        if mistake is not None:
-            self._stop(why_of_snapshot(stored.snapshot, mistake, self._versions(), "on this shard's disk"))
-        elif stored.snapshot.data:
-            self._restore(stored.snapshot.data, now)
+        if stored.snapshot.data:
+            try:
+                news = restore(self._registry, stored.snapshot.data)
+            except Rejected as mistake:
+                self._stop(why_of_snapshot(stored.snapshot, mistake, self._versions(), "on this shard's disk"))
+            else:
+                self._restored(news, now)
         for record in self._membership.live():
             self._take(self._trust.meet(record.member, self.raft), now)
         return self._flush()
@@ -180,7 +182,7 @@ class Replica:
                     self._apply(effect.entries, now)
                 case consensus.Restored():
                     self.applied = self._snapshot_at = effect.snapshot.index
-                    self._restore(effect.snapshot.data, now)
+                    self._restored(restore(self._registry, effect.snapshot.data), now)
                 case consensus.BecameLeader() | consensus.LeaderChanged():
                     self._following.leader_changed(isinstance(effect, consensus.BecameLeader), now)
                     self._reads.leader_changed(self.leader is not None)
@@ -245,8 +247,9 @@ class Replica:
     def _versions(self) -> dict[str, Version | None]:
         return {record.name: version_of(dict(record.member.tags)) for record in self._membership.live()}
 
-    def _restore(self, data: bytes, now: int) -> None:
-        for announcement in restore(self._registry, data):
+    def _restored(self, news: Iterable[Announcement], now: int) -> None:
+        """The registry is a snapshot's now, and this is new in it."""
+        for announcement in news:
             self._out += self._following.follow(announcement, now)
         self._seat.tags[CLUSTER_TAG] = self._registry.cluster
         self.tags_due = True
