@@ -41,7 +41,7 @@ from daemon.state.announcements import (
 )
 from daemon.state.applying import apply
 from daemon.state.registry import Registry
-from daemon.state.snapshot import freeze, is_snapshot, mistake_in_snapshot, restore
+from daemon.state.snapshot import freeze, mistake_in_snapshot, restore
 
 __all__ = [
     "Announcement",
@@ -62,7 +62,6 @@ __all__ = [
     "ViewInstalled",
     "apply",
     "freeze",
-    "is_snapshot",
     "mistake_in_snapshot",
     "restore",
 ]

@@ -83,11 +83,6 @@ def freeze(registry: Registry) -> bytes:
     return bytes(header)
 
 
-def is_snapshot(data: bytes) -> bool:
-    """Whether `restore` would take it."""
-    return mistake_in_snapshot(data) is None
-
-
 def mistake_in_snapshot(data: bytes) -> Rejected | None:
     """Why `restore` would not take it: to be asked before a leader's becomes this shard's own."""
     try:

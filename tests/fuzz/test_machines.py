@@ -16,7 +16,7 @@ from daemon.control.settings import ShardSettings
 from daemon.membership.config import MembershipConfig
 from daemon.membership.machine import Membership
 from daemon.membership.messages import Member
-from daemon.state import NotApplied, apply, freeze, is_snapshot
+from daemon.state import NotApplied, apply, freeze, mistake_in_snapshot
 from daemon.state.commands import CommandCodec, FormView, Identity
 from daemon.transfer.chunks import Intake, LoadLimits
 from daemon.transfer.tick_plane import TICK_MESSAGES, TickPlane
@@ -146,4 +146,4 @@ def test_whatever_stands_in_the_log_it_breaks_nothing(said: list[Any]) -> None:
             codec.encode(decision)
             news = apply(registry, decision)
             assert not [one for one in news if isinstance(one, NotApplied)]
-            assert is_snapshot(freeze(registry))
+            assert mistake_in_snapshot(freeze(registry)) is None

@@ -22,7 +22,7 @@ from daemon.state import (
     ViewInstalled,
     apply,
     freeze,
-    is_snapshot,
+    mistake_in_snapshot,
     restore,
 )
 from daemon.state.commands import (
@@ -229,7 +229,7 @@ def test_names_that_nobody_can_give_are_declined(decision: Decision) -> None:
 
 def test_a_snapshot_that_no_shard_has_made_is_not_taken() -> None:
     registry = applied(VIEW, GRAPH, RUN)
-    assert is_snapshot(freeze(registry))
+    assert mistake_in_snapshot(freeze(registry)) is None
     run = registry.runs["rank-1"]
     for wrong in (
         {"placements": {"web": registry.placements["web"][1:]}},
@@ -245,11 +245,11 @@ def test_a_snapshot_that_no_shard_has_made_is_not_taken() -> None:
         {"disks": {"a\x1b": Disk(1, {})}},
     ):
         bad = freeze(replace(registry, **wrong))
-        assert not is_snapshot(bad), wrong
+        assert mistake_in_snapshot(bad) is not None, wrong
         other = applied(VIEW)
         before = freeze(other)
         with pytest.raises(Rejected):
             restore(other, bad)
         assert freeze(other) == before
-    assert not is_snapshot(b"")
-    assert not is_snapshot(b"nonsense")
+    assert mistake_in_snapshot(b"") is not None
+    assert mistake_in_snapshot(b"nonsense") is not None
