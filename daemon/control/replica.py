@@ -42,6 +42,7 @@ REQUEST_CHARACTERS_MAX = 64
 NO_MAJORITY = "no tick leader says how far the log has come: has the cluster a majority?"
 
 LEADERS_MESSAGES = (consensus.Append, consensus.InstallSnapshot)
+"""Whichever server sends one leads its term."""
 
 
 class Replica:

@@ -113,7 +113,7 @@ class Trust:
 
     def led(self) -> list[Effect]:
         """There is a leader, and without this shard, which is silent: it can be let in again as a new disk."""
-        return [DiskWentBack(self.lost)] if self.lost else []
+        return [DiskWentBack(self.lost)]
 
     def check_own(self) -> list[Effect]:
         """The log names a life on this disk that the disk does not remember: a leader has taught us better."""
@@ -123,7 +123,7 @@ class Trust:
         if not life.before < logged.generation < self._shard.generation:
             return []
         self.lost = f"the log knows it in generation {logged.generation}, and it remembers {life.before or 'none'}"
-        return [DiskWentBack(self.lost)]
+        return self.led()
 
     def _how(self, told: DiskForgets) -> str:
         if told.lived:
