@@ -26,7 +26,7 @@ from daemon.control.seat import Seat, has_disk_of, server_at
 from daemon.control.settings import ShardSettings
 from daemon.control.trust import Trust
 from daemon.control.unreadable import RefusedSnapshots, why_not_proposed, why_of_command, why_of_snapshot
-from daemon.control.versions import Version, version_of
+from daemon.control.versions import Version, versions_of
 from daemon.control.voters import shard_of
 from daemon.membership import effects as swim
 from daemon.membership.machine import Membership
@@ -246,7 +246,7 @@ class Replica:
             self._out.append(SnapshotRefused(shard_of(server), why))
 
     def _versions(self) -> dict[str, Version | None]:
-        return {record.name: version_of(dict(record.member.tags)) for record in self._membership.live()}
+        return versions_of(self._membership.live())
 
     def _restored(self, news: Iterable[Announcement], now: int) -> None:
         """The registry is a snapshot's now, and this is new in it."""

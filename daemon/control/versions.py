@@ -12,10 +12,11 @@ them. Once the log itself agrees on a version, they could bound what a cluster m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from daemon.membership.messages import Record
 from daemon.wire import PROTOCOL_VERSION, RECORD_VERSION
 from shoal import __version__
 
@@ -62,6 +63,19 @@ def version_of(tags: Mapping[str, str]) -> Version | None:
     return Version(words[0], int(words[1]), int(words[2]))
 
 
+def versions_of(records: Iterable[Record]) -> dict[str, Version | None]:
+    """What each of these members says of its version, by name."""
+    return {record.name: version_of(dict(record.member.tags)) for record in records}
+
+
+def by_version(versions: Mapping[str, Version | None]) -> dict[Version | None, list[str]]:
+    """The names of the members that run each version, in order."""
+    members: dict[Version | None, list[str]] = {}
+    for name in sorted(versions):
+        members.setdefault(versions[name], []).append(name)
+    return members
+
+
 def told(versions: Mapping[str, Version | None]) -> str:
     """Who runs what, in words.
 
@@ -71,12 +85,10 @@ def told(versions: Mapping[str, Version | None]) -> str:
     >>> told({"b": one, "d": None})
     'b runs Shoal 0.1.0 (protocol 2, records 1); d does not say what it runs'
     """
-    by_version: dict[Version | None, list[str]] = {}
-    for name in sorted(versions):
-        by_version.setdefault(versions[name], []).append(name)
-    known = sorted((version for version in by_version if version is not None), key=lambda version: version.tag)
-    parts = [f"{_named(by_version[version])} {version}" for version in known]
-    silent = by_version.get(None, [])
+    members = by_version(versions)
+    known = sorted((version for version in members if version is not None), key=lambda version: version.tag)
+    parts = [f"{_named(members[version])} {version}" for version in known]
+    silent = members.get(None, [])
     if silent:
         parts.append(f"{', '.join(silent)} {'does' if len(silent) == 1 else 'do'} not say what {_they(silent)}")
     return "; ".join(parts)

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from daemon.admin.registry import Failed, Refused, Registry, Reply, Request, Usage
-from daemon.control.versions import Version, version_of
+from daemon.control.versions import Version, by_version, version_of, versions_of
 from daemon.membership.messages import STATUS_NAMES
 from daemon.observe.logs import UnknownLevel, set_level
 from daemon.runtime.loop import Runtime
@@ -89,13 +89,9 @@ class Operations:
 
     def _versions(self) -> list[dict[str, Any]]:
         """What the members run that are alive: more than one row where an upgrade is under way, or was forgotten."""
-        members: dict[Version | None, list[str]] = {}
-        for record in self._runtime.shard.membership.live():
-            members.setdefault(version_of(dict(record.member.tags)), []).append(record.name)
-        return sorted(
-            ({**_told(version), "members": sorted(names)} for version, names in members.items()),
-            key=lambda row: row["members"],
-        )
+        members = by_version(versions_of(self._runtime.shard.membership.live()))
+        rows = [{**_told(version), "members": names} for version, names in members.items()]
+        return sorted(rows, key=lambda row: row["members"])
 
     def _halted(self) -> list[dict[str, Any]]:
         """Graphs that wait for a shard which holds what nobody else does."""
