@@ -16,8 +16,8 @@ def take_backup(registry: Registry, decision: Restore) -> Outcome:
     if registry.graphs or registry.runs_begun:
         raise CommandRejected("this cluster has graphs or runs of its own: a backup is restored into a new one")
     runs = [restored(run) for run in decision.runs]
-    loads, states = {(graph.name, graph.load) for graph in decision.graphs}, STATES
-    if any(run.state not in states or (run.graph, run.load) not in loads or run.number < 1 for run in runs) or not all(
+    loads = {(graph.name, graph.load) for graph in decision.graphs}
+    if any(run.state not in STATES or (run.graph, run.load) not in loads or run.number < 1 for run in runs) or not all(
         NAME.fullmatch(run.program) for run in runs
     ):
         raise CommandRejected("the backup has runs that no cluster has had")

@@ -87,21 +87,26 @@ def open_backup(folder: Path, data: Path) -> Source:
         )
     archive = Archive(folder)
     try:
-        try:
-            decided = CommandCodec(ARCHIVE_LIMITS).decode(archive.decided())
-        except CommandUnreadable as unreadable:
-            if unreadable.is_later:
-                told = f"{folder} was written by a later version of Shoal ({unreadable}): restore it with that one"
-                raise StoreError(told) from unreadable
-            raise StoreError(f"{folder} does not say what it holds: take another copy of the backup") from unreadable
-        if not isinstance(decided, Restore):
-            raise StoreError(f"{folder} does not say what it holds: take another copy of the backup")
+        decided = _decided(folder, archive)
         missing = _missing(archive, decided)
         if missing:
             raise StoreError(f"{folder} lacks {missing}: take another copy of the backup")
     finally:
         archive.close()
     return Source(folder, decided)
+
+
+def _decided(folder: Path, archive: Archive) -> Restore:
+    decided: Decision | None = None
+    try:
+        decided = CommandCodec(ARCHIVE_LIMITS).decode(archive.decided())
+    except CommandUnreadable as unreadable:
+        if unreadable.is_later:
+            told = f"{folder} was written by a later version of Shoal ({unreadable}): restore it with that one"
+            raise StoreError(told) from unreadable
+    if not isinstance(decided, Restore):
+        raise StoreError(f"{folder} does not say what it holds: take another copy of the backup")
+    return decided
 
 
 def _missing(archive: Archive, decided: Restore) -> str:
