@@ -85,19 +85,19 @@ class ControlPlane:
         self.registry = Registry()
         self._following = Following(self.identity, self.registry, settings, on_disk, random)
         self.trust = Trust(self.identity, life, self.membership, self.registry)
-        self._deciding = Replica(
+        self._replica = Replica(
             self._seat, self.membership, self.registry, self._following, self.trust, settings, random, now
         )
         self._out: list[Effect] = []
         if on_disk.stored is not None:
-            self._decided(self._deciding.start(on_disk.stored, now), now)
+            self._decided(self._replica.start(on_disk.stored, now), now)
 
     # -- doors -----------------------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> int | None:
         """The earliest of all machines."""
-        times = [self.membership.deadline, self._deciding.deadline, self._following.deadline]
+        times = [self.membership.deadline, self._replica.deadline, self._following.deadline]
         return min((time for time in times if time is not None), default=None)
 
     def step(self, sender: Identity, message: Any, now: int) -> list[Effect]:
@@ -108,13 +108,13 @@ class ControlPlane:
             self._out.append(swim.Counted("control_unauthorized"))
         elif isinstance(message, CONSENSUS_MESSAGES):
             if self.founding:  # before, there is no telling whether it is from the cluster that this shard waits for
-                self._decided(self._deciding.step(sender, message, now), now)
+                self._decided(self._replica.step(sender, message, now), now)
         elif isinstance(message, Proposal):
-            self._decided(self._deciding.propose_for(sender.name, message, now), now)
+            self._decided(self._replica.propose_for(sender.name, message, now), now)
         elif isinstance(message, ReadIndexRequest):
-            self._decided(self._deciding.read_for(sender, message, now), now)
+            self._decided(self._replica.read_for(sender, message, now), now)
         elif isinstance(message, ReadIndexReply):
-            self._decided(self._deciding.told(message, now), now)
+            self._decided(self._replica.told(message, now), now)
         elif isinstance(message, DiskForgets):
             self._out += self.trust.hear(sender, message)
         else:
@@ -132,8 +132,8 @@ class ControlPlane:
         self._take_membership(self.membership.wake(now), now)
         if self.raft is None and (self._is_lone or (self._seat.promise is not None and self._seat.promise.is_alone)):
             self._try_to_found(now)  # nobody need ever join or change, which is when the others try
-        self._decided(self._deciding.wake(now), now)
-        self._decided(self._deciding.send_proposals(now), now)
+        self._decided(self._replica.wake(now), now)
+        self._decided(self._replica.send_proposals(now), now)
         self._out += self._following.wake(self.leader, now)
         return self._flush(now)
 
@@ -146,12 +146,12 @@ class ControlPlane:
                 self._out.append(Answered(decision.request, "too many requests are waiting for the tick leader"))
         except Rejected as rejected:
             self._out.append(Answered(decision.request, f"it can't be put into the log: {rejected.detail}"))
-        self._decided(self._deciding.send_proposals(now), now)
+        self._decided(self._replica.send_proposals(now), now)
         return self._flush(now)
 
     def read(self, request: str, give_up_ns: int, now: int) -> list[Effect]:
         """Have the registry see all that was decided anywhere by now; an `Answered` follows once it does."""
-        self._decided(self._deciding.read(request, give_up_ns, now), now)
+        self._decided(self._replica.read(request, give_up_ns, now), now)
         return self._flush(now)
 
     def step_run(self, request: str, run: int, now: int) -> list[Effect]:
@@ -229,7 +229,7 @@ class ControlPlane:
     @property
     def raft(self) -> Raft | None:
         """This shard's server of consensus, once there is a cluster."""
-        return self._deciding.raft
+        return self._replica.raft
 
     @property
     def founding(self) -> str:
@@ -260,7 +260,7 @@ class ControlPlane:
     @property
     def leader(self) -> str | None:
         """The tick leader's name, as far as is known here."""
-        return self._deciding.leader
+        return self._replica.leader
 
     @property
     def clock(self) -> Clock:
@@ -295,7 +295,7 @@ class ControlPlane:
     @property
     def applied_index(self) -> int:
         """How far the log has been applied here."""
-        return self._deciding.applied
+        return self._replica.applied
 
     def missing_members(self) -> list[str]:
         """Members of the view that membership does not hold alive in that life."""
@@ -306,7 +306,7 @@ class ControlPlane:
     def validate(self) -> None:
         """Assert the invariants of every machine."""
         self.membership.validate()
-        self._deciding.validate()
+        self._replica.validate()
         assert not self._out, "every door hands out all its effects"
 
     # -- membership ------------------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ class ControlPlane:
                 case swim.MemberJoined():
                     changed = True
                     self._out.append(effect)
-                    self._decided(self._deciding.met(effect.member, now), now)
+                    self._decided(self._replica.met(effect.member, now), now)
                 case (
                     swim.MemberUpdated()
                     | swim.MemberSuspected()
@@ -340,7 +340,7 @@ class ControlPlane:
                     assert_never(effect)
         if changed:
             self._following.lead_due = True
-            self._deciding.look(now)
+            self._replica.look(now)
             if self.raft is None:
                 self._try_to_found(now)
             elif not self.founding:
@@ -360,7 +360,7 @@ class ControlPlane:
         self._set_tags(self._seat.declaration(), now)
         stored = self._seat.beginning(self.membership)
         if stored is not None:
-            self._decided(self._deciding.start(stored, now), now)
+            self._decided(self._replica.start(stored, now), now)
 
     def _why_not_found(self) -> str:
         """Why no operator may have this shard found a cluster, in words; empty if one may."""
@@ -386,24 +386,24 @@ class ControlPlane:
 
     def _decided(self, effects: Iterable[Effect], now: int) -> None:
         self._out += effects
-        if self._deciding.tags_due:
-            self._deciding.tags_due = False
+        if self._replica.tags_due:
+            self._replica.tags_due = False
             self._set_tags(self._seat.tags, now)
             self._belong(now)
         self.membership.claims.is_established |= self.in_view
 
     def _flush(self, now: int) -> list[Effect]:
         """Do what has become due; a lone shard's proposals are decided at once, and more may follow from each."""
-        following, deciding = self._following, self._deciding
+        following, replica = self._following, self._replica
         for _ in range(FOLLOW_UPS_MAX):
             if following.custody.is_due:
                 self._out += following.tend(now)
             elif following.proposals_due:
                 following.proposals_due = False
-                self._decided(deciding.send_proposals(now), now)
-            elif following.lead_due and deciding.leads:
+                self._decided(replica.send_proposals(now), now)
+            elif following.lead_due and replica.leads:
                 following.lead_due = False
-                self._decided(deciding.lead(now), now)
+                self._decided(replica.lead(now), now)
             else:
                 break
         out, self._out = self._out, []

@@ -261,7 +261,7 @@ def test_registries_that_differ_are_noticed() -> None:
     cluster.form()
     host = cluster.hosts["bee"]
     host.shard.registry.runs_begun += 1
-    host.shard._deciding.applied -= 1
+    host.shard._replica.applied -= 1
     with pytest.raises(AssertionError, match="another registry"):
         cluster.invariants.persisted(host, host.shard, [])
 

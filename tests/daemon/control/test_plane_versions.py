@@ -57,7 +57,7 @@ class LaterCodec(CommandCodec):
 
 def upgrade(machine: Machine) -> None:
     """Have a machine that runs be of the later version from now on."""
-    machine.up._deciding._codec = machine.up._following.proposals._codec = LaterCodec()
+    machine.up._replica._codec = machine.up._following.proposals._codec = LaterCodec()
 
 
 class MixedCluster(ShardCluster):
@@ -309,5 +309,5 @@ def test_each_member_says_what_it_runs() -> None:
     cluster = ShardCluster(seed=3)
     cluster["cat"].tags = ((VERSION_TAG, LATER.tag),)
     cluster.formed()
-    told = cluster["ant"].up._deciding._versions()
+    told = cluster["ant"].up._replica._versions()
     assert told == {"ant": OWN, "bee": OWN, "cat": LATER}
