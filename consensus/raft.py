@@ -84,7 +84,7 @@ class Raft:
         self._leaps = Leaps(limits.election_timeout_ns, now)
         self._ballot = Ballot(self.term)
         self._leadership: Leadership | None = None
-        self._told = EffectOutbox(stored.hard_state, stored.snapshot.index)
+        self._outbox = EffectOutbox(stored.hard_state, stored.snapshot.index)
 
     @property
     def configuration(self) -> Configuration:
@@ -147,7 +147,7 @@ class Raft:
         self.promises.keep_only(self.configuration.members)
         forgot = self.promises.started_again(server, term, last_index)
         if forgot is not None:
-            self._told.forgot(forgot)
+            self._outbox.forgot(forgot)
         return self._effects()
 
     # Orders
@@ -396,7 +396,7 @@ class Raft:
         if snapshot.index > self.commit_index:
             if self.log.term_at(snapshot.index) != snapshot.term:
                 self.log.restore(snapshot)
-                self._told.restore(snapshot)
+                self._outbox.restore(snapshot)
             self.commit_index = snapshot.index
         self._send(sender, AppendReply(self.term, accepted=True, index=self.commit_index))
 
@@ -412,7 +412,7 @@ class Raft:
         self.role = Role.LEADER
         self.leader = self.name
         self._leadership = Leadership(
-            self.name, self._limits, self.log, self.term, self._told, now, forgetful=self.promises.forgetful
+            self.name, self._limits, self.log, self.term, self._outbox, now, forgetful=self.promises.forgetful
         )
         self._append(Entry(self.last_index + 1, self.term), now)
 
@@ -468,17 +468,17 @@ class Raft:
     # Effects
 
     def _send(self, to: str, message: Message) -> None:
-        self._told.send(to, message)
+        self._outbox.send(to, message)
 
     def _effects(self) -> list[Effect]:
         hard_state = HardState(self.term, self.vote)
-        return self._told.news(hard_state, self.leader, self.is_leader, self.log, self.commit_index)
+        return self._outbox.news(hard_state, self.leader, self.is_leader, self.log, self.commit_index)
 
     def validate(self) -> None:
         """The invariants that one server can check alone; those of a cluster need its history."""
         self.log.validate()
         assert self.log.snapshot.index <= self.commit_index <= self.last_index, (self.commit_index, self.last_index)
-        assert self._told.applied_index == self.commit_index, (self._told.applied_index, self.commit_index)
+        assert self._outbox.applied_index == self.commit_index, (self._outbox.applied_index, self.commit_index)
         assert self.log.last_term <= self.term, (self.log.last_term, self.term)
         assert (self.role is Role.LEADER) == (self._leadership is not None), self.role
         assert (self.role is Role.LEADER) == (self.leader == self.name), (self.role, self.leader)

@@ -129,14 +129,14 @@ class NodeProgram(Program):
     # -- the program on its tick -----------------------------------------------------------------------------------
 
     def carriers(self, part: ShardGraph) -> Sequence[Carrier]:
-        self._post = MessageCarrier(part, self.combine)
-        return (self._post,)
+        self._carrier = MessageCarrier(part, self.combine)
+        return (self._carrier,)
 
     def prepare(self, ws: Workspace) -> None:
         self._ws, part = ws, ws.part
         vars(self).update({name: getattr(self, name) for name in self.parameters()})  # an attribute is found faster
         vars(self).update(named_nodes(part, self))  # ids as nodes have them
-        self._shared = Shared(part, self._post, self.combine)
+        self._shared = Shared(part, self._carrier, self.combine)
         self._shared.contributed = {each.name: ([], []) for each in self.aggregates if each not in OWN}
         make = class_of_run(self._shared, [each.name for each in self.attributes])
         self._nodes = list(map(make, range(part.size), part.out_degree.tolist()))
@@ -166,7 +166,7 @@ class NodeProgram(Program):
         self._shared.tick = ws.tick
         if ws.part.node_count:
             self.begin_tick()
-        inbox = self._shared.delivery.sort_out(self._post.arrived)
+        inbox = self._shared.delivery.sort_out(self._carrier.arrived)
         returned = self._give_back(inbox.missing)
         self._finish(ws, self._visit(inbox), returned)
 
@@ -284,7 +284,7 @@ class NodeProgram(Program):
         said, seqs = shared.outbox.take(part, shared.ordinals)
         if returned:
             said = Sent(said.floats, said.ints, (*said.letters, *returned))
-        self._post.leave(said)
+        self._carrier.leave(said)
         for node, place, letters, value in shared.asking:
             due = keeping.due_within(ws.tick)
             seq = int(seqs[place]) if letters else 0

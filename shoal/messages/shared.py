@@ -27,8 +27,8 @@ EVERY_WAY = "*"
 class Shared:
     """Made anew in `prepare`; nothing in it but `awake` and `asked` outlives a tick."""
 
-    def __init__(self, part: ShardGraph, post: MessageCarrier, combine: Combine | None) -> None:
-        self.part, self.post, self.combine = part, post, combine
+    def __init__(self, part: ShardGraph, carrier: MessageCarrier, combine: Combine | None) -> None:
+        self.part, self.carrier, self.combine = part, carrier, combine
         self.delivery = Delivery(part, combine)
         self.ordinals = part.all_ordinals()
         self.outbox = Outbox()
@@ -98,7 +98,7 @@ class Shared:
             return self.delivery.ids[local]  # type: ignore[no-any-return]
         if self._ghost_ids is None:
             self._ghost_ids = [None] * self.part.ghost_count
-            for peer, ids in self.post.ghost_ids.items():
+            for peer, ids in self.carrier.ghost_ids.items():
                 for node, name in zip(self.part.ghosts[peer].nodes.tolist(), ids, strict=True):
                     self._ghost_ids[node - self.part.size] = name
         return self._ghost_ids[local - self.part.size]  # type: ignore[no-any-return]
