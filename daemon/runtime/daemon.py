@@ -123,7 +123,7 @@ class Daemon:
         signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, None)))
         admin = await self._start_admin(stack, runtime, metrics, shares)
         ports: dict[str, tuple[int, Came]] = {
-            "control": (shares.plane, lambda: runtime.post.came),
+            "control": (shares.plane, lambda: runtime.messenger.came),
             "ticks": (shares.plane, lambda: runtime.ticks.came),
             "admin": (shares.admin, lambda: (len(admin), 0)),
         }

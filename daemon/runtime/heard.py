@@ -60,7 +60,7 @@ def take(runtime: Runtime, sender: Identity, message: Any) -> None:
 
 def _answer(runtime: Runtime, sender: Identity, question: Question) -> None:
     if runtime.tasks.count >= ANSWERING_MAX or runtime.answering[sender.name] >= ANSWERING_PEER_MAX:
-        runtime.post.refuse("busy", sender.name)
+        runtime.messenger.refuse("busy", sender.name)
         return
     work: Coroutine[Any, Any, None] | None = None
     match question:
@@ -103,4 +103,4 @@ async def _tell_part(runtime: Runtime, asker: str, asked: PartStatsRequest) -> N
         await runtime.caught_up()
         told = runtime.census.tell(asked)
     if told is not None:
-        runtime.post.send(asker, told)
+        runtime.messenger.send(asker, told)

@@ -124,7 +124,7 @@ class Runtime:
         seeds = {seed.address: seed.name for seed in config.cluster.seeds}
         codec = Codec(config.cluster.name, CONTROL_TYPES, wire_limits(config))
         hear = partial(heard.take, self)
-        self.post = Messenger(self.me, config.listen.control, codec, curve, allowed, seeds, limits, metrics, hear)
+        self.messenger = Messenger(self.me, config.listen.control, codec, curve, allowed, seeds, limits, metrics, hear)
         self.shard = ControlPlane(
             member,
             list(seeds),
@@ -133,7 +133,7 @@ class Runtime:
             time.monotonic_ns(),
             self._on_disk(folder),
         )
-        self.post.know(self.shard.membership, lambda: self.shard.founding)
+        self.messenger.know(self.shard.membership, lambda: self.shard.founding)
         self.checkpoints = Checkpoints(self)
         self.ticks = self._tick_plane(
             TickTransport(config.listen.ticks, curve=curve, count=metrics.count, limits=limits)
@@ -174,7 +174,7 @@ class Runtime:
 
     def _compose(self) -> None:
         """What the host does beside carrying out effects, each a part that knows those it needs."""
-        config, me, send = self.config, self.me.name, self.post.send
+        config, me, send = self.config, self.me.name, self.messenger.send
         self.graphs = Graphs(me, self.disk, self.workers)
         self.pieces = Pieces(self.tasks, self.graphs)
         self.census = Census(me, self.graphs, send)
@@ -210,7 +210,7 @@ class Runtime:
         self.tables, self.searching = Tables(self, self.programs.make), Searching(self)
         self.entering = Entering(
             self.shard,
-            self.post,
+            self.messenger,
             self.ticks,
             self.graphs,
             self.runs,
@@ -234,7 +234,7 @@ class Runtime:
 
     def keys_changed(self) -> None:
         """Other keys are allowed than before: hear and speak to nobody any more whose key is not."""
-        self.post.check()
+        self.messenger.check()
         self.ticks.check_keys()
         self.entering.keys_changed()
 
@@ -278,7 +278,7 @@ class Runtime:
         if self.store_thread.is_alive() and not self.store_thread.close():
             log.warning("the disk has not done what it was told to: the store's thread is left as it is")
         self._store.close()
-        self.post.close()
+        self.messenger.close()
         self.workers.shutdown(wait=False, cancel_futures=True)
         self.guard.close()
 
@@ -380,9 +380,9 @@ class Runtime:
     def _carry_out(self, effect: fx.Effect) -> None:
         match effect:
             case fx.Send(to=to, message=message):
-                self.post.send(to, message)
+                self.messenger.send(to, message)
             case fx.SendToAddress(address=address, message=message, name=name):
-                self.post.send_to_address(address, message, name)
+                self.messenger.send_to_address(address, message, name)
             case Persist():
                 self._persist(lambda: self._store.persist(effect))
             case fx.KeepPromise(promise=promise):
@@ -412,7 +412,7 @@ class Runtime:
                 self._broken(UnreadableLog(why))
             case swim.Counted(name=name, amount=amount):
                 self.metrics.count(name, (), amount)
-                self.post.note(name, amount)
+                self.messenger.note(name, amount)
             case _:
                 announced.follow(self, effect)
 

@@ -65,7 +65,7 @@ class Operations:
                 "cluster": runtime.config.cluster.name,
                 "founding": shard.founding,
                 "waiting": why_waiting(shard, runtime.config.cluster.expect),
-                "other_clusters": runtime.post.other_clusters.recent(),
+                "other_clusters": runtime.messenger.other_clusters.recent(),
                 "epoch": registry.epoch,
                 "leader": shard.leader,
                 "term": shard.raft.term if shard.raft else 0,
@@ -128,7 +128,7 @@ class Operations:
             }
             for record in shard.membership.members()
         ]
-        return Reply({"members": rows, "other_clusters": self._runtime.post.other_clusters.recent()})
+        return Reply({"members": rows, "other_clusters": self._runtime.messenger.other_clusters.recent()})
 
     async def view(self, _: Request) -> Reply:
         shard, partitions = self._runtime.shard, self._runtime.config.graph.partitions

@@ -32,7 +32,7 @@ class Entering:
     def __init__(
         self,
         shard: ControlPlane,
-        post: Messenger,
+        messenger: Messenger,
         ticks: TickThread,
         graphs: Graphs,
         runs: RunController,
@@ -40,7 +40,7 @@ class Entering:
         spawn: Callable[[Coroutine[Any, Any, Any]], object],
         looked: Callable[[int], None],
     ) -> None:
-        self._shard, self._post, self._ticks = shard, post, ticks
+        self._shard, self._messenger, self._ticks = shard, messenger, ticks
         self._graphs, self._runs, self._mending, self._spawn, self._looked = graphs, runs, mending, spawn, looked
 
     def enter(self, view: View) -> None:
@@ -49,8 +49,8 @@ class Entering:
         log.info("view %d: %s", view.epoch, ", ".join(view.names))
         if view != registry.view:
             return
-        self._post.epoch = view.epoch
-        self._post.view = frozenset(view.names if view.has(self._shard.identity) else ())
+        self._messenger.epoch = view.epoch
+        self._messenger.view = frozenset(view.names if view.has(self._shard.identity) else ())
         if not view.has(self._shard.identity):
             log.info("this shard is not a member of the view")
             self._ticks.order(lambda: self._ticks.enter_view(view.epoch, [], registry.cluster))
@@ -111,7 +111,7 @@ class Entering:
         for identity in view.members:
             member = self._shard.membership.member(identity.name)
             if identity != self._shard.identity and member is not None:
-                peers.append(Peer(identity, member.ticks, self._post.key_of(member.public_key)))
+                peers.append(Peer(identity, member.ticks, self._messenger.key_of(member.public_key)))
         cluster = self._shard.registry.cluster
         self._ticks.order(lambda: self._ticks.enter_view(view.epoch, peers, cluster))
 

@@ -23,7 +23,7 @@ class Reading:
 
     def __init__(self, runtime: Runtime, results: Results) -> None:
         self._runtime, self.results = runtime, results
-        me, send = runtime.me.name, runtime.post.send
+        me, send = runtime.me.name, runtime.messenger.send
         self._ticks = KeptTicks(me, runtime.disk, send, lambda run: runtime.runs.committed(run))
 
     async def recall(self, name: str, tick: int) -> None:
@@ -55,12 +55,12 @@ class Reading:
     async def answer(self, sender: str, asked: RowsRequest | KeptTicksRequest) -> None:
         """Give a peer what it asks for. The last tick of a run is on disk before anybody hears of its end."""
         if isinstance(asked, KeptTicksRequest):
-            self._runtime.post.send(sender, await self._ticks.tell(asked))
+            self._runtime.messenger.send(sender, await self._ticks.tell(asked))
             return
         with contextlib.suppress(Refused, NotHeld):  # the answer then says what is not here
             await self.recall(asked.run, asked.tick)
         answer = await asyncio.get_running_loop().run_in_executor(self._runtime.workers, self.results.answer, asked)
-        self._runtime.post.send(sender, answer)
+        self._runtime.messenger.send(sender, answer)
 
     def told(self, sender: str, answer: RowsReply | KeptTicksReply) -> None:
         """A peer's answer."""

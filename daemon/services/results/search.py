@@ -37,7 +37,7 @@ class Searching:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._asking = Asking(runtime.post.send)
+        self._asking = Asking(runtime.messenger.send)
         self._indexes: OrderedDict[tuple[str, str], tuple[ShardGraph, Index]] = OrderedDict()
         self._making = asyncio.Lock()
 
@@ -57,7 +57,7 @@ class Searching:
 
     async def answer(self, sender: str, asked: SearchRequest) -> None:
         """A peer asks."""
-        self._runtime.post.send(sender, await self._answer(asked))
+        self._runtime.messenger.send(sender, await self._answer(asked))
 
     def told(self, sender: str, answer: SearchReply) -> None:
         """A peer's answer."""

@@ -59,7 +59,7 @@ class Tables:
 
     def __init__(self, runtime: Runtime, make: Callable[[RunRecord], Awaitable[Program]]) -> None:
         self._runtime, self._make = runtime, make
-        self._asking = Asking(runtime.post.send)
+        self._asking = Asking(runtime.messenger.send)
         self._engine: tuple[tuple[str, int], Engine] | None = None
         self._rows: tuple[tuple[str, int, str, ShardGraph], TablePart] | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -96,7 +96,7 @@ class Tables:
             told = TableReply(asked.request, str(problem) or type(problem).__name__, 0, 0, why)
         finally:
             self._answering.remove((sender, asked.request))
-        self._runtime.post.send(sender, told)
+        self._runtime.messenger.send(sender, told)
 
     def told(self, sender: str, answer: TableReply) -> None:
         """A peer's answer."""

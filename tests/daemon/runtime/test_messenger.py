@@ -39,7 +39,7 @@ class Office:
         (folder / "allowed_keys").write_text((folder / "alpha.public_key").read_text())
         allowed = AllowedKeys(folder / "allowed_keys")
         self.codec = Codec("demo", CONTROL_TYPES)
-        self.post = Messenger(
+        self.messenger = Messenger(
             Identity("alpha", 1), "tcp://127.0.0.1:*", self.codec, Curve(pair, allowed.name_of), allowed, {},
             TransportLimits(), self.metrics, self._hear,
         )  # fmt: skip
@@ -53,7 +53,7 @@ class Office:
         before = self.heard[name]
         for _ in range(int(seconds * a_second)):
             self.now += SECOND // a_second
-            self.post._deliver(name, self.codec.encode(1, name, 1, KeptTicksRequest("q", 1)))
+            self.messenger._deliver(name, self.codec.encode(1, name, 1, KeptTicksRequest("q", 1)))
         return self.heard[name] - before
 
 
@@ -65,7 +65,7 @@ def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callabl
             try:
                 test(made)
             finally:
-                made.post.close()
+                made.messenger.close()
 
         asyncio.run(main())
 
@@ -74,7 +74,7 @@ def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callabl
 
 def test_who_is_not_in_the_view_has_little_and_members_have_enough(office: Any) -> None:
     def test(office: Office) -> None:
-        office.post.view = frozenset({"alpha", "beta"})
+        office.messenger.view = frozenset({"alpha", "beta"})
         assert office.say("mallory", 100) < (OUTSIDERS_SHARE * 100 + 1) * SECOND / WORK
         dropped = office.metrics.registry.get_sample_value("shoal_dropped_total", {"reason": "flood"})
         assert dropped is not None
@@ -96,10 +96,10 @@ def test_a_leader_is_never_silenced_for_long(office: Any) -> None:
     """However much what it said has cost: silence would be taken for its death."""
 
     def test(office: Office) -> None:
-        office.post.view = frozenset({"leader"})
+        office.messenger.view = frozenset({"leader"})
         office.say("leader", 0.02)
         office.worked += 100 * SECOND
-        office.post._insiders.spent("leader", 100 * SECOND, office.now)
+        office.messenger._insiders.spent("leader", 100 * SECOND, office.now)
         office.now += SECOND // 3
         assert office.say("leader", 0.02) == 1
 
@@ -110,9 +110,9 @@ def test_who_said_what_is_dropped_is_told(office: Any) -> None:
     said: list[str | None] = []
 
     def test(office: Office) -> None:
-        office.post._deliver("mallory", [b"\xc1"])
-        office.post._deliver("mallory", office.codec.encode(1, "beta", 1, KeptTicksRequest("q", 1)))
-        refusals = office.post._told._refusals
+        office.messenger._deliver("mallory", [b"\xc1"])
+        office.messenger._deliver("mallory", office.codec.encode(1, "beta", 1, KeptTicksRequest("q", 1)))
+        refusals = office.messenger._told._refusals
         assert refusals.deadline is not None
         said.append(refusals.due(refusals.deadline))
 
