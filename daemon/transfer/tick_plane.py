@@ -182,8 +182,8 @@ class TickPlane:
     def ship_once(self, shipment: Shipment, now: int) -> Sequence[Effect]:
         """Send what a peer has fetched from us: nobody waits for the answer, which is the end of it.
 
-        A peer that asks again while the disk or this thread is busy has us read it twice. The first to be read goes on:
-        the second can hold other states, for runs have gone on in the meantime.
+        A peer that asks again while this thread is busy has us read it twice. The first to be read goes on: the second
+        can hold other states, for runs have gone on in the meantime.
         """
         key = shipment.load, shipment.to
         if key in self.shipments:
