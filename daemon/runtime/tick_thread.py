@@ -73,6 +73,17 @@ class RunFigures:
             self.own_bytes += shards[me][1]
             self.cross_bytes += sum([sent for _, sent in shards])
 
+    def of_tick(self, tick: int, resumed: int) -> Mapping[str, Any] | None:
+        """A tick as `tick_result` has it, None before it is committed; `resumed` is where the run began in this view.
+
+        What the ticks of an older view have cost is forgotten, and so is what lies far back.
+        """
+        for committed in list(self.ticks):
+            if committed.tick == tick:
+                return tick_result(committed, self.members)
+        is_past = tick <= resumed or (self.ticks and self.ticks[-1].tick > tick)
+        return {"tick": tick, "phases": {}, "cross_bytes": 0} if is_past else None
+
 
 @dataclass(slots=True)
 class Traffic:

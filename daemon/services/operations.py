@@ -17,7 +17,7 @@ from daemon.control.versions import Version, by_version, version_of, versions_of
 from daemon.membership.messages import STATUS_NAMES
 from daemon.observe.logs import UnknownLevel, set_level
 from daemon.runtime.loop import Runtime
-from daemon.runtime.tick_thread import tick_result
+from daemon.runtime.tick_thread import RunFigures, tick_result
 from daemon.services.cluster.disk_room import Level
 from daemon.services.cluster.waiting import why_waiting
 from daemon.services.graphs.load import Loading
@@ -33,6 +33,7 @@ from shoal.lockstep.barrier import PHASES
 from shoal.lockstep.machine import State
 
 EVENT_SECONDS = 0.1
+IN_NO_VIEW = "this shard is in no view: ask a member (`members` shows who is)"
 ROWS_A_TURN = 50
 """Of a long list: then the loop has its turn."""
 
@@ -331,19 +332,21 @@ class Operations:
             raise Refused(f"run '{run.name}' has not begun: it is queued, at place {self._place(run)}")
         if not run.paced:
             raise Refused(f"run '{run.name}' is not paced: it goes by itself (start it with --paced to step it)")
+        self._require_view()
         answer = await self._runtime.step_run(run)
         if answer.error:
             raise Failed(answer.error)
         while True:
             passed = self._runtime.runs.tick_passed
-            figures = self._runtime.ticks.figures.get(run.number)
-            for committed in list(figures.ticks) if figures else []:
-                if committed.tick == answer.tick:
-                    assert figures is not None
-                    return Reply({"run": run.name, **tick_result(committed, figures.members)})
+            figures = self._runtime.ticks.figures.get(run.number) or RunFigures(())
+            told = figures.of_tick(answer.tick, run.resumed)
+            if told is not None:
+                return Reply({"run": run.name, **told})
             run = self._known.run(run.name)
             if not run.active:
                 raise Failed(f"run '{run.name}' {run.state} before tick {answer.tick}: {run.failure or 'it is over'}")
+            if not self._runtime.shard.in_view:
+                raise Failed(f"tick {answer.tick} of run '{run.name}' is granted, but {IN_NO_VIEW}")
             try:
                 await asyncio.wait_for(passed.wait(), EVENT_SECONDS)
             except TimeoutError:
@@ -386,7 +389,7 @@ class Operations:
 
     def _require_view(self) -> None:
         if not self._runtime.shard.in_view:
-            raise Refused("this shard is in no view: ask a member (`members` shows who is)")
+            raise Refused(IN_NO_VIEW)
 
     def _graph_row(self, graph: AddGraph) -> Mapping[str, Any]:
         lost = len(self._runtime.shard.registry.lost(graph.name))

@@ -166,6 +166,7 @@ def test_one_is_drained_joins_again_and_leaves_for_good(make: Made, small: Graph
     ticks_on(three[0], finished)
     ends_as_undisturbed(three[0], finished, small)
     run = begin_again(three[0])
+    paced = ask(three[0], "run start", program="pagerank", graph="small", ticks=9, paced=True)["run"]
     leader = next(shard for shard in three if shard.name == leader_of(three[0]))
     rest = others(three, leader)
 
@@ -183,6 +184,9 @@ def test_one_is_drained_joins_again_and_leaves_for_good(make: Made, small: Graph
     wait_for(lambda: leader_of(rest[0]) in {shard.name for shard in rest}, 10, "another leads")
     assert said(leader, "drain")["partitions"] == 0, "asked again, it is done already"
     ticks_on(rest[0], run)
+    with pytest.raises(Refused, match="this shard is in no view: ask a member"):
+        ask(leader, "run step", run=paced)
+    assert ask(rest[1], "run step", run=paced)["tick"] == 1
 
     assert said(leader, "join") == {"shard": leader.name, "state": "joined", "epoch": ask(leader, "view")["epoch"]}
     assert leader.name in view_of(rest[0])

@@ -11,14 +11,14 @@ import pytest
 
 from daemon.runtime import tick_thread
 from daemon.runtime.tick_runner import News, TickRunner
-from daemon.runtime.tick_thread import Peer, TickThread
+from daemon.runtime.tick_thread import Peer, RunFigures, TickThread
 from daemon.runtime.vocabulary import TICK_TYPES
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import LoadLimits
 from daemon.transport.ticks import TickTransport
 from daemon.wire import Codec
 from shoal.lockstep.barrier import entry_of
-from shoal.lockstep.effects import RunOver, StoreStates
+from shoal.lockstep.effects import RunOver, StoreStates, TickCommitted
 from shoal.lockstep.machine import Cadence, TickMachine, TickTiming
 from shoal.lockstep.messages import Checkpoint, CheckpointHeld, PhaseDone
 from shoal.program.phase import Phase
@@ -250,3 +250,25 @@ def test_messages_cross_the_wire(feed: Feed, message: object) -> None:
 def test_tags_stand_where_they_stood() -> None:
     tags = {kind: tag for tag, kind in TICK_TYPES.items()}
     assert (tags[PhaseDone], tags[Checkpoint], tags[CheckpointHeld]) == (128, 135, 136)
+
+
+@pytest.mark.parametrize(
+    ("kept", "resumed", "tick", "told"),
+    [
+        ((), 0, 1, None),
+        ((4, 5), 3, 6, None),
+        ((4, 5), 3, 5, {"advance": {"a": 1.0, "b": 2.0}}),
+        ((), 5, 5, {}),  # it was the last of an older view, and the run goes on from it
+        ((6,), 5, 5, {}),
+        ((9, 10), 0, 5, {}),
+    ],
+)
+def test_a_tick_is_told_once_it_is_committed_whatever_is_known_of_it(
+    kept: tuple[int, ...], resumed: int, tick: int, told: dict[str, Any] | None
+) -> None:
+    """Whoever waits for a tick that was committed in an older view would wait for ever."""
+    figures, shards = RunFigures(NAMES), ((10**9, 7), (2 * 10**9, 0))
+    for each in kept:
+        figures.add(TickCommitted(1, each, ((Phase.ADVANCE, shards),), ((Phase.ADVANCE, 0),)), 0)
+    expected = {"tick": tick, "phases": told, "cross_bytes": 7 if told else 0}
+    assert figures.of_tick(tick, resumed) == (None if told is None else expected)
