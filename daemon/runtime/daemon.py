@@ -28,14 +28,8 @@ from daemon.runtime.loop import NewLife, Runtime, UnreadableLog
 from daemon.runtime.signals import Signals
 from daemon.services.backup.restore import Restoring, Source
 from daemon.services.cluster.drain import depart
-from daemon.services.cluster.founding import FoundingOperations
-from daemon.services.cluster.planned import Planned
 from daemon.services.cluster.waiting import why_waiting
-from daemon.services.operations import Operations
-from daemon.services.programs.commands import ProgramOperations
-from daemon.services.results.commands import ResultOperations
-from daemon.services.results.search_commands import SearchOperations
-from daemon.services.results.table_commands import TableOperations
+from daemon.services.commands import bind
 from daemon.store import DataFolder, Marks, StoreFailed
 from daemon.transport.security import Curve
 from shoal import __version__
@@ -144,13 +138,7 @@ class Daemon:
         self, stack: contextlib.AsyncExitStack, runtime: Runtime, metrics: Metrics, shares: Shares
     ) -> AdminServer:
         commands = catalogue.registry(runtime.caught_up)
-        Operations(runtime, commands)
-        FoundingOperations(runtime, commands)
-        ResultOperations(runtime, commands)
-        TableOperations(runtime, commands)
-        SearchOperations(runtime, commands)
-        Planned(runtime, commands, self._over.set)
-        ProgramOperations(runtime, commands)
+        bind(runtime, commands, self._over.set)
         config = self._config.admin
         admin = AdminServer(
             commands,

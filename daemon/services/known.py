@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from daemon.admin.registry import Refused
 from daemon.runtime.loop import Runtime
 from daemon.state.commands import AddGraph
 from daemon.state.records import RunRecord
 from shoal.api.errors import did_you_mean
+
+IN_NO_VIEW = "this shard is in no view: ask a member (`members` shows who is)"
 
 
 class Known:
@@ -52,3 +57,24 @@ class Known:
             hint = did_you_mean(name, runs)
             raise Refused(f"there is no run '{name}'{hint}; `run list` shows them", what="UnknownRun")
         return runs[name]
+
+    def meant(self, name: str, load: str | None) -> AddGraph:
+        """The graph of a name, if it is still the one that the asker has seen. Raises `Refused`."""
+        graph = self.graph(name)
+        if load not in (None, graph.load):
+            told = f"graph '{name}' was dropped, and another one was loaded under its name: look at that one first"
+            raise Refused(told, what="UnknownGraph")
+        return graph
+
+    async def decided(self, decision: Any, look_again: Callable[[], object] = lambda: None) -> str:
+        """What the log says. `look_again` raises, in its own words, if what is meant went away meanwhile."""
+        answer = await self._runtime.decide(decision)
+        if answer.error:
+            look_again()
+            raise Refused(answer.error)
+        return answer.name
+
+    def require_view(self) -> None:
+        """Raises `Refused` on a shard that is in no view."""
+        if not self._runtime.shard.in_view:
+            raise Refused(IN_NO_VIEW)

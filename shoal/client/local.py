@@ -21,9 +21,9 @@ from shoal.api.errors import (
     UnknownRun,
     did_you_mean,
 )
+from shoal.client.local_replies import describe, graph_reply, run_reply
 from shoal.client.local_run import Asked, LocalGraph, LocalRun
 from shoal.client.session import NAME_RULE, Progress, Session, is_name
-from shoal.graph import columns as col
 from shoal.graph.graph_data import GraphData
 from shoal.graph.partitions import part_of
 from shoal.graph.ring import HashRing
@@ -81,9 +81,9 @@ class LocalBackend:
             case "status":
                 return {"shard": "local", "state": "joined", "members": {"alive": len(self._shards)}}
             case "graph show":
-                return self._show_graph(self._graph(args["graph"]))
+                return graph_reply(self._graph(args["graph"]))
             case "graph list":
-                return {"graphs": [self._show_graph(graph) for graph in list(self._graphs.values())]}
+                return {"graphs": [graph_reply(graph) for graph in list(self._graphs.values())]}
             case "graph drop":
                 return self._drop(self._graph(args["graph"]), force=bool(args.get("force")))
             case "ring":
@@ -94,12 +94,12 @@ class LocalBackend:
                 installed = [describe(program) for program in installed_programs().values()]
                 return {"programs": [*installed, *self._deployed.values()]}
             case "run start":
-                return self._start(args).shown()
+                return run_reply(self._start(args))
             case "run show":
-                return self._run(args["run"]).shown()
+                return run_reply(self._run(args["run"]))
             case "run list":
                 runs = sorted(self._runs.copy().values(), key=lambda run: run.began)
-                return {"runs": [run.shown() for run in runs if self._is_loaded(run.graph)]}
+                return {"runs": [run_reply(run) for run in runs if self._is_loaded(run.graph)]}
             case "run ticks":
                 run = self._run(args["run"])
                 at = run.standing
@@ -130,7 +130,7 @@ class LocalBackend:
         graph = LocalGraph(name, str(next(self._loads)), data, parts)
         if self._graphs.setdefault(name, graph) is not graph:  # another thread was quicker
             raise NameTaken(_taken(name))
-        return self._show_graph(graph)
+        return graph_reply(graph)
 
     def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
         """Executes the ticks of a run until it is over."""
@@ -151,10 +151,10 @@ class LocalBackend:
             waited.do_tick(after=at.tick)
             if progress is not None and began - told >= EVENT_INTERVAL:
                 told = began
-                progress(waited.shown())
+                progress(run_reply(waited))
         if at.cause is not None:
             raise RunFailed(f"run '{run}' failed at tick {at.tick}: {at.error}") from at.cause
-        return waited.shown()
+        return run_reply(waited)
 
     def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[RowBatch]:
         """Yields the rows in id order, from arrays in memory."""
@@ -292,50 +292,13 @@ class LocalBackend:
     def _stop(self, run: LocalRun) -> dict[str, Any]:
         self._need_running(run)
         run.do_tick(stop=True)
-        return run.shown()
+        return run_reply(run)
 
     def _need_running(self, run: LocalRun) -> None:
         at = run.standing
         if at.state != "running":
             raise ShoalError(f"run '{run.name}' is over already: it {at.state} after {at.tick} ticks")
 
-    def _show_graph(self, graph: LocalGraph) -> dict[str, Any]:
-        data = graph.data
-        return {
-            "graph": graph.name,
-            "load": graph.load,
-            "nodes": data.node_count,
-            "edges": data.edge_count,
-            "directed": data.directed,
-            "partitions": data.partition_count,
-            "cross_edges": sum(part.cross_edges for part in graph.parts.values()),
-            "state": "ready",
-            "shards": {
-                shard: {
-                    "nodes": part.size,
-                    "edges": part.held_edges,
-                    "ghosts": part.ghost_count,
-                    "bytes": part.nbytes,
-                }
-                for shard, part in graph.parts.items()
-            },
-            "node_columns": {name: col.type_name(column) for name, column in data.node_columns.items()},
-            "edge_columns": {name: col.type_name(column) for name, column in data.edge_columns.items()},
-        }
-
 
 def _taken(name: str) -> str:
     return f"a graph called '{name}' is loaded already: drop it, or choose another name"
-
-
-def describe(program: type[Program]) -> dict[str, Any]:
-    """Returns a program as `program list` shows it."""
-    return {
-        "name": program.name,
-        "summary": program.summary(),
-        "columns": [column.name for column in program.columns if not column.hidden],
-        "params": [
-            {"name": name, "type": param.kind.__name__, "default": param.default, "doc": param.doc}
-            for name, param in program.parameters().items()
-        ],
-    }

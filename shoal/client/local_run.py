@@ -136,33 +136,6 @@ class LocalRun:
             self._settle()
             return self._engines
 
-    def shown(self) -> dict[str, Any]:
-        """As `run show` has it."""
-        at, data = self.standing, self.graph.data
-        return {
-            "run": self.name,
-            "program": self.program.name,
-            "graph": self.graph.name,
-            "load": self.graph.load,
-            "params": self.asked.params,
-            "columns": [column.name for column in self.program.columns if not column.hidden],
-            "state": at.state,
-            "outcome": None if at.state == "running" else at.state,
-            "place": None,
-            "tick": at.tick,
-            "ticks": self.asked.ticks if at.state == "running" else at.tick,
-            "seconds": (time.monotonic() if at.ended is None else at.ended) - self.began,
-            "error": at.error,
-            "figures": dict(at.figures),
-            "last_tick": dict(at.last_tick),
-            "totals": {
-                "nodes": data.node_count,
-                "edges": data.edge_count,
-                "cross_edges": sum(part.cross_edges for part in self.graph.parts.values()),
-                "cross_bytes": at.cross_bytes,
-            },
-        }
-
     # -- what is done ----------------------------------------------------------------------------------------------
 
     def begin(self) -> None:

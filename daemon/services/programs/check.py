@@ -17,7 +17,7 @@ import sys
 from typing import Any, Final
 
 from shoal.api.errors import ShoalError
-from shoal.client.local import describe
+from shoal.client.local_replies import describe
 from shoal.program.deployed import SOURCE_BYTES_MAX, program_of
 
 MEMORY_BYTES_MAX: Final = 4 << 30

@@ -12,19 +12,20 @@ from typing import Any
 
 from daemon.admin.registry import Failed, Refused, Registry, Reply, Request, Usage
 from daemon.runtime.loop import Runtime
+from daemon.services.known import Known
 from daemon.state.commands import AddProgram, DropProgram, ProgramVersion
 from daemon.state.programs import DeployedPrograms
 from shoal.api.errors import ShoalError, did_you_mean
-from shoal.client.local import describe
+from shoal.client.local_replies import describe
 from shoal.program.deployed import SOURCE_BYTES_MAX
 from shoal.program.installed import installed_digest, installed_programs, is_installed
 
 
-class ProgramOperations:
+class ProgramCommands:
     """The handlers."""
 
     def __init__(self, runtime: Runtime, commands: Registry) -> None:
-        self._runtime = runtime
+        self._runtime, self._known = runtime, Known(runtime)
         for name in ("program list", "program show", "program deploy", "program remove"):
             commands.bind(name, getattr(self, name.replace(" ", "_")))
 
@@ -78,7 +79,7 @@ class ProgramOperations:
             raise Refused(f"a program called '{checked.name}' is installed here: give yours another name")
         before = self._deployed.current.get(checked.name)
         version = ProgramVersion(checked.name, source, checked.described, time.time_ns())
-        await self._decided(AddProgram(uuid.uuid4().hex, version))
+        await self._known.decided(AddProgram(uuid.uuid4().hex, version))
         after = self._deployed.current[checked.name]
         replaced = before.digest if before is not None and before.digest != after.digest else None
         state = "replaced" if replaced else "deployed" if before is None else "unchanged"
@@ -88,7 +89,7 @@ class ProgramOperations:
         name = request.args["program"]
         if name not in self._deployed.current and is_installed(name):
             raise Refused(f"program '{name}' is installed, not deployed: uninstall its package on every machine")
-        await self._decided(DropProgram(uuid.uuid4().hex, name))
+        await self._known.decided(DropProgram(uuid.uuid4().hex, name))
         return Reply({"program": name, "state": "removed"})
 
     # -- within ----------------------------------------------------------------------------------------------------
@@ -107,8 +108,3 @@ class ProgramOperations:
 
     def _row(self, version: ProgramVersion) -> dict[str, Any]:
         return {**json.loads(version.described), "origin": "deployed", "digest": version.digest}
-
-    async def _decided(self, decision: AddProgram | DropProgram) -> None:
-        answer = await self._runtime.decide(decision)
-        if answer.error:
-            raise Refused(answer.error)

@@ -1,29 +1,39 @@
-"""What the admin socket answers about what runs have computed: at which ticks, the top of a column, and rows of all."""
+"""What the admin socket answers about what runs have computed: columns, tables, and the documents that they read."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from daemon.admin.registry import Refused, Registry, Reply, Request, Usage
+from daemon.admin.registry import Failed, Refused, Registry, Reply, Request, Usage
+from daemon.control.messages import TableRequest
 from daemon.runtime.loop import Runtime
 from daemon.services.results.readings import Readings
 from daemon.services.results.results import COLUMNS_MAX, TOP_MAX, Rows
 from daemon.state.records import RunRecord
-from shoal.api.errors import did_you_mean
+from daemon.store import NotHeld
+from shoal.api.errors import ShoalError, UnknownColumn, did_you_mean
 from shoal.graph import columns as col
+from shoal.program.program import read_params
 from shoal.query.result import plain_values
 from shoal.query.rows import STRETCH
+from shoal.query.search import TOP_MAX as HITS_MAX
+from shoal.query.search import Query, text_column
+from shoal.query.tables import known_table
 
 ROWS_SHOWN = 20
+SEARCH_SECONDS, AGAIN_SECONDS = 20.0, 0.2
+"""For the documents to be found while a view changes."""
 
 
-class ResultOperations:
+class ResultCommands:
     """The handlers. A mistake of the asker's is `Refused` or `Usage`, with a sentence."""
 
     def __init__(self, runtime: Runtime, commands: Registry) -> None:
         self._runtime, self._readings = runtime, Readings(runtime)
-        for name in ("run ticks", "run result", "run rows"):
+        for name in ("run ticks", "run result", "run rows", "run table", "run search"):
             commands.bind(name, getattr(self, name.replace(" ", "_")))
 
     async def run_ticks(self, request: Request) -> Reply:
@@ -73,6 +83,51 @@ class ResultOperations:
 
         return await self._read(run, args["tick"], read)
 
+    async def run_table(self, request: Request) -> Reply:
+        args, run = request.args, await self._readings.run_of(request)
+        partition, first = args["partition"], args["first"]
+        partitions = self._readings.known.graph_of(run).partition_count
+        if not 0 <= partition < partitions or first < 0:
+            raise Usage(f"partition should be from 0 to {partitions - 1}, and first a row")
+        if not partition and not first:  # whoever reads a table begins there
+            await self._check_table(run, args["table"])
+
+        async def attempt(run: RunRecord, tick: int) -> Reply:
+            piece = await self._runtime.tables.piece(TableRequest("", run.name, tick, args["table"], partition, first))
+            specs, frames = {}, []
+            for name, values in piece.columns.items():
+                specs[name], its = col.to_wire(values)
+                frames += its
+            said = {"run": run.name, "table": args["table"], "tick": tick, "partition": partition}
+            counts = {"partitions": partitions, "first": first, "count": piece.count, "total": piece.total}
+            return Reply({**said, **counts, "columns": specs}, tuple(frames))
+
+        return await self._readings.read(run, args["tick"], attempt)
+
+    async def run_search(self, request: Request) -> Reply:
+        args = request.args
+        run = self._readings.known.run(args["run"])
+        if not 0 < args["top"] <= HITS_MAX:
+            raise Usage(f"top should be from 1 to {HITS_MAX}")
+        program = await self._readings.program_of(run)
+        try:
+            query = Query.of(args["words"])
+            column = text_column(type(program), read_params(run.params))
+        except ShoalError as error:
+            raise Refused(str(error)) from error
+        graph, until = self._readings.known.graph_of(run), time.monotonic() + SEARCH_SECONDS
+        if column not in dict(graph.node_columns):
+            raise Refused(f"the nodes of graph '{graph.name}' have no column '{column}'", what="UnknownColumn")
+        while True:
+            try:
+                found = await self._runtime.searching.search(run.load, column, query, args["top"])
+                return Reply({"run": run.name, **found})
+            except (Refused, Failed, NotHeld):  # the view may be changing
+                graph = self._readings.known.graph_of(run)
+                if time.monotonic() > until or self._runtime.shard.registry.lost(graph.name):
+                    raise
+            await asyncio.sleep(AGAIN_SECONDS)
+
     # -- within ----------------------------------------------------------------------------------------------------
 
     async def _read(
@@ -87,6 +142,14 @@ class ResultOperations:
             return await read(at, view.names, nodes)
 
         return await self._readings.read(run, tick, attempt)
+
+    async def _check_table(self, run: RunRecord, table: str) -> None:
+        """See that there is such a table: what is wrong with a name, no patience mends."""
+        program = await self._readings.program_of(run)
+        try:
+            known_table(run.name, type(program), table)
+        except UnknownColumn as error:
+            raise Refused(str(error), what=UnknownColumn.__name__) from error
 
 
 def _known_columns(run: RunRecord, columns: Sequence[str]) -> list[str]:

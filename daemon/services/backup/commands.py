@@ -1,0 +1,25 @@
+"""What the admin socket answers about copies of everything."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from daemon.admin.registry import Refused, Registry, Reply, Request
+from daemon.runtime.loop import Runtime
+from daemon.services.backup.backup import Backup
+
+
+class BackupCommands:
+    """The handler."""
+
+    def __init__(self, runtime: Runtime, commands: Registry) -> None:
+        self._runtime = runtime
+        self._backing_up = asyncio.Lock()
+        commands.bind("backup", self.backup)
+
+    async def backup(self, request: Request) -> Reply:
+        if self._backing_up.locked():
+            raise Refused("another backup is under way here: wait for its end, or ask another daemon")
+        async with self._backing_up:
+            return Reply(await Backup(self._runtime, Path(request.args["dir"]), request.emit).run())

@@ -1,0 +1,71 @@
+"""A run as operators and scripts see it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from daemon.runtime.loop import Runtime
+from daemon.runtime.tick_thread import tick_result
+from daemon.state.records import QUEUED, RunRecord
+from shoal.lockstep.barrier import PHASES
+
+
+class ShownRuns:
+    """Of one shard: for a run that goes on, what this shard knows of the others."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def run(self, run: RunRecord) -> dict[str, Any]:
+        """The reply of `run show`."""
+        machine = self._runtime.ticks.machine(run.number) if run.active else None
+        now, figures = time.monotonic_ns(), self._runtime.ticks.figures.get(run.number)
+        progress = self._runtime.shard.progress.of(run.number, now) if run.active else []
+        committed = figures.ticks[-1] if figures and figures.ticks else None
+        graph = self._runtime.shard.registry.graph_of(run.load)
+        ended = run.ended_unix_ns or time.time_ns()
+        crossed = run.cross_bytes if not run.active else figures.cross_bytes if figures else 0
+        return {
+            "run": run.name,
+            "program": run.program,
+            "digest": run.digest or None,
+            "graph": run.graph,
+            "load": run.load,
+            "params": {name: json.loads(value) for name, value in run.params},
+            "columns": list(run.columns),
+            "state": run.shown,
+            "outcome": run.state if run.is_over else None,
+            "place": self.place(run),
+            "tick": self._runtime.runs.tick_of(run) if run.active else run.tick,
+            "ticks": run.tick if run.is_over else run.ticks,
+            "phase": machine.phase.word if machine else None,
+            "error": run.failure or None,
+            "seconds": max(0.0, (ended - run.started_unix_ns) / 1e9),
+            "shards": {p.shard: _shard_progress(p) for p in progress},
+            "figures": figures.shown if run.active and figures else json.loads(run.figures or "{}"),
+            "last_tick": dict(tick_result(committed, figures.members)) if committed and figures else None,
+            "totals": {
+                "nodes": graph.node_count if graph else None,
+                "edges": graph.edge_count if graph else None,
+                "cross_edges": graph.cross_edges if graph else None,
+                "cross_bytes": crossed,
+            },
+        }
+
+    def place(self, run: RunRecord) -> int | None:
+        """Of a run that is queued: how many are before it, and itself."""
+        if run.state != QUEUED:
+            return None
+        return [other.number for other in self._runtime.shard.registry.queued_runs()].index(run.number) + 1
+
+
+def _shard_progress(progress: Any) -> dict[str, Any]:
+    return {
+        "tick": progress.tick,
+        "phase": progress.doing.partition(" ")[2].partition(" ")[0],
+        "doing": progress.doing,
+        "seconds": progress.seconds,
+        "completed_phases": progress.entry % PHASES,
+    }
