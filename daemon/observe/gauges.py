@@ -94,7 +94,7 @@ def _ticks(runtime: Runtime) -> None:
 
 
 def _keeping(runtime: Runtime) -> None:
-    metrics, registry, repair = runtime.metrics, runtime.shard.registry, runtime.mending.progress
+    metrics, registry, repair = runtime.metrics, runtime.shard.registry, runtime.repair.progress
     while runtime.checkpoints.samples:
         metrics.checkpoint_seconds.observe(runtime.checkpoints.samples.popleft())
     for kind, size in runtime.store_sizes().items():

@@ -63,7 +63,7 @@ def follow(runtime: Runtime, announcement: Announcement) -> None:
             log.warning("member %s comes and goes, %d times lately: " + told, name, departures, wait_ns / 1e9)
         case ViewInstalled(view=view):
             runtime.results.let_go()
-            runtime.entering.enter(view)
+            runtime.view_change.enter(view)
         case GraphInstalled(graph=graph):
             _install(runtime, graph)
         case GraphRemoved(graph=graph, runs=runs):
@@ -101,9 +101,9 @@ def _of_member(
     match news:
         case swim.MemberJoined(member=member):
             log.info("member %s joined (%s)", member.name, member.control)
-            runtime.entering.hear_of(member)
+            runtime.view_change.hear_of(member)
         case swim.MemberUpdated(member=member):
-            runtime.entering.hear_of(member)
+            runtime.view_change.hear_of(member)
         case swim.MemberFailed(member=member):
             log.warning("member %s has failed", member.name)
         case swim.MemberLeft(member=member):
@@ -116,4 +116,4 @@ def _install(runtime: Runtime, graph: AddGraph) -> None:
     log.info("graph %s: %d nodes, %d edges", graph.name, graph.node_count, graph.edge_count)
     runtime.ticks.order(lambda: runtime.ticks.load_decided(graph.load))
     runtime.graphs.install(graph.load)
-    runtime.entering.have_part(graph)
+    runtime.view_change.have_part(graph)

@@ -7,18 +7,20 @@ import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
-from daemon.control.messages import (
-    KeptTicksReply,
-    KeptTicksRequest,
+from daemon.services.graphs.messages import (
     PartitionMissing,
     PartitionRequest,
     PartStatsReply,
     PartStatsRequest,
+    StatesRequest,
+)
+from daemon.services.results.messages import (
+    KeptTicksReply,
+    KeptTicksRequest,
     RowsReply,
     RowsRequest,
     SearchReply,
     SearchRequest,
-    StatesRequest,
     TableReply,
     TableRequest,
 )
@@ -50,10 +52,10 @@ def take(runtime: Runtime, sender: Identity, message: Any) -> None:
             runtime.searching.told(sender.name, message)
         case RowsReply() | KeptTicksReply():
             runtime.reading.told(sender.name, message)
-        case PartitionMissing(fetch=fetch):
+        case PartitionMissing(request=fetch):
             runtime.fetching.missing(fetch)
         case PartStatsReply():
-            runtime.census.told(sender.name, message)
+            runtime.part_stats.told(sender.name, message)
         case _:
             runtime.perform(runtime.shard.step(sender, message, time.monotonic_ns()))
 
@@ -98,9 +100,9 @@ async def _answered(runtime: Runtime, asker: str, asked: str, work: Coroutine[An
 
 
 async def _tell_part(runtime: Runtime, asker: str, asked: PartStatsRequest) -> None:
-    told = runtime.census.tell(asked)
+    told = runtime.part_stats.tell(asked)
     if told is None:  # whoever asks may be further in the log
         await runtime.caught_up()
-        told = runtime.census.tell(asked)
+        told = runtime.part_stats.tell(asked)
     if told is not None:
         runtime.messenger.send(asker, told)

@@ -40,14 +40,13 @@ from daemon.runtime.store_thread import StoreThread
 from daemon.runtime.tasks import Tasks
 from daemon.runtime.tick_runner import HandedOver, TickRunner
 from daemon.runtime.tick_thread import TickThread
-from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.services.cluster.disk_room import Stock
-from daemon.services.cluster.view_change import Entering
+from daemon.services.cluster.view_change import ViewChange
 from daemon.services.graphs.fetch import Fetching
 from daemon.services.graphs.graphs import Graphs
-from daemon.services.graphs.part_stats import Census
+from daemon.services.graphs.part_stats import PartStats
 from daemon.services.graphs.pieces import Pieces
-from daemon.services.graphs.repair import Mending
+from daemon.services.graphs.repair import Repair
 from daemon.services.programs.programs import Programs
 from daemon.services.results.reading import Reading
 from daemon.services.results.results import Results
@@ -60,6 +59,7 @@ from daemon.state.records import RunRecord
 from daemon.store import DataFolder, Store, StoreError, StoreFailed
 from daemon.transport.security import Curve
 from daemon.transport.ticks import TickTransport
+from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
 
 log = logging.getLogger("shoal.runtime")
@@ -177,17 +177,17 @@ class Runtime:
         config, me, send = self.config, self.me.name, self.messenger.send
         self.graphs = Graphs(me, self.disk, self.workers)
         self.pieces = Pieces(self.tasks, self.graphs)
-        self.census = Census(me, self.graphs, send)
+        self.part_stats = PartStats(me, self.graphs, send)
         self.fetching = Fetching(
             me, self.disk, self.ticks, load_limits(config), send, lambda load: self.runs.numbers_on(load)
         )
-        self.mending = Mending(
+        self.repair = Repair(
             self.disk,
             self.graphs,
             self.fetching,
             config.storage.repair_bandwidth,
             self._parts_gained,
-            lambda: self.entering.look_for_results(),
+            lambda: self.view_change.look_for_results(),
         )
         self.programs = Programs(self.shard.registry, config.programs, self.tasks.soon, self.guard, self._former_lives)
         self.results = Results(me, config.ticks.results_memory, self.disk, self.fetching, send, self.programs.make)
@@ -208,13 +208,13 @@ class Runtime:
         )
         self.reading = Reading(self, self.results)
         self.tables, self.searching = Tables(self, self.programs.make), Searching(self)
-        self.entering = Entering(
+        self.view_change = ViewChange(
             self.shard,
             self.messenger,
             self.ticks,
             self.graphs,
             self.runs,
-            self.mending,
+            self.repair,
             self.tasks.spawn,
             lambda epoch: self.perform(self.shard.results_looked_for(epoch, time.monotonic_ns())),
         )
@@ -236,7 +236,7 @@ class Runtime:
         """Other keys are allowed than before: hear and speak to nobody any more whose key is not."""
         self.messenger.check()
         self.ticks.check_keys()
-        self.entering.keys_changed()
+        self.view_change.keys_changed()
 
     def found(self) -> str:
         """Found a cluster without waiting for others; why not, if that can't be."""
@@ -271,7 +271,7 @@ class Runtime:
         for timer in (self._timer, self._beat):
             if timer is not None:
                 timer.cancel()
-        self.mending.close()
+        self.repair.close()
         self.tasks.close()
         if self.ticks.is_alive():
             self.ticks.close()
@@ -393,7 +393,7 @@ class Runtime:
             case fx.TellStates():
                 self.checkpoints.look_up(effect)
             case fx.MendHoldings(wants=wants):
-                self.mending.aim(wants)
+                self.repair.aim(wants)
             case fx.DeleteParts(load=load, partitions=partitions):
                 self.tasks.spawn(self.graphs.drop_load(load, partitions))
             case fx.GrantTicks(run=run, tick=tick):

@@ -24,7 +24,7 @@ import zmq
 
 from daemon.config import Config, load
 from daemon.config.keys import AllowedKeys, KeyPair, load_pair
-from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
+from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec, Rejected
 from tests.fuzz.extremes import Extremes, Known
 

@@ -27,8 +27,8 @@ import shoal
 from daemon.cli.dev_cluster import DevShard
 from daemon.config.keys import generate, load_pair
 from daemon.config.quantities import parse_address
-from daemon.control.messages import RowsReply
-from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
+from daemon.services.results.messages import RowsReply
+from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import PROTOCOL_VERSION, Codec
 from shoal import GraphData
 from shoal.api.errors import NameTaken

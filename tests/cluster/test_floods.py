@@ -22,8 +22,8 @@ import zmq
 
 from daemon.cli.dev_cluster import DevShard
 from daemon.config.keys import load_pair
-from daemon.control.messages import RowsRequest
-from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
+from daemon.services.results.messages import RowsRequest
+from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
 from shoal.lockstep.messages import Chunk, PhaseRequest, PieceOffered
 from tests.cluster.conftest import Up

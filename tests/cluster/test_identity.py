@@ -16,7 +16,7 @@ import zmq
 from daemon.cli.dev_cluster import DevCluster, DevShard, _free_ports
 from daemon.config.keys import load_pair
 from daemon.membership.messages import ALIVE, DEAD, LEFT, Gossip, Member, PushPull, Record
-from daemon.runtime.vocabulary import CONTROL_TYPES
+from daemon.vocabulary import CONTROL_TYPES
 from daemon.wire import Codec
 from tests.cluster.conftest import UP_SECONDS
 from tests.cluster.trial import TrialCluster, ask, config_of, shoalctl, summed, wait_for

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import shoal
 from crdt.codec import decode
 from crdt.values import Malformed
-from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.state import Registry, freeze, restore
 from daemon.state.commands import CommandCodec, CommandUnreadable
+from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import PROTOCOL_VERSION, Codec, Reason, Rejected
 from shoal import GraphData
 from shoal.graph.columns import column_of, compact, from_wire, to_wire

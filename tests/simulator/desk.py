@@ -1,7 +1,7 @@
 """What a simulated host does about runs and partitions: begins runs from its disk and others', fetches and gives.
 
-The counterpart of the daemon's run desk, its fetching and its mending, without their tasks: what these await comes back
-here as a call.
+The counterpart of the daemon's run controller, its fetching and its repair, without their tasks: what these await
+comes back here as a call.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from daemon.control.effects import TellStates
 from daemon.control.holdings import Want
-from daemon.control.messages import PartitionMissing, PartitionRequest, StatesRequest
+from daemon.services.graphs.messages import PartitionMissing, PartitionRequest, StatesRequest
 from daemon.state.commands import from_bits, to_bits
 from daemon.state.placement import Placed, sources
 from daemon.state.records import STOPPING, RunRecord, View
@@ -317,7 +317,7 @@ class Desk:
     def _fetch(self, sources: Sequence[str], wanted: Wanted, done: Fetched) -> None:
         self._fetched += 1
         name = f"fetch/{self._host.identity}/{self._fetched}"
-        self._fetches[name] = _Fetch(replace(wanted, fetch=name), sources, done)
+        self._fetches[name] = _Fetch(replace(wanted, request=name), sources, done)
         self._ask(name, sources[0])
 
     def _ask(self, name: str, source: str) -> None:
@@ -359,7 +359,7 @@ class Desk:
 
     def give(self, to: str, wanted: Wanted) -> None:
         """Ship what a member has asked for, if it is here."""
-        if (wanted.fetch, to) in self._host.runner.plane.shipments:
+        if (wanted.request, to) in self._host.runner.plane.shipments:
             return
 
         def look() -> None:
@@ -373,10 +373,10 @@ class Desk:
             if not (
                 had if isinstance(wanted, StatesRequest) else wanted.partition in contents.held.get(wanted.load, ())
             ):
-                self._host.ticks.tell(lambda: self._host.say(to, PartitionMissing(wanted.fetch)))
+                self._host.ticks.tell(lambda: self._host.say(to, PartitionMissing(wanted.request)))
                 return
             spec = json.dumps([(*each, contents.epochs[each]) for each, _ in had]).encode()
-            shipment = Shipment(wanted.fetch, to, spec, [state for _, state in had], self._host.around.load_limits)
+            shipment = Shipment(wanted.request, to, spec, [state for _, state in had], self._host.around.load_limits)
             self._host.order(lambda runner: runner.perform(runner.plane.ship_once(shipment, self._world.now)))
 
         self._disk.read(look)

@@ -31,17 +31,17 @@ from daemon.control.effects import (
     StopRunHere,
     TellStates,
 )
-from daemon.control.messages import PartitionMissing, PartitionRequest, StatesRequest
 from daemon.control.plane import ControlPlane
 from daemon.control.settings import OnDisk, ShardSettings
 from daemon.control.voters import server_of
 from daemon.membership.effects import Counted, MemberFailed, Superseded
 from daemon.membership.messages import Member
 from daemon.runtime.tick_runner import News, TickRunner
-from daemon.runtime.vocabulary import CONTROL_TYPES, TICK_TYPES
+from daemon.services.graphs.messages import PartitionMissing, PartitionRequest, StatesRequest
 from daemon.state import GraphRemoved, ResultsExpired, RunEnded, ViewInstalled
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import LoadLimits, PieceArrived
+from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec, Foreign
 from shoal.lockstep.effects import PhaseLate
 from shoal.lockstep.machine import TickTiming
@@ -278,7 +278,7 @@ class Host:
             case PartitionRequest() | StatesRequest():
                 if self.shard.registry.has_member(sender):
                     self.desk.give(sender.name, message)
-            case PartitionMissing(fetch=fetch):
+            case PartitionMissing(request=fetch):
                 self.desk.missing(fetch)
             case _:
                 self.perform(self.shard.step(sender, message, self.world.now))

@@ -45,7 +45,7 @@ RUN_TRIES = 20
 TRY_AGAIN_SECONDS = 0.5
 RUN_AGAIN_SECONDS = 0.1
 ASKED_AT_ONCE = 2
-"""Others: a shard takes four pieces at the same time, and may be mending, too."""
+"""Others: a shard takes four pieces at the same time, and may be repairing, too."""
 HOLDERS_ASKED = 3
 """For the same states, one after the other."""
 

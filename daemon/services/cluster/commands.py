@@ -66,7 +66,7 @@ class ClusterCommands:
                 "draining": sorted(registry.draining),
                 "halted": self._halted(),
                 "held_back": self._held_back(),
-                "repair": asdict(runtime.mending.progress),
+                "repair": asdict(runtime.repair.progress),
                 "disk": _disk(runtime.stock.level),
                 "graphs": len(registry.graphs),
                 "runs": {name: runs.get(name, 0) for name in STATES},

@@ -15,7 +15,7 @@ from daemon.membership.messages import Member
 from daemon.runtime.messenger import Messenger
 from daemon.runtime.tick_thread import Peer, TickThread
 from daemon.services.graphs.graphs import Graphs
-from daemon.services.graphs.repair import Mending, StateWant
+from daemon.services.graphs.repair import Repair, StateWant
 from daemon.services.runs.controller import RunController
 from daemon.state.commands import AddGraph, Identity
 from daemon.state.placement import Placed, sources
@@ -25,7 +25,7 @@ from daemon.store import NotHeld
 log = logging.getLogger("shoal.view")
 
 
-class Entering:
+class ViewChange:
     """Of one shard. `spawn` has something done beside the loop's turns; `looked` is told in which epoch the results
     that were missing here have been looked for."""
 
@@ -36,12 +36,12 @@ class Entering:
         ticks: TickThread,
         graphs: Graphs,
         runs: RunController,
-        mending: Mending,
+        repair: Repair,
         spawn: Callable[[Coroutine[Any, Any, Any]], object],
         looked: Callable[[int], None],
     ) -> None:
         self._shard, self._messenger, self._ticks = shard, messenger, ticks
-        self._graphs, self._runs, self._mending, self._spawn, self._looked = graphs, runs, mending, spawn, looked
+        self._graphs, self._runs, self._repair, self._spawn, self._looked = graphs, runs, repair, spawn, looked
 
     def enter(self, view: View) -> None:
         """A view has been installed."""
@@ -71,7 +71,7 @@ class Entering:
         if view is not None and self._shard.in_view:
             epoch = view.epoch
             self._runs.forget_states()
-            self._spawn(self._mending.look_for(self._result_wants(view), lambda: self._looked(epoch)))
+            self._spawn(self._repair.look_for(self._result_wants(view), lambda: self._looked(epoch)))
 
     def have_part(self, graph: AddGraph) -> None:
         """Build the part of a graph that a load has not left here: it was restored."""

@@ -35,7 +35,7 @@ class GraphCommands:
     async def graph_show(self, request: Request) -> Reply:
         graph = self._known.graph(request.args["graph"])
         view = self._runtime.shard.registry.view
-        told = await self._runtime.census.take(graph.load, view.names) if view is not None else {}
+        told = await self._runtime.part_stats.take(graph.load, view.names) if view is not None else {}
         shards = {
             name: {"nodes": part.nodes, "edges": part.edges, "ghosts": part.ghosts, "bytes": part.held_bytes}
             for name, part in told.items()

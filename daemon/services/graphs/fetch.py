@@ -21,9 +21,9 @@ from typing import Any, TypeAlias
 
 import msgpack
 
-from daemon.control.messages import PartitionMissing, PartitionRequest, StatesRequest
 from daemon.runtime.disk import Disk
 from daemon.runtime.tick_thread import TickThread
+from daemon.services.graphs.messages import PartitionMissing, PartitionRequest, StatesRequest
 from daemon.state.commands import from_bits, to_bits
 from daemon.store import NotHeld, StateRecord, Store
 from daemon.transfer.chunks import LoadLimits, PieceArrived, Shipment
@@ -173,22 +173,22 @@ class Fetching:
     async def _ask(self, source: str, wanted: Wanted) -> Fetched | None:
         """Ask one source; None if it has not what is wanted, or is silent."""
         waiting: asyncio.Future[PieceArrived | None] = asyncio.get_running_loop().create_future()
-        self._waiting[wanted.fetch] = waiting
+        self._waiting[wanted.request] = waiting
         try:
             if await self._until_told(source, wanted, waiting):
                 return _read(source, waiting.result())
             log.warning("%s has not sent %s", source, wanted)
             return None
         finally:
-            del self._waiting[wanted.fetch]
-            answer = PieceBuilt(wanted.fetch, "", 0, 0, 0, 0, 0)
+            del self._waiting[wanted.request]
+            answer = PieceBuilt(wanted.request, "", 0, 0, 0, 0, 0)
             self._ticks.order(partial(self._ticks.fetched, answer))
 
     async def _until_told(self, source: str, wanted: Wanted, waiting: asyncio.Future[PieceArrived | None]) -> bool:
         """Ask, again until something comes, and then wait as long as more does; whether the answer is there."""
         moved, ask_at, patience, here = time.monotonic(), 0.0, ASK_AGAIN_SECONDS, None
         while (now := time.monotonic()) < moved + SILENCE_SECONDS:
-            before, here = here, self._ticks.arriving(wanted.fetch)
+            before, here = here, self._ticks.arriving(wanted.request)
             if here != before:
                 moved = now
             if here is None and now >= ask_at:
@@ -203,8 +203,8 @@ class Fetching:
 
     async def give(self, to: str, wanted: Wanted) -> None:
         """Ship what a member has asked for; again only once the former shipment has come to its end."""
-        key = (to, wanted.fetch)
-        if key in self._giving or self._ticks.is_shipping(wanted.fetch, to):
+        key = (to, wanted.request)
+        if key in self._giving or self._ticks.is_shipping(wanted.request, to):
             return
         self._giving.add(key)
         if isinstance(wanted, StatesRequest):
@@ -215,11 +215,11 @@ class Fetching:
             header, frames = await self._disk.do(look)
         except NotHeld as missing:
             log.debug("%s asks for what is not here: %s", to, missing)
-            self._send(to, PartitionMissing(wanted.fetch))
+            self._send(to, PartitionMissing(wanted.request))
             return
         finally:
             self._giving.discard(key)
-        shipment = Shipment(wanted.fetch, to, msgpack.packb(header), frames, self._limits)
+        shipment = Shipment(wanted.request, to, msgpack.packb(header), frames, self._limits)
         self._ticks.order(partial(self._ticks.ship_once, shipment))
 
 

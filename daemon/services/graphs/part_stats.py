@@ -6,14 +6,14 @@ import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 
-from daemon.control.messages import PartStatsReply, PartStatsRequest
 from daemon.services.graphs.graphs import Graphs
+from daemon.services.graphs.messages import PartStatsReply, PartStatsRequest
 from shoal.graph.shard_graph import ShardGraph
 
 PATIENCE_SECONDS = 2.0
 
 
-class Census:
+class PartStats:
     """Both sides. `send` hands a message to a member's control plane."""
 
     def __init__(self, me: str, graphs: Graphs, send: Callable[[str, object], None]) -> None:

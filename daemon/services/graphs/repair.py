@@ -26,7 +26,7 @@ from daemon.services.graphs.graphs import Graphs, table_of
 from daemon.store import NoRoom, NotHeld, StateRecord
 from shoal.api.errors import ShoalError
 
-log = logging.getLogger("shoal.mending")
+log = logging.getLogger("shoal.repair")
 
 TRY_AGAIN_SECONDS = 1.0
 ROOM_AGAIN_SECONDS = 2.0
@@ -35,7 +35,7 @@ LANES = 3
 
 
 @dataclass
-class MendingProgress:
+class RepairProgress:
     """Of the present task: partitions fetched and all, and the bytes that took."""
 
     done: int = 0
@@ -56,7 +56,7 @@ class StateWant:
     sources: tuple[str, ...]
 
 
-class Mending:
+class Repair:
     """The list of wants, and the one task that works it off. `gained` is told of each partition that is durable."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Mending:
         self._states: deque[StateWant] = deque()
         self._table = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self.progress = MendingProgress()
+        self.progress = RepairProgress()
 
     def aim(self, wants: Sequence[Want]) -> None:
         """Fetch these from now on, and nothing else."""
@@ -103,7 +103,7 @@ class Mending:
 
     def _begin(self) -> None:
         if self._task is None or self._task.done():
-            self.progress = MendingProgress()
+            self.progress = RepairProgress()
 
     def _go_on(self) -> None:
         self.progress.total = self.progress.done + len(self._wants) + len(self._states)

@@ -11,8 +11,9 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from daemon.control.messages import KeptTicksReply, KeptTicksRequest, RunStates
+from daemon.control.messages import RunStates
 from daemon.runtime.disk import Disk
+from daemon.services.results.messages import KeptTicksReply, KeptTicksRequest
 from daemon.state.commands import from_bits, to_bits
 
 PATIENCE_SECONDS = 2.0

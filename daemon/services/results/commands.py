@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from daemon.admin.registry import Failed, Refused, Registry, Reply, Request, Usage
-from daemon.control.messages import TableRequest
 from daemon.runtime.loop import Runtime
+from daemon.services.results.messages import TableRequest
 from daemon.services.results.readings import Readings
 from daemon.services.results.results import COLUMNS_MAX, TOP_MAX, Rows
 from daemon.state.records import RunRecord

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.admin.registry import Failed, Refused
-from daemon.control.messages import RowsReply, RowsRequest
 from daemon.runtime.disk import Disk
 from daemon.runtime.portions import Portions
 from daemon.runtime.rpc import Asking
 from daemon.services.graphs.fetch import Fetching
 from daemon.services.results.digests import Digests
+from daemon.services.results.messages import RowsReply, RowsRequest
 from daemon.state.records import RunRecord
 from shoal.engine.engine import Engine
 from shoal.graph import columns as col

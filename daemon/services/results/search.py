@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from daemon.admin.registry import Failed, Refused
-from daemon.control.messages import SearchReply, SearchRequest
 from daemon.runtime.rpc import Asking
+from daemon.services.results.messages import SearchReply, SearchRequest
 from daemon.store import NotHeld
 from shoal.api.errors import ShoalError
 from shoal.graph import columns as col

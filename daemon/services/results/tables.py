@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.admin.registry import CommandError, Failed, Refused
-from daemon.control.messages import TableReply, TableRequest
 from daemon.runtime.rpc import Asking
+from daemon.services.results.messages import TableReply, TableRequest
 from daemon.state.placement import sources
 from daemon.state.records import RunRecord
 from daemon.store import NotHeld

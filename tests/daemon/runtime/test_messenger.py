@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from daemon.config.keys import AllowedKeys, KeyPair, generate
-from daemon.control.messages import KeptTicksRequest
 from daemon.observe.metrics import Metrics
 from daemon.runtime import messenger as module
 from daemon.runtime.messenger import OUTSIDERS_SHARE, Messenger
-from daemon.runtime.vocabulary import CONTROL_TYPES
+from daemon.services.results.messages import KeptTicksRequest
 from daemon.state.commands import Identity
 from daemon.transport.security import Curve
 from daemon.transport.sockets import TransportLimits
+from daemon.vocabulary import CONTROL_TYPES
 from daemon.wire import Codec
 
 SECOND = 1_000_000_000

@@ -12,10 +12,10 @@ import pytest
 from daemon.runtime import tick_thread
 from daemon.runtime.tick_runner import News, TickRunner
 from daemon.runtime.tick_thread import Peer, RunFigures, TickThread
-from daemon.runtime.vocabulary import TICK_TYPES
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import LoadLimits
 from daemon.transport.ticks import TickTransport
+from daemon.vocabulary import TICK_TYPES
 from daemon.wire import Codec
 from shoal.lockstep.barrier import entry_of
 from shoal.lockstep.effects import RunOver, StoreStates, TickCommitted

@@ -7,8 +7,10 @@ from consensus.configuration import Configuration
 from consensus.stored import Entry, Snapshot
 from daemon.control import messages as cluster
 from daemon.membership import messages as swim
-from daemon.runtime.vocabulary import CONTROL_TYPES
+from daemon.services.graphs import messages as graphs
+from daemon.services.results import messages as results
 from daemon.state.commands import to_bits
+from daemon.vocabulary import CONTROL_TYPES
 from tests.golden.bytes.messages import NUMBERS, section_of
 
 BETA = swim.Member(
@@ -92,27 +94,27 @@ CLUSTER = (
     cluster.DiskForgets(server="beta/41", generation=7, lived=6, term=9, index=42, is_led=True),
 )
 HOST = (
-    cluster.RowsRequest(
+    results.RowsRequest(
         request="r-1", run="pagerank-7", tick=30, columns=("rank", "share"), first=100, last=200, top=10, least=True
     ),
-    cluster.RowsReply(
+    results.RowsReply(
         request="r-1", error="no such column", total=2, dtypes=("float64", "int64"), ids=b"spec", frames=NUMBERS
     ),
-    cluster.PartitionRequest(fetch="fetch/1", load="load-1", partition=9),
-    cluster.PartitionMissing(fetch="fetch/1"),
-    cluster.PartStatsRequest(request="r-1", load="load-1"),
-    cluster.PartStatsReply(request="r-1", nodes=11, edges=12, ghosts=13, cross_edges=14, held_bytes=15),
-    cluster.StatesRequest(fetch="fetch/1", run=7, tick=30, partitions=to_bits({1, 8})),
-    cluster.KeptTicksRequest(request="r-1", run=7),
-    cluster.KeptTicksReply(request="r-1", committed=31, states=(STATES,)),
-    cluster.TableRequest(request="r-1", run="colony-7", tick=30, table="agents", partition=9, first=100),
-    cluster.TableReply(
+    graphs.PartitionRequest(request="fetch/1", load="load-1", partition=9),
+    graphs.PartitionMissing(request="fetch/1"),
+    graphs.PartStatsRequest(request="r-1", load="load-1"),
+    graphs.PartStatsReply(request="r-1", nodes=11, edges=12, ghosts=13, cross_edges=14, held_bytes=15),
+    graphs.StatesRequest(request="fetch/1", run=7, tick=30, partitions=to_bits({1, 8})),
+    results.KeptTicksRequest(request="r-1", run=7),
+    results.KeptTicksReply(request="r-1", committed=31, states=(STATES,)),
+    results.TableRequest(request="r-1", run="colony-7", tick=30, table="agents", partition=9, first=100),
+    results.TableReply(
         request="r-1", error="no such table", count=11, total=12, specs=b'[["id", {}]]', frames=NUMBERS
     ),
-    cluster.SearchRequest(
+    results.SearchRequest(
         request="r-1", epoch=4, load="load-1", column="text", terms=("salt", "sea"), weights=(0.5, 1.5), top=10
     ),
-    cluster.SearchReply(
+    results.SearchReply(
         request="r-1", error="no such column", documents=20, frequencies=(3, 4), total=2, ids=b"spec", frames=NUMBERS
     ),
 )  # fmt: skip

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 import shoal
-from daemon.control.messages import PartitionRequest, StatesRequest
 from daemon.services.graphs.fetch import TABLE, Fetched, _look_up, _look_up_states, _read
+from daemon.services.graphs.messages import PartitionRequest, StatesRequest
 from daemon.services.graphs.transfer import Piece, checked_piece, placement_of, spec_of
 from daemon.state.commands import Identity, to_bits
 from daemon.state.records import View
@@ -126,7 +126,7 @@ def _shipments() -> dict[str, Entry]:
 
 def _check_shipment(name: str, wanted: PartitionRequest | StatesRequest, entry: Entry) -> None:
     header, *frames = from_hex(entry["hex"])
-    fetched = _read("beta", PieceArrived(wanted.fetch, "beta", header, tuple(frames)))
+    fetched = _read("beta", PieceArrived(wanted.request, "beta", header, tuple(frames)))
     assert fetched is not None, name
     stamped = [[STATES.run, STATES.tick, partition, STATES.epoch] for partition in STATES.states]
     states = list(STATES.states.values())

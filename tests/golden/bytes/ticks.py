@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.runtime.vocabulary import TICK_TYPES
+from daemon.vocabulary import TICK_TYPES
 from shoal.lockstep import messages as ticks
 from tests.golden.bytes.messages import NUMBERS, section_of
 

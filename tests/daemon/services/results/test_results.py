@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from daemon.admin.registry import Refused
-from daemon.control.messages import RowsRequest
 from daemon.runtime.disk import Disk
 from daemon.runtime.store_thread import StoreThread
 from daemon.services.graphs.fetch import Fetching
+from daemon.services.results.messages import RowsRequest
 from daemon.services.results.results import KEPT_AT_ONCE, Results
 from daemon.state.commands import StartRun
 from daemon.state.records import COMPLETED, RunRecord, begun

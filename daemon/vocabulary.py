@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from daemon.control.messages import (
-    KeptTicksReply,
-    KeptTicksRequest,
+from daemon.control.routing import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
+from daemon.services.graphs.messages import (
     PartitionMissing,
     PartitionRequest,
     PartStatsReply,
     PartStatsRequest,
+    StatesRequest,
+)
+from daemon.services.results.messages import (
+    KeptTicksReply,
+    KeptTicksRequest,
     RowsReply,
     RowsRequest,
     SearchReply,
     SearchRequest,
-    StatesRequest,
     TableReply,
     TableRequest,
 )
-from daemon.control.routing import CLUSTER_MESSAGES, CONSENSUS_MESSAGES, MEMBERSHIP_MESSAGES
 from daemon.transfer.tick_plane import TICK_MESSAGES
 
 HOST_MESSAGES = (

@@ -1,0 +1,59 @@
+"""Messages between the graph services of shards: partitions and states to ship, and figures of parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoal.api.ranges import Count, Tick
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRequest:
+    """Asks the receiver to ship a partition of a load from its disk, with its states of the runs on that graph.
+
+    It comes as a shipment on the tick plane, under the name of this fetch. Resent until it is offered.
+    """
+
+    request: str
+    load: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatesRequest:
+    """Asks the receiver to ship, in the same way, its states of a run's tick, of these partitions (bits).
+
+    They travel as one piece, read at one moment: a run moves on quickly.
+    """
+
+    request: str
+    run: Count
+    tick: Tick
+    partitions: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionMissing:
+    """The sender does not have what was requested; the receiver asks somebody else."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartStatsRequest:
+    """Asks what the receiver holds of the graph that this load has become."""
+
+    request: str
+    load: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartStatsReply:
+    """The sender's part: own nodes, edges that touch them, copies of others' nodes, edges that leave it, bytes."""
+
+    request: str
+    nodes: Count
+    edges: Count
+    ghosts: Count
+    cross_edges: Count
+    held_bytes: Count

@@ -1,0 +1,112 @@
+"""Messages between the result services of shards: which ticks can be read, rows, tables and searches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daemon.control.messages import RunStates
+from shoal.api.ranges import Count, Tick
+from shoal.lockstep.frames import Frames
+
+
+@dataclass(frozen=True, slots=True)
+class RowsRequest:
+    """Asks for the values of these columns at the receiver's nodes, as a run had them at a tick.
+
+    Either those of ordinals from `first` to before `last`, or, of one column, the `top` most extreme.
+    """
+
+    request: str
+    run: str
+    tick: Tick
+    columns: tuple[str, ...]
+    first: Count
+    last: Count
+    top: Count
+    least: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowsReply:
+    """Frames: ordinals (int64), values of each column, then the ids' frames; `ids` is their spec, `total` the rows."""
+
+    request: str
+    error: str
+    total: Count
+    dtypes: tuple[str, ...]
+    ids: bytes
+    frames: Frames = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTicksRequest:
+    """Asks at which ticks the receiver has states of this run."""
+
+    request: str
+    run: Count
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTicksReply:
+    """The ticks on the sender's disk, and the last tick that it knows to be committed."""
+
+    request: str
+    committed: Tick
+    states: tuple[RunStates, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableRequest:
+    """Asks for the rows of a table, from `first` on, in a partition of the receiver's, as a run had them at a tick."""
+
+    request: str
+    run: str
+    tick: Tick
+    table: str
+    partition: Count
+    first: Count
+
+
+@dataclass(frozen=True, slots=True)
+class TableReply:
+    """Some rows: how many, of how many in all; `specs` are the columns' names and specs, the frames their frames."""
+
+    request: str
+    error: str
+    count: Count
+    total: Count
+    specs: bytes
+    frames: Frames = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """Searches the receiver's documents of a load's graph, in the placement of this epoch.
+
+    Without weights, asks in how many of them each term occurs; with weights, which are the `top` best by them.
+    """
+
+    request: str
+    epoch: Count
+    load: str
+    column: str
+    terms: tuple[str, ...]
+    weights: tuple[float, ...]
+    top: Count
+
+
+@dataclass(frozen=True, slots=True)
+class SearchReply:
+    """The sender's number of documents, and either how many have each term, or the best.
+
+    The frames belong to the best: ordinals, scores, and the ids' frames; `ids` is their spec, `total` how many they
+    are.
+    """
+
+    request: str
+    error: str
+    documents: Count
+    frequencies: tuple[int, ...]
+    total: Count
+    ids: bytes
+    frames: Frames = ()
