@@ -9,7 +9,7 @@ NATIVE = Path("shoal", "native")
 setup(
     ext_modules=[
         Extension(
-            "shoal._native",
+            "shoal.kernels._native",
             sources=sorted(path.as_posix() for path in NATIVE.glob("*.c")),
             depends=sorted(path.as_posix() for path in NATIVE.glob("*.h")),
             # The same bits on every machine: nothing is fused or reordered, and no machine's own instructions are used.

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from shoal.algorithms.pagerank import PageRank
+from shoal.engine.workspace import Workspace
 from shoal.graph.shard_graph import Direction
 from shoal.program.declarations import Column
 from shoal.program.params import Param
 from shoal.program.program import Program
-from shoal.program.workspace import Workspace
 
 
 class _Noted(Program):

@@ -23,6 +23,7 @@ from shoal.api.errors import (
 from shoal.client.cluster import connect
 from shoal.client.local import local
 from shoal.client.session import Graph, Run, Session
+from shoal.engine.workspace import Workspace
 from shoal.graph.graph_data import BadGraph, BadRow, GraphData
 from shoal.graph.shard_graph import Direction
 from shoal.graph.sources import from_arrays, from_networkx, read_graph
@@ -32,7 +33,6 @@ from shoal.program.params import Param
 from shoal.program.phase import Phase
 from shoal.program.program import Program
 from shoal.program.ragged import Ragged
-from shoal.program.workspace import Workspace
 from shoal.query.result import ColumnResult
 
 __version__ = "0.1.0"

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.engine.workspace import Workspace
 from shoal.graph.shard_graph import Adjacency, Direction
 from shoal.kernels.grouping import Grouping, distinct
 from shoal.kernels.reductions import Kernel
@@ -26,7 +27,6 @@ from shoal.program.params import Param
 from shoal.program.program import Program
 from shoal.program.ragged import spread
 from shoal.program.randomness import bits
-from shoal.program.workspace import Workspace
 
 Array = NDArray[Any]
 OUTWARDS, BACK, DONE = 0, 1, 2

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.algorithms.paths import LeastPaths, aggregates, nearer
+from shoal.engine.workspace import Workspace
 from shoal.kernels.traversals import UNREACHED, breadth_first
 from shoal.program.declarations import Column
-from shoal.program.workspace import Workspace
 
 LEVELS = 16
 """How many levels to go in a tick. Of 4, 8, 16 and 32 among the best on a thinned grid on four shards: less than half

@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.engine.workspace import Workspace
 from shoal.graph.columns import is_string
 from shoal.graph.shard_graph import Direction, ShardGraph
 from shoal.program.declarations import Column, Merge
 from shoal.program.program import Program
-from shoal.program.workspace import Workspace
 
 
 class CommunityDetection(Program):

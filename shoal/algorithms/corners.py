@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.api.errors import ShoalError
+from shoal.engine.workspace import Workspace
 from shoal.graph.shard_graph import Direction, ShardGraph
 from shoal.kernels.reductions import Kernel
 from shoal.kernels.triangles import Sets, corner_arcs, neighbour_sets
@@ -28,7 +29,6 @@ from shoal.program.declarations import Channel, Column, Lists, Merge
 from shoal.program.phase import Phase
 from shoal.program.program import Program
 from shoal.program.ragged import Ragged
-from shoal.program.workspace import Workspace
 
 Array = NDArray[Any]
 NODES_MAX = 1 << 30

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from shoal.engine.workspace import Workspace
 from shoal.program.declarations import Column
 from shoal.program.program import Program
-from shoal.program.workspace import Workspace
 
 
 class Degree(Program):

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from shoal.engine.workspace import Workspace
 from shoal.graph.shard_graph import Direction
 from shoal.kernels.cores import Cores
 from shoal.kernels.triangles import neighbour_sets
 from shoal.program.declarations import Aggregate, Column, Merge
 from shoal.program.program import Program
-from shoal.program.workspace import Workspace
 
 
 class KCore(Program):

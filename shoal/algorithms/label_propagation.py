@@ -12,12 +12,12 @@ from __future__ import annotations
 import numpy as np
 
 from shoal.algorithms.cdlp import first_labels, poll
+from shoal.engine.workspace import Workspace
 from shoal.graph.shard_graph import Direction
 from shoal.program.declarations import Aggregate, Column, Merge
 from shoal.program.params import Param
 from shoal.program.program import Program
 from shoal.program.randomness import bits
-from shoal.program.workspace import Workspace
 
 
 class LabelPropagation(Program):

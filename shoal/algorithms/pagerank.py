@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shoal.algorithms.ranks import Ranks, Starts
+from shoal.engine.workspace import Workspace
 from shoal.program.params import Param
-from shoal.program.workspace import Workspace
 
 
 class PageRank(Ranks):

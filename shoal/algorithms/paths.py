@@ -25,12 +25,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.engine.workspace import Workspace
 from shoal.program.declarations import Aggregate, Channel, Column, Merge
 from shoal.program.naming import own_node
 from shoal.program.params import Param
 from shoal.program.phase import Phase
 from shoal.program.program import Program
-from shoal.program.workspace import Workspace
 
 Array = NDArray[Any]
 Flags = NDArray[np.bool_]

@@ -6,9 +6,9 @@ import numpy as np
 
 from shoal.algorithms.ranks import Ranks, Starts
 from shoal.api.errors import BadParameter
+from shoal.engine.workspace import Workspace
 from shoal.program.naming import own_node, own_nodes
 from shoal.program.params import Param
-from shoal.program.workspace import Workspace
 
 
 class PersonalisedPageRank(Ranks):

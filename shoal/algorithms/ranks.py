@@ -13,11 +13,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.engine.workspace import Workspace
 from shoal.graph.shard_graph import Direction
 from shoal.program.declarations import Aggregate, Column, Merge
 from shoal.program.params import Param
 from shoal.program.program import Program
-from shoal.program.workspace import Workspace
 
 Starts: TypeAlias = NDArray[np.intp] | None
 """Own nodes (local indices) where walks start over; None stands for all."""

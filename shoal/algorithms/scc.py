@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 
 from shoal.algorithms.sides import Side
 from shoal.api.errors import ShoalError
+from shoal.engine.workspace import Workspace
 from shoal.kernels.grouping import distinct
 from shoal.program.declarations import Aggregate, Channel, Column, Merge
 from shoal.program.phase import Phase
 from shoal.program.program import Program
 from shoal.program.randomness import bits
-from shoal.program.workspace import Workspace
 
 Array = NDArray[Any]
 NONE = np.empty(0, np.int64)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.engine.workspace import Workspace
 from shoal.graph.shard_graph import Adjacency
 from shoal.kernels.reductions import Kernel
 from shoal.program.ragged import spread
-from shoal.program.workspace import Workspace
 
 Array = NDArray[Any]
 DENSE = 8

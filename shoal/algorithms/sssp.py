@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from shoal.algorithms.paths import LeastPaths, aggregates, nearer
 from shoal.api.errors import BadParameter, UnknownColumn
+from shoal.engine.gathers import edge_values
+from shoal.engine.workspace import Workspace
 from shoal.graph.columns import take
 from shoal.graph.shard_graph import Direction, ShardGraph
 from shoal.kernels.traversals import shortest_paths
 from shoal.program.declarations import Column
-from shoal.program.gathers import edge_values
 from shoal.program.params import Param
-from shoal.program.workspace import Workspace
 
 EDGES = 16
 """How many edges of the mean weight to go in a tick. On a thinned grid on four shards that is a twelfth of the work,

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.algorithms.corners import DEGREE, Corners
+from shoal.engine.workspace import Workspace
 from shoal.program.declarations import Aggregate, Column, Merge
-from shoal.program.workspace import Workspace
 
 
 class Triangles(Corners):

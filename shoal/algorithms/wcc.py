@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.engine.workspace import Workspace
 from shoal.kernels.grouping import Grouping
 from shoal.kernels.reductions import Kernel
 from shoal.kernels.traversals import components
 from shoal.program.declarations import Aggregate, Channel, Column, Merge
 from shoal.program.phase import Phase
 from shoal.program.program import Program
-from shoal.program.workspace import Workspace
 
 Array = NDArray[Any]
 DENSE = 16

@@ -32,7 +32,7 @@ from shoal.program.program import Program
 from shoal.program.ragged import Ragged
 
 if TYPE_CHECKING:
-    from shoal.program.workspace import Workspace
+    from shoal.engine.workspace import Workspace
 
 Array = NDArray[Any]
 COUNTED: Final = ("born", "died", "moved", "edges_pruned", "edges_let_go")

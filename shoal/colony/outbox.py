@@ -11,7 +11,7 @@ from shoal.program.declarations import Mail
 from shoal.program.phase import Phase
 
 if TYPE_CHECKING:
-    from shoal.program.workspace import Workspace
+    from shoal.engine.workspace import Workspace
 
 ACTS: Final = (
     Mail("concepts", (("key", bytes), ("kind", np.int64), ("label", bytes))),

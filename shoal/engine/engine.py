@@ -33,13 +33,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.engine.exchange.carrier import BadExchange, BadState, Carrier, pack_sections, split_sections
+from shoal.engine.workspace import Workspace
 from shoal.graph.shard_graph import ShardGraph
 from shoal.kernels.merging import merged, one_nan
 from shoal.program.declarations import Channel, Column, Mail
 from shoal.program.naming import named_nodes
 from shoal.program.phase import Phase
 from shoal.program.program import Program
-from shoal.program.workspace import Workspace
 
 __all__ = ["BadExchange", "BadState", "Engine", "Incoming", "Outgoing", "Share", "is_fixed", "state_bytes"]
 

@@ -86,7 +86,7 @@ class _Arcs:
         if self._rows is not None:
             column = col.take(column, self._rows)
         if self._grouping is not None:
-            column = self._grouping.deal(column)
+            column = col.dealt(column, self._grouping)
         return _kept(column, is_ours=self._rows is not None or self._grouping is not None)
 
 

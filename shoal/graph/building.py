@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal import _native
 from shoal.graph.shard_graph import Adjacency, Boundary, Placement, ShardGraph
+from shoal.kernels import _native
 from shoal.kernels.grouping import Grouping, taken
 
 Array = NDArray[Any]

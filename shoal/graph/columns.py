@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from shoal.graph.arrow import pa, pc
 from shoal.graph.table import BadGraph, Column
+from shoal.kernels.grouping import Grouping
 
 Spec: TypeAlias = dict[str, Any]
 
@@ -166,6 +167,11 @@ def _compact_plain(column: Any) -> Any:
 def take(column: Column, rows: NDArray[Any]) -> Column:
     """The values at those rows."""
     return column[rows] if isinstance(column, np.ndarray) else column.take(pa.array(rows))
+
+
+def dealt(column: Column, grouping: Grouping) -> Column:
+    """Returns the values, one per item of the grouping, by key."""
+    return take(column, grouping.order()) if is_string(column) else grouping.deal(column)
 
 
 def slim(column: Column) -> Column:

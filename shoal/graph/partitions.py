@@ -266,7 +266,7 @@ class Uncut:
 
 def _grouped(data: GraphData, partition: Array) -> _Edges:
     grouping = Grouping(partition, data.partition_count)
-    columns = {name: grouping.deal(column) for name, column in data.edge_columns.items()}
+    columns = {name: col.dealt(column, grouping) for name, column in data.edge_columns.items()}
     return _Edges(grouping.starts, grouping.deal(data.source), grouping.deal(data.target), columns)
 
 

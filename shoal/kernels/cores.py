@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal import _native
+from shoal.kernels import _native
 from shoal.kernels.grouping import Grouping
 from shoal.kernels.triangles import Sets
 

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal import _native
-from shoal.graph import columns as col
-from shoal.graph.table import Column
+from shoal.kernels import _native
 
 Array = NDArray[Any]
 
@@ -84,12 +82,10 @@ class Grouping:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def deal(self, column: Column) -> Column:
-        """A value each item, by key."""
-        if col.is_string(column):
-            return col.take(column, self.order())
-        dealt = np.empty(len(self), column.dtype)
-        _native.deal(self.keys, self.starts, np.ascontiguousarray(column), dealt)
+    def deal(self, values: Array) -> Array:
+        """Returns the values, one per item, by key."""
+        dealt = np.empty(len(self), values.dtype)
+        _native.deal(self.keys, self.starts, np.ascontiguousarray(values), dealt)
         return dealt
 
     def order(self, through: NDArray[np.int32] | None = None) -> NDArray[np.int32]:

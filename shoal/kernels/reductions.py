@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal import _native
+from shoal.kernels import _native
 from shoal.kernels.merging import merged_rows, settled
 
 Array = NDArray[Any]

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal import _native
+from shoal.kernels import _native
 from shoal.kernels.reductions import Kernel
 
 Array = NDArray[Any]

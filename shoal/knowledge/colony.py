@@ -20,7 +20,7 @@ from shoal.query.search import texts_of
 from shoal.query.tokenizer import leading_terms
 
 if TYPE_CHECKING:
-    from shoal.program.workspace import Workspace
+    from shoal.engine.workspace import Workspace
 
 NEVER: Final = -1
 OTHERS: Final = 2

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.engine.exchange.carrier import Carrier
+from shoal.engine.workspace import Workspace
 from shoal.graph.ids import partition_of
 from shoal.graph.shard_graph import ShardGraph
 from shoal.messages import keeping
@@ -32,7 +33,6 @@ from shoal.program.declarations import Aggregate, Merge, Table
 from shoal.program.kept_values import first_unkept
 from shoal.program.naming import named_nodes
 from shoal.program.program import Program
-from shoal.program.workspace import Workspace
 
 Array = NDArray[Any]
 log = logging.getLogger("shoal.messages")

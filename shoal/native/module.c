@@ -1,4 +1,4 @@
-/* The module `shoal._native`, its table of functions, and how arrays come in. See native.h. */
+/* The module `shoal.kernels._native`, its table of functions, and how arrays come in. See native.h. */
 
 #include "native.h"
 
@@ -168,7 +168,7 @@ static PyMethodDef functions[] = {
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "shoal._native", "The compiled loops of `shoal.kernels.reductions`.", 0, functions, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "shoal.kernels._native", "The compiled loops of `shoal.kernels.reductions`.", 0, functions, NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__native(void)

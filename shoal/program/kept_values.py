@@ -14,7 +14,7 @@ from copy import deepcopy
 from types import CellType, CodeType, FrameType, FunctionType, MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from shoal import _native
+from shoal.kernels import _native
 
 Found: TypeAlias = tuple[int, str, str, object]
 ELSEWHERE: Final = "held elsewhere"

@@ -40,8 +40,8 @@ from shoal.program.phase import Phase
 
 if TYPE_CHECKING:
     from shoal.engine.exchange.carrier import Carrier
+    from shoal.engine.workspace import Array, Workspace
     from shoal.graph.shard_graph import ShardGraph
-    from shoal.program.workspace import Array, Workspace
 
 
 class Program:

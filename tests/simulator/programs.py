@@ -16,13 +16,13 @@ from shoal.algorithms.degree import Degree
 from shoal.algorithms.pagerank import PageRank
 from shoal.algorithms.wcc import ConnectedComponents
 from shoal.engine.engine import Engine
+from shoal.engine.workspace import Workspace
 from shoal.graph.building import build_part
 from shoal.graph.ids import partitions_of
 from shoal.graph.shard_graph import Direction, Placement, ShardGraph
 from shoal.program.declarations import Aggregate, Channel, Column, Merge
 from shoal.program.params import Param
 from shoal.program.program import Program
-from shoal.program.workspace import Workspace
 
 PARTITIONS = 8
 

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shoal
-from shoal import _native
 from shoal.graph.partitions import part_of
 from shoal.graph.shard_graph import Placement, ShardGraph
-from shoal.kernels import cores
+from shoal.kernels import _native, cores
 from shoal.kernels.cores import Cores
 from shoal.kernels.triangles import Sets, neighbour_sets
 

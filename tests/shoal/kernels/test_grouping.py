@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal import _native
+from shoal.graph import columns as col
+from shoal.kernels import _native
 from shoal.kernels.grouping import Grouping, distinct
 
 KINDS: list[Any] = [np.uint8, np.uint16, np.int16, np.int32, np.int64]
@@ -27,9 +28,8 @@ def test_it_is_a_stable_sort(numbers: list[int], piles: int, kind: Any, value: A
     assert grouping.order().tolist() == expected
     assert grouping.deal(values).tolist() == values[expected].tolist()
     assert grouping.deal(values).dtype == values.dtype
-    assert grouping.deal(pa.array([str(n) for n in numbers], pa.string())).to_pylist() == [
-        str(numbers[i]) for i in expected
-    ]
+    strings = pa.array([str(n) for n in numbers], pa.string())
+    assert col.dealt(strings, grouping).to_pylist() == [str(numbers[i]) for i in expected]
 
 
 @given(st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 3))))

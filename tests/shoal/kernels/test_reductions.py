@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal import _native
+from shoal.kernels import _native
 from shoal.kernels.reductions import Kernel
 
 WIDTH = 9

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal import _native
+from shoal.kernels import _native
 from shoal.kernels.reductions import Kernel
 from shoal.kernels.traversals import UNREACHED, breadth_first, components, shortest_paths
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shoal
-from shoal import _native
 from shoal.graph.partitions import part_of
 from shoal.graph.shard_graph import Placement, ShardGraph
+from shoal.kernels import _native
 from shoal.kernels.reductions import Kernel
 from shoal.kernels.triangles import Sets, corner_arcs, neighbour_sets
 

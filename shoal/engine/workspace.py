@@ -20,10 +20,10 @@ from shoal.engine.exchange.carrier import Carrier
 from shoal.engine.exchange.channels import ChannelCarrier, check_range
 from shoal.engine.exchange.lists import ListCarrier
 from shoal.engine.exchange.mail import MailCarrier, Records
+from shoal.engine.gathers import gather
 from shoal.graph.shard_graph import Adjacency, Direction, ShardGraph
 from shoal.kernels.merging import merged_rows
 from shoal.program.declarations import Aggregate, Merge
-from shoal.program.gathers import gather
 from shoal.program.program import Program
 from shoal.program.ragged import Ragged, spread
 
@@ -55,7 +55,7 @@ class Workspace:
         self.written: set[str] = set()
         self.partials: dict[str, Array] = {}
         self.edge_values: dict[tuple[str, Direction, str], Array] = {}
-        """Weights of gathers as they are read, by column, direction and type (`shoal.program.gathers`)."""
+        """Weights of gathers as they are read, by column, direction and type (`shoal.engine.gathers`)."""
         self.totals: dict[str, Any] = {a.name: a.merge.identity(np.dtype(a.dtype)) for a in program.aggregates}
 
     # -- columns ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from shoal.kernels.reductions import Kernel
 from shoal.program.declarations import Merge
 
 if TYPE_CHECKING:
-    from shoal.program.workspace import Workspace
+    from shoal.engine.workspace import Workspace
 
 Array = NDArray[Any]
 
