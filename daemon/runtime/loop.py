@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from consensus import Persist, Stored
@@ -33,10 +31,9 @@ from daemon.runtime import announced, heard, tick_news
 from daemon.runtime.descriptors import Shares
 from daemon.runtime.disk import Disk
 from daemon.runtime.former_lives import FormerLives
-from daemon.runtime.guard import Guard
 from daemon.runtime.messenger import Messenger
-from daemon.runtime.settings import load_limits, shard_settings, transport_limits, wire_limits
-from daemon.runtime.store_thread import StoreThread
+from daemon.runtime.outside import Outside
+from daemon.runtime.settings import transport_limits, wire_limits
 from daemon.runtime.tasks import Tasks
 from daemon.runtime.tick_runner import HandedOver, TickRunner
 from daemon.runtime.tick_thread import TickThread
@@ -56,7 +53,7 @@ from daemon.services.runs.checkpoints import Checkpoints
 from daemon.services.runs.controller import RunController
 from daemon.state.commands import Decision, Identity
 from daemon.state.records import RunRecord
-from daemon.store import DataFolder, Store, StoreError, StoreFailed
+from daemon.store import DataFolder, StoreError, StoreFailed
 from daemon.transport.security import Curve
 from daemon.transport.ticks import TickTransport
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
@@ -99,18 +96,21 @@ class Runtime:
         metrics: Metrics,
         shares: Shares,
         fatal: Callable[[BaseException], None],
+        outside: Outside | None = None,
     ) -> None:
         self.config, self.metrics = config, metrics
+        self.outside = outside = outside or Outside()
+        self.load_limits = outside.load_limits(config)
         self._loop = asyncio.get_running_loop()
         self.fatal, self.tasks = fatal, Tasks(fatal)
         self.started = time.monotonic()
         self.generation = folder.generation
-        self._folder, self._store = folder, Store(folder)
-        self.guard = Guard(folder.path)
+        self._folder, self._store = folder, outside.store(folder)
+        self.guard = outside.guard(folder.path)
         self._former_lives = FormerLives(folder.path, folder.disk, self.guard.left)
-        self.store_thread = StoreThread(folder, lambda error: self.tasks.soon(self._broken, error))
+        self.store_thread = outside.store_thread(folder, lambda error: self.tasks.soon(self._broken, error))
         self.disk = Disk(self.store_thread, self.tasks.soon)
-        self.workers = ThreadPoolExecutor(2, "shoal-worker")
+        self.workers = outside.workers()
         curve = Curve(keys, allowed.name_of) if keys is not None and allowed is not None else None
         limits = transport_limits(config, shares)
         member = Member(
@@ -124,20 +124,19 @@ class Runtime:
         seeds = {seed.address: seed.name for seed in config.cluster.seeds}
         codec = Codec(config.cluster.name, CONTROL_TYPES, wire_limits(config))
         hear = partial(heard.take, self)
-        self.messenger = Messenger(self.me, config.listen.control, codec, curve, allowed, seeds, limits, metrics, hear)
+        connect = partial(outside.control_transport, config.listen.control, curve=curve, limits=limits)
+        self.messenger = Messenger(self.me, codec, connect, allowed, seeds, metrics, hear)
         self.shard = ControlPlane(
             member,
             list(seeds),
-            shard_settings(config),
-            random.Random(uuid.uuid4().int),  # noqa: S311
+            outside.shard_settings(config),
+            outside.chance(),
             time.monotonic_ns(),
             self._on_disk(folder),
         )
         self.messenger.know(self.shard.membership, lambda: self.shard.founding)
         self.checkpoints = Checkpoints(self)
-        self.ticks = self._tick_plane(
-            TickTransport(config.listen.ticks, curve=curve, count=metrics.count, limits=limits)
-        )
+        self.ticks = self._tick_plane(outside.tick_transport(config.listen.ticks, curve, metrics.count, limits))
         self._compose()
         self.stock = Stock(self)
         self.answering: Counter[str] = Counter()
@@ -161,12 +160,14 @@ class Runtime:
 
     def _tick_plane(self, transport: TickTransport) -> TickThread:
         config = self.config
-        limits, threads = load_limits(config), config.ticks.kernel_threads
-        return TickThread(
+        threads = config.ticks.kernel_threads
+        return self.outside.tick_thread(
             self.me,
             transport,
             Codec(config.cluster.name, TICK_TYPES, wire_limits(config)),
-            TickRunner(self.me.name, limits, time.monotonic_ns, kernel_threads=threads, slot=self.guard.ticks),
+            TickRunner(
+                self.me.name, self.load_limits, time.monotonic_ns, kernel_threads=threads, slot=self.guard.ticks
+            ),
             hand_over=lambda news: self.tasks.soon(self._tick_news, news),
             store=self.checkpoints.keep,
             died=lambda error: self.tasks.soon(self.fatal, error),
@@ -179,7 +180,7 @@ class Runtime:
         self.pieces = Pieces(self.tasks, self.graphs)
         self.part_stats = PartStats(me, self.graphs, send)
         self.fetching = Fetching(
-            me, self.disk, self.ticks, load_limits(config), send, lambda load: self.runs.numbers_on(load)
+            me, self.disk, self.ticks, self.load_limits, send, lambda load: self.runs.numbers_on(load)
         )
         self.repair = Repair(
             self.disk,
@@ -189,7 +190,9 @@ class Runtime:
             self._parts_gained,
             lambda: self.view_change.look_for_results(),
         )
-        self.programs = Programs(self.shard.registry, config.programs, self.tasks.soon, self.guard, self._former_lives)
+        self.programs = Programs(
+            self.shard.registry, config.programs, self.tasks.soon, self.outside.aside, self.guard, self._former_lives
+        )
         self.results = Results(me, config.ticks.results_memory, self.disk, self.fetching, send, self.programs.make)
         self.runs = RunController(
             self.shard,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from daemon.config.keys import AllowedKeys
 from daemon.membership.machine import Membership
@@ -18,9 +18,8 @@ from daemon.observe.refusals import MESSAGES, Refusals, Teller
 from daemon.runtime.allowance import Allowance
 from daemon.runtime.other_clusters import OtherClusters
 from daemon.state.commands import Identity
-from daemon.transport.control import ControlTransport
-from daemon.transport.security import Curve
-from daemon.transport.sockets import TransportLimits
+from daemon.transport.control import ControlTransport, Deliver
+from daemon.transport.security import Count
 from daemon.wire import Codec, Foreign, Rejected
 from shoal.lockstep.frames import size_of
 
@@ -34,22 +33,26 @@ OUTSIDERS_SHARE, OUTSIDERS_BURST_NS = 0.02, 500_000_000
 """For those of one who is not in it: in lockstep all wait for each shard that is held up."""
 
 
+class Connect(Protocol):
+    """Makes the sockets of the control plane, which hand on what they receive and count what they drop."""
+
+    def __call__(self, *, deliver: Deliver, count: Count) -> ControlTransport: ...
+
+
 class Messenger:
     """Sends and receives for one shard; `heard` is called with each message that has passed."""
 
     def __init__(
         self,
         me: Identity,
-        address: str,
         codec: Codec,
-        curve: Curve | None,
+        connect: Connect,
         allowed: AllowedKeys | None,
         seeds: Mapping[str, str | None],
-        limits: TransportLimits,
         metrics: Metrics,
         heard: Callable[[Identity, Any], None],
     ) -> None:
-        """`seeds` are addresses and the names whose keys they have."""
+        """`seeds` are addresses and the names whose keys they have; `connect` makes the sockets."""
         self._me, self._codec, self._allowed, self._seeds = me, codec, allowed, seeds
         self._metrics, self._heard = metrics, heard
         self._membership: Membership | None = None
@@ -62,7 +65,7 @@ class Messenger:
         self._founding: Callable[[], str] = str
         self.epoch = 0
         self.other_clusters = OtherClusters()
-        self._transport = ControlTransport(address, self._deliver, curve=curve, count=metrics.count, limits=limits)
+        self._transport = connect(deliver=self._deliver, count=metrics.count)
 
     def know(self, membership: Membership, founding: Callable[[], str]) -> None:
         """Where members' addresses and keys are looked up, and which cluster this shard belongs to at the moment."""

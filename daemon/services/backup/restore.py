@@ -48,7 +48,7 @@ from daemon.state.commands import (
 from daemon.state.records import View, restored
 from daemon.store import StateRecord, Store, StoreError
 from daemon.store.archive import Archive
-from daemon.transfer.chunks import LoadLimits, PieceArrived, Shipment
+from daemon.transfer.chunks import PieceArrived, Shipment
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.ids import PARTITIONS_MAX
 from shoal.graph.partitions import PartitionSet, joined
@@ -126,7 +126,7 @@ class Restoring:
 
     def __init__(self, runtime: Runtime, source: Source) -> None:
         self._runtime, self._folder, self._wanted = runtime, source.folder, source.restore
-        self._limits = LoadLimits(piece_bytes_max=runtime.config.graph.load_bytes_max)
+        self._limits = runtime.load_limits
         self._thread = ThreadPoolExecutor(1, "shoal-restore")
 
     async def run(self) -> None:

@@ -37,7 +37,7 @@ from daemon.services.graphs.transfer import (
 )
 from daemon.state.commands import AddGraph
 from daemon.state.records import View
-from daemon.transfer.chunks import LoadLimits, PieceArrived, Shipment, size_in_bytes
+from daemon.transfer.chunks import PieceArrived, Shipment, size_in_bytes
 from shoal.graph.columns import type_name
 from shoal.graph.graph_data import BadGraph, GraphData
 from shoal.graph.partitions import Cut
@@ -58,7 +58,7 @@ class Loading:
     def __init__(self, runtime: Runtime, name: str, emit: Emit) -> None:
         self._runtime, self._name, self._emit = runtime, name, emit
         self._load = f"{runtime.me}/{uuid.uuid4().hex}"
-        self._limits = LoadLimits(piece_bytes_max=runtime.config.graph.load_bytes_max)
+        self._limits = runtime.load_limits
 
     async def run(self, spec: Any, frames: Sequence[Any]) -> dict[str, Any]:
         """Load the graph. Raises `Refused` or `Failed`; then nothing of it is kept anywhere."""

@@ -17,7 +17,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -76,17 +75,18 @@ class Checked:
 
 
 class Programs:
-    """The programs of one shard. `soon` calls from a thread on the loop."""
+    """The programs of one shard. `soon` calls from a thread on the loop, `on_thread` on a thread of its own."""
 
     def __init__(
         self,
         registry: Registry,
         settings: ProgramsSection,
         soon: Callable[..., None],
+        on_thread: Callable[[Callable[[], None]], None],
         guard: Guard | None = None,
         former_lives: FormerLives | None = None,
     ) -> None:
-        self._registry, self._settings, self._soon = registry, settings, soon
+        self._registry, self._settings, self._soon, self._on_thread = registry, settings, soon, on_thread
         self._guard, self._former_lives = guard, former_lives
         self._loaded: dict[tuple[str, str], type[Program]] = {}
         self._checking = asyncio.Lock()
@@ -257,7 +257,7 @@ class Programs:
             else:
                 self._soon(settle, result, None)
 
-        threading.Thread(target=work, name="shoal-program", daemon=True).start()
+        self._on_thread(work)
         seconds = self._settings.import_timeout_ns / 1e9
         done, _ = await asyncio.wait([answer], timeout=seconds)
         if not done:

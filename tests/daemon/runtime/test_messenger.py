@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from daemon.runtime import messenger as module
 from daemon.runtime.messenger import OUTSIDERS_SHARE, Messenger
 from daemon.services.results.messages import KeptTicksRequest
 from daemon.state.commands import Identity
+from daemon.transport.control import ControlTransport
 from daemon.transport.security import Curve
 from daemon.transport.sockets import TransportLimits
 from daemon.vocabulary import CONTROL_TYPES
@@ -39,10 +41,10 @@ class Office:
         (folder / "allowed_keys").write_text((folder / "alpha.public_key").read_text())
         allowed = AllowedKeys(folder / "allowed_keys")
         self.codec = Codec("demo", CONTROL_TYPES)
-        self.messenger = Messenger(
-            Identity("alpha", 1), "tcp://127.0.0.1:*", self.codec, Curve(pair, allowed.name_of), allowed, {},
-            TransportLimits(), self.metrics, self._hear,
-        )  # fmt: skip
+        connect = partial(
+            ControlTransport, "tcp://127.0.0.1:*", curve=Curve(pair, allowed.name_of), limits=TransportLimits()
+        )
+        self.messenger = Messenger(Identity("alpha", 1), self.codec, connect, allowed, {}, self.metrics, self._hear)
 
     def _hear(self, sender: Identity, _: Any) -> None:
         self.heard[sender.name] += 1

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from daemon.config import ProgramsSection
+from daemon.runtime.outside import Outside
 from daemon.services.programs.programs import Programs
 from daemon.state import Registry, apply
 from daemon.state.commands import AddProgram, ProgramVersion, StartRun
@@ -57,7 +58,7 @@ def within(work: Callable[[Programs], Awaitable[T]], settings: ProgramsSection =
         def soon(do: Callable[..., None], *args: object) -> None:
             loop.call_soon_threadsafe(do, *args)
 
-        return await work(Programs(registry, settings, soon))
+        return await work(Programs(registry, settings, soon, Outside().aside))
 
     return asyncio.run(run())
 

@@ -1,0 +1,91 @@
+"""What a life of a daemon touches outside of itself: threads, sockets, a watchdog and chance.
+
+Whatever `Runtime` and the services make that is none of their own state, they make here, and read the time from module
+`time`. Everything else is a matter of messages and of one asyncio loop. So the simulator (`tests/simulator`) hosts the
+very same runtime, with another one of these, on a loop whose time is virtual.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+
+from daemon.config import Config
+from daemon.control.settings import ShardSettings
+from daemon.runtime.guard import Guard
+from daemon.runtime.settings import load_limits, shard_settings
+from daemon.runtime.store_thread import StoreThread
+from daemon.runtime.tick_runner import HandedOver, TickRunner
+from daemon.runtime.tick_thread import TickThread
+from daemon.state.commands import Identity
+from daemon.store import DataFolder, Store
+from daemon.transfer.chunks import LoadLimits
+from daemon.transport.control import ControlTransport, Deliver
+from daemon.transport.security import Count, Curve
+from daemon.transport.sockets import TransportLimits
+from daemon.transport.ticks import TickTransport
+from daemon.wire import Codec
+from shoal.lockstep.effects import StoreStates
+
+
+class Outside:
+    """The world of a real daemon."""
+
+    def shard_settings(self, config: Config) -> ShardSettings:
+        """The parameters of the control plane's machines."""
+        return shard_settings(config)
+
+    def load_limits(self, config: Config) -> LoadLimits:
+        """The limits of bulk transfer."""
+        return load_limits(config)
+
+    def chance(self) -> random.Random:
+        """What the control plane draws from."""
+        return random.Random(uuid.uuid4().int)  # noqa: S311
+
+    def guard(self, folder: Path) -> Guard:
+        """The watchdog of programs."""
+        return Guard(folder)
+
+    def store(self, folder: DataFolder) -> Store:
+        """The control loop's own connection, for what consensus persists."""
+        return Store(folder)
+
+    def store_thread(self, folder: DataFolder, failed: Callable[[BaseException], None]) -> StoreThread:
+        """Where all else is written."""
+        return StoreThread(folder, failed)
+
+    def workers(self) -> Executor:
+        """Where the loop has parts built."""
+        return ThreadPoolExecutor(2, "shoal-worker")
+
+    def aside(self, work: Callable[[], None]) -> None:
+        """Have foreign code called on a thread of its own."""
+        threading.Thread(target=work, name="shoal-program", daemon=True).start()
+
+    def control_transport(
+        self, address: str, deliver: Deliver, curve: Curve | None, count: Count, limits: TransportLimits
+    ) -> ControlTransport:
+        """The control plane's sockets."""
+        return ControlTransport(address, deliver, curve=curve, count=count, limits=limits)
+
+    def tick_transport(self, address: str, curve: Curve | None, count: Count, limits: TransportLimits) -> TickTransport:
+        """The tick plane's sockets."""
+        return TickTransport(address, curve=curve, count=count, limits=limits)
+
+    def tick_thread(
+        self,
+        me: Identity,
+        transport: TickTransport,
+        codec: Codec,
+        runner: TickRunner,
+        hand_over: Callable[[HandedOver], None],
+        store: Callable[[StoreStates], None],
+        died: Callable[[BaseException], None],
+    ) -> TickThread:
+        """The tick plane."""
+        return TickThread(me, transport, codec, runner, hand_over, store, died)
