@@ -1,13 +1,9 @@
 """The version of Shoal that each member runs, as announced on its membership record.
 
-Three numbers, because they change at different times: Shoal's own, for people; the protocol's, which members of one
-cluster have to share; and that of the records in the log, which says what a member can read of it.
+Three numbers: Shoal's own, for people, and the lowest and the highest cluster version that it can be a member at
+(`daemon/version`).
 
-    tag    "0.1.0 2 1"    Shoal 0.1.0, protocol 2, records 1
-
-Members' announcements are trusted, because no decision depends on them: operators see them, and error messages name
-them. Once the log itself agrees on a version, they could bound what a cluster may write into its log: the least
-`records` of all members is what all of them read.
+    tag    "0.2.0 4 5"    Shoal 0.2.0, of clusters at version 4 or 5
 """
 
 from __future__ import annotations
@@ -17,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon.membership.messages import Record
-from daemon.wire import PROTOCOL_VERSION, RECORD_VERSION
+from daemon.version import NEWEST, OLDEST
 from shoal import __version__
 
 VERSION_TAG: Final = "version"
@@ -30,29 +26,34 @@ class Version:
     """The version of one member."""
 
     shoal: str
-    protocol: int
-    records: int
+    oldest: int
+    newest: int
 
     @property
     def tag(self) -> str:
         """As it rides on the membership record.
 
-        >>> version_of({"version": Version("0.1.0", 2, 1).tag})
-        Version(shoal='0.1.0', protocol=2, records=1)
+        >>> version_of({"version": Version("0.1.0", 4, 5).tag})
+        Version(shoal='0.1.0', oldest=4, newest=5)
         """
-        return f"{self.shoal} {self.protocol} {self.records}"
+        return f"{self.shoal} {self.oldest} {self.newest}"
 
     def __str__(self) -> str:
-        return f"Shoal {self.shoal} (protocol {self.protocol}, records {self.records})"
+        return f"Shoal {self.shoal} (cluster version {self.span})"
+
+    @property
+    def span(self) -> str:
+        """The cluster versions that it can be a member at, in words."""
+        return f"{self.oldest}" if self.oldest == self.newest else f"{self.oldest} to {self.newest}"
 
 
-OWN: Final = Version(__version__, PROTOCOL_VERSION, RECORD_VERSION)
+OWN: Final = Version(__version__, OLDEST, NEWEST)
 
 
 def version_of(tags: Mapping[str, str]) -> Version | None:
     """What a member says of its version; None if that makes no sense, or it says nothing of it.
 
-    >>> version_of({}), version_of({"version": "0.1.0 2"}), version_of({"version": "0.1.0 2 -1"})
+    >>> version_of({}), version_of({"version": "0.1.0 2"}), version_of({"version": "0.1.0 5 4"})
     (None, None, None)
     """
     words = tags.get(VERSION_TAG, "").split(" ")
@@ -60,7 +61,8 @@ def version_of(tags: Mapping[str, str]) -> Version | None:
         return None
     if not all(word.isascii() and word.isdigit() and len(word) <= DIGITS_MAX for word in words[1:]):
         return None
-    return Version(words[0], int(words[1]), int(words[2]))
+    oldest, newest = int(words[1]), int(words[2])
+    return Version(words[0], oldest, newest) if 0 < oldest <= newest else None
 
 
 def versions_of(records: Iterable[Record]) -> dict[str, Version | None]:
@@ -79,11 +81,11 @@ def by_version(versions: Mapping[str, Version | None]) -> dict[Version | None, l
 def told(versions: Mapping[str, Version | None]) -> str:
     """Who runs what, in words.
 
-    >>> one, two = Version("0.1.0", 2, 1), Version("0.2.0", 2, 2)
+    >>> one, two = Version("0.1.0", 4, 4), Version("0.2.0", 4, 5)
     >>> told({"a": two, "b": one, "c": two})
-    'b runs Shoal 0.1.0 (protocol 2, records 1); a, c run Shoal 0.2.0 (protocol 2, records 2)'
+    'b runs Shoal 0.1.0 (cluster version 4); a, c run Shoal 0.2.0 (cluster version 4 to 5)'
     >>> told({"b": one, "d": None})
-    'b runs Shoal 0.1.0 (protocol 2, records 1); d does not say what it runs'
+    'b runs Shoal 0.1.0 (cluster version 4); d does not say what it runs'
     """
     members = by_version(versions)
     known = sorted((version for version in members if version is not None), key=lambda version: version.tag)

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from daemon.wire import ANOTHER_VERSIONS, RECORD_VERSION, Codec, Reason, Rejected, WireLimits
+from daemon.version import FIRST, NEWEST
+from daemon.wire import ANOTHER_VERSIONS, Codec, Rejected, WireLimits
 from shoal.api.ranges import TICKS_MAX, Count, Tick, Within
 
 
@@ -338,23 +339,27 @@ class CommandUnreadable(Exception):
     def __init__(self, rejected: Rejected, version: int | None, tag: int | None) -> None:
         kind = _TYPES.get(tag) if tag is not None else None
         self.what = "" if tag is None else f"tag {tag}" + (f", {kind.__name__}" if kind is not None else "")
-        of = "" if version is None else f" of record version {version}"
+        of = "" if version is None else f" of version {version}"
         super().__init__(f"{f'a command ({self.what})' if self.what else 'no command'}{of}: {rejected}")
-        self.reason, self.version = rejected.reason, version
-
-    @property
-    def is_later(self) -> bool:
+        self.reason = rejected.reason
+        self.is_later = rejected.reason in ANOTHER_VERSIONS and (version is None or version >= FIRST)
         """Whether a later version of Shoal is known to have written them."""
-        if self.reason is Reason.VERSION:
-            return self.version is not None and self.version > RECORD_VERSION
-        return self.reason in ANOTHER_VERSIONS
 
 
 class CommandCodec:
     """Translates commands to and from the bytes of a log entry or a backup's file, by the wire's checked codec."""
 
-    def __init__(self, limits: WireLimits | None = None) -> None:
-        self._codec = Codec("log", _TYPES, limits or WireLimits(), RECORD_VERSION)
+    def __init__(self, limits: WireLimits | None = None, version: int = FIRST, newest: int = NEWEST) -> None:
+        self._codec = Codec("log", _TYPES, limits or WireLimits(), version, newest)
+
+    @property
+    def version(self) -> int:
+        """The cluster version that bounds what is written."""
+        return self._codec.version
+
+    @version.setter
+    def version(self, version: int) -> None:
+        self._codec.version = version
 
     def encode(self, decision: Decision) -> bytes:
         """One entry's bytes. Raises `Rejected` if it is too large for one."""

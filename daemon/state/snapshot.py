@@ -27,7 +27,7 @@ from daemon.state.programs import DeployedPrograms
 from daemon.state.records import QUEUED, RUNNING, STATES, STOPPING, Disk, RunRecord, View, with_its_graph
 from daemon.state.registry import REQUESTS_REMEMBERED, DroppedRun, Registry
 from daemon.state.views import mistake_in
-from daemon.wire import RECORD_VERSION, Codec, Reason, Rejected, WireLimits
+from daemon.wire import Codec, Reason, Rejected, WireLimits
 from shoal.api.ranges import TICKS_MAX
 
 SNAPSHOT_BYTES_MAX = 16 << 20
@@ -60,7 +60,7 @@ class _Frozen:
 
 @cache
 def _codec() -> Codec:
-    return Codec("log", {1: _Frozen}, WireLimits(header_bytes_max=SNAPSHOT_BYTES_MAX), RECORD_VERSION)
+    return Codec("log", {1: _Frozen}, WireLimits(header_bytes_max=SNAPSHOT_BYTES_MAX))
 
 
 def freeze(registry: Registry) -> bytes:

@@ -18,7 +18,7 @@ from consensus.effects import Persist
 from consensus.stored import Entry, HardState, Snapshot, Stored
 from daemon.store.database import Database
 from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed
-from daemon.wire import ANOTHER_VERSIONS, RECORD_VERSION, Codec, Rejected, WireLimits
+from daemon.wire import ANOTHER_VERSIONS, Codec, Rejected, WireLimits
 
 RECORD_BYTES_MAX: Final = 512 << 20  # a snapshot is bounded far below, where it is made; SQLite takes 1000 million
 HARD_STATE, SNAPSHOT = "hard state", "snapshot"
@@ -33,7 +33,7 @@ class ConsensusRows:
     def __init__(self, database: Database) -> None:
         self._database = database
         limits = WireLimits(header_bytes_max=RECORD_BYTES_MAX)
-        self._codec = Codec("consensus", RECORDS, limits, RECORD_VERSION)
+        self._codec = Codec("consensus", RECORDS, limits)
 
     def load(self) -> Stored | None:
         """What was persisted last; None if nothing ever was. Raises `StoreError` for what makes no sense."""

@@ -6,14 +6,12 @@ a reason to count. Nothing else is ever raised, and nothing read from the wire i
 without maps and extension types, and the classes come from the table alone.
 """
 
-from daemon.wire.codec import PROTOCOL_VERSION, RECORD_VERSION, Codec, Envelope, WireLimits
+from daemon.wire.codec import Codec, Envelope, WireLimits
 from daemon.wire.rejected import ANOTHER_VERSIONS, Foreign, Reason, Rejected
 from daemon.wire.shapes import Unsupported
 
 __all__ = [
     "ANOTHER_VERSIONS",
-    "PROTOCOL_VERSION",
-    "RECORD_VERSION",
     "Codec",
     "Envelope",
     "Foreign",

@@ -2,8 +2,11 @@
 
 A message is one header frame and, for arrays, frames of their own behind it:
 
-    frame 0     msgpack [protocol version, cluster, epoch, sender, generation, tag, [field, ...]]
+    frame 0     msgpack [version, cluster, epoch, sender, generation, tag, [field, ...]]
     frame 1..   the large ones of the `Frames` field, untouched
+
+The version is the lowest one that reads this form of the message. A codec writes the newest form that its cluster's
+`version` allows, and reads all from `FIRST` on to the newest that this Shoal knows (`daemon/version`).
 
 The cluster is its configured name, and behind a slash the id of its founding once the sender belongs to one: two
 clusters of the same name are two clusters all the same. A frame of another founding is refused before its body is
@@ -23,6 +26,7 @@ message alone. A value of a wrong type in a message of our own raises what it ra
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,14 +35,12 @@ from typing import Any, NamedTuple, cast
 import msgpack
 from msgpack import unpackb
 
+from daemon.version import FIRST, NEWEST
+from daemon.wire.records import Record, record_of
 from daemon.wire.rejected import Foreign, Reason, Rejected
-from daemon.wire.shapes import Record, Unsupported, record_of
+from daemon.wire.shapes import Unsupported
 from shoal.api.ranges import INT_MAX
 from shoal.lockstep.frames import Buffer
-
-PROTOCOL_VERSION = 3
-RECORD_VERSION = 1
-"""Of what is kept and not sent: entries of the log, snapshots, backups. It changes when they do."""
 
 # Riding in the header saves a message part: 2 us of 33 a message over loopback at 1 and at 4 KiB, about 3 of 55 at
 # 16 KiB, nothing at 64 KiB (minimum of 12 turns on a busy machine). 4 KiB keeps headers small, and so cheap to bound.
@@ -108,17 +110,25 @@ class Codec:
         cluster: str,
         types: Mapping[int, type],
         limits: WireLimits | None = None,
-        version: int = PROTOCOL_VERSION,
+        version: int = FIRST,
+        newest: int = NEWEST,
     ) -> None:
+        """Writes for a cluster of this `version`, until it is set to another one, and reads up to the `newest`."""
         self.limits = limits = limits or WireLimits()
-        self._version = version
+        self._types, self._newest = dict(types), newest
         self._cluster = cluster
         self._packer = msgpack.Packer()
-        self._by_tag: dict[int, Record] = {tag: record_of(cls) for tag, cls in types.items()}
-        self._by_class = {cls: (msgpack.packb(tag), self._by_tag[tag]) for tag, cls in types.items()}
-        if len(self._by_class) != len(self._by_tag):
+        self._by_tag: dict[int, Record] = {tag: record_of(cls, sys.maxsize) for tag, cls in types.items()}
+        if len(set(types.values())) != len(types):
             raise Unsupported("a class has two tags in the table")
-        self._prefixes: dict[tuple[int, str, int, str], bytes] = {}
+        for tag, record in self._by_tag.items():
+            if record.version > newest:
+                raise Unsupported(
+                    f"{types[tag].__qualname__} has something of version {record.version}: it is known to none"
+                )
+        self._written: dict[type, tuple[bytes, Record]] = {}
+        self.version = version
+        self._prefixes: dict[tuple[int, int, str, int, str], bytes] = {}
         self._frames_max = limits.frames_max + 1
         self._unpackb = partial(
             msgpack.unpackb,
@@ -134,15 +144,26 @@ class Codec:
         # A header shorter than this cannot break a limit, nor hold more than a moment's work.
         self._harmless_bytes = min(limits.text_bytes_max, limits.items_max, limits.header_bytes_max)
 
+    @property
+    def version(self) -> int:
+        """The cluster version that bounds what is written. It may be set while another thread encodes."""
+        return self._version
+
+    @version.setter
+    def version(self, version: int) -> None:
+        records = {tag: record_of(cls, version) for tag, cls in self._types.items()}
+        self._version = version
+        self._written = {self._types[tag]: (msgpack.packb(tag), record) for tag, record in records.items()}
+
     def encode(self, epoch: int, sender: str, generation: int, message: object, founding: str = "") -> list[Buffer]:
         """The frames of a message; ready to be sent, to any number of peers. `founding` is the sender's."""
-        tag, record = self._by_class[type(message)]
+        tag, record = self._written[type(message)]
         body = record.pack(message)
         outer: list[Buffer] = []
-        if record.frames:
+        if record.frames is not None:
             body = list(body)
-            body[-1] = self._pack_frames(body[-1], outer)
-        key = (epoch, sender, generation, founding)
+            body[record.frames] = self._pack_frames(body[record.frames], outer)
+        key = (record.version, epoch, sender, generation, founding)
         prefix = self._prefixes.get(key) or self._prefix(*key)
         try:
             packed: bytes = self._packer.pack(body)
@@ -165,8 +186,9 @@ class Codec:
         envelope = self._unpack_small(header) if type(header) is bytes else self._unpack_header(header)
         if type(envelope) is not list or not envelope or type(envelope[0]) is not int:
             raise Rejected(Reason.MALFORMED, "not an envelope")
-        if envelope[0] != self._version:
-            raise Rejected(Reason.VERSION, f"protocol version {envelope[0]}, ours is {self._version}")
+        if not FIRST <= envelope[0] <= self._newest:
+            known = f"{FIRST}" + (f" to {self._newest}" if self._newest > FIRST else "")
+            raise Rejected(Reason.VERSION, f"it is {envelope[0]}, and this Shoal reads {known}")
         if len(envelope) != ENVELOPE_ITEMS:
             raise Rejected(Reason.MALFORMED, f"an envelope of {len(envelope)} items")
         _, cluster, epoch, sender, generation, tag, body = envelope
@@ -182,10 +204,10 @@ class Codec:
         record = self._by_tag.get(tag) if type(tag) is int else None
         if record is None:
             raise Rejected(Reason.UNKNOWN_TYPE, f"tag {tag!r:.40}")
-        if record.frames:
-            if type(body) is not list or not body or type(body[-1]) is not list:
+        if (place := record.frames) is not None:
+            if type(body) is not list or len(body) <= place or type(body[place]) is not list:
                 raise Rejected(Reason.MALFORMED, "no list of frames")
-            body[-1] = self._unpack_frames(body[-1], frames) if body[-1] or len(frames) > 1 else ()
+            body[place] = self._unpack_frames(body[place], frames) if body[place] or len(frames) > 1 else ()
         elif len(frames) != 1:
             raise Rejected(Reason.MALFORMED, f"{len(frames) - 1} frames behind a message that has none")
         return Envelope(epoch, sender, generation, record.unpack(body), theirs)
@@ -204,14 +226,14 @@ class Codec:
         version = envelope[0]
         return version if type(version) is int else None, tag if type(tag) is int else None
 
-    def _prefix(self, epoch: int, sender: str, generation: int, founding: str) -> bytes:
-        """All of the header before the tag; the same for every message of a view, so it is kept."""
+    def _prefix(self, version: int, epoch: int, sender: str, generation: int, founding: str) -> bytes:
+        """All of the header before the tag; the same for most messages of a view, so it is kept."""
         if len(self._prefixes) >= PREFIXES_MAX:
             self._prefixes.clear()
         cluster = f"{self._cluster}/{founding}" if founding else self._cluster
-        packed: bytes = self._packer.pack((self._version, cluster, epoch, sender, generation))
+        packed: bytes = self._packer.pack((version, cluster, epoch, sender, generation))
         prefix = bytes([0x90 | ENVELOPE_ITEMS]) + packed[1:]  # the array's first byte is its type and length
-        self._prefixes[epoch, sender, generation, founding] = prefix
+        self._prefixes[version, epoch, sender, generation, founding] = prefix
         return prefix
 
     def _pack_frames(self, frames: Sequence[Buffer], outer: list[Buffer]) -> list[bytes | int]:

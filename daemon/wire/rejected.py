@@ -9,7 +9,9 @@ from typing import Final
 class Reason(StrEnum):
     """A fixed set, so that a counter labelled with it stays bounded."""
 
-    VERSION = "version"  # another protocol version: an upgrade under way, or not one of ours
+    VERSION = (
+        "version"  # of a version that this Shoal does not read or, of our own, that the cluster does not allow yet
+    )
     CLUSTER = "cluster"  # a well-formed message of another cluster
     FOREIGN = "foreign"  # of our cluster's name, and of another founding: another cluster
     MALFORMED = "malformed"  # not msgpack, or a field that does not have its declared type

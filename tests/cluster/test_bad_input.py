@@ -28,8 +28,9 @@ from daemon.cli.dev_cluster import DevShard
 from daemon.config.keys import generate, load_pair
 from daemon.config.quantities import parse_address
 from daemon.services.results.messages import RowsReply
+from daemon.version import NEWEST
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
-from daemon.wire import PROTOCOL_VERSION, Codec
+from daemon.wire import Codec
 from shoal import GraphData
 from shoal.api.errors import NameTaken
 from shoal.client.admin_protocol import AdminConnection, AdminError, Refused, Usage
@@ -194,7 +195,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _envelope(cluster: str = "dev", version: int = PROTOCOL_VERSION, tag: int = 1, fields: Any = ()) -> bytes:
+def _envelope(cluster: str = "dev", version: int = NEWEST, tag: int = 1, fields: Any = ()) -> bytes:
     return bytes(msgpack.packb([version, cluster, 1, "shard-2", 1, tag, list(fields)]))
 
 

@@ -18,7 +18,7 @@ from tests.cluster.conftest import UP_SECONDS
 from tests.cluster.trial import ask, exit_status, importing_first, kill, leader_of, said, wait_for, well
 
 PACKAGES = ("consensus", "crdt", "daemon", "shoal")
-TOLD = "is decided, and this shard can't read it: a command (tag 3, DropGraph) of record version 1: fields: 5 fields of"
+TOLD = "is decided, and this shard can't read it: a command (tag 3, DropGraph) of version 4: fields: 5 fields of"
 
 
 class MixedCluster(DevCluster):
@@ -56,7 +56,7 @@ def test_one_that_can_not_read_what_is_decided_ends_until_it_is_upgraded(cluster
     with shoal.connect(str(first.socket)) as session:
         session.load("web", data=shoal.from_arrays([1, 2, 3], [2, 3, 1]))
     assert [row["members"] for row in ask(first, "status")["versions"]] == [[shard.name for shard in shards]]
-    assert {(row["version"], row["protocol"]) for row in said(old, "members")["members"]} == {(OWN.shoal, OWN.protocol)}
+    assert {(row["version"], row["newest"]) for row in said(old, "members")["members"]} == {(OWN.shoal, OWN.newest)}
     if leader_of(first) == old.name:
         with pytest.raises(Refused, match="the tick leader runs an older version that does not know this command"):
             ask(first, "graph drop", graph="web")

@@ -100,7 +100,8 @@ def _versions(result: Result) -> list[tuple[str, Any]]:
 def _version(row: Result) -> str:
     if not row.get("version"):
         return "not said"
-    return f"{row['version']} (protocol {count(row.get('protocol'))}, records {count(row.get('records'))})"
+    oldest, newest = count(row.get("oldest")), count(row.get("newest"))
+    return f"{row['version']} (cluster version {oldest if oldest == newest else f'{oldest} to {newest}'})"
 
 
 def _majority(result: Result) -> list[tuple[str, Any]]:

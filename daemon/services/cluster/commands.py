@@ -195,8 +195,8 @@ def _teller(request: Request, stage: str) -> Tell:
 def _told(version: Version | None) -> dict[str, Any]:
     """What a member says of its version; nothing of it, if it does not."""
     if version is None:
-        return {"version": None, "protocol": None, "records": None}
-    return {"version": version.shoal, "protocol": version.protocol, "records": version.records}
+        return {"version": None, "oldest": None, "newest": None}
+    return {"version": version.shoal, "oldest": version.oldest, "newest": version.newest}
 
 
 def _disk(level: Level | None) -> dict[str, Any]:

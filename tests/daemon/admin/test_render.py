@@ -110,18 +110,18 @@ def test_messages_of_another_cluster_show_in_members_and_status() -> None:
 
 def test_versions_show_in_members_and_where_they_differ_in_the_status() -> None:
     versions = [
-        {"version": "0.1.0", "protocol": 2, "records": 1, "members": ["a", "c"]},
-        {"version": None, "protocol": None, "records": None, "members": ["b"]},
+        {"version": "0.1.0", "oldest": 4, "newest": 5, "members": ["a", "c"]},
+        {"version": None, "oldest": None, "newest": None, "members": ["b"]},
     ]
     status = render("status", {**EXAMPLES["status"], "versions": versions})
-    assert "versions differ  a, c: 0.1.0 (protocol 2, records 1)" in status
+    assert "versions differ  a, c: 0.1.0 (cluster version 4 to 5)" in status
     assert "versions differ  b: not said" in status
     assert "differ" not in render("status", {**EXAMPLES["status"], "versions": versions[:1]})
     (row,) = EXAMPLES["members"]["members"]  # type: ignore[misc]
     tags = {"zone": "x", "version": "0.1.0 2 1"}
-    told = {**row, "version": "0.1.0", "protocol": 2, "records": 1, "tags": tags}
+    told = {**row, "version": "0.1.0", "oldest": 4, "newest": 5, "tags": tags}
     page = render("members", {"members": [told]}, Page(200))
-    assert "0.1.0 (protocol 2, records 1)" in page
+    assert "0.1.0 (cluster version 4 to 5)" in page
     assert "0.1.0 2 1" not in page
 
 

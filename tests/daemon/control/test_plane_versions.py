@@ -14,11 +14,11 @@ from daemon.control.versions import OWN, VERSION_TAG, Version
 from daemon.state import freeze
 from daemon.state.commands import CommandCodec, Decision, DropGraph, HoldParts, StopRun
 from daemon.state.snapshot import _Frozen, _thaw
-from daemon.wire import RECORD_VERSION, Codec
+from daemon.wire import Codec
 from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
 from tests.simulator.world import MS, SECOND
 
-LATER = Version("9.1.0", 2, 1)
+LATER = Version("9.1.0", 4, 5)
 DROP_TAG = 3
 FAR_NS = 10**15
 PATIENCE_NS = ELECTION_TIMEOUTS * SETTINGS.consensus.election_timeout_ns
@@ -40,7 +40,7 @@ class LaterCodec(CommandCodec):
 
     def __init__(self) -> None:
         super().__init__()
-        self._later = Codec("log", {DROP_TAG: LaterDropGraph}, None, RECORD_VERSION)
+        self._later = Codec("log", {DROP_TAG: LaterDropGraph})
 
     def encode(self, decision: Decision) -> bytes:
         if not isinstance(decision, DropGraph):
@@ -73,7 +73,7 @@ class MixedCluster(ShardCluster):
 
 def later(snapshot: Snapshot) -> Snapshot:
     """With a field more, which only a later version knows."""
-    codec = Codec("log", {1: _LaterFrozen}, None, RECORD_VERSION)
+    codec = Codec("log", {1: _LaterFrozen})
     frozen = _thaw(snapshot.data)
     values = [getattr(frozen, name) for name in _Frozen.__slots__]
     return replace(snapshot, data=bytes(codec.encode(0, "log", 0, _LaterFrozen(*values, "locks"))[0]))
@@ -109,7 +109,7 @@ def test_a_committed_command_that_a_shard_can_not_read_stops_it_before_it_counts
     assert cluster.propose(drop, other).decided
     cluster.until(lambda: older.shard is None)
     assert f"entry {index} of the log" in why(older)
-    assert "a command (tag 3, DropGraph) of record version 1: fields: 5 fields of DropGraph, this version has 4" in (
+    assert "a command (tag 3, DropGraph) of version 4: fields: 5 fields of DropGraph, this version has 4" in (
         why(older)
     )
     assert f"ant, bee, cat run {OWN}" in why(older)

@@ -116,7 +116,7 @@ def test_it_is_looked_through_before_a_daemon_starts_with_it(tmp_path: Path) -> 
         open_backup(written(tmp_path / "c", kept(), {0: b"zero"}), data)
     with pytest.raises(StoreError, match="lacks the result of run 3"):
         open_backup(written(tmp_path / "d", kept()), data)
-    with pytest.raises(StoreError, match=r"written by a later version of Shoal .*protocol version 9.*restore it with"):
+    with pytest.raises(StoreError, match=r"written by a later version of Shoal .*it is 9, and .*restore it with"):
         open_backup(written(tmp_path / "e", kept(), whole, lambda spelt: spelt[:1] + b"\x09" + spelt[2:]), data)
     with pytest.raises(StoreError, match="does not say what it holds: take another copy"):
         open_backup(written(tmp_path / "f", kept(), whole, lambda spelt: spelt[:-1]), data)

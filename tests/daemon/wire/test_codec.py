@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.wire import PROTOCOL_VERSION, Codec, Foreign, Reason, Rejected, Unsupported, WireLimits
+from daemon.version import FIRST, NEWEST
+from daemon.wire import Codec, Foreign, Reason, Rejected, Unsupported, WireLimits
 from shoal.api.ranges import TICKS_MAX, Count, Tick, Within
 from shoal.lockstep.frames import Frames
 
@@ -118,7 +119,7 @@ def reason(frames: object, codec: Codec = CODEC) -> Reason:
 
 
 def envelope(tag: int, body: object, **change: object) -> bytes:
-    values = {"version": PROTOCOL_VERSION, "cluster": "demo", "epoch": 1, "sender": "a", "generation": 1}
+    values = {"version": FIRST, "cluster": "demo", "epoch": 1, "sender": "a", "generation": 1}
     return bytes(msgpack.packb([*(values | change).values(), tag, body]))
 
 
@@ -227,7 +228,7 @@ def test_a_part_of_a_wrong_type_is_refused(place: int, value: object) -> None:
 def test_what_a_later_version_writes_is_told_from_nonsense(tag: int, place: int, value: object, why: Reason) -> None:
     body = [*GOOD[:place], value, *GOOD[place + 1 :]]
     assert reason([envelope(tag, body)]) is why
-    assert CODEC.label(envelope(tag, body)) == (PROTOCOL_VERSION, tag)
+    assert CODEC.label(envelope(tag, body)) == (FIRST, tag)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,7 @@ def test_a_label_is_read_as_far_as_there_is_one(header: bytes, told: tuple[int |
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"version": PROTOCOL_VERSION + 1}, Reason.VERSION),
+        ({"version": NEWEST + 1}, Reason.VERSION),
         ({"version": "1"}, Reason.MALFORMED),
         ({"cluster": "other"}, Reason.CLUSTER),
         ({"cluster": None}, Reason.CLUSTER),
@@ -278,13 +279,13 @@ def test_another_version_is_named_even_if_its_envelope_has_another_shape() -> No
 
 def test_unknown_tags_are_refused() -> None:
     assert reason([envelope(99, [])]) is Reason.UNKNOWN_TYPE
-    assert reason([msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, "Plain", []])]) is Reason.UNKNOWN_TYPE
-    assert reason([msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, True, []])]) is Reason.UNKNOWN_TYPE
+    assert reason([msgpack.packb([FIRST, "demo", 1, "a", 1, "Plain", []])]) is Reason.UNKNOWN_TYPE
+    assert reason([msgpack.packb([FIRST, "demo", 1, "a", 1, True, []])]) is Reason.UNKNOWN_TYPE
 
 
 def test_maps_extension_types_and_rests_are_refused() -> None:
-    timestamp = msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, 200, [msgpack.Timestamp(1, 2)]])
-    extension = msgpack.packb([PROTOCOL_VERSION, "demo", 1, "a", 1, 200, [msgpack.ExtType(5, b"xx")]])
+    timestamp = msgpack.packb([FIRST, "demo", 1, "a", 1, 200, [msgpack.Timestamp(1, 2)]])
+    extension = msgpack.packb([FIRST, "demo", 1, "a", 1, 200, [msgpack.ExtType(5, b"xx")]])
     for header in (envelope(1, [{1: 2}]), timestamp, extension, envelope(4, []) + b"\0", b"\xc1", b""):
         assert reason([header]) in (Reason.MALFORMED, Reason.OVERSIZE)
 

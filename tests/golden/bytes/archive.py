@@ -13,7 +13,7 @@ from daemon.state.commands import ARCHIVE_LIMITS, CommandCodec
 from daemon.store import schema
 from daemon.store.archive import FORMAT, MANIFEST, Archive, ArchiveWriter
 from daemon.store.folder import DATABASE
-from daemon.wire import RECORD_VERSION
+from daemon.version import NEWEST
 from tests.golden.bytes.commands import BY_NAME
 from tests.golden.bytes.section import Section, same
 from tests.golden.bytes.store import CLUSTER, build, fill, look_over, masked, rows_of
@@ -69,7 +69,7 @@ def _files(database: Path) -> dict[str, Any]:
 
 SECTION = Section(
     "archive",
-    f"backup {FORMAT}, data folder {schema.FORMAT}, record {RECORD_VERSION}",
+    f"backup {FORMAT}, data folder {schema.FORMAT}, cluster version {NEWEST}",
     make,
     check,
     how_to="have `make` in tests/golden/bytes/archive.py write it",

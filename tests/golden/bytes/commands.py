@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daemon.state import commands as log
 from daemon.state.commands import ARCHIVE_LIMITS, CommandCodec, to_bits
-from daemon.wire import RECORD_VERSION
+from daemon.version import NEWEST
 from tests.golden.bytes.section import Section, from_hex, named, only, packed, same
 from tests.golden.golden_file import Entries
 
@@ -126,8 +126,8 @@ def make() -> Entries:
     """Encodes every command; an entry of the log and one of a backup's file have the same bytes."""
     entries = {}
     for name, example in BY_NAME.items():
-        data = CommandCodec().encode(example)
-        assert CommandCodec(ARCHIVE_LIMITS).encode(example) == data, name
+        data = CommandCodec(version=NEWEST).encode(example)
+        assert CommandCodec(ARCHIVE_LIMITS, NEWEST).encode(example) == data, name
         entries[name] = packed([data])
     return entries
 
@@ -136,13 +136,13 @@ def check(entries: Entries) -> None:
     """Decodes what is pinned, under the limits of the log and of backups."""
     for name, entry in only(entries, BY_NAME).items():
         (data,) = from_hex(entry["hex"])
-        for codec in (CommandCodec(), CommandCodec(ARCHIVE_LIMITS)):
+        for codec in (CommandCodec(version=NEWEST), CommandCodec(ARCHIVE_LIMITS, NEWEST)):
             same(name, codec.decode(data), BY_NAME[name])
 
 
 SECTION = Section(
     "commands",
-    f"record {RECORD_VERSION}",
+    f"cluster version {NEWEST}",
     make,
     check,
     TYPES,

@@ -20,7 +20,7 @@ from daemon.state.commands import Identity, to_bits
 from daemon.state.records import View
 from daemon.store import DataFolder, Store
 from daemon.transfer.chunks import PieceArrived
-from daemon.wire import PROTOCOL_VERSION
+from daemon.version import NEWEST
 from shoal import GraphData
 from shoal.graph import columns as col
 from shoal.graph.graph_data import WIRE_FORMAT as GRAPH_FORMAT
@@ -166,7 +166,7 @@ def _plain(entries: Any) -> Any:
 
 SECTION = Section(
     "graphs",
-    f"graph {GRAPH_FORMAT}, slices {WIRE_FORMAT}, protocol {PROTOCOL_VERSION}",
+    f"graph {GRAPH_FORMAT}, slices {WIRE_FORMAT}, cluster version {NEWEST}",
     make,
     check,
     filled=(STATES,),

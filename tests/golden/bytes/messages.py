@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.wire import PROTOCOL_VERSION, Codec, Envelope
+from daemon.version import NEWEST
+from daemon.wire import Codec, Envelope
 from tests.golden.bytes.section import Section, from_hex, named, only, packed, same
 from tests.golden.golden_file import Entries, Entry
 
@@ -24,7 +25,7 @@ NUMBERS = (b"\x01\x02\x03", memoryview(np.full(600, 0x0807060504030201, np.int64
 
 def section_of(name: str, types: Mapping[int, type], examples: tuple[Any, ...]) -> Section:
     """Returns the golden file of one plane's messages."""
-    codec = Codec(CLUSTER, types)
+    codec = Codec(CLUSTER, types, version=NEWEST)
     by_name = named(example for example in examples if type(example) in types.values())
 
     def make() -> Entries:
@@ -39,7 +40,7 @@ def section_of(name: str, types: Mapping[int, type], examples: tuple[Any, ...]) 
             same(key, read._replace(message=_flat(read.message)), sent._replace(message=_flat(sent.message)))
 
     how_to = f"add one to tests/golden/bytes/{name}.py"
-    return Section(name, f"protocol {PROTOCOL_VERSION}", make, check, tuple(types.values()), examples, how_to)
+    return Section(name, f"cluster version {NEWEST}", make, check, tuple(types.values()), examples, how_to)
 
 
 def _entry(codec: Codec, example: Any, founding: str) -> Entry:

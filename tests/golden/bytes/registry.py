@@ -14,7 +14,7 @@ from daemon.state.programs import DeployedPrograms
 from daemon.state.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING, Disk, RunRecord, View
 from daemon.state.registry import DroppedRun
 from daemon.state.snapshot import _codec
-from daemon.wire import RECORD_VERSION
+from daemon.version import NEWEST
 from shoal.program.phase import Phase
 from tests.golden.bytes.commands import ALPHA, BETA, GRAPH, PROGRAM
 from tests.golden.bytes.section import Section, from_hex, only, packed, same
@@ -149,7 +149,7 @@ def check(entries: Entries) -> None:
 
 SECTION = Section(
     "registry",
-    f"record {RECORD_VERSION}",
+    f"cluster version {NEWEST}",
     make,
     check,
     filled=(REGISTRY, FROZEN, PROMISE, LIFE),

@@ -9,7 +9,7 @@ import numpy as np
 
 import shoal
 from daemon.store.schema import FORMAT
-from daemon.wire import PROTOCOL_VERSION
+from daemon.version import NEWEST
 from shoal import Phase, Program
 from shoal.engine.engine import Engine, Incoming, state_bytes
 from shoal.graph.partitions import part_of
@@ -116,4 +116,4 @@ def _told(program: type[Program], name: str, state: bytes) -> str:
     return f"{', '.join(told)}, sections of {len(state) - state_bytes(program, nodes)} bytes"
 
 
-SECTION = Section("states", f"data folder {FORMAT}, protocol {PROTOCOL_VERSION}", make, check)
+SECTION = Section("states", f"data folder {FORMAT}, cluster version {NEWEST}", make, check)

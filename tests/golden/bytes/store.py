@@ -18,7 +18,7 @@ from daemon.store import DataFolder, NotHeld, StateRecord, Store, high_water
 from daemon.store.consensus import RECORDS
 from daemon.store.folder import DATABASE, FOLDER_MODE
 from daemon.store.schema import FORMAT
-from daemon.wire import RECORD_VERSION
+from daemon.version import NEWEST
 from tests.golden.bytes.control import ENTRIES, SERVERS
 from tests.golden.bytes.registry import PROMISE
 from tests.golden.bytes.section import Section, same
@@ -133,7 +133,7 @@ def build(path: Path, entries: Entries) -> None:
 def _entry(row: tuple[Any, ...]) -> Entry:
     """Returns a row, its bytes as hex, and if they are a record of consensus, how it reads."""
     entry: dict[str, Any] = {"row": [f"{BLOB}{cell.hex()}" if isinstance(cell, bytes) else cell for cell in row]}
-    if isinstance(row[-1], bytes) and row[-1].startswith(bytes([0x97, RECORD_VERSION])):
+    if isinstance(row[-1], bytes) and row[-1].startswith(bytes([0x97, NEWEST])):
         entry["reads"] = repr(msgpack.unpackb(row[-1]))
     return entry
 
@@ -152,7 +152,7 @@ def masked(entries: Mapping[str, Entry], cells: Mapping[str, str]) -> dict[str, 
 
 SECTION = Section(
     "store",
-    f"data folder {FORMAT}, record {RECORD_VERSION}",
+    f"data folder {FORMAT}, cluster version {NEWEST}",
     make,
     check,
     tuple(RECORDS.values()),
