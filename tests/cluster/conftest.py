@@ -11,7 +11,7 @@ import pytest
 import shoal
 from daemon.cli.dev_cluster import DevShard
 from shoal import GraphData
-from tests.cluster.trial import DEBIAN, TrialCluster, lives, processes_of, wait_for, well
+from tests.cluster.trial import DEBIAN, STARTED, TrialCluster, lives, processes_of, wait_for, well
 
 SETTINGS = """\
 [ticks]
@@ -57,7 +57,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """With a failed test, what the daemons last said: their folders are gone when somebody reads of it."""
     report = yield
     if report.failed:
-        for shard in (shard for cluster in MADE for shard in cluster.shards()):
+        for shard in (shard for cluster in STARTED for shard in cluster.shards()):
             report.sections.append((f"log of {shard.folder.parent.name}", shard.last_words()))
     return report
 

@@ -16,7 +16,7 @@ from examples.colony import TABLES, documents
 from shoal import GraphData
 from shoal.client.session import Run
 from shoal.colony import cross_shard_edges
-from tests.cluster.conftest import MADE, SETTINGS, UP_SECONDS
+from tests.cluster.conftest import SETTINGS, UP_SECONDS
 from tests.cluster.trial import TrialCluster, ask, kill, shoalctl, wait_for, well
 
 TICKS, CHECKPOINT, INTERVAL = 40, 5, 0.02
@@ -46,14 +46,12 @@ def expected(glosses: GraphData) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def cluster(ground: Path, glosses: GraphData) -> Iterator[TrialCluster]:
     made = TrialCluster(ground / "colony", SETTINGS)
-    MADE.append(made)  # a failed test shows their logs
     try:
         one = made.up(3, "curve", UP_SECONDS)[0]
         with shoal.connect(str(one.socket)) as session:
             session.load("glosses", data=glosses)
         yield made
     finally:
-        MADE.remove(made)
         made.down()
 
 

@@ -23,7 +23,7 @@ from chaos.disks import DiskFailed, SmallDisk, why_not
 from daemon.cli.dev_cluster import DevShard
 from shoal import GraphData
 from shoal.client.admin_protocol import AdminError
-from tests.cluster.conftest import MADE, SETTINGS, UP_SECONDS
+from tests.cluster.conftest import SETTINGS, UP_SECONDS
 from tests.cluster.trial import (
     TrialCluster,
     ask,
@@ -83,14 +83,12 @@ def at_checkpoints(restless: GraphData) -> dict[int, str]:
 @pytest.fixture(scope="module")
 def cluster(ground: Path, restless: GraphData) -> Iterator[TrialCluster]:
     made = TrialCluster(ground / "failures", SETTINGS)
-    MADE.append(made)  # a failed test shows their logs
     try:
         one = made.up(3, "curve", UP_SECONDS)[0]
         with shoal.connect(str(one.socket)) as session:
             session.load("restless", data=restless)
         yield made
     finally:
-        MADE.remove(made)
         made.down()
 
 

@@ -50,8 +50,20 @@ class TrialCluster(DevCluster):
             shard.config.write_text(f"{shard.config.read_text()}\n{self._settings}")
 
     def _start(self, shard: DevShard) -> None:
+        if self not in STARTED:
+            STARTED.append(self)
         with trials_installed(self.folder / "site"):
             super()._start(shard)
+
+    def down(self, timeout_seconds: float = 10.0) -> tuple[list[str], list[str]]:
+        """Stop all, as every dev cluster does."""
+        if self in STARTED:
+            STARTED.remove(self)
+        return super().down(timeout_seconds)
+
+
+STARTED: list[TrialCluster] = []
+"""Those that are not stopped yet: a failing test shows their logs."""
 
 
 @contextlib.contextmanager
