@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -10,11 +11,15 @@ from typing import Any, TypeVar
 from daemon.runtime.store_thread import StoreThread
 from daemon.store import NoRoom, NotHeld, Store, StoreFailed
 
+log = logging.getLogger("shoal.disk")
 T = TypeVar("T")
 
 
 class Disk:
     """Jobs for the store, from coroutines of one loop. `soon` calls from another thread on the loop."""
+
+    again_seconds = 5.0
+    """After which a deletion that has found no room is tried again."""
 
     def __init__(self, thread: StoreThread, soon: Callable[..., None]) -> None:
         self._thread, self._soon = thread, soon
@@ -35,9 +40,26 @@ class Disk:
             raise result
         return result
 
-    def order(self, job: Callable[[Store], None]) -> None:
-        """Have a job done for which nobody waits."""
-        self._thread.submit(partial(_looked_up, job), lambda _: None)
+    async def delete(self, job: Callable[[Store], None]) -> None:
+        """Have something deleted. If the disk is too full even for that, it is tried again later, until it is done."""
+        try:
+            await self.do(job)
+        except NoRoom as error:
+            self._delete_later(job, error, 1)
+
+    def order(self, job: Callable[[Store], None], attempts: int = 0) -> None:
+        """The same without waiting for the first attempt."""
+
+        def done(result: StoreFailed | None) -> None:
+            if isinstance(result, NoRoom):
+                self._soon(self._delete_later, job, result, attempts + 1)
+
+        self._thread.submit(partial(_looked_up, job), done)
+
+    def _delete_later(self, job: Callable[[Store], None], error: NoRoom, attempts: int) -> None:
+        if attempts == 1:
+            log.warning("what is to be deleted stays on the disk until there is room: %s", error)
+        asyncio.get_running_loop().call_later(self.again_seconds, self.order, job, attempts)
 
 
 def _looked_up(job: Callable[[Store], T], store: Store) -> T | StoreFailed:

@@ -25,7 +25,7 @@ from daemon.services.results.messages import (
     TableRequest,
 )
 from daemon.state.commands import Identity
-from daemon.store import NotHeld, StoreFailed
+from daemon.store import NoRoom, NotHeld, StoreFailed
 
 if TYPE_CHECKING:
     from daemon.runtime.loop import Runtime
@@ -89,7 +89,7 @@ async def _answered(runtime: Runtime, asker: str, asked: str, work: Coroutine[An
     try:
         await work
     except Exception as error:
-        if isinstance(error, StoreFailed) and not isinstance(error, NotHeld):
+        if isinstance(error, StoreFailed) and not isinstance(error, NotHeld | NoRoom):
             raise
         runtime.metrics.dropped("unanswerable")
         log.warning("%s of shard %s can't be answered", asked, asker, exc_info=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 from zlib import crc32
 
@@ -99,18 +100,16 @@ class Blobs:
         """They count no more, at once and durably; then their rows go, some at a time."""
         if not numbers:
             return
-        with self._database.writing("drop slices") as connection:
-            connection.executemany("UPDATE slice SET stage = 0 WHERE id = ?", [(number,) for number in numbers])
+        drop = partial(self._database.execute, "drop slices")
+        drop("UPDATE slice SET stage = 0 WHERE id = ?", [(number,) for number in numbers])
         for number in numbers:
             # Listed once, never "until none is left": in a torn database that may not come to an end.
             rows = self._database.rows("list rows of a slice", "SELECT id, place FROM chunk WHERE slice = ?", (number,))
             step = BULK_BYTES // ROW_BYTES
             for start in range(0, len(rows), step):
-                with self._database.writing("drop slices", durable=False) as connection:
-                    gone = [row[:1] for row in rows[start : start + step]]
-                    connection.executemany("DELETE FROM chunk WHERE id = ?", gone)
-        with self._database.writing("drop slices", durable=False) as connection:
-            connection.executemany("DELETE FROM slice WHERE id = ?", [(number,) for number in numbers])
+                gone = [row[:1] for row in rows[start : start + step]]
+                drop("DELETE FROM chunk WHERE id = ?", gone, durable=False)
+        drop("DELETE FROM slice WHERE id = ?", [(number,) for number in numbers], durable=False)
 
     def _stage(self, load: int, partition: int) -> Any:
         statement = "SELECT stage FROM slice WHERE load = ? AND partition = ?"

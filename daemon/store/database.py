@@ -13,22 +13,26 @@ so that others go on writing meanwhile; `relieve` does so once those who wait fo
 `wrote` in the middle of a job that writes very much. SQLite's own checkpoint, at a commit, is kept for the case that
 only consensus writes, and set so high that it comes once in some thousand writes.
 
-**Failure.** A write that finds no room is taken back, and the store goes on. After any other failed write nothing is
-written any more, by any connection of the folder: what a failed fsync has dropped from the page cache looks written to
-everybody but the disk.
+**Failure.** A write that finds no room is taken back, and the store goes on; one that is small, or frees more than it
+takes, is repeated where the log was, and with the reserve released (`despite_full_disk`). After any other failed write
+nothing is written any more, by any connection of the folder: what a failed fsync has dropped from the page cache looks
+written to everybody but the disk.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from daemon.store.errors import NoRoom, StoreFailed, is_full, is_torn, sentence
+from daemon.store.room import Room
 from shoal.lockstep.frames import Buffer
+
+T = TypeVar("T")
 
 PAGE_BYTES: Final = 16 << 10  # a state of 64 kB is 5 writes instead of 17; one row costs the same sync
 BULK_BYTES: Final = 4 << 20  # one bulk transaction: 10 to 40 ms on a disk that writes 100 to 400 MB a second
@@ -51,6 +55,8 @@ class Turn:
 
     def __init__(self) -> None:
         self.failure: StoreFailed | None = None
+        self.checkpointing = threading.Lock()
+        """For one checkpoint at a time. Those who have the turn take it, too; nobody who holds it asks for the turn."""
         self._next = threading.Lock()
         self._now = threading.Lock()
 
@@ -68,8 +74,8 @@ class Database:
     `sealed`: nobody writes the file any more, so it is read as it lies there, without locks and files beside it.
     """
 
-    def __init__(self, path: Path, turn: Turn, *, sealed: bool = False) -> None:
-        self.path, self.turn = path, turn
+    def __init__(self, path: Path, turn: Turn, room: Room | None = None, *, sealed: bool = False) -> None:
+        self.path, self.turn, self._room = path, turn, room
         name = f"{path.absolute().as_uri()}?mode=ro&immutable=1" if sealed else path
         self.connection = sqlite3.connect(name, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, uri=sealed)
         self.connection.text_factory = _lenient  # torn text is seen by its checksum
@@ -120,6 +126,29 @@ class Database:
                 self._roll_back()
                 raise
 
+    def execute(self, doing: str, statement: str, rows: Sequence[Sequence[Any]], *, durable: bool = True) -> None:
+        """A transaction of one statement, carried out for each row, despite a full disk."""
+
+        def write() -> None:
+            with self.writing(doing, durable=durable) as connection:
+                connection.executemany(statement, rows)
+
+        self.despite_full_disk(write)
+
+    def despite_full_disk(self, write: Callable[[], T]) -> T:
+        """Carries out a write of a few pages, such as a decision or a deletion, on a full disk, too.
+
+        Once the log has been moved into the database, what is written next takes the place of what was in the log. If
+        that is not enough, the reserve is released. Whoever still reads the log is waited for.
+        """
+        for make_room in (lambda: None, lambda: self._room is not None and self._room.let_go()):
+            with suppress(NoRoom):
+                return write()
+            make_room()
+            with suppress(NoRoom), self.turn:
+                self.checkpoint("RESTART")
+        return write()
+
     def rows(self, doing: str, statement: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query, as of one moment."""
         try:
@@ -154,7 +183,8 @@ class Database:
         """Move the log into the database as far as nobody still reads it; its bytes, as this began."""
         self._refuse_after_failure()
         try:
-            ((_, pages, _),) = self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            with self.turn.checkpointing:  # SQLite does not wait for another connection's checkpoint, but does nothing
+                ((_, pages, _),) = self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
             return int(pages) * PAGE_BYTES
         except FAILURES as error:
             raise self._failed(error, "move the log into the database") from error

@@ -6,6 +6,7 @@ show as an input/output error: file systems that allocate late find out at the f
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -34,6 +35,7 @@ _MEANINGS: Final = {
     sqlite3.SQLITE_CORRUPT: ("the database is torn", MOVE_AWAY),
     sqlite3.SQLITE_NOTADB: ("the file is not a database", MOVE_AWAY),
 }
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _TORN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -58,8 +60,12 @@ class NoRoom(StoreFailed):
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a write found no room. SQLite then takes back its transaction, and all that was synced before stays."""
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_FULL
+    """Whether a write found no room. SQLite then takes back its transaction, and all that was synced before stays.
+
+    So it does if the index of its log (`-shm`) can't grow, which it calls an input/output error.
+    """
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & _PRIMARY_CODE == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 def is_torn(error: BaseException) -> bool:

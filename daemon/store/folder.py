@@ -118,6 +118,8 @@ class DataFolder:
     def _take(self) -> None:
         assert self._lock is None, "open twice"
         self._lock = take_lock(self.path)
+        if self.room is not None and self.room.free < START_BYTES:
+            self.room.let_go()  # for the few writes of a start, and what follows from it
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
@@ -127,9 +129,7 @@ class DataFolder:
         return self.room.log_bytes(WAL_BYTES_KEPT) if self.room is not None else WAL_BYTES_KEPT
 
     def _begin_life(self) -> None:
-        if self.room is not None and self.room.free < START_BYTES:
-            self.room.let_go()  # for the few writes of a start, and what follows from it
-        database = Database(self.database_path, self.turn)
+        database = Database(self.database_path, self.turn, self.room)
         try:
             new = schema.is_new(database.connection, self.database_path)
             database.settle(self.log_bytes_max)
@@ -144,9 +144,8 @@ class DataFolder:
             self.generation = max(int(meta["generation"]) + 1, self._clock())
             self.high_water = HighWater(self.path)
             self.forgot = self.high_water.read(self.disk) > int(meta["persisted"])
-            with database.writing("begin a life") as connection:
-                statement = "UPDATE meta SET value = ? WHERE key IN ('generation', 'life')"
-                connection.execute(statement, (str(self.generation),))
+            statement = "UPDATE meta SET value = ? WHERE key IN ('generation', 'life')"
+            database.execute("begin a life", statement, [(str(self.generation),)])
             GraphRows(database).sweep()
             if self.room is not None:
                 self.room.keep_reserve()

@@ -87,8 +87,7 @@ class GraphRows:
         number = self._number(load)
         if number is not None:
             self._blobs.drop(self._blobs.numbers(number))
-            with self._database.writing("drop a load") as connection:
-                connection.execute("DELETE FROM load WHERE id = ?", (number,))
+            self._database.execute("drop a load", "DELETE FROM load WHERE id = ?", [(number,)])
 
     def sweep(self) -> None:
         """Drop what a former life has left half-way."""
@@ -96,8 +95,7 @@ class GraphRows:
         statement = "SELECT id, name FROM load WHERE id NOT IN (SELECT load FROM slice WHERE partition = -1)"
         for number, _ in self._database.rows("list the loads", statement):
             self._blobs.drop(self._blobs.numbers(number))
-            with self._database.writing("drop a load") as connection:
-                connection.execute("DELETE FROM load WHERE id = ?", (number,))
+            self._database.execute("drop a load", "DELETE FROM load WHERE id = ?", [(number,)])
 
     def size(self) -> int:
         """Bytes of all slices and tables."""

@@ -28,5 +28,5 @@ class PromiseRow:
 
     def keep(self, promise: Promise) -> None:
         """One durable transaction."""
-        with self._database.writing("keep a promise") as connection:
-            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", ("promise", write(promise)))
+        statement = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+        self._database.execute("keep a promise", statement, [("promise", write(promise))])

@@ -16,6 +16,7 @@ the size of the disk, so that the same ones do for a small one.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -97,17 +98,18 @@ class Room:
 
     def let_go(self) -> bool:
         """Give the reserve back to the disk; whether there was one."""
-        path = self._folder / RESERVE
-        if not path.exists():
+        try:
+            (self._folder / RESERVE).unlink()
+        except FileNotFoundError:
             return False
-        path.unlink()
         return True
 
     def keep_reserve(self) -> bool:
         """Take the reserve, if there is none and room enough; whether there is one now."""
-        path, size = self._folder / RESERVE, min(self._marks.reserve, self.total // RESERVE_PART)
-        if path.exists():
-            return True
+        path, size = self._folder / RESERVE, max(1, min(self._marks.reserve, self.total // RESERVE_PART))
+        with suppress(FileNotFoundError):
+            if path.stat().st_size >= size:  # it may have been left half-way
+                return True
         if self.free - size < self.refuse:
             return False
         try:
@@ -115,9 +117,9 @@ class Room:
         except OSError:  # no inode is free, or a quota is used up
             return False
         try:
-            os.posix_fallocate(descriptor, 0, max(size, 1))
+            os.posix_fallocate(descriptor, 0, size)
         except OSError:
-            path.unlink()
+            path.unlink(missing_ok=True)  # another thread may have let go of it
             return False
         finally:
             os.close(descriptor)

@@ -115,22 +115,19 @@ class StateRows:
 
     def trim(self, run: int, tick: int) -> None:
         """Forget what is older than a tick of a run."""
-        with self._database.writing("trim a run") as connection:
-            connection.execute("DELETE FROM state WHERE run = ? AND tick < ?", (run, tick))
+        self._database.execute("trim a run", "DELETE FROM state WHERE run = ? AND tick < ?", [(run, tick)])
 
     def drop_void(self, run: int, is_void: Callable[[int, int], bool]) -> None:
         """Forget the states of a run of which `is_void` says so, given the epoch and the tick of each."""
         rows = self._database.rows("list the states", "SELECT id, epoch, tick FROM state WHERE run = ?", (run,))
         void = [(number,) for number, epoch, tick in rows if is_void(epoch, tick)]
         if void:
-            with self._database.writing("forget what is done again") as connection:
-                connection.executemany("DELETE FROM state WHERE id = ?", void)
+            self._database.execute("forget what is done again", "DELETE FROM state WHERE id = ?", void)
 
     def drop(self, run: int) -> None:
         """Forget a run."""
         rows = self._database.rows("list the states", "SELECT id, partition FROM state WHERE run = ?", (run,))
-        with self._database.writing("forget a run") as connection:
-            connection.executemany("DELETE FROM state WHERE id = ?", [row[:1] for row in rows])
+        self._database.execute("forget a run", "DELETE FROM state WHERE id = ?", [row[:1] for row in rows])
 
     def size(self) -> int:
         """Bytes of all states."""

@@ -14,24 +14,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from consensus.effects import Persist
 from consensus.stored import Stored
 from daemon.control.bootstrap import Promise
 from daemon.store.consensus import ConsensusRows
 from daemon.store.database import FAILURES, Database, view
-from daemon.store.errors import NoRoom, StoreError, StoreFailed, sentence
+from daemon.store.errors import FULL, StoreError, StoreFailed, sentence
 from daemon.store.folder import DataFolder, sync_names
 from daemon.store.graphs import GraphRows
 from daemon.store.promise import PromiseRow
 from daemon.store.room import Room
 from daemon.store.states import StateRecord, StateRows
 from shoal.lockstep.frames import Buffer
-
-GIVING_UP_BYTES: Final = 1 << 20
 
 
 class Store:
@@ -44,7 +41,7 @@ class Store:
     def __init__(self, folder: DataFolder) -> None:
         self._folder, path = folder, folder.database_path
         try:
-            self._database = Database(path, folder.turn)
+            self._database = Database(path, folder.turn, folder.room)
             self._database.settle(folder.log_bytes_max)
             sync_names(folder.path)
         except FAILURES as error:
@@ -68,26 +65,15 @@ class Store:
         """Carry out the effect: one durable transaction, with the semantics of `Persist.onto`."""
         if persist == Persist():
             return
-        number = self._decided(persist)
+        number = self._database.despite_full_disk(partial(self._consensus.persist, persist))
         if self._folder.high_water is not None:
             try:
                 self._folder.high_water.write(self._folder.disk, number)
             except OSError as error:
+                if error.errno in FULL:
+                    return  # a number that is too low accuses nobody
                 doing = "note how far the decisions have come"
                 raise StoreFailed(sentence(error, self._folder.path, doing)) from error
-
-    def _decided(self, persist: Persist) -> int:
-        """What consensus decides is small, and all that the reserve is for. With the log moved into the database, the
-        next decisions take the place of the last ones in it.
-        """
-        room = self._folder.room
-        for make_room in (lambda: None, lambda: room is not None and room.let_go()):
-            with suppress(NoRoom):
-                return self._consensus.persist(persist)
-            make_room()
-            with suppress(NoRoom):
-                self._database.checkpoint("PASSIVE")
-        return self._consensus.persist(persist)
 
     # -- room ------------------------------------------------------------------------------------------------------
 
@@ -107,17 +93,9 @@ class Store:
             return None
         return self._folder.room.for_bulk(self._database.reusable(), self._database.log_growth())
 
-    @contextmanager
-    def _making_room(self) -> Iterator[None]:
-        """For what gives up more than it takes: it may use the reserve."""
-        room = self._folder.room
-        if room is not None and room.free < GIVING_UP_BYTES:
-            room.let_go()
-        yield
-
     def renounce(self, disk: int) -> None:
         """Forget what consensus has persisted, and be a new disk from the next life on; slices and states stay."""
-        self._consensus.renounce(disk)
+        self._database.despite_full_disk(partial(self._consensus.renounce, disk))
 
     def promise(self) -> Promise | None:
         """With whom this shard has promised to found a cluster. Raises `StoreError` for what makes no sense."""
@@ -129,9 +107,8 @@ class Store:
 
     def raise_generation(self, generation: int) -> None:
         """See to it that the folder's next life is a later one than this."""
-        with self._database.writing("raise the generation") as connection:
-            statement = "UPDATE meta SET value = ? WHERE key = 'generation' AND CAST(value AS INTEGER) < ?"
-            connection.execute(statement, (str(generation), generation))
+        statement = "UPDATE meta SET value = ? WHERE key = 'generation' AND CAST(value AS INTEGER) < ?"
+        self._database.execute("raise the generation", statement, [(str(generation), generation)])
 
     # -- graphs ----------------------------------------------------------------------------------------------------
 
@@ -163,13 +140,11 @@ class Store:
 
     def drop_slices(self, load: str, partitions: Iterable[int]) -> None:
         """Hold these no more."""
-        with self._making_room():
-            self._graphs.drop_slices(load, partitions)
+        self._graphs.drop_slices(load, partitions)
 
     def drop_load(self, load: str) -> None:
         """Forget a load and all that is held of it."""
-        with self._making_room():
-            self._graphs.drop_load(load)
+        self._graphs.drop_load(load)
 
     # -- states ----------------------------------------------------------------------------------------------------
 
@@ -212,8 +187,7 @@ class Store:
 
     def drop_run(self, run: int) -> None:
         """Forget the states of a run."""
-        with self._making_room():
-            self._states.drop(run)
+        self._states.drop(run)
 
     def relieve(self) -> None:
         """What was written is safe, and nobody waits: time to tidy up."""

@@ -61,6 +61,8 @@ class Graphs:
         self._staged: dict[str, _Built] = {}
         self._tables: dict[str, NDArray[Any]] = {}
         self._building: dict[str, asyncio.Lock] = {}
+        self._unwanted: dict[str, set[int]] = {}
+        """Partitions that were to be deleted, and that have not been written again since."""
         self._giving_back: asyncio.TimerHandle | None = None
 
     # -- read ------------------------------------------------------------------------------------------------------
@@ -103,6 +105,7 @@ class Graphs:
 
     async def keep(self, load: str, slices: PartitionSet | Uncut) -> None:
         """Write slices; they are durable when this returns. One partition a job: others get their turn in between."""
+        self._unwanted.get(load, set()).difference_update(slices.partitions)
         for partition in slices.partitions:
             await self._disk.do(partial(_put, load, slices, partition))
         await self._disk.do(lambda store: store.seal(load, slices.partitions))
@@ -141,13 +144,16 @@ class Graphs:
     async def drop_load(self, load: str, partitions: frozenset[int] | None = None) -> None:
         """Delete partitions of a load from disk, or all that is here of it."""
         if partitions is not None:
-            await self._disk.do(lambda store: store.drop_slices(load, partitions))
+            unwanted = self._unwanted.setdefault(load, set())
+            unwanted |= partitions
+            await self._disk.delete(lambda store: store.drop_slices(load, frozenset(unwanted)))
             return
         self._staged.pop(load, None)
         self._tables.pop(load, None)
         self._built.pop(load, None)
         self._building.pop(load, None)
-        await self._disk.do(lambda store: store.drop_load(load))
+        self._unwanted.pop(load, None)
+        await self._disk.delete(lambda store: store.drop_load(load))
         self.give_back_soon()
 
     # -- within ----------------------------------------------------------------------------------------------------

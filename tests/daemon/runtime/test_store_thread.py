@@ -334,3 +334,32 @@ def test_a_job_that_finds_no_room_ends_nothing(bench: Bench) -> None:
 
     asyncio.run(run())
     assert not bench.failures
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_a_deletion_that_finds_no_room_is_tried_again_until_it_is_done(bench: Bench, is_awaited: bool) -> None:
+    attempts: list[int] = []
+
+    async def run() -> None:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        disk = Disk(bench.thread, lambda do, *args: loop.call_soon_threadsafe(do, *args))
+        disk.again_seconds = 0.001
+        bench.thread.start()
+
+        def delete(store: Store) -> None:
+            attempts.append(len(attempts))
+            if len(attempts) < 4:
+                raise NoRoom("the disk is full")
+            loop.call_soon_threadsafe(done.set)
+
+        async with asyncio.timeout(PATIENCE):
+            if is_awaited:
+                await disk.delete(delete)
+                assert attempts == [0], "whoever waits is not kept waiting for room"
+            else:
+                disk.order(delete)
+            await done.wait()
+
+    asyncio.run(run())
+    assert len(attempts) == 4
+    assert not bench.failures

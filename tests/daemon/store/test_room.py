@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,8 +14,12 @@ import pytest
 from chaos.disks import SmallDisk, why_not
 from consensus import HardState
 from consensus.effects import Persist
+from daemon.control.bootstrap import Promise
+from daemon.state.commands import Identity
 from daemon.store import DataFolder, Marks, NoRoom, StateRecord, Store
+from daemon.store.database import Database
 from daemon.store.room import RESERVE, Room
+from daemon.store.schema import TABLE_PARTITION
 
 MB = 1 << 20
 MARKS = Marks(warn=20 * MB, refuse=10 * MB, reserve=4 * MB)
@@ -176,6 +182,112 @@ def test_a_full_disk_can_be_opened_and_emptied_and_has_a_reserve_again_once_ther
         assert folder.room is not None
         assert folder.room.keep_reserve()
         assert not folder.forgot
+
+
+SMALL_WRITES: dict[str, Callable[[Store], None]] = {
+    "a decision": lambda store: store.persist(Persist(HardState(10_000))),
+    "a promise": lambda store: store.keep_promise(Promise(1, (Identity("a", 1),))),
+    "the generation": lambda store: store.raise_generation(1 << 62),
+    "another disk": lambda store: store.renounce(7),
+    "a load": lambda store: store.drop_load("load-0"),
+    "a slice": lambda store: store.drop_slices("load-0", [TABLE_PARTITION]),
+    "a run": lambda store: store.drop_run(1),
+    "void states": lambda store: store.drop_void(1, lambda epoch, tick: True),
+    "old states": lambda store: store.trim_run(1, 2),
+}
+"""What is a few pages, or gives up more than it takes: none may end a daemon whose disk is full."""
+
+
+@pytest.mark.parametrize("what", SMALL_WRITES)
+def test_small_writes_are_done_on_a_full_disk_without_a_reserve(disk: SmallDisk, what: str) -> None:
+    """At every length that the write-ahead log may have when somebody else fills the disk."""
+    with opened(disk) as folder:
+        store = Store(folder)
+        store.put_states([StateRecord(1, 1, 0, {0: os.urandom(MB)})])
+        fill_with_bulk(store)
+        store.close()
+    with opened(disk) as folder:  # the log is short again
+        store = Store(folder)
+        assert folder.room is not None
+        folder.room.let_go()
+        for term in range(1, 100):
+            store.persist(Persist(HardState(term)))
+            if term % 7 == 0:
+                disk.fill()
+                SMALL_WRITES[what](store)
+                disk.clear()
+        store.close()
+
+
+def test_what_is_dropped_may_take_more_of_the_log_than_there_is_room_for(disk: SmallDisk) -> None:
+    """As long as each attempt frees something, there is another one."""
+    slices = range(500)
+    with opened(disk) as folder:
+        store = Store(folder)
+        store.put_graph("load", "web", b"table", b"")
+        for partition in slices:
+            store.put_slice("load", partition, b"spec", [b"edges"])
+        store.seal("load", [TABLE_PARTITION, *slices])
+        store.close()
+    with opened(disk) as folder:
+        store = Store(folder)
+        disk.fill()
+        store.drop_slices("load", slices)
+        assert store.loads() == {"load": ("web", frozenset())}
+        store.close()
+
+
+def test_a_decision_on_a_full_disk_waits_for_a_checkpoint_that_another_thread_is_making(disk: SmallDisk) -> None:
+    """SQLite would not wait for it, and the log would not be moved."""
+    with opened(disk) as folder:
+        store, over = Store(folder), threading.Event()
+        assert folder.room is not None
+        folder.room.let_go()
+        store.persist(Persist(HardState(1)))
+        disk.fill()
+
+        def checkpoint() -> None:
+            other = Database(folder.database_path, folder.turn)
+            while not over.is_set():
+                other.checkpoint("PASSIVE")
+            other.close()
+
+        thread = threading.Thread(target=checkpoint)
+        thread.start()
+        try:
+            for term in range(2, 2000):
+                store.persist(Persist(HardState(term)))
+        finally:
+            over.set()
+            thread.join()
+        store.close()
+
+
+def test_a_decision_on_a_full_disk_waits_for_those_who_read_the_log(disk: SmallDisk) -> None:
+    """What somebody still reads can't be overwritten."""
+    with opened(disk) as folder:
+        store = Store(folder)
+        assert folder.room is not None
+        folder.room.let_go()
+        store.persist(Persist(HardState(1)))
+        reader = sqlite3.connect(folder.database_path, isolation_level=None, check_same_thread=False)
+        reader.execute("BEGIN").execute("SELECT count(*) FROM meta").fetchall()
+        store.persist(Persist(HardState(2)))
+        disk.fill()
+        stop_reading = threading.Timer(0.1, reader.execute, ["ROLLBACK"])
+        stop_reading.start()
+        for term in range(3, 50):
+            store.persist(Persist(HardState(term)))
+        stop_reading.join()
+        reader.close()
+        store.close()
+
+
+def test_a_reserve_that_was_left_half_way_is_completed(disk: SmallDisk) -> None:
+    (disk.folder / RESERVE).touch()
+    room = Room(disk.folder, Marks())
+    assert room.keep_reserve()
+    assert (disk.folder / RESERVE).stat().st_size == room.total // 20
 
 
 def test_a_write_that_finds_no_room_leaves_nothing_of_it_and_the_store_goes_on(disk: SmallDisk) -> None:
