@@ -20,7 +20,8 @@ from chaos.nets import Nets, address
 from daemon.cli.dev_cluster import DevCluster, DevShard
 from daemon.config import Config, load
 from daemon.config.quantities import parse_address
-from shoal.client.admin_protocol import AdminConnection, AdminError
+from shoal.api.errors import ShoalError
+from shoal.client.admin_protocol import AdminConnection
 
 WHOLE_SECONDS: Final = 60.0
 END_SECONDS: Final = 30.0
@@ -98,7 +99,7 @@ class Daemon:
         try:
             with AdminConnection(self.shard.socket, ANSWER_SECONDS) as connection:
                 return connection.call("status")[0]
-        except AdminError:
+        except ShoalError:
             return {}
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ import shoal
 from chaos.fleet import Daemon, Fleet, retry
 from chaos.recovery import Observation
 from shoal.api.errors import ShoalError
-from shoal.client.admin_protocol import AdminConnection, AdminError
+from shoal.client.admin_protocol import AdminConnection
 
 OVER: Final = ("completed", "failed", "stopped")
 ANSWER_SECONDS: Final = 1.0
@@ -51,7 +51,7 @@ class Watch:
                 self._connection = AdminConnection(self._asked.shard.socket, ANSWER_SECONDS)
             epoch = self._connection.call("status")[0]["epoch"]
             shown = self._connection.call("run show", {"run": self._run})[0]
-        except AdminError:
+        except ShoalError:
             self._turn_to({*harmed, self._asked.number})
             return
         self.state, self.error = shown["state"], shown.get("error") or ""
@@ -87,7 +87,7 @@ def start_run(
         with AdminConnection(daemon.shard.socket) as connection:
             return str(connection.call("run start", {k: v for k, v in asked.items() if v is not None})[0]["run"])
 
-    return retry(start, AdminError)
+    return retry(start, ShoalError)
 
 
 def write_evidence(fleet: Fleet, run: str) -> None:
@@ -105,14 +105,14 @@ def write_evidence(fleet: Fleet, run: str) -> None:
             try:
                 with AdminConnection(daemon.shard.socket, ANSWER_SECONDS) as connection:
                     said[command] = connection.call(command, args)[0]
-            except AdminError as error:
+            except ShoalError as error:
                 said[command] = str(error)
     (fleet.folder / "evidence.json").write_text(json.dumps(told, indent=2, default=str))
 
 
 def digests(fleet: Fleet, run: str, column: str) -> dict[int, str]:
     """What each daemon says that the run's result is; the first one's is fetched whole and computed here."""
-    found = {daemon.number: retry(partial(_told, daemon, run, column), AdminError) for daemon in fleet.daemons}
+    found = {daemon.number: retry(partial(_told, daemon, run, column), ShoalError) for daemon in fleet.daemons}
     found[1] = retry(partial(_fetched, fleet[1], run, column), ShoalError)
     return found
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.admin.registry import Usage
+from shoal.api.errors import Usage
 from shoal.api.text import LINES, printable
 
 PLAIN_BYTES_MAX: Final = 4096

@@ -24,9 +24,8 @@ from typing import Any, Final, Literal
 
 from daemon.admin.values import NUMBER_MAX, fault_of, is_finite
 from daemon.admin.values import shown as _shown
-from shoal.api.errors import UnknownGraph, UnknownProgram, UnknownRun
+from shoal.api.errors import Refused, UnknownName, Usage
 
-ErrorKind = Literal["refused", "failed", "usage"]
 ParameterType = Literal["str", "int", "float", "bool", "object", "names"]
 Reads = Literal["here", "agreed", "named"]
 """What a command answers from: this shard alone; what is agreed upon; or that, if it is asked about one by its name."""
@@ -37,38 +36,6 @@ Render = Callable[[Mapping[str, Any]], str]
 WORDS_MAX: Final = 64
 WORD_CHARACTERS_MAX: Final = 80
 TEXT_CHARACTERS_MAX: Final = 4096
-UNKNOWN: Final = frozenset(kind.__name__ for kind in (UnknownGraph, UnknownProgram, UnknownRun))
-
-
-class CommandError(Exception):
-    """An answer other than yes. `kind` tells a program what sort; the message is a sentence for a person.
-
-    `what` names the class of `shoal.api.errors` that the library raises for it, where there is one.
-    """
-
-    kind: ErrorKind = "failed"
-
-    def __init__(self, message: str, what: str = "") -> None:
-        super().__init__(message)
-        self.what = what
-
-
-class Refused(CommandError):
-    """Not in this state, or not allowed: nothing was done."""
-
-    kind = "refused"
-
-
-class Failed(CommandError):
-    """It was tried and did not work."""
-
-    kind = "failed"
-
-
-class Usage(CommandError):
-    """The request itself makes no sense."""
-
-    kind = "usage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,11 +259,11 @@ class Registry:
             is_newest = await self._catch_up()
             try:
                 return await handler(request)
-            except Refused as refused:
-                if is_newest or refused.what not in UNKNOWN:
+            except UnknownName as unknown:
+                if is_newest:
                     raise
                 doubt = "but there is no majority on this side, so this shard may not know the newest"
-                raise Refused(f"{refused}; {doubt}") from refused
+                raise Refused(f"{unknown}; {doubt}") from unknown
 
         self._commands[name] = replace(command, handler=answer)
 

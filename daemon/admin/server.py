@@ -46,9 +46,10 @@ import numpy as np
 
 from daemon.admin.lines import ID_RULE, NO_TAG, Tag, encoded, json_error, json_object, plain_error, tag_of, text_of
 from daemon.admin.path import SocketTaken, listen_at
-from daemon.admin.registry import Command, CommandError, Emit, Failed, Registry, Reply, Request, Usage
+from daemon.admin.registry import Command, Emit, Registry, Reply, Request
 from daemon.store import StoreFailed
 from daemon.transport.accepting import Acceptor
+from shoal.api.errors import Failed, ShoalError, Usage, class_name
 from shoal.api.text import encodable
 
 __all__ = ["AdminLimits", "AdminServer", "SocketTaken"]
@@ -229,9 +230,9 @@ class AdminServer:
                 log.info("%s by %s", command.told(request.args), connection.asker)
             reply = await self._attended(connection, command, request)
             await self._send_reply(connection, command, reply, None if plain else tag)
-        except CommandError as error:
+        except ShoalError as error:
             outcome = error.kind
-            await self._send(connection, speak(error.kind, str(error), error.what, tag))
+            await self._send(connection, speak(error.kind, str(error), class_name(error), tag))
         except (_Gone, ConnectionError, TimeoutError, asyncio.CancelledError):
             outcome = "gone"
             raise
@@ -273,7 +274,7 @@ class AdminServer:
         )
         return command, request
 
-    def _check(self, said: Mapping[str, Any], with_frames: bool) -> tuple[Command | None, CommandError | None]:
+    def _check(self, said: Mapping[str, Any], with_frames: bool) -> tuple[Command | None, ShoalError | None]:
         """The command and what is wrong with the request, all that can be known before its frames are read."""
         try:
             if tag_of(said) is None:
@@ -287,7 +288,7 @@ class AdminServer:
             command.arguments(args)
             if with_frames and not command.frames:
                 raise Usage(f"{name} takes no frames")
-        except CommandError as error:
+        except ShoalError as error:
             return None, error
         return command, None
 
@@ -314,6 +315,8 @@ class AdminServer:
         except asyncio.CancelledError:
             if gone.seen:
                 raise _Gone from None
+            raise
+        except ShoalError:
             raise
         except StoreFailed as error:
             raise Failed(f"{command.name}: {error}") from error

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from daemon.admin.path import PATH_BYTES_MAX
-from shoal.client.admin_protocol import AdminConnection, AdminError
+from shoal.api.errors import ShoalError
+from shoal.client.admin_protocol import AdminConnection
 
 SHARDS_MAX: Final = 32
 REPLICAS: Final = 2
@@ -161,7 +162,7 @@ class DevShard:
         try:
             with AdminConnection(self.socket, timeout=2.0) as connection:
                 return connection.call("status")[0]
-        except AdminError:
+        except ShoalError:
             return None
 
     def last_words(self) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
 
-from daemon.cli.session import Said, Session, in_words, json_option, words
-from shoal.api.errors import ShoalError
+from daemon.cli.session import Session, in_words, json_option, words
 
 OUT = click.Path(dir_okay=False, path_type=Path)
 
@@ -48,7 +47,7 @@ def result(
     if out is None:
         session.show("run result", found)
         return
-    with _said():
+    with in_words():
         _write(out, str(found.get("column", "value")), found.get("rows", []))
     words(f"{len(found.get('rows', []))} values in {out}, digest {found.get('digest')}")
     if session.as_json:
@@ -73,7 +72,7 @@ def _save(session: Session, name: str, columns: Sequence[str], tick: int | None,
     from shoal.query.rows import RowBatch
     from shoal.query.snapshot import Reading
 
-    with _said():
+    with in_words():
         kind_of(out)  # before anybody is asked for anything
     seen: list[RowBatch] = []
     shown = sys.stderr.isatty() and not session.as_json
@@ -84,7 +83,7 @@ def _save(session: Session, name: str, columns: Sequence[str], tick: int | None,
             click.echo(f"\r\x1b[K{out.name}  {stretch.last:,} of {stretch.total:,} nodes", err=True, nl=False)
 
     try:
-        with _said(), in_words(), closing(Connections(session.connect)) as connections:
+        with in_words(), closing(Connections(session.connect)) as connections:
             count = Reading(SocketBackend(connections), name, tick).save(out, columns or None, progress)
     except KeyboardInterrupt:
         words(f"\n{out} was not written")
@@ -113,12 +112,3 @@ def _write(out: Path, column: str, rows: Sequence[dict[str, Any]]) -> None:
     arrays = [pa.array([row["id"] for row in rows]), pa.array(values)]
     with Output(out, [column]) as output:
         output.write(pa.RecordBatch.from_arrays(arrays, ["id", column]))
-
-
-@contextmanager
-def _said() -> Iterator[None]:
-    """The library's errors as exit codes; those of the connection are `in_words` already."""
-    try:
-        yield
-    except ShoalError as error:
-        raise Said(str(error)) from error

@@ -21,8 +21,9 @@ import click
 from daemon.admin.pages.page import Page
 from daemon.admin.render import render
 from daemon.config.quantities import BadQuantity, duration_ns
+from shoal.api.errors import ShoalError
 from shoal.api.text import LINES, printable
-from shoal.client.admin_protocol import AdminConnection, AdminError, Usage
+from shoal.client.admin_protocol import AdminConnection
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,29 +32,23 @@ WIDTH_PIPED: Final = 160
 
 
 class Said(click.ClickException):
-    """A failure in words, exit 1."""
+    """A failure in words."""
 
-    exit_code = 1
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
     def show(self, file: Any = None) -> None:
         click.echo(f"shoalctl: {printable(self.message, LINES)}", err=True)
 
 
-class SaidUsage(Said):
-    """A command that makes no sense, exit 2."""
-
-    exit_code = 2
-
-
 @contextmanager
 def in_words() -> Iterator[None]:
-    """The daemon's and the connection's errors as exit codes."""
+    """Errors as a sentence and an exit status."""
     try:
         yield
-    except Usage as error:
-        raise SaidUsage(str(error)) from error
-    except AdminError as error:
-        raise Said(str(error)) from error
+    except ShoalError as error:
+        raise Said(str(error), error.exit_code) from error
 
 
 @dataclass(slots=True)

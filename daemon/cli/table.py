@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from daemon.cli.session import Said, Session, in_words, json_option, words
+from daemon.cli.session import Session, in_words, json_option, words
 
 OUT: Final = click.Path(dir_okay=False, path_type=Path)
 
@@ -26,7 +26,6 @@ OUT: Final = click.Path(dir_okay=False, path_type=Path)
 def table(session: Session, name: str, table: str, tick: int | None, top: int, out: Path | None) -> None:
     """A table that a run has built beside the graph: its first rows, or all to a file."""
     # numpy and pyarrow take a third of a second to import: only those who read a table wait for them.
-    from shoal.api.errors import ShoalError
     from shoal.client.cluster import SocketBackend
     from shoal.client.connections import Connections
     from shoal.query.snapshot import Reading
@@ -52,8 +51,6 @@ def table(session: Session, name: str, table: str, tick: int | None, top: int, o
                 )
                 shown = [dict(zip(parts[0].columns, row, strict=True)) for row in islice(rows, top)]
                 said |= {"count": count, "digest": whole.hexdigest(), "rows": shown}
-    except ShoalError as error:
-        raise Said(str(error)) from error
     except KeyboardInterrupt:
         words("\nnot all was read" if out is None else f"\n{out} was not written")
         sys.exit(130)

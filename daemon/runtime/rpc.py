@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from daemon.admin.registry import Failed
+from shoal.api.errors import Failed
 
 PATIENCE_SECONDS = (1.0, 2.0, 4.0, 8.0)
 """After the first question and each one that repeats it. An answer that is only slow comes once for each of them."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from daemon.admin.registry import Refused
 from daemon.runtime.loop import Runtime
 from daemon.state.commands import AddGraph
 from daemon.state.records import RunRecord
-from shoal.api.errors import did_you_mean
+from shoal.api.errors import Refused, UnknownGraph, UnknownRun, did_you_mean
 
 IN_NO_VIEW = "this shard is in no view: ask a member (`members` shows who is)"
 
@@ -29,41 +28,39 @@ class Known:
         return "drained" if self._runtime.me.name in shard.registry.draining else "starting"
 
     def graph(self, name: str) -> AddGraph:
-        """The graph of that name. Raises `Refused`."""
+        """The graph of that name. Raises `UnknownGraph`."""
         graphs = self._runtime.shard.registry.graphs
         if name not in graphs:
             known = ", ".join(sorted(graphs)) or "none yet"
-            raise Refused(
-                f"no graph is called '{name}'{did_you_mean(name, graphs)}; loaded: {known}", what="UnknownGraph"
-            )
+            raise UnknownGraph(f"no graph is called '{name}'{did_you_mean(name, graphs)}; loaded: {known}")
         return graphs[name]
 
     def graph_of(self, run: RunRecord) -> AddGraph:
-        """The graph that a run belongs to. Raises `Refused` if it was dropped, whatever has its name now."""
+        """The graph that a run belongs to. Raises `UnknownRun` if it was dropped, whatever has its name now."""
         registry = self._runtime.shard.registry
         graph = registry.graph_of(run.load)
         if graph is None:
             told = registry.dropped[run.name].told if run.name in registry.dropped else f"run '{run.name}' is gone"
-            raise Refused(told, what="UnknownRun")
+            raise UnknownRun(told)
         return graph
 
     def run(self, name: str) -> RunRecord:
-        """The run of that name. Raises `Refused`."""
+        """The run of that name. Raises `UnknownRun`."""
         registry = self._runtime.shard.registry
         runs = registry.runs
         if name in registry.dropped:
-            raise Refused(registry.dropped[name].told, what="UnknownRun")
+            raise UnknownRun(registry.dropped[name].told)
         if name not in runs:
             hint = did_you_mean(name, runs)
-            raise Refused(f"there is no run '{name}'{hint}; `run list` shows them", what="UnknownRun")
+            raise UnknownRun(f"there is no run '{name}'{hint}; `run list` shows them")
         return runs[name]
 
     def meant(self, name: str, load: str | None) -> AddGraph:
-        """The graph of a name, if it is still the one that the asker has seen. Raises `Refused`."""
+        """The graph of a name, if it is still the one that the asker has seen. Raises `UnknownGraph`."""
         graph = self.graph(name)
         if load not in (None, graph.load):
             told = f"graph '{name}' was dropped, and another one was loaded under its name: look at that one first"
-            raise Refused(told, what="UnknownGraph")
+            raise UnknownGraph(told)
         return graph
 
     async def decided(self, decision: Any, look_again: Callable[[], object] = lambda: None) -> str:

@@ -5,65 +5,131 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from numbers import Integral
+from typing import ClassVar, Final, Literal, TypeAlias
+
+Kind: TypeAlias = Literal["refused", "failed", "usage"]
 
 NODE_CHARACTERS_MAX = 200
 WORD_CHARACTERS_MAX = 80
 
 
 class ShoalError(Exception):
-    """Base class of errors that the caller can correct."""
+    """Base class of all errors. A session in this process and one with a cluster raise the same classes.
+
+    `kind` is what the admin socket calls it, and `exit_code` the exit status of shoalctl.
+    """
+
+    kind: ClassVar[Kind] = "refused"
+    exit_code: ClassVar[int] = 1
 
 
-class BadParameter(ShoalError):
+class Refused(ShoalError):
+    """Not in this state, or not allowed; nothing was changed."""
+
+
+class Failed(ShoalError):
+    """It was tried and did not work."""
+
+    kind = "failed"
+
+
+class Usage(ShoalError):
+    """The request itself makes no sense."""
+
+    kind = "usage"
+    exit_code = 2
+
+
+class BadParameter(Refused):
     """The program does not have the parameter, or does not accept its value."""
 
 
-class UnknownProgram(ShoalError):
-    """No program of that name is installed or deployed, or not the version that a run uses."""
-
-
-class BadProgram(ShoalError):
+class BadProgram(Refused):
     """The file cannot be deployed as a program."""
 
 
-class UnknownColumn(ShoalError):
-    """The run, graph or program has no column, table or declaration of that name."""
+class UnknownName(Refused):
+    """Nothing of that name exists."""
 
 
-class UnknownGraph(ShoalError):
+class UnknownProgram(UnknownName):
+    """No program of that name is installed or deployed, or not the version that a run uses."""
+
+
+class UnknownGraph(UnknownName):
     """No graph of that name is loaded, or another load of it."""
 
 
-class UnknownRun(ShoalError):
+class UnknownRun(UnknownName):
     """No run of that name exists."""
 
 
-class TickNotKept(ShoalError):
+class UnknownColumn(Refused):
+    """The run, graph or program has no column, table or declaration of that name."""
+
+
+class TickNotKept(Refused):
     """The run cannot be read at that tick, or no longer."""
 
 
-class NameTaken(ShoalError):
+class NameTaken(Refused):
     """A graph of that name is already loaded."""
 
 
-class RunFailed(ShoalError):
+class RunFailed(Failed):
     """The run ended without a result."""
 
 
-BY_NAME: Mapping[str, type[ShoalError]] = {
+class ProgramFailed(Failed):
+    """The program's own code failed while something was read from a run."""
+
+
+class TimedOut(Failed, TimeoutError):
+    """The run was still in progress after the time for which it was to be waited for."""
+
+
+class Unreachable(ShoalError):
+    """No daemon answers, or the connection broke before the answer had arrived."""
+
+    kind = "failed"
+
+
+class HungUp(Unreachable):
+    """The daemon closed the connection before it had answered; the request may have been carried out, or not."""
+
+
+BY_NAME: Final[Mapping[str, type[ShoalError]]] = {
     kind.__name__: kind
     for kind in (
         BadParameter,
         BadProgram,
         UnknownProgram,
-        UnknownColumn,
         UnknownGraph,
         UnknownRun,
+        UnknownColumn,
         TickNotKept,
         NameTaken,
+        RunFailed,
+        ProgramFailed,
+        TimedOut,
     )
 }
-"""The classes that a daemon may name in an error."""
+"""The classes that a daemon names in an answer, beside their kinds."""
+BY_KIND: Final[Mapping[str, type[ShoalError]]] = {kind.kind: kind for kind in (Refused, Failed, Usage)}
+
+
+def class_name(error: ShoalError) -> str:
+    """Returns the name of the class of an error for an answer; empty if its kind says it all.
+
+    >>> class_name(UnknownRun("there is no run 'r'")), class_name(Refused("not now"))
+    ('UnknownRun', '')
+    """
+    return next((kind.__name__ for kind in type(error).__mro__ if BY_NAME.get(kind.__name__) is kind), "")
+
+
+def from_answer(kind: str, name: str, message: str) -> ShoalError:
+    """Returns the error that an answer describes, also one whose class only a later version knows."""
+    return BY_NAME.get(name, BY_KIND.get(kind, Failed))(message)
 
 
 def node_told(error: BaseException) -> str:

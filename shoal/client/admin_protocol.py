@@ -15,7 +15,7 @@ Sessions, which many threads may use, take another then (`shoal.client.connectio
 
 Large buffers go to the socket as they are (`memoryview`), and arrive in one buffer each, so that a graph is copied by
 the kernel only. Daemons on other machines are reached through `shoal.client.remote`, with an operator's key; it wants
-pyzmq, all else here nothing. Every error is an `AdminError` whose text is a sentence for a person; `Unreachable`
+pyzmq, all else here nothing. Every error is a `ShoalError` whose text is a sentence for a person; `Unreachable`
 alone means that nobody answered.
 """
 
@@ -35,7 +35,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol
 
-from shoal.api.errors import ShoalError
+from shoal.api.errors import HungUp, ShoalError, Unreachable, from_answer
 
 DEFAULT_SOCKET: Final = "/run/shoal/admin.sock"
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -43,40 +43,6 @@ FRAMES_BYTES_MAX: Final = 64 * 1024**3
 RECEIVE_BYTES: Final = 64 * 1024
 QUEUE_SECONDS: Final = 0.01
 """Between two looks whether there is room in the queue of a daemon that many want to reach at once."""
-
-
-class AdminError(ShoalError):
-    """An answer other than yes; a `ShoalError`, so that a script catches the same here and in one process.
-
-    `what` names the class of `shoal.api.errors` that says the same, where there is one.
-    """
-
-    def __init__(self, message: str, what: str = "") -> None:
-        super().__init__(message)
-        self.what = what
-
-
-class Unreachable(AdminError):
-    """Nobody answers on the socket, or the connection broke before the answer was there."""
-
-
-class HungUp(Unreachable):
-    """The daemon closed the connection before its answer was there: what was asked may have been done, or not."""
-
-
-class Refused(AdminError):
-    """The daemon does not do that now; nothing was changed."""
-
-
-class Failed(AdminError):
-    """The daemon tried, and it did not work."""
-
-
-class Usage(AdminError):
-    """The daemon could not make sense of the request."""
-
-
-_KINDS: Final = {"refused": Refused, "failed": Failed, "usage": Usage}
 
 
 class _Carrier(Protocol):
@@ -214,7 +180,7 @@ class AdminConnection:
         """Take the turn; what to send. From here until `_end` nobody else gets one, come what may."""
         self._open()
         if self._process != os.getpid():
-            raise AdminError(f"the connection to {self.address} is the parent process's: make one in this process")
+            raise ShoalError(f"the connection to {self.address} is the parent process's: make one in this process")
         views = [memoryview(frame).cast("B") for frame in frames]
         asked = next(self._ids), command
         request: dict[str, Any] = {"id": asked[0], "command": command, "args": dict(args or {})}
@@ -224,7 +190,7 @@ class AdminConnection:
             request["stream"] = True
         line = memoryview(json.dumps(request).encode() + b"\n")
         if not self._turn.acquire(blocking=False):
-            raise AdminError(
+            raise ShoalError(
                 f"the connection to {self.address} is in the middle of '{self._asked[1]}': "
                 "take its answer first, or make another connection"
             )
@@ -372,12 +338,11 @@ def _is_well_formed(answer: dict[str, Any]) -> bool:
 
 
 def _result(answer: dict[str, Any]) -> dict[str, Any]:
-    """What an answer says. Raises the `AdminError` of one that is a no."""
+    """What an answer says. Raises the error of one that is a no."""
     if answer["ok"] is not True:
         error = answer.get("error", {})
-        raise _KINDS.get(str(error.get("kind")), Failed)(
-            str(error.get("message", "no reason was given")), str(error.get("what", ""))
-        )
+        message = str(error.get("message", "no reason was given"))
+        raise from_answer(str(error.get("kind")), str(error.get("what", "")), message)
     result: dict[str, Any] = answer["result"]
     return result
 
@@ -423,13 +388,9 @@ def _called(
     known_keys: str | os.PathLike[str] | None,
 ) -> _Carrier:
     # pyzmq takes a while to import, and who speaks to this machine does without.
-    from shoal.client.remote import BadAddress, NoConnection, RemoteSocket, target_of
+    from shoal.client.remote import NoConnection, RemoteSocket, target_of
 
     try:
         return RemoteSocket(target_of(address, key, server_key, known_keys), timeout)
-    except BadAddress as error:
-        raise Usage(str(error)) from error
     except NoConnection as error:
         raise Unreachable(f"cannot reach a daemon at {address}: {error}") from error
-    except ShoalError as error:
-        raise AdminError(str(error)) from error

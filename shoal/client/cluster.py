@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from shoal.api.errors import BY_NAME, ShoalError
-from shoal.client.admin_protocol import DEFAULT_SOCKET, AdminConnection, AdminError
+from shoal.api.errors import Failed
+from shoal.client.admin_protocol import DEFAULT_SOCKET, AdminConnection
 from shoal.client.connections import Connections
 from shoal.client.session import Progress, Session
 from shoal.graph import columns as col
@@ -52,8 +51,7 @@ class SocketBackend:
 
     def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """Sends a command to the daemon and returns its answer."""
-        with _as_the_library_says_it():
-            return _about(args, self._connections.call(command, args)[0])
+        return _about(args, self._connections.call(command, args)[0])
 
     def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
         """Sends a graph; returns once every shard has its part."""
@@ -68,7 +66,7 @@ class SocketBackend:
     def _followed(
         self, command: str, args: Mapping[str, Any], frames: Sequence[Any], progress: Progress | None
     ) -> dict[str, Any]:
-        with _as_the_library_says_it(), self._connections.lent() as connection:
+        with self._connections.lent() as connection:
             events = connection.stream(command, args, frames)
             for event in events:
                 if progress is not None:
@@ -85,22 +83,21 @@ class SocketBackend:
                 columns, tick, total = list(stretch.values), stretch.tick, stretch.total
                 digests = {column: ColumnDigest() for column in columns}
             if (stretch.tick, stretch.first, stretch.total) != (tick, first, total):
-                raise ShoalError(f"run '{run}': other rows came than were asked for")
+                raise Failed(f"run '{run}': other rows came than were asked for")
             for column, digest in digests.items():
                 digest.update(stretch.ids, stretch.values[column])
             first = stretch.last
             if first >= total:
                 stretch = replace(stretch, digests=_agreed(run, digests, theirs))
             elif not len(stretch.ids):
-                raise ShoalError(f"run '{run}': the rows from {first} on have not come")
+                raise Failed(f"run '{run}': the rows from {first} on have not come")
             yield stretch
 
     def _stretch(
         self, run: str, columns: Sequence[str] | None, tick: int | None, first: int
     ) -> tuple[RowBatch, Mapping[str, str]]:
         asked = {"run": run, "columns": columns, "tick": tick, "first": first, "count": STRETCH, "digest": True}
-        with _as_the_library_says_it():
-            said, frames = self._connections.call("run rows", {k: v for k, v in asked.items() if v is not None})
+        said, frames = self._connections.call("run rows", {k: v for k, v in asked.items() if v is not None})
         reader = col.FrameReader(frames)
         _about(asked, said)
         ids = reader.column(said["id"], "the node ids")
@@ -109,7 +106,7 @@ class SocketBackend:
         }
         reader.check_end()
         if any(len(its) != len(ids) for its in values.values()):
-            raise ShoalError(f"run '{run}': a column came with another number of values than there are nodes")
+            raise Failed(f"run '{run}': a column came with another number of values than there are nodes")
         nulls = {column: values[column].dtype.type(null) for column, null in said["nulls"].items()}
         return RowBatch(run, said["tick"], said["first"], said["total"], ids, values, nulls), said["digests"]
 
@@ -122,7 +119,7 @@ class SocketBackend:
             while first < total:
                 said, columns = self._table_piece(run, table, tick, partition, first)
                 if pieces and not said["count"]:
-                    raise ShoalError(f"run '{run}': the rows of table '{table}' from {first} on have not come")
+                    raise Failed(f"run '{run}': the rows of table '{table}' from {first} on have not come")
                 tick, total, partitions = said["tick"], said["total"], said["partitions"]
                 pieces.append(columns)
                 first += said["count"]
@@ -134,20 +131,18 @@ class SocketBackend:
         self, run: str, table: str, tick: int | None, partition: int, first: int
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         asked = {"run": run, "table": table, "tick": tick, "partition": partition, "first": first}
-        with _as_the_library_says_it():
-            said, frames = self._connections.call("run table", {k: v for k, v in asked.items() if v is not None})
+        said, frames = self._connections.call("run table", {k: v for k, v in asked.items() if v is not None})
         reader = col.FrameReader(frames)
         _about(asked, said)
         columns = reader.columns(list(said["columns"].items()))
         reader.check_end()
         if any(len(values) != said["count"] for values in columns.values()):
-            raise ShoalError(f"run '{run}': a column of table '{table}' came with another number of values than rows")
+            raise Failed(f"run '{run}': a column of table '{table}' came with another number of values than rows")
         return said, columns
 
     def deploy(self, source: bytes, file: str) -> dict[str, Any]:
         """Sends a program's source, which every shard stores."""
-        with _as_the_library_says_it():
-            return self._connections.call("program deploy", {"file": file}, [source])[0]
+        return self._connections.call("program deploy", {"file": file}, [source])[0]
 
     def program_name(self, program: str | type[Program]) -> str:
         """Returns the name under which daemons have a program installed or deployed."""
@@ -162,9 +157,7 @@ def _about(asked: Mapping[str, Any], said: dict[str, Any]) -> dict[str, Any]:
     """Returns an answer if it is about the requested run or graph."""
     for word in ("run", "graph"):
         if word in asked and said.get(word, asked[word]) != asked[word]:
-            raise ShoalError(
-                f"the daemon was asked about {word} '{asked[word]}' and spoke of '{said[word]}': ask again"
-            )
+            raise Failed(f"the daemon was asked about {word} '{asked[word]}' and spoke of '{said[word]}': ask again")
     return said
 
 
@@ -172,17 +165,5 @@ def _agreed(run: str, ours: Mapping[str, ColumnDigest], theirs: Mapping[str, str
     found = {column: digest.hexdigest() for column, digest in ours.items()}
     for column, digest in found.items():
         if digest != theirs.get(column):
-            raise ShoalError(f"column '{column}' of run '{run}' did not arrive as it was sent: fetch it again")
+            raise Failed(f"column '{column}' of run '{run}' did not arrive as it was sent: fetch it again")
     return found
-
-
-@contextmanager
-def _as_the_library_says_it() -> Iterator[None]:
-    """Raises a daemon's error as the class that a session in this process raises, or as it is if there is none."""
-    try:
-        yield
-    except AdminError as error:
-        kind = TimeoutError if error.what == TimeoutError.__name__ else BY_NAME.get(error.what)
-        if kind is None:
-            raise
-        raise kind(str(error)) from error

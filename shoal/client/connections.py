@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 from weakref import ref
 
-from shoal.api.errors import ShoalError
-from shoal.client.admin_protocol import AdminConnection, HungUp, Said, Unreachable
+from shoal.api.errors import HungUp, Refused, Unreachable
+from shoal.client.admin_protocol import AdminConnection, Said
 
 KEPT_MAX: Final = 8
 """A daemon serves some 64 clients at once, and closes those first that have been idle for longest."""
@@ -83,7 +83,7 @@ class Connections:
             yield connection
         except Unreachable as error:
             if self._closed:
-                raise ShoalError("the session was closed while this was waited for") from error
+                raise Refused("the session was closed while this was waited for") from error
             raise
         finally:
             self._lent.discard(lent)
@@ -128,7 +128,7 @@ class Connections:
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise ShoalError("the session is closed: open another (shoal.connect)")
+            raise Refused("the session is closed: open another (shoal.connect)")
 
     def _own(self) -> None:
         """In a child that was forked: leave the parent's connections to the parent."""

@@ -14,11 +14,14 @@ from typing import Any
 from shoal.api.errors import (
     BadProgram,
     NameTaken,
+    Refused,
     RunFailed,
-    ShoalError,
+    TickNotKept,
+    TimedOut,
     UnknownColumn,
     UnknownGraph,
     UnknownRun,
+    Usage,
     did_you_mean,
 )
 from shoal.client.local_replies import describe, graph_reply, run_reply
@@ -111,13 +114,13 @@ class LocalBackend:
             case "run stop":
                 return self._stop(self._run(args["run"]))
             case _:
-                raise ShoalError(f"a session in this process does not know '{command}'")
+                raise Refused(f"a session in this process does not answer '{command}'")
 
     def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
         """Cuts the graph into shards."""
         self._refuse_if_closed()
         if not is_name(name):
-            raise ShoalError(NAME_RULE)
+            raise Usage(NAME_RULE)
         if name in self._graphs:
             raise NameTaken(_taken(name))
         owners = [holders[0] for holders in HashRing(self._shards).placement(data.partition_count)]
@@ -140,10 +143,10 @@ class LocalBackend:
         while (at := waited.standing).state == "running":
             self._refuse_if_closed()
             if waited.asked.paced:
-                raise ShoalError(f"run '{run}' is paced: nothing happens until it is stepped")
+                raise Refused(f"run '{run}' is paced: nothing happens until it is stepped")
             began = time.monotonic()
             if until is not None and began >= until:
-                raise TimeoutError(f"run '{run}' still goes on, at tick {at.tick}")
+                raise TimedOut(f"run '{run}' still goes on, at tick {at.tick}")
             pause = waited.seconds_to_wait
             if pause > 0:
                 time.sleep(pause if until is None else min(pause, max(0.0, until - began)))
@@ -166,7 +169,7 @@ class LocalBackend:
                 hint = did_you_mean(column, visible)
                 raise UnknownColumn(f"run '{run}' has no column '{column}'{hint}; it has: {', '.join(visible)}")
         if standing.state == "failed":
-            raise ShoalError(f"run '{run}' has no result: it is failed {standing.error or ''}".rstrip())
+            raise TickNotKept(f"run '{run}' has no result: it is failed {standing.error or ''}".rstrip())
         at = chosen_tick(run, standing.state, read.ticks_kept(standing), tick)
         names = list(visible) if columns is None else list(columns)
         nulls = {name: null for name in names if (null := null_of(visible[name])) is not None}
@@ -219,7 +222,7 @@ class LocalBackend:
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise ShoalError("the session is closed: open another (shoal.local)")
+            raise Refused("the session is closed: open another (shoal.local)")
 
     def _graph(self, name: str) -> LocalGraph:
         graph = self._graphs.get(name)
@@ -245,9 +248,7 @@ class LocalBackend:
         runs = [run for run in list(self._runs.values()) if run.graph is graph]
         using = [run.name for run in runs if run.standing.state == "running"]
         if using and not force:
-            raise ShoalError(
-                f"graph '{graph.name}' is in use by {', '.join(using)}: stop that first, or drop it by force"
-            )
+            raise Refused(f"graph '{graph.name}' is in use by {', '.join(using)}: stop that first, or drop it by force")
         if self._graphs.pop(graph.name, None) is None:  # another thread was quicker
             raise UnknownGraph(f"no graph is called '{graph.name}'")
         results = sum(run.standing.state in ("completed", "stopped") for run in runs)
@@ -274,7 +275,7 @@ class LocalBackend:
             check=self._check,
         )
         if asked.ticks < 0:
-            raise ShoalError(f"ticks should be 0 or more, not {asked.ticks}")
+            raise Usage(f"ticks should be 0 or more, not {asked.ticks}")
         run = LocalRun(f"{program.name}-{next(self._begun)}", graph, program, asked)
         run.begin()
         self._runs[run.name] = run
@@ -283,7 +284,7 @@ class LocalBackend:
     def _step(self, run: LocalRun) -> dict[str, Any]:
         self._need_running(run)
         if not run.asked.paced:
-            raise ShoalError(f"run '{run.name}' is not paced: it goes by itself while it is waited for")
+            raise Refused(f"run '{run.name}' is not paced: it goes by itself while it is waited for")
         at = run.do_tick()
         if at.cause is not None:
             raise RunFailed(f"run '{run.name}' failed before tick {at.tick + 1}: {at.error}") from at.cause
@@ -297,7 +298,7 @@ class LocalBackend:
     def _need_running(self, run: LocalRun) -> None:
         at = run.standing
         if at.state != "running":
-            raise ShoalError(f"run '{run.name}' is over already: it {at.state} after {at.tick} ticks")
+            raise Refused(f"run '{run.name}' is over already: it {at.state} after {at.tick} ticks")
 
 
 def _taken(name: str) -> str:

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.api.errors import ShoalError
+from shoal.api.errors import Refused
 from shoal.engine.engine import Engine
 from shoal.engine.resume_check import NotResumable, ResumeCheck
 from shoal.graph.graph_data import GraphData
@@ -175,9 +175,7 @@ class LocalRun:
         if self._process != os.getpid():  # a child that was forked: whoever had the turn is not here
             self._process, self._turn, self._inside = os.getpid(), threading.Lock(), None
         if self._turn.locked() and self._inside == threading.get_ident():
-            raise ShoalError(
-                f"run '{self.name}' is in the middle of a tick: what is called there can't wait for its end"
-            )
+            raise Refused(f"run '{self.name}' is in the middle of a tick: what is called there can't wait for its end")
 
     def _made(self) -> tuple[dict[str, Engine], ResumeCheck | None]:
         params, parts = self.asked.params, self.graph.parts

@@ -27,7 +27,7 @@ from typing import Final
 
 import zmq
 
-from shoal.api.errors import ShoalError
+from shoal.api.errors import Unreachable, Usage
 from shoal.client import tunnel
 from shoal.client.key_files import KeyPair, is_key, load_pair, member_key
 from shoal.client.tunnel import Receiving, Sending, header, parsed
@@ -42,11 +42,11 @@ EVENT: Final = struct.Struct("=Hi")
 REFUSED_KEY: Final = 400
 
 
-class BadAddress(ShoalError):
+class BadAddress(Usage):
     """An address that can't be connected to as it was given, with what is missing."""
 
 
-class NoConnection(ShoalError):
+class NoConnection(Unreachable):
     """Why nobody could be reached, as a hint."""
 
 

@@ -10,7 +10,7 @@ import traceback
 from types import TracebackType
 from typing import Final
 
-from shoal.api.errors import BadParameter, node_told
+from shoal.api.errors import BadParameter, ProgramFailed, ShoalError, class_name, from_answer, node_told
 from shoal.api.text import encodable
 from shoal.program.phase import Phase
 
@@ -55,6 +55,14 @@ def failure(error: BaseException, where: str, characters_max: int | None = None)
     if isinstance(error, BadParameter):  # whoever has started the run is told, and knows no line of its program
         return f"{told}: {words_of(error)}"
     return f"{told}\n{traceback_of(error)[-characters_max if characters_max else None :]}"
+
+
+def refusal(what: str, error: Exception) -> ShoalError:
+    """Returns what to raise for an exception of a program's own code outside of a run: none of its classes, and its
+    words only if they can be shown."""
+    if not isinstance(error, ShoalError):
+        return ProgramFailed(f"{what} can't be made: {type(error).__name__}: {words_of(error)}")
+    return from_answer("refused", class_name(error), words_of(error))
 
 
 def words_of(error: BaseException) -> str:

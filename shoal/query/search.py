@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.api.errors import ShoalError, UnknownColumn, did_you_mean
+from shoal.api.errors import Refused, UnknownColumn, did_you_mean
 from shoal.graph import columns as col
 from shoal.graph.shard_graph import ShardGraph
 from shoal.program.program import Program
@@ -106,9 +106,9 @@ class Query:
         """From what somebody typed. Raises `ShoalError` if nothing of it can be searched for."""
         terms = tuple(sorted(set(terms_of(words))))
         if not terms:
-            raise ShoalError("there is nothing to search for: give words of three letters or more, other than 'the'")
+            raise Refused("there is nothing to search for: give words of three letters or more, other than 'the'")
         if len(terms) > TERMS_MAX:
-            raise ShoalError(f"a query has at most {TERMS_MAX} terms, not {len(terms)}")
+            raise Refused(f"a query has at most {TERMS_MAX} terms, not {len(terms)}")
         return cls(terms)
 
     def weights(self, documents: int, frequencies: Sequence[int]) -> tuple[float, ...]:
@@ -152,7 +152,7 @@ def text_column(program: type[Program], params: Mapping[str, Any]) -> str:
     """The column whose texts a run reads: its parameter `text`. Raises `ShoalError` if the program has none."""
     parameter = program.parameters().get("text")
     if parameter is None or parameter.kind is not str:
-        raise ShoalError(f"program '{program.name}' reads no texts: what can be searched are runs of 'knowledge'")
+        raise Refused(f"program '{program.name}' reads no texts: what can be searched are runs of 'knowledge'")
     return str(params.get("text", parameter.default))
 
 

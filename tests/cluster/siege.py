@@ -29,7 +29,7 @@ from click.testing import CliRunner
 
 from daemon.cli import main as shoalctl
 from daemon.cli.dev_cluster import DevShard
-from shoal.client.admin_protocol import Unreachable
+from shoal.api.errors import Unreachable
 from tests.cluster.hostile import speaking
 from tests.cluster.strangers import knocking
 from tests.cluster.test_operators import OpenToOperators

@@ -14,7 +14,8 @@ import pytest
 
 import shoal
 from daemon.cli.dev_cluster import DevShard
-from shoal.client.admin_protocol import AdminConnection, AdminError
+from shoal.api.errors import ShoalError
+from shoal.client.admin_protocol import AdminConnection
 from tests.cluster.trial import ask, leader_of
 
 ROUNDS = 24
@@ -120,7 +121,7 @@ def test_a_graph_comes_and_goes_at_every_shard_at_once(three: list[DevShard], co
         assert tell(connections[next(turn)], "graph show", graph="passing")["nodes"] == 3
         next(turn)
         tell(connections[next(turn)], "graph drop", graph="passing")
-        with pytest.raises(AdminError, match="no graph is called 'passing'"):
+        with pytest.raises(ShoalError, match="no graph is called 'passing'"):
             tell(connections[next(turn)], "ring", graph="passing")
 
 

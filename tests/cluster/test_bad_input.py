@@ -32,8 +32,8 @@ from daemon.version import NEWEST
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
 from shoal import GraphData
-from shoal.api.errors import NameTaken
-from shoal.client.admin_protocol import AdminConnection, AdminError, Refused, Usage
+from shoal.api.errors import NameTaken, Refused, ShoalError, Usage
+from shoal.client.admin_protocol import AdminConnection
 from shoal.lockstep.messages import Chunk, PhaseRequest
 from tests.cluster.trial import ask, config_of, exit_status, shoalctl, summed, wait_for, well
 from tests.cluster.trial import metrics as metrics_of
@@ -466,7 +466,7 @@ def test_a_load_of_garbage(three: list[DevShard]) -> None:
     ]
     with AdminConnection(three[0].socket) as connection:
         for bad, sent in garbage:
-            with pytest.raises(AdminError) as caught:
+            with pytest.raises(ShoalError) as caught:
                 connection.call("graph load", {"name": "garbage", "spec": bad}, sent)
             assert isinstance(caught.value, (Refused, Usage)), (bad, caught.value)
         assert "garbage" not in [row["graph"] for row in connection.call("graph list")[0]["graphs"]]

@@ -8,7 +8,8 @@ import pytest
 
 import shoal
 from daemon.cli.dev_cluster import DevShard
-from shoal import BadProgram, Graph, RunFailed
+from shoal import Graph, RunFailed
+from shoal.api.errors import ProgramFailed
 from tests.cluster.trial import ask, said, shoalctl, wait_for
 
 SOURCE = '''\
@@ -144,7 +145,7 @@ def test_a_table_that_cannot_be_read_is_an_answer_that_comes_at_once(
         answer = shoalctl(shard, "--patience", "10s", "run", "table", run.name, "notes")
         assert answer.exit_code == 1
         assert told in answer.stderr
-    with pytest.raises(BadProgram, match="as it was told"):
+    with pytest.raises(ProgramFailed, match="as it was told"):
         run.table_rows("notes")
 
 

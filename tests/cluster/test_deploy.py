@@ -11,7 +11,8 @@ import pytest
 import shoal
 from daemon.cli.dev_cluster import DevShard
 from shoal import BadProgram, Graph, RunFailed, ShoalError, UnknownProgram
-from shoal.client.admin_protocol import AdminConnection, Refused
+from shoal.api.errors import Refused, Usage
+from shoal.client.admin_protocol import AdminConnection
 from shoal.program.deployed import digest_of
 from tests.cluster.conftest import Up
 from tests.cluster.trial import ask, said, shoalctl, wait_for
@@ -174,7 +175,7 @@ def test_what_is_no_program_is_refused(three: list[DevShard], graph: Graph, file
     assert (result.exit_code, "is installed, not deployed" in result.stderr) == (1, True)
     with (
         AdminConnection(three[0].socket) as connection,
-        pytest.raises(shoal.client.admin_protocol.Usage, match="bytes of one file"),
+        pytest.raises(Usage, match="bytes of one file"),
     ):
         connection.call("program deploy", {"file": "x.py"})
     large = tmp_path / "large.py"

@@ -22,7 +22,7 @@ import shoal
 from chaos.disks import DiskFailed, SmallDisk, why_not
 from daemon.cli.dev_cluster import DevShard
 from shoal import GraphData
-from shoal.client.admin_protocol import AdminError
+from shoal.api.errors import ShoalError
 from tests.cluster.conftest import SETTINGS, UP_SECONDS
 from tests.cluster.trial import (
     TrialCluster,
@@ -299,7 +299,7 @@ def test_one_of_three_decides_nothing_and_need_not_be_restarted(
         assert not ask(lone, "status")["ready"]
         page = shoalctl(lone, "status").stdout
         assert "no: nothing is decided and no tick is committed on this side" in page
-        with pytest.raises(AdminError, match=r"no run 'pagerank-99'.* this shard may not know the newest"):
+        with pytest.raises(ShoalError, match=r"no run 'pagerank-99'.* this shard may not know the newest"):
             ask(lone, "run show", run="pagerank-99")
         tick, epoch, index = ask(lone, "run show", run=run)["tick"], ask(lone, "view")["epoch"], committed(lone)
 

@@ -12,7 +12,7 @@ import pytest
 import shoal
 from daemon.cli.dev_cluster import DevCluster, DevShard
 from shoal import GraphData
-from shoal.client.admin_protocol import Refused
+from shoal.api.errors import Refused
 from tests.cluster.test_command_lines import line
 from tests.cluster.trial import DEBIAN, ask, metrics, shoalctl, wait_for, well
 

@@ -26,7 +26,7 @@ import shoal
 from daemon.cli import main
 from daemon.cli.dev_cluster import DevShard, _free_ports
 from daemon.config.keys import KeyPair, load_pair
-from shoal.client.admin_protocol import Unreachable
+from shoal.api.errors import Unreachable
 from tests.cluster.conftest import MADE, UP_SECONDS, Up
 from tests.cluster.test_deploy import SOURCE
 from tests.cluster.trial import TrialCluster, ask, config_of, said, shoalctl, summed, wait_for

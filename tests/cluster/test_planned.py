@@ -15,7 +15,8 @@ import pytest
 import shoal
 from daemon.cli.dev_cluster import DevShard
 from shoal import GraphData
-from shoal.client.admin_protocol import AdminConnection, Refused
+from shoal.api.errors import Refused
+from shoal.client.admin_protocol import AdminConnection
 from tests.cluster.conftest import SETTINGS, UP_SECONDS
 from tests.cluster.trial import TrialCluster, ask, exit_status, leader_of, said, wait_for, well
 from tests.trials import Everything

@@ -16,8 +16,7 @@ import pytest
 import shoal
 from daemon.cli.dev_cluster import DevShard
 from shoal import Graph, ShoalError
-from shoal.api.errors import TickNotKept
-from shoal.client.admin_protocol import Refused
+from shoal.api.errors import Refused, TickNotKept
 from shoal.query.rows import STRETCH
 from tests.cluster.trial import ask, shoalctl, wait_for
 from tests.trials import Count, Everything, Halves

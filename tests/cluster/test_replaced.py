@@ -14,8 +14,7 @@ import pytest
 import shoal
 from daemon.cli.dev_cluster import DevShard
 from shoal import GraphData, Session
-from shoal.api.errors import TickNotKept, UnknownGraph, UnknownRun
-from shoal.client.admin_protocol import Refused
+from shoal.api.errors import Refused, TickNotKept, UnknownGraph, UnknownRun
 from tests.cluster.conftest import MADE, Up
 from tests.cluster.trial import ask, kill, said, shoalctl, wait_for, well
 from tests.trials import Count

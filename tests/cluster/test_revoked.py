@@ -14,7 +14,7 @@ import pytest
 
 import shoal
 from daemon.cli.dev_cluster import DevShard
-from shoal.client.admin_protocol import Unreachable
+from shoal.api.errors import Unreachable
 from tests.cluster.conftest import MADE, UP_SECONDS, Up
 from tests.cluster.test_operators import Far, OpenToOperators
 from tests.cluster.trial import ask, config_of, counting, summed, wait_for, well

@@ -11,7 +11,8 @@ import pytest
 import shoal
 from daemon.cli.dev_cluster import DevShard
 from shoal import Graph, RunFailed, ShoalError, UnknownProgram
-from shoal.client.admin_protocol import AdminConnection, Failed, Refused
+from shoal.api.errors import Failed, Refused
+from shoal.client.admin_protocol import AdminConnection
 from tests.cluster.trial import ask, metrics, summed, wait_for
 from tests.trials import Count, Everything, HaltsWrong, Raise, Sleep, Unbuildable
 

@@ -13,7 +13,7 @@ import daemon
 import shoal
 from daemon.cli.dev_cluster import DevCluster, DevShard
 from daemon.control.versions import OWN
-from shoal.client.admin_protocol import Refused
+from shoal.api.errors import Refused
 from tests.cluster.conftest import UP_SECONDS
 from tests.cluster.trial import ask, exit_status, importing_first, kill, leader_of, said, wait_for, well
 

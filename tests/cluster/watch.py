@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from daemon.cli.dev_cluster import DevShard
-from shoal.client.admin_protocol import AdminConnection, AdminError
+from shoal.api.errors import ShoalError
+from shoal.client.admin_protocol import AdminConnection
 
 ANSWER_SECONDS = 5.0
 PAUSE_SECONDS = 0.03
@@ -59,7 +60,7 @@ class Watch:
         try:
             with AdminConnection(shard.socket, ANSWER_SECONDS) as connection:
                 shown = connection.call("run show", {"run": self._run})[0]
-        except AdminError as error:
+        except ShoalError as error:
             if shard in self._shards:
                 self._wrong.append(f"{shard.name}: {error}")
             return

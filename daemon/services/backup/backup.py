@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from daemon.admin.registry import Failed, Refused, Usage
 from daemon.services.graphs.fetch import NONSENSE, STATES_MAX, TABLE, NotFetched
 from daemon.services.graphs.graphs import table_of
 from daemon.state.commands import ARCHIVE_LIMITS, AddGraph, CommandCodec, KeptRun, ProgramVersion, Restore
@@ -30,7 +29,7 @@ from daemon.state.records import QUEUED, RunRecord, to_keep
 from daemon.store import NotHeld, StateRecord, StoreError, StoreFailed
 from daemon.store.archive import ArchiveWriter
 from shoal import __version__
-from shoal.api.errors import ShoalError
+from shoal.api.errors import Failed, Refused, ShoalError, Usage
 
 if TYPE_CHECKING:
     from daemon.runtime.loop import Runtime

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from daemon.admin.registry import Refused, Registry, Reply, Request
+from daemon.admin.registry import Registry, Reply, Request
 from daemon.runtime.loop import Runtime
 from daemon.services.backup.backup import Backup
+from shoal.api.errors import Refused
 
 
 class BackupCommands:

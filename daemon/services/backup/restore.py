@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgpack
 
-from daemon.admin.registry import Failed
 from daemon.services.graphs.graphs import Graphs, empty_slices, table_of
 from daemon.services.graphs.transfer import (
     answer_of,
@@ -49,6 +48,7 @@ from daemon.state.records import View, restored
 from daemon.store import StateRecord, Store, StoreError
 from daemon.store.archive import Archive
 from daemon.transfer.chunks import PieceArrived, Shipment
+from shoal.api.errors import Failed
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.ids import PARTITIONS_MAX
 from shoal.graph.partitions import PartitionSet, joined

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from daemon.admin.registry import Refused, Registry, Reply, Request, Usage
+from daemon.admin.registry import Registry, Reply, Request
 from daemon.control.versions import Version, by_version, version_of, versions_of
 from daemon.membership.messages import STATUS_NAMES
 from daemon.observe.logs import UnknownLevel, set_level
@@ -23,6 +23,7 @@ from daemon.services.graphs.transfer import placement_of
 from daemon.services.known import Known
 from daemon.state.records import STATES
 from shoal import __version__
+from shoal.api.errors import Refused, Usage
 
 log = logging.getLogger("shoal.admin")
 

@@ -19,9 +19,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daemon.admin.registry import CommandError, Failed, Refused
 from daemon.control.leader.view_policy import still_needed
 from daemon.state.commands import Drain
+from shoal.api.errors import Failed, Refused, ShoalError
 
 if TYPE_CHECKING:
     from daemon.runtime.loop import Runtime
@@ -151,12 +151,12 @@ async def depart(runtime: Runtime, patience: float, at_once: asyncio.Event, tell
             return
         handed = work.result()
         log.info("drained of %d partitions in %.1f s", handed.partitions, handed.seconds)
-    except CommandError as error:
+    except ShoalError as error:
         log.warning("not drained: %s", error)
         return
     finally:
         work.cancel()
-        with contextlib.suppress(asyncio.CancelledError, CommandError):
+        with contextlib.suppress(asyncio.CancelledError, ShoalError):
             await work
     await departure.hand_over_leadership()
 

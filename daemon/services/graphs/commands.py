@@ -7,11 +7,12 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from daemon.admin.registry import Registry, Reply, Request, Usage
+from daemon.admin.registry import Registry, Reply, Request
 from daemon.runtime.loop import Runtime
 from daemon.services.graphs.load import Loading
 from daemon.services.known import Known
 from daemon.state.commands import AddGraph, DropGraph
+from shoal.api.errors import Usage
 from shoal.client.session import NAME_RULE, is_name
 from shoal.lockstep.machine import State
 

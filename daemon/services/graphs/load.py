@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 from numpy.typing import NDArray
 
-from daemon.admin.registry import Failed, Refused
 from daemon.services.graphs.graphs import Graphs
 from daemon.services.graphs.transfer import (
     Emit,
@@ -38,6 +37,7 @@ from daemon.services.graphs.transfer import (
 from daemon.state.commands import AddGraph
 from daemon.state.records import View
 from daemon.transfer.chunks import PieceArrived, Shipment, size_in_bytes
+from shoal.api.errors import Failed, NameTaken, Refused
 from shoal.graph.columns import type_name
 from shoal.graph.graph_data import BadGraph, GraphData
 from shoal.graph.partitions import Cut
@@ -94,7 +94,7 @@ class Loading:
             raise Refused("this shard is in no view yet: wait until `status` says joined")
         if self._name in shard.registry.graphs:
             taken = f"a graph called '{self._name}' is loaded already: drop it, or choose another name"
-            raise Refused(taken, what="NameTaken")
+            raise NameTaken(taken)
         missing = shard.missing_members()
         if missing:
             raise Refused(f"the view lacks {', '.join(missing)}: try again once it is back, or in the next view")

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 from numpy.typing import NDArray
 
-from daemon.admin.registry import Failed
 from daemon.services.graphs.graphs import table_of
 from daemon.state.placement import Placed, ideal
 from daemon.state.records import View
 from daemon.store import NoRoom
 from daemon.transfer.chunks import PieceArrived, Shipment
-from shoal.api.errors import ShoalError
+from shoal.api.errors import Failed, ShoalError
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.ids import PARTITIONS_MAX
 from shoal.graph.partitions import PartitionSet

@@ -10,12 +10,12 @@ import time
 import uuid
 from typing import Any
 
-from daemon.admin.registry import Failed, Refused, Registry, Reply, Request, Usage
+from daemon.admin.registry import Registry, Reply, Request
 from daemon.runtime.loop import Runtime
 from daemon.services.known import Known
 from daemon.state.commands import AddProgram, DropProgram, ProgramVersion
 from daemon.state.programs import DeployedPrograms
-from shoal.api.errors import ShoalError, did_you_mean
+from shoal.api.errors import BadProgram, Failed, Refused, ShoalError, UnknownProgram, Usage, did_you_mean
 from shoal.client.local_replies import describe
 from shoal.program.deployed import SOURCE_BYTES_MAX
 from shoal.program.installed import installed_digest, installed_programs, is_installed
@@ -60,7 +60,7 @@ class ProgramCommands:
         if name in installed:
             return Reply(installed[name])
         hint = did_you_mean(name, [*installed, *self._deployed.current])
-        raise Refused(f"no program is called '{name}'{hint}; `program list` shows them", what="UnknownProgram")
+        raise UnknownProgram(f"no program is called '{name}'{hint}; `program list` shows them")
 
     async def program_deploy(self, request: Request) -> Reply:
         if not self._runtime.config.programs.deploy:
@@ -71,12 +71,9 @@ class ProgramCommands:
         if len(request.frames) != 1 or request.frames[0].nbytes > SOURCE_BYTES_MAX:
             raise Usage(f"program deploy takes the bytes of one file, at most {SOURCE_BYTES_MAX >> 10} KiB")
         source = bytes(request.frames[0])
-        try:
-            checked = await self._runtime.programs.check(source, request.args["file"] or "the file")
-        except ShoalError as error:
-            raise Refused(str(error), what=type(error).__name__) from error
+        checked = await self._runtime.programs.check(source, request.args["file"] or "the file")
         if is_installed(checked.name):
-            raise Refused(f"a program called '{checked.name}' is installed here: give yours another name")
+            raise BadProgram(f"a program called '{checked.name}' is installed here: give yours another name")
         before = self._deployed.current.get(checked.name)
         version = ProgramVersion(checked.name, source, checked.described, time.time_ns())
         await self._known.decided(AddProgram(uuid.uuid4().hex, version))

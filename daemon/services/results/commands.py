@@ -7,14 +7,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from daemon.admin.registry import Failed, Refused, Registry, Reply, Request, Usage
+from daemon.admin.registry import Registry, Reply, Request
 from daemon.runtime.loop import Runtime
 from daemon.services.results.messages import TableRequest
 from daemon.services.results.readings import Readings
 from daemon.services.results.results import COLUMNS_MAX, TOP_MAX, Rows
 from daemon.state.records import RunRecord
 from daemon.store import NotHeld
-from shoal.api.errors import ShoalError, UnknownColumn, did_you_mean
+from shoal.api.errors import Failed, Refused, UnknownColumn, Usage, did_you_mean
 from shoal.graph import columns as col
 from shoal.program.program import read_params
 from shoal.query.result import plain_values
@@ -110,14 +110,11 @@ class ResultCommands:
         if not 0 < args["top"] <= HITS_MAX:
             raise Usage(f"top should be from 1 to {HITS_MAX}")
         program = await self._readings.program_of(run)
-        try:
-            query = Query.of(args["words"])
-            column = text_column(type(program), read_params(run.params))
-        except ShoalError as error:
-            raise Refused(str(error)) from error
+        query = Query.of(args["words"])
+        column = text_column(type(program), read_params(run.params))
         graph, until = self._readings.known.graph_of(run), time.monotonic() + SEARCH_SECONDS
         if column not in dict(graph.node_columns):
-            raise Refused(f"the nodes of graph '{graph.name}' have no column '{column}'", what="UnknownColumn")
+            raise UnknownColumn(f"the nodes of graph '{graph.name}' have no column '{column}'")
         while True:
             try:
                 found = await self._runtime.searching.search(run.load, column, query, args["top"])
@@ -146,10 +143,7 @@ class ResultCommands:
     async def _check_table(self, run: RunRecord, table: str) -> None:
         """See that there is such a table: what is wrong with a name, no patience mends."""
         program = await self._readings.program_of(run)
-        try:
-            known_table(run.name, type(program), table)
-        except UnknownColumn as error:
-            raise Refused(str(error), what=UnknownColumn.__name__) from error
+        known_table(run.name, type(program), table)
 
 
 def _known_columns(run: RunRecord, columns: Sequence[str]) -> list[str]:
@@ -158,7 +152,7 @@ def _known_columns(run: RunRecord, columns: Sequence[str]) -> list[str]:
     for column in columns:
         if column not in run.columns:
             hint, known = did_you_mean(column, run.columns), ", ".join(run.columns)
-            raise Refused(f"run '{run.name}' has no column '{column}'{hint}; it has: {known}", what="UnknownColumn")
+            raise UnknownColumn(f"run '{run.name}' has no column '{column}'{hint}; it has: {known}")
     if len(set(columns)) < len(columns) or len(columns) > COLUMNS_MAX:
         raise Usage(f"columns should be different ones, {COLUMNS_MAX} at most")
     return list(columns)

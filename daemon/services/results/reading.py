@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from daemon.admin.registry import Refused
 from daemon.services.results.checkpoint_index import KeptTicks
 from daemon.services.results.messages import KeptTicksReply, KeptTicksRequest, RowsReply, RowsRequest
 from daemon.services.results.results import Results
 from daemon.state.placement import sources
 from daemon.state.records import COMPLETED, RunRecord
 from daemon.store import NotHeld
+from shoal.api.errors import Refused
 
 if TYPE_CHECKING:
     from daemon.runtime.loop import Runtime

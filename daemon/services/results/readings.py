@@ -10,13 +10,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from daemon.admin.registry import Failed, Refused, Reply, Request
+from daemon.admin.registry import Reply, Request
 from daemon.config.quantities import size_text
 from daemon.runtime.loop import Runtime
 from daemon.services.known import Known
 from daemon.state.records import STOPPED, RunRecord
 from daemon.store import NotHeld
-from shoal.api.errors import BadProgram, TickNotKept
+from shoal.api.errors import Failed, ProgramFailed, Refused, TickNotKept
+from shoal.program.failures import words_of
 from shoal.program.program import Program
 from shoal.query.snapshot import chosen_tick
 
@@ -43,7 +44,7 @@ class Readings:
         try:
             return await self._runtime.programs.make(run)
         except Exception as error:  # it is a stranger's
-            raise Refused(f"run '{run.name}' can't be read: {error}") from error
+            raise Refused(f"run '{run.name}' can't be read: {words_of(error)}") from error
 
     async def read(
         self, run: RunRecord, tick: int | None, attempt: Callable[[RunRecord, int], Awaitable[Reply]]
@@ -53,14 +54,12 @@ class Readings:
         while True:
             try:
                 return await attempt(run, await self._tick(run, tick))
-            except TickNotKept as error:
-                raise Refused(str(error), what=TickNotKept.__name__) from error
-            except (Refused, Failed, NotHeld) as problem:
+            except (TickNotKept, ProgramFailed):  # it would be the same again
+                raise
+            except (Refused, Failed, NotHeld):
                 graph = self.known.graph_of(run)
                 if time.monotonic() > until or self._runtime.shard.registry.lost(graph.name):
                     raise
-                if isinstance(problem, Failed) and problem.what == BadProgram.__name__:
-                    raise  # the program has failed, and would again
             await asyncio.sleep(AGAIN_SECONDS)
             run = self.known.run(run.name)
 

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.admin.registry import Failed, Refused
 from daemon.runtime.disk import Disk
 from daemon.runtime.portions import Portions
 from daemon.runtime.rpc import Asking
@@ -28,6 +27,7 @@ from daemon.services.graphs.fetch import Fetching
 from daemon.services.results.digests import Digests
 from daemon.services.results.messages import RowsReply, RowsRequest
 from daemon.state.records import RunRecord
+from shoal.api.errors import Failed, Refused
 from shoal.engine.engine import Engine
 from shoal.graph import columns as col
 from shoal.graph.graph_data import BadGraph

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from daemon.admin.registry import Failed, Refused
 from daemon.runtime.rpc import Asking
 from daemon.services.results.messages import SearchReply, SearchRequest
 from daemon.store import NotHeld
-from shoal.api.errors import ShoalError
+from shoal.api.errors import Failed, Refused
 from shoal.graph import columns as col
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.shard_graph import ShardGraph
@@ -103,20 +102,13 @@ class Searching:
             key = asked.load, asked.column
             known = self._indexes.get(key)
             if known is None or known[0] is not part:
-                known = self._indexes[key] = part, await asyncio.to_thread(_made, part, asked.column)
+                known = self._indexes[key] = part, await asyncio.to_thread(Index, part, asked.column)
             self._indexes.move_to_end(key)
             while len(self._indexes) > INDEXES_KEPT:
                 self._indexes.popitem(last=False)
         if registry.epoch != asked.epoch:
             raise Refused(f"epoch {asked.epoch} is over: ask again")
         return known[1]
-
-
-def _made(part: ShardGraph, column: str) -> Index:
-    try:
-        return Index(part, column)
-    except ShoalError as error:
-        raise Refused(str(error), what=type(error).__name__) from error
 
 
 def _hits(member: str, wanted: SearchRequest, answer: SearchReply) -> Hits:

@@ -13,13 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.admin.registry import CommandError, Failed, Refused
 from daemon.runtime.rpc import Asking
 from daemon.services.results.messages import TableReply, TableRequest
 from daemon.state.placement import sources
 from daemon.state.records import RunRecord
 from daemon.store import NotHeld
-from shoal.api.errors import BadProgram, ShoalError, UnknownColumn
+from shoal.api.errors import Failed, ProgramFailed, Refused, ShoalError, UnknownColumn
 from shoal.engine.engine import Engine
 from shoal.graph import columns as col
 from shoal.graph.graph_data import BadGraph
@@ -91,8 +90,8 @@ class Tables:
                 piece = piece.cut(piece.count * ANSWER_BYTES_MAX // size)
                 specs, frames = _on_the_wire(piece)
             told = TableReply(asked.request, "", piece.count, piece.total, json.dumps(specs).encode(), tuple(frames))
-        except (CommandError, NotHeld) as problem:
-            why = ITS_OWN if isinstance(problem, Failed) and problem.what == BadProgram.__name__ else b""
+        except (ShoalError, NotHeld) as problem:
+            why = ITS_OWN if isinstance(problem, ProgramFailed) else b""
             told = TableReply(asked.request, str(problem) or type(problem).__name__, 0, 0, why)
         finally:
             self._answering.remove((sender, asked.request))
@@ -128,12 +127,12 @@ class Tables:
             known = known_table(asked.run, program, asked.table)
             read, run = self._runtime.programs.read, self._run(asked.run)
             return await read(run, asked.tick, what, lambda: part_of_table(engine, known, asked.partition))
-        except UnknownColumn as error:
-            raise Refused(str(error), what=UnknownColumn.__name__) from error
+        except UnknownColumn:
+            raise
         except Exception as error:
             self.forget()
             told = words_of(error) if isinstance(error, ShoalError) else f"{what} can't be read\n{traceback_of(error)}"
-            raise Failed(told.rstrip(), what=BadProgram.__name__) from error
+            raise ProgramFailed(told.rstrip()) from error
 
     async def _restored(self, run: RunRecord, tick: int) -> Engine:
         runtime, registry = self._runtime, self._runtime.shard.registry
@@ -180,7 +179,7 @@ def _piece(member: str, told: TableReply) -> Piece:
     """A peer's rows, checked."""
     if told.error:
         its_own = told.specs == ITS_OWN  # it would be the same again
-        raise Failed(f"shard '{member}': {told.error}", what=BadProgram.__name__ if its_own else "")
+        raise (ProgramFailed if its_own else Failed)(f"shard '{member}': {told.error}")
     try:
         specs: Sequence[Any] = json.loads(told.specs)
         reader = col.FrameReader(told.frames)

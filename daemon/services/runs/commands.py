@@ -8,16 +8,17 @@ import time
 import uuid
 from typing import Any
 
-from daemon.admin.registry import Failed, Refused, Registry, Reply, Request, Usage
+from daemon.admin.registry import Registry, Reply, Request
 from daemon.runtime.loop import Runtime
 from daemon.runtime.tick_thread import RunFigures
 from daemon.services.known import IN_NO_VIEW, Known
 from daemon.services.runs.shown import ShownRuns
 from daemon.state.commands import StartRun, StopRun
 from daemon.state.records import QUEUED, RunRecord
-from shoal.api.errors import ShoalError
+from shoal.api.errors import Failed, Refused, RunFailed, TimedOut, Usage
 from shoal.api.ranges import TICKS_MAX
 from shoal.lockstep.machine import State
+from shoal.program.failures import refusal
 
 EVENT_SECONDS = 0.1
 ROWS_A_TURN = 50
@@ -40,8 +41,8 @@ class RunCommands:
         try:
             found = await self._runtime.programs.find(args["program"])
             declared = await self._runtime.programs.tried(found, params)
-        except ShoalError as error:
-            raise Refused(str(error), what=type(error).__name__) from error
+        except Exception as error:  # the program's own code is run
+            raise refusal(f"program '{args['program']}'", error) from error
         ticks = args["ticks"] or declared.ticks
         interval = args["interval_seconds"] or 0.0
         if not 0 < ticks <= TICKS_MAX:
@@ -94,7 +95,7 @@ class RunCommands:
                     f"is queued, at place {shown['place']}" if shown["place"] else f"goes on, at tick {shown['tick']}"
                 )
                 still = f"run '{run.name}' still {where}: it was waited for {timeout:g} s"
-                raise Failed(still, what="TimeoutError")
+                raise TimedOut(still)
             try:
                 # Of a run that is queued, or outside the view, there is no event here: the log's word is looked at.
                 await asyncio.wait_for(over.wait() if over is not None else asyncio.sleep(left + 1), left)
@@ -122,7 +123,8 @@ class RunCommands:
                 return Reply({"run": run.name, **told})
             run = self._known.run(run.name)
             if not run.active:
-                raise Failed(f"run '{run.name}' {run.state} before tick {answer.tick}: {run.failure or 'it is over'}")
+                why = run.failure or "it is over"
+                raise RunFailed(f"run '{run.name}' {run.state} before tick {answer.tick}: {why}")
             if not self._runtime.shard.in_view:
                 raise Failed(f"tick {answer.tick} of run '{run.name}' is granted, but {IN_NO_VIEW}")
             try:

@@ -20,8 +20,9 @@ from daemon.admin.endpoint import OperatorDoor, _Line
 from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
 from daemon.config.keys import AllowedKeys, KeyPair, generate
 from daemon.transport.security import Curve
+from shoal.api.errors import Refused, ShoalError, Unreachable, Usage
 from shoal.client import tunnel
-from shoal.client.admin_protocol import AdminConnection, AdminError, Refused, Unreachable, Usage
+from shoal.client.admin_protocol import AdminConnection
 from shoal.client.tunnel import Message, header
 from tests.daemon.admin.hosted import Hosted, eventually
 
@@ -379,7 +380,7 @@ def test_a_daemon_that_breaks_the_rules_is_left(answer: bytes) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         with (
-            pytest.raises(AdminError, match="does not keep to the protocol"),
+            pytest.raises(ShoalError, match="does not keep to the protocol"),
             AdminConnection(f"tcp://127.0.0.1:{port}", SECONDS) as connection,
         ):
             connection.call("status")
@@ -412,7 +413,7 @@ def test_addresses_and_keys_that_lack_something(tmp_path: Path) -> None:
     key = tmp_path / "carol.secret_key"
 
     def refused(address: str, **given: Any) -> str:
-        with pytest.raises(AdminError) as caught:
+        with pytest.raises(ShoalError) as caught:
             AdminConnection(address, 1.0, **given)
         return str(caught.value)
 

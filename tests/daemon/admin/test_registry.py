@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from daemon.admin.catalogue import COMMANDS, registry
-from daemon.admin.registry import Command, Parameter, Refused, Registry, Reply, Request, Usage
+from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
 from daemon.admin.render import RENDERERS
+from shoal.api.errors import Refused, Usage
 
 CATALOGUE = {command.name: command for command in COMMANDS}
 

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.admin.registry import Command, Failed, Parameter, Refused, Registry, Reply, Request
+from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
 from daemon.admin.server import AdminServer, SocketTaken
-from shoal.client.admin_protocol import AdminConnection, AdminError, Unreachable, Usage
-from shoal.client.admin_protocol import Failed as SaidFailed
-from shoal.client.admin_protocol import Refused as SaidRefused
+from shoal.api.errors import Failed, Refused, ShoalError, Unreachable, Usage
+from shoal.client.admin_protocol import AdminConnection
 from tests.daemon.admin.hosted import Hosted, eventually
 
 
@@ -154,13 +153,13 @@ def test_events_come_before_the_answer(host: Hosted, path: Path) -> None:
 
 def test_kinds_of_errors_become_classes(host: Hosted, path: Path) -> None:
     with AdminConnection(path) as connection:
-        with pytest.raises(SaidRefused, match="not now: there is no view"):
+        with pytest.raises(Refused, match="not now: there is no view"):
             connection.call("refuse")
-        with pytest.raises(SaidFailed, match="tried"):
+        with pytest.raises(Failed, match="tried"):
             connection.call("fail")
-        with pytest.raises(SaidFailed, match="broken: ConnectionResetError: some other"):
+        with pytest.raises(Failed, match="broken: ConnectionResetError: some other"):
             connection.call("broken")
-        with pytest.raises(SaidRefused, match="does not answer 'nobody'"):
+        with pytest.raises(Refused, match="does not answer 'nobody'"):
             connection.call("nobody")
         with pytest.raises(Usage, match="did you mean 'status'"):
             connection.call("statsu")
@@ -315,7 +314,7 @@ def test_too_much_data_is_refused_before_it_comes(handlers: Handlers, path: Path
 
 def test_the_reason_arrives_though_the_client_was_still_sending(handlers: Handlers, path: Path) -> None:
     with Hosted(handlers.registry(), path, frames_bytes_max=1000), AdminConnection(path) as connection:
-        with pytest.raises(SaidRefused, match="too much"):
+        with pytest.raises(Refused, match="too much"):
             connection.call("graph load", {"name": "g"}, [bytes(5_000_000)])
         with pytest.raises(Unreachable):
             connection.call("status")
@@ -338,7 +337,7 @@ def test_a_house_full_of_busy_clients_says_so(handlers: Handlers, path: Path) ->
     with Hosted(handlers.registry(), path, connections_max=1), Raw(path) as busy:
         busy.say(b'{"command": "run wait"}\n')
         assert handlers.started.wait(10)
-        with AdminConnection(path) as late, pytest.raises(SaidRefused, match="1 clients are being served"):
+        with AdminConnection(path) as late, pytest.raises(Refused, match="1 clients are being served"):
             late.call("status")
 
 
@@ -437,7 +436,7 @@ def test_the_client_believes_nothing(path: Path, answer: bytes, said: str) -> No
 def test_a_no_without_an_id_is_believed_and_ends_the_connection(path: Path) -> None:
     thread = _impostor(path, b'{"ok": false, "error": {"kind": "refused", "message": "no room"}}\n')
     with AdminConnection(path, timeout=10) as connection:
-        with pytest.raises(SaidRefused, match="no room"):
+        with pytest.raises(Refused, match="no room"):
             connection.call("status")
         assert not connection.is_free
     thread.join()
@@ -492,7 +491,7 @@ def test_a_connection_is_in_the_middle_of_one_exchange_at_most(host: Hosted, pat
         events = connection.stream("graph load", {"name": "g"})
         next(events)
         for _ in range(2):
-            with pytest.raises(AdminError, match="is in the middle of 'graph load'"):
+            with pytest.raises(ShoalError, match="is in the middle of 'graph load'"):
                 connection.call("status")
         assert events.result["name"] == "g"
         assert connection.call("status")[0]["shard"] == "a"

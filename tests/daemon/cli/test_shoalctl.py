@@ -18,8 +18,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from daemon.admin.catalogue import COMMANDS, registry
-from daemon.admin.registry import Failed, Refused, Reply, Request
+from daemon.admin.registry import Reply, Request
 from daemon.cli import main
+from shoal.api.errors import Failed, Refused
 from shoal.graph import columns as col
 from shoal.query.result import ColumnResult
 from tests.daemon.admin.hosted import Hosted

@@ -14,9 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.admin.registry import Command, Failed, Parameter, Refused, Registry, Reply, Request
+from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
+from shoal.api.errors import Failed, NameTaken, ShoalError
 from shoal.client import tunnel
-from shoal.client.admin_protocol import AdminConnection, AdminError
+from shoal.client.admin_protocol import AdminConnection
 from tests.daemon.admin.hosted import Hosted
 from tests.golden.bytes.section import Section, from_hex, only, same, to_hex
 from tests.golden.golden_file import Entries, Entry
@@ -42,8 +43,8 @@ def _called(command: str, args: dict[str, Any], *frames: Any) -> Callable[[Admin
     def ask(connection: AdminConnection) -> Any:
         try:
             result, came = connection.call(command, args, frames)
-        except AdminError as error:
-            return type(error).__name__, str(error), error.what
+        except ShoalError as error:
+            return type(error).__name__, str(error)
         return result, [bytes(frame) for frame in came]
 
     return ask
@@ -56,9 +57,9 @@ EXCHANGES = {
         ({"name": "web"}, [b"\x01\x02\x03", np.array([7, 8], np.int64).tobytes()]),
     ),
     "events": Exchange(_streamed, ([{"stage": "store", "done": 1, "total": 3}], {"name": "é"})),
-    "refused": Exchange(_called("refuse", {}), ("Refused", "not now: there is no view", "NameTaken")),
-    "failed": Exchange(_called("fail", {}), ("Failed", "tried, in vain", "")),
-    "usage": Exchange(_called("echo", {}), ("Usage", "echo needs name; usage: echo NAME", "")),
+    "refused": Exchange(_called("refuse", {}), ("NameTaken", "not now: there is no view")),
+    "failed": Exchange(_called("fail", {}), ("Failed", "tried, in vain")),
+    "usage": Exchange(_called("echo", {}), ("Usage", "echo needs name; usage: echo NAME")),
 }
 PLAIN: Final = {"plain words": b"refuse\n"}
 
@@ -73,7 +74,7 @@ async def _echo(request: Request) -> Reply:
 
 
 async def _refuse(_: Request) -> Reply:
-    raise Refused("not now: there is no view", what="NameTaken")
+    raise NameTaken("not now: there is no view")
 
 
 async def _fail(_: Request) -> Reply:

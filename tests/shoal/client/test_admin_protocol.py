@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shoal.client.admin_protocol import AdminConnection, Unreachable
+from shoal.api.errors import Unreachable
+from shoal.client.admin_protocol import AdminConnection
 
 
 def test_who_finds_a_queue_full_waits_for_his_turn(tmp_path: Path) -> None:

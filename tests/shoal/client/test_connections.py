@@ -21,9 +21,10 @@ import pytest
 
 import shoal
 from daemon.admin.endpoint import OperatorDoor
-from daemon.admin.registry import Command, Parameter, Refused, Registry, Reply, Request
+from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
 from shoal import Session, ShoalError
-from shoal.client.admin_protocol import AdminConnection, HungUp, Unreachable
+from shoal.api.errors import HungUp, Refused, Unreachable
+from shoal.client.admin_protocol import AdminConnection
 from shoal.client.cluster import SocketBackend
 from shoal.client.connections import KEPT_MAX, Connections
 from tests.daemon.admin.hosted import Hosted, eventually

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.admin.registry import Refused
 from daemon.runtime.disk import Disk
 from daemon.runtime.store_thread import StoreThread
 from daemon.services.graphs.fetch import Fetching
@@ -21,6 +20,7 @@ from daemon.state.records import COMPLETED, RunRecord, begun
 from daemon.store import DataFolder, StateRecord
 from daemon.transfer.chunks import LoadLimits
 from shoal.algorithms.degree import Degree
+from shoal.api.errors import Refused
 from shoal.engine.engine import Engine
 from shoal.graph.partitions import part_of
 from shoal.graph.shard_graph import Placement, ShardGraph
