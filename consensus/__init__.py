@@ -5,13 +5,15 @@ The manual, for a host::
     raft = Raft(name, stored, Limits(...), Random(seed), now)      stored: what is on disk; Stored() for a newcomer
     effects = raft.step(sender, message, now)                      a message came
     effects = raft.wake(now)                                       raft.deadline has passed
-    effects = raft.propose(b"...", now)                            an order; raises Refused, with a reason and a leader
+    effects = raft.propose([b"...", b"..."], now)                  an order; raises Refused, with a reason and a leader
+    effects = raft.persisted(persist, now)                         a ``Persist`` is durable
     effects = raft.read(asker, request, now)                       a question to the leader; ``Readable`` is the answer
 
 Carry out the effects strictly in order (effects.py), each before the next: a ``Persist`` is durable before
-the ``Send`` behind it leaves. The host's own state begins as ``stored.snapshot.data`` and takes each
-``Committed`` entry in order; those whose ``is_command`` is false are configurations and no-ops. Now and then
-the host hands its state back with ``raft.compact(index, data)``, and the log is cut.
+the ``Send`` behind it leaves. ``EffectQueue`` keeps that order for a host that goes on while its disk writes.
+The host's own state begins as ``stored.snapshot.data`` and takes each ``Committed`` entry in order; those whose
+``is_command`` is false are configurations and no-ops. Now and then the host hands its state back with
+``raft.compact(index, data)``, and the log is cut.
 
 A cluster begins with ``Stored.bootstrap(configuration)`` on each first member. All others start with
 ``Stored()``, and the leader adds them: ``add_server(name, voter=False, now)``, and ``voter=True`` once
@@ -25,6 +27,7 @@ Start reading at raft.py. Imports nothing of ours.
 """
 
 from consensus.configuration import Configuration
+from consensus.effect_queue import EffectQueue
 from consensus.effects import BecameLeader, Committed, Effect, Forgot, LeaderChanged, Persist, Readable, Restored, Send
 from consensus.election import Role
 from consensus.limits import Limits
@@ -50,6 +53,7 @@ __all__ = [
     "Committed",
     "Configuration",
     "Effect",
+    "EffectQueue",
     "Entry",
     "Forgot",
     "HardState",

@@ -4,6 +4,11 @@ The order is the protocol: a ``Persist`` is durable before the ``Send`` behind i
 ever says what it could forget (thesis 3.8; etcd-io/raft: "persist before you speak"). A host that dies
 half-way through a list has done a prefix of it, and that is always a state that Raft allows.
 
+A host need not stand still while its disk writes: it may go on to call doors, as long as what they return is
+carried out behind what was returned before. Of several ``Persist`` that wait for the disk it may make one
+(``then``), in the place of the first: to persist earlier is always right. It hands each one back, once it is durable,
+by ``Raft.persisted``: a leader counts its own log only as far as that.
+
 Each door gives at most one of each kind but ``Send`` and ``Readable``, in this order::
 
     Persist, Restored, BecameLeader or LeaderChanged, Send..., Committed, Readable..., Forgot
@@ -34,6 +39,19 @@ class Persist:
     snapshot: Snapshot | None = None
     truncate_from: int | None = None
     entries: tuple[Entry, ...] = ()
+
+    def then(self, later: Persist) -> Persist:
+        """Both in one transaction: ``a.then(b).onto(disk)`` is ``b.onto(a.onto(disk))``."""
+        snapshot = later.snapshot or self.snapshot
+        cuts = [cut for cut in (self.truncate_from, later.truncate_from) if cut is not None]
+        kept = [
+            entry
+            for entry in self.entries
+            if (snapshot is None or entry.index > snapshot.index)
+            and (later.truncate_from is None or entry.index < later.truncate_from)
+        ]
+        hard_state = later.hard_state or self.hard_state
+        return Persist(hard_state, snapshot, min(cuts, default=None), (*kept, *later.entries))
 
     def onto(self, stored: Stored) -> Stored:
         """What the disk holds afterwards: the specification of every store, and the disk of the tests."""

@@ -15,6 +15,7 @@ from consensus.log import Log
 from consensus.messages import TimeoutNow
 from consensus.outbox import EffectOutbox
 from consensus.replication import NEVER_NS, Replication
+from consensus.stored import Entry
 
 
 class Leadership:
@@ -32,6 +33,8 @@ class Leadership:
         forgetful: Collection[str] = (),
     ) -> None:
         self.followers = Replication(name, limits, log, term, forgetful)
+        self.saved_index = 0
+        """Up to where the leader's own log is known to be durable; 0 until an entry of its own is."""
         self.transfer_target: str | None = None
         """The server to lead next, if any; the leader accepts no proposals meanwhile."""
         self._limits = limits
@@ -63,6 +66,20 @@ class Leadership:
         for peer in self.followers.peers:
             for message in self.followers.heartbeat(peer, commit_index, now):
                 self._outbox.send(peer, message)
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether entries of the leader's wait for its own disk."""
+        return self.saved_index < self._log.last_index
+
+    def saved(self, entry: Entry) -> None:
+        """Notes that an entry is durable, and all before it; one of an earlier term may be gone from the log since."""
+        if entry.term == self._term:
+            self.saved_index = max(self.saved_index, entry.index)
+
+    def agreed_index(self) -> int:
+        """Up to where a majority holds the log on their disks; the leader counts only if it votes (4.2.2)."""
+        return self.followers.agreed_index(self._log.configuration.voters, self.saved_index)
 
     def replicate(self, commit_index: int, now: int) -> None:
         """Sends every follower what it lacks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +22,7 @@ class Limits:
     election_timeout_ns     the shortest; each wait is drawn from [timeout, 2 x timeout) (3.4: 150-300 ms; 9.3)
     heartbeat_interval_ns   a fifth of it or less, so that a few lost heartbeats do not make an election
     snapshot_timeout_ns     after which a snapshot that was not acknowledged is sent once more
-    entries_/bytes_per_message_max   bound one Append (a single entry always fits); bytes also bound one proposal
+    entries_/bytes_per_message_max   bound one Append (a single entry always fits); bytes also bound one command
     inflight_max            Appends with entries that may be unacknowledged per follower
     uncommitted_max         entries in the leader's log that are not committed, beyond which proposals are refused
     reads_max               reads that may wait for a round of heartbeats
@@ -46,10 +47,10 @@ class Limits:
         if self.heartbeat_interval_ns * 2 > self.election_timeout_ns:
             raise ValueError("heartbeat_interval_ns must be at most half of election_timeout_ns")
 
-    def reason_against(self, data: bytes, uncommitted: int) -> Reason | None:
-        """Why a leader with so many entries that are not committed won't take a command; None if it will."""
-        if not data:
+    def reason_against(self, commands: Sequence[bytes], uncommitted: int) -> Reason | None:
+        """Why a leader with so many entries that are not committed won't take these; None if it will."""
+        if not commands or not all(commands):
             return Reason.EMPTY
-        if len(data) > self.bytes_per_message_max:
+        if max(map(len, commands)) > self.bytes_per_message_max:
             return Reason.TOO_LARGE
-        return Reason.QUEUE_FULL if uncommitted >= self.uncommitted_max else None
+        return Reason.QUEUE_FULL if uncommitted + len(commands) > self.uncommitted_max else None

@@ -20,20 +20,25 @@ that no correct server could have sent is dropped and counted, and never breaks 
 
 >>> alone = Stored.bootstrap(Configuration.of(["a"]))
 >>> raft = Raft("a", alone, Limits(), Random(1), now=0)
->>> [type(effect).__name__ for effect in raft.wake(raft.deadline)]
-['Persist', 'BecameLeader', 'Committed']
->>> [type(effect).__name__ for effect in raft.propose(b"x", now=3_000_000_000)]
-['Persist', 'Committed']
+>>> noop, announced = raft.wake(raft.deadline)
+>>> type(noop).__name__, type(announced).__name__
+('Persist', 'BecameLeader')
+>>> [type(effect).__name__ for effect in raft.persisted(noop, now=3_000_000_000)]
+['Committed']
+>>> (batch,) = raft.propose([b"x", b"y"], now=3_000_000_000)
+>>> [effect.entries == batch.entries for effect in raft.persisted(batch, now=3_000_000_000)]
+[True]
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import assert_never
 
 from consensus.configuration import Configuration
-from consensus.effects import Effect
+from consensus.effects import Effect, Persist
 from consensus.election import Ballot, Role, election_deadline, is_up_to_date, may_campaign
 from consensus.leadership import Leadership
 from consensus.limits import TERM_MAX, Limits
@@ -101,6 +106,20 @@ class Raft:
         """Whether this server believes to lead; another may lead a later term already."""
         return self.role is Role.LEADER
 
+    @property
+    def is_saving(self) -> bool:
+        """Leader only: whether what it has appended waits for its own disk. Proposals that come meanwhile are best
+        gathered, and made when that is durable: then they share the next write.
+        """
+        return self._leadership is not None and self._leadership.is_saving
+
+    @property
+    def room(self) -> int:
+        """How many commands ``propose`` takes now."""
+        if self._leadership is None or self._leadership.transfer_target is not None:
+            return 0
+        return max(0, self._limits.uncommitted_max - (self.last_index - self.commit_index))
+
     def is_caught_up(self, name: str) -> bool:
         """Leader only: whether a server holds all that is committed. Promote a learner when it does (4.2.1)."""
         return self._leadership is not None and self._leadership.followers.match_index(name) >= self.commit_index
@@ -137,6 +156,13 @@ class Raft:
             self._leadership.wake(self.commit_index, now)
         return self._effects()
 
+    def persisted(self, persist: Persist, now: int) -> list[Effect]:
+        """A ``Persist``, or what was made of several, is durable; they are handed back in the order of their making."""
+        if self._leadership is not None and persist.entries:
+            self._leadership.saved(persist.entries[-1])
+            self._commit(now)
+        return self._effects()
+
     def reconnected(self, server: str) -> None:
         """A server can be spoken with (again): a snapshot that was on its way to it is lost, and goes out anew."""
         if self._leadership is not None:
@@ -152,13 +178,17 @@ class Raft:
 
     # Orders
 
-    def propose(self, data: bytes, now: int) -> list[Effect]:
-        """Append a command; it may be lost unless ``Committed`` shows it, with this term, at ``last_index``."""
+    def propose(self, commands: Sequence[bytes], now: int) -> list[Effect]:
+        """Append commands, all or none: one ``Persist``, and one ``Append`` to each follower if they fit into it.
+
+        They stand in the log up to ``last_index``. Each may be lost unless ``Committed`` shows it there, of this term.
+        """
         self._require_leader()
-        reason = self._limits.reason_against(data, self.last_index - self.commit_index)
+        reason = self._limits.reason_against(commands, self.last_index - self.commit_index)
         if reason is not None:
             raise Refused(reason, self.leader)
-        self._append(Entry(self.last_index + 1, self.term, data), now)
+        first = self.last_index + 1
+        self._append([Entry(index, self.term, data) for index, data in enumerate(commands, first)], now)
         return self._effects()
 
     def read(self, asker: str, request: str, now: int, follower: str | None = None) -> list[Effect]:
@@ -222,7 +252,7 @@ class Raft:
         reason = reason_against(changed, self.log, self.commit_index, self.term, self._limits)
         if reason is not None:
             raise Refused(reason, self.leader)
-        self._append(Entry(self.last_index + 1, self.term, configuration=changed), now)
+        self._append([Entry(self.last_index + 1, self.term, configuration=changed)], now)
         return self._effects()
 
     # Terms
@@ -414,13 +444,14 @@ class Raft:
         self._leadership = Leadership(
             self.name, self._limits, self.log, self.term, self._outbox, now, forgetful=self.promises.forgetful
         )
-        self._append(Entry(self.last_index + 1, self.term), now)
+        self._append([Entry(self.last_index + 1, self.term)], now)
 
-    def _append(self, entry: Entry, now: int) -> None:
-        # Followers first: a new one starts where the log ends without the entry, and so is sent it at once.
-        members = (entry.configuration or self.configuration).members
+    def _append(self, entries: Sequence[Entry], now: int) -> None:
+        # Followers first: a new one starts where the log ends without the entries, and so is sent them at once.
+        members = (entries[0].configuration or self.configuration).members
         self._leading.followers.add((peer for peer in members if peer != self.name), now)
-        self.log.append(entry)
+        for entry in entries:
+            self.log.append(entry)
         self._replicate(now)
         self._commit(now)
 
@@ -448,7 +479,7 @@ class Raft:
 
     def _commit(self, now: int) -> None:
         """Commit what a majority holds, if it is of our own term; what is before it is committed with it (3.6.2)."""
-        index = self._leading.followers.agreed_index(self.configuration.voters)
+        index = self._leading.agreed_index()
         if index <= self.commit_index or self.log.term_at(index) != self.term:
             return
         was_pending = self.log.configuration_index > self.commit_index

@@ -104,9 +104,9 @@ class Replication:
         """A follower whose word counts."""
         return None if peer in self._forgetful else self._followers.get(peer)
 
-    def agreed_index(self, voters: Collection[str]) -> int:
-        """Up to where a majority holds the log; the leader counts only if it votes (4.2.2)."""
-        return agreed([self._log.last_index if v == self._name else self.match_index(v) for v in voters])
+    def agreed_index(self, voters: Collection[str], saved_index: int) -> int:
+        """Up to where a majority holds the log, the leader up to ``saved_index``."""
+        return agreed([saved_index if v == self._name else self.match_index(v) for v in voters])
 
     def quorum_heard_ns(self, voters: Collection[str]) -> int:
         """When a majority was last heard; a leader always hears itself."""

@@ -1,7 +1,8 @@
 """The effects that the control plane requests from its host, carried out in order.
 
-A `Persist` (consensus) must be durable before the sends behind it leave, and so must a `KeepPromise`. Announcements of
-membership and the registry pass through unchanged, for the host's log, its metrics and its tick plane.
+A `Persist` (consensus) must be durable before the sends behind it leave, and so must a `KeepPromise`. With a
+`consensus.EffectQueue`, the host calls doors meanwhile; it hands each `Persist` back to `ControlPlane.persisted`.
+Announcements of membership and the registry pass through unchanged, for the host's log, its metrics and its tick plane.
 """
 
 from __future__ import annotations

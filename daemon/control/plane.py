@@ -17,7 +17,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any, assert_never
 
-from consensus import Raft
+from consensus import Persist, Raft
 from daemon.control.clock import Clock
 from daemon.control.effects import Answered, Effect, KeepPromise, Send, SendToAddress
 from daemon.control.following import Following
@@ -135,6 +135,11 @@ class ControlPlane:
         self._decided(self._replica.wake(now), now)
         self._decided(self._replica.send_proposals(now), now)
         self._out += self._following.wake(self.leader, now)
+        return self._flush(now)
+
+    def persisted(self, persist: Persist, now: int) -> list[Effect]:
+        """A `Persist`, or what was made of several, is durable; the host says so in their order."""
+        self._decided(self._replica.persisted(persist, now), now)
         return self._flush(now)
 
     # -- orders of the host ----------------------------------------------------------------------------------------

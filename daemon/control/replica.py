@@ -72,6 +72,8 @@ class Replica:
         self._is_stuck = False
         """The log has decided what can't be read here: it is applied up to there, and this shard has no more to say."""
         self._snapshot_at = 0
+        self._gathered: dict[bytes, None] = {}
+        """Commands that wait for the disk: when it has written what was appended before, they are, all at once."""
         self._lead_ns = now
         self._out: list[Effect] = []
 
@@ -150,6 +152,13 @@ class Replica:
             self._out.append(Answered(request, NO_MAJORITY))
         return self._asked(now)
 
+    def persisted(self, persist: Persist, now: int) -> list[Effect]:
+        """What was to be persisted is: it counts from now on, and what has gathered meanwhile is next."""
+        if self.raft is not None and not self._is_mute:
+            self._take(self.raft.persisted(persist, now), now)
+            self._append_gathered(now)
+        return self._asked(now)
+
     def met(self, member: Member, now: int) -> list[Effect]:
         """A member has come (back): its server can be spoken with at once, unless it has forgotten what it said."""
         if self.raft is not None:
@@ -187,6 +196,7 @@ class Replica:
                 case consensus.BecameLeader() | consensus.LeaderChanged():
                     self._following.leader_changed(isinstance(effect, consensus.BecameLeader), now)
                     self._reads.leader_changed(self.leader is not None)
+                    self._gathered.clear()  # whoever asked for them asks the next leader
                     self._out.append(effect)
                 case consensus.Forgot():
                     self._trust.forgot(effect)
@@ -321,7 +331,10 @@ class Replica:
         return self._flush()
 
     def _propose(self, asker: str, request: str, command: bytes, now: int) -> bool:
-        """Append a command that makes sense, once; what the log can't take now (False) is sent again by its asker."""
+        """Append a command that makes sense, once; what the log can't take now (False) is sent again by its asker.
+
+        While the disk is busy with what was appended before, commands gather, and share the next write.
+        """
         if self.raft is None or not self.leads:
             return False
         try:
@@ -329,15 +342,30 @@ class Replica:
         except CommandUnreadable as unreadable:
             self._refuse(asker, request, why_not_proposed(unreadable))
             return True
-        if decision.request in self._registry.recent or self.raft.log.holds(command, self.raft.commit_index + 1):
+        if self._is_known(decision.request, command):
             return True  # sent again, the more often the slower the disks are: another sync would slow them more
-        try:
-            self._take(self.raft.propose(command, now), now)
-        except Refused as refused:
-            if refused.reason is not consensus.Reason.TOO_LARGE:
-                return False
-            self._refuse(asker, request, refused.reason.value)
+        if self._settings.consensus.reason_against([command], 0) is consensus.Reason.TOO_LARGE:
+            self._refuse(asker, request, consensus.Reason.TOO_LARGE.value)
+            return True
+        if len(self._gathered) >= self.raft.room:
+            return False
+        self._gathered[command] = None
+        if not self.raft.is_saving:
+            self._append_gathered(now)
         return True
+
+    def _is_known(self, request: str, command: bytes) -> bool:
+        assert self.raft is not None
+        if command in self._gathered or request in self._registry.recent:
+            return True
+        return self.raft.log.holds(command, self.raft.commit_index + 1)
+
+    def _append_gathered(self, now: int) -> None:
+        assert self.raft is not None
+        commands, self._gathered = list(self._gathered), {}
+        if commands and self.leads:
+            with contextlib.suppress(Refused):  # leadership is being handed over: they are asked for again
+                self._take(self.raft.propose(commands[: self.raft.room], now), now)
 
     def _refuse(self, asker: str, request: str, reason: str) -> None:
         """For a reason that waiting does not mend."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import consensus
+from daemon.control.effects import Effect, Send, SendToAddress
 from daemon.control.messages import (
     DiskForgets,
     Grant,
@@ -44,3 +45,8 @@ CLUSTER_MESSAGES = (
 )
 LEADERS_ANSWERS = (Grant, StepReply, ProposalRefused, ReadIndexReply)
 """What the tick leader alone has to say: a forged grant would have a paced run go on without a pause."""
+
+
+def is_of_membership(effect: Effect) -> bool:
+    """Whether it sends what membership has to say, which relies on nothing that is on the disk."""
+    return isinstance(effect, Send | SendToAddress) and isinstance(effect.message, MEMBERSHIP_MESSAGES)

@@ -1,8 +1,8 @@
 """The control plane's host: one asyncio loop that receives, wakes the shard in time and carries out its effects.
 
 It reads the clock in one place, speaks with the tick thread through orders, and owns everything that has to be closed.
-What consensus persists is on disk before the next effect is carried out. If the disk fails, nothing more is said but a
-goodbye: what is in memory may be ahead of it.
+What consensus persists is on disk before the next effect is carried out (`effect_runner`). If the disk fails, nothing
+more is said but a goodbye: what is in memory may be ahead of it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from daemon.config import Config
 from daemon.config.keys import AllowedKeys, KeyPair
 from daemon.control import effects as fx
 from daemon.control.plane import ControlPlane
+from daemon.control.routing import is_of_membership
 from daemon.control.settings import OnDisk
 from daemon.control.voters import server_of
 from daemon.membership import effects as swim
@@ -30,6 +31,7 @@ from daemon.observe.notify import Notifier
 from daemon.runtime import announced, heard, tick_news
 from daemon.runtime.descriptors import Shares
 from daemon.runtime.disk import Disk
+from daemon.runtime.effect_runner import EffectRunner
 from daemon.runtime.former_lives import FormerLives
 from daemon.runtime.messenger import Messenger
 from daemon.runtime.outside import Outside
@@ -110,6 +112,8 @@ class Runtime:
         self._former_lives = FormerLives(folder.path, folder.disk, self.guard.left)
         self.store_thread = outside.store_thread(folder, lambda error: self.tasks.soon(self._broken, error))
         self.disk = Disk(self.store_thread, self.tasks.soon)
+        self._log_thread = outside.log_thread(folder, lambda error: self.tasks.soon(self._broken, error))
+        self._effects = EffectRunner(self._log_thread, self._carry_out, self._persisted, self.tasks.soon)
         self.workers = outside.workers()
         curve = Curve(keys, allowed.name_of) if keys is not None and allowed is not None else None
         limits = transport_limits(config, shares)
@@ -231,6 +235,7 @@ class Runtime:
         silence_ns = min(patience_ns, notifier.watchdog_interval_ns or patience_ns)
         self.guard.begin(self._folder.disk, self.generation, silence_ns, notifier.address)
         self.store_thread.start()
+        self._log_thread.start()
         self.ticks.start()
         self._wake()
         self._status_beat()
@@ -253,9 +258,10 @@ class Runtime:
 
     async def leave(self, patience: float) -> None:
         """Say goodbye, and give the news a moment to get out."""
-        for effect in self.shard.leave(time.monotonic_ns()):
-            if isinstance(effect, fx.Send | fx.SendToAddress):  # the last words of one whose disk has failed, too
-                self._carry_out(effect)
+        effects = self.shard.leave(time.monotonic_ns())
+        for effect in filter(is_of_membership, effects):  # the last words of one whose disk has failed, too
+            self._carry_out(effect)
+        self.perform(effect for effect in effects if not is_of_membership(effect))
         self._set_timer()
         until = time.monotonic() + patience
         while not self.shard.membership.left and time.monotonic() < until:
@@ -278,8 +284,10 @@ class Runtime:
         self.tasks.close()
         if self.ticks.is_alive():
             self.ticks.close()
-        if self.store_thread.is_alive() and not self.store_thread.close():
-            log.warning("the disk has not done what it was told to: the store's thread is left as it is")
+        self._effects.stop()
+        for thread in (self.store_thread, self._log_thread):
+            if thread.is_alive() and not thread.close():
+                log.warning("the disk has not done what it was told to: thread %s is left as it is", thread.name)
         self._store.close()
         self.messenger.close()
         self.workers.shutdown(wait=False, cancel_futures=True)
@@ -357,17 +365,21 @@ class Runtime:
     # -- carrying out ----------------------------------------------------------------------------------------------
 
     def perform(self, effects: Iterable[fx.Effect]) -> None:
-        """Carry out what a door of the shard has given, in order."""
-        for effect in effects:
-            if self._is_broken:
-                return
-            self._carry_out(effect)
-        self._set_timer()
+        """Carry out what a door of the shard has given, in order; what is behind a write, once that is durable."""
+        if not self._is_broken:
+            self._effects.run(effects)
+            self._set_timer()
+
+    def _persisted(self, persist: Persist) -> None:
+        self.perform(self.shard.persisted(persist, time.monotonic_ns()))
 
     def begin_again(self, generation: int) -> None:
         """Have the next life begin above this generation, and end this one, which has no part in the cluster."""
-        self._persist(lambda: self._store.raise_generation(generation))
-        if not self._is_broken:
+        try:
+            self._store.raise_generation(generation)
+        except StoreFailed as error:
+            self._broken(error)
+        else:
             self.fatal(
                 NewLife(
                     f"a former life of this shard is remembered as generation {generation}, which is above this one's;"
@@ -378,6 +390,7 @@ class Runtime:
     def _broken(self, error: BaseException) -> None:
         """The disk has failed, or the log can't be followed: from now on nothing is said that depends on it."""
         self._is_broken = True
+        self._effects.stop()
         self.fatal(error)
 
     def _carry_out(self, effect: fx.Effect) -> None:
@@ -386,10 +399,8 @@ class Runtime:
                 self.messenger.send(to, message)
             case fx.SendToAddress(address=address, message=message, name=name):
                 self.messenger.send_to_address(address, message, name)
-            case Persist():
-                self._persist(lambda: self._store.persist(effect))
-            case fx.KeepPromise(promise=promise):
-                self._persist(lambda: self._store.keep_promise(promise))
+            case Persist() | fx.KeepPromise():
+                raise AssertionError(f"{type(effect).__name__} is for the disk")
             case fx.BeginRun():
                 self.checkpoints.begin(effect.run)
                 self.runs.begin(effect.run, effect.view)
@@ -418,12 +429,6 @@ class Runtime:
                 self.messenger.note(name, amount)
             case _:
                 announced.follow(self, effect)
-
-    def _persist(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except StoreFailed as error:
-            self._broken(error)
 
     def _begin_as_new_disk(self, why: str) -> None:
         """Keep what is on the disk of graphs and results, and nothing of what its server knew; then start again."""

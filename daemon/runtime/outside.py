@@ -52,8 +52,12 @@ class Outside:
         return Guard(folder)
 
     def store(self, folder: DataFolder) -> Store:
-        """The control loop's own connection, for what consensus persists."""
+        """The control loop's own connection."""
         return Store(folder)
+
+    def log_thread(self, folder: DataFolder, failed: Callable[[BaseException], None]) -> StoreThread:
+        """Where what consensus persists is written."""
+        return StoreThread(folder, failed, "shoal-log")
 
     def store_thread(self, folder: DataFolder, failed: Callable[[BaseException], None]) -> StoreThread:
         """Where all else is written."""

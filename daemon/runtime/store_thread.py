@@ -1,4 +1,4 @@
-"""The store's thread: everything that is written to disk but what consensus persists, one job after the other.
+"""A thread that writes to the store, one job after the other. A daemon has two: what consensus persists has its own.
 
 Whoever submits goes on at once and is told when it is done, on this thread: it hands over to its own loop. Everybody is
 told in the end: once the disk has failed, or the thread was closed, that it will not be done. States that
@@ -50,8 +50,8 @@ _Work: TypeAlias = _Job | _States
 class StoreThread(threading.Thread):
     """`start` it once the folder is open. `failed` is told of the first failure, once; then no more work is done."""
 
-    def __init__(self, folder: DataFolder, failed: Callable[[BaseException], None]) -> None:
-        super().__init__(name="shoal-store", daemon=True)
+    def __init__(self, folder: DataFolder, failed: Callable[[BaseException], None], name: str = "shoal-store") -> None:
+        super().__init__(name=name, daemon=True)
         self._folder, self._failed = folder, failed
         self._work: deque[_Work] = deque()
         self._in_hand: list[_Work] = []
@@ -87,11 +87,17 @@ class StoreThread(threading.Thread):
         """Jobs that the thread has not got to."""
         return len(self._work)
 
+    def wait_until_idle(self) -> None:
+        """Stand still until nothing is left to be done, or nothing is done any more. Not from a callback."""
+        with self._changed:
+            while (self._work or self._in_hand) and self.is_alive() and self._failure is None:
+                self._changed.wait()
+
     def close(self, seconds: float = CLOSE_SECONDS) -> bool:
         """Do what is waiting, then end the thread; False if it has not come to its end in time. Not from a callback."""
         with self._changed:
             self._over = True
-            self._changed.notify()
+            self._changed.notify_all()
         if self.ident is not None:
             self.join(seconds)
         return not self.is_alive()
@@ -100,7 +106,7 @@ class StoreThread(threading.Thread):
         with self._changed:
             if not self._over:
                 self._work.append(work)
-                self._changed.notify()
+                self._changed.notify_all()
                 return
         work.lost(self._failure or StoreFailed("the data folder has been closed: the daemon is ending"))
 
@@ -120,6 +126,7 @@ class StoreThread(threading.Thread):
                 self._failure = error if isinstance(error, StoreFailed) else StoreFailed(f"the store failed: {error}")
                 lost, self._in_hand = [*self._in_hand, *self._work], []
                 self._work.clear()
+                self._changed.notify_all()
             self._failed(error)
             for work in lost:
                 work.lost(self._failure)
@@ -153,7 +160,9 @@ class StoreThread(threading.Thread):
                 item.done(item.do(store))
             else:
                 item.done()
-        is_over, self._in_hand = not self._in_hand, []
+        with self._changed:
+            is_over, self._in_hand = not self._in_hand, []
+            self._changed.notify_all()
         if not self._work:
             store.relieve()
         return not is_over

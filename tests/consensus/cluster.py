@@ -7,7 +7,7 @@ may come between any two effects of a list. The big simulator hosts the whole da
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -15,6 +15,9 @@ from consensus import (
     Committed,
     Configuration,
     Effect,
+    EffectQueue,
+    Entry,
+    HardState,
     Limits,
     Message,
     Persist,
@@ -43,20 +46,24 @@ LIMITS = Limits(
 
 @dataclass
 class Host:
-    """One server: a disk, and while it runs, a machine and the state that it applies to."""
+    """One server: a disk, and while it runs, a machine, the state that it applies to, and what waits for the disk."""
 
     stored: Stored
     raft: Raft | None = None
     state: bytes = b""
+    applied_index: int = 0
+    queue: EffectQueue[Effect] = field(default_factory=EffectQueue)
+    writing: Persist | None = None
 
 
 @dataclass
 class Weather:
-    """How bad the network is."""
+    """How bad the network is, and how slow the disks."""
 
     loss: float = 0.0
     repetition: float = 0.0
     delay_max_ns: int = 5 * MS
+    sync_max_ns: int = 2 * MS
     cut: set[frozenset[str]] = field(default_factory=set)
 
 
@@ -71,7 +78,9 @@ class Cluster:
         first = Stored.bootstrap(Configuration.of(voters))
         self.hosts = {name: Host(first) for name in voters} | {name: Host(Stored()) for name in spares}
         self._network: list[tuple[int, int, str, str, Message]] = []
+        self._disks: list[tuple[int, int, str, Persist]] = []
         self._sent = 0
+        self.largest_write = 0
         self._proposed = 0
         self._asked: dict[str, int] = {}
         self._questions: list[tuple[str, str, int]] = []
@@ -87,12 +96,18 @@ class Cluster:
         host = self.hosts[name]
         assert host.raft is None
         host.raft = Raft(name, host.stored, LIMITS, Random(self.random.random()), self.now)
-        host.state = host.stored.snapshot.data
+        host.state, host.applied_index = host.stored.snapshot.data, host.stored.snapshot.index
+        host.queue = EffectQueue()
         self.safety.restored(name, host.stored.snapshot.index)
         self._observe(name)
 
     def crash(self, name: str) -> None:
-        self.hosts[name].raft = None
+        """What was being written is there as a whole, or not at all; what waited is not."""
+        host = self.hosts[name]
+        host.raft = None
+        if host.writing is not None and self.random.random() < 0.5:
+            host.stored = host.writing.onto(host.stored)
+        host.writing = None
 
     def running(self) -> Iterator[tuple[str, Raft]]:
         for name in sorted(self.hosts):
@@ -117,6 +132,8 @@ class Cluster:
                 raft = self.hosts[to].raft
                 if raft is not None and to not in self._dozing and frozenset((sender, to)) not in self.weather.cut:
                     self._carry_out(to, raft.step(sender, message, self.now))
+            while self._disks and self._disks[0][0] <= self.now:
+                self._written(*heapq.heappop(self._disks)[2:])
             for name, raft in self._awake():
                 if raft.deadline is not None and raft.deadline <= self.now:
                     self._carry_out(name, raft.wake(self.now))
@@ -124,58 +141,75 @@ class Cluster:
 
     def _next_due(self) -> int:
         deadlines = [raft.deadline for _, raft in self._awake() if raft.deadline is not None]
-        return min(deadlines + [item[0] for item in self._network[:1]], default=1 << 62)
+        return min(deadlines + [item[0] for item in self._network[:1] + self._disks[:1]], default=1 << 62)
 
     def _observe(self, name: str) -> None:
         raft = self.hosts[name].raft
         assert raft is not None
         raft.validate()
-        self.safety.observe(name, raft)
-        assert raft.log.snapshot == self.hosts[name].stored.snapshot
         self.steps += 1
+        host = self.hosts[name]
+        if host.queue.is_idle:
+            self.safety.observe(name, raft)
+            log = raft.log.span(raft.log.snapshot.index + 1, raft.last_index)
+            assert host.stored == Stored(HardState(raft.term, raft.vote), raft.log.snapshot, log)
 
     def _carry_out(self, name: str, effects: list[Effect], crash_after: int | None = None) -> None:
-        """Effects in order; ``crash_after`` so many of them the power goes."""
+        """Effects in order, behind those that wait for the disk; ``crash_after`` so many of them the power goes."""
         host = self.hosts[name]
+        assert host.raft is not None
+        host.queue.put(effects)
+        self._let_out(name, host, host.raft, crash_after)
         if crash_after is not None:
-            effects = effects[:crash_after]
+            self.crash(name)
         else:
-            self._persist_first(name, effects)
-        for effect in effects:
+            self._observe(name)
+
+    def _let_out(self, name: str, host: Host, raft: Raft, crash_after: int | None) -> None:
+        while crash_after != 0 and (effect := host.queue.next(self.now)) is not None:
+            crash_after = None if crash_after is None else crash_after - 1
             match effect:
                 case Persist():
-                    host.stored = effect.onto(host.stored)
+                    self._sent += 1
+                    due = self.now + self.random.randrange(self.weather.sync_max_ns)
+                    host.writing = effect
+                    self.largest_write = max(self.largest_write, len(effect.entries))
+                    heapq.heappush(self._disks, (due, self._sent, name, effect))
                 case Send():
                     self._post(name, effect)
                 case Committed():
-                    self.safety.committed(name, effect.entries)
+                    self.safety.committed(name, raft.term, effect.entries)
+                    self._check_held(raft, effect.entries)
                     host.state += b"".join(entry.data for entry in effect.entries)
+                    host.applied_index = effect.entries[-1].index
                 case Restored():
-                    host.state = effect.snapshot.data
+                    host.state, host.applied_index = effect.snapshot.data, effect.snapshot.index
                     self.safety.restored(name, effect.snapshot.index)
                 case Readable():
                     self._read_at(effect)
                 case _:
                     pass
-        if crash_after is not None:
-            self.crash(name)
+
+    def _written(self, name: str, persist: Persist) -> None:
+        host = self.hosts[name]
+        if host.writing is not persist or host.raft is None:
+            return  # of a life before
+        host.stored, host.writing = persist.onto(host.stored), None
+        host.queue.written()
+        self._let_out(name, host, host.raft, None)
+        self._carry_out(name, host.raft.persisted(persist, self.now))
+
+    def _check_held(self, raft: Raft, entries: Iterable[Entry]) -> None:
+        """What a leader commits is on the disks of a majority, whatever becomes of those who know of it."""
+        for entry in entries if raft.is_leader else ():
+            stored = [self.hosts[voter].stored for voter in raft.configuration.voters]
+            held = [s.snapshot.index >= entry.index or entry in s.entries for s in stored]
+            assert 2 * sum(held) > len(held), f"{raft.name} commits {entry}, which no majority holds: {held}"
 
     def _read_at(self, read: Readable) -> None:
         """What anybody had applied when it was asked for, this read sees (6.4)."""
         assert read.index >= self._asked[read.request], (read, self._asked[read.request])
         self.reads += 1
-
-    def _persist_first(self, name: str, effects: list[Effect]) -> None:
-        """The disk, as the machine thinks it is, is what the checker may observe."""
-        host = self.hosts[name]
-        for effect in effects[:1]:
-            if isinstance(effect, Persist):
-                host.stored = effect.onto(host.stored)
-                del effects[:1]
-        assert host.raft is not None
-        assert host.stored.hard_state.term == host.raft.term
-        assert len(host.stored.entries) == host.raft.last_index - host.stored.snapshot.index
-        self._observe(name)
 
     def _post(self, sender: str, send: Send) -> None:
         weather = self.weather
@@ -220,8 +254,13 @@ class Cluster:
 
     def _propose(self) -> None:
         for _ in range(self.random.randrange(1, 6)):
-            self._proposed += 1
-            self._order("propose", f"{self._proposed};".encode())
+            self._order("propose", self._commands())
+
+    def _commands(self) -> list[bytes]:
+        """A batch, of which all or none is taken."""
+        first = self._proposed
+        self._proposed += self.random.choice([1, 1, 2, 7])
+        return [f"{number};".encode() for number in range(first, self._proposed)]
 
     def _ask(self) -> None:
         """Somebody wants to read, and says in which term it follows."""
@@ -270,8 +309,7 @@ class Cluster:
         effects: list[Effect]
         if raft.is_leader:
             try:
-                self._proposed += 1
-                effects = raft.propose(f"{self._proposed};".encode(), self.now)
+                effects = raft.propose(self._commands(), self.now)
             except Refused:
                 return
         else:
@@ -287,6 +325,7 @@ class Cluster:
         weather.loss = self.random.choice([0.0, 0.0, 0.05, 0.3])
         weather.repetition = self.random.choice([0.0, 0.1, 0.3])
         weather.delay_max_ns = self.random.choice([2, 5, 30, 200]) * MS
+        weather.sync_max_ns = self.random.choice([1, 2, 10, 100]) * MS
 
     def _cut(self) -> None:
         """Split in two, or heal."""
@@ -302,8 +341,9 @@ class Cluster:
         running = list(self.running())
         if running:
             name, raft = self.random.choice(running)
-            if raft.commit_index > raft.log.snapshot.index:
-                self._carry_out(name, raft.compact(raft.commit_index, self.hosts[name].state))
+            host = self.hosts[name]
+            if host.applied_index > raft.log.snapshot.index:
+                self._carry_out(name, raft.compact(host.applied_index, host.state))
 
     def _change_members(self) -> None:
         name = self.random.choice(sorted(self.hosts))
@@ -336,7 +376,7 @@ class Cluster:
             if leader is None:
                 continue
             try:
-                self._carry_out(leader.name, leader.propose(b"end;", self.now))
+                self._carry_out(leader.name, leader.propose([b"end;"], self.now))
             except Refused:
                 continue
             index = leader.last_index

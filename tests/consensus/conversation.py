@@ -5,7 +5,9 @@ line. ``SHOAL_REWRITE=1`` writes what happens into the file, to be read as a dif
 
     cluster VOTERS [learners NAMES] [spares NAMES]   a new one; NAMES: a,b,c; spares start with nothing at all
     log NAME TERM TERM ... [term T]                  start NAME with this log; the first TERM is the first snapshot's
-    campaign|propose|read|add|remove|transfer|compact     orders: campaign a | propose a x | add a d voter | ...
+    campaign|propose|read|add|remove|transfer|compact     orders: campaign a | propose a x y z | add a d voter | ...
+    slow NAME          the disk of NAME takes its time: what NAME gives waits there
+    sync [NAME]        its disk, or every one, has written what it was given
     deliver [NAME]     what is on the way now (to NAME); what is sent in answer waits
     settle             deliver until nothing is on the way
     drop [NAME]        lose what is on the way (to NAME)
@@ -28,6 +30,7 @@ from consensus import (
     Committed,
     Configuration,
     Effect,
+    EffectQueue,
     Entry,
     HardState,
     InstallSnapshot,
@@ -82,6 +85,8 @@ class World:
         self.rafts: dict[str, Raft] = {}
         self.network: list[tuple[str, str, Message]] = []
         self.isolated: set[str] = set()
+        self.queues: dict[str, EffectQueue[Effect]] = {}
+        self.slow: dict[str, Persist | None] = {}
         self.safety = RaftSafety()
 
     def obey(self, words: list[str]) -> Iterator[str]:
@@ -116,14 +121,26 @@ class World:
         yield "ok"
 
     def _start(self, name: str) -> None:
+        self.queues[name] = EffectQueue()
+        self.slow.pop(name, None)
         self.rafts[name] = Raft(name, self.stored[name], LIMITS, Random(name), self.now)
         self.safety.restored(name, self.stored[name].snapshot.index)
 
     def _do_campaign(self, name: str) -> Iterator[str]:
         yield from self._order(name, "campaign", self.now)
 
-    def _do_propose(self, name: str, data: str) -> Iterator[str]:
-        yield from self._order(name, "propose", data.encode(), self.now)
+    def _do_propose(self, name: str, *commands: str) -> Iterator[str]:
+        yield from self._order(name, "propose", [command.encode() for command in commands], self.now)
+
+    def _do_slow(self, name: str) -> Iterator[str]:
+        self.slow[name] = None
+        yield "ok"
+
+    def _do_sync(self, *names: str) -> Iterator[str]:
+        for name in names or sorted(self.slow):
+            persist, self.slow[name] = self.slow[name], None
+            if persist is not None:
+                yield from self._written(name, persist)
 
     def _do_read(self, name: str, request: str) -> Iterator[str]:
         yield from self._order(name, "read", "somebody", request, self.now)
@@ -201,22 +218,31 @@ class World:
             )
 
     def _carry_out(self, name: str, effects: list[Effect]) -> Iterator[str]:
-        for effect in effects:
+        queue = self.queues[name]
+        queue.put(effects)
+        while (effect := queue.next(self.now)) is not None:
+            yield _show(name, effect)
             match effect:
+                case Persist() if name in self.slow:
+                    self.slow[name] = effect
                 case Persist():
-                    self.stored[name] = effect.onto(self.stored[name])
+                    yield from self._written(name, effect)
                 case Send(to, message):
                     self.network.append((name, to, message))
                 case Committed(entries):
-                    self.safety.observe(name, self.rafts[name])
-                    self.safety.committed(name, entries)
+                    self.safety.committed(name, self.rafts[name].term, entries)
                 case Restored(snapshot):
                     self.safety.restored(name, snapshot.index)
                 case _:
                     pass
-            yield _show(name, effect)
         self.rafts[name].validate()
-        self.safety.observe(name, self.rafts[name])
+        if queue.is_idle:
+            self.safety.observe(name, self.rafts[name])
+
+    def _written(self, name: str, persist: Persist) -> Iterator[str]:
+        self.stored[name] = persist.onto(self.stored[name])
+        self.queues[name].written()
+        yield from self._carry_out(name, self.rafts[name].persisted(persist, self.now))
 
 
 def _is_announcement(line: str) -> bool:

@@ -125,7 +125,7 @@ def test_no_sequence_of_messages_breaks_an_invariant(seed: int) -> None:
             if choice < 0.1:
                 effects = raft.wake(now)
             elif choice < 0.2:
-                effects = raft.propose(b"x", now)
+                effects = raft.propose([b"x"], now)
             elif choice < 0.25:
                 effects = raft.add_server(random.choice("abcdef"), random.random() < 0.5, now)
             elif choice < 0.3:

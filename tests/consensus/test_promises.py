@@ -29,6 +29,7 @@ from consensus import (
 )
 from consensus.effects import Committed, Readable
 from consensus.promises import Promise, Promises, promised
+from tests.consensus.synced import synced
 
 MS = 1_000_000
 LIMITS = Limits(heartbeat_interval_ns=100 * MS, election_timeout_ns=1_000 * MS)
@@ -108,7 +109,7 @@ def leader(entries: int = 0) -> Raft:
     now = raft.deadline
     raft.wake(now)
     raft.step("b", PreVoteReply(2, granted=True), now)
-    raft.step("b", VoteReply(2, granted=True), now)
+    synced(raft, raft.step("b", VoteReply(2, granted=True), now))
     assert raft.is_leader
     return raft
 
@@ -123,15 +124,15 @@ NOW = 3_000 * MS
 def test_an_acknowledgement_that_was_forgotten_commits_nothing() -> None:
     raft = leader()
     acknowledge(raft, "b", NOW)
-    raft.propose(b"x", NOW)
-    raft.propose(b"y", NOW)
+    synced(raft, raft.propose([b"x"], NOW))
+    synced(raft, raft.propose([b"y"], NOW))
     before = raft.commit_index
     raft.step("b", AppendReply(2, accepted=True, index=3), NOW)
     assert raft.commit_index == before + 1, "x is held by two of three"
     raft.step("b", AppendReply(2, accepted=False, index=0), NOW)
     effects = raft.started_again("b", term=2, last_index=2)
     assert Forgot("b", 2, 2, 2, 3) in effects
-    raft.propose(b"z", NOW)
+    synced(raft, raft.propose([b"z"], NOW))
     assert not [e for e in acknowledge(raft, "b", NOW) if isinstance(e, Committed)], "nothing that it says counts"
     assert acknowledge(raft, "c", NOW), "the other one makes a majority"
     assert raft.commit_index == raft.last_index
@@ -142,7 +143,7 @@ def test_who_forgot_is_sent_nothing_and_leaves_its_leader_without_a_majority() -
     acknowledge(raft, "c", NOW)
     acknowledge(raft, "b", later)
     raft.promises.distrust("b")
-    assert {effect.to for effect in raft.propose(b"x", later) if isinstance(effect, Send)} == {"c"}
+    assert {effect.to for effect in raft.propose([b"x"], later) if isinstance(effect, Send)} == {"c"}
     raft.validate()
     raft.wake(later)  # c alone counts, and has been silent for an election timeout
     assert raft.role is Role.FOLLOWER

@@ -23,6 +23,7 @@ from consensus import (
     VoteReply,
 )
 from consensus.read_index import Reads
+from tests.consensus.synced import synced
 
 MS = 1_000_000
 LIMITS = Limits(heartbeat_interval_ns=100 * MS, election_timeout_ns=1_000 * MS, reads_max=3)
@@ -35,7 +36,7 @@ def leader(voters: str = "abc", commits: bool = True) -> Raft:
     for peer in voters[1:]:
         raft.step(peer, PreVoteReply(raft.term + (raft.role is Role.PRE_CANDIDATE), True), 0)
     for peer in voters[1:]:
-        raft.step(peer, VoteReply(raft.term, True), 0)
+        synced(raft, raft.step(peer, VoteReply(raft.term, True), 0))
     for peer in voters[1:] if commits else ():
         raft.step(peer, AppendReply(2, True, 2), 0)
     assert raft.is_leader
@@ -54,7 +55,7 @@ def readable(effects: list[Effect]) -> list[Readable]:
 def test_6_4_the_leader_saves_its_current_commit_index() -> None:
     raft = leader()
     raft.read("b", "x", 0)
-    raft.propose(b"later", 0)
+    synced(raft, raft.propose([b"later"], 0))
     raft.step("b", AppendReply(2, True, 3), 0)
     assert raft.commit_index == 3
     assert readable(raft.step("b", AppendReply(2, True, 3, round=1), 0)) == [Readable("b", "x", 2)]
@@ -141,7 +142,7 @@ def test_a_single_voter_answers_at_once() -> None:
 
 def test_the_word_of_learners_and_strangers_does_not_count() -> None:
     raft = leader("ab")
-    raft.add_server("c", voter=False, now=0)
+    synced(raft, raft.add_server("c", voter=False, now=0))
     assert rounds(raft.read("c", "x", 0)) == {"b": 1}
     for other in "cd":
         assert not readable(raft.step(other, AppendReply(2, True, 2, round=1), 0))

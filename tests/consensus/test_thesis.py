@@ -33,6 +33,7 @@ from consensus import (
     VoteReply,
     VoteRequest,
 )
+from tests.consensus.synced import synced
 
 MS = 1_000_000
 LIMITS = Limits(heartbeat_interval_ns=100 * MS, election_timeout_ns=1_000 * MS, uncommitted_max=3)
@@ -54,7 +55,7 @@ def leader(*terms: int, voters: str = "abc", commits: bool = True) -> Raft:
     for peer in peers:
         raft.step(peer, PreVoteReply(raft.term + (raft.role is Role.PRE_CANDIDATE), True), 0)
     for peer in peers:
-        raft.step(peer, VoteReply(raft.term, True), 0)
+        synced(raft, raft.step(peer, VoteReply(raft.term, True), 0))
     assert raft.is_leader
     if commits:
         for peer in peers:
@@ -141,7 +142,7 @@ def test_6_4_the_leader_commits_a_blank_no_op_entry_at_the_start_of_its_term() -
 
 def test_3_8_a_persist_comes_before_every_send_that_relies_on_it() -> None:
     raft = leader()
-    kinds = [type(effect) for effect in raft.propose(b"x", 0)]
+    kinds = [type(effect) for effect in raft.propose([b"x"], 0)]
     assert kinds == [Persist, Send, Send]
     follower = server(1)
     kinds = [type(effect) for effect in follower.step("b", Append(2, 1, 1, (Entry(2, 2, b"x"),), 2), 0)]
@@ -175,7 +176,7 @@ def test_3_5_the_follower_can_include_the_term_of_the_conflicting_entry_and_the_
 
 def test_4_1_a_server_always_uses_the_latest_configuration_in_its_log_committed_or_not() -> None:
     raft = leader()
-    raft.add_server("d", True, 0)
+    synced(raft, raft.add_server("d", True, 0))
     assert raft.commit_index < raft.last_index
     assert raft.configuration.voters == ("a", "b", "c", "d")
     # Three of four are needed now: b alone does not do.
@@ -229,7 +230,7 @@ def test_4_1_a_server_accepts_appends_from_a_leader_that_is_not_in_its_configura
 
 def test_4_2_1_non_voting_members_are_not_counted() -> None:
     raft = leader(voters="ab")
-    raft.add_server("d", False, 0)
+    synced(raft, raft.add_server("d", False, 0))
     raft.step("d", AppendReply(2, True, 3), 0)
     assert raft.commit_index == 2
     assert raft.is_caught_up("d")
@@ -314,17 +315,17 @@ def test_3_10_the_prior_leader_stops_accepting_requests_and_resumes_after_an_ele
     raft = leader()
     assert sent(raft.transfer_leadership("b", 0), to="b") == [TimeoutNow(2)]
     with pytest.raises(Refused) as refused:
-        raft.propose(b"x", 0)
+        raft.propose([b"x"], 0)
     assert (refused.value.reason, refused.value.leader) == (Reason.TRANSFER_IN_PROGRESS, "b")
     for peer in "bc":
         raft.step(peer, AppendReply(2, True, 2), 900 * MS)
     raft.wake(1_000 * MS)
-    raft.propose(b"x", 1_000 * MS)
+    raft.propose([b"x"], 1_000 * MS)
 
 
 def test_3_10_the_prior_leader_sends_its_log_to_the_target_first() -> None:
     raft = leader()
-    raft.propose(b"x", 0)
+    raft.propose([b"x"], 0)
     assert sent(raft.transfer_leadership("b", 0)) == []
     assert TimeoutNow(2) not in sent(raft.step("c", AppendReply(2, True, 3), 0))
     assert TimeoutNow(2) in sent(raft.step("b", AppendReply(2, True, 3), 0))
@@ -360,7 +361,7 @@ def test_5_1_a_snapshot_of_a_prefix_of_the_log_keeps_the_entries_behind_it() -> 
 
 def test_5_1_the_configuration_is_kept_in_the_snapshot() -> None:
     raft = leader()
-    raft.add_server("d", False, 0)
+    synced(raft, raft.add_server("d", False, 0))
     raft.step("b", AppendReply(2, True, 3), 0)
     (persist,) = raft.compact(3, b"state")
     assert isinstance(persist, Persist)
@@ -370,12 +371,9 @@ def test_5_1_the_configuration_is_kept_in_the_snapshot() -> None:
 def test_a_single_voter_elects_itself_and_commits_alone() -> None:
     raft = server(1, voters="a")
     assert raft.deadline is not None
-    effects = raft.wake(raft.deadline)
-    assert effects == [
-        Persist(HardState(2, "a"), None, None, (Entry(2, 2),)),
-        BecameLeader(2),
-        Committed((Entry(2, 2),)),
-    ]
+    persist = Persist(HardState(2, "a"), None, None, (Entry(2, 2),))
+    assert raft.wake(raft.deadline) == [persist, BecameLeader(2)]
+    assert raft.persisted(persist, raft.deadline) == [Committed((Entry(2, 2),))]
 
 
 def test_everything_has_a_limit() -> None:
@@ -383,7 +381,7 @@ def test_everything_has_a_limit() -> None:
     refused: list[Reason] = []
     for data in [b"", b"x" * (LIMITS.bytes_per_message_max + 1), b"1", b"2", b"3", b"4"]:
         try:
-            raft.propose(data, 0)
+            raft.propose([data], 0)
         except Refused as refusal:
             refused.append(refusal.reason)
     assert refused == [Reason.EMPTY, Reason.TOO_LARGE, Reason.QUEUE_FULL]
@@ -409,5 +407,5 @@ def test_a_refusal_names_the_leader() -> None:
     raft = server(1)
     raft.step("b", Append(2, 1, 1, (), 1), 0)
     with pytest.raises(Refused, match=r"not the leader.*leader: b") as refused:
-        raft.propose(b"x", 0)
+        raft.propose([b"x"], 0)
     assert refused.value.leader == "b"

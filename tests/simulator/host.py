@@ -1,7 +1,8 @@
 """One machine of a simulated cluster: the real `ControlPlane` and `TickRunner`, and what the runtime does for them.
 
 The control plane and the tick plane hand over to each other through queues, as in the daemon, so an order or a piece of
-news arrives a moment later, in turn. The control plane stands still while consensus' words are being synced. A host can
+news arrives a moment later, in turn. What the control plane says behind a write waits for it to be synced, in the queue
+that the daemon has for it; if the disk stalls, so does the control plane. A host can
 be paused (its deadlines pass, its inbox fills), it can crash or lose its power, and its disk can fail it: then it says
 goodbye and goes. What is left is its disk; from that it starts again, as a later generation.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from consensus import Persist
+from consensus import EffectQueue, Persist
 from daemon.control.effects import (
     Answered,
     BeginRun,
@@ -148,10 +149,9 @@ class Host:
         self._inbox: list[tuple[str, list[bytes]]] = []
         self._missed: list[Callable[[], None]] = []
         self._queue: deque[Callable[[], None]] = deque()
-        self._todo: deque[Effect] = deque()
-        self._given: list[Effect] = []
+        self._effects: EffectQueue[Effect] = EffectQueue((Persist, KeepPromise))
         self._paused_until = self._handed_over_at = self._wake_at = 0
-        self._is_waiting = self.is_broken = self.is_leaving = False
+        self._is_going_on = self.is_broken = self.is_leaving = False
         before, forgot = self.disk.open(self.generation, self.after, self._disk_failed)
         self._start_shard(before, forgot)
         self.ticks, self.desk = TickHost(self), Desk(self)
@@ -195,7 +195,7 @@ class Host:
             return
         self.world.tell(f"{self.name}: its disk fails")
         self.is_broken = True
-        self._todo.clear()
+        self._effects.clear()
         for effect in self.shard.leave(self.world.now):
             if isinstance(effect, Send | SendToAddress):
                 self._carry_out(effect)
@@ -205,7 +205,7 @@ class Host:
         """As the daemon does it: keep what is there of graphs and states, and nothing of what its server knew."""
         self.world.tell(f"{self.name}: its disk went back: {why}")
         self.is_broken = True
-        self._todo.clear()
+        self._effects.clear()
         for effect in self.shard.leave(self.world.now):
             if isinstance(effect, Send | SendToAddress):
                 self._carry_out(effect)
@@ -295,11 +295,15 @@ class Host:
     # -- the control plane -----------------------------------------------------------------------------------------
 
     def control(self, action: Callable[[], None]) -> None:
-        """Have the control plane do something; at once, unless it waits for the disk."""
-        if self._is_waiting:
+        """Have the control plane do something; at once, unless the disk has stalled."""
+        if self._has_stalled:
             self._queue.append(action)
         else:
             action()
+
+    @property
+    def _has_stalled(self) -> bool:
+        return self._effects.has_stalled(self.world.now)
 
     def hand_over(self, action: Callable[[], None]) -> None:
         """From one plane to the other: soon, and in turn."""
@@ -308,32 +312,34 @@ class Host:
 
     def perform(self, effects: Sequence[Effect]) -> None:
         """Carry out what the shard asks for, in order; what stands behind a `Persist` waits for the disk."""
-        assert not self._todo, "one thing after the other"
         self.around.invariants.seen(self.shard)
-        self._todo.extend(effects)
-        self._given += effects
-        self._go_on()
-
-    def _go_on(self) -> None:
-        while self._todo:
-            effect = self._todo.popleft()
-            if self.is_broken:
-                continue
-            if isinstance(effect, Persist | KeepPromise):
-                self._is_waiting = True
-                self.disk.persist(effect, self._persisted)
-                return
-            self._carry_out(effect)
-        given, self._given = self._given, []
-        if not self.is_broken:
-            self.around.invariants.persisted(self, self.shard, given)
+        if self.is_broken:
+            return
+        self.around.invariants.given(self.shard, effects)
+        self._effects.put(effects)
+        if not self._is_going_on:
+            self._go_on()
         self.plan_wake()
 
-    def _persisted(self) -> None:
-        self._is_waiting = False
+    def _go_on(self) -> None:
+        self._is_going_on = True
+        while not self.is_broken and (effect := self._effects.next(self.world.now)) is not None:
+            if isinstance(effect, Persist | KeepPromise):
+                self.disk.persist(effect, partial(self._persisted, effect))
+            else:
+                self._carry_out(effect)
+        self._is_going_on = False
+        if self._effects.is_idle and not self.is_broken:
+            self.around.invariants.persisted(self, self.shard)
+
+    def _persisted(self, effect: Persist | KeepPromise) -> None:
+        self._effects.written()
         self._go_on()
-        while self._queue and not self._is_waiting:
+        if isinstance(effect, Persist) and not self.is_broken:
+            self.perform(self.shard.persisted(effect, self.world.now))
+        while self._queue and not self._has_stalled:
             self._queue.popleft()()
+        self.plan_wake()
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -388,7 +394,7 @@ class Host:
 
     def plan_wake(self) -> None:
         """Wake when the earliest machine wants it; a wake that is planned earlier already looks again then."""
-        times = (None if self._is_waiting or self.is_broken else self.shard.deadline, self.runner.plane.deadline)
+        times = (None if self._has_stalled or self.is_broken else self.shard.deadline, self.runner.plane.deadline)
         due = min((time for time in times if time is not None), default=None)
         if due is None or (self.world.now < self._wake_at <= due):
             return
@@ -401,7 +407,7 @@ class Host:
             return  # an earlier one was planned since
         self._wake_at = 0
         for _ in range(WAKES_AT_ONCE_MAX):
-            waits = self._is_waiting or self.is_broken
+            waits = self._has_stalled or self.is_broken
             ticks_due = _is_due(self.runner.plane.deadline, self.world.now)
             shard_due = not waits and _is_due(self.shard.deadline, self.world.now)
             if ticks_due:

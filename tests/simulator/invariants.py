@@ -111,8 +111,8 @@ class Invariants:
             self._clusters.add(shard.registry.cluster)
             assert len(self._clusters) == 1, f"{shard.identity} belongs to another cluster than others: two are founded"
 
-    def persisted(self, host: Host, shard: ControlPlane, effects: Sequence[object]) -> None:
-        """What a door returned has been carried out: what is to be durable is."""
+    def given(self, shard: ControlPlane, effects: Sequence[object]) -> None:
+        """What a door returns, before it is carried out: what is committed is so for good, whatever becomes of it."""
         raft = shard.raft
         if raft is None:
             return
@@ -124,10 +124,14 @@ class Invariants:
         for effect in effects:
             if isinstance(effect, Persist):
                 journal.persist(effect)
-        self._match_disk(name, host, raft)
-        self.safety.observe(raft.name, raft)
         self._commit(name, journal, raft)
         self._match_registry(name, shard)
+
+    def persisted(self, host: Host, shard: ControlPlane) -> None:
+        """All that was given has been carried out: what is to be durable is."""
+        if shard.raft is not None:
+            self._match_disk(str(shard.identity), host, shard.raft)
+            self.safety.observe(shard.raft.name, shard.raft)
 
     def asked(self, request: str) -> None:
         """Somebody wants to read, and not to see less than what any shard may have told."""
@@ -150,7 +154,7 @@ class Invariants:
     def _commit(self, name: str, journal: Journal, raft: Raft) -> None:
         news = range(journal.committed + 1, raft.commit_index + 1)
         if news and all(index in journal.entries for index in news):
-            self.safety.committed(raft.name, [journal.entries[index] for index in news])
+            self.safety.committed(raft.name, raft.term, [journal.entries[index] for index in news])
         elif news:  # a leader's snapshot stands for some of them
             assert raft.log.snapshot.index > journal.committed, f"{name} has committed entries that it never held"
             self.safety.restored(raft.name, raft.commit_index)

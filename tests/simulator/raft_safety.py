@@ -37,7 +37,7 @@ class RaftSafety:
         self._leading: dict[str, tuple[int, int]] = {}
 
     def observe(self, name: str, raft: Raft) -> None:
-        """Call after every step of a server, before its ``committed``."""
+        """Call whenever all of a server's state is on its disk: what is not may be gone in a moment."""
         assert raft.term >= self._terms.get(name, 0), f"{name} fell from term {self._terms[name]} to {raft.term}"
         self._terms[name] = raft.term
         if raft.vote is not None:
@@ -49,8 +49,8 @@ class RaftSafety:
         else:
             self._leading.pop(name, None)
 
-    def committed(self, name: str, entries: Sequence[Entry]) -> None:
-        """Call for every ``Committed`` that a server's host carries out."""
+    def committed(self, name: str, term: int, entries: Sequence[Entry]) -> None:
+        """Call for every ``Committed`` that a server's host carries out, with the server's term."""
         for entry in entries:
             applied = self._applied.get(name, 0)
             assert entry.index == applied + 1, f"{name} applies {entry.index} after {applied}"
@@ -60,7 +60,7 @@ class RaftSafety:
             assert first == entry, f"{name} applies {entry}, another applied {first}"
             # The server that applies may know of a later term than the one of the commit: the check of leaders
             # is then weaker than it could be, but never wrong.
-            self._committed_in.setdefault(entry.index, self._terms[name])
+            self._committed_in.setdefault(entry.index, term)
 
     def restored(self, name: str, index: int) -> None:
         """Call for every ``Restored``, and for the stored snapshot at every start and restart."""

@@ -249,11 +249,9 @@ def test_a_run_that_falls_behind_a_committed_checkpoint_is_noticed() -> None:
 
 def test_a_committed_entry_that_changes_is_noticed() -> None:
     safety = _invariants().safety
-    for name in ("a", "b"):
-        safety._terms[name] = 1
-    safety.committed("a", [Entry(1, 1, b"x")])
+    safety.committed("a", 1, [Entry(1, 1, b"x")])
     with pytest.raises(AssertionError, match="another applied"):
-        safety.committed("b", [Entry(1, 1, b"y")])
+        safety.committed("b", 1, [Entry(1, 1, b"y")])
 
 
 def test_registries_that_differ_are_noticed() -> None:
@@ -263,7 +261,7 @@ def test_registries_that_differ_are_noticed() -> None:
     host.shard.registry.runs_begun += 1
     host.shard._replica.applied -= 1
     with pytest.raises(AssertionError, match="another registry"):
-        cluster.invariants.persisted(host, host.shard, [])
+        cluster.invariants.given(host.shard, [])
 
 
 # Does the world do what it says?

@@ -7,6 +7,7 @@ each disk can be set by a test.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -114,11 +115,13 @@ class Machine:
         return next((effect for effect in self.saw(Answered) if effect.request == request), None)
 
     def perform(self, effects: Iterable[Effect]) -> None:
-        shard = self.up
-        for effect in effects:
+        shard, todo = self.up, deque(effects)
+        while todo:
+            effect = todo.popleft()
             match effect:
                 case Persist():
                     self.drive.stored = effect.onto(self.drive.stored or Stored())
+                    todo.extend(shard.persisted(effect, self._world.now))
                 case KeepPromise(promise=promise):
                     self.drive.promise = promise
                 case Send(to=to, message=message):

@@ -1,0 +1,80 @@
+"""Carries out the control plane's effects in order, and has the disk write beside the loop.
+
+What consensus persists is written by a thread of its own, one transaction after the other. Effects behind a write wait
+until it is durable; the loop goes on meanwhile, and whatever there is to be persisted by then shares the next
+transaction (`consensus.effect_queue`). If the disk stalls, so does the loop, until it answers: a shard that can't keep
+its word should say nothing, so that the others do without it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from consensus import EffectQueue, Persist
+from daemon.control.effects import Effect, KeepPromise
+from daemon.membership.effects import Counted
+from daemon.runtime.store_thread import StoreThread
+from daemon.store import Store
+
+
+class EffectRunner:
+    """One daemon's. `soon` calls from another thread on the loop; all else is on the loop.
+
+    `carry_out` is called with each effect but writes, in order, and `persisted` with each `Persist` that is durable.
+    """
+
+    def __init__(
+        self,
+        thread: StoreThread,
+        carry_out: Callable[[Effect], None],
+        persisted: Callable[[Persist], None],
+        soon: Callable[..., None],
+    ) -> None:
+        self._thread, self._carry_out, self._persisted, self._soon = thread, carry_out, persisted, soon
+        self._queue: EffectQueue[Effect] = EffectQueue((Persist, KeepPromise))
+        self._is_running = self._is_over = False
+
+    def stop(self) -> None:
+        """Carry out nothing more."""
+        self._is_over = True
+        self._queue.clear()
+
+    def run(self, effects: Iterable[Effect]) -> None:
+        """Carry out what a door has given, behind what was given before. What is only counted is counted at once."""
+        for effect in effects:
+            if isinstance(effect, Counted):
+                self._carry_out(effect)
+            elif not self._is_over:
+                self._queue.put((effect,))
+        if not self._is_running:
+            self._go_on()
+        if self._queue.has_stalled(time.monotonic_ns()):
+            self._thread.wait_until_idle()
+
+    def _go_on(self) -> None:
+        self._is_running = True
+        try:
+            while not self._is_over and (effect := self._queue.next(time.monotonic_ns())) is not None:
+                if isinstance(effect, Persist | KeepPromise):
+                    self._thread.submit(partial(_write, effect), lambda written: self._soon(self._written, written))
+                else:
+                    self._carry_out(effect)
+        finally:
+            self._is_running = False
+
+    def _written(self, effect: Persist | KeepPromise) -> None:
+        """What is behind the write first: it is older than what follows from it."""
+        self._queue.written()
+        self._go_on()
+        if isinstance(effect, Persist) and not self._is_over:
+            self._persisted(effect)
+
+
+def _write(effect: Persist | KeepPromise, store: Store) -> Persist | KeepPromise:
+    if isinstance(effect, Persist):
+        store.persist(effect)
+    else:
+        store.keep_promise(effect.promise)
+    return effect

@@ -1,0 +1,72 @@
+"""Proposals that come while the leader's disk is busy gather, and share its next write."""
+
+from __future__ import annotations
+
+from consensus import Append, LeaderChanged, Persist
+from daemon.control.effects import Effect, Send
+from daemon.control.messages import Proposal
+from daemon.state.commands import CommandCodec, StopRun
+from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
+from tests.simulator.world import SECOND
+
+LATE = 10**18
+
+
+def proposed(leader: Machine, number: int, now: int) -> list[Effect]:
+    return leader.up.propose(StopRun(f"r-{number}", "nothing"), LATE, now)
+
+
+def written(effects: list[Effect]) -> list[Persist]:
+    return [effect for effect in effects if isinstance(effect, Persist)]
+
+
+def test_what_comes_while_the_disk_is_busy_is_one_write_and_one_message_to_each_follower() -> None:
+    cluster = ShardCluster().formed()
+    leader, now = cluster.led(), cluster.world.now
+    first = proposed(leader, 0, now)
+    assert [len(persist.entries) for persist in written(first)] == [1]
+    for number in range(1, 40):
+        assert not written(proposed(leader, number, now))
+    then = leader.up.persisted(written(first)[0], now)
+    assert [len(persist.entries) for persist in written(then)] == [39]
+    assert [len(e.message.entries) for e in then if isinstance(e, Send) and isinstance(e.message, Append)] == [39, 39]
+
+
+def test_others_proposals_gather_once_each_however_often_they_are_sent() -> None:
+    cluster = ShardCluster().formed()
+    leader, other, now = cluster.led(), cluster.others()[0], cluster.world.now
+    (first,) = written(proposed(leader, 0, now))
+    commands = [CommandCodec().encode(StopRun(f"other-{number}", "nothing")) for number in range(3)]
+    for command in commands * 3:
+        assert not leader.up.step(other.up.identity, Proposal("asked", command), now)
+    (then,) = written(leader.up.persisted(first, now))
+    assert [entry.data for entry in then.entries] == commands
+
+
+def test_no_more_gathers_than_the_log_has_room_for() -> None:
+    cluster = ShardCluster().formed()
+    leader, now = cluster.led(), cluster.world.now
+    room = SETTINGS.consensus.uncommitted_max
+    (first,) = written(proposed(leader, 0, now))
+    for number in range(1, room + 20):
+        proposed(leader, number, now)
+    (then,) = written(leader.up.persisted(first, now))
+    assert len(then.entries) == room - 1
+
+
+def test_what_has_gathered_when_another_leads_is_asked_of_that_one() -> None:
+    cluster = ShardCluster().formed()
+    old, now = cluster.led(), cluster.world.now
+    answers = [f"r-{number}" for number in range(5)]
+    for number in range(5):
+        proposed(old, number, now)  # none of it is written, nor sent
+    raft = old.up.raft
+    assert raft is not None
+    heir = cluster.others()[0]
+    assert heir.up.raft is not None
+    effects = old.up.step(heir.up.identity, Append(raft.term + 1, 2, 1, (), 2), now)
+    assert [effect for effect in effects if isinstance(effect, LeaderChanged)]
+    assert not written(old.up.persisted(Persist(), now))
+    old.perform(effects)
+    cluster.run(30 * SECOND)
+    assert all(old.answer(request) is not None for request in answers)
