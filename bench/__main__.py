@@ -18,7 +18,7 @@ import zmq
 from rich.console import Console
 from rich.table import Table
 
-from bench import callbacks, durability, links, loads, memory, pagerank, ticks
+from bench import callbacks, durability, links, loads, memory, pagerank, proposals, ticks
 from bench.figures import Row
 
 Part = Callable[[bool, Callable[[str], None]], Iterator[Row]]
@@ -28,6 +28,7 @@ PARTS: dict[str, Part] = {
     "load": loads.rows,
     "memory": memory.rows,
     "durability": durability.rows,
+    "log": proposals.rows,
     "callbacks": callbacks.rows,
     "links": links.rows,
 }

@@ -141,6 +141,7 @@ class StoreThread(threading.Thread):
             while self._work and (not work or self._joins(work[0], size)):
                 work.append(self._work.popleft())
                 size += getattr(work[-1], "size", 0)
+            self._in_hand = work
             return work
 
     def _joins(self, first: _Work, size: int) -> bool:
@@ -151,7 +152,7 @@ class StoreThread(threading.Thread):
 
     def _carry_out(self, store: Store) -> bool:
         """Do what is next; False if there is nothing more."""
-        work = self._in_hand = self._take()
+        work = self._take()
         states = [item for item in work if isinstance(item, _States)]
         if states and not _kept(states, store):
             work = []
