@@ -27,8 +27,9 @@ from daemon.state.placement import ideal
 from shoal.engine.engine import Outgoing
 from shoal.graph.ring import VIRTUAL_NODES
 from shoal.lockstep.effects import HoldTick, RunOver, RunPhase, SendTick, SettlePhase
-from shoal.lockstep.machine import TickMachine, TickTiming
+from shoal.lockstep.machine import TickMachine
 from shoal.lockstep.messages import PhaseDone
+from shoal.lockstep.timing import TickTiming
 from shoal.program.phase import Phase
 
 MESSAGE_BYTES = 150
@@ -139,7 +140,7 @@ class Model:
                         shard.ticks.append(now)
                     self._perform(shard, shard.machine.settled(False, now), now)
                 case HoldTick():
-                    self._perform(shard, shard.machine.held(now), now)
+                    self._perform(shard, [*shard.machine.captured(), *shard.machine.held(now)], now)
                 case RunOver():
                     pass
 

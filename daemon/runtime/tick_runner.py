@@ -224,7 +224,9 @@ class TickRunner:
             states = self.section.run(effect, began, self.engines[run].capture)
         except BaseException as error:  # the same
             return self._failed(effect, began, error)
-        return self.plane.replication.hold(run, effect.tick, effect.floor, states, self._replicas[run], self._clock())
+        open_shares, now = self.plane.runs[run].captured(), self._clock()
+        hold = self.plane.replication.hold(run, effect.tick, effect.floor, states, self._replicas[run], now)
+        return [*open_shares, *hold]
 
     def _tick_held(self, effect: TickHeld) -> Sequence[Effect]:
         machine = self.plane.runs[effect.run]
@@ -247,7 +249,7 @@ class TickRunner:
     def _refuse(self, sender: str, message: PhaseDone, misfit: str) -> list[News]:
         self.bad_exchanges += 1
         machine = self.plane.runs.get(message.run)
-        if machine is None or message.entry != machine.entry or sender not in machine.lacking():
+        if machine is None or message.entry != machine.entry or machine.has_share_of(sender):
             return []
         share = (message.run, sender, message.entry)
         self.misfits[share] = self.misfits.get(share, 0) + 1

@@ -21,6 +21,7 @@ from shoal.lockstep.effects import PhaseLate, TickEffect
 from shoal.lockstep.frames import size_of
 from shoal.lockstep.machine import State, TickMachine
 from shoal.lockstep.messages import (
+    BarrierRaised,
     Checkpoint,
     CheckpointHeld,
     CheckpointMissing,
@@ -48,6 +49,7 @@ TickMessage: TypeAlias = (
     | PhaseSent
     | CheckpointRequest
     | CheckpointMissing
+    | BarrierRaised
 )
 TICK_MESSAGES: tuple[type, ...] = (
     PhaseDone,
@@ -62,6 +64,7 @@ TICK_MESSAGES: tuple[type, ...] = (
     PhaseSent,
     CheckpointRequest,
     CheckpointMissing,
+    BarrierRaised,
 )
 """In the order of their tags: new ones go to the end."""
 Effect: TypeAlias = TickEffect | LoadEffect
@@ -105,7 +108,7 @@ class TickPlane:
             if run is not None:
                 return run.step(sender, message, now)
         match message:
-            case PhaseDone() | PhaseRequest() | PhaseSent():
+            case PhaseDone() | PhaseRequest() | PhaseSent() | BarrierRaised():
                 run = self.runs.get(message.run)
                 if run is not None:
                     return run.step(sender, message, now)

@@ -5,5 +5,6 @@ barrier       how many phases each shard has completed
 messages      messages between shards on the tick plane
 effects       what the machine requests from its host
 frames        the type of message fields that hold arrays
+timing        how long to wait for peers, and which ticks are checkpoints
 round_trip    the estimate of how long an answer takes
 """

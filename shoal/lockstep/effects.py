@@ -77,8 +77,9 @@ class RunOver:
 
 @dataclass(frozen=True, slots=True)
 class HoldTick:
-    """Makes the state of this tick durable, here and on all replicas; the host answers with `held`.
+    """Makes the state of this tick durable, here and on all replicas.
 
+    The host answers with `captured` once it has taken the state, and with `held` once that is durable everywhere.
     `floor` is the last checkpoint known to be committed: older ones may be deleted.
     """
 

@@ -1,15 +1,16 @@
 r"""One run on one shard: the current phase, the shares received from peers, and when the next phase may begin.
 
-    computing --computed--> waiting --everyone's share is here--> settling --settled--> computing (the next phase)
-            \-> holding --held--> waiting                                 |-> paced (until the tick is granted)
-               (a checkpoint's Advance)                                   \-> holding, unless it is held --> over
+    computing --computed--> waiting --data and counter--> settling --settled--> computing (the next phase)
+            \-> holding --held--> waiting                        |-> paced (until the tick is granted)
+               (a checkpoint's Advance)                          \-> holding, unless it is held --> over
 
-A shard pushes its share of a phase to every member as soon as it has computed it, with its barrier entry in the same
-message, and continues when every share has arrived. The barrier is then passed as well, because each share raises its
-sender's entry; the reverse does not hold, because entries also come by gossip, without the ghosts. A peer can be at
-most one phase ahead, so the machine keeps two phases' shares, to resend and to accept early.
+A shard pushes its share of a phase to every member as soon as it has computed it. It continues when every member's
+share is here and the barrier is passed: the counter, merged from shares and from what anybody relays, has every
+member at the phase's entry. `barrier` says what an entry means, and how either condition comes before the other. A
+peer can be at most one phase ahead, so the machine keeps two phases' shares, to resend and to accept early.
 
     waiting  PhaseRequest ---------------> peer   (after `resend_interval`, then as soon as an answer is late)
+             <--- BarrierRaised ----------        how far the peer knows everyone to be
              <--- PhaseSent(1 copy) ------        behind the share, on the same connection: is that here by now?
              PhaseRequest(1 copy lost) -->        if not
              <--- the share again --------
@@ -20,22 +21,24 @@ No shard decides alone whether the run ends: `flags` and `failure` travel on the
 passes its barrier has seen everyone's. Likewise for a checkpoint by time: one shard's clock says that it is due, and
 the next tick is a checkpoint for all.
 
-A *checkpoint* is a tick whose Advance shares a shard pushes only once the tick's state is durable, here and on its
-replicas. So all holders have a checkpoint that anyone saw committed, and a run that has lost a member resumes from
-there, with a fresh machine that begins at Advance of that `tick`. The restored state is exchanged as the start's is,
-and is checkpointed once more, which brings it to new replicas. A run is over when its last tick is held, wherever it
-ends. Tick 0 needs no checkpoint: a program can always start again.
+A *checkpoint* is a tick whose Advance a shard has completed only once the tick's state is durable, here and on its
+replicas. Its data goes out at once, in open shares, and so crosses while disks write; the entry follows. So all holders
+have a checkpoint that anyone saw committed, and a run that has lost a member resumes from there, with a fresh machine
+that begins at Advance of that `tick`. The restored state is exchanged as the start's is, and is checkpointed once more,
+which brings it to new replicas. A run is over when its last tick is held, wherever it ends. Tick 0 needs no checkpoint:
+a program can always start again.
 
-Invariants: the own entry never falls; no phase is computed before the preceding barrier is passed; at most two phases
-of shares are kept; no share of a checkpoint's Advance is sent before the tick is held, and no run ends before its last
-tick is.
+Invariants: the own entry never falls, and nobody else raises it; no phase is computed before the preceding barrier is
+passed; at most two phases of shares are kept; the entry of a checkpoint's Advance is not raised before the tick is
+held, and no run ends before its last tick is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum
+from typing import TypeAlias, assert_never
 
 from shoal.engine.engine import Outgoing
 from shoal.lockstep.barrier import Barrier, entry_of
@@ -49,46 +52,20 @@ from shoal.lockstep.effects import (
     TickCommitted,
     TickEffect,
 )
-from shoal.lockstep.messages import DUE, STOP, PhaseDone, PhaseRequest, PhaseSent
+from shoal.lockstep.messages import DUE, OPEN, STOP, BarrierRaised, PhaseDone, PhaseRequest, PhaseSent
 from shoal.lockstep.round_trip import RoundTrip
-from shoal.program.failures import disagreement
+from shoal.lockstep.timing import AT_THE_END, COST_SHARE, Cadence, TickTiming
+from shoal.program.failures import disagreement, told_once
 from shoal.program.phase import Phase
 from shoal.program.program import not_converged
+
+RunMessage: TypeAlias = PhaseDone | PhaseRequest | PhaseSent | BarrierRaised
 
 FAILURE_CHARACTERS_MAX = 4000
 FAILURES_CHARACTERS_MAX = 16_000
 """Of one shard, and of all together: a text in a message has at most 64 KiB, and a character up to four bytes."""
 ASK_FACTOR_MAX = 8
 """Each time that a share is asked for in vain, twice as long passes until the next, up to so many times the first."""
-
-
-@dataclass(frozen=True, slots=True)
-class TickTiming:
-    """How long to wait before asking for a missing share, and before naming the shard that is late."""
-
-    resend_interval_ns: int = 200_000_000
-    phase_timeout_ns: int = 30_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Cadence:
-    """Which ticks are checkpoints, besides the one from which a run resumes and its last.
-
-    `ticks` above 0: those divisible by it. 0: the one after `interval_ns` have passed since the last. -1: no others.
-    """
-
-    ticks: int = -1
-    interval_ns: int = 0
-
-    def after(self, tick: int, last: int) -> int:
-        """The first checkpoint after `tick` of a run that does `last` ticks, as far as it can be known."""
-        return min(last, (tick // self.ticks + 1) * self.ticks) if self.ticks > 0 else last
-
-
-COST_SHARE = 9
-"""A checkpoint by time is due no sooner than so many times what the last one took everybody: a tenth of all time."""
-
-AT_THE_END = Cadence()
 
 
 class State(Enum):
@@ -166,7 +143,7 @@ class TickMachine:
         """The last checkpoint that is held here; when a hold began, and when the next is due by time."""
         self._floor = 0
         self._kept: tuple[Outgoing, int] | None = None
-        """While holding a checkpoint: what is to be pushed once it is held, and what it took to compute."""
+        """Until a checkpoint's state is captured: what is to be pushed then, and what it took to compute."""
         self._outcome = ""
         """While holding the last tick behind its barrier, and then: how the run has ended; empty if it has failed."""
         self._here: dict[str, PhaseDone] = {}
@@ -200,24 +177,26 @@ class TickMachine:
         self._due_at = now + self._cadence.interval_ns
         return [RunPhase(self.run, self.tick, ADVANCE)]
 
-    def step(self, sender: str, message: PhaseDone | PhaseRequest | PhaseSent, now: int) -> list[TickEffect]:
+    def step(self, sender: str, message: RunMessage, now: int) -> list[TickEffect]:
         """Take a peer's message; one from a stranger, or out of the window of two phases, changes nothing."""
         if sender not in self.peers:
             return []
-        if type(message) is PhaseRequest:
-            return self._wanted(sender, message)
-        if type(message) is PhaseSent:
-            return self._was_sent(sender, message, now)
-        assert type(message) is PhaseDone
+        if not isinstance(message, PhaseDone):  # nearly all are
+            return self._step_rarer(sender, message, now)
         entry = message.entry
         if self.state is OVER or (entry != self.entry and entry != self._horizon):
             return self._beyond(sender, entry)
-        self.barrier.advance(sender, entry)
-        shares = self._here if entry == self.entry else self._ahead
-        shares.setdefault(sender, message)
-        if self.state is not WAITING or len(self._here) < len(self.peers):
-            return self._beyond(sender, entry) if self._outcome else []
-        return self._go_on(now)
+        if not message.flags & OPEN:
+            self.barrier.advance(sender, entry)
+        if entry == self.entry:
+            self._here.setdefault(sender, message)
+        else:
+            if not self._ahead:  # who is a phase ahead has seen all others come to this one
+                self.barrier.advance_all(self.peers, self.entry)
+            self._ahead.setdefault(sender, message)
+        if self.state is WAITING and len(self._here) == len(self.peers) and self.barrier.passed(self.entry):
+            return self._go_on(now)
+        return self._beyond(sender, entry) if self._outcome else []
 
     def wake(self, now: int) -> list[TickEffect]:
         """Ask again for what has not come; name who is late. Nobody is, for all that is known here, while holding."""
@@ -237,19 +216,24 @@ class TickMachine:
             effects.append(PhaseLate(self.run, self.tick, self.phase, lacking, now - self.since))
         return effects
 
-    def relayed(self, entries: Sequence[tuple[str, int]]) -> None:
-        """Progress that gossip brought: it heals the barrier's state; the data is asked for from its owner, and soon
-        if that has only now become ready.
+    def relayed(self, entries: Sequence[tuple[str, int]], now: int) -> list[TickEffect]:
+        """Take entries that anybody knows of, by gossip or from a peer: the barrier may be passed by them.
+
+        Data that has only now become ready is asked for soon. Nobody can be further than the next phase.
         """
         before = self.barrier.missing(self.entry)
-        self.barrier.merge((shard, entry) for shard, entry in entries if shard != self.shard)
-        if before and self.barrier.missing(self.entry) != before:
-            self._ask_ns = self._timing.resend_interval_ns
+        self.barrier.merge((shard, to) for shard, to in entries if shard != self.shard and to <= self._horizon)
+        if self.state is not WAITING or self.barrier.missing(self.entry) == before:
+            return []
+        if len(self._here) == len(self.peers) and self.barrier.passed(self.entry):
+            return self._go_on(now)
+        self._ask_ns = self._timing.resend_interval_ns
+        return []
 
     # -- the host's answers ----------------------------------------------------------------------------------------
 
     def computed(self, outgoing: Outgoing, compute_ns: int, now: int) -> list[TickEffect]:
-        """The phase has been run here: push everyone's share, of a checkpoint once it is held."""
+        """The phase has been run here: push everyone's share, of a checkpoint once its state is captured."""
         assert self.state is COMPUTING, self.state
         if self.phase is ADVANCE:
             if self.tick >= self._checkpoint:
@@ -258,14 +242,18 @@ class TickMachine:
             if self._by_time:
                 due = now >= self._due_at
                 self._flags = self._flags & STOP | (DUE if due else 0)
-        run, entry, columns, aggregates = self.run, self.entry, outgoing.columns, outgoing.aggregates
-        flags, sent = self._flags if self.tick >= self._reached else self._flags & DUE, outgoing.nbytes
-        own = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent)
-        shares = dict.fromkeys(self.peers, own)  # one message for all who get no arrays: the host encodes it once
-        for peer, frames in outgoing.frames.items():
-            if frames:
-                shares[peer] = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent, frames)
-        return self._push(shares, own, now)
+        effects = self._push(outgoing, compute_ns, self._flags)
+        effects += self._wait(now)
+        return effects
+
+    def captured(self) -> list[TickEffect]:
+        """The state to be held has been taken: the data of a checkpoint goes out while it is made durable."""
+        assert self.state is HOLDING, self.state
+        if self._kept is None:
+            return []  # the last tick, behind its barrier
+        (outgoing, compute_ns), self._kept = self._kept, None
+        self._flags = self._flags & STOP | (DUE if self._by_time and not self._cadence.interval_ns else 0)
+        return self._push(outgoing, compute_ns, self._flags | OPEN)
 
     def held(self, now: int) -> list[TickEffect]:
         """The tick's state is durable, here and on all replicas; a run that was aborted meanwhile has no use for it."""
@@ -275,11 +263,13 @@ class TickMachine:
         self._held, self._due_at = self.tick, now + self._cadence.interval_ns
         if self._outcome:
             return [self._over(self._outcome, "")]
-        assert self._kept is not None
-        (outgoing, compute_ns), self._kept = self._kept, None
+        assert self._kept is None, "it is captured before it is held"
         self._checkpoint = max(self.tick + 1, self._cadence.after(self.tick, self._ticks))
-        self.state = COMPUTING
-        return self.computed(outgoing, compute_ns, now)
+        out = self._sent[self.entry]
+        self._sent[self.entry] = {peer: replace(share, flags=share.flags & ~OPEN) for peer, share in out.items()}
+        waiting = self._wait(now)
+        raised = BarrierRaised(self.run, self.barrier.entries())
+        return [*(SendTick(peer, raised) for peer in self.peers), *waiting]
 
     def raised(self, failure: str, compute_ns: int, now: int) -> list[TickEffect]:
         """The program has failed here: tell everyone in its share's stead.
@@ -288,12 +278,13 @@ class TickMachine:
         alone, and consensus ends it elsewhere.
         """
         assert self.state in (COMPUTING, SETTLING, HOLDING), self.state
+        assert self.state is not HOLDING or self._kept or self._outcome, "a program fails at capturing, not behind it"
         failure = f"{self.shard}: {failure}"[:FAILURE_CHARACTERS_MAX]
         if self.state is SETTLING or self._outcome:
             return [self._over("failed", failure)]
         self._kept = None
         own = PhaseDone(self.run, self.entry, 0, b"", self._flags, failure, compute_ns, 0)
-        return self._push(dict.fromkeys(self.peers, own), own, now)
+        return self._send(dict.fromkeys(self.peers, own), own) + self._wait(now)
 
     def settled(self, halted: bool, now: int) -> list[TickEffect]:
         """Everyone's share has been taken in here: go on to the next phase, the next tick, or the end."""
@@ -339,8 +330,13 @@ class TickMachine:
     # -- read ------------------------------------------------------------------------------------------------------
 
     def lacking(self) -> tuple[str, ...]:
-        """Whose share of the phase at hand has not come."""
-        return tuple(peer for peer in self.peers if peer not in self._here)
+        """Whose share of the phase at hand has not come, or whose entry has not."""
+        behind = self.barrier.missing(self.entry)
+        return tuple(peer for peer in self.peers if peer not in self._here or peer in behind)
+
+    def has_share_of(self, peer: str) -> bool:
+        """Whether a peer's share of the phase at hand is here."""
+        return peer in self._here
 
     def doing(self) -> str:
         """In words: what an operator reads."""
@@ -362,14 +358,26 @@ class TickMachine:
         if self.state is HOLDING:
             assert self.phase is ADVANCE, self.phase
             assert self._held < self.tick, (self._held, self.tick)
-            assert (self._kept is None) == bool(self._outcome), "either a share is held back, or the end"
-            assert (own == self.entry) == (self.entry in self._sent) == bool(self._outcome), (own, self.entry)
+            assert not (self._kept and self._outcome), "either a share is held back, or the end"
+            assert (own == self.entry) == bool(self._outcome), (own, self.entry)
+            assert (self.entry in self._sent) == (self._kept is None), "data goes out once it is captured"
         elif self.state is not OVER:
             assert self._kept is None, self.state
             assert not self._outcome, self.state
         assert self._floor <= max(self._held, 0), (self._floor, self._held)
 
     # -- within ----------------------------------------------------------------------------------------------------
+
+    def _step_rarer(self, sender: str, message: PhaseRequest | PhaseSent | BarrierRaised, now: int) -> list[TickEffect]:
+        match message:
+            case PhaseRequest():
+                return self._wanted(sender, message)
+            case PhaseSent():
+                return self._was_sent(sender, message, now)
+            case BarrierRaised():
+                return self.relayed(message.entries, now)
+            case _:
+                assert_never(message)
 
     def _wanted(self, sender: str, message: PhaseRequest) -> list[TickEffect]:
         """A peer lacks our share: say that it is on its way, or send it again if all its copies are lost."""
@@ -379,7 +387,8 @@ class TickMachine:
             return self._beyond(sender, entry)
         copies = self._again.get((entry, sender), 1)
         if message.lost < copies:
-            return [SendTick(sender, PhaseSent(self.run, entry, copies))]
+            known = BarrierRaised(self.run, self.barrier.entries())
+            return [SendTick(sender, known), SendTick(sender, PhaseSent(self.run, entry, copies))]
         self._again[entry, sender] = copies + 1
         return [SendTick(sender, share)]
 
@@ -434,8 +443,18 @@ class TickMachine:
         if any(one & DUE for one in flags):
             self._checkpoint = min(self._checkpoint, self.tick + 1)
 
-    def _push(self, shares: dict[str, PhaseDone], own: PhaseDone, now: int) -> list[TickEffect]:
-        self.barrier.advance(self.shard, self.entry)
+    def _push(self, outgoing: Outgoing, compute_ns: int, flags: int) -> list[TickEffect]:
+        """Send everyone's share of the phase."""
+        run, entry, columns, aggregates = self.run, self.entry, outgoing.columns, outgoing.aggregates
+        flags, sent = flags if self.tick >= self._reached else flags & ~STOP, outgoing.nbytes
+        own = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent)
+        shares = dict.fromkeys(self.peers, own)  # one message for all who get no arrays: the host encodes it once
+        for peer, frames in outgoing.frames.items():
+            if frames:
+                shares[peer] = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent, frames)
+        return self._send(shares, own)
+
+    def _send(self, shares: dict[str, PhaseDone], own: PhaseDone) -> list[TickEffect]:
         self._own = own
         self._sent[self.entry] = shares
         if len(self._sent) > 2:
@@ -444,27 +463,30 @@ class TickMachine:
             self._again = {key: copies for key, copies in self._again.items() if key[0] in self._sent}
         if self._lost:
             self._lost.clear()
+        return [SendTick(peer, share) for peer, share in shares.items()]
+
+    def _wait(self, now: int) -> list[TickEffect]:
+        """The phase is completed here: raise the own entry, and wait for the others, if that is needed."""
+        self.barrier.advance(self.shard, self.entry)
         self.state, self.since = WAITING, now
         self._asked_at = self._named_at = now
         self._asks, self._ask_ns = 0, self._timing.resend_interval_ns
-        effects: list[TickEffect] = [SendTick(peer, share) for peer, share in shares.items()]
-        if len(self._here) == len(shares):
-            effects += self._go_on(now)
-        return effects
+        if len(self._here) == len(self.peers) and self.barrier.passed(self.entry):
+            return self._go_on(now)
+        return []
 
     def _go_on(self, now: int) -> list[TickEffect]:
-        """Leave the wait: every share is here, and so the barrier is passed."""
+        """Leave the wait: every share is here, and the barrier is passed."""
         here, own = self._here, self._own
         assert own is not None
-        assert self.barrier.passed(self.entry), "each share has moved its sender's entry"
         at_hand = [own if member == self.shard else here[member] for member in self.barrier.members]
-        failures = [share.failure for share in at_hand if share.failure]
-        if failures:
-            return [self._over("failed", _told_once(failures)[:FAILURES_CHARACTERS_MAX])]
-        if self.phase is ADVANCE:
-            flags = [share.flags for share in at_hand]
-            if any(flags):
-                self._heed(flags)
+        said = [share for share in at_hand if share.flags or share.failure]
+        if said:
+            failures = [share.failure for share in said if share.failure]
+            if failures:
+                return [self._over("failed", told_once(failures)[:FAILURES_CHARACTERS_MAX])]
+            if self.phase is ADVANCE:
+                self._heed([share.flags for share in said])
         self._figures.append((self.phase, tuple([(share.compute_ns, share.sent_bytes) for share in at_hand])))
         self._waited.append((self.phase, now - self.since))
         self.state = SETTLING
@@ -475,16 +497,3 @@ class TickMachine:
         self.state, self._outcome = OVER, outcome if outcome != "failed" else ""
         self._here, self._ahead, self._kept = {}, {}, None
         return RunOver(self.run, committed, outcome, failure)
-
-
-def _told_once(failures: Sequence[str]) -> str:
-    """What shards say of themselves, each behind its name; what several say alike, behind all their names.
-
-    >>> _told_once(["a: it broke", "b: it fell", "c: it broke"])
-    'a, c: it broke\\nb: it fell'
-    """
-    shards: dict[str, list[str]] = {}
-    for failure in failures:
-        shard, _, told = failure.partition(": ")
-        shards.setdefault(told, []).append(shard)
-    return "\n".join(f"{', '.join(names)}: {told}" for told, names in shards.items())

@@ -8,20 +8,22 @@ from hashlib import blake2b
 from shoal.api.ranges import Count, Entry, Tick
 from shoal.lockstep.frames import Frames
 
-STOP, DUE = 1, 2
-"""What `flags` of a share can say: end the run after this tick; make the next tick a checkpoint."""
+STOP, DUE, OPEN = 1, 2, 4
+"""What `flags` of a share can say: end the run after this tick; make the next tick a checkpoint; the data is here, but
+the sender has not completed the phase.
+"""
 DIGEST_BYTES = 7
 """As many as fit a `Count`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseDone:
-    """The sender's share: it has completed the phases of a run up to `entry`, and this is the last one's data for the
-    receiver.
+    """The sender's share of the phase that `entry` completes: its data for the receiver and, unless it is `OPEN`, the
+    sender's entry of the barrier.
 
-    Data and marker are one message: a phase starts when both are there. `flags` and `failure` travel along, so that all
-    shards see them at the same barrier and act on them at the same tick; unknown bits of `flags` are ignored.
-    `compute_ns` and `sent_bytes` are the sender's figures for this phase.
+    Of an open share the entry follows (`BarrierRaised`). `flags` and `failure` travel along, so that all shards see
+    them at the same barrier and act on them at the same tick; unknown bits of `flags` are ignored. `compute_ns` and
+    `sent_bytes` are the sender's figures for this phase.
     """
 
     run: Count
@@ -143,6 +145,14 @@ class PhaseSent:
     run: Count
     entry: Entry
     copies: Count
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierRaised:
+    """The sender's whole counter of a run's barrier, its own entry and all that it knows of others'."""
+
+    run: Count
+    entries: tuple[tuple[str, Entry], ...]
 
 
 @dataclass(frozen=True, slots=True)

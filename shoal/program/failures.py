@@ -7,6 +7,7 @@ colonies that is the library's line that runs them.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final
 
@@ -88,3 +89,16 @@ def below_hosts(trace: TracebackType | None) -> TracebackType | None:
 
 def _is_host(trace: TracebackType) -> bool:
     return str(trace.tb_frame.f_globals.get("__name__", "")).startswith(HOSTS)
+
+
+def told_once(failures: Sequence[str]) -> str:
+    """What shards say of themselves, each behind its name; what several say alike, behind all their names.
+
+    >>> told_once(["a: it broke", "b: it fell", "c: it broke"])
+    'a, c: it broke\\nb: it fell'
+    """
+    shards: dict[str, list[str]] = {}
+    for failure in failures:
+        shard, _, told = failure.partition(": ")
+        shards.setdefault(told, []).append(shard)
+    return "\n".join(f"{', '.join(names)}: {told}" for told, names in shards.items())

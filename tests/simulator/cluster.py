@@ -18,7 +18,7 @@ from daemon.state.commands import AddGraph, Decision, Drain, DropGraph, StartRun
 from daemon.state.placement import ideal
 from daemon.state.records import COMPLETED, STOPPED, RunRecord
 from daemon.transfer.chunks import LoadLimits
-from shoal.lockstep.machine import TickTiming
+from shoal.lockstep.timing import TickTiming
 from tests.simulator.disk import Contents
 from tests.simulator.faults import Faults
 from tests.simulator.host import Host, Surroundings, address

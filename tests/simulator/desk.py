@@ -21,8 +21,9 @@ from daemon.state.placement import Placed, sources
 from daemon.state.records import STOPPING, RunRecord, View
 from daemon.transfer.chunks import PieceArrived, Shipment
 from shoal.engine.engine import is_fixed, state_bytes
-from shoal.lockstep.machine import Cadence, TickMachine
+from shoal.lockstep.machine import TickMachine
 from shoal.lockstep.messages import PieceBuilt
+from shoal.lockstep.timing import Cadence
 from tests.simulator.disk import Contents, Row
 from tests.simulator.programs import PROGRAMS, make
 from tests.simulator.world import MS, SECOND

@@ -45,7 +45,7 @@ from daemon.transfer.chunks import LoadLimits, PieceArrived
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec, Foreign
 from shoal.lockstep.effects import PhaseLate
-from shoal.lockstep.machine import TickTiming
+from shoal.lockstep.timing import TickTiming
 from tests.simulator.desk import Desk
 from tests.simulator.disk import Contents, Disk
 from tests.simulator.invariants import Invariants
@@ -362,7 +362,7 @@ class Host:
             case StopRunHere(run=run):
                 self.ticks.with_run(run, lambda machine: machine.stop(self.world.now))
             case HealBarrier(run=run, entries=entries):
-                self.ticks.with_run(run, lambda machine: machine.relayed(entries))
+                self.ticks.with_run(run, lambda machine: machine.relayed(entries, self.world.now))
             case RunEnded(run=record):
                 self.desk.ended(record)
             case GraphRemoved() | ResultsExpired():

@@ -35,7 +35,8 @@ from daemon.store import Store
 from shoal.engine.engine import Engine, is_fixed, state_bytes
 from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.effects import PhaseLate, RunOver, TickCommitted
-from shoal.lockstep.machine import FAILURE_CHARACTERS_MAX, Cadence, TickMachine, TickTiming
+from shoal.lockstep.machine import FAILURE_CHARACTERS_MAX, TickMachine
+from shoal.lockstep.timing import Cadence, TickTiming
 from shoal.program.program import Program
 
 log = logging.getLogger("shoal.runs")
@@ -265,7 +266,7 @@ class RunController:
 
     def heal(self, run: int, entries: tuple[tuple[str, int], ...]) -> None:
         """Tell a run's barrier what gossip knows."""
-        self._ticks.order(lambda: self._ticks.with_run(run, lambda machine, _: machine.relayed(entries)))
+        self._ticks.order(lambda: self._ticks.with_run(run, lambda machine, now: machine.relayed(entries, now)))
 
     def ended(self, run: RunRecord) -> None:
         """A run is over, says the log."""

@@ -15,7 +15,8 @@ from daemon.transfer.chunks import LoadLimits
 from shoal import BadParameter, Column, Param, Phase, Program, Workspace
 from shoal.engine.engine import Engine
 from shoal.lockstep.effects import RunOver, RunPhase, StoreStates
-from shoal.lockstep.machine import AT_THE_END, FAILURE_CHARACTERS_MAX, Cadence, TickMachine, TickTiming
+from shoal.lockstep.machine import FAILURE_CHARACTERS_MAX, TickMachine
+from shoal.lockstep.timing import AT_THE_END, Cadence, TickTiming
 from tests.simulator.programs import PARTITIONS, SmallGraph
 
 

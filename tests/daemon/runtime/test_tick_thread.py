@@ -19,8 +19,9 @@ from daemon.vocabulary import TICK_TYPES
 from daemon.wire import Codec
 from shoal.lockstep.barrier import entry_of
 from shoal.lockstep.effects import RunOver, StoreStates, TickCommitted
-from shoal.lockstep.machine import Cadence, TickMachine, TickTiming
+from shoal.lockstep.machine import TickMachine
 from shoal.lockstep.messages import Checkpoint, CheckpointHeld, PhaseDone
+from shoal.lockstep.timing import Cadence, TickTiming
 from shoal.program.phase import Phase
 from tests.simulator.programs import PARTITIONS, PROGRAMS, SmallGraph, Twin, result
 

@@ -8,8 +8,9 @@ from daemon.transfer.chunks import LoadLimits, PieceArrived, Shipment
 from daemon.transfer.tick_plane import TickPlane
 from shoal.engine.engine import Outgoing
 from shoal.lockstep.effects import HoldTick, RunOver, RunPhase, SettlePhase, StoreStates, TickHeld
-from shoal.lockstep.machine import TickMachine, TickTiming
+from shoal.lockstep.machine import TickMachine
 from shoal.lockstep.messages import PieceBuilt
+from shoal.lockstep.timing import TickTiming
 from shoal.program.phase import Phase
 from tests.daemon.transfer.link import MS, SECOND, Link
 
@@ -93,6 +94,7 @@ def run(between: Link, ticks: int, share: memoryview, lose_tick: int = 0) -> Non
             elif isinstance(effect, RunOver):
                 over.add(name)
             elif isinstance(effect, HoldTick):  # how that is done is another test's
+                between.carry_out(name, machine.captured())
                 between.carry_out(name, machine.held(between.now))
         if not told:
             between.go_on()

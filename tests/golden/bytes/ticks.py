@@ -32,6 +32,7 @@ EXAMPLES = (
     ticks.PhaseSent(run=7, entry=122, copies=2),
     ticks.CheckpointRequest(run=7, tick=30, first=3, copies=2),
     ticks.CheckpointMissing(run=7, tick=30, first=3, copies=2),
+    ticks.BarrierRaised(run=7, entries=(("shard-1", 122), ("shard-2", 118))),
 )
 
 SECTION = section_of("ticks", TICK_TYPES, EXAMPLES)

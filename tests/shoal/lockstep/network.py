@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from shoal.engine.engine import Outgoing
 from shoal.lockstep.effects import HoldTick, RunPhase, SendTick, SettlePhase, TickEffect
-from shoal.lockstep.machine import AT_THE_END, Cadence, TickMachine, TickTiming
-from shoal.lockstep.messages import PhaseDone, PhaseRequest, PhaseSent
+from shoal.lockstep.machine import RunMessage, TickMachine
+from shoal.lockstep.messages import BarrierRaised, PhaseDone, PhaseRequest, PhaseSent
+from shoal.lockstep.timing import AT_THE_END, Cadence, TickTiming
 from shoal.program.phase import Phase
 
 MS = 1_000_000
@@ -44,7 +45,7 @@ class Group:
         self.now = 0
         self.slow_disk, self.halts_at, self.halts_on = slow_disk, halts_at, halts_on or names
         self.holding: dict[str, HoldTick] = {}
-        self.bag: list[tuple[str, str, PhaseDone | PhaseRequest | PhaseSent]] = []
+        self.bag: list[tuple[str, str, RunMessage]] = []
         self.told: dict[str, list[TickEffect]] = {name: [] for name in names}
         self.machines = {
             name: TickMachine(
@@ -69,7 +70,7 @@ class Group:
         """Carry out what needs no decision of the test: sends go to the bag, settling is done at once."""
         for effect in effects:
             match effect:
-                case SendTick(to=to, message=PhaseDone() | PhaseRequest() | PhaseSent() as message):
+                case SendTick(to=to, message=PhaseDone() | PhaseRequest() | PhaseSent() | BarrierRaised() as message):
                     self.bag.append((name, to, message))
                 case SettlePhase():
                     self.told[name].append(effect)
@@ -78,6 +79,7 @@ class Group:
                 case HoldTick():
                     self.told[name].append(effect)
                     self.holding[name] = effect
+                    self.take(name, self.machines[name].captured())
                     if not self.slow_disk:
                         self.hold(name)
                 case _:

@@ -1,4 +1,4 @@
-"""Which ticks are held, that nothing of them leaves before they are, and going on from one of them."""
+"""Which ticks are held, that nobody completes one before it is, and going on from one of them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from shoal.lockstep.effects import (
     TickCommitted,
     TickEffect,
 )
-from shoal.lockstep.machine import AT_THE_END, Cadence, State, TickMachine
-from shoal.lockstep.messages import DUE, STOP, PhaseDone, PhaseRequest, PhaseSent
+from shoal.lockstep.machine import RunMessage, State, TickMachine
+from shoal.lockstep.messages import DUE, OPEN, STOP, BarrierRaised, PhaseDone, PhaseRequest, PhaseSent
+from shoal.lockstep.timing import AT_THE_END, Cadence
 from shoal.program.phase import Phase
 from tests.shoal.lockstep.network import ALL, MS, TIMING, Group, nothing
 
@@ -71,21 +72,44 @@ def test_which_ticks_are_held(
     assert ends(group) == [RunOver(1, held[-1][0], "completed", "")] * 3
 
 
-def test_no_share_of_a_checkpoint_leaves_before_it_is_held() -> None:
+def test_the_data_of_a_checkpoint_crosses_while_it_is_held_and_the_entry_follows() -> None:
     group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(2), slow_disk=True)
     group.round()
     group.round()
     for name in "ab":
         group.compute(name)
+    entry, before = entry_of(2, Phase.ADVANCE), entry_of(1, Phase.ADVANCE)
     assert group.machines["a"].doing() == "holding advance of tick 2"
-    assert group.bag == []
-    assert group.machines["a"].step("b", PhaseRequest(1, entry_of(2, Phase.ADVANCE)), group.now) == []
+    assert [(s, to, m.flags & OPEN) for s, to, m in group.bag if isinstance(m, PhaseDone)] == [
+        ("a", "b", OPEN), ("b", "a", OPEN)
+    ]  # fmt: skip
+    group.deliver()
     group.hold("b")
-    assert [(sender, to) for sender, to, _ in group.bag] == [("b", "a")]
-    group.deliver()  # a peer's share is taken while a holds
+    assert group.bag == [("b", "a", BarrierRaised(1, (("a", before), ("b", entry))))]
+    group.deliver()  # a peer's entry is taken while a holds
     assert group.machines["a"].state is State.HOLDING
+    assert group.machines["b"].lacking() == ("a",), "its data is here, and its entry is not"
+    assert group.machines["b"].state is State.WAITING
     group.hold("a")
     assert group.phase("a") == (3, Phase.ADVANCE)
+    group.deliver()
+    assert group.phase("b") == (3, Phase.ADVANCE)
+
+
+def test_an_open_share_that_was_lost_comes_again_with_the_entry_or_without_it() -> None:
+    group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(2), slow_disk=True)
+    group.round()
+    group.round()
+    entry = entry_of(2, Phase.ADVANCE)
+    for name in "ab":
+        group.compute(name)
+    for held, flags in ((False, OPEN), (True, 0)):
+        if held:
+            group.hold("a")
+        (again,) = group.machines["a"].step("b", PhaseRequest(1, entry, 2 if held else 1), group.now)
+        assert isinstance(again, SendTick)
+        assert isinstance(again.message, PhaseDone)
+        assert again.message.flags == flags
 
 
 def test_no_end_is_told_before_the_last_tick_is_held() -> None:
@@ -116,10 +140,10 @@ def test_a_program_that_fails_at_keeping_a_checkpoint_tells_all_in_its_shares_st
     group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(2), slow_disk=True)
     group.round()
     group.round()
-    group.compute("a")
-    assert group.machines["a"].state is State.HOLDING
-    group.take("a", group.machines["a"].raised("broken", 1, group.now))
-    group.machines["a"].validate()
+    machine = group.machines["a"]
+    assert [type(effect) for effect in machine.computed(nothing(("b",)), 1, group.now)] == [HoldTick]
+    machine.validate()
+    group.take("a", machine.raised("broken", 1, group.now))
     group.compute("b")
     group.hold("b")
     group.deliver()
@@ -148,7 +172,7 @@ def test_an_abort_while_holding_is_the_end_and_what_the_disk_says_then_is_late()
 
 @pytest.mark.parametrize("when", ["checkpoint", "end"])
 def test_a_stop_while_holding_is_not_lost(when: str) -> None:
-    group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(2), slow_disk=True, halts_at=3)
+    group = Group("ab", phases=ADVANCE, ticks=9, cadence=Cadence(2), slow_disk=True, halts_at=3 if when == "end" else 9)
     group.round()
     group.round()
     group.round()
@@ -163,7 +187,11 @@ def test_a_stop_while_holding_is_not_lost(when: str) -> None:
     for name in "ab":
         group.hold(name)
     group.deliver()
-    expected = RunOver(1, 2, "stopped", "") if when == "checkpoint" else RunOver(1, 3, "completed", "")
+    if when == "checkpoint":  # its share is out already: the next tick carries the stop
+        group.round()
+        for name in "ab":
+            group.hold(name)
+    expected = RunOver(1, 3, "stopped" if when == "checkpoint" else "completed", "")
     assert ends(group) == [expected] * 2
 
 
@@ -242,7 +270,7 @@ def test_a_due_checkpoint_of_a_stepped_run_waits_for_its_tick() -> None:
     assert group.held("a") == group.held("b") == [(1, 0)]
 
 
-@pytest.mark.parametrize("flags", [4, 1 << 40, -4])
+@pytest.mark.parametrize("flags", [8, 1 << 40, -8])
 def test_flags_that_nobody_knows_are_ignored(flags: int) -> None:
     group = Group("ab", phases=ADVANCE, ticks=9)
     group.compute("a")
@@ -262,7 +290,7 @@ def test_storage_that_takes_long_is_late_and_nobody_is_asked_for_a_share() -> No
     assert machine.deadline == 7 * MS + TIMING.phase_timeout_ns
     group.now = 900 * MS
     group.wake()
-    assert group.bag == []
+    assert [type(message) for _, _, message in group.bag] == [PhaseDone]
     group.now = 7 * MS + TIMING.phase_timeout_ns
     group.wake()
     assert group.told["a"][-1] == PhaseLate(1, 0, Phase.ADVANCE, (), TIMING.phase_timeout_ns)
@@ -304,7 +332,7 @@ class World:
     now: int = 0
 
     def __post_init__(self) -> None:
-        self.bag: list[tuple[str, str, PhaseDone | PhaseRequest | PhaseSent]] = []
+        self.bag: list[tuple[str, str, RunMessage]] = []
         self.to_run: list[tuple[str, RunPhase]] = []
         self.to_hold: list[tuple[str, HoldTick]] = []
         self.machines = {
@@ -322,7 +350,7 @@ class World:
         machine = self.machines[name]
         for effect in effects:
             match effect:
-                case SendTick(to=to, message=PhaseDone() | PhaseRequest() | PhaseSent() as message):
+                case SendTick(to=to, message=PhaseDone() | PhaseRequest() | PhaseSent() | BarrierRaised() as message):
                     self.send(name, to, message)
                 case RunPhase():
                     self.to_run.append((name, effect))
@@ -330,6 +358,7 @@ class World:
                     assert effect.tick not in self.disk[name] or effect.tick == self.tick, "a tick is held once"
                     self.floors.append((effect.tick, effect.floor))
                     self.to_hold.append((name, effect))
+                    self.take(name, machine.captured())
                 case SettlePhase():
                     halted = self.settle(name, effect)
                     machine.validate()
@@ -340,12 +369,17 @@ class World:
                     self.over[name] = effect
         machine.validate()
 
-    def send(self, name: str, to: str, message: PhaseDone | PhaseRequest | PhaseSent) -> None:
-        if isinstance(message, PhaseDone) and message.entry % 4 == 0:
-            tick = message.entry // 4 - 1
+    def send(self, name: str, to: str, message: RunMessage) -> None:
+        raised = 0
+        if isinstance(message, PhaseDone) and not message.flags & OPEN:
+            raised = message.entry
+        if isinstance(message, BarrierRaised):
+            raised = dict(message.entries)[name]
+        if raised and raised % 4 == 0:
+            tick = raised // 4 - 1
             every, last = self.cadence.ticks, tick == self.ticks
             if last or (tick and (tick == self.tick or (every > 0 and tick % every == 0))):
-                assert tick in self.disk[name], f"{name}'s share of tick {tick} leaves before it is held"
+                assert tick in self.disk[name], f"{name} says that tick {tick} is complete before it is held"
         self.bag.append((name, to, message))
 
     def run(self, name: str, effect: RunPhase) -> None:
