@@ -24,8 +24,8 @@ from daemon.membership.messages import (
     PushPull,
     Record,
 )
+from tests.daemon.membership.by_hand import QUIET, make, record, tell
 from tests.daemon.membership.network import address, identity
-from tests.daemon.membership.test_machine import QUIET, make, record, tell
 
 PATIENCE_NS = QUIET.probe_interval_ns * (1 + QUIET.suspicion_mult)
 ELSEWHERE = "tcp://elsewhere:7001"
