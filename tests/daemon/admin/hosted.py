@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from daemon.admin.registry import Registry
+import numpy as np
+
+from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
 from daemon.admin.server import AdminLimits, AdminServer
+from shoal.api.errors import Failed, Refused
 
 SECONDS = 10.0
 
@@ -66,3 +69,57 @@ class Hosted:
     def in_loop(self, coroutine: Any) -> Any:
         """Run something in the server's loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(SECONDS)
+
+
+class Handlers:
+    """A small daemon's worth of commands."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+        self.started = threading.Event()
+
+    async def status(self, _: Request) -> Reply:
+        return Reply({"shard": "a", "value": np.float64(1.5), "distance": float("inf")})
+
+    async def load(self, request: Request) -> Reply:
+        for done in range(3):
+            await request.emit({"stage": "store", "done": done, "total": 3})
+        return Reply({"name": request.args["name"], "bytes": [f.nbytes for f in request.frames]}, request.frames)
+
+    async def wait(self, request: Request) -> Reply:
+        self.started.set()
+        try:
+            while True:
+                await request.emit({"tick": 1})
+                await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    async def refuse(self, _: Request) -> Reply:
+        raise Refused("not now: there is no view")
+
+    async def fail(self, _: Request) -> Reply:
+        raise Failed("tried")
+
+    async def broken(self, _: Request) -> Reply:
+        raise ConnectionResetError("some other socket's")
+
+    def registry(self) -> Registry:
+        commands = Registry(
+            [
+                Command("status", "s"),
+                Command("graph load", "l", (Parameter("name", "str", "n", required=True),), frames=True),
+                Command("run wait", "w"),
+                Command("refuse", "r"),
+                Command("fail", "f"),
+                Command("broken", "b"),
+                Command("nobody", "n"),
+            ]
+        )
+        for name, handler in (
+            ("status", self.status), ("graph load", self.load), ("run wait", self.wait),
+            ("refuse", self.refuse), ("fail", self.fail), ("broken", self.broken),
+        ):  # fmt: skip
+            commands.bind(name, handler)
+        return commands

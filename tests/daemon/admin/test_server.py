@@ -6,7 +6,6 @@ import asyncio
 import json
 import socket
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,65 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
 from daemon.admin.server import AdminServer, SocketTaken
-from shoal.api.errors import Failed, Refused, ShoalError, Unreachable, Usage
+from shoal.api.errors import Failed, Refused, Unreachable, Usage
 from shoal.client.admin_protocol import AdminConnection
-from tests.daemon.admin.hosted import Hosted, eventually
-
-
-class Handlers:
-    """A small daemon's worth of commands."""
-
-    def __init__(self) -> None:
-        self.cancelled = threading.Event()
-        self.started = threading.Event()
-
-    async def status(self, _: Request) -> Reply:
-        return Reply({"shard": "a", "value": np.float64(1.5), "distance": float("inf")})
-
-    async def load(self, request: Request) -> Reply:
-        for done in range(3):
-            await request.emit({"stage": "store", "done": done, "total": 3})
-        return Reply({"name": request.args["name"], "bytes": [f.nbytes for f in request.frames]}, request.frames)
-
-    async def wait(self, request: Request) -> Reply:
-        self.started.set()
-        try:
-            while True:
-                await request.emit({"tick": 1})
-                await asyncio.sleep(0.01)
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
-
-    async def refuse(self, _: Request) -> Reply:
-        raise Refused("not now: there is no view")
-
-    async def fail(self, _: Request) -> Reply:
-        raise Failed("tried")
-
-    async def broken(self, _: Request) -> Reply:
-        raise ConnectionResetError("some other socket's")
-
-    def registry(self) -> Registry:
-        commands = Registry(
-            [
-                Command("status", "s"),
-                Command("graph load", "l", (Parameter("name", "str", "n", required=True),), frames=True),
-                Command("run wait", "w"),
-                Command("refuse", "r"),
-                Command("fail", "f"),
-                Command("broken", "b"),
-                Command("nobody", "n"),
-            ]
-        )
-        for name, handler in (
-            ("status", self.status), ("graph load", self.load), ("run wait", self.wait),
-            ("refuse", self.refuse), ("fail", self.fail), ("broken", self.broken),
-        ):  # fmt: skip
-            commands.bind(name, handler)
-        return commands
+from tests.daemon.admin.hosted import Handlers, Hosted, eventually
 
 
 @pytest.fixture
@@ -381,67 +325,6 @@ def test_paths_that_no_socket_can_have(tmp_path: Path, handlers: Handlers) -> No
         asyncio.run(start(tmp_path / "no" / "folder"))
 
 
-def test_nobody_there(tmp_path: Path) -> None:
-    with pytest.raises(Unreachable, match="is the daemon running"):
-        AdminConnection(tmp_path / "none.sock")
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(tmp_path / "dead.sock"))
-    with pytest.raises(Unreachable, match="start it again"):
-        AdminConnection(tmp_path / "dead.sock")
-
-
-def _impostor(path: Path, answer: bytes) -> threading.Thread:
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-
-    def serve() -> None:
-        client, _ = listener.accept()
-        client.recv(1000)
-        client.sendall(answer)
-        client.close()
-        listener.close()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    return thread
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [(b"", "closed the connection"), (b"hello\n", "does not understand"), (b"[]\n", "does not understand"),
-     (b"[" * 100_000 + b"\n", "does not understand"), (b'{"ok": true, "id": 1}\n', "does not understand"),
-     (b'{"ok": true, "result": [], "id": 1}\n', "does not understand"),
-     (b'{"ok": true, "result": {}, "frames": 1, "id": 1}\n', "does not understand"),
-     (b'{"ok": false, "error": "no", "id": 1}\n', "does not understand"),
-     (b'{"event": 3, "id": 1}\n', "does not understand"),
-     (b'{"ok": true, "result": {}}\n', "something else than was asked"),
-     (b'{"ok": true, "result": {}, "id": 2}\n', "something else than was asked"),
-     (b'{"ok": true, "result": {}, "id": "1"}\n', "something else than was asked"),
-     (b'{"ok": false, "error": {}, "id": 2}\n', "something else than was asked"),
-     (b'{"event": {}, "id": 2}\n', "something else than was asked"),
-     (b'{"ok": true, "result": {}, "frames": [-1], "id": 1}\n', "make no sense"),
-     (b'{"event": {}, "id": 1}\n', "sent an event"),
-     (b'{"ok": true, "result": {}, "frames": [10], "id": 1}\nabc', "closed the connection")],
-)  # fmt: skip
-def test_the_client_believes_nothing(path: Path, answer: bytes, said: str) -> None:
-    thread = _impostor(path, answer)
-    with AdminConnection(path, timeout=10) as connection, pytest.raises(Unreachable, match=said):
-        connection.call("status")
-    with pytest.raises(Unreachable, match="is closed: make another"):
-        connection.call("status")
-    thread.join()
-
-
-def test_a_no_without_an_id_is_believed_and_ends_the_connection(path: Path) -> None:
-    thread = _impostor(path, b'{"ok": false, "error": {"kind": "refused", "message": "no room"}}\n')
-    with AdminConnection(path, timeout=10) as connection:
-        with pytest.raises(Refused, match="no room"):
-            connection.call("status")
-        assert not connection.is_free
-    thread.join()
-
-
 @pytest.mark.parametrize("id_", ["1", '"a\\udfffb"', f'"{"x" * 64}"', "0", str(-(2**63) + 1), '""'])
 def test_whatever_is_said_to_a_request_has_its_id(host: Hosted, path: Path, id_: str) -> None:
     with Raw(path) as client:
@@ -484,22 +367,3 @@ def test_what_cannot_be_read_on_has_its_id_as_well(handlers: Handlers, path: Pat
         with Hosted(handlers.registry(), path, frames_bytes_max=1000), Raw(path) as client:
             client.say(f'{{"id": 9, "command": "graph load", "frames": {frames}}}\n'.encode())
             assert client.answer()["id"] == 9
-
-
-def test_a_connection_is_in_the_middle_of_one_exchange_at_most(host: Hosted, path: Path) -> None:
-    with AdminConnection(path) as connection:
-        events = connection.stream("graph load", {"name": "g"})
-        next(events)
-        for _ in range(2):
-            with pytest.raises(ShoalError, match="is in the middle of 'graph load'"):
-                connection.call("status")
-        assert events.result["name"] == "g"
-        assert connection.call("status")[0]["shard"] == "a"
-        with pytest.raises(TypeError):
-            connection.call("status", {"no": object()})  # nothing was sent yet
-        assert connection.call("status")[0]["shard"] == "a"
-
-
-def test_a_silent_daemon_is_given_up_on(host: Hosted, path: Path) -> None:
-    with AdminConnection(path, timeout=0.05) as connection, pytest.raises(Unreachable, match=r"within 0\.05 seconds"):
-        connection.call("run wait")
