@@ -15,11 +15,11 @@ import click
 from daemon.admin.server import SocketTaken
 from daemon.config import Config, ConfigError, load
 from daemon.config.keys import BadKeyFile
+from daemon.life import AGAIN, CLOSE_SECONDS, Daemon, data_folder, load_keys
 from daemon.observe import logs
 from daemon.observe.notify import Notifier
 from daemon.observe.turns import TimedSelector, new_loop
 from daemon.runtime import descriptors, memory
-from daemon.runtime.daemon import AGAIN, CLOSE_SECONDS, Daemon, data_folder, load_keys
 from daemon.runtime.descriptors import TooFewDescriptors
 from daemon.runtime.last_resort import LastResort
 from daemon.services.backup.restore import open_backup

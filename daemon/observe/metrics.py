@@ -270,6 +270,8 @@ class Metrics:
                 self.handshakes_failed_total.labels(self._reasons(reason)).inc(amount)
             case "phase_late", (peer, *_):
                 self.phase_late_total.labels(self._peers(peer)).inc(amount)
+            case "elections_won", _:
+                self.raft_elections_won_total.inc(amount)
             case _:
                 self.event("_".join((name, *labels)), amount)
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from daemon.runtime.store_thread import StoreThread
-from daemon.store import NoRoom, NotHeld, Store, StoreFailed
+from daemon.store import NoRoom, NotHeld, StateRecord, Store, StoreFailed
 
 log = logging.getLogger("shoal.disk")
 T = TypeVar("T")
@@ -60,6 +60,14 @@ class Disk:
         if attempts == 1:
             log.warning("what is to be deleted stays on the disk until there is room: %s", error)
         asyncio.get_running_loop().call_later(self.again_seconds, self.order, job, attempts)
+
+    def submit(self, job: Callable[[Store], T], done: Callable[[T], None]) -> None:
+        """Have a job done, from any thread; `done` is called on the store's."""
+        self._thread.submit(job, done)
+
+    def submit_states(self, record: StateRecord, done: Callable[[], None], lost: Callable[[StoreFailed], None]) -> None:
+        """Have states kept, from any thread; `done` once they are durable, `lost` if they never will be."""
+        self._thread.submit_states(record, done, lost)
 
 
 def _looked_up(job: Callable[[Store], T], store: Store) -> T | StoreFailed:

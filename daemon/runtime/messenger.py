@@ -14,11 +14,11 @@ from typing import Any, Protocol
 from daemon.config.keys import AllowedKeys
 from daemon.membership.machine import Membership
 from daemon.observe.metrics import Metrics
-from daemon.observe.refusals import MESSAGES, Refusals, Teller
 from daemon.runtime.allowance import Allowance
 from daemon.runtime.other_clusters import OtherClusters
 from daemon.state.commands import Identity
 from daemon.transport.control import ControlTransport, Deliver
+from daemon.transport.refusals import MESSAGES, Refusals, Teller
 from daemon.transport.security import Count
 from daemon.wire import Codec, Foreign, Rejected
 from shoal.lockstep.frames import size_of
@@ -58,13 +58,12 @@ class Messenger:
         self._membership: Membership | None = None
         self._insiders = Allowance(INSIDERS_SHARE, INSIDERS_BURST_NS, INSIDERS_SILENCE_NS)
         self._outsiders = Allowance(OUTSIDERS_SHARE, OUTSIDERS_BURST_NS)
-        self.view: frozenset[str] = frozenset()
-        """The names of the view's members; empty while this shard is not one of them."""
+        self._view: frozenset[str] = frozenset()
         self._told = Teller(Refusals("control", MESSAGES), log)
         self._speaker = ""  # whose message is being acted on
         self._founding: Callable[[], str] = str
-        self.epoch = 0
-        self.other_clusters = OtherClusters()
+        self._epoch = 0
+        self._other_clusters = OtherClusters()
         self._transport = connect(deliver=self._deliver, count=metrics.count)
 
     def know(self, membership: Membership, founding: Callable[[], str]) -> None:
@@ -75,6 +74,14 @@ class Messenger:
     def came(self) -> tuple[int, int]:
         """How many connections others have made, and how many of them have not been let in."""
         return self._transport.came
+
+    def enter_view(self, epoch: int, members: frozenset[str]) -> None:
+        """Speak for an epoch from now on. `members` are the view's; none while this shard is not one of them."""
+        self._epoch, self._view = epoch, members
+
+    def strangers(self) -> list[dict[str, Any]]:
+        """Who has been heard of lately that belongs to another cluster."""
+        return self._other_clusters.recent()
 
     def check(self) -> None:
         """Other keys are allowed than before."""
@@ -118,7 +125,7 @@ class Messenger:
 
     def _send(self, address: str, key: bytes | None, to: str, message: object) -> None:
         try:
-            frames = self._codec.encode(self.epoch, self._me.name, self._me.generation, message, self._founding())
+            frames = self._codec.encode(self._epoch, self._me.name, self._me.generation, message, self._founding())
         except Rejected as rejected:
             log.error("cannot send %s: %s", type(message).__name__, rejected)
             self._metrics.dropped("oversize")
@@ -127,7 +134,7 @@ class Messenger:
             self._count("out", message, to, frames)
 
     def _deliver(self, owner: str, frames: list[Any]) -> None:
-        allowance = self._insiders if not self.view or owner in self.view else self._outsiders
+        allowance = self._insiders if not self._view or owner in self._view else self._outsiders
         if allowance.exhausted(owner, time.monotonic_ns()):
             self.refuse("flood", owner)
             return
@@ -146,7 +153,7 @@ class Messenger:
         except Foreign as foreign:
             self._metrics.dropped(foreign.reason.value)
             if self._allowed is None or owner == foreign.sender:
-                self.other_clusters.heard(foreign.founding, foreign.sender, self._transport.sender_address)
+                self._other_clusters.heard(foreign.founding, foreign.sender, self._transport.sender_address)
             return
         except Rejected as rejected:
             self.refuse(rejected.reason.value, owner)

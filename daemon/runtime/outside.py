@@ -16,6 +16,7 @@ from pathlib import Path
 
 from daemon.config import Config
 from daemon.control.settings import ShardSettings
+from daemon.runtime.clock import Clock, SystemClock
 from daemon.runtime.guard import Guard
 from daemon.runtime.settings import load_limits, shard_settings
 from daemon.runtime.store_thread import StoreThread
@@ -34,6 +35,12 @@ from shoal.lockstep.effects import StoreStates
 
 class Outside:
     """The world of a real daemon."""
+
+    clock: Clock = SystemClock()
+
+    def new_id(self) -> str:
+        """Draws a name that nobody else draws."""
+        return uuid.uuid4().hex
 
     def shard_settings(self, config: Config) -> ShardSettings:
         """The parameters of the control plane's machines."""

@@ -1,47 +1,141 @@
-"""Questions to members and their answers: asked again while nothing comes, ever more rarely, for a while."""
+"""Questions to other shards, and their answers: asked again while nothing comes, ever more rarely, and not for ever.
+
+A question has a field `request`, which is drawn here, and its answer has the same. An answer counts only if it comes
+from the shard that was asked, under the request that it was asked with, and is of a type that was waited for; whatever
+else comes is dropped. A question may be asked twice, so answering it must change nothing. An asker that is cancelled
+takes its question with it: nothing is asked again, and what still comes is dropped.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, TypeVar
 
 from shoal.api.errors import Failed
 
-PATIENCE_SECONDS = (1.0, 2.0, 4.0, 8.0)
-"""After the first question and each one that repeats it. An answer that is only slow comes once for each of them."""
-GIVE_UP_SECONDS = sum(PATIENCE_SECONDS)
+R = TypeVar("R")
+T = TypeVar("T")
 
 
-class Asking:
-    """What one shard is waiting for. `send` hands a message to a member's control plane.
+class Reply(Protocol):
+    """An answer on the wire."""
 
-    A question has a field `request`, and the answer has the same one; a question may be asked twice.
-    """
+    @property
+    def request(self) -> str:
+        """The request of the question."""
 
-    def __init__(self, send: Callable[[str, object], None]) -> None:
-        self._send = send
-        self._waiting: dict[tuple[str, str], asyncio.Future[Any]] = {}
 
-    async def ask(self, member: str, question: Any) -> Any:
-        """A member's answer. Raises `Failed` if none comes."""
-        request = uuid.uuid4().hex
-        asked = replace(question, request=request)
-        waiting = self._waiting[member, request] = asyncio.get_running_loop().create_future()
+class NoReply(Failed):
+    """Nobody has answered in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """In seconds: until a question is asked again, at the most between two, and of silence until it is given up."""
+
+    first: float
+    most: float
+    silence: float
+
+
+PATIENT: Final = Patience(first=1.0, most=8.0, silence=15.0)
+"""An answer that is only slow comes once for each time that it was asked for."""
+
+
+def once(seconds: float) -> Patience:
+    """Returns the patience of who asks once, and waits so long."""
+    return Patience(seconds, seconds, seconds)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    sender: str
+    kinds: tuple[type, ...]
+    answer: asyncio.Future[Any]
+
+
+class Rpc:
+    """The questions of one shard. `send` hands a message to a member; `new_id` draws the name of a request."""
+
+    def __init__(self, send: Callable[[str, object], None], new_id: Callable[[], str]) -> None:
+        self._send, self._new_id = send, new_id
+        self._waiting: dict[str, _Waiting] = {}
+
+    async def call(self, member: str, question: Any, reply: type[R], patience: Patience = PATIENT) -> R:
+        """Returns a member's answer. Raises `NoReply`."""
+        asked = replace(question, request=self._new_id())
+        return await self.exchange(member, asked.request, reply, lambda: self._send(member, asked), patience)
+
+    async def call_each(
+        self, members: Iterable[str], question: Any, reply: type[R], patience: Patience
+    ) -> dict[str, R]:
+        """Returns what each member answers; whoever stays silent is left out."""
+
+        async def ask(member: str) -> R | None:
+            try:
+                return await self.call(member, question, reply, patience)
+            except NoReply:
+                return None
+
+        names = list(members)
+        answers = await together(ask(member) for member in names)
+        return {name: answer for name, answer in zip(names, answers, strict=True) if answer is not None}
+
+    async def exchange(
+        self,
+        sender: str,
+        request: str,
+        reply: type[R] | tuple[type[R], ...],
+        ask: Callable[[], None],
+        patience: Patience,
+        progress: Callable[[], object | None] = lambda: None,
+    ) -> R:
+        """Asks in whatever way, and returns what `deliver` brings under that request. Raises `NoReply`.
+
+        `progress` says how much of a long answer is here, or None before it begins: what has begun is not asked for
+        again, and it is waited for as long as more of it comes.
+        """
+        kinds = reply if isinstance(reply, tuple) else (reply,)
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting[request] = _Waiting(sender, kinds, answer)
+        pause, quiet, here = patience.first, 0.0, None
         try:
-            for patience in PATIENCE_SECONDS:
-                self._send(member, asked)
-                done, _ = await asyncio.wait([waiting], timeout=patience)
+            while quiet < patience.silence:
+                if here is None:
+                    ask()
+                wait = min(pause, patience.silence - quiet)
+                done, _ = await asyncio.wait([answer], timeout=wait)
                 if done:
-                    return waiting.result()
-            raise Failed(f"shard '{member}' has not answered for {GIVE_UP_SECONDS:.0f} s")
+                    return answer.result()
+                before, here = here, progress()
+                quiet = quiet + wait if here == before else 0.0
+                pause = min(2 * pause, patience.most)
+            raise NoReply(f"shard '{sender}' has not answered for {patience.silence:g} s")
         finally:
-            del self._waiting[member, request]
+            del self._waiting[request]
 
-    def told(self, sender: str, answer: Any) -> None:
-        """An answer has come; one that nobody waits for is dropped."""
-        waiting = self._waiting.get((sender, answer.request))
-        if waiting is not None and not waiting.done():
-            waiting.set_result(answer)
+    def deliver(self, sender: str, answer: Reply) -> bool:
+        """Takes an answer; returns whether somebody waits for it."""
+        waiting = self._waiting.get(answer.request)
+        if waiting is None or waiting.sender != sender or type(answer) not in waiting.kinds:
+            return False
+        if not waiting.answer.done():
+            waiting.answer.set_result(answer)
+        return True
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Returns what all of them return, in their order; the first to fail ends the others, and its error is raised."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        await _ended(tasks)
+
+
+async def _ended(tasks: Collection[asyncio.Future[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

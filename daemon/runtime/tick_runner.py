@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from daemon.runtime.guard import FIRST_PHASE, HALTED, KEEPING, Slot
 from daemon.runtime.interruption import Interrupted, Section
-from daemon.transfer.chunks import LoadLimits, PieceArrived, PieceGone
+from daemon.transfer.chunks import AnyPiece, LoadLimits, PieceAnswered, PieceGone
 from daemon.transfer.tick_plane import Effect, TickMessage, TickPlane
 from shoal.engine.engine import BadExchange, BadState, Engine
 from shoal.graph.shard_graph import ShardGraph
@@ -41,7 +41,7 @@ from shoal.program.failures import failure, phase_place, place
 from shoal.program.phase import Phase
 from shoal.program.program import Program
 
-HandedOver: TypeAlias = TickCommitted | PhaseLate | RunOver | PieceArrived | PieceGone
+HandedOver: TypeAlias = TickCommitted | PhaseLate | RunOver | AnyPiece | PieceGone | PieceAnswered
 """What the loop has to do with."""
 News: TypeAlias = SendTick | StoreStates | HandedOver
 State: TypeAlias = tuple[int, Mapping[int, Any]]

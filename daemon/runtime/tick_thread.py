@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daemon.runtime.allowance import Allowance
-from daemon.runtime.tick_runner import HandedOver, News, State, TickRunner
+from daemon.runtime.tick_runner import HandedOver, InProgram, News, State, TickRunner
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import Shipment
 from daemon.transport.ticks import TickTransport
@@ -158,6 +158,19 @@ class TickThread(threading.Thread):
     def arriving(self, load: str) -> int | None:
         """How many chunks of what was asked for are here; None before it is offered, and once it is whole."""
         return self.runner.plane.intake.progress(load)
+
+    @property
+    def busy(self) -> tuple[InProgram, int] | None:
+        """Where a program's own code runs, and since when (monotonic nanoseconds)."""
+        return self.runner.section.busy
+
+    def interrupt(self, busy: tuple[InProgram, int]) -> bool:
+        """Get the thread out of that; False if it is out of it, or if this is no moment for it."""
+        return self.runner.section.interrupt(busy)
+
+    def has_room(self, nbytes: int) -> None:
+        """So much may be taken in of bulk."""
+        self.runner.plane.intake.room_bytes = nbytes
 
     @property
     def counts(self) -> dict[tuple[str, tuple[str, ...]], int]:

@@ -1,24 +1,30 @@
-"""Who answers what on the admin socket of a daemon."""
+"""The handlers of all commands, bound to the services that they ask."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from daemon.admin.registry import Registry
-from daemon.runtime.loop import Runtime
+from daemon.observe.metrics import Metrics
 from daemon.services.backup.commands import BackupCommands
 from daemon.services.cluster.commands import ClusterCommands
+from daemon.services.composition import Services
 from daemon.services.graphs.commands import GraphCommands
+from daemon.services.known import Known
 from daemon.services.programs.commands import ProgramCommands
 from daemon.services.results.commands import ResultCommands
+from daemon.services.results.readings import Readings
 from daemon.services.runs.commands import RunCommands
 
 
-def bind(runtime: Runtime, commands: Registry, stop: Callable[[], None]) -> None:
-    """Binds every command to its handler; `stop` ends the daemon as a signal does."""
-    ClusterCommands(runtime, commands, stop)
-    BackupCommands(runtime, commands)
-    GraphCommands(runtime, commands)
-    RunCommands(runtime, commands)
-    ResultCommands(runtime, commands)
-    ProgramCommands(runtime, commands)
+def bind(services: Services, metrics: Metrics, commands: Registry, stop: Callable[[], None]) -> None:
+    """Has every declared command answered. `stop` ends the daemon as a signal does."""
+    s, context = services, services.context
+    known = Known(context)
+    readings = Readings(context, known, s.results, s.reading, s.runs, s.programs)
+    ClusterCommands(context, known, s.repair, s.disk_room, metrics, commands, stop)
+    BackupCommands(context, s.fetching, commands)
+    GraphCommands(context, known, s.graphs, s.part_stats, commands)
+    RunCommands(context, known, s.runs, s.programs, commands)
+    ResultCommands(context, known, readings, s.results, s.reading, s.tables, s.searching, s.runs, commands)
+    ProgramCommands(context, known, s.programs, commands)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from daemon.runtime.loop import Runtime
+from daemon.runtime.context import HostContext
 from daemon.state.commands import AddGraph
 from daemon.state.records import RunRecord
 from shoal.api.errors import Refused, UnknownGraph, UnknownRun, did_you_mean
@@ -16,20 +16,20 @@ IN_NO_VIEW = "this shard is in no view: ask a member (`members` shows who is)"
 class Known:
     """Of one shard."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: HostContext) -> None:
+        self._context, self._state = context, context.state
 
     @property
     def state(self) -> str:
         """Whether this shard is `joined`, `drained` or `starting`."""
-        shard = self._runtime.shard
-        if shard.in_view:
+        state = self._state
+        if state.in_view:
             return "joined"
-        return "drained" if self._runtime.me.name in shard.registry.draining else "starting"
+        return "drained" if self._context.me in state.registry.draining else "starting"
 
     def graph(self, name: str) -> AddGraph:
         """The graph of that name. Raises `UnknownGraph`."""
-        graphs = self._runtime.shard.registry.graphs
+        graphs = self._state.registry.graphs
         if name not in graphs:
             known = ", ".join(sorted(graphs)) or "none yet"
             raise UnknownGraph(f"no graph is called '{name}'{did_you_mean(name, graphs)}; loaded: {known}")
@@ -37,7 +37,7 @@ class Known:
 
     def graph_of(self, run: RunRecord) -> AddGraph:
         """The graph that a run belongs to. Raises `UnknownRun` if it was dropped, whatever has its name now."""
-        registry = self._runtime.shard.registry
+        registry = self._state.registry
         graph = registry.graph_of(run.load)
         if graph is None:
             told = registry.dropped[run.name].told if run.name in registry.dropped else f"run '{run.name}' is gone"
@@ -46,7 +46,7 @@ class Known:
 
     def run(self, name: str) -> RunRecord:
         """The run of that name. Raises `UnknownRun`."""
-        registry = self._runtime.shard.registry
+        registry = self._state.registry
         runs = registry.runs
         if name in registry.dropped:
             raise UnknownRun(registry.dropped[name].told)
@@ -65,7 +65,7 @@ class Known:
 
     async def decided(self, decision: Any, look_again: Callable[[], object] = lambda: None) -> str:
         """What the log says. `look_again` raises, in its own words, if what is meant went away meanwhile."""
-        answer = await self._runtime.decide(decision)
+        answer = await self._context.decide(decision)
         if answer.error:
             look_again()
             raise Refused(answer.error)
@@ -73,5 +73,5 @@ class Known:
 
     def require_view(self) -> None:
         """Raises `Refused` on a shard that is in no view."""
-        if not self._runtime.shard.in_view:
+        if not self._state.in_view:
             raise Refused(IN_NO_VIEW)

@@ -25,17 +25,17 @@ bytes, so chunks of equal offers may be mixed.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.transfer.flow import Flow, Sent
 from shoal.lockstep.effects import SendTick
-from shoal.lockstep.messages import Chunk, ChunksAcknowledged, PieceBuilt, PieceDropped, PieceOffered
+from shoal.lockstep.messages import Chunk, ChunksAcknowledged, PieceBuilt, PieceDropped, PieceKind, PieceOffered
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
@@ -56,12 +56,32 @@ class LoadLimits:
 
 @dataclass(frozen=True, slots=True)
 class PieceArrived:
-    """A piece is complete: the host builds it and answers with `Intake.built`."""
+    """A piece is complete, of one of the kinds below: the host builds it and answers with `Intake.built`."""
 
     load: str
     sender: str
     spec: bytes
     frames: tuple[Bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPiece(PieceArrived):
+    """A load has brought it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPiece(PieceArrived):
+    """This shard has asked for it, by that name."""
+
+    @property
+    def request(self) -> str:
+        """The name of the request that it answers."""
+        return self.load
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredPiece(PieceArrived):
+    """It comes out of a backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +91,21 @@ class PieceGone:
     load: str
 
 
-LoadEffect: TypeAlias = SendTick | PieceArrived | PieceGone
+@dataclass(frozen=True, slots=True)
+class PieceAnswered:
+    """A piece that this shard has sent is built over there, or is not going to be: see `Shipment.answer`."""
+
+    load: str
+
+
+AnyPiece: TypeAlias = LoadedPiece | FetchedPiece | RestoredPiece
+LoadEffect: TypeAlias = SendTick | AnyPiece | PieceGone | PieceAnswered
+
+KINDS: Final[Mapping[PieceKind, type[AnyPiece]]] = {
+    PieceKind.LOADED: LoadedPiece,
+    PieceKind.FETCHED: FetchedPiece,
+    PieceKind.RESTORED: RestoredPiece,
+}
 
 WINDOW_CHUNKS = 2
 """At the least, and to begin with."""
@@ -139,13 +173,21 @@ def size_in_bytes(frames: Sequence[Any]) -> int:
 class Shipment:
     """One piece on its way to one shard. Each frame is a buffer, or a list of buffers that form one frame."""
 
-    def __init__(self, load: str, to: str, spec: bytes, frames: Sequence[Any], limits: LoadLimits) -> None:
+    def __init__(
+        self,
+        load: str,
+        to: str,
+        spec: bytes,
+        frames: Sequence[Any],
+        limits: LoadLimits,
+        kind: PieceKind = PieceKind.LOADED,
+    ) -> None:
         self.load, self.to = load, to
         self.answer: PieceBuilt | None = None
         self._limits = limits
         self._frames = [_Frame(frame) for frame in frames]
         sizes = tuple(frame.nbytes for frame in self._frames)
-        self._offer = PieceOffered(load, spec, sizes, limits.chunk_bytes)
+        self._offer = PieceOffered(load, spec, sizes, limits.chunk_bytes, kind=kind)
         self._digest = self._offer.digest()
         self._places = ChunkPlaces(sizes, limits.chunk_bytes)
         self._upto = self._next = 0
@@ -195,7 +237,7 @@ class Shipment:
         if isinstance(message, PieceBuilt):
             self.answer = self.answer or message
             self._frames = []
-            return []
+            return [PieceAnswered(self.load)]
         if not 0 <= message.upto <= len(self._places):
             return []
         before, upto = self._probes.pop(message.probe, (0, 0))
@@ -211,7 +253,7 @@ class Shipment:
         """The receiver has given the piece up, for nothing had come for long, and has begun it anew at our offer."""
         if not self._frames and len(self._places):
             self.answer = PieceBuilt(self.load, "it was given up, for nothing had come for long", 0, 0, 0, 0, 0)
-            return []
+            return [PieceAnswered(self.load)]
         for _, sent in self._under_way.values():
             self._flow.lose(sent)
         self._under_way.clear()
@@ -433,7 +475,8 @@ class Intake:
         if piece.handed_over or piece.upto < len(piece.places):
             return []
         piece.handed_over = True
-        return [PieceArrived(piece.offer.load, piece.sender, piece.offer.spec, tuple(piece.frames))]
+        arrived = KINDS[piece.offer.kind]
+        return [arrived(piece.offer.load, piece.sender, piece.offer.spec, tuple(piece.frames))]
 
     def _taken(self, piece: _Arriving, probe: int = 0) -> SendTick:
         return SendTick(

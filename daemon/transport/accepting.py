@@ -2,7 +2,7 @@
 
 Without a descriptor for a client that waits, the listener stays ready, so accepting at once again would spin; and while
 all places are taken, each new client costs one that is there. So in both cases there is a pause, in which clients wait
-in the kernel's queue. What was refused is said in the log once a minute (`daemon.observe.refusals`).
+in the kernel's queue. What was refused is said in the log once a minute (`daemon.transport.refusals`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from daemon.observe.refusals import Refusals, Teller
+from daemon.transport.refusals import Refusals, Teller
 
 CROWDED_SECONDS: Final = 0.002
 """Five hundred a second are let in to a full house."""

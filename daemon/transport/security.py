@@ -12,7 +12,7 @@ anyway, and a ZAP handler for one rule is ten lines, one thread with a blocking 
 Beside that the doorman hangs up on whom there is no room for: strangers that send more than a handshake, do not come to
 its end or are too many (`daemon.transport.connections`), members that send more than anybody reads (`backlog`), and
 whoever came in with a key that is no longer allowed. What it does is counted by reason, and said in the log
-(`daemon.observe.refusals`).
+(`daemon.transport.refusals`).
 
 Without a descriptor for a connection that waits to be accepted, libzmq tries again at once and for ever: a core is busy
 with 100,000 failures a second. So those who wait are hung up on, with a descriptor that is kept for this, and the
@@ -39,10 +39,10 @@ import zmq
 from zmq.utils import z85
 
 from daemon.config.keys import KeyPair
-from daemon.observe.refusals import Refusals
 from daemon.transport.backlog import LOOK_MS, Backlog
 from daemon.transport.connections import Connection, Connections, Room
 from daemon.transport.kernel import ListeningSocket, hang_up, peer_of, traffic_of
+from daemon.transport.refusals import Refusals
 
 log = logging.getLogger("shoal.transport")
 

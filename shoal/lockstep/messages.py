@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from hashlib import blake2b
 
 from shoal.api.ranges import Count, Entry, Tick
@@ -50,6 +51,14 @@ class PhaseRequest:
     lost: Count = 0
 
 
+class PieceKind(IntEnum):
+    """Why a piece comes: a load brings it, its receiver has asked for it, or it is out of a backup."""
+
+    LOADED = 0
+    FETCHED = 1
+    RESTORED = 2
+
+
 @dataclass(frozen=True, slots=True)
 class PieceOffered:
     """Offers a shard's piece of a graph, in frames of these sizes, cut into chunks of `chunk_bytes`.
@@ -62,6 +71,7 @@ class PieceOffered:
     frame_sizes: tuple[int, ...]
     chunk_bytes: Count
     probe: Count = 0
+    kind: PieceKind = PieceKind.LOADED
 
     def digest(self) -> int:
         """The same for each repetition, and another for another piece that is offered under the same name."""

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from daemon.services.graphs.fetch import NONSENSE, STATES_MAX, TABLE, NotFetched
+from daemon.runtime.context import HostContext
+from daemon.runtime.rpc import together
+from daemon.services.graphs.fetch import NONSENSE, STATES_MAX, TABLE, Fetching, NotFetched
 from daemon.services.graphs.graphs import table_of
 from daemon.state.commands import ARCHIVE_LIMITS, AddGraph, CommandCodec, KeptRun, ProgramVersion, Restore
 from daemon.state.placement import sources
@@ -30,9 +31,6 @@ from daemon.store import NotHeld, StateRecord, StoreError, StoreFailed
 from daemon.store.archive import ArchiveWriter
 from shoal import __version__
 from shoal.api.errors import Failed, Refused, ShoalError, Usage
-
-if TYPE_CHECKING:
-    from daemon.runtime.loop import Runtime
 
 log = logging.getLogger("shoal.backup")
 
@@ -52,8 +50,9 @@ HOLDERS_ASKED = 3
 class Backup:
     """One backup, written on this machine."""
 
-    def __init__(self, runtime: Runtime, folder: Path, emit: Emit) -> None:
-        self._runtime, self._folder, self._emit = runtime, folder, emit
+    def __init__(self, context: HostContext, fetching: Fetching, folder: Path, emit: Emit) -> None:
+        self._context, self._state, self._fetching = context, context.state, fetching
+        self._folder, self._emit = folder, emit
         self._thread = ThreadPoolExecutor(1, "shoal-backup")
         self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
         self._writer: ArchiveWriter | None = None
@@ -62,7 +61,8 @@ class Backup:
         """Write it. Raises `Usage`, `Refused` or `Failed`; then nothing of it is left."""
         if not self._folder.is_absolute():
             raise Usage("dir should be an absolute path: the daemon works in another folder than whoever asks")
-        began, cluster = time.monotonic(), self._runtime.config.cluster.name
+        clock, cluster = self._context.clock, self._context.config.cluster.name
+        began = clock.monotonic_ns()
         self._require_view()
         try:
             result = await self._write(await self._do(lambda: self._opened(cluster)))
@@ -78,10 +78,10 @@ class Backup:
         finally:
             self._thread.shutdown(wait=False)
         log.info("backup %s: %d bytes", self._folder, result["bytes"])
-        return {**result, "seconds": time.monotonic() - began}
+        return {**result, "seconds": (clock.monotonic_ns() - began) / 1e9}
 
     async def _write(self, writer: ArchiveWriter) -> dict[str, Any]:
-        registry = self._runtime.shard.registry
+        registry = self._state.registry
         graphs = list(registry.graphs.values())
         total, done = sum(graph.partition_count for graph in graphs), 0
         for graph in graphs:
@@ -100,11 +100,11 @@ class Backup:
         runs = tuple(run for run, _ in kept)
         decision = Restore("", tuple(graphs), runs, registry.runs_begun, _wanted(registry.programs, runs))
         told = {
-            "cluster": self._runtime.config.cluster.name,
-            "shard": self._runtime.me.name,
+            "cluster": self._context.config.cluster.name,
+            "shard": self._context.me,
             "version": __version__,
             "epoch": registry.epoch,
-            "made_unix_ns": time.time_ns(),
+            "made_unix_ns": self._context.clock.unix_ns(),
             "graphs": [
                 {"graph": g.name, "nodes": g.node_count, "edges": g.edge_count, "partitions": g.partition_count}
                 for g in graphs
@@ -122,7 +122,7 @@ class Backup:
 
     async def _copied(self, writer: ArchiveWriter, graph: AddGraph) -> Any:
         """Copy a graph, at the rate at which copies are made; gives how many partitions there are as it goes."""
-        load, rate = graph.load, self._runtime.config.storage.repair_bandwidth
+        load, rate = graph.load, self._context.config.storage.repair_bandwidth
         table, header = await self._tried(graph, partial(self._table, load))
         await self._do(lambda: writer.store.put_graph(load, graph.name, table, header))
         checked = table_of(table, graph.partition_count)
@@ -135,18 +135,18 @@ class Backup:
 
     async def _table(self, load: str, graph: AddGraph) -> tuple[Any, bytes]:
         try:
-            _, table, header = await self._runtime.disk.do(lambda store: store.graph(load))
+            _, table, header = await self._context.disk.do(lambda store: store.graph(load))
             return table, header
         except NotHeld:
-            came = await self._runtime.fetching.fetch(self._sources(graph, 0), load, TABLE)
+            came = await self._fetching.fetch(self._sources(graph, 0), load, TABLE)
             header, frame = came.table()
             return frame, header
 
     async def _slice(self, load: str, partition: int, table: Any, graph: AddGraph) -> tuple[bytes, list[Any]]:
         try:
-            return await self._runtime.disk.do(lambda store: store.slice(load, partition))
+            return await self._context.disk.do(lambda store: store.slice(load, partition))
         except NotHeld:
-            came = await self._runtime.fetching.fetch(self._sources(graph, partition), load, partition)
+            came = await self._fetching.fetch(self._sources(graph, partition), load, partition)
         await asyncio.to_thread(came.slice, partition, table)  # checked, not used
         return came.spec, list(came.frames)
 
@@ -158,17 +158,17 @@ class Backup:
             except (NotFetched, ShoalError, *NONSENSE) as error:
                 why = error
             self._require_view()
-            if self._runtime.shard.registry.graph_of(graph.load) is None:
+            if self._state.registry.graph_of(graph.load) is None:
                 raise Failed(f"graph '{graph.name}' was dropped while it was being copied: begin again")
             await asyncio.sleep(TRY_AGAIN_SECONDS)
         raise Failed(f"graph '{graph.name}': {why}")
 
     def _sources(self, graph: AddGraph, partition: int) -> tuple[str, ...]:
         """Who may have something of a partition: those who serve it first."""
-        registry = self._runtime.shard.registry
+        registry = self._state.registry
         placed = registry.placements[graph.name] if registry.graph_of(graph.load) is not None else ()
         members = registry.view.names if registry.view is not None else ()
-        return sources(self._runtime.me.name, placed[partition] if placed else (), members)
+        return sources(self._context.me, placed[partition] if placed else (), members)
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class Backup:
     ) -> list[tuple[KeptRun, int]]:
         """Copy a run as it is at one of its ticks; nothing if it has failed or its result is not there any more."""
         for attempt in range(RUN_TRIES):
-            run = self._runtime.shard.registry.runs.get(name)
+            run = self._state.registry.runs.get(name)
             if run is None or run.load not in graphs or (run.is_over and not run.has_result):
                 return []
             if run.state == QUEUED:
@@ -198,11 +198,11 @@ class Backup:
 
     async def _newest(self, run: RunRecord, graph: AddGraph) -> int:
         """The newest tick of which some state is held, as this disk says, or a holder if there is none on it."""
-        held = await self._runtime.disk.do(lambda store: store.states_held())
+        held = await self._context.disk.do(lambda store: store.states_held())
         ticks = set(held.get(run.number, {}))
         if not ticks:
             try:
-                came = await self._runtime.fetching.fetch(self._sources(graph, 0), graph.load, 0)
+                came = await self._fetching.fetch(self._sources(graph, 0), graph.load, 0)
             except NotFetched:
                 return 0
             ticks = {tick for number, tick, _ in came.states if number == run.number}
@@ -229,7 +229,7 @@ class Backup:
         """
         number, found = run.number, dict[int, Any]()
         if not turn:
-            read = await self._runtime.disk.do(lambda store: {p: store.state(number, tick, p) for p in wanted})
+            read = await self._context.disk.do(lambda store: {p: store.state(number, tick, p) for p in wanted})
             found = {p: state for p, state in read.items() if state is not None}
         asked: dict[str, list[int]] = {}
         for partition in sorted(wanted - found.keys()):
@@ -239,9 +239,9 @@ class Backup:
 
         async def fetch(source: str, partitions: list[int]) -> None:
             async with self._asking:
-                found.update(await self._runtime.fetching.states_from([source], number, tick, partitions))
+                found.update(await self._fetching.states_from([source], number, tick, partitions))
 
-        await asyncio.gather(*(fetch(source, partitions) for source, partitions in asked.items()))
+        await together(fetch(source, partitions) for source, partitions in asked.items())
         if found:
             await self._do(partial(writer.store.put_states, [StateRecord(number, tick, tick, found)]))
         return set(found)
@@ -249,9 +249,9 @@ class Backup:
     # -- within ----------------------------------------------------------------------------------------------------
 
     def _require_view(self) -> None:
-        if not self._runtime.shard.in_view:
+        if not self._state.in_view:
             raise Refused("this shard is in no view: ask a member (`members` shows who is)")
-        registry = self._runtime.shard.registry
+        registry = self._state.registry
         for name in registry.graphs:
             if registry.lost(name):
                 raise Refused(f"graph '{name}' is halted: {len(registry.lost(name))} of its partitions are lost")

@@ -6,16 +6,17 @@ import asyncio
 from pathlib import Path
 
 from daemon.admin.registry import Registry, Reply, Request
-from daemon.runtime.loop import Runtime
+from daemon.runtime.context import HostContext
 from daemon.services.backup.backup import Backup
+from daemon.services.graphs.fetch import Fetching
 from shoal.api.errors import Refused
 
 
 class BackupCommands:
     """The handler."""
 
-    def __init__(self, runtime: Runtime, commands: Registry) -> None:
-        self._runtime = runtime
+    def __init__(self, context: HostContext, fetching: Fetching, commands: Registry) -> None:
+        self._context, self._fetching = context, fetching
         self._backing_up = asyncio.Lock()
         commands.bind("backup", self.backup)
 
@@ -23,4 +24,5 @@ class BackupCommands:
         if self._backing_up.locked():
             raise Refused("another backup is under way here: wait for its end, or ask another daemon")
         async with self._backing_up:
-            return Reply(await Backup(self._runtime, Path(request.args["dir"]), request.emit).run())
+            backup = Backup(self._context, self._fetching, Path(request.args["dir"]), request.emit)
+            return Reply(await backup.run())

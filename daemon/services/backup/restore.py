@@ -11,21 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Never, TypeVar
 
 import msgpack
 
+from daemon.runtime.context import HostContext
+from daemon.runtime.service import Service
 from daemon.services.graphs.graphs import Graphs, empty_slices, table_of
+from daemon.services.graphs.pieces import Pieces
 from daemon.services.graphs.transfer import (
     answer_of,
-    answered,
     carried,
     checked_piece,
     crossing,
@@ -47,26 +47,19 @@ from daemon.state.commands import (
 from daemon.state.records import View, restored
 from daemon.store import StateRecord, Store, StoreError
 from daemon.store.archive import Archive
-from daemon.transfer.chunks import PieceArrived, Shipment
+from daemon.transfer.chunks import RestoredPiece, Shipment
 from shoal.api.errors import Failed
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.ids import PARTITIONS_MAX
 from shoal.graph.partitions import PartitionSet, joined
 from shoal.graph.shard_graph import ShardGraph
-from shoal.lockstep.messages import PieceBuilt
-
-if TYPE_CHECKING:
-    from daemon.runtime.disk import Disk
-    from daemon.runtime.loop import Runtime
+from shoal.lockstep.messages import PieceBuilt, PieceKind
 
 log = logging.getLogger("shoal.restore")
 
 T = TypeVar("T")
 
-RESTORE = "restore/"
-"""How the names of pieces begin that come out of a backup."""
 TRIES = 5
-LOOK_SECONDS = 0.1
 STATES_BYTES, STATES_MAX = 32 << 20, 512
 """Of the states that go in one piece."""
 
@@ -124,14 +117,15 @@ def _missing(archive: Archive, decided: Restore) -> str:
 class Restoring:
     """One restoration."""
 
-    def __init__(self, runtime: Runtime, source: Source) -> None:
-        self._runtime, self._folder, self._wanted = runtime, source.folder, source.restore
-        self._limits = runtime.load_limits
+    def __init__(self, context: HostContext, graphs: Graphs, source: Source) -> None:
+        self._context, self._state, self._graphs = context, context.state, graphs
+        self._folder, self._wanted, self._limits = source.folder, source.restore, context.load_limits
         self._thread = ThreadPoolExecutor(1, "shoal-restore")
 
     async def run(self) -> None:
         """Return once the cluster has what the backup holds. Raises `Failed`: then it has nothing of it."""
-        began = time.monotonic()
+        clock = self._context.clock
+        began = clock.monotonic_ns()
         try:
             archive = await self._do(partial(Archive, self._folder))
             for tries in range(1, TRIES + 1):
@@ -140,24 +134,29 @@ class Restoring:
                     await self._restore(archive, view)
                     break
                 except Failed as failed:
-                    if self._runtime.shard.registry.view == view or tries == TRIES:
+                    if self._state.registry.view == view or tries == TRIES:
                         raise
                     log.warning("%s: once more", failed)
             await self._do(archive.close)
         finally:
             self._thread.shutdown(wait=False)
         graphs, runs = len(self._wanted.graphs), len(self._wanted.runs)
-        log.info("restored: %d graphs, %d runs in %.1f s", graphs, runs, time.monotonic() - began)
+        log.info("restored: %d graphs, %d runs in %.1f s", graphs, runs, (clock.monotonic_ns() - began) / 1e9)
 
     async def _whole_view(self) -> View:
         """The first view may lack some that are still starting: wait until there are as many as are expected."""
-        expected, shard = self._runtime.config.cluster.expect, self._runtime.shard
+        expected, state = self._context.config.cluster.expect, self._state
         log.info("to be restored from %s as soon as %d shards are in view", self._folder, expected)
-        while True:
-            view = shard.registry.view
-            if view is not None and shard.in_view and len(view.members) >= expected and not shard.missing_members():
-                return view
-            await asyncio.sleep(LOOK_SECONDS)
+
+        def whole() -> View | None:
+            view = state.registry.view
+            is_whole = view is not None and state.in_view and len(view.members) >= expected
+            return view if is_whole and not state.missing_members() else None
+
+        await self._context.conditions.until(whole)
+        view = whole()
+        assert view is not None
+        return view
 
     async def _restore(self, archive: Archive, view: View) -> None:
         graphs = []
@@ -172,11 +171,11 @@ class Restoring:
                     await self._states(archive, view, run, tick, name, held_by(name, placed[run.start.graph]))
             log.info("run %s-%d: its states are where they belong", run.start.program, run.number)
         for program in self._wanted.programs:
-            await self._decided(AddProgram(uuid.uuid4().hex, program))
-        await self._decided(replace(self._wanted, request=uuid.uuid4().hex, graphs=tuple(graphs), programs=()))
+            await self._decided(AddProgram(self._context.new_id(), program))
+        await self._decided(replace(self._wanted, request=self._context.new_id(), graphs=tuple(graphs), programs=()))
 
     async def _decided(self, decision: Decision) -> None:
-        answer = await self._runtime.decide(decision)
+        answer = await self._context.decide(decision)
         if answer.error:
             raise Failed(answer.error)
 
@@ -184,7 +183,7 @@ class Restoring:
 
     async def _graph(self, archive: Archive, view: View, graph: AddGraph) -> AddGraph:
         """Have every member keep its partitions, one member after the other: one piece is in memory at a time."""
-        placed, load, me = placement_of(view, graph.partition_count), graph.load, self._runtime.me.name
+        placed, load, me = placement_of(view, graph.partition_count), graph.load, self._context.me
         _, frame, _ = await self._do(partial(archive.graph, load))
         table = table_of(frame, graph.partition_count)
         answers: dict[str, PieceBuilt] = {}
@@ -192,23 +191,23 @@ class Restoring:
             partitions = held_by(name, placed)
             slices = await self._do(partial(_read, archive, graph, partitions, table))
             if name == me:
-                graphs = self._runtime.graphs
-                await graphs.keep_table(load, graph.name, table, graph.partition_count)
-                part = await graphs.keep_and_build(load, graph.name, view, placed, slices)
+                await self._graphs.keep_table(load, graph.name, table, graph.partition_count)
+                part = await self._graphs.keep_and_build(load, graph.name, view, placed, slices)
                 answers[name] = answer_of(load, part)
             else:
                 spec, frames = slices.to_wire()
                 header = {"graph": graph.name, "load": load, "partitions": graph.partition_count, "slices": spec}
                 answers[name] = await self._ship(view, name, header, [table, *frames])
         crosses = crossing(view, answers, graph.node_count)
-        return replace(graph, request=uuid.uuid4().hex, epoch=view.epoch, cross_edges=crosses)
+        return replace(graph, request=self._context.new_id(), epoch=view.epoch, cross_edges=crosses)
 
     async def _ship(self, view: View, to: str, header: Mapping[str, Any], frames: list[Any]) -> PieceBuilt:
-        name, ticks = f"{RESTORE}{uuid.uuid4().hex}", self._runtime.ticks
-        shipment = Shipment(name, to, msgpack.packb({**header, "epoch": view.epoch}), frames, self._limits)
+        name, ticks = f"restore/{self._context.new_id()}", self._context.ticks
+        spec = msgpack.packb({**header, "epoch": view.epoch})
+        shipment = Shipment(name, to, spec, frames, self._limits, PieceKind.RESTORED)
         ticks.order(partial(ticks.ship, [shipment]))
         try:
-            await carried(self._runtime, view, [shipment], _nobody)
+            await carried(self._context, view, [shipment], _nobody)
         finally:
             ticks.order(partial(ticks.land, name, [to]))
         assert shipment.answer is not None
@@ -222,9 +221,9 @@ class Restoring:
         """Have one member keep the states of its partitions."""
         rest = iter(partitions)
         while batch := await self._do(partial(_next_states, archive, run.number, tick, rest)):
-            if name == self._runtime.me.name:
+            if name == self._context.me:
                 record = StateRecord(run.number, tick, tick, batch)
-                await self._runtime.disk.do(partial(Store.put_states, records=[record]))
+                await self._context.disk.do(partial(Store.put_states, records=[record]))
             else:
                 header = {"run": run.number, "tick": tick, "states": list(batch)}
                 await self._ship(view, name, header, list(batch.values()))
@@ -262,33 +261,39 @@ def _next_states(archive: Archive, run: int, tick: int, rest: Iterator[int]) -> 
 # -- the members' side -------------------------------------------------------------------------------------------------
 
 
-async def take_in_restored(piece: PieceArrived, graphs: Graphs, disk: Disk, runtime: Runtime) -> PieceBuilt:
-    """Keep what a restoration has brought here; whatever is wrong with it is the answer."""
-    return await answered(piece, runtime.me.name, _taken_in(piece, graphs, disk, runtime))
+class RestoredPieces(Service[Never, RestoredPiece]):
+    """Keeps what a restoration brings to this shard; whatever is wrong with it is the answer."""
 
+    events = (RestoredPiece,)
 
-async def _taken_in(piece: PieceArrived, graphs: Graphs, disk: Disk, runtime: Runtime) -> ShardGraph | None:
-    registry = runtime.shard.registry
-    view, spec = registry.view, spec_of(piece, registry.view)
-    assert view is not None
-    if registry.graphs or registry.runs_begun:
-        raise BadGraph("this cluster has graphs or runs of its own: a backup is restored into a new one")
-    if "states" in spec:
-        await _take_states(piece, spec, disk)
-        return None
-    load = spec["load"]
-    if type(load) is not str:
-        raise BadGraph("it does not say of which load it is")
-    checked = await checked_piece(piece, spec, view, runtime.me.name)
-    await graphs.keep_table(load, checked.graph, checked.table, checked.partitions)
-    return await graphs.keep_and_build(load, checked.graph, view, checked.placed, checked.slices)
+    def __init__(self, context: HostContext, graphs: Graphs, pieces: Pieces) -> None:
+        self._context, self._graphs, self._pieces = context, graphs, pieces
 
+    def on_event(self, event: RestoredPiece) -> None:
+        """A piece is whole."""
+        self._pieces.take(event, lambda: self._take_in(event))
 
-async def _take_states(piece: PieceArrived, spec: Mapping[str, Any], disk: Disk) -> None:
-    run, tick, partitions = spec["run"], spec["tick"], spec["states"]
-    if not is_number(run, 1, 2**40) or not is_number(tick, 0, 2**40) or type(partitions) is not list:
-        raise BadGraph("it does not say of which run it is")
-    if len(partitions) != len(piece.frames) or not all(is_number(p, 0, PARTITIONS_MAX) for p in partitions):
-        raise BadGraph("it does not say of which partitions it is")
-    record = StateRecord(run, tick, tick, dict(zip(partitions, piece.frames, strict=True)))
-    await disk.do(lambda store: store.put_states([record]))
+    async def _take_in(self, piece: RestoredPiece) -> ShardGraph | None:
+        registry = self._context.state.registry
+        view, spec = registry.view, spec_of(piece, registry.view)
+        assert view is not None
+        if registry.graphs or registry.runs_begun:
+            raise BadGraph("this cluster has graphs or runs of its own: a backup is restored into a new one")
+        if "states" in spec:
+            await self._take_states(piece, spec)
+            return None
+        load = spec["load"]
+        if type(load) is not str:
+            raise BadGraph("it does not say of which load it is")
+        checked = await checked_piece(piece, spec, view, self._context.me)
+        await self._graphs.keep_table(load, checked.graph, checked.table, checked.partitions)
+        return await self._graphs.keep_and_build(load, checked.graph, view, checked.placed, checked.slices)
+
+    async def _take_states(self, piece: RestoredPiece, spec: Mapping[str, Any]) -> None:
+        run, tick, partitions = spec["run"], spec["tick"], spec["states"]
+        if not is_number(run, 1, 2**40) or not is_number(tick, 0, 2**40) or type(partitions) is not list:
+            raise BadGraph("it does not say of which run it is")
+        if len(partitions) != len(piece.frames) or not all(is_number(p, 0, PARTITIONS_MAX) for p in partitions):
+            raise BadGraph("it does not say of which partitions it is")
+        record = StateRecord(run, tick, tick, dict(zip(partitions, piece.frames, strict=True)))
+        await self._context.disk.do(lambda store: store.put_states([record]))

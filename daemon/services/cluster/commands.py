@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,10 +14,13 @@ from daemon.admin.registry import Registry, Reply, Request
 from daemon.control.versions import Version, by_version, version_of, versions_of
 from daemon.membership.messages import STATUS_NAMES
 from daemon.observe.logs import UnknownLevel, set_level
-from daemon.runtime.loop import Runtime
-from daemon.services.cluster.disk_room import Level
+from daemon.observe.metrics import Metrics
+from daemon.runtime.context import HostContext
+from daemon.services.cluster.disk_room import DiskRoom, Level
 from daemon.services.cluster.drain import Departure, Tell
+from daemon.services.cluster.readiness import readiness
 from daemon.services.cluster.waiting import why_waiting
+from daemon.services.graphs.repair import Repair
 from daemon.services.graphs.transfer import placement_of
 from daemon.services.known import Known
 from daemon.state.records import STATES
@@ -34,27 +36,37 @@ REPLY_SECONDS = 0.2
 class ClusterCommands:
     """The handlers. `stop` ends the daemon as a signal does."""
 
-    def __init__(self, runtime: Runtime, commands: Registry, stop: Callable[[], None]) -> None:
-        self._runtime, self._known, self._stop = runtime, Known(runtime), stop
-        self._departure = Departure(runtime)
+    def __init__(
+        self,
+        context: HostContext,
+        known: Known,
+        repair: Repair,
+        disk_room: DiskRoom,
+        metrics: Metrics,
+        commands: Registry,
+        stop: Callable[[], None],
+    ) -> None:
+        self._context, self._state, self._config, self._known = context, context.state, context.config, known
+        self._repair, self._disk_room, self._metrics, self._stop = repair, disk_room, metrics, stop
+        self._departure = Departure(context)
+        self._began_ns = context.clock.monotonic_ns()
         for name in ("status", "members", "view", "ring", "found", "drain", "leave", "join", "log-level", "metrics"):
             commands.bind(name, getattr(self, name.replace("-", "_")))
 
     async def status(self, _: Request) -> Reply:
-        runtime = self._runtime
-        shard, registry = runtime.shard, runtime.shard.registry
+        shard, registry, expect = self._state, self._state.registry, self._config.cluster.expect
         states = Counter(STATUS_NAMES[record.status] for record in shard.membership.members())
         runs = Counter(run.state for run in registry.runs.values())
-        ready, why = runtime.ready
+        ready, why = readiness(shard)
         return Reply(
             {
-                "shard": runtime.me.name,
-                "generation": runtime.generation,
+                "shard": shard.identity.name,
+                "generation": shard.identity.generation,
                 "version": __version__,
-                "cluster": runtime.config.cluster.name,
+                "cluster": self._config.cluster.name,
                 "founding": shard.founding,
-                "waiting": why_waiting(shard, runtime.config.cluster.expect),
-                "other_clusters": runtime.messenger.other_clusters.recent(),
+                "waiting": why_waiting(shard, expect),
+                "other_clusters": self._context.network.strangers(),
                 "epoch": registry.epoch,
                 "leader": shard.leader,
                 "term": shard.raft.term if shard.raft else 0,
@@ -67,24 +79,27 @@ class ClusterCommands:
                 "draining": sorted(registry.draining),
                 "halted": self._halted(),
                 "held_back": self._held_back(),
-                "repair": asdict(runtime.repair.progress),
-                "disk": _disk(runtime.stock.level),
+                "repair": asdict(self._repair.progress),
+                "disk": _disk(self._disk_room.level),
                 "graphs": len(registry.graphs),
                 "runs": {name: runs.get(name, 0) for name in STATES},
-                "uptime_seconds": time.monotonic() - runtime.started,
+                "uptime_seconds": (self._now() - self._began_ns) / 1e9,
                 "pid": os.getpid(),
             }
         )
 
+    def _now(self) -> int:
+        return self._context.clock.monotonic_ns()
+
     def _versions(self) -> list[dict[str, Any]]:
         """What the members run that are alive: more than one row where an upgrade is under way, or was forgotten."""
-        members = by_version(versions_of(self._runtime.shard.membership.live()))
+        members = by_version(versions_of(self._state.membership.live()))
         rows = [{**_told(version), "members": names} for version, names in members.items()]
         return sorted(rows, key=lambda row: row["members"])
 
     def _halted(self) -> list[dict[str, Any]]:
         """Graphs that wait for a shard which holds what nobody else does."""
-        registry = self._runtime.shard.registry
+        registry = self._state.registry
         return [
             {"graph": name, "partitions": lost, "shards": registry.last_holders(name)}
             for name in sorted(registry.graphs)
@@ -93,14 +108,14 @@ class ClusterCommands:
 
     def _held_back(self) -> list[dict[str, Any]]:
         """Members that come and go, and have to stay before they are let into the view; the leader knows."""
-        now = time.monotonic_ns()
+        now = self._now()
         return [
             {"shard": name, "departures": departures, "seconds": max(0.0, (until_ns - now) / 1e9)}
-            for name, (departures, until_ns) in self._runtime.shard.held_back.items()
+            for name, (departures, until_ns) in self._state.held_back.items()
         ]
 
     async def members(self, _: Request) -> Reply:
-        shard = self._runtime.shard
+        shard = self._state
         view = shard.registry.view
         in_view = {(member.name, member.generation) for member in view.members} if view else set()
         rows = [
@@ -117,10 +132,10 @@ class ClusterCommands:
             }
             for record in shard.membership.members()
         ]
-        return Reply({"members": rows, "other_clusters": self._runtime.messenger.other_clusters.recent()})
+        return Reply({"members": rows, "other_clusters": self._context.network.strangers()})
 
     async def view(self, _: Request) -> Reply:
-        shard, partitions = self._runtime.shard, self._runtime.config.graph.partitions
+        shard, partitions = self._state, self._config.graph.partitions
         view = shard.registry.view
         held = Counter(holders[0] for holders in placement_of(view, partitions)) if view else Counter[str]()
         names = list(view.names) if view else []
@@ -136,30 +151,30 @@ class ClusterCommands:
 
     async def ring(self, request: Request) -> Reply:
         """Who serves each partition: of a graph as the epoch has it, or of one that would be loaded now."""
-        registry, name = self._runtime.shard.registry, request.args["graph"]
+        registry, name = self._state.registry, request.args["graph"]
         view = registry.view
         if name:
             placement = registry.placements[self._known.graph(name).name]
         else:
-            placement = placement_of(view, self._runtime.config.graph.partitions) if view else ()
+            placement = placement_of(view, self._config.graph.partitions) if view else ()
         rows = [
             {"partition": i, "primary": holders[0] if holders else None, "replicas": list(holders[1:])}
             for i, holders in enumerate(placement)
         ]
-        virtual_nodes = view.virtual_nodes if view else self._runtime.config.graph.virtual_nodes
+        virtual_nodes = view.virtual_nodes if view else self._config.graph.virtual_nodes
         return Reply({"virtual_nodes": virtual_nodes, "partitions": rows})
 
     async def found(self, _: Request) -> Reply:
-        reason = self._runtime.found()
+        reason = self._context.orders.found()
         if reason:
             raise Refused(f"nothing is founded: {reason}")
-        shard = self._runtime.shard
+        shard = self._state
         log.info("founded a cluster, as %s, because an operator said so", shard.founding)
-        return Reply({"shard": self._runtime.me.name, "founding": shard.founding})
+        return Reply({"shard": self._context.me, "founding": shard.founding})
 
     async def drain(self, request: Request) -> Reply:
         handed = await self._departure.drain(_teller(request, "drain"))
-        return Reply({"shard": self._runtime.me.name, "state": "drained", **asdict(handed)})
+        return Reply({"shard": self._context.me, "state": "drained", **asdict(handed)})
 
     async def leave(self, request: Request) -> Reply:
         handed = await self._departure.drain(_teller(request, "drain"))
@@ -167,12 +182,12 @@ class ClusterCommands:
         await self._departure.hand_over_leadership()
         await self._departure.give_up_seat()
         asyncio.get_running_loop().call_later(REPLY_SECONDS, self._stop)
-        return Reply({"shard": self._runtime.me.name, "state": "left", **asdict(handed)})
+        return Reply({"shard": self._context.me, "state": "left", **asdict(handed)})
 
     async def join(self, request: Request) -> Reply:
         await self._departure.join(_teller(request, "join"))
-        epoch = self._runtime.shard.registry.epoch
-        return Reply({"shard": self._runtime.me.name, "state": "joined", "epoch": epoch})
+        epoch = self._state.registry.epoch
+        return Reply({"shard": self._context.me, "state": "joined", "epoch": epoch})
 
     async def log_level(self, request: Request) -> Reply:
         try:
@@ -181,7 +196,7 @@ class ClusterCommands:
             raise Usage(str(unknown)) from unknown
 
     async def metrics(self, request: Request) -> Reply:
-        metrics = self._runtime.metrics
+        metrics = self._metrics
         metrics.refresh()
         return Reply({"text": await asyncio.to_thread(metrics.render, request.args["prefix"] or "")})
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Never
 
+from daemon.runtime.context import HostContext
+from daemon.runtime.service import Beat, Service
 from daemon.store import Store
-
-if TYPE_CHECKING:
-    from daemon.runtime.loop import Runtime
 
 log = logging.getLogger("shoal.disk")
 
 LOOK_BEATS = 5
-"""Every so many beats of the runtime: twice a second."""
+"""Every so many beats of the host: twice a second."""
 
 
 @dataclass(frozen=True)
@@ -36,31 +35,31 @@ class Level:
         return "low" if self.free < self.warn else "ok"
 
 
-class Stock:
+class DiskRoom(Service[Never, Beat]):
     """Of one shard. `level` is as of the last look; None without marks, or before the first look."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    events = (Beat,)
+
+    def __init__(self, context: HostContext) -> None:
+        self._context = context
         self.level: Level | None = None
-        self._beats = 0
         self._is_looking = False
 
-    def beat(self) -> None:
-        """Look again, when it is time and the disk has answered."""
-        self._beats += 1
-        if self._beats % LOOK_BEATS == 1 and not self._is_looking:
+    def on_event(self, event: Beat) -> None:
+        """Looks again, when it is time and the disk has answered."""
+        if event.number % LOOK_BEATS == 1 and not self._is_looking:
             self._is_looking = True
-            self._runtime.tasks.spawn(self._look())
+            self._context.spawn(self._look())
 
     async def _look(self) -> None:
         try:
-            level = await self._runtime.disk.do(_level)
+            level = await self._context.disk.do(_level)
         finally:
             self._is_looking = False
         before, self.level = self.level, level
         if level is None:
             return
-        self._runtime.ticks.runner.plane.intake.room_bytes = level.bulk
+        self._context.ticks.has_room(level.bulk)
         if level.word != (before.word if before is not None else "ok"):
             _tell(level)
 

@@ -13,30 +13,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Final
 
 from daemon.control.leader.view_policy import still_needed
+from daemon.runtime.context import HostContext
 from daemon.state.commands import Drain
 from shoal.api.errors import Failed, Refused, ShoalError
 
-if TYPE_CHECKING:
-    from daemon.runtime.loop import Runtime
-
-log = logging.getLogger("shoal.departure")
+log = logging.getLogger("shoal.drain")
 
 Tell = Callable[[int, int], Awaitable[None]]
 """Is told now and then how many partitions others have taken over, and of how many."""
 
-LOOK_SECONDS = 0.05
-TELL_SECONDS = 1.0
-LEADERLESS_SECONDS = 2.0
+TELL_SECONDS: Final = 1.0
+LEADERLESS_SECONDS: Final = 2.0
 """After so long without a leader nothing will be decided soon: perhaps the others have gone already."""
-SEAT_SECONDS = 5.0
-HAND_OVER_SECONDS = 3.0
+SEAT_SECONDS: Final = 5.0
+HAND_OVER_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -51,13 +46,14 @@ class Handed:
 class Departure:
     """This shard's way out of the view, and back in."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime, self._shard, self._me = runtime, runtime.shard, runtime.me.name
+    def __init__(self, context: HostContext) -> None:
+        self._context, self._state, self._me = context, context.state, context.me
+        self._until = context.conditions.until
 
     @property
     def staying(self) -> list[str]:
         """The other members of the view that are well and not about to go themselves."""
-        registry, missing = self._shard.registry, self._shard.missing_members()
+        registry, missing = self._state.registry, self._state.missing_members()
         if registry.view is None:
             return []
         going = {self._me, *missing, *registry.draining}
@@ -66,86 +62,84 @@ class Departure:
     @property
     def objection(self) -> str:
         """Why a drain makes no sense now; empty if it does."""
-        if not self._shard.in_view:
+        if not self._state.in_view:
             return "this shard is in no view: it serves nothing"
         if not self.staying:
             return "no other member of the view stays that could take over what this shard holds"
-        if self._shard.leader is None:
+        if self._state.leader is None:
             return "there is no tick leader at the moment, who would have to decide it: has the cluster a majority?"
         return ""
 
     async def drain(self, tell: Tell) -> Handed:
         """Return once the view does without this shard. Raises `Refused` or `Failed`."""
-        began, registry = time.monotonic(), self._shard.registry
-        if not self._shard.in_view and self._me in registry.draining:
+        began, registry = self._context.clock.monotonic_ns(), self._state.registry
+        if not self._state.in_view and self._me in registry.draining:
             return Handed(0, 0, 0.0)
         if self.objection:
             raise Refused(self.objection)
         total = self._served()
-        sizes = await self._runtime.disk.do(lambda store: store.sizes())
+        sizes = await self._context.disk.do(lambda store: store.sizes())
         await self._decided(is_on=True)
-        told = 0.0
-        while self._shard.in_view:
-            if self._me not in registry.draining:
-                raise Failed("this shard was told to join again meanwhile")
-            staying = self.staying
-            if not staying:
-                raise Failed("nobody stays that could take over: the others have gone, or are being drained, too")
-            if time.monotonic() - told >= TELL_SECONDS:
-                told = time.monotonic()
-                await tell(max(0, total - still_needed(registry, self._me, staying)), total)
-            await asyncio.sleep(LOOK_SECONDS)
+        await self._until_out(total, tell)
         await tell(total, total)
-        return Handed(total, sizes["slices"], time.monotonic() - began)
+        return Handed(total, sizes["slices"], (self._context.clock.monotonic_ns() - began) / 1e9)
+
+    async def _until_out(self, total: int, tell: Tell) -> None:
+        """Waits until the view does without this shard. Raises `Failed` if that is not to be."""
+        registry = self._state.registry
+
+        def is_settled() -> bool:
+            return not self._state.in_view or self._me not in registry.draining or not self.staying
+
+        while not is_settled():
+            await tell(max(0, total - still_needed(registry, self._me, self.staying)), total)
+            await self._until(is_settled, TELL_SECONDS)
+        if not self._state.in_view:
+            return
+        if self._me not in registry.draining:
+            raise Failed("this shard was told to join again meanwhile")
+        raise Failed("nobody stays that could take over: the others have gone, or are being drained, too")
 
     async def join(self, tell: Tell) -> None:
         """Take part again. Raises `Refused`."""
-        if self._me in self._shard.registry.draining:
+        if self._me in self._state.registry.draining:
             await self._decided(is_on=False)
-        elif not self._shard.in_view:
+        elif not self._state.in_view:
             raise Refused("this shard was not drained: it joins by itself once the others let it in")
-        told = 0.0
-        while not self._shard.in_view:
-            if time.monotonic() - told >= TELL_SECONDS:
-                told = time.monotonic()
-                await tell(0, 1)
-            await asyncio.sleep(LOOK_SECONDS)
+        while not self._state.in_view:
+            await tell(0, 1)
+            await self._until(lambda: self._state.in_view, TELL_SECONDS)
 
     async def give_up_seat(self) -> bool:
         """Be no server of consensus any more; whether that is known. Who was removed may not hear of it."""
-        self._runtime.give_up_seat()
-        until = time.monotonic() + SEAT_SECONDS
-        while self._shard.has_seat and time.monotonic() < until:
-            await asyncio.sleep(LOOK_SECONDS)
-        return not self._shard.has_seat
+        self._context.orders.give_up_seat()
+        return await self._until(lambda: not self._state.has_seat, SEAT_SECONDS)
 
     async def hand_over_leadership(self) -> None:
         """Wait until another one leads; the shard sees to it when it is drained."""
-        until = time.monotonic() + HAND_OVER_SECONDS
-        while self._shard.leader == self._me and self.staying and time.monotonic() < until:
-            await asyncio.sleep(LOOK_SECONDS)
+        await self._until(lambda: self._state.leader != self._me or not self.staying, HAND_OVER_SECONDS)
 
     def _served(self) -> int:
-        placements = self._shard.registry.placements.values()
+        placements = self._state.registry.placements.values()
         return sum(self._me in holders for placed in placements for holders in placed)
 
     async def _decided(self, *, is_on: bool) -> None:
-        answer = await self._runtime.decide(Drain(uuid.uuid4().hex, self._me, is_on))
+        answer = await self._context.decide(Drain(self._context.new_id(), self._me, is_on))
         if answer.error:
             raise Refused(answer.error)
 
 
-async def depart(runtime: Runtime, patience: float, at_once: asyncio.Event, tell: Tell) -> None:
+async def depart(context: HostContext, patience: float, at_once: asyncio.Event, tell: Tell) -> None:
     """Before the end that a signal asks for: drain, but not in vain and not for ever."""
-    departure = Departure(runtime)
-    if not runtime.shard.in_view:
+    departure = Departure(context)
+    if not context.state.in_view:
         return  # nobody counts on it
     if departure.objection:
         log.info("not drained: %s", departure.objection)
         return
     work = asyncio.ensure_future(departure.drain(tell))
     try:
-        why = await _until_in_vain(departure, runtime, work, patience, at_once)
+        why = await _until_in_vain(context, departure, work, patience, at_once)
         if why:
             log.warning("not drained: %s", why)
             return
@@ -162,20 +156,32 @@ async def depart(runtime: Runtime, patience: float, at_once: asyncio.Event, tell
 
 
 async def _until_in_vain(
-    departure: Departure, runtime: Runtime, work: asyncio.Future[Handed], patience: float, at_once: asyncio.Event
+    context: HostContext,
+    departure: Departure,
+    work: asyncio.Future[Handed],
+    patience: float,
+    at_once: asyncio.Event,
 ) -> str:
     """Why the drain is not waited for any more; empty if it has come to its own end."""
-    began = led = time.monotonic()
-    while not work.done():
-        await asyncio.wait([work], timeout=LOOK_SECONDS)
-        now = time.monotonic()
-        led = now if runtime.shard.leader is not None else led
-        if at_once.is_set():
-            return "there is no time for it"
-        if now - began >= patience:
-            return f"it has taken {patience:g} s (cluster.drain_timeout)"
-        if not departure.staying:
-            return "nobody stays that could take over"
-        if now - led >= LEADERLESS_SECONDS:
-            return f"there has been no tick leader for {LEADERLESS_SECONDS:g} s"
-    return ""
+    vain: dict[str, Coroutine[Any, Any, object]] = {
+        "there is no time for it": at_once.wait(),
+        "nobody stays that could take over": context.conditions.until(lambda: not departure.staying),
+        f"there has been no tick leader for {LEADERLESS_SECONDS:g} s": _until_leaderless(context),
+    }
+    whys = {asyncio.ensure_future(wait): why for why, wait in vain.items()}
+    try:
+        waits: list[asyncio.Future[Any]] = [work, *whys]
+        done, _ = await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in whys:
+            wait.cancel()
+    if work in done:
+        return ""
+    too_long = f"it has taken {patience:g} s (cluster.drain_timeout)"
+    return next((why for wait, why in whys.items() if wait in done), too_long)
+
+
+async def _until_leaderless(context: HostContext) -> None:
+    until, state = context.conditions.until, context.state
+    while await until(lambda: state.leader is not None, LEADERLESS_SECONDS):
+        await until(lambda: state.leader is None)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from daemon.control.plane import ControlPlane
+from daemon.runtime.context import ClusterState
 
 
-def why_waiting(shard: ControlPlane, expect: int) -> str:
+def why_waiting(shard: ClusterState, expect: int) -> str:
     """One sentence; empty for a shard that is in the view, or was."""
     known = len(shard.membership.live())
     if shard.trust.lost:

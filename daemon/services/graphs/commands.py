@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from daemon.admin.registry import Registry, Reply, Request
-from daemon.runtime.loop import Runtime
+from daemon.runtime.context import HostContext
+from daemon.services.graphs.graphs import Graphs
 from daemon.services.graphs.load import Loading
+from daemon.services.graphs.part_stats import PartStats
 from daemon.services.known import Known
 from daemon.state.commands import AddGraph, DropGraph
 from shoal.api.errors import Usage
@@ -20,23 +20,26 @@ from shoal.lockstep.machine import State
 class GraphCommands:
     """The handlers. A mistake of the asker's is `Refused` or `Usage`, with a sentence."""
 
-    def __init__(self, runtime: Runtime, commands: Registry) -> None:
-        self._runtime, self._known = runtime, Known(runtime)
+    def __init__(
+        self, context: HostContext, known: Known, graphs: Graphs, part_stats: PartStats, commands: Registry
+    ) -> None:
+        self._context, self._state, self._known = context, context.state, known
+        self._graphs, self._part_stats = graphs, part_stats
         for name in ("graph load", "graph list", "graph show", "graph drop", "ghosts"):
             commands.bind(name, getattr(self, name.replace(" ", "_")))
 
     async def graph_load(self, request: Request) -> Reply:
-        loading = Loading(self._runtime, _name(request.args["name"]), request.emit)
+        loading = Loading(self._context, self._graphs, _name(request.args["name"]), request.emit)
         return Reply(await loading.run(request.args["spec"], request.frames))
 
     async def graph_list(self, _: Request) -> Reply:
-        graphs = self._runtime.shard.registry.graphs
+        graphs = self._state.registry.graphs
         return Reply({"graphs": [self._graph_row(graphs[name]) for name in sorted(graphs)]})
 
     async def graph_show(self, request: Request) -> Reply:
         graph = self._known.graph(request.args["graph"])
-        view = self._runtime.shard.registry.view
-        told = await self._runtime.part_stats.take(graph.load, view.names) if view is not None else {}
+        view = self._state.registry.view
+        told = await self._part_stats.of_all(graph.load, view.names) if view is not None else {}
         shards = {
             name: {"nodes": part.nodes, "edges": part.edges, "ghosts": part.ghosts, "bytes": part.held_bytes}
             for name, part in told.items()
@@ -55,27 +58,27 @@ class GraphCommands:
     async def graph_drop(self, request: Request) -> Reply:
         args = request.args
         graph = self._known.meant(args["graph"], args["load"])
-        dropped = DropGraph(uuid.uuid4().hex, graph.name, graph.load, args["force"])
+        dropped = DropGraph(self._context.new_id(), graph.name, graph.load, args["force"])
         await self._known.decided(dropped, lambda: self._known.meant(graph.name, graph.load))
-        gone = [run for run in self._runtime.shard.registry.dropped.values() if run.load == graph.load]
+        gone = [run for run in self._state.registry.dropped.values() if run.load == graph.load]
         results = sum(run.had_result for run in gone)
         return Reply({"graph": graph.name, "state": "dropped", "runs": len(gone), "results": results})
 
     async def ghosts(self, request: Request) -> Reply:
-        name, graphs = request.args["graph"], self._runtime.shard.registry.graphs
+        name, graphs = request.args["graph"], self._state.registry.graphs
         if name:
             self._known.graph(name)
-        here = [graph for graph in sorted(graphs) if graphs[graph].load in self._runtime.graphs.parts]
+        here = [graph for graph in sorted(graphs) if graphs[graph].load in self._graphs.parts]
         return Reply({"graphs": [self._ghosts_of(graphs[graph]) for graph in here if name in (None, graph)]})
 
     def _ghosts_of(self, graph: AddGraph) -> dict[str, Any]:
-        part = self._runtime.graphs.parts[graph.load]
+        part = self._graphs.parts[graph.load]
         tick, age = 0, None
-        for run in self._runtime.shard.registry.active_runs():
-            machine = self._runtime.ticks.machine(run.number)
+        for run in self._state.registry.active_runs():
+            machine = self._context.ticks.machine(run.number)
             if run.load == graph.load and machine is not None:
                 tick = machine.tick - (machine.state is not State.PACED)
-                age = (time.monotonic_ns() - machine.since) / 1e9
+                age = (self._context.clock.monotonic_ns() - machine.since) / 1e9
         by_owner = {peer: len(boundary.nodes) for peer, boundary in part.ghosts.items()}
         return {
             "graph": graph.name, "own": part.size, "ghosts": part.ghost_count, "by_owner": by_owner,
@@ -83,7 +86,7 @@ class GraphCommands:
         }  # fmt: skip
 
     def _graph_row(self, graph: AddGraph) -> Mapping[str, Any]:
-        lost = len(self._runtime.shard.registry.lost(graph.name))
+        lost = len(self._state.registry.lost(graph.name))
         return {
             "graph": graph.name,
             "load": graph.load,

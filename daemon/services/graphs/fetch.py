@@ -10,31 +10,27 @@ else on the wire: it is checked where it is built.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgpack
 
-from daemon.runtime.disk import Disk
-from daemon.runtime.tick_thread import TickThread
+from daemon.runtime.context import HostContext
+from daemon.runtime.rpc import NoReply, Patience
+from daemon.runtime.service import Service, types_of
 from daemon.services.graphs.messages import PartitionMissing, PartitionRequest, StatesRequest
-from daemon.state.commands import from_bits, to_bits
+from daemon.state.commands import Identity, from_bits, to_bits
 from daemon.store import NotHeld, StateRecord, Store
-from daemon.transfer.chunks import LoadLimits, PieceArrived, Shipment
+from daemon.transfer.chunks import FetchedPiece, Shipment
 from shoal.graph.partitions import PartitionSet
-from shoal.lockstep.messages import PieceBuilt
+from shoal.lockstep.messages import PieceBuilt, PieceKind
 
 log = logging.getLogger("shoal.fetching")
 
-ASK_AGAIN_SECONDS, ASK_AGAIN_SECONDS_MAX = 1.0, 4.0
-LOOK_SECONDS = 0.5
-SILENCE_SECONDS = 10.0
+PATIENCE: Final = Patience(first=1.0, most=4.0, silence=10.0)
 STATES_MAX = 1024
 """Of the states that are asked for at once."""
 NONSENSE = (ValueError, TypeError, KeyError, msgpack.UnpackException)
@@ -91,30 +87,27 @@ class Fetched:
         ]
 
 
-class Fetching:
-    """Both sides. `send` hands a message to a member's control plane; `runs_on` names the runs whose states belong to
-    a load."""
+class Fetching(Service[Wanted, FetchedPiece]):
+    """Asks for partitions and states, and ships those that others ask for."""
 
-    def __init__(
-        self,
-        me: str,
-        disk: Disk,
-        ticks: TickThread,
-        limits: LoadLimits,
-        send: Callable[[str, object], None],
-        runs_on: Callable[[str], Collection[int]],
-    ) -> None:
-        self._me, self._disk, self._ticks, self._limits = me, disk, ticks, limits
-        self._send, self._runs_on = send, runs_on
-        self._waiting: dict[str, asyncio.Future[PieceArrived | None]] = {}
-        self._giving: set[tuple[str, str]] = set()
+    messages = types_of(Wanted)
+    replies = (PartitionMissing,)
+    events = (FetchedPiece,)
+
+    def __init__(self, context: HostContext) -> None:
+        self._context, self._disk, self._ticks = context, context.disk, context.ticks
+
+    def on_event(self, event: FetchedPiece) -> None:
+        """A shipment is whole; one that nobody waits for is let go."""
+        if not self._context.rpc.deliver(event.sender, event):
+            self._let_go(event.load)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
     async def fetch(self, sources: Sequence[str], load: str, partition: int) -> Fetched:
         """Fetch a partition (or the `TABLE`) from the first source that sends it. Raises `NotFetched`."""
         for source in sources:
-            fetched = await self._ask(source, PartitionRequest(self._name(), load, partition))
+            fetched = await self._ask(source, PartitionRequest("", load, partition))
             if fetched is not None:
                 return fetched
         raise NotFetched(f"partition {partition} of load {load}: none of {', '.join(sources)} has sent it")
@@ -139,7 +132,7 @@ class Fetching:
     async def _states_of(
         self, source: str, run: int, tick: int, partitions: Sequence[int], made_in: int | None
     ) -> dict[int, Any]:
-        fetched = await self._ask(source, StatesRequest(self._name(), run, tick, to_bits(partitions)))
+        fetched = await self._ask(source, StatesRequest("", run, tick, to_bits(partitions)))
         if fetched is None:
             return {}
         came = {partition: (number, at) for number, at, partition, _ in fetched.states}
@@ -152,75 +145,51 @@ class Fetching:
             if made_in in (None, epoch)
         }
 
-    def arrived(self, piece: PieceArrived) -> bool:
-        """A shipment is whole; whether it is one that was asked for here."""
-        waiting = self._waiting.get(piece.load)
-        if waiting is None:
-            return False
-        if not waiting.done():
-            waiting.set_result(piece)
-        return True
-
-    def missing(self, fetch: str) -> None:
-        """Who was asked does not have it."""
-        waiting = self._waiting.get(fetch)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(None)
-
-    def _name(self) -> str:
-        return f"fetch/{self._me}/{uuid.uuid4().hex}"
-
     async def _ask(self, source: str, wanted: Wanted) -> Fetched | None:
         """Ask one source; None if it has not what is wanted, or is silent."""
-        waiting: asyncio.Future[PieceArrived | None] = asyncio.get_running_loop().create_future()
-        self._waiting[wanted.request] = waiting
+        wanted = replace(wanted, request=f"fetch/{self._context.me}/{self._context.new_id()}")
         try:
-            if await self._until_told(source, wanted, waiting):
-                return _read(source, waiting.result())
+            piece = await self._context.rpc.exchange(
+                source,
+                wanted.request,
+                (FetchedPiece, PartitionMissing),
+                lambda: self._context.send(source, wanted),
+                PATIENCE,
+                lambda: self._ticks.arriving(wanted.request),
+            )
+        except NoReply:
             log.warning("%s has not sent %s", source, wanted)
             return None
         finally:
-            del self._waiting[wanted.request]
-            answer = PieceBuilt(wanted.request, "", 0, 0, 0, 0, 0)
-            self._ticks.order(partial(self._ticks.fetched, answer))
+            self._let_go(wanted.request)
+        return _read(source, piece) if isinstance(piece, FetchedPiece) else None
 
-    async def _until_told(self, source: str, wanted: Wanted, waiting: asyncio.Future[PieceArrived | None]) -> bool:
-        """Ask, again until something comes, and then wait as long as more does; whether the answer is there."""
-        moved, ask_at, patience, here = time.monotonic(), 0.0, ASK_AGAIN_SECONDS, None
-        while (now := time.monotonic()) < moved + SILENCE_SECONDS:
-            before, here = here, self._ticks.arriving(wanted.request)
-            if here != before:
-                moved = now
-            if here is None and now >= ask_at:
-                self._send(source, wanted)
-                ask_at, patience = now + patience, min(2 * patience, ASK_AGAIN_SECONDS_MAX)
-            done, _ = await asyncio.wait([waiting], timeout=LOOK_SECONDS)
-            if done:
-                return True
-        return False
+    def _let_go(self, request: str) -> None:
+        """It is here, or not wanted any more: its sender need not wait."""
+        answer = PieceBuilt(request, "", 0, 0, 0, 0, 0)
+        self._ticks.order(partial(self._ticks.fetched, answer))
 
     # -- giving ----------------------------------------------------------------------------------------------------
 
-    async def give(self, to: str, wanted: Wanted) -> None:
-        """Ship what a member has asked for; again only once the former shipment has come to its end."""
-        key = (to, wanted.request)
-        if key in self._giving or self._ticks.is_shipping(wanted.request, to):
-            return
-        self._giving.add(key)
-        if isinstance(wanted, StatesRequest):
-            look = partial(_look_up_states, wanted)
+    async def on_message(self, sender: Identity, message: Wanted) -> PartitionMissing | None:
+        """Ships what a member has asked for; again only once the former shipment has come to its end."""
+        to, request, registry = sender.name, message.request, self._context.state.registry
+        if not registry.has_member(sender) or self._ticks.is_shipping(request, to):
+            return None
+        if isinstance(message, StatesRequest):
+            look = partial(_look_up_states, message)
         else:
-            look = partial(_look_up, wanted, sorted(self._runs_on(wanted.load)))
+            kept = {run.number for run in registry.runs_on(message.load) if run.active or run.has_result}
+            look = partial(_look_up, message, sorted(kept))
         try:
             header, frames = await self._disk.do(look)
         except NotHeld as missing:
             log.debug("%s asks for what is not here: %s", to, missing)
-            self._send(to, PartitionMissing(wanted.request))
-            return
-        finally:
-            self._giving.discard(key)
-        shipment = Shipment(wanted.request, to, msgpack.packb(header), frames, self._limits)
+            return PartitionMissing(request)
+        limits = self._context.load_limits
+        shipment = Shipment(request, to, msgpack.packb(header), frames, limits, PieceKind.FETCHED)
         self._ticks.order(partial(self._ticks.ship_once, shipment))
+        return None
 
 
 # On the store's thread: what was asked for, as header and frames.
@@ -251,10 +220,8 @@ def _stamped(store: Store, wanted: Iterable[tuple[int, int, int]]) -> tuple[list
     return [(*each, epoch) for each, (epoch, _) in found], [state for _, (_, state) in found]
 
 
-def _read(source: str, piece: PieceArrived | None) -> Fetched | None:
+def _read(source: str, piece: FetchedPiece) -> Fetched | None:
     """What has come, if it can be told apart; it is believed no further."""
-    if piece is None:
-        return None
     try:
         header = msgpack.unpackb(piece.spec)
         if not isinstance(header, dict) or type(header["spec"]) is not bytes or type(header["states"]) is not list:

@@ -14,17 +14,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Never, TypeAlias, assert_never
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.control.effects import DeleteParts
 from daemon.runtime import memory
-from daemon.runtime.disk import Disk
+from daemon.runtime.context import HostContext
+from daemon.runtime.service import Service, types_of
+from daemon.state import GraphInstalled
 from daemon.state.commands import AddGraph
 from daemon.state.placement import Placed
 from daemon.state.records import View
@@ -34,6 +36,8 @@ from shoal.graph.partitions import PartitionSet, Uncut, build, joined
 from shoal.graph.shard_graph import Placement, ShardGraph
 
 log = logging.getLogger("shoal.graphs")
+
+Events: TypeAlias = GraphInstalled | DeleteParts
 
 STAGED_MAX = 4
 GIVE_BACK_SECONDS = 1.0
@@ -52,11 +56,14 @@ class _Built:
         return mine.shards == placement.shards and np.array_equal(mine.holder, placement.holder)
 
 
-class Graphs:
+class Graphs(Service[Never, Events]):
     """Slices on disk and parts in memory."""
 
-    def __init__(self, shard: str, disk: Disk, workers: Executor) -> None:
-        self._shard, self._disk, self._workers = shard, disk, workers
+    events = types_of(Events)
+
+    def __init__(self, context: HostContext) -> None:
+        self._context, self._disk, self._workers = context, context.disk, context.workers
+        self._shard = context.me
         self._built: dict[str, _Built] = {}
         self._staged: dict[str, _Built] = {}
         self._tables: dict[str, NDArray[Any]] = {}
@@ -64,6 +71,19 @@ class Graphs:
         self._unwanted: dict[str, set[int]] = {}
         """Partitions that were to be deleted, and that have not been written again since."""
         self._giving_back: asyncio.TimerHandle | None = None
+
+    def on_event(self, event: Events) -> None:
+        """What the log says of graphs."""
+        match event:
+            case GraphInstalled(graph=graph):
+                log.info("graph %s: %d nodes, %d edges", graph.name, graph.node_count, graph.edge_count)
+                ticks, load = self._context.ticks, graph.load
+                ticks.order(lambda: ticks.load_decided(load))
+                self._install(load)
+            case DeleteParts(load=load, partitions=partitions):
+                self._context.spawn(self.drop_load(load, partitions))
+            case _:
+                assert_never(event)
 
     # -- read ------------------------------------------------------------------------------------------------------
 
@@ -134,7 +154,7 @@ class Graphs:
             await self.drop_load(dropped)
         return part
 
-    def install(self, load: str) -> None:
+    def _install(self, load: str) -> None:
         """The log says that a graph exists."""
         built = self._staged.pop(load, None)
         if built is not None:

@@ -12,57 +12,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgpack
 from numpy.typing import NDArray
 
+from daemon.runtime.context import HostContext
 from daemon.services.graphs.graphs import Graphs
-from daemon.services.graphs.transfer import (
-    Emit,
-    answer_of,
-    answered,
-    carried,
-    checked_piece,
-    crossing,
-    held_by,
-    placement_of,
-    spec_of,
-)
+from daemon.services.graphs.transfer import Emit, answer_of, carried, crossing, held_by, placement_of
 from daemon.state.commands import AddGraph
 from daemon.state.records import View
-from daemon.transfer.chunks import PieceArrived, Shipment, size_in_bytes
+from daemon.transfer.chunks import Shipment, size_in_bytes
 from shoal.api.errors import Failed, NameTaken, Refused
 from shoal.graph.columns import type_name
 from shoal.graph.graph_data import BadGraph, GraphData
 from shoal.graph.partitions import Cut
 from shoal.graph.shard_graph import ShardGraph
-from shoal.lockstep.messages import PieceBuilt
-
-if TYPE_CHECKING:
-    from daemon.runtime.loop import Runtime
 
 log = logging.getLogger("shoal.loading")
-
-LOOK_SECONDS = 0.02
 
 
 class Loading:
     """One load, coordinated by this shard."""
 
-    def __init__(self, runtime: Runtime, name: str, emit: Emit) -> None:
-        self._runtime, self._name, self._emit = runtime, name, emit
-        self._load = f"{runtime.me}/{uuid.uuid4().hex}"
-        self._limits = runtime.load_limits
+    def __init__(self, context: HostContext, graphs: Graphs, name: str, emit: Emit) -> None:
+        self._context, self._graphs, self._name, self._emit = context, graphs, name, emit
+        self._state, self._limits = context.state, context.load_limits
+        self._load = f"{self._state.identity}/{context.new_id()}"
 
     async def run(self, spec: Any, frames: Sequence[Any]) -> dict[str, Any]:
         """Load the graph. Raises `Refused` or `Failed`; then nothing of it is kept anywhere."""
-        began = time.monotonic()
+        began = self._context.clock.monotonic_ns()
         view = self._checked_view()
         added, table, cut = await asyncio.to_thread(self._cut, view, spec, frames)
         _let_go(frames)
@@ -70,13 +53,14 @@ class Loading:
         try:
             mine = await self._dealt(view, table, cut, shipments)
             del cut  # what has not arrived, the shipments have views of
-            await carried(self._runtime, view, shipments, self._emit)
+            await carried(self._context, view, shipments, self._emit)
             added = _counted(added, view, mine, shipments)
         except BaseException:
             await self._drop(shipments)
             raise
         await self._decided(added, shipments)
-        await self._until_installed()
+        # Our own log has it by now: the answer came from it.
+        await self._context.conditions.until(lambda: self._name in self._state.registry.graphs)
         return {
             "graph": self._name,
             "nodes": added.node_count,
@@ -84,18 +68,18 @@ class Loading:
             "directed": added.directed,
             "partitions": added.partition_count,
             "cross_edges": added.cross_edges,
-            "seconds": time.monotonic() - began,
+            "seconds": (self._context.clock.monotonic_ns() - began) / 1e9,
         }
 
     def _checked_view(self) -> View:
-        shard = self._runtime.shard
-        view = shard.registry.view
-        if view is None or not shard.in_view:
+        state = self._state
+        view = state.registry.view
+        if view is None or not state.in_view:
             raise Refused("this shard is in no view yet: wait until `status` says joined")
-        if self._name in shard.registry.graphs:
+        if self._name in state.registry.graphs:
             taken = f"a graph called '{self._name}' is loaded already: drop it, or choose another name"
             raise NameTaken(taken)
-        missing = shard.missing_members()
+        missing = state.missing_members()
         if missing:
             raise Refused(f"the view lacks {', '.join(missing)}: try again once it is back, or in the next view")
         return view
@@ -113,26 +97,25 @@ class Loading:
         partitions = cut.partition_count
         placed = placement_of(view, partitions)
         header = {"graph": self._name, "epoch": view.epoch, "partitions": partitions}
-        me = self._runtime.me.name
+        me, ticks = self._context.me, self._context.ticks
         _, own = await asyncio.to_thread(cut.to_wire, held_by(me, placed))
         nbytes = size_in_bytes([table, *own])
         del own
-        await self._runtime.disk.do(lambda store: store.require(nbytes))
+        await self._context.disk.do(lambda store: store.require(nbytes))
         for done, name in enumerate(name for name in view.names if name != me):
             spec, frames = await asyncio.to_thread(cut.to_wire, held_by(name, placed))
             body = msgpack.packb({**header, "slices": spec})
             shipment = Shipment(self._load, name, body, [table, *frames], self._limits)
             shipments.append(shipment)
-            self._runtime.ticks.order(partial(self._runtime.ticks.ship, [shipment]))
+            ticks.order(partial(ticks.ship, [shipment]))
             await self._emit({"stage": "cut", "done": done + 1, "total": len(view.names)})
-        graphs = self._runtime.graphs
-        await graphs.keep_table(self._load, self._name, table, partitions)
-        return await graphs.stage(self._load, self._name, view, placed, cut.some(held_by(me, placed)))
+        await self._graphs.keep_table(self._load, self._name, table, partitions)
+        return await self._graphs.stage(self._load, self._name, view, placed, cut.some(held_by(me, placed)))
 
     def _added(self, view: View, data: GraphData) -> AddGraph:
         """What the log is to say of the graph; how many edges cross is known once all parts are built."""
         return AddGraph(
-            request=uuid.uuid4().hex,
+            request=self._context.new_id(),
             name=self._name,
             load=self._load,
             epoch=view.epoch,
@@ -148,7 +131,7 @@ class Loading:
 
     async def _decided(self, added: AddGraph, shipments: Sequence[Shipment]) -> None:
         """Have consensus decide. Until it has, the log may still come to say yes: nothing is dropped but by its no."""
-        answer = await self._runtime.decide(added)
+        answer = await self._context.decide(added)
         if answer.error and answer.decided:
             await self._drop(shipments)
         else:
@@ -158,16 +141,11 @@ class Loading:
 
     async def _drop(self, shipments: Sequence[Shipment]) -> None:
         self._order_landing([shipment.to for shipment in shipments])
-        await self._runtime.graphs.drop_load(self._load)
+        await self._graphs.drop_load(self._load)
 
     def _order_landing(self, tell: Sequence[str]) -> None:
-        ticks, load = self._runtime.ticks, self._load
+        ticks, load = self._context.ticks, self._load
         ticks.order(lambda: ticks.land(load, tell))
-
-    async def _until_installed(self) -> None:
-        """Our own log has it by now: the answer came from it."""
-        while self._name not in self._runtime.shard.registry.graphs:
-            await asyncio.sleep(LOOK_SECONDS)
 
 
 def _counted(added: AddGraph, view: View, mine: ShardGraph, shipments: Sequence[Shipment]) -> AddGraph:
@@ -182,16 +160,3 @@ def _let_go(frames: Sequence[Any]) -> None:
         with contextlib.suppress(BufferError):  # something is a view of it still, such as the ids
             if isinstance(frame, memoryview):
                 frame.release()
-
-
-async def take_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: str) -> PieceBuilt:
-    """Keep and build what a load has brought here; whatever is wrong with it is the answer."""
-    return await answered(piece, me, _taken_in(piece, graphs, view, me))
-
-
-async def _taken_in(piece: PieceArrived, graphs: Graphs, view: View | None, me: str) -> ShardGraph:
-    spec = spec_of(piece, view)
-    assert view is not None
-    checked = await checked_piece(piece, spec, view, me)
-    await graphs.keep_table(piece.load, checked.graph, checked.table, checked.partitions)
-    return await graphs.stage(piece.load, checked.graph, view, checked.placed, checked.slices)

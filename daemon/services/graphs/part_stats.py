@@ -2,52 +2,49 @@
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Final, Never
 
+from daemon.runtime.context import HostContext
+from daemon.runtime.rpc import once
+from daemon.runtime.service import Service
 from daemon.services.graphs.graphs import Graphs
 from daemon.services.graphs.messages import PartStatsReply, PartStatsRequest
-from shoal.graph.shard_graph import ShardGraph
+from daemon.state.commands import Identity
 
-PATIENCE_SECONDS = 2.0
+PATIENCE: Final = once(2.0)
 
 
-class PartStats:
-    """Both sides. `send` hands a message to a member's control plane."""
+class PartStats(Service[PartStatsRequest, Never]):
+    """Asks for the figures of parts, and tells those of this shard's."""
 
-    def __init__(self, me: str, graphs: Graphs, send: Callable[[str, object], None]) -> None:
-        self._me, self._graphs, self._send = me, graphs, send
-        self._waiting: dict[tuple[str, str], asyncio.Future[PartStatsReply]] = {}
+    messages = (PartStatsRequest,)
+    replies = (PartStatsReply,)
 
-    async def take(self, load: str, members: Sequence[str]) -> dict[str, PartStatsReply]:
-        """What each member tells of a load within a moment; who is silent, or has no part of it yet, is left out."""
-        request = uuid.uuid4().hex
-        loop = asyncio.get_running_loop()
-        asked = {name: loop.create_future() for name in members if name != self._me}
-        self._waiting.update({(request, name): answer for name, answer in asked.items()})
-        for name in asked:
-            self._send(name, PartStatsRequest(request, load))
-        told = {self._me: part} if (part := self.tell(PartStatsRequest(request, load))) is not None else {}
-        if asked:
-            await asyncio.wait(asked.values(), timeout=PATIENCE_SECONDS)
-        for name, answer in asked.items():
-            del self._waiting[request, name]
-            if answer.done():
-                told[name] = answer.result()
+    def __init__(self, context: HostContext, graphs: Graphs) -> None:
+        self._context, self._graphs = context, graphs
+
+    async def of_all(self, load: str, members: Sequence[str]) -> dict[str, PartStatsReply]:
+        """Returns what each member tells of a load; who is silent, or has no part of it yet, is left out."""
+        me = self._context.me
+        others = [name for name in members if name != me]
+        told = await self._context.rpc.call_each(others, PartStatsRequest("", load), PartStatsReply, PATIENCE)
+        if (part := self._own(PartStatsRequest("", load))) is not None:
+            told[me] = part
         return {name: told[name] for name in members if name in told}
 
-    def tell(self, asked: PartStatsRequest) -> PartStatsReply | None:
-        """What is here."""
-        part: ShardGraph | None = self._graphs.parts.get(asked.load)
+    async def on_message(self, sender: Identity, message: PartStatsRequest) -> PartStatsReply | None:
+        """Whoever asks may be further in the log."""
+        told = self._own(message)
+        if told is None:
+            await self._context.read_index()
+            told = self._own(message)
+        return told
+
+    def _own(self, asked: PartStatsRequest) -> PartStatsReply | None:
+        part = self._graphs.parts.get(asked.load)
         if part is None:
             return None
         return PartStatsReply(
             asked.request, part.size, part.held_edges, part.ghost_count, part.cross_edges, part.nbytes
         )
-
-    def told(self, sender: str, answer: PartStatsReply) -> None:
-        """A member's answer."""
-        waiting = self._waiting.get((answer.request, sender))
-        if waiting is not None and not waiting.done():
-            waiting.set_result(answer)

@@ -7,28 +7,60 @@ has to come to an end first, or it would find its load deleted below it, or be w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Never, TypeAlias, assert_never
 
-from daemon.runtime.tasks import Tasks
+from daemon.runtime.context import HostContext
+from daemon.runtime.service import Service, types_of
 from daemon.services.graphs.graphs import Graphs
+from daemon.services.graphs.transfer import answered, checked_piece, spec_of
+from daemon.state.records import View
+from daemon.transfer.chunks import LoadedPiece, PieceAnswered, PieceArrived, PieceGone
+from shoal.graph.shard_graph import ShardGraph
+
+Events: TypeAlias = LoadedPiece | PieceGone | PieceAnswered
 
 
-class Pieces:
+class Pieces(Service[Never, Events]):
     """Those of one shard, by load."""
 
-    def __init__(self, tasks: Tasks, graphs: Graphs) -> None:
-        self._tasks, self._graphs = tasks, graphs
+    events = types_of(Events)
+
+    def __init__(self, context: HostContext, graphs: Graphs) -> None:
+        self._context, self._graphs = context, graphs
         self._taking: dict[str, asyncio.Task[Any]] = {}
 
-    def take(self, load: str, work: Coroutine[Any, Any, None]) -> None:
-        """A piece is whole: have it taken in."""
-        task = self._taking[load] = self._tasks.spawn(work)
+    def on_event(self, event: Events) -> None:
+        """A piece has come, has come to nothing, or one that was sent is answered."""
+        match event:
+            case LoadedPiece():
+                view = self._context.state.registry.view
+                self.take(event, lambda: self._take_in(event, view))
+            case PieceGone(load=load):
+                self._context.spawn(self._drop(load))
+            case PieceAnswered():
+                pass  # whoever has sent it waits for that (`transfer.carried`)
+            case _:
+                assert_never(event)
+
+    def take(self, piece: PieceArrived, work: Callable[[], Awaitable[ShardGraph | None]]) -> None:
+        """A piece is whole: has it taken in, and answered to who has sent it."""
+        load = piece.load
+        task = self._taking[load] = self._context.spawn(self._answer(piece, work))
         task.add_done_callback(lambda done: self._forget(load, done))
 
-    def give_up(self, load: str) -> None:
-        """The load has come to nothing: keep nothing of it."""
-        self._tasks.spawn(self._drop(load))
+    async def _take_in(self, piece: PieceArrived, view: View | None) -> ShardGraph:
+        """Keeps and builds what a load has brought here."""
+        spec = spec_of(piece, view)
+        assert view is not None
+        checked = await checked_piece(piece, spec, view, self._context.me)
+        await self._graphs.keep_table(piece.load, checked.graph, checked.table, checked.partitions)
+        return await self._graphs.stage(piece.load, checked.graph, view, checked.placed, checked.slices)
+
+    async def _answer(self, piece: PieceArrived, work: Callable[[], Awaitable[ShardGraph | None]]) -> None:
+        answer = await answered(piece, self._context.me, work())
+        ticks = self._context.ticks
+        ticks.order(lambda: ticks.piece_built(answer))
 
     async def _drop(self, load: str) -> None:
         task = self._taking.get(load)

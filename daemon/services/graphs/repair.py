@@ -12,17 +12,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Never, TypeAlias, assert_never
 
 import msgpack
 from numpy.typing import NDArray
 
+from daemon.control.effects import MendHoldings
 from daemon.control.holdings import Want
-from daemon.runtime.disk import Disk
+from daemon.runtime.context import HostContext
+from daemon.runtime.service import Service, types_of
 from daemon.services.graphs.fetch import NONSENSE, TABLE, Fetching, NotFetched
 from daemon.services.graphs.graphs import Graphs, table_of
+from daemon.state import ViewInstalled
+from daemon.state.placement import sources
+from daemon.state.records import View
 from daemon.store import NoRoom, NotHeld, StateRecord
 from shoal.api.errors import ShoalError
 
@@ -32,6 +37,8 @@ TRY_AGAIN_SECONDS = 1.0
 ROOM_AGAIN_SECONDS = 2.0
 LOOK_AGAIN_SECONDS = 10.0
 LANES = 3
+
+Events: TypeAlias = MendHoldings | ViewInstalled
 
 
 @dataclass
@@ -56,24 +63,19 @@ class StateWant:
     sources: tuple[str, ...]
 
 
-class Repair:
-    """The list of wants, and the one task that works it off. `gained` is told of each partition that is durable."""
+class Repair(Service[Never, Events]):
+    """The list of wants, and the one task that works it off."""
 
-    def __init__(
-        self,
-        disk: Disk,
-        graphs: Graphs,
-        fetching: Fetching,
-        bytes_per_second: int,
-        gained: Callable[[str, frozenset[int]], None],
-        look_again: Callable[[], None],
-    ) -> None:
-        self._disk, self._graphs, self._fetching = disk, graphs, fetching
-        self._bytes_per_second, self._gained, self._look_again = bytes_per_second, gained, look_again
+    events = types_of(Events)
+
+    def __init__(self, context: HostContext, graphs: Graphs, fetching: Fetching) -> None:
+        self._context, self._disk, self._graphs, self._fetching = context, context.disk, graphs, fetching
+        self._bytes_per_second = context.config.storage.repair_bandwidth
         self._given_up = 0
         self._largest = 0
         """Bytes of what was the most to come at once, so far."""
-        self._looked: Callable[[], None] = _nothing
+        self._looking: int | None = None
+        """The epoch in which results are being looked for."""
         self._timer: asyncio.TimerHandle | None = None
         self._wants: dict[tuple[str, int], Want] = {}
         self._in_hand: set[tuple[str, int]] = set()
@@ -82,18 +84,46 @@ class Repair:
         self._task: asyncio.Task[None] | None = None
         self.progress = RepairProgress()
 
-    def aim(self, wants: Sequence[Want]) -> None:
+    def on_event(self, event: Events) -> None:
+        """What this shard should have has changed."""
+        match event:
+            case MendHoldings(wants=wants):
+                self._aim(wants)
+            case ViewInstalled(view=view):
+                if view == self._context.state.registry.view:  # the log may have gone on in the same batch
+                    self._look_for_results()
+            case _:
+                assert_never(event)
+
+    def _aim(self, wants: Sequence[Want]) -> None:
         """Fetch these from now on, and nothing else."""
         self._begin()
         self._wants = {(want.load, want.partition): want for want in wants}
         self._go_on()
 
-    async def look_for(self, wants: Sequence[StateWant], looked: Callable[[], None]) -> None:
+    def _look_for_results(self) -> None:
+        """Of runs that ended while this shard was away; nothing, if it is in no view now."""
+        view = self._context.state.registry.view
+        if view is not None and self._context.state.in_view:
+            self._context.spawn(self._look_for(self._result_wants(view), view.epoch))
+
+    def _result_wants(self, view: View) -> list[StateWant]:
+        """The results of finished runs that this shard should have, and who may have them: its fellow holders first."""
+        registry, me, wants = self._context.state.registry, self._context.me, []
+        for run in registry.kept_results():
+            placed = registry.placements.get(run.graph, ())
+            for partition, holders in enumerate(placed):
+                if me in holders:
+                    others = sources(me, holders, view.names)
+                    wants.append(StateWant(run.number, run.tick, partition, run.made_in(run.tick), others))
+        return wants
+
+    async def _look_for(self, wants: Sequence[StateWant], epoch: int) -> None:
         """Fetch those of these states that are not on disk, too; in place of what was looked for before.
 
-        `looked` is called once all have been asked for, those that nobody has sent included.
+        The control plane is told once all have been asked for, those that nobody has sent included.
         """
-        self._looked = looked
+        self._looking = epoch
         held = await self._disk.do(lambda store: store.states_as_made())
         self._begin()
         self._states = deque(
@@ -114,11 +144,12 @@ class Repair:
             self._tell_looked()
 
     def _tell_looked(self) -> None:
-        looked, self._looked = self._looked, _nothing
-        looked()
+        epoch, self._looking = self._looking, None
+        if epoch is not None:
+            self._context.orders.results_looked_for(epoch)
 
-    def close(self) -> None:
-        """Stop fetching."""
+    def stop(self) -> None:
+        """Fetches nothing more."""
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
@@ -132,7 +163,7 @@ class Repair:
         self._tell_looked()
         if self._given_up:
             self._given_up = 0
-            self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look_again)
+            self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look_for_results)
 
     async def _lane(self) -> None:
         """One after the other; a few lanes together hide the time that each question takes."""
@@ -161,7 +192,7 @@ class Repair:
             self._in_hand.discard(key)
         self._wants.pop(key, None)
         self._count(nbytes)
-        self._gained(want.load, frozenset([want.partition]))
+        self._context.orders.parts_gained(want.load, frozenset([want.partition]))
         return nbytes
 
     async def _fetch_state(self) -> int:
@@ -231,10 +262,6 @@ class Repair:
             table = table_of(frame, partitions)
             await self._graphs.keep_table(want.load, want.graph, table, partitions)
             return table
-
-
-def _nothing() -> None:
-    """Nobody waits."""
 
 
 def _raise_error(task: asyncio.Task[None]) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import msgpack
 from numpy.typing import NDArray
 
+from daemon.runtime.context import HostContext
 from daemon.services.graphs.graphs import table_of
 from daemon.state.placement import Placed, ideal
 from daemon.state.records import View
@@ -27,16 +27,12 @@ from shoal.graph.partitions import PartitionSet
 from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.messages import PieceBuilt
 
-if TYPE_CHECKING:
-    from daemon.runtime.loop import Runtime
-
 log = logging.getLogger("shoal.shipping")
 
 Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 
-LOOK_SECONDS = 0.02
-TELL_SECONDS = 0.1
-SILENCE_SECONDS = 30.0
+TELL_SECONDS: Final = 0.1
+SILENCE_SECONDS: Final = 30.0
 
 
 def placement_of(view: View, partitions: int) -> Placed:
@@ -49,36 +45,37 @@ def held_by(name: str, placed: Placed) -> list[int]:
     return [partition for partition, holders in enumerate(placed) if name in holders]
 
 
-async def carried(runtime: Runtime, view: View, shipments: Sequence[Shipment], emit: Emit) -> None:
-    """Wait until every piece is built. Raises `Failed` when one has come no further for long, or its shard is gone."""
-    moved, before, told = time.monotonic(), (-1, -1), 0.0
-    while not all(shipment.answer for shipment in shipments):
-        await asyncio.sleep(LOOK_SECONDS)
-        now = time.monotonic()
-        taken = sum(shipment.progress[0] for shipment in shipments)
-        standing = (taken, sum(shipment.answer is not None for shipment in shipments))
-        if standing != before:
-            moved, before = now, standing
-        missing = runtime.shard.missing_members()
-        if missing or runtime.shard.registry.view != view:
-            what = f"lost {', '.join(missing)}" if missing else "changed"
-            raise Failed(f"the view {what} while the graph was loading: nothing of it is kept, try again")
-        if now - moved > SILENCE_SECONDS:
+async def carried(context: HostContext, view: View, shipments: Sequence[Shipment], emit: Emit) -> None:
+    """Waits until every piece is built. Raises `Failed` when one has come no further for long, or its shard is gone."""
+    state = context.state
+    silence, before = 0.0, (-1, -1)
+
+    def is_settled() -> bool:
+        return (
+            all(shipment.answer for shipment in shipments)
+            or bool(_errors(shipments) or state.missing_members())
+            or state.registry.view != view
+        )
+
+    while not await context.conditions.until(is_settled, TELL_SECONDS):
+        taken, total = (sum(shipment.progress[which] for shipment in shipments) for which in (0, 1))
+        standing = taken, sum(shipment.answer is not None for shipment in shipments)
+        silence, before = silence + TELL_SECONDS if standing == before else 0.0, standing
+        if silence > SILENCE_SECONDS:
             silent = [shipment.to for shipment in shipments if shipment.answer is None]
             raise Failed(f"no word from {', '.join(silent)} for {SILENCE_SECONDS:.0f} s: is it well?")
-        _raise_errors(shipments)
-        if now - told > TELL_SECONDS:
-            told = now
-            total = sum(shipment.progress[1] for shipment in shipments)
-            await emit({"stage": "ship", "done": taken, "total": total})
-    _raise_errors(shipments)
-
-
-def _raise_errors(shipments: Sequence[Shipment]) -> None:
-    answers = [(shipment.to, shipment.answer.error) for shipment in shipments if shipment.answer is not None]
-    errors = [error if to in error else f"shard '{to}': {error}" for to, error in answers if error]
-    if errors:
+        await emit({"stage": "ship", "done": taken, "total": total})
+    if errors := _errors(shipments):
         raise Failed("; ".join(errors))
+    missing = state.missing_members()
+    if missing or state.registry.view != view:
+        what = f"lost {', '.join(missing)}" if missing else "changed"
+        raise Failed(f"the view {what} while the graph was loading: nothing of it is kept, try again")
+
+
+def _errors(shipments: Sequence[Shipment]) -> list[str]:
+    answers = [(shipment.to, shipment.answer.error) for shipment in shipments if shipment.answer is not None]
+    return [error if to in error else f"shard '{to}': {error}" for to, error in answers if error]
 
 
 def answer_of(load: str, part: ShardGraph) -> PieceBuilt:

@@ -6,13 +6,12 @@ Whoever can write to the socket is an operator: its file's mode says who that is
 from __future__ import annotations
 
 import json
-import time
-import uuid
 from typing import Any
 
 from daemon.admin.registry import Registry, Reply, Request
-from daemon.runtime.loop import Runtime
+from daemon.runtime.context import HostContext
 from daemon.services.known import Known
+from daemon.services.programs.programs import Programs
 from daemon.state.commands import AddProgram, DropProgram, ProgramVersion
 from daemon.state.programs import DeployedPrograms
 from shoal.api.errors import BadProgram, Failed, Refused, ShoalError, UnknownProgram, Usage, did_you_mean
@@ -24,14 +23,14 @@ from shoal.program.installed import installed_digest, installed_programs, is_ins
 class ProgramCommands:
     """The handlers."""
 
-    def __init__(self, runtime: Runtime, commands: Registry) -> None:
-        self._runtime, self._known = runtime, Known(runtime)
+    def __init__(self, context: HostContext, known: Known, programs: Programs, commands: Registry) -> None:
+        self._context, self._known, self._programs = context, known, programs
         for name in ("program list", "program show", "program deploy", "program remove"):
             commands.bind(name, getattr(self, name.replace(" ", "_")))
 
     @property
     def _deployed(self) -> DeployedPrograms:
-        return self._runtime.shard.registry.programs
+        return self._context.state.registry.programs
 
     async def program_list(self, _: Request) -> Reply:
         deployed = [self._row(version) for version in self._deployed.current.values()]
@@ -42,7 +41,7 @@ class ProgramCommands:
         name = request.args["program"]
         version = self._deployed.current.get(name)
         if version is not None:
-            runs = self._runtime.shard.registry.runs.values()
+            runs = self._context.state.registry.runs.values()
             versions = [
                 {
                     "digest": one.digest,
@@ -63,7 +62,7 @@ class ProgramCommands:
         raise UnknownProgram(f"no program is called '{name}'{hint}; `program list` shows them")
 
     async def program_deploy(self, request: Request) -> Reply:
-        if not self._runtime.config.programs.deploy:
+        if not self._context.config.programs.deploy:
             raise Refused(
                 "this daemon takes no programs: set programs.deploy = true in its configuration, on all machines, and "
                 "restart it"
@@ -71,12 +70,12 @@ class ProgramCommands:
         if len(request.frames) != 1 or request.frames[0].nbytes > SOURCE_BYTES_MAX:
             raise Usage(f"program deploy takes the bytes of one file, at most {SOURCE_BYTES_MAX >> 10} KiB")
         source = bytes(request.frames[0])
-        checked = await self._runtime.programs.check(source, request.args["file"] or "the file")
+        checked = await self._programs.check(source, request.args["file"] or "the file")
         if is_installed(checked.name):
             raise BadProgram(f"a program called '{checked.name}' is installed here: give yours another name")
         before = self._deployed.current.get(checked.name)
-        version = ProgramVersion(checked.name, source, checked.described, time.time_ns())
-        await self._known.decided(AddProgram(uuid.uuid4().hex, version))
+        version = ProgramVersion(checked.name, source, checked.described, self._context.clock.unix_ns())
+        await self._known.decided(AddProgram(self._context.new_id(), version))
         after = self._deployed.current[checked.name]
         replaced = before.digest if before is not None and before.digest != after.digest else None
         state = "replaced" if replaced else "deployed" if before is None else "unchanged"
@@ -86,7 +85,7 @@ class ProgramCommands:
         name = request.args["program"]
         if name not in self._deployed.current and is_installed(name):
             raise Refused(f"program '{name}' is installed, not deployed: uninstall its package on every machine")
-        await self._known.decided(DropProgram(uuid.uuid4().hex, name))
+        await self._known.decided(DropProgram(self._context.new_id(), name))
         return Reply({"program": name, "state": "removed"})
 
     # -- within ----------------------------------------------------------------------------------------------------
@@ -99,7 +98,7 @@ class ProgramCommands:
             return [{**describe(one), "origin": "installed", "digest": installed_digest(one)} for one in programs]
 
         try:
-            return await self._runtime.programs.aside("an installed program", look)
+            return await self._programs.aside("an installed program", look)
         except ShoalError as error:
             raise Failed(str(error)) from error
 

@@ -17,17 +17,18 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
-from daemon.config import ProgramsSection
+from daemon.runtime.clock import Clock
+from daemon.runtime.context import HostContext
 from daemon.runtime.former_lives import FormerLives
 from daemon.runtime.guard import MAKING, OTHER, READING, Guard, Place, Slot
 from daemon.runtime.interruption import Interrupted, Section
-from daemon.state import Registry
+from daemon.runtime.service import Service
+from daemon.state import RunEnded
 from daemon.state.programs import DESCRIBED_CHARACTERS_MAX
 from daemon.state.records import RunRecord
 from shoal.api.errors import BadProgram, ShoalError, UnknownProgram
@@ -74,19 +75,15 @@ class Checked:
     described: str
 
 
-class Programs:
-    """The programs of one shard. `soon` calls from a thread on the loop, `on_thread` on a thread of its own."""
+class Programs(Service[Never, RunEnded]):
+    """The programs of one shard."""
+
+    events = (RunEnded,)
 
     def __init__(
-        self,
-        registry: Registry,
-        settings: ProgramsSection,
-        soon: Callable[..., None],
-        on_thread: Callable[[Callable[[], None]], None],
-        guard: Guard | None = None,
-        former_lives: FormerLives | None = None,
+        self, context: HostContext, guard: Guard | None = None, former_lives: FormerLives | None = None
     ) -> None:
-        self._registry, self._settings, self._soon, self._on_thread = registry, settings, soon, on_thread
+        self._context, self._registry, self._settings = context, context.state.registry, context.config.programs
         self._guard, self._former_lives = guard, former_lives
         self._loaded: dict[tuple[str, str], type[Program]] = {}
         self._checking = asyncio.Lock()
@@ -217,10 +214,10 @@ class Programs:
         if self._guard is not None:
             self._guard.start_again()
 
-    def ended(self, run: RunRecord) -> None:
+    def on_event(self, event: RunEnded) -> None:
         """A run is over, says the log."""
         if self._former_lives is not None:
-            self._former_lives.forget(run.number)
+            self._former_lives.forget(event.run.number)
 
     def _slot(self) -> AbstractContextManager[Slot | None]:
         return self._guard.borrowed() if self._guard is not None else contextlib.nullcontext()
@@ -235,6 +232,7 @@ class Programs:
         """
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         section: Section[str] = Section(place=lambda _: at)
+        clock = self._context.clock
 
         def settle(result: T | None, error: BaseException | None) -> None:
             if answer.done():
@@ -247,30 +245,31 @@ class Programs:
         def work() -> None:
             try:
                 with self._slot() as section.slot:
-                    result = section.run(what, time.monotonic_ns(), call)
+                    result = section.run(what, clock.monotonic_ns(), call)
             except Interrupted:
                 log.warning("%s was interrupted", what)
             except Exception as error:
-                self._soon(settle, None, error)
+                self._context.soon(settle, None, error)
             except BaseException as error:  # SystemExit would end whoever awaits it
-                self._soon(settle, None, UnknownProgram(f"{what} raised {type(error).__name__}: {words_of(error)}"))
+                told = f"{what} raised {type(error).__name__}: {words_of(error)}"
+                self._context.soon(settle, None, UnknownProgram(told))
             else:
-                self._soon(settle, result, None)
+                self._context.soon(settle, result, None)
 
-        self._on_thread(work)
+        self._context.aside(work)
         seconds = self._settings.import_timeout_ns / 1e9
         done, _ = await asyncio.wait([answer], timeout=seconds)
         if not done:
             answer.cancel()
-            await _interrupted(section)
+            await _interrupted(section, clock)
             raise UnknownProgram(f"{what} is not {done_to_it} within {seconds:g} s (programs.import_timeout)")
         return answer.result()
 
 
-async def _interrupted(section: Section[str]) -> None:
+async def _interrupted(section: Section[str], clock: Clock) -> None:
     """End what can be ended; what is in C stays behind, on a thread that nobody waits for."""
-    until = time.monotonic() + INTERRUPT_SECONDS
-    while (busy := section.busy) is not None and time.monotonic() < until:
+    until_ns = clock.monotonic_ns() + int(INTERRUPT_SECONDS * 1e9)
+    while (busy := section.busy) is not None and clock.monotonic_ns() < until_ns:
         section.interrupt(busy)
         await asyncio.sleep(INTERRUPT_AGAIN_SECONDS)
 

@@ -6,57 +6,46 @@ anybody has seen it or a later one pass its barrier; a checkpoint that is still 
 
 from __future__ import annotations
 
-import asyncio
-import uuid
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Final, Never
 
 from daemon.control.messages import RunStates
-from daemon.runtime.disk import Disk
+from daemon.runtime.context import HostContext
+from daemon.runtime.rpc import once
+from daemon.runtime.service import Service
 from daemon.services.results.messages import KeptTicksReply, KeptTicksRequest
-from daemon.state.commands import from_bits, to_bits
+from daemon.services.runs.controller import RunController
+from daemon.state.commands import Identity, from_bits, to_bits
 
-PATIENCE_SECONDS = 2.0
+PATIENCE: Final = once(2.0)
 
 
-class KeptTicks:
-    """Both sides. `committed` gives the last tick of a run, by its number, that is known here to be committed."""
+class CheckpointIndex(Service[KeptTicksRequest, Never]):
+    """Asks which ticks of runs are kept, and tells those that are on this disk."""
 
-    def __init__(
-        self, me: str, disk: Disk, send: Callable[[str, object], None], committed: Callable[[int], int]
-    ) -> None:
-        self._me, self._disk, self._send, self._committed = me, disk, send, committed
-        self._waiting: dict[tuple[str, str], asyncio.Future[KeptTicksReply]] = {}
+    messages = (KeptTicksRequest,)
+    replies = (KeptTicksReply,)
+
+    def __init__(self, context: HostContext, runs: RunController) -> None:
+        self._context, self._runs = context, runs
 
     async def readable(self, run: int, partitions: int, members: Sequence[str], kept: int) -> list[int]:
-        """The last `kept` ticks that can be read, ascending; who is silent is taken to have nothing."""
-        request = uuid.uuid4().hex
-        loop = asyncio.get_running_loop()
-        waiting = {name: loop.create_future() for name in members if name != self._me}
-        self._waiting.update({(request, name): answer for name, answer in waiting.items()})
-        for name in waiting:
-            self._send(name, KeptTicksRequest(request, run))
-        told = [await self.tell(KeptTicksRequest(request, run))]
-        if waiting:
-            await asyncio.wait(waiting.values(), timeout=PATIENCE_SECONDS)
-        for name, answer in waiting.items():
-            del self._waiting[request, name]
-            if answer.done():
-                told.append(answer.result())
-        return whole_ticks(told, partitions)[-kept:]
+        """Returns the last `kept` ticks that can be read, ascending; who is silent is taken to have nothing."""
+        asked = KeptTicksRequest("", run)
+        others = [name for name in members if name != self._context.me]
+        told = await self._context.rpc.call_each(others, asked, KeptTicksReply, PATIENCE)
+        return whole_ticks([await self._own(asked), *told.values()], partitions)[-kept:]
 
-    async def tell(self, asked: KeptTicksRequest) -> KeptTicksReply:
-        """What is here, and how far the run is known to have come."""
-        committed = self._committed(asked.run)
-        held = await self._disk.do(lambda store: store.states_of(asked.run))
+    async def on_message(self, sender: Identity, message: KeptTicksRequest) -> KeptTicksReply:
+        """Tells what is here, and how far the run is known to have come."""
+        return await self._own(message)
+
+    async def _own(self, asked: KeptTicksRequest) -> KeptTicksReply:
+        committed = self._runs.committed(asked.run)
+        held = await self._context.disk.do(lambda store: store.states_of(asked.run))
         states = tuple(RunStates(asked.run, tick, to_bits(partitions)) for tick, partitions in sorted(held.items()))
         return KeptTicksReply(asked.request, committed, states)
-
-    def told(self, sender: str, answer: KeptTicksReply) -> None:
-        """A member's answer."""
-        waiting = self._waiting.get((answer.request, sender))
-        if waiting is not None and not waiting.done():
-            waiting.set_result(answer)
 
 
 def whole_ticks(told: Sequence[KeptTicksReply], partitions: int) -> list[int]:

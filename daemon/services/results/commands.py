@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from daemon.admin.registry import Registry, Reply, Request
-from daemon.runtime.loop import Runtime
+from daemon.runtime.context import HostContext
+from daemon.services.known import Known
 from daemon.services.results.messages import TableRequest
+from daemon.services.results.reading import Reading
 from daemon.services.results.readings import Readings
-from daemon.services.results.results import COLUMNS_MAX, TOP_MAX, Rows
+from daemon.services.results.results import COLUMNS_MAX, TOP_MAX, Results, Rows
+from daemon.services.results.search import Searching
+from daemon.services.results.tables import Tables
+from daemon.services.runs.controller import RunController
 from daemon.state.records import RunRecord
 from daemon.store import NotHeld
 from shoal.api.errors import Failed, Refused, UnknownColumn, Usage, did_you_mean
@@ -31,20 +35,32 @@ SEARCH_SECONDS, AGAIN_SECONDS = 20.0, 0.2
 class ResultCommands:
     """The handlers. A mistake of the asker's is `Refused` or `Usage`, with a sentence."""
 
-    def __init__(self, runtime: Runtime, commands: Registry) -> None:
-        self._runtime, self._readings = runtime, Readings(runtime)
+    def __init__(
+        self,
+        context: HostContext,
+        known: Known,
+        readings: Readings,
+        results: Results,
+        reading: Reading,
+        tables: Tables,
+        searching: Searching,
+        runs: RunController,
+        commands: Registry,
+    ) -> None:
+        self._context, self._known, self._readings, self._runs = context, known, readings, runs
+        self._results, self._reading, self._tables, self._searching = results, reading, tables, searching
         for name in ("run ticks", "run result", "run rows", "run table", "run search"):
             commands.bind(name, getattr(self, name.replace(" ", "_")))
 
     async def run_ticks(self, request: Request) -> Reply:
         run = await self._readings.run_of(request)
-        ticks = await self._runtime.reading.ticks(run)
-        return Reply({"run": run.name, "state": run.shown, "tick": self._runtime.runs.tick_of(run), "ticks": ticks})
+        ticks = await self._reading.ticks(run)
+        return Reply({"run": run.name, "state": run.shown, "tick": self._runs.tick_of(run), "ticks": ticks})
 
     async def run_result(self, request: Request) -> Reply:
         args, run = request.args, await self._readings.run_of(request)
         column = _known_columns(run, [args["column"]] if args["column"] else run.columns[:1])[0]
-        count, results = args["top"] or ROWS_SHOWN, self._runtime.results
+        count, results = args["top"] or ROWS_SHOWN, self._results
         if not 0 < count <= TOP_MAX:
             raise Usage(f"top should be from 1 to {TOP_MAX}")
 
@@ -60,7 +76,7 @@ class ResultCommands:
     async def run_rows(self, request: Request) -> Reply:
         args, run = request.args, await self._readings.run_of(request)
         columns = _known_columns(run, args["columns"] or run.columns)
-        first, count, results = args["first"], args["count"], self._runtime.results
+        first, count, results = args["first"], args["count"], self._results
         if first < 0 or not 0 < count <= STRETCH:
             raise Usage(f"first should be an ordinal, and count from 1 to {STRETCH}")
 
@@ -86,14 +102,14 @@ class ResultCommands:
     async def run_table(self, request: Request) -> Reply:
         args, run = request.args, await self._readings.run_of(request)
         partition, first = args["partition"], args["first"]
-        partitions = self._readings.known.graph_of(run).partition_count
+        partitions = self._known.graph_of(run).partition_count
         if not 0 <= partition < partitions or first < 0:
             raise Usage(f"partition should be from 0 to {partitions - 1}, and first a row")
         if not partition and not first:  # whoever reads a table begins there
             await self._check_table(run, args["table"])
 
         async def attempt(run: RunRecord, tick: int) -> Reply:
-            piece = await self._runtime.tables.piece(TableRequest("", run.name, tick, args["table"], partition, first))
+            piece = await self._tables.piece(TableRequest("", run.name, tick, args["table"], partition, first))
             specs, frames = {}, []
             for name, values in piece.columns.items():
                 specs[name], its = col.to_wire(values)
@@ -106,26 +122,29 @@ class ResultCommands:
 
     async def run_search(self, request: Request) -> Reply:
         args = request.args
-        run = self._readings.known.run(args["run"])
+        run = self._known.run(args["run"])
         if not 0 < args["top"] <= HITS_MAX:
             raise Usage(f"top should be from 1 to {HITS_MAX}")
         program = await self._readings.program_of(run)
         query = Query.of(args["words"])
         column = text_column(type(program), read_params(run.params))
-        graph, until = self._readings.known.graph_of(run), time.monotonic() + SEARCH_SECONDS
+        graph, until_ns = self._known.graph_of(run), self._now() + int(SEARCH_SECONDS * 1e9)
         if column not in dict(graph.node_columns):
             raise UnknownColumn(f"the nodes of graph '{graph.name}' have no column '{column}'")
         while True:
             try:
-                found = await self._runtime.searching.search(run.load, column, query, args["top"])
+                found = await self._searching.search(run.load, column, query, args["top"])
                 return Reply({"run": run.name, **found})
             except (Refused, Failed, NotHeld):  # the view may be changing
-                graph = self._readings.known.graph_of(run)
-                if time.monotonic() > until or self._runtime.shard.registry.lost(graph.name):
+                graph = self._known.graph_of(run)
+                if self._now() > until_ns or self._context.state.registry.lost(graph.name):
                     raise
             await asyncio.sleep(AGAIN_SECONDS)
 
     # -- within ----------------------------------------------------------------------------------------------------
+
+    def _now(self) -> int:
+        return self._context.clock.monotonic_ns()
 
     async def _read(
         self, run: RunRecord, tick: int | None, read: Callable[[int, Sequence[str], int], Awaitable[Reply]]
@@ -133,8 +152,8 @@ class ResultCommands:
         """Read a run at a tick, or the last that there is. `read` is given the tick, the members and how many nodes."""
 
         async def attempt(run: RunRecord, at: int) -> Reply:
-            await self._runtime.reading.recall(run.name, at)
-            view, nodes = self._runtime.shard.registry.view, self._readings.known.graph_of(run).node_count
+            await self._reading.recall(run.name, at)
+            view, nodes = self._context.state.registry.view, self._known.graph_of(run).node_count
             assert view is not None, "nothing is recalled without one"
             return await read(at, view.names, nodes)
 

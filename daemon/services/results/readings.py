@@ -7,13 +7,16 @@ not to be had is tried again for a while, at a newer tick if none was named.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 from daemon.admin.registry import Reply, Request
 from daemon.config.quantities import size_text
-from daemon.runtime.loop import Runtime
+from daemon.runtime.context import HostContext
 from daemon.services.known import Known
+from daemon.services.programs.programs import Programs
+from daemon.services.results.reading import Reading
+from daemon.services.results.results import Results
+from daemon.services.runs.controller import RunController
 from daemon.state.records import STOPPED, RunRecord
 from daemon.store import NotHeld
 from shoal.api.errors import Failed, ProgramFailed, Refused, TickNotKept
@@ -28,21 +31,30 @@ PATIENCE_SECONDS, AGAIN_SECONDS = 20.0, 0.1
 class Readings:
     """Of one shard."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime, self.known = runtime, Known(runtime)
+    def __init__(
+        self,
+        context: HostContext,
+        known: Known,
+        results: Results,
+        reading: Reading,
+        runs: RunController,
+        programs: Programs,
+    ) -> None:
+        self._context, self._known, self._results, self._reading = context, known, results, reading
+        self._runs, self._programs = runs, programs
 
     async def run_of(self, request: Request) -> RunRecord:
         """The run that is asked about."""
-        run = self.known.run(request.args["run"])
+        run = self._known.run(request.args["run"])
         if run.is_over:
             # What it computed is about to be at hand here, so that it need not be read from the disk.
-            await self._runtime.runs.kept(run.name, END_SECONDS)
+            await self._runs.kept(run.name, END_SECONDS)
         return run
 
     async def program_of(self, run: RunRecord) -> Program:
         """A run's own program, with its parameters. Raises `Refused`."""
         try:
-            return await self._runtime.programs.make(run)
+            return await self._programs.make(run)
         except Exception as error:  # it is a stranger's
             raise Refused(f"run '{run.name}' can't be read: {words_of(error)}") from error
 
@@ -50,18 +62,19 @@ class Readings:
         self, run: RunRecord, tick: int | None, attempt: Callable[[RunRecord, int], Awaitable[Reply]]
     ) -> Reply:
         """Read a run at a tick, or the last that there is: `attempt` is given both, again and again if need be."""
-        until = time.monotonic() + PATIENCE_SECONDS
+        clock = self._context.clock
+        until_ns = clock.monotonic_ns() + int(PATIENCE_SECONDS * 1e9)
         while True:
             try:
                 return await attempt(run, await self._tick(run, tick))
             except (TickNotKept, ProgramFailed):  # it would be the same again
                 raise
             except (Refused, Failed, NotHeld):
-                graph = self.known.graph_of(run)
-                if time.monotonic() > until or self._runtime.shard.registry.lost(graph.name):
+                graph = self._known.graph_of(run)
+                if clock.monotonic_ns() > until_ns or self._context.state.registry.lost(graph.name):
                     raise
             await asyncio.sleep(AGAIN_SECONDS)
-            run = self.known.run(run.name)
+            run = self._known.run(run.name)
 
     async def _tick(self, run: RunRecord, asked: int | None) -> int:
         """The tick to read at. One that is at hand here was committed when it was read, and is as good as ever."""
@@ -72,12 +85,12 @@ class Readings:
             raise TickNotKept(f"run '{run.name}' has no result: {why}")
         if run.is_over and asked in (None, run.tick):
             return run.tick
-        if asked is not None and self._runtime.results.has(run.name, asked):
+        if asked is not None and self._results.has(run.name, asked):
             return asked
-        return chosen_tick(run.name, run.state, await self._runtime.reading.ticks(run), asked)
+        return chosen_tick(run.name, run.state, await self._reading.ticks(run), asked)
 
     def _expired(self, run: RunRecord) -> str:
-        limits = self._runtime.config.ticks
+        limits = self._context.config.ticks
         return (
             f"the result of run '{run.name}' has expired: the newest {limits.results_kept} results are kept "
             f"(ticks.results_kept), of {size_text(limits.results_bytes)} at most on each disk (ticks.results_bytes); "

@@ -11,21 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Never, TypeAlias, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.runtime.disk import Disk
-from daemon.runtime.portions import Portions
-from daemon.runtime.rpc import Asking
+from daemon.runtime.context import HostContext
+from daemon.runtime.rpc import together
+from daemon.runtime.service import Service, types_of
 from daemon.services.graphs.fetch import Fetching
+from daemon.services.programs.programs import Programs
 from daemon.services.results.digests import Digests
 from daemon.services.results.messages import RowsReply, RowsRequest
+from daemon.services.results.portions import Portions
+from daemon.state import GraphRemoved, ResultsExpired, ViewInstalled
 from daemon.state.records import RunRecord
 from shoal.api.errors import Failed, Refused
 from shoal.engine.engine import Engine
@@ -40,6 +42,9 @@ TOP_MAX = 100_000
 COLUMNS_MAX = 64
 KEPT_AT_ONCE = 8
 """A result of up to the memory's so many-th part is kept as its run ends: it is copied on the control loop."""
+
+
+Events: TypeAlias = ViewInstalled | GraphRemoved | ResultsExpired
 
 
 @dataclass(frozen=True)
@@ -89,26 +94,29 @@ class Computed:
         return Rows(ordinals, part.ids, {column: self.columns[column] for column in asked.columns}).at(rows)
 
 
-class Results:
-    """What is here of runs, and questions to the others. `send` hands a message to a member."""
+class Results(Service[Never, Events]):
+    """What is here of runs, and questions to the others."""
 
-    def __init__(
-        self,
-        me: str,
-        memory_bytes: int,
-        disk: Disk,
-        fetching: Fetching,
-        send: Callable[[str, object], None],
-        make: Callable[[RunRecord], Awaitable[Program]],
-    ) -> None:
-        self._make = make
-        self._me, self._disk, self._fetching = me, disk, fetching
-        self._memory_bytes = memory_bytes
+    events = types_of(Events)
+
+    def __init__(self, context: HostContext, fetching: Fetching, programs: Programs) -> None:
+        self._context, self._fetching, self._programs = context, fetching, programs
+        self._me, self._disk = context.me, context.disk
+        self._memory_bytes = context.config.ticks.results_memory
         self._computed: OrderedDict[tuple[str, int], Computed] = OrderedDict()
         """By run and tick; the one that was used last is the last."""
-        self._asking = Asking(send)
         self._digests = Digests()
         self._portions = Portions(STRETCH)
+
+    def on_event(self, event: Events) -> None:
+        """What is in memory may be of no use any more."""
+        match event:
+            case ViewInstalled():  # there are other parts: what is asked for again is read for those
+                self._computed.clear()
+            case GraphRemoved(runs=runs) | ResultsExpired(runs=runs):
+                self._forget(run.name for run in runs)
+            case _:
+                assert_never(event)
 
     # -- what is here ----------------------------------------------------------------------------------------------
 
@@ -125,16 +133,12 @@ class Results:
         if computed.nbytes <= self._memory_bytes // KEPT_AT_ONCE:
             self._remember(run, tick, _apart(computed))
 
-    def forget(self, runs: Iterable[str]) -> None:
+    def _forget(self, runs: Iterable[str]) -> None:
         """The results of these runs are gone."""
         gone = set(runs)
         for key in [key for key in self._computed if key[0] in gone]:
             del self._computed[key]
         self._digests.forget(gone)
-
-    def let_go(self) -> None:
-        """In a new view there are other parts: what is asked for again is read for those."""
-        self._computed.clear()
 
     @property
     def nbytes(self) -> int:
@@ -161,7 +165,7 @@ class Results:
             return
         states = await self.states(run, tick, part, sources)
         try:
-            program = await self._make(run)
+            program = await self._programs.make(run)
         except Exception as error:  # it is a stranger's
             raise Refused(f"the result of run '{run.name}' can't be read: {error}") from error
         self._remember(run.name, tick, await asyncio.to_thread(_computed, program, tick, part, states))
@@ -209,10 +213,6 @@ class Results:
         frames = [rows.ordinals, *rows.values.values(), *frames]
         return RowsReply(asked.request, "", len(rows.ordinals), dtypes, json.dumps(spec).encode(), tuple(frames))
 
-    def answered(self, sender: str, told: RowsReply) -> None:
-        """A peer's answer."""
-        self._asking.told(sender, told)
-
     # -- putting columns together ----------------------------------------------------------------------------------
 
     async def top(self, run: str, tick: int, column: str, members: Sequence[str], count: int, least: bool) -> Rows:
@@ -256,7 +256,7 @@ class Results:
 
     async def _gather(self, asked: RowsRequest, members: Sequence[str]) -> list[Rows]:
         others = [member for member in members if member != self._me]
-        theirs = await asyncio.gather(*(self._ask(member, asked) for member in others))
+        theirs = await together(self._ask(member, asked) for member in others)
         mine = await asyncio.to_thread(self._known(asked.run, asked.tick).rows, asked)
         return [mine, *theirs]
 
@@ -267,15 +267,15 @@ class Results:
         portions, first = list[Rows](), asked.first
         while not portions or first < asked.last:
             last = min(first + self._portions.rows(member), asked.last)
-            began = time.monotonic()
+            began = self._context.clock.monotonic_ns()
             portions.append(await self._ask_at_once(member, replace(asked, first=first, last=last)))
-            self._portions.took(member, time.monotonic() - began)
+            self._portions.took(member, (self._context.clock.monotonic_ns() - began) / 1e9)
             first = last
         return _joined(portions)
 
     async def _ask_at_once(self, member: str, asked: RowsRequest) -> Rows:
         """Ask one shard, again while nothing comes: a read may be repeated."""
-        return _rows(member, asked, await self._asking.ask(member, asked))
+        return _rows(member, asked, await self._context.rpc.call(member, asked, RowsReply))
 
 
 def _computed(program: Program, tick: int, part: ShardGraph, states: Mapping[int, Any]) -> Computed:

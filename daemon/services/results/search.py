@@ -12,12 +12,17 @@ import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
-from daemon.runtime.rpc import Asking
+from daemon.runtime.context import HostContext
+from daemon.runtime.rpc import together
+from daemon.runtime.service import Service
+from daemon.services.graphs.graphs import Graphs
 from daemon.services.results.messages import SearchReply, SearchRequest
+from daemon.state import GraphRemoved
+from daemon.state.commands import Identity
 from daemon.store import NotHeld
 from shoal.api.errors import Failed, Refused
 from shoal.graph import columns as col
@@ -25,52 +30,50 @@ from shoal.graph.graph_data import BadGraph
 from shoal.graph.shard_graph import ShardGraph
 from shoal.query.search import TERMS_MAX, TOP_MAX, Hits, Index, Query, merged, told
 
-if TYPE_CHECKING:
-    from daemon.runtime.loop import Runtime
-
 INDEXES_KEPT: Final = 4
 
 
-class Searching:
+class Searching(Service[SearchRequest, GraphRemoved]):
     """Both sides of one shard."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._asking = Asking(runtime.messenger.send)
+    messages = (SearchRequest,)
+    replies = (SearchReply,)
+    events = (GraphRemoved,)
+
+    def __init__(self, context: HostContext, graphs: Graphs) -> None:
+        self._context, self._state, self._graphs = context, context.state, graphs
         self._indexes: OrderedDict[tuple[str, str], tuple[ShardGraph, Index]] = OrderedDict()
         self._making = asyncio.Lock()
 
     async def search(self, load: str, column: str, query: Query, count: int) -> dict[str, Any]:
         """The best documents of the graph of a load, as `run search` tells them. Raises `Refused` or `Failed`."""
-        registry = self._runtime.shard.registry
+        registry = self._state.registry
         if registry.view is None:
             raise Refused("this shard is in no view: ask a member")
         members, epoch = registry.view.names, registry.epoch
         wanted = SearchRequest("", epoch, load, column, query.terms, (), 0)
-        counted = await asyncio.gather(*(self._ask(member, wanted) for member in members))
+        counted = await together(self._ask(member, wanted) for member in members)
         documents = sum(each.documents for each, _ in counted)
         frequencies = [sum(each) for each in zip(*(each.frequencies for each, _ in counted), strict=True)]
         wanted = replace(wanted, weights=query.weights(documents, frequencies), top=count)
-        found = await asyncio.gather(*(self._ask(member, wanted) for member in members))
+        found = await together(self._ask(member, wanted) for member in members)
         return told(merged([hits for _, hits in found], count), query, documents, frequencies)
 
-    async def answer(self, sender: str, asked: SearchRequest) -> None:
-        """A peer asks."""
-        self._runtime.messenger.send(sender, await self._answer(asked))
+    async def on_message(self, sender: Identity, message: SearchRequest) -> SearchReply:
+        """Searches what is here for a peer."""
+        return await self._answer(message)
 
-    def told(self, sender: str, answer: SearchReply) -> None:
-        """A peer's answer."""
-        self._asking.told(sender, answer)
-
-    def forget(self) -> None:
-        """Nothing is kept that may be of a graph that is gone."""
+    def on_event(self, event: GraphRemoved) -> None:
+        """Keeps nothing that may be of a graph that is gone."""
         self._indexes.clear()
 
     # -- within ----------------------------------------------------------------------------------------------------
 
     async def _ask(self, member: str, wanted: SearchRequest) -> tuple[SearchReply, Hits]:
-        here = member == self._runtime.me.name
-        answer = await self._answer(wanted) if here else await self._asking.ask(member, wanted)
+        if member == self._context.me:
+            answer = await self._answer(wanted)
+        else:
+            answer = await self._context.rpc.call(member, wanted, SearchReply)
         return answer, _hits(member, wanted, answer)
 
     async def _answer(self, asked: SearchRequest) -> SearchReply:
@@ -92,13 +95,13 @@ class Searching:
         )
 
     async def _index(self, asked: SearchRequest) -> Index:
-        runtime, registry = self._runtime, self._runtime.shard.registry
+        registry = self._state.registry
         graph = registry.graph_of(asked.load)
-        in_epoch = runtime.shard.in_view and registry.epoch == asked.epoch
+        in_epoch = self._state.in_view and registry.epoch == asked.epoch
         if graph is None or registry.view is None or not in_epoch or registry.lost(graph.name):
             raise Refused(f"the graph is not whole in the view of epoch {asked.epoch}: ask again")
         async with self._making:
-            part = await runtime.graphs.part(graph, registry.view, registry.placements[graph.name])
+            part = await self._graphs.part(graph, registry.view, registry.placements[graph.name])
             key = asked.load, asked.column
             known = self._indexes.get(key)
             if known is None or known[0] is not part:

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from daemon.runtime.rpc import Asking
+from daemon.runtime.context import HostContext
+from daemon.runtime.service import Service
+from daemon.services.graphs.graphs import Graphs
+from daemon.services.programs.programs import Programs
 from daemon.services.results.messages import TableReply, TableRequest
+from daemon.services.results.results import Results
+from daemon.state import GraphRemoved
+from daemon.state.commands import Identity
 from daemon.state.placement import sources
 from daemon.state.records import RunRecord
 from daemon.store import NotHeld
@@ -27,9 +33,6 @@ from shoal.lockstep.frames import size_of
 from shoal.program.failures import traceback_of, words_of
 from shoal.program.program import Program
 from shoal.query.tables import TablePart, known_table, part_of_table
-
-if TYPE_CHECKING:
-    from daemon.runtime.loop import Runtime
 
 ROWS_MAX: Final = 1 << 16
 """Rows at once."""
@@ -53,56 +56,52 @@ class Piece:
         return Piece(count, self.total, {name: values[:count] for name, values in self.columns.items()})
 
 
-class Tables:
-    """Both sides of one shard. `make` gives a run's program, with its parameters."""
+class Tables(Service[TableRequest, GraphRemoved]):
+    """Both sides of one shard."""
 
-    def __init__(self, runtime: Runtime, make: Callable[[RunRecord], Awaitable[Program]]) -> None:
-        self._runtime, self._make = runtime, make
-        self._asking = Asking(runtime.messenger.send)
+    messages = (TableRequest,)
+    replies = (TableReply,)
+    events = (GraphRemoved,)
+
+    def __init__(self, context: HostContext, graphs: Graphs, programs: Programs, results: Results) -> None:
+        self._context, self._state = context, context.state
+        self._graphs, self._programs, self._results = graphs, programs, results
         self._engine: tuple[tuple[str, int], Engine] | None = None
         self._rows: tuple[tuple[str, int, str, ShardGraph], TablePart] | None = None
         self._one_at_a_time = asyncio.Lock()
-        self._answering: set[tuple[str, str]] = set()
-        """Who has asked what: a question comes again while its answer takes its time."""
 
     async def piece(self, asked: TableRequest) -> Piece:
         """Rows of a partition, wherever it is. Raises `Refused` or `Failed`."""
-        registry, run = self._runtime.shard.registry, self._run(asked.run)
+        registry, run = self._state.registry, self._run(asked.run)
         placed = registry.placements[run.graph]
         if not 0 <= asked.partition < len(placed):
             raise Refused(f"graph '{run.graph}' has partitions 0 to {len(placed) - 1}")
         holders = placed[asked.partition]
         if not holders:
             raise Refused(f"partition {asked.partition} of graph '{run.graph}' is nowhere to be had")
-        if holders[0] == self._runtime.me.name:
+        if holders[0] == self._context.me:
             return await self._here(asked)
-        return _piece(holders[0], await self._asking.ask(holders[0], asked))
+        return _piece(holders[0], await self._context.rpc.call(holders[0], asked, TableReply))
 
-    async def answer(self, sender: str, asked: TableRequest) -> None:
-        """A peer wants rows."""
-        if (sender, asked.request) in self._answering:
-            return
-        self._answering.add((sender, asked.request))
+    async def on_message(self, sender: Identity, message: TableRequest) -> TableReply:
+        """Gives a peer the rows that it asks for."""
+        asked = message
         try:
             piece = await self._here(asked)
             specs, frames = _on_the_wire(piece)
             if (size := size_of(frames)) > ANSWER_BYTES_MAX:
                 piece = piece.cut(piece.count * ANSWER_BYTES_MAX // size)
                 specs, frames = _on_the_wire(piece)
-            told = TableReply(asked.request, "", piece.count, piece.total, json.dumps(specs).encode(), tuple(frames))
+            return TableReply(asked.request, "", piece.count, piece.total, json.dumps(specs).encode(), tuple(frames))
         except (ShoalError, NotHeld) as problem:
             why = ITS_OWN if isinstance(problem, ProgramFailed) else b""
-            told = TableReply(asked.request, str(problem) or type(problem).__name__, 0, 0, why)
-        finally:
-            self._answering.remove((sender, asked.request))
-        self._runtime.messenger.send(sender, told)
+            return TableReply(asked.request, str(problem) or type(problem).__name__, 0, 0, why)
 
-    def told(self, sender: str, answer: TableReply) -> None:
-        """A peer's answer."""
-        self._asking.told(sender, answer)
+    def on_event(self, event: GraphRemoved) -> None:
+        """Keeps nothing that may be of a graph that is gone."""
+        self._forget()
 
-    def forget(self) -> None:
-        """Nothing is kept that may be of a graph that is gone."""
+    def _forget(self) -> None:
         self._engine = self._rows = None
 
     # -- within ----------------------------------------------------------------------------------------------------
@@ -125,34 +124,34 @@ class Tables:
         what, program = f"table '{asked.table}' of run '{asked.run}'", type(engine.program)
         try:
             known = known_table(asked.run, program, asked.table)
-            read, run = self._runtime.programs.read, self._run(asked.run)
+            read, run = self._programs.read, self._run(asked.run)
             return await read(run, asked.tick, what, lambda: part_of_table(engine, known, asked.partition))
         except UnknownColumn:
             raise
         except Exception as error:
-            self.forget()
+            self._forget()
             told = words_of(error) if isinstance(error, ShoalError) else f"{what} can't be read\n{traceback_of(error)}"
             raise ProgramFailed(told.rstrip()) from error
 
     async def _restored(self, run: RunRecord, tick: int) -> Engine:
-        runtime, registry = self._runtime, self._runtime.shard.registry
-        if not runtime.shard.in_view or registry.view is None or registry.lost(run.graph):
+        registry = self._state.registry
+        if not self._state.in_view or registry.view is None or registry.lost(run.graph):
             raise Refused(f"graph '{run.graph}' is not whole in this view: try again once its holders are back")
         graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
-        part = await runtime.graphs.part(graph, registry.view, placed)
+        part = await self._graphs.part(graph, registry.view, placed)
         if self._engine is None or self._engine[0] != (run.name, tick) or self._engine[1].part is not part:
-            self.forget()
-            others = sources(runtime.me.name, (), registry.view.names)
-            states = await runtime.results.states(run, tick, part, others)
+            self._forget()
+            others = sources(self._context.me, (), registry.view.names)
+            states = await self._results.states(run, tick, part, others)
             try:
-                program = await self._make(run)
+                program = await self._programs.make(run)
             except Exception as error:  # it is a stranger's
                 raise Refused(f"run '{run.name}' can't be read: {words_of(error)}") from error
             self._engine = (run.name, tick), await asyncio.to_thread(_engine, program, tick, part, states)
         return self._engine[1]
 
     def _run(self, name: str) -> RunRecord:
-        registry = self._runtime.shard.registry
+        registry = self._state.registry
         run = registry.runs.get(name)
         if run is None or run.has_expired:
             raise Refused(f"there is no run '{name}' here, or its result has expired")

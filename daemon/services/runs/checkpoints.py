@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 from daemon.control import effects as fx
 from daemon.control.leader.resume import StatesHeld
+from daemon.runtime.context import HostContext
 from daemon.runtime.tick_runner import News
 from daemon.runtime.tick_thread import SAMPLES_KEPT
 from daemon.state.records import RunRecord
 from daemon.store import NoRoom, StateRecord, StoreFailed
 from shoal.lockstep.effects import StoreStates
 
-if TYPE_CHECKING:
-    from daemon.runtime.loop import Runtime
-
 
 class Checkpoints:
     """Of one shard. `samples` are the last times, in seconds, that it took until one was durable."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: HostContext) -> None:
+        self._context = context
         self.samples: deque[float] = deque(maxlen=SAMPLES_KEPT)
         self._begun: dict[tuple[int, int], RunRecord] = {}
         self._sizes: dict[int, dict[int, int]] = {}
@@ -43,24 +39,25 @@ class Checkpoints:
         """What is kept of a run on this disk, in bytes, as far as it was written in this life."""
         return sum(list(self._sizes.get(run, {}).values()))
 
-    def keep(self, states: StoreStates) -> None:
-        """From the tick thread: make a checkpoint durable, and say so there."""
-        ticks, older = self._runtime.ticks, self._runtime.config.ticks.checkpoints_kept - 1
+    def keep(self, states: StoreStates, lost: Callable[[str], None]) -> None:
+        """From the tick thread: make a checkpoint durable, and say so there; `lost`, if there is no room for it."""
+        ticks, older = self._context.ticks, self._context.config.ticks.checkpoints_kept - 1
+        clock = self._context.clock
         begun = self._begun.get((states.run, ticks.epoch))
         made_in = begun.made_in(states.tick) if begun is not None else ticks.epoch
         record = StateRecord(states.run, states.tick, states.floor, states.states, older, made_in)
         self._count(record)
-        began = time.monotonic()
+        began = clock.monotonic_ns()
 
         def durable() -> None:
-            self.samples.append(time.monotonic() - began)
+            self.samples.append((clock.monotonic_ns() - began) / 1e9)
             ticks.order(lambda: ticks.stored(states.token))
 
-        def lost(error: StoreFailed) -> None:
+        def failed(error: StoreFailed) -> None:
             if isinstance(error, NoRoom):
-                self._runtime.tasks.soon(self._runtime.runs.fail, states.run, states.tick, str(error))
+                self._context.soon(lost, str(error))
 
-        self._runtime.store_thread.submit_states(record, durable, lost)
+        self._context.disk.submit_states(record, durable, failed)
 
     def _count(self, record: StateRecord) -> None:
         sizes = self._sizes.setdefault(record.run, {})
@@ -68,21 +65,19 @@ class Checkpoints:
         for tick in sorted(sizes)[: -(record.older + 1)]:
             del sizes[tick]
 
-    def look_up(self, asked: fx.TellStates) -> None:
-        """Which states of the runs that wait are here; the shard is told."""
-        self._runtime.ticks.order(lambda: self._look_up(asked))
+    def look_up(self, asked: fx.TellStates, reached: Callable[[int], int]) -> None:
+        """Which states of the runs that wait are here, and how far each was seen to come: the control plane is told."""
+        self._context.ticks.order(lambda: self._look_up(asked, reached))
 
-    def _look_up(self, asked: fx.TellStates) -> Sequence[News]:
+    def _look_up(self, asked: fx.TellStates, reached: Callable[[int], int]) -> Sequence[News]:
         """On the tick thread, which has left the older view: what it had stored there is in the queue before this."""
 
         def tell(held: Mapping[int, StatesHeld]) -> None:
-            self._runtime.tasks.soon(self._tell, asked, held)
+            self._context.soon(self._tell, asked, held, reached)
 
-        self._runtime.store_thread.submit(lambda store: store.states_as_made(), tell)
+        self._context.disk.submit(lambda store: store.states_as_made(), tell)
         return []
 
-    def _tell(self, asked: fx.TellStates, held: Mapping[int, StatesHeld]) -> None:
-        runtime = self._runtime
+    def _tell(self, asked: fx.TellStates, held: Mapping[int, StatesHeld], reached: Callable[[int], int]) -> None:
         states = {run: held.get(run, {}) for run in asked.runs}
-        reached = {run: runtime.runs.reached(run) for run in asked.runs}
-        runtime.perform(runtime.shard.states_held(asked.epoch, states, time.monotonic_ns(), reached))
+        self._context.orders.states_held(asked.epoch, states, {run: reached(run) for run in asked.runs})

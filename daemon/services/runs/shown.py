@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
-from daemon.runtime.loop import Runtime
+from daemon.runtime.context import HostContext
 from daemon.runtime.tick_thread import tick_result
+from daemon.services.runs.controller import RunController
 from daemon.state.records import QUEUED, RunRecord
 from shoal.lockstep.barrier import PHASES
 
@@ -15,17 +15,17 @@ from shoal.lockstep.barrier import PHASES
 class ShownRuns:
     """Of one shard: for a run that goes on, what this shard knows of the others."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: HostContext, runs: RunController) -> None:
+        self._context, self._state, self._runs = context, context.state, runs
 
     def run(self, run: RunRecord) -> dict[str, Any]:
         """The reply of `run show`."""
-        machine = self._runtime.ticks.machine(run.number) if run.active else None
-        now, figures = time.monotonic_ns(), self._runtime.ticks.figures.get(run.number)
-        progress = self._runtime.shard.progress.of(run.number, now) if run.active else []
+        machine = self._context.ticks.machine(run.number) if run.active else None
+        now, figures = self._context.clock.monotonic_ns(), self._context.ticks.figures.get(run.number)
+        progress = self._state.progress.of(run.number, now) if run.active else []
         committed = figures.ticks[-1] if figures and figures.ticks else None
-        graph = self._runtime.shard.registry.graph_of(run.load)
-        ended = run.ended_unix_ns or time.time_ns()
+        graph = self._state.registry.graph_of(run.load)
+        ended = run.ended_unix_ns or self._context.clock.unix_ns()
         crossed = run.cross_bytes if not run.active else figures.cross_bytes if figures else 0
         return {
             "run": run.name,
@@ -38,7 +38,7 @@ class ShownRuns:
             "state": run.shown,
             "outcome": run.state if run.is_over else None,
             "place": self.place(run),
-            "tick": self._runtime.runs.tick_of(run) if run.active else run.tick,
+            "tick": self._runs.tick_of(run) if run.active else run.tick,
             "ticks": run.tick if run.is_over else run.ticks,
             "phase": machine.phase.word if machine else None,
             "error": run.failure or None,
@@ -58,7 +58,7 @@ class ShownRuns:
         """Of a run that is queued: how many are before it, and itself."""
         if run.state != QUEUED:
             return None
-        return [other.number for other in self._runtime.shard.registry.queued_runs()].index(run.number) + 1
+        return [other.number for other in self._state.registry.queued_runs()].index(run.number) + 1
 
 
 def _shard_progress(progress: Any) -> dict[str, Any]:

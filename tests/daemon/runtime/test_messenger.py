@@ -76,7 +76,7 @@ def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callabl
 
 def test_who_is_not_in_the_view_has_little_and_members_have_enough(office: Any) -> None:
     def test(office: Office) -> None:
-        office.messenger.view = frozenset({"alpha", "beta"})
+        office.messenger.enter_view(0, frozenset({"alpha", "beta"}))
         assert office.say("mallory", 100) < (OUTSIDERS_SHARE * 100 + 1) * SECOND / WORK
         dropped = office.metrics.registry.get_sample_value("shoal_dropped_total", {"reason": "flood"})
         assert dropped is not None
@@ -98,7 +98,7 @@ def test_a_leader_is_never_silenced_for_long(office: Any) -> None:
     """However much what it said has cost: silence would be taken for its death."""
 
     def test(office: Office) -> None:
-        office.messenger.view = frozenset({"leader"})
+        office.messenger.enter_view(0, frozenset({"leader"}))
         office.say("leader", 0.02)
         office.worked += 100 * SECOND
         office.messenger._insiders.spent("leader", 100 * SECOND, office.now)

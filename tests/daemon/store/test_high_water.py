@@ -8,7 +8,7 @@ import pytest
 
 from consensus import Configuration, HardState, Stored
 from consensus.effects import Persist
-from daemon.runtime.loop import is_only_voter
+from daemon.runtime.durable import is_only_voter
 from daemon.store import DataFolder, Store
 from daemon.store.high_water import FILE
 from tests.daemon.store.test_folder import edit

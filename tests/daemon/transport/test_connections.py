@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.observe.refusals import AGAIN_NS, SOON_NS, SOURCES_MAX, Refusals
 from daemon.transport.connections import HANDSHAKE_BYTES, Connection, Connections, Room
+from daemon.transport.refusals import AGAIN_NS, SOON_NS, SOURCES_MAX, Refusals
 
 SECOND = 1_000_000_000
 GREETED, WELCOMED, REFUSED, READY = 64, 234, 246, 286

@@ -19,7 +19,7 @@ from daemon.services.graphs.transfer import Piece, checked_piece, placement_of, 
 from daemon.state.commands import Identity, to_bits
 from daemon.state.records import View
 from daemon.store import DataFolder, Store
-from daemon.transfer.chunks import PieceArrived
+from daemon.transfer.chunks import FetchedPiece, LoadedPiece
 from daemon.version import NEWEST
 from shoal import GraphData
 from shoal.graph import columns as col
@@ -126,7 +126,7 @@ def _shipments() -> dict[str, Entry]:
 
 def _check_shipment(name: str, wanted: PartitionRequest | StatesRequest, entry: Entry) -> None:
     header, *frames = from_hex(entry["hex"])
-    fetched = _read("beta", PieceArrived(wanted.request, "beta", header, tuple(frames)))
+    fetched = _read("beta", FetchedPiece(wanted.request, "beta", header, tuple(frames)))
     assert fetched is not None, name
     stamped = [[STATES.run, STATES.tick, partition, STATES.epoch] for partition in STATES.states]
     states = list(STATES.states.values())
@@ -151,7 +151,7 @@ def _piece() -> Entry:
 
 def _check_piece(entry: Entry) -> None:
     header, *frames = from_hex(entry["hex"])
-    arrived = PieceArrived(LOAD, "alpha", header, tuple(frames))
+    arrived = LoadedPiece(LOAD, "alpha", header, tuple(frames))
     piece: Piece = asyncio.run(checked_piece(arrived, spec_of(arrived, VIEW), VIEW, "beta"))
     same(PIECE, (piece.graph, piece.partitions), ("web", PARTITIONS))
     _same_slices(PIECE, piece.slices, Cut(NAMED).slices(piece.slices.partitions))

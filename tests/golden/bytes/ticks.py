@@ -22,7 +22,14 @@ EXAMPLES = (
         run=7, entry=123, columns=0, aggregates=b"", flags=ticks.DUE, failure="", compute_ns=0, sent_bytes=0
     ),
     ticks.PhaseRequest(run=7, entry=122, lost=2),
-    ticks.PieceOffered(load="load-1", spec=b"spec", frame_sizes=(4096, 77), chunk_bytes=65536, probe=3),
+    ticks.PieceOffered(
+        load="load-1",
+        spec=b"spec",
+        frame_sizes=(4096, 77),
+        chunk_bytes=65536,
+        probe=3,
+        kind=ticks.PieceKind.RESTORED,
+    ),
     ticks.Chunk(load="load-1", number=5, offer=6, frames=NUMBERS),
     ticks.ChunksAcknowledged(load="load-1", upto=5, beyond=(7, 9), probe=3),
     ticks.PieceBuilt(load="load-1", error="no room", nodes=11, edges=12, ghosts=13, cross_edges=14, held_bytes=15),

@@ -10,13 +10,13 @@ import pytest
 
 import shoal
 from daemon.services.graphs.fetch import NONSENSE, Fetched, _read
-from daemon.transfer.chunks import PieceArrived
+from daemon.transfer.chunks import FetchedPiece
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.partitions import Cut
 
 
-def piece(header: Any, *frames: bytes) -> PieceArrived:
-    return PieceArrived("fetch/a/1", "b", header if isinstance(header, bytes) else msgpack.packb(header), frames)
+def piece(header: Any, *frames: bytes) -> FetchedPiece:
+    return FetchedPiece("fetch/a/1", "b", header if isinstance(header, bytes) else msgpack.packb(header), frames)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,10 @@ from daemon.services.graphs.transfer import held_by, placement_of
 from daemon.state.commands import Identity
 from daemon.state.records import View
 from daemon.store import DataFolder
+from daemon.transfer.chunks import LoadedPiece, PieceGone
 from shoal.graph.partitions import Cut
+from shoal.graph.shard_graph import ShardGraph
+from tests.daemon.services.contexts import context_of
 
 PARTITIONS = 64
 DATA = shoal.from_arrays(np.arange(2000), np.arange(2000) * 7 % 2000)
@@ -34,27 +38,26 @@ def test_a_load_may_come_to_nothing_at_any_moment(tmp_path: Path, turns: int) ->
     fatal: list[BaseException] = []
 
     async def take_in_and_give_up() -> None:
-        graphs, tasks = Graphs("a", Disk(thread, loop_soon), workers), Tasks(fatal.append)
-        pieces = Pieces(tasks, graphs)
+        tasks, ticks = Tasks(fatal.append), SimpleNamespace(order=lambda _: None)
+        context = context_of(disk=Disk(thread, tasks.soon), workers=workers, spawn=tasks.spawn, ticks=ticks)
+        graphs = Graphs(context)
+        pieces = Pieces(context, graphs)
 
-        async def taken() -> None:
+        async def taken() -> ShardGraph:
             placed = placement_of(VIEW, PARTITIONS)
             await asyncio.sleep(0)
             await graphs.keep_table(LOAD, "g", DATA.partition, PARTITIONS)
-            await graphs.stage(LOAD, "g", VIEW, placed, Cut(DATA).some(held_by("a", placed)))
+            return await graphs.stage(LOAD, "g", VIEW, placed, Cut(DATA).some(held_by("a", placed)))
 
-        pieces.take(LOAD, taken())
+        pieces.take(LoadedPiece(LOAD, "b", b"", ()), taken)
         for _ in range(turns):
             await asyncio.sleep(0.0005)
-        pieces.give_up(LOAD)
+        pieces.on_event(PieceGone(LOAD))
         async with asyncio.timeout(30):
             while tasks.count:
                 await asyncio.sleep(0.001)
         assert graphs.parts == {}
-        assert await Disk(thread, loop_soon).do(lambda store: store.loads()) == {}
-
-    def loop_soon(do: object, *args: object) -> None:
-        loop.call_soon_threadsafe(do, *args)  # type: ignore[arg-type]
+        assert await context.disk.do(lambda store: store.loads()) == {}
 
     loop = asyncio.new_event_loop()
     with DataFolder(tmp_path, "demo", "a").open() as folder, ThreadPoolExecutor(1) as workers:

@@ -7,13 +7,13 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TypeVar
 
 import psutil
 import pytest
 
 from daemon.config import ProgramsSection
-from daemon.runtime.outside import Outside
 from daemon.services.programs.programs import Programs
 from daemon.state import Registry, apply
 from daemon.state.commands import AddProgram, ProgramVersion, StartRun
@@ -21,6 +21,7 @@ from daemon.state.records import RunRecord, begun
 from shoal.api.errors import BadParameter, BadProgram, UnknownProgram
 from shoal.program.deployed import digest_of
 from shoal.program.installed import find_program, installed_digest
+from tests.daemon.services.contexts import context_of
 
 T = TypeVar("T")
 
@@ -53,12 +54,7 @@ def within(work: Callable[[Programs], Awaitable[T]], settings: ProgramsSection =
         registry = Registry()
         for i, source in enumerate(sources):
             apply(registry, AddProgram(f"r{i}", ProgramVersion("zero", source, "{}", 0)))
-        loop = asyncio.get_running_loop()
-
-        def soon(do: Callable[..., None], *args: object) -> None:
-            loop.call_soon_threadsafe(do, *args)
-
-        return await work(Programs(registry, settings, soon, Outside().aside))
+        return await work(Programs(context_of(registry, config=SimpleNamespace(programs=settings))))
 
     return asyncio.run(run())
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ from daemon.runtime.store_thread import StoreThread
 from daemon.services.graphs.fetch import Fetching
 from daemon.services.results.messages import RowsRequest
 from daemon.services.results.results import KEPT_AT_ONCE, Results
+from daemon.state import ResultsExpired, ViewInstalled
 from daemon.state.commands import StartRun
-from daemon.state.records import COMPLETED, RunRecord, begun
+from daemon.state.records import COMPLETED, RunRecord, View, begun
 from daemon.store import DataFolder, StateRecord
-from daemon.transfer.chunks import LoadLimits
 from shoal.algorithms.degree import Degree
 from shoal.api.errors import Refused
 from shoal.engine.engine import Engine
@@ -27,6 +28,7 @@ from shoal.graph.shard_graph import Placement, ShardGraph
 from shoal.graph.sources.arrays import from_arrays
 from shoal.program.phase import Phase
 from shoal.program.program import Program
+from tests.daemon.services.contexts import context_of
 
 NODES = 1000
 BYTES = 8 * NODES * sum(not column.hidden for column in Degree.columns)
@@ -58,19 +60,15 @@ def folder(tmp_path: Path) -> Iterator[DataFolder]:
 
 
 async def made(folder: DataFolder, memory: int) -> tuple[Results, StoreThread]:
-    loop = asyncio.get_running_loop()
     thread = StoreThread(folder, lambda error: None)
     thread.start()
-    disk = Disk(thread, loop.call_soon_threadsafe)
+    config = SimpleNamespace(ticks=SimpleNamespace(results_memory=memory))
+    context = context_of(disk=Disk(thread, asyncio.get_running_loop().call_soon_threadsafe), config=config)
 
     async def make(_: RunRecord) -> Program:
         return Degree()
 
-    def send(_: str, __: object) -> None:
-        raise AssertionError("there is nobody else")
-
-    fetching = Fetching("a", disk, None, LoadLimits(), send, lambda load: ())  # type: ignore[arg-type]
-    return Results("a", memory, disk, fetching, send, make), thread
+    return Results(context, Fetching(context), SimpleNamespace(make=make)), thread  # type: ignore[arg-type]
 
 
 def held(results: Results, runs: range) -> list[int]:
@@ -86,9 +84,9 @@ def test_what_a_run_has_computed_stays_at_hand_if_it_is_little_and_there_is_room
             results.keep(f"degree-{number}", 1, computed(part))
         assert results.nbytes == KEPT_AT_ONCE * BYTES
         assert held(results, range(1, 21)) == list(range(13, 21)), "the newest"
-        results.forget(["degree-20", "degree-14"])
+        results.on_event(ResultsExpired((record(20), record(14))))
         assert held(results, range(1, 21)) == [13, 15, 16, 17, 18, 19]
-        results.let_go()
+        results.on_event(ViewInstalled(View(2, (), 64, 1)))
         assert results.nbytes == 0
         thread.close()
         tight, thread = await made(folder, KEPT_AT_ONCE * BYTES - 1)
@@ -115,7 +113,7 @@ def test_what_is_asked_for_is_read_from_the_disk_and_pushes_out_what_was_read_be
         assert held(results, range(1, 6)) == [4, 5]
         assert results.nbytes == 2 * BYTES
         await disk.do(lambda store: store.drop_run(4))
-        results.forget(["degree-4"])
+        results.on_event(ResultsExpired((record(4),)))
         assert "not here any more" in results.answer(RowsRequest("q", "degree-4", 1, ("degree",), 0, 9, 0, False)).error
         with pytest.raises(Refused, match="not all here"):
             await results.recall(record(4), 1, part, ())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import daemon.runtime.daemon as main
+import daemon.life as main
 from daemon.config import Config, load
 from daemon.observe.notify import Notifier
 

@@ -17,19 +17,21 @@ from daemon.admin.endpoint import OperatorDoor
 from daemon.admin.server import AdminLimits, AdminServer
 from daemon.config import Config
 from daemon.config.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
-from daemon.observe.gauges import Came, refresh, refresh_ports
+from daemon.host import Host
 from daemon.observe.http import HttpServer
 from daemon.observe.metrics import Metrics
 from daemon.observe.notify import Notifier
 from daemon.observe.turns import TimedSelector
 from daemon.runtime import descriptors
 from daemon.runtime.descriptors import Shares
-from daemon.runtime.loop import NewLife, Runtime, UnreadableLog
+from daemon.runtime.loop import NewLife, UnreadableLog
 from daemon.runtime.signals import Signals
 from daemon.services.backup.restore import Restoring, Source
 from daemon.services.cluster.drain import depart
+from daemon.services.cluster.readiness import readiness
 from daemon.services.cluster.waiting import why_waiting
 from daemon.services.commands import bind
+from daemon.services.gauges import Came, Gauges, refresh_ports
 from daemon.store import DataFolder, Marks, StoreFailed
 from daemon.transport.security import Curve
 from shoal import __version__
@@ -75,8 +77,8 @@ class Daemon:
         """Serve until a signal; the exit status."""
         asyncio.get_running_loop().set_exception_handler(self._callback_failed)
         async with contextlib.AsyncExitStack() as stack:
-            runtime = await self._start(stack)
-            await self._serve(runtime)
+            host = await self._start(stack)
+            await self._serve(host)
         if isinstance(self._failure, NewLife):
             if self._is_asked_to_end:
                 log.info("ending, as asked: %s", self._failure)
@@ -90,7 +92,7 @@ class Daemon:
         log.info("left")
         return 0
 
-    async def _start(self, stack: contextlib.AsyncExitStack) -> Runtime:
+    async def _start(self, stack: contextlib.AsyncExitStack) -> Host:
         """Open and start everything; `stack` closes it."""
         config, cluster = self._config, self._config.cluster
         keys, allowed = load_keys(config)
@@ -108,37 +110,37 @@ class Daemon:
             config.admin.connections_max,
             operators=config.admin.address is not None,
         )
-        runtime = Runtime(config, folder, keys, allowed, metrics, shares, self._fatal)
-        stack.callback(runtime.close)
-        self._failing = runtime.failing
-        metrics.before_scrape(lambda: refresh(runtime))
+        host = Host(config, folder, keys, allowed, metrics, shares, self._fatal)
+        stack.callback(host.close)
+        self._failing = host.failing
+        metrics.before_scrape(Gauges(host.services, metrics, host.ticks, host.store_thread, host.durable.sizes).refresh)
         if self._turns is not None:
             metrics.before_scrape(partial(metrics.turns, self._turns.slow))
-        signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, None)))
-        admin = await self._start_admin(stack, runtime, metrics, shares)
+        signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, host, keys, allowed, None)))
+        admin = await self._start_admin(stack, host, metrics, shares)
         ports: dict[str, tuple[int, Came]] = {
-            "control": (shares.plane, lambda: runtime.messenger.came),
-            "ticks": (shares.plane, lambda: runtime.ticks.came),
+            "control": (shares.plane, lambda: host.messenger.came),
+            "ticks": (shares.plane, lambda: host.ticks.came),
             "admin": (shares.admin, lambda: (len(admin), 0)),
         }
         door = _door(config, admin, keys, allowed, metrics, shares)
         if door is not None:
             stack.callback(door.close)
             ports["operators"] = (shares.operators, lambda: door.came)
-            signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, runtime, keys, allowed, door)))
-        http = await self._start_http(stack, runtime, metrics, shares)
+            signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, host, keys, allowed, door)))
+        http = await self._start_http(stack, host, metrics, shares)
         if http is not None:
             ports["metrics"] = (shares.metrics, lambda: (len(http), 0))
         metrics.before_scrape(lambda: refresh_ports(metrics, ports))
-        runtime.start(self._notifier)
+        host.start(self._notifier)
         log.info("shoald %s, shard %s, admin socket %s", __version__, cluster.shard, config.admin.socket)
-        return runtime
+        return host
 
     async def _start_admin(
-        self, stack: contextlib.AsyncExitStack, runtime: Runtime, metrics: Metrics, shares: Shares
+        self, stack: contextlib.AsyncExitStack, host: Host, metrics: Metrics, shares: Shares
     ) -> AdminServer:
-        commands = catalogue.registry(runtime.caught_up)
-        bind(runtime, commands, self._over.set)
+        commands = catalogue.registry(host.services.context.read_index)
+        bind(host.services, metrics, commands, self._over.set)
         config = self._config.admin
         admin = AdminServer(
             commands,
@@ -156,38 +158,38 @@ class Daemon:
         return admin
 
     async def _start_http(
-        self, stack: contextlib.AsyncExitStack, runtime: Runtime, metrics: Metrics, shares: Shares
+        self, stack: contextlib.AsyncExitStack, host: Host, metrics: Metrics, shares: Shares
     ) -> HttpServer | None:
         address = self._config.metrics.address
         if address is None:
             return None
-        http = HttpServer(address.host, address.port, metrics, lambda: runtime.ready, shares.metrics)
+        http = HttpServer(address.host, address.port, metrics, lambda: readiness(host.plane), shares.metrics)
         await http.start()
         stack.push_async_callback(http.close)
         return http
 
-    async def _serve(self, runtime: Runtime) -> None:
+    async def _serve(self, host: Host) -> None:
         """Return once it is over and the others know that this shard goes."""
         config = self._config
-        tell = asyncio.create_task(self._tell_manager(runtime))
-        restoring = asyncio.create_task(self._restore(runtime))
+        tell = asyncio.create_task(self._tell_manager(host))
+        restoring = asyncio.create_task(self._restore(host))
         await self._over.wait()
         restoring.cancel()
         if self._failure is None:
             patience = config.cluster.drain_timeout_ns / 1e9
-            await depart(runtime, patience, self._at_once, self._tell_of_drain)
+            await depart(host.services.context, patience, self._at_once, self._tell_of_drain)
         tell.cancel()
         if not isinstance(self._failure, NewLife):
             self._notifier.stopping("leaving")
         if self._failure is None or isinstance(self._failure, StoreFailed | NewLife | UnreadableLog):
             linger = 0.0 if self._at_once.is_set() else config.membership.leave_linger_ns / 1e9
-            await runtime.leave(linger)
+            await host.loop.leave(linger)
 
-    async def _restore(self, runtime: Runtime) -> None:
+    async def _restore(self, host: Host) -> None:
         """Bring in the backup, if there is one; a cluster that does not get it must not look as if it had."""
         try:
             if self._backup is not None:
-                await Restoring(runtime, self._backup).run()
+                await Restoring(host.services.context, host.services.graphs, self._backup).run()
                 self.is_restored = True
         except Exception as error:  # whatever it is, nobody else would hear of it
             self._fatal(error)
@@ -238,19 +240,19 @@ class Daemon:
         reload()
         self._notifier.ready()
 
-    async def _tell_manager(self, runtime: Runtime) -> None:
+    async def _tell_manager(self, host: Host) -> None:
         """Readiness once the view is joined, and the watchdog from this very loop."""
         interval_ns = self._notifier.watchdog_interval_ns
         said = False
         hint_due = time.monotonic() + LONELY_SECONDS
         while True:
-            if not said and runtime.shard.in_view:
+            if not said and host.plane.in_view:
                 said = True
-                self._notifier.ready(f"in view {runtime.shard.registry.epoch}")
+                self._notifier.ready(f"in view {host.plane.registry.epoch}")
             elif not said:
                 # Waiting for the others is no failure to start: it takes as long as their machines take to boot.
                 self._notifier.extend_timeout(START_EXTENSION_SECONDS)
-                waits = why_waiting(runtime.shard, self._config.cluster.expect) or "waiting for the next view"
+                waits = why_waiting(host.plane, self._config.cluster.expect) or "waiting for the next view"
                 self._notifier.status(waits)
                 if time.monotonic() >= hint_due:
                     hint_due = time.monotonic() + LONELY_AGAIN_SECONDS
@@ -283,7 +285,7 @@ def load_keys(config: Config) -> tuple[KeyPair | None, AllowedKeys | None]:
     return pair, AllowedKeys(security.allowed_keys)
 
 
-def _reload(runtime: Runtime, keys: KeyPair | None, allowed: AllowedKeys | None, door: OperatorDoor | None) -> None:
+def _reload(host: Host, keys: KeyPair | None, allowed: AllowedKeys | None, door: OperatorDoor | None) -> None:
     """A key that is gone is gone at once: whoever came in with it is hung up on, and is spoken to no more."""
     if keys is None or allowed is None:
         return
@@ -296,7 +298,7 @@ def _reload(runtime: Runtime, keys: KeyPair | None, allowed: AllowedKeys | None,
     log.info("allowed keys: %d added, %d removed%s", len(added), len(removed), names)
     if allowed.name_of(keys.public) != keys.name:
         log.error("our own key is not among the allowed ones under the name %s: the others will not hear us", keys.name)
-    runtime.keys_changed()
+    host.keys_changed()
     if door is not None:
         door.check()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import daemon.runtime.daemon as main
+import daemon.life as main
 import shoal
 from daemon.config import Config, load
 from daemon.observe.notify import Notifier

@@ -1,0 +1,38 @@
+"""Waiting for what becomes true in a turn of the control loop, as with a condition variable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Conditions:
+    """What coroutines wait for. The host has them looked at whenever something may have changed."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Future[None], Callable[[], object]] = {}
+
+    async def until(self, holds: Callable[[], object], seconds: float | None = None) -> bool:
+        """Waits until a condition holds; returns whether it does, which it may not after so many seconds."""
+        if holds():
+            return True
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[changed] = holds
+        try:
+            await asyncio.wait([changed], timeout=seconds)
+        finally:
+            del self._waiting[changed]
+        if changed.done():
+            changed.result()
+        return bool(holds())
+
+    def look(self) -> None:
+        """Something may have changed: lets those go on whose condition holds."""
+        for changed, holds in list(self._waiting.items()):
+            if changed.done():
+                continue
+            try:
+                if holds():
+                    changed.set_result(None)
+            except Exception as error:  # it is its asker's
+                changed.set_exception(error)

@@ -1,0 +1,197 @@
+"""What services may use of their host, and all that they are handed.
+
+No service sees the control loop, its sockets or its threads, nor reads a clock of its own. So the daemon and the
+simulator, which has virtual time, host the very same services.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from consensus import Raft
+from daemon.config import Config
+from daemon.control.effects import Answered
+from daemon.control.pacing import Pacing
+from daemon.control.progress import ProgressGossip
+from daemon.control.trust import Trust
+from daemon.membership.machine import Membership
+from daemon.runtime.clock import Clock
+from daemon.runtime.conditions import Conditions
+from daemon.runtime.orders import ControlOrders
+from daemon.runtime.rpc import Rpc
+from daemon.runtime.tick_runner import InProgram, News, State
+from daemon.runtime.tick_thread import Peer, RunFigures
+from daemon.state import Registry
+from daemon.state.commands import Decision, Identity
+from daemon.store import StateRecord, Store, StoreFailed
+from daemon.transfer.chunks import LoadLimits, Shipment
+from shoal.engine.engine import Engine
+from shoal.graph.shard_graph import ShardGraph
+from shoal.lockstep.machine import TickMachine
+from shoal.lockstep.messages import PieceBuilt
+from shoal.program.program import Program
+
+T = TypeVar("T")
+
+
+class ClusterState(Protocol):
+    """What this shard knows of the cluster, to read: its control plane, without the doors that change it."""
+
+    @property
+    def identity(self) -> Identity: ...
+    @property
+    def registry(self) -> Registry: ...
+    @property
+    def membership(self) -> Membership: ...
+    @property
+    def progress(self) -> ProgressGossip: ...
+    @property
+    def pacing(self) -> Pacing: ...
+    @property
+    def trust(self) -> Trust: ...
+    @property
+    def raft(self) -> Raft | None: ...
+    @property
+    def leader(self) -> str | None: ...
+    @property
+    def in_view(self) -> bool: ...
+    @property
+    def founding(self) -> str: ...
+    @property
+    def has_seat(self) -> bool: ...
+    @property
+    def applied_index(self) -> int: ...
+    @property
+    def awaited_founders(self) -> tuple[str, ...]: ...
+    @property
+    def promised_founders(self) -> tuple[str, ...]: ...
+    @property
+    def waits_to_be_let_in(self) -> bool: ...
+    @property
+    def held_back(self) -> Mapping[str, tuple[int, int]]: ...
+    def missing_members(self) -> list[str]: ...
+
+
+class Ticks(Protocol):
+    """The tick plane, from another thread: plain values to read at any time, and orders that it carries out in turn."""
+
+    figures: dict[int, RunFigures]
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def busy(self) -> tuple[InProgram, int] | None: ...
+    def machine(self, run: int) -> TickMachine | None: ...
+    def is_shipping(self, load: str, to: str) -> bool: ...
+    def arriving(self, load: str) -> int | None: ...
+    def interrupt(self, busy: tuple[InProgram, int]) -> bool: ...
+    def has_room(self, nbytes: int) -> None: ...
+
+    def order(self, order: Callable[[], Sequence[News]]) -> None:
+        """Has one of the methods below called over there, soon and in turn."""
+
+    def enter_view(self, epoch: int, peers: Sequence[Peer], founding: str = "") -> Sequence[News]: ...
+    def begin_run(
+        self,
+        machine: TickMachine,
+        part: ShardGraph,
+        program: Program,
+        paced: bool,
+        *,
+        replicas: Mapping[int, Sequence[str]] | None = None,
+        primaries: Mapping[int, str] | None = None,
+        sizes: Mapping[int, int] | None = None,
+        state: State | None = None,
+    ) -> Sequence[News]: ...
+    def with_run(self, run: int, do: Callable[[TickMachine, int], Any]) -> Sequence[News]: ...
+    def end_run(self, run: int, failure: str, keep: Callable[[Engine | None], None]) -> Sequence[News]: ...
+    def stored(self, token: int) -> Sequence[News]: ...
+    def ship(self, shipments: Sequence[Shipment]) -> Sequence[News]: ...
+    def ship_once(self, shipment: Shipment) -> Sequence[News]: ...
+    def land(self, load: str, tell: Sequence[str] = ()) -> Sequence[News]: ...
+    def fetched(self, answer: PieceBuilt) -> Sequence[News]: ...
+    def piece_built(self, answer: PieceBuilt) -> Sequence[News]: ...
+    def load_decided(self, load: str) -> Sequence[News]: ...
+
+
+class Disk(Protocol):
+    """The store's thread: jobs are done one after the other."""
+
+    async def do(self, job: Callable[[Store], T]) -> T:
+        """Has a job done, and returns its result. Raises `NotHeld`, `NoRoom` or `StoreFailed`."""
+
+    async def delete(self, job: Callable[[Store], None]) -> None:
+        """Has something deleted; if there is no room even for that, again later, until it is done."""
+
+    def order(self, job: Callable[[Store], None]) -> None:
+        """The same without waiting for the first attempt."""
+
+    def submit(self, job: Callable[[Store], T], done: Callable[[T], None]) -> None:
+        """Has a job done, from any thread; `done` is called on the store's."""
+
+    def submit_states(self, record: StateRecord, done: Callable[[], None], lost: Callable[[StoreFailed], None]) -> None:
+        """Has states kept, from any thread; `done` once they are durable, `lost` if they never will be."""
+
+
+class Network(Protocol):
+    """Whom the control plane speaks with."""
+
+    def key_of(self, public_key: bytes) -> bytes | None:
+        """Returns a key that gossip told of, if it is an allowed one."""
+
+    def enter_view(self, epoch: int, members: frozenset[str]) -> None:
+        """Speaks for an epoch from now on; members of the view may take more of this shard's time than others."""
+
+    def strangers(self) -> list[dict[str, Any]]:
+        """Who has been heard of lately that belongs to another cluster."""
+
+
+class Counts(Protocol):
+    """What services count."""
+
+    def count(self, name: str, labels: tuple[str, ...] = (), amount: float = 1) -> None: ...
+    def event(self, name: str, amount: float = 1) -> None: ...
+    def forget_run(self, name: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HostContext:
+    """One host's, for its services."""
+
+    config: Config
+    load_limits: LoadLimits
+    clock: Clock
+    new_id: Callable[[], str]
+    """Draws a name that nobody else draws."""
+    send: Callable[[str, object], None]
+    """Hands a message to a member; it may be lost."""
+    rpc: Rpc
+    decide: Callable[[Decision], Awaitable[Answered]]
+    """Gets a command through consensus; the answer's `error` says why not."""
+    read_index: Callable[[], Awaitable[bool]]
+    """Has `state` see all that was decided anywhere by now; False without a majority."""
+    orders: ControlOrders
+    state: ClusterState
+    conditions: Conditions
+    """Looked at after each turn of the control plane, and after each event."""
+    disk: Disk
+    ticks: Ticks
+    network: Network
+    metrics: Counts
+    workers: Executor
+    """For what takes the processor for long."""
+    spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+    """Has something done beside the loop's turns; what it raises ends the daemon."""
+    soon: Callable[..., None]
+    """Calls something on the loop, from any thread."""
+    aside: Callable[[Callable[[], None]], None]
+    """Calls foreign code on a thread of its own."""
+
+    @property
+    def me(self) -> str:
+        """This shard's name."""
+        return self.state.identity.name

@@ -1,0 +1,55 @@
+"""The control loop's own connection to the data folder: what is there as a life begins, and what its end writes.
+
+A write is on disk when it returns; one that fails raises `StoreFailed`. What consensus persists meanwhile has a thread
+(`effect_runner`).
+"""
+
+from __future__ import annotations
+
+import time
+
+from consensus import Stored
+from consensus.log import Log
+from daemon.control.settings import OnDisk
+from daemon.control.voters import server_of
+from daemon.store import DataFolder, Store, StoreError
+
+
+class Durable:
+    """Of one life of a daemon."""
+
+    def __init__(self, folder: DataFolder, store: Store) -> None:
+        self._folder, self._store = folder, store
+
+    def found(self, shard: str) -> OnDisk:
+        """Returns what is there as a life begins. Raises `StoreError` if the only copy of the log has lost its end."""
+        folder, store = self._folder, self._store
+        held = {load: partitions for load, (_, partitions) in store.loads().items()}
+        stored = store.load_consensus()
+        if folder.forgot and stored is not None and is_only_voter(stored, server_of(shard, folder.disk)):
+            raise StoreError(
+                f"{folder.database_path} lacks its last decisions: its write-ahead log was lost or torn, and no other "
+                "shard has them. Restore a backup; or start once with --accept-loss, and go on with what is there"
+            )
+        return OnDisk(folder.disk, stored, held, store.promise(), folder.before, folder.forgot)
+
+    def raise_generation(self, generation: int) -> None:
+        """Has the next life begin above this generation."""
+        self._store.raise_generation(generation)
+
+    def renounce(self) -> None:
+        """Keeps what is there of graphs and results, as a new disk, and nothing of what its server knew."""
+        self._store.renounce(max(time.time_ns(), self._folder.disk + 1))
+
+    def sizes(self) -> dict[str, int]:
+        """Returns the bytes in the data folder, by kind."""
+        return self._store.sizes()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._store.close()
+
+
+def is_only_voter(stored: Stored, server: str) -> bool:
+    """Whether a server is all of its cluster, so that nobody else can know what it has forgotten."""
+    return Log(stored.snapshot, stored.entries).configuration.voters == (server,)

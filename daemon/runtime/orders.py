@@ -1,0 +1,100 @@
+"""What services have the control plane do: each order is carried out, with all that follows from it, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from daemon.control.effects import Answered, Effect
+from daemon.control.leader.resume import StatesHeld
+from daemon.control.messages import RunReport
+from daemon.control.plane import ControlPlane
+from daemon.runtime.clock import Clock
+from daemon.runtime.rpc import NoReply, Patience, Rpc, once
+from daemon.state.commands import Decision
+
+GIVE_UP_SECONDS: Final = 15.0
+CATCH_UP_SECONDS: Final = 3.0
+"""Longer than the election of a leader takes when one has died. Without a majority, only the first who asks waits."""
+STEP_PATIENCE: Final = Patience(first=1.0, most=1.0, silence=8.0)
+"""The question or its answer may be lost; a leader grants one tick a request."""
+OURSELVES: Final = ""
+
+
+class ControlOrders:
+    """Of one shard. `perform` carries out effects; what is `Answered` comes back through `rpc`."""
+
+    def __init__(
+        self,
+        plane: ControlPlane,
+        clock: Clock,
+        perform: Callable[[Iterable[Effect]], None],
+        rpc: Rpc,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._plane, self._clock, self._perform, self._rpc, self._new_id = plane, clock, perform, rpc, new_id
+
+    # -- answered orders -------------------------------------------------------------------------------------------
+
+    async def decide(self, decision: Decision) -> Answered:
+        """Gets a decision through consensus. The answer's `error` says why not."""
+        give_up_ns = self._now() + int(GIVE_UP_SECONDS * 1e9)
+        return await self._answer(
+            decision.request,
+            lambda: self._plane.propose(decision, give_up_ns, self._now()),
+            once(GIVE_UP_SECONDS + 1),
+        )
+
+    async def read_index(self) -> bool:
+        """Has the registry see all that was decided anywhere by now; False if no majority vouches for that."""
+        request, give_up_ns = self._new_id(), self._now() + int(CATCH_UP_SECONDS * 1e9)
+        answer = await self._answer(
+            request, lambda: self._plane.read(request, give_up_ns, self._now()), once(CATCH_UP_SECONDS + 1)
+        )
+        return not answer.error
+
+    async def step_run(self, run: int) -> Answered:
+        """Has the tick leader grant one more tick of a paced run."""
+        request = self._new_id()
+        return await self._answer(request, lambda: self._plane.step_run(request, run, self._now()), STEP_PATIENCE)
+
+    async def _answer(self, request: str, ask: Callable[[], list[Effect]], patience: Patience) -> Answered:
+        try:
+            return await self._rpc.exchange(OURSELVES, request, Answered, lambda: self._perform(ask()), patience)
+        except NoReply:
+            return Answered(request, "the tick leader has not answered: try again")
+
+    # -- others ----------------------------------------------------------------------------------------------------
+
+    def run_over(self, report: RunReport) -> None:
+        """A run has ended on this shard's tick plane."""
+        self._perform(self._plane.run_over(report, self._now()))
+
+    def tick_committed(self, run: int, tick: int) -> None:
+        """A tick of a paced run was committed here."""
+        self._perform(self._plane.tick_committed(run, tick, self._now()))
+
+    def states_held(self, epoch: int, held: Mapping[int, StatesHeld], reached: Mapping[int, int]) -> None:
+        """Which states of the runs that wait in this epoch's view are on disk."""
+        self._perform(self._plane.states_held(epoch, held, self._now(), reached))
+
+    def parts_gained(self, load: str, partitions: frozenset[int]) -> None:
+        """Partitions of a load are durable on this shard's disk."""
+        self._perform(self._plane.parts_gained(load, partitions, self._now()))
+
+    def results_looked_for(self, epoch: int) -> None:
+        """In this epoch's view, the results that this shard should have were looked for."""
+        self._perform(self._plane.results_looked_for(epoch, self._now()))
+
+    def found(self) -> str:
+        """Founds a cluster without waiting for others; returns why not, if that can't be."""
+        effects, reason = self._plane.found(self._now())
+        self._perform(effects)
+        return reason
+
+    def give_up_seat(self) -> None:
+        """Asks to be no server of consensus any more."""
+        self._perform(self._plane.give_up_seat(self._now()))
+
+    def _now(self) -> int:
+        return self._clock.monotonic_ns()

@@ -1,0 +1,145 @@
+"""What a feature is to its host: a service with its messages and its events, and the tables from each type to it.
+
+A **message** is a question of another shard, which the one service that declares its type answers. A **reply** is the
+answer to a service's own question, and goes to `Rpc`. An **event** is what happens on this machine: what the control
+plane announces, what the tick plane hands over, and what the host itself has to say. An **order** is an event that one
+service has to carry out; any other may have several listeners, which hear of it in the order in which the composition
+root lists them.
+
+The tables are made once. A type that two services claim, or that none does, is a mistake in the composition and raises
+`BadComposition` before the daemon begins.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeAlias, TypeVar, Union, get_args, get_origin
+
+from daemon.control.effects import (
+    Announcement,
+    BeginRun,
+    DeleteParts,
+    GrantTicks,
+    HealBarrier,
+    MendHoldings,
+    StopRunHere,
+    TellStates,
+)
+from daemon.membership.effects import Superseded
+from daemon.runtime.tick_runner import HandedOver
+from daemon.state.commands import Identity
+
+M = TypeVar("M", contravariant=True)
+E = TypeVar("E", contravariant=True)
+
+
+class BadComposition(Exception):
+    """The services of a host don't fit together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Comes ten times a second: whatever is looked at now and then is looked at together, so idling stays cheap."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeysChanged:
+    """Other keys are allowed than before."""
+
+
+Order: TypeAlias = BeginRun | TellStates | MendHoldings | DeleteParts | GrantTicks | StopRunHere | HealBarrier
+Event: TypeAlias = Order | Announcement | HandedOver | Beat | KeysChanged
+
+
+class Service(Generic[M, E]):
+    """One feature of a host. It is handed a `HostContext`, and the services below it that it builds upon."""
+
+    messages: tuple[type, ...] = ()
+    """The questions of other shards that it answers."""
+    replies: tuple[type, ...] = ()
+    """What other shards answer to its own questions."""
+    events: tuple[type, ...] = ()
+
+    async def on_message(self, sender: Identity, message: M) -> object | None:
+        """Returns the answer, which goes back to the sender, or None for a question without one.
+
+        It runs beside the loop's turns. What breaks is this question alone, not the daemon.
+        """
+        raise NotImplementedError(type(message).__name__)
+
+    def on_event(self, event: E) -> None:
+        """Takes an event, on the loop and in its turn."""
+        raise NotImplementedError(type(event).__name__)
+
+    def start(self) -> None:
+        """Begins what does not wait for an event."""
+
+    def stop(self) -> None:
+        """Ends what goes on, as the daemon ends."""
+
+
+def types_of(union: Any) -> tuple[type, ...]:
+    """Returns the classes of a (nested) union, so that a service declares its types once, as mypy reads them.
+
+    >>> types_of(int | str), types_of(int)
+    ((<class 'int'>, <class 'str'>), (<class 'int'>,))
+    """
+    if get_origin(union) in (Union, types.UnionType):
+        return tuple(kind for part in get_args(union) for kind in types_of(part))
+    return (union,)
+
+
+ORDERS: Final = types_of(Order)
+EVENTS: Final = tuple(kind for kind in types_of(Event) if kind is not Superseded)
+"""The host itself begins another life when it is superseded."""
+
+
+class ServiceTables:
+    """Which service has to do with which type."""
+
+    def __init__(self, services: Sequence[Service[Any, Any]], messages: Collection[type]) -> None:
+        """`messages` are those on the wire that the control plane leaves to services. Raises `BadComposition`."""
+        self.services = services
+        self.replies = frozenset(kind for service in services for kind in service.replies)
+        self._answering = {kind: service for service in services for kind in service.messages}
+        self._listeners: dict[type, list[Service[Any, Any]]] = {kind: [] for kind in EVENTS}
+        for service in services:
+            for kind in service.events:
+                if kind not in self._listeners:
+                    raise BadComposition(f"{type(service).__name__} listens for {kind.__name__}, which is no event")
+                self._listeners[kind].append(service)
+        self._check_messages(messages)
+        self._check_events()
+
+    def _check_messages(self, messages: Collection[type]) -> None:
+        claims = Counter(kind for service in self.services for kind in (*service.messages, *service.replies))
+        if twice := [kind for kind, times in claims.items() if times > 1]:
+            raise BadComposition(f"more than one service has to do with {_names(twice)}")
+        if unclaimed := set(messages) - claims.keys():
+            raise BadComposition(f"no service has to do with {_names(unclaimed)}")
+        if unknown := claims.keys() - set(messages):
+            raise BadComposition(f"the wire does not carry {_names(unknown)}")
+
+    def _check_events(self) -> None:
+        if unheard := [kind for kind, listeners in self._listeners.items() if not listeners]:
+            raise BadComposition(f"no service listens for {_names(unheard)}")
+        if twice := [kind for kind in ORDERS if len(self._listeners[kind]) > 1]:
+            raise BadComposition(f"more than one service would carry out {_names(twice)}")
+
+    def answering(self, message: object) -> Service[Any, Any] | None:
+        """Returns the service that answers a message, or None if it is not a question for services."""
+        return self._answering.get(type(message))
+
+    def tell(self, event: Event) -> None:
+        """Has all who listen for an event hear of it."""
+        for service in self._listeners[type(event)]:
+            service.on_event(event)
+
+
+def _names(kinds: Iterable[type]) -> str:
+    return ", ".join(sorted(kind.__name__ for kind in kinds))
