@@ -17,6 +17,7 @@ from daemon.admin.endpoint import OperatorDoor
 from daemon.admin.server import AdminLimits, AdminServer
 from daemon.config import Config
 from daemon.config.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
+from daemon.gauges import Came, Gauges, refresh_ports
 from daemon.host import Host
 from daemon.observe.http import HttpServer
 from daemon.observe.metrics import Metrics
@@ -31,14 +32,14 @@ from daemon.services.cluster.drain import depart
 from daemon.services.cluster.readiness import readiness
 from daemon.services.cluster.waiting import why_waiting
 from daemon.services.commands import bind
-from daemon.services.gauges import Came, Gauges, refresh_ports
 from daemon.store import DataFolder, Marks, StoreFailed
 from daemon.transport.security import Curve
 from shoal import __version__
 
 log = logging.getLogger("shoal.daemon")
 
-READY_LOOK_SECONDS = 0.05
+LOOK_SECONDS = 1.0
+"""Between two looks at what a shard that is in no view waits for; and at the most between two pings of the watchdog."""
 START_EXTENSION_SECONDS = STOP_EXTENSION_SECONDS = 30.0
 AGAIN = -1
 """In the place of an exit status: the next life begins in this process."""
@@ -113,7 +114,7 @@ class Daemon:
         host = Host(config, folder, keys, allowed, metrics, shares, self._fatal)
         stack.callback(host.close)
         self._failing = host.failing
-        metrics.before_scrape(Gauges(host.services, metrics, host.ticks, host.store_thread, host.durable.sizes).refresh)
+        metrics.before_scrape(Gauges(host).refresh)
         if self._turns is not None:
             metrics.before_scrape(partial(metrics.turns, self._turns.slow))
         signals.handle(signal.SIGHUP, partial(self._reload, partial(_reload, host, keys, allowed, None)))
@@ -243,24 +244,23 @@ class Daemon:
     async def _tell_manager(self, host: Host) -> None:
         """Readiness once the view is joined, and the watchdog from this very loop."""
         interval_ns = self._notifier.watchdog_interval_ns
-        said = False
+        pause = min(LOOK_SECONDS, interval_ns / 1e9) if interval_ns else LOOK_SECONDS
         hint_due = time.monotonic() + LONELY_SECONDS
-        while True:
-            if not said and host.plane.in_view:
-                said = True
-                self._notifier.ready(f"in view {host.plane.registry.epoch}")
-            elif not said:
-                # Waiting for the others is no failure to start: it takes as long as their machines take to boot.
-                self._notifier.extend_timeout(START_EXTENSION_SECONDS)
-                waits = why_waiting(host.plane, self._config.cluster.expect) or "waiting for the next view"
-                self._notifier.status(waits)
-                if time.monotonic() >= hint_due:
-                    hint_due = time.monotonic() + LONELY_AGAIN_SECONDS
-                    log.warning("in no view yet: %s", waits)
+        while not host.plane.in_view:
+            # Waiting for the others is no failure to start: it takes as long as their machines take to boot.
+            self._notifier.extend_timeout(START_EXTENSION_SECONDS)
+            waits = why_waiting(host.plane, self._config.cluster.expect) or "waiting for the next view"
+            self._notifier.status(waits)
+            if time.monotonic() >= hint_due:
+                hint_due = time.monotonic() + LONELY_AGAIN_SECONDS
+                log.warning("in no view yet: %s", waits)
             if interval_ns is not None:
                 self._notifier.watchdog()
-            pause = READY_LOOK_SECONDS if not said else 1.0
-            await asyncio.sleep(min(pause, interval_ns / 1e9) if interval_ns else pause)
+            await host.conditions.until(lambda: host.plane.in_view, pause)
+        self._notifier.ready(f"in view {host.plane.registry.epoch}")
+        while interval_ns is not None:
+            self._notifier.watchdog()
+            await asyncio.sleep(pause)
 
 
 def load_keys(config: Config) -> tuple[KeyPair | None, AllowedKeys | None]:

@@ -7,7 +7,7 @@ simulator, which has virtual time, host the very same services.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -23,17 +23,11 @@ from daemon.runtime.clock import Clock
 from daemon.runtime.conditions import Conditions
 from daemon.runtime.orders import ControlOrders
 from daemon.runtime.rpc import Rpc
-from daemon.runtime.tick_runner import InProgram, News, State
-from daemon.runtime.tick_thread import Peer, RunFigures
+from daemon.runtime.ticks import Ticks
 from daemon.state import Registry
 from daemon.state.commands import Decision, Identity
 from daemon.store import StateRecord, Store, StoreFailed
-from daemon.transfer.chunks import LoadLimits, Shipment
-from shoal.engine.engine import Engine
-from shoal.graph.shard_graph import ShardGraph
-from shoal.lockstep.machine import TickMachine
-from shoal.lockstep.messages import PieceBuilt
-from shoal.program.program import Program
+from daemon.transfer.chunks import LoadLimits
 
 T = TypeVar("T")
 
@@ -74,48 +68,6 @@ class ClusterState(Protocol):
     @property
     def held_back(self) -> Mapping[str, tuple[int, int]]: ...
     def missing_members(self) -> list[str]: ...
-
-
-class Ticks(Protocol):
-    """The tick plane, from another thread: plain values to read at any time, and orders that it carries out in turn."""
-
-    figures: dict[int, RunFigures]
-
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def busy(self) -> tuple[InProgram, int] | None: ...
-    def machine(self, run: int) -> TickMachine | None: ...
-    def is_shipping(self, load: str, to: str) -> bool: ...
-    def arriving(self, load: str) -> int | None: ...
-    def interrupt(self, busy: tuple[InProgram, int]) -> bool: ...
-    def has_room(self, nbytes: int) -> None: ...
-
-    def order(self, order: Callable[[], Sequence[News]]) -> None:
-        """Has one of the methods below called over there, soon and in turn."""
-
-    def enter_view(self, epoch: int, peers: Sequence[Peer], founding: str = "") -> Sequence[News]: ...
-    def begin_run(
-        self,
-        machine: TickMachine,
-        part: ShardGraph,
-        program: Program,
-        paced: bool,
-        *,
-        replicas: Mapping[int, Sequence[str]] | None = None,
-        primaries: Mapping[int, str] | None = None,
-        sizes: Mapping[int, int] | None = None,
-        state: State | None = None,
-    ) -> Sequence[News]: ...
-    def with_run(self, run: int, do: Callable[[TickMachine, int], Any]) -> Sequence[News]: ...
-    def end_run(self, run: int, failure: str, keep: Callable[[Engine | None], None]) -> Sequence[News]: ...
-    def stored(self, token: int) -> Sequence[News]: ...
-    def ship(self, shipments: Sequence[Shipment]) -> Sequence[News]: ...
-    def ship_once(self, shipment: Shipment) -> Sequence[News]: ...
-    def land(self, load: str, tell: Sequence[str] = ()) -> Sequence[News]: ...
-    def fetched(self, answer: PieceBuilt) -> Sequence[News]: ...
-    def piece_built(self, answer: PieceBuilt) -> Sequence[News]: ...
-    def load_decided(self, load: str) -> Sequence[News]: ...
 
 
 class Disk(Protocol):

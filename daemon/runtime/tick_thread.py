@@ -13,11 +13,12 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from daemon.runtime.allowance import Allowance
 from daemon.runtime.tick_runner import HandedOver, InProgram, News, State, TickRunner
+from daemon.runtime.ticks import SAMPLES_KEPT, Peer, RunFigures
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import Shipment
 from daemon.transport.ticks import TickTransport
@@ -36,53 +37,12 @@ log = logging.getLogger("shoal.ticks")
 IDLE_NS = 1_000_000_000
 LOOK_NS = 20_000_000
 WORDS = tuple(phase.word for phase in Phase)
-SAMPLES_KEPT = 4096
 RUNS_REMEMBERED = 64
-TICKS_KEPT = 16
 CLOSE_SECONDS, INTERRUPT_AGAIN_SECONDS = 2.0, 0.02
 NEXT_EPOCH_MESSAGES_MAX, NEXT_EPOCH_PEER_MAX = 256, 64
 OUTSIDERS_SHARE, OUTSIDERS_BURST_NS = 0.02, 20_000_000
 """Of this thread's time, for the messages of one who is not in the view."""
 NEXT_EPOCH_BYTES_MAX = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Where another member's tick plane listens."""
-
-    identity: Identity
-    address: str
-    public_key: bytes | None
-
-
-@dataclass
-class RunFigures:
-    """What the ticks of one run have cost, as far as all shards have told."""
-
-    members: tuple[str, ...]
-    ticks: deque[TickCommitted] = field(default_factory=lambda: deque(maxlen=TICKS_KEPT))
-    cross_bytes: int = 0
-    own_bytes: int = 0
-    shown: Mapping[str, Any] = field(default_factory=dict)
-    """The aggregates that the program shows, as of the last tick."""
-
-    def add(self, committed: TickCommitted, me: int) -> None:
-        """One more tick."""
-        self.ticks.append(committed)
-        for _, shards in committed.figures:
-            self.own_bytes += shards[me][1]
-            self.cross_bytes += sum([sent for _, sent in shards])
-
-    def of_tick(self, tick: int, resumed: int) -> Mapping[str, Any] | None:
-        """A tick as `tick_result` has it, None before it is committed; `resumed` is where the run began in this view.
-
-        What the ticks of an older view have cost is forgotten, and so is what lies far back.
-        """
-        for committed in list(self.ticks):
-            if committed.tick == tick:
-                return tick_result(committed, self.members)
-        is_past = tick <= resumed or (self.ticks and self.ticks[-1].tick > tick)
-        return {"tick": tick, "phases": {}, "cross_bytes": 0} if is_past else None
 
 
 @dataclass(slots=True)
@@ -449,13 +409,3 @@ class TickThread(threading.Thread):
         self.tick_samples.append(took)
         if committed.run in self._paced:
             self._hand_over(committed)
-
-
-def tick_result(committed: TickCommitted, members: Sequence[str]) -> Mapping[str, Any]:
-    """A tick as operators and programs see it: for each used phase and shard its seconds, and what crossed."""
-    phases = {
-        phase.word: {member: ns / 1e9 for member, (ns, _) in zip(members, shards, strict=True)}
-        for phase, shards in committed.figures
-    }
-    crossed = sum(sent for _, shards in committed.figures for _, sent in shards)
-    return {"tick": committed.tick, "phases": phases, "cross_bytes": crossed}

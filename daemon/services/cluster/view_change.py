@@ -13,7 +13,7 @@ from daemon.membership.effects import MemberJoined, MemberUpdated
 from daemon.membership.messages import Member
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import KeysChanged, Service, types_of
-from daemon.runtime.tick_thread import Peer
+from daemon.runtime.ticks import Peer
 from daemon.services.graphs.graphs import Graphs
 from daemon.state import GraphInstalled, ViewInstalled
 from daemon.state.commands import AddGraph, Identity

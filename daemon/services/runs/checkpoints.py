@@ -9,7 +9,7 @@ from daemon.control import effects as fx
 from daemon.control.leader.resume import StatesHeld
 from daemon.runtime.context import HostContext
 from daemon.runtime.tick_runner import News
-from daemon.runtime.tick_thread import SAMPLES_KEPT
+from daemon.runtime.ticks import SAMPLES_KEPT
 from daemon.state.records import RunRecord
 from daemon.store import NoRoom, StateRecord, StoreFailed
 from shoal.lockstep.effects import StoreStates

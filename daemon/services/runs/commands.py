@@ -9,7 +9,7 @@ from typing import Any
 
 from daemon.admin.registry import Registry, Reply, Request
 from daemon.runtime.context import HostContext
-from daemon.runtime.tick_thread import RunFigures
+from daemon.runtime.ticks import RunFigures
 from daemon.services.known import IN_NO_VIEW, Known
 from daemon.services.programs.programs import Programs
 from daemon.services.runs.controller import RunController

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from daemon.runtime.context import HostContext
-from daemon.runtime.tick_thread import tick_result
+from daemon.runtime.ticks import tick_result
 from daemon.services.runs.controller import RunController
 from daemon.state.records import QUEUED, RunRecord
 from shoal.lockstep.barrier import PHASES

@@ -11,7 +11,8 @@ import pytest
 
 from daemon.runtime import tick_thread
 from daemon.runtime.tick_runner import News, TickRunner
-from daemon.runtime.tick_thread import Peer, RunFigures, TickThread
+from daemon.runtime.tick_thread import TickThread
+from daemon.runtime.ticks import Peer, RunFigures
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import LoadLimits
 from daemon.transport.ticks import TickTransport

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from daemon.host import Host
 from daemon.membership.messages import STATUS_NAMES
 from daemon.observe.metrics import Metrics
 from daemon.runtime import descriptors
-from daemon.runtime.store_thread import StoreThread
-from daemon.runtime.tick_thread import TickThread
-from daemon.services.composition import Services
 from daemon.state.records import STATES
 
 LOST_SHOWN_MAX = 1000
@@ -35,18 +33,9 @@ def refresh_ports(metrics: Metrics, ports: Mapping[str, tuple[int, Came]]) -> No
 class Gauges:
     """Those of one host."""
 
-    def __init__(
-        self,
-        services: Services,
-        metrics: Metrics,
-        ticks: TickThread,
-        store_thread: StoreThread,
-        sizes: Callable[[], Mapping[str, int]],
-    ) -> None:
-        """`sizes` are the bytes in the data folder, by kind."""
-        self._services, self._metrics, self._ticks = services, metrics, ticks
-        self._state, self._clock = services.context.state, services.context.clock
-        self._store_thread, self._sizes = store_thread, sizes
+    def __init__(self, host: Host) -> None:
+        self._host, self._services, self._metrics, self._ticks = host, host.services, host.metrics, host.ticks
+        self._state, self._clock = host.plane, host.services.context.clock
         self._seen_counts: dict[tuple[str, tuple[str, ...]], int] = {}
         self._ticks_counted = 0
 
@@ -114,12 +103,12 @@ class Gauges:
         metrics, registry, repair = self._metrics, self._state.registry, self._services.repair.progress
         while self._services.runs.checkpoints.samples:
             metrics.checkpoint_seconds.observe(self._services.runs.checkpoints.samples.popleft())
-        for kind, size in self._sizes().items():
+        for kind, size in self._host.durable.sizes().items():
             metrics.store_bytes.labels(kind).set(size)
         if (level := self._services.disk_room.level) is not None:
             for kind, size in (("total", level.total), ("free", level.free), ("bulk", level.bulk)):
                 metrics.disk_bytes.labels(kind).set(size)
-        metrics.queue_messages.labels("store").set(self._store_thread.waiting)
+        metrics.queue_messages.labels("store").set(self._host.store_thread.waiting)
         metrics.repair_partitions.labels("fetched").set(repair.done)
         metrics.repair_partitions.labels("wanted").set(repair.total - repair.done)
         metrics.repair_bytes.set(repair.bytes)
