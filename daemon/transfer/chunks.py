@@ -86,7 +86,7 @@ class RestoredPiece(PieceArrived):
 
 @dataclass(frozen=True, slots=True)
 class PieceGone:
-    """A load was dropped, or has been idle for long: whatever was built of it is not needed."""
+    """A load was dropped, or no more has come of it for long: whatever was built of it is not needed."""
 
     load: str
 
@@ -320,6 +320,11 @@ class _Arriving:
         self.handed_over = False
         self.answer: PieceBuilt | None = None
 
+    @property
+    def is_in_hand(self) -> bool:
+        """Whether the host is building it."""
+        return self.handed_over and self.answer is None
+
     def is_of(self, offer: PieceOffered) -> bool:
         """Whether the offer is the one that this piece was begun with, repeated or not."""
         return replace(offer, probe=self.offer.probe) == self.offer
@@ -352,8 +357,8 @@ class Intake:
 
     @property
     def deadline(self) -> int | None:
-        """When the piece that has been idle longest is given up."""
-        touched = [piece.touched_at for piece in self._arriving.values()]
+        """When the piece that has been idle longest is given up, or not told of any more."""
+        touched = [piece.touched_at for piece in self._arriving.values() if not piece.is_in_hand]
         return min(touched) + self._limits.idle_timeout_ns if touched else None
 
     @property
@@ -367,13 +372,21 @@ class Intake:
         return piece.upto + len(piece.beyond) if piece is not None else None
 
     def wake(self, now: int) -> list[LoadEffect]:
-        """Forget what nobody has touched for long."""
-        stale = sorted(
-            load for load, piece in self._arriving.items() if now >= piece.touched_at + self._limits.idle_timeout_ns
-        )
-        for load in stale:
-            del self._arriving[load]
-        return [PieceGone(load) for load in stale]
+        """Forget what nobody has touched for long.
+
+        A piece that is being built, or was, is given up only by whoever knows what becomes of its load: another shard
+        may still be receiving its own, and the log decide after that.
+        """
+        long_ago = now - self._limits.idle_timeout_ns
+        stale = [piece for piece in self._arriving.values() if piece.touched_at <= long_ago and not piece.is_in_hand]
+        gone = []
+        for piece in stale:
+            if piece.answer is not None and not piece.answer.error:
+                self._end(piece, piece.answer)
+            else:
+                del self._arriving[piece.offer.load]
+                gone.append(piece.offer.load)
+        return [PieceGone(load) for load in sorted(gone)]
 
     def step(self, sender: str, message: PieceOffered | Chunk | PieceDropped, now: int) -> list[LoadEffect]:
         """A message of a sender; what does not fit its offer is dropped."""
@@ -384,6 +397,8 @@ class Intake:
                 return self._chunk(sender, message, now)
             case PieceDropped():
                 piece = self._arriving.get(message.load)
+                if piece is None and self._was_built(message.load, sender):
+                    return [PieceGone(message.load)]
                 if piece is None or piece.sender != sender:
                     return []
                 self._end(piece, PieceBuilt(message.load, "it was dropped", 0, 0, 0, 0, 0))
@@ -411,6 +426,11 @@ class Intake:
         self._ended[answer.load] = (piece.sender, answer)
         if len(self._ended) > ENDED_MAX:
             del self._ended[next(iter(self._ended))]
+
+    def _was_built(self, load: str, sender: str) -> bool:
+        """Whether a piece of this sender's was built here, and is not told of any more."""
+        ended_by, answer = self._ended.get(load, ("", None))
+        return ended_by == sender and answer is not None and not answer.error
 
     def _offered(self, sender: str, offer: PieceOffered, now: int) -> list[LoadEffect]:
         ended_by, answer = self._ended.get(offer.load, ("", None))

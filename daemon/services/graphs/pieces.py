@@ -37,7 +37,8 @@ class Pieces(Service[Never, Events]):
                 view = self._context.state.registry.view
                 self.take(event, lambda: self._take_in(event, view))
             case PieceGone(load=load):
-                self._context.spawn(self._drop(load))
+                if self._context.state.registry.graph_of(load) is None:
+                    self._context.spawn(self._drop(load))
             case PieceAnswered():
                 pass  # whoever has sent it waits for that (`transfer.carried`)
             case _:

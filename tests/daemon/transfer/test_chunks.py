@@ -224,6 +224,23 @@ def test_only_so_many_pieces_come_at_once_and_idle_ones_are_given_up() -> None:
     assert messages(intake.step("b", PieceOffered("3", b"", (9,), 4096), 1000)) == [ChunksAcknowledged("3", 0)]
 
 
+def test_what_was_built_is_kept_however_long_the_others_take() -> None:
+    """The log may decide long after this shard was done: only the sender takes back what it was told is here."""
+    intake = Intake(LIMITS)
+    (arrived,) = [
+        effect for effect in intake.step("a", PieceOffered("l", b"", (), 4096), 0) if not isinstance(effect, SendTick)
+    ]
+    assert isinstance(arrived, PieceArrived)
+    assert intake.wake(10 * LIMITS.idle_timeout_ns) == [], "it is being built"
+    now = 20 * LIMITS.idle_timeout_ns
+    assert messages(intake.built(BUILT)) == [BUILT]
+    assert intake.wake(now) == []
+    assert intake.deadline is None, "it is not counted among those on their way any more"
+    assert messages(intake.step("a", PieceOffered("l", b"", (), 4096), now)) == [BUILT]
+    assert intake.step("b", PieceDropped("l"), now) == []
+    assert intake.step("a", PieceDropped("l"), now) == [PieceGone("l")]
+
+
 @pytest.mark.parametrize("seed", range(15))
 def test_all_bytes_arrive_over_a_bad_link(seed: int) -> None:
     random = Random(seed)
