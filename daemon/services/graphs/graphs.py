@@ -26,18 +26,19 @@ from daemon.control.effects import DeleteParts
 from daemon.runtime import memory
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Service, types_of
-from daemon.state import GraphInstalled
+from daemon.state import GraphInstalled, ViewInstalled
 from daemon.state.commands import AddGraph
 from daemon.state.placement import Placed
 from daemon.state.records import View
 from daemon.store import NotHeld, Store
+from shoal.graph.graph_data import BadGraph
 from shoal.graph.ids import partition_type
 from shoal.graph.partitions import PartitionSet, Uncut, build, joined
 from shoal.graph.shard_graph import Placement, ShardGraph
 
 log = logging.getLogger("shoal.graphs")
 
-Events: TypeAlias = GraphInstalled | DeleteParts
+Events: TypeAlias = ViewInstalled | GraphInstalled | DeleteParts
 
 STAGED_MAX = 4
 GIVE_BACK_SECONDS = 1.0
@@ -75,6 +76,8 @@ class Graphs(Service[Never, Events]):
     def on_event(self, event: Events) -> None:
         """What the log says of graphs."""
         match event:
+            case ViewInstalled():
+                self._drop_undecided()
             case GraphInstalled(graph=graph):
                 log.info("graph %s: %d nodes, %d edges", graph.name, graph.node_count, graph.edge_count)
                 ticks, load = self._context.ticks, graph.load
@@ -147,12 +150,26 @@ class Graphs(Service[Never, Events]):
     ) -> ShardGraph:
         """Build the part of slices that a load has brought, while they are written; both are done when this returns."""
         part = await self.keep_and_build(load, graph, view, placed, slices)
+        if self._context.state.registry.view != view:
+            await self.drop_load(load)
+            raise BadGraph("it was cut for another view: try again")
         self._staged[load] = _Built(primaries(view, placed), part)
         while len(self._staged) > STAGED_MAX:
             dropped = next(iter(self._staged))
             log.warning("load %s was never decided: its slices are dropped", dropped)
             await self.drop_load(dropped)
         return part
+
+    def _drop_undecided(self) -> None:
+        """The log adds a graph in the view that it was cut for or never: whoever was loading it may be gone."""
+        registry, ticks = self._context.state.registry, self._context.ticks
+        for load in list(self._staged):
+            if registry.graph_of(load) is not None:  # a snapshot of the log told so
+                self._install(load)
+                continue
+            log.info("load %s was cut for an older view: it is dropped", load)
+            ticks.order(partial(ticks.load_decided, load))
+            self._context.spawn(self.drop_load(load))
 
     def _install(self, load: str) -> None:
         """The log says that a graph exists."""
