@@ -36,6 +36,11 @@ class EffectRunner:
         self._queue: EffectQueue[Effect] = EffectQueue((Persist, KeepPromise))
         self._is_running = self._is_over = False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was given has been carried out and written."""
+        return self._queue.is_idle
+
     def stop(self) -> None:
         """Carry out nothing more."""
         self._is_over = True

@@ -82,6 +82,11 @@ class ControlLoop:
         self._wake()
         self._give_beat()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that the control plane gave has been carried out and written."""
+        return self._effects.is_idle
+
     async def leave(self, patience: float) -> None:
         """Says goodbye, and gives the news a moment to get out."""
         effects = self._plane.leave(self._clock.monotonic_ns())

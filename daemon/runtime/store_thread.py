@@ -121,15 +121,19 @@ class StoreThread(threading.Thread):
             finally:
                 store.close()
         except BaseException as error:  # a full disk, or a broken invariant: either way the daemon must not go on
-            with self._changed:
-                self._over = True
-                self._failure = error if isinstance(error, StoreFailed) else StoreFailed(f"the store failed: {error}")
-                lost, self._in_hand = [*self._in_hand, *self._work], []
-                self._work.clear()
-                self._changed.notify_all()
-            self._failed(error)
-            for work in lost:
-                work.lost(self._failure)
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Nothing more is done, and all who wait are told."""
+        with self._changed:
+            self._over = True
+            self._failure = error if isinstance(error, StoreFailed) else StoreFailed(f"the store failed: {error}")
+            lost, self._in_hand = [*self._in_hand, *self._work], []
+            self._work.clear()
+            self._changed.notify_all()
+        self._failed(error)
+        for work in lost:
+            work.lost(self._failure)
 
     def _take(self) -> list[_Work]:
         """The next job, or the states that are next and all directly behind them; empty when it is over."""
@@ -152,7 +156,13 @@ class StoreThread(threading.Thread):
 
     def _carry_out(self, store: Store) -> bool:
         """Do what is next; False if there is nothing more."""
-        work = self._take()
+        is_over = not self._take()
+        self._do(store)
+        return not is_over
+
+    def _do(self, store: Store) -> None:
+        """Do what is in hand."""
+        work = self._in_hand
         states = [item for item in work if isinstance(item, _States)]
         if states and not _kept(states, store):
             work = []
@@ -162,11 +172,10 @@ class StoreThread(threading.Thread):
             else:
                 item.done()
         with self._changed:
-            is_over, self._in_hand = not self._in_hand, []
+            self._in_hand = []
             self._changed.notify_all()
         if not self._work:
             store.relieve()
-        return not is_over
 
 
 def _kept(states: list[_States], store: Store) -> bool:

@@ -82,7 +82,7 @@ class TickRunner:
         self.misfits: dict[tuple[int, str, int], int] = {}
         """How often a share that is waited for has come and did not fit, by run, sender and barrier entry."""
         self._replicas: dict[int, Mapping[int, Sequence[str]]] = {}
-        self._clock, self._hold, self.tell = clock, hold, tell
+        self._clock, self.hold, self.tell = clock, hold, tell
         self._threads = kernel_threads
         self._pool = ThreadPoolExecutor(kernel_threads, "kernel") if kernel_threads > 1 else None
 
@@ -168,7 +168,7 @@ class TickRunner:
                 elif type(effect) is SettlePhase:
                     following += self._settle(effect)
                 elif type(effect) is RunPhase:
-                    if self._hold:
+                    if self.hold:
                         self.held.append(effect)
                     else:
                         following += self._run(effect)

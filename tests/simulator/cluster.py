@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from daemon.control.effects import Answered
-from daemon.control.plane import ControlPlane
 from daemon.control.settings import ShardSettings
 from daemon.control.voters import server_of
 from daemon.membership.config import MembershipConfig
+from daemon.services.graphs.load import Loading
 from daemon.state import Registry
-from daemon.state.commands import AddGraph, Decision, Drain, DropGraph, StartRun, StopRun
-from daemon.state.placement import ideal
-from daemon.state.records import COMPLETED, STOPPED, RunRecord
+from daemon.state.commands import Decision, Drain, DropGraph, StartRun, StopRun
+from daemon.state.records import RunRecord
 from daemon.transfer.chunks import LoadLimits
 from shoal.lockstep.timing import TickTiming
-from tests.simulator.disk import Contents
 from tests.simulator.faults import Faults
-from tests.simulator.host import Host, Surroundings, address
+from tests.simulator.host import Host, SimDaemon, Surroundings
+from tests.simulator.interposed import Interposed
 from tests.simulator.invariants import Invariants
+from tests.simulator.jobs import Job, tell_nobody
 from tests.simulator.network import Network
-from tests.simulator.programs import CUT_ANYWHERE, PARTITIONS, PROGRAMS, SmallGraph, Twin, make, restored
+from tests.simulator.programs import PARTITIONS, PROGRAMS, SmallGraph, Twin
+from tests.simulator.recovery import Recovery, describe
 from tests.simulator.world import MS, SECOND, World
 
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
 GRAPH = "small"
 TICKS_MAX = 1_000
-FORM_NS, RECOVER_NS, RUN_NS = 60 * SECOND, 120 * SECOND, 120 * SECOND
+FORM_NS = 60 * SECOND
+IN_MEMORY = Path("/dev/shm")
 
 QUICK = MembershipConfig(push_pull_interval_ns=5 * SECOND, reconnect_interval_ns=3 * SECOND)
 SLOW = MembershipConfig(
@@ -72,6 +77,8 @@ class Cluster:
         verbose: bool = False,
     ) -> None:
         self.world = World(seed, verbose)
+        self.world.process = Interposed(self.world)
+        self._folder = Path(mkdtemp(prefix="sim", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
         self.network = Network(self.world)
         self.graph = SmallGraph.draw(self.world.random("graph"))
         self.twin = Twin(self.graph)
@@ -82,7 +89,6 @@ class Cluster:
             world=self.world,
             network=self.network,
             invariants=self.invariants,
-            graph=self.graph,
             settings=replace(
                 SETTINGS,
                 expect=expect or size,
@@ -93,14 +99,22 @@ class Cluster:
             timing=TIMING,
             checkpoint_interval_ns=300 * MS,
             load_limits=LOAD_LIMITS,
-            seeds=tuple(address(name) for name in self.founders),
+            seeds=self.founders,
+            folder=self._folder,
         )
         self.hosts = {name: Host(name, around) for name in self.names}
+        _in_place_of_the_last(self)
         self.invariants.hosts = self.hosts
         self.faults = Faults(self.world, self.network, self.hosts, self.may_lose, self.propose_somewhere)
         self.acknowledged: list[str] = []
         self._random = self.world.random("cluster")
-        self._requests = self._runs_asked = self._loads = 0
+        self._requests = self._runs_asked = 0
+
+    def close(self) -> None:
+        """All lives end, and nothing is kept; what is in memory can still be looked at."""
+        for host in self.hosts.values():
+            host.end()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     # -- read ------------------------------------------------------------------------------------------------------
 
@@ -160,7 +174,7 @@ class Cluster:
         for run in registry.runs.values():
             last = max(self.invariants.checkpoints.get(run.number, {}), default=0) if run.active else run.tick
             for partition in range(PARTITIONS if last else 0):
-                if not any(disk.contents.state(run.number, last, partition) is not None for disk in kept.values()):
+                if not any(disk.has_state(run.number, last, partition) for disk in kept.values()):
                     return False
         return True
 
@@ -177,10 +191,19 @@ class Cluster:
     def load(self) -> None:
         """Load the graph; again if the view changes meanwhile."""
         for _ in range(20):
-            self._loads += 1
-            if self._load(f"load-{self._loads}"):
+            well = [host for host in self.members() if host.well]
+            if not well:
+                self.world.run(100 * MS)
+                continue
+            job = Job(self._random.choice(well), self._load)
+            self.world.run_until(lambda job=job: job.is_over, 60 * SECOND)  # type: ignore[misc]
+            if job.is_done or "is loaded already" in job.error:  # by an earlier attempt that was not answered
                 return
         raise AssertionError(f"the graph can't be loaded: {self.told()}")
+
+    async def _load(self, daemon: SimDaemon) -> None:
+        spec, frames = self.graph.data.to_wire()
+        await Loading(daemon.context, daemon.services.graphs, GRAPH, tell_nobody).run(spec, frames)
 
     def replace_graph(self) -> None:
         """The daily refresh: the graph is dropped, whatever runs on it, and loaded again."""
@@ -194,38 +217,19 @@ class Cluster:
         registry = self.registry()
         return registry.graphs[GRAPH].load if registry is not None and GRAPH in registry.graphs else ""
 
-    def _load(self, load: str) -> bool:
-        """As the daemon does it: every member has its partitions on disk before the log is asked."""
-        view, written = self.members()[0].shard.registry.view, list[str]()
-        assert view is not None
-        placed = ideal(view.names, view.virtual_nodes, PARTITIONS, view.replicas)
-        for host in [self.hosts[name] for name in view.names if self.hosts[name].running]:
-            mine = [partition for partition, holders in enumerate(placed) if host.name in holders]
-            host.disk.write(partial(Contents.gain, load=load, partitions=mine), partial(written.append, host.name))
-        if self.world.run_until(lambda: len(written) == len(view.names), 5 * SECOND, 10 * MS):
-            added = AddGraph(self.request(), GRAPH, load, view.epoch, 1, 1, PARTITIONS, 0, "int", (), ())
-            answer = self._ask(self._random.choice(self.members()), added, 40 * SECOND)
-            if answer is not None and not answer.error:
-                return True
-            if answer is None or not answer.decided:
-                return False  # the log may still come to say yes: nothing is dropped but by its no
-            is_there = "is loaded already" in answer.error  # of an earlier attempt that was not answered
-        else:
-            is_there = False
-        for host in self.running():
-            host.disk.write(partial(Contents.drop, load=load, partitions=None))
-        return is_there
-
     def request(self) -> str:
         """A name for something asked for."""
         self._requests += 1
         return f"request-{self._requests}"
 
     def propose(self, host: Host, decision: Decision) -> None:
-        """From a member, which sends it again until the log has it or half a minute is over."""
+        """From a member, which sends it again until the log has it or a quarter of a minute is over."""
         self.world.tell(f"{host.name} proposes {decision}")
-        now, shard = self.world.now, host.shard
-        host.control(lambda: host.perform(shard.propose(decision, now + 30 * SECOND, self.world.now)))
+
+        async def decide(daemon: SimDaemon) -> None:
+            host.diary.answers[decision.request] = await daemon.context.decide(decision)
+
+        host.spawn(decide)
 
     def propose_somewhere(self, make_decision: Callable[[str], Decision]) -> None:
         """Propose by some member, if there is one; what comes of it is not waited for."""
@@ -254,7 +258,7 @@ class Cluster:
                 continue
             if answer is not None and answer.decided and but in answer.error:
                 return ""
-            assert answer is None or "no answer" in answer.error, answer
+            assert answer is None or "no answer" in answer.error or "has not answered" in answer.error, answer
         raise AssertionError(f"nobody decides: {self.told()}")
 
     def _ask(self, host: Host, decision: Decision, limit: int) -> Answered | None:
@@ -312,103 +316,18 @@ class Cluster:
         """Have a host catch up with what all others may have told; the request's name."""
         request = self.request()
 
-        def read() -> None:
+        def read(daemon: SimDaemon) -> None:
             self.invariants.asked(request)
-            host.perform(host.shard.read(request, self.world.now + 3 * SECOND, self.world.now))
+            daemon.loop.perform(daemon.plane.read(request, self.world.now + 3 * SECOND, self.world.now))
 
-        host.control(read)
+        host.do(read)
         return request
 
-    # -- afterwards ------------------------------------------------------------------------------------------------
+    # -- afterwards: see `recovery` --------------------------------------------------------------------------------
 
     def recover(self) -> None:
         """Faults are over: within bounded time one leader and one membership emerge, and every run has ended."""
-        self.faults.heal()
-        assert self.world.run_until(self._is_one, RECOVER_NS, 250 * MS), f"no single cluster: {self.told()}"
-        over = self.world.run_until(lambda: not self._active(), RUN_NS, 250 * MS)
-        assert over, f"runs {self._active()} do not end: {self.told()}"
-        mended = self.world.run_until(self._is_whole, RUN_NS, 250 * MS)
-        assert mended, f"copies are missing: {self._missing()}; {self.told()}"
-        self.world.run(SECOND)
-        patience = max(0, self._held_back_until() - self.world.now) + 5 * SECOND
-        assert self.world.run_until(self._is_one, patience), f"it falls apart again: {self.told()}"
-        mended = self.world.run_until(self._is_whole, RUN_NS, 250 * MS)  # a last view may have moved something
-        assert mended, f"copies are missing: {self._missing()}; {self.told()}"
-        self._check_reads()
-        for host in self.members():
-            _check_rest(host)
-        assert self.world.run_until(lambda: not self._left_over(), 5 * SECOND), f"left over: {self._left_over()}"
-        registry = self.registry()
-        assert registry is not None
-        lost = [run for run in self.acknowledged if run not in registry.runs and run not in registry.dropped]
-        assert not lost, f"runs {lost} were acknowledged and are not known"
-
-    def _check_reads(self) -> None:
-        """Every member can be read."""
-        asked = {self.read(host): host for host in self.members()}
-
-        def are_answered() -> bool:
-            answers = [host.diary.answers.get(request) for request, host in asked.items()]
-            return all(answer is not None and not answer.error for answer in answers)
-
-        assert self.world.run_until(are_answered, 5 * SECOND, MS), f"not all can be read: {self.told()}"
-
-    def _is_one(self) -> bool:
-        running, members = self.running(), self.members()
-        lives = [(host.name, host.generation) for host in running]
-        leaders = {host.shard.leader for host in members}
-        return (
-            not self.faults.expected()
-            and len(leaders) == 1
-            and leaders != {None}
-            and sum(_leads(host.shard) for host in members) == 1
-            and all([(r.name, r.generation) for r in host.shard.membership.live()] == lives for host in running)
-            and len({host.shard.applied_index for host in members}) == 1
-            and self._is_in_view(running)
-        )
-
-    def _held_back_until(self) -> int:
-        """When the last shard that has come and gone too often is let into the view."""
-        held = [host.shard._following.leading.views.held_back for host in self.members()]
-        return max((until for shards in held for _, until in shards.values()), default=0)
-
-    def _is_in_view(self, running: list[Host]) -> bool:
-        """Whoever runs is a member, unless it is being drained."""
-        registry = self.registry()
-        return registry is not None and all(host.shard.in_view or host.name in registry.draining for host in running)
-
-    def _is_whole(self) -> bool:
-        registry = self.registry()
-        assert registry is not None
-        graphs = registry.graphs.items()
-        return all(registry.placements[name] == registry.ideal(graph) for name, graph in graphs) and not self._missing()
-
-    def _missing(self) -> list[tuple[str, int, str]]:
-        """Results that a holder of their partition does not have: run, partition, holder."""
-        registry = self.registry()
-        assert registry is not None
-        return [
-            (run.name, partition, name)
-            for run in registry.runs.values()
-            if run.has_result
-            for partition, holders in enumerate(registry.placements.get(run.graph, ()))
-            for name in holders
-            if self.hosts[name].disk.contents.state(run.number, run.tick, partition) is None
-        ]
-
-    def _left_over(self) -> list[tuple[str, str]]:
-        """What members keep of graphs and runs that are gone: who, and what."""
-        found = []
-        for host in self.members():
-            contents, registry = host.disk.contents, host.shard.registry
-            kept = {run.number for run in registry.kept_results()}
-            found += [(host.name, f"run {run}") for run in contents.states if contents.states[run] and run not in kept]
-            found += [(host.name, load) for load in contents.held if registry.graph_of(load) is None]
-        return found
-
-    def _active(self) -> list[str]:
-        known = [host.shard.registry.runs.values() for host in self.members()]
-        return sorted({run.name for runs in known for run in runs if not run.is_over})
+        Recovery(self).check()
 
     def check_runs(self, runs: Iterable[str] | None = None) -> None:
         """Each run is completed, or stopped, with the bits of one engine alone; and no request has started two."""
@@ -420,24 +339,27 @@ class Cluster:
 
     def check_result(self, record: RunRecord) -> None:
         """What is on the disks of the holders, all together, against one engine."""
-        assert record.state in (COMPLETED, STOPPED), record
-        registry, states = self.registry(), dict[int, bytes]()
-        assert registry is not None
-        for partition, holders in enumerate(registry.placements[record.graph]):
-            found = {self.hosts[name].disk.contents.state(record.number, record.tick, partition) for name in holders}
-            assert len(found) == 1, f"{record.name}: the holders of partition {partition} differ"
-            state = found.pop()
-            assert state is not None, f"{record.name}: the result of partition {partition} is lost"
-            states[partition] = state
-        program = make(record.program, record.params)
-        ends_by_itself = record.program not in CUT_ANYWHERE  # and on one shard sooner than on many
-        ticks, expected = self.twin.end(program, TICKS_MAX if ends_by_itself else record.tick)
-        assert ticks == record.tick or ends_by_itself, f"{record.name} did {record.tick} ticks, one engine {ticks}"
-        assert restored(self.graph, make(record.program, record.params), record.tick, states) == expected, record
+        Recovery(self).check_result(record)
 
     def told(self) -> str:
         """Where everyone is, in words."""
-        return "; ".join(_describe(host) for host in self.running())
+        return "; ".join(describe(host) for host in self.running())
+
+
+_last: list[Cluster] = []
+
+
+def _in_place_of_the_last(cluster: Cluster) -> None:
+    """A process has one at a time, so that folders and files do not add up over thousands of seeds."""
+    while _last:
+        _last.pop().close()
+    _last.append(cluster)
+
+
+@atexit.register
+def _end_the_last() -> None:
+    while _last:
+        _last.pop().close()
 
 
 def start_run(
@@ -471,34 +393,3 @@ def start_run(
 def _is_settled(host: Host, life: int, request: str) -> bool:
     """The request is answered, or whoever asked is gone."""
     return request in host.diary.answers or not host.running or host.generation != life
-
-
-def _check_rest(host: Host) -> None:
-    """With no run going on, nothing is kept or said of any.
-
-    But for early messages: of a run that began and ended while this host was cut off it hears by a snapshot, which does
-    not announce it; they make room when the next run begins.
-    """
-    shard, plane = host.shard, host.runner.plane
-    kept = (shard._following.leading.kept, plane.runs, host.runner.engines, host.runner.held)
-    assert not any(kept), f"{host.name} keeps {kept}"
-    assert (shard.progress.deadline, shard.pacing.deadline) == (None, None), f"{host.name} still speaks of runs"
-
-
-def _leads(shard: ControlPlane) -> bool:
-    return shard.raft is not None and shard.raft.is_leader
-
-
-def _describe(host: Host) -> str:
-    shard = host.shard
-    live = ",".join(f"{record.name}/{record.generation}" for record in shard.membership.live())
-    raft = shard.raft
-    consensus = f"term {raft.term} {raft.role.name} of {raft.leader}" if raft else "no consensus"
-    doing = " ".join(f"{n}:{machine.doing()}" for n, machine in host.runner.plane.runs.items())
-    view = shard.registry.view
-    told = f"{view.epoch}: {', '.join(map(str, view.members))}" if view else "none"
-    runs = " ".join(f"{run.name}@{run.epoch}" for run in shard.registry.runs.values() if run.active)
-    return (
-        f"{host.identity} ({consensus}, applied {shard.applied_index}, view {told}, live {live}, runs {runs}, "
-        f"machines {doing or 'none'}, lost {[shard.registry.lost(name) for name in shard.registry.graphs]})"
-    )

@@ -1,292 +1,307 @@
-"""A simulated disk: what a daemon's store keeps, and what is left of it when the power goes.
+"""A simulated disk: the real data folder and the real store, on a file system in memory, with a sync that takes time.
 
-It has two writers, as the store has: the control loop persists what consensus asks for and waits; all else goes through
-one queue, in order, and the states that stand in it one behind the other share a sync. What was under way when the
-host went down is there or is not; of states, which are many transactions, some may be. What was waiting is lost.
+It has two writers, as a daemon has: one thread for what consensus persists, and one for all else, each job in its turn;
+states that wait one behind the other share a sync. What
+was under way when the host went down is there or is not; of states, which are many rows, some may be, and of a job that
+is many transactions the first few. What was waiting is lost.
 
-A disk can be full or fail: then the next write does, and its host must go. It can also lie: it says that it has synced,
-and forgets at the next power cut. The tests let it, to see that the invariants notice.
+A disk can fail: then the next write does, and its host must go. It can also lie: it says that it has synced, and
+forgets at the next power cut. The tests let it, to see that the invariants notice.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from random import Random
-from typing import TypeAlias
+from typing import Any
 
 from consensus import Persist, Stored
-from daemon.control.bootstrap import Promise
-from daemon.control.effects import KeepPromise
+from daemon.runtime.store_thread import StoreThread, _Job, _States
+from daemon.store import DataFolder, Store, StoreFailed
+from daemon.store.database import Turn
+from daemon.store.folder import DATABASE
+from daemon.store.high_water import FILE as HIGH_WATER
+from tests.simulator.virtual_loop import VirtualLoop
 from tests.simulator.world import MS, US
 
 SNAPSHOTS_KEPT, SNAPSHOT_EVERY = 8, 16
-OLDER_KEPT = 2
-"""Committed ticks below the last one whose states can still be read."""
+LIE_ODDS = 0.02
+CLUSTER = "sim"
 
-After: TypeAlias = Callable[[int, Callable[[], None]], None]
-States: TypeAlias = dict[int, dict[int, dict[int, bytes]]]
-"""By run, tick and partition."""
+
+class PowerCut(BaseException):
+    """The power goes before this transaction."""
+
+
+class SimTurn(Turn):
+    """Whoever has the turn writes a transaction: at a power cut, only so many more are done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: int | None = None
+
+    def __enter__(self) -> None:
+        if self.left is not None:
+            if not self.left:
+                raise PowerCut
+            self.left -= 1
+        super().__enter__()
 
 
 @dataclass(frozen=True)
-class Row:
-    """The state of one partition at a tick of a run; what is older than `floor` is not needed any more."""
+class Image:
+    """What a disk held at some time."""
 
-    run: int
-    tick: int
-    floor: int
-    partition: int
-    state: bytes
-    epoch: int = 0
-    """In which it was made."""
-
-
-@dataclass
-class Contents:
-    """What can be read from a disk; `life` is the generation of the last life that began on it."""
-
-    stored: Stored | None = None
-    life: int = 0
-    number: int = 0
-    persisted: int = 0
-    """How many decisions have been persisted."""
-    held: dict[str, frozenset[int]] = field(default_factory=dict)
-    states: States = field(default_factory=dict)
-    epochs: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    """In which each of them was made: by run, tick and partition."""
-    promise: Promise | None = None
-
-    def copy(self) -> Contents:
-        """Another one, that does not change with this one."""
-        states = {run: {tick: dict(kept) for tick, kept in ticks.items()} for run, ticks in self.states.items()}
-        return Contents(
-            self.stored,
-            self.life,
-            self.number,
-            self.persisted,
-            dict(self.held),
-            states,
-            dict(self.epochs),
-            self.promise,
-        )
-
-    def persist(self, effect: Persist | KeepPromise) -> None:
-        """As the effect says."""
-        if isinstance(effect, KeepPromise):
-            self.promise = effect.promise
-            return
-        self.stored = effect.onto(self.stored or Stored())
-        self.persisted += 1
-
-    def keep(self, rows: Iterable[Row]) -> None:
-        """As the store does: the old states of a partition go with the transaction that brings the new."""
-        for row in rows:
-            ticks = self.states.setdefault(row.run, {})
-            older = sorted(tick for tick, kept in ticks.items() if tick < row.floor and row.partition in kept)
-            for tick in older[: max(0, len(older) - OLDER_KEPT)]:
-                ticks[tick].pop(row.partition, None)
-                if not ticks[tick]:
-                    del ticks[tick]
-            ticks.setdefault(row.tick, {})[row.partition] = row.state
-            self.epochs[row.run, row.tick, row.partition] = row.epoch
-
-    def gain(self, load: str, partitions: Iterable[int]) -> None:
-        """Partitions are whole."""
-        self.held[load] = self.held.get(load, frozenset()) | frozenset(partitions)
-
-    def drop(self, load: str, partitions: frozenset[int] | None) -> None:
-        """Partitions are deleted; None means all of the load."""
-        left = self.held.pop(load, frozenset()) - (partitions or frozenset())
-        if partitions is not None and left:
-            self.held[load] = left
-
-    def forget(self, wanted: Mapping[int, int], known: int) -> None:
-        """Delete the states of known runs that are not `wanted`; of the others, all but the last few ticks."""
-        for run in [run for run in self.states if run <= known and run not in wanted]:
-            del self.states[run]
-        for run, last in wanted.items():
-            ticks = self.states.get(run, {})
-            for tick in sorted(tick for tick in ticks if tick <= last)[: -OLDER_KEPT - 1]:
-                del ticks[tick]
-
-    def drop_void(self, run: int, is_void: Callable[[int, int], bool]) -> None:
-        """Delete the states of a run of which `is_void` says so, given the epoch and the tick of each."""
-        ticks = self.states.get(run, {})
-        for tick, kept in list(ticks.items()):
-            for partition in [each for each in kept if is_void(self.epochs[run, tick, each], tick)]:
-                del kept[partition]
-            if not kept:
-                del ticks[tick]
-
-    def held_as_made(self, run: int) -> dict[tuple[int, int], frozenset[int]]:
-        """Of one run: partitions by tick and the epoch in which it was made."""
-        found: dict[tuple[int, int], set[int]] = {}
-        for tick, kept in self.states.get(run, {}).items():
-            for partition in kept:
-                found.setdefault((tick, self.epochs[run, tick, partition]), set()).add(partition)
-        return {made: frozenset(kept) for made, kept in found.items()}
-
-    def ticks_held(self, run: int) -> dict[int, frozenset[int]]:
-        """Of one run: partitions by tick."""
-        return {tick: frozenset(kept) for tick, kept in self.states.get(run, {}).items()}
-
-    def state(self, run: int, tick: int, partition: int) -> bytes | None:
-        """One state, or None if it is not here."""
-        return self.states.get(run, {}).get(tick, {}).get(partition)
-
-
-@dataclass
-class _Job:
-    """A write of rows, or of something else, or none; and what is to be called then."""
-
-    rows: tuple[Row, ...]
-    write: Callable[[Contents], None] | None
-    done: Callable[[], None]
-
-    @property
-    def is_states(self) -> bool:
-        return self.write is None and bool(self.rows)
+    number: int
+    life: int
+    """The generation that lived on it then."""
+    database: bytes
+    high_water: bytes
 
 
 class Disk:
     """It outlives its host. `open` it for each life of one, and `cut` it when that ends."""
 
-    def __init__(self, number: int, random: Random, *, lies: bool = False) -> None:
-        self.lies = lies
-        self.is_full = False
+    def __init__(self, path: Path, name: str, random: Random, *, lies: bool = False) -> None:
+        self.path, self.lies = path, lies
         self.sync_ns = (50 * US, 3 * MS)
-        self.contents = Contents(number=number)
-        self.snapshots: list[Contents] = []
+        self.number = 0
+        self.stored: Stored | None = None
+        """What consensus has persisted."""
+        self.images: list[Image] = []
         """Taken now and then, of what had been synced; it can go back to one of them."""
-        self._high_water = (number, 0)
-        self._syncs = self._went_back = 0
-        self._random = random
-        self._truth = Contents(number=number)
+        self._name, self._random = name, random
+        self._life = self._syncs = self._went_back = 0
+        self._truth: Image | None = None
         """What a disk that lies really has."""
-        self._queue: deque[_Job] = deque()
-        self._writing: list[_Job] = []
-        self._persisting: Persist | KeepPromise | None = None
-
-    @property
-    def number(self) -> int:
-        """Which disk it is; a shard that gives up what its server knew makes another one of it."""
-        return self.contents.number
+        self._folder: DataFolder | None = None
+        self._index: tuple[int, _Index] = (-1, _Index({}, {}))
 
     @property
     def identity(self) -> tuple[int, int]:
         """It is another one once it has been replaced, or has gone back: what was on it need not be there any more."""
         return self.number, self._went_back
 
-    def open(self, generation: int, after: After, failed: Callable[[], None]) -> tuple[int, bool]:
-        """Begin to serve a host: `after` calls back in its present life only; `failed` is called once, at a failure.
+    # -- lives -----------------------------------------------------------------------------------------------------
 
-        The life before, and whether decisions that were durable are gone.
-        """
-        self._after, self._failed = after, failed
-        before, self.contents.life = self.contents.life, generation
-        self._truth.life = generation
-        return self.remembers(before)
-
-    def remembers(self, before: int) -> tuple[int, bool]:
-        """What it says of itself: the life before, and whether it lacks what was durable."""
-        number, persisted = self._high_water
-        return before, number == self.number and persisted > self.contents.persisted
-
-    def renounce(self) -> None:
-        """Forget what consensus has persisted, and be another disk."""
-        self.contents.stored, self.contents.promise, self.contents.persisted = None, None, 0
-        self.contents.number = self._truth.number = self.number + 1000
-        self._truth.stored, self._truth.promise, self._truth.persisted = None, None, 0
-
-    def go_back(self, contents: Contents, *, with_folder: bool) -> None:
-        """To an earlier state: with the whole folder, as a machine's snapshot does it, or the database alone."""
-        self.contents = contents.copy()
-        self._went_back += 1
-        if with_folder:
-            self._high_water = (contents.number, contents.persisted)
-
-    def persist(self, effect: Persist | KeepPromise, done: Callable[[], None]) -> None:
-        """One transaction of consensus; its writer waits."""
-        assert self._persisting is None
-        self._persisting = effect
-        self._after(self._latency(), lambda: self._persisted(done))
-
-    def _persisted(self, done: Callable[[], None]) -> None:
-        effect, self._persisting = self._persisting, None
-        if self.is_full:
-            self._failed()
-        else:
-            assert effect is not None
-            self.contents.persist(effect)
-            self._synced()
-            self._high_water = (self.number, self.contents.persisted)
-            done()
-
-    def keep(self, rows: Iterable[Row], done: Callable[[], None]) -> None:
-        """Have states written, with those that wait behind them."""
-        self._submit(_Job(tuple(rows), None, done))
-
-    def write(self, write: Callable[[Contents], None], done: Callable[[], None] = lambda: None) -> None:
-        """Have something else written, in one transaction."""
-        self._submit(_Job((), write, done))
-
-    def read(self, look: Callable[[], None]) -> None:
-        """Look at the contents when everything before has been written."""
-        self._submit(_Job((), None, look))
+    def open(self, lives: int) -> DataFolder:
+        """Begin to serve a host, whose so many lives have begun by now."""
+        folder = DataFolder(self.path, CLUSTER, self._name, lambda: lives)
+        self._turn = folder.turn = SimTurn()
+        self._folder = folder.open()
+        self.number, self._life = folder.disk, folder.generation
+        self._reader = Store(folder)
+        self.threads: list[SimStoreThread] = []
+        self.stores: list[Store] = []
+        self.stored = self._reader.load_consensus()
+        return folder
 
     def cut(self) -> None:
         """The host is gone, or the power: what was being written is there or not, what waited is not."""
-        if self._persisting is not None and self._random.random() < 0.5:
-            self.contents.persist(self._persisting)
-        rows = [row for job in self._writing for row in job.rows]
-        self.contents.keep(rows[: self._random.randint(0, len(rows))])
-        for job in self._writing:
-            if job.write is not None and self._random.random() < 0.5:
-                job.write(self.contents)
-        self._persisting, self._writing = None, []
-        self._queue.clear()
-        if self.lies:
-            self.contents = self._truth.copy()
+        for thread in self.threads:
+            thread.cut(self._turn, self._random)
+        self._index = (-1, self._look())
+        image = self._truth if self.lies else None
+        self.close()
+        if image is not None:
+            self._put(image)
 
-    def _submit(self, job: _Job) -> None:
-        self._queue.append(job)
-        if not self._writing:
-            self._begin()
+    def close(self) -> None:
+        """Let go of the folder, as it is."""
+        assert self._folder is not None
+        for store in (self._reader, *self.stores):
+            store.close()
+        self._folder.close()
+        self._folder = None
 
-    def _begin(self) -> None:
-        while self._queue and not self._queue[0].rows and self._queue[0].write is None:
-            self._queue.popleft().done()
-            if self._writing:
-                return  # something was submitted meanwhile
-        if self._queue:
-            self._writing = [self._queue.popleft()]
-            while self._writing[0].is_states and self._queue and self._queue[0].is_states:
-                self._writing.append(self._queue.popleft())
-            self._after(self._latency(), self._written)
+    def wipe(self) -> None:
+        """In its place another disk, with nothing on it."""
+        assert self._folder is None
+        shutil.rmtree(self.path)
+        self.number, self.stored, self.images, self._truth = 0, None, [], None
+        self._went_back += 1
+        self._index = (-1, _Index({}, {}))
 
-    def _written(self) -> None:
-        if self.is_full:
-            self._failed()
-            return
-        jobs, self._writing = self._writing, []
-        for job in jobs:
-            self.contents.keep(job.rows)
-            if job.write is not None:
-                job.write(self.contents)
-        self._synced()
-        for job in jobs:
-            job.done()
-        if not self._writing:
-            self._begin()
+    def go_back(self, image: Image, *, with_folder: bool) -> None:
+        """To an earlier state: with the whole folder, as a machine's snapshot does it, or the database alone."""
+        assert self._folder is None
+        self._went_back += 1
+        self.number = image.number
+        self._put(image)
+        if with_folder:
+            (self.path / HIGH_WATER).write_bytes(image.high_water)
 
-    def _synced(self) -> None:
+    def _put(self, image: Image) -> None:
+        for name in (f"{DATABASE}-wal", f"{DATABASE}-shm"):
+            (self.path / name).unlink(missing_ok=True)
+        (self.path / DATABASE).write_bytes(image.database)
+        self._index = (-1, _peek(self.path))
+
+    def _image(self) -> Image:
+        connection = self._reader._database.connection
+        return Image(self.number, self._life, connection.serialize(), (self.path / HIGH_WATER).read_bytes())
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next write fails."""
+        return self._is_full
+
+    _is_full = False
+
+    @is_full.setter
+    def is_full(self, is_full: bool) -> None:
+        self._is_full = is_full
+        if self._folder is not None and is_full:
+            self._turn.failure = StoreFailed(f"{self.path}: the disk fails")
+
+    def latency(self) -> int:
+        """How long a sync takes this time."""
+        return self._random.randint(*self.sync_ns)
+
+    def synced(self) -> None:
+        """Something is durable."""
         self._syncs += 1
         if self._syncs % SNAPSHOT_EVERY == 0:
-            self.snapshots = [*self.snapshots[-SNAPSHOTS_KEPT + 1 :], self.contents.copy()]
-        if self.lies and self._random.random() < 0.02:
-            self._truth = self.contents.copy()
+            self.images = [*self.images[-SNAPSHOTS_KEPT + 1 :], self._image()]
+        if self.lies and (self._truth is None or self._random.random() < LIE_ODDS):
+            self._truth = self._image()
 
-    def _latency(self) -> int:
-        return self._random.randint(*self.sync_ns)
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def ticks_held(self, run: int) -> Mapping[int, frozenset[int]]:
+        """Of one run: partitions by tick."""
+        return self._look().states.get(run, {})
+
+    def states_held(self) -> Mapping[int, Mapping[int, frozenset[int]]]:
+        """By run."""
+        return self._look().states
+
+    def loads(self) -> Mapping[str, frozenset[int]]:
+        """The partitions that are held, by load."""
+        return self._look().loads
+
+    def has_state(self, run: int, tick: int, partition: int) -> bool:
+        return partition in self.ticks_held(run).get(tick, ())
+
+    def state(self, run: int, tick: int, partition: int) -> bytes | None:
+        """One state, or None if it is not here; of a host that is up."""
+        return self._reader.state(run, tick, partition)
+
+    def slice(self, load: str, partition: int) -> tuple[bytes, list[bytes]]:
+        """The bytes of a partition; of a host that is up."""
+        return self._reader.slice(load, partition)
+
+    def _look(self) -> _Index:
+        if self._folder is None:
+            return self._index[1]
+        version = self._version()
+        if self._index[0] != version:
+            self._index = (version, _indexed(self._reader))
+        return self._index[1]
+
+    def _version(self) -> int:
+        ((version,),) = self._reader._database.connection.execute("PRAGMA data_version").fetchall()
+        return int(version)
+
+
+@dataclass(frozen=True)
+class _Index:
+    states: Mapping[int, Mapping[int, frozenset[int]]]
+    loads: Mapping[str, frozenset[int]]
+
+
+def _indexed(store: Store) -> _Index:
+    loads = {load: partitions for load, (_, partitions) in store.loads().items()}
+    return _Index(store.states_held(), loads)
+
+
+def _peek(path: Path) -> _Index:
+    """Of a folder that nobody has."""
+    folder = DataFolder(path, CLUSTER, "")
+    folder.disk = 0
+    store = Store(folder)
+    try:
+        return _indexed(store)
+    finally:
+        store.close()
+
+
+class SimStore(Store):
+    """A connection of the life that has the disk."""
+
+    def __init__(self, folder: DataFolder, disk: Disk) -> None:
+        super().__init__(folder)
+        self._disk = disk
+        disk.stores.append(self)
+
+    def persist(self, persist: Persist) -> None:
+        super().persist(persist)
+        self._disk.stored = persist.onto(self._disk.stored or Stored())
+
+    def renounce(self, disk: int) -> None:
+        super().renounce(disk)
+        self._disk.stored = None
+
+
+class SimStoreThread(StoreThread):
+    """The store's thread without a thread: each job, or row of states, takes as long as a sync."""
+
+    def __init__(
+        self, folder: DataFolder, disk: Disk, loop: VirtualLoop, failed: Callable[[BaseException], None]
+    ) -> None:
+        super().__init__(folder, failed)
+        self._store = SimStore(folder, disk)
+        disk.threads.append(self)
+        self._disk, self._life, self._loop = disk, loop.life, loop
+        self._is_busy = False
+
+    def start(self) -> None:
+        """There is nothing to start."""
+
+    def _add(self, work: Any) -> None:
+        super()._add(work)
+        self._go_on()
+
+    def wait_until_idle(self) -> None:
+        """The loop stands still: nothing of it happens before all is done here."""
+        if self._is_busy:
+            self._loop.block()
+
+    def _go_on(self) -> None:
+        if not self._is_busy and self._work and not self._over:
+            self._is_busy = True
+            self._in_hand = self._take()
+            self._life.after(self._disk.latency(), self._done)
+
+    def _done(self) -> None:
+        self._is_busy = False
+        try:
+            self._do(self._store)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._disk.synced()
+            self._go_on()
+        if not self._is_busy:
+            self._loop.unblock()
+
+    def cut(self, turn: SimTurn, random: Random) -> None:
+        """The power goes: of what is in hand some is done."""
+        work, self._in_hand = self._in_hand, []
+        states = [item for item in work if isinstance(item, _States)]
+        rows = [(item.record, partition) for item in states for partition in item.record.states]
+        kept = rows[: random.randint(0, len(rows))]
+        turn.left = random.randint(0, 2) if not states else None
+        try:
+            self._store.put_states([replace(record, states={p: record.states[p]}) for record, p in kept])
+            for job in [item for item in work if isinstance(item, _Job)]:
+                job.do(self._store)
+        except (PowerCut, StoreFailed):
+            pass
+        finally:
+            turn.left = None

@@ -128,13 +128,13 @@ class Faults:
         same life, only a leader that stays could know.
         """
         host = self._hosts[name]
-        earlier = [contents for contents in host.disk.snapshots if contents.life < host.generation]
+        earlier = [image for image in host.disk.images if image.life < host.generation]
         with_folder = bool(earlier) and self._random.random() < 0.5
-        snapshots = earlier if with_folder else host.disk.snapshots
-        if not snapshots:
+        images = earlier if with_folder else host.disk.images
+        if not images:
             return False
         self.crash(name, back_after, "disk went back" if with_folder else "last writes lost")
-        host.go_back(self._random.choice(snapshots), with_folder=with_folder)
+        host.go_back(self._random.choice(images), with_folder=with_folder)
         return True
 
     def power_cut(self, longest: int = 8 * SECOND) -> None:
@@ -172,7 +172,7 @@ class Faults:
         life = host.generation
 
         def give_up() -> None:
-            host.control(lambda: host.perform(host.shard.give_up_seat(self._world.now)))
+            host.do(lambda daemon: daemon.context.orders.give_up_seat())
             lets_go = lambda: _is_gone(host, life) or (not host.shard.has_seat and self._may_lose(name))  # noqa: E731
             self._when(lets_go, go, anyway=True)
 

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consensus import Entry, Persist, Raft
 from daemon.control.plane import ControlPlane
@@ -34,7 +34,6 @@ from shoal.engine.engine import Engine
 from shoal.lockstep.effects import RunOver, RunPhase
 from shoal.lockstep.machine import TickMachine
 from shoal.program.phase import Phase
-from tests.simulator.disk import Row
 from tests.simulator.programs import Twin
 from tests.simulator.raft_safety import RaftSafety
 
@@ -145,7 +144,7 @@ class Invariants:
             self.counts["reads"] += 1
 
     def _match_disk(self, name: str, host: Host, raft: Raft) -> None:
-        disk, log = host.disk.contents.stored, raft.log
+        disk, log = host.disk.stored, raft.log
         assert disk is not None, name
         assert (disk.hard_state.term, disk.hard_state.vote) in ((raft.term, raft.vote), (0, None)), name
         assert disk.snapshot == log.snapshot, f"{name}: the disk's snapshot is not the log's"
@@ -233,17 +232,16 @@ class Invariants:
         watch = self.runs[effect.run, epoch]
         watch.finished[shard] = watch.place(effect) + 1
 
-    def stores(self, shard: str, epoch: int, rows: Sequence[Row]) -> None:
+    def stores(self, shard: str, epoch: int, run: int, tick: int, states: Mapping[int, Any]) -> None:
         """A shard is about to store states: its own or, as a replica, others'."""
-        for row in rows:
-            self._match_bits(shard, row.run, row.tick, {row.partition: row.state})
-            if self.runs[row.run, epoch].placed[row.partition][0] == shard:
-                self._held.add((shard, epoch, row.run, row.tick))
+        self._match_bits(shard, run, tick, states)
+        placed = self.runs[run, epoch].placed
+        if any(placed[partition][0] == shard for partition in states):
+            self._held.add((shard, epoch, run, tick))
 
-    def fetched(self, shard: str, rows: Sequence[Row]) -> None:
+    def fetched(self, shard: str, run: int, tick: int, states: Mapping[int, Any]) -> None:
         """States have come from another shard's disk."""
-        for row in rows:
-            self._match_bits(shard, row.run, row.tick, {row.partition: row.state})
+        self._match_bits(shard, run, tick, states)
 
     def committed(self, shard: str, epoch: int, run: int, tick: int, engine: Engine) -> None:
         """A shard has seen a tick committed."""
@@ -254,13 +252,13 @@ class Invariants:
 
     def _has_come_to(self, name: str, run: int, tick: int, partition: int, is_late: bool) -> bool:
         """Who was paused may commit a tick when others, in a later view, have put a newer one in its place."""
-        held = self.hosts[name].disk.contents.ticks_held(run)
+        held = self.hosts[name].disk.ticks_held(run)
         return any((kept == tick or (is_late and kept > tick)) and partition in held[kept] for kept in held)
 
-    def _match_bits(self, shard: str, run: int, tick: int, states: Mapping[int, bytes]) -> None:
+    def _match_bits(self, shard: str, run: int, tick: int, states: Mapping[int, Any]) -> None:
         expected = self._twin.states(self.records[run], tick)
         if expected is not None:
-            wrong = [partition for partition, state in states.items() if state != expected[partition]]
+            wrong = [partition for partition, state in states.items() if bytes(state) != expected[partition]]
             assert not wrong, f"{shard}: tick {tick} of run {run} is not what one engine makes of it: {wrong}"
 
     def _match_disks(self, run: int, epoch: int, tick: int, partitions: Sequence[int]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -17,8 +16,9 @@ from shoal.algorithms.pagerank import PageRank
 from shoal.algorithms.wcc import ConnectedComponents
 from shoal.engine.engine import Engine
 from shoal.engine.workspace import Workspace
-from shoal.graph.building import build_part
-from shoal.graph.ids import partitions_of
+from shoal.graph.assembly import assemble
+from shoal.graph.graph_data import GraphData, Table
+from shoal.graph.partitions import part_of
 from shoal.graph.shard_graph import Direction, Placement, ShardGraph
 from shoal.program.declarations import Aggregate, Channel, Column, Merge
 from shoal.program.params import Param
@@ -113,24 +113,18 @@ def make(name: str, params: tuple[tuple[str, str], ...]) -> Program:
     return PROGRAMS[name](**{key: json.loads(value) for key, value in params})
 
 
-@dataclass(frozen=True)
 class SmallGraph:
-    """Nodes 0 to n-1 and random edges by source, parallel ones and loops among them."""
+    """Nodes 0 to n-1 and random edges, parallel ones and loops among them."""
 
-    partition: NDArray[Any]
-    source: NDArray[Any]
-    target: NDArray[Any]
+    def __init__(self, data: GraphData) -> None:
+        self.data = data
 
     @classmethod
     def draw(cls, random: Random) -> SmallGraph:
         nodes, edges = random.randint(12, 60), random.randint(20, 160)
-        source = np.array(sorted(random.randrange(nodes) for _ in range(edges)), dtype=np.int32)
-        target = np.array([random.randrange(nodes) for _ in range(edges)], dtype=np.int32)
-        return cls(partitions_of(np.arange(nodes, dtype=np.int64), PARTITIONS), source, target)
-
-    def nodes_in(self, partition: int) -> int:
-        """How many nodes a partition has."""
-        return int((self.partition == partition).sum())
+        source, target = (np.array([random.randrange(nodes) for _ in range(edges)], np.int64) for _ in range(2))
+        ids = Table("nodes", {"id": np.arange(nodes, dtype=np.int64)})
+        return cls(assemble(ids, Table("edges", {"source": source, "target": target}), PARTITIONS))
 
     def whole(self) -> ShardGraph:
         """All of it at one shard."""
@@ -139,17 +133,7 @@ class SmallGraph:
     def part(self, shard: str, shards: tuple[str, ...], owners: tuple[tuple[str, ...], ...]) -> ShardGraph:
         """What one shard holds of it."""
         placement = Placement.of([holders[0] for holders in owners], shards)
-        mine = placement.holder[self.partition] == shards.index(shard)
-        touching = mine[self.source] | mine[self.target]
-        return build_part(
-            "small",
-            shards.index(shard),
-            placement,
-            self.partition,
-            self.source[touching],
-            self.target[touching],
-            edge_count=len(self.source),
-        )
+        return part_of("small", self.data, placement, shards.index(shard))
 
 
 def result(engine: Engine) -> dict[int, tuple[Any, ...]]:

@@ -400,8 +400,7 @@ def _ask_for_steps(cluster: Cluster, run: str, random: Random) -> None:
 
 
 def _ask_for_step(cluster: Cluster, host: Host, number: int) -> None:
-    request = cluster.request()
-    host.control(lambda: host.perform(host.shard.step_run(request, number, cluster.world.now)))
+    host.spawn(lambda daemon: daemon.context.orders.step_run(number))
 
 
 def _granted(host: Host, number: int) -> int:

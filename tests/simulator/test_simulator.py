@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,21 +16,26 @@ from daemon.control.bootstrap import Alive, Bootstrap
 from daemon.control.lives import Life
 from daemon.control.messages import Grant
 from daemon.control.pacing import Pacing
+from daemon.control.settings import OnDisk
 from daemon.state import Announcement, Registry, apply
 from daemon.state.commands import Decision
 from daemon.state.records import RunRecord
+from daemon.store import StateRecord, Store
+from daemon.store.high_water import HighWater
 from shoal.lockstep.effects import RunOver, RunPhase, TickEffect
 from shoal.lockstep.machine import TickMachine
 from shoal.program.phase import Phase
 from tests.simulator.__main__ import main, replay
 from tests.simulator.cluster import Cluster
-from tests.simulator.disk import Contents, Disk, Row
+from tests.simulator.disk import Disk, SimStoreThread
 from tests.simulator.foundings import founded_in_bad_weather
 from tests.simulator.invariants import Invariants, RunWatch
 from tests.simulator.network import CONTROL, TICKS, Weather
 from tests.simulator.programs import SmallGraph, Twin
 from tests.simulator.scenarios import SCENARIOS
-from tests.simulator.world import MS, SECOND
+from tests.simulator.virtual_loop import Life as Process
+from tests.simulator.virtual_loop import VirtualLoop
+from tests.simulator.world import MS, SECOND, World
 
 SEEDS = range(2)
 FOUND = [
@@ -137,7 +143,8 @@ def _hears_no_grant(pacing: Pacing, grant: Grant) -> bool:
     return False
 
 
-def _try_seeds(scenario: str, seeds: int = 5) -> None:
+def _try_seeds(scenario: str, seeds: int = 30) -> None:
+    """The first that fails is enough; which one that is changes with everything."""
     for seed in range(seeds):
         SCENARIOS[scenario](seed, False)
 
@@ -165,8 +172,8 @@ def test_a_broken_machine_is_noticed(
 def _lies(scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
     init = Disk.__init__
 
-    def lying(disk: Disk, number: int, random: Random) -> None:
-        init(disk, number, random, lies=True)
+    def lying(disk: Disk, path: Path, name: str, random: Random) -> None:
+        init(disk, path, name, random, lies=True)
 
     monkeypatch.setattr(Disk, "__init__", lying)
     _try_seeds(scenario)
@@ -174,7 +181,8 @@ def _lies(scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Life, "tag", property(lambda life: ""))
-    monkeypatch.setattr(Disk, "remembers", lambda disk, before: (1 << 60, False))
+    monkeypatch.setattr(HighWater, "read", lambda high_water, disk: 0)
+    monkeypatch.setattr(OnDisk, "life", property(lambda found: Life(found.disk, 1 << 60, 1 << 60, 1 << 60, False)))
 
 
 @pytest.mark.parametrize("scenario", ["power-cut", "kill-and-return"])
@@ -184,19 +192,18 @@ def test_a_disk_that_says_it_has_synced_and_has_not_is_noticed(monkeypatch: pyte
         _lies(scenario, monkeypatch)
 
 
-def _forgets_the_floor(contents: Contents, rows: Iterable[Row]) -> None:
-    keep(contents, [replace(row, floor=row.tick) for row in rows])
+def _forgets_the_floor(store: Store, records: Sequence[StateRecord]) -> None:
+    put_states(store, [replace(record, floor=record.tick, older=0) for record in records])
 
 
-keep = Contents.keep
+put_states = Store.put_states
 
 
 def test_a_store_that_deletes_the_last_committed_checkpoint_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the next one is committed everywhere, and all older ones: then no tick is held for all partitions."""
-    monkeypatch.setattr("tests.simulator.disk.OLDER_KEPT", 0)
-    monkeypatch.setattr(Contents, "keep", _forgets_the_floor)
+    monkeypatch.setattr(Store, "put_states", _forgets_the_floor)
     with pytest.raises(AssertionError):
-        _try_seeds("kill-and-return", 26)
+        _try_seeds("kill-and-return")
 
 
 def _invariants() -> Invariants:
@@ -298,36 +305,42 @@ def test_a_paused_host_keeps_its_inbox_and_a_crashed_one_forgets() -> None:
     applied = host.shard.applied_index
     bee = cluster.hosts["bee"]
     cluster.world.run(900 * MS)
-    assert host._inbox
+    assert host.loop.life._inbox
     assert host.shard.applied_index == applied
     cluster.world.run(200 * MS)
-    assert not host._inbox
+    assert not host.loop.life._inbox
     cluster.faults.crash("ant", back_after=SECOND)
     assert not host.running
-    stored = host.disk.contents.stored
-    assert stored is not None
+    assert host.disk.stored is not None
     cluster.world.run(SECOND)
     cluster.world.run(10 * SECOND)
     assert (host.generation, host.shard.in_view, host.shard.has_seat) == (2, True, True)
     assert bee.shard.registry.epoch > 1
 
 
-def test_what_a_disk_has_not_synced_is_lost_and_states_perhaps_in_part() -> None:
-    cluster = Cluster(5, 1)
-    world, kept = cluster.world, set()
+def test_what_a_disk_has_not_synced_is_lost_and_states_perhaps_in_part(tmp_path: Path) -> None:
+    world, kept = World(5), set()
     for number in range(40):
-        disk, done = Disk(1, Random(number)), list[str]()
-        disk.open(1, world.after, lambda: None)
-        disk.keep([Row(1, 1, 0, 0, b"synced")], lambda done=done: done.append("synced"))  # type: ignore[misc]
+        disk, loop = Disk(tmp_path / str(number), "ant", Random(number)), VirtualLoop(Process(world, Random(number)))
+        thread, done = SimStoreThread(disk.open(1), disk, loop, _nobody), list[str]()
+        thread.submit_states(StateRecord(1, 1, 0, {0: b"synced"}), lambda done=done: done.append("synced"))  # type: ignore[misc]
         world.run(SECOND)
-        disk.keep([Row(1, 2, 1, partition, b"going") for partition in range(2)], lambda: None)
-        disk.keep([Row(1, 3, 1, 0, b"waiting")], lambda: None)
+        thread.submit_states(StateRecord(1, 2, 1, {0: b"going", 1: b"going"}), lambda: None)
+        world.run(0)
+        thread.submit_states(StateRecord(1, 3, 1, {0: b"waiting"}), lambda: None)
+        world.run(0)
+        loop.kill()
         disk.cut()
         assert done == ["synced"]
-        assert disk.contents.state(1, 1, 0) == b"synced"
-        assert disk.contents.state(1, 3, 0) is None
-        kept.add(len(disk.contents.ticks_held(1).get(2, ())))
+        held = disk.ticks_held(1)
+        assert held[1] == {0}
+        assert 3 not in held
+        kept.add(len(held.get(2, ())))
     assert kept == {0, 1, 2}
+
+
+def _nobody(_: BaseException) -> None:
+    """Is told."""
 
 
 def test_a_full_disk_makes_its_host_go_and_come_back() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import blake2b
 from random import Random
 
@@ -29,6 +30,10 @@ class World:
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._numbered = 0
         self._trace = blake2b(digest_size=16)
+        self.process: Callable[[], AbstractContextManager[None]] = nullcontext
+        """What simulated code runs in."""
+        self.failure: BaseException | None = None
+        """What must end the scenario, wherever it was raised."""
 
     def random(self, purpose: str) -> Random:
         """A source of its own for each purpose. Strings seed by their SHA-512, which no interpreter salts."""
@@ -46,11 +51,14 @@ class World:
     def run(self, duration: int) -> None:
         """Let time pass."""
         end = self.now + duration
-        while self._queue and self._queue[0][0] <= end:
-            self.now, _, action = heapq.heappop(self._queue)
-            self.events += 1
-            assert self.events < EVENTS_MAX, "the simulated cluster does not come to rest"
-            action()
+        with self.process():
+            while self._queue and self._queue[0][0] <= end:
+                self.now, _, action = heapq.heappop(self._queue)
+                self.events += 1
+                assert self.events < EVENTS_MAX, "the simulated cluster does not come to rest"
+                action()
+                if self.failure is not None:
+                    raise self.failure
         self.now = end
 
     def run_until(self, done: Callable[[], bool], limit: int, every: int = 50 * MS) -> bool:
