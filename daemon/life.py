@@ -75,7 +75,7 @@ class Daemon:
         """Notes what was going on."""
 
     async def run(self) -> int:
-        """Serve until a signal; the exit status."""
+        """Serves until a signal, and returns the exit status."""
         asyncio.get_running_loop().set_exception_handler(self._callback_failed)
         async with contextlib.AsyncExitStack() as stack:
             host = await self._start(stack)
@@ -94,7 +94,7 @@ class Daemon:
         return 0
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> Host:
-        """Open and start everything; `stack` closes it."""
+        """Opens and starts everything; `stack` closes it."""
         config, cluster = self._config, self._config.cluster
         keys, allowed = load_keys(config)
         metrics = Metrics(version=__version__, shard=cluster.shard)
@@ -170,7 +170,7 @@ class Daemon:
         return http
 
     async def _serve(self, host: Host) -> None:
-        """Return once it is over and the others know that this shard goes."""
+        """Returns once it is over and the others know that this shard goes."""
         config = self._config
         tell = asyncio.create_task(self._tell_manager(host))
         restoring = asyncio.create_task(self._restore(host))
@@ -187,7 +187,7 @@ class Daemon:
             await host.loop.leave(linger)
 
     async def _restore(self, host: Host) -> None:
-        """Bring in the backup, if there is one; a cluster that does not get it must not look as if it had."""
+        """Restores the backup, if there is one; without it the cluster must not look as if it had been restored."""
         try:
             if self._backup is not None:
                 await Restoring(host.services.context, host.services.graphs, self._backup).run()

@@ -74,19 +74,19 @@ class Disk(Protocol):
     """The store's thread: jobs are done one after the other."""
 
     async def do(self, job: Callable[[Store], T]) -> T:
-        """Has a job done, and returns its result. Raises `NotHeld`, `NoRoom` or `StoreFailed`."""
+        """Runs a job and returns its result. Raises `NotHeld`, `NoRoom` or `StoreFailed`."""
 
     async def delete(self, job: Callable[[Store], None]) -> None:
-        """Has something deleted; if there is no room even for that, again later, until it is done."""
+        """Deletes something. If the disk is too full even for that, it is retried until it succeeds."""
 
     def order(self, job: Callable[[Store], None]) -> None:
-        """The same without waiting for the first attempt."""
+        """Deletes something without waiting for the first attempt."""
 
     def submit(self, job: Callable[[Store], T], done: Callable[[T], None]) -> None:
-        """Has a job done, from any thread; `done` is called on the store's."""
+        """Runs a job, from any thread; `done` is called on the store's."""
 
     def submit_states(self, record: StateRecord, done: Callable[[], None], lost: Callable[[StoreFailed], None]) -> None:
-        """Has states kept, from any thread; `done` once they are durable, `lost` if they never will be."""
+        """Writes states, from any thread; calls `done` once they are durable, or `lost` if they never will be."""
 
 
 class Network(Protocol):

@@ -81,7 +81,7 @@ def shares(limit: int, shards: int, admin_max: int, *, operators: bool) -> Share
 
 
 def raise_limit() -> int:
-    """Take as many descriptors as the system lets this process have, and are of use; how many that are."""
+    """Raises the limit of descriptors as far as the system allows and is of use, and returns it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, USEFUL_MAX)), hard))

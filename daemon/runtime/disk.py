@@ -25,7 +25,7 @@ class Disk:
         self._thread, self._soon = thread, soon
 
     async def do(self, job: Callable[[Store], T]) -> T:
-        """Have a job done in its turn. Raises `NotHeld` if it asks for what is not there, `NoRoom` if it finds no room.
+        """Runs a job and returns its result. Raises `NotHeld` if what it reads is not there, `NoRoom` if there is none.
 
         A write that fails ends the daemon, and raises `StoreFailed` here and for all who wait behind it.
         """
@@ -41,14 +41,14 @@ class Disk:
         return result
 
     async def delete(self, job: Callable[[Store], None]) -> None:
-        """Have something deleted. If the disk is too full even for that, it is tried again later, until it is done."""
+        """Deletes something. If the disk is too full even for that, it is retried until it succeeds."""
         try:
             await self.do(job)
         except NoRoom as error:
             self._delete_later(job, error, 1)
 
     def order(self, job: Callable[[Store], None], attempts: int = 0) -> None:
-        """The same without waiting for the first attempt."""
+        """Deletes something without waiting for the first attempt."""
 
         def done(result: StoreFailed | None) -> None:
             if isinstance(result, NoRoom):
@@ -62,11 +62,11 @@ class Disk:
         asyncio.get_running_loop().call_later(self.again_seconds, self.order, job, attempts)
 
     def submit(self, job: Callable[[Store], T], done: Callable[[T], None]) -> None:
-        """Have a job done, from any thread; `done` is called on the store's."""
+        """Runs a job, from any thread; `done` is called on the store's."""
         self._thread.submit(job, done)
 
     def submit_states(self, record: StateRecord, done: Callable[[], None], lost: Callable[[StoreFailed], None]) -> None:
-        """Have states kept, from any thread; `done` once they are durable, `lost` if they never will be."""
+        """Writes states, from any thread; calls `done` once they are durable, or `lost` if they never will be."""
         self._thread.submit_states(record, done, lost)
 
 

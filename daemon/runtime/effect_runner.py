@@ -42,12 +42,12 @@ class EffectRunner:
         return self._queue.is_idle
 
     def stop(self) -> None:
-        """Carry out nothing more."""
+        """Performs nothing more."""
         self._is_over = True
         self._queue.clear()
 
     def run(self, effects: Iterable[Effect]) -> None:
-        """Carry out what a door has given, behind what was given before. What is only counted is counted at once."""
+        """Carries out what a door has given, behind what was given before. What is only counted is counted at once."""
         for effect in effects:
             if isinstance(effect, Counted):
                 self._carry_out(effect)

@@ -158,7 +158,7 @@ class Guard:
         _guard.begin(self._page, WAKE_NS, bound, STACK_SIGNAL, argv, os.fsencode(manager))
 
     def start_again(self) -> None:
-        """Execute the process anew, for what the tick thread runs does not come back."""
+        """Re-executes the process, because what the tick thread runs does not return."""
         self._words[START_AGAIN] = 1
 
     def close(self) -> None:

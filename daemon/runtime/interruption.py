@@ -59,7 +59,7 @@ class Section(Generic[W]):
         self._wanted = False
 
     def run(self, what: W, since: int, call: Callable[..., T], *args: Any) -> T:
-        """Call foreign code. Raises what it raises, or `Interrupted`."""
+        """Calls foreign code. Raises what it raises, or `Interrupted`."""
         self._thread = threading.get_ident()
         if self.slot is not None and self._place is not None:
             self.slot.enter(self._place(what), self._thread)
@@ -83,7 +83,7 @@ class Section(Generic[W]):
                 _raise_in(self._thread, None)
 
     def interrupt(self, busy: tuple[W, int]) -> bool:
-        """Get the thread out of what it does, if it still does that; False if not, or if this is no moment for it."""
+        """Interrupts what the thread does. Returns False if it has returned, or can't be interrupted now."""
         time.sleep(0)  # with a fresh turn of the interpreter, nobody else runs between the look and the deed
         with self._lock:
             if self._wanted:
@@ -109,7 +109,7 @@ def _may_take_a_lock(thread: int) -> bool:
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Set the exception that a thread raises next, or take it back."""
+    """Sets the exception that a thread raises next, or clears it."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread), ctypes.py_object(error) if error is not None else None
     )

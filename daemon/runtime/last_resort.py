@@ -36,7 +36,7 @@ class LastResort:
         self._thread: threading.Thread | None = None
 
     def arm(self, seconds: float) -> None:
-        """End the process in so many seconds from now, whatever it is doing then."""
+        """Ends the process after so many seconds, whatever it is doing by then."""
         with self._changed:
             self._seconds, self._ends_at = seconds, time.monotonic() + seconds
             if self._thread is None:

@@ -23,7 +23,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
 def settle() -> None:
-    """Set the allocator up; before there are threads, which have their heaps for life."""
+    """Configures the allocator. Call it before any thread starts, because threads keep their heaps."""
     mallopt = _found("mallopt")
     if mallopt is not None:
         for what, value in ((_M_ARENA_MAX, HEAPS), (_M_MMAP_THRESHOLD, MMAP_BYTES), (_M_TRIM_THRESHOLD, TRIM_BYTES)):
@@ -31,7 +31,7 @@ def settle() -> None:
 
 
 def give_back() -> None:
-    """Hand every free page back to the system; some milliseconds."""
+    """Returns every free page to the system, which takes some milliseconds."""
     trim = _found("malloc_trim")
     if trim is not None:
         trim(ctypes.c_size_t(0))

@@ -76,7 +76,7 @@ class Messenger:
         return self._transport.came
 
     def enter_view(self, epoch: int, members: frozenset[str]) -> None:
-        """Speak for an epoch from now on. `members` are the view's; none while this shard is not one of them."""
+        """Speaks for an epoch from now on. `members` are the view's; none while this shard is not one of them."""
         self._epoch, self._view = epoch, members
 
     def strangers(self) -> list[dict[str, Any]]:
@@ -88,12 +88,12 @@ class Messenger:
         self._transport.check()
 
     def close(self) -> None:
-        """Let what is queued go out, for a moment, and close."""
+        """Gives what is queued a moment to leave, and closes."""
         self._told.close()
         self._transport.close(LINGER_NS)
 
     def send(self, to: str, message: object) -> None:
-        """Hand a message to a member."""
+        """Sends a message to a member."""
         assert self._membership is not None
         member = self._membership.member(to)
         if member is None:
@@ -102,7 +102,7 @@ class Messenger:
             self._send(member.control, self.key_of(member.public_key), to, message)
 
     def send_to_address(self, address: str, message: object, name: str = "") -> None:
-        """Hand a message to whoever listens there: a seed, or a stranger who asked, by that name."""
+        """Sends a message to an address: a seed's, or that of a stranger who asked by that name."""
         key = self._key_at(address)
         if key is None and name and self._allowed is not None:
             key = self._allowed.key_of(name)

@@ -75,7 +75,7 @@ class Outside:
         return ThreadPoolExecutor(2, "shoal-worker")
 
     def aside(self, work: Callable[[], None]) -> None:
-        """Have foreign code called on a thread of its own."""
+        """Calls foreign code on a thread of its own."""
         threading.Thread(target=work, name="shoal-program", daemon=True).start()
 
     def control_transport(

@@ -50,7 +50,7 @@ class Signals:
         self._reader.close()
 
     def handle(self, number: int, handler: Callable[[], None]) -> None:
-        """Have another handler for a signal that is being heard."""
+        """Replaces the handler of a signal."""
         assert number in self._handlers, number
         self._handlers[number] = handler
 

@@ -67,7 +67,7 @@ class StoreThread(threading.Thread):
         done: Callable[[T], None],
         lost: Callable[[StoreFailed], None] = _nobody_waits,
     ) -> None:
-        """Have a job done in its turn, then `done` called with what it returned; `lost`, if that will not be.
+        """Runs a job in its turn, then calls `done` with its result, or `lost` if it will not run.
 
         `lost` may come on the caller's own thread, at once.
         """
@@ -76,7 +76,7 @@ class StoreThread(threading.Thread):
     def submit_states(
         self, record: StateRecord, done: Callable[[], None], lost: Callable[[StoreFailed], None] = _nobody_waits
     ) -> None:
-        """Have states kept, in one transaction with those before and behind them; `done` once they are durable.
+        """Writes states, in one transaction with those before and behind them; calls `done` once they are durable.
 
         `lost` if that will not be: there is no room for them (`NoRoom`), or nothing is done any more.
         """
@@ -88,13 +88,13 @@ class StoreThread(threading.Thread):
         return len(self._work)
 
     def wait_until_idle(self) -> None:
-        """Stand still until nothing is left to be done, or nothing is done any more. Not from a callback."""
+        """Stands still until nothing is left to be done, or nothing is done any more. Not from a callback."""
         with self._changed:
             while (self._work or self._in_hand) and self.is_alive() and self._failure is None:
                 self._changed.wait()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> bool:
-        """Do what is waiting, then end the thread; False if it has not come to its end in time. Not from a callback."""
+        """Finishes what waits, then ends the thread; returns False if that takes too long. Not from a callback."""
         with self._changed:
             self._over = True
             self._changed.notify_all()
@@ -155,13 +155,13 @@ class StoreThread(threading.Thread):
         )
 
     def _carry_out(self, store: Store) -> bool:
-        """Do what is next; False if there is nothing more."""
+        """Runs what is next; returns False if there is nothing more."""
         is_over = not self._take()
         self._do(store)
         return not is_over
 
     def _do(self, store: Store) -> None:
-        """Do what is in hand."""
+        """Runs what is in hand."""
         work = self._in_hand
         states = [item for item in work if isinstance(item, _States)]
         if states and not _kept(states, store):
@@ -179,7 +179,7 @@ class StoreThread(threading.Thread):
 
 
 def _kept(states: list[_States], store: Store) -> bool:
-    """Keep them all; if there is no room for all, each as far as there is, so that not all runs lack it."""
+    """Keeps them all, or as many as there is room for, so that not all runs lack it."""
     try:
         store.put_states([item.record for item in states])
     except NoRoom as error:

@@ -21,7 +21,7 @@ class Tasks:
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Have something done beside the loop's turns; an error in it ends the daemon as one in a turn does."""
+        """Runs a coroutine as a task; an error in it ends the daemon, as one in a turn of the loop does."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -33,7 +33,7 @@ class Tasks:
             self._loop.call_soon_threadsafe(do, *args)
 
     def close(self) -> None:
-        """Cancel what goes on."""
+        """Cancels what goes on."""
         for task in self._tasks:
             task.cancel()
 

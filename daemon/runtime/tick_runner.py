@@ -97,7 +97,7 @@ class TickRunner:
         sizes: Mapping[int, int] | None = None,
         state: State | None = None,
     ) -> list[News]:
-        """Begin a run on a part, at a restored `state` if there is one.
+        """Begins a run on a part, at a restored `state` if there is one.
 
         Own partitions' states go to their `replicas`; states of others are taken from their `primaries`, of `sizes` if
         those are known.
@@ -121,7 +121,7 @@ class TickRunner:
         return news
 
     def take(self, sender: str, message: TickMessage) -> list[News]:
-        """Take a peer's message; a share that does not fit the graph or program is dropped and counted.
+        """Takes a peer's message; a share that does not fit the graph or program is dropped and counted.
 
         It is asked for again; but one that never fits would be waited for without an end, so its run fails.
         """
@@ -133,7 +133,7 @@ class TickRunner:
         return self.perform(effects) if effects else []
 
     def wake(self) -> list[News]:
-        """Look at the time."""
+        """Advances whatever is due."""
         return self.perform(self.plane.wake(self._clock()))
 
     def stored(self, token: int) -> list[News]:
@@ -157,7 +157,7 @@ class TickRunner:
         return self.engines.pop(run, None)
 
     def perform(self, effects: Sequence[Effect]) -> list[News]:
-        """Carry out effects and what follows from them, in order."""
+        """Carries out effects and what follows from them, in order."""
         news = list[News]()
         tell = self.tell or news.append
         while effects:
@@ -182,12 +182,12 @@ class TickRunner:
         return news
 
     def run_held(self, effect: RunPhase) -> list[News]:
-        """Run a phase that was held back."""
+        """Runs a phase that was held back."""
         self.held.remove(effect)
         return self.perform(self._run(effect))
 
     def close(self) -> None:
-        """Let the kernel threads end."""
+        """Lets the kernel threads end."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 

@@ -98,7 +98,7 @@ class TickThread(threading.Thread):
     # -- from any thread -------------------------------------------------------------------------------------------
 
     def order(self, order: Callable[[], Sequence[News]]) -> None:
-        """Have something done on the thread, soon and in turn."""
+        """Runs an order on the thread, soon and in turn."""
         self._orders.append(order)
         self._transport.wake()
 
@@ -125,7 +125,7 @@ class TickThread(threading.Thread):
         return self.runner.section.busy
 
     def interrupt(self, busy: tuple[InProgram, int]) -> bool:
-        """Get the thread out of that; False if it is out of it, or if this is no moment for it."""
+        """Interrupts the program there; returns False if it has returned, or can't be interrupted now."""
         return self.runner.section.interrupt(busy)
 
     def has_room(self, nbytes: int) -> None:
@@ -162,7 +162,7 @@ class TickThread(threading.Thread):
         self._transport.check()
 
     def close(self) -> None:
-        """End the thread; what it was doing is dropped. A program that does not let it go is left to the process."""
+        """Ends the thread and drops what it was doing. A program that does not return is left to the process."""
         self._closing = True
         self._transport.wake()
         self.join(CLOSE_SECONDS)
@@ -178,7 +178,7 @@ class TickThread(threading.Thread):
     # -- orders: run on the thread ---------------------------------------------------------------------------------
 
     def enter_view(self, epoch: int, peers: Sequence[Peer], founding: str = "") -> Sequence[News]:
-        """Speak with these peers from now on, and with nobody else; frames of another epoch are dropped, and those of
+        """Speaks with these peers from now on, and with nobody else; frames of another epoch are dropped, and those of
         a cluster that was founded as another than this one.
 
         A new epoch drops the runs of the old one; what they have cost is kept. The same epoch again changes only whom
@@ -219,7 +219,7 @@ class TickThread(threading.Thread):
         sizes: Mapping[int, int] | None = None,
         state: State | None = None,
     ) -> Sequence[News]:
-        """Begin a run, or go on with one in a new epoch; a paced one hands over every tick. See `TickRunner.begin`."""
+        """Begins a run, or resumes it in a new epoch; a paced one hands over every tick. See `TickRunner.begin`."""
         before = self.figures.pop(machine.run, None)
         figures = self.figures[machine.run] = RunFigures(machine.barrier.members)
         if before is not None:
@@ -247,17 +247,17 @@ class TickThread(threading.Thread):
         return []
 
     def with_run(self, run: int, do: Callable[[TickMachine, int], Any]) -> Sequence[News]:
-        """Let a run's machine take an order of the control plane; nothing if the run is over."""
+        """Lets a run's machine take an order of the control plane; nothing if the run is over."""
         machine = self.machine(run)
         effects = do(machine, time.monotonic_ns()) if machine is not None else None
         return self.runner.perform(effects) if effects else []
 
     def ship(self, shipments: Sequence[Shipment]) -> Sequence[News]:
-        """Send the pieces of a load."""
+        """Sends the pieces of a load."""
         return self.runner.perform(self.runner.plane.ship(shipments, time.monotonic_ns()))
 
     def ship_once(self, shipment: Shipment) -> Sequence[News]:
-        """Send what a peer has fetched from here."""
+        """Ships what a peer has requested."""
         return self.runner.perform(self.runner.plane.ship_once(shipment, time.monotonic_ns()))
 
     def fetched(self, answer: PieceBuilt) -> Sequence[News]:
@@ -303,7 +303,7 @@ class TickThread(threading.Thread):
             self._look(now)
 
     def _look(self, now: int) -> None:
-        """Wake the machines whose time has come. While they have any, every `LOOK_NS`: asking at each message costs."""
+        """Wakes the machines that are due; looks every `LOOK_NS`, because asking at each message costs."""
         deadline = self.runner.plane.deadline
         if deadline is not None and now >= deadline:
             self._carry_out(self.runner.wake())

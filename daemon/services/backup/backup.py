@@ -58,7 +58,7 @@ class Backup:
         self._writer: ArchiveWriter | None = None
 
     async def run(self) -> dict[str, Any]:
-        """Write it. Raises `Usage`, `Refused` or `Failed`; then nothing of it is left."""
+        """Writes it. Raises `Usage`, `Refused` or `Failed`; then nothing of it is left."""
         if not self._folder.is_absolute():
             raise Usage("dir should be an absolute path: the daemon works in another folder than whoever asks")
         clock, cluster = self._context.clock, self._context.config.cluster.name
@@ -121,7 +121,7 @@ class Backup:
     # -- graphs ----------------------------------------------------------------------------------------------------
 
     async def _copied(self, writer: ArchiveWriter, graph: AddGraph) -> Any:
-        """Copy a graph, at the rate at which copies are made; gives how many partitions there are as it goes."""
+        """Copies a graph, at the rate of repairs; yields how many partitions are done."""
         load, rate = graph.load, self._context.config.storage.repair_bandwidth
         table, header = await self._tried(graph, partial(self._table, load))
         await self._do(lambda: writer.store.put_graph(load, graph.name, table, header))
@@ -151,7 +151,7 @@ class Backup:
         return came.spec, list(came.frames)
 
     async def _tried(self, graph: AddGraph, get: Callable[[AddGraph], Awaitable[T]]) -> T:
-        """Have it from somebody, also while members come and go."""
+        """Gets it from somebody, also while members come and go."""
         for _ in range(TRIES):
             try:
                 return await get(graph)
@@ -175,7 +175,7 @@ class Backup:
     async def _copied_run(
         self, writer: ArchiveWriter, name: str, graphs: Mapping[str, AddGraph]
     ) -> list[tuple[KeptRun, int]]:
-        """Copy a run as it is at one of its ticks; nothing if it has failed or its result is not there any more."""
+        """Copies a run as of one of its ticks; nothing if it has failed or its result is gone."""
         for attempt in range(RUN_TRIES):
             run = self._state.registry.runs.get(name)
             if run is None or run.load not in graphs or (run.is_over and not run.has_result):
@@ -209,7 +209,7 @@ class Backup:
         return max(ticks, default=0)
 
     async def _copied_states(self, writer: ArchiveWriter, run: RunRecord, graph: AddGraph, tick: int) -> bool:
-        """Copy the states of a tick; False as soon as one is not to be had."""
+        """Copies the states of a tick; returns False as soon as one can't be had."""
         for first in range(0, graph.partition_count, STATES_MAX):
             missing = set(range(first, min(first + STATES_MAX, graph.partition_count)))
             for turn in range(HOLDERS_ASKED):
@@ -223,7 +223,7 @@ class Backup:
     async def _copied_some(
         self, writer: ArchiveWriter, run: RunRecord, graph: AddGraph, tick: int, wanted: set[int], turn: int
     ) -> set[int]:
-        """Copy those of these states that are here, or at one of the others, each time another one; which they are.
+        """Copies those of these states that are here or at another holder, each turn another one; returns which.
 
         Everybody is asked at the same time and for all that it is asked for at once: the next tick deletes them.
         """

@@ -73,7 +73,7 @@ class Source:
 
 
 def open_backup(folder: Path, data: Path) -> Source:
-    """Look a backup through, and whether this daemon is new. Raises `StoreError`."""
+    """Checks a backup, and that this daemon is new. Raises `StoreError`."""
     if data.exists() and any(data.iterdir()):
         raise StoreError(
             f"{data} is not empty: a backup is restored into a new cluster, so start with empty data folders everywhere"
@@ -123,7 +123,7 @@ class Restoring:
         self._thread = ThreadPoolExecutor(1, "shoal-restore")
 
     async def run(self) -> None:
-        """Return once the cluster has what the backup holds. Raises `Failed`: then it has nothing of it."""
+        """Returns once the cluster has what the backup holds. Raises `Failed`: then it has nothing of it."""
         clock = self._context.clock
         began = clock.monotonic_ns()
         try:
@@ -182,7 +182,7 @@ class Restoring:
     # -- graphs ----------------------------------------------------------------------------------------------------
 
     async def _graph(self, archive: Archive, view: View, graph: AddGraph) -> AddGraph:
-        """Have every member keep its partitions, one member after the other: one piece is in memory at a time."""
+        """Gives every member its partitions, one member after the other: one piece is in memory at a time."""
         placed, load, me = placement_of(view, graph.partition_count), graph.load, self._context.me
         _, frame, _ = await self._do(partial(archive.graph, load))
         table = table_of(frame, graph.partition_count)
@@ -218,7 +218,7 @@ class Restoring:
     async def _states(
         self, archive: Archive, view: View, run: KeptRun, tick: int, name: str, partitions: list[int]
     ) -> None:
-        """Have one member keep the states of its partitions."""
+        """Gives one member the states of its partitions."""
         rest = iter(partitions)
         while batch := await self._do(partial(_next_states, archive, run.number, tick, rest)):
             if name == self._context.me:

@@ -71,7 +71,7 @@ class Departure:
         return ""
 
     async def drain(self, tell: Tell) -> Handed:
-        """Return once the view does without this shard. Raises `Refused` or `Failed`."""
+        """Returns once the view does without this shard. Raises `Refused` or `Failed`."""
         began, registry = self._context.clock.monotonic_ns(), self._state.registry
         if not self._state.in_view and self._me in registry.draining:
             return Handed(0, 0, 0.0)
@@ -101,7 +101,7 @@ class Departure:
         raise Failed("nobody stays that could take over: the others have gone, or are being drained, too")
 
     async def join(self, tell: Tell) -> None:
-        """Take part again. Raises `Refused`."""
+        """Takes part again. Raises `Refused`."""
         if self._me in self._state.registry.draining:
             await self._decided(is_on=False)
         elif not self._state.in_view:
@@ -111,12 +111,12 @@ class Departure:
             await self._until(lambda: self._state.in_view, TELL_SECONDS)
 
     async def give_up_seat(self) -> bool:
-        """Be no server of consensus any more; whether that is known. Who was removed may not hear of it."""
+        """Stops being a server of consensus; returns whether that is confirmed. A removed server may not hear of it."""
         self._context.orders.give_up_seat()
         return await self._until(lambda: not self._state.has_seat, SEAT_SECONDS)
 
     async def hand_over_leadership(self) -> None:
-        """Wait until another one leads; the shard sees to it when it is drained."""
+        """Waits until another shard leads; a drained leader resigns by itself."""
         await self._until(lambda: self._state.leader != self._me or not self.staying, HAND_OVER_SECONDS)
 
     def _served(self) -> int:

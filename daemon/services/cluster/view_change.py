@@ -71,7 +71,7 @@ class ViewChange(Service[Never, Events]):
                 self._context.spawn(self._build(graph, view, registry.placements[graph.name]))
 
     def _have_part(self, graph: AddGraph) -> None:
-        """Build the part of a graph that a load has not left here: it was restored."""
+        """Builds the part of a graph that was restored, which no load has left here."""
         registry = self._state.registry
         view = registry.view
         if registry.graph_of(graph.load) is None or view is None:
@@ -80,7 +80,7 @@ class ViewChange(Service[Never, Events]):
             self._context.spawn(self._build(graph, view, registry.placements[graph.name]))
 
     async def _build(self, graph: AddGraph, view: View, placed: Placed) -> None:
-        """Have the part of a graph at hand; the graph may be dropped, and deleted here, before or after it is read."""
+        """Builds the part of a graph, which may be dropped, and deleted here, before or after it is read."""
         registry = self._state.registry
         try:
             await self._graphs.part(graph, view, placed)
@@ -103,7 +103,7 @@ class ViewChange(Service[Never, Events]):
             self._connect(view)
 
     def _connect(self, view: View) -> None:
-        """Have the tick thread speak with the view's members, those whose address is known by now."""
+        """Connects the tick plane with the members of the view whose address is known by now."""
         peers = []
         for identity in view.members:
             member = self._state.membership.member(identity.name)

@@ -105,7 +105,7 @@ class Fetching(Service[Wanted, FetchedPiece]):
     # -- asking ----------------------------------------------------------------------------------------------------
 
     async def fetch(self, sources: Sequence[str], load: str, partition: int) -> Fetched:
-        """Fetch a partition (or the `TABLE`) from the first source that sends it. Raises `NotFetched`."""
+        """Fetches a partition (or the `TABLE`) from the first source that sends it. Raises `NotFetched`."""
         for source in sources:
             fetched = await self._ask(source, PartitionRequest("", load, partition))
             if fetched is not None:
@@ -146,7 +146,7 @@ class Fetching(Service[Wanted, FetchedPiece]):
         }
 
     async def _ask(self, source: str, wanted: Wanted) -> Fetched | None:
-        """Ask one source; None if it has not what is wanted, or is silent."""
+        """Asks one source; returns None if it does not have it or stays silent."""
         wanted = replace(wanted, request=f"fetch/{self._context.me}/{self._context.new_id()}")
         try:
             piece = await self._context.rpc.exchange(

@@ -121,13 +121,13 @@ class Graphs(Service[Never, Events]):
     # -- write -----------------------------------------------------------------------------------------------------
 
     async def keep_table(self, load: str, graph: str, table: NDArray[Any], partitions: int) -> None:
-        """Write what belongs to a load as a whole."""
+        """Writes what belongs to a load as a whole."""
         header = msgpack.packb({"partitions": partitions})
         await self._disk.do(lambda store: store.put_graph(load, graph, table.view(np.uint8).data, header))
         self._tables[load] = table
 
     async def keep(self, load: str, slices: PartitionSet | Uncut) -> None:
-        """Write slices; they are durable when this returns. One partition a job: others get their turn in between."""
+        """Writes slices, which are durable when this returns: one partition per job, so that others get their turn."""
         self._unwanted.get(load, set()).difference_update(slices.partitions)
         for partition in slices.partitions:
             await self._disk.do(partial(_put, load, slices, partition))
@@ -136,7 +136,7 @@ class Graphs(Service[Never, Events]):
     async def keep_and_build(
         self, load: str, graph: str, view: View, placed: Placed, slices: PartitionSet | Uncut
     ) -> ShardGraph:
-        """Build a part that nobody keeps, while its slices are written; both are done when this returns."""
+        """Writes slices and builds their part, which nobody keeps."""
         placement, table = primaries(view, placed), self._tables[load]
         keeping = asyncio.ensure_future(self.keep(load, slices))
         try:
@@ -148,7 +148,7 @@ class Graphs(Service[Never, Events]):
     async def stage(
         self, load: str, graph: str, view: View, placed: Placed, slices: PartitionSet | Uncut
     ) -> ShardGraph:
-        """Build the part of slices that a load has brought, while they are written; both are done when this returns."""
+        """Writes the slices that a load has brought, and builds and stages their part."""
         part = await self.keep_and_build(load, graph, view, placed, slices)
         if self._context.state.registry.view != view:
             await self.drop_load(load)
@@ -179,7 +179,7 @@ class Graphs(Service[Never, Events]):
             self.give_back_soon()
 
     async def drop_load(self, load: str, partitions: frozenset[int] | None = None) -> None:
-        """Delete partitions of a load from disk, or all that is here of it."""
+        """Deletes partitions of a load from disk, or all that is here of it."""
         if partitions is not None:
             unwanted = self._unwanted.setdefault(load, set())
             unwanted |= partitions

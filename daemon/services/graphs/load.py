@@ -44,7 +44,7 @@ class Loading:
         self._load = f"{self._state.identity}/{context.new_id()}"
 
     async def run(self, spec: Any, frames: Sequence[Any]) -> dict[str, Any]:
-        """Load the graph. Raises `Refused` or `Failed`; then nothing of it is kept anywhere."""
+        """Loads the graph. Raises `Refused` or `Failed`; then nothing of it is kept anywhere."""
         began = self._context.clock.monotonic_ns()
         view = self._checked_view()
         added, table, cut = await asyncio.to_thread(self._cut, view, spec, frames)
@@ -85,7 +85,7 @@ class Loading:
         return view
 
     def _cut(self, view: View, spec: Any, frames: Sequence[Any]) -> tuple[AddGraph, NDArray[Any], Cut]:
-        """Read the graph, group it by partition, and keep of it no more than that."""
+        """Reads the graph and groups it by partition."""
         try:
             data = GraphData.from_wire(spec, frames)
         except BadGraph as bad:
@@ -93,7 +93,7 @@ class Loading:
         return self._added(view, data), data.partition, Cut(data)
 
     async def _dealt(self, view: View, table: NDArray[Any], cut: Cut, shipments: list[Shipment]) -> ShardGraph:
-        """Send each shard its slices, which nobody copies before they go out; keep our own."""
+        """Sends each shard its slices, which nobody copies before they leave, and keeps our own."""
         partitions = cut.partition_count
         placed = placement_of(view, partitions)
         header = {"graph": self._name, "epoch": view.epoch, "partitions": partitions}
@@ -130,7 +130,7 @@ class Loading:
         )
 
     async def _decided(self, added: AddGraph, shipments: Sequence[Shipment]) -> None:
-        """Have consensus decide. Until it has, the log may still come to say yes: nothing is dropped but by its no."""
+        """Proposes the graph. Only a rejection by the log drops what was carried: it may still be committed later."""
         answer = await self._context.decide(added)
         if answer.error and answer.decided:
             await self._drop(shipments)
@@ -155,7 +155,7 @@ def _counted(added: AddGraph, view: View, mine: ShardGraph, shipments: Sequence[
 
 
 def _let_go(frames: Sequence[Any]) -> None:
-    """Free the bytes of a request: the server keeps it until it is answered, and they are as many as the graph's."""
+    """Frees the bytes of a request, which the server keeps until it is answered: they are as large as the graph."""
     for frame in frames:
         with contextlib.suppress(BufferError):  # something is a view of it still, such as the ids
             if isinstance(frame, memoryview):

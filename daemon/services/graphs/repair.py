@@ -96,7 +96,7 @@ class Repair(Service[Never, Events]):
                 assert_never(event)
 
     def _aim(self, wants: Sequence[Want]) -> None:
-        """Fetch these from now on, and nothing else."""
+        """Fetches exactly these partitions from now on."""
         self._begin()
         self._wants = {(want.load, want.partition): want for want in wants}
         self._go_on()
@@ -119,7 +119,7 @@ class Repair(Service[Never, Events]):
         return wants
 
     async def _look_for(self, wants: Sequence[StateWant], epoch: int) -> None:
-        """Fetch those of these states that are not on disk, too; in place of what was looked for before.
+        """Also fetches those of these states that are not on disk, in place of what was looked for before.
 
         The control plane is told once all have been asked for, those that nobody has sent included.
         """

@@ -113,7 +113,7 @@ def spec_of(piece: PieceArrived, view: View | None) -> Mapping[str, Any]:
 
 
 async def checked_piece(piece: PieceArrived, spec: Mapping[str, Any], view: View, me: str) -> Piece:
-    """Believe nothing of what has come. Raises `ShoalError` or what else reading nonsense can raise."""
+    """Checks a piece. Raises `ShoalError`, or whatever else reading nonsense can raise."""
     graph, partitions = spec.get("graph"), spec.get("partitions")
     if type(graph) is not str or not is_number(partitions, 1, PARTITIONS_MAX):
         raise BadGraph("it does not say of which graph it is")

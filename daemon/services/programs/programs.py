@@ -98,7 +98,7 @@ class Programs(Service[Never, RunEnded]):
         return await self.aside(f"program '{name}'", lambda: self._installed(name))
 
     async def tried(self, found: Found, params: Mapping[str, Any]) -> Declared:
-        """See that a program takes these parameters. Raises `BadParameter`, and whatever else it does."""
+        """Checks that a program takes these parameters. Raises `BadParameter`, and whatever the program raises."""
 
         def try_it() -> Declared:
             program = found.program
@@ -157,7 +157,7 @@ class Programs(Service[Never, RunEnded]):
     # -- looking over ----------------------------------------------------------------------------------------------
 
     async def check(self, source: bytes, label: str) -> Checked:
-        """Look a file over that is to be deployed. Raises `BadProgram`."""
+        """Checks a file that is to be deployed. Raises `BadProgram`."""
         async with self._checking:
             told = await self._told_of(source, label)
         if "error" in told:
@@ -204,7 +204,7 @@ class Programs(Service[Never, RunEnded]):
     # -- foreign code ----------------------------------------------------------------------------------------------
 
     async def read(self, run: RunRecord, tick: int, what: str, call: Callable[[], T]) -> T:
-        """Have a run's program give rows of a table. Raises what it does, `UnknownProgram` or `Condemned`."""
+        """Lets a run's program compute rows of a table. Raises what it raises, `UnknownProgram` or `Condemned`."""
         if self._former_lives is not None:
             self._former_lives.check(run.number, reading=True)
         return await self.aside(what, call, "read", at=Place(READING, run.number, tick))
@@ -225,7 +225,7 @@ class Programs(Service[Never, RunEnded]):
     async def aside(
         self, what: str, call: Callable[[], T], done_to_it: str = "imported and made", at: Place = ELSEWHERE
     ) -> T:
-        """Call foreign code on a thread of its own, for `programs.import_timeout` at the most. Raises what it raises.
+        """Calls foreign code on a thread of its own, for `programs.import_timeout` at the most. Raises what it raises.
 
         Where that would end more than the call, such as `SystemExit`, it raises `UnknownProgram`, as it does for what
         has no end: `what` is not `done_to_it` in time.
@@ -267,7 +267,7 @@ class Programs(Service[Never, RunEnded]):
 
 
 async def _interrupted(section: Section[str], clock: Clock) -> None:
-    """End what can be ended; what is in C stays behind, on a thread that nobody waits for."""
+    """Ends what can be ended; what is in C stays behind, on a thread that nobody waits for."""
     until_ns = clock.monotonic_ns() + int(INTERRUPT_SECONDS * 1e9)
     while (busy := section.busy) is not None and clock.monotonic_ns() < until_ns:
         section.interrupt(busy)

@@ -149,7 +149,7 @@ class ResultCommands:
     async def _read(
         self, run: RunRecord, tick: int | None, read: Callable[[int, Sequence[str], int], Awaitable[Reply]]
     ) -> Reply:
-        """Read a run at a tick, or the last that there is. `read` is given the tick, the members and how many nodes."""
+        """Reads a run at a tick, or its last one. `read` takes the tick, the members and the number of nodes."""
 
         async def attempt(run: RunRecord, at: int) -> Reply:
             await self._reading.recall(run.name, at)
@@ -160,7 +160,7 @@ class ResultCommands:
         return await self._readings.read(run, tick, attempt)
 
     async def _check_table(self, run: RunRecord, table: str) -> None:
-        """See that there is such a table: what is wrong with a name, no patience mends."""
+        """Checks that there is such a table: retrying does not fix a wrong name."""
         program = await self._readings.program_of(run)
         known_table(run.name, type(program), table)
 

@@ -33,7 +33,7 @@ class Reading(Service[RowsRequest, Never]):
         self._results, self._index = results, index
 
     async def recall(self, name: str, tick: int) -> None:
-        """Have a run's columns at a tick at hand, as far as this shard is primary in the present view."""
+        """Loads a run's columns at a tick, of the partitions that this shard is primary of in the present view."""
         state, registry = self._context.state, self._context.state.registry
         run = registry.runs.get(name)
         if run is None or registry.view is None:

@@ -61,7 +61,7 @@ class Readings:
     async def read(
         self, run: RunRecord, tick: int | None, attempt: Callable[[RunRecord, int], Awaitable[Reply]]
     ) -> Reply:
-        """Read a run at a tick, or the last that there is: `attempt` is given both, again and again if need be."""
+        """Reads a run at a tick, or its last one: calls `attempt` with both, repeatedly if need be."""
         clock = self._context.clock
         until_ns = clock.monotonic_ns() + int(PATIENCE_SECONDS * 1e9)
         while True:

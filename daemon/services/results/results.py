@@ -155,7 +155,7 @@ class Results(Service[Never, Events]):
         return {column: known[column] for column in columns if column in known}
 
     async def recall(self, run: RunRecord, tick: int, part: ShardGraph, sources: Sequence[str]) -> None:
-        """Have a run's columns at one of its ticks at hand, over the part that this shard has of the graph now.
+        """Loads a run's columns at one of its ticks, over this shard's present part of the graph.
 
         Raises `Refused`.
         """
@@ -261,7 +261,7 @@ class Results(Service[Never, Events]):
         return [mine, *theirs]
 
     async def _ask(self, member: str, asked: RowsRequest) -> Rows:
-        """Ask one shard: for a stretch a portion after the other."""
+        """Asks one shard, for a range of ordinals one portion after the other."""
         if asked.top:
             return await self._ask_at_once(member, asked)
         portions, first = list[Rows](), asked.first
@@ -274,7 +274,7 @@ class Results(Service[Never, Events]):
         return _joined(portions)
 
     async def _ask_at_once(self, member: str, asked: RowsRequest) -> Rows:
-        """Ask one shard, again while nothing comes: a read may be repeated."""
+        """Asks one shard, again while nothing comes: a read may be repeated."""
         return _rows(member, asked, await self._context.rpc.call(member, asked, RowsReply))
 
 

@@ -136,7 +136,7 @@ class RunController(Service[Never, Events]):
     # -- what the log decides --------------------------------------------------------------------------------------
 
     def _begin_run(self, run: RunRecord, view: View) -> None:
-        """Begin a run, or go on with it in a new view, as soon as its part and its state are at hand."""
+        """Begins a run, or resumes it in a new view, as soon as its part and its state are here."""
         self._going.add(run.name)
         self._epochs[run.number] = view.epoch
         if not run.resumed:
@@ -246,11 +246,11 @@ class RunController(Service[Never, Events]):
             self._stop_run(run.number)
 
     def _stop_run(self, run: int) -> None:
-        """Ask a run to end after a tick that all shards agree on."""
+        """Asks a run to end after a tick that all shards agree on."""
         self._with_run(run, lambda machine, now: machine.stop(now))
 
     def _watch_program(self) -> None:
-        """Name a program that does not return, and once its run is to stop or is over, get the tick thread out of it.
+        """Names a program that does not return, and interrupts it once its run is to stop or is over.
 
         The others name it, too, if they wait for it; but there may be none.
         """
@@ -310,7 +310,7 @@ class RunController(Service[Never, Events]):
         self._context.conditions.look()
 
     def _forget_states(self) -> None:
-        """Delete the states of runs that have failed, whose results have expired or that went with their graph, and of
+        """Deletes the states of runs that have failed, whose results have expired or that went with their graph, and of
         the others all but the last few ticks.
 
         Of a run that the log has not come to (it may be read again from further back) nothing is deleted.
@@ -370,7 +370,7 @@ class RunController(Service[Never, Events]):
                 assert_never(news)
 
     def _tell_progress(self) -> None:
-        """Tell the progress gossip where the runs stand: read, never asked of the tick thread."""
+        """Updates the progress gossip from values that the tick thread keeps current."""
         now, me = self._clock.monotonic_ns(), self._state.identity.name
         for run in self._state.registry.active_runs():
             machine = self._ticks.machine(run.number)
