@@ -144,7 +144,7 @@ def test_all_are_restarted_one_after_the_other_in_a_run(make: Made, small: Graph
     ticks_on(three[0], run)
     for shard in three:
         told = terminate(shard)
-        assert "departure: drained of" in told, told
+        assert "drain: drained of" in told, told
         assert shard.name not in view_of(others(three, shard)[0])
         cluster.start([shard.number], wait=True)
         ticks_on(others(three, shard)[0], run)
