@@ -15,6 +15,7 @@ from consensus.stored import HardState
 from daemon.store import DataFolder, NotHeld, StateRecord, Store, StoreError, StoreFailed
 from daemon.store.blobs import ROW_BYTES
 from daemon.store.database import BULK_BYTES
+from daemon.store.schema import BEING_WRITTEN
 
 SIZES = [0, 1, 100, ROW_BYTES - 1, ROW_BYTES, ROW_BYTES + 1, BULK_BYTES, BULK_BYTES + 1]
 
@@ -79,6 +80,16 @@ def test_sealing_is_all_or_nothing(store: Store) -> None:
         store.seal("l", [0, 1])
     assert store.loads() == {"l": ("g", frozenset())}
     store.seal("l", [0])  # it did no harm
+
+
+def test_a_slice_that_is_still_being_written_is_not_sealed(store: Store, folder: DataFolder) -> None:
+    store.put_graph("l", "g", b"t", b"h")
+    store.put_slice("l", 0, b"s", [b"f"])
+    with sqlite3.connect(folder.database_path) as connection:
+        connection.execute("UPDATE slice SET stage = ? WHERE partition = 0", (BEING_WRITTEN,))
+    connection.close()
+    with pytest.raises(NotHeld, match="not complete"):
+        store.seal("l", [0])
 
 
 def test_a_slice_is_replaced_until_it_is_sealed_and_then_never_changes(store: Store) -> None:

@@ -54,6 +54,17 @@ def test_each_replica_is_sent_its_partitions_and_own_disk_all() -> None:
     machine.validate()
 
 
+def test_an_answer_of_the_disk_from_before_a_new_view_says_nothing_about_the_checkpoint_at_hand() -> None:
+    machine = begun()
+    (late,) = stores(machine.hold(1, 8, 4, OWN, {}, 0))
+    machine.clear()
+    machine.begin(1, PRIMARIES)
+    (store,) = stores(machine.hold(1, 8, 4, OWN, {}, 1))
+    assert machine.stored(late.token, 2) == []
+    assert machine.lacking(1) == ("a",)
+    assert machine.stored(store.token, 3) == [TickHeld(1, 8)]
+
+
 def test_the_own_disk_may_be_the_last() -> None:
     machine = begun()
     (store,) = stores(machine.hold(1, 8, 4, OWN, REPLICAS, 0))

@@ -52,6 +52,20 @@ def test_a_run_is_resumed_once_all_members_have_told_their_states_in_this_epoch(
     assert leader.decisions(log.registry, ALL, (), 0) == []
 
 
+def test_states_from_before_a_run_began_are_those_of_another_that_had_its_number() -> None:
+    """As a disk has them that was away while its cluster was restored from a backup."""
+    log, leader = formed(), leading()
+    log.view("abc")
+    log.run()
+    log.view("abc")
+    assert log.registry.runs["rank-1"].begun_in == 2
+    for name in "abc":
+        leader.hear_states(name, StatesHeld(3, (RunStates(1, 9, EVERYTHING, 1), RunStates(1, 4, EVERYTHING, 2))))
+    (decision,) = leader.decisions(log.registry, ALL, (), 0)
+    assert isinstance(decision, ResumeRun)
+    assert (decision.tick, decision.origin) == (4, 2)
+
+
 def test_a_decision_is_said_once_a_leadership() -> None:
     log, leader = formed(), leading()
     lost = Sight({"a": 1, "b": 1}, {"c"})
