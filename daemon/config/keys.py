@@ -32,7 +32,7 @@ __all__ = ["AllowedKeys", "BadKeyFile", "KeyPair", "allowed_line", "generate", "
 
 
 def generate(directory: Path, name: str, *, operator: bool = False) -> KeyPair:
-    """Make a key pair: `NAME.secret_key` (mode 0600) and `NAME.public_key`, a line for the list of allowed keys.
+    """Creates a key pair: `NAME.secret_key` (mode 0600) and `NAME.public_key`, a line for the list of allowed keys.
 
     Never overwrites: a secret key that is lost cannot be had back.
     """
@@ -54,7 +54,7 @@ def generate(directory: Path, name: str, *, operator: bool = False) -> KeyPair:
 
 
 def allowed_line(name: str, public_key: bytes, *, operator: bool) -> str:
-    """A key as it stands in the list of allowed ones."""
+    """Returns a key as it is written in the list of allowed ones."""
     return f"{name} {public_key.decode('ascii')}{' operator' if operator else ''}"
 
 
@@ -87,24 +87,24 @@ class AllowedKeys:
         return len(self._listed.lines)
 
     def key_of(self, name: str) -> bytes | None:
-        """The public key of a member."""
+        """Returns the public key of a member."""
         line = self._listed.lines.get(name)
         return line.key if line is not None and not line.is_operator else None
 
     def name_of(self, public_key: bytes) -> str | None:
-        """Which member's key this is."""
+        """Returns the member that owns this key."""
         return self._listed.members.get(public_key)
 
     def operator_of(self, public_key: bytes) -> str | None:
-        """Which operator's key this is."""
+        """Returns the operator that owns this key."""
         return self._listed.operators.get(public_key)
 
     def names(self) -> tuple[str, ...]:
-        """All members, sorted."""
+        """Returns all members, sorted."""
         return tuple(sorted(self._listed.members.values()))
 
     def reload(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Read the file again; names that are new or have a new key or role, and names that are gone.
+        """Reads the file again; returns the names that are new or have a new key or role, and those that are gone.
 
         A file that cannot be used raises `BadKeyFile` and changes nothing. Connections that stand are to be checked
         again then (`Runtime.keys_changed`, `OperatorDoor.check`).

@@ -68,12 +68,12 @@ class Address:
 
     @property
     def wildcard(self) -> bool:
-        """Whether it means every interface: good to bind, impossible to connect to."""
+        """Whether it means every interface, which can be bound but not connected to."""
         return self.host in {"*", "0.0.0.0", "::"}  # noqa: S104 -- recognised, not bound
 
     @property
     def url(self) -> str:
-        """The way it is written for ZeroMQ."""
+        """The notation that ZeroMQ takes."""
         return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
 
 
@@ -88,7 +88,7 @@ def _read(text: str, units: dict[str, int], what: str) -> int:
 
 
 def duration_ns(text: str) -> int:
-    """Nanoseconds of a duration with its unit.
+    """Returns the nanoseconds of a duration with its unit.
 
     >>> duration_ns("30")
     Traceback (most recent call last):
@@ -98,12 +98,12 @@ def duration_ns(text: str) -> int:
 
 
 def size_bytes(text: str) -> int:
-    """Bytes of a size with its unit."""
+    """Returns the bytes of a size with its unit."""
     return _read(text, SIZE_UNITS, 'should be a size with a unit, such as "64KiB", "16MiB" or "1GiB"')
 
 
 def size_text(value: int) -> str:
-    """The shortest exact way to write a size."""
+    """Returns the shortest exact notation of a size."""
     for unit in ("GiB", "MiB", "KiB"):
         if value >= SIZE_UNITS[unit] and value % SIZE_UNITS[unit] == 0:
             return f"{value // SIZE_UNITS[unit]}{unit}"
@@ -111,7 +111,7 @@ def size_text(value: int) -> str:
 
 
 def parse_address(text: str) -> Address:
-    """The host and port of ``tcp://HOST:PORT``."""
+    """Returns the host and port of ``tcp://HOST:PORT``."""
     match = _ADDRESS.fullmatch(text) if len(text) <= 300 else None
     if match is None or not 1 <= int(match[3]) <= 65535:
         raise BadQuantity('should be an address such as "tcp://10.0.0.5:7101" (port 1 to 65535)')

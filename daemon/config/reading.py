@@ -23,7 +23,7 @@ class ConfigError(Exception):
 
 
 def load(path: str | Path, environment: Mapping[str, str] | None = None) -> Config:
-    """Read, check and resolve a configuration file; `ConfigError` names everything that is wrong with it.
+    """Reads, checks and resolves a configuration file. `ConfigError` names everything that is wrong with it.
 
     Under systemd a credential called ``secret_key`` (``LoadCredential=``) takes the place of security.secret_key.
     """
@@ -44,7 +44,7 @@ def load(path: str | Path, environment: Mapping[str, str] | None = None) -> Conf
 
 
 def parse(raw: Mapping[str, Any], file: str) -> Config:
-    """A configuration from what TOML gave, with paths as they stand."""
+    """Returns a configuration from parsed TOML, with paths as they are written."""
     complaints = list(_unknown_keys(raw))
     if not complaints:
         named = {
@@ -90,7 +90,7 @@ def _nearest(word: str, known: list[str]) -> str:
 
 
 def _sentence(error: Any) -> str:
-    """One of pydantic's findings in our words."""
+    """Returns one of pydantic's findings in our words."""
     keys = [toml_key(part) if isinstance(part, str) else f"[{part}]" for part in error["loc"]]
     key = ".".join(keys).replace(".[", "[")
     message: str = error["msg"]

@@ -78,7 +78,7 @@ class Listen(Section):
 
     @property
     def addresses(self) -> tuple[Address, Address]:
-        """What is bound, control first."""
+        """The addresses to bind, control first."""
         return parse_address(self.control), parse_address(self.ticks)
 
 
@@ -330,17 +330,17 @@ class Config(Section):
 
     @property
     def plain_text_exposed(self) -> bool:
-        """Whether frames cross a network unencrypted, which the daemon says loudly."""
+        """Whether frames cross a network unencrypted, which the daemon warns about."""
         return self.security.encryption == "none" and not all(a.loopback for a in self.listen.addresses)
 
 
 def toml_key(field: str) -> str:
-    """The key in the file for a field here."""
+    """Returns the key in the file for a field of a section."""
     return field.removesuffix("_ns")
 
 
 def sections() -> dict[str, type[Section]]:
-    """Each section of the file and its model, in the order of the file."""
+    """Returns each section of the file and its model, in the order of the file."""
     found: dict[str, type[Section]] = {}
     for name, field in Config.model_fields.items():
         assert isinstance(field.annotation, type)

@@ -65,7 +65,7 @@ class HttpServer:
         """Those who have not asked yet, the oldest first."""
 
     async def start(self) -> None:
-        """Bind; OSError when the port is taken."""
+        """Binds. Raises OSError if the port is taken."""
         found = await asyncio.get_running_loop().getaddrinfo(
             self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
@@ -77,7 +77,7 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port that is bound, for one that was asked for as 0."""
+        """The bound port, also if 0 was configured."""
         assert self._acceptor is not None
         port: int = self._acceptor.sockets[0].getsockname()[1]
         return port
@@ -87,7 +87,7 @@ class HttpServer:
         return len(self._clients)
 
     async def close(self) -> None:
-        """Stop listening and hang up."""
+        """Stops listening and closes all connections."""
         tasks = list(self._clients)
         for task in tasks:
             task.cancel()
@@ -97,7 +97,9 @@ class HttpServer:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
 
     def _adopt(self, client: socket.socket, _: str) -> bool:
-        """Whether there was a place. If not, who has been silent longest gives up his; if nobody is, this one goes."""
+        """Returns whether there is room for a connection. If not, the one that has been silent longest is closed; if
+        none is silent, this one is refused.
+        """
         was_free = len(self._clients) < self._connections_max
         if not was_free:
             if not self._silent:

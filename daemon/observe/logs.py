@@ -77,7 +77,7 @@ def set_up(
     stream: TextIO | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Send this process's log lines to `stream` (standard error); calling it again replaces what was set up."""
+    """Sends this process's log lines to `stream` (standard error); replaces an earlier set-up."""
     stream = sys.stderr if stream is None else stream
     environment = os.environ if environment is None else environment
     handler = logging.StreamHandler(stream)
@@ -94,7 +94,7 @@ def set_up(
 
 
 def set_level(level: str, logger: str | None = None) -> str:
-    """Change the level of all our loggers, or of one and those below it, at once."""
+    """Changes the level of all our loggers, or of one and those below it, at once."""
     if level.lower() not in LEVELS:
         raise UnknownLevel(f"level should be one of {', '.join(LEVELS)}, not {level!r}")
     known = sorted(name for name in logging.Logger.manager.loggerDict if name == ROOT or name.startswith(f"{ROOT}."))
@@ -109,7 +109,7 @@ def set_level(level: str, logger: str | None = None) -> str:
 
 
 def _to_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether `stream` is the one that systemd says is the journal's (systemd.exec(5), $JOURNAL_STREAM)."""
+    """Returns whether systemd says that `stream` is the journal's (systemd.exec(5), $JOURNAL_STREAM)."""
     try:
         found = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -126,5 +126,5 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """What was given as `extra`."""
+    """Returns what was given as `extra`."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}

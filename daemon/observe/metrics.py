@@ -91,12 +91,12 @@ class Labels:
         return value
 
     def values(self) -> set[str]:
-        """Those that have a place of their own."""
+        """The values that have a series of their own."""
         with self._lock:
             return set(self._seen)
 
     def forget(self, value: str) -> bool:
-        """Make room again; whether the value had a place of its own."""
+        """Frees a value's place; returns whether it had a series of its own."""
         with self._lock:
             known = value in self._seen
             self._seen.discard(value)
@@ -229,11 +229,11 @@ class Metrics:
         self.repair_bytes = Gauge("shoal_repair_bytes", "Bytes that the present repair has fetched", registry=r)
 
     def before_scrape(self, hook: Callable[[], None]) -> None:
-        """Have `hook` set its gauges whenever the metrics are read."""
+        """Registers a `hook` that sets its gauges whenever the metrics are read."""
         self._hooks.append(hook)
 
     def refresh(self) -> None:
-        """Run the hooks; one that fails costs its own figures and a count, never the scrape."""
+        """Runs the hooks. One that fails costs its own figures and is counted, but never fails the scrape."""
         for hook in self._hooks:
             try:
                 hook()
@@ -242,12 +242,12 @@ class Metrics:
                 self.event("metrics_hook_failed")
 
     def text(self, prefix: str = "") -> str:
-        """The exposition format, all of it or the metrics whose name begins with `prefix`."""
+        """Returns the exposition format of all metrics, or of those whose name begins with `prefix`."""
         self.refresh()
         return self.render(prefix)
 
     def render(self, prefix: str = "") -> str:
-        """The same without the hooks: may run in any thread."""
+        """Returns the same without running the hooks. Thread-safe."""
         whole = generate_latest(self.registry).decode()
         if not prefix:
             return whole
@@ -276,28 +276,28 @@ class Metrics:
                 self.event("_".join((name, *labels)), amount)
 
     def event(self, name: str, amount: float = 1) -> None:
-        """Count what has no metric of its own."""
+        """Counts an event that has no metric of its own."""
         self.events_total.labels(self._reasons(name)).inc(amount)
 
     def dropped(self, reason: str, amount: float = 1) -> None:
-        """Count a message that was not acted on."""
+        """Counts a message that was not acted on."""
         self.dropped_total.labels(self._reasons(reason)).inc(amount)
 
     def phase(self, phase: str, seconds: float) -> None:
-        """A phase is over on this shard."""
+        """Records that a phase has ended on this shard."""
         self.phase_seconds.labels(phase).observe(seconds)
 
     def turns(self, slow: deque[float]) -> None:
-        """Take in turns of the loop that took long, and empty the list of them."""
+        """Records turns of the loop that took long, and empties their list."""
         while slow:
             self.slow_turn_seconds.observe(slow.popleft())
 
     def peer(self, name: str) -> str:
-        """The label value for a peer."""
+        """Returns the label value for a peer."""
         return self._peers(name)
 
     def keep_peers(self, present: Collection[str], now: float) -> None:
-        """Drop the series of peers that have been away for long, and give their places to others."""
+        """Deletes the series of peers that have been absent for long, which makes room for others."""
         away = self._peers.values() - set(present) - {OTHER}
         self._away = {name: self._away.get(name, now) for name in away}
         for name in [name for name, since in self._away.items() if now - since >= PEER_KEPT_SECONDS]:
@@ -307,23 +307,23 @@ class Metrics:
                 metric.remove_by_labels({"peer": name})
 
     def run(self, name: str) -> str:
-        """The label value for a run."""
+        """Returns the label value for a run."""
         return self._runs(name)
 
     def forget_run(self, name: str) -> None:
-        """Drop the series of a run that is over, and give its place to the next."""
+        """Deletes the series of a run that is over, which makes room for the next."""
         if self._runs.forget(name):
             self.run_tick.labels(name)  # there to be removed, whether or not it was ever set
             self.run_tick.remove(name)
 
     def by_state(self, gauge: Gauge, counts: Mapping[str, int], states: tuple[str, ...]) -> None:
-        """Set a gauge labelled by state, with zero for the states that do not occur."""
+        """Sets a gauge labelled by state, with zero for the states that do not occur."""
         for state in states:
             gauge.labels(state).set(counts.get(state, 0))
 
 
 def _metric_of(line: str) -> str:
-    """The metric that a line of the exposition format belongs to."""
+    """Returns the metric that a line of the exposition format belongs to."""
     if line.startswith("# "):
         return line.split(" ", 3)[2]
     return line

@@ -29,19 +29,19 @@ class Notifier:
 
     @property
     def watchdog_interval_ns(self) -> int | None:
-        """How often `watchdog` has to be called, half of what systemd allows; None when it does not watch."""
+        """The interval at which `watchdog` has to be called: half of what systemd allows, or None."""
         return self._watchdog_ns // 2 if self._watchdog_ns and self.address else None
 
     def ready(self, status: str = "") -> None:
-        """Bound, joined and serving; also ends a reload."""
+        """Reports that the daemon is bound, joined and serving; also ends a reload."""
         self._send("READY=1", *_status(status))
 
     def status(self, text: str) -> None:
-        """One line for ``systemctl status``."""
+        """Sets the line that ``systemctl status`` shows."""
         self._send(*_status(text))
 
     def watchdog(self) -> None:
-        """The control loop still turns: call it from there and from nowhere else.
+        """Reports that the control loop still turns. To be called from that loop only.
 
         The first one sets the time, too: a former life that was started again from within may have asked for more.
         """
@@ -52,15 +52,15 @@ class Notifier:
         self._send(*lines)
 
     def reloading(self) -> None:
-        """The configuration is being read again; `ready` ends it."""
+        """Reports that the configuration is being read again; `ready` ends it."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str = "") -> None:
-        """On the way out."""
+        """Reports that the daemon is stopping."""
         self._send("STOPPING=1", *_status(status))
 
     def extend_timeout(self, seconds: float) -> None:
-        """Starting or stopping takes this much longer, for instance while recovering."""
+        """Asks for more time to start or stop, for instance while recovering."""
         self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def _send(self, *lines: str) -> None:
@@ -76,7 +76,7 @@ def _status(text: str) -> tuple[str, ...]:
 
 
 def _watchdog(environment: Mapping[str, str]) -> int | None:
-    """Nanoseconds between two signs of life at most, if it is this process that is watched."""
+    """Returns the watchdog's interval in nanoseconds if systemd watches this process."""
     try:
         microseconds = int(environment.get("WATCHDOG_USEC", ""))
         process = int(environment.get("WATCHDOG_PID", str(os.getpid())))

@@ -27,7 +27,7 @@ class TimedSelector(selectors.DefaultSelector):
         self._began: float | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for events; that is between two turns."""
+        """Waits for events, between two turns."""
         if self._began is not None and (took := time.thread_time() - self._began) >= SLOW_SECONDS:
             self.slow.append(took)
         events = super().select(timeout)
@@ -36,5 +36,5 @@ class TimedSelector(selectors.DefaultSelector):
 
 
 def new_loop(selector: TimedSelector) -> asyncio.AbstractEventLoop:
-    """A loop whose turns are timed."""
+    """Creates a loop whose turns are timed."""
     return asyncio.SelectorEventLoop(selector)

@@ -1,11 +1,11 @@
-"""A backup: a folder that is written once, whole or not at all, and only read from then on.
+"""A backup: a folder that is written once, completely or not at all, and only read from then on.
 
-    manifest.json   what is in it, for people and for the check before anything is believed: sizes and checksums
-    shoal.db        a store's database: the slices, the states, and in consensus' place what the log is to decide
+    manifest.json   the contents, for people and for verification: sizes and checksums
+    shoal.db        a store's database: the slices, the states, and as consensus' snapshot the start of the new log
 
-It grows under the name `DIR.partial` and gets its own name when all of it is on the disk: a folder called `DIR` is a
-whole backup, whatever has failed meanwhile. The database is taken out of write-ahead mode at the end, which makes it
-one plain file that can be copied anywhere and read from where nothing can be written.
+It is written as `DIR.partial` and renamed once all of it is durable, so a folder called `DIR` is always a complete
+backup. The database is taken out of write-ahead mode at the end, which makes it one plain file that can be copied
+anywhere and read from read-only media.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _SHARD: Final = "backup"
 
 
 class ArchiveWriter:
-    """A backup that is being written; for one thread. The constructor and `finish` raise `StoreError`."""
+    """Writes a backup, on one thread. The constructor and `finish` raise `StoreError`."""
 
     def __init__(self, folder: Path, cluster: str) -> None:
         self.folder, self._partial = folder, folder.with_name(folder.name + PARTIAL)
         try:
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise StoreError(f"{folder} is there and not empty: name a new folder")
+                raise StoreError(f"{folder} exists and is not empty: name a new folder")
             if self._partial.exists():
-                raise StoreError(f"{self._partial} is left from a backup that was broken off: remove it first")
+                raise StoreError(f"{self._partial} is left from an interrupted backup: remove it first")
             self._partial.mkdir(mode=0o700)
         except OSError as error:
             raise StoreError(sentence(error, folder, "make the folder for a backup")) from error
@@ -62,12 +62,14 @@ class ArchiveWriter:
             raise
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Deletes everything that was written."""
         self._close()
         shutil.rmtree(self._partial, ignore_errors=True)
 
     def finish(self, decided: bytes, told: Mapping[str, Any]) -> int:
-        """All is written: make it a backup. `decided` is for the log of who restores it. Its size in bytes."""
+        """Completes the backup once everything is written, and returns its size in bytes. `decided` goes into the log
+        of the restored cluster.
+        """
         stored = Stored.bootstrap(Configuration.of([_SHARD], []), decided)
         try:
             self.store.persist(Persist(stored.hard_state, stored.snapshot))
@@ -94,7 +96,7 @@ class ArchiveWriter:
 
 
 class Archive:
-    """A backup to be read; for one thread. The constructor checks all of it and raises `StoreError`."""
+    """Reads a backup, on one thread. The constructor verifies all of it and raises `StoreError`."""
 
     def __init__(self, folder: Path) -> None:
         self.manifest = read_manifest(folder)
@@ -103,64 +105,64 @@ class Archive:
         try:
             size = path.stat().st_size
             if said.get("bytes") != size or said.get("sha256") != _checksum(path):
-                raise StoreError(f"{path} is not the file that {MANIFEST} speaks of: take another copy of the backup")
+                raise StoreError(f"{path} is not the file that {MANIFEST} describes: use another copy of the backup")
             self._database = Database(path, Turn(), sealed=True)
             if schema.is_new(self._database.connection, path):
-                raise StoreError(f"{path} is empty: take another copy of the backup")
+                raise StoreError(f"{path} is empty: use another copy of the backup")
         except FAILURES as error:
             raise StoreError(sentence(error, path, "read the backup")) from error
         self._graphs, self._states = GraphRows(self._database), StateRows(self._database)
 
     def close(self) -> None:
-        """Close the database."""
+        """Closes the database."""
         self._database.close()
 
     def decided(self) -> bytes:
-        """What is for the log. Raises `StoreError`."""
+        """Returns what goes into the log of the restored cluster. Raises `StoreError`."""
         stored = ConsensusRows(self._database).load()
         return stored.snapshot.data if stored is not None else b""
 
     def graph(self, load: str) -> tuple[str, bytes, bytes]:
-        """As of `Store`."""
+        """See `Store.graph`."""
         return self._graphs.graph(load)
 
     def slice(self, load: str, partition: int) -> tuple[bytes, list[bytes]]:
-        """As of `Store`."""
+        """See `Store.slice`."""
         return self._graphs.slice(load, partition)
 
     def state(self, run: int, tick: int, partition: int) -> bytes | None:
-        """As of `Store`."""
+        """See `Store.state`."""
         return self._states.state(run, tick, partition)
 
     def states_held(self) -> dict[int, dict[int, frozenset[int]]]:
-        """As of `Store`."""
+        """See `Store.states_held`."""
         return self._states.held()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What a backup says of itself. Raises `StoreError`."""
+    """Returns what a backup says of itself. Raises `StoreError`."""
     path = folder / MANIFEST
     try:
         with path.open("rb") as file:
             manifest = json.loads(file.read(MANIFEST_BYTES_MAX))
     except FileNotFoundError:
-        hint = "it was broken off" if folder.name.endswith(PARTIAL) else "name the folder that `backup` has made"
-        raise StoreError(f"{folder} is no backup, for it has no {MANIFEST}: {hint}") from None
+        hint = "it was interrupted" if folder.name.endswith(PARTIAL) else "name the folder that `backup` created"
+        raise StoreError(f"{folder} is not a backup, because it has no {MANIFEST}: {hint}") from None
     except OSError as error:
         raise StoreError(sentence(error, path, "read the backup")) from error
     except ValueError as error:
-        raise StoreError(f"{path} is torn: {error}; take another copy of the backup") from error
+        raise StoreError(f"{path} is damaged: {error}; use another copy of the backup") from error
     if (
         not isinstance(manifest, dict)
         or manifest.get("format") != FORMAT
         or not isinstance(manifest.get("files"), dict)
     ):
-        raise StoreError(f"{path} is not of format {FORMAT}, the one that this version reads: use the version it is of")
+        raise StoreError(f"{path} is not of format {FORMAT}, which this version reads: use the version that wrote it")
     return manifest
 
 
 def database_bytes(files: Mapping[str, Mapping[str, Any]]) -> int:
-    """Of all files that a manifest names."""
+    """Returns the bytes of all files that a manifest names."""
     return sum(int(file["bytes"]) for file in files.values())
 
 

@@ -1,8 +1,8 @@
-"""Large things of many buffers, cut into rows and written in many small transactions.
+"""Large values of many buffers, cut into rows and written in many small transactions.
 
 A slice is `BEING_WRITTEN` until its last row is there, then `WHOLE`, and `SEALED` once it counts. Its bytes are the
 concatenation of its frames, whatever their sizes, so a slice of forty small arrays is one row and one of a gigabyte is
-a thousand. Nothing here is synced but the seal: with it, all that came before is.
+a thousand. Only the seal is synced, and with it everything written before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Blobs:
         self._database = database
 
     def put(self, load: int, partition: int, spec: bytes, frames: Sequence[Buffer]) -> None:
-        """Write a slice, not synced; one that was left half-way is replaced, a sealed one never changes."""
+        """Writes a slice without syncing it. Replaces one that was left incomplete; never changes a sealed one."""
         if self._stage(load, partition) == SEALED:
             return
         self.drop(self.numbers(load, [partition]))
@@ -56,7 +56,7 @@ class Blobs:
             place += len(rows)
 
     def seal(self, load: int, partitions: Iterable[int]) -> None:
-        """These count from now on. Durable when it returns, with all that was written before."""
+        """Makes slices count from now on. They and everything written before are durable when this returns."""
         with self._database.writing("seal slices") as connection:
             for partition in partitions:
                 found = connection.execute(
@@ -64,10 +64,12 @@ class Blobs:
                     (SEALED, load, partition, WHOLE),
                 )
                 if found.rowcount != 1:
-                    raise NotHeld(f"{self._database.path}: partition {partition} cannot be sealed: it is not whole")
+                    raise NotHeld(f"{self._database.path}: partition {partition} cannot be sealed: it is not complete")
 
     def get(self, load: int, partition: int) -> tuple[bytes, list[bytes]]:
-        """The spec and the frames of a sealed slice. Frames are copies: slices of one buffer would not be aligned."""
+        """Returns the spec and the frames of a sealed slice. Frames are copies, because views of one buffer would not
+        be aligned.
+        """
         what = "a partition table" if partition == TABLE_PARTITION else f"the slice of partition {partition}"
         statement = "SELECT id, size, crc, sizes, spec FROM slice WHERE load = ? AND partition = ? AND stage = ?"
         rows = self._database.rows(f"read {what}", statement, (load, partition, SEALED))
@@ -87,17 +89,17 @@ class Blobs:
         return spec, frames
 
     def numbers(self, load: int, partitions: Iterable[int] | None = None) -> list[int]:
-        """The row numbers of these slices of a load, or of all, at any stage."""
+        """Returns the row numbers of these slices of a load, or of all of its slices, at any stage."""
         rows = self._database.rows("list the slices", "SELECT partition, id FROM slice WHERE load = ?", (load,))
         wanted = None if partitions is None else set(partitions)
         return [number for partition, number in rows if wanted is None or partition in wanted]
 
     def unsealed(self) -> list[int]:
-        """Those that a former life has left half-way."""
+        """Returns the slices that a former life left incomplete."""
         return [row[0] for row in self._database.rows("list the slices", "SELECT id FROM slice WHERE stage != 2")]
 
     def drop(self, numbers: Sequence[int]) -> None:
-        """They count no more, at once and durably; then their rows go, some at a time."""
+        """Invalidates slices at once and durably, then deletes their rows in several transactions."""
         if not numbers:
             return
         drop = partial(self._database.execute, "drop slices")
@@ -125,7 +127,8 @@ class Blobs:
 
 
 def cut(frames: Iterable[memoryview]) -> Iterator[bytearray]:
-    """The concatenation of the frames in rows of `ROW_BYTES`, the last one shorter; one empty row if there is nothing.
+    """Yields the concatenated frames in rows of `ROW_BYTES`, the last one shorter; a single empty row if there is
+    nothing.
 
     >>> [bytes(row) for row in cut([memoryview(b"ab"), memoryview(b"c")])]
     [b'abc']

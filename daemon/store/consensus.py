@@ -36,7 +36,7 @@ class ConsensusRows:
         self._codec = Codec("consensus", RECORDS, limits)
 
     def load(self) -> Stored | None:
-        """What was persisted last; None if nothing ever was. Raises `StoreError` for what makes no sense."""
+        """Returns what was persisted last, or None. Raises `StoreError` if it is not sound."""
         parts = dict(self._rows("SELECT part, crc, record FROM consensus_state"))
         log = self._rows("SELECT position, crc, record FROM consensus_log ORDER BY position")
         if not parts and not log:

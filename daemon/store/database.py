@@ -1,17 +1,17 @@
-"""One connection: transactions in turn, and every failure as a `StoreFailed`.
+"""A connection to the database: transactions take turns, and every failure is a `StoreFailed`.
 
-**Turns.** SQLite lets waiting writers poll, with pauses of up to 100 ms; a thread that writes one transaction after
-the other would starve one that wants to write a single row. So the writers of a process queue up before they ask
-SQLite, and whoever waits is next: a consensus write waits for one transaction of a load at most.
+**Turns.** SQLite lets waiting writers poll, with pauses of up to 100 ms, so a thread that writes one transaction after
+the other would starve one that wants to write a single row. Therefore the writers of a process queue up before they ask
+SQLite: a consensus write waits for at most one transaction of a load.
 
 **Durability.** `writing()` returns when the transaction is synced. `writing(durable=False)` leaves the sync to the next
-durable one or to the checkpoint, whichever is first: the log is one file, so a synced transaction has all earlier ones
-in front of it. That is how a slice is written in many transactions and synced once, when it is sealed.
+durable one or to the checkpoint, whichever comes first: the log is one file, so syncing a transaction syncs all earlier
+ones. This is how a slice is written in many transactions and synced once, when it is sealed.
 
-**The write-ahead log.** `checkpoint` moves it into the database, on the thread that writes much and outside of a turn,
-so that others go on writing meanwhile; `relieve` does so once those who wait for what was written have been told, and
-`wrote` in the middle of a job that writes very much. SQLite's own checkpoint, at a commit, is kept for the case that
-only consensus writes, and set so high that it comes once in some thousand writes.
+**The write-ahead log.** `checkpoint` moves it into the database, on the thread that writes most and outside a turn, so
+that others can write meanwhile. `relieve` does so once everyone waiting has been answered, `wrote` in the middle of a
+job that writes a lot. SQLite's own checkpoint, at a commit, remains for the case that only consensus writes; its
+threshold is so high that it happens once in thousands of writes.
 
 **Failure.** A write that finds no room is taken back, and the store goes on; one that is small, or frees more than it
 takes, is repeated where the log was, and with the reserve released (`despite_full_disk`). After any other failed write
@@ -47,10 +47,10 @@ FAILURES: Final = (sqlite3.Error, OSError, MemoryError, UnicodeDecodeError)
 
 
 class Turn:
-    """One writer at a time, in the order of asking, for all connections of a folder; and whether it still makes sense.
+    """Admits one writer at a time, first come, first served, for all connections of a folder, until a write has failed.
 
-    With one lock alone, a thread that lets go and takes it again at once wins over the one that it has just woken. Who
-    waits here holds `_next` meanwhile, and the other queues up behind that.
+    With a single lock, a thread that releases and reacquires it at once would overtake the one that it has just woken.
+    Here the next in line holds `_next`, and the other queues up behind it.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Turn:
 class Database:
     """One connection, for the thread that makes it. The constructor raises what sqlite3 raises.
 
-    `sealed`: nobody writes the file any more, so it is read as it lies there, without locks and files beside it.
+    `sealed`: nobody writes the file any more, so it is read without locks or files beside it.
     """
 
     def __init__(self, path: Path, turn: Turn, room: Room | None = None, *, sealed: bool = False) -> None:
@@ -87,7 +87,7 @@ class Database:
                 self.connection.execute(f"PRAGMA {pragma}")
 
     def settle(self, log_bytes_max: int = WAL_BYTES_KEPT) -> None:
-        """The settings that write: only once the database is known to be ours. Raises what sqlite3 raises.
+        """Applies the settings that write, once the database is known to be ours. Raises what sqlite3 raises.
 
         The write-ahead log is kept to `log_bytes_max`, which is less on a small disk.
         """
@@ -105,13 +105,15 @@ class Database:
                 self.connection.execute(f"PRAGMA {pragma}").fetchall()
 
     def close(self) -> None:
-        """Close the connection; the last one moves the log into the database, and fails silently if it can't."""
+        """Closes the connection. The last to close moves the log into the database, and ignores a failure to do so."""
         with suppress(sqlite3.Error):
             self.connection.close()
 
     @contextmanager
     def writing(self, doing: str, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of the block, or nothing and `StoreFailed`. Any other exception of it rolls back, too."""
+        """Opens a transaction that applies the whole block, or nothing and raises `StoreFailed`. Any other exception
+        rolls back, too.
+        """
         with self.turn:
             self._refuse_after_failure()
             try:
@@ -127,7 +129,7 @@ class Database:
                 raise
 
     def execute(self, doing: str, statement: str, rows: Sequence[Sequence[Any]], *, durable: bool = True) -> None:
-        """A transaction of one statement, carried out for each row, despite a full disk."""
+        """Executes one statement for each row in one transaction, on a full disk, too."""
 
         def write() -> None:
             with self.writing(doing, durable=durable) as connection:
@@ -150,7 +152,7 @@ class Database:
         return write()
 
     def rows(self, doing: str, statement: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query, as of one moment."""
+        """Returns all rows of a query, as of one moment."""
         try:
             return self.connection.execute(statement, arguments).fetchall()
         except FAILURES as error:
@@ -159,19 +161,19 @@ class Database:
             raise StoreFailed(sentence(error, self.path, doing)) from error
 
     def wrote(self, size: int) -> None:
-        """Tell of bytes written, outside of a turn: after very many, the log is moved into the database."""
+        """Counts bytes written; to be called outside a turn. After many bytes, moves the log into the database."""
         self._written_bytes += size
         if self._written_bytes >= min(CHECKPOINT_BYTES_MAX, self.log_bytes_max // 2):
             self._move_log()
 
     def relieve(self) -> None:
-        """Move the log into the database, if it is worth it: there is time now."""
+        """Moves the log into the database if that is worthwhile, while nobody waits."""
         if self._written_bytes >= min(CHECKPOINT_BYTES, self.log_bytes_max // 2):
             self._move_log()
 
     def _move_log(self) -> None:
-        """The log starts over when all of it has been moved and nobody has written since. Under a steady stream of
-        consensus writes that may never be, so a long log has its last few pages moved within a turn.
+        """Moves the log. It restarts once all of it has been moved and nobody has written since, which may never be the
+        case under a steady stream of consensus writes; so the last few pages of a long log are moved within a turn.
         """
         self._written_bytes = 0
         with suppress(NoRoom):  # then the log stays as it is, and what is in it counts as before
@@ -180,7 +182,7 @@ class Database:
                     self.checkpoint("PASSIVE")
 
     def checkpoint(self, mode: str) -> int:
-        """Move the log into the database as far as nobody still reads it; its bytes, as this began."""
+        """Moves the log into the database as far as nobody still reads it, and returns the bytes it had before."""
         self._refuse_after_failure()
         try:
             with self.turn.checkpointing:  # SQLite does not wait for another connection's checkpoint, but does nothing
@@ -190,17 +192,17 @@ class Database:
             raise self._failed(error, "move the log into the database") from error
 
     def log_growth(self) -> int:
-        """By how many bytes the write-ahead log may still become longer."""
+        """Returns by how many bytes the write-ahead log may still grow."""
         log = self.path.with_name(self.path.name + "-wal")
         return max(0, self.log_bytes_max - (log.stat().st_size if log.exists() else 0))
 
     def reusable(self) -> int:
-        """Bytes in the database file that were given up, and are written to next."""
+        """Returns the free bytes in the database file, which are used first."""
         ((pages,),) = self.rows("measure the database", "PRAGMA freelist_count")
         return int(pages) * PAGE_BYTES
 
     def torn(self, what: str) -> StoreFailed:
-        """The failure for a record that was read and can't be what was written."""
+        """Returns the error for a record that can't be what was written."""
         error = sqlite3.DatabaseError(f"{what} is not what was written")
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         return self._failed(error, f"read {what}")
@@ -240,6 +242,8 @@ def _lenient(text: bytes) -> str:
 
 
 def view(buffer: Buffer) -> memoryview:
-    """The bytes of a C-contiguous buffer of any shape, also of an empty one, which memoryview refuses to cast."""
+    """Returns the bytes of a C-contiguous buffer of any shape, including an empty one, which memoryview refuses to
+    cast.
+    """
     whole = memoryview(buffer)  # type: ignore[arg-type]
     return whole.cast("B") if whole.nbytes else memoryview(b"")

@@ -1,7 +1,7 @@
-"""What can go wrong with a disk, in sentences for the one who has to do something about it.
+"""The errors of a disk, in sentences that say what to do.
 
-SQLite hides the system's errno behind codes of its own; `meaning` gives it back as far as they tell. A full disk may
-show as an input/output error: file systems that allocate late find out at the fsync, not at the write.
+SQLite hides the system's errno behind codes of its own; `_meaning` recovers it as far as possible. A full disk may
+appear as an input/output error: file systems that allocate late find out at the fsync, not at the write.
 """
 
 from __future__ import annotations
@@ -47,34 +47,35 @@ class StoreFailed(Exception):
     """A write, a sync or a read of what should be there failed; the text says why and what to do.
 
     After a failed write the disk may hold more or less than the process believes (a failed fsync drops what it did not
-    write), so no more is written: start again, and what the disk says then is the truth.
+    write), so nothing more is written. After a restart, what the disk says is the truth.
     """
 
 
 class NotHeld(StoreFailed):
-    """Asked for a load or a slice that is not here, or not whole. It does no harm: the store goes on."""
+    """A load or a slice is not here, or not complete. The store remains usable."""
 
 
 class NoRoom(StoreFailed):
-    """What was to be written was not, for lack of room. It does no harm: the store goes on."""
+    """Something was not written, for lack of room. The store remains usable."""
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a write found no room. SQLite then takes back its transaction, and all that was synced before stays.
+    """Returns whether a write found no room. SQLite then rolls back its transaction, and everything synced before
+    remains.
 
-    So it does if the index of its log (`-shm`) can't grow, which it calls an input/output error.
+    The same holds if the index of its log (`-shm`) can't grow, which it calls an input/output error.
     """
     code = getattr(error, "sqlite_errorcode", 0)
     return code & _PRIMARY_CODE == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 def is_torn(error: BaseException) -> bool:
-    """Whether the database itself is damaged, so that a write could damage it further."""
+    """Returns whether the database itself is damaged, so that a write could damage it further."""
     return isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _TORN
 
 
 def sentence(error: BaseException, path: Path, doing: str) -> str:
-    """What failed, where, what it means and what to do."""
+    """Returns a sentence with what failed, where, what it means and what to do."""
     what, remedy = _meaning(error)
     return f"{path}: could not {doing}: {what}: {error}{_room(path)}; {remedy}"
 
@@ -93,7 +94,7 @@ def _meaning(error: BaseException) -> tuple[str, str]:
 
 
 def _room(path: Path) -> str:
-    """How much room the disk has: nobody should have to ask that first."""
+    """Returns the free space of the disk, which everybody would ask for first."""
     try:
         about = os.statvfs(path.parent)
     except OSError:

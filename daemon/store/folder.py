@@ -1,19 +1,19 @@
-"""The data folder: one daemon at a time, of one cluster and shard, in one life after the other.
+"""The data folder: used by one daemon at a time, of one cluster and shard, in one life after the other.
 
-    lock        flock; its content is the process that holds it. The lock goes with the process, the file stays
+    lock        flock; contains the id of the process that holds it. The lock ends with the process, the file stays
     shoal.db    the database, with shoal.db-wal and shoal.db-shm beside it
-    reserve     room that is given up when there is no other
-    high-water  the number of the last decision that was durable in it
+    reserve     space that is released when there is no other
+    high-water  the number of the last decision that was durable
 
-Beside them, of no weight: `activity`, `stack` and `fatal_ends.json` (`runtime/guard`, `runtime/former_lives`).
+Besides, not essential: `activity`, `stack` and `fatal_ends.json` (`runtime/guard`, `runtime/former_lives`).
 
-**Disk and generation.** The disk's number is drawn when the folder is made: a shard that comes back with another one
-has forgotten its votes and its partitions, and must be taken for somebody else. The generation rises at each opening,
-also if the clock was set back, and is durable before it is told.
+**Disk and generation.** The disk's number is drawn when the folder is created. A shard that returns with another one
+has forgotten its votes and its partitions, and counts as another server. The generation rises at each opening, even if
+the clock was set back, and is durable before anyone learns it.
 
-Opening moves the whole write-ahead log into the database and syncs it. That is not about speed: a former life that died
-of a failed fsync may have left a log that looks whole in the page cache and is not on the disk; what is written behind
-such a gap would be lost with it at the next power cut.
+Opening moves the whole write-ahead log into the database and syncs it, for safety: a former life that ended with a
+failed fsync may have left a log that is complete in the page cache but not on the disk, and anything written after such
+a gap would be lost with it at the next power cut.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ START_BYTES: Final = 1 << 20
 
 
 class FolderInUse(StoreError):
-    """Another process has the data folder."""
+    """Another process uses the data folder."""
 
 
 class DataFolder:
-    """`open` it before anything else; a context manager that closes."""
+    """A data folder, to be opened first (`open`); as a context manager it closes itself."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class DataFolder:
         self._lock: int | None = None
 
     def open(self) -> DataFolder:
-        """Make the folder if there is none, take it, and begin a new life. Raises `StoreError`."""
+        """Creates the folder if needed, locks it, and begins a new life. Raises `StoreError`."""
         try:
             self._make()
             self._take()
@@ -87,7 +87,7 @@ class DataFolder:
         return self
 
     def accept_loss(self) -> None:
-        """Go on with what the database has, though it lacks decisions that were durable. Raises `StoreError`."""
+        """Continues with what the database has, though it lacks decisions that were durable. Raises `StoreError`."""
         assert self.high_water is not None, "not open"
         try:
             self.high_water.write(self.disk, 0)
@@ -96,7 +96,7 @@ class DataFolder:
         self.forgot = False
 
     def close(self) -> None:
-        """Let another process have it. Stores should be closed before."""
+        """Releases the folder. Stores should be closed before."""
         if self.high_water is not None:
             self.high_water.close()
             self.high_water = None
@@ -125,7 +125,7 @@ class DataFolder:
 
     @property
     def log_bytes_max(self) -> int:
-        """How long the database's write-ahead log may become on this disk."""
+        """The limit for the database's write-ahead log on this disk."""
         return self.room.log_bytes(WAL_BYTES_KEPT) if self.room is not None else WAL_BYTES_KEPT
 
     def _begin_life(self) -> None:
@@ -169,7 +169,7 @@ class DataFolder:
             sync_names(folder)
 
     def _meta(self, database: Database) -> dict[str, Any]:
-        """Whose the folder is; `StoreError` if it is not ours."""
+        """Returns whose folder it is. Raises `StoreError` if it is not ours."""
         meta = dict(database.rows("read whose folder it is", "SELECT key, value FROM meta"))
         numbers = [meta.get(key) for key in ("disk", "generation", "life", "persisted")]
         if not all(type(text) is str and text.isascii() and text.isdigit() and len(text) < 20 for text in numbers):
@@ -184,7 +184,7 @@ class DataFolder:
 
 
 def take_lock(folder: Path) -> int:
-    """Take a data folder for this process, until the descriptor is closed. Raises `FolderInUse`."""
+    """Locks a data folder for this process until the descriptor is closed. Raises `FolderInUse`."""
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -202,7 +202,7 @@ def take_lock(folder: Path) -> int:
 
 
 def sync_names(folder: Path) -> None:
-    """Make the names in a folder durable. SQLite tries that itself for its log, and says nothing if it fails."""
+    """Makes the names in a folder durable. SQLite does so itself for its log, but ignores a failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

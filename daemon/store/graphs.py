@@ -1,8 +1,7 @@
-"""The loads of graphs and the slices of them that this shard holds.
+"""The loads of graphs, and the slices of them, that this shard holds.
 
-A load never changes: what is there under its name is what was written, and writing it again does nothing. It exists
-once its partition table is sealed (the slice of partition `TABLE_PARTITION`), and each of its partitions is held once
-that one's slice is.
+A load never changes; writing it again does nothing. It exists once its partition table (the slice of partition
+`TABLE_PARTITION`) is sealed, and each of its partitions is held once its slice is.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class GraphRows:
         self._blobs = Blobs(database)
 
     def put_graph(self, load: str, graph: str, table: Buffer, header: bytes) -> None:
-        """What a shard must know of a load beside its slices. Durable when it returns."""
+        """Writes what a shard needs to know about a load besides its slices. Durable when this returns."""
         if self._number(load) is None:
             with self._database.writing("write a graph's header") as connection:
                 connection.execute(
@@ -36,16 +35,16 @@ class GraphRows:
         self._blobs.seal(self._known(load), [TABLE_PARTITION])
 
     def put_slice(self, load: str, partition: int, spec: bytes, frames: Sequence[Buffer]) -> None:
-        """Write one partition; it is not held, nor synced, before it is sealed."""
+        """Writes one partition, which is neither held nor synced before it is sealed."""
         assert partition >= 0, partition
         self._blobs.put(self._known(load), partition, spec, frames)
 
     def seal(self, load: str, partitions: Iterable[int]) -> None:
-        """These are whole: all or none of them are held from now on, and survive a power cut."""
+        """Makes all or none of these partitions held from now on, durably."""
         self._blobs.seal(self._known(load), sorted(partitions))
 
     def graph(self, load: str) -> tuple[str, bytes, bytes]:
-        """The graph's name, the partition table and the header."""
+        """Returns a load's graph, partition table and header."""
         what = f"the header of load {load}"
         rows = self._database.rows(f"read {what}", "SELECT graph, crc, header FROM load WHERE name = ?", (load,))
         if not rows:
@@ -57,11 +56,11 @@ class GraphRows:
         return graph, b"".join(frames), header
 
     def slice(self, load: str, partition: int) -> tuple[bytes, list[bytes]]:
-        """The spec and the frames of a partition that is held."""
+        """Returns the spec and the frames of a partition that is held."""
         return self._blobs.get(self._known(load), partition)
 
     def loads(self) -> dict[str, tuple[str, frozenset[int]]]:
-        """For each load its graph, and which partitions are held."""
+        """Returns the graph and the partitions held of each load."""
         statement = (
             "SELECT load.name, load.graph, slice.partition FROM load JOIN slice ON slice.load = load.id"
             " WHERE slice.stage = ? ORDER BY load.id, slice.partition"
@@ -77,20 +76,20 @@ class GraphRows:
         return {name: (graph, frozenset(partitions)) for name, (graph, partitions) in found.items()}
 
     def drop_slices(self, load: str, partitions: Iterable[int]) -> None:
-        """Hold these no more; what is not here is passed over."""
+        """Deletes these partitions; ignores those that are not here."""
         number = self._number(load)
         if number is not None:
             self._blobs.drop(self._blobs.numbers(number, partitions))
 
     def drop_load(self, load: str) -> None:
-        """Hold nothing of a load any more; one that is not here is passed over."""
+        """Deletes everything of a load; ignores one that is not here."""
         number = self._number(load)
         if number is not None:
             self._blobs.drop(self._blobs.numbers(number))
             self._database.execute("drop a load", "DELETE FROM load WHERE id = ?", [(number,)])
 
     def sweep(self) -> None:
-        """Drop what a former life has left half-way."""
+        """Deletes what a former life left incomplete."""
         self._blobs.drop(self._blobs.unsealed())
         statement = "SELECT id, name FROM load WHERE id NOT IN (SELECT load FROM slice WHERE partition = -1)"
         for number, _ in self._database.rows("list the loads", statement):
@@ -98,7 +97,7 @@ class GraphRows:
             self._database.execute("drop a load", "DELETE FROM load WHERE id = ?", [(number,)])
 
     def size(self) -> int:
-        """Bytes of all slices and tables."""
+        """Returns the bytes of all slices and tables."""
         ((size,),) = self._database.rows("measure the slices", "SELECT total(size) FROM slice")
         return int(size)
 

@@ -1,15 +1,15 @@
-"""How far the database has come, beside it: a few bytes that tell whether it has lost its last writes.
+"""A high-water mark beside the database: a few bytes that reveal whether it has lost its last writes.
 
-SQLite can't: a write-ahead log that is gone, or torn in its middle, reads like one that ends there. So each decision
-that consensus persists is numbered, within its transaction, and once that is durable the number is written here, too. A
-number here that the database does not have is a write that was acknowledged and is lost::
+SQLite can't tell: a write-ahead log that is gone, or torn in its middle, reads like one that ends there. So each
+decision that consensus persists is numbered within its transaction, and once that is durable the number is written
+here, too. A number here that the database does not have belongs to a write that was acknowledged and then lost::
 
     commit, synced: 41 -> high water 41 -> commit, synced: 42 -> (killed)      database 42, here 41: well
                                                               -> (log lost)    database 17, here 41: it forgot
 
-It is written in place and not synced, which costs a microsecond: after a kill it is there, and after a power cut it may
-be lower than it was, which accuses nobody. A snapshot of the whole folder takes it along: that the folder went back is
-for the other shards to find out (`control/lives`).
+It is written in place without a sync, which costs a microsecond. It survives a kill; after a power cut it may be lower
+than it was, which is harmless. A snapshot of the whole folder includes it, so only the other shards can find out that
+the folder went back (`control/lives`).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _MAGIC: Final = b"shoal-hw"
 
 
 class HighWater:
-    """Of one folder. Raises OSError."""
+    """The high-water mark of one folder. Methods raise OSError."""
 
     def __init__(self, folder: Path) -> None:
         self._file = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
     def read(self, disk: int) -> int:
-        """The number of the last decision that was durable on this disk; 0 if nothing is known of it."""
+        """Returns the number of the last decision that was durable on this disk, or 0 if it is not known."""
         record = os.pread(self._file, _RECORD.size + _SUM.size, 0)
         if len(record) != _RECORD.size + _SUM.size:
             return 0
@@ -48,6 +48,6 @@ class HighWater:
         return number if said == crc32(body) and magic == _MAGIC and of == disk else 0
 
     def write(self, disk: int, number: int) -> None:
-        """This decision is durable."""
+        """Records that a decision is durable."""
         body = _RECORD.pack(_MAGIC, disk, number)
         os.pwrite(self._file, body + _SUM.pack(crc32(body)), 0)

@@ -1,4 +1,4 @@
-"""The promise to found a cluster: one row of `meta`, which is there once a promise has been made."""
+"""The promise to found a cluster: a row of `meta`, present once a promise has been made."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed
 
 
 class PromiseRow:
-    """Of one data folder."""
+    """The promise in one data folder."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def load(self) -> Promise | None:
-        """The last one that was kept."""
+        """Returns the last promise that was kept, or None."""
         try:
             rows = self._database.rows("read the promise", "SELECT value FROM meta WHERE key = 'promise'")
         except StoreFailed as failed:
@@ -27,6 +27,6 @@ class PromiseRow:
         return promise
 
     def keep(self, promise: Promise) -> None:
-        """One durable transaction."""
+        """Writes a promise in one durable transaction."""
         statement = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
         self._database.execute("keep a promise", statement, [("promise", write(promise))])

@@ -1,16 +1,16 @@
-"""How much room a data folder's disk has, and how much of it is left alone.
+"""How much space a data folder's disk has, and how much of it is left free.
 
     |<------------------------- the disk ------------------------->|
     | others, the database and its log        |  free              |
-                                              |    |refuse   |warn |     bulk is taken only down to `refuse`
-                                              |reserve|                  a file, let go of when nothing else is left
+                                              |    |refuse   |warn |     bulk data is accepted only down to `refuse`
+                                              |reserve|                  a file, released when nothing else is left
 
-Bulk (graphs, copies, states) is refused before it is written if less than `refuse` would be left; what consensus
-decides is small, and may use what bulk leaves. When even that is gone, the reserve is let go of: a daemon whose disk
-was filled by somebody else still starts, says so, and can be drained, or have graphs dropped.
+Bulk data (graphs, copies, states) is refused before it is written if it would leave less than `refuse`. Consensus'
+writes are small, and may use what bulk data leaves. When even that is gone, the reserve is released: a daemon whose
+disk was filled by others still starts, reports it, and can be drained or have graphs dropped.
 
-A database file does not shrink: what is deleted in it makes room for what comes, not on the disk. Marks are capped by
-the size of the disk, so that the same ones do for a small one.
+A database file does not shrink: deletions free space in it for later writes, not on the disk. Marks are capped by the
+size of the disk, so that the defaults suit a small one.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from daemon.store.errors import NoRoom
 
 RESERVE: Final = "reserve"
 OVERHEAD: Final = 16
-"""A sixteenth is allowed for pages that are not full, heads of rows and indices."""
+"""One sixteenth is allowed for partly filled pages, row headers and indices."""
 WARN_PART, REFUSE_PART, RESERVE_PART, LOG_PART = 5, 10, 20, 8
-"""No mark is above this part of the disk. Of 64 MB: warned below 12.8, refused below 6.4, and 3.2 are the reserve."""
+"""No mark exceeds this part of the disk. Of 64 MB: warns below 12.8, refuses below 6.4, and reserves 3.2."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """In bytes; each is capped by a part of the disk."""
+    """The marks in bytes; each is capped by a part of the disk."""
 
     warn: int = 2 << 30
     refuse: int = 1 << 30
@@ -43,45 +43,45 @@ class Marks:
 
 
 class Room:
-    """Of one folder. Raises OSError if the disk can't even be asked."""
+    """The space of one folder's disk. Methods raise OSError if the disk can't be asked."""
 
     def __init__(self, folder: Path, marks: Marks) -> None:
         self._folder, self._marks = folder, marks
 
     @property
     def total(self) -> int:
-        """Bytes of the whole disk."""
+        """The bytes of the whole disk."""
         about = os.statvfs(self._folder)
         return about.f_blocks * about.f_frsize
 
     @property
     def free(self) -> int:
-        """Bytes that this process may still use on it."""
+        """The bytes on it that this process may still use."""
         about = os.statvfs(self._folder)
         return about.f_bavail * about.f_frsize
 
     @property
     def warn(self) -> int:
-        """Below this it is said that room runs out."""
+        """The mark below which a warning is logged."""
         return min(self._marks.warn, self.total // WARN_PART)
 
     @property
     def refuse(self) -> int:
-        """Bulk leaves so much alone."""
+        """The mark that bulk data must leave free."""
         return min(self._marks.refuse, self.total // REFUSE_PART)
 
     def log_bytes(self, most: int) -> int:
-        """How long the write-ahead log may become, of `most` on a disk that is large enough."""
+        """Returns the limit for the write-ahead log: `most` on a disk that is large enough."""
         return max(1 << 20, min(most, self.total // LOG_PART))
 
     def for_bulk(self, reusable: int, log_growth: int) -> int:
-        """Bytes of bulk that may still be written, with so much reusable in the database and a log that may grow."""
+        """Returns how many bytes of bulk data may still be written, given the reusable bytes and the log's growth."""
         left = self.free - self.refuse - log_growth
         inside = reusable if self.free - log_growth >= self.refuse // 2 else 0
         return max(0, max(left, 0) + inside) * OVERHEAD // (OVERHEAD + 1)
 
     def require(self, nbytes: int, reusable: int, log_growth: int) -> None:
-        """Raise `NoRoom` if so much bulk must not be written.
+        """Raises `NoRoom` if so many bytes of bulk data must not be written.
 
         All of the log counts, however little is to be written: a log that starts over is short, and must find its room
         again, or what was dropped in the database could not be written to.
@@ -90,14 +90,14 @@ class Room:
         if nbytes > most:
             raise NoRoom(
                 f"{self._folder} has no room for {nbytes} bytes more: {self.free} bytes of its disk are free, of which"
-                f" {self.refuse} are left alone (storage.refuse_free), and {reusable} can be used again in the"
+                f" {self.refuse} stay free (storage.refuse_free), and {reusable} can be reused in the"
                 " database; make room on the disk, or drop graphs"
             )
 
     # -- the reserve -----------------------------------------------------------------------------------------------
 
     def let_go(self) -> bool:
-        """Give the reserve back to the disk; whether there was one."""
+        """Releases the reserve; returns whether there was one."""
         try:
             (self._folder / RESERVE).unlink()
         except FileNotFoundError:
@@ -105,7 +105,7 @@ class Room:
         return True
 
     def keep_reserve(self) -> bool:
-        """Take the reserve, if there is none and room enough; whether there is one now."""
+        """Takes the reserve if there is none and room for it; returns whether there is one now."""
         path, size = self._folder / RESERVE, max(1, min(self._marks.reserve, self.total // RESERVE_PART))
         with suppress(FileNotFoundError):
             if path.stat().st_size >= size:  # it may have been left half-way

@@ -1,15 +1,15 @@
-"""The tables, and what a database must look like to be ours.
+"""The tables, and the checks that a database is ours.
 
-    meta              whose the folder is: cluster, shard, disk, its last life, and the generation that the next one is
-                      above; the promise to found a cluster; how many decisions were persisted
+    meta              whose folder it is: cluster, shard, disk, last life, and the generation that the next life must
+                      exceed; the promise to found a cluster; how many decisions were persisted
     consensus_state   'hard state' and 'snapshot';   consensus_log: one row an entry
     load              one load of a graph: its name, its header
     slice             one partition of a load, or (partition -1) the load's partition table; its bytes are rows of...
     chunk             ... these, in order
     state             one partition's state at one checkpoint tick of a run, and the epoch in which it was made
 
-The large columns stand last in their rows and in rowid tables: SQLite so reads what stands before them without
-touching their pages. `slice.stage` only ever rises: being written, whole, sealed; a crash leaves what it was.
+The large columns come last, in rowid tables, so SQLite reads the columns before them without touching their pages.
+`slice.stage` rises while a slice is written: being written, whole, sealed; a crash leaves it as it was.
 
 The version is the database's `user_version`; it rises with every change of these tables or of what is in them.
 """
@@ -57,7 +57,7 @@ STATEMENTS: Final = {
 
 
 def is_new(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the database has yet to be made; `StoreError` if it is there and not ours to use."""
+    """Returns whether the database has yet to be created. Raises `StoreError` for one that is not ours to use."""
     tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -81,7 +81,7 @@ def is_new(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def create(connection: sqlite3.Connection, meta: dict[str, str]) -> None:
-    """Make the tables; the caller's transaction makes it all or nothing."""
+    """Creates the tables, in the caller's transaction."""
     for statement in STATEMENTS.values():
         connection.execute(statement)
     connection.executemany("INSERT INTO meta VALUES (?, ?)", sorted(meta.items()))
@@ -90,7 +90,7 @@ def create(connection: sqlite3.Connection, meta: dict[str, str]) -> None:
 
 
 def check_cheaply(connection: sqlite3.Connection, path: Path) -> None:
-    """What can be checked without reading everything: the file's length, and the small tables page by page.
+    """Checks what does not require reading everything: the file's length, and the small tables page by page.
 
     Slices and states are checked when they are read, each against its checksum; reading gigabytes at every start
     would cost more than fetching the rare torn one from another shard.

@@ -1,11 +1,11 @@
-"""The states of runs at their checkpoint ticks: opaque bytes, one blob a partition.
+"""The states of runs at their checkpoint ticks: opaque bytes, one blob per partition.
 
-A partition has few for a run: the one being prepared, the last committed one (the floor), and as many older ones as are
-to be readable besides. Those before are deleted in the transaction that brings the new, before it, so that the new ones
-take the pages of the old.
+A partition has few states of a run: the one in preparation, the last committed one (the floor), and as many older ones
+as are to remain readable. Others are deleted in the transaction that writes a new one, first, so that it takes their
+pages.
 
-Each partition's state stands for itself: a run resumes from the highest tick that every partition is held for by
-somebody. So a batch over `BULK_BYTES` may be cut between two partitions, and consensus gets its turn in between.
+Each partition's state is independent: a run resumes from the highest tick that some shard holds for every partition. So
+a batch over `BULK_BYTES` may be cut between two partitions, and consensus gets its turn in between.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from shoal.lockstep.frames import Buffer
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """The states of one tick. From now on nothing below `floor` is needed of these partitions of the run, but for the
-    last `older` of each, which somebody may want to read. They were made in that `epoch`, 0 for those of a backup.
+    """The states of one tick, made in `epoch` (0 for those of a backup). From now on, of these partitions of the run,
+    only the last `older` states below `floor` are needed, for readers.
     """
 
     run: int
@@ -38,7 +38,7 @@ class StateRecord:
 
     @property
     def size(self) -> int:
-        """Bytes of all states."""
+        """The bytes of all states."""
         return sum(view(state).nbytes for state in self.states.values())
 
 
@@ -49,7 +49,7 @@ class StateRows:
         self._database = database
 
     def put(self, records: Sequence[StateRecord]) -> None:
-        """Durable when it returns: one transaction and one sync for the whole batch, unless it is a very large one."""
+        """Writes the whole batch in one transaction and sync, unless it is very large. Durable when this returns."""
         for rows in _batches(records):
             with self._database.writing("keep the state of a tick") as connection:
                 for record, partition, state in rows:
@@ -57,11 +57,11 @@ class StateRows:
             self._database.wrote(sum(state.nbytes for _, _, state in rows))
 
     def held(self) -> dict[int, dict[int, frozenset[int]]]:
-        """For each run and tick the partitions whose state is here."""
+        """Returns the partitions whose state is here, by run and tick."""
         return self._held("SELECT run, tick, partition FROM state ORDER BY run, partition, tick")
 
     def held_as_made(self) -> dict[int, dict[tuple[int, int], frozenset[int]]]:
-        """For each run, tick and epoch in which it was made the partitions whose state is here."""
+        """Returns the partitions whose state is here, by run, tick and the epoch in which the state was made."""
         statement = "SELECT run, tick, epoch, partition FROM state ORDER BY run, partition, tick"
         found: dict[int, dict[tuple[int, int], set[int]]] = {}
         for row in self._database.rows("list the states", statement):
@@ -74,7 +74,7 @@ class StateRows:
         }
 
     def held_of(self, run: int) -> dict[int, frozenset[int]]:
-        """The same of one run."""
+        """Returns the partitions of one run whose state is here, by tick."""
         statement = "SELECT run, tick, partition FROM state WHERE run = ? ORDER BY partition, tick"
         return self._held(statement, run).get(run, {})
 
@@ -91,12 +91,12 @@ class StateRows:
         }
 
     def state(self, run: int, tick: int, partition: int) -> bytes | None:
-        """One partition's state, or None if it is not here."""
+        """Returns one partition's state, or None if it is not here."""
         stamped = self.stamped(run, tick, partition)
         return stamped[1] if stamped is not None else None
 
     def stamped(self, run: int, tick: int, partition: int) -> tuple[int, bytes] | None:
-        """The same with the epoch in which it was made."""
+        """Returns one partition's state and the epoch in which it was made, or None."""
         what = f"the state of run {run}, tick {tick}, partition {partition}"
         statement = "SELECT epoch, crc, bytes FROM state WHERE run = ? AND tick = ? AND partition = ?"
         for epoch, crc, state in self._database.rows(f"read {what}", statement, (run, tick, partition)):
@@ -106,7 +106,7 @@ class StateRows:
         return None
 
     def ticks(self, run: int, partition: int) -> list[int]:
-        """The ticks of a run whose state of one partition is here, ascending."""
+        """Returns the ticks of a run, ascending, whose state of one partition is here."""
         statement = "SELECT tick FROM state WHERE run = ? AND partition = ? ORDER BY tick"
         rows = [row for (row,) in self._database.rows("list a partition's states", statement, (run, partition))]
         if any(type(tick) is not int for tick in rows):
@@ -114,23 +114,23 @@ class StateRows:
         return rows
 
     def trim(self, run: int, tick: int) -> None:
-        """Forget what is older than a tick of a run."""
+        """Deletes the states of a run before a tick."""
         self._database.execute("trim a run", "DELETE FROM state WHERE run = ? AND tick < ?", [(run, tick)])
 
     def drop_void(self, run: int, is_void: Callable[[int, int], bool]) -> None:
-        """Forget the states of a run of which `is_void` says so, given the epoch and the tick of each."""
+        """Deletes the states of a run for which `is_void` returns true, given the epoch and the tick of each."""
         rows = self._database.rows("list the states", "SELECT id, epoch, tick FROM state WHERE run = ?", (run,))
         void = [(number,) for number, epoch, tick in rows if is_void(epoch, tick)]
         if void:
             self._database.execute("forget what is done again", "DELETE FROM state WHERE id = ?", void)
 
     def drop(self, run: int) -> None:
-        """Forget a run."""
+        """Deletes the states of a run."""
         rows = self._database.rows("list the states", "SELECT id, partition FROM state WHERE run = ?", (run,))
         self._database.execute("forget a run", "DELETE FROM state WHERE id = ?", [row[:1] for row in rows])
 
     def size(self) -> int:
-        """Bytes of all states."""
+        """Returns the bytes of all states."""
         ((size,),) = self._database.rows("measure the states", "SELECT total(size) FROM state")
         return int(size)
 
@@ -153,7 +153,7 @@ def _put(connection: sqlite3.Connection, record: StateRecord, partition: int, st
 
 
 def _batches(records: Sequence[StateRecord]) -> Iterator[list[tuple[StateRecord, int, memoryview]]]:
-    """Consecutive states of `BULK_BYTES` at most together; a larger one goes alone."""
+    """Groups consecutive states into batches of at most `BULK_BYTES`; a larger state forms a batch of its own."""
     batch: list[tuple[StateRecord, int, memoryview]] = []
     size = 0
     for record in records:

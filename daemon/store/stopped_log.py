@@ -1,10 +1,10 @@
-"""The log of decisions of a daemon that is stopped: shown, and an entry taken out of it.
+"""Shows the replicated log of a stopped daemon, and takes an entry out of it.
 
-For when an entry ends every daemon that applies it, at each start: nobody is there to decide anything, so an operator
-does. What is taken out keeps its place and its term, and says nothing any more. Consensus takes it for what all agreed
-upon, so it has to be done with the same entry on every shard that has it, before any of them is started again.
+This is for an entry that ends every daemon that applies it, at each start, so that nothing can be decided any more. An
+entry that is taken out keeps its index and its term but becomes empty. Consensus can't tell that from what was agreed,
+so an operator has to do it with the same entry on every shard that has it, before any of them is started again.
 
-Invariant: nothing is written before a whole copy of the database is durable beside it.
+Invariant: nothing is written before a complete copy of the database is durable beside it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WORDS_MAX: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An entry of the log, and what comes of it behind those before it."""
+    """An entry of the log, and the outcome of applying it after those before it."""
 
     index: int
     term: int
@@ -44,21 +44,23 @@ class Shown:
 
 
 class StoppedLog:
-    """Of one data folder, for as long as `opened` holds it."""
+    """The log in one data folder, for as long as `opened` holds it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._rows = ConsensusRows(database)
 
     def stored(self) -> Stored:
-        """What is on disk. Raises `StoreError`."""
+        """Returns what is on disk. Raises `StoreError`."""
         stored = self._rows.load()
         if stored is None:
-            raise StoreError(f"{self._database.path} has no log: this shard has taken part in no cluster yet")
+            raise StoreError(f"{self._database.path} has no log: this shard has not been part of a cluster yet")
         return stored
 
     def show(self, without: int | None = None) -> list[Shown]:
-        """Every entry behind the snapshot, applied in order; `without` one of them. Raises `StoreError`."""
+        """Returns every entry after the snapshot, applied in order, optionally `without` one of them. Raises
+        `StoreError`.
+        """
         stored, registry, codec = self.stored(), Registry(), CommandCodec()
         try:
             if stored.snapshot.data:
@@ -77,7 +79,7 @@ class StoppedLog:
         return shown
 
     def entry(self, index: int) -> Entry:
-        """A command that can be taken out. Raises `StoreError`."""
+        """Returns a command that can be taken out. Raises `StoreError`."""
         stored = self.stored()
         found = next((entry for entry in stored.entries if entry.index == index), None)
         if found is None:
@@ -85,17 +87,17 @@ class StoppedLog:
             there = f"it has {first} to {last}" if stored.entries else "it has none"
             raise StoreError(f"{self._database.path} has no entry {index} ({there}): what is before is in the snapshot")
         if not found.is_command:
-            raise StoreError(f"entry {index} is no command: it says who the servers are, or nothing")
+            raise StoreError(f"entry {index} is not a command: it is a configuration, or empty")
         return found
 
     def begins_later_runs(self, index: int) -> bool:
-        """Whether the entry begins a run, and others behind it do, too: their numbers will be other ones."""
+        """Returns whether the entry begins a run and later entries begin others, whose numbers would change."""
         codec = CommandCodec()
         begun = [entry.index for entry in self.stored().entries if isinstance(_read(codec, entry), StartRun)]
         return index in begun and begun[-1] > index
 
     def skip(self, index: int) -> Path:
-        """Take a command out, and give the copy of the database as it was. Raises `StoreError`."""
+        """Takes a command out, and returns the path to a copy of the database as it was. Raises `StoreError`."""
         entry = self.entry(index)
         copy = self._copied(index)
         try:
@@ -108,7 +110,7 @@ class StoppedLog:
     def _copied(self, index: int) -> Path:
         copy = self._database.path.with_name(f"{DATABASE}.before-skip-{index}")
         if copy.exists():
-            raise StoreError(f"{copy} is there already: move it away first")
+            raise StoreError(f"{copy} exists already: move it away first")
         try:
             target = sqlite3.connect(copy)
             try:
@@ -126,10 +128,10 @@ class StoppedLog:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[StoppedLog]:
-    """The log in a data folder that no daemon has. Raises `StoreError`."""
+    """Opens the log in a data folder that no daemon uses. Raises `StoreError`."""
     path = folder / DATABASE
     if not path.is_file():
-        raise StoreError(f"{folder} is no data folder of a shard: it has no {DATABASE}")
+        raise StoreError(f"{folder} is not a shard's data folder: it has no {DATABASE}")
     try:
         lock = take_lock(folder)
     except FolderInUse:
@@ -141,7 +143,7 @@ def opened(folder: Path) -> Iterator[StoppedLog]:
             raise StoreError(sentence(error, path, "open the data folder")) from error
         try:
             if schema.is_new(database.connection, path):
-                raise StoreError(f"{folder} is no data folder of a shard: its database is empty")
+                raise StoreError(f"{folder} is not a shard's data folder: its database is empty")
             database.settle()
             database.checkpoint("TRUNCATE")  # what a daemon that was killed has left beside the database
             schema.check_cheaply(database.connection, path)
@@ -155,7 +157,7 @@ def opened(folder: Path) -> Iterator[StoppedLog]:
 
 
 def _read(codec: CommandCodec, entry: Entry) -> Decision | CommandUnreadable | None:
-    """What stands at a place: a command, one that this version can't read, or neither."""
+    """Returns the command in an entry, one that this version can't read, or None."""
     try:
         return codec.decode(entry.data) if entry.is_command else None
     except CommandUnreadable as unreadable:

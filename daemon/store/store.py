@@ -1,4 +1,4 @@
-"""One thread's way to the disk: all that can be kept and asked for.
+"""A thread's access to the data folder: everything that can be written and read.
 
 >>> import tempfile
 >>> from pathlib import Path
@@ -32,7 +32,7 @@ from shoal.lockstep.frames import Buffer
 
 
 class Store:
-    """A connection to an open folder, for the thread that makes it.
+    """A connection to an open folder, for the thread that creates it.
 
     A method that writes has made it durable when it returns (`put_slice`: when `seal` does) or raises `StoreFailed`,
     and after one of those nothing is written any more, by this store or another one of the folder.
@@ -52,17 +52,17 @@ class Store:
         self._states = StateRows(self._database)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Closes the connection."""
         self._database.close()
 
     # -- consensus -------------------------------------------------------------------------------------------------
 
     def load_consensus(self) -> Stored | None:
-        """What Raft-lite has persisted; None if it never has. Raises `StoreError` for what makes no sense."""
+        """Returns what Raft-lite has persisted, or None. Raises `StoreError` if it is not sound."""
         return self._consensus.load()
 
     def persist(self, persist: Persist) -> None:
-        """Carry out the effect: one durable transaction, with the semantics of `Persist.onto`."""
+        """Carries out the effect in one durable transaction, with the semantics of `Persist.onto`."""
         if persist == Persist():
             return
         number = self._database.despite_full_disk(partial(self._consensus.persist, persist))
@@ -78,123 +78,125 @@ class Store:
     # -- room ------------------------------------------------------------------------------------------------------
 
     def require(self, nbytes: int) -> None:
-        """Raise `NoRoom` if so many bytes of bulk must not be written now."""
+        """Raises `NoRoom` if so many bytes of bulk data must not be written now."""
         if self._folder.room is not None:
             self._folder.room.require(nbytes, self._database.reusable(), self._database.log_growth())
 
     @property
     def room(self) -> Room | None:
-        """What there is to know of the disk, if the folder has marks."""
+        """The disk's space, if the folder has marks."""
         return self._folder.room
 
     def room_for_bulk(self) -> int | None:
-        """Bytes of bulk that may be written; None if there is no mark."""
+        """Returns how many bytes of bulk data may be written, or None without marks."""
         if self._folder.room is None:
             return None
         return self._folder.room.for_bulk(self._database.reusable(), self._database.log_growth())
 
     def renounce(self, disk: int) -> None:
-        """Forget what consensus has persisted, and be a new disk from the next life on; slices and states stay."""
+        """Deletes what consensus has persisted, and makes the folder a new disk from the next life on. Keeps slices and
+        states.
+        """
         self._database.despite_full_disk(partial(self._consensus.renounce, disk))
 
     def promise(self) -> Promise | None:
-        """With whom this shard has promised to found a cluster. Raises `StoreError` for what makes no sense."""
+        """Returns this shard's promise to found a cluster. Raises `StoreError` if it is not sound."""
         return self._promises.load()
 
     def keep_promise(self, promise: Promise) -> None:
-        """In the place of an older one; durable when this returns."""
+        """Replaces an older promise. Durable when this returns."""
         self._promises.keep(promise)
 
     def raise_generation(self, generation: int) -> None:
-        """See to it that the folder's next life is a later one than this."""
+        """Ensures that the folder's next life has a generation above this one."""
         statement = "UPDATE meta SET value = ? WHERE key = 'generation' AND CAST(value AS INTEGER) < ?"
         self._database.execute("raise the generation", statement, [(str(generation), generation)])
 
     # -- graphs ----------------------------------------------------------------------------------------------------
 
     def put_graph(self, load: str, graph: str, table: Buffer, header: bytes) -> None:
-        """Keep what belongs to a load as a whole: the partition of each node, counts and types."""
+        """Writes what belongs to a load as a whole: the partition of each node, counts and types."""
         self.require(view(table).nbytes + len(header))
         self._graphs.put_graph(load, graph, table, header)
 
     def put_slice(self, load: str, partition: int, spec: bytes, frames: Sequence[Buffer]) -> None:
-        """Write one partition of a load that has been put; held once it is sealed."""
+        """Writes one partition of a load whose header has been written; it is held once it is sealed."""
         self.require(sum(view(frame).nbytes for frame in frames) + len(spec))
         self._graphs.put_slice(load, partition, spec, frames)
 
     def seal(self, load: str, partitions: Iterable[int]) -> None:
-        """Hold these from now on, all of them or, if one is not whole (`NotHeld`), none."""
+        """Makes all of these partitions held from now on, or none if one is incomplete (`NotHeld`)."""
         self._graphs.seal(load, partitions)
 
     def graph(self, load: str) -> tuple[str, bytes, bytes]:
-        """A load's graph, partition table and header; `NotHeld` if it is not here."""
+        """Returns a load's graph, partition table and header. Raises `NotHeld`."""
         return self._graphs.graph(load)
 
     def slice(self, load: str, partition: int) -> tuple[bytes, list[bytes]]:
-        """The spec and the frames of a partition; `NotHeld` if it is not held."""
+        """Returns the spec and the frames of a partition. Raises `NotHeld`."""
         return self._graphs.slice(load, partition)
 
     def loads(self) -> dict[str, tuple[str, frozenset[int]]]:
-        """Each load's graph and the partitions of it that are held."""
+        """Returns the graph and the partitions held of each load."""
         return self._graphs.loads()
 
     def drop_slices(self, load: str, partitions: Iterable[int]) -> None:
-        """Hold these no more."""
+        """Deletes these partitions."""
         self._graphs.drop_slices(load, partitions)
 
     def drop_load(self, load: str) -> None:
-        """Forget a load and all that is held of it."""
+        """Deletes everything of a load."""
         self._graphs.drop_load(load)
 
     # -- states ----------------------------------------------------------------------------------------------------
 
     def put_states(self, records: Sequence[StateRecord]) -> None:
-        """Keep the states of checkpoint ticks, and delete those below each record's floor."""
+        """Writes the states of checkpoint ticks, and deletes those below each record's floor."""
         self.require(sum(record.size for record in records))
         self._states.put(records)
 
     def states_held(self) -> dict[int, dict[int, frozenset[int]]]:
-        """Run to tick to partitions."""
+        """Returns the partitions held, by run and tick."""
         return self._states.held()
 
     def states_as_made(self) -> dict[int, dict[tuple[int, int], frozenset[int]]]:
-        """Run to tick and the epoch in which it was made, to partitions."""
+        """Returns the partitions held, by run and by the tick and epoch in which their state was made."""
         return self._states.held_as_made()
 
     def states_of(self, run: int) -> dict[int, frozenset[int]]:
-        """Of one run, tick to partitions."""
+        """Returns the partitions held of one run, by tick."""
         return self._states.held_of(run)
 
     def state_ticks(self, run: int, partition: int) -> list[int]:
-        """The ticks of a run whose state of a partition is here."""
+        """Returns the ticks of a run whose state of a partition is here."""
         return self._states.ticks(run, partition)
 
     def state(self, run: int, tick: int, partition: int) -> bytes | None:
-        """A partition's state at a tick of a run, or None."""
+        """Returns a partition's state at a tick of a run, or None."""
         return self._states.state(run, tick, partition)
 
     def stamped_state(self, run: int, tick: int, partition: int) -> tuple[int, bytes] | None:
-        """The same with the epoch in which it was made."""
+        """Returns the same with the epoch in which it was made."""
         return self._states.stamped(run, tick, partition)
 
     def drop_void(self, run: int, is_void: Callable[[int, int], bool]) -> None:
-        """Forget the states of a run of which `is_void` says so, given the epoch and the tick of each."""
+        """Deletes the states of a run for which `is_void` returns true, given the epoch and the tick of each."""
         self._states.drop_void(run, is_void)
 
     def trim_run(self, run: int, tick: int) -> None:
-        """Forget the states of a run that are older than a tick."""
+        """Deletes the states of a run before a tick."""
         self._states.trim(run, tick)
 
     def drop_run(self, run: int) -> None:
-        """Forget the states of a run."""
+        """Deletes the states of a run."""
         self._states.drop(run)
 
     def relieve(self) -> None:
-        """What was written is safe, and nobody waits: time to tidy up."""
+        """Tidies up while nobody waits; what was written is safe."""
         self._database.relieve()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes: of the files, of what in them is free for reuse, and of what is kept."""
+        """Returns the bytes of the files, of what is free for reuse in them, and of what is kept."""
         ((pages,),) = self._database.rows("measure the database", "PRAGMA page_count")
         ((free,),) = self._database.rows("measure the database", "PRAGMA freelist_count")
         ((page_bytes,),) = self._database.rows("measure the database", "PRAGMA page_size")

@@ -34,17 +34,17 @@ class Acceptor:
         self._tasks: list[asyncio.Task[None]] = []
 
     def listen(self, listener: socket.socket) -> None:
-        """Accept on this socket, too, which is ours from now on and does not block."""
+        """Accepts on another socket, which must not block and belongs to this object from now on."""
         self._listeners.append(listener)
         self._tasks.append(asyncio.create_task(self._accept(listener), name="accept"))
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
-        """What is listened on."""
+        """The listening sockets."""
         return tuple(self._listeners)
 
     def close(self) -> list[asyncio.Task[None]]:
-        """Stop; what has to be waited for."""
+        """Stops, and returns what has to be awaited."""
         for task in self._tasks:
             task.cancel()
         for listener in self._listeners:

@@ -75,13 +75,13 @@ class Backlog:
     # -- the reader's ----------------------------------------------------------------------------------------------
 
     def took(self, descriptor: int, part_bytes: int, *, is_last: bool) -> None:
-        """A part of a message was read."""
+        """Counts a part of a message that was read."""
         self._messages += is_last
         size = part_bytes + self._added
         self._taken[descriptor] = self._taken.get(descriptor, 0) + size + (2 if size < 256 else 9)
 
     def emptied(self) -> None:
-        """Nothing was left to read."""
+        """Notes that nothing was left to read."""
         self._was_empty = True
 
     # -- the doorman's ---------------------------------------------------------------------------------------------
@@ -92,14 +92,14 @@ class Backlog:
         return bool(self._known or self._left or self._left_lately)
 
     def accepted(self, descriptor: int) -> None:
-        """A connection has come."""
+        """Notes a new connection."""
         if not self.watches:
             self._looked_at = time.monotonic_ns()  # nobody has looked for long, as nothing could come
         self._known.add(descriptor)
         self._taken[descriptor] = HANDSHAKE_BYTES
 
     def ended(self, connection: Connection, was_let_in: bool) -> None:
-        """A connection has gone; what is whole of what it sent is still to be read."""
+        """Notes that a connection has ended; complete messages from it are still to be read."""
         taken = self._taken.pop(connection.descriptor, 0)
         self._known.discard(connection.descriptor)
         if was_let_in:

@@ -100,45 +100,45 @@ class Connections:
 
     @property
     def pending(self) -> int:
-        """How many have not been let in, as far as that is known, and are not hung up on."""
+        """The number of connections known not to be let in yet and not being cut."""
         return self._pending
 
     @property
     def crowded(self) -> bool:
-        """Whether they are too many."""
+        """Whether there are too many of them."""
         return self._pending > self._room.pending_max
 
     def at(self, descriptor: int) -> Connection | None:
-        """The one with this descriptor."""
+        """Returns the connection with this descriptor."""
         return self._by_descriptor.get(descriptor)
 
     def strangers(self) -> list[Connection]:
-        """Those who have not been let in."""
+        """Returns the connections that have not been let in."""
         return [one for one in self._by_descriptor.values() if not one.let_in]
 
     # -- what libzmq reports ---------------------------------------------------------------------------------------
 
     def accepted(self, descriptor: int, peer: tuple[str, int], now: int) -> None:
-        """A connection has come."""
+        """Notes a new connection."""
         self._forget(descriptor)
         self._by_descriptor[descriptor] = Connection(descriptor, peer, now)
         self._pending += 1
 
     def finished(self) -> None:
-        """Some connection has its handshake behind it."""
+        """Notes that some connection has completed its handshake."""
         self._finished += 1
 
     @property
     def unplaced(self) -> bool:
-        """Whether it is not known of some finished handshake whose it is."""
+        """Whether some completed handshake can't be attributed to a connection yet."""
         return self._finished > 0
 
     def failed(self, reason: str) -> None:
-        """The handshake of the connection whose end comes next has failed."""
+        """Notes that the handshake of the connection that ends next has failed."""
         self._failed = reason
 
     def ended(self, descriptor: int) -> Ended:
-        """A connection is over. Look before at all that are pending if a handshake is `unplaced`."""
+        """Notes that a connection has ended. If a handshake is `unplaced`, look at all pending ones first."""
         reason, self._failed = self._failed, ""
         gone = self._forget(descriptor)
         if gone is None:
@@ -159,14 +159,14 @@ class Connections:
     # -- what the kernel has counted -------------------------------------------------------------------------------
 
     def measured(self, connection: Connection, received: int, sent: int) -> None:
-        """How far a connection has come."""
+        """Updates how far a connection has come."""
         connection.before, connection.received = connection.received, received
         connection.greeted |= sent >= self._welcomed
         if not connection.let_in and sent > self._welcomed + ERROR_BYTES:
             self.let_in(connection)
 
     def let_in(self, connection: Connection) -> None:
-        """It has its handshake behind it."""
+        """Notes that a connection has completed its handshake."""
         if connection.let_in:
             return
         connection.let_in = True
@@ -178,7 +178,7 @@ class Connections:
             del self._familiar[next(iter(self._familiar))]
 
     def cut(self, connection: Connection, reason: str) -> None:
-        """It was hung up on."""
+        """Notes that a connection was cut."""
         if not connection.cut:
             connection.cut = reason
             self._pending -= not connection.let_in
@@ -186,7 +186,7 @@ class Connections:
     # -- verdicts --------------------------------------------------------------------------------------------------
 
     def unwelcome(self, now: int) -> list[tuple[Connection, str]]:
-        """The strangers to hang up on now, and why."""
+        """Returns the strangers to cut now, and why."""
         strangers, found = [one for one in self.strangers() if not one.cut], []
         waiting = []
         for one in strangers:
@@ -204,7 +204,8 @@ class Connections:
         return found + [(one, CROWD) for one in waiting[:over]]
 
     def crowding(self, keys: dict[int, str]) -> list[tuple[Connection, str]]:
-        """Those who were let in and are too many: of one key, or of all. `keys` are of those who have said something.
+        """Returns the connections that were let in but exceed a limit, of one key or of all. `keys` are those that have
+        sent messages.
 
         Of one key the oldest go: a peer that was restarted has left them behind. Of all those who have said nothing
         yet go, the oldest first; and if that is not enough, the newest.

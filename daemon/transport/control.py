@@ -75,26 +75,26 @@ class ControlTransport:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens, with the port that was given if the address left that open."""
+        """The listening address, with the actual port if the configured one is 0."""
         return self._listener.endpoint
 
     @property
     def sender_address(self) -> str:
-        """From which host the message came that is being delivered; empty if that is not known."""
+        """The host that sent the message being delivered; empty if it is not known."""
         return self._listener.sender_address
 
     @property
     def connections(self) -> tuple[str, ...]:
-        """The addresses that a socket is open to."""
+        """The addresses to which a socket is open."""
         return tuple(address for address, _ in self._peers)
 
     @property
     def came(self) -> tuple[int, int]:
-        """How many connections others have made, and how many of them have not been let in."""
+        """The number of incoming connections, and how many of them have not been let in."""
         return self._listener.connections
 
     def send(self, address: str, public_key: bytes | None, frames: Sequence[Buffer]) -> bool:
-        """Queue a message for the shard at `address`, whose key is `public_key`; False if it was dropped instead.
+        """Queues a message for the shard at `address` with this public key; returns False if it was dropped.
 
         True is no promise: a message is lost when its connection is.
         """
@@ -113,7 +113,7 @@ class ControlTransport:
             return self._drop("failed")
 
     def check(self) -> None:
-        """Other keys are allowed than before: hang up on those that are not, whoever connected."""
+        """Cuts all connections whose keys are no longer allowed, incoming and outgoing."""
         self._listener.check()
         for target, peer in list(self._peers.items()):
             if self._curve is not None and self._curve.owner_of(peer.speaker.public_key or b"") is None:
@@ -121,7 +121,7 @@ class ControlTransport:
                 del self._peers[target]
 
     def close(self, linger_ns: int = 0) -> None:
-        """Stop; wait at most `linger_ns` for what is queued, which blocks the loop that long."""
+        """Stops. Waits at most `linger_ns` for what is queued, which blocks the loop."""
         if self._closed:
             return
         self._closed = True
@@ -159,7 +159,7 @@ class ControlTransport:
         return False
 
     def _drain(self) -> None:
-        """Deliver what waits, at most `drain_max` messages before the loop gets its turn."""
+        """Delivers waiting messages, at most `drain_max` before the loop gets its turn."""
         if self._again is not None:
             self._again.cancel()
             self._again = None
@@ -195,7 +195,7 @@ class ControlTransport:
             self._again = self._loop.call_soon(self._drain)
 
     def _look_for_refusals(self) -> None:
-        """Say who does not let us in: whose list lacks our key. Else only the log of that one would tell.
+        """Logs who refuses us because their list lacks our key; otherwise only their log would tell.
 
         libzmq does not try again by itself; the next message does.
         """
@@ -213,7 +213,7 @@ class ControlTransport:
         self._refusals = self._loop.call_later(REFUSALS_SECONDS, self._look_for_refusals)
 
     def _close_idle(self) -> None:
-        """Close the sockets that were not used for `idle_ns`; the least recently used come first."""
+        """Closes the sockets that were not used for `idle_ns`; the least recently used come first."""
         now = self._loop.time()
         for target, peer in list(self._peers.items()):
             if now - peer.used < self._idle_seconds:

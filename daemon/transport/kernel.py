@@ -33,7 +33,7 @@ class Traffic:
 
 
 def peer_of(descriptor: int) -> tuple[str, int] | None:
-    """The address and port at the other end; None if the connection is over."""
+    """Returns the address and port at the other end, or None if the connection has ended."""
     try:
         return _borrowed(descriptor, _peer)
     except OSError:
@@ -41,7 +41,7 @@ def peer_of(descriptor: int) -> tuple[str, int] | None:
 
 
 def traffic_of(descriptor: int) -> Traffic | None:
-    """None if the connection is over, or the kernel does not count (before Linux 4.19)."""
+    """Returns a connection's traffic, or None if it has ended or the kernel does not count (before Linux 4.19)."""
     try:
         information = _borrowed(descriptor, _information, socket.AF_INET)
         received, sent, again = _INFO.unpack(information)
@@ -51,7 +51,7 @@ def traffic_of(descriptor: int) -> Traffic | None:
 
 
 def hang_up(descriptor: int, peer: tuple[str, int]) -> bool:
-    """End the connection if it is still that peer's; libzmq finds out and closes the descriptor."""
+    """Cuts the connection if it is still that peer's; libzmq notices and closes the descriptor."""
     with suppress(OSError):
         if _borrowed(descriptor, _peer) == peer:
             _borrowed(descriptor, lambda s: s.shutdown(socket.SHUT_RDWR))
@@ -68,17 +68,17 @@ class ListeningSocket:
         self._socket.setblocking(False)
 
     def pause(self) -> None:
-        """Let the kernel drop what comes from now on: who wants to connect tries again later by itself."""
+        """Lets the kernel drop new connection attempts from now on; clients retry by themselves."""
         program = struct.pack("@HP", 1, ctypes.addressof(_DROP_ALL))  # struct sock_fprog
         self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
     def resume(self) -> None:
-        """Take connections again."""
+        """Accepts connections again."""
         with suppress(OSError):  # it was not paused
             self._socket.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
     def shed(self, most: int) -> int:
-        """Hang up on those who wait to be accepted; how many they were. Needs a descriptor."""
+        """Cuts the connections waiting to be accepted, and returns how many. Needs a free descriptor."""
         for done in range(most):
             try:
                 connection, _ = self._socket.accept()
@@ -88,7 +88,7 @@ class ListeningSocket:
         return most
 
     def close(self) -> None:
-        """Let go of the address; twice does nothing."""
+        """Releases the address. Idempotent."""
         self._socket.close()
 
 
@@ -102,7 +102,7 @@ def _information(connection: socket.socket) -> bytes:
 
 
 def _borrowed(descriptor: int, do: Callable[[socket.socket], T], family: int = -1) -> T:
-    """A family that is given is not asked for, which would be three calls more."""
+    """Wraps a descriptor without owning it. Giving the family saves three system calls."""
     borrowed = socket.socket(family, -1 if family < 0 else socket.SOCK_STREAM, -1 if family < 0 else 0, descriptor)
     try:
         return do(borrowed)

@@ -88,7 +88,7 @@ class Curve:
 
 
 def secure_server(socket: zmq.Socket[bytes], curve: Curve | None) -> None:
-    """Before bind."""
+    """Secures a socket before it is bound."""
     socket.zap_domain = ZAP_DOMAIN
     if curve is not None:
         socket.curve_secretkey = curve.keys.secret
@@ -97,7 +97,7 @@ def secure_server(socket: zmq.Socket[bytes], curve: Curve | None) -> None:
 
 
 def secure_client(socket: zmq.Socket[bytes], curve: Curve | None, server_key: bytes | None) -> None:
-    """Before connect."""
+    """Secures a socket before it is connected."""
     if curve is not None:
         assert server_key is not None
         socket.curve_secretkey = curve.keys.secret
@@ -154,13 +154,13 @@ class Doorman:
         self._thread.start()
 
     def check(self) -> None:
-        """Hang up on who has come in with a key that is not allowed any more. From any thread."""
+        """Cuts connections whose keys are no longer allowed. Thread-safe."""
         if not self._recheck:
             self._recheck = True
             os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
-        """End the thread and close its sockets; once."""
+        """Ends the thread and closes its sockets. To be called once."""
         self._socket.disable_monitor()
         self._over = True
         os.eventfd_write(self._wake, 1)
@@ -171,7 +171,7 @@ class Doorman:
             os.close(self._spare)
 
     def close(self) -> None:
-        """Let go of the address."""
+        """Releases the address."""
         if self._listening is not None:
             self._listening.close()
 
@@ -206,8 +206,9 @@ class Doorman:
         return max(1, (min(due) - time.monotonic_ns()) // 1_000_000 + 1) if due else None
 
     def _answer(self, request: list[bytes]) -> list[bytes]:
-        """RFC 27: version, request id, domain, address, identity, mechanism and credentials come; libzmq sends them, so
-        they are well formed. Who is let in is known by the key from then on, as text."""
+        """Answers a ZAP request (RFC 27: version, request id, domain, address, identity, mechanism and credentials).
+        libzmq sends it, so it is well formed. From then on the connection is known by its key, as text.
+        """
         request_id, address, mechanism, credentials = request[1], request[3], request[5], request[6:]
         source = address.decode("ascii", "replace")
         if self._backlog.full:
@@ -232,7 +233,7 @@ class Doorman:
     # -- what has happened -----------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Take libzmq's events; at the descriptor limit it reports 100,000 failures a second."""
+        """Takes libzmq's events. At the descriptor limit it reports 100,000 failures a second."""
         without_descriptor = 0
         for _ in range(BATCH_MAX):
             try:
@@ -283,7 +284,7 @@ class Doorman:
             self._note(descriptor, False)
 
     def _without_descriptors(self, failures: int) -> None:
-        """Hang up on all who wait to be accepted, and let nobody come for a while."""
+        """Cuts all connections waiting to be accepted, and accepts none for a while."""
         self._refusals.note("descriptors", "all", time.monotonic_ns(), failures)
         if self._listening is None:
             return
@@ -329,7 +330,7 @@ class Doorman:
                 self.connections.measured(one, traffic.received, traffic.sent)
 
     def _cut(self, connection: Connection, reason: str) -> bool:
-        """Hang up. The end of the connection is reported by libzmq like any other, and is not counted twice."""
+        """Cuts a connection. libzmq reports its end like any other, and it is not counted twice."""
         if connection.cut or not hang_up(connection.descriptor, connection.peer):
             return False
         self.connections.cut(connection, reason)
@@ -341,8 +342,9 @@ class Doorman:
         return True
 
     def _check_keys(self) -> None:
-        """Hang up on whoever came in with a key that has no owner any more, or another one. Who has not said a word
-        yet may be one of them, and connects again if not."""
+        """Cuts every connection whose key has lost its owner or has another one. A connection that has not sent
+        anything may be one of them: it is cut as well and reconnects if it is allowed.
+        """
         curve = self._curve
         if curve is None:
             return
@@ -357,7 +359,7 @@ class Doorman:
 
 
 def _spare() -> int | None:
-    """A descriptor that is kept, to be given up when there is no other."""
+    """Opens a descriptor that is given up when no other is left."""
     try:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

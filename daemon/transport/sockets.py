@@ -129,7 +129,7 @@ class Listener:
         self.fd = cast(int, self.socket.get(zmq.FD))
 
     def readable(self) -> bool:
-        """Whether a message waits. Asking costs 1.4 us, to receive in vain, with its exception, 5.3."""
+        """Returns whether a message waits. Asking costs 1.4 us; receiving in vain, with its exception, 5.3."""
         if cast(int, self.socket.get(zmq.EVENTS)) & POLLIN:
             return True
         self.backlog.emptied()
@@ -166,25 +166,25 @@ class Listener:
         return owner, None
 
     def check(self) -> None:
-        """Other keys are allowed than before: believe nobody and nothing any more who came in with another."""
+        """Stops trusting any connection that was let in with a key that is no longer allowed."""
         self._owners = {}
         self._doorman.check()
 
     @property
     def connections(self) -> tuple[int, int]:
-        """How many there are, and how many of them have not been let in."""
+        """The number of incoming connections, and how many of them have not been let in."""
         return len(self._doorman.connections), self._doorman.connections.pending
 
     @property
     def sender_address(self) -> str:
-        """The host that the last message came from, as the kernel has it; empty if it is not known."""
+        """The host that sent the last message, as the kernel has it; empty if it is not known."""
         try:
             return str(self._last.get("Peer-Address")) if self._last is not None else ""
         except zmq.ZMQError:
             return ""
 
     def tend(self) -> None:
-        """Say if nothing waits."""
+        """Notes when nothing waits."""
         self.needs_care = False
         self.readable()
 
@@ -196,7 +196,9 @@ class Listener:
         self._doorman.close()
 
     def owner_of(self, descriptor: int, key: str) -> str:
-        """Whose key a message came with, now; empty if nobody's. For who receives from `socket` himself."""
+        """Returns the current owner of the key that a message came with, or "" if there is none. For callers that
+        receive from `socket` themselves.
+        """
         assert self._curve is not None
         owners = self._owners
         owner = owners.get(key)
@@ -249,7 +251,9 @@ class Speaker:
         self._socket, self._events = self._open()
 
     def send(self, frames: Sequence[Buffer]) -> bool:
-        """Hand a message to ZeroMQ without waiting; False where its queue is full. `zmq.ZMQError` for all else."""
+        """Hands a message to ZeroMQ without waiting; returns False if its queue is full. Raises `zmq.ZMQError` for
+        anything else.
+        """
         try:
             if len(frames) == 1:
                 self._socket.send(frames[0], NOBLOCK)  # type: ignore[arg-type]
@@ -266,14 +270,14 @@ class Speaker:
         return True
 
     def reopen(self) -> None:
-        """Have a new connection; without a descriptor for it, `zmq.ZMQError` is raised and the old one stays."""
+        """Makes a new connection. Without a descriptor for it, raises `zmq.ZMQError` and keeps the old one."""
         opened = self._open()
         self.close()
         self._socket, self._events = opened
         self._stuck_since = None
 
     def refused(self) -> bool:
-        """Whether the peer has refused our key since this was asked last."""
+        """Returns whether the peer has refused our key since the last call."""
         seen = False
         while self._events is not None:
             try:
@@ -292,7 +296,7 @@ class Speaker:
         self._socket.close(linger=linger_ns // MILLISECOND_NS)
 
     def _open(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes] | None]:
-        """A socket, and what reports that the peer refuses us, if it can."""
+        """Opens a socket, and a monitor that reports refusals if there can be one."""
         if not self.address.startswith("tcp://"):  # gossip may say so; a file or this process itself is no peer
             raise zmq.ZMQError(zmq.EPROTONOSUPPORT)
         socket = self._context.socket(zmq.PUSH)
@@ -326,7 +330,7 @@ def _send_parts(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> None:
 
 
 def too_large(frames: Sequence[Buffer], limits: TransportLimits) -> bool:
-    """Whether a peer with the same limits would refuse these frames, by cutting the connection."""
+    """Returns whether a peer with the same limits would refuse these frames by cutting the connection."""
     bound = limits.frame_bytes_max
     if len(frames) == 1 and type(frames[0]) is bytes:  # nearly all
         return len(frames[0]) > bound

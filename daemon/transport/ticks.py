@@ -60,21 +60,21 @@ class TickTransport:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens, with the port that was given if the address left that open."""
+        """The listening address, with the actual port if the configured one is 0."""
         return self._listener.endpoint
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """Whom it speaks to."""
+        """The names of the connected peers."""
         return tuple(self._peers)
 
     @property
     def came(self) -> tuple[int, int]:
-        """How many connections others have made, and how many of them have not been let in. From any thread."""
+        """The number of incoming connections, and how many of them have not been let in. Thread-safe."""
         return self._listener.connections
 
     def connect(self, peer: str, address: str, public_key: bytes | None = None) -> bool:
-        """Speak to `peer` at `address` from now on; False, and counted, if that cannot be.
+        """Connects to `peer` at `address`; returns False, and counts it, if that is impossible.
 
         What is sent before the connection stands is queued. The same again changes nothing; another address or key
         replaces the connection, and what was queued for the old one is lost.
@@ -94,7 +94,9 @@ class TickTransport:
         return True
 
     def connect_again(self) -> None:
-        """To those who have refused our key: they may have been told of it by now. For about once a second."""
+        """Reconnects to peers that have refused our key, as they may have learned it by now. To be called about once a
+        second.
+        """
         for speaker in self._peers.values():
             if speaker.refused():
                 self._count("refused_by_peer", (), 1)
@@ -102,13 +104,13 @@ class TickTransport:
                     speaker.reopen()
 
     def disconnect(self, peer: str) -> None:
-        """Speak to `peer` no longer; what is still queued for it is lost."""
+        """Disconnects from `peer`; what is still queued for it is lost."""
         known = self._peers.pop(peer, None)
         if known is not None:
             known.close()
 
     def send(self, peer: str, frames: Sequence[Buffer]) -> bool:
-        """Queue a message without waiting; False if it was dropped instead.
+        """Queues a message without waiting; returns False if it was dropped.
 
         True is no promise: a message is lost when its connection is. Frames of 64 KiB and more, but the first, are sent
         from the caller's memory, which must not change until the message has gone out.
@@ -124,7 +126,7 @@ class TickTransport:
             return self._drop("failed")
 
     def poll(self, timeout_ns: int) -> list[list[Buffer]]:
-        """What has arrived, in its order: the next message, or nothing when there is none within the time.
+        """Returns the next message, or None if there is none within the time.
 
         Nothing also means that `wake` was called, or that a message was thrown away: look at the clock. The timeout is
         rounded up to milliseconds; without one (0 or less) it does not wait.
@@ -154,18 +156,18 @@ class TickTransport:
         return [frames]
 
     def check(self) -> None:
-        """Other keys are allowed than before: hang up on those that came with one that is not. From any thread."""
+        """Cuts connections whose keys are no longer allowed. Thread-safe."""
         self._listener.check()
 
     def wake(self) -> None:
-        """End the wait of `poll`, or the next one before it begins; from any thread, at any time."""
+        """Ends the wait of `poll`, or the next one before it begins. Thread-safe."""
         with self._wake_lock:
             if self._waker is not None and not self._waking:
                 self._waker.send(self._wake_token, zmq.NOBLOCK)
                 self._waking = True
 
     def close(self, linger_ns: int = 0) -> None:
-        """Stop; wait at most `linger_ns` for what is queued."""
+        """Stops. Waits at most `linger_ns` for what is queued."""
         with self._wake_lock:
             if self._waker is None:
                 return

@@ -156,7 +156,7 @@ class Codec:
         self._written = {self._types[tag]: (msgpack.packb(tag), record) for tag, record in records.items()}
 
     def encode(self, epoch: int, sender: str, generation: int, message: object, founding: str = "") -> list[Buffer]:
-        """The frames of a message; ready to be sent, to any number of peers. `founding` is the sender's."""
+        """Returns the frames of a message, which can be sent to any number of peers. `founding` is the sender's."""
         tag, record = self._written[type(message)]
         body = record.pack(message)
         outer: list[Buffer] = []
@@ -227,7 +227,7 @@ class Codec:
         return version if type(version) is int else None, tag if type(tag) is int else None
 
     def _prefix(self, version: int, epoch: int, sender: str, generation: int, founding: str) -> bytes:
-        """All of the header before the tag; the same for most messages of a view, so it is kept."""
+        """Returns all of the header before the tag. It is the same for most messages of a view, and so it is cached."""
         if len(self._prefixes) >= PREFIXES_MAX:
             self._prefixes.clear()
         cluster = f"{self._cluster}/{founding}" if founding else self._cluster
@@ -237,7 +237,7 @@ class Codec:
         return prefix
 
     def _pack_frames(self, frames: Sequence[Buffer], outer: list[Buffer]) -> list[bytes | int]:
-        """What the header says of the frames; those that travel on their own are appended to `outer`."""
+        """Returns what the header says of the frames; appends those that travel on their own to `outer`."""
         if len(frames) > self.limits.frames_max:
             raise Rejected(Reason.OVERSIZE, f"{len(frames)} frames")
         packed: list[bytes | int] = []
@@ -312,7 +312,7 @@ class Codec:
                 gc.enable()
 
     def _skim(self, header: bytes | memoryview) -> None:
-        """See that a header holds all that its arrays announce, before it is unpacked.
+        """Checks that a header holds everything that its arrays announce, before it is unpacked.
 
         msgpack makes each list as long as it is announced to be, at up to 1024 levels, before it has read what is in
         it: 60 kB of arrays in arrays would cost a quarter of a second and 64 MB, and be refused then. Skipping makes

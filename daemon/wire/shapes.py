@@ -243,7 +243,7 @@ def either(by_type: dict[type, Shape]) -> Shape:
 
 
 def _wire_type(value: object) -> type:
-    """The type under which a value of our own arrives at the peer."""
+    """Returns the type under which a value of one of our types arrives at the peer."""
     if isinstance(value, IntEnum):
         return int
     if isinstance(value, StrEnum):

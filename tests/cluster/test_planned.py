@@ -269,7 +269,7 @@ def test_a_backup_of_three_in_a_run_is_restored_into_one_and_into_four(
     folder = tmp_path / "backup"
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("something")
-    with pytest.raises(Refused, match="is there and not empty"):
+    with pytest.raises(Refused, match="exists and is not empty"):
         ask(three[0], "backup", dir=str(tmp_path / "full"))
     done = said(three[1], "backup", str(folder))
     assert {row["graph"] for row in done["graphs"]} == {"small", "tiny"}

@@ -83,7 +83,7 @@ def open_backup(folder: Path, data: Path) -> Source:
         decided = _decided(folder, archive)
         missing = _missing(archive, decided)
         if missing:
-            raise StoreError(f"{folder} lacks {missing}: take another copy of the backup")
+            raise StoreError(f"{folder} lacks {missing}: use another copy of the backup")
     finally:
         archive.close()
     return Source(folder, decided)
@@ -98,7 +98,7 @@ def _decided(folder: Path, archive: Archive) -> Restore:
             told = f"{folder} was written by a later version of Shoal ({unreadable}): restore it with that one"
             raise StoreError(told) from unreadable
     if not isinstance(decided, Restore):
-        raise StoreError(f"{folder} does not say what it holds: take another copy of the backup")
+        raise StoreError(f"{folder} does not say what it holds: use another copy of the backup")
     return decided
 
 

@@ -65,9 +65,9 @@ def test_what_was_written_is_read_from_where_nothing_can_be_written(tmp_path: Pa
 def test_it_is_not_there_before_it_is_whole_and_nothing_is_left_of_one_that_failed(tmp_path: Path) -> None:
     writer = ArchiveWriter(tmp_path / "backup", "demo")
     assert [path.name for path in tmp_path.iterdir()] == ["backup.partial"]
-    with pytest.raises(StoreError, match=r"has no manifest\.json: it was broken off"):
+    with pytest.raises(StoreError, match=r"has no manifest\.json: it was interrupted"):
         Archive(tmp_path / "backup.partial")
-    with pytest.raises(StoreError, match="left from a backup that was broken off"):
+    with pytest.raises(StoreError, match="left from an interrupted backup"):
         ArchiveWriter(tmp_path / "backup", "demo")
     writer.discard()
     assert list(tmp_path.iterdir()) == []
@@ -78,7 +78,7 @@ def test_an_empty_folder_will_do_and_a_full_one_is_left_alone(tmp_path: Path) ->
     written(tmp_path / "empty")
     for taken in ("empty", "file"):
         (tmp_path / "file").write_text("mine")
-        with pytest.raises(StoreError, match="there and not empty"):
+        with pytest.raises(StoreError, match="exists and is not empty"):
             ArchiveWriter(tmp_path / taken, "demo")
     assert (tmp_path / "file").read_text() == "mine"
     with pytest.raises(StoreError, match="make the folder for a backup"):
@@ -118,7 +118,7 @@ def test_it_is_looked_through_before_a_daemon_starts_with_it(tmp_path: Path) -> 
         open_backup(written(tmp_path / "d", kept()), data)
     with pytest.raises(StoreError, match=r"written by a later version of Shoal .*it is 9, and .*restore it with"):
         open_backup(written(tmp_path / "e", kept(), whole, lambda spelt: spelt[:1] + b"\x09" + spelt[2:]), data)
-    with pytest.raises(StoreError, match="does not say what it holds: take another copy"):
+    with pytest.raises(StoreError, match="does not say what it holds: use another copy"):
         open_backup(written(tmp_path / "f", kept(), whole, lambda spelt: spelt[:-1]), data)
     with pytest.raises(StoreError, match=r"has no manifest\.json: name the folder"):
         open_backup(tmp_path, data)

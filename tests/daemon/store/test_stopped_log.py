@@ -72,7 +72,7 @@ def test_the_entry_that_breaks_is_named_and_taken_out(
         before = log.stored()
         copy = log.skip(2)
         assert log.stored().entries == (Entry(2, 2), *before.entries[1:]), "its place and its term are kept"
-        with pytest.raises(StoreError, match="is no command"):
+        with pytest.raises(StoreError, match="is not a command"):
             log.skip(2)
     assert BREAKS not in outcomes(folder)
     copy.rename(folder / "shoal.db")
@@ -81,15 +81,15 @@ def test_the_entry_that_breaks_is_named_and_taken_out(
 
 def test_it_is_refused_with_a_sentence(folder: Path, tmp_path: Path) -> None:
     with opened(folder) as log:
-        for index, said in ((1, "has no entry 1 .it has 2 to 6."), (99, "has no entry 99"), (5, "is no command")):
+        for index, said in ((1, "has no entry 1 .it has 2 to 6."), (99, "has no entry 99"), (5, "is not a command")):
             with pytest.raises(StoreError, match=said):
                 log.skip(index)
         (folder / "shoal.db.before-skip-2").touch()
-        with pytest.raises(StoreError, match="is there already"):
+        with pytest.raises(StoreError, match="exists already"):
             log.skip(2)
         with pytest.raises(StoreError, match="is in use"), opened(folder):
             pass
-    with pytest.raises(StoreError, match="is no data folder"), opened(tmp_path):
+    with pytest.raises(StoreError, match="is not a shard's data folder"), opened(tmp_path):
         pass
     with DataFolder(tmp_path / "new", "demo", "a").open() as data:
         data.close()
