@@ -100,7 +100,7 @@ class Betweenness(Program):
     # -- one tick each ---------------------------------------------------------------------------------------------
 
     def _set_out(self, ws: Workspace, source: int) -> None:
-        """Begin with a source: it is on level 0, and one path leads there."""
+        """Begins with a source: it is on level 0, and one path leads there."""
         self._depth[:] = -1
         self._dependency[:] = 0.0
         if not self._sources:
@@ -113,7 +113,7 @@ class Betweenness(Program):
         return self._say(ws, int(node >= 0), OUTWARDS, 0, source)
 
     def _go_out(self, ws: Workspace, level: int, source: int) -> None:
-        """The nodes that edges from the level before reach, and that none has reached before."""
+        """Returns the nodes that edges from the previous level reach for the first time."""
         before = ws.with_ghosts("front")
         nodes = self._into.touched(before)
         nodes = nodes[self._depth[nodes] < 0]
@@ -124,7 +124,7 @@ class Betweenness(Program):
         self._say(ws, len(nodes), OUTWARDS, level, source)
 
     def _turn(self, ws: Workspace, level: int, source: int) -> None:
-        """Nothing lies behind the last level."""
+        """Turns back at the last level, behind which nothing lies."""
         ws.set("front", 0.0)
         self._hand_back(ws, np.flatnonzero(self._depth == level), level, source)
 
@@ -140,7 +140,7 @@ class Betweenness(Program):
         self._say(ws, 0, BACK, level, source)
 
     def _settle(self, ws: Workspace, source: int) -> None:
-        """Add up, and begin with the next source, or scale what all have given."""
+        """Adds the source's contribution, and begins with the next source, or scales the sums after the last."""
         reached = self._depth > 0
         self._score[reached] += self._dependency[reached]
         ws.set("behind", 0.0)
@@ -171,14 +171,14 @@ class _Rows:
         self._back: tuple[Array, Array] | None = None
 
     def sums(self, rows: Array, values: Array) -> Array:
-        """Add up the values of the neighbours of each of these rows, in their order."""
+        """Returns the sum of the values of each row's neighbours, in their order."""
         lengths = self._indptr[rows + 1] - self._indptr[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)])
         neighbours = self._neighbours[spread(self._indptr[rows], lengths)]
         return Kernel(indptr, neighbours, self._width).sum(values)
 
     def touched(self, values: Array) -> NDArray[np.int64]:
-        """The rows, ascending, that have a neighbour whose value is not zero."""
+        """Returns the rows, ascending, that have a neighbour with a nonzero value."""
         if self._back is None:
             self._back = self._turned()
         indptr, rows = self._back
@@ -187,14 +187,14 @@ class _Rows:
         return distinct(found, below=len(self._indptr) - 1).astype(np.int64)
 
     def _turned(self) -> tuple[Array, Array]:
-        """For every local index, the rows that have it."""
+        """Returns, for every local index, the rows that contain it."""
         by_neighbour = Grouping(self._neighbours, self._width)
         owner: NDArray[np.int32] = np.repeat(np.arange(len(self._indptr) - 1, dtype=np.int32), np.diff(self._indptr))
         return by_neighbour.starts, by_neighbour.deal(owner)
 
 
 def sources(nodes: int, samples: int, seed: int) -> list[int]:
-    """The ordinals from which paths are sought: all, or so many that are drawn without replacement.
+    """Returns the ordinals from which paths are sought: all, or a sample drawn without replacement.
 
     >>> sources(5, 0, 0), sources(1000, 3, 7) == sources(1000, 3, 7), len(set(sources(50, 49, 1)))
     ([0, 1, 2, 3, 4], True, 49)

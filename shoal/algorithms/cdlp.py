@@ -38,12 +38,13 @@ class CommunityDetection(Program):
 
 
 def first_labels(part: ShardGraph) -> NDArray[np.int64]:
-    """What every own node is called at first."""
+    """Returns every own node's initial label."""
     return part.ordinals if is_string(part.ids) else np.asarray(part.ids, np.int64)
 
 
 def poll(ws: Workspace, column: str, out: NDArray[np.int64]) -> None:
-    """The most frequent label among the neighbours of every own node, the least of several; its own if it has none.
+    """Returns the most frequent label among each own node's neighbours, the least on a tie; its own if it has no
+    neighbours.
 
     In an undirected graph, whose arcs lead both ways, one direction has all neighbours once.
     """

@@ -73,10 +73,10 @@ class Corners(Program):
 
     @abstractmethod
     def settle(self, ws: Workspace, credits: NDArray[np.int64]) -> None:
-        """Set the columns of the last tick: of each own node, the arcs (or edges) between its neighbours are given."""
+        """Sets the columns of the last tick, given the arcs (or edges) between each own node's neighbours."""
 
     def found(self, ws: Workspace, credits: NDArray[np.int64]) -> None:
-        """Hear what was found here, by local index, ghosts included: three credits a triangle or more."""
+        """Handles what was found here, by local index, ghosts included: three credits or more per triangle."""
 
     def halted(self, ws: Workspace) -> bool:
         return ws.tick >= LAST_TICK
@@ -103,7 +103,7 @@ class Corners(Program):
 
 
 def _sets_of(part: ShardGraph) -> Sets:
-    """The own nodes' neighbours. In an undirected graph the out-edges lead to all of them."""
+    """Returns the own nodes' neighbours. In an undirected graph the out-edges lead to all of them."""
     if part.directed:
         return neighbour_sets(part.out_kernel, part.in_kernel)
     none = Kernel(np.zeros(part.size + 1, np.int32), np.empty(0, np.int32), part.size + part.ghost_count)
@@ -119,7 +119,7 @@ def _as_ordinals(part: ShardGraph, sets: Sets) -> Ragged:
 
 
 def _as_local(part: ShardGraph, rows: Ragged, directions: bool) -> Sets:
-    """The same by local index; members that are not here are left out, for they are no neighbours of an own node."""
+    """Returns the same by local index, without members that are not here, as they are no neighbours of an own node."""
     place = np.full(part.node_count, -1, np.int32)
     place[part.all_ordinals()] = np.arange(part.size + part.ghost_count, dtype=np.int32)
     members = place[rows.values >> 1]

@@ -34,7 +34,7 @@ class MessagePageRank(NodeProgram):
         node.incoming = 0.0
 
     def pass_on(self, node: Node, rank: float) -> None:
-        """Take a rank and hand it out."""
+        """Takes a rank and distributes it."""
         node.rank = rank
         if node.out_degree:
             node.send(rank / node.out_degree, via="*")

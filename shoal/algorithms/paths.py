@@ -46,11 +46,11 @@ class LeastPaths(Program):
 
     @abstractmethod
     def stride(self, ws: Workspace) -> float:
-        """How far to go in a tick."""
+        """Returns how far to go in a tick."""
 
     @abstractmethod
     def relax(self, ws: Workspace, values: Array, given: Array, horizon: float, waiting: Flags) -> NDArray[np.int32]:
-        """Relax all edges from the own nodes `given` on, in place; the own nodes and ghosts that got nearer.
+        """Relaxes all edges from the own nodes `given` on, in place; returns the own nodes and ghosts that got nearer.
 
         Nodes beyond the horizon are not gone on from, but marked as waiting; the others no longer wait.
         """
@@ -63,7 +63,7 @@ class LeastPaths(Program):
         self._go_on(ws, 0)
 
     def resume(self, ws: Workspace) -> None:
-        """Who was waiting is not kept: everybody does so again."""
+        """Has every node wait again, because who was waiting is not saved."""
         self._begin(ws)
         size = ws.part.size
         self._values[:size] = ws.pending(self.value.name)
@@ -111,7 +111,7 @@ class LeastPaths(Program):
 
 
 def aggregates(dtype: type[np.int64] | type[np.float64]) -> tuple[Aggregate, ...]:
-    """How many nodes wait or are on their way, how near the nearest is, and how many have been reached."""
+    """Returns how many nodes wait or are on their way, how near the nearest is, and how many have been reached."""
     return (
         Aggregate("open", Merge.SUM, np.int64),
         Aggregate("nearest", Merge.MIN, dtype),
@@ -120,5 +120,5 @@ def aggregates(dtype: type[np.int64] | type[np.float64]) -> tuple[Aggregate, ...
 
 
 def nearer(dtype: type[np.int64] | type[np.float64]) -> tuple[Channel, ...]:
-    """The channel on which values go to the owners of ghosts."""
+    """Returns the channel on which values go to the owners of ghosts."""
     return (Channel("nearer", dtype, combine=Merge.MIN, sent_in=Phase.ADVANCE),)

@@ -38,11 +38,11 @@ class Ranks(Program):
 
     @abstractmethod
     def where(self, ws: Workspace) -> tuple[Starts, int]:
-        """Where walks start over, and at how many nodes of the whole graph. Raises `BadParameter`."""
+        """Returns the rows where walks restart, and their number in the whole graph. Raises `BadParameter`."""
 
     @abstractmethod
     def each(self, dangling: float, count: int) -> float:
-        """What each of so many nodes gets of walks that start over, those included that have come to an end."""
+        """Returns each restart node's share of the walks that restart, including those that have ended."""
 
     def prepare(self, ws: Workspace) -> None:
         degree = ws.part.out_degree

@@ -137,7 +137,7 @@ class StrongComponents(Program):
         return self._component < 0
 
     def _go_on(self, ws: Workspace, stage: Stage, rounds: int) -> None:
-        """Take in what has come, and go on from there within the shard."""
+        """Processes what has arrived, and continues from there within the shard."""
         if stage is Stage.TRIM:
             nodes, fewer = ws.arrived("fewer")
             self._sources[nodes] -= fewer & (A_TARGET - 1)
@@ -156,7 +156,7 @@ class StrongComponents(Program):
     # -- trim ------------------------------------------------------------------------------------------------------
 
     def _trim(self, ws: Workspace, gone: Array, rounds: int) -> None:
-        """Take these away, and whoever then has no source or no target left, and so on."""
+        """Removes these nodes, then those left without a source or a target, and so on."""
         self._colour[gone], self._reached[gone] = -1, 0
         lonely = self._active & ((self._sources <= 0) | (self._targets <= 0))
         self._component[lonely] = ws.part.ordinals[lonely]
@@ -178,7 +178,7 @@ class StrongComponents(Program):
     # -- colour ----------------------------------------------------------------------------------------------------
 
     def _draw_colours(self, ws: Workspace, rounds: int) -> None:
-        """A random number, and behind it the ordinal, so that no two are the same."""
+        """Draws a random number per node, followed by the ordinal, so that no two are equal."""
         ordinals = ws.part.ordinals
         drawn = (bits(rounds, 0, ordinals) >> np.uint64(ORDINAL_BITS + 1)).astype(np.int64) << ORDINAL_BITS
         self._colour = np.where(self._active, drawn | ordinals, -1)
@@ -206,7 +206,7 @@ class StrongComponents(Program):
         self._say(ws, self._post(ws, "least", news + size, self._told[news]), Stage.COLOUR, rounds)
 
     def _spread_over_all(self, ws: Workspace) -> NDArray[np.int64]:
-        """A step along all edges at once, compiled; those who got a lesser colour."""
+        """Takes a step along all edges at once, compiled; returns the nodes that got a lesser colour."""
         offered = np.full(ws.part.size + ws.part.ghost_count, LATER)
         offered[: ws.part.size] = np.where(self._active, self._colour, LATER)
         least = ws.part.in_kernel.reduce(np.minimum, offered, LATER, ws.pool, ws.threads)
@@ -217,7 +217,7 @@ class StrongComponents(Program):
     # -- answer ----------------------------------------------------------------------------------------------------
 
     def _answer(self, ws: Workspace, front: Array, rounds: int) -> None:
-        """These can reach the one whose colour they have: go on backwards from them."""
+        """Continues backwards from nodes that can reach the one whose colour they have."""
         size, news = ws.part.size, np.zeros(ws.part.size, np.bool_)
         while len(front):
             self._reached[front] = 1
@@ -237,7 +237,7 @@ class StrongComponents(Program):
         self._say(ws, self._post(ws, "least", sent + size, -best[sent]), Stage.ANSWER, rounds)
 
     def _answer_over_all(self, ws: Workspace) -> NDArray[np.int64]:
-        """The same step along all edges at once, compiled. A source's colour is no less than its target's."""
+        """Takes the same step along all edges at once, compiled. A source's colour is never less than its target's."""
         told = np.full(ws.part.size + ws.part.ghost_count, -1)
         told[: ws.part.size] = np.where(self._reached, self._colour, -1)
         greatest = ws.part.out_kernel.reduce(np.maximum, told, -1, ws.pool, ws.threads)
@@ -246,7 +246,7 @@ class StrongComponents(Program):
     # -- whose component it is -------------------------------------------------------------------------------------
 
     def _gather(self, ws: Workspace, rounds: int) -> None:
-        """Every component's root hears of its least member at each shard, and who there wants to know."""
+        """Tells every component's root its least member on each shard, and which nodes there ask for it."""
         ordinals = ws.part.ordinals
         order = ws.part.by_ordinal
         roots, first = np.unique(self._component[order], return_index=True)

@@ -29,23 +29,23 @@ class Side:
         self._size = len(self._indptr) - 1
 
     def others(self) -> NDArray[np.int64]:
-        """How many edges each row has, loops left out."""
+        """Returns how many edges each row has, without loops."""
         rows = np.repeat(np.arange(self._size, dtype=np.int32), np.diff(self._indptr))
         loops = rows[rows == self._neighbours]
         return np.diff(self._indptr) - np.bincount(loops, minlength=self._size)
 
     def are_many(self, rows: Array) -> bool:
-        """Whether these rows have so many edges that it pays to go along all of them instead."""
+        """Returns whether these rows have so many edges that going along all edges is cheaper."""
         edges = int((self._indptr[rows + 1] - self._indptr[rows]).sum())
         return edges * DENSE > len(self._neighbours)
 
     def neighbours(self, rows: Array) -> tuple[Array, Array]:
-        """The other ends of these rows' edges, and the rows once for each."""
+        """Returns the other ends of these rows' edges, and the row of each."""
         lengths = self._indptr[rows + 1] - self._indptr[rows]
         return self._neighbours[spread(self._indptr[rows], lengths)], np.repeat(rows, lengths)
 
     def leave(self, ws: Workspace, rows: Array, counts: NDArray[np.int64]) -> tuple[Array, Array]:
-        """Take these rows' edges off what own nodes at their other ends `count`.
+        """Subtracts these rows' edges from the `count` of own nodes at their other ends.
 
         Gives own nodes that have none left (all of those whom the edges lead to, others perhaps), and ghosts, once for
         each edge.
@@ -61,7 +61,7 @@ class Side:
         return np.flatnonzero(counts <= 0), self.crossing(rows)[1]
 
     def crossing(self, rows: Array) -> tuple[Array, Array]:
-        """Of these rows' edges that lead to ghosts the rows and the ghosts."""
+        """Returns, for those of these rows' edges that lead to ghosts, the rows and the ghosts."""
         if not self.are_many(rows):
             ends, begins = self.neighbours(rows)
             away = ends >= self._size

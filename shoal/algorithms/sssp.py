@@ -57,7 +57,7 @@ class ShortestPaths(LeastPaths):
 
 
 def _complaint(part: ShardGraph, column: str, weights: NDArray[np.float64]) -> str:
-    """The first weight that no distance can have. Of an edge's ends only own nodes are known by their ids."""
+    """Returns the error for the first weight that no distance can have. Only own nodes' ids are known."""
     edge = int(np.flatnonzero(~(weights >= 0.0))[0])
     source = int(np.searchsorted(part.out_edges.indptr, edge, side="right")) - 1
     target = int(part.out_edges.neighbours[edge])

@@ -93,7 +93,7 @@ class ConnectedComponents(Program):
         return {"component": self._label[self._piece[: ws.part.size]]}
 
     def _unite(self, ws: Workspace, labels: Array, others: Array) -> None:
-        """Take it in that these labels are connected, pair by pair: all pieces that have one take the least."""
+        """Merges labels that are connected, pair by pair: all pieces with one of them take the least."""
         local = ws.part.local_of(others)
         here = local >= 0
         others = np.where(here, self._label[self._piece[np.where(here, local, 0)]], others) if len(others) else others
@@ -109,13 +109,13 @@ class ConnectedComponents(Program):
         self._post(ws, known[lost], least[lost])
 
     def _answer(self, ws: Workspace, asked: Array, askers: Array) -> None:
-        """Tell who follows an own node which label it follows itself."""
+        """Tells those that follow an own node which label it follows itself."""
         label = self._label[self._piece[asked]]
         news = label != ws.part.ordinals[asked]
         self._post(ws, askers[news], label[news])
 
     def _tell(self, ws: Workspace, changed: Array) -> None:
-        """Tell the ghosts of these pieces their labels, and ask on behalf of all open ones."""
+        """Tells the ghosts of these pieces their labels, and asks on behalf of all open ones."""
         part = ws.part
         if not part.size:
             return
@@ -135,7 +135,7 @@ class ConnectedComponents(Program):
 
 
 def least_of_each(one: Array, other: Array, bound: int) -> tuple[Array, Array]:
-    """All numbers (below `bound`) that are given, ascending, and the least that each is connected to by pairs.
+    """Returns the distinct given numbers (below `bound`), ascending, and the least number that each is connected to.
 
     >>> known, least = least_of_each(np.array([5, 9, 7]), np.array([7, 2, 8]), 10)
     >>> known.tolist(), least.tolist()
@@ -152,7 +152,9 @@ def least_of_each(one: Array, other: Array, bound: int) -> tuple[Array, Array]:
 
 
 def _numbered(one: Array, other: Array, bound: int) -> tuple[Array, NDArray[np.int32], NDArray[np.int32]]:
-    """All numbers that are given, ascending, and the place of each among them: many by a table, few by a sort."""
+    """Returns the distinct given numbers, ascending, and each one's index among them: by a table if many, by a sort if
+    few.
+    """
     if len(one) * DENSE < bound:
         known, inverse = np.unique(np.concatenate([one, other]), return_inverse=True)
         places = inverse.astype(np.int32)

@@ -20,7 +20,7 @@ DICT_CHANGES: Final = (
 
 
 def constant(value: Any) -> Any:
-    """The same to read, which can't be changed, nor can what it holds; what is none of these is returned as it is."""
+    """Returns a read-only equivalent whose contents are read-only, too; other values are returned unchanged."""
     made: Callable[[Any], Any] | None = _CONSTANTS.get(type(value))
     return value if made is None else made(value)
 

@@ -34,7 +34,7 @@ class Snapshot:
         self._sorted: dict[int, tuple[Array, Array]] = {}
 
     def piece(self, partition: int) -> bytes:
-        """A partition's piece."""
+        """Returns a partition's piece."""
         of = self._of
         concepts, halves, ghosts = self.concepts(partition), self.halves(partition), self.ghosts(partition)
         number, far = of.concepts.keys[concepts], right_of(of.halves.keys[halves])
@@ -65,30 +65,30 @@ class Snapshot:
     # -- rows of a partition, in the order of their names ----------------------------------------------------------
 
     def concepts(self, partition: int) -> Array:
-        """By key."""
+        """Iterates by key."""
         return self._stretch(self._of.concepts, partition, lambda keys: (keys,))
 
     def halves(self, partition: int) -> Array:
-        """By near end, then by far end."""
+        """Iterates by near end, then by far end."""
         return self._stretch(self._of.halves, partition, lambda keys: (left_of(keys), self._ranks[right_of(keys)]))
 
     def ghosts(self, partition: int) -> Array:
-        """By concept."""
+        """Iterates by concept."""
         sheet = self._of.ghosts
         found = np.flatnonzero(left_of(sheet.keys) == partition)
         return found[np.argsort(self._ranks[right_of(sheet.keys[found])])]
 
     def signals(self, kind: int, partition: int) -> Array:
-        """By place."""
+        """Iterates by place."""
         return self._stretch(self._of.signals[kind], partition, lambda keys: (keys,))
 
     def traces(self, kind: int, partition: int) -> Array:
-        """By place, then by author."""
+        """Iterates by place, then by author."""
         sheet = self._of.traces[kind]
         return self._stretch(sheet, partition, lambda keys: (left_of(keys), self._authors(sheet, np.arange(len(keys)))))
 
     def _stretch(self, sheet: KeyedTable, partition: int, keys_of: Callable[[Array], tuple[Array, ...]]) -> Array:
-        """The rows of a partition: all are sorted once, by partition, name of the place, and what comes behind it."""
+        """Returns the rows of a partition: all rows are sorted once, by partition, place name and the rest."""
         known = self._sorted.get(id(sheet))
         if known is None:
             numbers, *behind = keys_of(sheet.keys)
@@ -137,7 +137,7 @@ class Restoring:
             self._add(sheet, keys, {"intensity": intensity, "left": left})
 
     def finish(self) -> None:
-        """All have come."""
+        """Finishes, once all pieces have arrived."""
         for sheet in (self._of.concepts, self._of.halves, self._of.ghosts, *self._of.signals, *self._of.traces):
             pieces = self._pieces.get(id(sheet), [])
             if pieces:

@@ -36,18 +36,18 @@ class KeyedTable:
         return self.columns[column]
 
     def find(self, keys: Array) -> NDArray[np.int64]:
-        """The row of each key; -1 where there is none."""
+        """Returns the row of each key; -1 where there is none."""
         if not len(self.keys):
             return np.full(len(keys), -1, np.int64)
         rows = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.where(self.keys[rows] == keys, rows, -1)
 
     def missing(self, keys: Array) -> NDArray[np.int64]:
-        """Those of the keys that have no row, ascending, each once."""
+        """Returns the distinct keys that have no row, ascending."""
         return distinct(keys[self.find(keys) < 0])
 
     def ensure(self, keys: Array, defaults: Mapping[str, Any] | None = None) -> NDArray[np.int64]:
-        """The row of each key; one that has none gets one, with zeros or the `defaults`."""
+        """Returns the row of each key; creates rows with zeros or the `defaults` for keys that have none."""
         new = self.missing(keys)
         if len(new):
             at = np.searchsorted(self.keys, new)
@@ -57,7 +57,7 @@ class KeyedTable:
         return np.searchsorted(self.keys, keys)
 
     def put(self, keys: Array, columns: Mapping[str, Array]) -> None:
-        """Rows of keys that have none, with all that is in them."""
+        """Adds rows, with all their values, for keys that have none."""
         keys = np.concatenate([self.keys, keys])
         order = np.argsort(keys, kind="stable")
         self.keys = keys[order]
@@ -65,7 +65,7 @@ class KeyedTable:
             self.columns[name] = np.concatenate([column, columns[name]])[order]
 
     def keep(self, rows: Array) -> None:
-        """Keep the rows of a mask."""
+        """Keeps the rows selected by a mask."""
         if rows.all():
             return
         self.keys = self.keys[rows]
@@ -74,18 +74,18 @@ class KeyedTable:
 
 
 def pair(left: Array, right: Array) -> NDArray[np.int64]:
-    """Two numbers below 2**31 as one key, ordered by the left one first."""
+    """Returns two numbers below 2**31 as one key, ordered by the left one first."""
     key: NDArray[np.int64] = (left.astype(np.int64) << 32) | right.astype(np.int64)
     return key
 
 
 def left_of(keys: Array) -> NDArray[np.int64]:
-    """The left one again."""
+    """Returns the left number of a key."""
     left: NDArray[np.int64] = keys >> 32
     return left
 
 
 def right_of(keys: Array) -> NDArray[np.int64]:
-    """The right one again."""
+    """Returns the right number of a key."""
     right: NDArray[np.int64] = keys & 0xFFFFFFFF
     return right

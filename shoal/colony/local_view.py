@@ -50,27 +50,27 @@ class LocalView:
         self._seen: dict[Any, Any] = {}
 
     def forget(self) -> None:
-        """The substrate is about to change, or the tick."""
+        """Drops the cached view, before the substrate or the tick changes."""
         self._seen = {}
 
     def node_id(self, place: Place) -> int | str:
-        """The id of an own node."""
+        """Returns the id of an own node."""
         found = self.part.ids[self.local(place)]
         return found.item() if isinstance(found, np.generic) else found.as_py()  # type: ignore[no-any-return]
 
     def node_value(self, place: Place, column: str) -> Any:
-        """What an own node has in a column of the graph."""
+        """Returns an own node's value in a column of the graph."""
         self._colony.check_known(column, self.part.node_columns, "column of the graph's nodes")
         values = self.part.node_columns[column]
         found = values[self.local(place)]
         return found.item() if isinstance(found, np.generic) else found.as_py()
 
     def concept_at(self, place: Place) -> Concept | None:
-        """A concept of an own partition."""
+        """Returns a concept of an own partition."""
         return self._concept(self.substrate.concepts, np.array([self.substrate.names.known(place.name)]))
 
     def neighbours(self, place: Place) -> list[Neighbour]:
-        """The other ends of edges, by name; see `AgentContext.neighbours`."""
+        """Returns the other ends of edges, by name; see `AgentContext.neighbours`."""
         if place.is_node:
             edges, local = self.part.out_edges, self.local(place)
             there = edges.neighbours[edges.indptr[local] : edges.indptr[local + 1]]
@@ -81,20 +81,20 @@ class LocalView:
         return self._ends(first, last) if number >= 0 else []
 
     def signal_at(self, kind: str, place: Place) -> float:
-        """At an own place."""
+        """Returns a signal at an own place."""
         sheet = self.substrate.signals[self._colony.signal_number(kind)]
         (row,) = sheet.find(np.array([self.substrate.names.known(place.name)])).tolist()
         return float(sheet["intensity"][row]) if row >= 0 else 0.0
 
     def traces_at(self, kind: str, place: Place) -> int:
-        """Authors at an own place."""
+        """Returns the authors of traces at an own place."""
         number = self.substrate.names.known(place.name)
         keys = self.substrate.traces[self._colony.trace_number(kind)].keys
         first, last = np.searchsorted(keys, [number << 32, (number + 1) << 32]).tolist()
         return int(last - first) if number >= 0 else 0
 
     def signals_of(self, kind: str, partition: int, least: float) -> list[tuple[Place, float]]:
-        """In an own partition."""
+        """Returns the signals in an own partition."""
         known = self._seen.get(("signals", kind, least))
         if known is None:
             sheet = self.substrate.signals[self._colony.signal_number(kind)]
@@ -104,7 +104,7 @@ class LocalView:
         return list(known.get(partition, ()))
 
     def fresh_traces(self, kind: str, partition: int) -> list[tuple[Place, int]]:
-        """In an own partition."""
+        """Returns the fresh traces in an own partition."""
         known = self._seen.get(("traces", kind))
         if known is None:
             sheet, authors = self.substrate.traces[self._colony.trace_number(kind)], self.substrate.authors.ids
@@ -114,7 +114,7 @@ class LocalView:
         return list(known.get(partition, ()))
 
     def agents_at(self, partition: int, place: Place) -> list[Agent]:
-        """At an own place, by id."""
+        """Returns the agents at an own place, by id."""
         known = self._seen.get(("agents", partition))
         if known is None:
             known = self._seen["agents", partition] = {}
@@ -150,7 +150,7 @@ class LocalView:
         return Concept(kind, int(sheet["accesses"][row]), int(sheet["created"][row]))
 
     def _by_place(self, numbers: Array, values: list[Any]) -> dict[int, list[tuple[Place, Any]]]:
-        """What belongs to places, by partition, and there by name and value."""
+        """Returns what belongs to places, by partition, and there by name and value."""
         names, found = self.substrate.names, dict[int, list[tuple[Place, Any]]]()
         rows = zip(names.names(numbers.tolist()), values, names.partitions[numbers].tolist(), strict=True)
         for name, value, partition in sorted(rows):
@@ -158,7 +158,7 @@ class LocalView:
         return found
 
     def local(self, place: Place) -> int:
-        """The local index of an own node. Raises `ValueError` for one that is elsewhere."""
+        """Returns the local index of an own node. Raises `ValueError` for any other node."""
         (local,) = self.part.local_of(np.array([place.ordinal])).tolist()
         if local < 0:
             raise ValueError(f"{place} is not on this shard")

@@ -34,11 +34,11 @@ class Names:
         return self._names[number]
 
     def known(self, name: bytes) -> int:
-        """Its number; -1 if it was never met."""
+        """Returns a name's number, or -1 if it is unknown."""
         return self._numbers.get(name, -1)
 
     def number(self, name: bytes) -> int:
-        """Its number, a new one if it was never met."""
+        """Returns a name's number, a new one for an unknown name."""
         number = self._numbers.get(name)
         if number is not None:
             return number
@@ -51,16 +51,16 @@ class Names:
         return number
 
     def numbers(self, names: Ragged | Sequence[bytes]) -> NDArray[np.int64]:
-        """Of many."""
+        """Returns the numbers of several names."""
         given = names.to_bytes() if isinstance(names, Ragged) else names
         return np.fromiter(map(self.number, given), np.int64, len(given))
 
     def names(self, numbers: Iterable[int]) -> list[bytes]:
-        """Of many, the other way."""
+        """Returns the names of several numbers."""
         return [self._names[number] for number in numbers]
 
     def only(self, numbers: Array) -> Names:
-        """These names alone, numbered anew in the order that they had."""
+        """Keeps only these names, renumbered in their old order."""
         chosen = Names(self._partition_of)
         for number in numbers.tolist():
             chosen.number(self._names[number])
@@ -68,12 +68,12 @@ class Names:
 
     @property
     def partitions(self) -> NDArray[np.int32]:
-        """The partition of each, by number."""
+        """The partition of each name, by number."""
         return self._partitions[: len(self._names)]
 
     @property
     def ranks(self) -> NDArray[np.int64]:
-        """The place of each in the order of the bytes, by number; worked out again when there are new ones."""
+        """The rank of each name in byte order, by number; recomputed when there are new names."""
         if self._ranks[0] != len(self._names):
             order = sorted(range(len(self._names)), key=self._names.__getitem__)
             ranks = np.empty(len(order), np.int64)
@@ -82,7 +82,7 @@ class Names:
         return self._ranks[1]
 
     def lesser(self, left: Array, right: Array) -> NDArray[np.bool_]:
-        """Of each pair, whether the left one's bytes come first."""
+        """Returns, for each pair, whether the left name's bytes come first."""
         name = self._names
         pairs = zip(left.tolist(), right.tolist(), strict=True)
         return np.fromiter((name[a] < name[b] for a, b in pairs), np.bool_, len(left))

@@ -39,42 +39,42 @@ class Outbox:
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _FIELDS}
 
     def concept(self, sender: int, key: bytes, kind: int, label: bytes) -> None:
-        """A concept is presented."""
+        """Presents a concept."""
         self._rows["concepts"].append((sender, self._partition_of(key), key, kind, label))
 
     def wire(self, sender: int, left: bytes, right: bytes, times: int) -> None:
-        """Both ends are told, each in its own partition, even if that is the same."""
+        """Tells both ends of an edge, each in its own partition, even if that is the same."""
         rows = self._rows["wires"]
         rows.append((sender, self._partition_of(left), left, right, times))
         rows.append((sender, self._partition_of(right), right, left, times))
 
     def signal(self, sender: int, place: bytes, kind: int, intensity: float) -> None:
-        """Something is emitted."""
+        """Emits a signal."""
         self._rows["signals"].append((sender, self._partition_of(place), place, kind, intensity))
 
     def trace(self, sender: int, place: bytes, kind: int, author: int) -> None:
-        """A trace is left."""
+        """Leaves a trace."""
         self._rows["traces"].append((sender, self._partition_of(place), place, kind, author))
 
     def agent(self, sender: int, place: bytes, record: bytes) -> None:
-        """An agent travels, or is born."""
+        """Sends an agent, travelling or newborn."""
         self._rows["agents"].append((sender, self._partition_of(place), record))
 
     def cut(self, near: bytes, far: bytes) -> None:
-        """The near end lets an edge go: both ends hear of it."""
+        """Tells both ends that the near end drops an edge."""
         sender, rows = self._partition_of(near), self._rows["cuts"]
         rows.append((sender, sender, near, far))
         rows.append((sender, self._partition_of(far), far, near))
 
     def _partition_of(self, name: bytes) -> int:
-        """Most names of a tick are there many times."""
+        """Returns a name's partition; cached, as most names occur many times in a tick."""
         partition = self._known.get(name)
         if partition is None:
             partition = self._known[name] = self._look_up(name)
         return partition
 
     def post(self, ws: Workspace) -> None:
-        """Hand all of it over."""
+        """Sends everything."""
         self._known.clear()
         for name, rows in self._rows.items():
             if rows:

@@ -67,7 +67,7 @@ class Place:
 
 
 def partition_by_name(table: Any, count: int) -> Callable[[bytes], int]:
-    """The partition of a name, for a graph with that partition table (by ordinal) and so many partitions.
+    """Returns the partition of a name in a graph with this partition table (by ordinal) and this many partitions.
 
     The function raises `ValueError` for what is no name there.
     """

@@ -151,7 +151,7 @@ class Substrate:
             self._names_max = 2 * len(used) + SPARE
 
     def _renumber(self, used: Array) -> None:
-        """The order of numbers stays, and with it that of all keys."""
+        """Renumbers names. The order of numbers is preserved, and with it that of all keys."""
 
         def new(numbers: Array) -> NDArray[np.int64]:
             return np.searchsorted(used, numbers)
@@ -175,7 +175,7 @@ class Substrate:
             sheet.keep(sheet["intensity"] >= kind.threshold)
 
     def decay_edges(self, tick: int) -> NDArray[np.int64]:
-        """Edges fade and are pruned; gives the keys of the halves that are gone."""
+        """Fades and prunes edges; returns the keys of the halves that are gone."""
         rule, halves = self.plasticity, self.halves
         mature = tick - halves["created"] >= rule.maturation
         idle = (tick - halves["activated"]) / 100.0
@@ -186,7 +186,7 @@ class Substrate:
         return self._drop(mature & (halves["weight"] < rule.prune_below))
 
     def beyond_the_bound(self) -> NDArray[np.int64]:
-        """The halves that their near end lets go, by key."""
+        """Returns the keys of the halves that their near end drops."""
         near = left_of(self.halves.keys)
         degree = np.bincount(near, minlength=len(self.names))
         rows = np.flatnonzero(degree[near] > self.plasticity.degree_max)
@@ -201,7 +201,7 @@ class Substrate:
     # -- what arrives ----------------------------------------------------------------------------------------------
 
     def take_cuts(self, records: Records) -> NDArray[np.int64]:
-        """Edges that an end has let go; gives the keys of the halves that are gone."""
+        """Drops edges that an end has cut; returns the keys of the halves that are gone."""
         keys = self._pairs(records)
         gone = np.zeros(len(self.halves), np.bool_)
         rows = self.halves.find(keys)
@@ -209,7 +209,7 @@ class Substrate:
         return self._drop(gone)
 
     def take_concepts(self, records: Records, tick: int) -> None:
-        """Concepts that were presented: new ones are made, others have been accessed once more."""
+        """Creates the concepts that were presented for the first time, and counts an access to the others."""
         numbers, kinds = self.names.numbers(_rows(records, "key")), np.asarray(records.fields["kind"])
         known, first = np.unique(numbers, return_index=True)
         new = self.concepts.find(known) < 0
@@ -238,7 +238,7 @@ class Substrate:
         self._lead(new)
 
     def take_signals(self, records: Records) -> None:
-        """What was emitted at own places: added up in the order in which it comes."""
+        """Adds up what was emitted at own places, in the order of arrival."""
         places, kinds = self.names.numbers(_rows(records, "place")), np.asarray(records.fields["kind"])
         amounts = np.asarray(records.fields["intensity"])
         for kind, sheet in enumerate(self.signals):
@@ -248,7 +248,7 @@ class Substrate:
                 np.add.at(sheet["intensity"], rows, amounts[chosen])
 
     def take_traces(self, records: Records, tick: int) -> None:
-        """What was left at own places."""
+        """Records what was left at own places."""
         places, kinds = self.names.numbers(_rows(records, "place")), np.asarray(records.fields["kind"])
         authors = self.authors.numbers(np.asarray(records.fields["author"]))
         for kind, sheet in enumerate(self.traces):
@@ -259,7 +259,7 @@ class Substrate:
                 sheet["left"][rows] = tick
 
     def take_facts(self, records: Records, tick: int) -> None:
-        """Owners' answers about ghosts; of those that are dropped already, nothing."""
+        """Records owners' answers about ghosts, except about those that have been dropped."""
         keys = pair(records.partitions, self.names.numbers(_rows(records, "key")))
         rows = self.ghosts.find(keys)
         known = rows >= 0
@@ -281,14 +281,14 @@ class Substrate:
         return keys
 
     def _lead(self, keys: Array) -> None:
-        """New halves lead to these concepts."""
+        """Adds new halves that lead to these concepts."""
         ghosts, count = np.unique(self._ghost_keys(keys), return_counts=True)
         self.unasked = self.ghosts.missing(ghosts)
         rows = self.ghosts.ensure(ghosts, {"resolved": -1})
         self.ghosts["halves"][rows] += count
 
     def _ghost_keys(self, halves: Array) -> NDArray[np.int64]:
-        """For those of the halves that lead to another partition."""
+        """Returns the ghost keys of those halves that lead to another partition."""
         near, far = self.names.partitions[left_of(halves)], right_of(halves)
         leads = near != self.names.partitions[far]
         return pair(near[leads], far[leads])

@@ -32,7 +32,7 @@ TABLES: Final = (
 
 
 def table_rows(colony: Colony, table: str, partition: int) -> Mapping[str, Any]:
-    """The rows of one partition, by name; a field each is a numpy array or a pyarrow one of strings."""
+    """Returns the rows of one partition, by name; each field is a numpy array or a pyarrow array of strings."""
     return _READERS[table](colony, partition)
 
 
@@ -52,7 +52,7 @@ def _concepts(colony: Colony, partition: int) -> Mapping[str, Any]:
 
 
 def _edges(colony: Colony, partition: int) -> Mapping[str, Any]:
-    """Each edge once: where its lesser end is."""
+    """Returns each edge once, in the partition of its lesser end."""
     of, rows = colony.substrate, colony.snapshot.halves(partition)
     rows = rows[of.halves["lesser"][rows]]
     keys = of.halves.keys[rows]
@@ -119,7 +119,7 @@ def _ghosts(colony: Colony, partition: int) -> Mapping[str, Any]:
 
 
 def _crossings(colony: Colony, partition: int) -> Mapping[str, Any]:
-    """How many edges lead from this partition to each other one; each edge once, where its lesser end is."""
+    """Returns how many edges lead from this partition to each other one; each edge counts once, at its lesser end."""
     of, rows = colony.substrate, colony.snapshot.halves(partition)
     rows = rows[of.halves["lesser"][rows]]
     other, count = np.unique(of.names.partitions[right_of(of.halves.keys[rows])], return_counts=True)

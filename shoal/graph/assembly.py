@@ -28,7 +28,7 @@ DENSE_SHARE = 4
 def assemble(
     node_table: Table | None, edge_table: Table, partition_count: int = PARTITIONS, *, undirected: bool = False
 ) -> GraphData:
-    """Number the nodes, sort the edges, and make a graph.
+    """Numbers the nodes, sorts the edges, and creates a graph.
 
     `node_table` has a column `id`, `edge_table` the columns `source` and `target`; all others become columns of the
     graph. Without a node table the nodes are those that edges name. `undirected`: each row is an edge both ways. A row
@@ -82,7 +82,7 @@ class _Arcs:
         self.source, self.target = source, target
 
     def column(self, column: Column) -> Column:
-        """A column of the graph's own, a value each arc."""
+        """Returns a column of the graph's own, one value per arc."""
         if self._rows is not None:
             column = col.take(column, self._rows)
         if self._grouping is not None:
@@ -131,7 +131,7 @@ def _check_tables(node_table: Table | None, edge_table: Table) -> None:
 
 
 def _weights(edges: Table) -> NDArray[np.float64]:
-    """One missing weight would make NaN of every sum it enters, far from the row that lacks it."""
+    """Checks that no weight is missing: one NaN would spread to every sum it enters, far from its row."""
     weights: NDArray[np.float64] = edges.columns["weight"].astype(np.float64)
     missing = np.isnan(weights)
     if missing.any():
@@ -140,7 +140,7 @@ def _weights(edges: Table) -> NDArray[np.float64]:
 
 
 def _kept(column: Column, *, is_ours: bool) -> Column:
-    """A column as a graph keeps it; the caller may go on to write to an array that it gave."""
+    """Returns a column as a graph keeps it; the caller may still write to an array that it passed."""
     if col.is_string(column):
         return col.compact(column)
     return frozen(column if is_ours else column.copy())
@@ -151,7 +151,7 @@ def _is_dense(low: int, high: int, count: int) -> bool:
 
 
 def _number_by_edges(source: Column, target: Column) -> tuple[IdColumn, NDArray[Any], NDArray[Any]]:
-    """The distinct ids of both columns in order, and each end's ordinal."""
+    """Returns the distinct ids of both columns in order, and each end's ordinal."""
     if len(source) == 0:
         empty = np.empty(0, dtype=np.int32)
         return col.plain(source) if col.is_string(source) else frozen(source.copy()), empty, empty
@@ -175,7 +175,7 @@ def _number_by_edges(source: Column, target: Column) -> tuple[IdColumn, NDArray[
 
 
 def _wide(values: Any, coded: Sequence[tuple[Any, Any]]) -> Any:
-    """Strings with offsets as wide as the widest of them."""
+    """Returns strings with offsets as wide as the widest of them."""
     large = any(pa.types.is_large_string(each.type) for _, each in coded)
     return values.cast(pa.large_string()) if large else values
 
@@ -186,7 +186,7 @@ def _sort_strings(values: Any) -> tuple[Any, NDArray[Any]]:
 
 
 def _find(ids: IdColumn, values: Column) -> NDArray[Any]:
-    """The ordinal of each value, or -1."""
+    """Returns the ordinal of each value, or -1."""
     kind = ordinal_type(len(ids))
     if len(ids) == 0 or len(values) == 0:
         return np.full(len(values), -1, dtype=kind)
@@ -210,7 +210,7 @@ def _find_dense(ids: NDArray[Any], values: NDArray[Any], low: int, high: int) ->
 
 
 def _sorted_ids(nodes: Table) -> tuple[IdColumn, NDArray[Any] | None]:
-    """The ids of a node table in order, and the order, which is None when they stood in it already."""
+    """Returns the ids of a node table in order, and their order, which is None if they were sorted already."""
     ids = nodes.columns["id"]
     if col.is_string(ids):
         ids, order = _sort_strings(col.plain(ids))
@@ -234,7 +234,7 @@ def _sorted_ids(nodes: Table) -> tuple[IdColumn, NDArray[Any] | None]:
 
 
 def _ends(ids: IdColumn, nodes: Table, edges: Table, name: str) -> NDArray[Any]:
-    """The ordinals of an edge table's `source` or `target`; all of them must be nodes."""
+    """Returns the ordinals of an edge table's `source` or `target`; all of them must be nodes."""
     column = edges.columns[name]
     if col.is_string(column):
         codes, values = col.encoded(column)
@@ -250,7 +250,7 @@ def _ends(ids: IdColumn, nodes: Table, edges: Table, name: str) -> NDArray[Any]:
 
 
 def _empty_end(edges: Table, source: NDArray[Any], target: NDArray[Any]) -> BadRow:
-    """The first edge of which an end has the ordinal zero, which is the empty string's."""
+    """Returns the first edge with an end whose ordinal is zero, which is the empty string's."""
     row = int(np.argmax((source == 0) | (target == 0)))
     name = "source" if int(source[row]) == 0 else "target"
     return edges.bad_row(row, f"the edge's {name} is empty; name a node or remove the edge")

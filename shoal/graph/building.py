@@ -27,7 +27,7 @@ SIDES = np.array([0, 0, 2, 1], np.int16)
 
 
 def own_ordinals(partition: Array, placement: Placement, shard: int) -> NDArray[np.int64]:
-    """The ordinals of a shard's nodes in local order: by partition, then by ordinal."""
+    """Returns the ordinals of a shard's nodes in local order: by partition, then by ordinal."""
     mine = np.flatnonzero((placement.holder == shard)[partition])
     return mine[np.argsort(partition[mine], kind="stable")]
 
@@ -46,7 +46,7 @@ def build_part(
     node_columns: Mapping[str, Any] | None = None,
     edge_columns: Mapping[str, Any] | None = None,
 ) -> ShardGraph:
-    """Build a shard's part from the partition of every node and the edges that touch the shard.
+    """Builds a shard's part from the partition of every node and the edges that touch the shard.
 
     `source` and `target` are ordinals; `edge_columns` go with them, `node_columns` with the own nodes in local order.
     Edges that share an own end stand in canonical order if they have the same source; else they may stand anyhow.
@@ -90,7 +90,7 @@ def build_part(
 def _rows(
     local: Array, by_source: Grouping, by_target: Grouping, size: int, directed: bool
 ) -> tuple[Adjacency, Adjacency, int]:
-    """The edges by own target, by own source, and how many of these lead elsewhere.
+    """Returns the edges by own target, by own source, and how many of these lead elsewhere.
 
     Ghosts have indices behind the own nodes and so no row; what is dealt in the order of the sources keeps it.
     """
@@ -115,7 +115,7 @@ def _indptr(grouping: Grouping) -> NDArray[Any]:
 def _ghosts(
     shard: int, placement: Placement, holder: Array, by_source: Grouping, by_target: Grouping, own: int
 ) -> tuple[NDArray[np.int64], dict[str, Boundary]]:
-    """The ordinals of the nodes that others hold, by (owner, side, ordinal), and each owner's."""
+    """Returns the ordinals of the nodes that others hold, by (owner, side, ordinal), and each owner's."""
     seen = AS_SOURCE * (np.diff(by_source.starts) > 0) + AS_TARGET * (np.diff(by_target.starts) > 0)
     seen[holder == shard] = 0
     touched = np.flatnonzero(seen)
@@ -135,7 +135,7 @@ def _ghosts(
 def _sends(
     shard: int, placement: Placement, holder: Array, local: Array, source: Array, target: Array, size: int
 ) -> dict[str, Boundary]:
-    """What each peer holds as ghosts of mine, worked out from my own mirror of the edges between us.
+    """Returns what each peer holds as ghosts of this shard, computed from our own mirror of the edges between us.
 
     A row of marks a peer, a column an own node in the order of ordinals: over all shards, about a byte a node.
     """

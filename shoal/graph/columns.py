@@ -43,17 +43,17 @@ DICTIONARY_SHARE = 4
 
 
 def type_name(column: Column) -> str:
-    """How a column's type is called: `int64`, `int32`, `float64`, `bool` or `string` (however it is encoded)."""
+    """Returns the name of a column's type: `int64`, `int32`, `float64`, `bool` or `string` (however it is encoded)."""
     return str(column.dtype.name) if isinstance(column, np.ndarray) else "string"
 
 
 def is_string(column: Column) -> bool:
-    """Whether a column holds strings."""
+    """Returns whether a column holds strings."""
     return not isinstance(column, np.ndarray)
 
 
 def column_of(values: Any, what: str) -> Column:
-    """Any sequence, numpy or pyarrow array as a column of one of our types; `what` begins the sentence of an error.
+    """Converts any sequence, numpy or pyarrow array to a column of one of our types; `what` begins an error's sentence.
 
     >>> column_of([1, 2, 3], "column 'age'")
     array([1, 2, 3])
@@ -116,7 +116,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _string_column(values: Any) -> Any:
-    """One contiguous array, without nulls, of `string` (or `large_string` from 2 GiB on) or a dictionary of it."""
+    """Returns one array, without nulls, of `string` (or `large_string` from 2 GiB on) or a dictionary of it."""
     if pa.types.is_dictionary(values.type):
         if values.null_count:
             values = values.cast(values.type.value_type)
@@ -165,7 +165,7 @@ def _compact_plain(column: Any) -> Any:
 
 
 def take(column: Column, rows: NDArray[Any]) -> Column:
-    """The values at those rows."""
+    """Returns the values at those rows."""
     return column[rows] if isinstance(column, np.ndarray) else column.take(pa.array(rows))
 
 
@@ -175,7 +175,7 @@ def dealt(column: Column, grouping: Grouping) -> Column:
 
 
 def slim(column: Column) -> Column:
-    """A column after some of its rows were taken: without its dictionary if that no longer pays."""
+    """Returns a column after rows were selected: without its dictionary if that no longer pays."""
     if not is_string(column) or not pa.types.is_dictionary(column.type):
         return column
     pays = len(column.dictionary) * DICTIONARY_SHARE <= len(column)
@@ -183,7 +183,7 @@ def slim(column: Column) -> Column:
 
 
 def empty(type_name: str) -> Column:
-    """A column of that type without values."""
+    """Returns a column of that type without values."""
     if type_name == "string":
         return pa.array([], pa.string())
     return np.empty(0, np.bool_ if type_name == "bool" else NUMBERS[type_name])
@@ -208,14 +208,14 @@ def joined(columns: Sequence[Column]) -> Column:
 
 
 def concatenated(columns: Sequence[Column]) -> Column:
-    """Columns of one type, one after the other; strings without their dictionaries."""
+    """Concatenates columns of one type; strings without their dictionaries."""
     if is_string(columns[0]):
         return pa.concat_arrays([plain(column) for column in columns])
     return np.concatenate(columns)
 
 
 def equal(left: Column, right: Column) -> bool:
-    """Whether two columns hold the same values of the same type; NaN equals NaN, and an encoding does not matter."""
+    """Returns whether two columns hold the same values of the same type. NaN equals NaN; encodings do not matter."""
     if type_name(left) != type_name(right) or len(left) != len(right):
         return False
     if not is_string(left):
@@ -224,19 +224,19 @@ def equal(left: Column, right: Column) -> bool:
 
 
 def plain(column: Any) -> Any:
-    """A string column without its dictionary."""
+    """Returns a string column without its dictionary."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def encoded(column: Any) -> tuple[NDArray[Any], Any]:
-    """A string column as codes and the values that they stand for."""
+    """Returns a string column as codes and the values that they stand for."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     return column.indices.to_numpy(), column.dictionary
 
 
 def to_wire(column: Column) -> tuple[Spec, list[Any]]:
-    """A column's spec and frames; the frames are views of the column, not copies."""
+    """Returns a column's spec and frames; the frames are views of the column, not copies."""
     if isinstance(column, np.ndarray):
         name = type_name(column)
         assert name in FRAMES, f"a column of {name}"
@@ -262,7 +262,7 @@ def _text_frames(values: Any) -> list[Any]:
 
 
 def frame_count(spec: object) -> int:
-    """How many frames a column of that spec has."""
+    """Returns how many frames a column of that spec has."""
     kind = field(spec, "type", str)
     if kind not in FRAMES:
         raise BadGraph(f"a column of type {kind[:40]!r} is none that can be sent; one of {', '.join(FRAMES)}")
@@ -276,7 +276,7 @@ class FrameReader:
         self._frames, self._at = frames, 0
 
     def column(self, spec: object, what: str) -> Column:
-        """The next column. Raises `BadGraph`."""
+        """Returns the next column. Raises `BadGraph`."""
         count = frame_count(spec)
         if self._at + count > len(self._frames):
             raise BadGraph(f"{what}: {count} frames are needed, {len(self._frames) - self._at} are left")
@@ -284,23 +284,23 @@ class FrameReader:
         return from_wire(spec, self._frames[self._at - count : self._at], what)
 
     def numbers(self, spec: object, what: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The next column, which has to be an array of that type."""
+        """Returns the next column, which has to be an array of that type."""
         if field(spec, "type", str) != dtype.name:
             raise BadGraph(f"{what}: the values should be {dtype.name}")
         return np.asarray(self.column(spec, what))
 
     def columns(self, specs: Sequence[tuple[str, object]]) -> dict[str, Column]:
-        """The next columns, by name."""
+        """Returns the next columns, by name."""
         return {name: self.column(spec, f"column {name!r}") for name, spec in specs}
 
     def check_end(self) -> None:
-        """See that nothing is left."""
+        """Checks that nothing is left."""
         if self._at < len(self._frames):
             raise BadGraph(f"{len(self._frames)} frames came, and {self._at} are needed")
 
 
 def from_wire(spec: object, frames: Sequence[Any], what: str = "a column") -> Column:
-    """The column that was sent, checked through and through; its arrays are read-only views of the frames."""
+    """Returns the column that was sent, completely checked; its arrays are read-only views of the frames."""
     if len(frames) != frame_count(spec):
         raise BadGraph(f"{what}: {frame_count(spec)} frames are needed, {len(frames)} came")
     kind, length = field(spec, "type", str), field(spec, "length", int)
@@ -324,7 +324,7 @@ def from_wire(spec: object, frames: Sequence[Any], what: str = "a column") -> Co
 
 
 def field(spec: object, name: str, kind: type) -> Any:
-    """A field of a spec that came from elsewhere, of that type exactly; an int is a size and never negative."""
+    """Returns a field of an untrusted spec, of exactly that type; an int is a size and never negative."""
     if not isinstance(spec, Mapping) or name not in spec:
         raise BadGraph(f"the spec has no field {name!r}")
     value: Any = spec[name]

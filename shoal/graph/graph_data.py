@@ -159,7 +159,7 @@ class GraphData:
 
 
 def named_specs(spec: Mapping[str, Any], group: str) -> list[tuple[str, Any]]:
-    """The names and specs of a group of columns. Raises `BadGraph`."""
+    """Returns the names and specs of a group of columns. Raises `BadGraph`."""
     pairs = spec.get(group)
     if not isinstance(pairs, list | tuple) or len(pairs) > COLUMNS_MAX:
         raise BadGraph(f"the spec's {group!r} is not a list of at most {COLUMNS_MAX} columns")
@@ -217,7 +217,7 @@ def _check_shape(graph: GraphData) -> None:
 
 
 def ordinal_type(nodes: int) -> np.dtype[Any]:
-    """The type of ordinals in a graph of so many nodes (and of places among so many edges)."""
+    """Returns the type of ordinals in a graph of this many nodes (and of places among this many edges)."""
     return np.dtype(np.int32 if nodes < 1 << 31 else np.int64)
 
 

@@ -32,7 +32,7 @@ assert sys.byteorder == "little", "ids and columns are hashed and sent as they l
 
 
 def partition_of(node: int | str, count: int) -> int:
-    """The partition of one node id.
+    """Returns the partition of one node id.
 
     >>> partition_of(1, 64), partition_of("libc6", 64)
     (4, 5)
@@ -42,14 +42,14 @@ def partition_of(node: int | str, count: int) -> int:
 
 
 def partition_type(count: int) -> np.dtype[Any]:
-    """The narrowest type that holds a partition's number."""
+    """Returns the narrowest type that holds a partition's number."""
     if not 1 <= count <= PARTITIONS_MAX:
         raise ValueError(f"a graph has 1 to {PARTITIONS_MAX} partitions, not {count}")
     return np.dtype(np.uint8 if count <= 256 else np.uint16)
 
 
 def partitions_of(ids: IdColumn, count: int) -> NDArray[Any]:
-    """The partition of every id, in the order given.
+    """Returns the partition of every id, in the given order.
 
     >>> partitions_of(np.array([1, 2, 3]), 64).tolist()
     [4, 52, 51]

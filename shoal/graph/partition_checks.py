@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 
 def check_table(table: Array, nodes: int, count: int) -> None:
-    """That this is the partition of each of so many nodes, in a graph of so many partitions."""
+    """Checks that this is the partition of each of so many nodes, in a graph of so many partitions."""
     if not 1 <= count <= PARTITIONS_MAX:
         raise BadGraph(f"a graph has 1 to {PARTITIONS_MAX} partitions, not {count}")
     if table.dtype != partition_type(count) or len(table) != nodes:
@@ -31,7 +31,7 @@ def check_table(table: Array, nodes: int, count: int) -> None:
 
 
 def check_slices(slices: PartitionSet, table: Array) -> None:
-    """That every node and edge is one of its partition, in canonical order, with a value in every column."""
+    """Checks that every node and edge is in its partition, in canonical order, with a value in every column."""
     ids, nodes = slices.ids, int(slices.node_bounds[-1])
     kind = col.type_name(ids)
     if kind not in ("int64", "string") or (kind == "string" and pa.types.is_dictionary(ids.type)):
@@ -69,7 +69,7 @@ def _check_lengths(columns: Mapping[str, Column], length: int, what: str) -> Non
 
 
 def _ascends(values: Column, bounds: Array, *, strictly: bool = False) -> bool:
-    """Whether values ascend within each partition."""
+    """Returns whether values ascend within each partition."""
     if len(values) < 2:
         return True
     if col.is_string(values):

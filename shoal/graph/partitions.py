@@ -157,7 +157,7 @@ class PartitionSet:
 
     @classmethod
     def from_wire(cls, spec: object, frames: Sequence[Any], partition_table: Array) -> PartitionSet:
-        """The slices that were sent, checked against the partition of every node. Raises `BadGraph`."""
+        """Returns the slices that were sent, checked against the partition of every node. Raises `BadGraph`."""
         if col.field(spec, "format", int) != WIRE_FORMAT:
             raise BadGraph(f"the slices come in a format other than {WIRE_FORMAT}; are both shards of one version?")
         assert isinstance(spec, Mapping)
@@ -219,15 +219,15 @@ class Cut:
 
     @property
     def partition_count(self) -> int:
-        """Partitions of the graph."""
+        """The number of partitions of the graph."""
         return self._counts[2]
 
     def some(self, partitions: Iterable[int]) -> Uncut:
-        """The slices of these partitions, none of which is cut before it is asked for."""
+        """Returns the slices of these partitions, each of which is cut only when it is used."""
         return Uncut(self, tuple(sorted(partitions)))
 
     def slices(self, partitions: Iterable[int]) -> PartitionSet:
-        """The slices of these partitions; the ends of edges are views where partitions lie behind each other."""
+        """Returns the slices of these partitions; the ends of edges are views where partitions are adjacent."""
         return self._slices(partitions, _moved)
 
     def to_wire(self, partitions: Iterable[int]) -> tuple[dict[str, Any], list[Any]]:
@@ -309,7 +309,7 @@ def joined(pieces: Sequence[PartitionSet]) -> PartitionSet:
 def build(
     graph: str, slices: PartitionSet | Uncut, partition_table: Array, placement: Placement, shard: int
 ) -> ShardGraph:
-    """A shard's part: its partitions, as the placement has them, out of the slices. Raises `BadGraph`."""
+    """Builds a shard's part from the slices of its partitions in the placement. Raises `BadGraph`."""
     mine = slices.select(placement.partitions(shard))
     out, into = mine.out, mine.into
     elsewhere = (placement.holder != shard)[taken(partition_table, into.source)] if len(into) else np.empty(0, bool)
@@ -337,7 +337,7 @@ def build(
 
 
 def part_of(graph: str, data: GraphData, placement: Placement, shard: int) -> ShardGraph:
-    """A shard's part straight from the whole graph: no slices are made, and nothing is sorted."""
+    """Builds a shard's part straight from the whole graph, without slices and without sorting."""
     own = own_ordinals(data.partition, placement, shard)
     here = (placement.holder == shard)[data.partition]
     edges = np.flatnonzero(here[data.source] | here[data.target])
@@ -364,7 +364,7 @@ def _stretch(starts: Bounds, partitions: Iterable[int]) -> list[tuple[int, slice
 
 
 def _runs(stretches: Iterable[tuple[int, Array]]) -> list[tuple[int, slice]]:
-    """Rows of pieces, from (piece, its first row and its end). What lies together is one run, moved together."""
+    """Merges rows of pieces, given as (piece, first row, end), so that adjacent ones are moved together."""
     runs: list[tuple[int, slice]] = []
     for piece, (first, end) in stretches:
         if runs and runs[-1][0] == piece and runs[-1][1].stop == first:
@@ -391,7 +391,7 @@ def _ends_of(counts: Array) -> Bounds:
 
 
 def _picked(pieces: Sequence[PartitionSet], places: Sequence[tuple[int, int]]) -> PartitionSet:
-    """The partitions at these places (piece, position in it), which ascend."""
+    """Selects the partitions at these ascending places (piece, position in it)."""
     first = pieces[0]
 
     def bounds(name: str) -> tuple[Bounds, list[tuple[int, slice]]]:

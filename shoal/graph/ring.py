@@ -48,7 +48,7 @@ class HashRing:
         self._owners = [name for _, name in circle]
 
     def holders(self, partition: int, replicas: int = 1) -> tuple[str, ...]:
-        """The primary of a partition, then its replicas in order; fewer when there are fewer members."""
+        """Returns the primary of a partition, then its replicas in order; fewer when there are fewer members."""
         wanted = min(1 + replicas, len(self.members))
         start = bisect_left(self._points, _point(f"partition {partition}"))
         found: dict[str, None] = {}
@@ -59,7 +59,7 @@ class HashRing:
         return tuple(found)
 
     def placement(self, partitions: int, replicas: int = 1) -> tuple[tuple[str, ...], ...]:
-        """The holders of every partition, by its number."""
+        """Returns the holders of every partition, by its number."""
         return tuple(self.holders(partition, replicas) for partition in range(partitions))
 
 

@@ -55,7 +55,7 @@ class Boundary:
     both_end: int
 
     def bounds(self, direction: Direction) -> slice:
-        """The part of the boundary whose values the holder's edges of `direction` read."""
+        """Returns the part of the boundary whose values the holder's edges of `direction` read."""
         match direction:
             case Direction.IN:
                 return slice(0, self.both_end)
@@ -77,7 +77,7 @@ class Adjacency:
 
     @property
     def degree(self) -> NDArray[np.int64]:
-        """How many edges each own node has in this direction, parallel ones counted each."""
+        """The number of edges of each own node in this direction, counting parallel edges."""
         return np.diff(self.indptr).astype(np.int64)
 
 
@@ -113,29 +113,31 @@ class ShardGraph:
 
     @property
     def size(self) -> int:
-        """Own nodes."""
+        """The number of own nodes."""
         return len(self.ordinals)
 
     @property
     def ghost_count(self) -> int:
-        """Copies held of other shards' nodes."""
+        """The number of copies of other shards' nodes."""
         return len(self.ghost_ordinals)
 
     @property
     def held_edges(self) -> int:
-        """Edges with an end here; one with both counts once."""
+        """The number of edges with an end here; one with both ends here counts once."""
         held = len(self.in_edges.edges) + len(self.out_edges.edges) - self.inner_arcs
         return held if self.directed else (held + self._loop_count) // 2
 
     @cached_property
     def own_edges(self) -> float:
-        """Edges that leave an own node; an undirected one is half of either end's. All parts' add up to the graph's."""
+        """The number of edges that leave an own node; an undirected one counts half at each end. The parts' sum is the
+        graph's.
+        """
         arcs = len(self.out_edges.edges)
         return arcs if self.directed else (arcs + self._loop_count) / 2
 
     @property
     def loops(self) -> NDArray[np.int64]:
-        """Edges from each own node to itself."""
+        """The number of edges from each own node to itself."""
         rows = np.repeat(np.arange(self.size, dtype=np.int32), np.diff(self.out_edges.indptr))
         return np.bincount(rows[rows == self.out_edges.neighbours], minlength=self.size)
 
@@ -145,12 +147,12 @@ class ShardGraph:
 
     @property
     def inner_arcs(self) -> int:
-        """Arcs with both ends here."""
+        """The number of arcs with both ends here."""
         return int(np.count_nonzero(self.in_edges.neighbours < self.size))
 
     @property
     def nbytes(self) -> int:
-        """Bytes held. Kernels hold nothing of their own: their rows are the adjacencies'."""
+        """The bytes held. Kernels hold nothing of their own: their rows are the adjacencies'."""
         arrays: list[Any] = [self.ordinals, self.ghost_ordinals, self.starts, self.ids]
         for adjacency in (self.in_edges, self.out_edges):
             arrays += [adjacency.indptr, adjacency.neighbours, adjacency.edges]
@@ -161,12 +163,12 @@ class ShardGraph:
 
     @cached_property
     def in_degree(self) -> NDArray[np.int64]:
-        """Edges that come into each own node."""
+        """The number of incoming edges of each own node."""
         return self.in_edges.degree
 
     @cached_property
     def out_degree(self) -> NDArray[np.int64]:
-        """Edges that leave each own node."""
+        """The number of outgoing edges of each own node."""
         return self.out_edges.degree
 
     @cached_property
@@ -186,7 +188,7 @@ class ShardGraph:
 
     @cached_property
     def owner_of_partition(self) -> NDArray[np.int16]:
-        """For each partition 0 if it is here, else its holder's place among `peers`, counted from 1."""
+        """For each partition, 0 if it is here, else its holder's place among `peers`, counted from 1."""
         owners = np.zeros(self.partition_count, np.int16)
         for i, peer in enumerate(self.peers, start=1):
             owners[list(self.peer_partitions[peer])] = i
@@ -194,11 +196,11 @@ class ShardGraph:
 
     @property
     def ordinal_type(self) -> type[np.int32] | type[np.int64]:
-        """What any node's ordinal fits into."""
+        """The type that holds any node's ordinal."""
         return np.int32 if self.node_count < 1 << 31 else np.int64
 
     def local_of(self, ordinals: Array) -> NDArray[np.int64]:
-        """The local indices of own nodes, by ordinal; -1 for any other number."""
+        """Returns the local indices of own nodes, by ordinal; -1 for any other number."""
         if not self.size or not len(ordinals):
             return np.full(len(ordinals), -1, np.int64)
         local = self._places.take(ordinals, mode="clip").astype(np.int64)
@@ -217,7 +219,7 @@ class ShardGraph:
         return places
 
     def all_ordinals(self) -> NDArray[np.int64]:
-        """Ordinals by local index: own nodes, then ghosts."""
+        """Returns ordinals by local index: own nodes, then ghosts."""
         return np.concatenate([self.ordinals, self.ghost_ordinals])
 
 
@@ -230,10 +232,10 @@ class Placement:
 
     @classmethod
     def of(cls, owners: Sequence[str], shards: Sequence[str]) -> Placement:
-        """From the primary of each partition, by partition."""
+        """Creates a placement from the primary of each partition."""
         index = {name: i for i, name in enumerate(shards)}
         return cls(tuple(shards), np.array([index[name] for name in owners], dtype=np.int16))
 
     def partitions(self, shard: int) -> tuple[int, ...]:
-        """The partitions that a shard holds, in order."""
+        """Returns the partitions that a shard holds, in order."""
         return tuple(int(p) for p in np.flatnonzero(self.holder == shard))

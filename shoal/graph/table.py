@@ -46,11 +46,11 @@ class Table:
     line: Callable[[int], int | None] = lambda row: row + 1
 
     def bad_row(self, row: int, reason: str) -> BadRow:
-        """The error that names a row of this table."""
+        """Returns the error that names a row of this table."""
         return BadRow(self.name, self.line(row), reason, self.unit)
 
     def column(self, name: str) -> Column:
-        """The column of that name, or a sentence that lists those there are."""
+        """Returns the column of that name. Raises `BadGraph`, which lists the columns there are."""
         if name not in self.columns:
             known = ", ".join(repr(other) for other in self.columns) or "none"
             raise BadGraph(f"{self.name}: there is no column {name!r}; the columns are {known}")

@@ -37,7 +37,7 @@ class Cores:
         self._support = np.empty(self._own, np.int32)
 
     def given(self, ghosts: Array) -> NDArray[np.int32]:
-        """The own nodes' numbers with these of the ghosts, by local index; good until it is called again."""
+        """Returns the own nodes' numbers and these of the ghosts, by local index; valid until the next call."""
         if self._keys is None or not self._fallen(self._keys, ghosts):
             self._keys = np.concatenate([self._degree, ghosts]).astype(np.int32)
             _native.cores(self._starts, self._members, self._keys, self._support, self._own)
@@ -53,7 +53,7 @@ class Cores:
 
 
 def _with_ghosts(sets: Sets, ghosts: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The sets of own nodes, and behind them, for each ghost, the own nodes that hold it."""
+    """Returns the sets of own nodes, followed, for each ghost, by the own nodes that hold it."""
     _native.check_rows(sets.starts, sets.members, len(sets) + ghosts)
     if not ghosts:
         return sets.starts, sets.members

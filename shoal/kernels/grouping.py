@@ -29,7 +29,7 @@ BLOCK = 1 << 15
 
 
 def taken(table: Array, rows: Array) -> Array:
-    """`table[rows]` for rows that are known to be there.
+    """Returns `table[rows]` for rows known to be in range.
 
     numpy turns all rows into 64 bits before it looks: of a graph's edges, more bytes than what comes out. Done a block
     at a time they never leave the cache.
@@ -45,7 +45,7 @@ def taken(table: Array, rows: Array) -> Array:
 
 
 def distinct(values: Array, below: int | None = None) -> Array:
-    """The numbers that are there, ascending, each once. `below`: all are from 0, and less than this.
+    """Returns the distinct numbers, ascending. `below`: all are at least 0 and less than this.
 
     numpy's `unique` hashes them, which takes four times as long as sorting from a thousand on, and fifteen times at a
     million (2.4). Many small numbers need not even be sorted: a flag for each that may be there is read in order.
@@ -89,7 +89,7 @@ class Grouping:
         return dealt
 
     def order(self, through: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
-        """Which item lies where. With the order by another key as `through`: by this key, and then by that one."""
+        """Returns the item at each place. With the order by another key as `through`: by this key, then by that one."""
         placed = np.empty(len(self), np.int32)
         _native.order(self.keys, self.starts, through, placed)
         return placed

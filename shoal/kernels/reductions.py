@@ -44,7 +44,7 @@ class Kernel:
 
     @property
     def rows(self) -> int:
-        """Own nodes."""
+        """The number of own nodes."""
         return len(self.indptr) - 1
 
     def sum(
@@ -55,7 +55,7 @@ class Kernel:
         *,
         weights: Array | None = None,
     ) -> Array:
-        """Add up the neighbours' values, or value times weight, if there is a weight an edge (in the rows' order)."""
+        """Sums the neighbours' values, or value times weight, if there is a weight per edge (in the rows' order)."""
         return self.reduce(np.add, values, values.dtype.type(0), pool, threads, weights=weights)
 
     def reduce(
@@ -68,7 +68,7 @@ class Kernel:
         *,
         weights: Array | None = None,
     ) -> Array:
-        """The same with any ufunc of two arguments; a node without neighbours gets `identity`.
+        """Reduces with any ufunc of two arguments; a node without neighbours gets `identity`.
 
         A sum is of value times weight, everything else of value plus weight. Sums, least and greatest of float64 and
         int64 are compiled; other ufuncs and types cost an array of the values by edge.
@@ -90,7 +90,7 @@ class Kernel:
         return result
 
     def count(self, values: Array, pool: ThreadPoolExecutor | None = None, threads: int = 1) -> NDArray[np.int64]:
-        """How many of its neighbours' values are not zero. Give booleans where you have them: they are read fastest."""
+        """Counts the neighbours with a nonzero value. Pass booleans if possible: they are read fastest."""
         if values.dtype not in (*_TYPES, np.dtype(np.bool_)):
             values = values != 0
         values, result = np.ascontiguousarray(values), np.empty(self.rows, np.int64)
@@ -112,7 +112,7 @@ class Kernel:
         pool: ThreadPoolExecutor | None = None,
         threads: int = 1,
     ) -> None:
-        """PageRank in one pass: `rank` becomes damping * sum(share) + base, and `next_share` rank * per_edge.
+        """Computes PageRank in one pass: `rank` becomes damping * sum(share) + base, and `next_share` rank * per_edge.
 
         The bits are those of three numpy operations one behind the other. `next_share` is an array of its own.
         """
@@ -131,7 +131,7 @@ class Kernel:
         pool: ThreadPoolExecutor | None = None,
         threads: int = 1,
     ) -> Array:
-        """The most frequent of the neighbours' values, here and in `also`, whose rows are the same nodes'.
+        """Returns the most frequent of the neighbours' values, here and in `also`, whose rows belong to the same nodes.
 
         The least of several; `identity` for a node without neighbours. Fastest for integers from 0 that are no larger
         than there are edges, as ordinals are; other values are numbered first.
@@ -154,7 +154,7 @@ class Kernel:
         return result
 
     def _labels(self, values: Array) -> tuple[NDArray[np.int32], Array | None]:
-        """Values as small numbers in the same order, and what each number stands for, unless for itself."""
+        """Returns values as small numbers in the same order, and what each number stands for, unless for itself."""
         if values.dtype.kind in "iu" and len(values):
             affordable = max(len(self.neighbours), 4 * self.width)  # a counter each takes four bytes
             if values.min() >= 0 and values.max() < affordable:
@@ -173,7 +173,7 @@ class Kernel:
         return result
 
     def _run(self, block: Callable[[int, int], None], pool: ThreadPoolExecutor | None, threads: int) -> None:
-        """Have all rows done, by so many threads; what one of them raises is raised here."""
+        """Processes all rows on several threads, and raises what one of them raises."""
         if pool is None or threads == 1:
             block(0, self.rows)
             return
@@ -181,7 +181,7 @@ class Kernel:
             done.result()
 
     def _split(self, count: int) -> list[tuple[int, int]]:
-        """The rows in `count` blocks with about as many edges each: first row and end; made once."""
+        """Returns `count` blocks of rows with about as many edges each, as (first row, end); computed once."""
         if count not in self._blocks:
             marks = np.linspace(0, len(self.neighbours), count + 1)[1:-1]
             cuts = [0, *np.searchsorted(self.indptr, marks).tolist(), self.rows]
@@ -190,7 +190,7 @@ class Kernel:
 
 
 def _identity(merge: int, dtype: np.dtype[Any]) -> Any:
-    """What the compiled loops give a row without neighbours."""
+    """Returns what the compiled loops give a row without neighbours."""
     if merge == 0:
         return 0
     if dtype.kind == "f":
@@ -199,7 +199,7 @@ def _identity(merge: int, dtype: np.dtype[Any]) -> Any:
 
 
 def _frozen(array: Array, dtype: type[np.int32] | type[np.int64]) -> Array:
-    """The array as the compiled loops take it, copied only if it has to be, and not writable through this view."""
+    """Returns the array as the compiled loops take it, read-only, copied only if necessary."""
     view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view

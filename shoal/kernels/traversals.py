@@ -26,7 +26,7 @@ UNREACHED = np.iinfo(np.int64).max
 
 
 def components(out: Kernel, into: Kernel) -> tuple[int, Index]:
-    """How many weakly connected components the piece has, and the number of each own node's and ghost's.
+    """Returns the number of weakly connected components, and the component number of each own node and ghost.
 
     They are numbered from 0 in the order of their first local index. The edges are not copied.
     """
@@ -43,7 +43,7 @@ def breadth_first(
     limit: int = UNREACHED,
     waiting: Flags | None = None,
 ) -> Index:
-    """Relax depth[v] to depth[u] + 1 over all out-edges, from the own nodes `given` on, until nothing changes.
+    """Relaxes depth[v] to depth[u] + 1 over all out-edges, from the own nodes `given` on, until nothing changes.
 
     `depth`, by local index, is changed in place; `UNREACHED` is what no path leads to. All edges but those of `given`
     have to be relaxed already. Returns the own nodes and ghosts that have changed, by ascending depth. With the
@@ -71,7 +71,7 @@ def shortest_paths(
     limit: float = np.inf,
     waiting: Flags | None = None,
 ) -> Index:
-    """Relax distance[v] to distance[u] + weight over all out-edges, from the own nodes `given` on, to the end.
+    """Relaxes distance[v] to distance[u] + weight over all out-edges, from the own nodes `given` on, to the end.
 
     `distance`, by local index, is changed in place; infinity is what no path leads to. `weights` stand in the order of
     the rows. Returns the own nodes and ghosts that have changed. Raises ValueError when it comes upon a weight that is

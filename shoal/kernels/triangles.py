@@ -44,16 +44,16 @@ class Sets:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """How many members each row has: of whole sets, the nodes' degrees."""
+        """The number of members of each row: of whole sets, the nodes' degrees."""
         return np.diff(self.starts)
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """The bytes held."""
         return self.starts.nbytes + self.members.nbytes + self.arcs.nbytes
 
     def oriented(self, degree: NDArray[np.int64], ordinals: NDArray[np.int64]) -> Sets:
-        """The members with a greater (degree, ordinal) than their row's. Both are by local index, ghosts included."""
+        """Returns the members with a greater (degree, ordinal) than their row's; both by local index, with ghosts."""
         _native.check_rows(self.starts, self.members, len(degree))
         starts, members, arcs = np.empty_like(self.starts), np.empty_like(self.members), np.empty_like(self.arcs)
         rows = self.starts, self.members, self.arcs
@@ -62,7 +62,7 @@ class Sets:
 
 
 def neighbour_sets(out: Kernel, into: Kernel) -> Sets:
-    """Every own node's distinct neighbours, itself left out, in the order of its edges, out before in."""
+    """Returns every own node's distinct neighbours but itself, in its edges' order, out-edges first."""
     if (out.rows, out.width) != (into.rows, into.width):
         raise ValueError("the rows of both directions have to be the same nodes")
     room = len(out.neighbours) + len(into.neighbours)
@@ -73,7 +73,7 @@ def neighbour_sets(out: Kernel, into: Kernel) -> Sets:
 
 
 def corner_arcs(upper: Sets, own: int, pool: ThreadPoolExecutor | None = None, threads: int = 1) -> NDArray[np.int64]:
-    """For every local index, the arcs between the other two corners of its triangles, summed.
+    """Returns, for every local index, the sum of arcs between the other two corners of its triangles.
 
     `upper` has a row for every local index, oriented; the triangles are those whose lowest corner is one of the first
     `own` rows. Each is found by exactly one shard, and so what all of them find of a node adds up to the whole.
@@ -99,6 +99,6 @@ def corner_arcs(upper: Sets, own: int, pool: ThreadPoolExecutor | None = None, t
 
 
 def _spans(upper: Sets, own: int, threads: int) -> list[tuple[int, int]]:
-    """The own rows in blocks with about as many members each."""
+    """Returns blocks of own rows with about as many members each."""
     marks = np.linspace(0, int(upper.starts[own]), threads * BLOCKS_A_THREAD + 1)[1:-1]
     return list(pairwise([0, *np.searchsorted(upper.starts[: own + 1], marks).tolist(), own]))

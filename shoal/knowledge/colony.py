@@ -92,24 +92,24 @@ class Knowledge(Colony):
     # -- what its agents ask for -----------------------------------------------------------------------------------
 
     def document(self, partition: int, place: int) -> Place | None:
-        """A document of an own partition, by its place in the order of ordinals; None behind the last."""
+        """Returns the document of an own partition at this place in the order of ordinals, or None after the last."""
         first, last = self._stretch[partition]
         return Place.node(int(self.part.ordinals[first + place])) if first + place < last else None
 
     def documents_left(self, partition: int) -> int:
-        """How many documents of a partition nobody has engulfed."""
+        """Returns how many documents of a partition have not been engulfed."""
         first, last = self._stretch[partition]
         return int(last - first) - self.counters["documents_engulfed"].get(partition, 0)
 
     def terms_of(self, document: Place) -> list[str]:
-        """The leading terms of a document."""
+        """Returns the leading terms of a document."""
         return leading_terms(self._texts[self.sight.local(document)], self.terms)
 
     def digested(self, document: Place) -> None:
-        """A document has been digested in this tick."""
+        """Notes that a document has been digested in this tick."""
         self._digested[self.sight.local(document)] = self.tick
 
     def may_divide(self, partition: int) -> bool:
-        """Whether a digester of that partition may divide: while there is much to do, and few were born there."""
+        """Returns whether a digester of that partition may divide: there is much to do, and few were born there."""
         digesters = self.counters["born"][partition] - OTHERS
         return self.documents_left(partition) > BROOD and digesters < self.digesters_max

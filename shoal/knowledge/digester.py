@@ -59,7 +59,7 @@ class Digester(Agent):
             here.move(document)
 
     def _wander(self, here: AgentContext) -> None:
-        """Along an edge of a concept that is talked about here: there may be something to eat."""
+        """Moves along an edge of a concept that is discussed here, towards where there may be documents."""
         talked = here.around("presented")
         if not talked:
             return

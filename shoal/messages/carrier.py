@@ -58,7 +58,7 @@ class MessageCarrier:
         """By peer, what its nodes on the boundary are called."""
 
     def leave(self, said: Sent) -> None:
-        """What own nodes said in this tick."""
+        """Takes over what own nodes sent in this tick."""
         self._leaving = said
 
     # -- the carrier -----------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class MessageCarrier:
     # -- who is who ------------------------------------------------------------------------------------------------
 
     def partition_of_sender(self, sender: int) -> int:
-        """The partition that a letter has left."""
+        """Returns the partition that a letter comes from."""
         return -1 - sender if sender < 0 else int(self._table[sender])
 
     @cached_property
@@ -143,7 +143,7 @@ class MessageCarrier:
     # -- numbers ---------------------------------------------------------------------------------------------------
 
     def _frames(self, index: int, peer: str, numbers: Numbers) -> tuple[Array, ...]:
-        """Places on the boundary, seqs and targets, each left out where it goes without saying; values."""
+        """Returns places on the boundary, sequence numbers, targets and values, without those that are implied."""
         part, kind = self._part, self._part.ordinal_type
         nothing, no_targets = np.empty(0, np.int32), np.empty(0, kind)
         if numbers.once and not numbers.seqs.any():
@@ -191,7 +191,7 @@ class MessageCarrier:
     # -- letters ---------------------------------------------------------------------------------------------------
 
     def _letters_by_peer(self, letters: Sequence[Letter]) -> list[list[Letter]]:
-        """For each peer by its place from 1; at 0 nothing, for own nodes are told without."""
+        """Returns the letters for each peer by its place from 1; index 0 is empty, as own nodes need none."""
         part = self._part
         sorted_out: list[list[Letter]] = [[] for _ in range(len(part.peers) + 1)]
         if not part.peers or not letters:
@@ -215,7 +215,7 @@ class MessageCarrier:
         return sorted_out
 
     def _read(self, peer: str, frames: Sequence[Buffer]) -> tuple[tuple[Any, ...], Sent]:
-        """A peer's share. Raises `BadExchange`."""
+        """Decodes a peer's share. Raises `BadExchange`."""
         numbers = [self._numbers(peer, frames[1 + 4 * i : 5 + 4 * i], dtype) for i, dtype in enumerate(DTYPES)]
         try:
             ids = unpack_message(frames[0]) if memoryview(frames[0]).nbytes else ()
@@ -230,7 +230,7 @@ class MessageCarrier:
         return ids, Sent(numbers[0], numbers[1], letters)
 
     def _check_letters(self, letters: Sequence[Letter], index: int) -> None:
-        """See that letters come from that peer and are for here. Raises `BadExchange`."""
+        """Checks that letters come from that peer and are for this shard. Raises `BadExchange`."""
         part = self._part
         senders = _int64([letter.sender for letter in letters])
         if senders.min() < -part.partition_count or senders.max() >= part.node_count:
@@ -249,7 +249,7 @@ class MessageCarrier:
             self._check_combined(letter)
 
     def _is_named_here(self, address: Any) -> bool:
-        """Whether a node of the id that the address has would be here."""
+        """Returns whether a node with the id in the address would be here."""
         partition = partition_of(address[1], self._part.partition_count)
         return not self._part.owner_of_partition[partition]
 
@@ -276,7 +276,9 @@ class MessageCarrier:
 
 
 def _combined(numbers: Numbers, combine: Combine | None) -> Numbers:
-    """Those to single nodes as one for each, if that may be done in parts; any of the senders stands for all."""
+    """Combines letters to single nodes into one per node where the order does not matter; any of the senders stands for
+    all.
+    """
     if combine is None or not combine.exact or not (numbers.targets >= 0).any():
         return numbers
     far = np.flatnonzero(numbers.targets >= 0)

@@ -49,7 +49,7 @@ class Delivery:
         self._part, self._combine = part, combine
 
     def sort_out(self, arrived: Sequence[Sent]) -> Inbox:
-        """What the last tick left, by receiver."""
+        """Groups what the last tick left by receiver."""
         floats = Numbers.joined([said.floats for said in arrived], np.float64)
         ints = Numbers.joined([said.ints for said in arrived], np.int64)
         letters = [letter for said in arrived for letter in said.letters]
@@ -119,7 +119,7 @@ class Delivery:
         return Inbox(counts, [plain[place] for place in said.tolist()])
 
     def _combined(self, nodes: Array, values: Array) -> Inbox:
-        """One value a node, in the order in which they stand: sums of floats from left to right, as kernels add."""
+        """Returns one value per node, in order; floats are summed from left to right, as kernels do."""
         assert self._combine is not None
         counts = np.bincount(nodes, minlength=self._part.size)
         heard = counts > 0
@@ -133,7 +133,7 @@ class Delivery:
     def _rows(
         self, floats: Numbers, ints: Numbers, letters: Sequence[Letter], missing: list[Letter]
     ) -> tuple[Array, Array]:
-        """Receivers, and the place of what each gets among floats, ints and letters."""
+        """Returns the receivers, and the place of each message among floats, ints and letters."""
         rows, first = [], 0
         for numbers in (floats, ints):
             far = np.flatnonzero(numbers.targets >= 0)
@@ -161,14 +161,14 @@ class Delivery:
         return nodes, said
 
     def _to(self, targets: Array, places: Array) -> tuple[Array, Array]:
-        """Those of these that are for own nodes: what own nodes say to others goes there."""
+        """Keeps those addressed to own nodes."""
         local = self._part.local_of(targets)
         return local[local >= 0], places[local >= 0]
 
     def _along(
         self, senders: Array, places: Array, direction: int, types: tuple[Any, ...] | None
     ) -> tuple[Array, Array]:
-        """Along their edges of that direction: seen from a receiver, those of the other one."""
+        """Follows their edges in that direction, which receivers see as the opposite one."""
         found = []
         for side, index in ((OUT, self._by_source), (IN, self._by_target)) if len(senders) else ():
             if direction not in (side, BOTH):
@@ -188,7 +188,7 @@ class Delivery:
         return nodes, said
 
     def _called(self, letter: Letter, missing: list[Letter]) -> Array:
-        """The own nodes that a letter is for that goes to all, or to one by its id."""
+        """Returns the own nodes that a letter to everyone, or to one by its id, reaches."""
         if letter.address is None:
             return np.arange(self._part.size)
         assert isinstance(letter.address, tuple)
@@ -208,7 +208,7 @@ class Delivery:
         return self._index(self._part.out_edges)
 
     def _index(self, edges: Adjacency) -> tuple[Adjacency, Array, Array, Array]:
-        """The edges' rows, their places sorted by the node at the other end, and where each such node's begin."""
+        """Returns the edges' rows, their places sorted by the node at the other end, and where each node's begin."""
         by_neighbour = Grouping(edges.neighbours, self._part.size + self._part.ghost_count)
         rows = np.repeat(np.arange(self._part.size), np.diff(edges.indptr))
         return edges, rows, by_neighbour.order(), by_neighbour.starts
@@ -216,7 +216,7 @@ class Delivery:
     # -- types of edges --------------------------------------------------------------------------------------------
 
     def chosen(self, edges: Array, types: tuple[Any, ...]) -> Array:
-        """Which of these edges are of these types. Raises `UnknownColumn`."""
+        """Returns which of these edges are of these types. Raises `UnknownColumn`."""
         codes, names = self._types
         return np.isin(codes[edges], [code for code, name in enumerate(names) if name in types])
 
@@ -235,7 +235,7 @@ class Delivery:
 
     @cached_property
     def ids(self) -> list[Any]:
-        """What own nodes are called."""
+        """The ids of own nodes."""
         ids = self._part.ids
         if ids is None:
             return list(self._part.ordinals.tolist())
@@ -243,7 +243,7 @@ class Delivery:
 
     @cached_property
     def by_id(self) -> dict[Any, int]:
-        """Own nodes by what they are called."""
+        """Own nodes by id."""
         return {node: local for local, node in enumerate(self.ids)}
 
     @cached_property
@@ -251,7 +251,7 @@ class Delivery:
         return self._part.all_ordinals()
 
     def _local(self, ordinals: Array) -> Array:
-        """Own nodes and ghosts, as whose neighbours we got a letter, by their ordinals."""
+        """Returns the local indices of own nodes, and of ghosts whose neighbours are addressed, from their ordinals."""
         return self._by_ordinal[np.searchsorted(self._sorted_ordinals, ordinals)]
 
     @cached_property

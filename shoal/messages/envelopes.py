@@ -57,13 +57,13 @@ class Numbers:
 
     @classmethod
     def none(cls, dtype: Any) -> Numbers:
-        """No messages of that type."""
+        """Returns an empty sequence of that type."""
         nothing = np.empty(0, np.int64)
         return cls(nothing, nothing, nothing, np.empty(0, dtype))
 
     @classmethod
     def joined(cls, pieces: Sequence[Numbers], dtype: Any) -> Numbers:
-        """All of them, of one type, one piece behind the other."""
+        """Concatenates several of one type."""
         filled = [piece for piece in pieces if len(piece)]
         if len(filled) < 2:
             return filled[0] if filled else cls.none(dtype)
@@ -74,12 +74,12 @@ class Numbers:
         return len(self.values)
 
     def take(self, rows: Array) -> Numbers:
-        """These rows, in this order."""
+        """Returns these rows, in this order."""
         return Numbers(self.senders[rows], self.seqs[rows], self.targets[rows], self.values[rows])
 
     @property
     def once(self) -> bool:
-        """Whether nobody says more than one thing, and each along all edges: then order is no question."""
+        """Whether every sender sends at most one message, along all its edges; then order does not matter."""
         said = np.bincount(self.senders) if len(self) else np.zeros(1)
         return bool((self.targets == EVERY_EDGE).all()) and int(said.max()) <= 1
 
@@ -94,18 +94,18 @@ class Sent:
 
     @classmethod
     def nothing(cls) -> Sent:
-        """Silence."""
+        """Returns an empty `Sent`."""
         return cls(Numbers.none(np.float64), Numbers.none(np.int64))
 
 
 def pack_letters(letters: Iterable[Letter]) -> bytes:
-    """Letters as bytes; nothing for none."""
+    """Returns letters as bytes; no bytes for none."""
     kept = list(letters)
     return pack_message(kept) if kept else b""
 
 
 def unpack_letters(data: Any) -> tuple[Letter, ...]:
-    """Letters again, each checked. Raises `ValueError`."""
+    """Returns letters from bytes, each checked. Raises `ValueError`."""
     if not memoryview(data).nbytes:
         return ()
     found = unpack_message(data)

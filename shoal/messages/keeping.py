@@ -29,14 +29,14 @@ class Undeliverable:
     first: list[tuple[int, int | str, int | str]] = field(default_factory=list)
 
     def add(self, tick: int, sender: int | str, to: int | str) -> None:
-        """One more."""
+        """Adds one."""
         self.count += 1
         if len(self.first) < NAMED_MAX:
             self.first.append((tick, sender, to))
 
 
 def pack(shared: Shared, nodes: Sequence[Node], first: int, last: int, lost: Undeliverable) -> bytes:
-    """What is kept of the nodes from `first` to before `last`, which are a partition."""
+    """Returns what is kept of the nodes from `first` to before `last`, which form a partition."""
     awake = np.packbits(np.frombuffer(shared.awake, np.uint8)[first:last]).tobytes()
     memories = [(i - first, node._memory) for i, node in enumerate(nodes[first:last], first) if node._memory]
     asked = [
@@ -50,7 +50,7 @@ def pack(shared: Shared, nodes: Sequence[Node], first: int, last: int, lost: Und
 
 
 def unpack(state: memoryview, shared: Shared, nodes: Sequence[Node], first: int, last: int) -> Undeliverable:
-    """Give the nodes back what was kept of them. Raises `ValueError`."""
+    """Restores what was kept of the nodes. Raises `ValueError`."""
     found = unpack_memory(state)
     if not isinstance(found, list) or len(found) != 5:
         raise ValueError("what was kept of nodes does not have its five parts")
@@ -73,7 +73,7 @@ def unpack(state: memoryview, shared: Shared, nodes: Sequence[Node], first: int,
 
 
 def due_within(tick: int) -> int:
-    """The tick in which replies to what is asked now are there."""
+    """Returns the tick in which replies to requests made now arrive."""
     return tick + TICKS
 
 

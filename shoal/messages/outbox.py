@@ -30,14 +30,14 @@ class Outbox:
         self.special: list[tuple[int, Address, tuple[Any, ...] | None]] = []
 
     def say(self, sender: int, value: Any, kind: int, address: Address, note: tuple[Any, ...] | None = None) -> None:
-        """Anything that is no plain message along all edges or one."""
+        """Queues anything but a plain message along all edges or along one."""
         self.where[len(self.senders)] = -2 - len(self.special)
         self.senders.append(sender)
         self.values.append(value)
         self.special.append((kind, address, note))
 
     def take(self, part: ShardGraph, ordinals: Array) -> tuple[Sent, Array]:
-        """All of it, and the seq of each message as it was said; the outbox is empty then."""
+        """Returns all messages and their sequence numbers, and empties the outbox."""
         senders, where = np.array(self.senders, np.int64), np.full(len(self.senders), EVERY_EDGE)
         where[list(self.where)] = list(self.where.values())
         values, special = self.values[:], self.special[:]
@@ -84,7 +84,7 @@ def _addressed(where: int, special: list[Any], ordinals: Array) -> tuple[int, Ad
 
 
 def _codes(values: list[Any]) -> Array:
-    """Of each value: 0 a float, 1 an int, 2 anything else."""
+    """Returns a code for each value: 0 for a float, 1 for an int, 2 for anything else."""
     kinds = set(map(type, values))
     if len(kinds) == 1:
         return np.full(len(values), _CODES.get(kinds.pop(), 2), np.int8)
@@ -92,7 +92,7 @@ def _codes(values: list[Any]) -> Array:
 
 
 def _places(senders: Array) -> Array:
-    """The place of each message among those of its sender."""
+    """Returns the place of each message among those of its sender."""
     if not len(senders) or (senders[1:] > senders[:-1]).all():
         return np.zeros(len(senders), np.int64)
     order = np.argsort(senders, kind="stable")
@@ -103,5 +103,5 @@ def _places(senders: Array) -> Array:
 
 
 def direction_code(direction: Direction | str) -> int:
-    """A direction as an address has it."""
+    """Returns a direction as it is encoded in an address."""
     return list(Direction).index(Direction(direction))

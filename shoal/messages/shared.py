@@ -47,23 +47,23 @@ class Shared:
     # -- saying ----------------------------------------------------------------------------------------------------
 
     def message(self, value: Any) -> Any:
-        """A message as it travels. Raises `TypeError` and `ValueError`."""
+        """Returns a message as it travels. Raises `TypeError` and `ValueError`."""
         return frozen(value) if self.combine is None else self.combine.read(value)
 
     def send(self, sender: int, value: Any, to: Any, via: Any, direction: Direction) -> None:
-        """A message that is not simply for all along the sender's out-edges."""
+        """Sends a message to other receivers than all out-neighbours."""
         for address in self._addresses(sender, to, via, direction):
             self.outbox.say(sender, value, MESSAGE, address)
 
     def request(self, sender: int, value: Any, to: Any, via: Any, direction: Direction) -> None:
-        """A request, and that it is out."""
+        """Sends a request, and notes that it is open."""
         first, value = len(self.outbox.senders), frozen(value)
         for address in self._addresses(sender, to, via, direction):
             self.outbox.say(sender, value, REQUEST, address)
         self.asking.append((sender, first, len(self.outbox.senders) - first, value))
 
     def contribute(self, name: str, node: int, value: Any) -> None:
-        """To an aggregate."""
+        """Contributes to an aggregate."""
         if name not in self.contributed:
             hint = did_you_mean(name, self.contributed)
             raise UnknownColumn(f"the program declares no aggregate '{name}'{hint}")
@@ -91,7 +91,7 @@ class Shared:
     # -- looking up ------------------------------------------------------------------------------------------------
 
     def name(self, local: int) -> int | str:
-        """What an own node or a ghost is called."""
+        """Returns the id of an own node or a ghost."""
         if self.tick == 0:
             raise RuntimeError("what its neighbours are called, a node knows from the first tick on, not in on_start")
         if local < self.part.size:
@@ -104,7 +104,7 @@ class Shared:
         return self._ghost_ids[local - self.part.size]  # type: ignore[no-any-return]
 
     def value(self, kind: str, name: str, row: int) -> Any:
-        """A value of a column that was loaded with the graph; `kind` is "node" or "edge"."""
+        """Returns a value of a column loaded with the graph; `kind` is "node" or "edge"."""
         column = self._columns.get((kind, name))
         if column is None:
             known = self.part.node_columns if kind == "node" else self.part.edge_columns

@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 
 def tally(said: Sent, part: ShardGraph, delivery: Delivery) -> NDArray[np.int64]:
-    """Messages by own partition: what goes along edges counts once an edge."""
+    """Counts messages by own partition; one along edges counts once per edge."""
     counts = np.zeros(len(part.partitions), np.int64)
     for numbers in (said.floats, said.ints):
         if len(numbers):
@@ -46,5 +46,5 @@ def _receivers(letter: Letter, node: int, part: ShardGraph, delivery: Delivery) 
 
 
 def _place(part: ShardGraph, nodes: Array) -> Array:
-    """Of each own node the place of its partition among the own ones."""
+    """Returns the place of each own node's partition among the own ones."""
     return np.searchsorted(part.starts, nodes, side="right") - 1

@@ -22,7 +22,7 @@ TUPLE, READ_ONLY = 1, 2
 
 
 def frozen(value: Any) -> Any:
-    """A message's value as its receivers get it. Raises `TypeError` and `ValueError` for what can't be sent.
+    """Returns a message's value as its receivers get it. Raises `TypeError` and `ValueError` for what can't be sent.
 
     >>> frozen([1, (2.5, "three")])
     (1, (2.5, 'three'))
@@ -51,7 +51,7 @@ def _key(key: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What numpy's scalars and subclasses of plain types stand for."""
+    """Returns the plain value that numpy's scalars and subclasses of plain types stand for."""
     if isinstance(value, np.generic) and type(value.item()) is not type(value):
         return value.item()
     kind: Any
@@ -62,12 +62,12 @@ def _plain(value: Any) -> Any:
 
 
 def pack_message(value: Any) -> bytes:
-    """A frozen value, or a tuple of such, as bytes."""
+    """Returns a frozen value, or a tuple of frozen values, as bytes."""
     return bytes(msgpack.packb(value, default=_unfrozen))
 
 
 def unpack_message(data: Any) -> Any:
-    """The frozen value again. Raises `ValueError`."""
+    """Returns the frozen value from bytes. Raises `ValueError`."""
     try:
         return msgpack.unpackb(data, use_list=False, strict_map_key=False, object_hook=MappingProxyType, timestamp=0)
     except (TypeError, RecursionError) as error:
@@ -81,12 +81,12 @@ def _unfrozen(value: Any) -> Any:
 
 
 def pack_memory(value: Any) -> bytes:
-    """What nodes remember as bytes. Raises `TypeError` and `OverflowError` for what can't be kept."""
+    """Returns what nodes remember as bytes. Raises `TypeError` and `OverflowError` for what can't be kept."""
     return bytes(msgpack.packb(value, default=_extended, strict_types=True))
 
 
 def unpack_memory(data: Any) -> Any:
-    """It again, type by type. Raises `ValueError`."""
+    """Returns what nodes remember from bytes, type by type. Raises `ValueError`."""
     try:
         return msgpack.unpackb(data, strict_map_key=False, ext_hook=_extension)
     except (TypeError, RecursionError) as error:

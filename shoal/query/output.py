@@ -123,7 +123,7 @@ class _Parquet:
 
 
 def kind_of(path: Path) -> str:
-    """What a file of that name is to be. Raises `ShoalError`."""
+    """Returns the format of a file with this name. Raises `ShoalError`."""
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
         raise ShoalError(f"{path}: what should it be? its name should end in {', '.join(KINDS)}")

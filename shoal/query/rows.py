@@ -38,11 +38,11 @@ class RowBatch:
 
     @property
     def last(self) -> int:
-        """The ordinal behind the last row."""
+        """The ordinal after the last row."""
         return self.first + len(self.ids)
 
     def batch(self) -> Any:
-        """A `pyarrow.RecordBatch`: `id`, then the columns, with nulls."""
+        """Returns a `pyarrow.RecordBatch`: `id`, then the columns, with nulls."""
         ids = pa.array(self.ids) if isinstance(self.ids, np.ndarray) else col.plain(self.ids)
         arrays = [
             pa.array(values, mask=null_mask(values, self.nulls.get(column))) for column, values in self.values.items()
@@ -51,7 +51,7 @@ class RowBatch:
 
 
 def null_mask(values: NDArray[Any], null: Any) -> NDArray[np.bool_] | None:
-    """Where there is no value; None if there is one everywhere. NaN may stand for none as any other value may."""
+    """Returns where values are missing, or None if none is. NaN may represent a missing value."""
     if null is None:
         return None
     mask = np.isnan(values) if null != null else values == values.dtype.type(null)
@@ -59,5 +59,5 @@ def null_mask(values: NDArray[Any], null: Any) -> NDArray[np.bool_] | None:
 
 
 def null_of(column: Any) -> Any:
-    """The value that stands for none in a column that a program declares; None if all values are ones."""
+    """Returns the value that represents a missing one in a declared column, or None if there is no such value."""
     return getattr(column, "null", None)

@@ -52,7 +52,7 @@ class Hits:
     ids: Any
 
     def rows(self) -> list[tuple[Any, float]]:
-        """Id and score."""
+        """Returns id and score."""
         ids = self.ids.tolist() if isinstance(self.ids, np.ndarray) else self.ids.to_pylist()
         return list(zip(ids, self.scores.tolist(), strict=True))
 
@@ -75,11 +75,11 @@ class Index:
         self._postings = {term: (np.array(rows[term], np.int32), np.array(counts[term], np.int32)) for term in rows}
 
     def frequencies(self, terms: Sequence[str]) -> list[int]:
-        """In how many documents each term is."""
+        """Returns in how many documents each term occurs."""
         return [len(self._postings[term][0]) if term in self._postings else 0 for term in terms]
 
     def best(self, terms: Sequence[str], weights: Sequence[float], count: int) -> Hits:
-        """The best documents by these weights."""
+        """Returns the best-matching documents by these weights."""
         scores = np.zeros(self._part.size, np.float64)
         for term, weight in zip(terms, weights, strict=True):
             if term in self._postings:
@@ -91,7 +91,7 @@ class Index:
 
     @cached_property
     def nbytes(self) -> int:
-        """Bytes of the postings."""
+        """The bytes of the postings."""
         return sum(rows.nbytes + counts.nbytes for rows, counts in self._postings.values())
 
 
@@ -103,7 +103,7 @@ class Query:
 
     @classmethod
     def of(cls, words: str) -> Query:
-        """From what somebody typed. Raises `ShoalError` if nothing of it can be searched for."""
+        """Parses a query. Raises `ShoalError` if it has no searchable term."""
         terms = tuple(sorted(set(terms_of(words))))
         if not terms:
             raise Refused("there is nothing to search for: give words of three letters or more, other than 'the'")
@@ -112,7 +112,7 @@ class Query:
         return cls(terms)
 
     def weights(self, documents: int, frequencies: Sequence[int]) -> tuple[float, ...]:
-        """Of each term, by all shards' counts.
+        """Returns the weight of each term, by all shards' counts.
 
         >>> Query(("rare", "common", "unknown")).weights(100, [1, 100, 0])
         (5.605170185988092, 1.0, 0.0)
@@ -121,7 +121,7 @@ class Query:
 
 
 def merged(parts: Sequence[Hits], count: int) -> Hits:
-    """The best of all shards' best."""
+    """Returns the best of all shards' best documents."""
     ordinals = np.concatenate([part.ordinals for part in parts])
     scores = np.concatenate([part.scores for part in parts])
     ids = col.concatenated([part.ids for part in parts])
@@ -130,7 +130,7 @@ def merged(parts: Sequence[Hits], count: int) -> Hits:
 
 
 def search(indexes: Sequence[Index], words: str, count: int) -> tuple[Hits, dict[str, Any]]:
-    """Both steps where all indexes are at hand: the best documents, and what `run search` tells beside them."""
+    """Runs both steps where all indexes are at hand; returns the best documents and what `run search` adds."""
     query = Query.of(words)
     documents = sum(index.documents for index in indexes)
     frequencies = [sum(each) for each in zip(*(index.frequencies(query.terms) for index in indexes), strict=True)]
@@ -140,7 +140,7 @@ def search(indexes: Sequence[Index], words: str, count: int) -> tuple[Hits, dict
 
 
 def told(hits: Hits, query: Query, documents: int, frequencies: Sequence[int]) -> dict[str, Any]:
-    """A search as commands tell it."""
+    """Returns a search as commands present it."""
     return {
         "documents": documents,
         "terms": dict(zip(query.terms, frequencies, strict=True)),
@@ -149,7 +149,7 @@ def told(hits: Hits, query: Query, documents: int, frequencies: Sequence[int]) -
 
 
 def text_column(program: type[Program], params: Mapping[str, Any]) -> str:
-    """The column whose texts a run reads: its parameter `text`. Raises `ShoalError` if the program has none."""
+    """Returns the column whose texts a run reads: its parameter `text`. Raises `ShoalError` if the program has none."""
     parameter = program.parameters().get("text")
     if parameter is None or parameter.kind is not str:
         raise Refused(f"program '{program.name}' reads no texts: what can be searched are runs of 'knowledge'")
@@ -157,7 +157,7 @@ def text_column(program: type[Program], params: Mapping[str, Any]) -> str:
 
 
 def texts_of(part: ShardGraph, column: str) -> list[str]:
-    """The texts of the own nodes, in local order. Raises `UnknownColumn`."""
+    """Returns the texts of the own nodes, in local order. Raises `UnknownColumn`."""
     if column not in part.node_columns:
         known = ", ".join(part.node_columns) or "none"
         hint = did_you_mean(column, part.node_columns)
@@ -170,6 +170,6 @@ def texts_of(part: ShardGraph, column: str) -> list[str]:
 
 
 def _ranked(scores: Array, ordinals: Array, count: int) -> Array:
-    """The places of the best, best first; of equals the lesser ordinal, which is the lesser id."""
+    """Returns the places of the best, best first; of equals the lesser ordinal (and id) comes first."""
     order: Array = np.lexsort((ordinals, -scores))
     return order[: max(count, 0)]

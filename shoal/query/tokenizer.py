@@ -27,7 +27,7 @@ STOP_WORDS: Final = frozenset(_STOP.split())
 
 
 def terms_of(text: str) -> list[str]:
-    """The terms of a text, in its order, as often as they are there.
+    """Returns the terms of a text, in order, with repeats.
 
     >>> terms_of("The wheels of a locomotive; they run on rails, on two rails")
     ['wheels', 'locomotive', 'run', 'rails', 'rails']
@@ -37,7 +37,7 @@ def terms_of(text: str) -> list[str]:
 
 
 def leading_terms(text: str, count: int) -> list[str]:
-    """The terms that are there most often, of equals those that come first.
+    """Returns the most frequent terms; on a tie those that come first.
 
     >>> leading_terms("The wheels of a locomotive; they run on rails, on two rails", 2)
     ['rails', 'wheels']

@@ -52,7 +52,7 @@ class CsvFile:
         return tuple(self.types)
 
     def read(self, types: Mapping[str, str]) -> Table:
-        """All rows; `types` has an entry for each column: int, float, bool or str."""
+        """Returns all rows; `types` has an entry for each column: int, float, bool or str."""
         wanted = {raw: pa.type_for_alias(TYPES[types[name]]) for raw, name in zip(self.raw, self.names, strict=True)}
         convert = pcsv.ConvertOptions(
             column_types=wanted, null_values=[""], strings_can_be_null=False, true_values=TRUE, false_values=FALSE
@@ -81,7 +81,7 @@ class CsvFile:
         )
 
     def _parsed(self, convert: Any) -> Any:
-        """What Arrow makes of the file. Raises `BadRow` if its quotes, or the bytes that it has, are not in order."""
+        """Returns what Arrow makes of the file. Raises `BadRow` if its quotes or bytes are not in order."""
         quoted = self.quote != NONE
         parse = pcsv.ParseOptions(
             delimiter=self.delimiter,
@@ -103,7 +103,7 @@ class CsvFile:
         return table
 
     def _refuse_marks(self, table: Any) -> None:
-        """A second file behind the first begins with a byte order mark of its own, which nobody sees in an id."""
+        """Refuses a byte order mark of a second, appended file, which would be invisible in an id."""
         first = table.column(0)
         if not pa.types.is_string(first.type):
             return
@@ -139,7 +139,7 @@ class CsvFile:
             return True
 
     def _explained(self, types: Sequence[str], problem: Exception) -> BadRow:
-        """The first row that is wrong, for the same reason as Arrow's as far as can be told."""
+        """Returns the first wrong row, for the same reason as Arrow's as far as can be told."""
         line = 0
         rows = _rows(self.path, self.delimiter, self.quote)
         try:
@@ -172,7 +172,7 @@ class CsvFile:
 
 
 def open_csv(path: Path, quote: str = AUTO) -> CsvFile:
-    """Read a file's header."""
+    """Reads a file's header."""
     delimiter = "\t" if ".tsv" in path.suffixes else ","
     try:
         found = next(_rows(path, delimiter, quote), None)
@@ -209,13 +209,15 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _bytes(path: Path) -> bytes:
-    """All of a file that something is wrong with."""
+    """Returns all of a file that has an error."""
     with _opened(path) as stream:
         return bytes(stream.read())
 
 
 def _rows(path: Path, delimiter: str, quote: str) -> Iterator[tuple[int, int, list[str]]]:
-    """The first and the last line of each record, from one, and its fields; blank lines are skipped, as Arrow does."""
+    """Yields the first and the last line of each record, from one, and its fields; blank lines are skipped, as in
+    Arrow.
+    """
     with path.open("rb") as raw:
         data = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
         text = io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="")

@@ -80,7 +80,7 @@ def _open(path: PathLike, quote: str) -> Opened:
 
 
 def _other_delimiter(file: Opened) -> str:
-    """What to do about a header that is one name, for something else stands between its fields."""
+    """Returns advice for a header of a single name, whose fields another delimiter seems to separate."""
     if not isinstance(file, CsvFile) or len(file.names) > 1:
         return ""
     other = next((mark for mark in "\t;|, " if mark in file.names[0]), None)
@@ -105,7 +105,7 @@ def _check_types(types: Mapping[str, str], node_file: Opened | None, edge_file: 
 
 
 def _id_type(types: Mapping[str, str], node_file: Opened | None, id_name: str | None, edge_file: Opened) -> str:
-    """One type for all ids: where only one column says, it speaks for the others."""
+    """Returns one type for all ids: where only one column declares it, it applies to the others."""
     said: dict[str, str] = {}
     files = [(edge_file, "source"), (edge_file, "target")]
     if node_file is not None and id_name is not None:
@@ -124,7 +124,7 @@ def _id_type(types: Mapping[str, str], node_file: Opened | None, id_name: str | 
 
 
 def _resolved(file: Opened, types: Mapping[str, str], ids: tuple[str, ...], id_type: str) -> dict[str, str]:
-    """A type for each column; one that a Parquet file has and we do not keep is left out, unless converted."""
+    """Returns a type for each column; an unsupported type in a Parquet file is left out, unless it is converted."""
     resolved: dict[str, str] = {}
     for name, kind in file.types.items():
         if name in ids:

@@ -26,7 +26,7 @@ class ParquetFile:
         return tuple(self.types)
 
     def read(self, types: Mapping[str, str]) -> Table:
-        """All rows. A column is converted where `types` asks for another type than the file has."""
+        """Returns all rows. Converts a column where `types` asks for another type than the file has."""
         try:
             table = pq.read_table(self.path, memory_map=True)
         except (pa.ArrowException, OSError) as problem:
@@ -44,7 +44,7 @@ class ParquetFile:
 
 
 def open_parquet(path: Path) -> ParquetFile:
-    """Read a file's schema."""
+    """Reads a file's schema."""
     try:
         schema = pq.read_schema(path)
     except FileNotFoundError:

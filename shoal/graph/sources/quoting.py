@@ -35,7 +35,7 @@ PLAIN_QUOTES: Final = "if quotes are only characters in this file, say so (quote
 
 
 def check_quoting(quote: str) -> str:
-    """The same word, if it is one. Raises `BadGraph`."""
+    """Returns the quoting mode if it is one. Raises `BadGraph`."""
     if quote not in QUOTING:
         raise BadGraph(f"quote is one of {', '.join(QUOTING)}, not {quote!r}")
     return quote
@@ -61,22 +61,22 @@ class Watched:
         self._is_open, self._opened = False, 0
 
     def read(self, size: int = -1) -> Any:
-        """The next bytes."""
+        """Returns the next bytes."""
         block = self._stream.read(size)
         if block and self.fault is None:
             self._look(bytes(block))
         return block
 
     def readable(self) -> bool:
-        """As its readers want to know."""
+        """Whether it can be read, as stream consumers ask."""
         return True
 
     def close(self) -> None:
-        """The end; the stream belongs to whoever has opened it."""
+        """Ends reading; the opener closes the stream."""
         self.closed = True
 
     def finish(self) -> None:
-        """Read what nobody has read, and come to an end."""
+        """Reads the rest, and finishes."""
         while self.fault is None and self.read(BLOCK):
             pass
         if self.fault is None and self._quotes:
@@ -98,7 +98,7 @@ class Watched:
         self._at += len(block)
 
     def _look_at_quotes(self, at: int, block: bytes) -> None:
-        """Judge every quote whose neighbours are both known; the block's own last byte may have to wait."""
+        """Judges every quote whose neighbours are both known; the block's last byte may have to wait."""
         held = np.frombuffer(self._unjudged + block, np.uint8)
         begins = at - len(self._unjudged)
         judged = held[:-1]
@@ -153,6 +153,6 @@ def doubtful(data: bytes, delimiter: str, fields: int) -> tuple[int, int, int] |
 
 
 def line_of(data: bytes, at: int) -> int:
-    """The line, from one, of a byte."""
+    """Returns the line, from one, of a byte."""
     before = data[:at]
     return 1 + before.count(b"\n") + before.count(b"\r") - before.count(b"\r\n")
