@@ -36,7 +36,7 @@ COLOURS = {"met": "green", "missed": "yellow", "broken": "red", "": ""}
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measures and prints."""
     options = _options()
     for end in (signal.SIGINT, signal.SIGTERM):  # whoever ends us lets us clean up
         signal.signal(end, signal.default_int_handler)
@@ -72,7 +72,7 @@ def _options() -> argparse.Namespace:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Returns what the figures were measured on."""
     libraries = ("numpy", "scipy", "pyzmq", "msgpack", "pyarrow")
     return {
         "processor": _processor(),

@@ -59,14 +59,14 @@ class OverLists:
         self.base = (1.0 - DAMPING) / self.size
 
     def callback(self, node: int, msgs: list[float]) -> None:
-        """What is done at a node."""
+        """Processes a node."""
         rank = self.rank[node] = self.base + DAMPING * sum(msgs)
         degree = self.degree[node]
         if degree:
             self.next[node] = rank / degree
 
     def tick(self) -> None:
-        """Every node once."""
+        """Processes every node once."""
         share, callback = self.share, self.callback
         self.next = [0.0] * self.size
         for node, neighbours in enumerate(self.neighbours):
@@ -75,7 +75,7 @@ class OverLists:
 
 
 def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """Nanoseconds a node and tick."""
+    """Returns nanoseconds per node and tick."""
     turns, ticks = (3, 3) if quick else (7, 4)
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder, shoal.local() as session:
         parquet = Path(folder) / "rmat16.parquet"
@@ -109,5 +109,5 @@ def _each(tick: Callable[[], Any], ticks: int, nodes: int) -> Sample:
 
 
 def _check(ranks: list[float], lists: OverLists) -> None:
-    """Both have computed the same: a comparison of different things would be none."""
+    """Checks that both have computed the same; otherwise the comparison would be meaningless."""
     assert max(abs(a - b) for a, b in zip(ranks, lists.rank, strict=True)) < 1e-12

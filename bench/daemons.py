@@ -41,15 +41,15 @@ class Daemons:
         return tuple(self._pids)
 
     def cpu_ms(self) -> float:
-        """Processor time, user and system, that all daemons have spent so far."""
+        """Returns the processor time, user and system, that all daemons have spent so far."""
         return sum(_cpu_ms(pid) for pid in self._pids)
 
     def memory_bytes(self) -> int:
-        """Memory that the daemons have each for itself, together."""
+        """Returns the sum of the daemons' private memory."""
         return sum(_private_bytes(pid) for pid in self._pids)
 
     def tick_ms(self, graph: Graph, program: str, ticks: int, warm_up: int = WARM_UP_TICKS) -> Sample:
-        """Run a program: the median tick of the first shard, and all daemons' processor time a tick.
+        """Runs a program; returns the median tick of the first shard, and all daemons' processor time per tick.
 
         Nothing of it is kept on disk before its end.
         """
@@ -60,13 +60,13 @@ class Daemons:
         return Sample(median_ms(self.last_ticks()[warm_up:]), cpu)
 
     def last_ticks(self) -> list[int]:
-        """How long each tick of the last run took on the first shard, in nanoseconds."""
+        """Returns how long each tick of the last run took on the first shard, in nanoseconds."""
         return ticks_of(json.loads((self.notes / self.shards[0].name).read_text()))
 
 
 @contextmanager
 def daemons(count: int, encryption: str = "curve", replicas: int = 2) -> Iterator[Daemons]:
-    """So many daemons in one view; stopped again, and their folder removed, however the block is left."""
+    """Runs so many daemons in one view; stops them and removes their folder however the block ends."""
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         notes, site = Path(folder, "notes"), Path(folder, "site")
         notes.mkdir()
@@ -87,7 +87,7 @@ def daemons(count: int, encryption: str = "curve", replicas: int = 2) -> Iterato
 
 
 def _install_programs(site: Path) -> None:
-    """All that an installed distribution is to Python: a folder with a name, a version and its entry points."""
+    """Creates what Python takes for an installed distribution: a folder with a name, a version and its entry points."""
     info = site / "shoal_bench-0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shoal-bench\nVersion: 0\n")

@@ -31,7 +31,7 @@ RESTART_AIM = Aim(value=5.0)
 
 
 def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """PageRank on the Debian graph with R copies; then a restart of one of three daemons."""
+    """Measures PageRank on the Debian graph with R copies, then a restart of one of three daemons."""
     turns, ticks = (3, 60) if quick else (5, 200)
     for replicas in (1, 2, 3):
         tell(f"{SHARDS} daemons start, {replicas} copies of each partition")
@@ -62,13 +62,13 @@ def _checkpoints(
 
 
 def _tick_ms(ours: Daemons, graph: Graph, ticks: int, checkpoint: int) -> float:
-    """The mean tick of a run, without its first."""
+    """Returns the mean tick of a run, without its first."""
     graph.run("bench-pagerank", notes=str(ours.notes), length=ticks, timeout=120.0, checkpoint=checkpoint)
     return statistics.fmean(ours.last_ticks()[1:]) / 1e6
 
 
 def _commit_ms(nbytes: int) -> float:
-    """The median of some commits of so many bytes, each in the place of the one before."""
+    """Returns the median of some commits of so many bytes, each replacing the previous one."""
     payload, times = bytes(nbytes), []
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         database = sqlite3.connect(Path(folder, "floor.db"), isolation_level=None)

@@ -31,7 +31,7 @@ class Aim:
 
     @property
     def words(self) -> str:
-        """As the table has it."""
+        """The text in the table."""
         if self.ratio is not None:
             return f"≤ {self.ratio:g}x" + (f", never > {self.never:g}x" if self.never is not None else "")
         return f"≤ {self.value:g}" if self.value is not None else ""
@@ -50,17 +50,17 @@ class Row:
 
     @property
     def ours(self) -> float:
-        """The median of ours."""
+        """Our median."""
         return statistics.median(ours.value for ours, _ in self.pairs)
 
     @property
     def floor(self) -> float:
-        """The median of the floor."""
+        """The floor's median."""
         return statistics.median(floor.value for _, floor in self.pairs)
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """Ours by the floor, pair by pair."""
+        """Ours divided by the floor, pair by pair."""
         return tuple(ours.value / floor.value for ours, floor in self.pairs)
 
     @property
@@ -70,14 +70,14 @@ class Row:
 
     @property
     def cpu(self) -> tuple[float, float] | None:
-        """Median processor time of ours and of the floor, where it was measured."""
+        """The median processor time of ours and of the floor, where it was measured."""
         ours = [sample.cpu for sample, _ in self.pairs if sample.cpu is not None]
         floor = [sample.cpu for _, sample in self.pairs if sample.cpu is not None]
         return (statistics.median(ours), statistics.median(floor)) if ours and floor else None
 
     @property
     def verdict(self) -> str:
-        """`met`, `missed`, or `broken` beyond what must never be; empty where there is no aim."""
+        """`met`, `missed`, or `broken` beyond a hard limit; empty where there is no aim."""
         if self.aim.ratio is not None:
             if self.aim.never is not None and self.ratio > self.aim.never:
                 return "broken"
@@ -87,7 +87,7 @@ class Row:
         return ""
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for a machine."""
+        """Returns everything."""
         cpu = self.cpu
         return {
             "group": self.group,
@@ -105,10 +105,10 @@ class Row:
 
 
 def ticks_of(marks: Sequence[int]) -> list[int]:
-    """How long each tick took, from the moments (ns) at which a shard came by the same place in each."""
+    """Returns how long each tick took, from the moments (ns) at which a shard passed the same point in each."""
     return [after - before for before, after in itertools.pairwise(marks)]
 
 
 def median_ms(nanoseconds: Iterable[int]) -> float:
-    """The median, in milliseconds."""
+    """Returns the median in milliseconds."""
     return statistics.median(nanoseconds) / 1e6

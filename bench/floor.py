@@ -87,7 +87,7 @@ class Exchangers:
         self.close()
 
     def measure(self, phases: int, ticks: int) -> Sample:
-        """Milliseconds a tick: the first process's median, and the processor time of all."""
+        """Returns milliseconds per tick: the first process's median, and the processor time of all."""
         for pipe in self._pipes:
             pipe.send((phases, ticks))
         answers = []
@@ -98,7 +98,7 @@ class Exchangers:
         return Sample(answers[0][0], sum(cpu for _, cpu in answers))
 
     def close(self) -> None:
-        """End the processes."""
+        """Ends the processes."""
         for pipe in self._pipes:
             with contextlib.suppress(OSError):
                 pipe.send(None)
@@ -112,7 +112,7 @@ class Exchangers:
 
 
 def _obey(pipe: Connection, exchange: Exchange) -> None:
-    """Exchange as often as told, until told to end or nobody is there to tell."""
+    """Exchanges as often as told, until told to end or the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us
     completed = 0
     with contextlib.suppress(EOFError):
@@ -133,7 +133,7 @@ def _obey(pipe: Connection, exchange: Exchange) -> None:
 
 
 def bare(number: int, pipe: Connection, keys: Keys | None) -> None:
-    """Blocking sockets and nothing else."""
+    """Exchanges over blocking sockets alone."""
     context = zmq.Context()
     pull = context.socket(zmq.PULL)
     pull.rcvtimeo = PATIENCE_MS
@@ -168,7 +168,7 @@ def bare(number: int, pipe: Connection, keys: Keys | None) -> None:
 
 
 def transported(number: int, pipe: Connection, keys: Keys | None) -> None:
-    """The tick plane's transport and codec."""
+    """Exchanges over the tick plane's transport and codec."""
     curve = None
     if keys is not None:
         everyone = {public: str(place) for place, (public, _) in enumerate(keys)}
@@ -199,7 +199,7 @@ def transported(number: int, pipe: Connection, keys: Keys | None) -> None:
 
 
 def main() -> None:
-    """Print how the transport and codec compare with the floor."""
+    """Prints how the transport and codec compare with the floor."""
     processes = int(sys.argv[1]) if len(sys.argv) > 1 else 4
     ticks = int(sys.argv[2]) if len(sys.argv) > 2 else 300
     print(f"{processes} processes, {PAYLOAD_BYTES} bytes to each peer, median ms a tick")

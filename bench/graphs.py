@@ -49,7 +49,7 @@ class GraphFiles:
     nodes: Path | None = None
 
     def read(self) -> GraphData:
-        """As a client reads it."""
+        """Reads the graph as a client does."""
         return read_graph(nodes=self.nodes, edges=self.edges)
 
 
@@ -63,7 +63,7 @@ class WeightedGraph(GraphFiles):
 
 
 def graphs(folder: Path) -> list[GraphFiles]:
-    """Both graphs; the files of R-MAT are made in `folder`."""
+    """Returns both graphs; the files of R-MAT are created in `folder`."""
     parquet = folder / "rmat18.parquet"
     write_parquet(parquet, *rmat(18))
     return [
@@ -73,7 +73,7 @@ def graphs(folder: Path) -> list[GraphFiles]:
 
 
 def weighted(name: str, folder: Path = FOLDER) -> WeightedGraph:
-    """The graph of that name; made if `folder` does not hold it yet."""
+    """Returns the graph of that name; creates it if `folder` does not hold it yet."""
     words, make = WEIGHTED[name]
     path = folder / f"{name}.parquet"
     facts = _facts(path)
@@ -87,7 +87,7 @@ def weighted(name: str, folder: Path = FOLDER) -> WeightedGraph:
 def write_weighted(
     path: Path, source: NDArray[np.int64], target: NDArray[np.int64], weight: NDArray[np.float64]
 ) -> None:
-    """Write edges and their facts."""
+    """Writes edges and their facts."""
     facts = {
         "recipe": RECIPE,
         "node_count": int(np.count_nonzero(np.bincount(np.concatenate([source, target])))),
@@ -102,7 +102,7 @@ def write_weighted(
 
 
 def _facts(path: Path) -> dict[str, int] | None:
-    """What the file says of itself; None where there is none of today's recipe."""
+    """Returns what the file says of itself, or None if it was not made by today's recipe."""
     if not path.exists():
         return None
     facts: dict[str, int] = json.loads((pq.read_schema(path).metadata or {}).get(FACTS, b"{}"))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 def grid(
     side: int, keep: float = 0.6, seed: int = 1
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Sources, targets and weights of a grid of side * side nodes; the same for the same seed.
+    """Returns sources, targets and weights of a grid of side * side nodes; the same for the same seed.
 
     >>> source, target, weight = grid(2, keep=1.0)
     >>> sorted(zip(source.tolist(), target.tolist()))

@@ -32,7 +32,7 @@ TURNS = 5
 
 
 def main() -> None:
-    """Measure and print, a line a loop."""
+    """Measures and prints, one line per loop."""
     scale = int(sys.argv[1]) if len(sys.argv) > 1 else 18
     data = shoal.from_arrays(*rmat(scale))
     part = part_of("g", data, Placement(("x",), np.zeros(data.partition_count, np.int16)), 0)
@@ -46,14 +46,14 @@ def main() -> None:
 
 
 def seconds(work: Work) -> float:
-    """Of the processor, for doing it once."""
+    """Returns the processor time for doing it once."""
     begin = time.thread_time()
     work()
     return time.thread_time() - begin
 
 
 def loops(part: ShardGraph) -> Iterator[tuple[str, Work, Work | None, str]]:
-    """What is measured, ours, a rival's and its name."""
+    """Returns what is measured: our loop, a rival's and its name."""
     into, out, nodes = part.in_kernel, part.out_kernel, part.size
     random = np.random.default_rng(1)
     values, per_edge = random.random(nodes), random.random(nodes)
@@ -93,30 +93,30 @@ def loops(part: ShardGraph) -> Iterator[tuple[str, Work, Work | None, str]]:
 
 
 def matrix(kernel: Kernel, values: Any) -> Any:
-    """The kernel's rows as scipy has them."""
+    """Returns the kernel's rows as a scipy matrix."""
     return csr_array((values, kernel.neighbours, kernel.indptr), shape=(kernel.rows, kernel.width))
 
 
 def reduceat(kernel: Kernel, values: Any) -> Any:
-    """The least of each row that has an edge."""
+    """Returns the least value of each row that has an edge."""
     filled = np.flatnonzero(np.diff(kernel.indptr))
     return np.minimum.reduceat(values[kernel.neighbours], kernel.indptr[filled])
 
 
 def sort_by_row(kernel: Kernel, labels: Any) -> Any:
-    """What numpy has to do first in order to find the most frequent label, in one direction alone."""
+    """Does what numpy has to do first to find the most frequent label, in one direction alone."""
     return np.lexsort((labels[kernel.neighbours], np.repeat(np.arange(kernel.rows), np.diff(kernel.indptr))))
 
 
 def search(part: ShardGraph, source: int) -> None:
-    """Ours, from one node."""
+    """Runs ours, from one node."""
     depth = np.full(part.size, UNREACHED)
     depth[source] = 0
     breadth_first(part.out_kernel, part.in_kernel, depth, np.array([source]))
 
 
 def by_levels(out: Kernel, source: int) -> None:
-    """A level at a time: all neighbours of the last one, and of those the ones not seen yet."""
+    """Searches a level at a time: all neighbours of the last one that were not seen yet."""
     depth = np.full(out.rows, UNREACHED)
     depth[source] = level = 0
     frontier = np.array([source])
@@ -131,19 +131,19 @@ def by_levels(out: Kernel, source: int) -> None:
 
 
 def paths(out: Kernel, weights: Any, source: int) -> None:
-    """Ours, from one node."""
+    """Runs ours, from one node."""
     distance = np.full(out.rows, np.inf)
     distance[source] = 0.0
     shortest_paths(out, weights, distance, np.array([source]))
 
 
 def scipy_paths(weighted: Any, source: int) -> Any:
-    """The same by scipy."""
+    """Runs scipy's."""
     return dijkstra(weighted, indices=np.array([source]), directed=True, return_predecessors=False, min_only=False)
 
 
 def triangles(part: ShardGraph) -> None:
-    """All that the local clustering coefficient needs."""
+    """Does everything that the local clustering coefficient needs."""
     sets = neighbour_sets(part.out_kernel, part.in_kernel)
     corner_arcs(sets.oriented(sets.lengths, part.all_ordinals()), part.size)
 

@@ -51,7 +51,7 @@ class Crossing:
     fleet: Fleet
 
     def session(self, number: int = 1) -> Session:
-        """With one of them."""
+        """Connects to one of them."""
         return shoal.connect(str(self.fleet[number].shard.socket), PATIENCE_SECONDS)
 
     def load(self) -> None:
@@ -67,7 +67,7 @@ class Crossing:
             assert session.get_run("pagerank-1").result("rank").digest
 
     def repair(self) -> None:
-        """A daemon is killed, its disk replaced, and it is back."""
+        """Kills a daemon, replaces its disk, and waits until it is back."""
         victim = self.fleet[SHARDS]
         victim.signal(signal.SIGKILL)
         victim.wait()
@@ -80,7 +80,7 @@ class Crossing:
             time.sleep(0.1)
 
     def measured(self) -> dict[str, float]:
-        """Megabytes that each of them sends."""
+        """Returns the megabytes that each of them sends."""
         idle = self._sent(lambda: time.sleep(IDLE_SECONDS), 0.0) / IDLE_SECONDS
         return {name: self._sent(getattr(self, name), idle) / 1e6 for name in WORDS}
 
@@ -91,7 +91,7 @@ class Crossing:
 
 
 def crossing(stack: ExitStack, *, slow: bool) -> Crossing:
-    """Three daemons that have found each other; what they are behind then is slow, or not."""
+    """Runs three daemons that have found each other over a link that is slow, or not."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shoal-bench-", dir="/tmp")))
     hosts = stack.enter_context(Nets(f"{leftovers.own_name()}-{'slow' if slow else 'quick'}", SHARDS, folder, seed=1))
     fleet = Fleet(folder / "d", SHARDS, 2, hosts, defaults=True)
@@ -104,7 +104,7 @@ def crossing(stack: ExitStack, *, slow: bool) -> Crossing:
 
 
 def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """Megabytes on the wire; nothing where there are no networks to be had."""
+    """Returns megabytes on the wire, or nothing where networks are not available."""
     if problem := nets.why_not():
         tell(problem)
         print(f"links are not measured: {problem}", file=sys.stderr)

@@ -29,7 +29,7 @@ PIECE_BYTES = 1 << 20
 
 
 def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """Nanoseconds an edge into one daemon and into four, and the bytes an edge that these hold."""
+    """Returns nanoseconds per edge into one daemon and into four, and the bytes per edge that these hold."""
     turns = 3 if quick else 5
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         tell("R-MAT 18 is made")
@@ -44,7 +44,7 @@ def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
 
 
 def rmat_files(folder: Path) -> list[GraphFiles]:
-    """R-MAT 18 as a Parquet file, and another time with a weight an edge."""
+    """Writes R-MAT 18 as a Parquet file, and again with a weight per edge."""
     source, target = rmat(18)
     bare, weighted = folder / "rmat18.parquet", folder / "rmat18-weighted.parquet"
     write_parquet(bare, source, target)
@@ -77,7 +77,7 @@ def _rows(ours: Daemons, files: GraphFiles, shards: int, turns: int) -> Iterator
 
 
 def _floor(files: GraphFiles) -> float:
-    """Seconds to read the files into arrays and to copy these over a unix socket."""
+    """Returns the seconds to read the files into arrays and to copy these over a unix socket."""
     here, there = socket.socketpair()
     sink = multiprocessing.get_context("fork").Process(target=_swallow, args=(there, here), daemon=True)
     sink.start()

@@ -43,7 +43,7 @@ class Held:
 
     @classmethod
     def parse(cls, rollup: str) -> Held:
-        """From the text of `smaps_rollup`.
+        """Parses the text of `smaps_rollup`.
 
         >>> Held.parse("Rss: 8 kB\\nPrivate_Clean: 1 kB\\nPrivate_Dirty: 2 kB\\n")
         Held(resident=8192, own=3072)
@@ -54,7 +54,7 @@ class Held:
 
 
 def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """MiB of an idle daemon, bytes an edge, and what a load takes at its worst moment."""
+    """Returns the MiB of an idle daemon, the bytes per edge, and the peak of a load."""
     turns = 1 if quick else 3
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         tell("R-MAT 18 is made")
@@ -100,7 +100,7 @@ def _rows(ours: Daemons, files: GraphFiles, turns: int, idle: list[int]) -> Iter
 
 
 def _settled(ours: Daemons) -> list[Held]:
-    """What the daemons hold once it has not changed for a while."""
+    """Returns what the daemons hold once it has not changed for a while."""
     until, looks = time.monotonic() + SETTLE_SECONDS_MAX, list[int]()
     while True:
         held = [Held.parse(Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in ours.pids]

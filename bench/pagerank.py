@@ -21,7 +21,7 @@ AIM = Aim(ratio=1.5)
 
 
 def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """Nanoseconds an edge and tick."""
+    """Returns nanoseconds per edge and tick."""
     turns, ticks = (3, 20) if quick else (7, 30)
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         tell("R-MAT 18 is made")
@@ -40,7 +40,7 @@ def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
 
 
 def _matrix(data: GraphData) -> Any:
-    """In-edges as rows; parallel edges stay apart, as they do with us."""
+    """Returns in-edges as rows; parallel edges stay separate, as in ours."""
     order = np.argsort(data.target, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(data.target, minlength=data.node_count))])
     body = (np.ones(data.edge_count), data.source[order].astype(np.int32), indptr.astype(np.int32))

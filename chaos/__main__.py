@@ -41,12 +41,12 @@ class Signals:
             raise Interrupted
 
     def ignore(self) -> None:
-        """Too late to be interrupted: what runs now is the end."""
+        """Ignores an interrupt that comes too late: the end is under way."""
         self.number = self.number or -1
 
 
 def main() -> int:
-    """Do it; the exit status."""
+    """Runs the command and returns the exit status."""
     options = parse()
     talk = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_PIPED)
     for name in leftovers.sweep():

@@ -53,12 +53,12 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether any run was not as it has to be, or not all took place."""
+        """Whether any run did not end as it must, or not all took place."""
         return any(outcome.failures for outcome in self.outcomes) or len(self.outcomes) <= self.options.runs
 
 
 def possible(options: Options) -> tuple[Options, list[str]]:
-    """What of it this machine can do, and why not the rest."""
+    """Returns the faults that this machine can produce, and why not the others."""
     notes = []
     kinds = options.kinds
     for unable, some in ((nets.why_not, NETWORK), (disks.why_not, frozenset({"disk"}))):
@@ -71,7 +71,7 @@ def possible(options: Options) -> tuple[Options, list[str]]:
 
 
 def reference(data: shoal.GraphData, options: Options) -> list[Case]:
-    """The answers, from this process alone, and from how many ticks they took the pace of the disturbed runs."""
+    """Computes the answers in this process alone and, from their ticks, the pace of the disturbed runs."""
     cases = []
     with shoal.local(options.shards) as session:  # as many, for what components cross takes ticks
         graph = session.load(GRAPH, data=data)
@@ -99,7 +99,7 @@ class Campaign:
         )
 
     def run(self) -> None:
-        """All of it."""
+        """Runs the whole campaign."""
         self._progress("computing the answers in this process")
         data = shoal.read_graph(nodes=DATA / "nodes.csv.gz", edges=DATA / "edges.csv.gz")
         self.report.cases = reference(data, self._options)
@@ -117,7 +117,7 @@ class Campaign:
         return sum(bool(outcome.failures) for outcome in self.report.outcomes)
 
     def _runs_on(self, ground: Ground) -> None:
-        """Run after run, the first of all undisturbed, until all are through or one has failed."""
+        """Performs run after run, the first undisturbed, until all are done or one has failed."""
         self._note_floor(ground.fleet)
         while len(self.report.outcomes) <= self._options.runs:
             number = len(self.report.outcomes)
@@ -132,7 +132,7 @@ class Campaign:
                 return
 
     def _undisturbed(self) -> float:
-        """What the first run took: more than its pace asks for, on a machine that is too slow or busy for that."""
+        """Returns what the first run took: more than its pace requires on a machine that is slow or busy."""
         first = self.report.outcomes[0].seconds if self.report.outcomes else 0.0
         return max(self._options.seconds, first)
 
@@ -142,7 +142,7 @@ class Campaign:
 
     @contextmanager
     def _cluster(self, number: int, data: shoal.GraphData) -> Iterator[Ground]:
-        """Daemons that hold the graph; whatever happens they are gone afterwards, and their folder stays."""
+        """Runs daemons that hold the graph. They are ended whatever happens; their folder stays."""
         options = self._options
         self._progress(f"starting {options.shards} daemons")
         with ExitStack() as stack:

@@ -20,7 +20,7 @@ class DiskFailed(Exception):
 
 
 def why_not() -> str:
-    """Why this machine mounts nothing for us; nothing if it does."""
+    """Returns why this machine can't mount a disk for us, or ""."""
     if os.geteuid() != 0:
         return "a full disk needs root, for a file system of its own"
     return "" if shutil.which("mount") else "a full disk needs the command `mount`"
@@ -43,7 +43,7 @@ class SmallDisk:
         return (self.folder / FILLER).exists()
 
     def fill(self) -> None:
-        """Not a byte is left."""
+        """Fills the disk to the last byte."""
         with (self.folder / FILLER).open("ab", buffering=0) as file:
             for block in BLOCKS:
                 try:
@@ -54,9 +54,9 @@ class SmallDisk:
                         raise
 
     def clear(self) -> None:
-        """There is space again."""
+        """Frees the space again."""
         (self.folder / FILLER).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Unmount, and with that lose what is in it."""
+        """Unmounts the disk, which deletes its contents."""
         subprocess.run(["umount", "--lazy", str(self.folder)], capture_output=True, check=False)

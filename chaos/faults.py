@@ -27,7 +27,7 @@ class Ground:
 
 
 def begin(fault: Fault, ground: Ground) -> None:
-    """Do the harm."""
+    """Causes the fault."""
     hit = [ground.fleet[number] for number in fault.hit]
     if fault.kind in NETWORK:
         _disturb(fault, ground)
@@ -50,7 +50,7 @@ def begin(fault: Fault, ground: Ground) -> None:
 
 
 def end(fault: Fault, ground: Ground) -> None:
-    """Make it good. `Misbehaved` if something is not as it has to be by then."""
+    """Ends the fault. Raises `Misbehaved` if something is not as it has to be by then."""
     hit = [ground.fleet[number] for number in fault.hit]
     if fault.kind in NETWORK:
         assert ground.nets is not None
@@ -70,7 +70,7 @@ def end(fault: Fault, ground: Ground) -> None:
 
 
 def revive(ground: Ground) -> bool:
-    """Start the daemon again that has left because its disk was full; whether it had.
+    """Restarts a daemon that has left because its disk was full; returns whether it had.
 
     One that found room for what it wrote (a write-ahead log is written over and over) just goes on.
     """
@@ -86,7 +86,7 @@ def revive(ground: Ground) -> bool:
 
 
 def _refuse_ended(hit: list[Daemon]) -> None:
-    """Whoever is there, or has left because of a full disk and said so, is well; any other end is `Misbehaved`."""
+    """Raises `Misbehaved` unless a daemon is running, or has left because of a full disk and said so."""
     for daemon in hit:
         if daemon.alive or daemon.left_loudly():
             continue

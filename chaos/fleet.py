@@ -59,24 +59,24 @@ class Daemon:
 
     @property
     def number(self) -> int:
-        """Which, from 1."""
+        """Its number, from 1."""
         return self.shard.number
 
     @property
     def alive(self) -> bool:
-        """Whether its process is there."""
+        """Whether its process exists."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def ended_unasked(self) -> int | None:
-        """The exit status of one that nobody has told to end."""
+        """The exit status of a process that ended without being told to."""
         if self._process is None or self._asked_to_end or self.has_left:
             return None
         return self._process.poll()
 
     @property
     def has_left(self) -> bool:
-        """Whether it has ended by itself while it might, for its disk was full."""
+        """Whether it has ended by itself when that was allowed, because its disk was full."""
         if self._process is None or self._asked_to_end or not self._may_end_until:
             return False
         if self._process.poll() is None:
@@ -86,16 +86,16 @@ class Daemon:
         return True
 
     def disk_is_full(self) -> None:
-        """It may leave from now on; what it says from now on tells why."""
+        """Allows it to leave from now on; its log from now on says why."""
         self._may_end_until = float("inf")
         self._log_before = self.shard.log.stat().st_size
 
     def disk_has_room(self) -> None:
-        """One that has met the full disk may still be about to leave."""
+        """Notes that there is space again; a daemon that has met the full disk may still be about to leave."""
         self._may_end_until = time.monotonic() + LEAVE_SECONDS
 
     def status(self) -> dict[str, Any]:
-        """What it says of itself; nothing when it does not answer."""
+        """Returns its status, or None if it does not answer."""
         try:
             with AdminConnection(self.shard.socket, ANSWER_SECONDS) as connection:
                 return connection.call("status")[0]
@@ -119,7 +119,7 @@ class Daemon:
             )
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; after one that ends it, its end is no surprise. One that has ended already is not touched."""
+        """Sends a signal, after which an end is expected if the signal ends processes. Does nothing if it has ended."""
         if self.alive:
             assert self._process is not None
             if number in (signal.SIGKILL, signal.SIGTERM):
@@ -127,7 +127,7 @@ class Daemon:
             self._process.send_signal(number)
 
     def wait(self, seconds: float = END_SECONDS) -> int:
-        """How it ends."""
+        """Waits for its end and returns the exit status."""
         assert self._process is not None
         try:
             return self._process.wait(seconds)
@@ -137,11 +137,11 @@ class Daemon:
             ) from None
 
     def left_loudly(self) -> bool:
-        """Of one that has ended: whether it might, for its disk was full, said so, and ended as failed."""
+        """Returns whether a daemon that has ended was allowed to, because its disk was full, said so, and failed."""
         return bool(self._may_end_until) and self.wait() == FAILED and LOUD.search(self._said()) is not None
 
     def _said(self) -> str:
-        """Its log, of this life and since its disk was full."""
+        """Returns its log of this life since its disk was full."""
         with self.shard.log.open("rb") as file:
             file.seek(self._log_before)
             return file.read().decode(errors="replace")
@@ -160,7 +160,7 @@ class Fleet:
 
     @property
     def config(self) -> Config:
-        """The first one's; they differ in names and addresses only."""
+        """The first one's configuration; the others differ in names and addresses only."""
         return load(self[1].shard.config, {})
 
     def start(self) -> None:
@@ -171,7 +171,7 @@ class Fleet:
         self.await_whole()
 
     def await_whole(self, seconds: float = WHOLE_SECONDS, meanwhile: Callable[[], object] = bool) -> float:
-        """Until all are in one view and hold each other alive: how long that took. `meanwhile` is called on the way."""
+        """Waits until all are in one view and see each other alive; returns how long that took. Calls `meanwhile`."""
         began = time.monotonic()
         said: dict[str, str] = {}
         while not self._whole(said):
@@ -183,7 +183,7 @@ class Fleet:
         return time.monotonic() - began
 
     def died(self) -> str:
-        """Who has ended though nobody told it to, with its last words; nothing if nobody has."""
+        """Returns who has ended without being told to, with its last words, or ""."""
         found = [
             f"ended by itself with status {daemon.ended_unasked}: {daemon.shard.last_words()}"
             for daemon in self.daemons
@@ -192,7 +192,7 @@ class Fleet:
         return "\n".join(found)
 
     def close(self) -> None:
-        """Kill all."""
+        """Kills all."""
         for daemon in self.daemons:
             daemon.signal(signal.SIGKILL)
         for daemon in self.daemons:
@@ -222,7 +222,7 @@ class _Folder(DevCluster):
 
 
 def _configured(folder: Path, count: int, replicas: int, own_networks: bool, defaults: bool) -> list[DevShard]:
-    """A dev cluster's, but with addresses of their own networks, and with the default timings if these are wanted."""
+    """Writes a dev cluster's configuration with addresses in separate networks, optionally with the default timings."""
     shards = _Folder(folder).make(count, replicas)
     hosts = {
         str(parse_address(url).port): address(shard.number)
@@ -253,7 +253,7 @@ def _well(status: dict[str, Any], count: int) -> bool:
 
 
 def retry(what: Callable[[], T], errors: type[Exception], seconds: float = RETRY_SECONDS) -> T:
-    """What it gives, as soon as it is not refused any more; the last error after so many seconds."""
+    """Returns the result once it is no longer refused; raises the last error after so many seconds."""
     until = time.monotonic() + seconds
     while True:
         try:

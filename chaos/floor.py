@@ -30,7 +30,7 @@ class Floor:
 
 
 def detection(config: MembershipConfig, members: int, dead: int = 1) -> Floor:
-    """Until the last of `dead` members that died together is convicted by somebody.
+    """Returns the time until the last of `dead` members that died together is declared dead by some member.
 
     >>> config = MembershipConfig(probe_interval_ns=SECOND_NS, suspicion_mult=4)
     >>> detection(config, 5).least >= 5.0  # a period for the probe, four for the least suspicion

@@ -24,19 +24,21 @@ GONE_SECONDS: Final = 10.0
 
 
 def own_name() -> str:
-    """For this process."""
+    """Returns a name for this process."""
     return f"{PREFIX}{os.getpid()}-{_started(os.getpid())}"
 
 
 def sweep(base: Path = BASE) -> list[str]:
-    """Remove what campaigns that were killed have left; their names."""
+    """Removes what killed campaigns have left, and returns their names."""
     names = {path.name for path in base.glob(f"{PREFIX}*")} | {space.rpartition("-")[0] for space in namespaces()}
     found = sorted(name for name in names if _orphaned(name))
     return [name for name in found if remove(name, base)]
 
 
 def remove(name: str, base: Path = BASE, keep: bool = False) -> bool:
-    """End and remove all that bears this name; whether there was anything. The folder stays if it is to be kept."""
+    """Ends and removes everything with this name; returns whether there was anything. The folder stays if it is to be
+    kept.
+    """
     folder = base / name
     processes = processes_of(folder)
     for pid in processes:
@@ -60,7 +62,7 @@ def remove(name: str, base: Path = BASE, keep: bool = False) -> bool:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Daemons and switches that were started for this folder."""
+    """Returns daemons and switches that were started for this folder."""
     inside = os.fsencode(folder) + b"/"
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -73,7 +75,7 @@ def processes_of(folder: Path) -> list[int]:
 
 
 def namespaces() -> list[str]:
-    """Network namespaces of any campaign."""
+    """Returns the network namespaces of any campaign."""
     with contextlib.suppress(OSError):
         return sorted(name for name in os.listdir("/run/netns") if name.startswith(PREFIX))
     return []
@@ -91,7 +93,7 @@ def _orphaned(name: str) -> bool:
 
 
 def _started(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot (proc(5), field 22); None for one that is gone, or a zombie.
+    """Returns when a process began, in clock ticks since boot (proc(5), field 22), or None if it is gone or a zombie.
 
     psutil's `create_time` can't be kept in a name: it is on the wall clock and differs once that was set.
     """

@@ -24,12 +24,12 @@ class NetsFailed(Exception):
 
 
 def address(host: int) -> str:
-    """Where a host is found."""
+    """Returns the address of a host."""
     return f"{NETWORK}.{host}"
 
 
 def why_not() -> str:
-    """Why this machine has no namespaces for us; nothing if it has."""
+    """Returns why this machine has no namespaces for us, or ""."""
     if os.geteuid() != 0:
         return "network faults need root"
     if shutil.which("ip") is None:
@@ -73,34 +73,34 @@ class Nets:
         self.close()
 
     def prefix(self, host: int) -> tuple[str, ...]:
-        """What a command is put behind to run there; it is replaced by the command, and keeps its process id."""
+        """Returns the command prefix that runs a command there; the command replaces it and keeps its process id."""
         return ("ip", "netns", "exec", self._spaces[host - 1])
 
     def cut(self, sources: Iterable[int], targets: Iterable[int]) -> None:
-        """Drop what goes from any of these to any of those."""
+        """Drops what goes from any of these to any of those."""
         self._rules(sources, targets, cut=True)
 
     def impair(self, host: int, delay: float = 0.0, loss: float = 0.0) -> None:
-        """Delay (by a quarter more or less) or lose what goes to and from one."""
+        """Delays (by a quarter more or less) or loses what goes to and from one host."""
         others = [other for other in range(1, len(self._spaces) + 1) if other != host]
         settings = {"delay": delay, "jitter": delay / 4, "loss": loss}
         self._rules([host], others, **settings)
         self._rules(others, [host], **settings)
 
     def limit(self, host: int, bytes_per_second: float, queue_bytes: int) -> None:
-        """What a host sends goes through an uplink of that rate, with a queue of that size."""
+        """Sends what a host sends through an uplink of that rate, with a queue of that size."""
         self._order({"uplink": host, "rate": bytes_per_second, "queue": queue_bytes})
 
     def sent_bytes(self) -> int:
-        """Of all frames that the hosts have sent so far, those on their loopback left out."""
+        """Returns the bytes of all frames that the hosts have sent so far, without loopback."""
         return sum(_sent_bytes(space) for space in self._spaces)
 
     def heal(self) -> dict[str, int]:
-        """All rules are lifted; how many frames were passed and dropped so far."""
+        """Lifts all rules; returns how many frames were passed and dropped so far."""
         return self._order({"clear": True})
 
     def close(self) -> None:
-        """The switch ends and the namespaces go."""
+        """Ends the switch and removes the namespaces."""
         if self._switch is not None:
             assert self._switch.stdin is not None
             assert self._switch.stdout is not None
@@ -150,7 +150,9 @@ def _sent_bytes(space: str) -> int:
 
 
 def _settings(host: int, count: int) -> list[str]:
-    """Neighbours are fixed: a cut must swallow frames in silence, not show as a host that cannot be found."""
+    """Returns the settings of a namespace. Neighbours are fixed, so that a cut swallows frames silently instead of
+    making a host unresolvable.
+    """
     return [
         "link set lo up",
         "link set e0 addrgenmode none",

@@ -64,7 +64,7 @@ SCENARIOS: Final = {
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
-    """The command line; what it does not say is the scenario's, or the default."""
+    """Parses the command line; missing options are the scenario's, or defaults."""
     kinds = "; ".join(f"{kind}: {words}" for kind, words in KINDS.items())
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__, epilog=kinds)
     add = parser.add_argument

@@ -45,12 +45,12 @@ class Fault:
 
     @property
     def until(self) -> float:
-        """When it is made good."""
+        """When the fault ends."""
         return float("inf") if self.seconds is None else self.at + self.seconds
 
 
 def plan(random: Random, options: Options, disk: int | None = None) -> list[Fault]:
-    """Some faults, in the order in which they begin. `disk` is the daemon whose data folder can be filled."""
+    """Returns faults in the order in which they begin. `disk` is the daemon whose data folder can be filled."""
     kinds = [kind for kind in options.kinds if kind != "disk" or disk is not None]
     assert kinds, "there is nothing to do harm with"
     made: list[Fault] = []
@@ -91,7 +91,9 @@ def _fault(random: Random, kind: str, at: float, options: Options, disk: int | N
 
 
 def _too_much(fault: Fault, made: list[Fault], options: Options) -> bool:
-    """Whether it strikes somebody who has not got over another, or kills more for good than may be."""
+    """Returns whether a fault strikes a daemon that has not recovered from another, or loses more for good than
+    allowed.
+    """
     for other in made:
         apart = fault.at >= other.until + REST_SECONDS
         if set(fault.hit) & set(other.hit) and not apart:

@@ -30,12 +30,12 @@ class Observation:
 
 
 def epoch_before(seen: Sequence[Observation], began: float) -> int:
-    """The view in which the fault struck."""
+    """Returns the view in which the fault struck."""
     return max((one.epoch for one in seen if one.at <= began), default=0)
 
 
 def next_tick_in_later_view(seen: Sequence[Observation], began: float, epoch: int) -> float | None:
-    """Seconds from the fault's begin to the first tick committed in a view after that; None if none was seen."""
+    """Returns the seconds from the fault to the first tick committed in a later view, or None if none was seen."""
     for earlier, later in _commits(seen):
         if later.at > began and earlier.epoch == later.epoch > epoch:
             return later.at - began
@@ -50,7 +50,7 @@ def longest_standstill(seen: Sequence[Observation], began: float, until: float) 
 
 
 def _commits(seen: Sequence[Observation]) -> Iterator[tuple[Observation, Observation]]:
-    """Successive answers of one daemon between which a tick was committed."""
+    """Returns successive answers of one daemon between which a tick was committed."""
     for earlier, later in pairwise(seen):
         forward = later.tick > earlier.tick or (later.over and not earlier.over)
         if earlier.shard == later.shard and forward:

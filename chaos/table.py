@@ -20,13 +20,13 @@ BESIDE_FLOOR: Final = ("kill", "never")
 
 
 def recoveries(report: Report) -> dict[str, list[Suffered]]:
-    """Faults by kind, in the order of the manual."""
+    """Returns the faults by kind, in the order of the manual."""
     suffered = [one for outcome in report.outcomes for one in outcome.suffered]
     return {kind: found for kind in KINDS if (found := [one for one in suffered if one.fault.kind == kind])}
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """All of it."""
+    """Returns everything."""
     floor = report.floor
     return {
         "seed": report.options.seed,
@@ -51,7 +51,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def show(report: Report, console: Console) -> None:
-    """Two tables, and what has failed."""
+    """Prints two tables and the failures."""
     console.print(_runs(report))
     console.print(_faults(report))
     if report.outcomes:

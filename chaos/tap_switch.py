@@ -51,7 +51,7 @@ class Uplink:
         self._free_at = 0.0
 
     def send(self, size: int, now: float) -> float | None:
-        """When the last byte of a frame has left; None if the queue has no room for it."""
+        """Returns when the last byte of a frame has left, or None if the queue has no room for it."""
         begins = max(now, self._free_at)
         if (begins - now) * self._rate + size > self._queue:
             return None
@@ -79,7 +79,7 @@ class Switch:
         return max(0.0, self._queue[0][0] - time.monotonic()) if self._queue else None
 
     def rule(self, order: dict[str, Any]) -> None:
-        """Take in a rule; one without any effect lifts the one before."""
+        """Applies a rule; one without any effect lifts the previous one."""
         if order.pop("clear", False):
             self._rules.clear()
             self._uplinks.clear()
@@ -92,7 +92,7 @@ class Switch:
                 self._rules[pair] = order
 
     def read(self, tap: int) -> None:
-        """Frames from one host."""
+        """Reads frames from one host."""
         source = self._hosts[tap]
         for _ in range(FRAMES_AT_ONCE):
             try:
@@ -105,7 +105,7 @@ class Switch:
                     self._forward(source, target, frame)
 
     def deliver(self) -> None:
-        """What is due."""
+        """Delivers what is due."""
         now = time.monotonic()
         while self._queue and self._queue[0][0] <= now:
             _, _, target, frame = heapq.heappop(self._queue)
@@ -137,7 +137,7 @@ class Switch:
 
 
 def open_tap(namespace: str) -> int:
-    """A TAP device inside a named namespace, by a descriptor that is held here."""
+    """Opens a TAP device inside a named namespace; the returned descriptor keeps it alive."""
     libc = ctypes.CDLL(None, use_errno=True)
     ours = os.open("/proc/self/ns/net", os.O_RDONLY)
     theirs = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
@@ -155,7 +155,7 @@ def open_tap(namespace: str) -> int:
 
 
 def main() -> int:
-    """Forward until standard input ends."""
+    """Forwards until standard input ends."""
     seed, spaces = int(sys.argv[2]), sys.argv[3:]
     taps = {host: open_tap(space) for host, space in enumerate(spaces, 1)}
     switch = Switch(taps, seed)

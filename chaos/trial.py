@@ -74,7 +74,7 @@ class Trial:
         self.outcome = Outcome(case.program)
 
     def run(self) -> Outcome:
-        """Start it, let the faults happen, wait for its end, and compare."""
+        """Starts a run, lets the faults happen, waits for its end, and compares."""
         try:
             self._run()
         except (Misbehaved, FleetFailed, NetsFailed, ShoalError) as error:
@@ -111,12 +111,12 @@ class Trial:
         ]
 
     def _had_no_room(self, error: str) -> bool:
-        """Whether the run was ended by a shard whose disk was filled in it, and for that reason."""
+        """Returns whether the run was ended by a shard because its disk was filled during it."""
         filled = [one.fault.hit[0] for one in self.outcome.suffered if one.fault.kind == "disk"]
         return NO_ROOM in error and any(error.startswith(f"{self._ground.fleet[n].shard.name}: ") for n in filled)
 
     def _follow(self, watch: Watch) -> None:
-        """Until the run is over. Faults that are not due by then do not happen."""
+        """Waits until the run is over. Faults that are not due by then do not happen."""
         origin: float | None = None
         until = time.monotonic() + BEGIN_SECONDS
         while True:
@@ -139,7 +139,7 @@ class Trial:
             time.sleep(LOOK_SECONDS)
 
     def _do_what_is_due(self, origin: float) -> bool:
-        """Begin and end faults; whether there was any to do, or one still goes on that will end."""
+        """Begins and ends faults; returns whether any was due, or one that will end still continues."""
         since = time.monotonic() - origin
         done = False
         for one in [one for one in self._active if one.fault.until <= since]:
@@ -170,7 +170,7 @@ class Trial:
                 filled[-1].left = True
 
     def _measure(self, watch: Watch) -> None:
-        """A power cut counts from the start of the daemons: before that nothing could have been done."""
+        """Measures the recovery. A power cut counts from the start of the daemons, as nothing could be done before."""
         if not self._case.measured:
             return
         begins = [one.began for one in self.outcome.suffered]

@@ -32,16 +32,16 @@ class Watch:
 
     @property
     def over(self) -> bool:
-        """Whether the run has ended, in whatever way."""
+        """Whether the run has ended in any way."""
         return self.state in OVER
 
     @property
     def tick(self) -> int:
-        """The last one that was seen committed."""
+        """The last tick seen committed."""
         return self.seen[-1].tick if self.seen else 0
 
     def look(self, harmed: Collection[int]) -> None:
-        """Ask somebody who is not harmed. No answer is no observation; it goes on with another one."""
+        """Asks a daemon that is not disturbed. No answer is no observation; another daemon is asked next."""
         if self._asked is None or self._asked.number in harmed or not self._asked.alive:
             self._turn_to(harmed)
         if self._asked is None:
@@ -58,7 +58,7 @@ class Watch:
         self.seen.append(Observation(time.monotonic(), self._asked.number, epoch, shown["tick"], self.over))
 
     def close(self) -> None:
-        """Hang up."""
+        """Closes the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -73,7 +73,7 @@ class Watch:
 def start_run(
     daemon: Daemon, program: str, graph: str, ticks: int | None, interval: float, params: Mapping[str, float]
 ) -> str:
-    """Its name. A view that is just being formed takes none: it is asked again."""
+    """Starts a run and returns its name. Repeats the request while a view is being formed."""
     asked: dict[str, Any] = {
         "program": program,
         "graph": graph,
@@ -91,7 +91,7 @@ def start_run(
 
 
 def write_evidence(fleet: Fleet, run: str) -> None:
-    """What each daemon says while it stands, beside the logs: `evidence.json`. Of one that is silent, that."""
+    """Writes the state of each live daemon, or that it is silent, beside the logs as `evidence.json`."""
     told: dict[str, dict[str, Any]] = {}
     for daemon in fleet.daemons:
         said = told[daemon.shard.name] = {}
@@ -111,7 +111,7 @@ def write_evidence(fleet: Fleet, run: str) -> None:
 
 
 def digests(fleet: Fleet, run: str, column: str) -> dict[int, str]:
-    """What each daemon says that the run's result is; the first one's is fetched whole and computed here."""
+    """Returns the digest of the result from each daemon; the first one's is fetched completely and computed here."""
     found = {daemon.number: retry(partial(_told, daemon, run, column), ShoalError) for daemon in fleet.daemons}
     found[1] = retry(partial(_fetched, fleet[1], run, column), ShoalError)
     return found

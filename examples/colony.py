@@ -93,7 +93,7 @@ def compared(found: dict[str, Any], before: dict[str, Any]) -> bool:
 @click.option("--out", type=click.Path(path_type=Path), help="Write digests and rankings to a file.")
 @click.option("--compare", type=click.Path(exists=True, path_type=Path), help="With those of another time.")
 def main(shards: int, socket: str | None, count: int, ticks: int, out: Path | None, compare: Path | None) -> None:
-    """Run the knowledge colony."""
+    """Runs the knowledge colony."""
     data = documents(count)
     words = dict(zip(data.ids.to_pylist(), data.node_columns["words"].to_pylist(), strict=True))
     with shoal.connect(socket) if socket else shoal.local(shards) as session:

@@ -23,7 +23,7 @@ COLOURS = {"met": "green", "missed": "yellow", "not measured": "dim"}
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measures and prints."""
     options = read_options("bench.compare", __doc__, SHARDS)
     end_by_interrupt()
     progress = Console(stderr=True)

@@ -58,7 +58,7 @@ _VERSUS = (
 
 
 def verdicts(ours: Sequence[Ours], rivals: Sequence[Measured]) -> Iterator[Verdict]:
-    """Every aim that these measurements can speak to."""
+    """Returns the verdict on every aim that these measurements cover."""
     mine = {(o.algorithm, o.graph, o.shards): o for o in ours}
     theirs = {(r.rival, r.algorithm, r.graph, r.threads): r for r in rivals}
     for aim in _VERSUS:
@@ -88,7 +88,7 @@ _ALONE: tuple[tuple[str, str, str, int, Callable[[Ours], float | None], float, s
 
 
 def cost(ours: Sequence[Ours], rivals: Sequence[Measured]) -> Iterator[tuple[str, str, str]]:
-    """COST (McSherry, Isard and Murray 2015): the shards that it takes to beat the best single thread.
+    """Returns COST (McSherry, Isard and Murray 2015): the shards that it takes to beat the best single thread.
 
     Graph, algorithm, and the answer in words; for those of which a single thread gave a comparable answer.
     """

@@ -30,7 +30,7 @@ class Program:
     takes_weight: bool = False
 
     def params(self, graph: WeightedGraph) -> dict[str, Any]:
-        """By name."""
+        """Returns the parameters by name."""
         params: dict[str, Any] = {"source": graph.source} if self.takes_source else {}
         return {**params, "weight": "weight"} if self.takes_weight else params
 
@@ -75,21 +75,21 @@ class Ours:
 
     @property
     def ns_per_edge(self) -> float:
-        """Nanoseconds an edge and iteration (which for some is the whole)."""
+        """Nanoseconds per edge and iteration (for some algorithms per edge)."""
         return self.seconds * 1e9 / self.edge_count / ITERATIONS.get(self.algorithm, 1)
 
     @property
     def load_ns_per_edge(self) -> float:
-        """Nanoseconds an edge, from Parquet to ready."""
+        """Nanoseconds per edge, from Parquet to ready."""
         return self.load_seconds * 1e9 / self.edge_count
 
     @property
     def bare_load_ns_per_edge(self) -> float:
-        """The same of the edges without their weights."""
+        """The same for the edges without their weights."""
         return self.bare_load_seconds * 1e9 / self.edge_count
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for a machine."""
+        """Returns everything."""
         derived = ("seconds", "ns_per_edge", "load_ns_per_edge", "bare_load_ns_per_edge")
         return {**asdict(self), **{name: getattr(self, name) for name in derived}}
 
@@ -106,7 +106,7 @@ class _Loaded:
 
 
 def measure(graph: WeightedGraph, algorithms: Sequence[str], shards: int) -> Iterator[Ours]:
-    """All algorithms on one graph, loaded once."""
+    """Runs all algorithms on one graph, loaded once."""
     bare_seconds = _bare_load(graph, shards)
     plain_tick_ms = _plain_tick(graph, shards) if shards > 1 and "pagerank" in algorithms else None
     with daemons(shards) as cluster:

@@ -14,7 +14,7 @@ NOT_TRIED, TOO_LONG = "–", "not in time"
 
 
 def report(ours: Sequence[Ours], theirs: Sequence[Measured | Missing]) -> str:
-    """All tables, one behind the other."""
+    """Returns all tables."""
     measured = [each for each in theirs if isinstance(each, Measured)]
     lines: list[str] = []
     for graph in dict.fromkeys(o.graph for o in ours):

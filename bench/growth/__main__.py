@@ -49,7 +49,7 @@ class Point:
 
 
 def main() -> int:
-    """Measure, write the figures and draw them."""
+    """Measures, writes the figures and draws them."""
     options = _options()
     console = Console(stderr=True)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def _options() -> argparse.Namespace:
 
 
 def _by_shards(folder: Path, tell: Callable[[str], None]) -> Iterator[Point]:
-    """R-MAT 18 on more and more daemons of this machine."""
+    """Measures R-MAT 18 on more and more daemons of this machine."""
     data = _graph(folder, 18)
     for count in SHARDS:
         tell(f"{count} daemons, R-MAT 18")
@@ -86,7 +86,7 @@ def _by_shards(folder: Path, tell: Callable[[str], None]) -> Iterator[Point]:
 
 
 def _by_edges(folder: Path, scale_max: int, tell: Callable[[str], None]) -> Iterator[Point]:
-    """More and more edges on one daemon."""
+    """Measures more and more edges on one daemon."""
     for scale in (scale for scale in SCALES if scale <= scale_max):
         tell(f"1 daemon, 2^{scale + 4} edges")
         data = _graph(folder, scale)
@@ -95,7 +95,7 @@ def _by_edges(folder: Path, scale_max: int, tell: Callable[[str], None]) -> Iter
 
 
 def _modelled(folder: Path, network: Network, shards_max: int, tell: Callable[[str], None]) -> Iterator[Point]:
-    """R-MAT 20 on more shards than there are here, in virtual time."""
+    """Models R-MAT 20 on more shards than there are here, in virtual time."""
     data = _graph(folder, 20, PARTITIONS)
     for count in (count for count in (*SHARDS[1:], *MANY) if count <= shards_max):
         tell(f"{count} shards, R-MAT 20, modelled")

@@ -50,7 +50,7 @@ class Network:
 
     @property
     def words(self) -> str:
-        """As it is stated beside the figures."""
+        """The text beside the figures."""
         return (
             f"{self.latency_ns / 1000:g} us latency, {self.bandwidth * 8 / 1e9:g} Gbit/s a shard, "
             f"{self.message_ns / 1000:g} us of processor a message and {self.byte_ns:g} ns a byte at either end, "
@@ -73,7 +73,7 @@ class Cut:
 
 
 def cut(source: NDArray[Any], target: NDArray[Any], partition: NDArray[Any], partitions: int, shards: int) -> Cut:
-    """From the ends of the edges (ordinals) and the partition of each node."""
+    """Computes the cut from the ends of the edges (ordinals) and the partition of each node."""
     names = [f"s{i:04d}" for i in range(shards)]
     place = {name: i for i, name in enumerate(names)}
     placed = ideal(names, VIRTUAL_NODES, partitions, replicas=2)
@@ -115,7 +115,7 @@ class Model:
             self._shards[name] = _Shard(machine, Outgoing(1, b"", frames), compute_ns)
 
     def run(self) -> list[int]:
-        """The moments (ns) at which the first shard has committed each tick."""
+        """Returns the moments (ns) at which the first shard has committed each tick."""
         for shard in self._shards.values():
             self._perform(shard, shard.machine.begin(0), 0)
         while self._events:
@@ -169,5 +169,5 @@ class Model:
 
 
 def _owed(one: NDArray[Any], count: int) -> tuple[NDArray[Any], ...]:
-    """A frame of so many values that takes no memory."""
+    """Returns a frame of so many values that takes no memory."""
     return (np.broadcast_to(one, (count,)),)

@@ -10,7 +10,7 @@ Points = Sequence[Mapping[str, Any]]
 
 
 def draw(folder: Path, points: Mapping[str, Points], network: str) -> list[Path]:
-    """Draw all plots as SVG files; a file for each that there are points of."""
+    """Draws all plots as SVG files, one for each that has points."""
     try:
         import matplotlib
 
@@ -29,7 +29,7 @@ def draw(folder: Path, points: Mapping[str, Points], network: str) -> list[Path]
 
 
 def _plot(path: Path, title: str, along: str, points: Points) -> Path | None:
-    """Ticks a second, bytes on the wire and memory, one beside the other, all axes logarithmic."""
+    """Draws ticks a second, bytes on the wire and memory side by side, all axes logarithmic."""
     from matplotlib import pyplot
 
     if not points:

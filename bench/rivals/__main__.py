@@ -18,7 +18,7 @@ Found = Sequence[Measured | Missing]
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measures and prints."""
     options = read_options("bench.rivals", __doc__)
     end_by_interrupt()
     progress = Console(stderr=True)
@@ -66,7 +66,7 @@ def _print(found: Found) -> None:
 
 
 def _answer(one: Measured, found: Found) -> str:
-    """The answer, red where it isn't that of the first who has done exactly the same."""
+    """Returns the answer, red where it differs from that of the first that did exactly the same."""
     words = ", ".join(f"{name} {value:.9g}" for name, value in one.answer.items())
     exact = [
         each.answer

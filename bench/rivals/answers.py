@@ -43,7 +43,7 @@ SHORT: dict[str, Callable[[NDArray[Any]], Answer]] = {
 
 
 def agree(one: Answer, other: Answer, tolerance: float = 1e-9) -> bool:
-    """Whether two answers are the same but for rounding."""
+    """Returns whether two answers are the same except for rounding."""
     return one.keys() == other.keys() and all(
         abs(value - other[key]) <= tolerance * max(abs(value), abs(other[key])) for key, value in one.items()
     )

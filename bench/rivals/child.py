@@ -39,7 +39,7 @@ class Found:
 
 
 def measure(engine: Engine) -> Found:
-    """Load, run some times, and look at the answer."""
+    """Loads, runs several times, and inspects the answer."""
     engine.start()
     try:
         watch = Stopwatch()
@@ -69,13 +69,13 @@ def _again(times: list[float], turns: int) -> bool:
 
 
 def engine_for(job: Job) -> Engine:
-    """The job's rival. Raises ModuleNotFoundError where it is not installed."""
+    """Returns the job's rival. Raises ModuleNotFoundError where it is not installed."""
     kind: type[Engine] = importlib.import_module(RIVALS[job.rival].module).Engine
     return kind(job)
 
 
 def main() -> int:
-    """Measure what is asked for."""
+    """Measures what is asked for."""
     job = Job(**json.loads(Path(sys.argv[1]).read_text()))
     signal.alarm(math.ceil(job.limit) + GRACE_SECONDS)  # whoever was to end us may be gone
     Path(sys.argv[2]).write_text(json.dumps(asdict(measure(engine_for(job)))))

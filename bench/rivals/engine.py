@@ -46,19 +46,21 @@ class Engine(abc.ABC):
         self.job = job
 
     def start(self) -> None:
-        """Start what is needed besides this process; not measured."""
+        """Starts what is needed besides this process; not measured."""
         return
 
     @abc.abstractmethod
     def load(self) -> None:
-        """From the Parquet file to what the algorithm runs on."""
+        """Loads from the Parquet file into what the algorithm runs on."""
 
     def values(self, result: Any) -> NDArray[Any]:
-        """One number a node, in any order; not measured. Who is not reached has a negative number, NaN or infinity."""
+        """Returns one number per node, in any order; not measured. Unreached nodes have a negative number, NaN or
+        infinity.
+        """
         return np.asarray(result)
 
     def close(self) -> None:
-        """End what `start` has started."""
+        """Ends what `start` has started."""
         return
 
 
@@ -74,12 +76,12 @@ class Edges:
 
     @property
     def edge_count(self) -> int:
-        """How many."""
+        """The number of edges."""
         return len(self.source)
 
 
 def read_edges(job: Job, kind: Any = np.int64) -> Edges:
-    """The job's edges, with weights if it is about distances. `kind` is the type of the numbers of nodes."""
+    """Reads the job's edges, with weights if it is about distances. `kind` is the type of node numbers."""
     columns = ["source", "target", "weight"] if job.algorithm == "sssp" else ["source", "target"]
     table = pq.read_table(Path(job.edges), columns=columns)
     source, target = table["source"].to_numpy(), table["target"].to_numpy()

@@ -13,7 +13,7 @@ from bench.rivals.runner import LIMIT_SECONDS, Measured, Missing, default_python
 
 
 def read_options(program: str, purpose: str | None, shards: Sequence[int] = ()) -> argparse.Namespace:
-    """What was asked for; where nothing was chosen, all there is. With `shards`, how many of them can be chosen too."""
+    """Returns what was asked for, by default everything. With `shards`, their number can be chosen, too."""
     parser = argparse.ArgumentParser(prog=f"python -m {program}", description=purpose)
     choices = {"graph": [*WEIGHTED], "algorithm": [*ALGORITHMS], "rival": [*RIVALS]}
     for name, known in choices.items():
@@ -33,7 +33,7 @@ def read_options(program: str, purpose: str | None, shards: Sequence[int] = ()) 
 
 
 def measurements(graphs: Sequence[WeightedGraph], options: argparse.Namespace) -> Iterator[Measured | Missing]:
-    """Of the rivals that were asked for, on these graphs."""
+    """Measures the chosen rivals on these graphs."""
     return runs(
         graphs,
         rivals=options.rival,
@@ -44,6 +44,6 @@ def measurements(graphs: Sequence[WeightedGraph], options: argparse.Namespace) -
 
 
 def end_by_interrupt() -> None:
-    """Whoever ends us lets us end what we have started, and print what there is."""
+    """Turns signals into an interrupt, so that what was started is ended and the results so far are printed."""
     for end in (signal.SIGINT, signal.SIGTERM):
         signal.signal(end, signal.default_int_handler)

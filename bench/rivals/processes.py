@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def descendants(pid: int) -> list[int]:
-    """Those whom `pid` has started, and whom these have started; parents before their children."""
+    """Returns the processes that `pid` has started, directly or not; parents before their children."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -28,7 +28,9 @@ def descendants(pid: int) -> list[int]:
 
 
 def peak_mib() -> float:
-    """What this process and its living descendants had resident at most, summed; what they share counts in each."""
+    """Returns the summed resident memory at its peak of this process and its live descendants; shared memory counts in
+    each.
+    """
     peaks = [_high_water_kib(pid) for pid in (os.getpid(), *descendants(os.getpid()))]
     if not any(peaks):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -54,7 +56,7 @@ class Stopwatch:
         self._cpu, self._began = time.process_time(), time.perf_counter()
 
     def stop(self) -> tuple[float, float]:
-        """Seconds by the clock, and of processors."""
+        """Returns the seconds by the clock, and of processors."""
         ended, cpu = time.perf_counter(), time.process_time()
         return ended - self._began, cpu - self._cpu + _others_cpu_seconds() - self._others
 
@@ -71,7 +73,7 @@ def _cpu_ticks(pid: int) -> int:
 
 
 def end(pid: int) -> None:
-    """Kill `pid` and all that it has started, also where they have left its process group."""
+    """Kills `pid` and everything that it has started, even outside its process group."""
     for each in [*descendants(pid), pid]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(each, signal.SIGKILL)

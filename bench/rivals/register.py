@@ -35,7 +35,7 @@ class Rival:
         return tuple(name for name in ALGORITHMS if name not in self.lacks)
 
     def why_not(self, algorithm: str, graph: str) -> str | None:
-        """Why it is not even tried; None where it is."""
+        """Returns why it can't be tried, or None."""
         return self.lacks.get(algorithm) or self.hopeless.get((algorithm, graph)) or self.hopeless.get(("*", graph))
 
 

@@ -76,12 +76,12 @@ class Measured:
 
     @property
     def ns_per_edge(self) -> float:
-        """Nanoseconds an edge and iteration."""
+        """Nanoseconds per edge and iteration."""
         return self.seconds * 1e9 / self.edge_count / self.iterations
 
     @property
     def load_ns_per_edge(self) -> float:
-        """Nanoseconds an edge, from Parquet to ready."""
+        """Nanoseconds per edge, from Parquet to ready."""
         return self.load_seconds * 1e9 / self.edge_count
 
     def as_json(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Missing:
 
     @property
     def is_late(self) -> bool:
-        """Whether it was tried, and took longer than it was given."""
+        """Whether it exceeded its time limit."""
         return self.reason.startswith(NOT_FINISHED)
 
     def as_json(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def run(
     limit: float = LIMIT_SECONDS,
     python: str | None = None,
 ) -> Measured | Missing:
-    """Measure it. `limit` is in seconds, for the whole process; `python` the interpreter that has the rivals."""
+    """Measures it. `limit` is in seconds, for the whole process; `python` is the interpreter with the rivals."""
     who = RIVALS[rival]
     python = python or default_python()
     reason = who.why_not(algorithm, graph.name) or _not_installed(who, python)
@@ -159,7 +159,7 @@ def runs(
     limit: float = LIMIT_SECONDS,
     python: str | None = None,
 ) -> Iterator[Measured | Missing]:
-    """All of them, each with each of the numbers of threads that it is measured with."""
+    """Measures all of them, each with each of its numbers of threads."""
     rivals, algorithms = tuple(rivals), tuple(algorithms)
     for graph in graphs:
         for algorithm in algorithms:
@@ -169,7 +169,7 @@ def runs(
 
 
 def default_python() -> str:
-    """The interpreter of `make rivals` if it is there, else this one."""
+    """Returns the interpreter of `make rivals` if it exists, else this one."""
     own = ROOT / ".venv-rivals" / "bin" / "python"
     return str(own) if own.exists() else sys.executable
 
@@ -186,7 +186,7 @@ def _not_installed(rival: Rival, python: str) -> str | None:
 
 @functools.cache
 def _installed(python: str) -> frozenset[str]:
-    """Which of all rivals' packages that interpreter has."""
+    """Returns which of all rivals' packages that interpreter has."""
     names = sorted({name for rival in RIVALS.values() for name in rival.packages})
     ask = "import importlib.util as u, sys; print(*(n for n in sys.argv[1:] if u.find_spec(n)))"
     return frozenset(
@@ -195,7 +195,7 @@ def _installed(python: str) -> frozenset[str]:
 
 
 def _told(job: Job, limit: float, python: str) -> dict[str, Any] | str:
-    """What the process found, or why it did not."""
+    """Returns what the process found, or why it failed."""
     with tempfile.TemporaryDirectory(prefix="shoal-rivals-") as name:
         folder = Path(name)
         asked, result, said = folder / "job.json", folder / "result.json", folder / "said"
@@ -225,13 +225,13 @@ def _told(job: Job, limit: float, python: str) -> dict[str, Any] | str:
 
 
 def _environment(threads: int, folder: Path) -> dict[str, str]:
-    """Ours, but for the sizes of thread pools; `folder` is for what rivals leave behind."""
+    """Returns our environment with the sizes of thread pools set; `folder` is for files that rivals leave behind."""
     pinned = dict.fromkeys(POOLS, str(threads))
     return {**os.environ, **pinned, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
 
 
 def _cause(path: Path) -> str:
-    """The last error by name, of Python or Java, else the last lines."""
+    """Returns the last error by name, of Python or Java, else the last lines."""
     lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
     named = [line for line in lines if ERROR_NAME.match(line)]
     return named[-1][:ERROR_CHARACTERS] if named else " / ".join(lines[-ERROR_LINES:]) or "it said nothing"
