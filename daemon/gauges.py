@@ -56,6 +56,7 @@ class Gauges:
         metrics.keep_peers([*members, *(view.names if view else ())], self._clock.monotonic_ns() / 1e9)
         metrics.health_score.set(shard.membership.local_health)
         metrics.view_epoch.set(shard.registry.epoch)
+        metrics.cluster_version.set(shard.registry.cluster_version)
         metrics.view_members.set(len(shard.registry.view.members) if shard.registry.view else 0)
 
     def _consensus(self) -> None:

@@ -1,7 +1,8 @@
 """The effects that the control plane requests from its host, carried out in order.
 
-A `Persist` (consensus) must be durable before the sends behind it leave, and so must a `KeepPromise`. With a
-`consensus.EffectQueue`, the host calls doors meanwhile; it hands each `Persist` back to `ControlPlane.persisted`.
+A `Persist` (consensus) must be durable before the sends behind it leave, and so must a `KeepPromise` or a
+`KeepVersion`. With a `consensus.EffectQueue`, the host calls doors meanwhile; it hands each `Persist` back to
+`ControlPlane.persisted`.
 Announcements of membership and the registry pass through unchanged, for the host's log, its metrics and its tick plane.
 """
 
@@ -24,6 +25,13 @@ class KeepPromise:
     """Makes the promise to found a cluster durable, replacing an older one, before the effects that follow."""
 
     promise: Promise
+
+
+@dataclass(frozen=True, slots=True)
+class KeepVersion:
+    """Makes it durable that the cluster is at this version, before anything is written that is new in it."""
+
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,14 @@ class DiskWentBack:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptOut:
+    """Reports that this leader does not let a shard in, because its Shoal can't be at the cluster's version."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerWentBack:
     """Another shard's disk has gone back to an earlier state; this shard no longer counts its server."""
 
@@ -162,11 +178,19 @@ class SnapshotRefused:
 
 
 Announcement: TypeAlias = (
-    HeldBack | PeerWentBack | SnapshotRefused | BecameLeader | LeaderChanged | MemberAnnouncement | RegistryAnnouncement
+    HeldBack
+    | KeptOut
+    | PeerWentBack
+    | SnapshotRefused
+    | BecameLeader
+    | LeaderChanged
+    | MemberAnnouncement
+    | RegistryAnnouncement
 )
 Effect: TypeAlias = (
     Persist
     | KeepPromise
+    | KeepVersion
     | Send
     | SendToAddress
     | BeginRun

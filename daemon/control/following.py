@@ -37,6 +37,7 @@ from daemon.state import (
     RunQueued,
     RunStopping,
     RunsWaiting,
+    VersionRaised,
     ViewInstalled,
 )
 from daemon.state.commands import Identity, Settled
@@ -118,7 +119,15 @@ class Following:
                 self.custody.holdings.installed(graph.load, self._registry)
             case GraphRemoved(graph=graph):
                 return [*self.custody.forget(graph.load), announcement]
-            case RunBegun() | RunQueued() | ResultsExpired() | ProgramDeployed() | ProgramRemoved() | NotApplied():
+            case (
+                RunBegun()
+                | RunQueued()
+                | ResultsExpired()
+                | VersionRaised()
+                | ProgramDeployed()
+                | ProgramRemoved()
+                | NotApplied()
+            ):
                 pass
             case _:
                 assert_never(announcement)

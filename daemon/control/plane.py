@@ -40,7 +40,7 @@ from daemon.control.routing import CONSENSUS_MESSAGES, LEADERS_ANSWERS, MEMBERSH
 from daemon.control.seat import LEAVING_TAG, Seat
 from daemon.control.settings import NOTHING_ON_DISK, OnDisk, ShardSettings
 from daemon.control.trust import Trust
-from daemon.control.versions import OWN, VERSION_TAG
+from daemon.control.versions import VERSION_TAG, version_in_sight, why_kept_out
 from daemon.membership import effects as swim
 from daemon.membership.machine import Membership
 from daemon.membership.messages import Member
@@ -66,14 +66,14 @@ class ControlPlane:
     ) -> None:
         self.identity = Identity(member.name, member.generation)
         self._is_lone = all(seed == member.control for seed in seeds)
-        self._expect = settings.expect
+        self._expect, self._version = settings.expect, settings.version
         life = on_disk.life
         self._seat = Seat(
             member.name,
             on_disk.disk,
             settings.expect,
             settings.consensus.voters_max,
-            {VERSION_TAG: OWN.tag, **dict(member.tags), LIFE_TAG: life.tag},
+            {VERSION_TAG: settings.version.tag, **dict(member.tags), LIFE_TAG: life.tag},
             is_lone=self._is_lone,
             promise=on_disk.promise,
         )
@@ -256,6 +256,14 @@ class ControlPlane:
     def waits_to_be_let_in(self) -> bool:
         """Whether it founds no cluster by itself, and sees none."""
         return self.raft is None and self._expect == 1 and self._seat.promise is None and not self._is_lone
+
+    @property
+    def kept_out(self) -> str:
+        """Why the version of its cluster, or of the one that it waits for, keeps this shard out; empty if none does."""
+        version = version_in_sight([record.member for record in self.membership.live()], self.founding)
+        if not version or self._version.covers(version):
+            return ""
+        return why_kept_out(self.identity.name, self._version, version)
 
     @property
     def held_back(self) -> Mapping[str, tuple[int, int]]:

@@ -30,7 +30,7 @@ class Proposals:
     def __init__(self, pending_max: int = 1024) -> None:
         self._pending: dict[str, _Pending] = {}
         self._pending_max = pending_max
-        self._codec = CommandCodec()
+        self.codec = CommandCodec()
 
     def add(self, decision: Decision, give_up_ns: int, *, keeps_asking: bool = False) -> bool:
         """Keep a proposal until it is decided; False if too many are waiting. One that `keeps_asking` outlives a
@@ -38,7 +38,7 @@ class Proposals:
         """
         if len(self._pending) >= self._pending_max:
             return False
-        self._pending[decision.request] = _Pending(self._codec.encode(decision), give_up_ns, keeps_asking)
+        self._pending[decision.request] = _Pending(self.codec.encode(decision), give_up_ns, keeps_asking)
         return True
 
     def settle(self, request: str) -> bool:

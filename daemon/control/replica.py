@@ -10,15 +10,25 @@ runs (`control/leader/duties`), and adding and removing servers (`control/seat`)
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any, assert_never
 
 import consensus
 from consensus import Persist, Raft, Refused, Stored
-from daemon.control.effects import Answered, Effect, HeldBack, LogUnreadable, Send, SnapshotRefused
+from daemon.control.effects import (
+    Answered,
+    Effect,
+    HeldBack,
+    KeepVersion,
+    KeptOut,
+    LogUnreadable,
+    Send,
+    SnapshotRefused,
+)
 from daemon.control.following import Following
 from daemon.control.leader.duties import sight_of
+from daemon.control.leader.raising import can_join, common_version
 from daemon.control.leader.view_policy import Sight
 from daemon.control.messages import Proposal, ProposalRefused, ReadIndexReply, ReadIndexRequest
 from daemon.control.read_index import Reads
@@ -26,12 +36,12 @@ from daemon.control.seat import Seat, has_disk_of, server_at
 from daemon.control.settings import ShardSettings
 from daemon.control.trust import Trust
 from daemon.control.unreadable import RefusedSnapshots, why_not_proposed, why_of_command, why_of_snapshot
-from daemon.control.versions import Version, versions_of
+from daemon.control.versions import CLUSTER_VERSION_TAG, Version, version_of, versions_of, why_kept_out
 from daemon.control.voters import shard_of
 from daemon.membership import effects as swim
 from daemon.membership.machine import Membership
 from daemon.membership.messages import CLUSTER_TAG, Member
-from daemon.state import Announcement, Registry, apply, freeze, mistake_in_snapshot, restore
+from daemon.state import Announcement, Registry, VersionRaised, apply, freeze, mistake_in_snapshot, restore
 from daemon.state.commands import CommandCodec, CommandUnreadable, Decision, EndRun, HoldParts, Identity, ResumeRun
 from daemon.state.records import FAILED
 from daemon.wire import Rejected
@@ -64,7 +74,8 @@ class Replica:
     ) -> None:
         self._seat, self._membership, self._registry, self._following = seat, membership, registry, following
         self._trust, self._settings, self._random = trust, settings, random
-        self._codec, self._reads = CommandCodec(), Reads()
+        self._codec, self._reads = CommandCodec(newest=settings.version.newest), Reads()
+        self._kept_out: set[Identity] = set()
         self.raft: Raft | None = None
         self.applied = 0
         self.tags_due = False
@@ -112,7 +123,7 @@ class Replica:
         self.applied = self._snapshot_at = self.raft.commit_index
         if stored.snapshot.data:
             try:
-                news = restore(self._registry, stored.snapshot.data)
+                news = restore(self._registry, stored.snapshot.data, self._newest)
             except Rejected as mistake:
                 self._stop(why_of_snapshot(stored.snapshot, mistake, self._versions(), "on this shard's disk"))
             else:
@@ -135,7 +146,9 @@ class Replica:
             self._take(self._trust.meet(member, self.raft), now)
         if self.raft.promises.are_void(server):
             self._out += self._trust.tell([sender.name], self.leader)
-        mistake = mistake_in_snapshot(message.snapshot.data) if isinstance(message, consensus.InstallSnapshot) else None
+        mistake = None
+        if isinstance(message, consensus.InstallSnapshot):
+            mistake = mistake_in_snapshot(message.snapshot.data, self._newest)
         if mistake is not None:
             self._refuse_snapshot(server, message, mistake, now)
         else:
@@ -192,7 +205,7 @@ class Replica:
                     self._apply(effect.entries, now)
                 case consensus.Restored():
                     self.applied = self._snapshot_at = effect.snapshot.index
-                    self._restored(restore(self._registry, effect.snapshot.data), now)
+                    self._restored(restore(self._registry, effect.snapshot.data, self._newest), now)
                 case consensus.BecameLeader() | consensus.LeaderChanged():
                     self._following.leader_changed(isinstance(effect, consensus.BecameLeader), now)
                     self._reads.leader_changed(self.leader is not None)
@@ -222,10 +235,18 @@ class Replica:
             if isinstance(decision, HoldParts):
                 self._look_at_disk_of(decision.shard.name)  # before what the log knew of it is replaced
             for announcement in apply(self._registry, decision):
-                self._out += self._following.follow(announcement, now)
+                self._follow(announcement, now)
         if self.applied - self._snapshot_at >= self._settings.snapshot_entries:
             self._snapshot_at = self.applied
             self._compact(now)
+
+    def _follow(self, announcement: Announcement, now: int) -> None:
+        if isinstance(announcement, VersionRaised):
+            self._codec.version = self._following.proposals.codec.version = announcement.version
+            self._seat.tags[CLUSTER_VERSION_TAG] = str(announcement.version)
+            self.tags_due = self._following.lead_due = True
+            self._out.append(KeepVersion(announcement.version))
+        self._out += self._following.follow(announcement, now)
 
     def _compact(self, now: int) -> None:
         assert self.raft is not None
@@ -261,7 +282,7 @@ class Replica:
     def _restored(self, news: Iterable[Announcement], now: int) -> None:
         """The registry is a snapshot's now, and this is new in it."""
         for announcement in news:
-            self._out += self._following.follow(announcement, now)
+            self._follow(announcement, now)
         self._seat.tags[CLUSTER_TAG] = self._registry.cluster
         self.tags_due = True
         self._following.custody.is_due = True
@@ -401,8 +422,29 @@ class Replica:
         self._following.leading.views.look(self._registry, self._sight(), now)
 
     def _sight(self) -> Sight:
+        """What membership observes, but for those whom the cluster's version keeps out."""
+        live = {Identity(r.name, r.generation): r.member for r in self._membership.live()}
+        kept_out = {
+            shard for shard, member in live.items() if not can_join(dict(member.tags), self._registry.cluster_version)
+        }
+        self._tell_of_kept_out({shard: live[shard] for shard in kept_out})
         records = [(Identity(r.name, r.generation), r.live) for r in self._membership.members()]
-        return sight_of(records, self._registry)
+        view, raft = self._registry.view, self.raft
+        servers = raft.configuration.members if raft is not None else ()
+        version = common_version(view.members if view is not None else (), servers, live.values())
+        return sight_of([one for one in records if one[0] not in kept_out], self._registry, version)
+
+    def _tell_of_kept_out(self, kept_out: Mapping[Identity, Member]) -> None:
+        """Once of each life, if this shard leads."""
+        if self.leads:
+            for shard in sorted(kept_out.keys() - self._kept_out, key=str):
+                version = version_of(dict(kept_out[shard].tags))
+                self._out.append(KeptOut(shard.name, why_kept_out(shard.name, version, self._registry.cluster_version)))
+            self._kept_out = set(kept_out)
+
+    @property
+    def _newest(self) -> int:
+        return self._settings.version.newest
 
     def _spelt(self, decision: Decision) -> bytes:
         """A decision of our own as an entry's bytes. What can't be said of a run fails it; of anything else, nothing is

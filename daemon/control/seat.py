@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from consensus import Configuration, Raft, Stored
 from daemon.control.bootstrap import Bootstrap, Promise, spell
+from daemon.control.leader.raising import can_join
 from daemon.control.lives import DISK_TAG, disk_of
 from daemon.control.voters import ServerChange, next_change, server_of, shard_of
 from daemon.membership.machine import Membership
@@ -102,6 +103,8 @@ class Seat:
         for shard, tags in disks(membership):
             alive[shard.name] = server_of(shard.name, shard.generation)
             member = membership.member(shard.name)
+            if not can_join(tags, registry.cluster_version):
+                del alive[shard.name]
             if LEAVING_TAG in tags and member and not registry.has_member(Identity(shard.name, member.generation)):
                 leaving.add(shard.name)
         return next_change(raft.configuration, alive, leaving, raft.is_caught_up, self._voters_max)

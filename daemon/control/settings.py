@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from consensus import Limits, Stored
 from daemon.control.bootstrap import Promise
 from daemon.control.lives import Life
+from daemon.control.versions import OWN, Version
 from daemon.membership.config import MembershipConfig
 
 
@@ -29,6 +30,7 @@ class ShardSettings:
     report_interval_ns: int = 300_000_000
     progress_interval_ns: int = 200_000_000
     progress_targets: int = 3
+    version: Version = OWN
     membership: MembershipConfig = field(default_factory=MembershipConfig)
     consensus: Limits = field(default_factory=Limits)
 

@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from daemon.membership.messages import Record
+from daemon.membership.messages import CLUSTER_TAG, Member, Record
 from daemon.version import NEWEST, OLDEST
 from shoal import __version__
 
 VERSION_TAG: Final = "version"
+CLUSTER_VERSION_TAG: Final = "cluster_version"
+"""What the log says, as far as this member has applied it."""
 CHARACTERS_MAX: Final = 32
 DIGITS_MAX: Final = 9
 
@@ -40,6 +42,10 @@ class Version:
 
     def __str__(self) -> str:
         return f"Shoal {self.shoal} (cluster version {self.span})"
+
+    def covers(self, cluster_version: int) -> bool:
+        """Whether it can be a member of a cluster at this version."""
+        return self.oldest <= cluster_version <= self.newest
 
     @property
     def span(self) -> str:
@@ -68,6 +74,28 @@ def version_of(tags: Mapping[str, str]) -> Version | None:
 def versions_of(records: Iterable[Record]) -> dict[str, Version | None]:
     """What each of these members says of its version, by name."""
     return {record.name: version_of(dict(record.member.tags)) for record in records}
+
+
+def version_in_sight(members: Iterable[Member], cluster: str) -> int:
+    """The version that the cluster of this founding is at, as its members say; 0 if none does."""
+    said = [0]
+    for member in members:
+        tags = dict(member.tags)
+        number = tags.get(CLUSTER_VERSION_TAG, "")
+        if tags.get(CLUSTER_TAG) == cluster and number.isascii() and number.isdigit() and len(number) <= DIGITS_MAX:
+            said.append(int(number))
+    return max(said)
+
+
+def why_kept_out(name: str, version: Version | None, cluster_version: int) -> str:
+    """Why a shard can be no member, in a sentence for both sides.
+
+    >>> why_kept_out("c", Version("0.1.0", 4, 4), 5)
+    'shard c runs Shoal 0.1.0 (cluster version 4), and the cluster is at version 5: install one that can be at 5'
+    """
+    runs = f"runs {version}" if version is not None else "does not say what it runs"
+    cluster = f"the cluster is at version {cluster_version}: install one that can be at {cluster_version}"
+    return f"shard {name} {runs}, and {cluster}"
 
 
 def by_version(versions: Mapping[str, Version | None]) -> dict[Version | None, list[str]]:

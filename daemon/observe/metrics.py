@@ -200,6 +200,9 @@ class Metrics:
         self.health_score = Gauge("shoal_health_score", "Lifeguard's local health: 0 is well", registry=r)
         self.view_epoch = Gauge("shoal_view_epoch", "Epoch of the view; 0 before the first", registry=r)
         self.view_members = Gauge("shoal_view_members", "Shards in the view", registry=r)
+        self.cluster_version = Gauge(
+            "shoal_cluster_version", "What members may write; 0 before they have agreed on it", registry=r
+        )
         self.raft_term = Gauge("shoal_raft_term", "Term", registry=r)
         self.raft_is_leader = Gauge("shoal_raft_is_leader", "1 where this shard leads", registry=r)
         self.raft_elections_won_total = Counter(

@@ -66,6 +66,8 @@ class ClusterState(Protocol):
     @property
     def waits_to_be_let_in(self) -> bool: ...
     @property
+    def kept_out(self) -> str: ...
+    @property
     def held_back(self) -> Mapping[str, tuple[int, int]]: ...
     def missing_members(self) -> list[str]: ...
 
@@ -97,6 +99,9 @@ class Network(Protocol):
 
     def enter_view(self, epoch: int, members: frozenset[str]) -> None:
         """Speaks for an epoch from now on; members of the view may take more of this shard's time than others."""
+
+    def raise_version(self, version: int) -> None:
+        """Lets what is new in this cluster version be said to the others."""
 
     def strangers(self) -> list[dict[str, Any]]:
         """Who has been heard of lately that belongs to another cluster."""

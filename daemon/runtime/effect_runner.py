@@ -11,12 +11,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Final, TypeAlias, assert_never
 
 from consensus import EffectQueue, Persist
-from daemon.control.effects import Effect, KeepPromise
+from daemon.control.effects import Effect, KeepPromise, KeepVersion
 from daemon.membership.effects import Counted
 from daemon.runtime.store_thread import StoreThread
 from daemon.store import Store
+
+Write: TypeAlias = Persist | KeepPromise | KeepVersion
+WRITES: Final = (Persist, KeepPromise, KeepVersion)
 
 
 class EffectRunner:
@@ -33,7 +37,7 @@ class EffectRunner:
         soon: Callable[..., None],
     ) -> None:
         self._thread, self._carry_out, self._persisted, self._soon = thread, carry_out, persisted, soon
-        self._queue: EffectQueue[Effect] = EffectQueue((Persist, KeepPromise))
+        self._queue: EffectQueue[Effect] = EffectQueue(WRITES)
         self._is_running = self._is_over = False
 
     @property
@@ -62,14 +66,14 @@ class EffectRunner:
         self._is_running = True
         try:
             while not self._is_over and (effect := self._queue.next(time.monotonic_ns())) is not None:
-                if isinstance(effect, Persist | KeepPromise):
+                if isinstance(effect, WRITES):
                     self._thread.submit(partial(_write, effect), lambda written: self._soon(self._written, written))
                 else:
                     self._carry_out(effect)
         finally:
             self._is_running = False
 
-    def _written(self, effect: Persist | KeepPromise) -> None:
+    def _written(self, effect: Write) -> None:
         """What is behind the write first: it is older than what follows from it."""
         self._queue.written()
         self._go_on()
@@ -77,9 +81,14 @@ class EffectRunner:
             self._persisted(effect)
 
 
-def _write(effect: Persist | KeepPromise, store: Store) -> Persist | KeepPromise:
-    if isinstance(effect, Persist):
-        store.persist(effect)
-    else:
-        store.keep_promise(effect.promise)
+def _write(effect: Write, store: Store) -> Write:
+    match effect:
+        case Persist():
+            store.persist(effect)
+        case KeepPromise(promise=promise):
+            store.keep_promise(promise)
+        case KeepVersion(version=version):
+            store.raise_version(version)
+        case _:
+            assert_never(effect)
     return effect

@@ -167,7 +167,7 @@ class ControlLoop:
                 self._messenger.send(to, message)
             case fx.SendToAddress(address=address, message=message, name=name):
                 self._messenger.send_to_address(address, message, name)
-            case Persist() | fx.KeepPromise():
+            case Persist() | fx.KeepPromise() | fx.KeepVersion():
                 raise AssertionError(f"{type(effect).__name__} is for the disk")
             case fx.Answered():
                 self._rpc.deliver(OURSELVES, effect)

@@ -66,6 +66,10 @@ class Messenger:
         self._other_clusters = OtherClusters()
         self._transport = connect(deliver=self._deliver, count=metrics.count)
 
+    def raise_version(self, version: int) -> None:
+        """What is new in this cluster version may be said from now on."""
+        self._codec.version = version
+
     def know(self, membership: Membership, founding: Callable[[], str]) -> None:
         """Where members' addresses and keys are looked up, and which cluster this shard belongs to at the moment."""
         self._membership, self._founding = membership, founding

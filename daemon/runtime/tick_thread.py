@@ -102,6 +102,10 @@ class TickThread(threading.Thread):
         self._orders.append(order)
         self._transport.wake()
 
+    def raise_version(self, version: int) -> None:
+        """What is new in this cluster version may be said from now on."""
+        self._codec.version = version
+
     @property
     def epoch(self) -> int:
         """The view's in which this plane speaks; 0 before the first."""

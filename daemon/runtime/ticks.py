@@ -88,6 +88,9 @@ class Ticks(Protocol):
     def order(self, order: Callable[[], Sequence[News]]) -> None:
         """Has one of the methods below called over there, soon and in turn."""
 
+    def raise_version(self, version: int) -> None:
+        """Lets what is new in this cluster version be said to the others. From any thread."""
+
     def enter_view(self, epoch: int, peers: Sequence[Peer], founding: str = "") -> Sequence[News]: ...
     def begin_run(
         self,

@@ -37,6 +37,7 @@ from daemon.state.announcements import (
     RunQueued,
     RunStopping,
     RunsWaiting,
+    VersionRaised,
     ViewInstalled,
 )
 from daemon.state.applying import apply
@@ -59,6 +60,7 @@ __all__ = [
     "RunQueued",
     "RunStopping",
     "RunsWaiting",
+    "VersionRaised",
     "ViewInstalled",
     "apply",
     "freeze",

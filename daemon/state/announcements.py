@@ -79,6 +79,13 @@ class RunEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionRaised:
+    """From now on, what is new in this cluster version may be written."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """The outcome of a proposal: an empty `error` means that it took effect; `name` is that of its subject."""
 
@@ -108,6 +115,7 @@ Announcement: TypeAlias = (
     | RunStopping
     | RunEnded
     | HoldingsChanged
+    | VersionRaised
     | Decided
     | NotApplied
 )

@@ -7,6 +7,7 @@ from typing import Final, assert_never
 
 from daemon.state.announcements import Announcement, Decided, NotApplied, Outcome, ProgramDeployed, ProgramRemoved
 from daemon.state.backup import take_backup
+from daemon.state.cluster_version import raise_version
 from daemon.state.commands import (
     AddGraph,
     AddProgram,
@@ -20,6 +21,7 @@ from daemon.state.commands import (
     ExpireResults,
     FormView,
     HoldParts,
+    RaiseVersion,
     Restore,
     ResumeRun,
     Settled,
@@ -90,5 +92,7 @@ def _outcome(registry: Registry, decision: Decision) -> Outcome:
         case DropProgram():
             version = registry.programs.drop(decision.name, registry.runs.values())
             return version.name, [ProgramRemoved(version)]
+        case RaiseVersion():
+            return raise_version(registry, decision)
         case _:
             assert_never(decision)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from daemon.version import FIRST, NEWEST
-from daemon.wire import ANOTHER_VERSIONS, Codec, Rejected, WireLimits
-from shoal.api.ranges import TICKS_MAX, Count, Tick, Within
+from daemon.wire import ANOTHER_VERSIONS, Codec, Reason, Rejected, WireLimits
+from shoal.api.ranges import INT_MAX, TICKS_MAX, Count, Tick, Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +278,14 @@ class Restore:
     programs: tuple[ProgramVersion, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RaiseVersion:
+    """Raises the cluster version: every member can read what is new in it, so it may be written from here on."""
+
+    request: str
+    version: Annotated[int, Within(FIRST, INT_MAX)]
+
+
 Decision: TypeAlias = (
     FormView
     | AddGraph
@@ -294,6 +302,7 @@ Decision: TypeAlias = (
     | AddProgram
     | DropProgram
     | ExpireResults
+    | RaiseVersion
 )
 
 
@@ -305,7 +314,7 @@ _TYPES = dict(
     enumerate(
         (
             FormView, AddGraph, DropGraph, StartRun, StopRun, EndRun, HoldParts, DropParts, Drain, ResumeRun, Restore,
-            Settled, AddProgram, DropProgram, ExpireResults,
+            Settled, AddProgram, DropProgram, ExpireResults, RaiseVersion,
         ),
         start=1,
     )
@@ -350,7 +359,7 @@ class CommandCodec:
     """Translates commands to and from the bytes of a log entry or a backup's file, by the wire's checked codec."""
 
     def __init__(self, limits: WireLimits | None = None, version: int = FIRST, newest: int = NEWEST) -> None:
-        self._codec = Codec("log", _TYPES, limits or WireLimits(), version, newest)
+        self._codec, self._newest = Codec("log", _TYPES, limits or WireLimits(), version, newest), newest
 
     @property
     def version(self) -> int:
@@ -367,9 +376,14 @@ class CommandCodec:
         return bytes(header)
 
     def decode(self, data: bytes) -> Decision:
-        """The decision. Raises `CommandUnreadable` for bytes that no shard of this version writes."""
+        """The decision. Raises `CommandUnreadable` for bytes that no shard of this version writes, and for a cluster
+        version that this Shoal can't be at.
+        """
         try:
             decision: Decision = self._codec.decode([data]).message
+            if isinstance(decision, RaiseVersion) and decision.version > self._newest:
+                why = f"the cluster's becomes {decision.version}, and this Shoal reads up to {self._newest}"
+                raise Rejected(Reason.VERSION, why)
         except Rejected as rejected:
             raise CommandUnreadable(rejected, *self._codec.label(data)) from rejected
         return decision

@@ -53,6 +53,8 @@ class Registry:
     """Members that have looked for the results that they lacked, in the present epoch."""
     runs: dict[str, RunRecord] = field(default_factory=dict)
     runs_begun: int = 0
+    cluster_version: int = 0
+    """What may be written into the log and to peers (`daemon/version`); 0 until the founders have agreed on one."""
     dropped: dict[str, DroppedRun] = field(default_factory=dict)
     """The last runs that went with their graphs, by name."""
     programs: DeployedPrograms = field(default_factory=DeployedPrograms)

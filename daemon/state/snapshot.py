@@ -18,6 +18,7 @@ from daemon.state.announcements import (
     RunEnded,
     RunStopping,
     RunsWaiting,
+    VersionRaised,
     ViewInstalled,
 )
 from daemon.state.commands import AddGraph, Holding, Identity, ProgramVersion, from_bits, to_bits
@@ -27,8 +28,9 @@ from daemon.state.programs import DeployedPrograms
 from daemon.state.records import QUEUED, RUNNING, STATES, STOPPING, Disk, RunRecord, View, with_its_graph
 from daemon.state.registry import REQUESTS_REMEMBERED, DroppedRun, Registry
 from daemon.state.views import mistake_in
+from daemon.version import FIRST, NEWEST
 from daemon.wire import Codec, Reason, Rejected, WireLimits
-from shoal.api.ranges import TICKS_MAX
+from shoal.api.ranges import TICKS_MAX, Count
 
 SNAPSHOT_BYTES_MAX = 16 << 20
 
@@ -56,11 +58,12 @@ class _Frozen:
     recent: tuple[str, ...]
     programs: tuple[ProgramVersion, ...]
     dropped: tuple[DroppedRun, ...]
+    cluster_version: Count
 
 
 @cache
-def _codec() -> Codec:
-    return Codec("log", {1: _Frozen}, WireLimits(header_bytes_max=SNAPSHOT_BYTES_MAX))
+def _codec(version: int = FIRST, newest: int = NEWEST) -> Codec:
+    return Codec("log", {1: _Frozen}, WireLimits(header_bytes_max=SNAPSHOT_BYTES_MAX), version, newest)
 
 
 def freeze(registry: Registry) -> bytes:
@@ -78,22 +81,26 @@ def freeze(registry: Registry) -> bytes:
         tuple(registry.recent),
         tuple(registry.programs.versions.values()),
         tuple(registry.dropped.values()),
+        registry.cluster_version,
     )
-    (header,) = _codec().encode(0, "log", 0, frozen)
+    (header,) = _codec(registry.cluster_version).encode(0, "log", 0, frozen)
     return bytes(header)
 
 
-def mistake_in_snapshot(data: bytes) -> Rejected | None:
+def mistake_in_snapshot(data: bytes, newest: int = NEWEST) -> Rejected | None:
     """Why `restore` would not take it: to be asked before a leader's becomes this shard's own."""
     try:
-        _thaw(data)
+        _thaw(data, newest)
     except Rejected as rejected:
         return rejected
     return None
 
 
-def _thaw(data: bytes) -> _Frozen:
-    frozen: _Frozen = _codec().decode([data]).message
+def _thaw(data: bytes, newest: int = NEWEST) -> _Frozen:
+    frozen: _Frozen = _codec(newest=newest).decode([data]).message
+    if frozen.cluster_version > newest:
+        why = f"the cluster's is {frozen.cluster_version}, and this Shoal reads up to {newest}"
+        raise Rejected(Reason.VERSION, why)
     mistake = _mistake_in_view(frozen) or _mistake_in_graphs(frozen) or _mistake_in_runs(frozen)
     if mistake:
         raise Rejected(Reason.MALFORMED, f"a snapshot that no shard has made: {mistake}")
@@ -137,10 +144,12 @@ def _mistake_in_runs(frozen: _Frozen) -> str:
     return ""
 
 
-def restore(registry: Registry, data: bytes) -> list[Announcement]:
+def restore(registry: Registry, data: bytes, newest: int = NEWEST) -> list[Announcement]:
     """Take over a snapshot, a leader's or our own disk's, and announce what is new in it. Raises `Rejected`."""
-    frozen = _thaw(data)
+    frozen = _thaw(data, newest)
     view, graphs, runs = registry.view, registry.graphs, registry.runs
+    raised = [VersionRaised(frozen.cluster_version)] if frozen.cluster_version > registry.cluster_version else []
+    registry.cluster_version = frozen.cluster_version
     registry.cluster, registry.view, registry.runs_begun = frozen.cluster, frozen.view, frozen.runs_begun
     registry.graphs = {graph.name: graph for graph in frozen.graphs}
     registry.placements = {graph.name: placed for graph, placed in zip(frozen.graphs, frozen.placements, strict=True)}
@@ -151,7 +160,7 @@ def restore(registry: Registry, data: bytes) -> list[Announcement]:
     registry.recent = deque(frozen.recent, maxlen=REQUESTS_REMEMBERED)
     registry.programs = DeployedPrograms({(one.name, one.digest): one for one in frozen.programs})
     registry.changed()
-    return [*_news_of_graphs(registry, view, graphs, runs), *_news_of_runs(registry, view, runs)]
+    return [*raised, *_news_of_graphs(registry, view, graphs, runs), *_news_of_runs(registry, view, runs)]
 
 
 def _news_of_graphs(

@@ -24,6 +24,7 @@ RECORD_BYTES_MAX: Final = 512 << 20  # a snapshot is bounded far below, where it
 HARD_STATE, SNAPSHOT = "hard state", "snapshot"
 RECORDS: Final[dict[int, type]] = {1: HardState, 2: Snapshot, 3: Entry}
 """What a row may hold, and its tag."""
+DIGITS_MAX: Final = 10
 T = TypeVar("T")
 
 
@@ -33,7 +34,7 @@ class ConsensusRows:
     def __init__(self, database: Database) -> None:
         self._database = database
         limits = WireLimits(header_bytes_max=RECORD_BYTES_MAX)
-        self._codec = Codec("consensus", RECORDS, limits)
+        self._codec = Codec("consensus", RECORDS, limits, version_in(database))
 
     def load(self) -> Stored | None:
         """Returns what was persisted last, or None. Raises `StoreError` if it is not sound."""
@@ -67,6 +68,12 @@ class ConsensusRows:
             connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'persisted'")
             ((number,),) = connection.execute("SELECT value FROM meta WHERE key = 'persisted'").fetchall()
         return int(number)
+
+    def raise_version(self, version: int) -> None:
+        """From the next record on, write what is new in this cluster version; the folder says so first."""
+        with self._database.writing("raise the cluster version") as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('cluster_version', ?)", (str(version),))
+        self._codec.version = version
 
     def put_in_place(self, entry: Entry) -> None:
         """Have another entry stand at the index of one; for `stopped_log` alone, and never while a server lives."""
@@ -116,6 +123,18 @@ class ConsensusRows:
 
     def _nonsense(self, what: str) -> StoreError:
         return StoreError(f"{self._database.path} is torn: its consensus rows make no sense: {what}; {MOVE_AWAY}")
+
+
+def version_in(database: Database) -> int:
+    """The cluster version that a folder was last written at; 0 if none was known. Raises `StoreError`."""
+    try:
+        rows = database.rows("read the cluster version", "SELECT value FROM meta WHERE key = 'cluster_version'")
+    except StoreFailed as failed:
+        raise StoreError(str(failed)) from failed
+    text = rows[0][0] if rows else "0"
+    if not (type(text) is str and text.isascii() and text.isdigit() and len(text) < DIGITS_MAX):
+        raise StoreError(f"{database.path} is torn: it names no cluster version; {MOVE_AWAY}")
+    return int(text)
 
 
 def mistake_in(stored: Stored) -> str:

@@ -27,11 +27,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.store import schema
+from daemon.store.consensus import version_in
 from daemon.store.database import FAILURES, WAL_BYTES_KEPT, Database, Turn
 from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed, sentence
 from daemon.store.graphs import GraphRows
 from daemon.store.high_water import HighWater
 from daemon.store.room import Marks, Room
+from daemon.version import NEWEST, OLDEST
+from shoal import __version__
 
 FOLDER_MODE: Final = 0o700
 LOCK, DATABASE = "lock", "shoal.db"
@@ -141,6 +144,7 @@ class DataFolder:
                 schema.check_cheaply(database.connection, self.database_path)
             meta = self._meta(database)
             self.disk, self.before = int(meta["disk"]), int(meta["life"])
+            self._check_version(version_in(database))
             self.generation = max(int(meta["generation"]) + 1, self._clock())
             self.high_water = HighWater(self.path)
             self.forgot = self.high_water.read(self.disk) > int(meta["persisted"])
@@ -181,6 +185,15 @@ class DataFolder:
                     " folder of its own, or, if this one is not needed any more, move it away and start again"
                 )
         return meta
+
+    def _check_version(self, version: int) -> None:
+        """What is written at a cluster version is read by those that can be at it."""
+        if version and not OLDEST <= version <= NEWEST:
+            runs = f"{OLDEST}" if OLDEST == NEWEST else f"{OLDEST} to {NEWEST}"
+            raise StoreError(
+                f"{self.path} is of a cluster at version {version}, and this Shoal ({__version__}) can be at {runs}:"
+                f" install one that can be at {version}, as the other members have"
+            )
 
 
 def take_lock(folder: Path) -> int:

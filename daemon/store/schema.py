@@ -1,7 +1,7 @@
 """The tables, and the checks that a database is ours.
 
     meta              whose folder it is: cluster, shard, disk, last life, and the generation that the next life must
-                      exceed; the promise to found a cluster; how many decisions were persisted
+                      exceed; the promise to found a cluster; how many decisions were persisted; the cluster's version
     consensus_state   'hard state' and 'snapshot';   consensus_log: one row an entry
     load              one load of a graph: its name, its header
     slice             one partition of a load, or (partition -1) the load's partition table; its bytes are rows of...

@@ -75,6 +75,10 @@ class Store:
                 doing = "note how far the decisions have come"
                 raise StoreFailed(sentence(error, self._folder.path, doing)) from error
 
+    def raise_version(self, version: int) -> None:
+        """Let what is new in this cluster version be written; a Shoal that can't be at it is refused from now on."""
+        self._database.despite_full_disk(partial(self._consensus.raise_version, version))
+
     # -- room ------------------------------------------------------------------------------------------------------
 
     def require(self, nbytes: int) -> None:

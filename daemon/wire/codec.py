@@ -146,11 +146,14 @@ class Codec:
 
     @property
     def version(self) -> int:
-        """The cluster version that bounds what is written. It may be set while another thread encodes."""
+        """The cluster version that bounds what is written; below `FIRST` none is known. It may be set while another
+        thread encodes.
+        """
         return self._version
 
     @version.setter
     def version(self, version: int) -> None:
+        version = max(version, FIRST)
         records = {tag: record_of(cls, version) for tag, cls in self._types.items()}
         self._version = version
         self._written = {self._types[tag]: (msgpack.packb(tag), record) for tag, record in records.items()}

@@ -16,9 +16,9 @@ NAMES = {
     "shoal_ghosts", "shoal_graph_nodes", "shoal_graph_edges", "shoal_runs", "shoal_run_tick",
     "shoal_messages_total", "shoal_bytes_total", "shoal_dropped_total", "shoal_handshakes_failed_total",
     "shoal_queue_messages", "shoal_admin_requests_total", "shoal_members", "shoal_health_score", "shoal_view_epoch",
-    "shoal_view_members", "shoal_raft_term", "shoal_raft_is_leader", "shoal_raft_elections_won_total",
-    "shoal_raft_log_index", "shoal_build_info", "process_cpu_seconds_total", "process_resident_memory_bytes",
-    "process_open_fds", "python_info",
+    "shoal_cluster_version", "shoal_view_members", "shoal_raft_term", "shoal_raft_is_leader",
+    "shoal_raft_elections_won_total", "shoal_raft_log_index", "shoal_build_info", "process_cpu_seconds_total",
+    "process_resident_memory_bytes", "process_open_fds", "python_info",
 }  # fmt: skip
 
 

@@ -46,10 +46,14 @@ def status(result: Result, page: Page) -> str:
                 *_disk(result),
                 ("runs", ", ".join(f"{n} {state}" for state, n in runs.items() if n) or "none"),
                 ("up", duration(result.get("uptime_seconds"))),
-                ("version", f"{result.get('version', '-')} (pid {result.get('pid', '-')})"),
+                ("version", f"{result.get('version', '-')}{_cluster_version(result)} (pid {result.get('pid', '-')})"),
             ]
         ),
     )
+
+
+def _cluster_version(result: Result) -> str:
+    return f", cluster version {result['cluster_version']}" if result.get("cluster_version") else ""
 
 
 def _founded(result: Result) -> Any:

@@ -14,7 +14,7 @@ from daemon.control.leader.resume import Made, resumption
 from daemon.control.leader.view_policy import Sight, Views
 from daemon.control.messages import RunReport, StatesHeld
 from daemon.state import Registry
-from daemon.state.commands import Decision, EndRun, ExpireResults, Identity, ResumeRun, from_bits
+from daemon.state.commands import Decision, EndRun, ExpireResults, Identity, RaiseVersion, ResumeRun, from_bits
 from daemon.state.records import FAILED, STOPPING, RunRecord
 
 
@@ -81,6 +81,8 @@ class Leading:
     def decisions(self, registry: Registry, sight: Sight, founders: Collection[str], now: int) -> list[Decision]:
         """What to propose now."""
         decisions: list[Decision] = []
+        if sight.version > registry.cluster_version:
+            decisions.append(RaiseVersion(f"raise-version-{sight.version}", sight.version))
         view = self.views.next(registry, sight, founders, now)
         if view is not None:
             decisions.append(view)
@@ -138,7 +140,7 @@ def _states_of(states: StatesHeld, run: RunRecord) -> dict[Made, frozenset[int]]
     }
 
 
-def sight_of(records: Iterable[tuple[Identity, bool]], registry: Registry) -> Sight:
+def sight_of(records: Iterable[tuple[Identity, bool]], registry: Registry, version: int = 0) -> Sight:
     """From membership's records, each with whether it is live. Old news of a shard's former life convicts nobody."""
     known = {member.name: member.generation for member in registry.view.members} if registry.view else {}
     alive, gone = {}, set()
@@ -147,4 +149,4 @@ def sight_of(records: Iterable[tuple[Identity, bool]], registry: Registry) -> Si
             alive[shard.name] = shard.generation
         elif shard.generation >= known.get(shard.name, 0):
             gone.add(shard.name)
-    return Sight(alive, gone)
+    return Sight(alive, gone, version)

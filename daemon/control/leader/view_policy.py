@@ -26,10 +26,13 @@ from daemon.state.placement import staying
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What membership observes: the generations of live members, and who is certainly gone."""
+    """What membership observes: the generations of live members, who is certainly gone, and the highest cluster version
+    that all members and servers can be at (0: unknown).
+    """
 
     alive: Mapping[str, int]
     gone: Collection[str]
+    version: int = 0
 
 
 class Views:

@@ -114,7 +114,8 @@ class Backup:
                 for run, tick in kept
             ],
         }
-        size = await self._do(lambda: writer.finish(CommandCodec(ARCHIVE_LIMITS).encode(decision), told))
+        codec = CommandCodec(ARCHIVE_LIMITS, registry.cluster_version)
+        size = await self._do(lambda: writer.finish(codec.encode(decision), told))
         shown = {"shard": told["shard"], "dir": str(self._folder), "bytes": size, "epoch": told["epoch"]}
         return {**shown, "graphs": told["graphs"], "runs": told["runs"]}
 

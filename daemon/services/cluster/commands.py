@@ -75,6 +75,7 @@ class ClusterCommands:
                 "ready_detail": why,
                 "members": {name: states.get(name, 0) for name in STATUS_NAMES},
                 "versions": self._versions(),
+                "cluster_version": registry.cluster_version,
                 "majority": shard.leader is not None,
                 "draining": sorted(registry.draining),
                 "halted": self._halted(),

@@ -6,7 +6,7 @@ import logging
 from typing import Never, TypeAlias, assert_never
 
 from consensus import BecameLeader, LeaderChanged
-from daemon.control.effects import HeldBack, PeerWentBack, SnapshotRefused
+from daemon.control.effects import HeldBack, KeptOut, PeerWentBack, SnapshotRefused
 from daemon.membership.effects import (
     MemberFailed,
     MemberJoined,
@@ -29,12 +29,21 @@ from daemon.state import (
     RunQueued,
     RunStopping,
     RunsWaiting,
+    VersionRaised,
 )
 
 log = logging.getLogger("shoal.cluster")
 
 OfMembers: TypeAlias = (
-    MemberJoined | MemberSuspected | MemberRecovered | MemberFailed | MemberLeft | NameHeld | PeerWentBack | HeldBack
+    MemberJoined
+    | MemberSuspected
+    | MemberRecovered
+    | MemberFailed
+    | MemberLeft
+    | NameHeld
+    | PeerWentBack
+    | HeldBack
+    | KeptOut
 )
 OfTheLog: TypeAlias = (
     BecameLeader
@@ -50,6 +59,7 @@ OfTheLog: TypeAlias = (
     | ProgramDeployed
     | ProgramRemoved
     | HoldingsChanged
+    | VersionRaised
     | Decided
 )
 Events: TypeAlias = OfMembers | OfTheLog
@@ -93,6 +103,8 @@ class Journal(Service[Never, Events]):
             case HeldBack(name=name, departures=departures, wait_ns=wait_ns):
                 told = "it is let into the view once it has stayed for %.1f s more (cluster.flap_patience)"
                 log.warning("member %s comes and goes, %d times lately: " + told, name, departures, wait_ns / 1e9)
+            case KeptOut(why=why):
+                log.warning("kept out: %s", why)
             case MemberRecovered():
                 pass
             case _:
@@ -107,6 +119,8 @@ class Journal(Service[Never, Events]):
                 log.info("tick leader of term %d is %s", term, leader or "not known")
             case SnapshotRefused(why=why):
                 log.error("%s", why)
+            case VersionRaised(version=cluster_version):
+                log.info("the cluster is at version %d", cluster_version)
             case NotApplied(what=what, error=error):
                 log.error("a command of the log can't be applied, and is declined on every shard: %s: %s", what, error)
                 self._context.metrics.event("decisions_not_applied")

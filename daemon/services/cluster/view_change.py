@@ -15,7 +15,7 @@ from daemon.runtime.context import HostContext
 from daemon.runtime.service import KeysChanged, Service, types_of
 from daemon.runtime.ticks import Peer
 from daemon.services.graphs.graphs import Graphs
-from daemon.state import GraphInstalled, ViewInstalled
+from daemon.state import GraphInstalled, VersionRaised, ViewInstalled
 from daemon.state.commands import AddGraph, Identity
 from daemon.state.placement import Placed
 from daemon.state.records import View
@@ -24,7 +24,7 @@ from daemon.store import NotHeld
 log = logging.getLogger("shoal.view")
 
 
-Events: TypeAlias = ViewInstalled | GraphInstalled | MemberJoined | MemberUpdated | KeysChanged
+Events: TypeAlias = ViewInstalled | GraphInstalled | MemberJoined | MemberUpdated | KeysChanged | VersionRaised
 
 
 class ViewChange(Service[Never, Events]):
@@ -36,7 +36,7 @@ class ViewChange(Service[Never, Events]):
         self._context, self._state, self._ticks, self._graphs = context, context.state, context.ticks, graphs
 
     def on_event(self, event: Events) -> None:
-        """A view, a graph that belongs into it, or how its members are reached."""
+        """A view, a graph that belongs into it, how its members are reached, or what may be said to them."""
         match event:
             case ViewInstalled(view=view):
                 self._enter(view)
@@ -44,6 +44,9 @@ class ViewChange(Service[Never, Events]):
                 self._have_part(graph)
             case MemberJoined(member=member) | MemberUpdated(member=member):
                 self._hear_of(member)
+            case VersionRaised(version=version):
+                self._context.network.raise_version(version)
+                self._ticks.raise_version(version)
             case KeysChanged():
                 self._connect_again()
             case _:

@@ -21,6 +21,8 @@ def why_waiting(shard: ClusterState, expect: int) -> str:
             f"another daemon runs under this shard's name, at {holder}: this one waits until that one is gone; is it a"
             " copy, or does it need a name and a key of its own?"
         )
+    if shard.kept_out and not shard.in_view:
+        return shard.kept_out
     if shard.registry.cluster:
         return ""
     if shard.awaited_founders:

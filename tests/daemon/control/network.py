@@ -29,6 +29,7 @@ from daemon.control.effects import (
 from daemon.control.leader.resume import Made, StatesHeld
 from daemon.control.plane import ControlPlane
 from daemon.control.settings import OnDisk, ShardSettings
+from daemon.control.versions import OWN
 from daemon.membership.config import MembershipConfig
 from daemon.membership.messages import Member
 from daemon.state import GraphInstalled, Registry, ViewInstalled
@@ -74,6 +75,8 @@ class Machine:
         self.shard: ControlPlane | None = None
         self.mends, self.tells = True, True
         self.tags: tuple[tuple[str, str], ...] = ()
+        self.version = OWN
+        """Of the Shoal that is installed: the next life is of it."""
         self.diary: list[Effect] = []
         self._wake_number = 0
 
@@ -96,7 +99,8 @@ class Machine:
         drive = self.drive
         found = OnDisk(drive.number, drive.stored, dict(drive.held), drive.promise, drive.life, drive.forgot)
         drive.life = self.generation
-        self.shard = ControlPlane(member, seeds, self._cluster.settings, random, self._world.now, found)
+        settings = replace(self._cluster.settings, version=self.version)
+        self.shard = ControlPlane(member, seeds, settings, random, self._world.now, found)
         self.perform(self.shard.wake(self._world.now))
 
     def kill(self) -> None:

@@ -163,8 +163,8 @@ def test_a_wiped_drive_is_another_server() -> None:
             seen.append(raft.configuration)
         return settled(cluster, *cluster.machines) and machine.up.has_seat
 
-    cluster.until(voters)
-    cluster.until(lambda: voters() and f"{machine.name}/2" in seen[-1].voters)
+    cluster.until(voters, every=MS)
+    cluster.until(lambda: voters() and f"{machine.name}/2" in seen[-1].voters, every=MS)
     roles = [
         (f"{machine.name}/1" in c.voters, f"{machine.name}/2" in c.learners, f"{machine.name}/2" in c.voters)
         for c in seen

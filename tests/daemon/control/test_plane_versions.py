@@ -57,7 +57,7 @@ class LaterCodec(CommandCodec):
 
 def upgrade(machine: Machine) -> None:
     """Have a machine that runs be of the later version from now on."""
-    machine.up._replica._codec = machine.up._following.proposals._codec = LaterCodec()
+    machine.up._replica._codec = machine.up._following.proposals.codec = LaterCodec()
 
 
 class MixedCluster(ShardCluster):
@@ -204,7 +204,7 @@ def test_a_leader_appends_nothing_that_it_can_not_read_and_says_so(command: byte
 def test_who_asks_an_older_leader_for_what_only_later_versions_know_is_told_why_not(leads: bool) -> None:
     cluster = ShardCluster(seed=3).formed()
     asker = cluster.led() if leads else cluster.others()[0]
-    asker.up._following.proposals._codec = LaterCodec()
+    asker.up._following.proposals.codec = LaterCodec()
     answer = cluster.propose(drop, asker)
     assert "older version that does not know this command" in answer.error
     assert not answer.decided
@@ -254,7 +254,7 @@ def test_one_that_needs_a_snapshot_of_a_later_version_keeps_what_it_has_and_stop
     assert stored is not None
     cluster.cut = frozenset()
     cluster.until(lambda: bool(older.saw(SnapshotRefused)))
-    assert "13 fields of _Frozen, this version has 12" in older.saw(SnapshotRefused)[0].why
+    assert "14 fields of _Frozen, this version has 13" in older.saw(SnapshotRefused)[0].why
     took = cluster.until(lambda: older.shard is None, 30 * SECOND)
     assert took >= PATIENCE_NS - 100 * MS
     assert "which leads, can't be read" in why(older)
@@ -301,7 +301,7 @@ def test_a_snapshot_on_its_own_disk_that_it_can_not_read_stops_it() -> None:
     kept = older.drive.stored = replace(older.drive.stored, snapshot=later(older.drive.stored.snapshot))
     older.start()
     assert older.shard is None
-    assert "on this shard's disk, can't be read: fields: 13 fields of _Frozen" in why(older)
+    assert "on this shard's disk, can't be read: fields: 14 fields of _Frozen" in why(older)
     assert older.drive.stored == kept
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from daemon.store import DataFolder, Store, StoreError, StoreFailed
+from daemon.version import NEWEST, OLDEST
 
 HOLD = """
 import sys
@@ -185,3 +186,46 @@ def test_a_foreign_reader_that_holds_the_log_is_named_as_the_reason(
         life(tmp_path)
     reader.close()
     life(tmp_path)
+
+
+def at_version(path: Path, version: int) -> None:
+    with DataFolder(path, "demo", "a").open() as folder:
+        store = Store(folder)
+        store.raise_version(version)
+        store.close()
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_a_folder_remembers_its_clusters_version(tmp_path: Path, version: int) -> None:
+    at_version(tmp_path, version)
+    life(tmp_path)
+    connection = sqlite3.connect(tmp_path / "shoal.db")
+    assert connection.execute("SELECT value FROM meta WHERE key = 'cluster_version'").fetchall() == [(str(version),)]
+    connection.close()
+
+
+@pytest.mark.parametrize("version", [OLDEST - 1, NEWEST + 1])
+def test_a_folder_of_a_cluster_at_a_version_that_this_shoal_can_not_be_at_is_left_as_it_is(
+    tmp_path: Path, version: int
+) -> None:
+    at_version(tmp_path, version)
+    before = life_in(tmp_path)
+    words = rf"is of a cluster at version {version}, and this Shoal \(.*\) can be at .*: install one that can be at"
+    with pytest.raises(StoreError, match=words):
+        DataFolder(tmp_path, "demo", "a").open()
+    assert life_in(tmp_path) == before
+
+
+def life_in(path: Path) -> list[tuple[str, str]]:
+    connection = sqlite3.connect(path / "shoal.db")
+    rows = connection.execute("SELECT * FROM meta ORDER BY key").fetchall()
+    connection.close()
+    return rows
+
+
+@pytest.mark.parametrize("text", ["", "five", "-1", "4" * 30, "٤"])
+def test_a_folder_that_names_no_cluster_version_is_torn(tmp_path: Path, text: str) -> None:
+    at_version(tmp_path, NEWEST)
+    edit(tmp_path, f"UPDATE meta SET value = '{text}' WHERE key = 'cluster_version'")
+    with pytest.raises(StoreError, match="is torn: it names no cluster version"):
+        DataFolder(tmp_path, "demo", "a").open()

@@ -117,6 +117,7 @@ EXAMPLES = (
     log.AddProgram(request="r-14", version=PROGRAM),
     log.DropProgram(request="r-15", name="rank"),
     log.ExpireResults(request="r-16", runs=("rank-7", "rank-8")),
+    log.RaiseVersion(request="r-17", version=4),
 )
 TYPES = tuple(log._TYPES.values())
 BY_NAME = named(example for example in EXAMPLES if type(example) in TYPES)

@@ -7,6 +7,7 @@ from collections import deque
 from daemon.control.bootstrap import CLUSTER_TAG, Promise, _mark, read, spell, write
 from daemon.control.lives import LIFE_TAG, Life, life_of
 from daemon.control.seat import LEAVING_TAG, Seat
+from daemon.control.versions import CLUSTER_VERSION_TAG, VERSION_TAG, Version, version_of
 from daemon.control.voters import server_of
 from daemon.state import Registry, freeze, restore
 from daemon.state.commands import Identity, StateSource, to_bits
@@ -23,6 +24,7 @@ from tests.golden.golden_file import Entries
 FOUNDERS = (Identity(name="alpha", generation=40), Identity(name="beta", generation=41))
 PROMISE = Promise(round=2, founders=FOUNDERS)
 LIFE = Life(disk=40, before=10, term=3, last_index=42, forgot=True)
+VERSION = Version(shoal="0.1.0", oldest=4, newest=5)
 PLACED = (("alpha", "beta"), ("beta",), (), *[("beta", "alpha")] * 7)
 RUN = RunRecord(
     name="rank-7",
@@ -105,6 +107,7 @@ REGISTRY = Registry(
     dropped={"rank-6": DroppedRun(name="rank-6", graph="roads", load="load-0", had_result=True)},
     programs=DeployedPrograms({(PROGRAM.name, PROGRAM.digest): PROGRAM}),
     recent=deque(["r-1", "r-2"]),
+    cluster_version=NEWEST,
 )
 FOUNDED = Registry(cluster=spell(FOUNDERS))
 REGISTRIES = {"a registry": REGISTRY, "a registry at the founding": FOUNDED}
@@ -114,8 +117,9 @@ FROZEN = _codec().decode([freeze(REGISTRY)]).message
 
 def _tags() -> dict[str, str]:
     """Returns the tags of a shard that has promised to found a cluster, and of one that belongs to it and leaves."""
-    seat = Seat("alpha", LIFE.disk, 2, 5, {LIFE_TAG: LIFE.tag}, promise=PROMISE)
-    return {**seat.declaration(), CLUSTER_TAG: FOUNDED.cluster, LEAVING_TAG: "1"}
+    seat = Seat("alpha", LIFE.disk, 2, 5, {LIFE_TAG: LIFE.tag, VERSION_TAG: VERSION.tag}, promise=PROMISE)
+    belongs = {CLUSTER_TAG: FOUNDED.cluster, CLUSTER_VERSION_TAG: "4"}
+    return {**seat.declaration(), **belongs, LEAVING_TAG: "1"}
 
 
 def make() -> Entries:
@@ -142,6 +146,7 @@ def check(entries: Entries) -> None:
         same(name, again, registry)
     tags = {name.removeprefix("tag "): entry["text"] for name, entry in entries.items() if name.startswith("tag ")}
     same("promise", read(entries["promise"]["text"]), PROMISE)
+    same("tag version", version_of(tags), VERSION)
     same("tag life", life_of(tags), LIFE)
     same("tag founders", _mark(tags), PROMISE.mark)
     same("tag cluster", tags[CLUSTER_TAG], entries["founding's id"]["text"])
