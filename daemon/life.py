@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from daemon.admin import catalogue
 from daemon.admin.endpoint import OperatorDoor
+from daemon.admin.registry import Registry
 from daemon.admin.server import AdminLimits, AdminServer
 from daemon.config import Config
 from daemon.config.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
@@ -140,7 +140,7 @@ class Daemon:
     async def _start_admin(
         self, stack: contextlib.AsyncExitStack, host: Host, metrics: Metrics, shares: Shares
     ) -> AdminServer:
-        commands = catalogue.registry(host.services.context.read_index)
+        commands = Registry(catch_up=host.services.context.read_index)
         bind(host.services, metrics, commands, self._over.set)
         config = self._config.admin
         admin = AdminServer(

@@ -44,11 +44,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from daemon.admin import plain_words
 from daemon.admin.lines import ID_RULE, NO_TAG, Tag, encoded, json_error, json_object, plain_error, tag_of, text_of
 from daemon.admin.path import SocketTaken, listen_at
-from daemon.admin.registry import Command, Emit, Registry, Reply, Request
+from daemon.admin.registry import Registry
+from daemon.admin.render import render
 from daemon.store import StoreFailed
 from daemon.transport.accepting import Acceptor
+from shoal.api.command import Command, Emit, Exchange, Framed
 from shoal.api.errors import Failed, ShoalError, Usage, class_name
 from shoal.api.text import encodable
 
@@ -215,21 +218,23 @@ class AdminServer:
         plain = not line.lstrip().startswith(b"{")
         name, outcome, tag = "?", "ok", NO_TAG
         speak = plain_error if plain else json_error
-        command: Command | None = None
         try:
             if plain:
-                command, words = self._registry.split(text_of(line))
-                name = command.name
-                request = Request(name, command.read_words(words))
+                name, words = plain_words.split(text_of(line), self._registry.contracts)
+                command, exchange = plain_words.read(self._registry.find(name), words), Exchange()
             else:
                 said = json_object(line)
                 tag = tag_of(said) or NO_TAG
-                command, request = await self._read_request(connection, said, tag)
-                name = command.name
-            if command.changes:
-                log.info("%s by %s", command.told(request.args), connection.asker)
-            reply = await self._attended(connection, command, request)
-            await self._send_reply(connection, command, reply, None if plain else tag)
+                command, exchange = await self._read_request(connection, said, tag)
+            contract = command.contract
+            name = contract.name
+            if contract.changes:
+                log.info("%s by %s", contract.told(command), connection.asker)
+            reply = await self._attended(connection, command, exchange)
+            if plain:
+                await self._send(connection, f"{encodable(render(name, reply.reply)).rstrip()}\n\n".encode())
+            else:
+                await self._send_reply(connection, reply, tag)
         except ShoalError as error:
             outcome = error.kind
             await self._send(connection, speak(error.kind, str(error), class_name(error), tag))
@@ -246,7 +251,7 @@ class AdminServer:
 
     async def _read_request(
         self, connection: _Connection, said: Mapping[str, Any], tag: Tag
-    ) -> tuple[Command, Request]:
+    ) -> tuple[Command[Any], Exchange]:
         lengths = said.get("frames", [])
         limits = self._limits
         if not isinstance(lengths, list) or not all(type(n) is int and n >= 0 for n in lengths):
@@ -259,38 +264,29 @@ class AdminServer:
                 f"{limits.frames_bytes_max} bytes for all clients together",
                 tag=tag,
             )
-        command, wrong = self._check(said, bool(lengths))
-        if command is None or wrong is not None:
+        try:
+            command = self._checked(said, bool(lengths))
+        except ShoalError:
             # What was announced still has to be read, or it would be taken for further lines.
             await self._skip(connection, total)
-            raise wrong if wrong is not None else Usage("what?")
+            raise
         frames = await self._receive(connection, lengths)
-        request = Request(
-            command.name,
-            command.arguments(said.get("args") or {}),
-            frames,
-            said.get("stream") is True,
-            self._emitter(connection, said, tag),
-        )
-        return command, request
+        return command, Exchange(frames, self._emitter(connection, said, tag))
 
-    def _check(self, said: Mapping[str, Any], with_frames: bool) -> tuple[Command | None, ShoalError | None]:
-        """The command and what is wrong with the request, all that can be known before its frames are read."""
-        try:
-            if tag_of(said) is None:
-                raise Usage(ID_RULE)
-            name, args = said.get("command"), said.get("args") or {}
-            if not isinstance(name, str):
-                raise Usage('a request needs "command", as in {"command": "status"}')
-            if not isinstance(args, dict):
-                raise Usage('"args" should be an object')
-            command = self._registry.find(name)
-            command.arguments(args)
-            if with_frames and not command.frames:
-                raise Usage(f"{name} takes no frames")
-        except ShoalError as error:
-            return None, error
-        return command, None
+    def _checked(self, said: Mapping[str, Any], with_frames: bool) -> Command[Any]:
+        """The command, as far as it can be checked before its frames are read."""
+        if tag_of(said) is None:
+            raise Usage(ID_RULE)
+        name, args = said.get("command"), said.get("args") or {}
+        if not isinstance(name, str):
+            raise Usage('a request needs "command", as in {"command": "status"}')
+        if not isinstance(args, dict):
+            raise Usage('"args" should be an object')
+        contract = self._registry.find(name)
+        command = contract.read(args)
+        if with_frames and not contract.frames:
+            raise Usage(f"{name} takes no frames")
+        return command
 
     def _emitter(self, connection: _Connection, said: Mapping[str, Any], tag: Tag) -> Emit:
         async def emit(event: Mapping[str, Any]) -> None:
@@ -303,12 +299,14 @@ class AdminServer:
 
         return emit
 
-    async def _attended(self, connection: _Connection, command: Command, request: Request) -> Reply:
+    async def _attended(
+        self, connection: _Connection, command: Command[Any], exchange: Exchange
+    ) -> Framed[Mapping[str, Any]]:
         """The handler's answer; a client that hangs up meanwhile cancels it."""
-        assert command.handler is not None
-        held = sum(frame.nbytes for frame in request.frames)
+        name = command.contract.name
+        held = sum(frame.nbytes for frame in exchange.frames)
         self._bytes_in_flight += held
-        work = asyncio.ensure_future(command.handler(request))
+        work = asyncio.ensure_future(self._registry.answer(command, exchange))
         gone = _Hangup(connection.socket, work)
         try:
             return await work
@@ -319,10 +317,10 @@ class AdminServer:
         except ShoalError:
             raise
         except StoreFailed as error:
-            raise Failed(f"{command.name}: {error}") from error
+            raise Failed(f"{name}: {error}") from error
         except (ConnectionError, TimeoutError) as error:
             # The handler's own, from somewhere else: this client is still there.
-            raise Failed(f"{command.name}: {type(error).__name__}: {error}") from error
+            raise Failed(f"{name}: {type(error).__name__}: {error}") from error
         finally:
             gone.stop()
             work.cancel()
@@ -368,13 +366,9 @@ class AdminServer:
             await self._fill(connection, part)
             total -= len(part)
 
-    async def _send_reply(self, connection: _Connection, command: Command, reply: Reply, tag: Tag | None) -> None:
-        """In JSON with this tag, or without any in plain words."""
-        if tag is None:
-            await self._send(connection, f"{encodable(command.render(reply.result)).rstrip()}\n\n".encode())
-            return
+    async def _send_reply(self, connection: _Connection, reply: Framed[Mapping[str, Any]], tag: Tag) -> None:
         frames = [memoryview(frame).cast("B") for frame in reply.frames]
-        answer: dict[str, Any] = {"ok": True, "result": reply.result, **tag}
+        answer: dict[str, Any] = {"ok": True, "result": reply.reply, **tag}
         if frames:
             answer["frames"] = [len(frame) for frame in frames]
         await self._send(connection, encoded(answer))
@@ -413,7 +407,7 @@ class _Hangup:
     and so is readable only at a hangup (epoll_ctl(2): that one is always reported).
     """
 
-    def __init__(self, client: socket.socket, work: asyncio.Future[Reply]) -> None:
+    def __init__(self, client: socket.socket, work: asyncio.Future[Any]) -> None:
         self.seen = False
         self._client = client
         self._work = work

@@ -28,6 +28,7 @@ from daemon.state import Registry
 from daemon.state.commands import Decision, Identity
 from daemon.store import StateRecord, Store, StoreFailed
 from daemon.transfer.chunks import LoadLimits
+from shoal.api.commands.cluster import OtherCluster
 
 T = TypeVar("T")
 
@@ -103,7 +104,7 @@ class Network(Protocol):
     def raise_version(self, version: int) -> None:
         """Lets what is new in this cluster version be said to the others."""
 
-    def strangers(self) -> list[dict[str, Any]]:
+    def strangers(self) -> list[OtherCluster]:
         """Who has been heard of lately that belongs to another cluster."""
 
 

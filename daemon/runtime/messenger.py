@@ -21,6 +21,7 @@ from daemon.transport.control import ControlTransport, Deliver
 from daemon.transport.refusals import MESSAGES, Refusals, Teller
 from daemon.transport.security import Count
 from daemon.wire import Codec, Foreign, Rejected
+from shoal.api.commands.cluster import OtherCluster
 from shoal.lockstep.frames import size_of
 
 log = logging.getLogger("shoal.post")
@@ -83,7 +84,7 @@ class Messenger:
         """Speaks for an epoch from now on. `members` are the view's; none while this shard is not one of them."""
         self._epoch, self._view = epoch, members
 
-    def strangers(self) -> list[dict[str, Any]]:
+    def strangers(self) -> list[OtherCluster]:
         """Who has been heard of lately that belongs to another cluster."""
         return self._other_clusters.recent()
 

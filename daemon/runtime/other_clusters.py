@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
+
+from shoal.api.commands.cluster import OtherCluster
 
 log = logging.getLogger("shoal.post")
 
@@ -51,7 +52,7 @@ class OtherClusters:
                 sender.messages,
             )
 
-    def recent(self) -> list[dict[str, Any]]:
+    def recent(self) -> list[OtherCluster]:
         """Who has been heard of lately."""
         now = time.monotonic()
         return [

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from daemon.runtime.tick_runner import InProgram, News, State
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import Shipment
+from shoal.api.commands.runs import TickReply
 from shoal.engine.engine import Engine
 from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.effects import TickCommitted
@@ -48,7 +49,7 @@ class RunFigures:
             self.own_bytes += shards[me][1]
             self.cross_bytes += sum([sent for _, sent in shards])
 
-    def of_tick(self, tick: int, resumed: int) -> Mapping[str, Any] | None:
+    def of_tick(self, tick: int, resumed: int) -> TickReply | None:
         """A tick as `tick_result` has it, None before it is committed; `resumed` is where the run began in this view.
 
         What the ticks of an older view have cost is forgotten, and so is what lies far back.
@@ -60,7 +61,7 @@ class RunFigures:
         return {"tick": tick, "phases": {}, "cross_bytes": 0} if is_past else None
 
 
-def tick_result(committed: TickCommitted, members: Sequence[str]) -> Mapping[str, Any]:
+def tick_result(committed: TickCommitted, members: Sequence[str]) -> TickReply:
     """A tick as operators and programs see it: for each used phase and shard its seconds, and what crossed."""
     phases = {
         phase.word: {member: ns / 1e9 for member, (ns, _) in zip(members, shards, strict=True)}

@@ -18,7 +18,7 @@ from daemon.services.runs.commands import RunCommands
 
 
 def bind(services: Services, metrics: Metrics, commands: Registry, stop: Callable[[], None]) -> None:
-    """Has every declared command answered. `stop` ends the daemon as a signal does."""
+    """Binds a handler to every declared command. `stop` ends the daemon as a signal does."""
     s, context = services, services.context
     known = Known(context)
     readings = Readings(context, known, s.results, s.reading, s.runs, s.programs)
@@ -28,3 +28,4 @@ def bind(services: Services, metrics: Metrics, commands: Registry, stop: Callabl
     RunCommands(context, known, s.runs, s.programs, commands)
     ResultCommands(context, known, readings, s.results, s.reading, s.tables, s.searching, s.runs, commands)
     ProgramCommands(context, known, s.programs, commands)
+    commands.require_all()

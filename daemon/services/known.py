@@ -8,7 +8,7 @@ from typing import Any
 from daemon.runtime.context import HostContext
 from daemon.state.commands import AddGraph
 from daemon.state.records import RunRecord
-from shoal.api.errors import Refused, UnknownGraph, UnknownRun, did_you_mean
+from shoal.api.errors import Refused, UnknownGraph, UnknownRun
 
 IN_NO_VIEW = "this shard is in no view: ask a member (`members` shows who is)"
 
@@ -31,8 +31,7 @@ class Known:
         """The graph of that name. Raises `UnknownGraph`."""
         graphs = self._state.registry.graphs
         if name not in graphs:
-            known = ", ".join(sorted(graphs)) or "none yet"
-            raise UnknownGraph(f"no graph is called '{name}'{did_you_mean(name, graphs)}; loaded: {known}")
+            raise UnknownGraph.named(name, graphs)
         return graphs[name]
 
     def graph_of(self, run: RunRecord) -> AddGraph:
@@ -51,16 +50,14 @@ class Known:
         if name in registry.dropped:
             raise UnknownRun(registry.dropped[name].told)
         if name not in runs:
-            hint = did_you_mean(name, runs)
-            raise UnknownRun(f"there is no run '{name}'{hint}; `run list` shows them")
+            raise UnknownRun.named(name, runs)
         return runs[name]
 
     def meant(self, name: str, load: str | None) -> AddGraph:
         """The graph of a name, if it is still the one that the asker has seen. Raises `UnknownGraph`."""
         graph = self.graph(name)
         if load not in (None, graph.load):
-            told = f"graph '{name}' was dropped, and another one was loaded under its name: look at that one first"
-            raise UnknownGraph(told)
+            raise UnknownGraph.replaced(name)
         return graph
 
     async def decided(self, decision: Any, look_again: Callable[[], object] = lambda: None) -> str:

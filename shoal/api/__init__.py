@@ -1,1 +1,1 @@
-"""What the library and the daemon agree on: errors, text that can be encoded, and ranges of numbers."""
+"""The contract of commands, and what else the library and the daemon agree on: errors, texts and ranges of numbers."""

@@ -47,6 +47,11 @@ class BadParameter(Refused):
 class BadProgram(Refused):
     """The file cannot be deployed as a program."""
 
+    @classmethod
+    def installed(cls, name: str) -> BadProgram:
+        """Returns the error for a name that an installed program has."""
+        return cls(f"a program called '{name}' is installed here: give yours another name")
+
 
 class UnknownName(Refused):
     """Nothing of that name exists."""
@@ -59,9 +64,27 @@ class UnknownProgram(UnknownName):
 class UnknownGraph(UnknownName):
     """No graph of that name is loaded, or another load of it."""
 
+    @classmethod
+    def named(cls, name: str, known: Iterable[str]) -> UnknownGraph:
+        """Returns the error for a name that is none of the known ones."""
+        loaded = sorted(known)
+        return cls(
+            f"no graph is called '{name}'{did_you_mean(name, loaded)}; loaded: {', '.join(loaded) or 'none yet'}"
+        )
+
+    @classmethod
+    def replaced(cls, name: str) -> UnknownGraph:
+        """Returns the error for a load that was dropped, while another graph has its name."""
+        return cls(f"graph '{name}' was dropped, and another one was loaded under its name: look at that one first")
+
 
 class UnknownRun(UnknownName):
     """No run of that name exists."""
+
+    @classmethod
+    def named(cls, name: str, known: Iterable[str]) -> UnknownRun:
+        """Returns the error for a name that is none of the known ones."""
+        return cls(f"there is no run '{name}'{did_you_mean(name, known)}; `run list` shows them")
 
 
 class UnknownColumn(Refused):
@@ -75,6 +98,11 @@ class TickNotKept(Refused):
 class NameTaken(Refused):
     """A graph of that name is already loaded."""
 
+    @classmethod
+    def by_graph(cls, name: str) -> NameTaken:
+        """Returns the error for a name that a graph has."""
+        return cls(f"a graph called '{name}' is loaded already: drop it, or choose another name")
+
 
 class RunFailed(Failed):
     """The run ended without a result."""
@@ -86,6 +114,11 @@ class ProgramFailed(Failed):
 
 class TimedOut(Failed, TimeoutError):
     """The run was still in progress after the time for which it was to be waited for."""
+
+    @classmethod
+    def at(cls, run: str, where: str, seconds: float) -> TimedOut:
+        """Returns the error for a run that has been waited for for so long."""
+        return cls(f"run '{run}' still {where}: it was waited for {seconds:g} s")
 
 
 class Unreachable(ShoalError):

@@ -22,6 +22,12 @@ INT_MAX: Final = 2**62
 """Of any number: half of what 64 bits hold with a sign. Nanoseconds since 1970 reach it in the year 2116."""
 TICKS_MAX: Final = 2**40
 """A tick a microsecond for twelve days; barrier entries are four times as many."""
+VALUES_MAX: Final = 100_000
+"""Of one column, as JSON, in one answer."""
+ROWS_MAX: Final = 1 << 16
+"""Of a run, as buffers, in one answer."""
+HITS_MAX: Final = 10_000
+"""Of a search."""
 ANY: Final = Within(-INT_MAX, INT_MAX)
 """Where nothing else is declared."""
 

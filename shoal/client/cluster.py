@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from shoal.api.command import Command
+from shoal.api.commands.graphs import GraphLoad, LoadedGraph
+from shoal.api.commands.programs import DeployedProgram, ProgramDeploy
+from shoal.api.commands.results import RunRows, RunTable, TableReply
+from shoal.api.commands.runs import RunReply, RunWait
 from shoal.api.errors import Failed
 from shoal.client.admin_protocol import DEFAULT_SOCKET, AdminConnection
 from shoal.client.connections import Connections
@@ -17,8 +22,10 @@ from shoal.graph import columns as col
 from shoal.graph.graph_data import GraphData
 from shoal.program.program import Program
 from shoal.query.result import ColumnDigest
-from shoal.query.rows import STRETCH, RowBatch
+from shoal.query.rows import RowBatch
 from shoal.query.tables import TablePart
+
+R = TypeVar("R")
 
 
 def connect(
@@ -49,29 +56,33 @@ class SocketBackend:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Sends a command to the daemon and returns its answer."""
-        return _about(args, self._connections.call(command, args)[0])
+    def call(self, command: Command[R]) -> R:
+        """Sends a command to the daemon and returns its reply."""
+        return self._asked(command)[0]
 
-    def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
+    def _asked(self, command: Command[R], frames: Sequence[Any] = ()) -> tuple[R, tuple[memoryview, ...]]:
+        contract = command.contract
+        args = contract.args(command)
+        reply, came = self._connections.call(contract.name, args, frames, may_repeat=not contract.changes)
+        return cast(R, _about(args, reply)), came
+
+    def load(self, name: str, data: GraphData, progress: Progress | None) -> LoadedGraph:
         """Sends a graph; returns once every shard has its part."""
         spec, frames = data.to_wire()
-        return self._followed("graph load", {"name": name, "spec": spec}, frames, progress)
+        return self._followed(GraphLoad(name, spec), frames, progress)
 
-    def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
+    def wait(self, run: str, timeout: float | None, progress: Progress | None) -> RunReply:
         """Follows a run to its end."""
-        args = {"run": run} if timeout is None else {"run": run, "timeout_seconds": timeout}
-        return self._followed("run wait", args, (), progress)
+        return self._followed(RunWait(run, timeout), (), progress)
 
-    def _followed(
-        self, command: str, args: Mapping[str, Any], frames: Sequence[Any], progress: Progress | None
-    ) -> dict[str, Any]:
+    def _followed(self, command: Command[R], frames: Sequence[Any], progress: Progress | None) -> R:
+        args = command.contract.args(command)
         with self._connections.lent() as connection:
-            events = connection.stream(command, args, frames)
+            events = connection.stream(command.contract.name, args, frames)
             for event in events:
                 if progress is not None:
                     progress(_about(args, event))
-            return _about(args, events.result)
+            return cast(R, _about(args, events.result))
 
     def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[RowBatch]:
         """Yields rows in id order; the last stretch checks them against the daemon's digests."""
@@ -96,10 +107,9 @@ class SocketBackend:
     def _stretch(
         self, run: str, columns: Sequence[str] | None, tick: int | None, first: int
     ) -> tuple[RowBatch, Mapping[str, str]]:
-        asked = {"run": run, "columns": columns, "tick": tick, "first": first, "count": STRETCH, "digest": True}
-        said, frames = self._connections.call("run rows", {k: v for k, v in asked.items() if v is not None})
+        some = None if columns is None else tuple(columns)
+        said, frames = self._asked(RunRows(run, some, tick, first, digest=True))
         reader = col.FrameReader(frames)
-        _about(asked, said)
         ids = reader.column(said["id"], "the node ids")
         values = {
             column: np.asarray(reader.column(spec, f"column '{column}'")) for column, spec in said["columns"].items()
@@ -129,20 +139,18 @@ class SocketBackend:
 
     def _table_piece(
         self, run: str, table: str, tick: int | None, partition: int, first: int
-    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        asked = {"run": run, "table": table, "tick": tick, "partition": partition, "first": first}
-        said, frames = self._connections.call("run table", {k: v for k, v in asked.items() if v is not None})
+    ) -> tuple[TableReply, Mapping[str, Any]]:
+        said, frames = self._asked(RunTable(run, table, tick, partition, first))
         reader = col.FrameReader(frames)
-        _about(asked, said)
         columns = reader.columns(list(said["columns"].items()))
         reader.check_end()
         if any(len(values) != said["count"] for values in columns.values()):
             raise Failed(f"run '{run}': a column of table '{table}' came with another number of values than rows")
         return said, columns
 
-    def deploy(self, source: bytes, file: str) -> dict[str, Any]:
+    def deploy(self, source: bytes, file: str) -> DeployedProgram:
         """Sends a program's source, which every shard stores."""
-        return self._connections.call("program deploy", {"file": file}, [source])[0]
+        return self._asked(ProgramDeploy(file), [source])[0]
 
     def program_name(self, program: str | type[Program]) -> str:
         """Returns the name under which daemons have a program installed or deployed."""

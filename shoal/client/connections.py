@@ -27,22 +27,6 @@ from shoal.client.admin_protocol import AdminConnection, Said
 
 KEPT_MAX: Final = 8
 """A daemon serves some 64 clients at once, and closes those first that have been idle for longest."""
-READS: Final = frozenset(
-    {
-        "graph list",
-        "graph show",
-        "program list",
-        "ring",
-        "run list",
-        "run rows",
-        "run search",
-        "run show",
-        "run table",
-        "run ticks",
-        "status",
-    }
-)
-"""Commands of a session that change nothing, and may be asked again."""
 
 
 class Connections:
@@ -61,15 +45,22 @@ class Connections:
         with self.lent():
             pass
 
-    def call(self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()) -> Said:
-        """Ask, and wait for the answer."""
+    def call(
+        self,
+        command: str,
+        args: Mapping[str, Any] | None = None,
+        frames: Sequence[Any] = (),
+        *,
+        may_repeat: bool = False,
+    ) -> Said:
+        """Asks, and waits for the answer. A command that `may_repeat` changes nothing, and can be asked again."""
         while True:
             with self.lent() as connection:
                 was_kept = connection.has_been_used
                 try:
                     return connection.call(command, args, frames)
                 except HungUp:
-                    if not was_kept or command not in READS or self._closed:
+                    if not was_kept or not may_repeat or self._closed:
                         raise
 
     @contextmanager

@@ -7,10 +7,17 @@ here is correct on a cluster. A run executes ticks while a caller waits for it, 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar, cast
 
+from shoal.api.command import Command
+from shoal.api.commands.cluster import Ring, Status, StatusReply
+from shoal.api.commands.graphs import DroppedGraph, GraphDrop, GraphList, GraphShow, LoadedGraph
+from shoal.api.commands.names import check_graph_name
+from shoal.api.commands.programs import DeployedProgram, ProgramList, ProgramRow, ProgramsReply
+from shoal.api.commands.results import RunSearch, RunTicks, SearchReply, TicksReply
+from shoal.api.commands.runs import RunList, RunReply, RunShow, RunsReply, RunStart, RunStep, RunStop, SteppedRun
 from shoal.api.errors import (
     BadProgram,
     NameTaken,
@@ -21,23 +28,35 @@ from shoal.api.errors import (
     UnknownColumn,
     UnknownGraph,
     UnknownRun,
-    Usage,
     did_you_mean,
 )
-from shoal.client.local_replies import describe, graph_reply, run_reply
+from shoal.client.local_replies import (
+    graph_reply,
+    graph_row,
+    loaded_graph,
+    program_row,
+    ring_reply,
+    run_counts,
+    run_reply,
+    run_row,
+    status_reply,
+)
 from shoal.client.local_run import Asked, LocalGraph, LocalRun
-from shoal.client.session import NAME_RULE, Progress, Session, is_name
-from shoal.graph.graph_data import GraphData
+from shoal.client.session import Progress, Session
+from shoal.graph.graph_data import PARTITIONS, GraphData
 from shoal.graph.partitions import part_of
 from shoal.graph.ring import HashRing
 from shoal.graph.shard_graph import Placement
 from shoal.program.deployed import digest_of, program_of
-from shoal.program.installed import find_program, installed_programs, is_installed
+from shoal.program.failures import refusal
+from shoal.program.installed import find_program, installed_digest, installed_programs, is_installed
 from shoal.program.program import Program
 from shoal.query.rows import STRETCH, RowBatch, null_of
 from shoal.query.search import Index, search, text_column
 from shoal.query.snapshot import chosen_tick
 from shoal.query.tables import TablePart, known_table, parts_of_table
+
+R = TypeVar("R")
 
 EVENT_INTERVAL = 0.1
 DROPPED_REMEMBERED = 1000
@@ -75,54 +94,44 @@ class LocalBackend:
         self._dropped: dict[str, str] = {}
         """The graph of each of the last runs that were dropped with their graphs."""
         self._programs: dict[str, type[Program]] = {}
-        self._deployed: dict[str, dict[str, Any]] = {}
+        self._deployed: dict[str, ProgramRow] = {}
+        self._began = time.monotonic()
+        self._replies: dict[str, Callable[[Any], Any]] = dict(
+            (
+                Status.replied_by(self._status),
+                Ring.replied_by(lambda asked: ring_reply(self._shards, self._partitions(asked.graph))),
+                GraphShow.replied_by(lambda asked: graph_reply(self._graph(asked.graph))),
+                GraphList.replied_by(
+                    lambda _: {"graphs": [graph_row(self._graphs[name]) for name in sorted(self._graphs.copy())]}
+                ),
+                GraphDrop.replied_by(self._drop),
+                ProgramList.replied_by(self._program_list),
+                RunStart.replied_by(lambda asked: self._shown(self._start(asked))),
+                RunShow.replied_by(lambda asked: self._shown(self._run(asked.run))),
+                RunList.replied_by(self._run_list),
+                RunTicks.replied_by(self._ticks),
+                RunSearch.replied_by(self._search),
+                RunStep.replied_by(self._step),
+                RunStop.replied_by(self._stop),
+            )
+        )
 
-    def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    def call(self, command: Command[R]) -> R:
         """Answers a command as a daemon would."""
         self._refuse_if_closed()
-        match command:
-            case "status":
-                return {"shard": "local", "state": "joined", "members": {"alive": len(self._shards)}}
-            case "graph show":
-                return graph_reply(self._graph(args["graph"]))
-            case "graph list":
-                return {"graphs": [graph_reply(graph) for graph in list(self._graphs.values())]}
-            case "graph drop":
-                return self._drop(self._graph(args["graph"]), force=bool(args.get("force")))
-            case "ring":
-                owners = HashRing(self._shards).placement(self._graph(args["graph"]).data.partition_count)
-                rows = [{"partition": p, "primary": holders[0], "replicas": []} for p, holders in enumerate(owners)]
-                return {"partitions": rows}
-            case "program list":
-                installed = [describe(program) for program in installed_programs().values()]
-                return {"programs": [*installed, *self._deployed.values()]}
-            case "run start":
-                return run_reply(self._start(args))
-            case "run show":
-                return run_reply(self._run(args["run"]))
-            case "run list":
-                runs = sorted(self._runs.copy().values(), key=lambda run: run.began)
-                return {"runs": [run_reply(run) for run in runs if self._is_loaded(run.graph)]}
-            case "run ticks":
-                run = self._run(args["run"])
-                at = run.standing
-                return {"run": run.name, "state": at.state, "tick": at.tick, "ticks": run.ticks_kept(at)}
-            case "run search":
-                return self._search(self._run(args["run"]), args["words"], args["top"])
-            case "run step":
-                return self._step(self._run(args["run"]))
-            case "run stop":
-                return self._stop(self._run(args["run"]))
-            case _:
-                raise Refused(f"a session in this process does not answer '{command}'")
+        contract = command.contract
+        reply = self._replies.get(contract.name)
+        if reply is None:
+            raise Refused(f"a session in this process does not answer '{contract.name}'")
+        return cast(R, reply(contract.read(contract.args(command))))
 
-    def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
+    def load(self, name: str, data: GraphData, progress: Progress | None) -> LoadedGraph:
         """Cuts the graph into shards."""
         self._refuse_if_closed()
-        if not is_name(name):
-            raise Usage(NAME_RULE)
+        check_graph_name(name)
+        began = time.monotonic()
         if name in self._graphs:
-            raise NameTaken(_taken(name))
+            raise NameTaken.by_graph(name)
         owners = [holders[0] for holders in HashRing(self._shards).placement(data.partition_count)]
         placement = Placement.of(owners, self._shards)
         parts = {}
@@ -132,10 +141,10 @@ class LocalBackend:
                 progress({"stage": "cut", "done": i + 1, "total": len(self._shards)})
         graph = LocalGraph(name, str(next(self._loads)), data, parts)
         if self._graphs.setdefault(name, graph) is not graph:  # another thread was quicker
-            raise NameTaken(_taken(name))
-        return graph_reply(graph)
+            raise NameTaken.by_graph(name)
+        return loaded_graph(graph, time.monotonic() - began)
 
-    def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
+    def wait(self, run: str, timeout: float | None, progress: Progress | None) -> RunReply:
         """Executes the ticks of a run until it is over."""
         waited = self._run(run)
         until = None if timeout is None else time.monotonic() + timeout
@@ -146,7 +155,7 @@ class LocalBackend:
                 raise Refused(f"run '{run}' is paced: nothing happens until it is stepped")
             began = time.monotonic()
             if until is not None and began >= until:
-                raise TimedOut(f"run '{run}' still goes on, at tick {at.tick}")
+                raise TimedOut.at(run, f"goes on, at tick {at.tick}", timeout or 0.0)
             pause = waited.seconds_to_wait
             if pause > 0:
                 time.sleep(pause if until is None else min(pause, max(0.0, until - began)))
@@ -154,10 +163,10 @@ class LocalBackend:
             waited.do_tick(after=at.tick)
             if progress is not None and began - told >= EVENT_INTERVAL:
                 told = began
-                progress(run_reply(waited))
+                progress(self._shown(waited))
         if at.cause is not None:
             raise RunFailed(f"run '{run}' failed at tick {at.tick}: {at.error}") from at.cause
-        return run_reply(waited)
+        return self._shown(waited)
 
     def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[RowBatch]:
         """Yields the rows in id order, from arrays in memory."""
@@ -187,23 +196,25 @@ class LocalBackend:
         assert at == standing.tick, "no other tick is to choose from"
         yield from parts_of_table(list(read.engines_at_end().values()), known)
 
-    def _search(self, run: LocalRun, words: str, count: int) -> dict[str, Any]:
+    def _search(self, asked: RunSearch) -> SearchReply:
+        run = self._run(asked.run)
         column = text_column(run.program, run.asked.params)
         if column not in run.graph.indexes:
             run.graph.indexes[column] = [Index(part, column) for part in run.graph.parts.values()]
-        _, said = search(run.graph.indexes[column], words, count)
+        _, said = search(run.graph.indexes[column], asked.words, asked.top)
         return {"run": run.name, **said}
 
-    def deploy(self, source: bytes, file: str) -> dict[str, Any]:
+    def deploy(self, source: bytes, file: str) -> DeployedProgram:
         """Stores a program for the runs of this session."""
         program = program_of(source, file)
         if is_installed(program.name):
-            raise BadProgram(f"a program called '{program.name}' is installed here: give yours another name")
+            raise BadProgram.installed(program.name)
         before = self._deployed.get(program.name)
-        now = self._deployed[program.name] = {**describe(program), "origin": "deployed", "digest": digest_of(source)}
-        state = "deployed" if before is None else "unchanged" if before["digest"] == now["digest"] else "replaced"
+        now = self._deployed[program.name] = program_row(program, "deployed", digest_of(source))
         self._programs[program.name] = program
-        return {"program": program.name, "state": state, **now}
+        replaced = before["digest"] if before is not None and before["digest"] != now["digest"] else None
+        state = "replaced" if replaced else "deployed" if before is None else "unchanged"
+        return {"program": program.name, "state": state, **now, "replaced": replaced}
 
     def program_name(self, program: str | type[Program]) -> str:
         """Returns the name of a program, and registers a class, which need not be installed here."""
@@ -224,10 +235,34 @@ class LocalBackend:
         if self._closed:
             raise Refused("the session is closed: open another (shoal.local)")
 
+    def _status(self, _: Status) -> StatusReply:
+        runs = run_counts(list(self._runs.values()))
+        return status_reply(self._shards, len(self._graphs), runs, time.monotonic() - self._began)
+
+    def _program_list(self, _: ProgramList) -> ProgramsReply:
+        installed = [program_row(one, "installed", installed_digest(one)) for one in installed_programs().values()]
+        return {"programs": sorted([*installed, *self._deployed.values()], key=lambda row: row["name"])}
+
+    def _run_list(self, _: RunList) -> RunsReply:
+        runs = sorted(self._runs.copy().values(), key=lambda run: run.began)
+        return {"runs": [run_row(run) for run in runs if self._is_loaded(run.graph)]}
+
+    def _ticks(self, asked: RunTicks) -> TicksReply:
+        run = self._run(asked.run)
+        at = run.standing
+        return {"run": run.name, "state": at.state, "tick": at.tick, "ticks": run.ticks_kept(at)}
+
+    def _shown(self, run: LocalRun) -> RunReply:
+        deployed = self._deployed.get(run.program.name)
+        return run_reply(run, installed_digest(run.program) if deployed is None else deployed["digest"])
+
+    def _partitions(self, graph: str | None) -> int:
+        return PARTITIONS if graph is None else self._graph(graph).data.partition_count
+
     def _graph(self, name: str) -> LocalGraph:
         graph = self._graphs.get(name)
         if graph is None:
-            raise UnknownGraph(f"no graph is called '{name}'{did_you_mean(name, list(self._graphs))}")
+            raise UnknownGraph.named(name, list(self._graphs))
         return graph
 
     def _is_loaded(self, graph: LocalGraph) -> bool:
@@ -241,16 +276,19 @@ class LocalBackend:
             graph = f"graph '{gone}', which was dropped, and its runs with it"
             raise UnknownRun(f"there is no run '{name}' any more: it belonged to {graph}")
         if run is None:
-            raise UnknownRun(f"there is no run '{name}'{did_you_mean(name, list(self._runs))}")
+            raise UnknownRun.named(name, list(self._runs))
         return run
 
-    def _drop(self, graph: LocalGraph, *, force: bool) -> dict[str, Any]:
+    def _drop(self, asked: GraphDrop) -> DroppedGraph:
+        graph = self._meant(asked.graph, asked.load)
         runs = [run for run in list(self._runs.values()) if run.graph is graph]
         using = [run.name for run in runs if run.standing.state == "running"]
-        if using and not force:
-            raise Refused(f"graph '{graph.name}' is in use by {', '.join(using)}: stop that first, or drop it by force")
+        if using and not asked.force:
+            raise Refused(
+                f"graph '{graph.name}' is in use by {', '.join(using)}: stop that first, or drop it by force (--force)"
+            )
         if self._graphs.pop(graph.name, None) is None:  # another thread was quicker
-            raise UnknownGraph(f"no graph is called '{graph.name}'")
+            raise UnknownGraph.named(graph.name, list(self._graphs))
         results = sum(run.standing.state in ("completed", "stopped") for run in runs)
         for run in runs:
             run.drop(f"its graph '{graph.name}' was dropped")
@@ -260,46 +298,51 @@ class LocalBackend:
             self._dropped.pop(name, None)
         return {"graph": graph.name, "state": "dropped", "runs": len(runs), "results": results}
 
-    def _start(self, args: Mapping[str, Any]) -> LocalRun:
-        name = args["program"]
-        program = self._programs.get(name) or find_program(name)
-        graph = self._graph(args["graph"])
-        if args.get("load") not in (None, graph.load):
-            raise UnknownGraph(f"graph '{graph.name}' was dropped, and another one was loaded under its name")
-        asked = Asked(
-            params=dict(args.get("params") or {}),
-            ticks=args.get("ticks") or program.ticks_default,
-            paced=bool(args.get("paced")),
-            interval=float(args.get("interval_seconds") or 0.0),
-            checkpoint_ticks=int(args.get("checkpoint_ticks") or 0),
+    def _start(self, asked: RunStart) -> LocalRun:
+        graph = self._meant(asked.graph, asked.load)
+        params = dict(asked.params or {})
+        try:
+            program = self._programs.get(asked.program) or find_program(asked.program, self._deployed)
+            program(**params)
+        except Exception as error:  # the program's own code is run
+            raise refusal(f"program '{asked.program}'", error) from error
+        how = Asked(
+            params=params,
+            ticks=asked.ticks or program.ticks_default,
+            paced=asked.paced,
+            interval=asked.interval_seconds or 0.0,
+            checkpoint_ticks=asked.checkpoint_ticks,
             check=self._check,
         )
-        if asked.ticks < 0:
-            raise Usage(f"ticks should be 0 or more, not {asked.ticks}")
-        run = LocalRun(f"{program.name}-{next(self._begun)}", graph, program, asked)
+        run = LocalRun(f"{program.name}-{next(self._begun)}", graph, program, how)
         run.begin()
         self._runs[run.name] = run
         return run
 
-    def _step(self, run: LocalRun) -> dict[str, Any]:
+    def _step(self, asked: RunStep) -> SteppedRun:
+        run = self._run(asked.run)
         self._need_running(run)
         if not run.asked.paced:
-            raise Refused(f"run '{run.name}' is not paced: it goes by itself while it is waited for")
+            raise Refused(f"run '{run.name}' is not paced: it goes by itself (start it paced to step it)")
         at = run.do_tick()
         if at.cause is not None:
             raise RunFailed(f"run '{run.name}' failed before tick {at.tick + 1}: {at.error}") from at.cause
-        return dict(at.last_tick)
+        last = at.last_tick
+        return {"run": run.name, "tick": last["tick"], "phases": last["phases"], "cross_bytes": last["cross_bytes"]}
 
-    def _stop(self, run: LocalRun) -> dict[str, Any]:
+    def _stop(self, asked: RunStop) -> RunReply:
+        run = self._run(asked.run)
         self._need_running(run)
         run.do_tick(stop=True)
-        return run_reply(run)
+        return self._shown(run)
+
+    def _meant(self, name: str, load: str | None) -> LocalGraph:
+        graph = self._graph(name)
+        if load not in (None, graph.load):
+            raise UnknownGraph.replaced(name)
+        return graph
 
     def _need_running(self, run: LocalRun) -> None:
         at = run.standing
         if at.state != "running":
             raise Refused(f"run '{run.name}' is over already: it {at.state} after {at.tick} ticks")
-
-
-def _taken(name: str) -> str:
-    return f"a graph called '{name}' is loaded already: drop it, or choose another name"

@@ -6,7 +6,7 @@
         for node, rank in run.result("rank").top(20):
             print(node, rank)
 
-A session sends the commands of the admin socket to a `Backend`, so both kinds of session offer the same operations.
+A session sends commands (`shoal.api.commands`) to a `Backend`, so both kinds of session offer the same operations.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
+from shoal.api.commands.cluster import Ring, Status, StatusReply
+from shoal.api.commands.graphs import DroppedGraph, GraphDrop, GraphList, GraphReply, GraphShow, LoadedGraph
+from shoal.api.commands.programs import DeployedProgram, ProgramList, ProgramRow
+from shoal.api.commands.results import RunSearch, RunTicks
+from shoal.api.commands.runs import RunList, RunReply, RunShow, RunStart, RunStep, RunStop, SteppedRun
 from shoal.api.errors import RunFailed, TickNotKept, UnknownGraph
 from shoal.graph.graph_data import PARTITIONS, GraphData
 from shoal.program.deployed import source_of
@@ -28,26 +33,18 @@ from shoal.query.tables import TableResult
 Progress: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
-NAME_RULE: Final = "a graph's name has 1 to 63 letters, digits, '.', '_' and '-'"
-
-
-def is_name(name: str) -> bool:
-    """Returns whether `name` is a valid name of a graph."""
-    return 0 < len(name) <= 63 and all(c.isalnum() or c in "._-" for c in name)
-
-
 class Backend(Source, Protocol):
     """Holds graphs and executes runs."""
 
-    def load(self, name: str, data: GraphData, progress: Progress | None) -> dict[str, Any]:
+    def load(self, name: str, data: GraphData, progress: Progress | None) -> LoadedGraph:
         """Stores a whole graph."""
         ...
 
-    def wait(self, run: str, timeout: float | None, progress: Progress | None) -> dict[str, Any]:
+    def wait(self, run: str, timeout: float | None, progress: Progress | None) -> RunReply:
         """Waits until a run is over."""
         ...
 
-    def deploy(self, source: bytes, file: str) -> dict[str, Any]:
+    def deploy(self, source: bytes, file: str) -> DeployedProgram:
         """Stores a program's source."""
         ...
 
@@ -111,32 +108,32 @@ class Session:
 
     def graph(self, name: str) -> Graph:
         """Returns a loaded graph. Raises `UnknownGraph`."""
-        return Graph(self._backend, self._backend.call("graph show", {"graph": name}))
+        return Graph(self._backend, self._backend.call(GraphShow(name)))
 
     def graphs(self) -> list[Graph]:
         """Returns all loaded graphs."""
-        return [self.graph(row["graph"]) for row in self._backend.call("graph list", {})["graphs"]]
+        return [self.graph(row["graph"]) for row in self._backend.call(GraphList())["graphs"]]
 
-    def drop(self, name: str, *, force: bool = False) -> dict[str, Any]:
+    def drop(self, name: str, *, force: bool = False) -> DroppedGraph:
         """Deletes a graph with its runs and their results; the returned dict has their number.
 
         While runs on the graph are in progress or queued, this requires `force`, and ends them.
         """
-        return self._backend.call("graph drop", {"graph": name, "force": force})
+        return self._backend.call(GraphDrop(name, force))
 
     def get_run(self, name: str) -> Run:
         """Returns a run by its name. Raises `UnknownRun`."""
-        return Run(self._backend, self._backend.call("run show", {"run": name}))
+        return Run(self._backend, self._backend.call(RunShow(name)))
 
     def runs(self) -> list[Run]:
         """Returns all runs, in the order in which they began."""
-        return [self.get_run(row["run"]) for row in self._backend.call("run list", {})["runs"]]
+        return [self.get_run(row["run"]) for row in self._backend.call(RunList())["runs"]]
 
-    def programs(self) -> list[dict[str, Any]]:
+    def programs(self) -> list[ProgramRow]:
         """Returns the programs that can be run, with their parameters."""
-        return list(self._backend.call("program list", {})["programs"])
+        return self._backend.call(ProgramList())["programs"]
 
-    def deploy(self, program: str | Path | type[Program]) -> dict[str, Any]:
+    def deploy(self, program: str | Path | type[Program]) -> DeployedProgram:
         """Stores a program on every shard, if it is not installed there: a path, or a class in a file of its own.
 
         The whole file is deployed; it can import installed packages, but no file beside it. Another version of the
@@ -146,15 +143,15 @@ class Session:
         source, file = source_of(program)
         return self._backend.deploy(source, file)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> StatusReply:
         """Returns the state of the shard that answers."""
-        return self._backend.call("status", {})
+        return self._backend.call(Status())
 
 
 class Graph:
     """One load of a graph. Once it is dropped, calls raise `UnknownGraph`, even if another graph has its name."""
 
-    def __init__(self, backend: Backend, shown: Mapping[str, Any]) -> None:
+    def __init__(self, backend: Backend, shown: GraphReply) -> None:
         self._backend, self._shown = backend, shown
 
     def __repr__(self) -> str:
@@ -163,30 +160,30 @@ class Graph:
     @property
     def name(self) -> str:
         """The name of the graph."""
-        return str(self._shown["graph"])
+        return self._shown["graph"]
 
     @property
     def load(self) -> str:
         """The number of this load; another graph of the same name has a different one."""
-        return str(self._shown["load"])
+        return self._shown["load"]
 
     @property
     def node_count(self) -> int:
         """The number of nodes, over all shards."""
-        return int(self._shown["nodes"])
+        return self._shown["nodes"]
 
     @property
     def edge_count(self) -> int:
         """The number of edges as loaded, over all shards, counting parallel edges."""
-        return int(self._shown["edges"])
+        return self._shown["edges"]
 
     @property
     def directed(self) -> bool:
         """Whether edges are directed."""
-        return bool(self._shown["directed"])
+        return self._shown["directed"]
 
     @property
-    def info(self) -> Mapping[str, Any]:
+    def info(self) -> GraphReply:
         """The columns, and what each shard holds."""
         return self._shown
 
@@ -196,12 +193,12 @@ class Graph:
         `run` is a name, by default that of the run that began last on this graph. Raises `TickNotKept`.
         """
         if run is None:
-            runs = [row["run"] for row in self._backend.call("run list", {})["runs"] if row["load"] == self.load]
+            runs = [row["run"] for row in self._backend.call(RunList())["runs"] if row["load"] == self.load]
             if not runs:
-                if self._backend.call("graph show", {"graph": self.name})["load"] != self.load:
+                if self._backend.call(GraphShow(self.name))["load"] != self.load:
                     raise UnknownGraph(f"graph '{self.name}' was dropped, and another one was loaded under its name")
                 raise TickNotKept(f"no run on graph '{self.name}' can be read: there was none")
-            run = str(runs[-1])
+            run = runs[-1]
         return snapshot(self._backend, run, tick)
 
     def start(
@@ -223,18 +220,18 @@ class Graph:
         ticks.runs_max runs are in progress, a cluster refuses another one; with `queue` it waits for its turn. Raises
         `UnknownProgram` and `BadParameter`.
         """
-        args = {
-            "program": self._backend.program_name(program),
-            "graph": self.name,
-            "load": self.load,
-            "ticks": ticks,
-            "params": params,
-            "interval_seconds": interval,
-            "paced": paced,
-            "checkpoint_ticks": checkpoint,
-            "queue": queue or None,
-        }
-        return Run(self._backend, self._backend.call("run start", {k: v for k, v in args.items() if v is not None}))
+        asked = RunStart(
+            self._backend.program_name(program),
+            self.name,
+            ticks=ticks,
+            params=params,
+            interval_seconds=interval,
+            paced=paced,
+            checkpoint_ticks=checkpoint or 0,
+            queue=queue,
+            load=self.load,
+        )
+        return Run(self._backend, self._backend.call(asked))
 
     def run(
         self,
@@ -255,8 +252,8 @@ class Graph:
 class Run:
     """One execution of a program on a graph. `state`, `tick` and `place` are as of the last `show` or `wait`."""
 
-    def __init__(self, backend: Backend, shown: Mapping[str, Any]) -> None:
-        self._backend, self._shown = backend, dict(shown)
+    def __init__(self, backend: Backend, shown: RunReply) -> None:
+        self._backend, self._shown = backend, shown
 
     def __repr__(self) -> str:
         shown = self._shown  # once: another thread may look again meanwhile
@@ -265,28 +262,28 @@ class Run:
     @property
     def name(self) -> str:
         """The name of the run."""
-        return str(self._shown["run"])
+        return self._shown["run"]
 
     @property
     def state(self) -> str:
         """One of queued, running, stopping, completed, stopped, failed, and expired, which is a run that has ended and
         whose result is no longer kept."""
-        return str(self._shown["state"])
+        return self._shown["state"]
 
     @property
     def tick(self) -> int:
         """The last committed tick."""
-        return int(self._shown["tick"])
+        return self._shown["tick"]
 
     @property
     def place(self) -> int | None:
         """The position of a queued run, 1 for the next to begin; otherwise None."""
-        return self._shown.get("place")
+        return self._shown["place"]
 
-    def show(self) -> dict[str, Any]:
+    def show(self) -> RunReply:
         """Refreshes `state`, `tick` and `place`, and returns the details, also of each shard."""
-        shown = self._shown = self._backend.call("run show", {"run": self.name})
-        return dict(shown)
+        shown = self._shown = self._backend.call(RunShow(self.name))
+        return shown.copy()
 
     def wait(self, timeout: float | None = None, progress: Progress | None = None) -> Run:
         """Waits until the run is over, at most `timeout` seconds, and returns it.
@@ -300,27 +297,27 @@ class Run:
             self.show()
             raise
         if shown["state"] == "failed":
-            raise RunFailed(f"run '{self.name}' failed at tick {shown['tick']}: {shown.get('error')}")
+            raise RunFailed(f"run '{self.name}' failed at tick {shown['tick']}: {shown['error']}")
         return self
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> SteppedRun:
         """Executes one tick of a paced run and returns its result: `tick`, `phases` in seconds, `cross_bytes`."""
-        return self._backend.call("run step", {"run": self.name})
+        return self._backend.call(RunStep(self.name))
 
-    def steps(self, count: int) -> Iterator[dict[str, Any]]:
+    def steps(self, count: int) -> Iterator[SteppedRun]:
         """Executes `count` ticks of a paced run and yields the result of each."""
         for _ in range(count):
             yield self.step()
 
     def stop(self) -> Run:
         """Ends the run after its current tick."""
-        self._shown = self._backend.call("run stop", {"run": self.name})
+        self._shown = self._backend.call(RunStop(self.name))
         return self
 
     def ticks_kept(self) -> list[int]:
         """Returns the ticks at which the run can be read, ascending: the last few checkpoints, and the last tick once
         the run is over."""
-        return [int(tick) for tick in self._backend.call("run ticks", {"run": self.name})["ticks"]]
+        return self._backend.call(RunTicks(self.name))["ticks"]
 
     def at(self, tick: int | None = None) -> Snapshot:
         """Returns the run as of `tick`, by default the last one that can be read. Raises `TickNotKept`."""
@@ -356,12 +353,12 @@ class Run:
 
     def ring(self) -> list[str]:
         """Returns the shard that currently serves each partition of the graph, by partition."""
-        rows = self._backend.call("ring", {"graph": self.show()["graph"]})["partitions"]
+        rows = self._backend.call(Ring(self.show()["graph"]))["partitions"]
         return [str(row["primary"]) for row in rows]
 
     def search(self, words: str, k: int = 10) -> list[Hit]:
         """Returns the `k` documents of a `knowledge` run that match the words best, best first."""
-        found = self._backend.call("run search", {"run": self.name, "words": words, "top": k})
+        found = self._backend.call(RunSearch(self.name, words, k))
         return [Hit(row["id"], row["score"]) for row in found["hits"]]
 
     @property

@@ -12,10 +12,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.api.ranges import ROWS_MAX
 from shoal.graph import columns as col
 from shoal.graph.arrow import pa
 
-STRETCH: Final = 1 << 16
+STRETCH: Final = ROWS_MAX
 """Rows in one: large enough that asking costs little, small enough to be at hand anywhere."""
 
 

@@ -20,11 +20,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.api.commands.results import HitRow
 from shoal.api.errors import Refused, UnknownColumn, did_you_mean
 from shoal.graph import columns as col
 from shoal.graph.shard_graph import ShardGraph
@@ -33,7 +34,6 @@ from shoal.query.tokenizer import terms_of
 
 Array = NDArray[Any]
 TERMS_MAX: Final = 64
-TOP_MAX: Final = 10_000
 
 
 class Hit(NamedTuple):
@@ -129,7 +129,15 @@ def merged(parts: Sequence[Hits], count: int) -> Hits:
     return Hits(ordinals[rows], scores[rows], col.take(ids, rows))
 
 
-def search(indexes: Sequence[Index], words: str, count: int) -> tuple[Hits, dict[str, Any]]:
+class Found(TypedDict):
+    """What a search replies beside the run's name."""
+
+    documents: int
+    terms: Mapping[str, int]
+    hits: list[HitRow]
+
+
+def search(indexes: Sequence[Index], words: str, count: int) -> tuple[Hits, Found]:
     """Runs both steps where all indexes are at hand; returns the best documents and what `run search` adds."""
     query = Query.of(words)
     documents = sum(index.documents for index in indexes)
@@ -139,7 +147,7 @@ def search(indexes: Sequence[Index], words: str, count: int) -> tuple[Hits, dict
     return hits, told(hits, query, documents, frequencies)
 
 
-def told(hits: Hits, query: Query, documents: int, frequencies: Sequence[int]) -> dict[str, Any]:
+def told(hits: Hits, query: Query, documents: int, frequencies: Sequence[int]) -> Found:
     """Returns a search as commands present it."""
     return {
         "documents": documents,

@@ -11,11 +11,13 @@ The last stretch checks each column against the daemon's digest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from shoal.api.command import Command
+from shoal.api.commands.results import RunTicks
 from shoal.api.errors import TickNotKept
 from shoal.graph.arrow import pa
 from shoal.query.output import Output, kind_of
@@ -23,12 +25,14 @@ from shoal.query.result import ColumnResult, to_pandas
 from shoal.query.rows import RowBatch
 from shoal.query.tables import TableDigest, TablePart, TableResult, batch_of
 
+R = TypeVar("R")
+
 
 class Source(Protocol):
     """Provides the rows of runs."""
 
-    def call(self, command: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Executes a command of the admin socket."""
+    def call(self, command: Command[R]) -> R:
+        """Executes a command of the admin socket and returns its reply."""
         ...
 
     def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[RowBatch]:
@@ -136,8 +140,8 @@ class Snapshot(Reading):
 
 def snapshot(source: Source, run: str, tick: int | None) -> Snapshot:
     """Returns a run as of a tick at which it can be read, by default the last. Raises `TickNotKept`."""
-    shown = source.call("run ticks", {"run": run})
-    return Snapshot(source, run, chosen_tick(run, str(shown["state"]), shown["ticks"], tick))
+    shown = source.call(RunTicks(run))
+    return Snapshot(source, run, chosen_tick(run, shown["state"], shown["ticks"], tick))
 
 
 def chosen_tick(run: str, state: str, ticks: Sequence[int], tick: int | None) -> int:

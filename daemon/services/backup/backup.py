@@ -30,11 +30,12 @@ from daemon.state.records import QUEUED, RunRecord, to_keep
 from daemon.store import NotHeld, StateRecord, StoreError, StoreFailed
 from daemon.store.archive import ArchiveWriter
 from shoal import __version__
+from shoal.api.command import Emit
+from shoal.api.commands.cluster import BackupReply, SavedGraph, SavedRun
 from shoal.api.errors import Failed, Refused, ShoalError, Usage
 
 log = logging.getLogger("shoal.backup")
 
-Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 T = TypeVar("T")
 
 TRIES = 10
@@ -57,15 +58,14 @@ class Backup:
         self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
         self._writer: ArchiveWriter | None = None
 
-    async def run(self) -> dict[str, Any]:
+    async def run(self) -> BackupReply:
         """Writes it. Raises `Usage`, `Refused` or `Failed`; then nothing of it is left."""
         if not self._folder.is_absolute():
             raise Usage("dir should be an absolute path: the daemon works in another folder than whoever asks")
-        clock, cluster = self._context.clock, self._context.config.cluster.name
-        began = clock.monotonic_ns()
+        cluster, began_ns = self._context.config.cluster.name, self._context.clock.monotonic_ns()
         self._require_view()
         try:
-            result = await self._write(await self._do(lambda: self._opened(cluster)))
+            result = await self._write(await self._do(lambda: self._opened(cluster)), began_ns)
         except StoreError as error:
             self._discard()
             raise Refused(str(error)) from error
@@ -78,9 +78,9 @@ class Backup:
         finally:
             self._thread.shutdown(wait=False)
         log.info("backup %s: %d bytes", self._folder, result["bytes"])
-        return {**result, "seconds": (clock.monotonic_ns() - began) / 1e9}
+        return result
 
-    async def _write(self, writer: ArchiveWriter) -> dict[str, Any]:
+    async def _write(self, writer: ArchiveWriter, began_ns: int) -> BackupReply:
         registry = self._state.registry
         graphs = list(registry.graphs.values())
         total, done = sum(graph.partition_count for graph in graphs), 0
@@ -99,25 +99,35 @@ class Backup:
                 raise Failed(f"graph '{graph.name}' was dropped while it was being copied: begin again")
         runs = tuple(run for run, _ in kept)
         decision = Restore("", tuple(graphs), runs, registry.runs_begun, _wanted(registry.programs, runs))
+        epoch = registry.epoch
+        saved_graphs: list[SavedGraph] = [
+            {"graph": g.name, "nodes": g.node_count, "edges": g.edge_count, "partitions": g.partition_count}
+            for g in graphs
+        ]
+        saved_runs: list[SavedRun] = [
+            {"run": f"{run.start.program}-{run.number}", "graph": run.start.graph, "state": run.state, "tick": tick}
+            for run, tick in kept
+        ]
         told = {
             "cluster": self._context.config.cluster.name,
             "shard": self._context.me,
             "version": __version__,
-            "epoch": registry.epoch,
+            "epoch": epoch,
             "made_unix_ns": self._context.clock.unix_ns(),
-            "graphs": [
-                {"graph": g.name, "nodes": g.node_count, "edges": g.edge_count, "partitions": g.partition_count}
-                for g in graphs
-            ],
-            "runs": [
-                {"run": f"{run.start.program}-{run.number}", "graph": run.start.graph, "state": run.state, "tick": tick}
-                for run, tick in kept
-            ],
+            "graphs": saved_graphs,
+            "runs": saved_runs,
         }
         codec = CommandCodec(ARCHIVE_LIMITS, registry.cluster_version)
         size = await self._do(lambda: writer.finish(codec.encode(decision), told))
-        shown = {"shard": told["shard"], "dir": str(self._folder), "bytes": size, "epoch": told["epoch"]}
-        return {**shown, "graphs": told["graphs"], "runs": told["runs"]}
+        return {
+            "shard": self._context.me,
+            "dir": str(self._folder),
+            "bytes": size,
+            "epoch": epoch,
+            "graphs": saved_graphs,
+            "runs": saved_runs,
+            "seconds": (self._context.clock.monotonic_ns() - began_ns) / 1e9,
+        }
 
     # -- graphs ----------------------------------------------------------------------------------------------------
 

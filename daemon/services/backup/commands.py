@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from daemon.admin.registry import Registry, Reply, Request
+from daemon.admin.registry import Registry
 from daemon.runtime.context import HostContext
 from daemon.services.backup.backup import Backup
 from daemon.services.graphs.fetch import Fetching
+from shoal.api import commands as api
+from shoal.api.command import Exchange
 from shoal.api.errors import Refused
 
 
@@ -18,11 +20,10 @@ class BackupCommands:
     def __init__(self, context: HostContext, fetching: Fetching, commands: Registry) -> None:
         self._context, self._fetching = context, fetching
         self._backing_up = asyncio.Lock()
-        commands.bind("backup", self.backup)
+        commands.bind(api.cluster.Backup.followed_by(self.backup))
 
-    async def backup(self, request: Request) -> Reply:
+    async def backup(self, asked: api.cluster.Backup, exchange: Exchange) -> api.cluster.BackupReply:
         if self._backing_up.locked():
             raise Refused("another backup is under way here: wait for its end, or ask another daemon")
         async with self._backing_up:
-            backup = Backup(self._context, self._fetching, Path(request.args["dir"]), request.emit)
-            return Reply(await backup.run())
+            return await Backup(self._context, self._fetching, Path(asked.dir), exchange.emit).run()

@@ -7,17 +7,16 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
-from daemon.admin.registry import Registry, Reply, Request
+from daemon.admin.registry import Registry
 from daemon.control.versions import Version, by_version, version_of, versions_of
 from daemon.membership.messages import STATUS_NAMES
 from daemon.observe.logs import UnknownLevel, set_level
 from daemon.observe.metrics import Metrics
 from daemon.runtime.context import HostContext
 from daemon.services.cluster.disk_room import DiskRoom, Level
-from daemon.services.cluster.drain import Departure, Tell
+from daemon.services.cluster.drain import Departure, Handed, Tell
 from daemon.services.cluster.readiness import readiness
 from daemon.services.cluster.waiting import why_waiting
 from daemon.services.graphs.repair import Repair
@@ -25,6 +24,8 @@ from daemon.services.graphs.transfer import placement_of
 from daemon.services.known import Known
 from daemon.state.records import STATES
 from shoal import __version__
+from shoal.api.command import Exchange
+from shoal.api.commands import cluster as api
 from shoal.api.errors import Refused, Usage
 
 log = logging.getLogger("shoal.admin")
@@ -50,55 +51,69 @@ class ClusterCommands:
         self._repair, self._disk_room, self._metrics, self._stop = repair, disk_room, metrics, stop
         self._departure = Departure(context)
         self._began_ns = context.clock.monotonic_ns()
-        for name in ("status", "members", "view", "ring", "found", "drain", "leave", "join", "log-level", "metrics"):
-            commands.bind(name, getattr(self, name.replace("-", "_")))
+        commands.bind(
+            api.Status.answered_by(self.status),
+            api.Members.answered_by(self.members),
+            api.View.answered_by(self.view),
+            api.Ring.answered_by(self.ring),
+            api.Found.answered_by(self.found),
+            api.Drain.followed_by(self.drain),
+            api.Leave.followed_by(self.leave),
+            api.Join.followed_by(self.join),
+            api.LogLevel.answered_by(self.log_level),
+            api.Metrics.answered_by(self.metrics),
+        )
 
-    async def status(self, _: Request) -> Reply:
+    async def status(self, _: api.Status) -> api.StatusReply:
         shard, registry, expect = self._state, self._state.registry, self._config.cluster.expect
         states = Counter(STATUS_NAMES[record.status] for record in shard.membership.members())
         runs = Counter(run.state for run in registry.runs.values())
         ready, why = readiness(shard)
-        return Reply(
-            {
-                "shard": shard.identity.name,
-                "generation": shard.identity.generation,
-                "version": __version__,
-                "cluster": self._config.cluster.name,
-                "founding": shard.founding,
-                "waiting": why_waiting(shard, expect),
-                "other_clusters": self._context.network.strangers(),
-                "epoch": registry.epoch,
-                "leader": shard.leader,
-                "term": shard.raft.term if shard.raft else 0,
-                "state": self._known.state,
-                "ready": ready,
-                "ready_detail": why,
-                "members": {name: states.get(name, 0) for name in STATUS_NAMES},
-                "versions": self._versions(),
-                "cluster_version": registry.cluster_version,
-                "majority": shard.leader is not None,
-                "draining": sorted(registry.draining),
-                "halted": self._halted(),
-                "held_back": self._held_back(),
-                "repair": asdict(self._repair.progress),
-                "disk": _disk(self._disk_room.level),
-                "graphs": len(registry.graphs),
-                "runs": {name: runs.get(name, 0) for name in STATES},
-                "uptime_seconds": (self._now() - self._began_ns) / 1e9,
-                "pid": os.getpid(),
-            }
-        )
+        repair = self._repair.progress
+        return {
+            "shard": shard.identity.name,
+            "generation": shard.identity.generation,
+            "version": __version__,
+            "cluster": self._config.cluster.name,
+            "founding": shard.founding,
+            "waiting": why_waiting(shard, expect),
+            "other_clusters": self._context.network.strangers(),
+            "epoch": registry.epoch,
+            "leader": shard.leader,
+            "term": shard.raft.term if shard.raft else 0,
+            "state": self._known.state,
+            "ready": ready,
+            "ready_detail": why,
+            "members": {name: states.get(name, 0) for name in STATUS_NAMES},
+            "versions": self._versions(),
+            "cluster_version": registry.cluster_version,
+            "majority": shard.leader is not None,
+            "draining": sorted(registry.draining),
+            "halted": self._halted(),
+            "held_back": self._held_back(),
+            "repair": {
+                "done": repair.done,
+                "total": repair.total,
+                "bytes": repair.bytes,
+                "waits": repair.waits,
+            },
+            "disk": _disk(self._disk_room.level),
+            "graphs": len(registry.graphs),
+            "runs": {name: runs.get(name, 0) for name in STATES},
+            "uptime_seconds": (self._now() - self._began_ns) / 1e9,
+            "pid": os.getpid(),
+        }
 
     def _now(self) -> int:
         return self._context.clock.monotonic_ns()
 
-    def _versions(self) -> list[dict[str, Any]]:
+    def _versions(self) -> list[api.VersionRow]:
         """What the members run that are alive: more than one row where an upgrade is under way, or was forgotten."""
         members = by_version(versions_of(self._state.membership.live()))
-        rows = [{**_told(version), "members": names} for version, names in members.items()]
+        rows: list[api.VersionRow] = [{**_told(version), "members": names} for version, names in members.items()]
         return sorted(rows, key=lambda row: row["members"])
 
-    def _halted(self) -> list[dict[str, Any]]:
+    def _halted(self) -> list[api.Halted]:
         """Graphs that wait for a shard which holds what nobody else does."""
         registry = self._state.registry
         return [
@@ -107,7 +122,7 @@ class ClusterCommands:
             if (lost := registry.lost(name))
         ]
 
-    def _held_back(self) -> list[dict[str, Any]]:
+    def _held_back(self) -> list[api.HeldBack]:
         """Members that come and go, and have to stay before they are let into the view; the leader knows."""
         now = self._now()
         return [
@@ -115,11 +130,11 @@ class ClusterCommands:
             for name, (departures, until_ns) in self._state.held_back.items()
         ]
 
-    async def members(self, _: Request) -> Reply:
+    async def members(self, _: api.Members) -> api.MembersReply:
         shard = self._state
         view = shard.registry.view
         in_view = {(member.name, member.generation) for member in view.members} if view else set()
-        rows = [
+        rows: list[api.MemberRow] = [
             {
                 "name": record.name,
                 "generation": record.generation,
@@ -133,89 +148,109 @@ class ClusterCommands:
             }
             for record in shard.membership.members()
         ]
-        return Reply({"members": rows, "other_clusters": self._context.network.strangers()})
+        return {"members": rows, "other_clusters": self._context.network.strangers()}
 
-    async def view(self, _: Request) -> Reply:
+    async def view(self, _: api.View) -> api.ViewReply:
         shard, partitions = self._state, self._config.graph.partitions
         view = shard.registry.view
         held = Counter(holders[0] for holders in placement_of(view, partitions)) if view else Counter[str]()
         names = list(view.names) if view else []
-        return Reply(
-            {
-                "epoch": shard.registry.epoch,
-                "members": names,
-                "leader": shard.leader,
-                "partitions": partitions,
-                "placement": {name: held.get(name, 0) for name in names},
-            }
-        )
+        return {
+            "epoch": shard.registry.epoch,
+            "members": names,
+            "leader": shard.leader,
+            "partitions": partitions,
+            "placement": {name: held.get(name, 0) for name in names},
+        }
 
-    async def ring(self, request: Request) -> Reply:
+    async def ring(self, asked: api.Ring) -> api.RingReply:
         """Who serves each partition: of a graph as the epoch has it, or of one that would be loaded now."""
-        registry, name = self._state.registry, request.args["graph"]
+        registry, name = self._state.registry, asked.graph
         view = registry.view
         if name:
             placement = registry.placements[self._known.graph(name).name]
         else:
             placement = placement_of(view, self._config.graph.partitions) if view else ()
-        rows = [
+        rows: list[api.PartitionRow] = [
             {"partition": i, "primary": holders[0] if holders else None, "replicas": list(holders[1:])}
             for i, holders in enumerate(placement)
         ]
         virtual_nodes = view.virtual_nodes if view else self._config.graph.virtual_nodes
-        return Reply({"virtual_nodes": virtual_nodes, "partitions": rows})
+        return {"virtual_nodes": virtual_nodes, "partitions": rows}
 
-    async def found(self, _: Request) -> Reply:
+    async def found(self, _: api.Found) -> api.FoundReply:
         reason = self._context.orders.found()
         if reason:
             raise Refused(f"nothing is founded: {reason}")
         shard = self._state
         log.info("founded a cluster, as %s, because an operator said so", shard.founding)
-        return Reply({"shard": self._context.me, "founding": shard.founding})
+        return {"shard": self._context.me, "founding": shard.founding}
 
-    async def drain(self, request: Request) -> Reply:
-        handed = await self._departure.drain(_teller(request, "drain"))
-        return Reply({"shard": self._context.me, "state": "drained", **asdict(handed)})
+    def _handed_over(self, state: str, handed: Handed) -> api.HandedOver:
+        shard, partitions = self._context.me, handed.partitions
+        return {
+            "shard": shard, "state": state, "partitions": partitions, "bytes": handed.bytes, "seconds": handed.seconds,
+        }  # fmt: skip
 
-    async def leave(self, request: Request) -> Reply:
-        handed = await self._departure.drain(_teller(request, "drain"))
-        await request.emit({"stage": "seat", "done": 0, "total": 1})
+    async def drain(self, _: api.Drain, exchange: Exchange) -> api.HandedOver:
+        handed = await self._departure.drain(_teller(exchange, "drain"))
+        return self._handed_over("drained", handed)
+
+    async def leave(self, _: api.Leave, exchange: Exchange) -> api.HandedOver:
+        handed = await self._departure.drain(_teller(exchange, "drain"))
+        await exchange.emit({"stage": "seat", "done": 0, "total": 1})
         await self._departure.hand_over_leadership()
         await self._departure.give_up_seat()
         asyncio.get_running_loop().call_later(REPLY_SECONDS, self._stop)
-        return Reply({"shard": self._context.me, "state": "left", **asdict(handed)})
+        return self._handed_over("left", handed)
 
-    async def join(self, request: Request) -> Reply:
-        await self._departure.join(_teller(request, "join"))
+    async def join(self, _: api.Join, exchange: Exchange) -> api.JoinReply:
+        await self._departure.join(_teller(exchange, "join"))
         epoch = self._state.registry.epoch
-        return Reply({"shard": self._context.me, "state": "joined", "epoch": epoch})
+        return {"shard": self._context.me, "state": "joined", "epoch": epoch}
 
-    async def log_level(self, request: Request) -> Reply:
+    async def log_level(self, asked: api.LogLevel) -> api.LogLevelReply:
         try:
-            return Reply({"level": set_level(request.args["level"], request.args["logger"])})
+            return {"level": set_level(asked.level, asked.logger)}
         except UnknownLevel as unknown:
             raise Usage(str(unknown)) from unknown
 
-    async def metrics(self, request: Request) -> Reply:
+    async def metrics(self, asked: api.Metrics) -> api.MetricsReply:
         metrics = self._metrics
         metrics.refresh()
-        return Reply({"text": await asyncio.to_thread(metrics.render, request.args["prefix"] or "")})
+        return {"text": await asyncio.to_thread(metrics.render, asked.prefix or "")}
 
 
-def _teller(request: Request, stage: str) -> Tell:
+def _teller(exchange: Exchange, stage: str) -> Tell:
     async def tell(done: int, total: int) -> None:
-        await request.emit({"stage": stage, "done": done, "total": total})
+        await exchange.emit({"stage": stage, "done": done, "total": total})
 
     return tell
 
 
-def _told(version: Version | None) -> dict[str, Any]:
+class _Told(TypedDict):
+    version: str | None
+    oldest: int | None
+    newest: int | None
+
+
+def _told(version: Version | None) -> _Told:
     """What a member says of its version; nothing of it, if it does not."""
     if version is None:
         return {"version": None, "oldest": None, "newest": None}
     return {"version": version.shoal, "oldest": version.oldest, "newest": version.newest}
 
 
-def _disk(level: Level | None) -> dict[str, Any]:
+def _disk(level: Level | None) -> api.Disk:
     """Of the data folder's disk: how full it is, in words and bytes; empty while that is not known."""
-    return {**asdict(level), "state": level.word} if level is not None else {}
+    if level is None:
+        return {}
+    return {
+        "total": level.total,
+        "free": level.free,
+        "warn": level.warn,
+        "refuse": level.refuse,
+        "bulk": level.bulk,
+        "has_reserve": level.has_reserve,
+        "state": level.word,
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Never
+from typing import Literal, Never
 
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Beat, Service
@@ -28,7 +28,7 @@ class Level:
     has_reserve: bool
 
     @property
-    def word(self) -> str:
+    def word(self) -> Literal["ok", "low", "full"]:
         """`ok`, `low` (it is said) or `full` (bulk is refused)."""
         if self.free < self.refuse and self.bulk == 0:
             return "full"

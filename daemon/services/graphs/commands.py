@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from daemon.admin.registry import Registry, Reply, Request
+from daemon.admin.registry import Registry
 from daemon.runtime.context import HostContext
 from daemon.services.graphs.graphs import Graphs
 from daemon.services.graphs.load import Loading
 from daemon.services.graphs.part_stats import PartStats
 from daemon.services.known import Known
 from daemon.state.commands import AddGraph, DropGraph
-from shoal.api.errors import Usage
-from shoal.client.session import NAME_RULE, is_name
+from shoal.api.command import Exchange
+from shoal.api.commands import graphs as api
+from shoal.api.commands.names import check_graph_name
 from shoal.lockstep.machine import State
 
 
@@ -25,53 +23,56 @@ class GraphCommands:
     ) -> None:
         self._context, self._state, self._known = context, context.state, known
         self._graphs, self._part_stats = graphs, part_stats
-        for name in ("graph load", "graph list", "graph show", "graph drop", "ghosts"):
-            commands.bind(name, getattr(self, name.replace(" ", "_")))
+        commands.bind(
+            api.GraphLoad.followed_by(self.graph_load),
+            api.GraphList.answered_by(self.graph_list),
+            api.GraphShow.answered_by(self.graph_show),
+            api.GraphDrop.answered_by(self.graph_drop),
+            api.Ghosts.answered_by(self.ghosts),
+        )
 
-    async def graph_load(self, request: Request) -> Reply:
-        loading = Loading(self._context, self._graphs, _name(request.args["name"]), request.emit)
-        return Reply(await loading.run(request.args["spec"], request.frames))
+    async def graph_load(self, asked: api.GraphLoad, exchange: Exchange) -> api.LoadedGraph:
+        check_graph_name(asked.name)
+        loading = Loading(self._context, self._graphs, asked.name, exchange.emit)
+        return await loading.run(asked.spec, exchange.frames)
 
-    async def graph_list(self, _: Request) -> Reply:
+    async def graph_list(self, _: api.GraphList) -> api.GraphsReply:
         graphs = self._state.registry.graphs
-        return Reply({"graphs": [self._graph_row(graphs[name]) for name in sorted(graphs)]})
+        return {"graphs": [self._graph_row(graphs[name]) for name in sorted(graphs)]}
 
-    async def graph_show(self, request: Request) -> Reply:
-        graph = self._known.graph(request.args["graph"])
+    async def graph_show(self, asked: api.GraphShow) -> api.GraphReply:
+        graph = self._known.graph(asked.graph)
         view = self._state.registry.view
         told = await self._part_stats.of_all(graph.load, view.names) if view is not None else {}
-        shards = {
+        shards: dict[str, api.HeldPart] = {
             name: {"nodes": part.nodes, "edges": part.edges, "ghosts": part.ghosts, "bytes": part.held_bytes}
             for name, part in told.items()
         }
         whole = view is not None and len(told) == len(view.names)
-        return Reply(
-            {
-                **self._graph_row(graph),
-                "cross_edges": sum(part.cross_edges for part in told.values()) if whole else graph.cross_edges,
-                "shards": shards,
-                "node_columns": dict(graph.node_columns),
-                "edge_columns": dict(graph.edge_columns),
-            }
-        )
+        return {
+            **self._graph_row(graph),
+            "cross_edges": sum(part.cross_edges for part in told.values()) if whole else graph.cross_edges,
+            "shards": shards,
+            "node_columns": dict(graph.node_columns),
+            "edge_columns": dict(graph.edge_columns),
+        }
 
-    async def graph_drop(self, request: Request) -> Reply:
-        args = request.args
-        graph = self._known.meant(args["graph"], args["load"])
-        dropped = DropGraph(self._context.new_id(), graph.name, graph.load, args["force"])
+    async def graph_drop(self, asked: api.GraphDrop) -> api.DroppedGraph:
+        graph = self._known.meant(asked.graph, asked.load)
+        dropped = DropGraph(self._context.new_id(), graph.name, graph.load, asked.force)
         await self._known.decided(dropped, lambda: self._known.meant(graph.name, graph.load))
         gone = [run for run in self._state.registry.dropped.values() if run.load == graph.load]
         results = sum(run.had_result for run in gone)
-        return Reply({"graph": graph.name, "state": "dropped", "runs": len(gone), "results": results})
+        return {"graph": graph.name, "state": "dropped", "runs": len(gone), "results": results}
 
-    async def ghosts(self, request: Request) -> Reply:
-        name, graphs = request.args["graph"], self._state.registry.graphs
+    async def ghosts(self, asked: api.Ghosts) -> api.GhostsReply:
+        name, graphs = asked.graph, self._state.registry.graphs
         if name:
             self._known.graph(name)
         here = [graph for graph in sorted(graphs) if graphs[graph].load in self._graphs.parts]
-        return Reply({"graphs": [self._ghosts_of(graphs[graph]) for graph in here if name in (None, graph)]})
+        return {"graphs": [self._ghosts_of(graphs[graph]) for graph in here if name in (None, graph)]}
 
-    def _ghosts_of(self, graph: AddGraph) -> dict[str, Any]:
+    def _ghosts_of(self, graph: AddGraph) -> api.GhostsRow:
         part = self._graphs.parts[graph.load]
         tick, age = 0, None
         for run in self._state.registry.active_runs():
@@ -85,7 +86,7 @@ class GraphCommands:
             "tick": max(tick, 0), "age_seconds": age,
         }  # fmt: skip
 
-    def _graph_row(self, graph: AddGraph) -> Mapping[str, Any]:
+    def _graph_row(self, graph: AddGraph) -> api.GraphRow:
         lost = len(self._state.registry.lost(graph.name))
         return {
             "graph": graph.name,
@@ -96,9 +97,3 @@ class GraphCommands:
             "partitions": graph.partition_count,
             "state": "halted" if lost else "ready",
         }
-
-
-def _name(name: str) -> str:
-    if not is_name(name):
-        raise Usage(NAME_RULE)
-    return name

@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 
 from daemon.runtime.context import HostContext
 from daemon.services.graphs.graphs import Graphs
-from daemon.services.graphs.transfer import Emit, answer_of, carried, crossing, held_by, placement_of
+from daemon.services.graphs.transfer import answer_of, carried, crossing, held_by, placement_of
 from daemon.state.commands import AddGraph
 from daemon.state.records import View
 from daemon.transfer.chunks import Shipment, size_in_bytes
+from shoal.api.command import Emit
+from shoal.api.commands.graphs import LoadedGraph
 from shoal.api.errors import Failed, NameTaken, Refused
 from shoal.graph.columns import type_name
 from shoal.graph.graph_data import BadGraph, GraphData
@@ -43,7 +45,7 @@ class Loading:
         self._state, self._limits = context.state, context.load_limits
         self._load = f"{self._state.identity}/{context.new_id()}"
 
-    async def run(self, spec: Any, frames: Sequence[Any]) -> dict[str, Any]:
+    async def run(self, spec: Any, frames: Sequence[Any]) -> LoadedGraph:
         """Loads the graph. Raises `Refused` or `Failed`; then nothing of it is kept anywhere."""
         began = self._context.clock.monotonic_ns()
         view = self._checked_view()
@@ -77,8 +79,7 @@ class Loading:
         if view is None or not state.in_view:
             raise Refused("this shard is in no view yet: wait until `status` says joined")
         if self._name in state.registry.graphs:
-            taken = f"a graph called '{self._name}' is loaded already: drop it, or choose another name"
-            raise NameTaken(taken)
+            raise NameTaken.by_graph(self._name)
         missing = state.missing_members()
         if missing:
             raise Refused(f"the view lacks {', '.join(missing)}: try again once it is back, or in the next view")

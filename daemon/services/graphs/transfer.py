@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from daemon.state.placement import Placed, ideal
 from daemon.state.records import View
 from daemon.store import NoRoom
 from daemon.transfer.chunks import PieceArrived, Shipment
+from shoal.api.command import Emit
 from shoal.api.errors import Failed, ShoalError
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.ids import PARTITIONS_MAX
@@ -29,7 +30,6 @@ from shoal.lockstep.messages import PieceBuilt
 
 log = logging.getLogger("shoal.shipping")
 
-Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 TELL_SECONDS: Final = 0.1
 SILENCE_SECONDS: Final = 30.0

@@ -17,8 +17,8 @@ import sys
 from typing import Any, Final
 
 from shoal.api.errors import ShoalError
-from shoal.client.local_replies import describe
-from shoal.program.deployed import SOURCE_BYTES_MAX, program_of
+from shoal.client.local_replies import program_row
+from shoal.program.deployed import SOURCE_BYTES_MAX, digest_of, program_of
 
 MEMORY_BYTES_MAX: Final = 4 << 30
 """Of address space: numpy and Arrow alone reserve a few hundred megabytes."""
@@ -28,7 +28,8 @@ def look_over(source: bytes, label: str) -> dict[str, Any]:
     """What a file defines, or what is wrong with it."""
     try:
         program = program_of(source, label)
-        described = {**describe(program), "phases": [phase.word for phase in program.phases()]}
+        row = program_row(program, "deployed", digest_of(source))
+        described = {key: value for key, value in row.items() if key not in ("origin", "digest")}
         return {"name": program.name, "described": json.loads(json.dumps(described, default=str))}
     except ShoalError as error:
         return {"error": str(error)}

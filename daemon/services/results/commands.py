@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from daemon.admin.registry import Registry, Reply, Request
+from daemon.admin.registry import Registry
 from daemon.runtime.context import HostContext
 from daemon.services.known import Known
 from daemon.services.results.messages import TableRequest
 from daemon.services.results.reading import Reading
 from daemon.services.results.readings import Readings
-from daemon.services.results.results import COLUMNS_MAX, TOP_MAX, Results, Rows
+from daemon.services.results.results import COLUMNS_MAX, Results, Rows
 from daemon.services.results.search import Searching
 from daemon.services.results.tables import Tables
 from daemon.services.runs.controller import RunController
 from daemon.state.records import RunRecord
 from daemon.store import NotHeld
+from shoal.api.command import Framed
+from shoal.api.commands import results as api
 from shoal.api.errors import Failed, Refused, UnknownColumn, Usage, did_you_mean
 from shoal.graph import columns as col
 from shoal.program.program import read_params
 from shoal.query.result import plain_values
-from shoal.query.rows import STRETCH
-from shoal.query.search import TOP_MAX as HITS_MAX
 from shoal.query.search import Query, text_column
 from shoal.query.tables import known_table
+
+T = TypeVar("T")
 
 ROWS_SHOWN = 20
 SEARCH_SECONDS, AGAIN_SECONDS = 20.0, 0.2
@@ -49,41 +51,46 @@ class ResultCommands:
     ) -> None:
         self._context, self._known, self._readings, self._runs = context, known, readings, runs
         self._results, self._reading, self._tables, self._searching = results, reading, tables, searching
-        for name in ("run ticks", "run result", "run rows", "run table", "run search"):
-            commands.bind(name, getattr(self, name.replace(" ", "_")))
+        commands.bind(
+            api.RunTicks.answered_by(self.run_ticks),
+            api.RunResult.answered_by(self.run_result),
+            api.RunRows.answered_by(self.run_rows),
+            api.RunTable.answered_by(self.run_table),
+            api.RunSearch.answered_by(self.run_search),
+        )
 
-    async def run_ticks(self, request: Request) -> Reply:
-        run = await self._readings.run_of(request)
+    async def run_ticks(self, asked: api.RunTicks) -> api.TicksReply:
+        run = await self._readings.run_of(asked.run)
         ticks = await self._reading.ticks(run)
-        return Reply({"run": run.name, "state": run.shown, "tick": self._runs.tick_of(run), "ticks": ticks})
+        return {"run": run.name, "state": run.shown, "tick": self._runs.tick_of(run), "ticks": ticks}
 
-    async def run_result(self, request: Request) -> Reply:
-        args, run = request.args, await self._readings.run_of(request)
-        column = _known_columns(run, [args["column"]] if args["column"] else run.columns[:1])[0]
-        count, results = args["top"] or ROWS_SHOWN, self._results
-        if not 0 < count <= TOP_MAX:
-            raise Usage(f"top should be from 1 to {TOP_MAX}")
+    async def run_result(self, asked: api.RunResult) -> api.ResultReply:
+        run, results = await self._readings.run_of(asked.run), self._results
+        column = _known_columns(run, [asked.column] if asked.column else run.columns[:1])[0]
 
-        async def read(tick: int, members: Sequence[str], nodes: int) -> Reply:
-            rows = await results.top(run.name, tick, column, members, count, args["least"])
+        async def read(tick: int, members: Sequence[str], nodes: int) -> api.ResultReply:
+            rows = await results.top(run.name, tick, column, members, asked.top or ROWS_SHOWN, asked.least)
             digest = await results.digest(run.name, tick, column, members, nodes)
             null = results.nulls(run.name, tick, [column]).get(column)
-            said = {"run": run.name, "column": column, "tick": tick, "digest": digest, "count": nodes}
-            return Reply({**said, "rows": _plain_rows(rows, column, null)})
+            return {
+                "run": run.name,
+                "column": column,
+                "tick": tick,
+                "digest": digest,
+                "count": nodes,
+                "rows": _plain_rows(rows, column, null),
+            }
 
-        return await self._read(run, args["tick"], read)
+        return await self._read(run, asked.tick, read)
 
-    async def run_rows(self, request: Request) -> Reply:
-        args, run = request.args, await self._readings.run_of(request)
-        columns = _known_columns(run, args["columns"] or run.columns)
-        first, count, results = args["first"], args["count"], self._results
-        if first < 0 or not 0 < count <= STRETCH:
-            raise Usage(f"first should be an ordinal, and count from 1 to {STRETCH}")
+    async def run_rows(self, asked: api.RunRows) -> Framed[api.RowsReply]:
+        run, results = await self._readings.run_of(asked.run), self._results
+        columns = _known_columns(run, asked.columns or run.columns)
 
-        async def read(tick: int, members: Sequence[str], nodes: int) -> Reply:
-            last = min(first + count, nodes)
-            rows = await results.stretch(run.name, tick, columns, members, min(first, nodes), last, nodes)
-            is_digested = args["digest"] and last == nodes
+        async def read(tick: int, members: Sequence[str], nodes: int) -> Framed[api.RowsReply]:
+            last = min(asked.first + asked.count, nodes)
+            rows = await results.stretch(run.name, tick, columns, members, min(asked.first, nodes), last, nodes)
+            is_digested = asked.digest and last == nodes
             digests = {
                 column: await results.digest(run.name, tick, column, members, nodes)
                 for column in (columns if is_digested else ())
@@ -93,48 +100,62 @@ class ResultCommands:
             for column, values in rows.values.items():
                 specs[column], its = col.to_wire(values)
                 frames += its
-            said = {"run": run.name, "tick": tick, "first": first, "count": len(rows.ordinals), "total": nodes}
-            nulls = results.nulls(run.name, tick, columns)
-            return Reply({**said, "id": id_spec, "columns": specs, "nulls": nulls, "digests": digests}, tuple(frames))
+            reply: api.RowsReply = {
+                "run": run.name,
+                "tick": tick,
+                "first": asked.first,
+                "count": len(rows.ordinals),
+                "total": nodes,
+                "id": id_spec,
+                "columns": specs,
+                "nulls": results.nulls(run.name, tick, columns),
+                "digests": digests,
+            }
+            return Framed(reply, tuple(frames))
 
-        return await self._read(run, args["tick"], read)
+        return await self._read(run, asked.tick, read)
 
-    async def run_table(self, request: Request) -> Reply:
-        args, run = request.args, await self._readings.run_of(request)
-        partition, first = args["partition"], args["first"]
+    async def run_table(self, asked: api.RunTable) -> Framed[api.TableReply]:
+        run, partition, first = await self._readings.run_of(asked.run), asked.partition, asked.first
         partitions = self._known.graph_of(run).partition_count
-        if not 0 <= partition < partitions or first < 0:
-            raise Usage(f"partition should be from 0 to {partitions - 1}, and first a row")
+        if partition >= partitions:
+            raise Usage(f"partition should be from 0 to {partitions - 1}")
         if not partition and not first:  # whoever reads a table begins there
-            await self._check_table(run, args["table"])
+            await self._check_table(run, asked.table)
 
-        async def attempt(run: RunRecord, tick: int) -> Reply:
-            piece = await self._tables.piece(TableRequest("", run.name, tick, args["table"], partition, first))
+        async def attempt(run: RunRecord, tick: int) -> Framed[api.TableReply]:
+            piece = await self._tables.piece(TableRequest("", run.name, tick, asked.table, partition, first))
             specs, frames = {}, []
             for name, values in piece.columns.items():
                 specs[name], its = col.to_wire(values)
                 frames += its
-            said = {"run": run.name, "table": args["table"], "tick": tick, "partition": partition}
-            counts = {"partitions": partitions, "first": first, "count": piece.count, "total": piece.total}
-            return Reply({**said, **counts, "columns": specs}, tuple(frames))
+            reply: api.TableReply = {
+                "run": run.name,
+                "table": asked.table,
+                "tick": tick,
+                "partition": partition,
+                "partitions": partitions,
+                "first": first,
+                "count": piece.count,
+                "total": piece.total,
+                "columns": specs,
+            }
+            return Framed(reply, tuple(frames))
 
-        return await self._readings.read(run, args["tick"], attempt)
+        return await self._readings.read(run, asked.tick, attempt)
 
-    async def run_search(self, request: Request) -> Reply:
-        args = request.args
-        run = self._known.run(args["run"])
-        if not 0 < args["top"] <= HITS_MAX:
-            raise Usage(f"top should be from 1 to {HITS_MAX}")
+    async def run_search(self, asked: api.RunSearch) -> api.SearchReply:
+        run = self._known.run(asked.run)
         program = await self._readings.program_of(run)
-        query = Query.of(args["words"])
+        query = Query.of(asked.words)
         column = text_column(type(program), read_params(run.params))
         graph, until_ns = self._known.graph_of(run), self._now() + int(SEARCH_SECONDS * 1e9)
         if column not in dict(graph.node_columns):
             raise UnknownColumn(f"the nodes of graph '{graph.name}' have no column '{column}'")
         while True:
             try:
-                found = await self._searching.search(run.load, column, query, args["top"])
-                return Reply({"run": run.name, **found})
+                found = await self._searching.search(run.load, column, query, asked.top)
+                return {"run": run.name, **found}
             except (Refused, Failed, NotHeld):  # the view may be changing
                 graph = self._known.graph_of(run)
                 if self._now() > until_ns or self._context.state.registry.lost(graph.name):
@@ -147,11 +168,11 @@ class ResultCommands:
         return self._context.clock.monotonic_ns()
 
     async def _read(
-        self, run: RunRecord, tick: int | None, read: Callable[[int, Sequence[str], int], Awaitable[Reply]]
-    ) -> Reply:
+        self, run: RunRecord, tick: int | None, read: Callable[[int, Sequence[str], int], Awaitable[T]]
+    ) -> T:
         """Reads a run at a tick, or its last one. `read` takes the tick, the members and the number of nodes."""
 
-        async def attempt(run: RunRecord, at: int) -> Reply:
+        async def attempt(run: RunRecord, at: int) -> T:
             await self._reading.recall(run.name, at)
             view, nodes = self._context.state.registry.view, self._known.graph_of(run).node_count
             assert view is not None, "nothing is recalled without one"
@@ -177,7 +198,7 @@ def _known_columns(run: RunRecord, columns: Sequence[str]) -> list[str]:
     return list(columns)
 
 
-def _plain_rows(rows: Rows, column: str, null: Any) -> list[dict[str, Any]]:
+def _plain_rows(rows: Rows, column: str, null: Any) -> list[api.ValueRow]:
     """As JSON has them."""
     ids = rows.ids.to_pylist() if col.is_string(rows.ids) else rows.ids.tolist()
     values = plain_values(rows.values[column], null)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from daemon.admin.registry import Reply, Request
 from daemon.config.quantities import size_text
 from daemon.runtime.context import HostContext
 from daemon.services.known import Known
@@ -23,6 +23,8 @@ from shoal.api.errors import Failed, ProgramFailed, Refused, TickNotKept
 from shoal.program.failures import words_of
 from shoal.program.program import Program
 from shoal.query.snapshot import chosen_tick
+
+T = TypeVar("T")
 
 END_SECONDS = 5.0
 PATIENCE_SECONDS, AGAIN_SECONDS = 20.0, 0.1
@@ -43,9 +45,9 @@ class Readings:
         self._context, self._known, self._results, self._reading = context, known, results, reading
         self._runs, self._programs = runs, programs
 
-    async def run_of(self, request: Request) -> RunRecord:
-        """The run that is asked about."""
-        run = self._known.run(request.args["run"])
+    async def run_of(self, name: str) -> RunRecord:
+        """The run of that name, once what it computed is at hand. Raises `UnknownRun`."""
+        run = self._known.run(name)
         if run.is_over:
             # What it computed is about to be at hand here, so that it need not be read from the disk.
             await self._runs.kept(run.name, END_SECONDS)
@@ -58,9 +60,7 @@ class Readings:
         except Exception as error:  # it is a stranger's
             raise Refused(f"run '{run.name}' can't be read: {words_of(error)}") from error
 
-    async def read(
-        self, run: RunRecord, tick: int | None, attempt: Callable[[RunRecord, int], Awaitable[Reply]]
-    ) -> Reply:
+    async def read(self, run: RunRecord, tick: int | None, attempt: Callable[[RunRecord, int], Awaitable[T]]) -> T:
         """Reads a run at a tick, or its last one: calls `attempt` with both, repeatedly if need be."""
         clock = self._context.clock
         until_ns = clock.monotonic_ns() + int(PATIENCE_SECONDS * 1e9)

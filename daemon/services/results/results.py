@@ -30,6 +30,7 @@ from daemon.services.results.portions import Portions
 from daemon.state import GraphRemoved, ResultsExpired, ViewInstalled
 from daemon.state.records import RunRecord
 from shoal.api.errors import Failed, Refused
+from shoal.api.ranges import VALUES_MAX
 from shoal.engine.engine import Engine
 from shoal.graph import columns as col
 from shoal.graph.graph_data import BadGraph
@@ -38,7 +39,6 @@ from shoal.program.program import Program
 from shoal.query.result import extreme_rows
 from shoal.query.rows import STRETCH, null_of
 
-TOP_MAX = 100_000
 COLUMNS_MAX = 64
 KEPT_AT_ONCE = 8
 """A result of up to the memory's so many-th part is kept as its run ends: it is copied on the control loop."""
@@ -201,8 +201,9 @@ class Results(Service[Never, Events]):
 
     def answer(self, asked: RowsRequest) -> RowsReply:
         """A peer wants rows."""
-        many = asked.last - asked.first > STRETCH if not asked.top else asked.top > TOP_MAX or len(asked.columns) != 1
-        if many or len(asked.columns) > COLUMNS_MAX:
+        rows_max, columns_max = (VALUES_MAX, 1) if asked.top else (STRETCH, COLUMNS_MAX)
+        many = (asked.top or asked.last - asked.first) > rows_max or len(asked.columns) > columns_max
+        if many:
             return RowsReply(asked.request, "more than is given at once", 0, (), b"")
         try:
             rows = self._known(asked.run, asked.tick).rows(asked)

@@ -12,7 +12,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -25,10 +25,11 @@ from daemon.state import GraphRemoved
 from daemon.state.commands import Identity
 from daemon.store import NotHeld
 from shoal.api.errors import Failed, Refused
+from shoal.api.ranges import HITS_MAX
 from shoal.graph import columns as col
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.shard_graph import ShardGraph
-from shoal.query.search import TERMS_MAX, TOP_MAX, Hits, Index, Query, merged, told
+from shoal.query.search import TERMS_MAX, Found, Hits, Index, Query, merged, told
 
 INDEXES_KEPT: Final = 4
 
@@ -45,7 +46,7 @@ class Searching(Service[SearchRequest, GraphRemoved]):
         self._indexes: OrderedDict[tuple[str, str], tuple[ShardGraph, Index]] = OrderedDict()
         self._making = asyncio.Lock()
 
-    async def search(self, load: str, column: str, query: Query, count: int) -> dict[str, Any]:
+    async def search(self, load: str, column: str, query: Query, count: int) -> Found:
         """The best documents of the graph of a load, as `run search` tells them. Raises `Refused` or `Failed`."""
         registry = self._state.registry
         if registry.view is None:
@@ -78,7 +79,7 @@ class Searching(Service[SearchRequest, GraphRemoved]):
 
     async def _answer(self, asked: SearchRequest) -> SearchReply:
         try:
-            if len(asked.terms) > TERMS_MAX or not 0 <= asked.top <= TOP_MAX:
+            if len(asked.terms) > TERMS_MAX or not 0 <= asked.top <= HITS_MAX:
                 raise Refused("more than is searched for at once")
             if asked.weights and len(asked.weights) != len(asked.terms):
                 raise Refused("as many weights as terms are needed")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from typing import Any
 
-from daemon.admin.registry import Registry, Reply, Request
+from daemon.admin.registry import Registry
 from daemon.runtime.context import HostContext
 from daemon.runtime.ticks import RunFigures
 from daemon.services.known import IN_NO_VIEW, Known
@@ -16,6 +14,9 @@ from daemon.services.runs.controller import RunController
 from daemon.services.runs.shown import ShownRuns
 from daemon.state.commands import StartRun, StopRun
 from daemon.state.records import QUEUED, RunRecord
+from shoal.api.command import Exchange
+from shoal.api.commands import runs as api
+from shoal.api.commands.cluster import Barrier, BarrierReply, BarrierRow
 from shoal.api.errors import Failed, Refused, RunFailed, TimedOut, Usage
 from shoal.api.ranges import TICKS_MAX
 from shoal.lockstep.machine import State
@@ -37,25 +38,28 @@ class RunCommands:
     ) -> None:
         self._context, self._state, self._known, self._shown = context, context.state, known, ShownRuns(context, runs)
         self._runs, self._programs, self._until = runs, programs, context.conditions.until
-        for name in ("run start", "run list", "run show", "run wait", "run step", "run stop", "barrier"):
-            commands.bind(name, getattr(self, name.replace(" ", "_")))
+        commands.bind(
+            api.RunStart.answered_by(self.run_start),
+            api.RunList.answered_by(self.run_list),
+            api.RunShow.answered_by(self.run_show),
+            api.RunWait.followed_by(self.run_wait),
+            api.RunStep.answered_by(self.run_step),
+            api.RunStop.answered_by(self.run_stop),
+            Barrier.answered_by(self.barrier),
+        )
 
-    async def run_start(self, request: Request) -> Reply:
-        args = request.args
-        graph = self._known.meant(args["graph"], args["load"])
-        params = args["params"] or {}
+    async def run_start(self, asked: api.RunStart) -> api.RunReply:
+        graph = self._known.meant(asked.graph, asked.load)
+        params = asked.params or {}
         self._known.require_view()
         try:
-            found = await self._programs.find(args["program"])
+            found = await self._programs.find(asked.program)
             declared = await self._programs.tried(found, params)
         except Exception as error:  # the program's own code is run
-            raise refusal(f"program '{args['program']}'", error) from error
-        ticks = args["ticks"] or declared.ticks
-        interval = args["interval_seconds"] or 0.0
+            raise refusal(f"program '{asked.program}'", error) from error
+        ticks = asked.ticks or declared.ticks
         if not 0 < ticks <= TICKS_MAX:
             raise Usage("ticks should be a positive number")
-        if not 0.0 <= interval <= 86_400.0:
-            raise Usage("interval_seconds should be from 0 to a day")
         started = StartRun(
             request=self._context.new_id(),
             program=found.name,
@@ -63,36 +67,34 @@ class RunCommands:
             load=graph.load,
             params=tuple((name, json.dumps(value)) for name, value in sorted(params.items())),
             ticks=ticks,
-            interval_ns=int(interval * 1e9),
-            paced=args["paced"],
+            interval_ns=int((asked.interval_seconds or 0.0) * 1e9),
+            paced=asked.paced,
             phases=declared.phases,
             columns=declared.columns,
             started_unix_ns=self._context.clock.unix_ns(),
-            checkpoint_ticks=args["checkpoint_ticks"] or 0,
+            checkpoint_ticks=asked.checkpoint_ticks,
             digest=found.digest,
             runs_max=self._context.config.ticks.runs_max,
-            may_queue=args["queue"],
+            may_queue=asked.queue,
         )
         name = await self._known.decided(started, lambda: self._known.meant(graph.name, graph.load))
-        return Reply(self._shown.run(self._known.run(name)))
+        return self._shown.run(self._known.run(name))
 
-    async def run_list(self, _: Request) -> Reply:
+    async def run_list(self, _: api.RunList) -> api.RunsReply:
         runs = self._state.registry.runs.values()
-        keys = ("run", "program", "graph", "load", "state", "place", "tick", "ticks")
-        rows = []
+        rows: list[api.RunRow] = []
         for run in list(runs):
-            shown = self._shown.run(run)
-            rows.append({key: shown[key] for key in keys})
+            rows.append(self._shown.row(run))
             if len(rows) % ROWS_A_TURN == 0:
                 await asyncio.sleep(0)
-        return Reply({"runs": rows})
+        return {"runs": rows}
 
-    async def run_show(self, request: Request) -> Reply:
-        return Reply(self._shown.run(self._known.run(request.args["run"])))
+    async def run_show(self, asked: api.RunShow) -> api.RunReply:
+        return self._shown.run(self._known.run(asked.run))
 
-    async def run_wait(self, request: Request) -> Reply:
-        run = self._known.run(request.args["run"])
-        timeout = request.args["timeout_seconds"]
+    async def run_wait(self, asked: api.RunWait, exchange: Exchange) -> api.RunReply:
+        run = self._known.run(asked.run)
+        timeout = asked.timeout_seconds
         clock = self._context.clock
         until_ns = None if timeout is None else clock.monotonic_ns() + int(timeout * 1e9)
 
@@ -105,61 +107,60 @@ class RunCommands:
         while not await self._until(is_over, min(EVENT_SECONDS, max(0.0, left()))):
             if left() <= 0:
                 shown = self._shown.run(self._known.run(run.name))
-                where = (
-                    f"is queued, at place {shown['place']}" if shown["place"] else f"goes on, at tick {shown['tick']}"
-                )
-                still = f"run '{run.name}' still {where}: it was waited for {timeout:g} s"
-                raise TimedOut(still)
-            await request.emit(self._shown.run(self._known.run(run.name)))
-        return Reply(self._shown.run(self._known.run(run.name)))
+                place, tick = shown["place"], shown["tick"]
+                where = f"is queued, at place {place}" if place else f"goes on, at tick {tick}"
+                raise TimedOut.at(run.name, where, timeout or 0.0)
+            await exchange.emit(self._shown.run(self._known.run(run.name)))
+        return self._shown.run(self._known.run(run.name))
 
-    async def run_step(self, request: Request) -> Reply:
-        run = self._known.run(request.args["run"])
+    async def run_step(self, asked: api.RunStep) -> api.SteppedRun:
+        run = self._known.run(asked.run)
         if run.is_over:
             raise Refused(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
         if run.state == QUEUED:
             raise Refused(f"run '{run.name}' has not begun: it is queued, at place {self._shown.place(run)}")
         if not run.paced:
-            raise Refused(f"run '{run.name}' is not paced: it goes by itself (start it with --paced to step it)")
+            raise Refused(f"run '{run.name}' is not paced: it goes by itself (start it paced to step it)")
         self._known.require_view()
         answer = await self._context.orders.step_run(run.number)
         if answer.error:
             raise Failed(answer.error)
 
-        def figures() -> Mapping[str, Any] | None:
+        def figures() -> api.TickReply | None:
             known = self._context.ticks.figures.get(run.number) or RunFigures(())
             return known.of_tick(answer.tick, self._known.run(run.name).resumed)
 
         await self._until(lambda: figures() or not self._known.run(run.name).active or not self._state.in_view)
         told = figures()
         if told is not None:
-            return Reply({"run": run.name, **told})
+            return {"run": run.name, **told}
         run = self._known.run(run.name)
         if not run.active:
             why = run.failure or "it is over"
             raise RunFailed(f"run '{run.name}' {run.state} before tick {answer.tick}: {why}")
         raise Failed(f"tick {answer.tick} of run '{run.name}' is granted, but {IN_NO_VIEW}")
 
-    async def run_stop(self, request: Request) -> Reply:
-        run = self._known.run(request.args["run"])
-        stopped = StopRun(self._context.new_id(), run.name, request.args["force"])
+    async def run_stop(self, asked: api.RunStop) -> api.RunReply:
+        run = self._known.run(asked.run)
+        stopped = StopRun(self._context.new_id(), run.name, asked.force)
         await self._known.decided(stopped, lambda: self._known.run(run.name))
         await self._runs.kept(run.name, END_SECONDS)
-        return Reply(self._shown.run(self._known.run(run.name)))
+        return self._shown.run(self._known.run(run.name))
 
-    async def barrier(self, request: Request) -> Reply:
-        registry = self._state.registry
-        name = request.args["run"]
-        runs = [self._known.run(name)] if name else registry.active_runs()
-        return Reply({"runs": [self._barrier_of(run) for run in runs if run.active]})
+    async def barrier(self, asked: Barrier) -> BarrierReply:
+        runs = [self._known.run(asked.run)] if asked.run else self._state.registry.active_runs()
+        return {"runs": [self._barrier_of(run) for run in runs if run.active]}
 
-    def _barrier_of(self, run: RunRecord) -> dict[str, Any]:
+    def _barrier_of(self, run: RunRecord) -> BarrierRow:
         machine = self._context.ticks.machine(run.number)
         now = self._context.clock.monotonic_ns()
         known = self._state.progress.of(run.number, now)
         doing = {p.shard: f"{p.doing} for {p.seconds:.1f} s" for p in known}
         if machine is None:
-            return {"run": run.name, "tick": 0, "phase": "", "entries": {}, "missing": [], "doing": doing}
+            return {
+                "run": run.name, "tick": 0, "phase": "", "entries": {}, "missing": [], "waiting_seconds": 0.0,
+                "doing": doing,
+            }  # fmt: skip
         waiting = machine.state is State.WAITING
         return {
             "run": run.name,

@@ -9,6 +9,7 @@ from daemon.runtime.context import HostContext
 from daemon.runtime.ticks import tick_result
 from daemon.services.runs.controller import RunController
 from daemon.state.records import QUEUED, RunRecord
+from shoal.api.commands.runs import RunReply, RunRow, ShardProgress
 from shoal.lockstep.barrier import PHASES
 
 
@@ -18,8 +19,8 @@ class ShownRuns:
     def __init__(self, context: HostContext, runs: RunController) -> None:
         self._context, self._state, self._runs = context, context.state, runs
 
-    def run(self, run: RunRecord) -> dict[str, Any]:
-        """The reply of `run show`."""
+    def run(self, run: RunRecord) -> RunReply:
+        """Returns a run as `run show` replies."""
         machine = self._context.ticks.machine(run.number) if run.active else None
         now, figures = self._context.clock.monotonic_ns(), self._context.ticks.figures.get(run.number)
         progress = self._state.progress.of(run.number, now) if run.active else []
@@ -28,30 +29,36 @@ class ShownRuns:
         ended = run.ended_unix_ns or self._context.clock.unix_ns()
         crossed = run.cross_bytes if not run.active else figures.cross_bytes if figures else 0
         return {
-            "run": run.name,
-            "program": run.program,
+            **self.row(run),
             "digest": run.digest or None,
-            "graph": run.graph,
-            "load": run.load,
             "params": {name: json.loads(value) for name, value in run.params},
             "columns": list(run.columns),
-            "state": run.shown,
             "outcome": run.state if run.is_over else None,
-            "place": self.place(run),
-            "tick": self._runs.tick_of(run) if run.active else run.tick,
-            "ticks": run.tick if run.is_over else run.ticks,
             "phase": machine.phase.word if machine else None,
             "error": run.failure or None,
             "seconds": max(0.0, (ended - run.started_unix_ns) / 1e9),
             "shards": {p.shard: _shard_progress(p) for p in progress},
             "figures": figures.shown if run.active and figures else json.loads(run.figures or "{}"),
-            "last_tick": dict(tick_result(committed, figures.members)) if committed and figures else None,
+            "last_tick": tick_result(committed, figures.members) if committed and figures else None,
             "totals": {
                 "nodes": graph.node_count if graph else None,
                 "edges": graph.edge_count if graph else None,
                 "cross_edges": graph.cross_edges if graph else None,
                 "cross_bytes": crossed,
             },
+        }
+
+    def row(self, run: RunRecord) -> RunRow:
+        """Returns a run as `run list` replies."""
+        return {
+            "run": run.name,
+            "program": run.program,
+            "graph": run.graph,
+            "load": run.load,
+            "state": run.shown,
+            "place": self.place(run),
+            "tick": self._runs.tick_of(run) if run.active else run.tick,
+            "ticks": run.tick if run.is_over else run.ticks,
         }
 
     def place(self, run: RunRecord) -> int | None:
@@ -61,7 +68,7 @@ class ShownRuns:
         return [other.number for other in self._state.registry.queued_runs()].index(run.number) + 1
 
 
-def _shard_progress(progress: Any) -> dict[str, Any]:
+def _shard_progress(progress: Any) -> ShardProgress:
     return {
         "tick": progress.tick,
         "phase": progress.doing.partition(" ")[2].partition(" ")[0],

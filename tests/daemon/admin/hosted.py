@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
+from daemon.admin.registry import Registry
 from daemon.admin.server import AdminLimits, AdminServer
+from shoal.api.command import Exchange, Framed
 from shoal.api.errors import Failed, Refused
+from tests.daemon.admin import declared
 
 SECONDS = 10.0
 
@@ -78,48 +80,42 @@ class Handlers:
         self.cancelled = threading.Event()
         self.started = threading.Event()
 
-    async def status(self, _: Request) -> Reply:
-        return Reply({"shard": "a", "value": np.float64(1.5), "distance": float("inf")})
+    async def status(self, _: Any) -> Any:
+        return {"shard": "a", "value": np.float64(1.5), "distance": float("inf")}
 
-    async def load(self, request: Request) -> Reply:
+    async def load(self, asked: declared.Load, exchange: Exchange) -> Any:
         for done in range(3):
-            await request.emit({"stage": "store", "done": done, "total": 3})
-        return Reply({"name": request.args["name"], "bytes": [f.nbytes for f in request.frames]}, request.frames)
+            await exchange.emit({"stage": "store", "done": done, "total": 3})
+        return Framed({"name": asked.name, "bytes": [f.nbytes for f in exchange.frames]}, exchange.frames)
 
-    async def wait(self, request: Request) -> Reply:
+    async def wait(self, _: declared.Wait, exchange: Exchange) -> Any:
         self.started.set()
         try:
             while True:
-                await request.emit({"tick": 1})
+                await exchange.emit({"tick": 1})
                 await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
 
-    async def refuse(self, _: Request) -> Reply:
+    async def refuse(self, _: Any) -> Any:
         raise Refused("not now: there is no view")
 
-    async def fail(self, _: Request) -> Reply:
+    async def fail(self, _: Any) -> Any:
         raise Failed("tried")
 
-    async def broken(self, _: Request) -> Reply:
+    async def broken(self, _: Any) -> Any:
         raise ConnectionResetError("some other socket's")
 
     def registry(self) -> Registry:
-        commands = Registry(
-            [
-                Command("status", "s"),
-                Command("graph load", "l", (Parameter("name", "str", "n", required=True),), frames=True),
-                Command("run wait", "w"),
-                Command("refuse", "r"),
-                Command("fail", "f"),
-                Command("broken", "b"),
-                Command("nobody", "n"),
-            ]
+        kinds = ("Status", "Load", "Wait", "Refuse", "Fail", "Broken", "Nobody")
+        commands = Registry([getattr(declared, kind).contract for kind in kinds])
+        commands.bind(
+            declared.Status.answered_by(self.status),
+            declared.Load.followed_by(self.load),
+            declared.Wait.followed_by(self.wait),
+            declared.Refuse.answered_by(self.refuse),
+            declared.Fail.answered_by(self.fail),
+            declared.Broken.answered_by(self.broken),
         )
-        for name, handler in (
-            ("status", self.status), ("graph load", self.load), ("run wait", self.wait),
-            ("refuse", self.refuse), ("fail", self.fail), ("broken", self.broken),
-        ):  # fmt: skip
-            commands.bind(name, handler)
         return commands

@@ -17,13 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daemon.admin.endpoint import OperatorDoor, _Line
-from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
+from daemon.admin.registry import Registry
 from daemon.config.keys import AllowedKeys, KeyPair, generate
 from daemon.transport.security import Curve
+from shoal.api.command import Exchange, Framed
 from shoal.api.errors import Refused, ShoalError, Unreachable, Usage
 from shoal.client import tunnel
 from shoal.client.admin_protocol import AdminConnection
 from shoal.client.tunnel import Message, header
+from tests.daemon.admin import declared
 from tests.daemon.admin.hosted import Hosted, eventually
 
 SECONDS = 10.0
@@ -36,39 +38,34 @@ class Handlers:
     def __init__(self) -> None:
         self.started, self.cancelled = threading.Event(), threading.Event()
 
-    async def status(self, _: Request) -> Reply:
-        return Reply({"shard": "alpha"})
+    async def status(self, _: Any) -> Any:
+        return {"shard": "alpha"}
 
-    async def echo(self, request: Request) -> Reply:
-        await request.emit({"stage": "store", "done": 1, "total": 1})
-        return Reply({"name": request.args["name"]}, request.frames)
+    async def echo(self, asked: declared.Load, exchange: Exchange) -> Any:
+        await exchange.emit({"stage": "store", "done": 1, "total": 1})
+        return Framed({"name": asked.name}, exchange.frames)
 
-    async def large(self, _: Request) -> Reply:
-        return Reply({}, (LARGE,))
+    async def large(self, _: Any) -> Any:
+        return Framed({}, (LARGE,))
 
-    async def wait(self, _: Request) -> Reply:
+    async def wait(self, _: Any) -> Any:
         self.started.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
-        return Reply({})
+        return {}
 
     def registry(self) -> Registry:
-        name = Parameter("name", "str", "n", required=True)
-        commands = Registry(
-            [
-                Command("status", "s"),
-                Command("graph load", "e", (name,), frames=True, changes=True),
-                Command("large", "l"),
-                Command("run wait", "w"),
-            ]
+        kinds = (declared.Status, declared.Load, declared.Large, declared.Wait)
+        commands = Registry([kind.contract for kind in kinds])
+        commands.bind(
+            declared.Status.answered_by(self.status),
+            declared.Load.followed_by(self.echo),
+            declared.Large.answered_by(self.large),
+            declared.Wait.answered_by(self.wait),
         )
-        for word, handler in (
-            ("status", self.status), ("graph load", self.echo), ("large", self.large), ("run wait", self.wait),
-        ):  # fmt: skip
-            commands.bind(word, handler)
         return commands
 
 

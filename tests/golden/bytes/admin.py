@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 
-from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
+from daemon.admin.registry import Registry
+from shoal.api.command import Command, Exchange, Framed, command
 from shoal.api.errors import Failed, NameTaken, ShoalError
 from shoal.client import tunnel
 from shoal.client.admin_protocol import AdminConnection
+from tests.daemon.admin import declared
 from tests.daemon.admin.hosted import Hosted
 from tests.golden.bytes.section import Section, from_hex, only, same, to_hex
 from tests.golden.golden_file import Entries, Entry
@@ -27,7 +29,7 @@ FRAMES = (b"\x01\x02\x03", np.array([7, 8], np.int64))
 
 
 @dataclass(frozen=True)
-class Exchange:
+class Conversation:
     """What a client does, and what it then has: a result and frames, the events before it, or an error."""
 
     ask: Callable[[AdminConnection], Any]
@@ -51,50 +53,53 @@ def _called(command: str, args: dict[str, Any], *frames: Any) -> Callable[[Admin
 
 
 EXCHANGES = {
-    "numbers": Exchange(_called("status", {}), ({"shard": "alpha", "value": 1.5, "distance": "inf"}, [])),
-    "frames": Exchange(
+    "numbers": Conversation(_called("status", {}), ({"shard": "alpha", "value": 1.5, "distance": "inf"}, [])),
+    "frames": Conversation(
         _called("echo", {"name": "web"}, *FRAMES),
         ({"name": "web"}, [b"\x01\x02\x03", np.array([7, 8], np.int64).tobytes()]),
     ),
-    "events": Exchange(_streamed, ([{"stage": "store", "done": 1, "total": 3}], {"name": "é"})),
-    "refused": Exchange(_called("refuse", {}), ("NameTaken", "not now: there is no view")),
-    "failed": Exchange(_called("fail", {}), ("Failed", "tried, in vain")),
-    "usage": Exchange(_called("echo", {}), ("Usage", "echo needs name; usage: echo NAME")),
+    "events": Conversation(_streamed, ([{"stage": "store", "done": 1, "total": 3}], {"name": "é"})),
+    "refused": Conversation(_called("refuse", {}), ("NameTaken", "not now: there is no view")),
+    "failed": Conversation(_called("fail", {}), ("Failed", "tried, in vain")),
+    "usage": Conversation(_called("echo", {}), ("Usage", "echo needs name; usage: echo NAME")),
 }
 PLAIN: Final = {"plain words": b"refuse\n"}
 
 
-async def _status(_: Request) -> Reply:
-    return Reply({"shard": "alpha", "value": np.float64(1.5), "distance": float("inf")})
+@command("echo", frames=True)
+class Echo(Command[Any]):
+    """e"""
+
+    name: Annotated[str, "n"]
 
 
-async def _echo(request: Request) -> Reply:
-    await request.emit({"stage": "store", "done": 1, "total": 3})
-    return Reply({"name": request.args["name"]}, request.frames)
+async def _status(_: Any) -> Any:
+    return {"shard": "alpha", "value": np.float64(1.5), "distance": float("inf")}
 
 
-async def _refuse(_: Request) -> Reply:
+async def _echo(asked: Echo, exchange: Exchange) -> Any:
+    await exchange.emit({"stage": "store", "done": 1, "total": 3})
+    return Framed({"name": asked.name}, exchange.frames)
+
+
+async def _refuse(_: Any) -> Any:
     raise NameTaken("not now: there is no view")
 
 
-async def _fail(_: Request) -> Reply:
+async def _fail(_: Any) -> Any:
     raise Failed("tried, in vain")
 
 
 @contextmanager
 def _daemon() -> Iterator[Path]:
     """Serves a few commands as a daemon does, and yields where it is reached."""
-    name = Parameter("name", "str", "n", required=True)
-    registry = Registry(
-        [
-            Command("status", "s"),
-            Command("echo", "e", (name,), frames=True),
-            Command("refuse", "r"),
-            Command("fail", "f"),
-        ]
+    registry = Registry(kind.contract for kind in (declared.Status, Echo, declared.Refuse, declared.Fail))
+    registry.bind(
+        declared.Status.answered_by(_status),
+        Echo.followed_by(_echo),
+        declared.Refuse.answered_by(_refuse),
+        declared.Fail.answered_by(_fail),
     )
-    for word, handler in (("status", _status), ("echo", _echo), ("refuse", _refuse), ("fail", _fail)):
-        registry.bind(word, handler)
     with tempfile.TemporaryDirectory(prefix="shoal-") as at:
         path = Path(at) / "admin.sock"
         with Hosted(registry, path):

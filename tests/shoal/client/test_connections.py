@@ -21,8 +21,12 @@ import pytest
 
 import shoal
 from daemon.admin.endpoint import OperatorDoor
-from daemon.admin.registry import Command, Parameter, Registry, Reply, Request
+from daemon.admin.registry import Registry
 from shoal import Session, ShoalError
+from shoal.api.command import Exchange, Framed
+from shoal.api.commands.graphs import GraphLoad
+from shoal.api.commands.results import RunRows
+from shoal.api.commands.runs import RunShow, RunStop, RunWait
 from shoal.api.errors import HungUp, Refused, Unreachable
 from shoal.client.admin_protocol import AdminConnection
 from shoal.client.cluster import SocketBackend
@@ -43,52 +47,45 @@ class Daemon:
         self.started, self.cancelled = threading.Event(), threading.Event()
         self.waiting = 0
 
-    async def show(self, request: Request) -> Reply:
+    async def show(self, asked: RunShow) -> Any:
         await asyncio.sleep(0)
-        return Reply({"run": request.args["run"], "state": "running", "tick": 1})
+        return {"run": asked.run, "state": "running", "tick": 1}
 
-    async def wait(self, request: Request) -> Reply:
+    async def wait(self, asked: RunWait, exchange: Exchange) -> Any:
         self.waiting += 1
         self.started.set()
         try:
-            for tick in range(3) if request.args["run"] == "short" else iter(int, 1):
-                await request.emit({"run": request.args["run"], "tick": tick})
+            for tick in range(3) if asked.run == "short" else iter(int, 1):
+                await exchange.emit({"run": asked.run, "tick": tick})
                 await asyncio.sleep(0.001)
         except BaseException:  # cancelled, or nobody there to be told
             self.cancelled.set()
             raise
         finally:
             self.waiting -= 1
-        return Reply({"run": request.args["run"], "state": "completed", "tick": 3})
+        return {"run": asked.run, "state": "completed", "tick": 3}
 
-    async def load(self, request: Request) -> Reply:
+    async def load(self, asked: GraphLoad, exchange: Exchange) -> Any:
         for done in range(3):
-            await request.emit({"stage": "store", "done": done, "total": 3})
-        self.loads.append(request.args["name"])
-        return Reply({"graph": request.args["name"]})
+            await exchange.emit({"stage": "store", "done": done, "total": 3})
+        self.loads.append(asked.name)
+        return {"graph": asked.name}
 
-    async def rows(self, request: Request) -> Reply:
-        return Reply({"run": request.args["run"]}, (np.full(50_000, len(request.args["run"])),))
+    async def rows(self, asked: RunRows) -> Any:
+        return Framed({"run": asked.run}, (np.full(50_000, len(asked.run)),))
 
-    async def refuse(self, request: Request) -> Reply:
-        raise Refused(f"not {request.args['run']}")
+    async def refuse(self, asked: RunStop) -> Any:
+        raise Refused(f"not {asked.run}")
 
     def registry(self) -> Registry:
-        run, name = (Parameter(word, "str", "n", required=True) for word in ("run", "name"))
-        commands = Registry(
-            [
-                Command("run show", "s", (run,)),
-                Command("run wait", "w", (run, Parameter("timeout_seconds", "float", "t"))),
-                Command("run rows", "r", (run,)),
-                Command("run stop", "x", (run,)),
-                Command("graph load", "l", (name, Parameter("spec", "object", "s")), frames=True, changes=True),
-            ]
+        commands = Registry()
+        commands.bind(
+            RunShow.answered_by(self.show),
+            RunWait.followed_by(self.wait),
+            RunRows.answered_by(self.rows),
+            RunStop.answered_by(self.refuse),
+            GraphLoad.followed_by(self.load),
         )
-        for word, handler in (
-            ("run show", self.show), ("run wait", self.wait), ("run rows", self.rows), ("run stop", self.refuse),
-            ("graph load", self.load),
-        ):  # fmt: skip
-            commands.bind(word, handler)
         return commands
 
 
@@ -145,7 +142,7 @@ def clients(host: Hosted) -> int:
 def answers_right(backend: SocketBackend, salt: object) -> None:
     for i in range(3):
         run = f"run-{salt}-{i}"
-        assert backend.call("run show", {"run": run})["run"] == run
+        assert backend.call(RunShow(run))["run"] == run
     said, frames = backend._connections.call("run rows", {"run": "abc"})
     assert said == {"run": "abc"}
     assert set(np.frombuffer(frames[0], np.int64)) == {3}
@@ -163,7 +160,7 @@ def is_clients(frame: FrameType) -> bool:
 
 
 ASKED: dict[str, Callable[[SocketBackend], Any]] = {
-    "call": lambda backend: backend.call("run show", {"run": "interrupted"}),
+    "call": lambda backend: backend.call(RunShow("interrupted")),
     "frames": lambda backend: backend._connections.call("run rows", {"run": "interrupted"}),
     "wait": lambda backend: backend.wait("short", None, lambda event: None),
     "load": lambda backend: backend.load("g", shoal.from_arrays([1, 2], [2, 1]), None),
@@ -173,7 +170,7 @@ ASKED: dict[str, Callable[[SocketBackend], Any]] = {
 
 def refused(backend: SocketBackend, run: str) -> None:
     with pytest.raises(ShoalError, match=f"not {run}"):
-        backend.call("run stop", {"run": run})
+        backend.call(RunStop(run))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets that were let go of
@@ -341,11 +338,11 @@ def test_only_what_reads_is_asked_again_of_a_daemon_that_closes_in_that_moment(
         host.in_loop(hang_up())
 
     cut()
-    assert connections.call("run show", {"run": "b"})[0]["run"] == "b"
+    assert connections.call("run show", {"run": "b"}, may_repeat=True)[0]["run"] == "b"
     cut()
     with pytest.raises(HungUp, match="closed the connection"):
-        connections.call("graph load", {"name": "g"})
-    connections.call("graph load", {"name": "g"})
+        connections.call("graph load", {"name": "g", "spec": {}})
+    connections.call("graph load", {"name": "g", "spec": {}})
 
 
 def test_a_child_has_connections_of_its_own(session: Session, host: Hosted, daemon: Daemon) -> None:
@@ -427,8 +424,8 @@ def test_an_answer_about_another_run_is_none(session: Session, monkeypatch: pyte
     run = session.get_run("b")
     call = Connections.call
 
-    def swapped(self: Connections, command: str, args: Any, frames: Any = ()) -> Any:
-        return call(self, command, {"run": "c"}, frames)
+    def swapped(self: Connections, command: str, args: Any, frames: Any = (), **how: bool) -> Any:
+        return call(self, command, {"run": "c"}, frames, **how)
 
     monkeypatch.setattr(Connections, "call", swapped)
     for ask in (run.show, lambda: run.result("rank")):

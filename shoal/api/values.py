@@ -40,7 +40,7 @@ def fault_of(value: Any, where: str, depth: int = 0) -> str:
             )
         case float():
             return ""
-        case Mapping() | list() if depth >= DEPTH_MAX:
+        case Mapping() | list() | tuple() if depth >= DEPTH_MAX:
             return f"{where}: is nested deeper than {DEPTH_MAX} levels"
         case Mapping():
             for key, inner in value.items():
@@ -49,7 +49,7 @@ def fault_of(value: Any, where: str, depth: int = 0) -> str:
                 if fault := fault_of(inner, f"{where}.{key}", depth + 1):
                     return fault
             return ""
-        case list():
+        case list() | tuple():
             for number, inner in enumerate(value):
                 if fault := fault_of(inner, f"{where}[{number}]", depth + 1):
                     return fault

@@ -1,0 +1,357 @@
+"""Commands about a shard and its cluster: how they are, who comes and goes, and copies of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypedDict
+
+from shoal.api.command import POSITION, REST, Choices, Command, command
+from shoal.api.commands.names import GRAPH, RUN
+
+
+class ArgumentRow(TypedDict):
+    """An argument of a command."""
+
+    name: str
+    type: str
+    required: bool
+    default: Any
+    summary: str
+
+
+class CommandRow(TypedDict):
+    """A command that a daemon answers."""
+
+    name: str
+    summary: str
+    usage: str
+    params: list[ArgumentRow]
+
+
+class HelpReply(TypedDict):
+    """What can be asked."""
+
+    commands: list[CommandRow]
+
+
+@command("help", reads="here")
+class Help(Command[HelpReply]):
+    """What this daemon can be asked on its socket."""
+
+    command: Annotated[str | None, "one command, for its arguments", REST] = None
+
+
+class OtherCluster(TypedDict):
+    """A sender from another cluster."""
+
+    cluster: Annotated[str, "the id of its founding"]
+    name: str
+    address: str
+    messages: int
+    seconds_ago: float
+
+
+class VersionRow(TypedDict):
+    """Members that run one version."""
+
+    version: Annotated[str | None, "of Shoal"]
+    oldest: Annotated[int | None, "the oldest cluster version that it can write"]
+    newest: Annotated[int | None, "the newest one; all three null if they are not announced"]
+    members: list[str]
+
+
+class Halted(TypedDict):
+    """A graph that lacks partitions."""
+
+    graph: str
+    partitions: list[int]
+    shards: Annotated[list[str], "that held them"]
+
+
+class HeldBack(TypedDict):
+    """An unstable member."""
+
+    shard: str
+    departures: int
+    seconds: Annotated[float, "until the view admits it"]
+
+
+class Repair(TypedDict):
+    """Copies that are being restored."""
+
+    done: int
+    total: int
+    bytes: int
+    waits: Annotated[str, "the missing room, as text"]
+
+
+class Disk(TypedDict, total=False):
+    """The disk of a data folder."""
+
+    state: Annotated[Literal["ok", "low", "full"], "ok, low or full"]
+    total: Annotated[int, "bytes, as are the following"]
+    free: int
+    warn: Annotated[int, "the threshold of low"]
+    refuse: Annotated[int, "the threshold of full"]
+    bulk: Annotated[int, "what it still accepts of graphs and states"]
+    has_reserve: bool
+
+
+class StatusReply(TypedDict):
+    """How a shard is."""
+
+    shard: str
+    generation: int
+    version: str
+    cluster: str
+    founding: Annotated[str, "the id of the cluster that this shard belongs to or waits for; empty if there is none"]
+    waiting: Annotated[str, "what a shard without a cluster waits for, as text"]
+    other_clusters: Annotated[list[OtherCluster], "as in `members`"]
+    epoch: int
+    leader: str | None
+    term: int
+    state: Annotated[str, "starting, joined, drained"]
+    ready: bool
+    ready_detail: str
+    members: Annotated[Mapping[str, int], "the number alive, suspect, dead, left"]
+    versions: Annotated[list[VersionRow], "of the live members; several rows if they differ"]
+    cluster_version: Annotated[
+        int, "what the members may write to each other and to their disks; 0 before they have agreed on one"
+    ]
+    majority: Annotated[bool, "whether this side can make decisions"]
+    draining: Annotated[list[str], "shards that are drained or draining"]
+    halted: Annotated[list[Halted], "graphs that lack partitions"]
+    held_back: Annotated[list[HeldBack], "on the leader: unstable members"]
+    repair: Annotated[Repair, "restored copies"]
+    disk: Annotated[Disk, "of the data folder; empty until it is known"]
+    graphs: int
+    runs: Annotated[Mapping[str, int], "the number in each state"]
+    uptime_seconds: float
+    pid: int
+
+
+@command("status", reads="here")
+class Status(Command[StatusReply]):
+    """This shard, its cluster and what it is doing."""
+
+
+class MemberRow(TypedDict):
+    """A shard that another one knows."""
+
+    name: str
+    generation: int
+    state: str
+    incarnation: int
+    control: str
+    ticks: str
+    in_view: bool
+    version: Annotated[str | None, "of Shoal"]
+    oldest: Annotated[int | None, "the oldest cluster version that it can write"]
+    newest: Annotated[int | None, "the newest one; all three null if it does not announce them"]
+    tags: Mapping[str, str]
+
+
+class MembersReply(TypedDict):
+    """The shards that one knows."""
+
+    members: list[MemberRow]
+    other_clusters: Annotated[
+        list[OtherCluster], "senders from other clusters whose messages this shard refused in the last five minutes"
+    ]
+
+
+@command("members", reads="here")
+class Members(Command[MembersReply]):
+    """The shards that this one knows, and how it thinks they are."""
+
+
+class ViewReply(TypedDict):
+    """The view of an epoch."""
+
+    epoch: int
+    members: list[str]
+    leader: str | None
+    partitions: int
+    placement: Annotated[Mapping[str, int], "partitions by shard"]
+
+
+@command("view")
+class View(Command[ViewReply]):
+    """The epoch's members, leader and placement."""
+
+
+class PartitionRow(TypedDict):
+    """Who holds a partition."""
+
+    partition: int
+    primary: str | None
+    replicas: Annotated[list[str], "the other holders"]
+
+
+class RingReply(TypedDict):
+    """Who holds the partitions of a graph."""
+
+    virtual_nodes: int
+    partitions: list[PartitionRow]
+
+
+@command("ring")
+class Ring(Command[RingReply]):
+    """Which shard holds each partition."""
+
+    graph: Annotated[str | None, "a graph; the cluster's default without", GRAPH] = None
+
+
+class BarrierRow(TypedDict):
+    """Where a run stands."""
+
+    run: str
+    tick: int
+    phase: str
+    entries: Annotated[Mapping[str, int], "the counter, by shard"]
+    missing: list[str]
+    waiting_seconds: float
+    doing: Mapping[str, str]
+
+
+class BarrierReply(TypedDict):
+    """Where runs stand."""
+
+    runs: Annotated[list[BarrierRow], "the active ones"]
+
+
+@command("barrier", reads="named")
+class Barrier(Command[BarrierReply]):
+    """Who has reached the barrier, who is missing, and what they are doing."""
+
+    run: Annotated[str | None, "one run", RUN, POSITION] = None
+
+
+class FoundReply(TypedDict):
+    """A cluster that was founded."""
+
+    shard: str
+    founding: Annotated[str, "the id of the cluster"]
+
+
+@command("found", reads="here", changes=True)
+class Found(Command[FoundReply]):
+    """Found a cluster with this shard alone; others join it.
+
+    Shards with seeds and `cluster.expect = 1` wait to be admitted and do not found a cluster themselves. Run this
+    command once, on one of them. It is refused if the shard belongs to a cluster, if it sees one or one is being
+    founded, or if `cluster.expect` is more than 1. Two shards that run it at the same moment, or can't see each other,
+    found two clusters, which do not mix: stop the shard that the others did not join, move its data folder away, and
+    start it again. If you can't rule that out, set `cluster.expect` instead.
+    """
+
+
+class HandedOver(TypedDict):
+    """What a shard has handed to others."""
+
+    shard: str
+    state: Annotated[str, "drained or left"]
+    partitions: Annotated[int, "that it served"]
+    bytes: Annotated[int, "of graphs on its disk"]
+    seconds: float
+
+
+@command("drain", changes=True, events=True)
+class Drain(Command[HandedOver]):
+    """Hand all that this shard holds to the others, and take no more.
+
+    The command returns once a view excludes this shard; by then the others, which copy at `storage.repair_bandwidth`,
+    have enough copies of each partition. Runs continue. The daemon stays up and answers; `join` or a restart brings it
+    back. The command is refused if no other shard can take over or there is no tick leader.
+    """
+
+
+@command("leave", changes=True, events=True)
+class Leave(Command[HandedOver]):
+    """Drain this shard, say goodbye and end its daemon.
+
+    The shard leaves permanently and gives up its vote. A daemon started again in the same folder joins like any other.
+    SIGTERM also drains, for at most `cluster.drain_timeout`, but keeps the vote.
+    """
+
+
+class JoinReply(TypedDict):
+    """A shard that takes part again."""
+
+    shard: str
+    state: Annotated[str, "joined"]
+    epoch: int
+
+
+@command("join", changes=True, events=True)
+class Join(Command[JoinReply]):
+    """Let this shard take part again after a drain."""
+
+
+class SavedGraph(TypedDict):
+    """A graph in a backup."""
+
+    graph: str
+    nodes: int
+    edges: int
+    partitions: int
+
+
+class SavedRun(TypedDict):
+    """A run in a backup."""
+
+    run: str
+    graph: str
+    state: str
+    tick: int
+
+
+class BackupReply(TypedDict):
+    """What is in a backup."""
+
+    shard: str
+    dir: str
+    bytes: int
+    epoch: int
+    graphs: list[SavedGraph]
+    runs: list[SavedRun]
+    seconds: float
+
+
+@command("backup", changes=True, events=True)
+class Backup(Command[BackupReply]):
+    """Copy all that the cluster keeps to a new folder on the daemon's machine, while it runs.
+
+    The folder contains every partition of every graph, the kept results of finished runs, and for each active run the
+    state of a checkpoint tick (tick 0 if checkpoints are always replaced before they are copied). It is named
+    `DIR.partial` until it is complete and synced. `shoald --restore DIR` starts a new cluster from it.
+    """
+
+    dir: Annotated[str, "a new or empty folder on the daemon's machine, as an absolute path"]
+
+
+class LogLevelReply(TypedDict):
+    """What is logged now."""
+
+    level: str
+
+
+@command("log-level", reads="here", changes=True)
+class LogLevel(Command[LogLevelReply]):
+    """Change what the daemon logs, at once and until its next start."""
+
+    level: Annotated[str, "debug, info, warning or error", Choices(("debug", "info", "warning", "error"))]
+    logger: Annotated[str | None, "one part, such as shoal.admin; all without"] = None
+
+
+class MetricsReply(TypedDict):
+    """The metrics."""
+
+    text: str
+
+
+@command("metrics", reads="here")
+class Metrics(Command[MetricsReply]):
+    """The metrics, as the port gives them; also where the port is closed."""
+
+    prefix: Annotated[str | None, "those that begin so", POSITION] = None

@@ -1,0 +1,149 @@
+"""Commands about runs: starting, watching, stepping and stopping them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypedDict
+
+from shoal.api.command import Command, command
+from shoal.api.commands.names import GRAPH, PROGRAM, RUN
+from shoal.api.ranges import TICKS_MAX, Within
+
+INTERVAL_SECONDS_MAX: Final = 86_400
+
+
+class ShardProgress(TypedDict):
+    """Where a shard is in a run."""
+
+    tick: int
+    phase: str
+    doing: str
+    seconds: float
+    completed_phases: int
+
+
+class TickReply(TypedDict):
+    """What a tick has cost."""
+
+    tick: int
+    phases: Annotated[Mapping[str, Mapping[str, float]], "seconds by phase and shard; none if a new view came between"]
+    cross_bytes: int
+
+
+class Totals(TypedDict):
+    """Of a run, over all shards."""
+
+    nodes: int | None
+    edges: int | None
+    cross_edges: int | None
+    cross_bytes: int
+
+
+class RunRow(TypedDict):
+    """A run in a list."""
+
+    run: str
+    program: str
+    graph: str
+    load: Annotated[str, "of its graph"]
+    state: Annotated[
+        str,
+        "queued, running, stopping, completed, stopped, failed; expired: ended, and its result is no longer kept",
+    ]
+    place: Annotated[int | None, "in the queue; 1 is the next"]
+    tick: Annotated[int, "the last committed one"]
+    ticks: Annotated[int, "the number requested; after the end, the number done"]
+
+
+class RunReply(RunRow):
+    """One run."""
+
+    digest: Annotated[str | None, "of its program's file"]
+    params: Mapping[str, Any]
+    columns: list[str]
+    outcome: Annotated[str | None, "completed, stopped or failed, once it has ended"]
+    phase: str | None
+    error: str | None
+    seconds: float
+    shards: Annotated[Mapping[str, ShardProgress], "by name, as known from gossip"]
+    figures: Annotated[Mapping[str, Any], "by name: what its program reports, as of the last tick"]
+    last_tick: TickReply | None
+    totals: Totals
+
+
+@command("run start", changes=True)
+class RunStart(Command[RunReply]):
+    """Run a program on a graph.
+
+    A run that lost a member resumes from its last kept tick and repeats the later ones with the same bits. With
+    `checkpoint_ticks` 0, its state is kept every `ticks.checkpoint_interval`; with -1, the run restarts from the
+    beginning. The last tick of a run is always kept.
+
+    While `ticks.runs_max` runs are active, another one is refused. With `queue`, it is `queued` instead and starts when
+    another ends, in queue order; `place` 1 is the next. A run that is stopped while queued never starts.
+    """
+
+    program: Annotated[str, "name of a program (`program list`)", PROGRAM]
+    graph: Annotated[str, "name of a graph (`graph list`)", GRAPH]
+    ticks: Annotated[int, "how many ticks at most; 0 runs until the program halts", Within(0, TICKS_MAX)] = 0
+    params: Annotated[Mapping[str, Any] | None, "the program's parameters"] = None
+    interval_seconds: Annotated[
+        float | None, "shortest time from one tick's start to the next", Within(0, INTERVAL_SECONDS_MAX)
+    ] = None
+    paced: Annotated[bool, "tick only when told to, with `run step`"] = False
+    checkpoint_ticks: Annotated[
+        int, "its state is kept every so many ticks; 0 by time, -1 at the end", Within(-1, TICKS_MAX)
+    ] = 0
+    queue: Annotated[bool, "wait for its turn if as many go on as may"] = False
+    load: Annotated[str | None, "only if it is still this load of the graph (`graph show`)"] = None
+
+
+class RunsReply(TypedDict):
+    """All runs."""
+
+    runs: list[RunRow]
+
+
+@command("run list")
+class RunList(Command[RunsReply]):
+    """Runs, the newest last."""
+
+
+@command("run show")
+class RunShow(Command[RunReply]):
+    """Where a run stands, on each shard."""
+
+    run: Annotated[str, "name of a run", RUN]
+
+
+@command("run wait", events=True)
+class RunWait(Command[RunReply]):
+    """Wait until a run has finished."""
+
+    run: Annotated[str, "name of a run", RUN]
+    timeout_seconds: Annotated[float | None, "give up after; the run goes on"] = None
+
+
+class SteppedRun(TickReply):
+    """A tick of a paced run."""
+
+    run: str
+
+
+@command("run step", changes=True)
+class RunStep(Command[SteppedRun]):
+    """One tick of a paced run."""
+
+    run: Annotated[str, "name of a run", RUN]
+
+
+@command("run stop", changes=True)
+class RunStop(Command[RunReply]):
+    """Stop a run after the tick it is in.
+
+    Without `force`, a program that does not return from a phase is interrupted after `ticks.stop_patience`. The run
+    then fails, and its error names the phase and the shard.
+    """
+
+    run: Annotated[str, "name of a run", RUN]
+    force: Annotated[bool, "interrupt its program in the middle of a phase; there is no result"] = False
