@@ -25,6 +25,7 @@ from daemon.services.results.results import Results
 from daemon.services.results.search import Searching
 from daemon.services.results.tables import Tables
 from daemon.services.runs.controller import RunController
+from daemon.services.runs.overdue import OverdueRuns
 
 
 class Services:
@@ -67,6 +68,7 @@ class Services:
             self.searching,
             self.view_change,
             self.runs,
+            OverdueRuns(self.context, self.programs),
             self.repair,
             self.disk_room,
             RestoredPieces(self.context, self.graphs, self.pieces),

@@ -19,7 +19,6 @@ from daemon.control.effects import BeginRun, GrantTicks, HealBarrier, StopRunHer
 from daemon.control.messages import RunReport
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Beat, Service, types_of
-from daemon.runtime.tick_runner import place_of
 from daemon.services.graphs.fetch import Fetching, NotFetched
 from daemon.services.graphs.graphs import Graphs
 from daemon.services.programs.programs import Programs, failure_of
@@ -40,16 +39,6 @@ log = logging.getLogger("shoal.runs")
 
 TRY_AGAIN_SECONDS = 0.2
 FIGURES_CHARACTERS_MAX = 32 << 10
-
-FORCE_PATIENCE_NS = 500_000_000
-"""A phase that takes longer is interrupted when its run is stopped by force."""
-UNSTOPPABLE_LEAST_NS = 5_000_000_000
-"""A program that is still there so long (or `stop_patience`) after it was interrupted holds up every other run here:
-then the daemon starts again.
-"""
-FORCE_END_NS = 3_000_000_000
-"""A run that goes on for so long after it was stopped by force ends where it is, whatever it waits for."""
-
 
 OfTheLog: TypeAlias = (
     BeginRun
@@ -82,16 +71,10 @@ class RunController(Service[Never, Events]):
         self._disk, self._metrics = context.disk, context.metrics
         self.checkpoints = Checkpoints(context)
         self._timing = TickTiming(settings.resend_interval_ns, settings.phase_timeout_ns)
-        self._stop_patience_ns = settings.stop_patience_ns or settings.phase_timeout_ns
-        self._named_ns = 0
-        self._wanted: tuple[object, int] | None = None
-        """What the tick thread is to be got out of, and since when."""
         self._checkpoint_interval_ns = settings.checkpoint_interval_ns
         self._checkpoints_kept = settings.checkpoints_kept
         self._epochs: dict[int, int] = {}
         self._ticks_seen: dict[int, int] = {}
-        self._forced_ns: dict[int, int] = {}
-        """Since when runs that go on are known here to be stopped by force."""
         self._going: set[str] = set()
 
     def is_going(self, run: str) -> bool:
@@ -249,45 +232,6 @@ class RunController(Service[Never, Events]):
         """Asks a run to end after a tick that all shards agree on."""
         self._with_run(run, lambda machine, now: machine.stop(now))
 
-    def _watch_program(self) -> None:
-        """Names a program that does not return, and interrupts it once its run is to stop or is over.
-
-        The others name it, too, if they wait for it; but there may be none.
-        """
-        self._end_by_force()
-        busy = self._ticks.busy
-        if busy is None:
-            return
-        (at, since), now = busy, self._clock.monotonic_ns()
-        if now - max(since, self._named_ns) > self._timing.phase_timeout_ns:
-            self._named_ns = now
-            log.warning("run %d: %s has been computed here for %.1f s", at.run, place_of(at), (now - since) / 1e9)
-            self._metrics.count("phase_late", (self._state.identity.name,))
-        run = next((run for run in self._state.registry.runs.values() if run.number == at.run), None)
-        if run is not None and run.active and run.state != STOPPING:
-            return
-        hasty = run is None or run.is_forced or run.state == FAILED  # then nobody wants what it computes
-        patience_ns = FORCE_PATIENCE_NS if hasty else self._stop_patience_ns
-        if now - since <= patience_ns:
-            return
-        if self._wanted is None or self._wanted[0] is not busy:
-            self._wanted = busy, now
-        if self._ticks.interrupt(busy):
-            log.warning("run %d: its program does not return from %s: interrupted", at.run, place_of(at))
-        elif now - self._wanted[1] > max(UNSTOPPABLE_LEAST_NS, self._stop_patience_ns):
-            self._wanted = busy, now  # once is enough
-            log.error("run %d: its program can't be got out of %s: starting again", at.run, place_of(at))
-            self._programs.start_again()
-
-    def _end_by_force(self) -> None:
-        """What is stopped by force ends, even if it waits for something that never comes."""
-        now = self._clock.monotonic_ns()
-        forced = {run.number for run in self._state.registry.active_runs() if run.state == STOPPING and run.is_forced}
-        self._forced_ns = {number: self._forced_ns.get(number, now) for number in forced}
-        for number, since in self._forced_ns.items():
-            if now - since > FORCE_END_NS:
-                self._with_run(number, _ended_by_force)
-
     def _ended(self, run: RunRecord) -> None:
         """A run is over, says the log."""
         log.info("run %s %s after %d ticks%s", run.name, run.state, run.tick, run.failure and f": {run.failure}")
@@ -360,7 +304,6 @@ class RunController(Service[Never, Events]):
                 self._context.orders.tick_committed(run, tick)
             case Beat():
                 self._tell_progress()
-                self._watch_program()
             case PhaseLate():
                 self._late(news)
             case RunOver(run=run, tick=tick, outcome=outcome, failure=failure):
@@ -414,7 +357,3 @@ class RunController(Service[Never, Events]):
 def _is_older(epoch: int, made_in: int, _: int) -> bool:
     """Whether a state is of another run that had the number before: of a restoration that was given up."""
     return made_in < epoch
-
-
-def _ended_by_force(machine: TickMachine, _: int) -> list[RunOver]:
-    return machine.abort(f"{machine.shard}: stopped by force, while it was {machine.doing()}")
