@@ -138,8 +138,7 @@ class Repair(Service[Never, Events]):
     def _go_on(self) -> None:
         self.progress.total = self.progress.done + len(self._wants) + len(self._states)
         if (self._wants or self._states) and (self._task is None or self._task.done()):
-            self._task = asyncio.get_running_loop().create_task(self._work())
-            self._task.add_done_callback(_raise_error)
+            self._task = self._context.spawn(self._work())
         elif not self._states:
             self._tell_looked()
 
@@ -206,6 +205,8 @@ class Repair(Service[Never, Events]):
             return 0
         want = self._states.popleft()
         states = await self._fetching.states_from(want.sources, want.run, want.tick, [want.partition], want.made_in)
+        if all(run.number != want.run for run in self._context.state.registry.kept_results()):
+            return 0  # it was dropped, or has expired, while it came
         if not states:
             told = ", ".join(want.sources) or "nobody"
             log.info("run %d, tick %d, partition %d: not to be had (%s)", want.run, want.tick, want.partition, told)
@@ -245,6 +246,7 @@ class Repair(Service[Never, Events]):
         records = fetched.records()
         if any(record.states.keys() != {want.partition} for record in records):
             raise ValueError("states of other partitions came with it")
+        self._need_graph(want)
         if records:
             await self._disk.do(lambda store: store.put_states(records))
         await self._graphs.keep(want.load, slices)
@@ -260,11 +262,11 @@ class Repair(Service[Never, Events]):
             header, frame = came.table()
             partitions = msgpack.unpackb(header)["partitions"]
             table = table_of(frame, partitions)
+            self._need_graph(want)
             await self._graphs.keep_table(want.load, want.graph, table, partitions)
             return table
 
-
-def _raise_error(task: asyncio.Task[None]) -> None:
-    """What nobody has thought of must not end the fetching in silence."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("fetching has ended", exc_info=error)
+    def _need_graph(self, want: Want) -> None:
+        """Raises `NotFetched` if the graph was dropped while it came: what is written now would stay for ever."""
+        if self._context.state.registry.graph_of(want.load) is None:
+            raise NotFetched("the graph was dropped meanwhile")
