@@ -64,8 +64,16 @@ FOUND = [
     ("everything", 140),
     # Asked twice for a partition, a slow disk gave two pieces of one name: a state of one run became that of another.
     ("siege", 232),
+    # A piece that was built here was dropped while another shard still received its own; then the log had the graph.
+    ("lossy-load", 2),
+    # Who was loading a graph died, and the others kept its pieces.
+    ("graph-replaced", 1),
+    # A graph was dropped while a copy of it came, and the partition table was written after that.
+    ("graph-replaced", 4),
+    # A copy was to be had of others than at first, and the first, which was gone, was asked for ever.
+    ("everything", 4),
 ]
-"""What once went wrong, and stays tried."""
+"""What once went wrong, and stays tried; what a seed does changes with the daemon and with the simulator."""
 
 
 @pytest.mark.parametrize(("name", "seed"), [*((name, seed) for name in SCENARIOS for seed in SEEDS), *FOUND])

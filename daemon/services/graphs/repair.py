@@ -183,8 +183,9 @@ class Repair(Service[Never, Events]):
             return 0
         except (NotFetched, NotHeld, ShoalError, *NONSENSE) as error:
             log.warning("%s, partition %d: %s", want.graph, want.partition, error)
-            if self._wants.pop(key, None) is not None:
-                self._wants[key] = want  # behind the others
+            latest = self._wants.pop(key, None)
+            if latest is not None:  # with the sources that it has by now
+                self._wants[key] = latest  # behind the others
             await asyncio.sleep(TRY_AGAIN_SECONDS)
             return 0
         finally:

@@ -1,0 +1,83 @@
+"""Repair while the world goes on: sources change, graphs are dropped. Its loop is one whose time is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgpack
+import pytest
+
+from daemon.config import Config
+from daemon.control.effects import MendHoldings
+from daemon.control.holdings import Want
+from daemon.services.graphs.fetch import TABLE, Fetched, Fetching, NotFetched
+from daemon.services.graphs.graphs import Graphs
+from daemon.services.graphs.repair import Repair
+from daemon.state import Registry
+from daemon.state.commands import AddGraph
+from daemon.store import NotHeld
+from tests.daemon.services.contexts import context_of
+from tests.simulator.virtual_loop import Life, VirtualLoop
+from tests.simulator.world import SECOND, World
+
+GRAPH = AddGraph("", "web", "load-1", 1, 4, 4, 2, 0, "int", (), ())
+
+
+class Bench:
+    """A repair whose disk and peers are the test's: `came` is called when an answer comes."""
+
+    def __init__(self, came: Callable[[], None] = lambda: None, *, has_table: bool = True) -> None:
+        self.asked: list[Sequence[str]] = []
+        self.written: list[str] = []
+        self.registry, self._came, self._has_table = Registry(graphs={"web": GRAPH}), came, has_table
+        self.world = World(1)
+        self._loop = VirtualLoop(Life(self.world, Random(1)))
+        self._loop.call(self._begin)
+
+    def _begin(self) -> None:
+        context = context_of(self.registry, config=Config(), disk=self, spawn=self._loop.create_task)
+        self.repair = Repair(context, cast(Graphs, self), cast(Fetching, self))
+
+    def aim(self, *sources: str) -> None:
+        wants = (Want("web", "load-1", 0, sources),)
+        self._loop.call(lambda: self.repair.on_event(MendHoldings(wants)))
+
+    # -- the disk, the graphs and the peers ------------------------------------------------------------------------
+
+    async def do(self, job: Callable[[Any], Any]) -> Any:
+        return job(SimpleNamespace(require=lambda nbytes: None))
+
+    async def table(self, load: str) -> Any:
+        if not self._has_table:
+            raise NotHeld(load)
+
+    async def keep_table(self, load: str, *_: object) -> None:
+        self.written.append(load)
+
+    async def fetch(self, sources: Sequence[str], load: str, partition: int) -> Fetched:
+        self.asked.append(sources)
+        self._came()
+        await asyncio.sleep(0.01)
+        if partition == TABLE:
+            return Fetched(msgpack.packb(["web", msgpack.packb({"partitions": 2})]), [], [b"\0\1"])
+        raise NotFetched("nobody has sent it")
+
+
+def test_who_serves_a_partition_by_now_is_asked_the_next_time() -> None:
+    bench = Bench(lambda: bench.aim("well") if len(bench.asked) == 1 else None)
+    bench.aim("dead")
+    bench.world.run(3 * SECOND)
+    assert bench.asked[:3] == [("dead",), ("well",), ("well",)]
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+def test_nothing_is_written_of_a_graph_that_was_dropped_while_it_came(is_dropped: bool) -> None:
+    bench = Bench(lambda: bench.registry.graphs.clear() if is_dropped else None, has_table=False)
+    bench.aim("well")
+    bench.world.run(SECOND // 2)
+    assert bench.asked[0] == ("well",)
+    assert bench.written == ([] if is_dropped else ["load-1"])
