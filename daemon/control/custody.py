@@ -12,6 +12,9 @@ from daemon.control.holdings import Holdings, Want
 from daemon.state import Registry
 from daemon.state.commands import DropParts, HoldParts, Identity, from_bits
 
+QUESTION = "holdings"
+"""The name of what is asked of the log: one question at a time."""
+
 
 class Custody:
     """One shard's custody of its partitions. `is_due` says that something has changed and `tend` should be called."""
@@ -46,9 +49,9 @@ class Custody:
         return [DeleteParts(load, None)]
 
     def answered(self, request: str, error: str) -> list[Effect]:
-        """The log has answered a question of ours, or nobody will."""
-        dropped = self.holdings.answered(request, error)
+        """The log has answered a proposal of ours, or nobody will."""
         self.is_due = True
+        dropped = self.holdings.answered(error) if request == QUESTION else None
         if dropped is None:
             return []
         partitions = from_bits(dropped.holding.partitions)

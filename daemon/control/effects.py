@@ -124,7 +124,8 @@ class HeldBack:
 class Answered:
     """The outcome of a proposal, a step or a read requested here. An empty `error` means success.
 
-    `decided` says that the answer is the log's: without it, a proposal may still be decided later.
+    `decided` says that the answer is the log's: without it, a proposal may still be decided later. `index` is where
+    the log has it, which rises from one command to the next: a fencing token.
     """
 
     request: str
@@ -132,6 +133,7 @@ class Answered:
     name: str = ""
     tick: int = 0
     decided: bool = False
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from random import Random
 from typing import assert_never
 
 from daemon.control.clock import Clock
-from daemon.control.custody import Custody
+from daemon.control.custody import QUESTION, Custody
 from daemon.control.effects import Answered, Effect, Send, StopRunHere, TellStates
 from daemon.control.leader.duties import Leading, ResultLimits
 from daemon.control.leader.flapping import FlappingLimits
@@ -97,8 +97,8 @@ class Following:
     def follow(self, announcement: Announcement, now: int) -> list[Effect]:
         """Of what the registry has just announced, which the host is told as well."""
         match announcement:
-            case Decided(request=request, error=error, name=name):
-                return self.answered(request, error, name, decided=True)
+            case Decided():
+                return self._decided(announcement)
             case ViewInstalled(view=view):
                 return [announcement, *self._enter_view(view)]
             case RunBegun(run=run) if self.in_view:
@@ -169,11 +169,10 @@ class Following:
         effects = self.custody.tend(self._registry)
         self._settle(now)
         asked = self.custody.question(self._registry, now)
-        if asked is not None and self.proposals.add(asked, now + HOLDINGS_PATIENCE_NS, keeps_asking=True):
+        if asked is not None and self.proposals.add(QUESTION, asked, now + HOLDINGS_PATIENCE_NS, keeps_asking=True):
             self.proposals_due = True
         elif asked is not None:
-            why = "too much is asked for: again when something has been answered"
-            self.custody.holdings.answered(asked.request, why)
+            self.custody.holdings.answered("too much is asked for: again when something has been answered")
         return effects
 
     def looked_for_results(self, epoch: int) -> None:
@@ -185,22 +184,29 @@ class Following:
         """While somebody is being drained, have the log say that nothing here waits for it any more."""
         registry, name = self._registry, self._shard.name
         if registry.draining and self.in_view and self._looked == registry.epoch and name not in registry.settled:
-            request = f"settled-{self._shard}-{registry.epoch}"
-            settled = Settled(request, self._shard, registry.epoch)
-            self.proposals.add(settled, now + HOLDINGS_PATIENCE_NS, keeps_asking=True)
-            self.proposals_due = True
+            request = f"settled-{registry.epoch}"
+            if not self.proposals.is_pending(request):
+                settled = Settled(self._shard, registry.epoch)
+                self.proposals.add(request, settled, now + HOLDINGS_PATIENCE_NS, keeps_asking=True)
+                self.proposals_due = True
 
     # -- what was asked for here -----------------------------------------------------------------------------------
 
-    def answered(self, request: str, error: str, name: str = "", *, decided: bool = False) -> list[Effect]:
-        """A proposal has an answer, the log's or a refusal; nothing, if it is not ours or not open any more."""
-        if not self.proposals.settle(request):
+    def _decided(self, decided: Decided) -> list[Effect]:
+        """The log has an answer; nothing, if it is to no proposal of ours, or to one that is not open any more."""
+        asked = decided.request
+        if (asked.shard, asked.generation) != (self._shard.name, self._shard.generation):
             return []
-        return [*self.custody.answered(request, error), Answered(request, error, name, decided=decided)]
+        request = self.proposals.settle(asked.sequence)
+        if request is None:
+            return []
+        answer = Answered(request, decided.error, decided.name, decided=True, index=decided.index)
+        return [*self.custody.answered(request, decided.error), answer]
 
-    def refused(self, request: str, reason: str) -> list[Effect]:
+    def refused(self, sequence: int, reason: str) -> list[Effect]:
         """A leader would not take a proposal. What this shard asks for by itself is asked for again, at its pace."""
-        return [] if self.proposals.keeps_asking(request) else self.answered(request, reason)
+        request = None if self.proposals.keeps_asking(sequence) else self.proposals.settle(sequence)
+        return [] if request is None else [*self.custody.answered(request, reason), Answered(request, reason)]
 
     def given_up(self, now: int) -> list[Effect]:
         """Proposals that nobody has answered in time."""
@@ -215,8 +221,8 @@ class Following:
     def hear(self, sender: Identity, message: object, now: int) -> list[Effect]:
         """All of the cluster's talk but for proposals. What is of another view is of no use, or will be repeated."""
         match message:
-            case ProposalRefused(request=request, reason=reason):
-                return self.refused(request, reason)
+            case ProposalRefused(sequence=sequence, reason=reason):
+                return self.refused(sequence, reason)
             case RunReport() if self._counts(sender, message.epoch) and self.goes_on(message.run):
                 self.leading.hear_report(sender.name, message)
                 self.lead_due = True

@@ -39,7 +39,6 @@ class Holdings:
         """Partitions by load, as they are on disk."""
         self._found = frozenset(held)
         self._surplus_ns: int | None = None
-        self._requests = 0
         self.asked: HoldParts | DropParts | None = None
         """What the log has been asked, and has not answered yet."""
 
@@ -71,7 +70,7 @@ class Holdings:
         if disk is not None and disk.generation > self._shard.generation:
             return None  # a later life of ours speaks for this shard
         if disk is None or disk.generation < self._shard.generation:
-            self.asked = HoldParts(self._request(), self._shard, _holdings(self.held), is_whole=True, disk=self._disk)
+            self.asked = HoldParts(self._shard, _holdings(self.held), is_whole=True, disk=self._disk)
         else:
             gained = {}
             for graph in registry.graphs.values():
@@ -79,17 +78,14 @@ class Holdings:
                 if news:
                     gained[graph.load] = news
             if gained:
-                self.asked = HoldParts(self._request(), self._shard, _holdings(gained), is_whole=False, disk=self._disk)
+                self.asked = HoldParts(self._shard, _holdings(gained), is_whole=False, disk=self._disk)
             else:
                 self.asked = self._surplus(registry, now)
         return self.asked
 
-    def answered(self, request: str, error: str) -> DropParts | None:
+    def answered(self, error: str) -> DropParts | None:
         """The log has decided, or nobody has answered; what may be deleted now."""
-        asked = self.asked
-        if asked is None or asked.request != request:
-            return None
-        self.asked = None
+        asked, self.asked = self.asked, None
         return asked if isinstance(asked, DropParts) and not error else None
 
     def wants(self, registry: Registry) -> tuple[Want, ...]:
@@ -129,7 +125,7 @@ class Holdings:
         if now < self._surplus_ns:
             return None
         self._surplus_ns = None
-        return DropParts(self._request(), self._shard, found)
+        return DropParts(self._shard, found)
 
     def _find_surplus(self, registry: Registry) -> Holding | None:
         for graph in registry.graphs.values():
@@ -142,10 +138,6 @@ class Holdings:
             if surplus:
                 return Holding(graph.load, to_bits(surplus))
         return None
-
-    def _request(self) -> str:
-        self._requests += 1
-        return f"holdings-{self._shard}-{self._requests}"
 
 
 def _holdings(held: Mapping[str, frozenset[int]]) -> tuple[Holding, ...]:

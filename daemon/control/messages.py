@@ -9,9 +9,14 @@ from shoal.api.ranges import Count, Entry, Tick
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Asks the leader to propose this command, encoded as a log entry. Resent until it is decided or given up."""
+    """Asks the leader to append this command of a machine. Resent until it is decided or given up.
 
-    request: str
+    `sequence` numbers the sender's proposals in its life; it waits for the outcome of none below `answered`.
+    """
+
+    sequence: Count
+    answered: Count
+    machine: str
     command: bytes
 
 
@@ -19,7 +24,7 @@ class Proposal:
 class ProposalRefused:
     """The leader rejected the proposal, for a reason that retrying does not fix."""
 
-    request: str
+    sequence: Count
     reason: str
 
 
@@ -68,7 +73,6 @@ class RunReport:
     outcome: str
     failure: str
     cross_bytes: Count
-    ended_unix_ns: Count
     figures: str = ""
     result_bytes: Count = 0
 

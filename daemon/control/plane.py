@@ -44,8 +44,11 @@ from daemon.control.versions import VERSION_TAG, version_in_sight, why_kept_out
 from daemon.membership import effects as swim
 from daemon.membership.machine import Membership
 from daemon.membership.messages import Member
-from daemon.state import Registry
-from daemon.state.commands import Decision, Identity
+from daemon.state import ReplicatedState
+from daemon.state.commands import Identity
+from daemon.state.machine import Command
+from daemon.state.programs import DeployedPrograms
+from daemon.state.registry import Registry
 from daemon.wire import Rejected
 
 FOLLOW_UPS_MAX = 64
@@ -82,11 +85,19 @@ class ControlPlane:
         self.membership = Membership(
             member, seeds, settings.membership, random, now, is_authenticated=settings.is_authenticated
         )
-        self.registry = Registry()
+        self._state = ReplicatedState(newest=settings.version.newest)
         self._following = Following(self.identity, self.registry, settings, on_disk, random)
         self.trust = Trust(self.identity, life, self.membership, self.registry)
         self._replica = Replica(
-            self._seat, self.membership, self.registry, self._following, self.trust, settings, random, now
+            self.identity,
+            self._seat,
+            self.membership,
+            self._state,
+            self._following,
+            self.trust,
+            settings,
+            random,
+            now,
         )
         self._out: list[Effect] = []
         if on_disk.stored is not None:
@@ -110,7 +121,7 @@ class ControlPlane:
             if self.founding:  # before, there is no telling whether it is from the cluster that this shard waits for
                 self._decided(self._replica.step(sender, message, now), now)
         elif isinstance(message, Proposal):
-            self._decided(self._replica.propose_for(sender.name, message, now), now)
+            self._decided(self._replica.propose_for(sender, message, now), now)
         elif isinstance(message, ReadIndexRequest):
             self._decided(self._replica.read_for(sender, message, now), now)
         elif isinstance(message, ReadIndexReply):
@@ -144,13 +155,13 @@ class ControlPlane:
 
     # -- orders of the host ----------------------------------------------------------------------------------------
 
-    def propose(self, decision: Decision, give_up_ns: int, now: int) -> list[Effect]:
-        """Get a decision into the log; an `Answered` for its request follows, now or later."""
+    def propose(self, request: str, command: Command, give_up_ns: int, now: int) -> list[Effect]:
+        """Get a command into the log; an `Answered` with that name of the host's follows, now or later."""
         try:
-            if not self._following.proposals.add(decision, give_up_ns):
-                self._out.append(Answered(decision.request, "too many requests are waiting for the tick leader"))
+            if not self._following.proposals.add(request, command, give_up_ns):
+                self._out.append(Answered(request, "too many requests are waiting for the tick leader"))
         except Rejected as rejected:
-            self._out.append(Answered(decision.request, f"it can't be put into the log: {rejected.detail}"))
+            self._out.append(Answered(request, f"it can't be put into the log: {rejected.detail}"))
         self._decided(self._replica.send_proposals(now), now)
         return self._flush(now)
 
@@ -229,7 +240,26 @@ class ControlPlane:
         self._take_membership(self.membership.leave(now), now)
         return self._flush(now)
 
+    def set_clock(self, unix_offset_ns: int) -> None:
+        """What is to be added to the times that the host gives for Unix time: whoever leads says what time it is."""
+        self._replica.unix_offset_ns = unix_offset_ns
+
     # -- read ------------------------------------------------------------------------------------------------------
+
+    @property
+    def registry(self) -> Registry:
+        """What the log has decided of views, disks, graphs and runs."""
+        return self._state.registry
+
+    @property
+    def programs(self) -> DeployedPrograms:
+        """The programs that the log has deployed."""
+        return self._state.programs
+
+    @property
+    def state(self) -> ReplicatedState:
+        """All that the log has decided."""
+        return self._state
 
     @property
     def raft(self) -> Raft | None:

@@ -1,14 +1,20 @@
 """Gets a command into the log from any shard: sends it to the leader, again and again, until it is decided or given up.
 
-The request names a proposal, and the registry applies each request once, so resending to the same leader or the next
-does no harm. Nor does it cost a sync: a leader appends only what it neither holds nor has applied.
+The shard numbers its proposals in a session, which is its life, and each takes effect once (`state/sessions`), so
+resending to the same leader or the next does no harm. Nor does it cost a sync: a leader appends only what it neither
+holds nor has applied.
+
+Each proposal says which numbers this shard waits for no more (`answered`), so that the outcomes kept for it are few.
+Invariant: the numbers of those that wait are less than `pending_max` apart, so no outcome is dropped too early.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daemon.state.commands import CommandCodec, Decision
+from daemon.control.messages import Proposal
+from daemon.state import command_codec
+from daemon.state.machine import Command
 
 RESEND_INTERVAL_NS = 500_000_000
 RESEND_FACTOR_MAX = 4
@@ -17,6 +23,8 @@ RESEND_FACTOR_MAX = 4
 
 @dataclass(slots=True)
 class _Pending:
+    request: str
+    machine: str
     command: bytes
     give_up_ns: int
     keeps_asking: bool
@@ -25,29 +33,48 @@ class _Pending:
 
 
 class Proposals:
-    """This shard's own proposals that are not decided yet."""
+    """This shard's own proposals that are not decided yet, by their numbers. `request` is a name for use here."""
 
     def __init__(self, pending_max: int = 1024) -> None:
-        self._pending: dict[str, _Pending] = {}
+        self._pending: dict[int, _Pending] = {}
         self._pending_max = pending_max
-        self.codec = CommandCodec()
+        self._next = 1
+        self.codec = command_codec()
 
-    def add(self, decision: Decision, give_up_ns: int, *, keeps_asking: bool = False) -> bool:
+    def add(self, request: str, command: Command, give_up_ns: int, *, keeps_asking: bool = False) -> bool:
         """Keep a proposal until it is decided; False if too many are waiting. One that `keeps_asking` outlives a
-        leader's refusal: the next one may take it.
+        leader's refusal: the next one may take it. Raises `Rejected` for one that is too large.
         """
-        if len(self._pending) >= self._pending_max:
+        if self._next - self.answered >= self._pending_max:
             return False
-        self._pending[decision.request] = _Pending(self.codec.encode(decision), give_up_ns, keeps_asking)
+        machine, data = self.codec.machine_of(command), self.codec.encode(command)
+        self._pending[self._next] = _Pending(request, machine, data, give_up_ns, keeps_asking)
+        self._next += 1
         return True
 
-    def settle(self, request: str) -> bool:
-        """The log has decided it, or the leader refused it; whether it was ours and open."""
-        return self._pending.pop(request, None) is not None
+    def once(self, command: Command) -> Proposal:
+        """A proposal that is made once and not waited for. Raises `Rejected` for one that is too large."""
+        machine, data = self.codec.machine_of(command), self.codec.encode(command)
+        number, self._next = self._next, self._next + 1
+        return Proposal(number, self.answered, machine, data)
 
-    def keeps_asking(self, request: str) -> bool:
+    @property
+    def answered(self) -> int:
+        """Below this number, no proposal waits for its outcome."""
+        return min(self._pending, default=self._next)
+
+    def is_pending(self, request: str) -> bool:
+        """Whether a proposal of that name waits for its outcome."""
+        return any(pending.request == request for pending in self._pending.values())
+
+    def settle(self, sequence: int) -> str | None:
+        """The log has decided it, or the leader refused it; its name, if it was open."""
+        pending = self._pending.pop(sequence, None)
+        return pending.request if pending is not None else None
+
+    def keeps_asking(self, sequence: int) -> bool:
         """Whether it is sent again although a leader has refused it."""
-        pending = self._pending.get(request)
+        pending = self._pending.get(sequence)
         return pending is not None and pending.keeps_asking
 
     def leader_changed(self) -> None:
@@ -55,23 +82,21 @@ class Proposals:
         for pending in self._pending.values():
             pending.sent_ns, pending.interval_ns = None, RESEND_INTERVAL_NS
 
-    def due(self, now: int) -> list[tuple[str, bytes]]:
+    def due(self, now: int) -> list[Proposal]:
         """What to send (again) now."""
         due = []
-        for request, pending in self._pending.items():
+        for sequence, pending in self._pending.items():
             if pending.sent_ns is None or now >= pending.sent_ns + pending.interval_ns:
                 if pending.sent_ns is not None:
                     pending.interval_ns = min(2 * pending.interval_ns, RESEND_FACTOR_MAX * RESEND_INTERVAL_NS)
                 pending.sent_ns = now
-                due.append((request, pending.command))
+                due.append(Proposal(sequence, self.answered, pending.machine, pending.command))
         return due
 
     def given_up(self, now: int) -> list[str]:
-        """Those whose time is over; they are forgotten, though the log may still decide them."""
-        over = [request for request, pending in self._pending.items() if now >= pending.give_up_ns]
-        for request in over:
-            del self._pending[request]
-        return over
+        """Those whose time is over, by name; they are forgotten, though the log may still decide them."""
+        over = [sequence for sequence, pending in self._pending.items() if now >= pending.give_up_ns]
+        return [self._pending.pop(sequence).request for sequence in over]
 
     @property
     def deadline(self) -> int | None:

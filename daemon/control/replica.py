@@ -41,8 +41,10 @@ from daemon.control.voters import shard_of
 from daemon.membership import effects as swim
 from daemon.membership.machine import Membership
 from daemon.membership.messages import CLUSTER_TAG, Member
-from daemon.state import Announcement, Registry, VersionRaised, apply, freeze, mistake_in_snapshot, restore
-from daemon.state.commands import CommandCodec, CommandUnreadable, Decision, EndRun, HoldParts, Identity, ResumeRun
+from daemon.state import Announcement, ReplicatedState, VersionRaised, command_codec, mistake_in_snapshot
+from daemon.state.commands import EndRun, HoldParts, Identity, ResumeRun
+from daemon.state.envelope import CommandUnreadable, LogEntry
+from daemon.state.machine import Command, Request
 from daemon.state.records import FAILED
 from daemon.wire import Rejected
 
@@ -51,6 +53,9 @@ REQUEST_CHARACTERS_MAX = 64
 """Of another shard's question, which is kept until it is answered."""
 NO_MAJORITY = "no tick leader says how far the log has come: has the cluster a majority?"
 
+ENVELOPE_BYTES_MAX = 1024
+"""Of an entry, around its command: above all the names of a machine and a shard."""
+
 LEADERS_MESSAGES = (consensus.Append, consensus.InstallSnapshot)
 """Whichever server sends one leads its term."""
 
@@ -58,24 +63,31 @@ LEADERS_MESSAGES = (consensus.Append, consensus.InstallSnapshot)
 class Replica:
     """One shard's replica.
 
-    `raft` is set once there is a cluster; `tags_due` says that membership should publish the seat's tags.
+    `raft` is set once there is a cluster; `tags_due` says that membership should publish the seat's tags. With
+    `unix_offset_ns` added, a time of the host's is Unix time, as well as its clock is set.
     """
 
     def __init__(
         self,
+        shard: Identity,
         seat: Seat,
         membership: Membership,
-        registry: Registry,
+        state: ReplicatedState,
         following: Following,
         trust: Trust,
         settings: ShardSettings,
         random: Random,
         now: int,
     ) -> None:
-        self._seat, self._membership, self._registry, self._following = seat, membership, registry, following
+        self._seat, self._membership, self._state, self._following = seat, membership, state, following
+        self._shard, self._registry = shard, state.registry
         self._trust, self._settings, self._random = trust, settings, random
-        self._codec, self._reads = CommandCodec(newest=settings.version.newest), Reads()
+        self._codec, self._reads = command_codec(newest=settings.version.newest), Reads()
         self._kept_out: set[Identity] = set()
+        self.unix_offset_ns = 0
+        self._stamped_ns = 0
+        self._under_way: set[Request] = set()
+        """Whose commands are in the log and not applied yet, as the leader knows."""
         self.raft: Raft | None = None
         self.applied = 0
         self.tags_due = False
@@ -83,7 +95,7 @@ class Replica:
         self._is_stuck = False
         """The log has decided what can't be read here: it is applied up to there, and this shard has no more to say."""
         self._snapshot_at = 0
-        self._gathered: dict[bytes, None] = {}
+        self._gathered: dict[Request, Proposal] = {}
         """Commands that wait for the disk: when it has written what was appended before, they are, all at once."""
         self._lead_ns = now
         self._out: list[Effect] = []
@@ -123,7 +135,7 @@ class Replica:
         self.applied = self._snapshot_at = self.raft.commit_index
         if stored.snapshot.data:
             try:
-                news = restore(self._registry, stored.snapshot.data, self._newest)
+                news = self._state.restore([stored.snapshot.data])
             except Rejected as mistake:
                 self._stop(why_of_snapshot(stored.snapshot, mistake, self._versions(), "on this shard's disk"))
             else:
@@ -148,7 +160,7 @@ class Replica:
             self._out += self._trust.tell([sender.name], self.leader)
         mistake = None
         if isinstance(message, consensus.InstallSnapshot):
-            mistake = mistake_in_snapshot(message.snapshot.data, self._newest)
+            mistake = mistake_in_snapshot([message.snapshot.data], self._newest)
         if mistake is not None:
             self._refuse_snapshot(server, message, mistake, now)
         else:
@@ -205,11 +217,11 @@ class Replica:
                     self._apply(effect.entries, now)
                 case consensus.Restored():
                     self.applied = self._snapshot_at = effect.snapshot.index
-                    self._restored(restore(self._registry, effect.snapshot.data, self._newest), now)
+                    self._restored(self._state.restore([effect.snapshot.data]), now)
                 case consensus.BecameLeader() | consensus.LeaderChanged():
+                    self._begin_term(leads=isinstance(effect, consensus.BecameLeader))
                     self._following.leader_changed(isinstance(effect, consensus.BecameLeader), now)
                     self._reads.leader_changed(self.leader is not None)
-                    self._gathered.clear()  # whoever asked for them asks the next leader
                     self._out.append(effect)
                 case consensus.Forgot():
                     self._trust.forgot(effect)
@@ -225,16 +237,18 @@ class Replica:
     def _apply(self, entries: Iterable[consensus.Entry], now: int) -> None:
         for entry in entries:
             try:
-                decision = self._codec.decode(entry.data) if entry.is_command else None
+                read = self._codec.read(entry.data) if entry.is_command else None
             except CommandUnreadable as unreadable:
                 self._stop(why_of_command(entry, unreadable, self._versions()))
                 return
             self.applied = entry.index
-            if decision is None:
+            if read is None:
                 continue
-            if isinstance(decision, HoldParts):
-                self._look_at_disk_of(decision.shard.name)  # before what the log knew of it is replaced
-            for announcement in apply(self._registry, decision):
+            envelope, command = read
+            self._under_way.discard(envelope.request)
+            if isinstance(command, HoldParts):
+                self._look_at_disk_of(command.shard.name)  # before what the log knew of it is replaced
+            for announcement in self._state.apply(entry.index, envelope, command):
                 self._follow(announcement, now)
         if self.applied - self._snapshot_at >= self._settings.snapshot_entries:
             self._snapshot_at = self.applied
@@ -251,7 +265,7 @@ class Replica:
     def _compact(self, now: int) -> None:
         assert self.raft is not None
         try:
-            self._take(self.raft.compact(self.applied, freeze(self._registry)), now)
+            self._take(self.raft.compact(self.applied, b"".join(self._state.freeze())), now)
         except (Refused, Rejected):  # it is too large; the log grows on, and nothing is lost by that but room
             self._out.append(swim.Counted("consensus_snapshots_refused"))
 
@@ -339,19 +353,21 @@ class Replica:
         self._out += self._following.given_up(now)
         leader = self.leader
         if leader is not None:
-            for request, command in self._following.proposals.due(now):
-                if leader == shard_of(self._seat.server):
-                    self._propose(leader, request, command, now)
+            for proposal in self._following.proposals.due(now):
+                if leader == self._shard.name:
+                    self._propose(self._shard, proposal, now)
                 else:
-                    self._out.append(Send(leader, Proposal(request, command)))
+                    self._out.append(Send(leader, proposal))
         return self._flush()
 
-    def propose_for(self, asker: str, proposal: Proposal, now: int) -> list[Effect]:
-        """Another shard's, as the leader; nothing, if this shard does not lead."""
-        self._propose(asker, proposal.request, proposal.command, now)
+    def propose_for(self, asker: Identity, proposal: Proposal, now: int) -> list[Effect]:
+        """Another shard's, as the leader; nothing, if this shard does not lead, or does not know that life of it."""
+        member = self._membership.member(asker.name)
+        if member is not None and member.generation == asker.generation:
+            self._propose(asker, proposal, now)
         return self._flush()
 
-    def _propose(self, asker: str, request: str, command: bytes, now: int) -> bool:
+    def _propose(self, asker: Identity, proposal: Proposal, now: int) -> bool:
         """Append a command that makes sense, once; what the log can't take now (False) is sent again by its asker.
 
         While the disk is busy with what was appended before, commands gather, and share the next write.
@@ -359,41 +375,62 @@ class Replica:
         if self.raft is None or not self.leads:
             return False
         try:
-            decision = self._codec.decode(command)
+            self._codec.decode(proposal.machine, proposal.command)
         except CommandUnreadable as unreadable:
-            self._refuse(asker, request, why_not_proposed(unreadable))
+            self._refuse(asker, proposal.sequence, why_not_proposed(unreadable))
             return True
-        if self._is_known(decision.request, command):
+        request = Request(asker.name, asker.generation, proposal.sequence)
+        if request in self._under_way or self._state.sessions.outcome(request) is not None:
             return True  # sent again, the more often the slower the disks are: another sync would slow them more
-        if self._settings.consensus.reason_against([command], 0) is consensus.Reason.TOO_LARGE:
-            self._refuse(asker, request, consensus.Reason.TOO_LARGE.value)
+        if len(proposal.command) > self._settings.consensus.bytes_per_message_max - ENVELOPE_BYTES_MAX:
+            self._refuse(asker, proposal.sequence, consensus.Reason.TOO_LARGE.value)
             return True
         if len(self._gathered) >= self.raft.room:
             return False
-        self._gathered[command] = None
+        self._gathered[request] = proposal
+        self._under_way.add(request)
         if not self.raft.is_saving:
             self._append_gathered(now)
         return True
 
-    def _is_known(self, request: str, command: bytes) -> bool:
-        assert self.raft is not None
-        if command in self._gathered or request in self._registry.recent:
-            return True
-        return self.raft.log.holds(command, self.raft.commit_index + 1)
-
     def _append_gathered(self, now: int) -> None:
+        """Leadership may be being handed over, or the log be full: what is not taken is asked for again."""
         assert self.raft is not None
-        commands, self._gathered = list(self._gathered), {}
-        if commands and self.leads:
-            with contextlib.suppress(Refused):  # leadership is being handed over: they are asked for again
-                self._take(self.raft.propose(commands[: self.raft.room], now), now)
+        gathered, self._gathered = self._gathered, {}
+        if not gathered or not self.leads:
+            return
+        room = self.raft.room
+        entries = [self._sealed(request, proposal, now) for request, proposal in list(gathered.items())[:room]]
+        self._under_way.difference_update(list(gathered)[room:])
+        try:
+            self._take(self.raft.propose(entries, now), now)
+        except Refused:
+            self._under_way.difference_update(gathered)
 
-    def _refuse(self, asker: str, request: str, reason: str) -> None:
+    def _sealed(self, request: Request, proposal: Proposal, now: int) -> bytes:
+        """An entry with this leader's time, which is never before that of an entry that it knows."""
+        self._stamped_ns = max(self._stamped_ns, self._state.time_ns, now + self.unix_offset_ns)
+        shard, generation, sequence = request.shard, request.generation, request.sequence
+        answered, machine, command = proposal.answered, proposal.machine, proposal.command
+        return self._codec.seal(LogEntry(machine, shard, generation, sequence, answered, self._stamped_ns, command))
+
+    def _begin_term(self, *, leads: bool) -> None:
+        """Whoever leads now may hold commands that were appended before; what has gathered is asked of that one."""
+        self._under_way.clear()
+        self._gathered.clear()
+        if self.raft is None or not leads:
+            return
+        for entry in self.raft.log.span(self.raft.commit_index + 1, self.raft.last_index):
+            with contextlib.suppress(CommandUnreadable):  # it stops this shard, once it is committed
+                if entry.is_command:
+                    self._under_way.add(self._codec.open(entry.data).request)
+
+    def _refuse(self, asker: Identity, sequence: int, reason: str) -> None:
         """For a reason that waiting does not mend."""
-        if asker == shard_of(self._seat.server):
-            self._out += self._following.refused(request, reason)
+        if asker == self._shard:
+            self._out += self._following.refused(sequence, reason)
         else:
-            self._out.append(Send(asker, ProposalRefused(request, reason)))
+            self._out.append(Send(asker.name, ProposalRefused(sequence, reason)))
 
     # -- the leader's duties ---------------------------------------------------------------------------------------
 
@@ -407,10 +444,10 @@ class Replica:
         founders = [shard_of(server) for server in self.raft.configuration.members]
         leading, sight = self._following.leading, self._sight()
         held = set(leading.views.held_back)
-        for decision in leading.decisions(self._registry, sight, founders, now):
-            command = self._spelt(decision)
-            if command and not self._propose(shard_of(self._seat.server), decision.request, command, now):
-                leading.take_back(decision)
+        for duty in leading.decisions(self._registry, sight, founders, now):
+            proposal = self._spelt(duty.command)
+            if proposal is not None and not self._propose(self._shard, proposal, now):
+                leading.take_back(duty)
         for name, (departures, until_ns) in leading.views.held_back.items():
             if name not in held:
                 self._out.append(HeldBack(name, departures, until_ns - now))
@@ -446,18 +483,18 @@ class Replica:
     def _newest(self) -> int:
         return self._settings.version.newest
 
-    def _spelt(self, decision: Decision) -> bytes:
-        """A decision of our own as an entry's bytes. What can't be said of a run fails it; of anything else, nothing is
-        said, for it would be the same again.
+    def _spelt(self, command: Command) -> Proposal | None:
+        """A proposal of the leader's own. What can't be said of a run fails it; of anything else, nothing is said, for
+        it would be the same again.
         """
         try:
-            return self._codec.encode(decision)
+            return self._following.proposals.once(command)
         except Rejected as rejected:
             self._out.append(swim.Counted("decisions_not_said"))
-            if not isinstance(decision, EndRun | ResumeRun):
-                return b""
+            if not isinstance(command, EndRun | ResumeRun):
+                return None
             why = f"what is to be decided of it can't be put into the log: {rejected}"
-            return self._codec.encode(EndRun(decision.request, decision.run, FAILED, 0, why, 0, 0))
+            return self._following.proposals.once(EndRun(command.run, FAILED, 0, why, 0))
 
     def _tend_servers(self, now: int) -> None:
         """One change at a time; what consensus can't do now is tried again in a moment."""

@@ -17,7 +17,7 @@ from daemon.control.lives import DISK_TAG, disk_of
 from daemon.control.voters import ServerChange, next_change, server_of, shard_of
 from daemon.membership.machine import Membership
 from daemon.membership.messages import CLUSTER_TAG, Member
-from daemon.state import Registry, freeze
+from daemon.state import Registry, ReplicatedState
 from daemon.state.commands import Identity
 
 LEAVING_TAG = "leaving"
@@ -74,7 +74,7 @@ class Seat:
         if founders:
             voters = [server_of(founder.name, founder.generation) for founder in founders]
             configuration = Configuration.of(voters[: self._voters_max], voters[self._voters_max :])
-            return Stored.bootstrap(configuration, freeze(Registry(cluster=spell(founders))))
+            return Stored.bootstrap(configuration, b"".join(ReplicatedState(spell(founders)).freeze()))
         self.choose(membership)
         return Stored() if self.waits_for else None
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from consensus import AppendReply, Entry, Snapshot
 from daemon.control.versions import Version, told
-from daemon.state.commands import CommandUnreadable
+from daemon.state.envelope import CommandUnreadable
 from daemon.wire import Rejected
 
 ELECTION_TIMEOUTS: Final = 4

@@ -25,7 +25,9 @@ from daemon.runtime.orders import ControlOrders
 from daemon.runtime.rpc import Rpc
 from daemon.runtime.ticks import Ticks
 from daemon.state import Registry
-from daemon.state.commands import Decision, Identity
+from daemon.state.commands import Identity
+from daemon.state.machine import Command
+from daemon.state.programs import DeployedPrograms
 from daemon.store import StateRecord, Store, StoreFailed
 from daemon.transfer.chunks import LoadLimits
 from shoal.api.commands.cluster import OtherCluster
@@ -40,6 +42,8 @@ class ClusterState(Protocol):
     def identity(self) -> Identity: ...
     @property
     def registry(self) -> Registry: ...
+    @property
+    def programs(self) -> DeployedPrograms: ...
     @property
     def membership(self) -> Membership: ...
     @property
@@ -128,7 +132,7 @@ class HostContext:
     send: Callable[[str, object], None]
     """Hands a message to a member; it may be lost."""
     rpc: Rpc
-    decide: Callable[[Decision], Awaitable[Answered]]
+    decide: Callable[[Command], Awaitable[Answered]]
     """Gets a command through consensus; the answer's `error` says why not."""
     read_index: Callable[[], Awaitable[bool]]
     """Has `state` see all that was decided anywhere by now; False without a majority."""

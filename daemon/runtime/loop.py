@@ -155,6 +155,7 @@ class ControlLoop:
 
     def _give_beat(self) -> None:
         self._beats += 1
+        self._plane.set_clock(self._clock.unix_ns() - self._clock.monotonic_ns())
         self.tell(Beat(self._beats))
         self._set_timer()
         self._beat = self._loop.call_later(BEAT_SECONDS, self._give_beat)

@@ -11,7 +11,7 @@ from daemon.control.messages import RunReport
 from daemon.control.plane import ControlPlane
 from daemon.runtime.clock import Clock
 from daemon.runtime.rpc import NoReply, Patience, Rpc, once
-from daemon.state.commands import Decision
+from daemon.state.machine import Command
 
 GIVE_UP_SECONDS: Final = 15.0
 CATCH_UP_SECONDS: Final = 3.0
@@ -36,12 +36,12 @@ class ControlOrders:
 
     # -- answered orders -------------------------------------------------------------------------------------------
 
-    async def decide(self, decision: Decision) -> Answered:
-        """Gets a decision through consensus. The answer's `error` says why not."""
-        give_up_ns = self._now() + int(GIVE_UP_SECONDS * 1e9)
+    async def decide(self, command: Command) -> Answered:
+        """Gets a command through consensus. The answer's `error` says why not."""
+        request, give_up_ns = self._new_id(), self._now() + int(GIVE_UP_SECONDS * 1e9)
         return await self._answer(
-            decision.request,
-            lambda: self._plane.propose(decision, give_up_ns, self._now()),
+            request,
+            lambda: self._plane.propose(request, command, give_up_ns, self._now()),
             once(GIVE_UP_SECONDS + 1),
         )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from daemon.runtime.context import HostContext
 from daemon.state.commands import AddGraph
+from daemon.state.machine import Command
 from daemon.state.records import RunRecord
 from shoal.api.errors import Refused, UnknownGraph, UnknownRun
 
@@ -60,9 +60,9 @@ class Known:
             raise UnknownGraph.replaced(name)
         return graph
 
-    async def decided(self, decision: Any, look_again: Callable[[], object] = lambda: None) -> str:
+    async def decided(self, command: Command, look_again: Callable[[], object] = lambda: None) -> str:
         """What the log says. `look_again` raises, in its own words, if what is meant went away meanwhile."""
-        answer = await self._context.decide(decision)
+        answer = await self._context.decide(command)
         if answer.error:
             look_again()
             raise Refused(answer.error)

@@ -1,13 +1,13 @@
-"""The replicated state machine: views, graphs, holdings and runs, as the log decides them.
+"""The replicated state: what the log decides, by machines that every member feeds the same commands in the same order.
 
-Every member applies the same commands in the same order and so holds the same registry. It never reads a clock, a
-socket or a part of a graph. It announces the consequences of a change, and the control plane acts on them.
-
-    registry        all that is decided, and queries of it (`Registry`)
-    applying        applies the log's next command (`apply`), through views, graphs, holdings and runs, one file each
-    announcements   the consequences
-    queue           runs that wait for their turn
-    snapshot        all of it as bytes, for shards that lack too much of the log (`freeze`, `restore`)
+    machine         what a machine is (`Machine`), and what it is told with a command (`Applied`)
+    envelope        entries of the log: which machine, whose request, when (`LogEntry`)
+    sessions        a command that is proposed again takes effect once, and is answered with its outcome
+    dispatch        all machines together (`ReplicatedState`): apply the next entry, freeze, restore
+    snapshot        the state as chunks, for shards that lack too much of the log
+    cluster         the machine of views, disks, graphs and runs; its state is the `Registry`
+    programs        the machine of deployed programs
+    announcements   the consequences, on which the control plane and its host act
 
 An epoch has one placement of each graph, computed when its view is formed (or when the graph is added) from what the
 members hold by then; later gains count in the next epoch. A run belongs to the epoch in which it began or was resumed.
@@ -40,9 +40,8 @@ from daemon.state.announcements import (
     VersionRaised,
     ViewInstalled,
 )
-from daemon.state.applying import apply
+from daemon.state.dispatch import ReplicatedState, command_codec, mistake_in_snapshot
 from daemon.state.registry import Registry
-from daemon.state.snapshot import freeze, mistake_in_snapshot, restore
 
 __all__ = [
     "Announcement",
@@ -54,6 +53,7 @@ __all__ = [
     "ProgramDeployed",
     "ProgramRemoved",
     "Registry",
+    "ReplicatedState",
     "ResultsExpired",
     "RunBegun",
     "RunEnded",
@@ -62,8 +62,6 @@ __all__ = [
     "RunsWaiting",
     "VersionRaised",
     "ViewInstalled",
-    "apply",
-    "freeze",
+    "command_codec",
     "mistake_in_snapshot",
-    "restore",
 ]

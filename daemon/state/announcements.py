@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from daemon.state.commands import AddGraph, ProgramVersion
+from daemon.state.machine import Request
 from daemon.state.records import RunRecord, View
 
 
@@ -87,11 +88,15 @@ class VersionRaised:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The outcome of a proposal: an empty `error` means that it took effect; `name` is that of its subject."""
+    """The outcome of a proposal: an empty `error` means that it took effect; `name` is that of its subject.
 
-    request: str
+    It was applied at `index`: a fencing token. 0: it was not applied at all, because it came too late.
+    """
+
+    request: Request
     error: str
     name: str
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,3 @@ Announcement: TypeAlias = (
     | Decided
     | NotApplied
 )
-
-Outcome: TypeAlias = tuple[str, list[Announcement]]
-"""Of a decision that took effect: the name of what it was about, and what follows."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from daemon.state.announcements import Announcement, Outcome, RunsWaiting
-from daemon.state.commands import CommandRejected, Restore
+from typing import Final
+
+from daemon.state.announcements import Announcement, RunsWaiting
+from daemon.state.commands import Restore
 from daemon.state.graphs import add_graph
+from daemon.state.machine import Applied, CommandRejected, Outcome, handler
 from daemon.state.queue import begin_queued
 from daemon.state.records import STATES, restored
 from daemon.state.registry import Registry
 from shoal.program.deployed import NAME
 
 
-def take_backup(registry: Registry, decision: Restore) -> Outcome:
+def take_backup(registry: Registry, command: Restore, at: Applied) -> Outcome:
     """All or nothing: a cluster that has a part of what it had before would be taken for a whole one."""
     if registry.graphs or registry.runs_begun:
         raise CommandRejected("this cluster has graphs or runs of its own: a backup is restored into a new one")
-    runs = [restored(run) for run in decision.runs]
-    loads = {(graph.name, graph.load) for graph in decision.graphs}
+    runs = [restored(run) for run in command.runs]
+    loads = {(graph.name, graph.load) for graph in command.graphs}
     if any(run.state not in STATES or (run.graph, run.load) not in loads or run.number < 1 for run in runs) or not all(
         NAME.fullmatch(run.program) for run in runs
     ):
@@ -24,9 +27,12 @@ def take_backup(registry: Registry, decision: Restore) -> Outcome:
     if len({run.number for run in runs}) != len(runs):
         raise CommandRejected("the backup has two runs of one number")
     news = list[Announcement]()
-    for graph in decision.graphs:
-        news += add_graph(registry, graph)[1]
+    for graph in command.graphs:
+        news += add_graph(registry, graph, at).events
     registry.runs = {run.name: run for run in sorted(runs, key=lambda run: run.number)}
-    registry.runs_begun = max(decision.runs_begun, *(run.number for run in runs), 0)
+    registry.runs_begun = max(command.runs_begun, *(run.number for run in runs), 0)
     news += [RunsWaiting()] if registry.active_runs() else []
-    return "", [*news, *begin_queued(registry)]
+    return Outcome("", [*news, *begin_queued(registry, at.time_ns)])
+
+
+COMMANDS: Final = (handler(11, Restore, take_backup),)

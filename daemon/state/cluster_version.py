@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from daemon.state.announcements import Outcome, VersionRaised
-from daemon.state.commands import CommandRejected, RaiseVersion
+from typing import Final
+
+from daemon.state.announcements import VersionRaised
+from daemon.state.commands import RaiseVersion
+from daemon.state.machine import Applied, CommandRejected, Outcome, handler
 from daemon.state.registry import Registry
 
 
-def raise_version(registry: Registry, decision: RaiseVersion) -> Outcome:
+def raise_version(registry: Registry, command: RaiseVersion, at: Applied) -> Outcome:
     """It never falls: what was written since could not be read any more."""
-    if decision.version <= registry.cluster_version:
+    if command.version <= registry.cluster_version:
         raise CommandRejected(f"the cluster version is {registry.cluster_version} already, and is never lowered")
-    registry.cluster_version = decision.version
-    return "", [VersionRaised(decision.version)]
+    registry.cluster_version = command.version
+    return Outcome("", [VersionRaised(command.version)])
+
+
+COMMANDS: Final = (handler(16, RaiseVersion, raise_version),)

@@ -1,4 +1,4 @@
-"""The programs that the log has deployed: part of the registry, and so the same on every shard.
+"""The programs that the log has deployed: a machine on the log, and so the same on every shard.
 
 A version is a name and the digest of a source. Deploying a name again makes another version the *current* one, which
 new runs use. An older or removed version is kept while an active run uses it, and after that while there is room and
@@ -10,23 +10,73 @@ go first, the oldest first; if that is not enough, the new one is rejected.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Final
 
-from daemon.state.commands import AddProgram, CommandRejected, ProgramVersion
+from daemon.state.announcements import Announcement, ProgramDeployed, ProgramRemoved
+from daemon.state.commands import AddProgram, DropProgram, ProgramVersion
+from daemon.state.machine import Applied, Command, CommandRejected, Outcome
 from daemon.state.records import RunRecord
+from daemon.state.registry import Registry
+from daemon.version import FIRST, NEWEST
+from daemon.wire import Codec
 from shoal.program.deployed import NAME, SOURCE_BYTES_MAX, digest_of
 
 DESCRIBED_CHARACTERS_MAX = 32 << 10
 BYTES_MAX = 1 << 20
 """Of all versions together, sources and descriptions."""
 
+PROGRAM_COMMANDS: Final[Mapping[int, type[Command]]] = {1: AddProgram, 2: DropProgram}
 
-@dataclass
+
 class DeployedPrograms:
-    """All kept versions, in the order in which they were deployed."""
+    """The machine `programs`: all kept versions, in the order in which they were deployed."""
 
-    versions: dict[tuple[str, str], ProgramVersion] = field(default_factory=dict)
+    name: Final = "programs"
+
+    def __init__(self, registry: Registry, newest: int = NEWEST) -> None:
+        """It reads in the registry which runs use what, and the cluster's version, and changes nothing there."""
+        self._registry, self._newest = registry, newest
+        self.versions: dict[tuple[str, str], ProgramVersion] = {}
+
+    # -- a machine on the log --------------------------------------------------------------------------------------
+
+    @property
+    def commands(self) -> Mapping[int, type[Command]]:
+        """See `Machine`."""
+        return PROGRAM_COMMANDS
+
+    def apply(self, command: Command, at: Applied) -> Outcome:
+        """See `Machine`."""
+        match command:
+            case AddProgram():
+                return self._add(command, at)
+            case DropProgram():
+                return self._drop(command, at)
+        raise TypeError(f"no command of the machine '{self.name}': {type(command).__name__}")
+
+    def save(self) -> dict[tuple[str, str], ProgramVersion]:
+        """See `Machine`."""
+        return dict(self.versions)
+
+    def put_back(self, saved: dict[tuple[str, str], ProgramVersion]) -> None:
+        """See `Machine`."""
+        self.versions = saved
+
+    def freeze(self) -> Iterator[bytes]:
+        """See `Machine`: a piece for each version."""
+        codec, versions = _codec(self._registry.cluster_version), list(self.versions.values())
+        return (bytes(codec.encode(0, self.name, 0, version)[0]) for version in versions)
+
+    def restore(self, pieces: Iterable[bytes]) -> Sequence[Announcement]:
+        """See `Machine`. Nobody need be told: programs are looked up when they are wanted."""
+        versions: list[ProgramVersion] = [_codec(newest=self._newest).decode([piece]).message for piece in pieces]
+        self.versions = {(one.name, one.digest): one for one in versions}
+        return ()
+
+    # -- what is deployed ------------------------------------------------------------------------------------------
 
     @property
     def current(self) -> dict[str, ProgramVersion]:
@@ -37,31 +87,32 @@ class DeployedPrograms:
         """A version, current or not."""
         return self.versions.get((name, digest))
 
-    def add(self, decision: AddProgram, runs: Iterable[RunRecord]) -> ProgramVersion:
-        """Deploy a program. Raises `CommandRejected`, and nothing has changed then."""
-        said = decision.version
+    def _add(self, command: AddProgram, at: Applied) -> Outcome:
+        """Deploy a program."""
+        said = command.version
         if not NAME.fullmatch(said.name):
             raise CommandRejected(f"{said.name!r} is no name for a program")
         if len(said.source) > SOURCE_BYTES_MAX or len(said.described) > DESCRIBED_CHARACTERS_MAX:
             raise CommandRejected(f"program '{said.name}' is too large: a source has at most {SOURCE_BYTES_MAX} bytes")
-        new = replace(said, digest=digest_of(said.source))
+        new = replace(said, digest=digest_of(said.source), added_unix_ns=said.added_unix_ns or at.time_ns)
         known = self.find(new.name, new.digest)
         if known is not None and (known.is_current or not new.is_current):
-            return known
-        runs = list(runs)
+            return _deployed(known)
+        runs = list(self._registry.runs.values())
         others = {key: _without(version, new) for key, version in self.versions.items() if version is not known}
         others = {key: version for key, version in others.items() if not _is_spent(version, self.versions[key], runs)}
         self.versions = _made_room(others, new, runs)
         self.versions[new.name, new.digest] = new
-        return new
+        return _deployed(new)
 
-    def drop(self, name: str, runs: Iterable[RunRecord]) -> ProgramVersion:
-        """No run can be started with it any more. Raises `CommandRejected`."""
+    def _drop(self, command: DropProgram, at: Applied) -> Outcome:
+        """Remove a program: no run can be started with it any more."""
+        name = command.name
         version = self.current.get(name)
         if version is None:
             known = ", ".join(sorted(self.current)) or "none"
             raise CommandRejected(f"no program called '{name}' is deployed; deployed: {known}")
-        runs = list(runs)
+        runs = list(self._registry.runs.values())
         using = [
             run.name for run in runs if not run.is_over and self.find(run.program, run.digest) and run.program == name
         ]
@@ -70,7 +121,11 @@ class DeployedPrograms:
         self.versions[name, version.digest] = replace(version, is_current=False)
         if not _uses(version, runs):
             del self.versions[name, version.digest]
-        return version
+        return Outcome(version.name, (ProgramRemoved(version),))
+
+
+def _deployed(version: ProgramVersion) -> Outcome:
+    return Outcome(version.name, (ProgramDeployed(version),))
 
 
 def _without(version: ProgramVersion, new: ProgramVersion) -> ProgramVersion:
@@ -107,3 +162,8 @@ def _made_room(
 
 def _size(versions: Iterable[ProgramVersion]) -> int:
     return sum(len(version.source) + len(version.described) for version in versions)
+
+
+@cache
+def _codec(version: int = FIRST, newest: int = NEWEST) -> Codec:
+    return Codec(DeployedPrograms.name, {1: ProgramVersion}, None, version, newest)

@@ -9,18 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from daemon.state.announcements import Announcement, RunBegun, RunsWaiting
-from daemon.state.commands import CommandRejected, StartRun
+from daemon.state.commands import StartRun
+from daemon.state.machine import CommandRejected
 from daemon.state.records import RUNNING, RunRecord
 from daemon.state.registry import Registry
 
 QUEUED_MAX = 256
 
 
-def must_wait(registry: Registry, decision: StartRun) -> bool:
+def must_wait(registry: Registry, command: StartRun) -> bool:
     """Whether a run is to be queued. Raises `CommandRejected` if it would have to be, and did not ask for it."""
     queued, active = registry.queued_runs(), len(registry.active_runs())
-    is_full = 0 < decision.runs_max <= active
-    if not decision.may_queue:
+    is_full = 0 < command.runs_max <= active
+    if not command.may_queue:
         if is_full:
             raise CommandRejected(
                 f"{active} runs go on already (ticks.runs_max): wait for one, stop one, or have this one wait for its "
@@ -32,13 +33,13 @@ def must_wait(registry: Registry, decision: StartRun) -> bool:
     return is_full or bool(queued)
 
 
-def begin_queued(registry: Registry, now_unix_ns: int = 0) -> list[Announcement]:
-    """Have those begin that there is room for. `now_unix_ns` is when room was made, if anybody has said."""
+def begin_queued(registry: Registry, time_ns: int) -> list[Announcement]:
+    """Have those begin that there is room for by now."""
     news: list[Announcement] = []
     for run in registry.queued_runs():
         if 0 < run.runs_max <= len(registry.active_runs()):
             break
-        begun = _begun(registry, run, max(now_unix_ns, run.started_unix_ns))
+        begun = _begun(registry, run, time_ns)
         registry.runs[run.name] = begun
         news.append(RunBegun(begun) if begun.epoch else RunsWaiting())
     return news

@@ -134,7 +134,7 @@ class RunRecord:
         return epoch < self.begun_in or (tick >= self.resumed and epoch != self.made_in(tick))
 
 
-def begun(start: StartRun, number: int, epoch: int, state: str = RUNNING) -> RunRecord:
+def begun(start: StartRun, number: int, epoch: int, started_unix_ns: int, state: str = RUNNING) -> RunRecord:
     """A run at its beginning, in the view of an epoch."""
     return RunRecord(
         name=f"{start.program}-{number}",
@@ -148,7 +148,7 @@ def begun(start: StartRun, number: int, epoch: int, state: str = RUNNING) -> Run
         paced=start.paced,
         phases=tuple(phase for phase in Phase if start.phases >> phase & 1 or phase is Phase.ADVANCE),
         columns=start.columns,
-        started_unix_ns=start.started_unix_ns,
+        started_unix_ns=started_unix_ns,
         checkpoint_ticks=start.checkpoint_ticks,
         digest=start.digest,
         epoch=epoch,
@@ -166,7 +166,7 @@ def with_its_graph(run: RunRecord) -> RunRecord:
 def restored(kept: KeptRun) -> RunRecord:
     """A run out of a backup; one that is not over waits for the tick that it goes on from."""
     return replace(
-        begun(kept.start, kept.number, 0),
+        begun(kept.start, kept.number, 0, kept.started_unix_ns),
         state=kept.state,
         tick=kept.tick,
         failure=kept.failure,
@@ -180,13 +180,12 @@ def restored(kept: KeptRun) -> RunRecord:
 def to_keep(run: RunRecord) -> KeptRun:
     """A run as a backup has it: `restored` of it is the run, waiting if it is not over.
 
-    >>> start = StartRun("", "rank", "web", "load-1", (), 9, 0, False, 0b1001, ("rank",), 77, 5, "d1")
-    >>> restored(to_keep(begun(start, 4, 0))) == begun(start, 4, 0)
+    >>> start = StartRun("rank", "web", "load-1", (), 9, 0, False, 0b1001, ("rank",), 5, "d1")
+    >>> restored(to_keep(begun(start, 4, 0, 77))) == begun(start, 4, 0, 77)
     True
     """
     phases = sum(1 << phase for phase in run.phases)
     start = StartRun(
-        "",
         run.program,
         run.graph,
         run.load,
@@ -196,10 +195,9 @@ def to_keep(run: RunRecord) -> KeptRun:
         run.paced,
         phases,
         run.columns,
-        run.started_unix_ns,
         run.checkpoint_ticks,
         run.digest,
         run.runs_max,
     )
-    ended = run.cross_bytes, run.ended_unix_ns, run.figures, run.result_bytes
+    ended = run.cross_bytes, run.started_unix_ns, run.ended_unix_ns, run.figures, run.result_bytes
     return KeptRun(run.number, start, run.state, run.tick, run.failure, *ended)

@@ -1,21 +1,19 @@
-"""The registry: all that the log has decided so far, and queries of it."""
+"""The registry: what the log has decided of views, disks, graphs and runs so far, and queries of it."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from daemon.state.commands import AddGraph, CommandRejected, Identity
+from daemon.state.commands import AddGraph, Identity
+from daemon.state.machine import CommandRejected
 from daemon.state.placement import Placed, actual, ideal
-from daemon.state.programs import DeployedPrograms
 from daemon.state.records import QUEUED, Disk, RunRecord, View
 
 T = TypeVar("T")
 
-REQUESTS_REMEMBERED = 4096
 RUNS_REMEMBERED = 1000
 
 
@@ -35,13 +33,9 @@ class DroppedRun:
         return f"there is no run '{self.name}' any more: it belonged to {graph}"
 
 
-_STAYING = frozenset({"recent", "programs", "_worked_out"})
-"""Of a registry's fields: what a command that is taken back leaves as it is, or that is copied in a way of its own."""
-
-
 @dataclass
 class Registry:
-    """All that the log has decided so far. `cluster` was made up by the founders, for this cluster alone."""
+    """The state of the machine `cluster`. `cluster` was made up by the founders, for this cluster alone."""
 
     cluster: str = ""
     view: View | None = None
@@ -57,9 +51,6 @@ class Registry:
     """What may be written into the log and to peers (`daemon/version`); 0 until the founders have agreed on one."""
     dropped: dict[str, DroppedRun] = field(default_factory=dict)
     """The last runs that went with their graphs, by name."""
-    programs: DeployedPrograms = field(default_factory=DeployedPrograms)
-    recent: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS_REMEMBERED))
-    """Requests that were applied."""
     _worked_out: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -146,13 +137,13 @@ class Registry:
 
     def kept(self) -> dict[str, Any]:
         """All that a command can change, to be put back; what the containers hold is never changed."""
-        kept = {field.name: copy(getattr(self, field.name)) for field in fields(self) if field.name not in _STAYING}
-        return kept | {"programs": DeployedPrograms(dict(self.programs.versions))}
+        return {field.name: copy(getattr(self, field.name)) for field in fields(self) if field.name != "_worked_out"}
 
     def put_back(self, kept: dict[str, Any]) -> None:
         """Take back what a command has changed."""
         for name, value in kept.items():
             setattr(self, name, value)
+        self.changed()
 
     def changed(self) -> None:
         """What was worked out is void."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from daemon.membership.names import is_name
-from daemon.state.announcements import HoldingsChanged, Outcome, ViewInstalled
-from daemon.state.commands import CommandRejected, Drain, FormView, Settled
+from daemon.state.announcements import HoldingsChanged, ViewInstalled
+from daemon.state.commands import Drain, FormView, Settled
+from daemon.state.machine import Applied, CommandRejected, Outcome, handler
 from daemon.state.records import View
 from daemon.state.registry import Registry
 
@@ -29,11 +31,11 @@ def mistake_in(view: View) -> str:
     return ""
 
 
-def form_view(registry: Registry, decision: FormView) -> Outcome:
+def form_view(registry: Registry, command: FormView, at: Applied) -> Outcome:
     """Every run waits from now on, until the log says from which tick it goes on."""
-    if decision.epoch != registry.epoch + 1:
-        raise CommandRejected(f"epoch {decision.epoch} does not follow epoch {registry.epoch}")
-    view = View(decision.epoch, decision.members, decision.virtual_nodes, decision.replicas)
+    if command.epoch != registry.epoch + 1:
+        raise CommandRejected(f"epoch {command.epoch} does not follow epoch {registry.epoch}")
+    view = View(command.epoch, command.members, command.virtual_nodes, command.replicas)
     mistake = mistake_in(view)
     if mistake:
         raise CommandRejected(mistake)
@@ -42,23 +44,30 @@ def form_view(registry: Registry, decision: FormView) -> Outcome:
     registry.settled.clear()
     registry.placements = {name: registry.placeable(graph) for name, graph in registry.graphs.items()}
     registry.runs = {name: replace(run, epoch=0) if run.active else run for name, run in registry.runs.items()}
-    return "", [ViewInstalled(registry.view)]
+    return Outcome("", [ViewInstalled(registry.view)])
 
 
-def drain(registry: Registry, decision: Drain) -> Outcome:
+def drain(registry: Registry, command: Drain, at: Applied) -> Outcome:
     """A shard is to hold nothing, or is to hold its share again."""
-    if decision.shard not in registry.disks:
-        raise CommandRejected(f"no shard is called '{decision.shard}'")
-    if decision.is_on:
-        registry.draining.add(decision.shard)
+    if command.shard not in registry.disks:
+        raise CommandRejected(f"no shard is called '{command.shard}'")
+    if command.is_on:
+        registry.draining.add(command.shard)
     else:
-        registry.draining.discard(decision.shard)
-    return decision.shard, [HoldingsChanged()]
+        registry.draining.discard(command.shard)
+    return Outcome(command.shard, [HoldingsChanged()])
 
 
-def settle(registry: Registry, decision: Settled) -> Outcome:
+def settle(registry: Registry, command: Settled, at: Applied) -> Outcome:
     """A member has looked for the results that it lacked, so nothing waits for it any more."""
-    if decision.epoch != registry.epoch or not registry.has_member(decision.shard):
-        raise CommandRejected(f"shard '{decision.shard.name}' is no member in epoch {decision.epoch}")
-    registry.settled.add(decision.shard.name)
-    return "", [HoldingsChanged()]
+    if command.epoch != registry.epoch or not registry.has_member(command.shard):
+        raise CommandRejected(f"shard '{command.shard.name}' is no member in epoch {command.epoch}")
+    registry.settled.add(command.shard.name)
+    return Outcome("", [HoldingsChanged()])
+
+
+COMMANDS: Final = (
+    handler(1, FormView, form_view),
+    handler(9, Drain, drain),
+    handler(12, Settled, settle),
+)

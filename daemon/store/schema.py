@@ -22,7 +22,7 @@ from typing import Final
 
 from daemon.store.errors import MOVE_AWAY, StoreError
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 APPLICATION_ID: Final = int.from_bytes(b"Shoa")
 TABLE_PARTITION: Final = -1
 BEING_WRITTEN, WHOLE, SEALED = 0, 1, 2

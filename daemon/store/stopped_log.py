@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from consensus.stored import Entry, Stored
-from daemon.state import Decided, NotApplied, Registry, apply, restore
-from daemon.state.commands import CommandCodec, CommandUnreadable, Decision, StartRun
+from daemon.state import Decided, NotApplied, ReplicatedState, command_codec
+from daemon.state.commands import StartRun
+from daemon.state.envelope import CommandCodec, CommandUnreadable, LogEntry
+from daemon.state.machine import Command
 from daemon.store import schema
 from daemon.store.consensus import ConsensusRows
 from daemon.store.database import FAILURES, Database, Turn
@@ -61,10 +63,10 @@ class StoppedLog:
         """Returns every entry after the snapshot, applied in order, optionally `without` one of them. Raises
         `StoreError`.
         """
-        stored, registry, codec = self.stored(), Registry(), CommandCodec()
+        stored, state, codec = self.stored(), ReplicatedState(), command_codec()
         try:
             if stored.snapshot.data:
-                restore(registry, stored.snapshot.data)
+                state.restore([stored.snapshot.data])
         except Rejected as rejected:
             raise StoreError(
                 f"{self._database.path}: the log's snapshot, up to entry {stored.snapshot.index}, can't be read: "
@@ -74,7 +76,7 @@ class StoppedLog:
         shown = []
         for entry in stored.entries:
             read = _read(codec, entry) if entry.index != without else None
-            outcome, words = _tried(registry, read)
+            outcome, words = _tried(state, entry.index, read)
             shown.append(Shown(entry.index, entry.term, _what(entry, read), len(entry.data), outcome, words))
         return shown
 
@@ -92,8 +94,11 @@ class StoppedLog:
 
     def begins_later_runs(self, index: int) -> bool:
         """Returns whether the entry begins a run and later entries begin others, whose numbers would change."""
-        codec = CommandCodec()
-        begun = [entry.index for entry in self.stored().entries if isinstance(_read(codec, entry), StartRun)]
+        codec, begun = command_codec(), []
+        for entry in self.stored().entries:
+            match _read(codec, entry):
+                case (_, StartRun()):
+                    begun.append(entry.index)
         return index in begun and begun[-1] > index
 
     def skip(self, index: int) -> Path:
@@ -156,31 +161,35 @@ def opened(folder: Path) -> Iterator[StoppedLog]:
         os.close(lock)
 
 
-def _read(codec: CommandCodec, entry: Entry) -> Decision | CommandUnreadable | None:
+Read = tuple[LogEntry, Command] | CommandUnreadable | None
+
+
+def _read(codec: CommandCodec, entry: Entry) -> Read:
     """Returns the command in an entry, one that this version can't read, or None."""
     try:
-        return codec.decode(entry.data) if entry.is_command else None
+        return codec.read(entry.data) if entry.is_command else None
     except CommandUnreadable as unreadable:
         return unreadable
 
 
-def _what(entry: Entry, read: Decision | CommandUnreadable | None) -> str:
+def _what(entry: Entry, read: Read) -> str:
     if isinstance(read, CommandUnreadable):
         return read.what or "-"
     if read is None:
         return "configuration" if entry.configuration is not None else "-"
     names = ("program", "name", "run", "graph", "shard")
-    about = [str(getattr(read, name)) for name in names if hasattr(read, name)]
-    return " ".join([type(read).__name__, *about[:2]])
+    _, command = read
+    about = [str(getattr(command, name)) for name in names if hasattr(command, name)]
+    return " ".join([type(command).__name__, *about[:2]])
 
 
-def _tried(registry: Registry, decision: Decision | CommandUnreadable | None) -> tuple[str, str]:
-    if decision is None:
+def _tried(state: ReplicatedState, index: int, read: Read) -> tuple[str, str]:
+    if read is None:
         return NOTHING, ""
-    if isinstance(decision, CommandUnreadable):
-        return UNREADABLE, f"{decision}"[:WORDS_MAX]
+    if isinstance(read, CommandUnreadable):
+        return UNREADABLE, f"{read}"[:WORDS_MAX]
     try:
-        news = apply(registry, decision)
+        news = state.apply(index, *read)
     except Exception as error:  # that is what is looked for
         return BREAKS, f"{type(error).__name__}: {error}"[:WORDS_MAX]
     broken = next((one for one in news if isinstance(one, NotApplied)), None)

@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 import shoal
 from crdt.codec import decode
 from crdt.values import Malformed
-from daemon.state import Registry, freeze, restore
-from daemon.state.commands import CommandCodec, CommandUnreadable
+from daemon.state import ReplicatedState, command_codec
+from daemon.state.dispatch import TABLES
+from daemon.state.envelope import CommandUnreadable
 from daemon.version import NEWEST
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec, Reason, Rejected
 from shoal import GraphData
 from shoal.graph.columns import column_of, compact, from_wire, to_wire
 from shoal.graph.table import BadGraph
+from tests.daemon.state.registries import formed, sealed
 from tests.fuzz.values import ANYTHING, BYTES, bomb, damaged, examples, messages, packed
 
 PLANES = {"control": CONTROL_TYPES, "ticks": TICK_TYPES}
@@ -67,21 +69,22 @@ def test_any_values_in_place_of_the_fields_are_refused_or_typed(plane: str, data
 @examples(30)
 @given(st.data())
 def test_decisions_and_snapshots(data: st.DataObject) -> None:
-    codec = CommandCodec(version=NEWEST)
-    types = list(codec._codec._written)
+    codec = command_codec(version=NEWEST)
+    types = [kind for table in TABLES.values() for kind in table.values()]
     decision = data.draw(messages(data.draw(st.sampled_from(sorted(types, key=lambda cls: cls.__name__)))))
     try:
         whole = codec.encode(decision)
     except Rejected as refused:
         _is_a_number(refused)
         return
-    assert repr(codec.decode(whole)) == repr(decision)
+    assert repr(codec.decode(codec.machine_of(decision), whole)) == repr(decision)
     with suppress(CommandUnreadable):
-        codec.decode(data.draw(damaged(whole)))
-    registry = Registry()
-    snapshot = data.draw(damaged(freeze(Registry())))
+        codec.decode(codec.machine_of(decision), data.draw(damaged(whole)))
+    with suppress(CommandUnreadable):
+        codec.read(data.draw(damaged(sealed(decision, 7))))
+    snapshot = data.draw(damaged(b"".join(formed().state.freeze())))
     with suppress(Rejected):
-        restore(registry, snapshot)
+        ReplicatedState().restore([snapshot])
 
 
 @examples(30)
@@ -172,8 +175,9 @@ def test_what_announces_more_than_it_holds_costs_no_more_than_it_holds(number: i
     data = BOMBS[number]
     for codec in CODECS.values():
         _refused_cheaply(partial(_decoded, codec), data)
-    _refused_cheaply(CommandCodec(version=NEWEST).decode, data)
-    _refused_cheaply(partial(restore, Registry()), data)
+    _refused_cheaply(partial(command_codec(version=NEWEST).decode, "cluster"), data)
+    _refused_cheaply(command_codec(version=NEWEST).open, data)
+    _refused_cheaply(lambda bytes_: ReplicatedState().restore([bytes_]), data)
     _refused_cheaply(lambda bytes_: decode(bytes_, bytes_max=2 << 20), data)
 
 

@@ -17,7 +17,8 @@ from daemon.control.voters import server_of
 from daemon.membership.config import MembershipConfig
 from daemon.services.graphs.load import Loading
 from daemon.state import Registry
-from daemon.state.commands import Decision, Drain, DropGraph, StartRun, StopRun
+from daemon.state.commands import Drain, DropGraph, StartRun, StopRun
+from daemon.state.machine import Command
 from daemon.state.records import RunRecord
 from daemon.transfer.chunks import LoadLimits
 from shoal.lockstep.timing import TickTiming
@@ -207,9 +208,7 @@ class Cluster:
 
     def replace_graph(self) -> None:
         """The daily refresh: the graph is dropped, whatever runs on it, and loaded again."""
-        self.until_decided(
-            lambda request: DropGraph(request, GRAPH, self._load_now(), by_force=True), "no graph is called"
-        )
+        self.until_decided(lambda: DropGraph(GRAPH, self._load_now(), by_force=True), "no graph is called")
         self.load()
 
     def _load_now(self) -> str:
@@ -222,24 +221,24 @@ class Cluster:
         self._requests += 1
         return f"request-{self._requests}"
 
-    def propose(self, host: Host, decision: Decision) -> None:
-        """From a member, which sends it again until the log has it or a quarter of a minute is over."""
-        self.world.tell(f"{host.name} proposes {decision}")
+    def propose(self, host: Host, command: Command) -> str:
+        """From a member, which sends it again until the log has it or a quarter of a minute is over; its name here."""
+        request = self.request()
+        self.world.tell(f"{host.name} proposes {command} as {request}")
 
         async def decide(daemon: SimDaemon) -> None:
-            host.diary.answers[decision.request] = await daemon.context.decide(decision)
+            host.diary.answers[request] = await daemon.context.decide(command)
 
         host.spawn(decide)
+        return request
 
-    def propose_somewhere(self, make_decision: Callable[[str], Decision]) -> None:
+    def propose_somewhere(self, command: Command) -> None:
         """Propose by some member, if there is one; what comes of it is not waited for."""
         well = [host for host in self.members() if host.well]
         if well:
-            self.propose(self._random.choice(well), make_decision(self.request()))
+            self.propose(self._random.choice(well), command)
 
-    def until_decided(
-        self, make_decision: Callable[[str], Decision], but: str = "no answer", limit: int = 120 * SECOND
-    ) -> str:
+    def until_decided(self, make: Callable[[], Command], but: str = "no answer", limit: int = 120 * SECOND) -> str:
         """Propose by some member, by another one if that is lost, until the log has it; the name that it got.
 
         That it was declined with the words `but` may mean that it was decided before.
@@ -250,7 +249,7 @@ class Cluster:
             if not well:
                 self.world.run(100 * MS)
                 continue
-            answer = self._ask(self._random.choice(well), make_decision(self.request()), end - self.world.now)
+            answer = self._ask(self._random.choice(well), make(), end - self.world.now)
             if answer is not None and not answer.error:
                 return answer.name
             if answer is not None and "is halted" in answer.error:
@@ -261,11 +260,10 @@ class Cluster:
             assert answer is None or "no answer" in answer.error or "has not answered" in answer.error, answer
         raise AssertionError(f"nobody decides: {self.told()}")
 
-    def _ask(self, host: Host, decision: Decision, limit: int) -> Answered | None:
-        life = host.generation
-        self.propose(host, decision)
-        self.world.run_until(lambda: _is_settled(host, life, decision.request), limit)
-        return host.diary.answers.get(decision.request)
+    def _ask(self, host: Host, command: Command, limit: int) -> Answered | None:
+        life, request = host.generation, self.propose(host, command)
+        self.world.run_until(lambda: _is_settled(host, life, request), limit)
+        return host.diary.answers.get(request)
 
     def start_run(
         self,
@@ -280,11 +278,9 @@ class Cluster:
     ) -> str:
         """Start a run; its name. If `runs_max` go on, it waits for its turn."""
 
-        def decide(request: str) -> StartRun:
+        def decide() -> StartRun:
             self._runs_asked += 1
-            asked = start_run(
-                request, self._load_now(), program, ticks, params or {}, interval_ns, paced, checkpoint_ticks
-            )
+            asked = start_run(self._load_now(), program, ticks, params or {}, interval_ns, paced, checkpoint_ticks)
             return replace(asked, runs_max=runs_max, may_queue=runs_max > 0)
 
         run = self.until_decided(decide)
@@ -293,11 +289,11 @@ class Cluster:
 
     def stop_run(self, run: str) -> None:
         """Ask for a run's end."""
-        self.until_decided(lambda request: StopRun(request, run))
+        self.until_decided(lambda: StopRun(run))
 
     def drain(self, name: str, limit: int = 60 * SECOND) -> bool:
         """Have a shard left out of the view, once others hold what it holds; whether that came to be in time."""
-        self.until_decided(lambda request: Drain(request, name, True))
+        self.until_decided(lambda: Drain(name, True))
         host = self.hosts[name]
         return self.world.run_until(lambda: not host.running or not host.shard.in_view, limit)
 
@@ -306,7 +302,7 @@ class Cluster:
         end = self.world.now + duration
         well = [host for host in self.members() if host.well]
         if well:
-            self.propose(self._random.choice(well), StopRun(self.request(), "nothing"))
+            self.propose(self._random.choice(well), StopRun("nothing"))
             self.read(self._random.choice(well))
         delay = self._random.randint(50 * MS, 800 * MS)
         if self.world.now + delay < end:
@@ -363,7 +359,6 @@ def _end_the_last() -> None:
 
 
 def start_run(
-    request: str,
     load: str,
     program: str,
     ticks: int,
@@ -375,7 +370,6 @@ def start_run(
     """The decision to start a run of one of the simulator's programs."""
     cls = PROGRAMS[program]
     return StartRun(
-        request=request,
         program=program,
         graph=GRAPH,
         load=load,
@@ -385,7 +379,6 @@ def start_run(
         paced=paced,
         phases=sum(1 << phase for phase in cls.phases()),
         columns=tuple(column.name for column in cls.columns if not column.hidden),
-        started_unix_ns=0,
         checkpoint_ticks=checkpoint_ticks,
     )
 

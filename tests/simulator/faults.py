@@ -14,13 +14,14 @@ from functools import partial
 from typing import TypeAlias
 
 from daemon.state.commands import Drain
+from daemon.state.machine import Command
 from tests.simulator.host import Host
 from tests.simulator.network import CONTROL, FAIR, PLANES, TICKS, Network, Weather
 from tests.simulator.world import MS, SECOND, World
 
 LOOK_NS = 300 * MS
 PATIENCE_NS = 30 * SECOND
-Propose: TypeAlias = Callable[[Callable[[str], Drain]], None]
+Propose: TypeAlias = Callable[[Command], None]
 
 
 class Faults:
@@ -34,7 +35,7 @@ class Faults:
         may_lose: Callable[[str], bool],
         propose: Propose,
     ) -> None:
-        """`may_lose` says whether a host can go for good now, and `propose` gets a decision into the log, perhaps."""
+        """`may_lose` says whether a host can go for good now, and `propose` gets a command into the log, perhaps."""
         self.counts: Counter[str] = Counter()
         self.gone: set[str] = set()
         """Who never comes back."""
@@ -187,7 +188,7 @@ class Faults:
     def _empty(self, name: str, then: Callable[[], None]) -> None:
         host = self._hosts[name]
         life = host.generation
-        self._propose(lambda request: Drain(request, name, True))
+        self._propose(Drain(name, True))
 
         def emptied() -> None:
             if not _is_gone(host, life):

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 from consensus import Entry, Persist, Raft
 from daemon.control.plane import ControlPlane
-from daemon.state import freeze
 from daemon.state.placement import Placed
 from daemon.state.records import FAILED, RunRecord, View, with_its_graph
 from shoal.engine.engine import Engine
@@ -163,7 +162,7 @@ class Invariants:
         if self._frozen_at.get(name) == shard.applied_index:
             return
         self._frozen_at[name] = shard.applied_index
-        frozen = blake2b(freeze(shard.registry), digest_size=8).digest()
+        frozen = blake2b(b"".join(shard.state.freeze()), digest_size=8).digest()
         first = self._registries.setdefault(shard.applied_index, frozen)
         assert first == frozen, f"{name}: another registry than a peer's after entry {shard.applied_index}"
         queued = shard.registry.queued_runs()

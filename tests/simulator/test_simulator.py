@@ -10,16 +10,15 @@ from typing import Any
 
 import pytest
 
-import daemon.control.replica
 from consensus import Entry, Raft
 from daemon.control.bootstrap import Alive, Bootstrap
 from daemon.control.lives import Life
 from daemon.control.messages import Grant
 from daemon.control.pacing import Pacing
 from daemon.control.settings import OnDisk
-from daemon.state import Announcement, Registry, apply
-from daemon.state.commands import Decision
+from daemon.state.machine import Request
 from daemon.state.records import RunRecord
+from daemon.state.sessions import Sessions
 from daemon.store import StateRecord, Store
 from daemon.store.high_water import HighWater
 from shoal.lockstep.effects import RunOver, RunPhase, TickEffect
@@ -135,9 +134,8 @@ def _commits_alone(raft: Raft, now: int) -> None:
         raft._replicate(now)
 
 
-def _applies_again(registry: Registry, decision: Decision) -> list[Announcement]:
-    registry.recent.clear()
-    return apply(registry, decision)
+def _knows_no_outcome(sessions: Sessions, request: Request) -> None:
+    return None
 
 
 def _keeps_one_share(machine: TickMachine, *arguments: Any) -> list[TickEffect]:
@@ -164,7 +162,7 @@ push = TickMachine._push
     ("broken", "name", "by", "scenario"),
     [
         (Raft, "_commit", _commits_alone, "leader-cut-off"),
-        (daemon.control.replica, "apply", _applies_again, "lost-and-repeated"),
+        (Sessions, "outcome", _knows_no_outcome, "lost-and-repeated"),
         (TickMachine, "_push", _keeps_one_share, "lost-and-repeated"),
         (Pacing, "hear", _hears_no_grant, "leader-cut-off"),
     ],

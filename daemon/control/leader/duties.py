@@ -7,14 +7,16 @@ received none, soon has them all. A leader proposes each decision once; if the d
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from daemon.control.leader.end import ending
 from daemon.control.leader.resume import Made, resumption
 from daemon.control.leader.view_policy import Sight, Views
 from daemon.control.messages import RunReport, StatesHeld
 from daemon.state import Registry
-from daemon.state.commands import Decision, EndRun, ExpireResults, Identity, RaiseVersion, ResumeRun, from_bits
+from daemon.state.commands import EndRun, ExpireResults, Identity, RaiseVersion, ResumeRun, from_bits
+from daemon.state.machine import Command
 from daemon.state.records import FAILED, STOPPING, RunRecord
 
 
@@ -38,6 +40,13 @@ class ResultLimits:
                 break
             kept += 1
         return [run.name for run in results[: len(results) - kept]]
+
+
+class Duty(NamedTuple):
+    """Something to propose, once: whatever has the same name is the same decision."""
+
+    name: str
+    command: Command
 
 
 class Leading:
@@ -78,27 +87,27 @@ class Leading:
         """Reports of runs that the log has not ended."""
         return self._reports
 
-    def decisions(self, registry: Registry, sight: Sight, founders: Collection[str], now: int) -> list[Decision]:
+    def decisions(self, registry: Registry, sight: Sight, founders: Collection[str], now: int) -> list[Duty]:
         """What to propose now."""
-        decisions: list[Decision] = []
+        duties: list[Duty] = []
         if sight.version > registry.cluster_version:
-            decisions.append(RaiseVersion(f"raise-version-{sight.version}", sight.version))
+            duties.append(Duty(f"raise-version-{sight.version}", RaiseVersion(sight.version)))
         view = self.views.next(registry, sight, founders, now)
         if view is not None:
-            decisions.append(view)
+            duties.append(Duty(f"form-view-{view.epoch}", view))
         if registry.view is not None:
-            decisions += self._resumptions(registry)
-            decisions += self._endings(registry)
-            decisions += self._expiries(registry)
-        fresh = [decision for decision in decisions if decision.request not in self._proposed]
-        self._proposed.update(decision.request for decision in fresh)
+            duties += self._resumptions(registry)
+            duties += self._endings(registry)
+            duties += self._expiries(registry)
+        fresh = [duty for duty in duties if duty.name not in self._proposed]
+        self._proposed.update(duty.name for duty in fresh)
         return fresh
 
-    def take_back(self, decision: Decision) -> None:
+    def take_back(self, duty: Duty) -> None:
         """The log could not take it now (leadership is being handed over, perhaps in vain): it is still to be done."""
-        self._proposed.discard(decision.request)
+        self._proposed.discard(duty.name)
 
-    def _resumptions(self, registry: Registry) -> Iterable[ResumeRun]:
+    def _resumptions(self, registry: Registry) -> Iterable[Duty]:
         assert registry.view is not None
         waiting = registry.waiting_runs()
         if not waiting or any(self._epoch_of(name) != registry.epoch for name in registry.view.names):
@@ -106,29 +115,29 @@ class Leading:
         for run in waiting:
             reports = {name: _states_of(self._states[name], run) for name in registry.view.names}
             (tick, origin), sources = resumption(registry.placements[run.graph], reports)
-            request = f"resume-{run.name}-{registry.epoch}"
             said = [dict(self._states[name].reached).get(run.number, 0) for name in registry.view.names]
             reached = max(tick, run.reached, *said)
-            yield ResumeRun(request, run.name, registry.epoch, tick, sources, reached, origin)
+            resumed = ResumeRun(run.name, registry.epoch, tick, sources, reached, origin)
+            yield Duty(f"resume-{run.name}-{registry.epoch}", resumed)
 
     def _epoch_of(self, name: str) -> int:
         states = self._states.get(name)
         return states.epoch if states is not None else 0
 
-    def _endings(self, registry: Registry) -> Iterable[EndRun]:
+    def _endings(self, registry: Registry) -> Iterable[Duty]:
         assert registry.view is not None
         for run in registry.active_runs():
             decided = ending(run.name, registry.view.names, self._reports.get(run.number, {}))
             if decided is None and run.state == STOPPING and registry.lost(run.graph):
                 why = f"it was stopped while its graph was halted: {len(registry.lost(run.graph))} partitions are lost"
-                decided = EndRun(f"end-{run.name}", run.name, FAILED, run.resumed, why, 0, 0)
+                decided = EndRun(run.name, FAILED, run.resumed, why, 0)
             if decided is not None:
-                yield replace(decided, request=f"end-{run.name}-{registry.epoch}")  # declined if the view changes first
+                yield Duty(f"end-{run.name}-{registry.epoch}", decided)  # rejected if the view changes first
 
-    def _expiries(self, registry: Registry) -> Iterable[ExpireResults]:
+    def _expiries(self, registry: Registry) -> Iterable[Duty]:
         names = self._limits.over(registry.kept_results())
         if names:
-            yield ExpireResults(f"expire-{names[-1]}", tuple(names))
+            yield Duty(f"expire-{names[-1]}", ExpireResults(tuple(names)))
 
 
 def _states_of(states: StatesHeld, run: RunRecord) -> dict[Made, frozenset[int]]:

@@ -26,6 +26,5 @@ def ending(run: str, members: Sequence[str], reports: Mapping[str, RunReport]) -
         told = next(iter(reports.values()))
         outcome, tick, figures = told.outcome, told.tick, told.figures
     crossed = sum(report.cross_bytes for report in reports.values())
-    ended = max(report.ended_unix_ns for report in reports.values())
     kept = 0 if failures else max(report.result_bytes for report in reports.values())
-    return EndRun(f"end-{run}", run, outcome, tick, failure, crossed, ended, figures, kept)
+    return EndRun(run, outcome, tick, failure, crossed, figures, kept)

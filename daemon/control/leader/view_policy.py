@@ -92,7 +92,7 @@ class Views:
 
     def _form(self, registry: Registry, members: tuple[Identity, ...]) -> FormView:
         epoch = registry.epoch + 1
-        return FormView(f"form-view-{epoch}", epoch, members, self._virtual_nodes, self._replicas)
+        return FormView(epoch, members, self._virtual_nodes, self._replicas)
 
 
 def _is_missed(registry: Registry, name: str) -> bool:

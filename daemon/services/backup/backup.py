@@ -23,7 +23,9 @@ from daemon.runtime.context import HostContext
 from daemon.runtime.rpc import together
 from daemon.services.graphs.fetch import NONSENSE, STATES_MAX, TABLE, Fetching, NotFetched
 from daemon.services.graphs.graphs import table_of
-from daemon.state.commands import ARCHIVE_LIMITS, AddGraph, CommandCodec, KeptRun, ProgramVersion, Restore
+from daemon.state import command_codec
+from daemon.state.commands import AddGraph, KeptRun, ProgramVersion, Restore
+from daemon.state.envelope import ARCHIVE_LIMITS
 from daemon.state.placement import sources
 from daemon.state.programs import DeployedPrograms
 from daemon.state.records import QUEUED, RunRecord, to_keep
@@ -98,7 +100,7 @@ class Backup:
             if registry.graphs.get(graph.name) != graph:
                 raise Failed(f"graph '{graph.name}' was dropped while it was being copied: begin again")
         runs = tuple(run for run, _ in kept)
-        decision = Restore("", tuple(graphs), runs, registry.runs_begun, _wanted(registry.programs, runs))
+        decision = Restore(tuple(graphs), runs, registry.runs_begun, _wanted(self._context.state.programs, runs))
         epoch = registry.epoch
         saved_graphs: list[SavedGraph] = [
             {"graph": g.name, "nodes": g.node_count, "edges": g.edge_count, "partitions": g.partition_count}
@@ -117,7 +119,7 @@ class Backup:
             "graphs": saved_graphs,
             "runs": saved_runs,
         }
-        codec = CommandCodec(ARCHIVE_LIMITS, registry.cluster_version)
+        codec = command_codec(ARCHIVE_LIMITS, registry.cluster_version)
         size = await self._do(lambda: writer.finish(codec.encode(decision), told))
         return {
             "shard": self._context.me,

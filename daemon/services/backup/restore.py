@@ -34,16 +34,11 @@ from daemon.services.graphs.transfer import (
     placement_of,
     spec_of,
 )
-from daemon.state.commands import (
-    ARCHIVE_LIMITS,
-    AddGraph,
-    AddProgram,
-    CommandCodec,
-    CommandUnreadable,
-    Decision,
-    KeptRun,
-    Restore,
-)
+from daemon.state import command_codec
+from daemon.state.cluster import Cluster
+from daemon.state.commands import AddGraph, AddProgram, KeptRun, Restore
+from daemon.state.envelope import ARCHIVE_LIMITS, CommandUnreadable
+from daemon.state.machine import Command
 from daemon.state.records import View, restored
 from daemon.store import StateRecord, Store, StoreError
 from daemon.store.archive import Archive
@@ -90,9 +85,9 @@ def open_backup(folder: Path, data: Path) -> Source:
 
 
 def _decided(folder: Path, archive: Archive) -> Restore:
-    decided: Decision | None = None
+    decided: Command | None = None
     try:
-        decided = CommandCodec(ARCHIVE_LIMITS).decode(archive.decided())
+        decided = command_codec(ARCHIVE_LIMITS).decode(Cluster.name, archive.decided())
     except CommandUnreadable as unreadable:
         if unreadable.is_later:
             told = f"{folder} was written by a later version of Shoal ({unreadable}): restore it with that one"
@@ -171,11 +166,11 @@ class Restoring:
                     await self._states(archive, view, run, tick, name, held_by(name, placed[run.start.graph]))
             log.info("run %s-%d: its states are where they belong", run.start.program, run.number)
         for program in self._wanted.programs:
-            await self._decided(AddProgram(self._context.new_id(), program))
-        await self._decided(replace(self._wanted, request=self._context.new_id(), graphs=tuple(graphs), programs=()))
+            await self._decided(AddProgram(program))
+        await self._decided(replace(self._wanted, graphs=tuple(graphs), programs=()))
 
-    async def _decided(self, decision: Decision) -> None:
-        answer = await self._context.decide(decision)
+    async def _decided(self, command: Command) -> None:
+        answer = await self._context.decide(command)
         if answer.error:
             raise Failed(answer.error)
 
@@ -199,7 +194,7 @@ class Restoring:
                 header = {"graph": graph.name, "load": load, "partitions": graph.partition_count, "slices": spec}
                 answers[name] = await self._ship(view, name, header, [table, *frames])
         crosses = crossing(view, answers, graph.node_count)
-        return replace(graph, request=self._context.new_id(), epoch=view.epoch, cross_edges=crosses)
+        return replace(graph, epoch=view.epoch, cross_edges=crosses)
 
     async def _ship(self, view: View, to: str, header: Mapping[str, Any], frames: list[Any]) -> PieceBuilt:
         name, ticks = f"restore/{self._context.new_id()}", self._context.ticks

@@ -124,7 +124,7 @@ class Departure:
         return sum(self._me in holders for placed in placements for holders in placed)
 
     async def _decided(self, *, is_on: bool) -> None:
-        answer = await self._context.decide(Drain(self._context.new_id(), self._me, is_on))
+        answer = await self._context.decide(Drain(self._me, is_on))
         if answer.error:
             raise Refused(answer.error)
 

@@ -59,7 +59,7 @@ class GraphCommands:
 
     async def graph_drop(self, asked: api.GraphDrop) -> api.DroppedGraph:
         graph = self._known.meant(asked.graph, asked.load)
-        dropped = DropGraph(self._context.new_id(), graph.name, graph.load, asked.force)
+        dropped = DropGraph(graph.name, graph.load, asked.force)
         await self._known.decided(dropped, lambda: self._known.meant(graph.name, graph.load))
         gone = [run for run in self._state.registry.dropped.values() if run.load == graph.load]
         results = sum(run.had_result for run in gone)

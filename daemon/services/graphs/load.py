@@ -116,7 +116,6 @@ class Loading:
     def _added(self, view: View, data: GraphData) -> AddGraph:
         """What the log is to say of the graph; how many edges cross is known once all parts are built."""
         return AddGraph(
-            request=self._context.new_id(),
             name=self._name,
             load=self._load,
             epoch=view.epoch,

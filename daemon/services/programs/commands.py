@@ -36,7 +36,7 @@ class ProgramCommands:
 
     @property
     def _deployed(self) -> DeployedPrograms:
-        return self._context.state.registry.programs
+        return self._context.state.programs
 
     async def program_list(self, _: api.ProgramList) -> api.ProgramsReply:
         deployed = [self._row(version) for version in self._deployed.current.values()]
@@ -82,8 +82,8 @@ class ProgramCommands:
         if is_installed(checked.name):
             raise BadProgram.installed(checked.name)
         before = self._deployed.current.get(checked.name)
-        version = ProgramVersion(checked.name, source, checked.described, self._context.clock.unix_ns())
-        await self._known.decided(AddProgram(self._context.new_id(), version))
+        version = ProgramVersion(checked.name, source, checked.described, 0)
+        await self._known.decided(AddProgram(version))
         after = self._deployed.current[checked.name]
         replaced = before.digest if before is not None and before.digest != after.digest else None
         state = "replaced" if replaced else "deployed" if before is None else "unchanged"
@@ -93,7 +93,7 @@ class ProgramCommands:
         name = asked.program
         if name not in self._deployed.current and is_installed(name):
             raise Refused(f"program '{name}' is installed, not deployed: uninstall its package on every machine")
-        await self._known.decided(DropProgram(self._context.new_id(), name))
+        await self._known.decided(DropProgram(name))
         return {"program": name, "state": "removed"}
 
     # -- within ----------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class Programs(Service[Never, RunEnded]):
     def __init__(
         self, context: HostContext, guard: Guard | None = None, former_lives: FormerLives | None = None
     ) -> None:
-        self._context, self._registry, self._settings = context, context.state.registry, context.config.programs
+        self._context, self._programs, self._settings = context, context.state.programs, context.config.programs
         self._guard, self._former_lives = guard, former_lives
         self._loaded: dict[tuple[str, str], type[Program]] = {}
         self._checking = asyncio.Lock()
@@ -92,7 +92,7 @@ class Programs(Service[Never, RunEnded]):
 
     async def find(self, name: str) -> Found:
         """The program that a new run of that name takes. Raises `UnknownProgram`."""
-        version = self._registry.programs.current.get(name)
+        version = self._programs.current.get(name)
         if version is not None:
             return Found(name, await self._deployed(name, version.digest), version.digest)
         return await self.aside(f"program '{name}'", lambda: self._installed(name))
@@ -114,7 +114,7 @@ class Programs(Service[Never, RunEnded]):
         if self._former_lives is not None:
             self._former_lives.check(run.number)
         name, digest, at = run.program, run.digest, Place(MAKING, run.number, run.resumed)
-        if self._registry.programs.find(name, digest) is not None:
+        if self._programs.find(name, digest) is not None:
             program = await self._deployed(name, digest, at)
         else:
             program = await self.aside(f"program '{name}'", lambda: self._installed_as(name, digest), at=at)
@@ -126,7 +126,7 @@ class Programs(Service[Never, RunEnded]):
                 f"program '{name}' is deployed, and this shard runs installed ones only: set programs.deploy = true in "
                 "its configuration and restart it"
             )
-        version = self._registry.programs.find(name, digest)
+        version = self._programs.find(name, digest)
         assert version is not None
         if (name, digest) not in self._loaded:
             program = await self.aside(f"program '{name}'", lambda: program_of(version.source, name), at=at)
@@ -136,7 +136,7 @@ class Programs(Service[Never, RunEnded]):
         return self._loaded[name, digest]
 
     def _installed(self, name: str) -> Found:
-        program = find_program(name, self._registry.programs.current)
+        program = find_program(name, self._programs.current)
         return Found(name, program, installed_digest(program))
 
     def _installed_as(self, name: str, digest: str) -> type[Program]:

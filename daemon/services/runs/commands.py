@@ -61,7 +61,6 @@ class RunCommands:
         if not 0 < ticks <= TICKS_MAX:
             raise Usage("ticks should be a positive number")
         started = StartRun(
-            request=self._context.new_id(),
             program=found.name,
             graph=graph.name,
             load=graph.load,
@@ -71,7 +70,6 @@ class RunCommands:
             paced=asked.paced,
             phases=declared.phases,
             columns=declared.columns,
-            started_unix_ns=self._context.clock.unix_ns(),
             checkpoint_ticks=asked.checkpoint_ticks,
             digest=found.digest,
             runs_max=self._context.config.ticks.runs_max,
@@ -142,7 +140,7 @@ class RunCommands:
 
     async def run_stop(self, asked: api.RunStop) -> api.RunReply:
         run = self._known.run(asked.run)
-        stopped = StopRun(self._context.new_id(), run.name, asked.force)
+        stopped = StopRun(run.name, asked.force)
         await self._known.decided(stopped, lambda: self._known.run(run.name))
         await self._runs.kept(run.name, END_SECONDS)
         return self._shown.run(self._known.run(run.name))

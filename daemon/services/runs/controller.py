@@ -350,7 +350,7 @@ class RunController(Service[Never, Events]):
             shown = ""
         epoch = self._epochs.get(run, 0)
         kept = self.checkpoints.kept_bytes(run)
-        report = RunReport(run, epoch, tick, outcome, failure, cross_bytes, self._clock.unix_ns(), shown, kept)
+        report = RunReport(run, epoch, tick, outcome, failure, cross_bytes, shown, kept)
         self._context.orders.run_over(report)
 
 

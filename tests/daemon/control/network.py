@@ -33,7 +33,8 @@ from daemon.control.versions import OWN
 from daemon.membership.config import MembershipConfig
 from daemon.membership.messages import Member
 from daemon.state import GraphInstalled, Registry, ViewInstalled
-from daemon.state.commands import AddGraph, Decision, StartRun
+from daemon.state.commands import AddGraph, StartRun
+from daemon.state.machine import Command
 from daemon.state.records import View
 from tests.simulator.world import MS, SECOND, World
 
@@ -290,11 +291,11 @@ class ShardCluster:
             )
         return "\n".join(lines)
 
-    def propose(self, make: Callable[[str], Decision], by: Machine | None = None) -> Answered:
+    def propose(self, command: Command, by: Machine | None = None) -> Answered:
         """Have something decided; what the answer was."""
         self._requests += 1
         request, machine = f"request-{self._requests}", by or self.led()
-        effects = machine.up.propose(make(request), self.world.now + 30 * SECOND, self.world.now)
+        effects = machine.up.propose(request, command, self.world.now + 30 * SECOND, self.world.now)
         machine.perform(effects)
         self.until(lambda: machine.answer(request) is not None)
         answer = machine.answer(request)
@@ -310,13 +311,13 @@ class ShardCluster:
 
     def add_graph(self, name: str = "web") -> None:
         epoch = self.led().registry.epoch
-        answer = self.propose(lambda r: AddGraph(r, name, f"load-{name}", epoch, 9, 9, PARTITIONS, 0, "int", (), ()))
+        answer = self.propose(AddGraph(name, f"load-{name}", epoch, 9, 9, PARTITIONS, 0, "int", (), ()))
         assert not answer.error, answer
         self.until(lambda: all(name in machine.registry.graphs for machine in self.running()))
 
     def start_run(self, graph: str = "web", paced: bool = False) -> int:
         """The run's number."""
-        answer = self.propose(lambda r: StartRun(r, "rank", graph, f"load-{graph}", (), 9, 0, paced, 15, (), 0))
+        answer = self.propose(StartRun("rank", graph, f"load-{graph}", (), 9, 0, paced, 15, ()))
         assert not answer.error, answer
         self.run(100 * MS)
         return self.led().registry.runs[answer.name].number

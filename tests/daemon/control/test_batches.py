@@ -5,7 +5,8 @@ from __future__ import annotations
 from consensus import Append, LeaderChanged, Persist
 from daemon.control.effects import Effect, Send
 from daemon.control.messages import Proposal
-from daemon.state.commands import CommandCodec, StopRun
+from daemon.state import command_codec
+from daemon.state.commands import StopRun
 from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
 from tests.simulator.world import SECOND
 
@@ -13,7 +14,7 @@ LATE = 10**18
 
 
 def proposed(leader: Machine, number: int, now: int) -> list[Effect]:
-    return leader.up.propose(StopRun(f"r-{number}", "nothing"), LATE, now)
+    return leader.up.propose(f"r-{number}", StopRun("nothing"), LATE, now)
 
 
 def written(effects: list[Effect]) -> list[Persist]:
@@ -36,11 +37,13 @@ def test_others_proposals_gather_once_each_however_often_they_are_sent() -> None
     cluster = ShardCluster().formed()
     leader, other, now = cluster.led(), cluster.others()[0], cluster.world.now
     (first,) = written(proposed(leader, 0, now))
-    commands = [CommandCodec().encode(StopRun(f"other-{number}", "nothing")) for number in range(3)]
-    for command in commands * 3:
-        assert not leader.up.step(other.up.identity, Proposal("asked", command), now)
+    codec = command_codec()
+    commands = [codec.encode(StopRun(f"nothing-{number}")) for number in range(3)]
+    for number, command in [*enumerate(commands, start=90)] * 3:
+        assert not leader.up.step(other.up.identity, Proposal(number, 90, "cluster", command), now)
     (then,) = written(leader.up.persisted(first, now))
-    assert [entry.data for entry in then.entries] == commands
+    assert [codec.open(entry.data).command for entry in then.entries] == commands
+    assert [codec.open(entry.data).sequence for entry in then.entries] == [90, 91, 92]
 
 
 def test_no_more_gathers_than_the_log_has_room_for() -> None:

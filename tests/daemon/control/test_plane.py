@@ -36,8 +36,8 @@ from daemon.control.settings import OnDisk, ShardSettings
 from daemon.membership.effects import Counted, MemberLeft
 from daemon.membership.messages import ALIVE, Member, PushPullReply, Record
 from daemon.services.cluster.waiting import why_waiting
-from daemon.state import freeze
-from daemon.state.commands import CommandCodec, DropGraph, Identity, StopRun
+from daemon.state import command_codec
+from daemon.state.commands import DropGraph, Identity, StopRun
 from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
 from tests.simulator.world import MS, SECOND
 
@@ -62,7 +62,7 @@ def member(name: str) -> Member:
 
 
 def over(outcome: str = "completed", failure: str = "") -> RunReport:
-    return RunReport(1, 1, 9, outcome, failure, 0, 0)
+    return RunReport(1, 1, 9, outcome, failure, 0)
 
 
 def test_a_lone_shard_founds_its_cluster_and_does_all_it_can_at_once() -> None:
@@ -176,7 +176,7 @@ def test_all_founders_are_in_the_view_and_agree_on_it() -> None:
 def test_a_proposal_by_a_follower_is_answered_where_it_was_asked() -> None:
     cluster = formed()
     leader, other = led(cluster)
-    effects = other.up.propose(DropGraph("r", "web", "load-web"), LATE, cluster.world.now)
+    effects = other.up.propose("r", DropGraph("web", "load-web"), LATE, cluster.world.now)
     assert [(e.to, type(e.message)) for e in effects if isinstance(e, Send)] == [(leader.name, Proposal)]
     other.perform(effects)
     cluster.run(SECOND)
@@ -189,7 +189,7 @@ def test_a_proposal_by_a_follower_is_answered_where_it_was_asked() -> None:
 def test_a_declined_proposal_is_answered_in_words() -> None:
     cluster = formed()
     _, other = led(cluster)
-    assert "there is no run 'nothing-7'" in cluster.propose(lambda r: StopRun(r, "nothing-7"), other).error
+    assert "there is no run 'nothing-7'" in cluster.propose(StopRun("nothing-7"), other).error
 
 
 def test_a_proposal_without_a_leader_is_given_up_in_time() -> None:
@@ -197,7 +197,7 @@ def test_a_proposal_without_a_leader_is_given_up_in_time() -> None:
     ant = cluster["ant"]
     cluster.cut = frozenset(("ant",))
     cluster.run(5 * SECOND)
-    answer = cluster.propose(lambda r: DropGraph(r, "web", "load-web"), ant)
+    answer = cluster.propose(DropGraph("web", "load-web"), ant)
     assert "no answer from a tick leader" in answer.error
     assert not answer.decided
 
@@ -205,10 +205,12 @@ def test_a_proposal_without_a_leader_is_given_up_in_time() -> None:
 def test_a_refusal_is_an_answer_only_to_who_asked() -> None:
     cluster = formed()
     leader, other = led(cluster)
-    now, refusal = cluster.world.now, ProposalRefused("r", "too large")
-    assert answers(other.up.step(leader.up.identity, refusal, now)) == []
-    other.perform(other.up.propose(DropGraph("r", "web", "load-web"), LATE, now))
-    (answer,) = answers(other.up.step(leader.up.identity, refusal, now))
+    now = cluster.world.now
+    effects = other.up.propose("r", DropGraph("web", "load-web"), LATE, now)
+    (sent,) = [effect.message for effect in effects if isinstance(effect, Send)]
+    assert isinstance(sent, Proposal)
+    assert answers(other.up.step(leader.up.identity, ProposalRefused(sent.sequence + 1, "too large"), now)) == []
+    (answer,) = answers(other.up.step(leader.up.identity, ProposalRefused(sent.sequence, "too large"), now))
     assert (answer.request, answer.error) == ("r", "too large")
 
 
@@ -216,7 +218,7 @@ def test_proposals_reach_the_next_leader_without_waiting() -> None:
     cluster = formed()
     leader, other = led(cluster)
     leader.kill()
-    other.perform(other.up.propose(DropGraph("r", "web", "load-web"), LATE, cluster.world.now))
+    other.perform(other.up.propose("r", DropGraph("web", "load-web"), LATE, cluster.world.now))
     cluster.until(lambda: cluster.leader() not in (None, leader), 10 * SECOND, 10 * MS)
     assert cluster.until(lambda: other.answer("r") is not None, SECOND, 10 * MS) <= 200 * MS
 
@@ -312,11 +314,12 @@ def test_a_follower_that_was_cut_off_catches_up_by_a_snapshot() -> None:
     leader, other = led(cluster)
     cluster.cut = frozenset((other.name,))
     for _ in range(20):
-        cluster.propose(lambda request: DropGraph(request, "nothing", "load-web"), leader)
+        cluster.propose(DropGraph("nothing", "load-web"), leader)
     cluster.cut = frozenset()
-    cluster.until(lambda: freeze(other.registry) == freeze(leader.registry))
+    cluster.until(lambda: other.up.applied_index == leader.up.applied_index)
     assert other.up.raft is not None
     assert other.up.raft.log.snapshot.index > 8
+    assert list(other.up.state.freeze()) == list(leader.up.state.freeze())
 
 
 def test_what_is_fetched_of_a_graph_that_was_dropped_meanwhile_is_deleted_again() -> None:
@@ -327,7 +330,7 @@ def test_what_is_fetched_of_a_graph_that_was_dropped_meanwhile_is_deleted_again(
     next(machine for machine in cluster.others() if machine is not other).kill()
     cluster.until(lambda: bool(other.saw(MendHoldings)))
     assert other.saw(MendHoldings)[-1].wants
-    cluster.propose(lambda request: DropGraph(request, "web", "load-web"))
+    cluster.propose(DropGraph("web", "load-web"))
     cluster.until(lambda: not other.registry.graphs)
     assert other.saw(MendHoldings)[-1].wants == ()
     assert other.saw(DeleteParts) == [DeleteParts("load-web", None)]
@@ -340,7 +343,7 @@ def test_a_proposal_that_is_sent_again_is_appended_once() -> None:
     """Committed or not: each entry is a sync of every disk, and the slower these are, the more is sent again."""
     cluster = formed()
     leader, other = led(cluster)
-    raft, proposal = leader.up.raft, Proposal("r", CommandCodec().encode(StopRun("r", "nothing")))
+    raft, proposal = leader.up.raft, Proposal(99, 99, "cluster", command_codec().encode(StopRun("nothing")))
     assert raft is not None
     before = raft.last_index
     assert raft.commit_index == before
@@ -360,12 +363,12 @@ def test_a_proposal_that_was_lost_with_its_leader_is_appended_by_the_next() -> N
     leader, other = led(cluster)
     cluster.cut = frozenset((leader.name,))
     now = cluster.world.now
-    leader.perform(leader.up.propose(StopRun("r", "nothing"), now + 30 * SECOND, now))
+    leader.perform(leader.up.propose("r", StopRun("nothing"), now + 30 * SECOND, now))
     lost = leader.up.raft
     assert lost is not None
     assert lost.last_index > lost.commit_index
     cluster.until(lambda: other.up.leader not in (None, leader.name))
-    cluster.propose(lambda request: StopRun(request, "nothing else"), other)
+    cluster.propose(StopRun("nothing else"), other)
     cluster.cut = frozenset()
     cluster.until(lambda: leader.answer("r") is not None)
     answer = leader.answer("r")
@@ -400,7 +403,7 @@ def test_only_the_leader_grants_ticks_and_refuses_proposals() -> None:
     leader, third = led(cluster)
     other = next(machine for machine in cluster.machines.values() if machine not in (leader, third))
     now = cluster.world.now
-    for message in (Grant(1, 2**40), StepReply("r", 1, 2**40), ProposalRefused("r", "no"), ReadIndexReply("r", 0)):
+    for message in (Grant(1, 2**40), StepReply("r", 1, 2**40), ProposalRefused(1, "no"), ReadIndexReply("r", 0)):
         effects = third.up.step(other.up.identity, message, now)
         assert [effect.name for effect in effects if isinstance(effect, Counted)] == ["control_unauthorized"]
         assert not [e for e in third.up.step(leader.up.identity, message, now) if isinstance(e, Counted)]

@@ -81,7 +81,7 @@ def test_nobody_is_held_to_the_beginning_of_a_life_that_was_forgotten_meanwhile(
     monkeypatch.setattr(lives_module, "DISKS_REMEMBERED", 1)
     cluster = ShardCluster(3).formed()
     for number in range(3):
-        cluster.propose(lambda request, number=number: StopRun(request, f"run-{number}"))  # type: ignore[misc]
+        cluster.propose(StopRun(f"run-{number}"))
     cluster.run(2 * SECOND)
     assert [machine.up.trust.forgetful for machine in cluster.running()] == [(), (), ()]
 
@@ -127,7 +127,7 @@ def copy(drive: Drive) -> Drive:
 
 def decide(cluster: ShardCluster) -> None:
     """One more entry in the log, which all have."""
-    cluster.propose(lambda request: StopRun(request, "nothing"))
+    cluster.propose(StopRun("nothing"))
     index = cluster.led().up.applied_index
     cluster.until(lambda: all(machine.up.applied_index >= index for machine in cluster.running()), 10 * SECOND)
 

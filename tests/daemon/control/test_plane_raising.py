@@ -10,7 +10,6 @@ from daemon.control.lives import DISK_TAG
 from daemon.control.versions import CLUSTER_VERSION_TAG, OWN, VERSION_TAG, Version
 from daemon.membership.messages import Member
 from daemon.services.cluster.waiting import why_waiting
-from daemon.state import freeze
 from daemon.state.commands import Identity, RaiseVersion, StopRun
 from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
 from tests.simulator.world import SECOND
@@ -56,7 +55,7 @@ def test_a_rolling_upgrade_raises_it_with_the_last_one_and_not_before() -> None:
         upgrade(machine)
         cluster.until(lambda: cluster.have_view(*cluster.machines))
     cluster.until(lambda: at(cluster, NEXT), 10 * SECOND)
-    assert len({freeze(machine.registry) for machine in cluster.running()}) == 1
+    assert len({b"".join(machine.up.state.freeze()) for machine in cluster.running()}) == 1
 
 
 def test_who_is_away_holds_it_down() -> None:
@@ -80,7 +79,7 @@ def test_it_is_never_lowered() -> None:
     cluster = cluster_of(LATER, LATER, LATER)
     cluster.until(lambda: at(cluster, NEXT))
     for version in (NOW, NEXT):
-        answer = cluster.propose(lambda request: RaiseVersion(request, version))  # noqa: B023
+        answer = cluster.propose(RaiseVersion(version))
         assert answer.error == f"the cluster version is {NEXT} already, and is never lowered"
 
 
@@ -90,7 +89,7 @@ def test_a_later_leader_and_a_snapshot_know_it() -> None:
     leader, late = cluster.led(), cluster.others()[0]
     late.kill()
     for _ in range(2 * SETTINGS.snapshot_entries):
-        cluster.propose(lambda request: StopRun(request, "nothing"), leader)
+        cluster.propose(StopRun("nothing"), leader)
     late.wipe()
     late.start()
     cluster.until(lambda: cluster.have_view(*cluster.machines))

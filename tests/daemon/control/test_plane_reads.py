@@ -38,7 +38,7 @@ def test_what_one_shard_has_told_every_other_knows(size: int) -> None:
         for teller in cluster.running():
             request, others = f"{teller.name} {number}", [m for m in cluster.running() if m is not teller]
             now = cluster.world.now
-            teller.perform(teller.up.propose(StopRun(request, "nothing"), now + 30 * SECOND, now))
+            teller.perform(teller.up.propose(request, StopRun("nothing"), now + 30 * SECOND, now))
             cluster.until(lambda: teller.answer(request) is not None, SECOND, MS // 4)  # noqa: B023
             index = teller.up.applied_index
             lagged += sum(machine.up.applied_index < index for machine in others)
@@ -92,7 +92,7 @@ def test_without_a_majority_the_first_is_told_so_in_time_and_the_others_at_once(
     for number in range(10):
         assert read(cluster, ant, str(number)).error
     assert cluster.world.now - began <= 100 * MS
-    told = cluster.propose(lambda r: StopRun(r, "nothing"), cluster["bee"])
+    told = cluster.propose(StopRun("nothing"), cluster["bee"])
     assert told.decided
     index = cluster["bee"].up.applied_index
     assert ant.up.applied_index < index
@@ -117,7 +117,8 @@ def test_a_deposed_leader_does_not_vouch_for_what_it_knows() -> None:
 def test_a_leader_that_dies_costs_no_more_than_an_election(seed: int) -> None:
     cluster = formed(3, seed)
     leader, other = cluster.led(), cluster.others()[0]
-    index = cluster.propose(lambda r: StopRun(r, "nothing"), leader) and leader.up.applied_index
+    cluster.propose(StopRun("nothing"), leader)
+    index = leader.up.applied_index
     leader.kill()
     assert not read(cluster, other, "x").error
     assert other.up.applied_index >= index
@@ -128,7 +129,7 @@ def test_who_comes_back_knows_what_was_decided_while_it_was_away() -> None:
     victim, teller = cluster.others()
     victim.kill()
     for _ in range(20):  # more than a snapshot's worth
-        cluster.propose(lambda r: StopRun(r, "nothing"), teller)
+        cluster.propose(StopRun("nothing"), teller)
     index = teller.up.applied_index
     victim.start()
     assert not read(cluster, victim, "back").error

@@ -8,7 +8,6 @@ import pytest
 
 from daemon.control.effects import BeginRun, DeleteParts, MendHoldings, TellStates
 from daemon.control.messages import StatesHeld
-from daemon.state import freeze
 from daemon.state.commands import Drain, StartRun, StopRun, from_bits
 from daemon.state.records import FAILED, STOPPING, RunRecord
 from tests.daemon.control.network import PARTITIONS, Machine, ShardCluster, begun, states, views_of
@@ -43,7 +42,7 @@ def settled(cluster: ShardCluster, *names: str) -> bool:
 
 
 def same_everywhere(cluster: ShardCluster) -> None:
-    assert len({freeze(machine.registry) for machine in cluster.running()}) == 1
+    assert len({b"".join(machine.up.state.freeze()) for machine in cluster.running()}) == 1
 
 
 # -- a machine dies ----------------------------------------------------------------------------------------------------
@@ -257,7 +256,7 @@ def test_a_drained_shard_hands_everything_over_and_goes(leads: bool) -> None:
     others = [name for name in cluster.machines if name != machine.name]
     for name in others:
         cluster[name].mends = False
-    cluster.propose(lambda request: Drain(request, machine.name, True), cluster[others[0]])
+    cluster.propose(Drain(machine.name, True), cluster[others[0]])
     cluster.run(3 * SECOND)
     assert cluster.led() is not machine, "leadership is handed over"
     assert machine.up.in_view, "it stays until what it holds is held by others"
@@ -286,7 +285,7 @@ def test_a_seat_that_is_given_up_stays_so_although_a_snapshot_comes() -> None:
     machine.perform(machine.up.give_up_seat(cluster.world.now))
     cluster.cut = frozenset((machine.name,))
     for _ in range(20):
-        cluster.propose(lambda request: StopRun(request, "none"))
+        cluster.propose(StopRun("none"))
     cluster.cut = frozenset()
     cluster.run(8 * SECOND)
     own = machine.up.membership.member(machine.name)
@@ -309,7 +308,7 @@ def test_a_minority_decides_nothing_and_joins_again_when_it_is_healed(leads: boo
     assert machine.up.leader is None
     assert machine.registry.epoch == 1
     effects = machine.up.propose(
-        StartRun("r", "rank", "web", "load-web", (), 1, 0, False, 1, (), 0), 10**18, cluster.world.now
+        "r", StartRun("rank", "web", "load-web", (), 1, 0, False, 1, ()), 10**18, cluster.world.now
     )
     machine.perform(effects)
     cluster.until(lambda: settled(cluster, *others))
@@ -343,7 +342,7 @@ def test_a_graph_that_lost_a_partition_is_halted_by_name() -> None:
     registry = cluster.led().registry
     assert registry.lost("web")
     assert set(registry.last_holders("web")) == {first.name, second.name}
-    answer = cluster.propose(lambda request: StartRun(request, "rank", "web", "load-web", (), 1, 0, False, 1, (), 0))
+    answer = cluster.propose(StartRun("rank", "web", "load-web", (), 1, 0, False, 1, ()))
     assert "halted" in answer.error
     assert first.name in answer.error
     assert second.name in answer.error
@@ -353,7 +352,7 @@ def test_a_graph_that_lost_a_partition_is_halted_by_name() -> None:
 
 def test_a_halted_run_can_be_stopped() -> None:
     cluster, *_ = halted()
-    cluster.propose(lambda request: StopRun(request, "rank-1"))
+    cluster.propose(StopRun("rank-1"))
     cluster.until(lambda: record(cluster).state not in ("running", STOPPING))
     assert record(cluster).state == FAILED
     assert "halted" in record(cluster).failure

@@ -11,9 +11,13 @@ from daemon.control.effects import Effect, LogUnreadable, Send, SnapshotRefused
 from daemon.control.messages import Proposal, ProposalRefused
 from daemon.control.unreadable import ELECTION_TIMEOUTS
 from daemon.control.versions import OWN, VERSION_TAG, Version
-from daemon.state import freeze
-from daemon.state.commands import CommandCodec, Decision, DropGraph, HoldParts, StopRun
-from daemon.state.snapshot import _Frozen, _thaw
+from daemon.state import command_codec, snapshot
+from daemon.state.cluster import Cluster
+from daemon.state.commands import DropGraph, HoldParts, StopRun
+from daemon.state.dispatch import TABLES
+from daemon.state.envelope import CommandCodec, LogEntry
+from daemon.state.machine import Command, Request
+from daemon.version import NEWEST
 from daemon.wire import Codec
 from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
 from tests.simulator.world import MS, SECOND
@@ -28,7 +32,6 @@ PATIENCE_NS = ELECTION_TIMEOUTS * SETTINGS.consensus.election_timeout_ns
 class LaterDropGraph:
     """`DropGraph` of a version that knows one thing more."""
 
-    request: str
     name: str
     load: str
     by_force: bool = False
@@ -39,20 +42,20 @@ class LaterCodec(CommandCodec):
     """Of that version."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._later = Codec("log", {DROP_TAG: LaterDropGraph})
+        super().__init__(TABLES)
+        self._later = Codec(Cluster.name, {DROP_TAG: LaterDropGraph})
 
-    def encode(self, decision: Decision) -> bytes:
-        if not isinstance(decision, DropGraph):
-            return super().encode(decision)
-        later = LaterDropGraph(decision.request, decision.name, decision.load, decision.by_force)
+    def encode(self, command: Command) -> bytes:
+        if not isinstance(command, DropGraph):
+            return super().encode(command)
+        later = LaterDropGraph(command.name, command.load, command.by_force)
         return bytes(self._later.encode(0, "log", 0, later)[0])
 
-    def decode(self, data: bytes) -> Decision:
-        if self._codec.label(data)[1] != DROP_TAG:
-            return super().decode(data)
+    def decode(self, machine: str, data: bytes) -> Command:
+        if machine != Cluster.name or self._later.label(data)[1] != DROP_TAG:
+            return super().decode(machine, data)
         later = self._later.decode([data]).message
-        return DropGraph(later.request, later.name, later.load, later.by_force)
+        return DropGraph(later.name, later.load, later.by_force)
 
 
 def upgrade(machine: Machine) -> None:
@@ -71,17 +74,10 @@ class MixedCluster(ShardCluster):
         super().carry(sender, to, message)
 
 
-def later(snapshot: Snapshot) -> Snapshot:
-    """With a field more, which only a later version knows."""
-    codec = Codec("log", {1: _LaterFrozen})
-    frozen = _thaw(snapshot.data)
-    values = [getattr(frozen, name) for name in _Frozen.__slots__]
-    return replace(snapshot, data=bytes(codec.encode(0, "log", 0, _LaterFrozen(*values, "locks"))[0]))
-
-
-@dataclass(frozen=True, slots=True)
-class _LaterFrozen(_Frozen):
-    locks: str
+def later(taken: Snapshot) -> Snapshot:
+    """With a machine more, which only a later version knows."""
+    sections = [(name, iter(pieces)) for name, pieces in snapshot.read([taken.data]).items()]
+    return replace(taken, data=b"".join(snapshot.write([*sections, ("locks", iter([b"held"]))])))
 
 
 def mixed(seed: int = 3) -> tuple[MixedCluster, Machine, Machine, Machine]:
@@ -94,8 +90,12 @@ def mixed(seed: int = 3) -> tuple[MixedCluster, Machine, Machine, Machine]:
     return cluster, leader, other, older
 
 
-def drop(request: str) -> DropGraph:
-    return DropGraph(request, "web", "load-web")
+DROP = DropGraph("web", "load-web")
+
+
+def sealed(codec: CommandCodec, command: Command, number: int) -> bytes:
+    """An entry as a leader appends it, of a life that nobody else has."""
+    return codec.seal(LogEntry(Cluster.name, "fox", 1, number, 1, 0, codec.encode(command)))
 
 
 def why(machine: Machine) -> str:
@@ -106,12 +106,10 @@ def why(machine: Machine) -> str:
 def test_a_committed_command_that_a_shard_can_not_read_stops_it_before_it_counts() -> None:
     cluster, leader, other, older = mixed()
     shard, index = older.up, older.up.applied_index + 1
-    assert cluster.propose(drop, other).decided
+    assert cluster.propose(DROP, other).decided
     cluster.until(lambda: older.shard is None)
     assert f"entry {index} of the log" in why(older)
-    assert "a command (tag 3, DropGraph) of version 4: fields: 5 fields of DropGraph, this version has 4" in (
-        why(older)
-    )
+    assert f"a command (machine 'cluster', tag 3, DropGraph) of version {NEWEST}: fields: 4 fields" in (why(older))
     assert f"ant, bee, cat run {OWN}" in why(older)
     assert "shoalctl log show" in why(older)
     assert (shard.applied_index, list(shard.registry.graphs)) == (index - 1, ["web"])
@@ -131,16 +129,17 @@ def appended(older: Machine, *commands: bytes, is_committed: bool) -> Append:
 def test_nothing_behind_it_is_applied_and_no_snapshot_is_taken_over_it() -> None:
     cluster, leader, _, older = mixed()
     shard, applied = older.up, older.up.applied_index
-    others = [CommandCodec().encode(StopRun(f"r{n}", "nothing")) for n in range(2 * SETTINGS.snapshot_entries)]
-    append = appended(older, others[0], LaterCodec().encode(drop("r")), *others[1:], is_committed=True)
+    others = [sealed(command_codec(), StopRun("nothing"), n) for n in range(1, 2 * SETTINGS.snapshot_entries)]
+    append = appended(older, others[0], sealed(LaterCodec(), DROP, 99), *others[1:], is_committed=True)
     effects = shard.step(leader.up.identity, append, cluster.world.now)
     assert sum(isinstance(effect, LogUnreadable) for effect in effects) == 1
     assert [e.snapshot for e in effects if isinstance(e, Persist)] == [None]
     assert shard.applied_index == applied + 1
     assert list(shard.registry.graphs) == ["web"]
-    assert list(shard.registry.recent)[-1] == "r0"
+    assert shard.state.sessions.outcome(Request("fox", 1, 1)) is not None
+    assert shard.state.sessions.outcome(Request("fox", 1, 2)) is None
     assert is_mute(shard.step(leader.up.identity, append, cluster.world.now + 1))
-    assert is_mute(shard.propose(StopRun("late", "nothing"), FAR_NS, cluster.world.now + 2))
+    assert is_mute(shard.propose("r", StopRun("nothing"), FAR_NS, cluster.world.now + 2))
     assert is_mute(shard.wake(cluster.world.now + 20 * SECOND))
     assert (shard.leader, shard.applied_index) == (None, applied + 1)
 
@@ -154,7 +153,7 @@ def is_mute(effects: list[Effect]) -> bool:
 
 def test_it_stops_at_each_start_until_it_is_upgraded_and_then_catches_up() -> None:
     cluster, leader, other, older = mixed()
-    cluster.propose(drop, other)
+    cluster.propose(DROP, other)
     cluster.until(lambda: older.shard is None)
     told = why(older)
     older.start()
@@ -163,13 +162,13 @@ def test_it_stops_at_each_start_until_it_is_upgraded_and_then_catches_up() -> No
     older.start()
     upgrade(older)
     cluster.until(lambda: cluster.have_view(*cluster.machines) and not older.registry.graphs)
-    assert freeze(older.registry) == freeze(leader.registry)
+    assert list(older.up.state.freeze()) == list(leader.up.state.freeze())
 
 
 def test_one_that_leads_stops_too_and_the_others_go_on() -> None:
     """What it can't read was in its log when it was elected: it commits that with the first entry of its term."""
     cluster, leader, other, older = mixed()
-    append = appended(older, LaterCodec().encode(drop("r")), is_committed=False)
+    append = appended(older, sealed(LaterCodec(), DROP, 1), is_committed=False)
     older.perform(older.up.step(leader.up.identity, append, cluster.world.now))
     leader.kill()
     cluster.until(lambda: older.shard is None)
@@ -182,8 +181,8 @@ def test_one_that_leads_stops_too_and_the_others_go_on() -> None:
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (LaterCodec().encode(drop("r")), "the tick leader runs an older version that does not know this command"),
-        (CommandCodec().encode(drop("r"))[:-1] + b"\xc0", "the tick leader can't read this command"),
+        (LaterCodec().encode(DROP), "the tick leader runs an older version that does not know this command"),
+        (command_codec().encode(DROP)[:-1] + b"\xc0", "the tick leader can't read this command"),
         (b"nonsense", "the tick leader can't read this command"),
     ],
 )
@@ -193,7 +192,7 @@ def test_a_leader_appends_nothing_that_it_can_not_read_and_says_so(command: byte
     raft = leader.up.raft
     assert raft is not None
     before = raft.last_index
-    effects = leader.up.step(other.up.identity, Proposal("r", command), cluster.world.now)
+    effects = leader.up.step(other.up.identity, Proposal(99, 99, Cluster.name, command), cluster.world.now)
     ((to, refused),) = [(e.to, e.message) for e in effects if isinstance(e, Send)]
     assert isinstance(refused, ProposalRefused)
     assert (to, raft.last_index) == (other.name, before)
@@ -205,7 +204,7 @@ def test_who_asks_an_older_leader_for_what_only_later_versions_know_is_told_why_
     cluster = ShardCluster(seed=3).formed()
     asker = cluster.led() if leads else cluster.others()[0]
     asker.up._following.proposals.codec = LaterCodec()
-    answer = cluster.propose(drop, asker)
+    answer = cluster.propose(DROP, asker)
     assert "older version that does not know this command" in answer.error
     assert not answer.decided
     assert all("web" in machine.registry.graphs for machine in cluster.running())
@@ -220,9 +219,11 @@ def test_what_a_shard_asks_for_by_itself_it_asks_an_older_leader_for_at_its_pace
 
     def refuse(sender: Machine, to: str, message: object) -> None:
         nonlocal refused
-        if isinstance(message, Proposal) and isinstance(CommandCodec().decode(message.command), HoldParts):
+        if isinstance(message, Proposal) and isinstance(
+            command_codec().decode(message.machine, message.command), HoldParts
+        ):
             refused += 1
-            carry(leader, sender.name, ProposalRefused(message.request, "an older version"))
+            carry(leader, sender.name, ProposalRefused(message.sequence, "an older version"))
         else:
             carry(sender, to, message)
 
@@ -243,7 +244,7 @@ def lagging() -> tuple[MixedCluster, Machine]:
     cluster, _, other, older = mixed()
     cluster.cut = frozenset({older.name})
     for _ in range(2 * SETTINGS.snapshot_entries):
-        cluster.propose(lambda request: StopRun(request, "nothing"), other)
+        cluster.propose(StopRun("nothing"), other)
     cluster.older = older.name
     return cluster, older
 
@@ -254,7 +255,7 @@ def test_one_that_needs_a_snapshot_of_a_later_version_keeps_what_it_has_and_stop
     assert stored is not None
     cluster.cut = frozenset()
     cluster.until(lambda: bool(older.saw(SnapshotRefused)))
-    assert "14 fields of _Frozen, this version has 13" in older.saw(SnapshotRefused)[0].why
+    assert "this version has no machine 'locks'" in older.saw(SnapshotRefused)[0].why
     took = cluster.until(lambda: older.shard is None, 30 * SECOND)
     assert took >= PATIENCE_NS - 100 * MS
     assert "which leads, can't be read" in why(older)
@@ -291,7 +292,7 @@ def test_a_member_that_forges_a_term_ends_nobody_with_a_snapshot_of_nonsense(is_
     assert not victim.saw(LogUnreadable)
     cluster.cut = frozenset()
     cluster.until(lambda: cluster.have_view(*cluster.machines))
-    cluster.propose(lambda request: StopRun(request, "nothing"), victim)
+    cluster.propose(StopRun("nothing"), victim)
 
 
 def test_a_snapshot_on_its_own_disk_that_it_can_not_read_stops_it() -> None:
@@ -301,7 +302,7 @@ def test_a_snapshot_on_its_own_disk_that_it_can_not_read_stops_it() -> None:
     kept = older.drive.stored = replace(older.drive.stored, snapshot=later(older.drive.stored.snapshot))
     older.start()
     assert older.shard is None
-    assert "on this shard's disk, can't be read: fields: 14 fields of _Frozen" in why(older)
+    assert "on this shard's disk, can't be read: unknown_type: this version has no machine 'locks'" in why(older)
     assert older.drive.stored == kept
 
 

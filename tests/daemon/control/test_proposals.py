@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+from daemon.control.messages import Proposal
 from daemon.control.proposals import RESEND_INTERVAL_NS, Proposals
-from daemon.state.commands import CommandCodec, StopRun
+from daemon.state import command_codec
+from daemon.state.commands import StopRun
 
 LATE = 10**12
+STOP = StopRun("run-1")
+DATA = command_codec().encode(STOP)
 
 
 def test_a_proposal_is_sent_again_until_it_is_decided() -> None:
-    proposals, command = Proposals(), CommandCodec().encode(StopRun("r", "run-1"))
-    assert proposals.add(StopRun("r", "run-1"), LATE)
-    assert proposals.due(0) == [("r", command)]
+    proposals = Proposals()
+    assert proposals.add("r", STOP, LATE)
+    assert proposals.due(0) == [Proposal(1, 1, "cluster", DATA)]
     assert proposals.due(1) == []
     assert proposals.deadline == RESEND_INTERVAL_NS
-    assert proposals.due(RESEND_INTERVAL_NS) == [("r", command)]
-    assert proposals.settle("r")
-    assert not proposals.settle("r")
+    assert proposals.due(RESEND_INTERVAL_NS) == [Proposal(1, 1, "cluster", DATA)]
+    assert proposals.settle(1) == "r"
+    assert proposals.settle(1) is None
     assert proposals.due(LATE) == []
     assert proposals.deadline is None
 
 
+def test_each_says_below_which_number_nothing_is_waited_for() -> None:
+    proposals = Proposals()
+    for name in "abc":
+        proposals.add(name, STOP, LATE)
+    assert [(each.sequence, each.answered) for each in proposals.due(0)] == [(1, 1), (2, 1), (3, 1)]
+    proposals.settle(2)
+    assert proposals.answered == 1
+    proposals.settle(1)
+    once = proposals.once(STOP)
+    assert (once.sequence, once.answered) == (4, 3)
+    proposals.settle(3)
+    assert proposals.answered == 5
+
+
 def test_one_that_is_not_answered_is_sent_ever_more_rarely() -> None:
     proposals = Proposals()
-    proposals.add(StopRun("r", "run-1"), LATE)
+    proposals.add("r", STOP, LATE)
     sent = [half for half in range(30) if proposals.due(half * RESEND_INTERVAL_NS)]
     assert sent == [0, 1, 3, 7, 11, 15, 19, 23, 27]
     proposals.leader_changed()
@@ -32,23 +50,28 @@ def test_one_that_is_not_answered_is_sent_ever_more_rarely() -> None:
 
 def test_a_new_leader_gets_all_at_once() -> None:
     proposals = Proposals()
-    proposals.add(StopRun("r", "run-1"), LATE)
+    proposals.add("r", STOP, LATE)
     proposals.due(0)
     proposals.leader_changed()
-    assert [request for request, _ in proposals.due(1)] == ["r"]
+    assert [proposal.sequence for proposal in proposals.due(1)] == [1]
 
 
 def test_what_takes_too_long_is_given_up() -> None:
     proposals = Proposals()
-    proposals.add(StopRun("r", "run-1"), 100)
+    proposals.add("r", STOP, 100)
     assert proposals.deadline == 100
     assert proposals.given_up(99) == []
+    assert proposals.is_pending("r")
     assert proposals.given_up(100) == ["r"]
+    assert not proposals.is_pending("r")
     assert proposals.given_up(101) == []
 
 
-def test_the_queue_has_a_limit() -> None:
+def test_those_that_wait_are_never_far_apart() -> None:
+    """Or the log would drop an outcome that one of them waits for."""
     proposals = Proposals(pending_max=2)
-    assert [proposals.add(StopRun(f"r{i}", "x"), LATE) for i in range(3)] == [True, True, False]
-    proposals.settle("r0")
-    assert proposals.add(StopRun("r3", "x"), LATE)
+    assert [proposals.add(f"r{i}", STOP, LATE) for i in range(3)] == [True, True, False]
+    proposals.settle(2)
+    assert not proposals.add("r3", STOP, LATE), "the first still waits"
+    proposals.settle(1)
+    assert proposals.add("r3", STOP, LATE)

@@ -14,7 +14,7 @@ from daemon.runtime.conditions import Conditions
 from daemon.runtime.context import HostContext
 from daemon.runtime.outside import Outside
 from daemon.runtime.rpc import Rpc
-from daemon.state import Registry
+from daemon.state import ReplicatedState
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import LoadLimits
 
@@ -32,8 +32,9 @@ class Untouched:
         raise AssertionError(f"{self._name} is called")
 
 
-def context_of(registry: Registry | None = None, **given: Any) -> HostContext:
-    """The context of shard a; `registry` is what it knows of the log."""
+def context_of(state: ReplicatedState | None = None, **given: Any) -> HostContext:
+    """The context of shard a; `state` is what it knows of the log."""
+    state = state or ReplicatedState()
     numbers = itertools.count(1)
 
     def new_id() -> str:
@@ -50,7 +51,7 @@ def context_of(registry: Registry | None = None, **given: Any) -> HostContext:
         "clock": SystemClock(),
         "new_id": new_id,
         "rpc": Rpc(send, new_id),
-        "state": SimpleNamespace(identity=Identity("a", 1), registry=registry or Registry()),
+        "state": SimpleNamespace(identity=Identity("a", 1), registry=state.registry, programs=state.programs),
         "conditions": Conditions(),
         "soon": soon,
         "aside": Outside().aside,

@@ -8,22 +8,22 @@ from daemon.control.leader.duties import Leading, ResultLimits, sight_of
 from daemon.control.leader.flapping import FlappingLimits
 from daemon.control.leader.view_policy import Views
 from daemon.control.messages import RunStates, StatesHeld
-from daemon.state import GraphRemoved, Registry, RunEnded, apply, freeze, restore
+from daemon.state import GraphRemoved, Registry, RunEnded
 from daemon.state.commands import DropGraph, EndRun, Identity, Restore, ResumeRun, StartRun, StopRun, to_bits
 from daemon.state.records import FAILED, to_keep
-from tests.daemon.state.registries import LOAD, PARTITIONS, Log, formed
+from tests.daemon.state.registries import LOAD, PARTITIONS, Log, apply, formed, freeze, restore
 
 
 def drop(log: Log, load: str = LOAD, *, by_force: bool = False, name: str = "web") -> str:
-    return log.apply(DropGraph(log.request(), name, load, by_force))
+    return log.apply(DropGraph(name, load, by_force))
 
 
 def end(log: Log, run: str, outcome: str = "completed") -> str:
-    return log.apply(EndRun(log.request(), run, outcome, 9, "", 0, 5, "", 10))
+    return log.apply(EndRun(run, outcome, 9, "", 0, "", 10))
 
 
 def start(log: Log, load: str, graph: str = "web") -> str:
-    return log.apply(StartRun(log.request(), "rank", graph, load, (), 9, 0, False, 15, (), 0))
+    return log.apply(StartRun("rank", graph, load, (), 9, 0, False, 15, ()))
 
 
 def replaced(log: Log, load: str = "load-2") -> None:
@@ -37,7 +37,7 @@ def test_a_drop_takes_runs_and_results_along_and_says_so() -> None:
     for name in ("rank-1", "rank-2"):
         log.run()
         end(log, name, "completed" if name == "rank-1" else "failed")
-    (removed, _) = apply(log.registry, DropGraph("d", "web", LOAD))
+    (removed, _) = apply(log.registry, DropGraph("web", LOAD))
     assert isinstance(removed, GraphRemoved)
     assert [run.name for run in removed.runs] == ["rank-1", "rank-2"]
     assert log.registry.runs == {}
@@ -47,9 +47,9 @@ def test_a_drop_takes_runs_and_results_along_and_says_so() -> None:
     ]
     told = "there is no run 'rank-1' any more: it belonged to graph 'web', which was dropped, and its runs with it"
     for decision in (
-        StopRun("s", "rank-1"),
-        ResumeRun("r", "rank-1", 1, 4, ()),
-        EndRun("e", "rank-1", FAILED, 1, "", 0, 0),
+        StopRun("rank-1"),
+        ResumeRun("rank-1", 1, 4, ()),
+        EndRun("rank-1", FAILED, 1, "", 0),
     ):
         assert log.apply(decision) == told
 
@@ -63,7 +63,7 @@ def test_another_graph_of_the_name_has_no_runs_and_the_next_number() -> None:
     assert log.registry.runs_on(LOAD) == []
     assert not start(log, "load-2")
     assert log.registry.runs["rank-2"].load == "load-2"
-    assert "it belonged to graph 'web'" in log.apply(StopRun("s", "rank-1"))
+    assert "it belonged to graph 'web'" in log.apply(StopRun("rank-1"))
 
 
 def test_what_was_asked_of_the_graph_before_is_declined() -> None:
@@ -95,9 +95,9 @@ def test_two_graphs_that_swap_their_names_keep_no_run() -> None:
 @pytest.mark.parametrize("is_paced", [False, True])
 def test_a_graph_with_runs_goes_by_force_alone(is_paced: bool) -> None:
     log = formed()
-    log.apply(StartRun(log.request(), "rank", "web", LOAD, (), 9, 0, is_paced, 15, (), 0))
+    log.apply(StartRun("rank", "web", LOAD, (), 9, 0, is_paced, 15, ()))
     assert "in use by rank-1" in drop(log)
-    (ended, removed, _) = apply(log.registry, DropGraph("d", "web", LOAD, True))
+    (ended, removed, _) = apply(log.registry, DropGraph("web", LOAD, True))
     assert isinstance(ended, RunEnded)
     assert (ended.run.state, ended.run.failure) == (FAILED, "its graph 'web' was dropped")
     assert isinstance(removed, GraphRemoved)
@@ -110,7 +110,7 @@ def test_a_graph_with_runs_goes_by_force_alone(is_paced: bool) -> None:
 def test_a_run_that_was_stopped_may_go_on_for_a_moment_and_holds_the_graph_until_then() -> None:
     log = formed()
     log.run()
-    log.apply(StopRun(log.request(), "rank-1"))
+    log.apply(StopRun("rank-1"))
     assert "in use by rank-1" in drop(log)
     end(log, "rank-1", "stopped")
     assert not drop(log)
@@ -147,7 +147,7 @@ def test_a_backup_keeps_runs_with_their_loads_and_declines_those_of_others() -> 
         for name in "abc":
             new.holds(name)
         new.view("abc")
-        assert new.apply(Restore("r", graphs, (to_keep(run),), 1)) == error
+        assert new.apply(Restore(graphs, (to_keep(run),), 1)) == error
 
 
 def test_states_that_a_disk_has_from_before_a_run_began_are_none_of_it() -> None:
@@ -163,5 +163,6 @@ def test_states_that_a_disk_has_from_before_a_run_began_are_none_of_it() -> None
         states = (RunStates(1, 30, everything, 0), RunStates(1, 4, everything, 1))
         leading.hear_states(name, StatesHeld(2, states))
     alive = sight_of([(Identity(name, 1), True) for name in "abc"], log.registry)
-    (resumed,) = [each for each in leading.decisions(log.registry, alive, "abc", 0) if isinstance(each, ResumeRun)]
+    duties = [duty.command for duty in leading.decisions(log.registry, alive, "abc", 0)]
+    (resumed,) = [command for command in duties if isinstance(command, ResumeRun)]
     assert resumed.tick == 4

@@ -7,11 +7,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.state import Registry, RunBegun, RunEnded, apply, freeze, restore
+from daemon.state import Registry, RunBegun, RunEnded, command_codec
 from daemon.state.commands import (
     AddGraph,
-    CommandCodec,
-    Decision,
     Drain,
     DropGraph,
     DropParts,
@@ -26,13 +24,14 @@ from daemon.state.commands import (
     StopRun,
     to_bits,
 )
-from tests.daemon.state.registries import LOAD, PARTITIONS, formed
+from daemon.state.machine import Command
+from tests.daemon.state.registries import LOAD, PARTITIONS, apply, formed, freeze, restore
 
 EVERYTHING = frozenset(range(PARTITIONS))
 
 
 def resume(epoch: int, tick: int = 4, run: str = "rank-1") -> ResumeRun:
-    return ResumeRun(f"resume-{run}-{epoch}-{tick}", run, epoch, tick, ())
+    return ResumeRun(run, epoch, tick, ())
 
 
 def test_with_each_view_every_run_waits_until_it_is_resumed() -> None:
@@ -58,7 +57,7 @@ def test_a_tick_counts_as_it_was_made_last() -> None:
     log.run()
     log.view("abc")
     log.view("abc")
-    log.apply(ResumeRun("r", "rank-1", 3, 4, (), origin=1))
+    log.apply(ResumeRun("rank-1", 3, 4, (), origin=1))
     (run,) = log.registry.active_runs()
     assert [run.made_in(tick) for tick in (4, 5, 7)] == [1, 3, 3]
     void = [(epoch, tick) for epoch in (1, 2, 3) for tick in (3, 4, 7) if run.is_void(epoch, tick)]
@@ -68,7 +67,7 @@ def test_a_tick_counts_as_it_was_made_last() -> None:
 def test_a_run_that_is_over_does_not_wait() -> None:
     log = formed()
     log.run()
-    log.apply(EndRun("e", "rank-1", "completed", 9, "", 0, 0))
+    log.apply(EndRun("rank-1", "completed", 9, "", 0))
     log.view("abc")
     assert log.registry.waiting_runs() == []
     assert "does not wait" in log.apply(resume(2))
@@ -126,14 +125,14 @@ def test_what_is_not_counted_on_may_be_dropped_once_the_ideal_is_served() -> Non
     if owner == "a":
         me = Identity("b", 1)
     log.holds(me.name, held={0}, is_whole=False)
-    assert log.apply(DropParts("d1", me, Holding(LOAD, to_bits({0})))) == ""
+    assert log.apply(DropParts(me, Holding(LOAD, to_bits({0})))) == ""
     assert 0 not in log.held_by(me.name)
-    assert "still needed" in log.apply(DropParts("d2", Identity(owner, 1), Holding(LOAD, to_bits({0}))))
-    assert "not held any more" in log.apply(DropParts("d3", Identity("a", 9), Holding(LOAD, to_bits({0}))))
-    assert "not held any more" in log.apply(DropParts("d4", me, Holding("load-9", to_bits({0}))))
+    assert "still needed" in log.apply(DropParts(Identity(owner, 1), Holding(LOAD, to_bits({0}))))
+    assert "not held any more" in log.apply(DropParts(Identity("a", 9), Holding(LOAD, to_bits({0}))))
+    assert "not held any more" in log.apply(DropParts(me, Holding("load-9", to_bits({0}))))
     log.drain(owner)
     log.holds(me.name, held={0}, is_whole=False)
-    assert "still needed" in log.apply(DropParts("d5", me, Holding(LOAD, to_bits({0})))), "it is on its way to others"
+    assert "still needed" in log.apply(DropParts(me, Holding(LOAD, to_bits({0})))), "it is on its way to others"
 
 
 def test_partitions_that_a_graph_does_not_have_are_held_by_nobody() -> None:
@@ -156,17 +155,17 @@ def test_draining_ends_with_a_new_life_or_when_it_is_taken_back() -> None:
 
 def test_what_would_break_every_shard_at_each_start_is_declined() -> None:
     log = formed()
-    view = FormView("v", 2, (Identity("a", 1),), 10, 2)
-    assert "needs members" in log.apply(replace(view, request="1", members=()))
-    assert "each of them once" in log.apply(replace(view, request="2", members=(Identity("a", 1), Identity("a", 2))))
-    assert "virtual nodes" in log.apply(replace(view, request="3", virtual_nodes=0))
-    assert "virtual nodes" in log.apply(replace(view, request="4", virtual_nodes=10**9))
-    assert "a holder at least" in log.apply(replace(view, request="5", replicas=0))
+    view = FormView(2, (Identity("a", 1),), 10, 2)
+    assert "needs members" in log.apply(replace(view, members=()))
+    assert "each of them once" in log.apply(replace(view, members=(Identity("a", 1), Identity("a", 2))))
+    assert "virtual nodes" in log.apply(replace(view, virtual_nodes=0))
+    assert "virtual nodes" in log.apply(replace(view, virtual_nodes=10**9))
+    assert "a holder at least" in log.apply(replace(view, replicas=0))
     assert "partitions" in log.graph("x", "load-x", 0)
     assert "partitions" in log.graph("x", "load-x", 10**9)
     assert "is a graph already" in log.graph("x", LOAD)
     log.run()
-    assert "no way for a run to end" in log.apply(EndRun("6", "rank-1", "running", 1, "", 0, 0))
+    assert "no way for a run to end" in log.apply(EndRun("rank-1", "running", 1, "", 0))
 
 
 def test_a_run_that_a_snapshot_has_forgotten_is_over() -> None:
@@ -190,14 +189,13 @@ epochs = st.integers(0, 6)
 members = st.lists(identities, max_size=4, unique_by=lambda member: member.name).map(
     lambda found: tuple(sorted(found, key=lambda member: member.name))
 )
-asked: st.SearchStrategy[Decision] = st.one_of(
-    st.builds(FormView, st.just(""), epochs, members, st.just(4), st.integers(0, 3)),
-    st.builds(HoldParts, st.just(""), identities, st.lists(held, max_size=2).map(tuple), st.booleans()),
-    st.builds(DropParts, st.just(""), identities, held),
-    st.builds(Drain, st.just(""), names, st.booleans()),
+asked: st.SearchStrategy[Command] = st.one_of(
+    st.builds(FormView, epochs, members, st.just(4), st.integers(0, 3)),
+    st.builds(HoldParts, identities, st.lists(held, max_size=2).map(tuple), st.booleans()),
+    st.builds(DropParts, identities, held),
+    st.builds(Drain, names, st.booleans()),
     st.builds(
         AddGraph,
-        request=st.just(""),
         name=graphs,
         load=loads,
         epoch=epochs,
@@ -209,10 +207,9 @@ asked: st.SearchStrategy[Decision] = st.one_of(
         node_columns=st.just(()),
         edge_columns=st.just(()),
     ),
-    st.builds(DropGraph, st.just(""), graphs, loads, st.booleans()),
+    st.builds(DropGraph, graphs, loads, st.booleans()),
     st.builds(
         StartRun,
-        request=st.just(""),
         program=st.just("rank"),
         graph=graphs,
         load=loads,
@@ -222,33 +219,29 @@ asked: st.SearchStrategy[Decision] = st.one_of(
         paced=st.booleans(),
         phases=st.integers(0, 15),
         columns=st.just(()),
-        started_unix_ns=st.just(0),
         checkpoint_ticks=st.integers(-1, 3),
     ),
     st.builds(
         ResumeRun,
-        st.just(""),
         runs,
         epochs,
         st.integers(0, 9),
         st.lists(st.builds(StateSource, names, bits), max_size=2).map(tuple),
     ),
-    st.builds(StopRun, st.just(""), runs),
+    st.builds(StopRun, runs),
     st.builds(
         EndRun,
-        st.just(""),
         runs,
         st.sampled_from(("completed", "stopped", "failed", "running")),
         st.integers(0, 9),
         st.just(""),
-        st.just(0),
         st.just(0),
     ),
 )
 steps = st.lists(st.tuples(asked, st.booleans(), st.booleans()), max_size=40)
 
 
-def in_time(registry: Registry, decision: Decision) -> Decision:
+def in_time(registry: Registry, decision: Command) -> Command:
     """The same as a leader would say it who is up to date; most of what is drawn would be declined otherwise."""
     match decision:
         case FormView():
@@ -300,16 +293,16 @@ def check(registry: Registry) -> None:
 @settings(max_examples=120, deadline=None)
 @given(st.booleans(), steps)
 def test_whatever_is_in_the_log_all_shards_agree_and_what_is_said_holds(
-    is_formed: bool, log: list[tuple[Decision, bool, bool]]
+    is_formed: bool, log: list[tuple[Command, bool, bool]]
 ) -> None:
-    registry, codec = formed().registry if is_formed else Registry(cluster="test"), CommandCodec()
+    registry, codec = formed().registry if is_formed else Registry(cluster="test"), command_codec()
     twin = Registry()
     restore(twin, freeze(registry))
-    for number, (drawn, is_timely, is_snapshot) in enumerate(log):
-        decision = replace(in_time(registry, drawn) if is_timely else drawn, request=f"r{number}")
-        first = apply(registry, decision)
-        again = codec.decode(codec.encode(decision))
-        assert again == decision
+    for drawn, is_timely, is_snapshot in log:
+        command = in_time(registry, drawn) if is_timely else drawn
+        first = apply(registry, command)
+        again = codec.decode("cluster", codec.encode(command))
+        assert again == command
         assert apply(twin, again) == first, "the same announcements everywhere"
         check(registry)
         if is_snapshot:

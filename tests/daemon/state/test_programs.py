@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from daemon.state import Decided, ProgramDeployed, ProgramRemoved, Registry, apply, freeze, restore
-from daemon.state.commands import AddProgram, CommandCodec, DropProgram, EndRun, ProgramVersion, StartRun, StopRun
+from daemon.state import Decided, ProgramDeployed, ProgramRemoved, ReplicatedState, command_codec
+from daemon.state.commands import AddProgram, DropProgram, EndRun, ProgramVersion, StartRun, StopRun
 from daemon.state.programs import BYTES_MAX
 from shoal.program.deployed import SOURCE_BYTES_MAX, digest_of
 from tests.daemon.state.registries import LOAD, Log, formed
@@ -19,30 +19,31 @@ def version(source: bytes, name: str = "rank", is_current: bool = True) -> Progr
 
 def deployed(log: Log, source: bytes, name: str = "rank", is_current: bool = True) -> str:
     """Deploy it; what was wrong, or nothing."""
-    return log.apply(AddProgram(log.request(), version(source, name, is_current)))
+    return log.apply(AddProgram(version(source, name, is_current)))
 
 
 def started(log: Log, source: bytes, name: str = "rank") -> str:
     """A run of it on the one graph."""
-    start = StartRun(log.request(), name, "web", LOAD, (), 9, 0, False, 15, (), 0, digest=digest_of(source))
+    start = StartRun(name, "web", LOAD, (), 9, 0, False, 15, (), digest=digest_of(source))
     assert not log.apply(start)
     return list(log.registry.runs)[-1]
 
 
-def kept(registry: Registry) -> list[tuple[str, bool]]:
+def kept(log: Log) -> list[tuple[str, bool]]:
     """Each version's source and whether it is current, in their order."""
-    return [(one.source.decode()[:9], one.is_current) for one in registry.programs.versions.values()]
+    return [(one.source.decode()[:9], one.is_current) for one in log.programs.versions.values()]
 
 
 def test_a_program_is_known_by_its_digest_and_its_name_by_the_latest() -> None:
     log = formed()
-    news = apply(log.registry, AddProgram("r", version(ONE)))
+    news = log.announced(AddProgram(version(ONE)))
     assert isinstance(news[0], ProgramDeployed)
-    assert (news[0].version.digest, news[1]) == (digest_of(ONE), Decided("r", "", "rank"))
+    assert isinstance(news[1], Decided)
+    assert (news[0].version.digest, news[1].error, news[1].name) == (digest_of(ONE), "", "rank")
     assert not deployed(log, ONE), "the same again is the same"
     assert not deployed(log, TWO)
-    assert kept(log.registry) == [("two", True)], "nobody has run the other"
-    assert log.registry.programs.find("rank", digest_of(ONE)) is None
+    assert kept(log) == [("two", True)], "nobody has run the other"
+    assert log.programs.find("rank", digest_of(ONE)) is None
 
 
 def test_an_older_version_stays_for_its_runs() -> None:
@@ -51,9 +52,9 @@ def test_an_older_version_stays_for_its_runs() -> None:
     run = started(log, ONE)
     assert log.registry.runs[run].digest == digest_of(ONE)
     deployed(log, TWO)
-    assert kept(log.registry) == [("one", False), ("two", True)]
+    assert kept(log) == [("one", False), ("two", True)]
     deployed(log, ONE)
-    assert kept(log.registry) == [("one", True)]
+    assert kept(log) == [("one", True)]
 
 
 def test_what_is_in_use_is_not_removed_and_what_was_run_stays_to_be_read() -> None:
@@ -61,13 +62,13 @@ def test_what_is_in_use_is_not_removed_and_what_was_run_stays_to_be_read() -> No
     deployed(log, ONE)
     run = started(log, ONE)
     deployed(log, TWO)
-    assert f"program 'rank' is in use by {run}: stop that first" in log.apply(DropProgram(log.request(), "rank"))
-    assert not log.apply(EndRun(log.request(), run, "completed", 9, "", 0, 0))
-    news = apply(log.registry, DropProgram("drop", "rank"))
+    assert f"program 'rank' is in use by {run}: stop that first" in log.apply(DropProgram("rank"))
+    assert not log.apply(EndRun(run, "completed", 9, "", 0))
+    news = log.announced(DropProgram("rank"))
     assert isinstance(news[0], ProgramRemoved)
-    assert kept(log.registry) == [("one", False)]
-    assert not log.registry.programs.current
-    assert "no program called 'rank' is deployed; deployed: none" in log.apply(DropProgram(log.request(), "rank"))
+    assert kept(log) == [("one", False)]
+    assert not log.programs.current
+    assert "no program called 'rank' is deployed; deployed: none" in log.apply(DropProgram("rank"))
 
 
 def test_room_is_made_by_what_nobody_needs_the_oldest_first() -> None:
@@ -75,15 +76,15 @@ def test_room_is_made_by_what_nobody_needs_the_oldest_first() -> None:
     sources = [str(i).encode() * (SOURCE_BYTES_MAX - 2) for i in range(8)]
     for source in sources:
         deployed(log, source, "rank", is_current=False)
-    assert len(kept(log.registry)) == 8
+    assert len(kept(log)) == 8
     for i in range(BYTES_MAX // SOURCE_BYTES_MAX - 1):
         assert not deployed(log, b"x" * (SOURCE_BYTES_MAX - 2), f"rank-{i}")
-    assert [current for _, current in kept(log.registry)] == [False] + [True] * 15
-    assert kept(log.registry)[0][0] == "777777777"
+    assert [current for _, current in kept(log)] == [False] + [True] * 15
+    assert kept(log)[0][0] == "777777777"
     assert not deployed(log, b"y" * (SOURCE_BYTES_MAX - 2), "last")
     told = deployed(log, b"z" * 100, "one-too-many")
     assert "there is no room for program 'one-too-many': a cluster keeps 1024 KiB of programs, and has 1024" in told
-    assert "one-too-many" not in log.registry.programs.current
+    assert "one-too-many" not in log.programs.current
 
 
 def test_what_cannot_be_is_declined() -> None:
@@ -91,7 +92,7 @@ def test_what_cannot_be_is_declined() -> None:
     assert "too large" in deployed(log, b"x" * (SOURCE_BYTES_MAX + 1))
     assert "is no name for a program" in deployed(log, ONE, "../rank")
     assert "is no name for a program" in deployed(log, ONE, "")
-    assert not log.registry.programs.versions
+    assert not log.programs.versions
 
 
 def test_it_is_in_snapshots_and_in_the_log_as_bytes() -> None:
@@ -99,19 +100,19 @@ def test_it_is_in_snapshots_and_in_the_log_as_bytes() -> None:
     deployed(log, b"x" * SOURCE_BYTES_MAX)
     started(log, b"x" * SOURCE_BYTES_MAX)
     deployed(log, TWO)
-    other = Registry()
-    restore(other, freeze(log.registry))
-    assert other == log.registry
-    assert list(other.programs.versions) == list(log.registry.programs.versions)
-    largest = AddProgram("r", replace(version(b"\xff" * SOURCE_BYTES_MAX), described="d" * (32 << 10)))
-    assert CommandCodec().decode(CommandCodec().encode(largest)) == largest
+    other = ReplicatedState()
+    other.restore(log.state.freeze())
+    assert (other.registry, other.programs.versions) == (log.registry, log.programs.versions)
+    assert list(other.programs.versions) == list(log.programs.versions)
+    largest = AddProgram(replace(version(b"\xff" * SOURCE_BYTES_MAX), described="d" * (32 << 10)))
+    assert command_codec().decode("programs", command_codec().encode(largest)) == largest
 
 
 def test_a_stop_by_force_is_remembered() -> None:
     log = formed()
     run = started(log, ONE)
-    assert not log.apply(StopRun(log.request(), run))
+    assert not log.apply(StopRun(run))
     assert not log.registry.runs[run].is_forced
-    assert not log.apply(StopRun(log.request(), run, by_force=True))
-    assert not log.apply(StopRun(log.request(), run))
+    assert not log.apply(StopRun(run, by_force=True))
+    assert not log.apply(StopRun(run))
     assert log.registry.runs[run].is_forced

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from daemon.state import Registry, RunBegun, RunEnded, RunQueued, apply, freeze, restore
-from daemon.state.commands import CommandCodec, DropGraph, EndRun, ResumeRun, StartRun, StopRun
+from daemon.state import Registry, RunBegun, RunEnded, RunQueued, command_codec
+from daemon.state.commands import DropGraph, EndRun, ResumeRun, StartRun, StopRun
 from daemon.state.queue import QUEUED_MAX
 from daemon.state.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, restored, to_keep
-from tests.daemon.state.registries import LOAD, Log, formed
+from tests.daemon.state.registries import LOAD, Log, apply, formed, freeze, restore
 
 
 def asked(log: Log, graph: str = "web", load: str = LOAD, *, most: int = 2, queue: bool = True) -> StartRun:
-    more = {"runs_max": most, "may_queue": queue}
-    return StartRun(log.request(), "rank", graph, load, (), 9, 0, False, 15, (), 100, 0, "", **more)
+    return StartRun("rank", graph, load, (), 9, 0, False, 15, (), 0, "", runs_max=most, may_queue=queue)
 
 
-def end(run: str, outcome: str = COMPLETED, ended: int = 700) -> EndRun:
-    return EndRun(f"end-{run}", run, outcome, 9, "", 0, ended)
+def end(run: str, outcome: str = COMPLETED) -> EndRun:
+    return EndRun(run, outcome, 9, "", 0)
 
 
 def full(queued: int = 3) -> Log:
@@ -33,7 +32,7 @@ def states(log: Log) -> dict[str, str]:
 def test_what_there_is_no_room_for_waits_and_begins_in_order() -> None:
     log = full()
     assert list(states(log).values()) == [RUNNING, RUNNING, QUEUED, QUEUED, QUEUED]
-    ended, begun, _ = apply(log.registry, end("rank-2"))
+    ended, begun, _ = apply(log.registry, end("rank-2"), 700)
     assert isinstance(ended, RunEnded)
     assert isinstance(begun, RunBegun)
     assert (begun.run.name, begun.run.epoch, begun.run.begun_in) == ("rank-3", 1, 1)
@@ -60,7 +59,7 @@ def test_nobody_overtakes_by_queuing() -> None:
 
 def test_one_that_is_stopped_in_the_queue_never_begins_and_has_no_result() -> None:
     log = full()
-    (ended, _) = apply(log.registry, StopRun("s", "rank-3"))
+    (ended, _) = apply(log.registry, StopRun("rank-3"))
     assert isinstance(ended, RunEnded)
     run = log.registry.runs["rank-3"]
     assert (run.state, run.tick, run.failure) == (STOPPED, 0, "it was stopped while it was queued")
@@ -68,14 +67,14 @@ def test_one_that_is_stopped_in_the_queue_never_begins_and_has_no_result() -> No
     assert not run.has_result
     log.apply(end("rank-1"))
     assert [run.name for run in log.registry.active_runs()] == ["rank-2", "rank-4"]
-    assert "over already" in log.apply(StopRun("t", "rank-3"))
+    assert "over already" in log.apply(StopRun("rank-3"))
     assert "over already" in log.apply(end("rank-3"))
 
 
 def test_one_that_is_stopped_at_the_head_of_the_queue_lets_those_begin_who_have_room() -> None:
     log = full(1)
     log.apply(asked(log, most=9))
-    _, begun, *_ = apply(log.registry, StopRun("s", "rank-3"))
+    _, begun, *_ = apply(log.registry, StopRun("rank-3"))
     assert isinstance(begun, RunBegun)
     assert list(states(log).values()) == [RUNNING, RUNNING, STOPPED, RUNNING]
 
@@ -84,7 +83,7 @@ def test_one_that_is_queued_is_neither_resumed_nor_ended() -> None:
     log = full(1)
     log.view("abc")
     assert [run.name for run in log.registry.waiting_runs()] == ["rank-1", "rank-2"]
-    assert "does not wait" in log.apply(ResumeRun("r", "rank-3", 2, 0, ()))
+    assert "does not wait" in log.apply(ResumeRun("rank-3", 2, 0, ()))
     assert "over already" in log.apply(end("rank-3", FAILED))
     assert states(log)["rank-3"] == QUEUED
 
@@ -93,10 +92,10 @@ def test_the_graph_of_one_that_is_queued_is_in_use() -> None:
     log = full(1)
     assert not log.graph("net", "load-net")
     assert not log.apply(asked(log, "net", "load-net"))
-    assert "in use by rank-4 (queued)" in log.apply(DropGraph("d", "net", "load-net"))
-    assert not log.apply(DropGraph("e", "net", "load-net", True))
-    assert "belonged to graph 'net'" in log.apply(StopRun("s", "rank-4"))
-    news = apply(log.registry, DropGraph("f", "web", LOAD, True))
+    assert "in use by rank-4 (queued)" in log.apply(DropGraph("net", "load-net"))
+    assert not log.apply(DropGraph("net", "load-net", True))
+    assert "belonged to graph 'net'" in log.apply(StopRun("rank-4"))
+    news = apply(log.registry, DropGraph("web", LOAD, True))
     assert sorted(each.run.name for each in news if isinstance(each, RunEnded)) == ["rank-1", "rank-2", "rank-3"]
     assert log.registry.runs == {}
 
@@ -106,7 +105,7 @@ def test_room_that_a_drop_makes_is_taken() -> None:
     assert not log.graph("net", "load-net")
     for graph, load in (("web", LOAD), ("web", LOAD), ("net", "load-net")):
         assert not log.apply(asked(log, graph, load))
-    news = apply(log.registry, DropGraph("d", "web", LOAD, True))
+    news = apply(log.registry, DropGraph("web", LOAD, True))
     assert [each.run.name for each in news if isinstance(each, RunBegun)] == ["rank-3"]
 
 
@@ -124,7 +123,7 @@ def test_on_a_graph_that_has_lost_partitions_it_takes_its_turn_and_waits() -> No
     log.holds("b", 3, range(6))
     log.view({"a": 1, "b": 3}, replicas=1)
     assert [run.name for run in log.registry.waiting_runs()] == ["rank-2", "rank-3"]
-    assert not log.apply(ResumeRun("r", "rank-3", 3, 0, ()))
+    assert not log.apply(ResumeRun("rank-3", 3, 0, ()))
 
 
 def test_a_snapshot_and_a_backup_have_the_queue() -> None:
@@ -137,7 +136,7 @@ def test_a_snapshot_and_a_backup_have_the_queue() -> None:
     assert [each.run.name for each in news if isinstance(each, RunBegun)] == ["rank-3"]
     for run in log.registry.queued_runs():
         assert restored(to_keep(run)) == run
-    assert CommandCodec().decode(CommandCodec().encode(asked(log))) is not None
+    assert command_codec().decode("cluster", command_codec().encode(asked(log))) is not None
 
 
 def test_a_queue_has_an_end() -> None:

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.state import Registry, RunBegun, RunsWaiting, apply, freeze, restore
-from daemon.state.commands import AddGraph, CommandCodec, KeptRun, Restore, ResumeRun, StartRun
+from daemon.state import Registry, RunBegun, RunsWaiting, command_codec
+from daemon.state.commands import AddGraph, KeptRun, Restore, ResumeRun, StartRun
 from daemon.state.records import COMPLETED, RUNNING, STOPPING
-from tests.daemon.state.registries import Log
+from tests.daemon.state.registries import Log, apply, freeze, restore
 
 
 def graph(name: str = "web", load: str = "load-web", epoch: int = 1) -> AddGraph:
-    return AddGraph("", name, load, epoch, 9, 9, 6, 0, "int", (), ())
+    return AddGraph(name, load, epoch, 9, 9, 6, 0, "int", (), ())
 
 
 def kept(number: int, state: str = COMPLETED, tick: int = 9, on: str = "web") -> KeptRun:
-    start = StartRun("", "rank", on, f"load-{on}", (), 9, 0, False, 15, ("rank",), 77, 3)
-    return KeptRun(number, start, state, tick if state == COMPLETED else 0, "", 5, 99)
+    start = StartRun("rank", on, f"load-{on}", (), 9, 0, False, 15, ("rank",), 3)
+    return KeptRun(number, start, state, tick if state == COMPLETED else 0, "", 5, 77, 99)
 
 
 def new(members: str = "abc") -> Log:
@@ -30,7 +30,7 @@ def new(members: str = "abc") -> Log:
 
 
 def restore_backup(log: Log, *graphs: AddGraph, runs: tuple[KeptRun, ...] = (), begun: int = 0) -> str:
-    return log.apply(Restore(log.request(), graphs or (graph(),), runs, begun))
+    return log.apply(Restore(graphs or (graph(),), runs, begun))
 
 
 def test_everything_is_there_at_once_and_survives_a_snapshot() -> None:
@@ -49,10 +49,10 @@ def test_everything_is_there_at_once_and_survives_a_snapshot() -> None:
 
 def test_what_was_active_waits_until_the_log_says_from_which_tick_it_goes_on() -> None:
     log = new()
-    announced = apply(log.registry, Restore("r", (graph(),), (kept(3, RUNNING), kept(4, STOPPING)), 0))
+    announced = apply(log.registry, Restore((graph(),), (kept(3, RUNNING), kept(4, STOPPING)), 0))
     assert RunsWaiting() in announced
     assert [run.name for run in log.registry.waiting_runs()] == ["rank-3", "rank-4"]
-    announced = apply(log.registry, ResumeRun("s", "rank-3", 1, 6, ()))
+    announced = apply(log.registry, ResumeRun("rank-3", 1, 6, ()))
     assert announced[0] == RunBegun(log.registry.runs["rank-3"])
     assert log.registry.runs["rank-3"].resumed == 6
     assert [run.name for run in log.registry.waiting_runs()] == ["rank-4"]
@@ -107,6 +107,6 @@ def test_all_or_nothing(graphs: tuple[AddGraph, ...], runs: tuple[KeptRun, ...],
 
 
 def test_it_goes_through_the_log_as_bytes() -> None:
-    codec = CommandCodec()
-    decision = Restore("r", (graph(),), (kept(7), kept(3, RUNNING)), 12)
-    assert codec.decode(codec.encode(decision)) == decision
+    codec = command_codec()
+    command = Restore((graph(),), (kept(7), kept(3, RUNNING)), 12)
+    assert codec.decode("cluster", codec.encode(command)) == command

@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 from daemon.services.backup.restore import open_backup
-from daemon.state.commands import AddGraph, CommandCodec, KeptRun, Restore, StartRun
+from daemon.state import command_codec
+from daemon.state.commands import AddGraph, KeptRun, Restore, StartRun
 from daemon.state.records import COMPLETED, RUNNING
 from daemon.store import NotHeld, StateRecord, StoreError
 from daemon.store.archive import Archive, ArchiveWriter
 
-GRAPH = AddGraph("", "web", "load", 1, 9, 9, 2, 0, "int", (), ())
+GRAPH = AddGraph("web", "load", 1, 9, 9, 2, 0, "int", (), ())
 
 
 def kept(state: str = COMPLETED) -> KeptRun:
-    start = StartRun("", "rank", "web", "load", (), 9, 0, False, 8, ("rank",), 0)
-    return KeptRun(3, start, state, 7 if state == COMPLETED else 0, "", 0, 0)
+    start = StartRun("rank", "web", "load", (), 9, 0, False, 8, ("rank",))
+    return KeptRun(3, start, state, 7 if state == COMPLETED else 0, "", 0, 0, 0)
 
 
 def written(
@@ -38,7 +39,7 @@ def written(
     if states:
         writer.store.put_states([StateRecord(3, 7, 7, states)])
     runs = (run,) if run else ()
-    writer.finish(spelt(CommandCodec().encode(Restore("", (GRAPH,), runs, 3))), {"cluster": "demo"})
+    writer.finish(spelt(command_codec().encode(Restore((GRAPH,), runs, 3))), {"cluster": "demo"})
     return folder
 
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from consensus.configuration import Configuration
 from consensus.effects import Persist
 from consensus.stored import Entry, HardState, Snapshot
-from daemon.state import Registry, applying, freeze
-from daemon.state.commands import AddGraph, CommandCodec, Decision, StartRun
+from daemon.state import Registry, cluster
+from daemon.state.commands import AddGraph, StartRun
+from daemon.state.machine import Applied, Command, Outcome
+from daemon.state.runs import start_run
 from daemon.store import DataFolder, Store, StoreError
 from daemon.store.stopped_log import APPLIED, BREAKS, DECLINED, NOTHING, UNREADABLE, opened
-from tests.daemon.state.registries import LOAD, formed
+from tests.daemon.state.registries import LOAD, formed, freeze, sealed
 
-START_AGAIN = StartRun("s2", "rank", "web", LOAD, (), 9, 0, False, 15, (), 0)
-START = StartRun("s1", "rank", "web", LOAD, (), 9, 0, False, 15, (), 0)
+START_AGAIN = StartRun("rank", "web", LOAD, (), 9, 0, False, 15, ())
+START = StartRun("rank", "web", LOAD, (), 9, 0, False, 15, ())
 
 
-def entries(*commands: Decision | bytes) -> tuple[Entry, ...]:
-    codec = CommandCodec()
-    data = [command if isinstance(command, bytes) else codec.encode(command) for command in commands]
-    return tuple(Entry(number, 2, each) for number, each in enumerate(data, start=2))
+def entries(*commands: Command | bytes) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(number, 2, command if isinstance(command, bytes) else sealed(command, number))
+        for number, command in enumerate(commands, start=2)
+    )
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     snapshot = Snapshot(1, 1, Configuration.of(["a/1"]), freeze(formed().registry))
     with DataFolder(tmp_path / "data", "demo", "a").open() as data:
         store = Store(data)
-        log = entries(START, AddGraph("g2", "web", "l2", 1, 1, 1, 4, 0, "int", (), ()), b"weaker", b"", START_AGAIN)
+        log = entries(START, AddGraph("web", "l2", 1, 1, 1, 4, 0, "int", (), ()), b"weaker", b"", START_AGAIN)
         store.persist(Persist(HardState(2, None), snapshot, None, log))
         store.close()
     return tmp_path / "data"
@@ -57,14 +59,12 @@ def test_what_comes_of_each_entry_is_shown_and_nothing_changes(folder: Path) -> 
 def test_the_entry_that_breaks_is_named_and_taken_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    whole = applying._outcome
-
-    def broken(registry: Registry, decision: Decision) -> Any:
-        if isinstance(decision, StartRun) and decision.request == "s1":
+    def broken(registry: Registry, command: StartRun, at: Applied) -> Outcome:
+        if at.index == 2:
             raise error
-        return whole(registry, decision)
+        return start_run(registry, command, at)
 
-    monkeypatch.setattr(applying, "_outcome", broken)
+    monkeypatch.setitem(cluster._BY_KIND, StartRun, broken)
     assert outcomes(folder)[0] == BREAKS
     assert BREAKS not in outcomes(folder, without=2), "what it would be like"
     assert outcomes(folder)[0] == BREAKS

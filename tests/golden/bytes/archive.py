@@ -9,7 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.state.commands import ARCHIVE_LIMITS, CommandCodec
+from daemon.state import command_codec
+from daemon.state.envelope import ARCHIVE_LIMITS
 from daemon.store import schema
 from daemon.store.archive import FORMAT, MANIFEST, Archive, ArchiveWriter
 from daemon.store.folder import DATABASE
@@ -39,7 +40,7 @@ def make() -> Entries:
         folder = Path(at) / "backup"
         writer = ArchiveWriter(folder, CLUSTER)
         fill(writer.store)
-        writer.finish(CommandCodec(ARCHIVE_LIMITS).encode(RESTORE), TOLD)
+        writer.finish(command_codec(ARCHIVE_LIMITS).encode(RESTORE), TOLD)
         files = sorted(path.name for path in folder.iterdir())
         manifest = json.loads((folder / MANIFEST).read_text())
         assert manifest["files"] == _files(folder / DATABASE)
@@ -58,7 +59,7 @@ def check(entries: Entries) -> None:
         (folder / MANIFEST).write_text(json.dumps(manifest))
         with closing(Archive(folder)) as archive:
             same("manifest", {key: archive.manifest[key] for key in TOLD}, TOLD)
-            same("decided", CommandCodec(ARCHIVE_LIMITS).decode(archive.decided()), RESTORE)
+            same("decided", command_codec(ARCHIVE_LIMITS).decode("cluster", archive.decided()), RESTORE)
             look_over(archive)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from daemon.state import command_codec
 from daemon.state import commands as log
-from daemon.state.commands import ARCHIVE_LIMITS, CommandCodec, to_bits
+from daemon.state.commands import to_bits
+from daemon.state.dispatch import TABLES
+from daemon.state.envelope import ARCHIVE_LIMITS, LogEntry
 from daemon.version import NEWEST
 from tests.golden.bytes.section import Section, from_hex, named, only, packed, same
 from tests.golden.golden_file import Entries
@@ -12,7 +15,6 @@ ALPHA = log.Identity(name="alpha", generation=3)
 BETA = log.Identity(name="beta", generation=1_700_000_000_000_000_007)
 HOLDING = log.Holding(load="load-1", partitions=to_bits({0, 9}))
 GRAPH = log.AddGraph(
-    request="r-2",
     name="web",
     load="load-1",
     epoch=4,
@@ -34,7 +36,6 @@ PROGRAM = log.ProgramVersion(
     digest="d1",
 )
 START = log.StartRun(
-    request="r-4",
     program="rank",
     graph="web",
     load="load-1",
@@ -44,14 +45,12 @@ START = log.StartRun(
     paced=False,
     phases=0b1011,
     columns=("rank", "share"),
-    started_unix_ns=1_700_000_000_000_000_012,
     checkpoint_ticks=5,
     digest="d1",
     runs_max=4,
     may_queue=True,
 )
 PACED = log.StartRun(
-    request="r-5",
     program="rank",
     graph="web",
     load="load-1",
@@ -61,32 +60,28 @@ PACED = log.StartRun(
     paced=True,
     phases=0b1000,
     columns=(),
-    started_unix_ns=1,
     checkpoint_ticks=-1,
 )
 EXAMPLES = (
-    log.FormView(request="r-1", epoch=4, members=(ALPHA, BETA), virtual_nodes=150, replicas=2),
+    log.FormView(epoch=4, members=(ALPHA, BETA), virtual_nodes=150, replicas=2),
     GRAPH,
-    log.DropGraph(request="r-3", name="web", load="load-1", by_force=True),
+    log.DropGraph(name="web", load="load-1", by_force=True),
     START,
     PACED,
-    log.StopRun(request="r-6", run="rank-7", by_force=True),
+    log.StopRun(run="rank-7", by_force=True),
     log.EndRun(
-        request="r-7",
         run="rank-7",
         outcome="failed",
         tick=30,
         failure="ZeroDivisionError",
         cross_bytes=4096,
-        ended_unix_ns=1_700_000_000_000_000_013,
         figures='{"total": 2.5}',
         result_bytes=8192,
     ),
-    log.HoldParts(request="r-8", shard=BETA, holdings=(HOLDING,), is_whole=True, disk=41),
-    log.DropParts(request="r-9", shard=BETA, holding=HOLDING),
-    log.Drain(request="r-10", shard="beta", is_on=True),
+    log.HoldParts(shard=BETA, holdings=(HOLDING,), is_whole=True, disk=41),
+    log.DropParts(shard=BETA, holding=HOLDING),
+    log.Drain(shard="beta", is_on=True),
     log.ResumeRun(
-        request="r-11",
         run="rank-7",
         epoch=4,
         tick=30,
@@ -95,7 +90,6 @@ EXAMPLES = (
         origin=2,
     ),
     log.Restore(
-        request="r-12",
         graphs=(GRAPH,),
         runs=(
             log.KeptRun(
@@ -105,6 +99,7 @@ EXAMPLES = (
                 tick=30,
                 failure="none",
                 cross_bytes=4096,
+                started_unix_ns=1_700_000_000_000_000_012,
                 ended_unix_ns=1_700_000_000_000_000_014,
                 figures='{"total": 2.5}',
                 result_bytes=8192,
@@ -113,32 +108,44 @@ EXAMPLES = (
         runs_begun=9,
         programs=(PROGRAM,),
     ),
-    log.Settled(request="r-13", shard=BETA, epoch=4),
-    log.AddProgram(request="r-14", version=PROGRAM),
-    log.DropProgram(request="r-15", name="rank"),
-    log.ExpireResults(request="r-16", runs=("rank-7", "rank-8")),
-    log.RaiseVersion(request="r-17", version=4),
+    log.Settled(shard=BETA, epoch=4),
+    log.AddProgram(version=PROGRAM),
+    log.DropProgram(name="rank"),
+    log.ExpireResults(runs=("rank-7", "rank-8")),
+    log.RaiseVersion(version=4),
 )
-TYPES = tuple(log._TYPES.values())
+ENTRY = LogEntry(
+    machine="cluster",
+    shard="alpha",
+    generation=3,
+    sequence=9,
+    answered=7,
+    time_ns=1_700_000_000_000_000_015,
+    command=b"a command",
+)
+TYPES = (*(kind for table in TABLES.values() for kind in table.values()), LogEntry)
 BY_NAME = named(example for example in EXAMPLES if type(example) in TYPES)
 
 
 def make() -> Entries:
-    """Encodes every command; an entry of the log and one of a backup's file have the same bytes."""
+    """Encodes every command, which has the same bytes in the log and in a backup's file, and an entry of the log."""
     entries = {}
     for name, example in BY_NAME.items():
-        data = CommandCodec(version=NEWEST).encode(example)
-        assert CommandCodec(ARCHIVE_LIMITS, NEWEST).encode(example) == data, name
+        data = command_codec(version=NEWEST).encode(example)
+        assert command_codec(ARCHIVE_LIMITS, NEWEST).encode(example) == data, name
         entries[name] = packed([data])
-    return entries
+    return entries | {"an entry": packed([command_codec(version=NEWEST).seal(ENTRY)])}
 
 
 def check(entries: Entries) -> None:
     """Decodes what is pinned, under the limits of the log and of backups."""
-    for name, entry in only(entries, BY_NAME).items():
+    (sealed,) = from_hex(entries["an entry"]["hex"])
+    same("an entry", command_codec(version=NEWEST).open(sealed), ENTRY)
+    commands = {name: entry for name, entry in entries.items() if name != "an entry"}
+    for name, entry in only(commands, BY_NAME).items():
         (data,) = from_hex(entry["hex"])
-        for codec in (CommandCodec(version=NEWEST), CommandCodec(ARCHIVE_LIMITS, NEWEST)):
-            same(name, codec.decode(data), BY_NAME[name])
+        for codec in (command_codec(version=NEWEST), command_codec(ARCHIVE_LIMITS, NEWEST)):
+            same(name, codec.decode(codec.machine_of(BY_NAME[name]), data), BY_NAME[name])
 
 
 SECTION = Section(
@@ -147,6 +154,6 @@ SECTION = Section(
     make,
     check,
     TYPES,
-    EXAMPLES,
+    (*EXAMPLES, ENTRY),
     "add one to tests/golden/bytes/commands.py",
 )

@@ -67,8 +67,8 @@ CONSENSUS = (
 )
 STATES = cluster.RunStates(run=7, tick=30, partitions=to_bits({0, 9}), epoch=4)
 CLUSTER = (
-    cluster.Proposal(request="r-1", command=b"command"),
-    cluster.ProposalRefused(request="r-1", reason="the log is full"),
+    cluster.Proposal(sequence=9, answered=7, machine="cluster", command=b"command"),
+    cluster.ProposalRefused(sequence=10, reason="the log is full"),
     cluster.RunReport(
         run=7,
         epoch=4,
@@ -76,7 +76,6 @@ CLUSTER = (
         outcome="failed",
         failure="ZeroDivisionError",
         cross_bytes=4096,
-        ended_unix_ns=1_700_000_000_000_000_009,
         figures='{"total": 2.5}',
         result_bytes=8192,
     ),

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from daemon.control.bootstrap import CLUSTER_TAG, Promise, _mark, read, spell, write
 from daemon.control.lives import LIFE_TAG, Life, life_of
 from daemon.control.seat import LEAVING_TAG, Seat
 from daemon.control.versions import CLUSTER_VERSION_TAG, VERSION_TAG, Version, version_of
 from daemon.control.voters import server_of
-from daemon.state import Registry, freeze, restore
+from daemon.state import Decided, Registry, ReplicatedState, snapshot
+from daemon.state.cluster import _codec as _cluster_codec
 from daemon.state.commands import Identity, StateSource, to_bits
-from daemon.state.programs import DeployedPrograms
+from daemon.state.machine import Applied, Request
+from daemon.state.programs import _codec as _programs_codec
 from daemon.state.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING, Disk, RunRecord, View
 from daemon.state.registry import DroppedRun
-from daemon.state.snapshot import _codec
+from daemon.state.sessions import _codec as _sessions_codec
 from daemon.version import NEWEST
 from shoal.program.phase import Phase
 from tests.golden.bytes.commands import ALPHA, BETA, GRAPH, PROGRAM
-from tests.golden.bytes.section import Section, from_hex, only, packed, same
-from tests.golden.golden_file import Entries
+from tests.golden.bytes.section import Section, from_hex, only, same, to_hex, told
+from tests.golden.golden_file import Entries, Entry
 
 FOUNDERS = (Identity(name="alpha", generation=40), Identity(name="beta", generation=41))
 PROMISE = Promise(round=2, founders=FOUNDERS)
@@ -105,20 +105,39 @@ REGISTRY = Registry(
     runs={run.name: run for run in RUNS},
     runs_begun=9,
     dropped={"rank-6": DroppedRun(name="rank-6", graph="roads", load="load-0", had_result=True)},
-    programs=DeployedPrograms({(PROGRAM.name, PROGRAM.digest): PROGRAM}),
-    recent=deque(["r-1", "r-2"]),
     cluster_version=NEWEST,
 )
-FOUNDED = Registry(cluster=spell(FOUNDERS))
-REGISTRIES = {"a registry": REGISTRY, "a registry at the founding": FOUNDED}
-FROZEN = _codec().decode([freeze(REGISTRY)]).message
+OUTCOMES = (
+    Decided(request=Request(shard="alpha", generation=3, sequence=9), error="no", name="", index=40),
+    Decided(request=Request(shard="alpha", generation=3, sequence=10), error="", name="rank-7", index=41),
+)
+
+
+def _state() -> ReplicatedState:
+    """Returns a state that holds one of everything."""
+    state = ReplicatedState()
+    state.registry.put_back(REGISTRY.kept())
+    state.programs.put_back({(PROGRAM.name, PROGRAM.digest): PROGRAM})
+    state.time_ns = 1_700_000_000_000_000_016
+    for decided in OUTCOMES:
+        state.sessions.hear(Applied(decided.index, state.time_ns, decided.request), 8)
+        state.sessions.record(decided)
+    return state
+
+
+STATES = {"a state": _state(), "a state at the founding": ReplicatedState(spell(FOUNDERS))}
+FROZEN = tuple(
+    codec().decode([piece]).message
+    for name, codec in {"cluster": _cluster_codec, "programs": _programs_codec, "sessions": _sessions_codec}.items()
+    for piece in snapshot.read(STATES["a state"].freeze())[name]
+)
 """The same in the snapshot's own classes."""
 
 
 def _tags() -> dict[str, str]:
     """Returns the tags of a shard that has promised to found a cluster, and of one that belongs to it and leaves."""
     seat = Seat("alpha", LIFE.disk, 2, 5, {LIFE_TAG: LIFE.tag, VERSION_TAG: VERSION.tag}, promise=PROMISE)
-    belongs = {CLUSTER_TAG: FOUNDED.cluster, CLUSTER_VERSION_TAG: "4"}
+    belongs = {CLUSTER_TAG: spell(FOUNDERS), CLUSTER_VERSION_TAG: "4"}
     return {**seat.declaration(), **belongs, LEAVING_TAG: "1"}
 
 
@@ -131,19 +150,27 @@ def make() -> Entries:
         **{f"tag {name}": value for name, value in _tags().items()},
     }
     return {
-        **{name: packed([freeze(registry)]) for name, registry in REGISTRIES.items()},
+        **{name: _packed(state) for name, state in STATES.items()},
         **{name: {"text": text} for name, text in texts.items()},
     }
+
+
+def _packed(state: ReplicatedState) -> Entry:
+    """Makes an entry of a snapshot, which reads as its pieces."""
+    chunks = list(state.freeze())
+    sections = snapshot.read(chunks).items()
+    return {"hex": to_hex(chunks), "reads": [f"{name}: {told(piece)}" for name, pieces in sections for piece in pieces]}
 
 
 def check(entries: Entries) -> None:
     """Restores the pinned snapshots and reads the texts."""
     only(entries, make())
-    for name, registry in REGISTRIES.items():
-        (data,) = from_hex(entries[name]["hex"])
-        again = Registry()
-        restore(again, data)
-        same(name, again, registry)
+    for name, state in STATES.items():
+        again = ReplicatedState()
+        again.restore(from_hex(entries[name]["hex"]))
+        same(name, again.registry, state.registry)
+        same(name, again.programs.versions, state.programs.versions)
+        same(name, list(again.freeze()), list(state.freeze()))
     tags = {name.removeprefix("tag "): entry["text"] for name, entry in entries.items() if name.startswith("tag ")}
     same("promise", read(entries["promise"]["text"]), PROMISE)
     same("tag version", version_of(tags), VERSION)
@@ -157,5 +184,5 @@ SECTION = Section(
     f"cluster version {NEWEST}",
     make,
     check,
-    filled=(REGISTRY, FROZEN, PROMISE, LIFE),
+    filled=(REGISTRY, *FROZEN, PROMISE, LIFE),
 )

@@ -9,10 +9,10 @@ from daemon.control.leader.end import ending
 from daemon.control.leader.flapping import FlappingLimits
 from daemon.control.leader.view_policy import Sight, Views
 from daemon.control.messages import RunReport, RunStates, StatesHeld
-from daemon.state import Registry, ResultsExpired, freeze, restore
+from daemon.state import Registry, ResultsExpired
 from daemon.state.commands import EndRun, ExpireResults, FormView, Identity, ResumeRun, StopRun, to_bits
 from daemon.state.records import FAILED
-from tests.daemon.state.registries import PARTITIONS, Log, formed
+from tests.daemon.state.registries import PARTITIONS, Log, formed, freeze, restore
 
 EVERYTHING = to_bits(range(PARTITIONS))
 ALL = Sight({"a": 1, "b": 1, "c": 1}, ())
@@ -35,7 +35,7 @@ def held(epoch: int, tick: int, partitions: bytes = EVERYTHING) -> StatesHeld:
 
 
 def report(outcome: str = "completed") -> RunReport:
-    return RunReport(1, 1, 9, outcome, "", 0, 0)
+    return RunReport(1, 1, 9, outcome, "", 0)
 
 
 def test_a_run_is_resumed_once_all_members_have_told_their_states_in_this_epoch() -> None:
@@ -45,7 +45,8 @@ def test_a_run_is_resumed_once_all_members_have_told_their_states_in_this_epoch(
     leader.hear_states("c", held(1, 4))
     assert leader.decisions(log.registry, ALL, (), 0) == []
     leader.hear_states("c", held(2, 5, b""))
-    (decision,) = leader.decisions(log.registry, ALL, (), 0)
+    (duty,) = leader.decisions(log.registry, ALL, (), 0)
+    decision = duty.command
     assert isinstance(decision, ResumeRun)
     assert (decision.run, decision.epoch, decision.tick) == ("rank-1", 2, 4)
     assert log.apply(decision) == ""
@@ -61,7 +62,7 @@ def test_states_from_before_a_run_began_are_those_of_another_that_had_its_number
     assert log.registry.runs["rank-1"].begun_in == 2
     for name in "abc":
         leader.hear_states(name, StatesHeld(3, (RunStates(1, 9, EVERYTHING, 1), RunStates(1, 4, EVERYTHING, 2))))
-    (decision,) = leader.decisions(log.registry, ALL, (), 0)
+    ((_, decision),) = leader.decisions(log.registry, ALL, (), 0)
     assert isinstance(decision, ResumeRun)
     assert (decision.tick, decision.origin) == (4, 2)
 
@@ -69,20 +70,21 @@ def test_states_from_before_a_run_began_are_those_of_another_that_had_its_number
 def test_a_decision_is_said_once_a_leadership() -> None:
     log, leader = formed(), leading()
     lost = Sight({"a": 1, "b": 1}, {"c"})
-    (decision,) = leader.decisions(log.registry, lost, (), 0)
+    (duty,) = leader.decisions(log.registry, lost, (), 0)
+    decision = duty.command
     assert isinstance(decision, FormView)
     assert leader.decisions(log.registry, lost, (), 0) == []
     leader.begin()
-    assert leader.decisions(log.registry, lost, (), 0) == [decision]
+    assert leader.decisions(log.registry, lost, (), 0) == [duty]
 
 
 def test_a_decision_that_the_log_could_not_take_is_said_again() -> None:
     """While leadership is handed over, proposals are refused; if that fails, this leader is still the one to do it."""
     log, leader = formed(), leading()
     lost = Sight({"a": 1, "b": 1}, {"c"})
-    (decision,) = leader.decisions(log.registry, lost, (), 0)
-    leader.take_back(decision)
-    assert leader.decisions(log.registry, lost, (), 0) == [decision]
+    (duty,) = leader.decisions(log.registry, lost, (), 0)
+    leader.take_back(duty)
+    assert leader.decisions(log.registry, lost, (), 0) == [duty]
 
 
 def test_what_was_said_of_an_older_view_is_void() -> None:
@@ -100,7 +102,8 @@ def test_a_run_that_all_have_reported_is_over() -> None:
     log.run()
     for name in "abc":
         leader.hear_report(name, report())
-    (decision,) = leader.decisions(log.registry, ALL, (), 0)
+    (duty,) = leader.decisions(log.registry, ALL, (), 0)
+    decision = duty.command
     assert isinstance(decision, EndRun)
     assert (decision.run, decision.outcome, decision.tick) == ("rank-1", "completed", 9)
     leader.forget_run(1)
@@ -125,8 +128,9 @@ def test_a_run_on_a_halted_graph_waits() -> None:
 
 def test_a_run_on_a_halted_graph_that_is_stopped_has_failed() -> None:
     log, leader = halted(), leading()
-    log.apply(StopRun(log.request(), "rank-1"))
-    (decision,) = leader.decisions(log.registry, Sight({"a": 1, "b": 2}, ()), (), 0)
+    log.apply(StopRun("rank-1"))
+    (duty,) = leader.decisions(log.registry, Sight({"a": 1, "b": 2}, ()), (), 0)
+    decision = duty.command
     assert isinstance(decision, EndRun)
     assert decision.outcome == FAILED
     assert "halted" in decision.failure
@@ -150,14 +154,14 @@ def finished(log: Log, sizes: list[int]) -> None:
     for size in sizes:
         log.run()
         name = list(log.registry.runs)[-1]
-        log.apply(EndRun(log.request(), name, "completed", 9, "", 0, 0, "", size))
+        log.apply(EndRun(name, "completed", 9, "", 0, "", size))
 
 
 def expired(log: Log, limits: ResultLimits) -> list[str]:
     """What the leader has expire; the registry takes it."""
     leader = Leading(Views(10, 2, 100, FlappingLimits.of(0)), limits)
     names: list[str] = []
-    for decision in leader.decisions(log.registry, ALL, "abc", 0):
+    for _, decision in leader.decisions(log.registry, ALL, "abc", 0):
         assert isinstance(decision, ExpireResults)
         assert not log.apply(decision)
         names += decision.runs
@@ -189,7 +193,7 @@ def test_what_failed_or_goes_on_neither_expires_nor_counts() -> None:
     finished(log, [10])
     log.run()
     log.run()
-    log.apply(EndRun(log.request(), "rank-3", FAILED, 9, "", 0, 0, "", 0))
+    log.apply(EndRun("rank-3", FAILED, 9, "", 0, "", 0))
     assert expired(log, ResultLimits(1, 100)) == []
 
 

@@ -8,14 +8,14 @@ from daemon.state.commands import EndRun
 
 
 def report(outcome: str, tick: int, failure: str = "") -> RunReport:
-    return RunReport(1, 1, tick, outcome, failure, 10, 1000 + tick)
+    return RunReport(1, 1, tick, outcome, failure, 10)
 
 
 def test_a_run_is_over_when_all_members_say_so() -> None:
     reports = {"a": report("completed", 5), "b": report("completed", 5)}
     assert ending("p-1", ("a", "b", "c"), reports) is None
     reports["c"] = report("completed", 5)
-    assert ending("p-1", ("a", "b", "c"), reports) == EndRun("end-p-1", "p-1", "completed", 5, "", 30, 1005)
+    assert ending("p-1", ("a", "b", "c"), reports) == EndRun("p-1", "completed", 5, "", 30)
 
 
 def test_one_failure_is_enough() -> None:

@@ -34,7 +34,7 @@ def test_the_first_view_waits_for_all_founders_but_not_for_ever() -> None:
     assert machine.next(log.registry, alive("abc"), "abc", 0) is None
     assert machine.next(log.registry, alive("abc"), "abc", PATIENCE - 1) is None
     assert machine.next(log.registry, alive("abc"), "abc", PATIENCE) == FormView(
-        "form-view-1", 1, (Identity("a", 1), Identity("b", 1)), 10, 2
+        1, (Identity("a", 1), Identity("b", 1)), 10, 2
     )
     log.holds("c")
     assert proposed(machine.next(log.registry, alive("abc"), "abc", 0)) == "abc"

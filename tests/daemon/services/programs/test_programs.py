@@ -15,13 +15,13 @@ import pytest
 
 from daemon.config import ProgramsSection
 from daemon.services.programs.programs import Programs
-from daemon.state import Registry, apply
 from daemon.state.commands import AddProgram, ProgramVersion, StartRun
 from daemon.state.records import RunRecord, begun
 from shoal.api.errors import BadParameter, BadProgram, UnknownProgram
 from shoal.program.deployed import digest_of
 from shoal.program.installed import find_program, installed_digest
 from tests.daemon.services.contexts import context_of
+from tests.daemon.state.registries import Log
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Zero(Program):
     def start(self, ws): ws.set("nothing", 0)
     def act(self, ws): ...
 '''
-RUN = begun(StartRun("", "zero", "web", "load-1", (), 9, 0, False, 8, (), 0, digest=digest_of(SOURCE)), 1, 1)
+RUN = begun(StartRun("zero", "web", "load-1", (), 9, 0, False, 8, (), digest=digest_of(SOURCE)), 1, 1, 77)
 ON = ProgramsSection(deploy=True)
 
 
@@ -51,10 +51,10 @@ def within(work: Callable[[Programs], Awaitable[T]], settings: ProgramsSection =
     """Do it in a loop whose registry has these programs, of the names that `zero` and its like have."""
 
     async def run() -> T:
-        registry = Registry()
-        for i, source in enumerate(sources):
-            apply(registry, AddProgram(f"r{i}", ProgramVersion("zero", source, "{}", 0)))
-        return await work(Programs(context_of(registry, config=SimpleNamespace(programs=settings))))
+        log = Log()
+        for source in sources:
+            assert not log.apply(AddProgram(ProgramVersion("zero", source, "{}", 0)))
+        return await work(Programs(context_of(log.state, config=SimpleNamespace(programs=settings))))
 
     return asyncio.run(run())
 

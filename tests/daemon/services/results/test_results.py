@@ -32,7 +32,7 @@ from tests.daemon.services.contexts import context_of
 
 NODES = 1000
 BYTES = 8 * NODES * sum(not column.hidden for column in Degree.columns)
-START = StartRun("", "degree", "ring", "load-1", (), 1, 0, False, 8, ("degree",), 0)
+START = StartRun("degree", "ring", "load-1", (), 1, 0, False, 8, ("degree",))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def computed(part: ShardGraph) -> Engine:
 
 
 def record(number: int) -> RunRecord:
-    return replace(begun(START, number, 1), state=COMPLETED, tick=1, origin=1)
+    return replace(begun(START, number, 1, 77), state=COMPLETED, tick=1, origin=1)
 
 
 @pytest.fixture
