@@ -29,7 +29,7 @@ FILE: Final = "fatal_ends.json"
 ENDS_IN_A_ROW: Final = 3
 CONDEMNED_MAX: Final = 64
 FRAMES_SHOWN: Final = 8
-OURS: Final = ("/daemon/runtime/", "/daemon/services/", '/shoal/engine/engine.py"')
+OURS: Final = ("/daemon/runtime/", "/daemon/services/", "/shoal/lockstep/", '/shoal/engine/engine.py"')
 
 
 class Condemned(ShoalError):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daemon.runtime.allowance import Allowance
-from daemon.runtime.tick_runner import HandedOver, InProgram, News, State, TickRunner
+from daemon.runtime.tick_runner import HandedOver, News, TickRunner
 from daemon.runtime.ticks import SAMPLES_KEPT, Peer, RunFigures
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import Shipment
@@ -29,6 +29,7 @@ from shoal.lockstep.effects import SendTick, StoreStates, TickCommitted
 from shoal.lockstep.frames import size_of
 from shoal.lockstep.machine import TickMachine
 from shoal.lockstep.messages import PieceBuilt, PieceDropped
+from shoal.lockstep.runner import InProgram, State
 from shoal.program.phase import Phase
 from shoal.program.program import Program
 

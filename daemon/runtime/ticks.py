@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from daemon.runtime.tick_runner import InProgram, News, State
+from daemon.runtime.tick_runner import News
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import Shipment
 from shoal.api.commands.runs import TickReply
 from shoal.engine.engine import Engine
 from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.effects import TickCommitted
+from shoal.lockstep.figures import tick_result
 from shoal.lockstep.machine import TickMachine
 from shoal.lockstep.messages import PieceBuilt
+from shoal.lockstep.runner import InProgram, State
 from shoal.program.program import Program
 
 SAMPLES_KEPT: Final = 4096
@@ -59,16 +61,6 @@ class RunFigures:
                 return tick_result(committed, self.members)
         is_past = tick <= resumed or (self.ticks and self.ticks[-1].tick > tick)
         return {"tick": tick, "phases": {}, "cross_bytes": 0} if is_past else None
-
-
-def tick_result(committed: TickCommitted, members: Sequence[str]) -> TickReply:
-    """A tick as operators and programs see it: for each used phase and shard its seconds, and what crossed."""
-    phases = {
-        phase.word: {member: ns / 1e9 for member, (ns, _) in zip(members, shards, strict=True)}
-        for phase, shards in committed.figures
-    }
-    crossed = sum(sent for _, shards in committed.figures for _, sent in shards)
-    return {"tick": committed.tick, "phases": phases, "cross_bytes": crossed}
 
 
 class Ticks(Protocol):

@@ -4,6 +4,9 @@ machine       the current phase, the shares received, and when the next phase ma
 barrier       how many phases each shard has completed
 messages      messages between shards on the tick plane
 effects       what the machine requests from its host
+runner        runs phases and settles them on engines, for every host
+interruptible gets a program out of a phase that it does not return from
+figures       what the ticks of a run have cost
 frames        the type of message fields that hold arrays
 timing        how long to wait for peers, and which ticks are checkpoints
 round_trip    the estimate of how long an answer takes

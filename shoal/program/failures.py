@@ -17,7 +17,7 @@ from shoal.program.phase import Phase
 
 FRAMES: Final = 8
 """Of a traceback the end says most."""
-HOSTS: Final = ("shoal.client.local", "shoal.engine.engine", "shoal.query.tables", "daemon.")
+HOSTS: Final = ("shoal.client.local", "shoal.lockstep", "shoal.engine.engine", "shoal.query.tables", "daemon.")
 """Modules from which programs are called, by how their names begin."""
 BEFORE: Final = frozenset({"prepare", "start", "load", "resume"})
 AFTER: Final = frozenset({"halted", "collect", "save"})

@@ -26,12 +26,12 @@ from daemon.runtime.clock import Clock
 from daemon.runtime.context import HostContext
 from daemon.runtime.former_lives import FormerLives
 from daemon.runtime.guard import MAKING, OTHER, READING, Guard, Place, Slot
-from daemon.runtime.interruption import Interrupted, Section
 from daemon.runtime.service import Service
 from daemon.state import RunEnded
 from daemon.state.programs import DESCRIBED_CHARACTERS_MAX
 from daemon.state.records import RunRecord
 from shoal.api.errors import BadProgram, ShoalError, UnknownProgram
+from shoal.lockstep.interruptible import Interrupted, Section
 from shoal.program.deployed import program_of
 from shoal.program.failures import traceback_of, words_of
 from shoal.program.installed import find_program, installed_digest

@@ -8,11 +8,11 @@ from typing import Never
 
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Beat, Service
-from daemon.runtime.tick_runner import place_of
 from daemon.services.programs.programs import Programs
 from daemon.state.records import FAILED, STOPPING
 from shoal.lockstep.effects import RunOver
 from shoal.lockstep.machine import TickMachine
+from shoal.lockstep.runner import place_of
 
 log = logging.getLogger("shoal.runs")
 

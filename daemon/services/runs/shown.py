@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 from daemon.runtime.context import HostContext
-from daemon.runtime.ticks import tick_result
 from daemon.services.runs.controller import RunController
 from daemon.state.records import QUEUED, RunRecord
 from shoal.api.commands.runs import RunReply, RunRow, ShardProgress
 from shoal.lockstep.barrier import PHASES
+from shoal.lockstep.figures import tick_result
 
 
 class ShownRuns:

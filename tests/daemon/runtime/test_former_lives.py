@@ -53,7 +53,7 @@ def test_the_same_place_at_three_ends_in_a_row(tmp_path: Path, lives: list[Left]
 
 
 def test_who_held_the_interpreter_needs_no_second_time(tmp_path: Path) -> None:
-    ours = '  File "/x/daemon/runtime/tick_runner.py", line 1 in f'
+    ours = '  File "/x/shoal/lockstep/runner.py", line 1 in f'
     stack = f'  File "re/__init__.py", line 166 in match\n  File "p.py", line 3 in advance\n{ours}'
     left = Left(1, 1, False, (HERE,), HERE, 5.0, stack)
     with pytest.raises(Condemned) as caught:

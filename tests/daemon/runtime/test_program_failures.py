@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.runtime.tick_runner import State, TickRunner
+from daemon.runtime.tick_runner import TickRunner
 from daemon.transfer.chunks import LoadLimits
 from shoal import BadParameter, Column, Param, Phase, Program, Workspace
 from shoal.engine.engine import Engine
 from shoal.lockstep.effects import RunOver, RunPhase, StoreStates
 from shoal.lockstep.machine import FAILURE_CHARACTERS_MAX, TickMachine
+from shoal.lockstep.runner import State
 from shoal.lockstep.timing import AT_THE_END, Cadence, TickTiming
 from tests.simulator.programs import PARTITIONS, SmallGraph
 
@@ -137,7 +138,7 @@ def test_what_it_raises_is_told_with_its_place(how: str, told: str) -> None:
     assert (end.outcome, end.tick) == ("failed", 1)
     assert told in end.failure
     assert len(end.failure) <= FAILURE_CHARACTERS_MAX
-    assert "tick_runner.py" not in end.failure, "the traceback begins with the program's own lines"
+    assert "runner.py" not in end.failure, "the traceback begins with the program's own lines"
     assert over(runner, Bad(how="exit")).outcome == "failed", "and the runner goes on"
 
 

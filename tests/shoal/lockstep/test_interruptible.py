@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from daemon.runtime.interruption import Interrupted, Section
+from shoal.lockstep.interruptible import Interrupted, Section
 
 log = logging.getLogger("tests.interruption")
 

@@ -17,8 +17,8 @@ front of `try`, and the lock be kept for ever: if it is that of `logging`, the d
 asker then tries again a moment later. (`with lock` is safe where the lock is C's: CPython does not look in between.)
 
 What can't be interrupted: code that is in C and does not come back (a lock without a timeout, a kernel), and programs
-that catch `BaseException`. For those the daemon starts again (`runtime/guard`), which it also does for who holds the
-interpreter meanwhile.
+that catch `BaseException`. For those a daemon starts again
+(`daemon/runtime/guard`), as it does for who holds the interpreter.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
-
-from daemon.runtime.guard import Slot
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -40,6 +38,16 @@ W = TypeVar("W")
 TAKES_LOCK: Final = re.compile(r"acquire|lock|__enter__", re.IGNORECASE)
 LOCKING: Final = frozenset({"logging", "threading", "concurrent", "queue", "multiprocessing", "asyncio"})
 """Modules that take locks by hand, for machines without their source."""
+
+
+class Slot(Protocol):
+    """Where a host records what foreign code is doing, for whoever looks from outside of this process."""
+
+    def enter(self, place: tuple[int, int, int], thread: int) -> None:
+        """Foreign code begins on this thread."""
+
+    def leave(self) -> None:
+        """It has returned."""
 
 
 class Interrupted(BaseException):
@@ -101,8 +109,9 @@ def _may_take_a_lock(thread: int) -> bool:
     frame = sys._current_frames().get(thread)
     if frame is None:
         return True
-    file, package = frame.f_code.co_filename, str(frame.f_globals.get("__name__", "")).partition(".")[0]
-    if file.startswith("<frozen") or package == "daemon":
+    file, module = frame.f_code.co_filename, str(frame.f_globals.get("__name__", ""))
+    package = module.partition(".")[0]
+    if file.startswith("<frozen") or package == "daemon" or module == __name__:
         return True
     line = linecache.getline(file, frame.f_lineno)
     return bool(TAKES_LOCK.search(line)) if line else package in LOCKING
