@@ -10,30 +10,36 @@
 results are bit-identical. Programs are classes: `shoal.program.program` describes how to write one.
 """
 
-from shoal.api.errors import (
-    BadParameter,
-    BadProgram,
-    RunFailed,
-    ShoalError,
-    UnknownColumn,
-    UnknownGraph,
-    UnknownProgram,
-    UnknownRun,
-)
-from shoal.client.cluster import connect
-from shoal.client.local import local
-from shoal.client.session import Graph, Run, Session
-from shoal.engine.workspace import Workspace
-from shoal.graph.graph_data import BadGraph, BadRow, GraphData
-from shoal.graph.shard_graph import Direction
-from shoal.graph.sources import from_arrays, from_networkx, read_graph
-from shoal.messages import Attribute, Combine, Edge, Node, NodeProgram, Replies, Reply
-from shoal.program.declarations import Aggregate, Channel, Column, Lists, Mail, Merge, Table
-from shoal.program.params import Param
-from shoal.program.phase import Phase
-from shoal.program.program import Program
-from shoal.program.ragged import Ragged
-from shoal.query.result import ColumnResult
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shoal.api.errors import (
+        BadParameter,
+        BadProgram,
+        RunFailed,
+        ShoalError,
+        UnknownColumn,
+        UnknownGraph,
+        UnknownProgram,
+        UnknownRun,
+    )
+    from shoal.client.cluster import connect
+    from shoal.client.local import local
+    from shoal.client.session import Graph, Run, Session
+    from shoal.engine.workspace import Workspace
+    from shoal.graph.graph_data import BadGraph, BadRow, GraphData
+    from shoal.graph.shard_graph import Direction
+    from shoal.graph.sources import from_arrays, from_networkx, read_graph
+    from shoal.messages import Attribute, Combine, Edge, Node, NodeProgram, Replies, Reply
+    from shoal.program.declarations import Aggregate, Channel, Column, Lists, Mail, Merge, Table
+    from shoal.program.params import Param
+    from shoal.program.phase import Phase
+    from shoal.program.program import Program
+    from shoal.program.ragged import Ragged
+    from shoal.query.result import ColumnResult
 
 __version__ = "0.1.0"
 
@@ -79,3 +85,39 @@ __all__ = [
     "local",
     "read_graph",
 ]
+
+_HOMES = {
+    "api.errors": (
+        "BadParameter", "BadProgram", "RunFailed", "ShoalError", "UnknownColumn", "UnknownGraph",
+        "UnknownProgram", "UnknownRun",
+    ),
+    "client.cluster": ("connect",),
+    "client.local": ("local",),
+    "client.session": ("Graph", "Run", "Session"),
+    "engine.workspace": ("Workspace",),
+    "graph.graph_data": ("BadGraph", "BadRow", "GraphData"),
+    "graph.shard_graph": ("Direction",),
+    "graph.sources": ("from_arrays", "from_networkx", "read_graph"),
+    "messages": ("Attribute", "Combine", "Edge", "Node", "NodeProgram", "Replies", "Reply"),
+    "program.declarations": ("Aggregate", "Channel", "Column", "Lists", "Mail", "Merge", "Table"),
+    "program.params": ("Param",),
+    "program.phase": ("Phase",),
+    "program.program": ("Program",),
+    "program.ragged": ("Ragged",),
+    "query.result": ("ColumnResult",),
+}  # fmt: skip
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used: numpy and Arrow, which come with most of them, take half a second,
+    and shoalctl needs neither."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'shoal' has no attribute {name!r}")
+    value = getattr(import_module(f"shoal.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from daemon.admin.render import render
 from daemon.cli.dev_cluster import REPLICAS, REPLICAS_MAX, SHARDS_MAX, DevCluster, DevError, DevShard, Life
-from daemon.cli.session import TIMEOUT, Said, Session, json_option, page, words
+from daemon.cli.session import TIMEOUT, Said, Session, json_option, words
 
 DIRECTORY = click.option(
     "--dir", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="The cluster's folder."
@@ -158,7 +157,4 @@ def _show(session: Session, cluster: DevCluster) -> None:
                 "socket": str(shard.socket),
             }
         )
-    if session.as_json:
-        click.echo(json.dumps({"shards": rows}, indent=2))
-    else:
-        click.echo(render("dev status", {"shards": rows}, page()))
+    session.show("dev status", {"shards": rows})

@@ -8,8 +8,11 @@ from typing import Any
 
 import click
 
+from daemon.cli.declared import declared, taking
 from daemon.cli.progress import followed, watched
 from daemon.cli.session import PairType, Said, Session, json_option, words
+from shoal.api.commands.graphs import GraphDrop, GraphList, GraphLoad, GraphShow
+from shoal.api.commands.runs import RunList
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -51,7 +54,8 @@ def load(
     size = sum(memoryview(frame).nbytes for frame in frames)
     if watched(session):
         words(f"{edges.name} is read; sending {size / 1e6:,.1f} MB")
-    session.show("graph load", followed(session, "graph load", {"name": name, "spec": spec}, frames))
+    loaded = followed(session, GraphLoad(name, spec), frames)
+    session.show("graph load", loaded)
 
 
 def _parsed(edges: Path, nodes: Path | None, **how: Any) -> tuple[Any, list[Any]]:
@@ -64,37 +68,22 @@ def _parsed(edges: Path, nodes: Path | None, **how: Any) -> tuple[Any, list[Any]
         raise Said(str(error)) from error
 
 
-@graph.command("list")
-@json_option
-@click.pass_obj
-def list_graphs(session: Session) -> None:
-    """The graphs of the cluster."""
-    session.answer("graph list")
-
-
-@graph.command()
-@click.argument("name")
-@json_option
-@click.pass_obj
-def show(session: Session, name: str) -> None:
-    """One graph: its size, columns and how it lies on the shards."""
-    session.answer("graph show", {"graph": name})
-
-
-@graph.command()
-@click.argument("name")
+@graph.command(help=GraphDrop.contract.summary)
+@taking(GraphDrop, without=("load",))
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--force", is_flag=True, help="Also if runs go on or are queued: they end with it.")
 @json_option
 @click.pass_obj
-def drop(session: Session, name: str, yes: bool, force: bool) -> None:
-    """Forget a graph, the runs on it and their results."""
+def drop(session: Session, graph: str, force: bool, yes: bool) -> None:
     load = None
     if not yes:
         if not sys.stdin.isatty():
-            raise Said(f"dropping {name!r} cannot be undone: say --yes")
-        load = str(session.ask("graph show", {"graph": name})["load"])  # not what may have its name by the answer
-        runs = [run for run in session.ask("run list", {})["runs"] if run.get("load") == load]
+            raise Said(f"dropping {graph!r} cannot be undone: say --yes")
+        load = session.ask(GraphShow(graph))["load"]  # not what may have its name by the answer
+        runs = [run for run in session.ask(RunList())["runs"] if run["load"] == load]
         with_it = f", its runs ({len(runs)}) and their results" if runs else ", on which there are no runs"
-        click.confirm(f"Forget graph {name!r}{with_it}?", abort=True, err=True)
-    session.answer("graph drop", {"graph": name, "force": force or None, "load": load})
+        click.confirm(f"Forget graph {graph!r}{with_it}?", abort=True, err=True)
+    session.answer(GraphDrop(graph, force, load))
+
+
+graph.add_command(declared(GraphList))
+graph.add_command(declared(GraphShow))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
-from click.core import ParameterSource
 
-from daemon.cli.cluster import CLUSTER_COMMANDS
+from daemon.cli.cluster import backup
+from daemon.cli.completion import completion
+from daemon.cli.declared import declared
 from daemon.cli.dev import dev
 from daemon.cli.graph import graph
 from daemon.cli.keys import check_config, keygen
@@ -18,15 +18,9 @@ from daemon.cli.log import log
 from daemon.cli.program import program
 from daemon.cli.run import run
 from daemon.cli.session import DURATION, Said, Session, words
-from daemon.cli.status import STATUS_COMMANDS
+from shoal import __version__
+from shoal.api.commands import cluster, graphs
 from shoal.client.admin_protocol import DEFAULT_SOCKET
-
-
-def _version() -> str:
-    try:
-        return version("shoal")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 class Commands(click.Group):
@@ -87,39 +81,22 @@ class Commands(click.Group):
 @click.option("--server-key", metavar="KEY", help="The shard's public key itself.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
-    "--patience", type=DURATION, default="60s", show_default=True, help="How long the daemon may stay silent."
+    "--patience", type=DURATION, default=60.0, show_default="60s", help="How long the daemon may stay silent."
 )
-@click.version_option(_version(), prog_name="shoalctl")
+@click.version_option(__version__, prog_name="shoalctl")
 @click.pass_context
-def main(
-    context: click.Context,
-    socket: Path,
-    remote: str | None,
-    key: Path | None,
-    known_keys: Path | None,
-    server_key: str | None,
-    as_json: bool,
-    patience: float,
-) -> None:
+def main(context: click.Context, /, **_: object) -> None:
     """Look after a cluster of shoald daemons, load graphs and run programs on them.
 
     Every command speaks to one daemon, on this machine or, with an operator's key, on another; any member of the
     cluster will do.
     """
-    address = _address(context, socket, remote)
-    context.obj = Session(address, as_json, patience, key, server_key, known_keys)
+    context.obj = Session.of(context)
 
 
-def _address(context: click.Context, socket: Path, remote: str | None) -> str:
-    """What was said behind shoalctl counts more than the environment, and there an address more than a socket."""
-
-    def was_typed(name: str) -> bool:
-        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-
-    if was_typed("socket") and was_typed("remote"):
-        raise click.UsageError("--socket is on this machine and --connect leads to another: which?")
-    return str(socket) if remote is None or was_typed("socket") else remote
-
-
-for command in (*STATUS_COMMANDS, *CLUSTER_COMMANDS, graph, run, program, log, keygen, check_config, dev):
+DECLARED: Final = (
+    cluster.Status, cluster.Members, cluster.View, cluster.Ring, cluster.Barrier, graphs.Ghosts, cluster.LogLevel,
+    cluster.Metrics, cluster.Help, cluster.Found, cluster.Drain, cluster.Leave, cluster.Join,
+)  # fmt: skip
+for command in (*map(declared, DECLARED), backup, graph, run, program, log, keygen, check_config, completion, dev):
     main.add_command(command)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
+from daemon.cli.declared import declared, taking
 from daemon.cli.session import Said, Session, json_option, words
 from daemon.cli.templates import NEEDS, STYLES, file_name, write
+from shoal.api.commands.programs import ProgramDeploy, ProgramList, ProgramRemove, ProgramShow
 from shoal.api.errors import BadProgram
 from shoal.api.text import LINES, printable
-from shoal.program.deployed import read_source
 
 
 @click.group()
@@ -20,28 +21,18 @@ def program() -> None:
     """The programs that can be run: list, show, new, deploy, remove."""
 
 
-@program.command("list")
+@program.command(help=ProgramShow.contract.summary)
+@taking(ProgramShow)
 @json_option
 @click.pass_obj
-def list_programs(session: Session) -> None:
-    """Programs, their parameters and the columns they compute."""
-    session.answer("program list")
-
-
-@program.command()
-@click.argument("name")
-@click.option("--source", is_flag=True, help="Print the source of a deployed one, and nothing else.")
-@json_option
-@click.pass_obj
-def show(session: Session, name: str, source: bool) -> None:
-    """One program: parameters, columns, digest, and which versions runs still use."""
+def show(session: Session, program: str, source: bool) -> None:
+    asked = ProgramShow(program, source)
     if not source or session.as_json:
-        session.answer("program show", {"program": name, "source": source or None})
+        session.answer(asked)
         return
-    told = session.ask("program show", {"program": name, "source": True})
-    if told.get("source") is None:
-        raise Said(f"program '{name}' is installed, not deployed: its source is where the daemons' Python has it")
-    text = str(told["source"])
+    text = session.ask(asked).get("source")
+    if text is None:
+        raise Said(f"program '{program}' is installed, not deployed: its source is where the daemons' Python has it")
     click.echo(printable(text, LINES) if sys.stdout.isatty() else text, nl=False)
 
 
@@ -85,17 +76,15 @@ def deploy(session: Session, file: Path) -> None:
 
     The file defines one class derived from shoal.Program, or several and PROGRAM = TheOne.
     """
+    from shoal.program.deployed import read_source  # numpy comes with it
+
     try:
         source = read_source(file)
     except BadProgram as error:
         raise Said(str(error)) from error
-    session.show("program deploy", session.ask("program deploy", {"file": file.name}, [source]))
+    deployed = session.ask(ProgramDeploy(file.name), [source])
+    session.show("program deploy", deployed)
 
 
-@program.command()
-@click.argument("name")
-@json_option
-@click.pass_obj
-def remove(session: Session, name: str) -> None:
-    """No run can be started with a deployed program any more; refused while one goes on."""
-    session.answer("program remove", {"program": name})
+program.add_command(declared(ProgramList))
+program.add_command(declared(ProgramRemove))

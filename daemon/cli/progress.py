@@ -6,10 +6,13 @@ An event of such a command is ``{"stage": word, "done": int, "total": int}``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from daemon.cli.session import Session, in_words, words
+from shoal.api.command import Command
+
+R = TypeVar("R")
 
 LEFT: Final = {
     "graph load": "interrupted: the load is given up (`shoalctl graph list` says whether it had just been done)",
@@ -21,19 +24,18 @@ LEFT: Final = {
 """What becomes of a command whose asker has gone, by its name."""
 
 
-def followed(
-    session: Session, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()
-) -> dict[str, Any]:
-    """The result of a command that tells on the way how far it is."""
+def followed(session: Session, command: Command[R], frames: Sequence[Any] = ()) -> R:
+    """Returns the reply to a command that tells on the way how far it is."""
+    contract = command.contract
     try:
         with in_words(), session.connect() as connection, _bar(watched(session)) as bar:
-            stream = connection.stream(command, args, frames)
+            stream = connection.stream(contract.name, contract.args(command), frames)
             for event in stream:
                 bar.show(event)
     except KeyboardInterrupt:
-        words(f"\n{LEFT[command]}")
+        words(f"\n{LEFT[contract.name]}")
         raise SystemExit(130) from None
-    return stream.result
+    return cast(R, stream.result)
 
 
 def watched(session: Session) -> bool:

@@ -10,23 +10,22 @@ from typing import Any
 
 import click
 
+from daemon.cli.declared import taking
 from daemon.cli.session import Session, in_words, json_option, words
+from shoal.api.commands.results import RunResult, ValueRow
 
 OUT = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("name")
+@taking(RunResult, without=("column",))
 @click.option("--column", "columns", multiple=True, help="Which; with --out, may be repeated, and all without.")
-@click.option("--tick", type=click.IntRange(0), help="As it was after this tick (`run ticks`), not after the last.")
-@click.option("--top", type=click.IntRange(1), help="The largest so many.")
-@click.option("--least", is_flag=True, help="With --top: the smallest instead.")
 @click.option("--out", type=OUT, help="All of it (or the top) to a .csv, .parquet or .arrow file.")
 @json_option
 @click.pass_obj
 def result(
     session: Session,
-    name: str,
+    run: str,
     columns: tuple[str, ...],
     tick: int | None,
     top: int | None,
@@ -39,28 +38,18 @@ def result(
     if len(columns) > 1 and (out is None or top is not None):
         raise click.UsageError("several columns go to a file, all of them: name one --column, or --out without --top")
     if out is not None and top is None:
-        _save(session, name, columns, tick, out)
+        _save(session, run, columns, tick, out)
         return
     column = columns[0] if columns else None
-    asked = {"run": name, "column": column, "tick": tick, "top": top, "least": least or None}
-    found = session.ask("run result", asked)
+    found = session.ask(RunResult(run, column, top, least, tick))
     if out is None:
         session.show("run result", found)
         return
     with in_words():
-        _write(out, str(found.get("column", "value")), found.get("rows", []))
-    words(f"{len(found.get('rows', []))} values in {out}, digest {found.get('digest')}")
+        _write(out, found["column"], found["rows"])
+    words(f"{len(found['rows'])} values in {out}, digest {found['digest']}")
     if session.as_json:
-        session.show("run result", {key: found.get(key) for key in ("run", "column", "tick", "digest", "count")})
-
-
-@click.command()
-@click.argument("name")
-@json_option
-@click.pass_obj
-def ticks(session: Session, name: str) -> None:
-    """The ticks at which a run can be read."""
-    session.answer("run ticks", {"run": name})
+        session.show("run result", {key: found[key] for key in ("run", "column", "tick", "digest", "count")})
 
 
 def _save(session: Session, name: str, columns: Sequence[str], tick: int | None, out: Path) -> None:
@@ -101,7 +90,7 @@ def _save(session: Session, name: str, columns: Sequence[str], tick: int | None,
         session.show("run result", said)
 
 
-def _write(out: Path, column: str, rows: Sequence[dict[str, Any]]) -> None:
+def _write(out: Path, column: str, rows: Sequence[ValueRow]) -> None:
     """The top of a column."""
     import pyarrow as pa
 

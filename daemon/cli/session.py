@@ -14,16 +14,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
-from daemon.admin.pages.page import Page
-from daemon.admin.render import render
-from daemon.config.quantities import BadQuantity, duration_ns
+from shoal.api.command import Command
 from shoal.api.errors import ShoalError
 from shoal.api.text import LINES, printable
 from shoal.client.admin_protocol import AdminConnection
+
+if TYPE_CHECKING:
+    from daemon.admin.pages.page import Page
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,6 +64,19 @@ class Session:
     server_key: str | None = None
     known_keys: Path | None = None
 
+    @classmethod
+    def of(cls, root: click.Context) -> Session:
+        """Returns the session that the options before the command describe."""
+        given = root.params
+        return cls(
+            _address(root, given["socket"], given["remote"]),
+            given["as_json"],
+            given["patience"],
+            given["key"],
+            given["server_key"],
+            given["known_keys"],
+        )
+
     def connect(self, timeout: float | None = None) -> AdminConnection:
         """A connection to the daemon."""
         patience = timeout if timeout is not None else self.timeout_seconds
@@ -71,27 +86,47 @@ class Session:
             self.address, patience, key=self.key, server_key=self.server_key, known_keys=self.known_keys
         )
 
-    def ask(self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()) -> dict[str, Any]:
-        """One command's result; its frames, if any came, are dropped."""
-        given = {name: value for name, value in (args or {}).items() if value is not None}
+    def ask(self, command: Command[R], frames: Sequence[Any] = ()) -> R:
+        """Returns the reply to a command; its frames, if any came, are dropped."""
+        contract = command.contract
         with in_words(), self.connect() as connection:
-            result, _ = connection.call(command, given, frames)
-        return result
+            reply, _ = connection.call(contract.name, contract.args(command), frames)
+        return cast(R, reply)
 
     def show(self, command: str, result: Mapping[str, Any]) -> None:
         """Print a result as JSON or as a page."""
         if self.as_json:
             click.echo(json.dumps(result, indent=2))
         else:
+            from daemon.admin.render import render  # rich takes a tenth of a second to import
+
             click.echo(render(command, result, page()))
 
-    def answer(self, command: str, args: Mapping[str, Any] | None = None) -> None:
-        """Ask and show."""
-        self.show(command, self.ask(command, args))
+    def answer(self, command: Command[Any]) -> None:
+        """Asks and shows."""
+        self.show(command.contract.name, self.ask(command))
+
+
+def session_of(context: click.Context) -> Session:
+    """Returns the session of a command line, also of one that is only being completed."""
+    return context.find_object(Session) or Session.of(context.find_root())
+
+
+def _address(root: click.Context, socket: Path, remote: str | None) -> str:
+    """What was said behind shoalctl counts more than the environment, and there an address more than a socket."""
+
+    def was_typed(name: str) -> bool:
+        return root.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+    if was_typed("socket") and was_typed("remote"):
+        raise click.UsageError("--socket is on this machine and --connect leads to another: which?")
+    return str(socket) if remote is None or was_typed("socket") else remote
 
 
 def page() -> Page:
     """What standard output can show."""
+    from daemon.admin.pages.page import Page
+
     if not sys.stdout.isatty():
         return Page(WIDTH_PIPED, False)
     return Page(shutil.get_terminal_size().columns, "NO_COLOR" not in os.environ)
@@ -113,6 +148,8 @@ class DurationType(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
+        from daemon.config.quantities import BadQuantity, duration_ns  # pydantic comes with it
+
         try:
             text = str(value)
             return duration_ns(f"{text}s" if self.bare and text[-1:].isdigit() else text) / 1e9

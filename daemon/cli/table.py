@@ -10,20 +10,20 @@ from typing import Any, Final
 
 import click
 
+from daemon.cli.declared import taking
 from daemon.cli.session import Session, in_words, json_option, words
+from shoal.api.commands.results import RunTable
 
 OUT: Final = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("name")
-@click.argument("table")
-@click.option("--tick", type=click.IntRange(0), help="As it was after this tick (`run ticks`), not after the last.")
+@taking(RunTable, without=("partition", "first"))
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="So many rows are shown.")
 @click.option("--out", type=OUT, help="All rows to a .csv, .parquet or .arrow file.")
 @json_option
 @click.pass_obj
-def table(session: Session, name: str, table: str, tick: int | None, top: int, out: Path | None) -> None:
+def table(session: Session, run: str, table: str, tick: int | None, top: int, out: Path | None) -> None:
     """A table that a run has built beside the graph: its first rows, or all to a file."""
     # numpy and pyarrow take a third of a second to import: only those who read a table wait for them.
     from shoal.client.cluster import SocketBackend
@@ -33,8 +33,8 @@ def table(session: Session, name: str, table: str, tick: int | None, top: int, o
 
     try:
         with in_words(), closing(Connections(session.connect)) as connections:
-            reading = Reading(SocketBackend(connections), name, tick)
-            said: dict[str, Any] = {"run": name, "table": table}
+            reading = Reading(SocketBackend(connections), run, tick)
+            said: dict[str, Any] = {"run": run, "table": table}
             if out is not None:
                 count, digest = reading.save_table(table, out)
                 words(f"{count} rows in {out}, digest {digest}")

@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Final
 
 from shoal.api.errors import BadProgram
-from shoal.program.deployed import NAME
-from shoal.program.installed import is_installed
 
 STYLES: Final = ("vectorized", "messages", "colony")
 """Each has a template, and a page of docs/."""
@@ -67,6 +65,9 @@ def write(name: str, style: str, path: Path) -> None:
 
 def _check(name: str, path: Path) -> None:
     """Refuse now what would be refused later, when there is code in it."""
+    from shoal.program.deployed import NAME  # numpy comes with it
+    from shoal.program.installed import is_installed
+
     if not NAME.fullmatch(name):
         letters = "1 to 63 letters, digits, '.', '_' or '-', a letter or digit first"
         raise BadProgram(f"{name!r} can't be the name of a program: that has {letters}")

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from daemon.admin.registry import Registry
@@ -364,3 +365,29 @@ def test_ctrl_c_before_it_has_begun_leaves_no_traceback() -> None:
     ended = subprocess.run([sys.executable, "-c", CTRL_C_WHILE_IMPORTING], capture_output=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "and then it is as ever"
+
+
+def completed(host: Hosted, *words: str, begun: str = "") -> list[str]:
+    shell = ShellComplete(main, {}, "shoalctl", "_SHOALCTL_COMPLETE")
+    return [item.value for item in shell.get_completions(["--socket", str(host.path), *words], begun)]
+
+
+def test_names_are_completed_from_what_the_daemon_knows(host: Hosted, daemon: Daemon, tmp_path: Path) -> None:
+    daemon.results["run list"] = {"runs": [{"run": "pagerank-1"}, {"run": "wcc-2"}]}
+    daemon.results["graph list"] = {"graphs": [{"graph": "deps"}]}
+    daemon.results["program list"] = {"programs": [{"name": "pagerank"}, {"name": "ppr"}]}
+    assert completed(host, "run", "show", begun="p") == ["pagerank-1"]
+    assert completed(host, "run", "stop") == ["pagerank-1", "wcc-2"]
+    assert completed(host, "run", "start", begun="pp") == ["ppr"]
+    assert completed(host, "run", "start", "ppr", "--graph") == ["deps"]
+    assert completed(host, "ghosts", "--graph", begun="x") == []
+    assert completed(host, "log-level", begun="w") == ["warning"]
+    assert "--checkpoint" in completed(host, "run", "start", begun="--")
+    gone = ShellComplete(main, {}, "shoalctl", "_SHOALCTL_COMPLETE")
+    assert gone.get_completions(["--socket", str(tmp_path / "none"), "run", "show"], "") == []
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_script_for_a_shell_is_printed(shell: str) -> None:
+    printed = CliRunner().invoke(main, ["completion", shell])
+    assert (printed.exit_code, "_SHOALCTL_COMPLETE" in printed.stdout) == (0, True)

@@ -1,0 +1,96 @@
+"""Commands of shoalctl as the commands of the socket declare themselves: their arguments, help and completion.
+
+What is required comes by its place, all else as an option: ``force`` as ``--force``, ``interval_seconds`` as
+``--interval 20ms``. Commands that do more than ask and show are written by hand, and take their options from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Final, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from daemon.cli.progress import followed
+from daemon.cli.session import DURATION, TIMEOUT, Session, json_option, session_of
+from shoal.api.command import Argument, Choices, Command, Names, Position, Rest
+from shoal.api.errors import ShoalError
+from shoal.api.values import NUMBER_MAX
+
+F = TypeVar("F", bound=Callable[..., Any])
+SECONDS: Final = "_seconds"
+COMPLETION_SECONDS: Final = 2.0
+
+
+def declared(kind: type[Command[Any]]) -> click.Command:
+    """Returns the command that asks for `kind` and shows the reply."""
+    contract = kind.contract
+
+    @json_option
+    @taking(kind)
+    @click.pass_obj
+    def ask(session: Session, /, **given: Any) -> None:
+        asked = command_of(kind, given)
+        session.show(contract.name, followed(session, asked) if contract.events else session.ask(asked))
+
+    return click.command(contract.name.split()[-1], help=contract.summary)(ask)
+
+
+def taking(kind: type[Command[Any]], *, without: Collection[str] = ()) -> Callable[[F], F]:
+    """Decorates a function of shoalctl with the parameters of a command, but for some."""
+
+    def decorated(function: F) -> F:
+        for argument in reversed(kind.contract.arguments):
+            if argument.name not in without:
+                function = _parameter(argument)(function)
+        return function
+
+    return decorated
+
+
+def command_of(kind: type[Command[Any]], given: dict[str, Any]) -> Any:
+    """Returns the command with what was given for its parameters."""
+    args = {name: " ".join(value) or None if isinstance(value, tuple) else value for name, value in given.items()}
+    return kind(**{name: value for name, value in args.items() if value is not None})
+
+
+def _parameter(argument: Argument) -> Callable[[F], F]:
+    how: dict[str, Any] = {"type": _type(argument)}
+    if (names := argument.mark(Names)) is not None:
+        how["shell_complete"] = complete(names)
+    if argument.required or argument.mark(Position) is not None:
+        if argument.mark(Rest) is not None:
+            how["nargs"] = -1
+        return click.argument(argument.name, required=argument.required, **how)
+    spelled = "--" + argument.name.removesuffix(SECONDS).replace("_", "-")
+    text = f"{argument.help[0].upper()}{argument.help[1:]}."
+    if argument.kind == "bool":
+        return click.option(spelled, argument.name, is_flag=True, help=text)
+    return click.option(spelled, argument.name, help=text, **how)
+
+
+def _type(argument: Argument) -> Any:
+    if (choices := argument.mark(Choices)) is not None:
+        return click.Choice(choices.words)
+    if argument.name.endswith(SECONDS):
+        return TIMEOUT if argument.name.startswith("timeout") else DURATION
+    if argument.kind == "int":
+        within = argument.within
+        most = within.most if within.most < NUMBER_MAX - 1 else None
+        return click.IntRange(within.least if within.least > -NUMBER_MAX else None, most)
+    return None
+
+
+def complete(names: Names) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Completes a name from those that the daemon knows; without a daemon there is none."""
+
+    def completed(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+        try:
+            with session_of(context).connect(COMPLETION_SECONDS) as connection:
+                rows = connection.call(names.command)[0][names.rows]
+        except ShoalError:
+            return []
+        return [CompletionItem(row[names.key]) for row in rows if str(row[names.key]).startswith(begun)]
+
+    return completed
