@@ -11,9 +11,10 @@ The manual, for a host::
 
 Carry out the effects strictly in order (effects.py), each before the next: a ``Persist`` is durable before
 the ``Send`` behind it leaves. ``EffectQueue`` keeps that order for a host that goes on while its disk writes.
-The host's own state begins as ``stored.snapshot.data`` and takes each ``Committed`` entry in order; those whose
+The host's own state begins as ``stored.snapshot.chunks`` and takes each ``Committed`` entry in order; those whose
 ``is_command`` is false are configurations and no-ops. Now and then the host hands its state back with
-``raft.compact(index, data)``, and the log is cut.
+``raft.compact(index, chunks)``, and the log is cut. A snapshot that it has ``Received`` from the leader, and can
+read, it takes by ``raft.install(snapshot)``; ``Restored`` follows.
 
 A cluster begins with ``Stored.bootstrap(configuration)`` on each first member. All others start with
 ``Stored()``, and the leader adds them: ``add_server(name, voter=False, now)``, and ``voter=True`` once
@@ -28,7 +29,18 @@ Start reading at raft.py. Imports nothing of ours.
 
 from consensus.configuration import Configuration
 from consensus.effect_queue import EffectQueue
-from consensus.effects import BecameLeader, Committed, Effect, Forgot, LeaderChanged, Persist, Readable, Restored, Send
+from consensus.effects import (
+    BecameLeader,
+    Committed,
+    Effect,
+    Forgot,
+    LeaderChanged,
+    Persist,
+    Readable,
+    Received,
+    Restored,
+    Send,
+)
 from consensus.election import Role
 from consensus.limits import Limits
 from consensus.messages import (
@@ -38,15 +50,17 @@ from consensus.messages import (
     Message,
     PreVoteReply,
     PreVoteRequest,
+    SnapshotReply,
     TimeoutNow,
     VoteReply,
     VoteRequest,
 )
 from consensus.raft import Raft
 from consensus.refusal import Reason, Refused
-from consensus.stored import Entry, HardState, Snapshot, Stored
+from consensus.stored import CHUNK_BYTES_MAX, Entry, HardState, Snapshot, SnapshotHeader, Stored
 
 __all__ = [
+    "CHUNK_BYTES_MAX",
     "Append",
     "AppendReply",
     "BecameLeader",
@@ -67,11 +81,14 @@ __all__ = [
     "Raft",
     "Readable",
     "Reason",
+    "Received",
     "Refused",
     "Restored",
     "Role",
     "Send",
     "Snapshot",
+    "SnapshotHeader",
+    "SnapshotReply",
     "Stored",
     "TimeoutNow",
     "VoteReply",

@@ -11,7 +11,7 @@ by ``Raft.persisted``: a leader counts its own log only as far as that.
 
 Each door gives at most one of each kind but ``Send`` and ``Readable``, in this order::
 
-    Persist, Restored, BecameLeader or LeaderChanged, Send..., Committed, Readable..., Forgot
+    Persist, Restored, BecameLeader or LeaderChanged, Send..., Committed, Readable..., Received, Forgot
 
 Left out: a leader that writes its own log in parallel with its followers (10.2.1). Cost: one disk write of
 latency.
@@ -78,6 +78,13 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """The leader's snapshot is here, all of it. If the host can read it, it says so by ``Raft.install``."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """Replace the host's state by the snapshot's, which a leader sent."""
 
@@ -122,4 +129,4 @@ class Forgot:
     promised_index: int
 
 
-Effect = Persist | Send | Committed | Restored | BecameLeader | LeaderChanged | Readable | Forgot
+Effect = Persist | Send | Committed | Received | Restored | BecameLeader | LeaderChanged | Readable | Forgot

@@ -21,9 +21,10 @@ class Limits:
 
     election_timeout_ns     the shortest; each wait is drawn from [timeout, 2 x timeout) (3.4: 150-300 ms; 9.3)
     heartbeat_interval_ns   a fifth of it or less, so that a few lost heartbeats do not make an election
-    snapshot_timeout_ns     after which a snapshot that was not acknowledged is sent once more
+    snapshot_timeout_ns     after which chunks of a snapshot that were not acknowledged are sent once more
     entries_/bytes_per_message_max   bound one Append (a single entry always fits); bytes also bound one command
     inflight_max            Appends with entries that may be unacknowledged per follower
+    chunks_inflight_max     chunks of a snapshot, likewise
     uncommitted_max         entries in the leader's log that are not committed, beyond which proposals are refused
     reads_max               reads that may wait for a round of heartbeats
     voters_max              seven voters tolerate three failures; more cost latency and add nothing
@@ -31,11 +32,11 @@ class Limits:
 
     heartbeat_interval_ns: int = 200_000_000
     election_timeout_ns: int = 1_000_000_000
-    snapshot_timeout_ns: int = 5_000_000_000
+    snapshot_timeout_ns: int = 1_000_000_000
     entries_per_message_max: int = 64
     bytes_per_message_max: int = 1 << 20
-    snapshot_bytes_max: int = 16 << 20
     inflight_max: int = 16
+    chunks_inflight_max: int = 4
     uncommitted_max: int = 1024
     reads_max: int = 1024
     voters_max: int = 7

@@ -80,10 +80,6 @@ class Log:
         offset = self.snapshot.index + 1
         return tuple(self._entries[first - offset : last + 1 - offset])
 
-    def holds(self, data: bytes, first: int) -> bool:
-        """Whether one of the entries from ``first`` on is this command."""
-        return any(entry.data == data for entry in self.span(first, self.last_index))
-
     def batch(self, first: int, entries_max: int, bytes_max: int) -> tuple[Entry, ...]:
         """The entries from ``first`` on that fit one message; a single one always does."""
         batch = self.span(first, min(self.last_index, first + entries_max - 1))
@@ -130,7 +126,7 @@ class Log:
                 self._truncate(entry.index)
             self.append(entry)
 
-    def compact(self, index: int, data: bytes) -> None:
+    def compact(self, index: int, chunks: tuple[bytes, ...]) -> None:
         """Replace everything up to ``index`` by a snapshot of the host's state there (5.1)."""
         term = self.term_at(index)
         assert term is not None, index
@@ -138,7 +134,7 @@ class Log:
         configuration = self.configurations_from(index)[0]
         self._entries = list(self.span(index + 1, self.last_index))
         self._configurations = [(index, configuration), *(c for c in self._configurations if c[0] > index)]
-        self.snapshot = Snapshot(index, term, configuration, data)
+        self.snapshot = Snapshot(index, term, configuration, chunks)
         self._snapshot_is_new = True
 
     def restore(self, snapshot: Snapshot) -> None:

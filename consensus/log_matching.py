@@ -10,7 +10,7 @@ from __future__ import annotations
 from consensus.limits import INDEX_LEAP_MAX
 from consensus.log import Log
 from consensus.messages import Append, AppendReply
-from consensus.stored import Snapshot
+from consensus.stored import SnapshotHeader
 
 
 def follow(log: Log, commit: int, message: Append) -> AppendReply:
@@ -25,10 +25,10 @@ def follow(log: Log, commit: int, message: Append) -> AppendReply:
     return AppendReply(message.term, accepted=True, index=message.prev_index + len(message.entries))
 
 
-def makes_sense(snapshot: Snapshot, log: Log, commit: int) -> bool:
+def makes_sense(header: SnapshotHeader, log: Log, commit: int) -> bool:
     """Whether a leader can have made it: terms never fall behind what is committed, and no log is that much longer."""
-    is_older = snapshot.index > commit and snapshot.term < (log.term_at(commit) or 0)
-    return not is_older and snapshot.index <= log.last_index + INDEX_LEAP_MAX
+    is_older = header.index > commit and header.term < (log.term_at(commit) or 0)
+    return not is_older and header.index <= log.last_index + INDEX_LEAP_MAX
 
 
 def _rejection(log: Log, commit: int, message: Append, found: int | None) -> AppendReply:

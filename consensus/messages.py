@@ -7,11 +7,12 @@ int, bool, str, bytes, tuples and the frozen types of stored.py and configuratio
     PreVoteRequest  -> PreVoteReply      would you vote for me?          term: the one that would be tried
     VoteRequest     -> VoteReply         vote for me
     Append          -> AppendReply       entries, heartbeat, commit index
-    InstallSnapshot -> AppendReply       for a follower that the log no longer reaches back to
+    InstallSnapshot -> SnapshotReply     a chunk, for a follower that the log no longer reaches back to; or, once it
+                    -> AppendReply       holds all that the snapshot stands for,  this
     TimeoutNow                           leadership transfer: stand for election at once
 
-A snapshot travels in one message; ``Limits.snapshot_bytes_max`` bounds it. What that costs: a frame of that
-size on the wire. The log holds cluster decisions only, so a snapshot is small.
+A snapshot of any size travels in chunks, of which few are on their way at a time, so that no message is long
+(5.1; ours are numbered where the thesis has byte offsets).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from consensus.limits import INDEX_MAX, TERM_MAX
-from consensus.stored import Entry, Snapshot
+from consensus.stored import CHUNK_BYTES_MAX, CHUNKS_MAX, DIGEST_BYTES, Entry, SnapshotHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,22 @@ class AppendReply:
 
 @dataclass(frozen=True, slots=True)
 class InstallSnapshot:
+    """The chunk of that number, from 0. A snapshot without any is announced by one message with nothing in it."""
+
     term: int
-    snapshot: Snapshot
+    header: SnapshotHeader
+    number: int
+    chunk: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReply:
+    """So many chunks, from the first on, have come of the snapshot at ``index`` with that digest."""
+
+    term: int
+    index: int
+    digest: bytes
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +113,17 @@ class TimeoutNow:
     term: int
 
 
-Message = PreVoteRequest | PreVoteReply | VoteRequest | VoteReply | Append | AppendReply | InstallSnapshot | TimeoutNow
+Message = (
+    PreVoteRequest
+    | PreVoteReply
+    | VoteRequest
+    | VoteReply
+    | Append
+    | AppendReply
+    | InstallSnapshot
+    | SnapshotReply
+    | TimeoutNow
+)
 
 
 def is_sensible(message: Message) -> bool:
@@ -113,12 +138,10 @@ def is_sensible(message: Message) -> bool:
         case AppendReply():
             said = (message.index, message.conflict_index, message.round)
             return min(said) >= 0 and max(said) <= INDEX_MAX and 0 <= message.conflict_term <= message.term
-        case InstallSnapshot(snapshot=snapshot):
-            return (
-                1 <= snapshot.index <= INDEX_MAX
-                and 1 <= snapshot.term <= message.term
-                and snapshot.configuration.is_sound
-            )
+        case InstallSnapshot():
+            return _is_sensible_chunk(message)
+        case SnapshotReply():
+            return 1 <= message.index <= INDEX_MAX and 0 <= message.held <= CHUNKS_MAX
         case PreVoteReply() | VoteReply() | TimeoutNow():
             return True
         case _:
@@ -142,6 +165,19 @@ def _is_sensible_append(message: Append) -> bool:
     return True
 
 
+def _is_sensible_chunk(message: InstallSnapshot) -> bool:
+    header, size = message.header, len(message.chunk)
+    return (
+        1 <= header.index <= INDEX_MAX
+        and 1 <= header.term <= message.term
+        and header.configuration.is_sound
+        and len(header.digest) == DIGEST_BYTES
+        and header.count <= CHUNKS_MAX
+        and (0 <= message.number < header.count or message.number == header.count == 0)
+        and (1 <= size <= CHUNK_BYTES_MAX if header.count else size == 0)
+    )
+
+
 def answer_to_old(message: Message, term: int) -> Message | None:
     """Tell the sender of an old term which it is, so that a candidate catches up and a leader steps down."""
     match message:
@@ -151,7 +187,7 @@ def answer_to_old(message: Message, term: int) -> Message | None:
             return VoteReply(term, granted=False)
         case Append() | InstallSnapshot():
             return AppendReply(term, accepted=False, index=0)
-        case PreVoteReply() | VoteReply() | AppendReply() | TimeoutNow():
+        case PreVoteReply() | VoteReply() | AppendReply() | SnapshotReply() | TimeoutNow():
             return None
         case _:
             assert_never(message)

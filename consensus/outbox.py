@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from consensus.effects import BecameLeader, Committed, Effect, Forgot, LeaderChanged, Readable, Restored, Send
+from consensus.effects import (
+    BecameLeader,
+    Committed,
+    Effect,
+    Forgot,
+    LeaderChanged,
+    Readable,
+    Received,
+    Restored,
+    Send,
+)
 from consensus.log import Log
 from consensus.messages import Message
 from consensus.stored import HardState, Snapshot
@@ -23,11 +33,16 @@ class EffectOutbox:
         self._restored: Snapshot | None = None
         self._sends: list[Send] = []
         self._readable: list[Readable] = []
+        self._received: Snapshot | None = None
         self._forgot: Forgot | None = None
 
     def send(self, to: str, message: Message) -> None:
         """Have a message sent."""
         self._sends.append(Send(to, message))
+
+    def received(self, snapshot: Snapshot) -> None:
+        """Have the host look at a snapshot that has come."""
+        self._received = snapshot
 
     def restore(self, snapshot: Snapshot) -> None:
         """Have the host's state replaced by a snapshot's."""
@@ -65,6 +80,9 @@ class EffectOutbox:
             self.applied_index = commit_index
         effects += self._readable
         self._readable = []
+        if self._received is not None:
+            effects.append(Received(self._received))
+            self._received = None
         if self._forgot is not None:
             effects.append(self._forgot)
             self._forgot = None

@@ -39,6 +39,7 @@ from consensus.messages import (
     Message,
     PreVoteReply,
     PreVoteRequest,
+    SnapshotReply,
     TimeoutNow,
     VoteReply,
     VoteRequest,
@@ -98,13 +99,13 @@ def promised(message: Message) -> Promise | None:
             return Promise(term - 1, 0)
         case PreVoteReply(term=term, granted=granted):
             return None if granted else Promise(term, 0)  # granted, it is the asker's term
-        case VoteRequest(term=term) | VoteReply(term=term) | TimeoutNow(term=term):
+        case VoteRequest(term=term) | VoteReply(term=term) | SnapshotReply(term=term) | TimeoutNow(term=term):
             return Promise(term, 0)
         case Append(term=term, prev_index=prev_index, entries=entries):
             return Promise(term, prev_index + len(entries))
         case AppendReply(term=term, accepted=accepted, index=index):
             return Promise(term, index if accepted else 0)
-        case InstallSnapshot(term=term, snapshot=snapshot):
-            return Promise(term, snapshot.index)
+        case InstallSnapshot(term=term, header=header):
+            return Promise(term, header.index)
         case _:
             assert_never(message)

@@ -5,14 +5,14 @@ survives the crash of any minority. Source: Diego Ongaro, "Consensus: Bridging T
 2014); the shape (a message or the time in, effects out) is etcd-io/raft's. What each section became:
 
     3.4, 3.6, 9.6   election.py       votes, pre-vote, randomized timeouts;   terms.py   terms
-    3.5, 5.1, 10.2  replication.py    leader: back-off, pipelining, snapshots;   log_matching.py   follower
+    3.5, 5.1, 10.2  replication.py    leader: back-off, pipelining;   log_matching.py   follower
     4               membership.py     one server at a time, in force when appended, with the correction of 2015
     6.2, 3.10       leadership.py     a leader that hears no majority for an election timeout steps down; transfer
     6.4             read_index.py     reads that see all that was committed before they were asked
     3.8             promises.py       servers whose disk has gone back, and so has no say any more
+    5.1             transfer.py       snapshots, chunk by chunk
 
-Left out: joint consensus, reads through a leader's lease (6.4.1), snapshots in chunks, a witness. What that costs is
-said in the files above.
+Left out: joint consensus, reads through a leader's lease (6.4.1), a witness.
 
 Invariants: commit_index <= last_index; nothing committed is ever truncated; term and vote are persisted before
 a message that relies on them leaves; at most one configuration beyond commit_index was appended by a leader. A message
@@ -32,7 +32,7 @@ that no correct server could have sent is dropped and counted, and never breaks 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random
 from typing import assert_never
@@ -42,7 +42,6 @@ from consensus.effects import Effect, Persist
 from consensus.election import Ballot, Role, election_deadline, is_up_to_date, may_campaign
 from consensus.leadership import Leadership
 from consensus.limits import TERM_MAX, Limits
-from consensus.log import Log
 from consensus.log_matching import follow, makes_sense
 from consensus.membership import reason_against, reason_against_heir
 from consensus.messages import (
@@ -52,77 +51,32 @@ from consensus.messages import (
     Message,
     PreVoteReply,
     PreVoteRequest,
+    SnapshotReply,
     TimeoutNow,
     VoteReply,
     VoteRequest,
     answer_to_old,
     is_sensible,
 )
-from consensus.outbox import EffectOutbox
-from consensus.promises import Promises
 from consensus.quorum import Outcome
 from consensus.refusal import Reason, Refused
-from consensus.stored import Entry, HardState, Snapshot, Stored
+from consensus.server import Server
+from consensus.stored import CHUNK_BYTES_MAX, Entry, HardState, Snapshot, Stored
 from consensus.terms import Leaps
+from consensus.transfer import Incoming
 
 
-class Raft:
-    """Doors: ``step``, ``wake``, ``deadline``; orders: the methods that may raise ``Refused``.
-
-    Attributes without an underscore are for anybody to read and for nobody else to write.
-    """
+class Raft(Server):
+    """Doors: ``step``, ``wake``, ``persisted``, ``deadline``; orders: the methods that may raise ``Refused``."""
 
     def __init__(self, name: str, stored: Stored, limits: Limits, random: Random, now: int) -> None:
-        self.name = name
-        self.term = stored.hard_state.term
-        self.vote = stored.hard_state.vote
-        self.log = Log(stored.snapshot, stored.entries)
-        self.commit_index = stored.snapshot.index
-        self.role = Role.FOLLOWER
-        self.leader: str | None = None
-        self.dropped = 0
-        self.promises = Promises()
-        self._limits = limits
+        super().__init__(name, stored, limits)
         self._random = random
         self._leader_heard_ns = now
         self._election_ns = election_deadline(random, now, limits.election_timeout_ns)
         self._leaps = Leaps(limits.election_timeout_ns, now)
         self._ballot = Ballot(self.term)
-        self._leadership: Leadership | None = None
-        self._outbox = EffectOutbox(stored.hard_state, stored.snapshot.index)
-
-    @property
-    def configuration(self) -> Configuration:
-        """The servers in force: the newest configuration in the log (4.1)."""
-        return self.log.configuration
-
-    @property
-    def last_index(self) -> int:
-        """Where the newest entry stands: right after ``propose``, that of the proposal."""
-        return self.log.last_index
-
-    @property
-    def is_leader(self) -> bool:
-        """Whether this server believes to lead; another may lead a later term already."""
-        return self.role is Role.LEADER
-
-    @property
-    def is_saving(self) -> bool:
-        """Leader only: whether what it has appended waits for its own disk. Proposals that come meanwhile are best
-        gathered, and made when that is durable: then they share the next write.
-        """
-        return self._leadership is not None and self._leadership.is_saving
-
-    @property
-    def room(self) -> int:
-        """How many commands ``propose`` takes now."""
-        if self._leadership is None or self._leadership.transfer_target is not None:
-            return 0
-        return max(0, self._limits.uncommitted_max - (self.last_index - self.commit_index))
-
-    def is_caught_up(self, name: str) -> bool:
-        """Leader only: whether a server holds all that is committed. Promote a learner when it does (4.2.1)."""
-        return self._leadership is not None and self._leadership.followers.match_index(name) >= self.commit_index
+        self._incoming = Incoming()
 
     # Doors
 
@@ -233,13 +187,19 @@ class Raft:
         self._ask_around(now)
         return self._effects()
 
-    def compact(self, index: int, data: bytes) -> list[Effect]:
+    def compact(self, index: int, chunks: Iterable[bytes]) -> list[Effect]:
         """Any server: replace the log up to ``index`` by the host's state after applying it (5.1)."""
         if not self.log.snapshot.index < index <= self.commit_index:
             raise Refused(Reason.OUT_OF_RANGE, self.leader)
-        if len(data) > self._limits.snapshot_bytes_max:
-            raise Refused(Reason.TOO_LARGE, self.leader)
-        self.log.compact(index, data)
+        kept = tuple(chunks)
+        assert all(0 < len(chunk) <= CHUNK_BYTES_MAX for chunk in kept), [len(chunk) for chunk in kept]
+        self.log.compact(index, kept)
+        return self._effects()
+
+    def install(self, snapshot: Snapshot) -> list[Effect]:
+        """The host can read what it has ``Received``: it takes the place of all that it stands for (5.1)."""
+        if self._incoming.whole is snapshot and self.leader is not None and not self.is_leader:
+            self._install(snapshot, self.leader)
         return self._effects()
 
     def _require_leader(self) -> None:
@@ -277,9 +237,11 @@ class Raft:
                 if self._hears_a_leader(now) and not transfer:
                     return False
                 return self._rise(message.term, None, now)
-            case Append() | InstallSnapshot() | TimeoutNow():
+            case Append() | TimeoutNow():
                 return self._rise(message.term, sender, now)
-            case PreVoteReply() | VoteReply() | AppendReply():
+            case InstallSnapshot():
+                return False  # who leads a later term says so by an Append, every heartbeat
+            case PreVoteReply() | VoteReply() | AppendReply() | SnapshotReply():
                 # A server that was removed, or never added, has no say in who leads.
                 if sender not in self.configuration.members:
                     self.dropped += 1
@@ -333,7 +295,11 @@ class Raft:
             case AppendReply():
                 self._take_append_reply(sender, message, now)
             case InstallSnapshot():
-                self._take_snapshot(sender, message.snapshot, now)
+                self._take_chunk(sender, message, now)
+            case SnapshotReply():
+                if self._leadership is not None and sender in self._leadership.followers.peers:
+                    self._leadership.followers.take_snapshot_reply(sender, message, now)
+                    self._leadership.replicate_to(sender, self.commit_index, now)
             case TimeoutNow():
                 if sender == self.leader and self._may_campaign():
                     self._campaign(now, transfer=True)
@@ -416,19 +382,34 @@ class Raft:
             self.commit_index = max(self.commit_index, min(message.commit, reply.index))
         self._send(sender, replace(reply, round=message.round))
 
-    def _take_snapshot(self, sender: str, snapshot: Snapshot, now: int) -> None:
-        """Install what is news; if our log reaches there and agrees, it is only news of the commit index (5.1)."""
-        if not self._accept_leader(sender, now):
-            return
-        if not makes_sense(snapshot, self.log, self.commit_index):
+    def _take_chunk(self, sender: str, message: InstallSnapshot, now: int) -> None:
+        """Gather what is news; if our log reaches there and agrees, it is only news of the commit index (5.1).
+
+        Only from whom heartbeats have shown to lead: the chunks alone prove nothing before they have been read.
+        """
+        header = message.header
+        if sender != self.leader or not makes_sense(header, self.log, self.commit_index):
             self.dropped += 1
             return
+        self._accept_leader(sender, now)
+        if self.log.term_at(header.index) == header.term:
+            self.commit_index = max(self.commit_index, header.index)
+        if header.index <= self.commit_index:
+            self._incoming.clear()
+            self._send(sender, AppendReply(self.term, accepted=True, index=self.commit_index))
+            return
+        held = self._incoming.take(message)
+        self._send(sender, SnapshotReply(self.term, header.index, header.digest, held))
+        if self._incoming.whole is not None:
+            self._outbox.received(self._incoming.whole)
+
+    def _install(self, snapshot: Snapshot, leader: str) -> None:
+        self._incoming.clear()
         if snapshot.index > self.commit_index:
-            if self.log.term_at(snapshot.index) != snapshot.term:
-                self.log.restore(snapshot)
-                self._outbox.restore(snapshot)
+            self.log.restore(snapshot)
+            self._outbox.restore(snapshot)
             self.commit_index = snapshot.index
-        self._send(sender, AppendReply(self.term, accepted=True, index=self.commit_index))
+        self._send(leader, AppendReply(self.term, accepted=True, index=self.commit_index))
 
     # Leading
 
@@ -504,15 +485,3 @@ class Raft:
     def _effects(self) -> list[Effect]:
         hard_state = HardState(self.term, self.vote)
         return self._outbox.news(hard_state, self.leader, self.is_leader, self.log, self.commit_index)
-
-    def validate(self) -> None:
-        """The invariants that one server can check alone; those of a cluster need its history."""
-        self.log.validate()
-        assert self.log.snapshot.index <= self.commit_index <= self.last_index, (self.commit_index, self.last_index)
-        assert self._outbox.applied_index == self.commit_index, (self._outbox.applied_index, self.commit_index)
-        assert self.log.last_term <= self.term, (self.log.last_term, self.term)
-        assert (self.role is Role.LEADER) == (self._leadership is not None), self.role
-        assert (self.role is Role.LEADER) == (self.leader == self.name), (self.role, self.leader)
-        assert self.role not in (Role.LEADER, Role.CANDIDATE) or self.vote == self.name, (self.role, self.vote)
-        if self._leadership is not None:
-            self._leadership.followers.validate()

@@ -11,7 +11,7 @@ of etcd-io/raft's tracker. ::
 PROBE: one Append at a time until we know where the logs agree; until it is answered, heartbeats without entries:
 one that is accepted before it shows that it got lost. STREAM: Appends leave without waiting for the answers to
 those before, at most ``inflight_max`` of them. A lost one is found by the next heartbeat, which names the end of
-what was sent and is rejected. SNAPSHOT: heartbeats only, until the follower has it.
+what was sent and is rejected. SNAPSHOT: chunks of it, few at a time (transfer.py), and heartbeats, until it is there.
 
 Invariant: ``match_index < next_index <= last_index + 1``; everything up to ``match_index`` is on the follower's disk.
 """
@@ -26,9 +26,11 @@ from enum import StrEnum
 from consensus.effects import Readable
 from consensus.limits import Limits
 from consensus.log import Log
-from consensus.messages import Append, AppendReply, InstallSnapshot, Message
+from consensus.messages import Append, AppendReply, Message, SnapshotReply
 from consensus.quorum import agreed
 from consensus.read_index import Reads
+from consensus.stored import Snapshot, SnapshotHeader
+from consensus.transfer import Outgoing
 
 NEVER_NS = 1 << 62
 SNAPSHOT_DOUBLINGS_MAX = 4
@@ -54,13 +56,14 @@ class Progress:
     commit_told: int = 0
     is_waiting: bool = False
     inflight: deque[int] = field(default_factory=deque)
-    snapshot_index: int = 0
-    snapshot_sent_ns: int = 0
+    snapshot: Outgoing | None = None
+    snapshot_heard_ns: int = 0
+    """When chunks were last acknowledged or sent again."""
     snapshots_overdue: int = 0
-    """How often the follower was sent one again: its link may be slow, and each waits for those before it."""
+    """How often in a row they were sent again: its link may be slow, and each waits for those before it."""
 
     def turn(self, pace: Pace, next_index: int) -> None:
-        """Change pace; nothing that is under way counts any more."""
+        """Change pace; nothing that is under way counts any more but what is held of a snapshot."""
         self.pace = pace
         self.next_index = next_index
         self.is_waiting = False
@@ -79,6 +82,7 @@ class Replication:
         self._log = log
         self._term = term
         self._followers: dict[str, Progress] = {}
+        self._header: SnapshotHeader | None = None
 
     @property
     def peers(self) -> list[str]:
@@ -125,7 +129,7 @@ class Replication:
         if not self.reads.begins():
             return done, []
         others = [peer for peer in self.peers if peer in voters]
-        heartbeats = [(v, self._heartbeat(self._followers[v], commit, now)) for v in others]
+        heartbeats = [(v, self._heartbeat(self._followers[v], commit)) for v in others]
         # Whoever is alone has a majority with having begun.
         return done + self.reads.take(self._agreed_round(voters)), heartbeats
 
@@ -156,18 +160,19 @@ class Replication:
         while (message := self._next(progress, commit, now)) is not None:
             messages.append(message)
         if not messages and progress.pace is Pace.STREAM and progress.commit_told < commit:
-            messages.append(self._heartbeat(progress, commit, now))
+            messages.append(self._heartbeat(progress, commit))
         return messages
 
     def heartbeat(self, peer: str, commit: int, now: int) -> list[Message]:
         """At least one message, whatever was lost before."""
         progress = self._followers[peer]
-        return self.outgoing(peer, commit, now) or [self._heartbeat(progress, commit, now)]
+        return self.outgoing(peer, commit, now) or [self._heartbeat(progress, commit)]
 
     def reconnected(self, peer: str) -> None:
         """A follower has started again: a snapshot that was on its way to its former self will not be answered."""
         progress = self._followers.get(peer)
         if progress is not None and progress.pace is Pace.SNAPSHOT:
+            progress.snapshot = None
             progress.turn(Pace.PROBE, progress.match_index + 1)
 
     def take_reply(self, peer: str, reply: AppendReply, now: int) -> None:
@@ -181,22 +186,35 @@ class Replication:
         else:
             self._take_rejection(progress, reply)
 
+    def take_snapshot_reply(self, peer: str, reply: SnapshotReply, now: int) -> None:
+        """Learn how much of a snapshot a follower holds."""
+        progress = self._followers[peer]
+        progress.heard_at_ns = now
+        sent = progress.snapshot
+        if sent is None or (sent.header.index, sent.header.digest) != (reply.index, reply.digest):
+            return
+        if sent.held(reply.held):
+            progress.snapshot_heard_ns, progress.snapshots_overdue = now, 0
+
+    def is_sending_snapshot(self, now: int) -> bool:
+        """Whether somebody is being sent one and takes it: a new one would have to begin again."""
+        patience_ns = self._limits.snapshot_timeout_ns
+        return any(
+            progress.pace is Pace.SNAPSHOT and now - progress.snapshot_heard_ns < patience_ns
+            for progress in self._followers.values()
+        )
+
     def _next(self, progress: Progress, commit: int, now: int) -> Message | None:
         """The next message with entries or a snapshot, or None."""
-        if progress.pace is Pace.SNAPSHOT:
-            patience_ns = self._limits.snapshot_timeout_ns << progress.snapshots_overdue
-            if now - progress.snapshot_sent_ns < patience_ns:
-                return None
-            progress.snapshots_overdue = min(progress.snapshots_overdue + 1, SNAPSHOT_DOUBLINGS_MAX)
-            return self._snapshot(progress, now)
+        prev_index = progress.next_index - 1
+        if progress.pace is Pace.SNAPSHOT or prev_index < self._log.snapshot.index:
+            return self._chunk(progress, now)
         if progress.is_waiting or len(progress.inflight) >= self._limits.inflight_max:
             return None
         if progress.next_index > self._log.last_index:
             return None
-        prev_index = progress.next_index - 1
         prev_term = self._log.term_at(prev_index)
-        if prev_term is None or prev_index < self._log.snapshot.index:
-            return self._snapshot(progress, now)
+        assert prev_term is not None, (progress, prev_index)
         entries = self._log.batch(
             progress.next_index, self._limits.entries_per_message_max, self._limits.bytes_per_message_max
         )
@@ -208,25 +226,37 @@ class Replication:
         progress.commit_told = commit
         return Append(self._term, prev_index, prev_term, entries, commit, self.reads.round)
 
-    def _heartbeat(self, progress: Progress, commit: int, now: int) -> Message:
+    def _heartbeat(self, progress: Progress, commit: int) -> Message:
         """An Append without entries at the end of what was sent: rejected if something before it got lost."""
         prev_index = progress.next_index - 1
-        if progress.pace is Pace.SNAPSHOT:
-            prev_index = self._log.snapshot.index
+        if progress.pace is Pace.SNAPSHOT or prev_index < self._log.snapshot.index:
+            prev_index = self._log.snapshot.index  # what is before that can't be named any more
         prev_term = self._log.term_at(prev_index)
-        if prev_term is None or prev_index < self._log.snapshot.index:
-            return self._snapshot(progress, now)
+        assert prev_term is not None, (progress, prev_index)
         if progress.pace is Pace.PROBE:
             progress.is_waiting = True
         progress.commit_told = commit
         return Append(self._term, prev_index, prev_term, (), commit, self.reads.round)
 
-    def _snapshot(self, progress: Progress, now: int) -> Message:
-        """Everything at once, and entries again from behind it when it has arrived."""
-        progress.turn(Pace.SNAPSHOT, self._log.snapshot.index + 1)
-        progress.snapshot_index = self._log.snapshot.index
-        progress.snapshot_sent_ns = now
-        return InstallSnapshot(self._term, self._log.snapshot)
+    def _chunk(self, progress: Progress, now: int) -> Message | None:
+        """The next chunk of the log's snapshot, from the first one if that is another than the one under way."""
+        snapshot = self._log.snapshot
+        if progress.pace is not Pace.SNAPSHOT:
+            progress.turn(Pace.SNAPSHOT, snapshot.index + 1)
+        if progress.snapshot is None or progress.snapshot.header.index != snapshot.index:
+            progress.snapshot, progress.snapshots_overdue = Outgoing(self._header_of(snapshot)), 0
+            progress.snapshot_heard_ns = now
+        elif now - progress.snapshot_heard_ns >= self._limits.snapshot_timeout_ns << progress.snapshots_overdue:
+            progress.snapshots_overdue = min(progress.snapshots_overdue + 1, SNAPSHOT_DOUBLINGS_MAX)
+            progress.snapshot_heard_ns = now
+            progress.snapshot.again()
+        return progress.snapshot.next(self._term, snapshot, self._limits.chunks_inflight_max)
+
+    def _header_of(self, snapshot: Snapshot) -> SnapshotHeader:
+        """Made once for all followers, for it reads the whole."""
+        if self._header is None or self._header.index != snapshot.index:
+            self._header = snapshot.header
+        return self._header
 
     def _take_acceptance(self, progress: Progress, index: int) -> None:
         is_news = index >= progress.match_index
@@ -234,8 +264,10 @@ class Replication:
         while progress.inflight and progress.inflight[0] <= index:
             progress.inflight.popleft()
         is_found = progress.pace is Pace.PROBE and is_news
-        is_restored = progress.pace is Pace.SNAPSHOT and progress.match_index >= progress.snapshot_index
+        sent = progress.snapshot
+        is_restored = progress.pace is Pace.SNAPSHOT and sent is not None and index >= sent.header.index
         if is_found or is_restored:
+            progress.snapshot = None
             progress.turn(Pace.STREAM, progress.match_index + 1)
         progress.next_index = max(progress.next_index, progress.match_index + 1)
 

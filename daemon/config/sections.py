@@ -186,11 +186,11 @@ class Consensus(Section):
 
     heartbeat_interval_ns: Duration = 100 * MILLISECOND
     election_timeout_ns: Duration = SECOND
-    snapshot_timeout_ns: Duration = 5 * SECOND
+    snapshot_timeout_ns: Duration = SECOND
     entries_per_message_max: Count = 64
     bytes_per_message_max: Size = 1024 * 1024
-    snapshot_bytes_max: Size = 7 * 1024**2
     inflight_max: Count = 16
+    chunks_inflight_max: Count = 4
     uncommitted_max: Count = 1024
     reads_max: Count = 1024
     voters_max: Annotated[int, Field(ge=1, le=7)] = 7

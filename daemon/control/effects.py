@@ -8,6 +8,7 @@ Announcements of membership and the registry pass through unchanged, for the hos
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -78,6 +79,17 @@ class MendHoldings:
     """Fetches exactly these partitions from their holders; the host calls `ControlPlane.parts_gained`."""
 
     wants: tuple[Want, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSnapshot:
+    """Has the state of the log's machines after `index` written down; the host calls `ControlPlane.snapshot_taken`.
+
+    `chunks` were captured before, and are encoded as they are iterated: once, on any thread, while the log goes on.
+    """
+
+    index: int
+    chunks: Iterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +210,7 @@ Effect: TypeAlias = (
     | BeginRun
     | TellStates
     | MendHoldings
+    | TakeSnapshot
     | DeleteParts
     | GrantTicks
     | StopRunHere

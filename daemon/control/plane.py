@@ -153,6 +153,11 @@ class ControlPlane:
         self._decided(self._replica.persisted(persist, now), now)
         return self._flush(now)
 
+    def snapshot_taken(self, index: int, chunks: tuple[bytes, ...] | None, now: int) -> list[Effect]:
+        """The chunks of a `TakeSnapshot`, or None: it could not be written, and is taken again later."""
+        self._decided(self._replica.snapshot_taken(index, chunks, now), now)
+        return self._flush(now)
+
     # -- orders of the host ----------------------------------------------------------------------------------------
 
     def propose(self, request: str, command: Command, give_up_ns: int, now: int) -> list[Effect]:

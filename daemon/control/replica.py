@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, assert_never
 
 import consensus
-from consensus import Persist, Raft, Refused, Stored
+from consensus import Persist, Raft, Refused, Snapshot, Stored
 from daemon.control.effects import (
     Answered,
     Effect,
@@ -25,6 +25,7 @@ from daemon.control.effects import (
     LogUnreadable,
     Send,
     SnapshotRefused,
+    TakeSnapshot,
 )
 from daemon.control.following import Following
 from daemon.control.leader.duties import sight_of
@@ -34,6 +35,7 @@ from daemon.control.messages import Proposal, ProposalRefused, ReadIndexReply, R
 from daemon.control.read_index import Reads
 from daemon.control.seat import Seat, has_disk_of, server_at
 from daemon.control.settings import ShardSettings
+from daemon.control.snapshots import SnapshotSchedule
 from daemon.control.trust import Trust
 from daemon.control.unreadable import RefusedSnapshots, why_not_proposed, why_of_command, why_of_snapshot
 from daemon.control.versions import CLUSTER_VERSION_TAG, Version, version_of, versions_of, why_kept_out
@@ -94,7 +96,7 @@ class Replica:
         self._refused_snapshots = RefusedSnapshots(settings.consensus.election_timeout_ns)
         self._is_stuck = False
         """The log has decided what can't be read here: it is applied up to there, and this shard has no more to say."""
-        self._snapshot_at = 0
+        self._snapshots = SnapshotSchedule(settings.snapshot_entries)
         self._gathered: dict[Request, Proposal] = {}
         """Commands that wait for the disk: when it has written what was appended before, they are, all at once."""
         self._lead_ns = now
@@ -132,10 +134,10 @@ class Replica:
         """Take the seat: from what is on the disk, or as a founder, or as one who is to be let in."""
         self._out.append(Persist(stored.hard_state, stored.snapshot))
         self.raft = Raft(self._seat.server, stored, self._settings.consensus, self._random, now)
-        self.applied = self._snapshot_at = self.raft.commit_index
-        if stored.snapshot.data:
+        self.applied = self._snapshots.index = self.raft.commit_index
+        if stored.snapshot.chunks:
             try:
-                news = self._state.restore([stored.snapshot.data])
+                news = self._state.restore(stored.snapshot.chunks)
             except Rejected as mistake:
                 self._stop(why_of_snapshot(stored.snapshot, mistake, self._versions(), "on this shard's disk"))
             else:
@@ -158,13 +160,7 @@ class Replica:
             self._take(self._trust.meet(member, self.raft), now)
         if self.raft.promises.are_void(server):
             self._out += self._trust.tell([sender.name], self.leader)
-        mistake = None
-        if isinstance(message, consensus.InstallSnapshot):
-            mistake = mistake_in_snapshot([message.snapshot.data], self._newest)
-        if mistake is not None:
-            self._refuse_snapshot(server, message, mistake, now)
-        else:
-            self._take(self.raft.step(server, message, now), now)
+        self._take(self.raft.step(server, message, now), now)
         return self._asked(now)
 
     def wake(self, now: int) -> list[Effect]:
@@ -215,9 +211,11 @@ class Replica:
                         self._out.append(Send(shard_of(effect.to), effect.message))
                 case consensus.Committed():
                     self._apply(effect.entries, now)
+                case consensus.Received():
+                    self._look_at_snapshot(effect.snapshot, now)
                 case consensus.Restored():
-                    self.applied = self._snapshot_at = effect.snapshot.index
-                    self._restored(self._state.restore([effect.snapshot.data]), now)
+                    self.applied = self._snapshots.index = effect.snapshot.index
+                    self._restored(self._state.restore(effect.snapshot.chunks), now)
                 case consensus.BecameLeader() | consensus.LeaderChanged():
                     self._begin_term(leads=isinstance(effect, consensus.BecameLeader))
                     self._following.leader_changed(isinstance(effect, consensus.BecameLeader), now)
@@ -250,9 +248,9 @@ class Replica:
                 self._look_at_disk_of(command.shard.name)  # before what the log knew of it is replaced
             for announcement in self._state.apply(entry.index, envelope, command):
                 self._follow(announcement, now)
-        if self.applied - self._snapshot_at >= self._settings.snapshot_entries:
-            self._snapshot_at = self.applied
-            self._compact(now)
+        assert self.raft is not None
+        if self._snapshots.begins(self.applied, self.raft, now):
+            self._out.append(TakeSnapshot(self.applied, self._state.freeze()))
 
     def _follow(self, announcement: Announcement, now: int) -> None:
         if isinstance(announcement, VersionRaised):
@@ -262,12 +260,15 @@ class Replica:
             self._out.append(KeepVersion(announcement.version))
         self._out += self._following.follow(announcement, now)
 
-    def _compact(self, now: int) -> None:
-        assert self.raft is not None
-        try:
-            self._take(self.raft.compact(self.applied, b"".join(self._state.freeze())), now)
-        except (Refused, Rejected):  # it is too large; the log grows on, and nothing is lost by that but room
-            self._out.append(swim.Counted("consensus_snapshots_refused"))
+    def snapshot_taken(self, index: int, chunks: tuple[bytes, ...] | None, now: int) -> list[Effect]:
+        """The host has written a snapshot; None if it could not, and the log grows on."""
+        self._snapshots.is_under_way = False
+        if chunks is None:
+            self._out.append(swim.Counted("consensus_snapshots_not_taken"))
+        elif self.raft is not None and not self._is_mute:
+            with contextlib.suppress(Refused):  # a leader's has come meanwhile, of later
+                self._take(self.raft.compact(index, chunks), now)
+        return self._asked(now)
 
     def _stop(self, why: str) -> None:
         """What is decided can't be followed any more: a registry that skipped a command would be another one than the
@@ -276,15 +277,18 @@ class Replica:
         self._is_stuck = True
         self._out.append(LogUnreadable(why))
 
-    def _refuse_snapshot(self, server: str, message: consensus.InstallSnapshot, mistake: Rejected, now: int) -> None:
+    def _look_at_snapshot(self, snapshot: Snapshot, now: int) -> None:
         """Keep what there is of the log: it is not given up for what can't be read, whoever sends it."""
         assert self.raft is not None
-        self._out.append(swim.Counted("consensus_snapshots_unsound"))
-        is_led = self.raft.leader == server and self.raft.term == message.term
-        if not is_led or message.snapshot.index <= self.raft.commit_index:
+        server, mistake = self.raft.leader, mistake_in_snapshot(snapshot.chunks, self._newest)
+        if mistake is None:
+            self._take(self.raft.install(snapshot), now)
             return
-        is_new = self._refused_snapshots.refuse(server, message.term, now)
-        why = why_of_snapshot(message.snapshot, mistake, self._versions(), f"from {shard_of(server)}, which leads")
+        self._out.append(swim.Counted("consensus_snapshots_unsound"))
+        if server is None:
+            return
+        is_new = self._refused_snapshots.refuse(server, self.raft.term, now)
+        why = why_of_snapshot(snapshot, mistake, self._versions(), f"from {shard_of(server)}, which leads")
         if self._refused_snapshots.are_for_good(now):
             self._stop(why)
         elif is_new:

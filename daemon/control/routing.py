@@ -29,6 +29,7 @@ CONSENSUS_MESSAGES = (
     consensus.AppendReply,
     consensus.InstallSnapshot,
     consensus.TimeoutNow,
+    consensus.SnapshotReply,
 )
 CLUSTER_MESSAGES = (
     Proposal,

@@ -74,7 +74,7 @@ class Seat:
         if founders:
             voters = [server_of(founder.name, founder.generation) for founder in founders]
             configuration = Configuration.of(voters[: self._voters_max], voters[self._voters_max :])
-            return Stored.bootstrap(configuration, b"".join(ReplicatedState(spell(founders)).freeze()))
+            return Stored.bootstrap(configuration, ReplicatedState(spell(founders)).freeze())
         self.choose(membership)
         return Stored() if self.waits_for else None
 

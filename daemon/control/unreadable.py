@@ -4,7 +4,7 @@ A shard that skipped such a command would continue with a registry that differs 
 is well. So it stops there: it applies what is decided up to the command and nothing from it on, and its disk keeps what
 it has of the log, for a version that can read it.
 
-*An entry* counts once consensus reports it as committed. *A snapshot* is one message, and a shard has only its sender's
+*An entry* counts once consensus reports it as committed. Of *a snapshot*, a shard has only its sender's
 word that it is committed. One member that forges a term and sends nonsense must not end the others, so an unreadable
 snapshot is not enough, nor is a sender that leads for the moment: a leader whom no majority follows is replaced within
 an election timeout or two, by one of a later term. A shard gives up when a leader has led for longer than that, in one

@@ -66,6 +66,10 @@ class ControlOrders:
 
     # -- others ----------------------------------------------------------------------------------------------------
 
+    def snapshot_taken(self, index: int, chunks: tuple[bytes, ...] | None) -> None:
+        """A snapshot of the log's state is written; None if there was no room."""
+        self._perform(self._plane.snapshot_taken(index, chunks, self._now()))
+
     def run_over(self, report: RunReport) -> None:
         """A run has ended on this shard's tick plane."""
         self._perform(self._plane.run_over(report, self._now()))

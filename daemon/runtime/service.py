@@ -26,6 +26,7 @@ from daemon.control.effects import (
     HealBarrier,
     MendHoldings,
     StopRunHere,
+    TakeSnapshot,
     TellStates,
 )
 from daemon.membership.effects import Superseded
@@ -52,7 +53,9 @@ class KeysChanged:
     """Other keys are allowed than before."""
 
 
-Order: TypeAlias = BeginRun | TellStates | MendHoldings | DeleteParts | GrantTicks | StopRunHere | HealBarrier
+Order: TypeAlias = (
+    TakeSnapshot | BeginRun | TellStates | MendHoldings | DeleteParts | GrantTicks | StopRunHere | HealBarrier
+)
 Event: TypeAlias = Order | Announcement | HandedOver | Beat | KeysChanged
 
 

@@ -12,6 +12,7 @@ from daemon.runtime.service import Service, ServiceTables
 from daemon.services.backup.restore import RestoredPieces
 from daemon.services.cluster.disk_room import DiskRoom
 from daemon.services.cluster.journal import Journal
+from daemon.services.cluster.snapshots import Snapshots
 from daemon.services.cluster.view_change import ViewChange
 from daemon.services.graphs.fetch import Fetching
 from daemon.services.graphs.graphs import Graphs
@@ -71,6 +72,7 @@ class Services:
             OverdueRuns(self.context, self.programs),
             self.repair,
             self.disk_room,
+            Snapshots(self.context),
             RestoredPieces(self.context, self.graphs, self.pieces),
         ]
         return ServiceTables(services, messages)

@@ -70,7 +70,7 @@ class ArchiveWriter:
         """Completes the backup once everything is written, and returns its size in bytes. `decided` goes into the log
         of the restored cluster.
         """
-        stored = Stored.bootstrap(Configuration.of([_SHARD], []), decided)
+        stored = Stored.bootstrap(Configuration.of([_SHARD], []), [decided])
         try:
             self.store.persist(Persist(stored.hard_state, stored.snapshot))
             self._close()
@@ -120,7 +120,7 @@ class Archive:
     def decided(self) -> bytes:
         """Returns what goes into the log of the restored cluster. Raises `StoreError`."""
         stored = ConsensusRows(self._database).load()
-        return stored.snapshot.data if stored is not None else b""
+        return b"".join(stored.snapshot.chunks) if stored is not None else b""
 
     def graph(self, load: str) -> tuple[str, bytes, bytes]:
         """See `Store.graph`."""

@@ -10,21 +10,31 @@ written by this program; a server that votes with them could elect two leaders, 
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final, TypeVar
 from zlib import crc32
 
 from consensus.configuration import Configuration
 from consensus.effects import Persist
-from consensus.stored import Entry, HardState, Snapshot, Stored
-from daemon.store.database import Database
+from consensus.stored import Entry, HardState, Snapshot, SnapshotHeader, Stored
+from daemon.store.database import BULK_BYTES, Database
 from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed
 from daemon.wire import ANOTHER_VERSIONS, Codec, Rejected, WireLimits
 
-RECORD_BYTES_MAX: Final = 512 << 20  # a snapshot is bounded far below, where it is made; SQLite takes 1000 million
+RECORD_BYTES_MAX: Final = 16 << 20  # an entry is bounded far below, by the limits of consensus
 HARD_STATE, SNAPSHOT = "hard state", "snapshot"
-RECORDS: Final[dict[int, type]] = {1: HardState, 2: Snapshot, 3: Entry}
+DELETED_AT_ONCE: Final = 16
+"""Chunks of an old snapshot: some megabytes."""
+RECORDS: Final[dict[int, type]] = {1: HardState, 2: SnapshotHeader, 3: Entry}
 """What a row may hold, and its tag."""
 DIGITS_MAX: Final = 10
+HEADER: Final = "SELECT crc, record FROM consensus_state WHERE part = ?"
+DELETE_CHUNKS: Final = (
+    "DELETE FROM consensus_chunk WHERE id IN (SELECT id FROM consensus_chunk WHERE position <> ? LIMIT ?)"
+)
+INSERT_CHUNK: Final = "INSERT INTO consensus_chunk (position, number, crc, bytes) VALUES (?, ?, ?, ?)"
 T = TypeVar("T")
 
 
@@ -43,7 +53,7 @@ class ConsensusRows:
         if not parts and not log:
             return None
         hard_state = self._record(HardState, *parts.pop(HARD_STATE)) if HARD_STATE in parts else HardState()
-        snapshot = self._record(Snapshot, *parts.pop(SNAPSHOT)) if SNAPSHOT in parts else Snapshot()
+        snapshot = self._snapshot(*parts.pop(SNAPSHOT)) if SNAPSHOT in parts else Snapshot()
         if parts:
             raise self._nonsense(f"an unknown part {next(iter(parts))!r:.40}")
         stored = Stored(hard_state, snapshot, tuple(self._record(Entry, *row) for _, row in log))
@@ -56,11 +66,15 @@ class ConsensusRows:
 
     def persist(self, persist: Persist) -> int:
         """One durable transaction; its number among all, from 1."""
-        state = [(name, *self._pack(part)) for name, part in _parts(persist) if part is not None]
+        header = persist.snapshot.header if persist.snapshot is not None else None
+        state = [
+            (name, *self._pack(part)) for name, part in ((HARD_STATE, persist.hard_state), (SNAPSHOT, header)) if part
+        ]
         entries = [(entry.index, *self._pack(entry)) for entry in persist.entries]
         with self._database.writing("persist a decision") as connection:
             connection.executemany("INSERT OR REPLACE INTO consensus_state VALUES (?, ?, ?)", state)
             if persist.snapshot is not None:
+                self._put_chunks(connection, persist.snapshot)
                 connection.execute("DELETE FROM consensus_log WHERE position <= ?", (persist.snapshot.index,))
             if persist.truncate_from is not None:
                 connection.execute("DELETE FROM consensus_log WHERE position >= ?", (persist.truncate_from,))
@@ -75,6 +89,47 @@ class ConsensusRows:
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('cluster_version', ?)", (str(version),))
         self._codec.version = version
 
+    def stage(self, index: int, chunks: Iterable[bytes]) -> tuple[bytes, ...]:
+        """Write the chunks of a snapshot that is to come into force soon, a few megabytes at a time; those chunks.
+
+        `persist` finds them, and so takes no longer than for any other decision. Nothing of it is durable before that.
+        """
+        self._database.despite_full_disk(self._drop_stale)
+        staged: list[bytes] = []
+        batch: list[tuple[int, int, int, bytes]] = []
+        for chunk in chunks:
+            batch.append((index, len(staged), crc32(chunk), chunk))
+            staged.append(chunk)
+            if sum(len(row[3]) for row in batch) >= BULK_BYTES:
+                self._database.despite_full_disk(partial(self._insert, batch))
+                batch = []
+        self._database.despite_full_disk(partial(self._insert, batch))
+        return tuple(staged)
+
+    def _drop_stale(self) -> None:
+        """The chunks of snapshots that are not in force; consensus may have its turn between any few of them."""
+        while True:
+            with self._database.writing("drop an old snapshot", durable=False) as connection:
+                in_force = connection.execute(HEADER, (SNAPSHOT,)).fetchall()
+                at = self._record(SnapshotHeader, *in_force[0]).index if in_force else 0
+                if connection.execute(DELETE_CHUNKS, (at, DELETED_AT_ONCE)).rowcount < DELETED_AT_ONCE:
+                    return
+
+    def _insert(self, rows: list[tuple[int, int, int, bytes]]) -> None:
+        with self._database.writing("write a snapshot", durable=False) as connection:
+            connection.executemany(INSERT_CHUNK, rows)
+        self._database.wrote(sum(len(row[3]) for row in rows))
+
+    def _put_chunks(self, connection: sqlite3.Connection, snapshot: Snapshot) -> None:
+        """Those that are not there yet: all of a leader's snapshot, none of one that was staged."""
+        rows = [(snapshot.index, number, crc32(chunk), chunk) for number, chunk in enumerate(snapshot.chunks)]
+        query = "SELECT number, crc, length(bytes) FROM consensus_chunk WHERE position = ? ORDER BY number"
+        if connection.execute(query, (snapshot.index,)).fetchall() != [
+            (n, crc, len(chunk)) for _, n, crc, chunk in rows
+        ]:
+            connection.execute("DELETE FROM consensus_chunk WHERE position = ?", (snapshot.index,))
+            connection.executemany(INSERT_CHUNK, rows)
+
     def put_in_place(self, entry: Entry) -> None:
         """Have another entry stand at the index of one; for `stopped_log` alone, and never while a server lives."""
         with self._database.writing("take an entry out of the log") as connection:
@@ -86,6 +141,7 @@ class ConsensusRows:
         with self._database.writing("begin as a new disk") as connection:
             connection.execute("DELETE FROM consensus_state")
             connection.execute("DELETE FROM consensus_log")
+            connection.execute("DELETE FROM consensus_chunk")
             connection.execute("UPDATE meta SET value = ? WHERE key = 'disk'", (str(disk),))
             connection.execute("UPDATE meta SET value = '0' WHERE key = 'persisted'")
             connection.execute("DELETE FROM meta WHERE key = 'promise'")
@@ -98,12 +154,25 @@ class ConsensusRows:
         record = bytes(header)
         return crc32(record), record
 
-    def _rows(self, statement: str) -> list[tuple[Any, tuple[Any, Any]]]:
+    def _rows(self, statement: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, tuple[Any, Any]]]:
         try:
-            rows = self._database.rows("read the decisions", statement)
+            rows = self._database.rows("read the decisions", statement, arguments)
         except StoreFailed as failed:
             raise StoreError(str(failed)) from failed
         return [(key, (crc, record)) for key, crc, record in rows]
+
+    def _snapshot(self, crc: Any, record: Any) -> Snapshot:
+        header = self._record(SnapshotHeader, crc, record)
+        query = "SELECT number, crc, bytes FROM consensus_chunk WHERE position = ? ORDER BY number"
+        chunks: list[bytes] = []
+        for number, (crc, chunk) in self._rows(query, (header.index,)):
+            if number != len(chunks) or type(chunk) is not bytes or crc32(chunk) != crc:
+                raise self._nonsense(f"chunk {number} of the snapshot")
+            chunks.append(chunk)
+        snapshot = Snapshot(header.index, header.term, header.configuration, tuple(chunks))
+        if snapshot.header != header:
+            raise self._nonsense(f"{len(chunks)} of the snapshot's {header.count} chunks, or others")
+        return snapshot
 
     def _record(self, kind: type[T], crc: Any, record: Any) -> T:
         if type(record) is not bytes or crc32(record) != crc:
@@ -153,7 +222,3 @@ def mistake_in(stored: Stored) -> str:
             return f"the configuration of entry {entry.index}"
         index, term = entry.index, entry.term
     return f"term {stored.hard_state.term} below {term} in the log" if stored.hard_state.term < term else ""
-
-
-def _parts(persist: Persist) -> tuple[tuple[str, HardState | Snapshot | None], ...]:
-    return (HARD_STATE, persist.hard_state), (SNAPSHOT, persist.snapshot)

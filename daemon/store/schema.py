@@ -2,7 +2,8 @@
 
     meta              whose folder it is: cluster, shard, disk, last life, and the generation that the next life must
                       exceed; the promise to found a cluster; how many decisions were persisted; the cluster's version
-    consensus_state   'hard state' and 'snapshot';   consensus_log: one row an entry
+    consensus_state   'hard state' and 'snapshot', of which this is the header;   consensus_log: one row an entry
+    consensus_chunk   the chunks of the snapshot at `position`; of another than that in force, while it is being written
     load              one load of a graph: its name, its header
     slice             one partition of a load, or (partition -1) the load's partition table; its bytes are rows of...
     chunk             ... these, in order
@@ -34,6 +35,10 @@ STATEMENTS: Final = {
     ),
     "consensus_log": (
         "CREATE TABLE consensus_log (position INTEGER PRIMARY KEY, crc INTEGER NOT NULL, record BLOB NOT NULL)"
+    ),
+    "consensus_chunk": (
+        "CREATE TABLE consensus_chunk (id INTEGER PRIMARY KEY, position INTEGER NOT NULL, number INTEGER NOT NULL,"
+        " crc INTEGER NOT NULL, bytes BLOB NOT NULL, UNIQUE (position, number))"
     ),
     "load": (
         "CREATE TABLE load (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, graph TEXT NOT NULL,"

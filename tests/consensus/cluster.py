@@ -23,6 +23,7 @@ from consensus import (
     Persist,
     Raft,
     Readable,
+    Received,
     Refused,
     Restored,
     Send,
@@ -38,6 +39,7 @@ LIMITS = Limits(
     entries_per_message_max=4,
     bytes_per_message_max=40,
     inflight_max=3,
+    chunks_inflight_max=2,
     uncommitted_max=20,
     reads_max=20,
     voters_max=5,
@@ -80,7 +82,7 @@ class Cluster:
         self._network: list[tuple[int, int, str, str, Message]] = []
         self._disks: list[tuple[int, int, str, Persist]] = []
         self._sent = 0
-        self.largest_write = 0
+        self.largest_write = self.restored = 0
         self._proposed = 0
         self._asked: dict[str, int] = {}
         self._questions: list[tuple[str, str, int]] = []
@@ -96,7 +98,7 @@ class Cluster:
         host = self.hosts[name]
         assert host.raft is None
         host.raft = Raft(name, host.stored, LIMITS, Random(self.random.random()), self.now)
-        host.state, host.applied_index = host.stored.snapshot.data, host.stored.snapshot.index
+        host.state, host.applied_index = b"".join(host.stored.snapshot.chunks), host.stored.snapshot.index
         host.queue = EffectQueue()
         self.safety.restored(name, host.stored.snapshot.index)
         self._observe(name)
@@ -183,8 +185,12 @@ class Cluster:
                     host.state += b"".join(entry.data for entry in effect.entries)
                     host.applied_index = effect.entries[-1].index
                 case Restored():
-                    host.state, host.applied_index = effect.snapshot.data, effect.snapshot.index
+                    host.state, host.applied_index = b"".join(effect.snapshot.chunks), effect.snapshot.index
+                    self.restored += 1
                     self.safety.restored(name, effect.snapshot.index)
+                case Received():
+                    if self.random.random() < 0.9:  # or it can't be read, this time
+                        self._carry_out(name, raft.install(effect.snapshot))
                 case Readable():
                     self._read_at(effect)
                 case _:
@@ -343,7 +349,7 @@ class Cluster:
             name, raft = self.random.choice(running)
             host = self.hosts[name]
             if host.applied_index > raft.log.snapshot.index:
-                self._carry_out(name, raft.compact(host.applied_index, host.state))
+                self._carry_out(name, raft.compact(host.applied_index, chunks_of(host.state)))
 
     def _change_members(self) -> None:
         name = self.random.choice(sorted(self.hosts))
@@ -396,3 +402,8 @@ class Cluster:
         self._carry_out(leader.name, leader.read("anybody", "end", self.now))
         self.run(2 * self.weather.delay_max_ns + MS)
         assert self.reads > before, "a read is not answered"
+
+
+def chunks_of(state: bytes) -> list[bytes]:
+    """Cut in the same way everywhere; the longer the state, the more there are."""
+    return [state[begin : begin + 40] for begin in range(0, len(state), 40)]

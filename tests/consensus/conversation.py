@@ -42,9 +42,11 @@ from consensus import (
     PreVoteRequest,
     Raft,
     Readable,
+    Received,
     Refused,
     Restored,
     Send,
+    SnapshotReply,
     Stored,
     TimeoutNow,
     VoteReply,
@@ -57,7 +59,9 @@ LIMITS = Limits(
     heartbeat_interval_ns=100 * MS,
     election_timeout_ns=1_000 * MS,
     entries_per_message_max=3,
+    snapshot_timeout_ns=5_000 * MS,
     inflight_max=2,
+    chunks_inflight_max=2,
     uncommitted_max=6,
 )
 
@@ -155,7 +159,7 @@ class World:
         yield from self._order(name, "transfer_leadership", to, self.now)
 
     def _do_compact(self, name: str, index: str) -> Iterator[str]:
-        yield from self._order(name, "compact", int(index), b"state at " + index.encode())
+        yield from self._order(name, "compact", int(index), [b"state", b" at ", index.encode()])
 
     def _order(self, name: str, order: str, *arguments: object) -> Iterator[str]:
         try:
@@ -231,6 +235,8 @@ class World:
                     self.network.append((name, to, message))
                 case Committed(entries):
                     self.safety.committed(name, self.rafts[name].term, entries)
+                case Received(snapshot):
+                    yield from self._carry_out(name, self.rafts[name].install(snapshot))
                 case Restored(snapshot):
                     self.safety.restored(name, snapshot.index)
                 case _:
@@ -274,6 +280,8 @@ def _show(name: str, effect: Effect) -> str:
             return f"{name}  lost its leader in term {term}"
         case LeaderChanged(term, leader):
             return f"{name}  sees that {leader} leads term {term}"
+        case Received(snapshot):
+            return f"{name}  has all of {snapshot.index}/{snapshot.term}"
         case Readable(_, request, index):
             return f"{name}  may have {request} read at {index}"
 
@@ -295,8 +303,10 @@ def _message(message: Message) -> str:
         case AppendReply(term, _, index, conflict_term, conflict_index, round):
             rejected = f"AppendReply term {term} rejected at {index}, term {conflict_term} from {conflict_index}"
             return rejected + _round(round)
-        case InstallSnapshot(term, snapshot):
-            return f"InstallSnapshot term {term}: {snapshot.index}/{snapshot.term}"
+        case InstallSnapshot(term, header, number):
+            return f"InstallSnapshot term {term}: {header.index}/{header.term} chunk {number} of {header.count}"
+        case SnapshotReply(term, index, _, held):
+            return f"SnapshotReply term {term}: {held} chunks of {index}"
         case TimeoutNow(term):
             return f"TimeoutNow term {term}"
 

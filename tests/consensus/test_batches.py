@@ -154,10 +154,10 @@ def some_history(random: Random) -> tuple[Stored, list[Persist]]:
                 first = random.randint(log.snapshot.index + 1, log.last_index + 1)
                 log.merge([Entry(first, term, b"another"), Entry(first + 1, term, b"leader's")])
             elif draw < 0.85 and log.last_index > log.snapshot.index:
-                log.compact(random.randint(log.snapshot.index + 1, log.last_index), b"state")
+                log.compact(random.randint(log.snapshot.index + 1, log.last_index), (b"state",))
             elif draw > 0.95:
                 term += 1
-                log.restore(Snapshot(log.last_index + random.randint(1, 3), term, BOTH, b"leader's"))
+                log.restore(Snapshot(log.last_index + random.randint(1, 3), term, BOTH, (b"leader's",)))
         persist = log.take_unsaved(HardState(term) if random.random() < 0.3 else None)
         if persist is not None:
             found.append(persist)

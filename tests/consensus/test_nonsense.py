@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from consensus import (
+    CHUNK_BYTES_MAX,
     Append,
     AppendReply,
     Configuration,
@@ -20,10 +22,12 @@ from consensus import (
     PreVoteReply,
     PreVoteRequest,
     Raft,
+    Received,
     Refused,
     Restored,
     Send,
     Snapshot,
+    SnapshotReply,
     Stored,
     TimeoutNow,
     VoteReply,
@@ -32,6 +36,22 @@ from consensus import (
 from consensus.terms import LEAP_MAX
 
 ABC = Configuration.of("abc")
+WHOLE = Snapshot(5, 2, ABC, (b"one", b"two"))
+DIGESTS = [Snapshot(1, 1, ABC, chunks).header.digest for chunks in ((), (b"x",), (b"x", b"y"), (b"x", b"y", b"z"))]
+
+
+def chunk(term: int, snapshot: Snapshot) -> InstallSnapshot:
+    """The first of a snapshot."""
+    return InstallSnapshot(term, snapshot.header, 0, snapshot.chunks[0] if snapshot.chunks else b"")
+
+
+def any_chunk(random: Random, term: int, index: int, before: int) -> InstallSnapshot:
+    """Of one of a few snapshots at an index, the wrong one now and then."""
+    chunks = (b"x", b"y", b"z")[: random.randrange(4)]
+    header = Snapshot(index, before, Configuration.of("abc"), chunks).header
+    number = random.randrange(max(1, len(chunks)))
+    said = chunks[number] if chunks and random.random() < 0.9 else b"" if not chunks else b"?"
+    return InstallSnapshot(term, header, number, said)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +76,20 @@ ABC = Configuration.of("abc")
         AppendReply(2, False, 1, 3, 1),
         AppendReply(2, False, 1, 1, -1),
         AppendReply(2, True, 1, round=-1),
-        InstallSnapshot(2, Snapshot(0, 1, ABC)),
-        InstallSnapshot(2, Snapshot(5, 3, ABC)),
-        InstallSnapshot(2, Snapshot(5, 2, Configuration())),
+        chunk(2, Snapshot(0, 1, ABC)),
+        chunk(2, Snapshot(5, 3, ABC)),
+        chunk(2, Snapshot(5, 2, Configuration())),
+        replace(chunk(2, WHOLE), number=2),
+        replace(chunk(2, WHOLE), number=-1),
+        replace(chunk(2, WHOLE), chunk=b""),
+        replace(chunk(2, WHOLE), chunk=bytes(CHUNK_BYTES_MAX + 1)),
+        replace(chunk(2, WHOLE), header=replace(WHOLE.header, digest=b"short")),
+        replace(chunk(2, WHOLE), header=replace(WHOLE.header, count=2**25)),
+        replace(chunk(2, WHOLE), header=replace(WHOLE.header, count=-1)),
+        replace(chunk(2, Snapshot(5, 1, ABC)), chunk=b"of none"),
+        SnapshotReply(2, 0, bytes(16), 1),
+        SnapshotReply(2, 5, bytes(16), -1),
+        SnapshotReply(2, 5, bytes(16), 2**25),
         VoteRequest(2, -1, 1),
         VoteRequest(2, 1, 2),
         PreVoteRequest(2, 1, -1),
@@ -104,7 +135,8 @@ def any_message(random: Random, raft: Raft) -> Message:
         VoteReply(term, random.random() < 0.7),
         Append(term, index, before, entries, max(0, index + random.randrange(-1, 3)), random.randrange(3)),
         AppendReply(term, random.random() < 0.6, index, random.choice([0, before]), index, random.randrange(4)),
-        InstallSnapshot(term, Snapshot(index, before, Configuration.of(random.sample("abcde", 3)))),
+        any_chunk(random, term, index, before),
+        SnapshotReply(term, index, random.choice(DIGESTS), random.randrange(5)),
         TimeoutNow(term),
     ]
     return random.choice(messages)
@@ -118,6 +150,8 @@ def test_no_sequence_of_messages_breaks_an_invariant(seed: int) -> None:
     stored = Stored(HardState(1), Snapshot(1, 1, ABC))
     raft = Raft("a", stored, limits, Random(seed), now=0)
     now = 0
+    writes: list[Persist] = []
+    whole: list[Snapshot] = []
     for _ in range(500):
         now += random.randrange(limits.election_timeout_ns // 5)
         choice = random.random()
@@ -125,13 +159,17 @@ def test_no_sequence_of_messages_breaks_an_invariant(seed: int) -> None:
             if choice < 0.1:
                 effects = raft.wake(now)
             elif choice < 0.2:
-                effects = raft.propose([b"x"], now)
+                effects = raft.propose([b"x"] * random.randint(1, 3), now)
+            elif choice < 0.22 and writes:
+                effects = raft.persisted(writes.pop(0), now)
+            elif choice < 0.24 and whole:
+                effects = raft.install(random.choice(whole))
             elif choice < 0.25:
                 effects = raft.add_server(random.choice("abcdef"), random.random() < 0.5, now)
             elif choice < 0.3:
                 effects = raft.transfer_leadership(random.choice("abcdef"), now)
             elif choice < 0.35:
-                effects = raft.compact(raft.commit_index, b"state")
+                effects = raft.compact(raft.commit_index, [b"state"])
             elif choice < 0.4:
                 effects = raft.read(random.choice("abc"), random.choice("xyz"), now)
             else:
@@ -141,6 +179,10 @@ def test_no_sequence_of_messages_breaks_an_invariant(seed: int) -> None:
         for effect in effects:
             if isinstance(effect, Persist):
                 stored = effect.onto(stored)
+                writes.append(effect)
+            elif isinstance(effect, Received):
+                assert effect.snapshot.header.digest in DIGESTS
+                whole.append(effect.snapshot)
             elif isinstance(effect, Restored):
                 assert stored.snapshot == effect.snapshot
         raft.validate()
@@ -162,8 +204,10 @@ TOP = 2**64 - 1
         AppendReply(TOP, False, 0),
         AppendReply(2, True, TOP),
         AppendReply(2, False, 1, 1, TOP),
-        InstallSnapshot(TOP, Snapshot(5, 1, ABC)),
-        InstallSnapshot(2, Snapshot(TOP, 1, ABC)),
+        chunk(TOP, Snapshot(5, 1, ABC)),
+        chunk(2, Snapshot(TOP, 1, ABC)),
+        SnapshotReply(TOP, 5, bytes(16), 1),
+        SnapshotReply(2, TOP, bytes(16), 1),
         VoteRequest(TOP, 1, 1),
         VoteReply(TOP, False),
         PreVoteRequest(TOP, 1, 1),
@@ -179,13 +223,20 @@ def test_a_number_that_no_server_reaches_is_dropped(message: Message) -> None:
 
 def test_a_snapshot_that_is_ahead_by_more_than_any_log_grows_is_dropped() -> None:
     raft = Raft("a", Stored.bootstrap(ABC), Limits(), Random(1), 0)
-    raft.step("b", InstallSnapshot(2, Snapshot(2**41, 2, ABC)), 10)
+    raft.step("b", Append(2, 1, 1, (), 1), 10)
+    raft.step("b", chunk(2, Snapshot(2**41, 2, ABC)), 10)
     assert (raft.last_index, raft.dropped) == (1, 1)
+
+
+def test_a_chunk_of_a_snapshot_makes_nobody_a_leader() -> None:
+    raft = Raft("a", Stored.bootstrap(ABC), Limits(), Random(1), 0)
+    assert raft.step("b", chunk(2, WHOLE), 10) == []
+    assert raft.step("b", chunk(1, Snapshot(5, 1, ABC)), 10) == []
+    assert (raft.term, raft.leader) == (1, None)
 
 
 FAR = [
     lambda term: Append(term, 1, 1, (), 1),
-    lambda term: InstallSnapshot(term, Snapshot(5, 1, ABC)),
     lambda term: AppendReply(term, False, 0),
     lambda term: VoteReply(term, False),
     lambda term: PreVoteReply(term, False),

@@ -22,6 +22,7 @@ from consensus import (
     Role,
     Send,
     Snapshot,
+    SnapshotReply,
     Stored,
     TimeoutNow,
     VoteReply,
@@ -47,7 +48,8 @@ FIRST = Snapshot(1, 1, Configuration.of("abc"))
         (Append(5, 7, 4, (Entry(8, 5), Entry(9, 5)), 3), Promise(5, 9)),
         (AppendReply(5, accepted=True, index=9), Promise(5, 9)),
         (AppendReply(5, accepted=False, index=9), Promise(5, 0)),
-        (InstallSnapshot(5, FIRST), Promise(5, 1)),
+        (InstallSnapshot(5, FIRST.header, 0, b""), Promise(5, 1)),
+        (SnapshotReply(5, 1, FIRST.header.digest, 1), Promise(5, 0)),
         (TimeoutNow(5), Promise(5, 0)),
     ],
 )

@@ -8,6 +8,7 @@ from consensus.log import Log
 from consensus.messages import Append, AppendReply, InstallSnapshot, Message
 from consensus.replication import Replication
 from consensus.stored import Entry, Snapshot
+from tests.consensus.synced import sent_whole
 
 MS = 1_000_000
 LIMITS = Limits(
@@ -46,7 +47,7 @@ def test_a_probe_is_sent_once_and_found_to_be_lost_by_a_heartbeat_behind_it() ->
 
 def test_a_snapshot_that_is_not_answered_is_sent_again_ever_more_rarely() -> None:
     log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 9)])
-    log.compact(8, b"state")
+    log.compact(8, (b"state",))
     followers = replication(log)
     followers.take_reply("b", AppendReply(2, False, 8, 1, 1), now=0)
     sent = []
@@ -89,14 +90,14 @@ def test_a_rejected_stream_goes_back_to_what_is_known_to_match_and_no_further() 
 def test_a_snapshot_is_repeated_after_its_own_timeout_and_heartbeats_go_on_meanwhile() -> None:
     log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 6)])
     followers = replication(log)
-    log.compact(5, b"state")
+    log.compact(5, (b"state",))
     sent = followers.heartbeat("b", 5, 0)
     assert sent == [Append(2, 5, 2, (), 5)]
     followers.take_reply("b", AppendReply(2, False, 5, 0, 2), now=0)
-    assert followers.outgoing("b", 5, 0) == [InstallSnapshot(2, log.snapshot)]
+    assert followers.outgoing("b", 5, 0) == sent_whole(2, log.snapshot)
     assert followers.outgoing("b", 5, 0) == []
     assert followers.heartbeat("b", 5, 2_999 * MS) == [Append(2, 5, 2, (), 5)]
-    assert followers.heartbeat("b", 5, 3_000 * MS) == [InstallSnapshot(2, log.snapshot)]
+    assert followers.heartbeat("b", 5, 3_000 * MS) == sent_whole(2, log.snapshot)
     followers.take_reply("b", AppendReply(2, True, 5), now=0)
     log.append(Entry(6, 2, b"y"))
     assert indexes(followers.outgoing("b", 5, 0)) == [[6]]
@@ -105,23 +106,36 @@ def test_a_snapshot_is_repeated_after_its_own_timeout_and_heartbeats_go_on_meanw
 def test_a_snapshot_is_sent_again_at_once_to_one_that_has_started_again() -> None:
     log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 6)])
     followers = replication(log)
-    log.compact(5, b"state")
+    log.compact(5, (b"state",))
     sent = followers.heartbeat("b", 5, 0)
     assert sent == [Append(2, 5, 2, (), 5)]
     followers.take_reply("b", AppendReply(2, False, 5, 0, 2), now=0)
-    assert followers.outgoing("b", 5, 0) == [InstallSnapshot(2, log.snapshot)]
+    assert followers.outgoing("b", 5, 0) == sent_whole(2, log.snapshot)
     followers.reconnected("b")
-    assert followers.heartbeat("b", 5, 1 * MS) == [InstallSnapshot(2, log.snapshot)]
+    assert followers.heartbeat("b", 5, 1 * MS) == sent_whole(2, log.snapshot)
     followers.reconnected("nobody")
+
+
+def test_a_read_asks_one_whose_probe_was_compacted_away_as_well() -> None:
+    log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 6)])
+    followers = Replication("a", LIMITS, log, term=2)
+    followers.add("b", now=0)
+    log.append(Entry(6, 2, b"y"))
+    followers.outgoing("b", 1, 0)
+    log.compact(6, (b"state",))
+    followers.reads.ask("a", "r", 6, False)
+    _, heartbeats = followers.tend_reads("abc", 6, 0)
+    assert heartbeats == [("b", Append(2, 6, 2, (), 6, 1))]
+    assert followers.outgoing("b", 6, 0) == sent_whole(2, log.snapshot)
 
 
 def test_a_snapshot_that_is_old_when_it_arrives_is_followed_by_the_newer_one_at_once() -> None:
     log = Log(FIRST, [Entry(index, 2, b"x") for index in range(2, 6)])
     followers = replication(log)
-    log.compact(3, b"old")
+    log.compact(3, (b"old",))
     followers.take_reply("b", AppendReply(2, False, 5, 0, 2), now=0)
     assert isinstance(followers.outgoing("b", 5, 0)[0], InstallSnapshot)
-    log.compact(5, b"new")
+    log.compact(5, (b"new",))
     followers.take_reply("b", AppendReply(2, True, 3), now=0)
     log.append(Entry(6, 2, b"y"))
-    assert followers.outgoing("b", 5, 0) == [InstallSnapshot(2, log.snapshot)]
+    assert followers.outgoing("b", 5, 0) == sent_whole(2, log.snapshot)

@@ -15,7 +15,6 @@ from consensus import (
     Effect,
     Entry,
     HardState,
-    InstallSnapshot,
     LeaderChanged,
     Limits,
     Message,
@@ -25,6 +24,7 @@ from consensus import (
     Raft,
     Reason,
     Refused,
+    Restored,
     Role,
     Send,
     Snapshot,
@@ -33,7 +33,7 @@ from consensus import (
     VoteReply,
     VoteRequest,
 )
-from tests.consensus.synced import synced
+from tests.consensus.synced import installed, synced
 
 MS = 1_000_000
 LIMITS = Limits(heartbeat_interval_ns=100 * MS, election_timeout_ns=1_000 * MS, uncommitted_max=3)
@@ -221,8 +221,8 @@ def test_4_1_a_server_votes_for_a_candidate_that_is_not_in_its_configuration() -
 def test_4_1_a_server_accepts_appends_from_a_leader_that_is_not_in_its_configuration() -> None:
     raft = Raft("n", Stored(), LIMITS, Random(1), now=0)
     assert raft.deadline is None
-    first = Snapshot(1, 1, Configuration.of("abc"), b"state")
-    raft.step("a", InstallSnapshot(2, first), 0)
+    first = Snapshot(1, 1, Configuration.of("abc"), (b"state",))
+    installed(raft, "a", 2, first)
     raft.step("a", Append(2, 1, 1, (Entry(2, 2, b"x"),), 2), 0)
     assert (raft.commit_index, raft.configuration) == (2, first.configuration)
     assert raft.deadline is None
@@ -346,15 +346,16 @@ def test_only_the_leader_of_the_term_may_ask_for_an_election() -> None:
 
 def test_5_1_a_snapshot_replaces_a_log_that_does_not_agree_with_it() -> None:
     raft = server(1, 1, 1)
-    snapshot = Snapshot(3, 2, Configuration.of("abcd"), b"state")
-    effects = raft.step("b", InstallSnapshot(2, snapshot), 0)
-    assert effects[0] == Persist(HardState(2), snapshot, 2, ())
+    snapshot = Snapshot(3, 2, Configuration.of("abcd"), (b"sta", b"te"))
+    effects = installed(raft, "b", 2, snapshot)
+    assert effects[0] == Persist(HardState(2))
+    assert effects[-3:-1] == [Persist(None, snapshot, 2, ()), Restored(snapshot)]
     assert (raft.commit_index, raft.last_index, raft.configuration) == (3, 3, snapshot.configuration)
 
 
 def test_5_1_a_snapshot_of_a_prefix_of_the_log_keeps_the_entries_behind_it() -> None:
     raft = server(1, 1, 1)
-    effects = raft.step("b", InstallSnapshot(2, Snapshot(2, 1, Configuration.of("abc"))), 0)
+    effects = installed(raft, "b", 2, Snapshot(2, 1, Configuration.of("abc")))
     assert (raft.commit_index, raft.last_index) == (2, 3)
     assert effects[-1] == Committed((Entry(2, 1, b"x"),))
 
@@ -363,9 +364,9 @@ def test_5_1_the_configuration_is_kept_in_the_snapshot() -> None:
     raft = leader()
     synced(raft, raft.add_server("d", False, 0))
     raft.step("b", AppendReply(2, True, 3), 0)
-    (persist,) = raft.compact(3, b"state")
+    (persist,) = raft.compact(3, [b"state"])
     assert isinstance(persist, Persist)
-    assert persist.snapshot == Snapshot(3, 2, Configuration.of("abc", "d"), b"state")
+    assert persist.snapshot == Snapshot(3, 2, Configuration.of("abc", "d"), (b"state",))
 
 
 def test_a_single_voter_elects_itself_and_commits_alone() -> None:

@@ -24,6 +24,7 @@ from daemon.control.effects import (
     MendHoldings,
     Send,
     SendToAddress,
+    TakeSnapshot,
     TellStates,
 )
 from daemon.control.leader.resume import Made, StatesHeld
@@ -127,6 +128,8 @@ class Machine:
                 case Persist():
                     self.drive.stored = effect.onto(self.drive.stored or Stored())
                     todo.extend(shard.persisted(effect, self._world.now))
+                case TakeSnapshot(index=index, chunks=chunks):
+                    todo.extend(shard.snapshot_taken(index, tuple(chunks), self._world.now))
                 case KeepPromise(promise=promise):
                     self.drive.promise = promise
                 case Send(to=to, message=message):

@@ -68,16 +68,26 @@ class MixedCluster(ShardCluster):
 
     older = ""
 
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._chunks: dict[int, bytes] = {}
+
     def carry(self, sender: Machine, to: str, message: object) -> None:
         if isinstance(message, InstallSnapshot) and to == self.older:
-            message = replace(message, snapshot=later(message.snapshot))
+            header = message.header
+            self._chunks[message.number] = message.chunk
+            if len(self._chunks) < header.count:
+                return
+            whole = tuple(self._chunks[number] for number in range(header.count))
+            altered = later(Snapshot(header.index, header.term, header.configuration, whole))
+            message = InstallSnapshot(message.term, altered.header, 0, altered.chunks[0])
         super().carry(sender, to, message)
 
 
 def later(taken: Snapshot) -> Snapshot:
     """With a machine more, which only a later version knows."""
-    sections = [(name, iter(pieces)) for name, pieces in snapshot.read([taken.data]).items()]
-    return replace(taken, data=b"".join(snapshot.write([*sections, ("locks", iter([b"held"]))])))
+    sections = [(name, iter(pieces)) for name, pieces in snapshot.read(taken.chunks).items()]
+    return replace(taken, chunks=(b"".join(snapshot.write([*sections, ("locks", iter([b"held"]))])),))
 
 
 def mixed(seed: int = 3) -> tuple[MixedCluster, Machine, Machine, Machine]:
@@ -285,8 +295,9 @@ def test_a_member_that_forges_a_term_ends_nobody_with_a_snapshot_of_nonsense(is_
         raft = victim.up.raft
         assert raft is not None
         term = raft.term + (number % 3 == 0 and not is_cut_off)
-        snapshot = Snapshot(raft.commit_index + 50, term, configuration, b"\x93garbage")
-        victim.perform(victim.up.step(told[number % 3], InstallSnapshot(term, snapshot), cluster.world.now))
+        snapshot = Snapshot(raft.commit_index + 50, term, configuration, (b"\x93garbage",))
+        chunk = InstallSnapshot(term, snapshot.header, 0, snapshot.chunks[0])
+        victim.perform(victim.up.step(told[number % 3], chunk, cluster.world.now))
         cluster.run(SECOND // 2)
         assert victim.shard is not None
     assert not victim.saw(LogUnreadable)

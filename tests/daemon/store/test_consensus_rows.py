@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from zlib import crc32
@@ -15,12 +16,13 @@ from consensus.effects import Persist
 from consensus.log import Log
 from consensus.stored import Entry, HardState, Snapshot, Stored
 from daemon.store import DataFolder, Store, StoreError
+from daemon.store.consensus import RECORDS
 from daemon.wire import Codec
 
 BOTH = Configuration.of(["a/1", "b/2"])
 BEGUN = Stored(
     HardState(3, "b/2"),
-    Snapshot(4, 1, BOTH, b"state"),
+    Snapshot(4, 1, BOTH, (b"state",)),
     (Entry(5, 2, b"command"), Entry(6, 3), Entry(7, 3, b"", Configuration.of(["a/1"], ["b/2"]))),
 )
 
@@ -72,8 +74,8 @@ def test_what_was_persisted_is_loaded(disk: Disk) -> None:
     "persist",
     [
         Persist(hard_state=HardState(9, None)),
-        Persist(snapshot=Snapshot(6, 3, BOTH, b"later")),
-        Persist(snapshot=Snapshot(90, 3, BOTH, b"a leader's"), truncate_from=5),
+        Persist(snapshot=Snapshot(6, 3, BOTH, (b"later",))),
+        Persist(snapshot=Snapshot(90, 3, BOTH, (b"a leader's",)), truncate_from=5),
         Persist(truncate_from=6),
         Persist(truncate_from=6, entries=(Entry(6, 3, b"other"), Entry(7, 3, b"another"))),
         Persist(entries=(Entry(8, 3, b"next"),)),
@@ -89,7 +91,7 @@ def test_each_part_of_a_persist(disk: Disk, persist: Persist) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_random_histories_of_a_real_log_equal_the_specification(disk: Disk, seed: int) -> None:
     random = Random(seed)
-    model = Stored.bootstrap(Configuration.of(["a/1"]), b"begun")
+    model = Stored.bootstrap(Configuration.of(["a/1"]), [b"begun"])
     disk.store.persist(whole(model))
     log, hard_state = Log(model.snapshot), model.hard_state
     for _ in range(60):
@@ -124,22 +126,80 @@ def _change(log: Log, hard_state: HardState, random: Random) -> HardState:
             log.merge([Entry(first + step, term + 1, b"leader's") for step in range(random.randint(1, 4))])
             hard_state = HardState(term + 1)
         elif draw < 0.9 and log.last_index > log.snapshot.index:
-            log.compact(random.randint(log.snapshot.index + 1, log.last_index), random.randbytes(20))
+            log.compact(
+                random.randint(log.snapshot.index + 1, log.last_index),
+                tuple(random.randbytes(20) for _ in range(random.randint(0, 3))),
+            )
         elif draw >= 0.9:
-            log.restore(Snapshot(log.last_index + random.randint(1, 9), term, BOTH, b"leader's"))
+            log.restore(Snapshot(log.last_index + random.randint(1, 9), term, BOTH, (b"leader's",)))
     return hard_state
 
 
+CHUNKS = tuple(Random(1).randbytes(1 << 18) for _ in range(64))
+
+
+def _chunk_rows(disk: Disk) -> list[tuple[int, int]]:
+    """At which index, and how many."""
+    with closing(sqlite3.connect(disk.folder.database_path)) as database:
+        return database.execute("SELECT position, count(*) FROM consensus_chunk GROUP BY position").fetchall()
+
+
 def test_a_snapshot_of_many_megabytes(disk: Disk) -> None:
-    data = Random(1).randbytes(16 << 20)
-    disk.store.persist(Persist(HardState(1), Snapshot(1, 1, BOTH, data)))
+    disk.store.persist(Persist(HardState(1), Snapshot(1, 1, BOTH, CHUNKS)))
     stored = disk.store.load_consensus()
     assert stored is not None
-    assert stored.snapshot.data == data
+    assert stored.snapshot.chunks == CHUNKS
+
+
+def test_a_snapshot_that_was_staged_is_not_written_again(disk: Disk) -> None:
+    disk.store.persist(whole(BEGUN))
+    assert disk.store.stage_snapshot(6, iter(CHUNKS)) == CHUNKS
+    assert disk.store.load_consensus() == BEGUN, "it is not in force"
+    connection = disk.store._database.connection
+    before = connection.total_changes
+    disk.store.persist(Persist(snapshot=Snapshot(6, 3, BOTH, CHUNKS)))
+    assert connection.total_changes - before < 6
+    stored = disk.store.load_consensus()
+    assert stored is not None
+    assert (stored.snapshot.index, stored.snapshot.chunks) == (6, CHUNKS)
+    disk.store.stage_snapshot(7, iter([b"next"]))
+    assert _chunk_rows(disk) == [(6, 64), (7, 1)], "the one before that in force is gone"
+
+
+def test_what_was_staged_and_is_another_snapshot_is_replaced(disk: Disk) -> None:
+    disk.store.persist(whole(BEGUN))
+    disk.store.stage_snapshot(6, iter([b"state", b"of", b"mine"]))
+    disk.reopen()
+    disk.store.persist(Persist(snapshot=Snapshot(6, 3, BOTH, (b"state", b"of", b"a leader"))))
+    stored = disk.store.load_consensus()
+    assert stored is not None
+    assert stored.snapshot.chunks == (b"state", b"of", b"a leader")
+
+
+def test_consensus_goes_on_while_a_snapshot_is_staged(disk: Disk) -> None:
+    """Each piece of it is a transaction of its own."""
+    disk.store.persist(whole(BEGUN))
+
+    def chunks() -> Iterator[bytes]:
+        for number, chunk in enumerate(CHUNKS):
+            disk.store.persist(Persist(HardState(100 + number)))
+            yield chunk
+
+    disk.store.stage_snapshot(6, chunks())
+    stored = disk.store.load_consensus()
+    assert stored is not None
+    assert stored.hard_state == HardState(163)
+
+
+def test_a_new_disk_has_no_snapshot_of_the_old_one(disk: Disk) -> None:
+    disk.store.persist(whole(BEGUN))
+    disk.store.stage_snapshot(6, iter([b"more"]))
+    disk.store.renounce(5)
+    assert _chunk_rows(disk) == []
 
 
 def _record(part: object) -> tuple[int, bytes]:
-    (record,) = Codec("consensus", {1: HardState, 2: Snapshot, 3: Entry}).encode(0, "disk", 0, part)
+    (record,) = Codec("consensus", RECORDS).encode(0, "disk", 0, part)
     return crc32(bytes(record)), bytes(record)
 
 
@@ -167,8 +227,13 @@ NONSENSE: dict[str, Callable[[sqlite3.Connection], object]] = {
     "the lost hard state": _run("DELETE FROM consensus_state WHERE part = 'hard state'"),
     "the lost snapshot": _run("DELETE FROM consensus_state WHERE part = 'snapshot'"),
     "an unsound configuration": _put_entry(Entry(8, 3, b"", Configuration(("b", "a")))),
-    "an unsound snapshot": _put_part("snapshot", Snapshot(4, 1, Configuration(("b", "a")))),
-    "a negative index": _put_part("snapshot", Snapshot(-1, 1, BOTH)),
+    "an unsound snapshot": _put_part("snapshot", Snapshot(4, 1, Configuration(("b", "a")), (b"state",)).header),
+    "a negative index": _put_part("snapshot", Snapshot(-1, 1, BOTH, (b"state",)).header),
+    "a chunk that is lost": _run("DELETE FROM consensus_chunk"),
+    "a chunk too many": _run("INSERT INTO consensus_chunk VALUES (9, 4, 1, 0, x'')"),
+    "a chunk's checksum": _run("UPDATE consensus_chunk SET crc = crc + 1"),
+    "a chunk of a wrong type": _run("UPDATE consensus_chunk SET bytes = 'text'"),
+    "a digest of other chunks": _put_part("snapshot", Snapshot(4, 1, BOTH, (b"stat", b"e")).header),
     "an unknown part": _put_part("third", HardState()),
     "a part in another's place": _put_part("snapshot", HardState()),
     "a wrong checksum": _run("UPDATE consensus_log SET crc = crc + 1 WHERE position = 5"),

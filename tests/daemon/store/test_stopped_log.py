@@ -31,7 +31,7 @@ def entries(*commands: Command | bytes) -> tuple[Entry, ...]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """One whose log has a snapshot, and behind it commands that are applied, declined, nonsense and nothing."""
-    snapshot = Snapshot(1, 1, Configuration.of(["a/1"]), freeze(formed().registry))
+    snapshot = Snapshot(1, 1, Configuration.of(["a/1"]), (freeze(formed().registry),))
     with DataFolder(tmp_path / "data", "demo", "a").open() as data:
         store = Store(data)
         log = entries(START, AddGraph("web", "l2", 1, 1, 1, 4, 0, "int", (), ()), b"weaker", b"", START_AGAIN)

@@ -21,7 +21,7 @@ FRAMES = [bytes(range(256)) * 20, Random(1).randbytes(9000), b""]
 STATE = Random(2).randbytes(6000)
 BEGUN = Stored(
     HardState(2, "a"),
-    Snapshot(1, 1, Configuration.of(["a"]), b"begun"),
+    Snapshot(1, 1, Configuration.of(["a"]), (b"begun",)),
     tuple(Entry(index, 2, Random(index).randbytes(300)) for index in range(2, 30)),
 )
 

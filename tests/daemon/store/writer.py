@@ -35,7 +35,7 @@ def state_of(seed: int, tick: int, partition: int) -> bytes:
 def write(store: Store, seed: int, count: int, say: Callable[[str], None]) -> None:
     """Every kind of write, in turn, each said when it is done."""
     configuration = Configuration.of(["a"])
-    store.persist(Persist(HardState(1), Snapshot(1, 1, configuration, b"begun")))
+    store.persist(Persist(HardState(1), Snapshot(1, 1, configuration, (b"begun",))))
     for turn in range(1, count + 1):
         entries = (Entry(turn + 1, 1, Random(f"{seed} entry {turn}").randbytes(200)),)
         store.persist(Persist(HardState(turn + 1, "a"), None, None, entries))

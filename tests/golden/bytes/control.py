@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import consensus
 from consensus.configuration import Configuration
-from consensus.stored import Entry, Snapshot
+from consensus.stored import Entry, SnapshotHeader
 from daemon.control import messages as cluster
 from daemon.membership import messages as swim
 from daemon.services.graphs import messages as graphs
@@ -62,8 +62,11 @@ CONSENSUS = (
     consensus.VoteReply(term=9, granted=True),
     consensus.Append(term=9, prev_index=40, prev_term=7, entries=ENTRIES, commit=39, round=12),
     consensus.AppendReply(term=9, accepted=True, index=42, conflict_term=6, conflict_index=38, round=12),
-    consensus.InstallSnapshot(term=9, snapshot=Snapshot(index=42, term=8, configuration=SERVERS, data=b"snapshot")),
+    consensus.InstallSnapshot(
+        term=9, header=SnapshotHeader(42, 8, SERVERS, 3, bytes(range(16))), number=1, chunk=b"chunk"
+    ),
     consensus.TimeoutNow(term=9),
+    consensus.SnapshotReply(term=9, index=42, digest=bytes(range(16)), held=2),
 )
 STATES = cluster.RunStates(run=7, tick=30, partitions=to_bits({0, 9}), epoch=4)
 CLUSTER = (

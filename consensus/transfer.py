@@ -1,0 +1,83 @@
+"""Both ends of a snapshot on its way: chunk by chunk, few at a time, and on from where it was when one gets lost.
+
+Source: thesis 5.1 (InstallSnapshot), with numbered chunks in the place of byte offsets. ::
+
+    leader                                                follower
+      chunks 0 1 2 3           ------------------------>    holds 0 1, then 2 was lost
+      held 2                   <------------------------
+      ... chunks 2 3 4 5       ------------------------>    holds all; the digest is right
+      accepted up to index     <------------------------    the host can read it: installed
+
+A snapshot is known by its header, with a digest over all chunks. The states of two servers that have applied the same
+entries are the same bytes, so a transfer goes on under the next leader if that one has the same snapshot; another one
+begins anew. What has come is kept in memory: a follower that restarts begins anew as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from consensus.messages import InstallSnapshot
+from consensus.stored import Snapshot, SnapshotHeader, add_to_digest, begun_digest
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """One snapshot on its way to one follower."""
+
+    header: SnapshotHeader
+    acked: int = 0
+    sent: int = 0
+
+    def next(self, term: int, snapshot: Snapshot, inflight_max: int) -> InstallSnapshot | None:
+        """The next chunk; None if as many as may be are under way."""
+        if self.sent >= min(self.acked + inflight_max, max(self.header.count, 1)):
+            return None
+        number, self.sent = self.sent, self.sent + 1
+        return InstallSnapshot(term, self.header, number, snapshot.chunks[number] if self.header.count else b"")
+
+    def held(self, count: int) -> bool:
+        """The follower has told how many it holds; whether that is progress. Less than before: it has begun anew."""
+        count = min(count, self.header.count)
+        is_progress = count > self.acked
+        self.sent = max(self.sent, count) if count >= self.acked else count
+        self.acked = count
+        return is_progress
+
+    def again(self) -> None:
+        """Send once more what was not acknowledged; the last chunk if all were, for the snapshot itself was not."""
+        self.sent = min(self.acked, max(self.header.count - 1, 0))
+
+
+class Incoming:
+    """What has come of a leader's snapshot, at most one."""
+
+    def __init__(self) -> None:
+        self.whole: Snapshot | None = None
+        self._header: SnapshotHeader | None = None
+        self._chunks: list[bytes] = []
+        self._digest = begun_digest()
+
+    def clear(self) -> None:
+        """Forget it."""
+        self.whole, self._header, self._chunks, self._digest = None, None, [], begun_digest()
+
+    def take(self, message: InstallSnapshot) -> int:
+        """Take a chunk, if it is the next one; how many are held. ``whole`` is set once all are."""
+        if message.header != self._header:
+            if message.number:
+                return 0  # it may be a late one of a snapshot before
+            self.clear()
+            self._header = message.header
+        if message.number == len(self._chunks) and message.chunk:
+            self._chunks.append(message.chunk)
+            add_to_digest(self._digest, message.chunk)
+        if self.whole is None and len(self._chunks) == message.header.count:
+            self._complete(message.header)
+        return len(self._chunks)
+
+    def _complete(self, header: SnapshotHeader) -> None:
+        if self._digest.digest() == header.digest:
+            self.whole = Snapshot(header.index, header.term, header.configuration, tuple(self._chunks))
+        else:
+            self.clear()
