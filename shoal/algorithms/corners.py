@@ -51,7 +51,7 @@ class Corners(Program):
 
     def prepare(self, ws: Workspace) -> None:
         if ws.part.node_count > NODES_MAX:
-            raise ShoalError(f"'{self.name}' takes graphs of up to {NODES_MAX} nodes")
+            raise ShoalError(f"'{self.name}' supports graphs of up to {NODES_MAX} nodes")
         self._sets: Sets | None = None
         self._upper: Sets | None = None
 

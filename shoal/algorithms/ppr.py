@@ -28,7 +28,7 @@ class PersonalisedPageRank(Ranks):
 
     def where(self, ws: Workspace) -> tuple[Starts, int]:
         if (self.source is None) == (self.sources is None):
-            raise BadParameter("give either 'source', the id of one node, or 'sources', ids with commas between")
+            raise BadParameter("give either 'source', the id of one node, or 'sources', ids separated by commas")
         if self.sources is not None:
             nodes, count = own_nodes(ws.part, "sources", self.sources)
             return np.array(nodes, np.intp), count

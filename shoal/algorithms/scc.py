@@ -85,7 +85,7 @@ class StrongComponents(Program):
     def prepare(self, ws: Workspace) -> None:
         part = ws.part
         if part.node_count > 1 << ORDINAL_BITS:
-            raise ShoalError(f"'scc' takes graphs of up to {1 << ORDINAL_BITS} nodes")
+            raise ShoalError(f"'scc' supports graphs of up to {1 << ORDINAL_BITS} nodes")
         self._out, self._into = Side(part.out_edges, part.in_kernel), Side(part.in_edges, part.out_kernel)
         self._told = np.full(part.ghost_count, LATER)
         self._again = False

@@ -156,7 +156,7 @@ class AgentContext:
         """Restricts agents to their own partition: what else is on the shard depends on the number of shards."""
         if place is None or self._colony.partition_of(place) == self.partition:
             return place or self.place
-        raise ValueError(f"{place} is not in partition {self.partition}: go there, to see what is there")
+        raise ValueError(f"{place} is not in partition {self.partition}: an agent has to go there to look")
 
     def _do(self) -> None:
         self._may()

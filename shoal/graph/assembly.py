@@ -111,12 +111,12 @@ def _check_tables(node_table: Table | None, edge_table: Table) -> None:
     for table, name, column in ids:
         if col.type_name(column) not in ("int64", "string"):
             raise BadGraph(
-                f"{table.name}: column {name!r} holds {col.type_name(column)}, and ids are int or str; convert it"
+                f"{table.name}: column {name!r} holds {col.type_name(column)}, but ids are int or str; convert it"
             )
     kinds = {col.type_name(column) for _, _, column in ids if len(column)}
     if len(kinds) > 1:
         held = ", ".join(f"{name!r} of {table.name} {col.type_name(c)}" for table, name, c in ids)
-        raise BadGraph(f"the ids of a graph are all int or all str, and here are {held}; give all of them one type")
+        raise BadGraph(f"the ids of a graph are all int or all str, but here are {held}; give all of them one type")
     for table in [each for each in (node_table, edge_table) if each is not None]:
         check_names(list(table.columns), table.name)
         if len(table.columns) > COLUMNS_MAX:
@@ -229,7 +229,7 @@ def _sorted_ids(nodes: Table) -> tuple[IdColumn, NDArray[Any] | None]:
         node = ids[twice].item() if isinstance(ids, np.ndarray) else ids[twice].as_py()
         there = nodes.line(first)
         also = f" (first in {nodes.unit} {there})" if there is not None else ""
-        raise nodes.bad_row(again, f"node {node!r} is there twice{also}; keep one of the two")
+        raise nodes.bad_row(again, f"node {node!r} occurs twice{also}; keep one of them")
     return ids, order
 
 

@@ -71,7 +71,7 @@ def column_of(values: Any, what: str) -> Column:
 
 def _number_column(values: NDArray[Any], what: str) -> NDArray[Any]:
     if values.ndim != 1:
-        raise BadGraph(f"{what}: an array of one dimension is needed, this one has {values.ndim}")
+        raise BadGraph(f"{what}: the array must have one dimension, not {values.ndim}")
     match values.dtype.kind:
         case "b":
             return values.astype(np.bool_, copy=False)
@@ -108,7 +108,7 @@ def _arrow_column(values: Any, what: str) -> Column:
         except pa.ArrowException as problem:
             raise BadGraph(f"{what}: the text is damaged: {problem}") from None
         return _string_column(values)
-    raise BadGraph(f"{what}: the type {kind} is none that a column has; make it int, float, string or bool")
+    raise BadGraph(f"{what}: a column can't have the type {kind}; make it int, float, string or bool")
 
 
 def _is_text(kind: Any) -> bool:
@@ -265,7 +265,7 @@ def frame_count(spec: object) -> int:
     """Returns how many frames a column of that spec has."""
     kind = field(spec, "type", str)
     if kind not in FRAMES:
-        raise BadGraph(f"a column of type {kind[:40]!r} is none that can be sent; one of {', '.join(FRAMES)}")
+        raise BadGraph(f"a column of type {kind[:40]!r} can't be sent; use one of {', '.join(FRAMES)}")
     return FRAMES[kind]
 
 

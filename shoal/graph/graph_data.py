@@ -128,7 +128,7 @@ class GraphData:
     def from_wire(cls, spec: object, frames: Sequence[Any]) -> GraphData:
         """Returns the graph of a spec and frames, both untrusted. Raises `BadGraph`, and no other exception."""
         if col.field(spec, "format", int) != WIRE_FORMAT:
-            raise BadGraph(f"the graph comes in a format other than {WIRE_FORMAT}; are both ends of one version?")
+            raise BadGraph(f"the graph is not in format {WIRE_FORMAT}; do both ends have the same version?")
         assert isinstance(spec, Mapping)
         partition_count, directed = col.field(spec, "partitions", int), col.field(spec, "directed", bool)
         if not 1 <= partition_count <= PARTITIONS_MAX:
@@ -175,7 +175,7 @@ def named_specs(spec: Mapping[str, Any], group: str) -> list[tuple[str, Any]]:
 def check_names(names: Sequence[str], what: str) -> None:
     for name in names:
         if not 1 <= len(name.encode("utf-8", "surrogatepass")) <= NAME_BYTES_MAX:
-            raise BadGraph(f"{what}: a column's name has 1 to {NAME_BYTES_MAX} bytes; {name[:40]!r} has not")
+            raise BadGraph(f"{what}: a column's name must have 1 to {NAME_BYTES_MAX} bytes; {name[:40]!r} does not")
     if len(set(names)) != len(names):
         raise BadGraph(f"{what}: two columns have the same name")
 
@@ -203,7 +203,7 @@ def _check_edges(source: Column, target: Column, nodes: int, directed: bool) -> 
         raise BadGraph(f"a target is not an ordinal below {nodes}")
     # That each arc has its twin would take a sort to see; this tells what is no undirected graph at all.
     if not directed and not np.array_equal(np.bincount(source, minlength=nodes), np.bincount(target, minlength=nodes)):
-        raise BadGraph("the graph is said to be undirected, and its arcs do not stand for edges both ways")
+        raise BadGraph("the graph is declared undirected, but its arcs do not form edges in both directions")
 
 
 def _check_shape(graph: GraphData) -> None:

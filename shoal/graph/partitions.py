@@ -159,7 +159,7 @@ class PartitionSet:
     def from_wire(cls, spec: object, frames: Sequence[Any], partition_table: Array) -> PartitionSet:
         """Returns the slices that were sent, checked against the partition of every node. Raises `BadGraph`."""
         if col.field(spec, "format", int) != WIRE_FORMAT:
-            raise BadGraph(f"the slices come in a format other than {WIRE_FORMAT}; are both shards of one version?")
+            raise BadGraph(f"the slices are not in format {WIRE_FORMAT}; do both shards have the same version?")
         assert isinstance(spec, Mapping)
         nodes, edges, count = (col.field(spec, name, int) for name in ("nodes", "edges", "partition_count"))
         check_table(partition_table, nodes, count)
@@ -302,7 +302,7 @@ def joined(pieces: Sequence[PartitionSet]) -> PartitionSet:
         return first
     places = sorted((partition, i, k) for i, piece in enumerate(pieces) for k, partition in enumerate(piece.partitions))
     if len({partition for partition, _, _ in places}) < len(places):
-        raise BadGraph("one partition is there twice")
+        raise BadGraph("a partition occurs twice")
     return _picked(pieces, [(i, k) for _, i, k in places])
 
 

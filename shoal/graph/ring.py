@@ -40,7 +40,7 @@ class HashRing:
         self.members = tuple(sorted(set(members)))
         self.virtual_nodes = virtual_nodes
         if not self.members or virtual_nodes < 1:
-            raise ValueError("a ring needs a member, and a virtual node of each")
+            raise ValueError("a ring needs at least one member, and one virtual node for each")
         # Two names on one point would be a chance of one in 2**64 a pair; the name then decides, so it stays a function
         # of the names.
         circle = sorted((_point(f"{name}#{i}"), name) for name in self.members for i in range(virtual_nodes))

@@ -23,9 +23,9 @@ class Attribute:
     def __init__(self, default: float | int | bool | None, *, null: float | int | None = None, hidden: bool = False):
         told = null if default is None else default
         if type(told) not in (float, int, bool):
-            raise TypeError(f"an attribute is a float, an int or a bool; of {default!r} the type can't be told")
+            raise TypeError(f"an attribute is a float, an int or a bool, and {default!r} is none of these")
         if null is not None and math.isnan(null):
-            raise ValueError("NaN equals nothing, so it can't stand for 'none': take math.inf")
+            raise ValueError("NaN equals nothing, so it can't represent a missing value: use math.inf")
         if null is not None and type(null) is not type(told):
             raise TypeError(f"the default {default!r} and null {null!r} are of two types")
         self.kind: type = type(told)
@@ -108,5 +108,5 @@ class Combine:
         if isinstance(value, np.generic):
             value = value.item()
         if isinstance(value, bool) or not isinstance(value, int | float if self.kind is float else int):
-            raise TypeError(f"messages are combined as {self.kind.__name__}, and {value!r} is none")
+            raise TypeError(f"messages are combined as {self.kind.__name__}, not {value!r}")
         return self.kind(value)

@@ -224,7 +224,7 @@ class Delivery:
     def _types(self) -> tuple[Array, list[Any]]:
         columns = self._part.edge_columns
         if "type" not in columns:
-            raise UnknownColumn("the graph's edges have no column 'type', and so there is no via but \"*\"")
+            raise UnknownColumn("the graph's edges have no column 'type', so via can only be \"*\"")
         if col.is_string(columns["type"]):
             codes, names = col.encoded(columns["type"])
             return codes, list(names.to_pylist())

@@ -67,16 +67,16 @@ class NodeProgram(Program):
         for base in reversed(cls.__mro__):
             found |= {name: each for name, each in vars(base).items() if isinstance(each, Attribute)}
         for name in sorted(RESERVED & found.keys()):
-            raise TypeError(f"'{name}' is a node's own: call the attribute otherwise")
+            raise TypeError(f"'{name}' is reserved by nodes: choose another name for the attribute")
         cls.attributes = tuple(found.values())
         cls.columns = tuple(each.column for each in cls.attributes)
         own = {each.name for each in OWN}
         theirs = tuple(each for each in cls.aggregates if each not in OWN)
         for name in sorted(own & {each.name for each in theirs}):
-            raise TypeError(f"aggregate '{name}' is there in every program of messages")
+            raise TypeError(f"aggregate '{name}' is built into every message program")
         cls.aggregates = (*theirs, *OWN)
         if _overrides(cls, "on_message") and _overrides(cls, "on_messages"):
-            raise TypeError("on_message takes one message, on_messages all of a tick: a program has one of them")
+            raise TypeError("on_message takes one message, on_messages all of a tick: define one of them")
 
     # -- what an author overrides ----------------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class NodeProgram(Program):
 
     def on_request(self, node: Node, msg: Any) -> Any:
         """Returns the reply to a request."""
-        raise NotImplementedError(f"program '{self.name}' sends requests, and has no on_request to answer them")
+        raise NotImplementedError(f"program '{self.name}' sends requests but has no on_request to answer them")
 
     def on_replies(self, node: Node, replies: Replies) -> None:
         """Called with all replies to one request, two ticks after the node sent it."""
@@ -270,7 +270,7 @@ class NodeProgram(Program):
             _, to, sender = letter.address
             partition = partition_of(to, self._ws.part.partition_count)
             if not any(lost.count for lost in self._lost.values()):
-                log.warning("program '%s': node %r sent to %r, and there is no such node", self.name, sender, to)
+                log.warning("program '%s': node %r sent to %r, which does not exist", self.name, sender, to)
             self._lost[partition].add(self._shared.tick, sender, to)
             if letter.kind == REQUEST or self._returns:
                 note = (letter.seq, to, letter.kind == REQUEST)

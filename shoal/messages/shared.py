@@ -75,7 +75,7 @@ class Shared:
         if to is None:
             return [(ALONG, direction_code(direction), self._types(via))]
         if via is not None and via != EVERY_WAY:
-            raise ValueError("either to=, an id, or via=, a type of edges")
+            raise ValueError("give either to=, an id, or via=, an edge type")
         name = self.delivery.ids[sender]
         return [(NAMED, _id(each), name) for each in (to if isinstance(to, list | tuple) else [to])]
 
@@ -84,7 +84,7 @@ class Shared:
             return None
         types = list(via) if isinstance(via, list | tuple) else [via]
         if not types or any(type(each) not in (str, int) for each in types):
-            raise TypeError(f"via is '*', a type of edges or a list of such, not {via!r}")
+            raise TypeError(f"via must be '*', an edge type or a list of edge types, not {via!r}")
         self.delivery.chosen(np.empty(0, np.int64), ())  # raises if edges have no types
         return tuple(sorted(set(types), key=lambda each: (isinstance(each, str), each)))
 
@@ -93,7 +93,7 @@ class Shared:
     def name(self, local: int) -> int | str:
         """Returns the id of an own node or a ghost."""
         if self.tick == 0:
-            raise RuntimeError("what its neighbours are called, a node knows from the first tick on, not in on_start")
+            raise RuntimeError("the ids of neighbours are available from the first tick on, not in on_start")
         if local < self.part.size:
             return self.delivery.ids[local]  # type: ignore[no-any-return]
         if self._ghost_ids is None:
@@ -121,7 +121,7 @@ def _id(node: Any) -> int | str:
     if isinstance(node, np.integer):
         node = int(node)
     if type(node) not in (int, str):
-        raise TypeError(f"a node's id is an int or a str, or a list of such, not {node!r}")
+        raise TypeError(f"a node's id must be an int or a str, or a list of these, not {node!r}")
     if type(node) is int and not LEAST <= node <= MOST:
-        raise ValueError(f"{node} does not fit an integer of 64 bits, so it is no node's id")
+        raise ValueError(f"{node} does not fit an integer of 64 bits, so it can't be a node's id")
     return frozen(node)  # type: ignore[no-any-return]

@@ -126,5 +126,5 @@ def kind_of(path: Path) -> str:
     """Returns the format of a file with this name. Raises `ShoalError`."""
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
-        raise ShoalError(f"{path}: what should it be? its name should end in {', '.join(KINDS)}")
+        raise ShoalError(f"{path}: the format is not known: the name should end in {', '.join(KINDS)}")
     return kind

@@ -160,7 +160,7 @@ def text_column(program: type[Program], params: Mapping[str, Any]) -> str:
     """Returns the column whose texts a run reads: its parameter `text`. Raises `ShoalError` if the program has none."""
     parameter = program.parameters().get("text")
     if parameter is None or parameter.kind is not str:
-        raise Refused(f"program '{program.name}' reads no texts: what can be searched are runs of 'knowledge'")
+        raise Refused(f"program '{program.name}' reads no texts: only runs of 'knowledge' can be searched")
     return str(params.get("text", parameter.default))
 
 

@@ -154,6 +154,6 @@ def chosen_tick(run: str, state: str, ticks: Sequence[int], tick: int | None) ->
         return ticks[-1] if tick is None else tick
     if ticks:
         kept = ", ".join(map(str, ticks))
-        raise TickNotKept(f"run '{run}' can't be read at tick {tick}: the ticks that are kept of it are {kept}")
+        raise TickNotKept(f"run '{run}' can't be read at tick {tick}: the ticks kept are {kept}")
     why = ", and there is nothing to be read of it yet" if state in ("running", "stopping") else ""
     raise TickNotKept(f"run '{run}' has no result: it is {state}{why}")

@@ -120,7 +120,7 @@ def part_of_table(engine: Engine, table: Table, partition: int) -> TablePart:
         is_text = kind == "string"
         columns[name] = pa.array(values, pa.string()) if is_text else one_nan(np.asarray(values, col.NUMBERS[kind]))
     if len({len(values) for values in columns.values()}) > 1:
-        raise ValueError(f"table '{table.name}': its columns have not one length in partition {partition}")
+        raise ValueError(f"table '{table.name}': its columns differ in length in partition {partition}")
     return TablePart(partition, engine.part.partition_count, columns)
 
 

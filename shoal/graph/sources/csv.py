@@ -193,7 +193,9 @@ def open_csv(path: Path, quote: str = AUTO) -> CsvFile:
             raise BadRow(str(path), line, "the header is not UTF-8; save the file in that encoding")
         if colon and kind not in TYPES:
             hint = did_you_mean(kind, TYPES)
-            raise BadRow(str(path), line, f"column {cell!r}: {kind!r} is no type; write int, float, str or bool{hint}")
+            raise BadRow(
+                str(path), line, f"column {cell!r}: {kind!r} is not a type; write int, float, str or bool{hint}"
+            )
         if not name:
             raise BadRow(str(path), line, "a column has no name; the first line names the columns")
         if name in types:

@@ -53,7 +53,7 @@ def read_graph(
         if end not in edge_file.types:
             known = ", ".join(map(repr, edge_file.names))
             hint = _other_delimiter(edge_file) or did_you_mean(end, edge_file.names)
-            reason = f"there is no column {end!r}; edges need 'source' and 'target', and here are {known}{hint}"
+            reason = f"there is no column {end!r}; edges need 'source' and 'target', but here are {known}{hint}"
             raise BadRow(str(edge_file.path), 1 if isinstance(edge_file, CsvFile) else None, reason)
     id_name = None if node_file is None else _id_column(node_file)
     _check_types(types, node_file, edge_file)
@@ -76,7 +76,7 @@ def _open(path: PathLike, quote: str) -> Opened:
     for suffix, opener in SUFFIXES.items():
         if name.endswith(suffix):
             return opener(path, quote)
-    raise BadRow(str(path), None, f"the name does not tell what it holds; it should end in {', '.join(SUFFIXES)}")
+    raise BadRow(str(path), None, f"the name does not show the format; it should end in {', '.join(SUFFIXES)}")
 
 
 def _other_delimiter(file: Opened) -> str:
@@ -91,7 +91,7 @@ def _other_delimiter(file: Opened) -> str:
 
 def _id_column(file: Opened) -> str:
     if not file.names:
-        raise BadRow(str(file.path), None, "there are no columns; nodes need an id")
+        raise BadRow(str(file.path), None, "there are no columns; nodes need an 'id'")
     return "id" if "id" in file.types else file.names[0]
 
 
@@ -101,7 +101,7 @@ def _check_types(types: Mapping[str, str], node_file: Opened | None, edge_file: 
         if name not in known:
             raise BadGraph(f"there is no column {name!r} to give a type{did_you_mean(name, known)}")
         if kind not in TYPES:
-            raise BadGraph(f"column {name!r}: {kind!r} is no type; choose int, float, str or bool")
+            raise BadGraph(f"column {name!r}: {kind!r} is not a type; choose int, float, str or bool")
 
 
 def _id_type(types: Mapping[str, str], node_file: Opened | None, id_name: str | None, edge_file: Opened) -> str:
@@ -116,7 +116,7 @@ def _id_type(types: Mapping[str, str], node_file: Opened | None, id_name: str | 
             said[f"{name!r} of {file.path}"] = kind
     for what, kind in said.items():
         if kind not in ("int", "str"):
-            raise BadGraph(f"{what} is typed {kind}, and ids are int or str")
+            raise BadGraph(f"{what} is typed {kind}, but ids are int or str")
     if len(set(said.values())) > 1:
         each = ", ".join(f"{what} is {kind}" for what, kind in said.items())
         raise BadGraph(f"the ids of a graph are all int or all str: {each}; give `id` one type")

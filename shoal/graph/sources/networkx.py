@@ -59,7 +59,7 @@ def _check_ids(nodes: Sequence[Any]) -> None:
             raise BadGraph(f"node {node!r} is of type {kind.__name__}; nodes are int or str, relabel them first")
     if len(kinds) > 1:
         one, other = kinds.values()
-        raise BadGraph(f"nodes are all int or all str, and here are {one!r} and {other!r}; relabel one kind first")
+        raise BadGraph(f"nodes are all int or all str, but here are {one!r} and {other!r}; relabel one kind first")
 
 
 def _is_int(node: Any) -> bool:
@@ -71,7 +71,7 @@ def _ids(nodes: Sequence[Any], is_int: bool) -> Column:
         try:
             return pa.array(nodes, pa.string())
         except UnicodeError as problem:
-            raise BadGraph(f"a node's name is no Unicode text: {problem}") from None
+            raise BadGraph(f"a node's name is not valid Unicode: {problem}") from None
     try:
         return np.array(nodes, dtype=np.int64)
     except OverflowError:

@@ -153,7 +153,7 @@ def test_the_last_few_checkpoints_can_be_read() -> None:
             7,
             f"<Snapshot of {run.name!r} at tick 4>",
         )
-        with pytest.raises(TickNotKept, match="can't be read at tick 5: the ticks that are kept of it are 4, 6, 7"):
+        with pytest.raises(TickNotKept, match="can't be read at tick 5: the ticks kept are 4, 6, 7"):
             graph.at(tick=5, run=run.name)
         assert [batch.num_rows for batch in run.stream(["tick"], tick=4)] == [3]
 

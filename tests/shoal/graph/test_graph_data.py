@@ -69,7 +69,7 @@ def test_the_same_edges_the_other_way_round_make_the_same_undirected_graph() -> 
 
 def test_a_graph_that_is_not_undirected_is_told_so() -> None:
     spec, frames = from_arrays([1, 1], [2, 3]).to_wire()
-    with pytest.raises(BadGraph, match="edges both ways"):
+    with pytest.raises(BadGraph, match="edges in both directions"):
         GraphData.from_wire({**spec, "directed": False}, frames)
     with pytest.raises(BadGraph, match="'directed' is not a proper bool"):
         GraphData.from_wire({**spec, "directed": 0}, frames)
@@ -144,7 +144,7 @@ def test_the_sum_of_bytes() -> None:
     ("arguments", "sentence"),
     [
         ({"source": ["a"], "target": [1]}, "all int or all str.*'source' of edges string, 'target' of edges int64"),
-        ({"source": [1.5], "target": [2.5]}, "column 'source' holds float64, and ids are int or str"),
+        ({"source": [1.5], "target": [2.5]}, "column 'source' holds float64, but ids are int or str"),
         ({"source": [1, 2], "target": [1]}, "edges: the columns differ in length: 'source' 2, 'target' 1"),
         ({"source": [1], "target": [1], "nodes": ["a"]}, "'id' of nodes string, 'source' of edges int64"),
         ({"source": [1], "target": [2], "nodes": [1]}, "edges: row 1: the edge's target 2 is not a node of nodes; add"),
@@ -154,9 +154,9 @@ def test_the_sum_of_bytes() -> None:
         ({"source": ["a"], "target": ["c"], "nodes": []}, "row 1: the edge's source 'a' is not a node"),
         (
             {"source": [], "target": [], "nodes": [3, 1, 3]},
-            "nodes: row 3: node 3 is there twice .first in row 1.; keep",
+            "nodes: row 3: node 3 occurs twice .first in row 1.; keep",
         ),
-        ({"source": [], "target": [], "nodes": ["b", "a", "b"]}, "nodes: row 3: node 'b' is there twice"),
+        ({"source": [], "target": [], "nodes": ["b", "a", "b"]}, "nodes: row 3: node 'b' occurs twice"),
         ({"source": [], "target": [], "nodes": ["b", ""]}, "nodes: row 2: the node's id is empty"),
         ({"source": ["a", "a"], "target": ["b", ""]}, "edges: row 2: the edge's target is empty"),
         ({"source": [1], "target": [1], "edge_columns": {"weight": ["x"]}}, "'weight' holds string"),
@@ -270,7 +270,7 @@ def corrupted_frame(draw: st.DrawFn, frame: bytes) -> list[Any]:
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
-        (("format",), 1, "are both ends of one version"),
+        (("format",), 1, "do both ends have the same version"),
         (("partitions",), 0, "1 to 65536 partitions"),
         (("ids", "type"), "float64", "column 'ids': .*frames|frames"),
         (("node_columns",), None, "not a list of at most 1024 columns"),

@@ -83,5 +83,5 @@ def test_placement_is_pinned() -> None:
 
 @pytest.mark.parametrize(("members", "virtual_nodes"), [([], 150), (["a"], 0)])
 def test_an_empty_ring_is_refused(members: list[str], virtual_nodes: int) -> None:
-    with pytest.raises(ValueError, match="needs a member"):
+    with pytest.raises(ValueError, match="at least one member"):
         HashRing(members, virtual_nodes)

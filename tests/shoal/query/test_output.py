@@ -112,7 +112,7 @@ def test_several_columns_have_their_names(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(
-        ShoalError, match=r"r\.xlsx: what should it be\? its name should end in \.csv, \.parquet, \.arr"
+        ShoalError, match=r"r\.xlsx: the format is not known: the name should end in \.csv, \.parquet, \.arr"
     ):
         Output(tmp_path / "r.xlsx", ["rank"])
     with (

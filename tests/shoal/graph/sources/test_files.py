@@ -208,8 +208,8 @@ E_HEAD, N_HEAD = "source,target,weight\n", "id,age:int,ok:bool\n"
         (None, "source:int,target\n1,1.0\n", "e.csv:2: column 'target': '1.0' is not an int"),
         (None, "source:int,target\n1,+1\n", "e.csv:2: column 'target': '[+]1' is not an int"),
         (None, "source:int,target\n1,9223372036854775808\n", "e.csv:2: column 'target': '9223372036854775808' is not"),
-        (None, "source,target:in\na,b\n", "e.csv:1: column 'target:in': 'in' is no type.*; did you mean 'int'"),
-        (None, "source,target:float\n1,2\n", "'target' of e.csv is typed float, and ids are int or str"),
+        (None, "source,target:in\na,b\n", "e.csv:1: column 'target:in': 'in' is not a type.*; did you mean 'int'"),
+        (None, "source,target:float\n1,2\n", "'target' of e.csv is typed float, but ids are int or str"),
         (
             None,
             "source:int,target:str\n1,2\n",
@@ -230,7 +230,7 @@ E_HEAD, N_HEAD = "source,target,weight\n", "id,age:int,ok:bool\n"
         (
             N_HEAD + "a,1,true\n\nb,1,0\na,1,1\n",
             "source,target\n",
-            "n.csv:5: node 'a' is there twice .first in line 2.;",
+            "n.csv:5: node 'a' occurs twice .first in line 2.;",
         ),
         (N_HEAD + "a,1,true\n,1,true\n", "source,target\n", "n.csv:3: the node's id is empty"),
         (N_HEAD + "a,,true\n", "source,target\n", "n.csv:2: column 'age' is empty and should be an int"),
@@ -273,17 +273,21 @@ def test_files_that_cannot_be_read(home: Path) -> None:
         ("missing.csv", {}, "missing.csv: there is no such file"),
         ("missing.parquet", {}, "missing.parquet: there is no such file"),
         ("folder.csv", {}, "folder.csv: the file cannot be opened: Is a directory"),
-        ("edges.xlsx", {}, "edges.xlsx: the name does not tell what it holds; it should end in .csv, .csv.gz"),
+        ("edges.xlsx", {}, "edges.xlsx: the name does not show the format; it should end in .csv, .csv.gz"),
         ("text.parquet", {}, "text.parquet: the file is not Parquet, or damaged"),
         ("other.parquet", {}, "other.parquet: there is no column 'target'"),
         ("null.parquet", {}, "null.parquet: column 'target'"),
-        ("date.parquet", {}, "date.parquet: column 'when': the type date32.* make it int, float, string or bool"),
+        (
+            "date.parquet",
+            {},
+            "date.parquet: column 'when': a column can't have the type date32.* make it int, float, string or bool",
+        ),
         ("utf8.parquet", {}, "utf8.parquet: column 'target': the text is damaged: .*Invalid UTF8"),
         ("cut.parquet", {}, "cut.parquet: the file is not Parquet, or damaged"),
         ("words.parquet", {"x": "int"}, "words.parquet: column 'x' cannot be made int"),
         ("words.parquet", {"y": "int"}, "there is no column 'y' to give a type"),
-        ("words.parquet", {"x": "integer"}, "column 'x': 'integer' is no type; choose int, float, str or bool"),
-        ("words.parquet", {"id": "bool"}, "'source' of words.parquet is typed bool, and ids are int or str"),
+        ("words.parquet", {"x": "integer"}, "column 'x': 'integer' is not a type; choose int, float, str or bool"),
+        ("words.parquet", {"id": "bool"}, "'source' of words.parquet is typed bool, but ids are int or str"),
     ]
     for name, types, message in cases:
         with pytest.raises(BadGraph, match=message):

@@ -66,17 +66,17 @@ def test_numbers_of_numpy_are_numbers() -> None:
 @pytest.mark.parametrize(
     ("edges", "sentence"),
     [
-        ([(1, "a")], "all int or all str, and here are 1 and 'a'"),
+        ([(1, "a")], "all int or all str, but here are 1 and 'a'"),
         ([((1, 2), (3, 4))], r"node \(1, 2\) is of type tuple"),
         ([(True, False)], "node True is of type bool"),
         ([(1 << 63, 1)], "does not fit a signed integer"),
-        ([("\ud800", "a")], "no Unicode text"),
+        ([("\ud800", "a")], "not valid Unicode"),
         ([("", "a")], "the nodes: row 1: the node's id is empty"),
         ([("a", "b", {"source": 1})], "edge attribute 'source' cannot name a column"),
         ([("a", "b", {1: 1})], "edge attribute 1 cannot name"),
         ([("a", "b", {"n": 1}), ("a", "c")], "edge attribute 'n': row 2 has no value"),
         ([("a", "b", {"n": 1}), ("a", "c", {"n": "x"})], "edge attribute 'n': the values must be all int"),
-        ([("a", "b", {"n": [1]})], "edge attribute 'n': the type list"),
+        ([("a", "b", {"n": [1]})], "edge attribute 'n': a column can't have the type list"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(edges: list[Any], sentence: str) -> None:
