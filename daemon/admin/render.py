@@ -9,7 +9,6 @@ level  debug
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -42,9 +41,17 @@ def _text(result: Result, page: Page) -> str:
 
 
 def _anything(result: Result, page: Page) -> str:
-    if any(isinstance(value, (Mapping, list)) for value in result.values()):
-        return json.dumps(result, indent=2, default=str)
-    return drawn(page, facts(result.items())) if result else "done"
+    """A result that has no page of its own: what is single, and then each list of objects as a table."""
+    single = {key: value for key, value in result.items() if not rows_of({key: value}, key)}
+    parts: list[Table | str] = (
+        [facts((key.replace("_", " "), value) for key, value in single.items())] if single else []
+    )
+    for key in (key for key in result if key not in single):
+        rows = rows_of(result, key)
+        columns = list(rows[0])
+        numbers = [column for column in columns if type(rows[0][column]) in (int, float)]
+        parts += ["", grid(columns, ([row.get(column) for column in columns] for row in rows), numbers)]
+    return drawn(page, *parts).lstrip("\n") if parts else "done"
 
 
 RENDERERS: Final[Mapping[str, Callable[[Result, Page], str]]] = {

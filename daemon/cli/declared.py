@@ -6,6 +6,7 @@ What is required comes by its place, all else as an option: ``force`` as ``--for
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection
 from typing import Any, Final, TypeVar
 
@@ -15,6 +16,7 @@ from click.shell_completion import CompletionItem
 from daemon.cli.progress import followed
 from daemon.cli.session import DURATION, TIMEOUT, Session, json_option, session_of
 from shoal.api.command import Argument, Choices, Command, Names, Position, Rest
+from shoal.api.commands import CONTRACTS
 from shoal.api.errors import ShoalError
 from shoal.api.values import NUMBER_MAX
 
@@ -35,6 +37,19 @@ def declared(kind: type[Command[Any]]) -> click.Command:
         session.show(contract.name, followed(session, asked) if contract.events else session.ask(asked))
 
     return click.command(contract.name.split()[-1], help=contract.summary)(ask)
+
+
+def complete_with_declared(main: click.Group) -> None:
+    """Adds all commands of the socket that are not written by hand, but for those that are for programs alone."""
+    for contract in CONTRACTS:
+        *family, name = contract.name.split()
+        group: click.Command = main
+        if family:
+            about = (sys.modules[contract.command.__module__].__doc__ or "").partition("\n")[0]
+            group = main.commands.setdefault(family[0], click.Group(family[0], help=about))
+        assert isinstance(group, click.Group)
+        if name not in group.commands and not contract.buffers:
+            group.add_command(declared(contract.command))
 
 
 def taking(kind: type[Command[Any]], *, without: Collection[str] = ()) -> Callable[[F], F]:

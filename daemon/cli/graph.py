@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from daemon.cli.declared import declared, taking
+from daemon.cli.declared import taking
 from daemon.cli.progress import followed, watched
 from daemon.cli.session import PairType, Said, Session, json_option, words
-from shoal.api.commands.graphs import GraphDrop, GraphList, GraphLoad, GraphShow
+from shoal.api.commands.graphs import GraphDrop, GraphLoad, GraphShow
 from shoal.api.commands.runs import RunList
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -83,7 +83,3 @@ def drop(session: Session, graph: str, force: bool, yes: bool) -> None:
         with_it = f", its runs ({len(runs)}) and their results" if runs else ", on which there are no runs"
         click.confirm(f"Forget graph {graph!r}{with_it}?", abort=True, err=True)
     session.answer(GraphDrop(graph, force, load))
-
-
-graph.add_command(declared(GraphList))
-graph.add_command(declared(GraphShow))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from daemon.cli.cluster import backup
 from daemon.cli.completion import completion
-from daemon.cli.declared import declared
+from daemon.cli.declared import complete_with_declared
 from daemon.cli.dev import dev
 from daemon.cli.graph import graph
 from daemon.cli.keys import check_config, keygen
@@ -19,7 +19,6 @@ from daemon.cli.program import program
 from daemon.cli.run import run
 from daemon.cli.session import DURATION, Said, Session, words
 from shoal import __version__
-from shoal.api.commands import cluster, graphs
 from shoal.client.admin_protocol import DEFAULT_SOCKET
 
 
@@ -94,9 +93,6 @@ def main(context: click.Context, /, **_: object) -> None:
     context.obj = Session.of(context)
 
 
-DECLARED: Final = (
-    cluster.Status, cluster.Members, cluster.View, cluster.Ring, cluster.Barrier, graphs.Ghosts, cluster.LogLevel,
-    cluster.Metrics, cluster.Help, cluster.Found, cluster.Drain, cluster.Leave, cluster.Join,
-)  # fmt: skip
-for command in (*map(declared, DECLARED), backup, graph, run, program, log, keygen, check_config, completion, dev):
+for command in (graph, run, program, log, backup, keygen, check_config, completion, dev):
     main.add_command(command)
+complete_with_declared(main)

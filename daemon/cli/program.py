@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from daemon.cli.declared import declared, taking
+from daemon.cli.declared import taking
 from daemon.cli.session import Said, Session, json_option, words
 from daemon.cli.templates import NEEDS, STYLES, file_name, write
-from shoal.api.commands.programs import ProgramDeploy, ProgramList, ProgramRemove, ProgramShow
+from shoal.api.commands.programs import ProgramDeploy, ProgramShow
 from shoal.api.errors import BadProgram
 from shoal.api.text import LINES, printable
 
@@ -84,7 +84,3 @@ def deploy(session: Session, file: Path) -> None:
         raise Said(str(error)) from error
     deployed = session.ask(ProgramDeploy(file.name), [source])
     session.show("program deploy", deployed)
-
-
-program.add_command(declared(ProgramList))
-program.add_command(declared(ProgramRemove))

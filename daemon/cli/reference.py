@@ -32,13 +32,22 @@ def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 def table() -> str:
     """Returns the table of shoalctl's commands."""
     rows = ["| command | what it does | options |", "| --- | --- | --- |"]
-    for name, command in commands(main):
+    for name, command in sorted(commands(main), key=lambda each: _place(each[0])):
         arguments = [_metavar(each) for each in command.params if isinstance(each, click.Argument)]
         options = [max(each.opts, key=len) for each in command.params if isinstance(each, click.Option)]
         shown = ", ".join(f"`{option}`" for option in options if option != "--json") or "–"
         summary = (command.help or "").partition("\n\n")[0]
         rows.append(f"| `{' '.join([name, *arguments])}` | {' '.join(summary.split())} | {shown} |")
     return "\n".join(rows)
+
+
+def _place(name: str) -> float:
+    """Where a command stands in the table: as in the list of those of the socket, others behind their kin."""
+    known = [contract.name for contract in CONTRACTS]
+    if name in known:
+        return known.index(name)
+    kin = [place for place, other in enumerate(known) if other.split()[0] == name.split()[0]]
+    return kin[-1] + 0.5 if kin else len(known)
 
 
 def _metavar(argument: click.Argument) -> str:

@@ -8,13 +8,12 @@ from typing import Any, Final
 
 import click
 
-from daemon.cli.declared import command_of, complete, declared, taking
+from daemon.cli.declared import command_of, complete, taking
 from daemon.cli.result import result
 from daemon.cli.session import TIMEOUT, PairType, Said, Session, in_words, json_option, words
 from daemon.cli.table import table
 from shoal.api.commands.names import GRAPH
-from shoal.api.commands.results import RunSearch, RunTicks
-from shoal.api.commands.runs import RunList, RunShow, RunStart, RunStep, RunStop, RunWait
+from shoal.api.commands.runs import RunStart, RunWait
 
 ANSWER_SECONDS: Final = 5.0
 """After a timeout has run out: for the daemon to say so."""
@@ -122,7 +121,5 @@ def _in_short(error: str) -> str:
     return ": ".join([where, *trace[last_frame + 1 :][:1]])  # what else there is are notes
 
 
-for kind in (RunList, RunShow, RunStep, RunStop, RunTicks, RunSearch):
-    run.add_command(declared(kind))
 run.add_command(result)
 run.add_command(table)

@@ -140,7 +140,8 @@ class Contract:
     """All that is declared about one command.
 
     `changes` says whether it leaves anything other than it was: then the daemon's log has who asked for it. `frames`
-    says whether raw bytes follow a request, `events` whether events come before the reply, if they are asked for.
+    says whether raw bytes follow a request, `buffers` whether they follow the reply, and `events` whether events come
+    before the reply, if they are asked for.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Contract:
     changes: bool = False
     frames: bool = False
     events: bool = False
+    buffers: bool = False
 
     @cached_property
     def arguments(self) -> tuple[Argument, ...]:
@@ -277,13 +279,19 @@ class Command(Generic[R]):
 
 @dataclass_transform(frozen_default=True)
 def command(
-    name: str, *, reads: Reads = "agreed", changes: bool = False, frames: bool = False, events: bool = False
+    name: str,
+    *,
+    reads: Reads = "agreed",
+    changes: bool = False,
+    frames: bool = False,
+    events: bool = False,
+    buffers: bool = False,
 ) -> Callable[[C], C]:
     """Declares a class to be the command of that name."""
 
     def declared(declared_class: C) -> C:
         dataclass(frozen=True)(declared_class)
-        declared_class.contract = Contract(name, declared_class, reads, changes, frames, events)
+        declared_class.contract = Contract(name, declared_class, reads, changes, frames, events, buffers)
         return declared_class
 
     return declared

@@ -121,6 +121,13 @@ class TimedOut(Failed, TimeoutError):
         return cls(f"run '{run}' still {where}: it was waited for {seconds:g} s")
 
 
+class SessionClosed(Refused):
+    """The session was closed."""
+
+    def __init__(self, message: str = "the session is closed: open another") -> None:
+        super().__init__(message)
+
+
 class Unreachable(ShoalError):
     """No daemon answers, or the connection broke before the answer had arrived."""
 

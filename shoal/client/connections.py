@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from weakref import ref
 
-from shoal.api.errors import HungUp, Refused, Unreachable
+from shoal.api.errors import HungUp, Refused, SessionClosed, Unreachable
 from shoal.client.admin_protocol import AdminConnection, Said
 
 KEPT_MAX: Final = 8
@@ -119,7 +119,7 @@ class Connections:
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise Refused("the session is closed: open another (shoal.connect)")
+            raise SessionClosed
 
     def _own(self) -> None:
         """In a child that was forked: leave the parent's connections to the parent."""

@@ -23,6 +23,7 @@ from shoal.api.errors import (
     NameTaken,
     Refused,
     RunFailed,
+    SessionClosed,
     TickNotKept,
     TimedOut,
     UnknownColumn,
@@ -48,7 +49,7 @@ from shoal.graph.partitions import part_of
 from shoal.graph.ring import HashRing
 from shoal.graph.shard_graph import Placement
 from shoal.program.deployed import digest_of, program_of
-from shoal.program.failures import refusal
+from shoal.program.failures import refusal, unreadable
 from shoal.program.installed import find_program, installed_digest, installed_programs, is_installed
 from shoal.program.program import Program
 from shoal.query.rows import STRETCH, RowBatch, null_of
@@ -194,7 +195,15 @@ class LocalBackend:
         known = known_table(run, read.program, table)
         at = chosen_tick(run, standing.state, [] if standing.state == "failed" else [standing.tick], tick)
         assert at == standing.tick, "no other tick is to choose from"
-        yield from parts_of_table(list(read.engines_at_end().values()), known)
+        parts = parts_of_table(list(read.engines_at_end().values()), known)
+        while True:
+            try:
+                part = next(parts, None)
+            except Exception as error:  # the program's own
+                raise unreadable(f"table '{table}' of run '{run}'", error) from error
+            if part is None:
+                return
+            yield part
 
     def _search(self, asked: RunSearch) -> SearchReply:
         run = self._run(asked.run)
@@ -233,7 +242,7 @@ class LocalBackend:
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise Refused("the session is closed: open another (shoal.local)")
+            raise SessionClosed
 
     def _status(self, _: Status) -> StatusReply:
         runs = run_counts(list(self._runs.values()))

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
+from shoal.api.command import Command
 from shoal.api.commands.cluster import Ring, Status, StatusReply
 from shoal.api.commands.graphs import DroppedGraph, GraphDrop, GraphList, GraphReply, GraphShow, LoadedGraph
 from shoal.api.commands.programs import DeployedProgram, ProgramList, ProgramRow
@@ -30,6 +31,7 @@ from shoal.query.search import Hit
 from shoal.query.snapshot import Reading, Snapshot, Source, snapshot
 from shoal.query.tables import TableResult
 
+R = TypeVar("R")
 Progress: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
@@ -74,6 +76,13 @@ class Session:
     def close(self) -> None:
         """Closes the session; on a cluster, graphs and runs continue to exist."""
         self._backend.close()
+
+    def ask(self, command: Command[R]) -> R:
+        """Executes a command of the admin socket (`shoal.api.commands`) and returns its reply.
+
+        A session in this process answers those that its own methods use. Raises the command's errors.
+        """
+        return self._backend.call(command)
 
     def load(
         self,

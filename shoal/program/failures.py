@@ -66,6 +66,13 @@ def refusal(what: str, error: Exception) -> ShoalError:
     return from_answer("refused", class_name(error), words_of(error))
 
 
+def unreadable(what: str, error: Exception) -> ProgramFailed:
+    """Returns what to raise for an exception of a program's own code while something is read of its run."""
+    if isinstance(error, ShoalError):
+        return ProgramFailed(words_of(error))
+    return ProgramFailed(f"{what} can't be read\n{traceback_of(error)}".rstrip())
+
+
 def words_of(error: BaseException) -> str:
     """What an exception says; the class may be the program's own, and fail at that, too."""
     try:

@@ -18,9 +18,10 @@ from shoal.api.errors import BY_NAME, ShoalError
 from shoal.client.admin_protocol import AdminConnection
 from shoal.client.local import LocalBackend
 from tests.shapes import misfit, shape
-from tests.trials import Count, Raise
+from tests.trials import Count, Raise, Unbuildable
 
 NODES = {"ids": ["a", "b", "c"], "gloss": ["tree of old oak", "oak and stone", "stone"]}
+ADDRESS: list[str] = []
 ZERO = b"""
 from shoal import Program
 class Zero(Program):
@@ -38,6 +39,7 @@ def data() -> shoal.GraphData:
 @pytest.fixture
 def sessions(three: list[DevShard]) -> Iterator[tuple[Session, Session]]:
     """One here, one with a cluster, both with a graph of the same name."""
+    ADDRESS[:] = [str(three[0].socket)]
     with shoal.local(3) as here, shoal.connect(str(three[0].socket)) as there:
         try:
             yield here, there
@@ -177,22 +179,48 @@ MISTAKES: dict[str, Callable[[Session], object]] = {
     "a graph that was dropped": lambda s: replaced(s).start("degree"),
     "a run whose graph was dropped": lambda s: orphan(s).show(),
     "a program that fails": lambda s: s.graph("shapes").run(Raise, tick=1),
+    "a program that can't be made": lambda s: s.graph("shapes").start(Unbuildable),
+    "a table that can't be read": lambda s: moody(s).table_rows("notes"),
+    "a session that is closed": lambda s: closed(s).graphs(),
     "no program": lambda s: s._backend.deploy(b"x = 1\n", "x.py"),
     "a class that can't be imported": lambda s: s._backend.deploy(b"import no_such_thing\n", "x.py"),
 }
 
 
 MAY_DIFFER_IN_SENTENCES = (
-    (r"\b(degree|pagerank|knowledge|trial-[a-z]+)-\d+", "RUN"),
+    (r"\b(degree|pagerank|knowledge|moody-rows|trial-[a-z]+)-\d+", "RUN"),
     (r"at tick \d+", "at tick T"),
     (r"; installed: .*", ""),
     (r"\nTraceback.*", ""),
-    (r"shard-\d(, shard-\d)*: ", ""),
+    (r"shard-\d(, shard-\d)*: |shard 'shard-\d': ", ""),
 )
 
 
 def done(session: Session, program: str = "degree") -> shoal.Run:
     return session.graph("shapes").run(program, ticks=1)
+
+
+MOODY = b"""
+from shoal import Program, Table
+class Moody(Program):
+    name = "moody-rows"
+    tables = (Table("notes", (("tick", "int64"),)),)
+    ticks_default = 1
+    saves = True
+    def start(self, ws): pass
+    def rows(self, ws, table, partition): raise ValueError("as it was told")
+"""
+
+
+def moody(session: Session) -> shoal.Run:
+    session._backend.deploy(MOODY, "moody.py")
+    return session.graph("shapes").run("moody-rows")
+
+
+def closed(session: Session) -> Session:
+    other = shoal.local() if isinstance(session._backend, LocalBackend) else shoal.connect(ADDRESS[0])
+    other.close()
+    return other
 
 
 def replaced(session: Session) -> shoal.Graph:
@@ -212,7 +240,9 @@ def mistake(session: Session, what: str) -> tuple[str, str]:
     with pytest.raises(ShoalError) as raised:
         MISTAKES[what](session)
     error = raised.value
-    assert type(error).__name__ in {*BY_NAME, "Refused", "Failed", "Usage"}, "that class has no name on the socket"
+    assert type(error).__name__ in {*BY_NAME, "Refused", "Failed", "Usage", "SessionClosed"}, (
+        "that class has no name on the socket"
+    )
     return type(error).__name__, str(error)
 
 

@@ -116,7 +116,8 @@ def listing(key: str, columns: Sequence[str], right: Sequence[str] = ()) -> Call
 
 def rows_of(result: Result, key: str) -> list[Mapping[str, Any]]:
     """The objects of a list that may be missing."""
-    return [row for row in result.get(key) or () if isinstance(row, Mapping)]
+    found = result.get(key)
+    return [row for row in found if isinstance(row, Mapping)] if isinstance(found, (list, tuple)) else []
 
 
 def map_of(result: Result, key: str) -> Mapping[str, Any]:

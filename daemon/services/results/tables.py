@@ -30,7 +30,7 @@ from shoal.graph import columns as col
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.shard_graph import ShardGraph
 from shoal.lockstep.frames import size_of
-from shoal.program.failures import traceback_of, words_of
+from shoal.program.failures import unreadable, words_of
 from shoal.program.program import Program
 from shoal.query.tables import TablePart, known_table, part_of_table
 
@@ -130,8 +130,7 @@ class Tables(Service[TableRequest, GraphRemoved]):
             raise
         except Exception as error:
             self._forget()
-            told = words_of(error) if isinstance(error, ShoalError) else f"{what} can't be read\n{traceback_of(error)}"
-            raise ProgramFailed(told.rstrip()) from error
+            raise unreadable(what, error) from error
 
     async def _restored(self, run: RunRecord, tick: int) -> Engine:
         registry = self._state.registry

@@ -75,7 +75,7 @@ class RowsReply(TypedDict):
     digests: Annotated[Mapping[str, str], "by column"]
 
 
-@command("run rows")
+@command("run rows", buffers=True)
 class RunRows(Command[RowsReply]):
     """Some rows of what a run computed, in id order, as buffers (for programs).
 
@@ -107,7 +107,7 @@ class TableReply(TypedDict):
     columns: Mapping[str, Any]
 
 
-@command("run table")
+@command("run table", buffers=True)
 class RunTable(Command[TableReply]):
     """Rows of a table that a run has built, of one partition, as buffers (for programs).
 

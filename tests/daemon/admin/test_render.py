@@ -181,3 +181,11 @@ def test_empty_lists_are_said_in_words() -> None:
     assert render("run list", {"runs": []}) == "no runs"
     assert render("barrier", {"runs": []}) == "no run is under way: nobody waits at a barrier"
     assert render("graph drop", {}) == "done"
+
+
+def test_a_result_without_a_page_of_its_own_is_shown_in_tables() -> None:
+    page = render("of tomorrow", {"epoch": 7, "is_new": True, "locks": [{"lock": "a", "waiting": 3}], "none": []})
+    assert [line.split() for line in page.splitlines()] == [
+        ["epoch", "7"], ["is", "new", "yes"], ["none", "-"], [], ["LOCK", "WAITING"], ["────────────"], ["a", "3"],
+    ]  # fmt: skip
+    assert render("of tomorrow", {}) == "done"
