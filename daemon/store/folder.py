@@ -56,6 +56,7 @@ class DataFolder:
         shard: str,
         clock: Callable[[], int] = time.time_ns,
         marks: Marks | None = None,
+        versions: tuple[int, int] = (OLDEST, NEWEST),
     ) -> None:
         """Without `marks`, the folder may fill its disk."""
         self.path, self.cluster, self.shard = Path(path), cluster, shard
@@ -69,7 +70,7 @@ class DataFolder:
         """Whether the database lacks decisions that were durable."""
         self.high_water: HighWater | None = None
         self.room = Room(self.path, marks) if marks is not None else None
-        self._clock = clock
+        self._clock, self._versions = clock, versions
         self._lock: int | None = None
 
     def open(self) -> DataFolder:
@@ -188,8 +189,9 @@ class DataFolder:
 
     def _check_version(self, version: int) -> None:
         """What is written at a cluster version is read by those that can be at it."""
-        if version and not OLDEST <= version <= NEWEST:
-            runs = f"{OLDEST}" if OLDEST == NEWEST else f"{OLDEST} to {NEWEST}"
+        oldest, newest = self._versions
+        if version and not oldest <= version <= newest:
+            runs = f"{oldest}" if oldest == newest else f"{oldest} to {newest}"
             raise StoreError(
                 f"{self.path} is of a cluster at version {version}, and this Shoal ({__version__}) can be at {runs}:"
                 f" install one that can be at {version}, as the other members have"

@@ -19,6 +19,7 @@ from random import Random
 from typing import Any
 
 from consensus import Persist, Stored
+from daemon.control.versions import Version
 from daemon.runtime.store_thread import StoreThread, _Job, _States
 from daemon.store import DataFolder, Store, StoreFailed
 from daemon.store.database import Turn
@@ -87,9 +88,9 @@ class Disk:
 
     # -- lives -----------------------------------------------------------------------------------------------------
 
-    def open(self, lives: int) -> DataFolder:
-        """Begin to serve a host, whose so many lives have begun by now."""
-        folder = DataFolder(self.path, CLUSTER, self._name, lambda: lives)
+    def open(self, lives: int, version: Version) -> DataFolder:
+        """Begin to serve a host of that version, whose so many lives have begun by now."""
+        folder = DataFolder(self.path, CLUSTER, self._name, lambda: lives, versions=(version.oldest, version.newest))
         self._turn = folder.turn = SimTurn()
         self._folder = folder.open()
         self.number, self._life = folder.disk, folder.generation

@@ -23,6 +23,7 @@ from daemon.control import effects as fx
 from daemon.control.effects import Answered
 from daemon.control.plane import ControlPlane
 from daemon.control.settings import ShardSettings
+from daemon.control.versions import OWN
 from daemon.control.voters import server_of
 from daemon.membership.effects import Counted, MemberFailed
 from daemon.observe.notify import Notifier
@@ -35,19 +36,19 @@ from daemon.state import RunEnded, ViewInstalled
 from daemon.state.commands import Identity
 from daemon.transfer.chunks import LoadLimits
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
-from daemon.wire import Codec
 from shoal.lockstep.effects import PhaseLate
 from shoal.lockstep.timing import TickTiming
 from tests.simulator.disk import CLUSTER, Disk, Image
 from tests.simulator.interposed import is_disk_failure
 from tests.simulator.invariants import Invariants
 from tests.simulator.network import CONTROL, TICKS, Network
+from tests.simulator.next_version import NEXT_VERSION, NextCodec
 from tests.simulator.outside import SimOutside, address
 from tests.simulator.virtual_loop import Life, VirtualLoop
 from tests.simulator.world import MS, SECOND, US, World
 
 LEAVE_LINGER_SECONDS, GO_BACK_SECONDS = 2.0, 1.0
-CODECS = {CONTROL: Codec(CLUSTER, CONTROL_TYPES), TICKS: Codec(CLUSTER, TICK_TYPES)}
+CODECS = {CONTROL: NextCodec(CLUSTER, CONTROL_TYPES), TICKS: NextCodec(CLUSTER, TICK_TYPES)}
 """To tell what goes on."""
 SHARES = shares(4096, 7, 4, operators=False)
 NOBODY = cast(Notifier, SimpleNamespace(watchdog_interval_ns=None, address=""))
@@ -84,8 +85,13 @@ class SimDaemon(daemon.host.Host):
 
     def __init__(self, host: Host, outside: SimOutside, config: Config) -> None:
         self._host, self._invariants = host, host.around.invariants
-        folder = host.disk.open(host.generation)
+        self.version = host.version
+        folder = host.disk.open(host.generation, self.version)
         super().__init__(config, folder, None, None, outside.metrics(), SHARES, host.fatal, outside)
+        self.next_codecs: list[NextCodec] = []
+        if self.version == NEXT_VERSION:
+            self.next_codecs = [NextCodec(CLUSTER, CONTROL_TYPES), NextCodec(CLUSTER, TICK_TYPES)]
+            self.messenger._codec, self.ticks._codec = self.next_codecs
 
     @property
     def context(self) -> HostContext:
@@ -151,6 +157,8 @@ class Host:
         self.phase_ns = (100 * US, 5 * MS)
         self.random = around.world.random(f"host {name}")
         self.is_broken = self.is_leaving = False
+        self.version = OWN
+        """Of the Shoal that is installed: the next life is of it."""
         self._config = _config(name, around)
         self._daemon: SimDaemon | None = None
         around.network.attach(name, self._receive)
@@ -187,6 +195,11 @@ class Host:
     @property
     def runner(self) -> TickRunner:
         return self.daemon.ticks.runner
+
+    @property
+    def news(self) -> int:
+        """How many messages have said something that is new in the next version, in this life."""
+        return sum(codec.news for codec in self.daemon.next_codecs) if self.running else 0
 
     @property
     def identity(self) -> Identity:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -129,7 +130,7 @@ class SimOutside(Outside):
         return cast(Metrics, SimMetrics(self._host.diary.counted))
 
     def shard_settings(self, config: Config) -> ShardSettings:
-        return self._host.around.settings
+        return replace(self._host.around.settings, version=self._host.version)
 
     def load_limits(self, config: Config) -> LoadLimits:
         return self._host.around.load_limits

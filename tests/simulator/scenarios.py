@@ -18,6 +18,7 @@ from tests.simulator.host import Host
 from tests.simulator.load_scenario import lossy_load
 from tests.simulator.network import FAIR, LOSSY, PLANES, TICKS, Weather
 from tests.simulator.sieges import leader_ping_pong, siege
+from tests.simulator.upgrade import upgraded_in_the_middle
 from tests.simulator.workload import recovered, start_runs
 from tests.simulator.world import MS, SECOND
 
@@ -336,6 +337,7 @@ SCENARIOS: dict[str, Scenario] = {
     "everything": everything,
     "siege": siege,
     "leader-ping-pong": leader_ping_pong,
+    "upgraded-in-the-middle": upgraded_in_the_middle,
 }
 
 

@@ -1,0 +1,96 @@
+"""Makes the next version of whatever Shoal is installed: with this folder first on its path, Python starts as that.
+
+It can be at a cluster version more, and has something new on each plane: a field of a command, without which the
+command would mean something else, and an advisory one of what shards exchange in each phase. The rest is the very code
+that is installed.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any, Final, cast
+
+from daemon import version
+from shoal.api.since import since
+
+version.OLDEST, version.NEWEST = version.NEWEST, version.NEWEST + 1  # type: ignore[misc]
+NEW: Final = version.NEWEST
+
+
+def of_commands(commands: ModuleType) -> None:
+    """`DropGraph` gets a reason."""
+
+    @dataclass(frozen=True, slots=True)
+    class DropGraph(commands.DropGraph):  # type: ignore[misc, name-defined]
+        reason: str = field(default="", metadata=since(NEW))
+
+    _replace(commands, DropGraph)
+
+
+def of_lockstep(messages: ModuleType) -> None:
+    """`PhaseDone` says when it was made."""
+
+    @dataclass(frozen=True, slots=True)
+    class PhaseDone(messages.PhaseDone):  # type: ignore[misc, name-defined]
+        made_ns: int = field(default_factory=time.monotonic_ns, metadata=since(NEW, is_advisory=True))
+
+    _replace(messages, PhaseDone)
+
+
+def of_handlers(handlers: ModuleType) -> None:
+    """Graphs are dropped with a reason."""
+    handlers.DropGraph = functools.partial(handlers.DropGraph, reason="not needed any more")  # type: ignore[attr-defined]
+
+
+def _replace(module: ModuleType, newer: type) -> None:
+    """By its name, and in the tables of its module."""
+    older = getattr(module, newer.__name__)
+    newer.__module__, newer.__qualname__ = older.__module__, older.__qualname__
+    setattr(module, newer.__name__, newer)
+    for table in vars(module).values():
+        if isinstance(table, dict):
+            table.update({key: newer for key, kind in table.items() if kind is older})
+
+
+CHANGES: Final[dict[str, Callable[[ModuleType], None]]] = {
+    "daemon.state.commands": of_commands,
+    "shoal.lockstep.messages": of_lockstep,
+    "daemon.services.graphs.commands": of_handlers,
+}
+
+
+class Changing(Loader):
+    """Changes a module as soon as it has been executed, before anybody else imports from it."""
+
+    def __init__(self, loader: Loader, change: Callable[[ModuleType], None]) -> None:
+        self._loader, self._change = loader, change
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """As ever."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """And change it."""
+        self._loader.exec_module(module)
+        self._change(module)
+
+
+class Finder(MetaPathFinder):
+    """Finds the modules that are to be changed where they are."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Only of those."""
+        found = PathFinder.find_spec(name, path, target) if name in CHANGES else None
+        if found is not None and found.loader is not None:
+            found.loader = Changing(cast(Any, found.loader), CHANGES[name])
+        return found
+
+
+sys.meta_path.insert(0, Finder())

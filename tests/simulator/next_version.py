@@ -1,0 +1,67 @@
+"""The next version of Shoal, as simulated hosts run it: at a cluster version more, with something new on each plane.
+
+What is new are advisory fields at the end of two messages. The state machines of both versions are the same and know
+only the messages that they share; the codec of the next one adds the new fields and takes them off again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from daemon.control.messages import Progress
+from daemon.control.versions import OWN, Version
+from daemon.wire import Codec, Envelope, WireLimits
+from shoal.api.since import since
+from shoal.lockstep.frames import Buffer
+from shoal.lockstep.messages import PhaseDone
+
+NOW: Final = OWN.newest
+NEXT: Final = NOW + 1
+NEXT_VERSION: Final = Version("9.1.0", NOW, NEXT)
+MARK: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class NextPhaseDone(PhaseDone):
+    mark: int = field(default=0, metadata=since(NEXT, is_advisory=True))
+
+
+@dataclass(frozen=True, slots=True)
+class NextProgress(Progress):
+    mark: int = field(default=0, metadata=since(NEXT, is_advisory=True))
+
+
+NEXT_CLASSES: Final[Mapping[type, type]] = {PhaseDone: NextPhaseDone, Progress: NextProgress}
+
+
+class NextCodec(Codec):
+    """Of one plane. `news` counts the messages that came with what is new."""
+
+    def __init__(self, cluster: str, types: Mapping[int, type], limits: WireLimits | None = None) -> None:
+        later = {tag: NEXT_CLASSES.get(kind, kind) for tag, kind in types.items()}
+        super().__init__(cluster, later, limits, newest=NEXT)
+        self.news = 0
+
+    def encode(self, epoch: int, sender: str, generation: int, message: object, founding: str = "") -> list[Buffer]:
+        """Says what is new, where the cluster's version allows it."""
+        later = NEXT_CLASSES.get(type(message))
+        if later is not None:
+            message = later(*_values(message), MARK)
+        return super().encode(epoch, sender, generation, message, founding)
+
+    def decode(self, frames: Sequence[Buffer], founding: str = "") -> Envelope:
+        """The message without it, and a note that it was there."""
+        envelope = super().decode(frames, founding)
+        base = next((base for base, later in NEXT_CLASSES.items() if type(envelope.message) is later), None)
+        if base is None:
+            return envelope
+        *values, mark = _values(envelope.message)
+        assert mark in (0, MARK)
+        self.news += mark == MARK
+        return envelope._replace(message=base(*values))
+
+
+def _values(message: object) -> list[Any]:
+    return [getattr(message, one.name) for one in fields(message)]  # type: ignore[arg-type]
