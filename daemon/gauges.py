@@ -71,7 +71,7 @@ class Gauges:
 
     def _graphs_and_runs(self) -> None:
         metrics, registry = self._metrics, self._state.registry
-        parts = self._services.graphs.parts.values()
+        parts = self._services.parts.by_load.values()
         metrics.ghosts.labels("pinned").set(sum(part.ghost_count for part in parts))
         metrics.graph_nodes.set(sum(part.size for part in parts))
         metrics.graph_edges.set(sum(part.own_edges for part in parts))

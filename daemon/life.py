@@ -190,7 +190,7 @@ class Daemon:
         """Restores the backup, if there is one; without it the cluster must not look as if it had been restored."""
         try:
             if self._backup is not None:
-                await Restoring(host.services.context, host.services.graphs, self._backup).run()
+                await Restoring(host.services.context, host.services.staging, self._backup).run()
                 self.is_restored = True
         except Exception as error:  # whatever it is, nobody else would hear of it
             self._fatal(error)

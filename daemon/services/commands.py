@@ -24,7 +24,7 @@ def bind(services: Services, metrics: Metrics, commands: Registry, stop: Callabl
     readings = Readings(context, known, s.results, s.reading, s.runs, s.programs)
     ClusterCommands(context, known, s.repair, s.disk_room, metrics, commands, stop)
     BackupCommands(context, s.fetching, commands)
-    GraphCommands(context, known, s.graphs, s.part_stats, commands)
+    GraphCommands(context, known, s.parts, s.staging, s.part_stats, commands)
     RunCommands(context, known, s.runs, s.programs, commands)
     ResultCommands(context, known, readings, s.results, s.reading, s.tables, s.searching, s.runs, commands)
     ProgramCommands(context, known, s.programs, commands)

@@ -15,10 +15,13 @@ from daemon.services.cluster.journal import Journal
 from daemon.services.cluster.snapshots import Snapshots
 from daemon.services.cluster.view_change import ViewChange
 from daemon.services.graphs.fetch import Fetching
-from daemon.services.graphs.graphs import Graphs
 from daemon.services.graphs.part_stats import PartStats
+from daemon.services.graphs.parts import Parts
 from daemon.services.graphs.pieces import Pieces
+from daemon.services.graphs.present import PresentParts
 from daemon.services.graphs.repair import Repair
+from daemon.services.graphs.slices import Slices
+from daemon.services.graphs.staging import Staging
 from daemon.services.programs.programs import Programs
 from daemon.services.results.checkpoint_index import CheckpointIndex
 from daemon.services.results.reading import Reading
@@ -34,19 +37,22 @@ class Services:
 
     def __init__(self, context: HostContext, guard: Guard, former_lives: FormerLives) -> None:
         self.context = context
-        self.graphs = Graphs(context)
-        self.pieces = Pieces(context, self.graphs)
-        self.part_stats = PartStats(context, self.graphs)
+        self._guard, self._slices = guard, Slices(context.disk)
+        self.parts = Parts(context, self._slices)
+        self.staging = Staging(context, self.parts, self._slices)
+        self.pieces = Pieces(context, self.staging)
+        self.part_stats = PartStats(context, self.parts)
         self.fetching = Fetching(context)
-        self.repair = Repair(context, self.graphs, self.fetching)
+        self.repair = Repair(context, self._slices, self.fetching)
         self.programs = Programs(context, guard, former_lives)
         self.results = Results(context, self.fetching, self.programs)
-        self.runs = RunController(context, self.graphs, self.fetching, self.programs, self.results.keep)
+        self.runs = RunController(context, self.parts, self.fetching, self.programs, self.results.keep)
         self.checkpoint_index = CheckpointIndex(context, self.runs)
-        self.reading = Reading(context, self.graphs, self.programs, self.results, self.checkpoint_index)
-        self.tables = Tables(context, self.graphs, self.programs, self.results)
-        self.searching = Searching(context, self.graphs)
-        self.view_change = ViewChange(context, self.graphs)
+        present = PresentParts(context, self.parts)
+        self.reading = Reading(context, present, self.programs, self.results, self.checkpoint_index)
+        self.tables = Tables(context, present, self.programs, self.results)
+        self.searching = Searching(context, present)
+        self.view_change = ViewChange(context, self.parts)
         self.disk_room = DiskRoom(context)
 
     def in_tables(self, messages: Collection[type]) -> ServiceTables:
@@ -58,7 +64,7 @@ class Services:
         services: list[Service[Any, Any]] = [
             Journal(self.context),
             self.programs,
-            self.graphs,
+            self.staging,
             self.pieces,
             self.part_stats,
             self.fetching,
@@ -69,10 +75,10 @@ class Services:
             self.searching,
             self.view_change,
             self.runs,
-            OverdueRuns(self.context, self.programs),
+            OverdueRuns(self.context, self._guard.start_again),
             self.repair,
             self.disk_room,
             Snapshots(self.context),
-            RestoredPieces(self.context, self.graphs, self.pieces),
+            RestoredPieces(self.context, self.staging, self.pieces),
         ]
         return ServiceTables(services, messages)

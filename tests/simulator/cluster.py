@@ -204,7 +204,7 @@ class Cluster:
 
     async def _load(self, daemon: SimDaemon) -> None:
         spec, frames = self.graph.data.to_wire()
-        await Loading(daemon.context, daemon.services.graphs, GRAPH, tell_nobody).run(spec, frames)
+        await Loading(daemon.context, daemon.services.staging, GRAPH, tell_nobody).run(spec, frames)
 
     def replace_graph(self) -> None:
         """The daily refresh: the graph is dropped, whatever runs on it, and loaded again."""

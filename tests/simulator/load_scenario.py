@@ -52,7 +52,7 @@ def _drawn(random: Random) -> GraphData:
 def _load(host: Host, name: str, data: GraphData) -> Job:
     async def load(daemon: SimDaemon) -> None:
         spec, frames = data.to_wire()
-        await Loading(daemon.context, daemon.services.graphs, name, tell_nobody).run(spec, frames)
+        await Loading(daemon.context, daemon.services.staging, name, tell_nobody).run(spec, frames)
 
     return Job(host, load)
 

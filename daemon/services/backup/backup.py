@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from daemon.runtime.context import HostContext
 from daemon.runtime.rpc import together
 from daemon.services.graphs.fetch import NONSENSE, STATES_MAX, TABLE, Fetching, NotFetched
-from daemon.services.graphs.graphs import table_of
+from daemon.services.graphs.slices import table_of
 from daemon.state import command_codec
 from daemon.state.commands import AddGraph, KeptRun, ProgramVersion, Restore
 from daemon.state.envelope import ARCHIVE_LIMITS

@@ -22,8 +22,10 @@ import msgpack
 
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Service
-from daemon.services.graphs.graphs import Graphs, empty_slices, table_of
+from daemon.services.graphs.parts import empty_slices
 from daemon.services.graphs.pieces import Pieces
+from daemon.services.graphs.slices import table_of
+from daemon.services.graphs.staging import Staging
 from daemon.services.graphs.transfer import (
     answer_of,
     carried,
@@ -112,8 +114,8 @@ def _missing(archive: Archive, decided: Restore) -> str:
 class Restoring:
     """One restoration."""
 
-    def __init__(self, context: HostContext, graphs: Graphs, source: Source) -> None:
-        self._context, self._state, self._graphs = context, context.state, graphs
+    def __init__(self, context: HostContext, staging: Staging, source: Source) -> None:
+        self._context, self._state, self._staging = context, context.state, staging
         self._folder, self._wanted, self._limits = source.folder, source.restore, context.load_limits
         self._thread = ThreadPoolExecutor(1, "shoal-restore")
 
@@ -186,8 +188,8 @@ class Restoring:
             partitions = held_by(name, placed)
             slices = await self._do(partial(_read, archive, graph, partitions, table))
             if name == me:
-                await self._graphs.keep_table(load, graph.name, table, graph.partition_count)
-                part = await self._graphs.keep_and_build(load, graph.name, view, placed, slices)
+                await self._staging.keep_table(load, graph.name, table, graph.partition_count)
+                part = await self._staging.keep_and_build(load, graph.name, view, placed, slices)
                 answers[name] = answer_of(load, part)
             else:
                 spec, frames = slices.to_wire()
@@ -261,8 +263,8 @@ class RestoredPieces(Service[Never, RestoredPiece]):
 
     events = (RestoredPiece,)
 
-    def __init__(self, context: HostContext, graphs: Graphs, pieces: Pieces) -> None:
-        self._context, self._graphs, self._pieces = context, graphs, pieces
+    def __init__(self, context: HostContext, staging: Staging, pieces: Pieces) -> None:
+        self._context, self._staging, self._pieces = context, staging, pieces
 
     def on_event(self, event: RestoredPiece) -> None:
         """A piece is whole."""
@@ -281,8 +283,8 @@ class RestoredPieces(Service[Never, RestoredPiece]):
         if type(load) is not str:
             raise BadGraph("it does not say of which load it is")
         checked = await checked_piece(piece, spec, view, self._context.me)
-        await self._graphs.keep_table(load, checked.graph, checked.table, checked.partitions)
-        return await self._graphs.keep_and_build(load, checked.graph, view, checked.placed, checked.slices)
+        await self._staging.keep_table(load, checked.graph, checked.table, checked.partitions)
+        return await self._staging.keep_and_build(load, checked.graph, view, checked.placed, checked.slices)
 
     async def _take_states(self, piece: RestoredPiece, spec: Mapping[str, Any]) -> None:
         run, tick, partitions = spec["run"], spec["tick"], spec["states"]

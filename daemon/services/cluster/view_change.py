@@ -14,7 +14,7 @@ from daemon.membership.messages import Member
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import KeysChanged, Service, types_of
 from daemon.runtime.ticks import Peer
-from daemon.services.graphs.graphs import Graphs
+from daemon.services.graphs.parts import Parts
 from daemon.state import GraphInstalled, VersionRaised, ViewInstalled
 from daemon.state.commands import AddGraph, Identity
 from daemon.state.placement import Placed
@@ -32,8 +32,8 @@ class ViewChange(Service[Never, Events]):
 
     events = types_of(Events)
 
-    def __init__(self, context: HostContext, graphs: Graphs) -> None:
-        self._context, self._state, self._ticks, self._graphs = context, context.state, context.ticks, graphs
+    def __init__(self, context: HostContext, parts: Parts) -> None:
+        self._context, self._state, self._ticks, self._parts = context, context.state, context.ticks, parts
 
     def on_event(self, event: Events) -> None:
         """A view, a graph that belongs into it, how its members are reached, or what may be said to them."""
@@ -86,12 +86,12 @@ class ViewChange(Service[Never, Events]):
         """Builds the part of a graph, which may be dropped, and deleted here, before or after it is read."""
         registry = self._state.registry
         try:
-            await self._graphs.part(graph, view, placed)
+            await self._parts.part(graph, view, placed)
         except NotHeld:
             if registry.graphs.get(graph.name) == graph:
                 raise
         if registry.graphs.get(graph.name) != graph:
-            await self._graphs.drop_load(graph.load)
+            await self._parts.drop_load(graph.load)
 
     def _hear_of(self, member: Member) -> None:
         """A member of the view whose address was not known when it was entered, or has changed."""

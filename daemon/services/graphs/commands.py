@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from daemon.admin.registry import Registry
 from daemon.runtime.context import HostContext
-from daemon.services.graphs.graphs import Graphs
 from daemon.services.graphs.load import Loading
 from daemon.services.graphs.part_stats import PartStats
+from daemon.services.graphs.parts import Parts
+from daemon.services.graphs.staging import Staging
 from daemon.services.known import Known
 from daemon.state.commands import AddGraph, DropGraph
 from shoal.api.command import Exchange
@@ -19,10 +20,16 @@ class GraphCommands:
     """The handlers. A mistake of the asker's is `Refused` or `Usage`, with a sentence."""
 
     def __init__(
-        self, context: HostContext, known: Known, graphs: Graphs, part_stats: PartStats, commands: Registry
+        self,
+        context: HostContext,
+        known: Known,
+        parts: Parts,
+        staging: Staging,
+        part_stats: PartStats,
+        commands: Registry,
     ) -> None:
         self._context, self._state, self._known = context, context.state, known
-        self._graphs, self._part_stats = graphs, part_stats
+        self._parts, self._staging, self._part_stats = parts, staging, part_stats
         commands.bind(
             api.GraphLoad.followed_by(self.graph_load),
             api.GraphList.answered_by(self.graph_list),
@@ -33,7 +40,7 @@ class GraphCommands:
 
     async def graph_load(self, asked: api.GraphLoad, exchange: Exchange) -> api.LoadedGraph:
         check_graph_name(asked.name)
-        loading = Loading(self._context, self._graphs, asked.name, exchange.emit)
+        loading = Loading(self._context, self._staging, asked.name, exchange.emit)
         return await loading.run(asked.spec, exchange.frames)
 
     async def graph_list(self, _: api.GraphList) -> api.GraphsReply:
@@ -69,11 +76,11 @@ class GraphCommands:
         name, graphs = asked.graph, self._state.registry.graphs
         if name:
             self._known.graph(name)
-        here = [graph for graph in sorted(graphs) if graphs[graph].load in self._graphs.parts]
+        here = [graph for graph in sorted(graphs) if graphs[graph].load in self._parts.by_load]
         return {"graphs": [self._ghosts_of(graphs[graph]) for graph in here if name in (None, graph)]}
 
     def _ghosts_of(self, graph: AddGraph) -> api.GhostsRow:
-        part = self._graphs.parts[graph.load]
+        part = self._parts.by_load[graph.load]
         tick, age = 0, None
         for run in self._state.registry.active_runs():
             machine = self._context.ticks.machine(run.number)

@@ -21,7 +21,7 @@ import msgpack
 from numpy.typing import NDArray
 
 from daemon.runtime.context import HostContext
-from daemon.services.graphs.graphs import Graphs
+from daemon.services.graphs.staging import Staging
 from daemon.services.graphs.transfer import answer_of, carried, crossing, held_by, placement_of
 from daemon.state.commands import AddGraph
 from daemon.state.records import View
@@ -40,8 +40,8 @@ log = logging.getLogger("shoal.loading")
 class Loading:
     """One load, coordinated by this shard."""
 
-    def __init__(self, context: HostContext, graphs: Graphs, name: str, emit: Emit) -> None:
-        self._context, self._graphs, self._name, self._emit = context, graphs, name, emit
+    def __init__(self, context: HostContext, staging: Staging, name: str, emit: Emit) -> None:
+        self._context, self._staging, self._name, self._emit = context, staging, name, emit
         self._state, self._limits = context.state, context.load_limits
         self._load = f"{self._state.identity}/{context.new_id()}"
 
@@ -110,8 +110,8 @@ class Loading:
             shipments.append(shipment)
             ticks.order(partial(ticks.ship, [shipment]))
             await self._emit({"stage": "cut", "done": done + 1, "total": len(view.names)})
-        await self._graphs.keep_table(self._load, self._name, table, partitions)
-        return await self._graphs.stage(self._load, self._name, view, placed, cut.some(held_by(me, placed)))
+        await self._staging.keep_table(self._load, self._name, table, partitions)
+        return await self._staging.stage(self._load, self._name, view, placed, cut.some(held_by(me, placed)))
 
     def _added(self, view: View, data: GraphData) -> AddGraph:
         """What the log is to say of the graph; how many edges cross is known once all parts are built."""
@@ -141,7 +141,7 @@ class Loading:
 
     async def _drop(self, shipments: Sequence[Shipment]) -> None:
         self._order_landing([shipment.to for shipment in shipments])
-        await self._graphs.drop_load(self._load)
+        await self._staging.drop(self._load)
 
     def _order_landing(self, tell: Sequence[str]) -> None:
         ticks, load = self._context.ticks, self._load

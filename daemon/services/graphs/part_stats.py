@@ -8,8 +8,8 @@ from typing import Final, Never
 from daemon.runtime.context import HostContext
 from daemon.runtime.rpc import once
 from daemon.runtime.service import Service
-from daemon.services.graphs.graphs import Graphs
 from daemon.services.graphs.messages import PartStatsReply, PartStatsRequest
+from daemon.services.graphs.parts import Parts
 from daemon.state.commands import Identity
 
 PATIENCE: Final = once(2.0)
@@ -21,8 +21,8 @@ class PartStats(Service[PartStatsRequest, Never]):
     messages = (PartStatsRequest,)
     replies = (PartStatsReply,)
 
-    def __init__(self, context: HostContext, graphs: Graphs) -> None:
-        self._context, self._graphs = context, graphs
+    def __init__(self, context: HostContext, parts: Parts) -> None:
+        self._context, self._parts = context, parts
 
     async def of_all(self, load: str, members: Sequence[str]) -> dict[str, PartStatsReply]:
         """Returns what each member tells of a load; who is silent, or has no part of it yet, is left out."""
@@ -42,7 +42,7 @@ class PartStats(Service[PartStatsRequest, Never]):
         return told
 
     def _own(self, asked: PartStatsRequest) -> PartStatsReply | None:
-        part = self._graphs.parts.get(asked.load)
+        part = self._parts.by_load.get(asked.load)
         if part is None:
             return None
         return PartStatsReply(

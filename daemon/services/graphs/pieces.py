@@ -12,7 +12,7 @@ from typing import Any, Never, TypeAlias, assert_never
 
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Service, types_of
-from daemon.services.graphs.graphs import Graphs
+from daemon.services.graphs.staging import Staging
 from daemon.services.graphs.transfer import answered, checked_piece, spec_of
 from daemon.state.records import View
 from daemon.transfer.chunks import LoadedPiece, PieceAnswered, PieceArrived, PieceGone
@@ -26,8 +26,8 @@ class Pieces(Service[Never, Events]):
 
     events = types_of(Events)
 
-    def __init__(self, context: HostContext, graphs: Graphs) -> None:
-        self._context, self._graphs = context, graphs
+    def __init__(self, context: HostContext, staging: Staging) -> None:
+        self._context, self._staging = context, staging
         self._taking: dict[str, asyncio.Task[Any]] = {}
 
     def on_event(self, event: Events) -> None:
@@ -55,8 +55,8 @@ class Pieces(Service[Never, Events]):
         spec = spec_of(piece, view)
         assert view is not None
         checked = await checked_piece(piece, spec, view, self._context.me)
-        await self._graphs.keep_table(piece.load, checked.graph, checked.table, checked.partitions)
-        return await self._graphs.stage(piece.load, checked.graph, view, checked.placed, checked.slices)
+        await self._staging.keep_table(piece.load, checked.graph, checked.table, checked.partitions)
+        return await self._staging.stage(piece.load, checked.graph, view, checked.placed, checked.slices)
 
     async def _answer(self, piece: PieceArrived, work: Callable[[], Awaitable[ShardGraph | None]]) -> None:
         answer = await answered(piece, self._context.me, work())
@@ -68,7 +68,7 @@ class Pieces(Service[Never, Events]):
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        await self._graphs.drop_load(load)
+        await self._staging.drop(load)
 
     def _forget(self, load: str, task: asyncio.Task[Any]) -> None:
         if self._taking.get(load) is task:

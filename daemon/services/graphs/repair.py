@@ -24,7 +24,7 @@ from daemon.control.holdings import Want
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Service, types_of
 from daemon.services.graphs.fetch import NONSENSE, TABLE, Fetching, NotFetched
-from daemon.services.graphs.graphs import Graphs, table_of
+from daemon.services.graphs.slices import Slices, table_of
 from daemon.state import ViewInstalled
 from daemon.state.placement import sources
 from daemon.state.records import View
@@ -68,8 +68,8 @@ class Repair(Service[Never, Events]):
 
     events = types_of(Events)
 
-    def __init__(self, context: HostContext, graphs: Graphs, fetching: Fetching) -> None:
-        self._context, self._disk, self._graphs, self._fetching = context, context.disk, graphs, fetching
+    def __init__(self, context: HostContext, slices: Slices, fetching: Fetching) -> None:
+        self._context, self._disk, self._slices, self._fetching = context, context.disk, slices, fetching
         self._bytes_per_second = context.config.storage.repair_bandwidth
         self._given_up = 0
         self._largest = 0
@@ -250,21 +250,21 @@ class Repair(Service[Never, Events]):
         self._need_graph(want)
         if records:
             await self._disk.do(lambda store: store.put_states(records))
-        await self._graphs.keep(want.load, slices)
+        await self._slices.keep(want.load, slices)
         return fetched.nbytes
 
     async def _fetch_table(self, want: Want) -> NDArray[Any]:
         """The load's partition table, once for all of its partitions."""
         async with self._table:
             try:
-                return await self._graphs.table(want.load)
+                return await self._slices.table(want.load)
             except NotHeld:
                 came = await self._fetching.fetch(want.sources, want.load, TABLE)
             header, frame = came.table()
             partitions = msgpack.unpackb(header)["partitions"]
             table = table_of(frame, partitions)
             self._need_graph(want)
-            await self._graphs.keep_table(want.load, want.graph, table, partitions)
+            await self._slices.keep_table(want.load, want.graph, table, partitions)
             return table
 
     def _need_graph(self, want: Want) -> None:

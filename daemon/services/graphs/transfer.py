@@ -15,7 +15,7 @@ import msgpack
 from numpy.typing import NDArray
 
 from daemon.runtime.context import HostContext
-from daemon.services.graphs.graphs import table_of
+from daemon.services.graphs.slices import table_of
 from daemon.state.placement import Placed, ideal
 from daemon.state.records import View
 from daemon.store import NoRoom

@@ -209,11 +209,6 @@ class Programs(Service[Never, RunEnded]):
             self._former_lives.check(run.number, reading=True)
         return await self.aside(what, call, "read", at=Place(READING, run.number, tick))
 
-    def start_again(self) -> None:
-        """What the tick thread runs does not come back: begin a new life, in which it is not run."""
-        if self._guard is not None:
-            self._guard.start_again()
-
     def on_event(self, event: RunEnded) -> None:
         """A run is over, says the log."""
         if self._former_lives is not None:

@@ -8,7 +8,7 @@ from typing import Never
 
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Service
-from daemon.services.graphs.graphs import Graphs
+from daemon.services.graphs.present import PresentParts
 from daemon.services.programs.programs import Programs
 from daemon.services.results.checkpoint_index import CheckpointIndex
 from daemon.services.results.messages import RowsReply, RowsRequest
@@ -27,24 +27,21 @@ class Reading(Service[RowsRequest, Never]):
     replies = (RowsReply,)
 
     def __init__(
-        self, context: HostContext, graphs: Graphs, programs: Programs, results: Results, index: CheckpointIndex
+        self, context: HostContext, parts: PresentParts, programs: Programs, results: Results, index: CheckpointIndex
     ) -> None:
-        self._context, self._graphs, self._programs = context, graphs, programs
+        self._context, self._parts, self._programs = context, parts, programs
         self._results, self._index = results, index
 
     async def recall(self, name: str, tick: int) -> None:
         """Loads a run's columns at a tick, of the partitions that this shard is primary of in the present view."""
-        state, registry = self._context.state, self._context.state.registry
+        registry = self._context.state.registry
         run = registry.runs.get(name)
         if run is None or registry.view is None:
             return
         if run.has_expired:
             raise Refused(f"the result of run '{name}' has expired")
-        graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
-        if not state.in_view or registry.lost(run.graph):
-            raise Refused(f"graph '{run.graph}' is not whole in this view: try again once its holders are back")
         others = sources(self._context.me, (), registry.view.names)
-        await self._results.recall(run, tick, await self._graphs.part(graph, registry.view, placed), others)
+        await self._results.recall(run, tick, await self._parts.of(registry.graphs[run.graph]), others)
 
     async def ticks(self, run: RunRecord) -> list[int]:
         """The ticks at which a run can be read, ascending: one that has to converge, once it has."""

@@ -19,7 +19,7 @@ import numpy as np
 from daemon.runtime.context import HostContext
 from daemon.runtime.rpc import together
 from daemon.runtime.service import Service
-from daemon.services.graphs.graphs import Graphs
+from daemon.services.graphs.present import PresentParts
 from daemon.services.results.messages import SearchReply, SearchRequest
 from daemon.state import GraphRemoved
 from daemon.state.commands import Identity
@@ -41,8 +41,8 @@ class Searching(Service[SearchRequest, GraphRemoved]):
     replies = (SearchReply,)
     events = (GraphRemoved,)
 
-    def __init__(self, context: HostContext, graphs: Graphs) -> None:
-        self._context, self._state, self._graphs = context, context.state, graphs
+    def __init__(self, context: HostContext, parts: PresentParts) -> None:
+        self._context, self._state, self._parts = context, context.state, parts
         self._indexes: OrderedDict[tuple[str, str], tuple[ShardGraph, Index]] = OrderedDict()
         self._making = asyncio.Lock()
 
@@ -99,10 +99,10 @@ class Searching(Service[SearchRequest, GraphRemoved]):
         registry = self._state.registry
         graph = registry.graph_of(asked.load)
         in_epoch = self._state.in_view and registry.epoch == asked.epoch
-        if graph is None or registry.view is None or not in_epoch or registry.lost(graph.name):
-            raise Refused(f"the graph is not whole in the view of epoch {asked.epoch}: ask again")
+        if graph is None or not in_epoch:
+            raise Refused(f"the graph is not served here in epoch {asked.epoch}: ask again")
         async with self._making:
-            part = await self._graphs.part(graph, registry.view, registry.placements[graph.name])
+            part = await self._parts.of(graph)
             key = asked.load, asked.column
             known = self._indexes.get(key)
             if known is None or known[0] is not part:

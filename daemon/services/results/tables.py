@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Service
-from daemon.services.graphs.graphs import Graphs
+from daemon.services.graphs.present import PresentParts
 from daemon.services.programs.programs import Programs
 from daemon.services.results.messages import TableReply, TableRequest
 from daemon.services.results.results import Results
@@ -63,9 +63,9 @@ class Tables(Service[TableRequest, GraphRemoved]):
     replies = (TableReply,)
     events = (GraphRemoved,)
 
-    def __init__(self, context: HostContext, graphs: Graphs, programs: Programs, results: Results) -> None:
+    def __init__(self, context: HostContext, parts: PresentParts, programs: Programs, results: Results) -> None:
         self._context, self._state = context, context.state
-        self._graphs, self._programs, self._results = graphs, programs, results
+        self._parts, self._programs, self._results = parts, programs, results
         self._engine: tuple[tuple[str, int], Engine] | None = None
         self._rows: tuple[tuple[str, int, str, ShardGraph], TablePart] | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -134,13 +134,10 @@ class Tables(Service[TableRequest, GraphRemoved]):
 
     async def _restored(self, run: RunRecord, tick: int) -> Engine:
         registry = self._state.registry
-        if not self._state.in_view or registry.view is None or registry.lost(run.graph):
-            raise Refused(f"graph '{run.graph}' is not whole in this view: try again once its holders are back")
-        graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
-        part = await self._graphs.part(graph, registry.view, placed)
+        part = await self._parts.of(registry.graphs[run.graph])
         if self._engine is None or self._engine[0] != (run.name, tick) or self._engine[1].part is not part:
             self._forget()
-            others = sources(self._context.me, (), registry.view.names)
+            others = sources(self._context.me, (), registry.view.names if registry.view is not None else ())
             states = await self._results.states(run, tick, part, others)
             try:
                 program = await self._programs.make(run)

@@ -13,14 +13,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Never, TypeAlias, assert_never
 
-import numpy as np
-
 from daemon.control.effects import BeginRun, GrantTicks, HealBarrier, StopRunHere, TellStates
 from daemon.control.messages import RunReport
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Beat, Service, types_of
 from daemon.services.graphs.fetch import Fetching, NotFetched
-from daemon.services.graphs.graphs import Graphs
+from daemon.services.graphs.parts import Parts
 from daemon.services.programs.programs import Programs, failure_of
 from daemon.services.runs.checkpoints import Checkpoints
 from daemon.state import GraphRemoved, ResultsExpired, RunEnded, ViewInstalled
@@ -62,12 +60,10 @@ class RunController(Service[Never, Events]):
 
     events = types_of(Events)
 
-    def __init__(
-        self, context: HostContext, graphs: Graphs, fetching: Fetching, programs: Programs, keep: Keep
-    ) -> None:
+    def __init__(self, context: HostContext, parts: Parts, fetching: Fetching, programs: Programs, keep: Keep) -> None:
         settings = context.config.ticks
         self._context, self._state, self._clock, self._ticks = context, context.state, context.clock, context.ticks
-        self._graphs, self._fetching, self._programs, self._keep_computed = graphs, fetching, programs, keep
+        self._parts, self._fetching, self._programs, self._keep_computed = parts, fetching, programs, keep
         self._disk, self._metrics = context.disk, context.metrics
         self.checkpoints = Checkpoints(context)
         self._timing = TickTiming(settings.resend_interval_ns, settings.phase_timeout_ns)
@@ -150,7 +146,7 @@ class RunController(Service[Never, Events]):
         if not self._still_wanted(run, view):
             return
         graph, placed = registry.graphs[run.graph], registry.placements[run.graph]
-        part = await self._graphs.part(graph, view, placed)
+        part = await self._parts.part(graph, view, placed)
         sizes = await self._replica_sizes(graph, placed, program)
         while self._still_wanted(run, view):
             try:
@@ -192,7 +188,7 @@ class RunController(Service[Never, Events]):
         mine = [p for p, holders in enumerate(placed) if self._state.identity.name in holders[1:]]
         if not mine:
             return {}
-        nodes = np.bincount(await self._graphs.table(graph.load), minlength=graph.partition_count)
+        nodes = await self._parts.partition_sizes(graph)
         return {p: state_bytes(type(program), int(nodes[p])) for p in mine}
 
     def _order_begin(
@@ -249,7 +245,7 @@ class RunController(Service[Never, Events]):
         self._ticks_seen.pop(run.number, None)
         self._metrics.forget_run(run.name)
         self._forget_states()
-        self._graphs.give_back_soon()
+        self._parts.give_back_soon()
         self._going.discard(run.name)
         self._context.conditions.look()
 

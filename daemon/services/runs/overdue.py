@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Never
 
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Beat, Service
-from daemon.services.programs.programs import Programs
 from daemon.state.records import FAILED, STOPPING
 from shoal.lockstep.effects import RunOver
 from shoal.lockstep.machine import TickMachine
@@ -27,14 +27,14 @@ FORCE_END_NS = 3_000_000_000
 
 
 class OverdueRuns(Service[Never, Beat]):
-    """Those of one shard; looked at with each beat."""
+    """Those of one shard. `start_again` begins a new life, in which the run is not resumed."""
 
     events = (Beat,)
 
-    def __init__(self, context: HostContext, programs: Programs) -> None:
+    def __init__(self, context: HostContext, start_again: Callable[[], None]) -> None:
         settings = context.config.ticks
         self._context, self._state, self._clock, self._ticks = context, context.state, context.clock, context.ticks
-        self._programs, self._phase_timeout_ns = programs, settings.phase_timeout_ns
+        self._start_again, self._phase_timeout_ns = start_again, settings.phase_timeout_ns
         self._stop_patience_ns = settings.stop_patience_ns or settings.phase_timeout_ns
         self._named_ns = 0
         self._wanted: tuple[object, int] | None = None
@@ -70,7 +70,7 @@ class OverdueRuns(Service[Never, Beat]):
         elif now - self._wanted[1] > max(UNSTOPPABLE_LEAST_NS, self._stop_patience_ns):
             self._wanted = busy, now  # once is enough
             log.error("run %d: its program can't be got out of %s: starting again", at.run, place_of(at))
-            self._programs.start_again()
+            self._start_again()
 
     def _end_by_force(self) -> None:
         """What is stopped by force ends, even if it waits for something that never comes."""

@@ -14,8 +14,10 @@ import shoal
 from daemon.runtime.disk import Disk
 from daemon.runtime.store_thread import StoreThread
 from daemon.runtime.tasks import Tasks
-from daemon.services.graphs.graphs import Graphs
+from daemon.services.graphs.parts import Parts
 from daemon.services.graphs.pieces import Pieces
+from daemon.services.graphs.slices import Slices
+from daemon.services.graphs.staging import Staging
 from daemon.services.graphs.transfer import held_by, placement_of
 from daemon.state.commands import Identity
 from daemon.state.records import View
@@ -40,14 +42,16 @@ def test_a_load_may_come_to_nothing_at_any_moment(tmp_path: Path, turns: int) ->
     async def take_in_and_give_up() -> None:
         tasks, ticks = Tasks(fatal.append), SimpleNamespace(order=lambda _: None)
         context = context_of(disk=Disk(thread, tasks.soon), workers=workers, spawn=tasks.spawn, ticks=ticks)
-        graphs = Graphs(context)
-        pieces = Pieces(context, graphs)
+        slices = Slices(context.disk)
+        parts = Parts(context, slices)
+        staging = Staging(context, parts, slices)
+        pieces = Pieces(context, staging)
 
         async def taken() -> ShardGraph:
             placed = placement_of(VIEW, PARTITIONS)
             await asyncio.sleep(0)
-            await graphs.keep_table(LOAD, "g", DATA.partition, PARTITIONS)
-            return await graphs.stage(LOAD, "g", VIEW, placed, Cut(DATA).some(held_by("a", placed)))
+            await staging.keep_table(LOAD, "g", DATA.partition, PARTITIONS)
+            return await staging.stage(LOAD, "g", VIEW, placed, Cut(DATA).some(held_by("a", placed)))
 
         pieces.take(LoadedPiece(LOAD, "b", b"", ()), taken)
         for _ in range(turns):
@@ -56,7 +60,7 @@ def test_a_load_may_come_to_nothing_at_any_moment(tmp_path: Path, turns: int) ->
         async with asyncio.timeout(30):
             while tasks.count:
                 await asyncio.sleep(0.001)
-        assert graphs.parts == {}
+        assert parts.by_load == {}
         assert await context.disk.do(lambda store: store.loads()) == {}
 
     loop = asyncio.new_event_loop()

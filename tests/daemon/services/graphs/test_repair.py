@@ -15,16 +15,16 @@ from daemon.config import Config
 from daemon.control.effects import MendHoldings
 from daemon.control.holdings import Want
 from daemon.services.graphs.fetch import TABLE, Fetched, Fetching, NotFetched
-from daemon.services.graphs.graphs import Graphs
 from daemon.services.graphs.repair import Repair
-from daemon.state import Registry
+from daemon.services.graphs.slices import Slices
+from daemon.state import ReplicatedState
 from daemon.state.commands import AddGraph
 from daemon.store import NotHeld
 from tests.daemon.services.contexts import context_of
 from tests.simulator.virtual_loop import Life, VirtualLoop
 from tests.simulator.world import SECOND, World
 
-GRAPH = AddGraph("", "web", "load-1", 1, 4, 4, 2, 0, "int", (), ())
+GRAPH = AddGraph("web", "load-1", 1, 4, 4, 2, 0, "int", (), ())
 
 
 class Bench:
@@ -33,14 +33,16 @@ class Bench:
     def __init__(self, came: Callable[[], None] = lambda: None, *, has_table: bool = True) -> None:
         self.asked: list[Sequence[str]] = []
         self.written: list[str] = []
-        self.registry, self._came, self._has_table = Registry(graphs={"web": GRAPH}), came, has_table
+        self.state, self._came, self._has_table = ReplicatedState(), came, has_table
+        self.registry = self.state.registry
+        self.registry.graphs["web"] = GRAPH
         self.world = World(1)
         self._loop = VirtualLoop(Life(self.world, Random(1)))
         self._loop.call(self._begin)
 
     def _begin(self) -> None:
-        context = context_of(self.registry, config=Config(), disk=self, spawn=self._loop.create_task)
-        self.repair = Repair(context, cast(Graphs, self), cast(Fetching, self))
+        context = context_of(self.state, config=Config(), disk=self, spawn=self._loop.create_task)
+        self.repair = Repair(context, cast(Slices, self), cast(Fetching, self))
 
     def aim(self, *sources: str) -> None:
         wants = (Want("web", "load-1", 0, sources),)

@@ -1,0 +1,110 @@
+"""What loads bring to this shard: written and built, and staged until the log says that the graph exists.
+
+A load that comes to nothing leaves nothing. The log adds a graph in the view that it was cut for, or never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Any, Final, Never, TypeAlias, assert_never
+
+from numpy.typing import NDArray
+
+from daemon.control.effects import DeleteParts
+from daemon.runtime.context import HostContext
+from daemon.runtime.service import Service, types_of
+from daemon.services.graphs.parts import Built, Parts, primaries
+from daemon.services.graphs.slices import Slices
+from daemon.state import GraphInstalled, ViewInstalled
+from daemon.state.placement import Placed
+from daemon.state.records import View
+from shoal.graph.graph_data import BadGraph
+from shoal.graph.partitions import PartitionSet, Uncut
+from shoal.graph.shard_graph import ShardGraph
+
+log = logging.getLogger("shoal.graphs")
+
+Events: TypeAlias = ViewInstalled | GraphInstalled | DeleteParts
+
+STAGED_MAX: Final = 4
+
+
+class Staging(Service[Never, Events]):
+    """The loads that are on their way to one shard."""
+
+    events = types_of(Events)
+
+    def __init__(self, context: HostContext, parts: Parts, slices: Slices) -> None:
+        self._context, self._parts, self._slices = context, parts, slices
+        self._staged: dict[str, Built] = {}
+
+    def on_event(self, event: Events) -> None:
+        """What the log says of graphs."""
+        match event:
+            case ViewInstalled():
+                self._drop_undecided()
+            case GraphInstalled(graph=graph):
+                log.info("graph %s: %d nodes, %d edges", graph.name, graph.node_count, graph.edge_count)
+                ticks, load = self._context.ticks, graph.load
+                ticks.order(lambda: ticks.load_decided(load))
+                self._install(load)
+            case DeleteParts(load=load, partitions=partitions):
+                drop = self.drop(load) if partitions is None else self._slices.drop(load, partitions)
+                self._context.spawn(drop)
+            case _:
+                assert_never(event)
+
+    async def keep_table(self, load: str, graph: str, table: NDArray[Any], partitions: int) -> None:
+        """Writes what belongs to a load as a whole, before its slices."""
+        await self._slices.keep_table(load, graph, table, partitions)
+
+    async def keep_and_build(
+        self, load: str, graph: str, view: View, placed: Placed, slices: PartitionSet | Uncut
+    ) -> ShardGraph:
+        """Writes slices and builds their part, which nobody keeps."""
+        placement, table = primaries(view, placed), await self._slices.table(load)
+        keeping = asyncio.ensure_future(self._slices.keep(load, slices))
+        try:
+            part = await self._parts.build(graph, slices, table, placement)
+        finally:
+            await keeping
+        return part
+
+    async def stage(
+        self, load: str, graph: str, view: View, placed: Placed, slices: PartitionSet | Uncut
+    ) -> ShardGraph:
+        """Writes the slices that a load has brought, and builds and stages their part."""
+        part = await self.keep_and_build(load, graph, view, placed, slices)
+        if self._context.state.registry.view != view:
+            await self.drop(load)
+            raise BadGraph("it was cut for another view: try again")
+        self._staged[load] = Built(primaries(view, placed), part)
+        while len(self._staged) > STAGED_MAX:
+            dropped = next(iter(self._staged))
+            log.warning("load %s was never decided: its slices are dropped", dropped)
+            await self.drop(dropped)
+        return part
+
+    async def drop(self, load: str) -> None:
+        """Keeps nothing of a load."""
+        self._staged.pop(load, None)
+        await self._parts.drop_load(load)
+
+    def _drop_undecided(self) -> None:
+        """The log adds a graph in the view that it was cut for or never: whoever was loading it may be gone."""
+        registry, ticks = self._context.state.registry, self._context.ticks
+        for load in list(self._staged):
+            if registry.graph_of(load) is not None:  # a snapshot of the log told so
+                self._install(load)
+                continue
+            log.info("load %s was cut for an older view: it is dropped", load)
+            ticks.order(partial(ticks.load_decided, load))
+            self._context.spawn(self.drop(load))
+
+    def _install(self, load: str) -> None:
+        """The log says that a graph exists."""
+        built = self._staged.pop(load, None)
+        if built is not None:
+            self._parts.adopt(load, built)
