@@ -16,8 +16,9 @@ from daemon.control.custody import QUESTION, Custody
 from daemon.control.effects import Answered, Effect, Send, StopRunHere, TellStates
 from daemon.control.leader.duties import Leading, ResultLimits
 from daemon.control.leader.flapping import FlappingLimits
+from daemon.control.leader.messages import RunReport, StatesHeld
 from daemon.control.leader.view_policy import Views
-from daemon.control.messages import Grant, Progress, ProposalRefused, RunReport, StatesHeld, StepReply, StepRequest
+from daemon.control.messages import Grant, Progress, ProposalRefused, StepReply, StepRequest
 from daemon.control.proposals import Proposals
 from daemon.control.reports import Reporting
 from daemon.control.settings import OnDisk, ShardSettings

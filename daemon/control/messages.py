@@ -61,45 +61,6 @@ class DiskForgets:
 
 
 @dataclass(frozen=True, slots=True)
-class RunReport:
-    """A run is over at the sender, in the view of this epoch; repeated to the leader until the log records it.
-
-    What the sender keeps of it takes `result_bytes` on its disk.
-    """
-
-    run: Count
-    epoch: Count
-    tick: Tick
-    outcome: str
-    failure: str
-    cross_bytes: Count
-    figures: str = ""
-    result_bytes: Count = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RunStates:
-    """Of one run: a tick, made in that epoch, and the partitions (bits) whose state at its end the sender has."""
-
-    run: Count
-    tick: Tick
-    partitions: bytes
-    epoch: Count = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StatesHeld:
-    """All states that the sender has of the runs that wait in the view of this epoch; repeated until they resume.
-
-    `reached` are, by run, the last ticks that the sender knows to be committed.
-    """
-
-    epoch: Count
-    states: tuple[RunStates, ...]
-    reached: tuple[tuple[Count, Tick], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Grant:
     """Lets ticks of a paced run begin, up to this one. It only grows; the greatest wins."""
 

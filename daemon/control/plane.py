@@ -22,17 +22,10 @@ from daemon.control.clock import Clock
 from daemon.control.effects import Answered, Effect, KeepPromise, Send, SendToAddress
 from daemon.control.following import Following
 from daemon.control.holdings import Holdings
+from daemon.control.leader.messages import RunReport
 from daemon.control.leader.resume import StatesHeld
 from daemon.control.lives import LIFE_TAG
-from daemon.control.messages import (
-    DiskForgets,
-    Progress,
-    Proposal,
-    ReadIndexReply,
-    ReadIndexRequest,
-    RunReport,
-    StepRequest,
-)
+from daemon.control.messages import DiskForgets, Progress, Proposal, ReadIndexReply, ReadIndexRequest, StepRequest
 from daemon.control.pacing import Pacing
 from daemon.control.progress import ProgressGossip
 from daemon.control.replica import Replica

@@ -29,9 +29,9 @@ from daemon.control.effects import (
 )
 from daemon.control.following import Following
 from daemon.control.leader.duties import sight_of
-from daemon.control.leader.raising import can_join, common_version
 from daemon.control.leader.view_policy import Sight
 from daemon.control.messages import Proposal, ProposalRefused, ReadIndexReply, ReadIndexRequest
+from daemon.control.raising import can_join, common_version
 from daemon.control.read_index import Reads
 from daemon.control.seat import Seat, has_disk_of, server_at
 from daemon.control.settings import ShardSettings

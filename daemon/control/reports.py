@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from daemon.control.leader.messages import RunReport, RunStates, StatesHeld
 from daemon.control.leader.resume import StatesHeld as StatesOnDisk
-from daemon.control.messages import RunReport, RunStates, StatesHeld
 from daemon.state import Registry
 from daemon.state.commands import to_bits
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import consensus
 from daemon.control.effects import Effect, Send, SendToAddress
+from daemon.control.leader.messages import RunReport, StatesHeld
 from daemon.control.messages import (
     DiskForgets,
     Grant,
@@ -12,8 +13,6 @@ from daemon.control.messages import (
     ProposalRefused,
     ReadIndexReply,
     ReadIndexRequest,
-    RunReport,
-    StatesHeld,
     StepReply,
     StepRequest,
 )

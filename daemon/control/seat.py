@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from consensus import Configuration, Raft, Stored
 from daemon.control.bootstrap import Bootstrap, Promise, spell
-from daemon.control.leader.raising import can_join
 from daemon.control.lives import DISK_TAG, disk_of
+from daemon.control.raising import can_join
 from daemon.control.voters import ServerChange, next_change, server_of, shard_of
 from daemon.membership.machine import Membership
 from daemon.membership.messages import CLUSTER_TAG, Member

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from daemon.control.effects import Answered, Effect
+from daemon.control.leader.messages import RunReport
 from daemon.control.leader.resume import StatesHeld
-from daemon.control.messages import RunReport
 from daemon.control.plane import ControlPlane
 from daemon.runtime.clock import Clock
 from daemon.runtime.rpc import NoReply, Patience, Rpc, once

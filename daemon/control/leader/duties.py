@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from daemon.control.leader.end import ending
+from daemon.control.leader.messages import RunReport, StatesHeld
 from daemon.control.leader.resume import Made, resumption
 from daemon.control.leader.view_policy import Sight, Views
-from daemon.control.messages import RunReport, StatesHeld
 from daemon.state import Registry
 from daemon.state.commands import EndRun, ExpireResults, Identity, RaiseVersion, ResumeRun, from_bits
 from daemon.state.machine import Command

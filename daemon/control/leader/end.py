@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from daemon.control.messages import RunReport
+from daemon.control.leader.messages import RunReport
 from daemon.state.commands import EndRun
 from daemon.state.records import FAILED
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, Never
 
-from daemon.control.messages import RunStates
+from daemon.control.leader.messages import RunStates
 from daemon.runtime.context import HostContext
 from daemon.runtime.rpc import once
 from daemon.runtime.service import Service

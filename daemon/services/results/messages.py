@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daemon.control.messages import RunStates
+from daemon.control.leader.messages import RunStates
 from shoal.api.ranges import Count, Tick
 from shoal.lockstep.frames import Frames
 

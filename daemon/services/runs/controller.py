@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Never, TypeAlias, assert_never
 
 from daemon.control.effects import BeginRun, GrantTicks, HealBarrier, StopRunHere, TellStates
-from daemon.control.messages import RunReport
+from daemon.control.leader.messages import RunReport
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Beat, Service, types_of
 from daemon.services.graphs.fetch import Fetching, NotFetched

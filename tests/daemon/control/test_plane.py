@@ -20,13 +20,13 @@ from daemon.control.effects import (
     MendHoldings,
     Send,
 )
+from daemon.control.leader.messages import RunReport
 from daemon.control.messages import (
     Grant,
     Progress,
     Proposal,
     ProposalRefused,
     ReadIndexReply,
-    RunReport,
     ShardProgress,
     StepReply,
     StepRequest,

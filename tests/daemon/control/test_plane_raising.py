@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from daemon.control.effects import KeptOut, LogUnreadable
-from daemon.control.leader.raising import can_join, common_version
 from daemon.control.lives import DISK_TAG
+from daemon.control.raising import can_join, common_version
 from daemon.control.versions import CLUSTER_VERSION_TAG, OWN, VERSION_TAG, Version
 from daemon.membership.messages import Member
 from daemon.services.cluster.waiting import why_waiting

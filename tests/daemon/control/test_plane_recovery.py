@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from daemon.control.effects import BeginRun, DeleteParts, MendHoldings, TellStates
-from daemon.control.messages import StatesHeld
+from daemon.control.leader.messages import StatesHeld
 from daemon.state.commands import Drain, StartRun, StopRun, from_bits
 from daemon.state.records import FAILED, STOPPING, RunRecord
 from tests.daemon.control.network import PARTITIONS, Machine, ShardCluster, begun, states, views_of

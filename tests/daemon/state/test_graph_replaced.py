@@ -6,8 +6,8 @@ import pytest
 
 from daemon.control.leader.duties import Leading, ResultLimits, sight_of
 from daemon.control.leader.flapping import FlappingLimits
+from daemon.control.leader.messages import RunStates, StatesHeld
 from daemon.control.leader.view_policy import Views
-from daemon.control.messages import RunStates, StatesHeld
 from daemon.state import GraphRemoved, Registry, RunEnded
 from daemon.state.commands import DropGraph, EndRun, Identity, Restore, ResumeRun, StartRun, StopRun, to_bits
 from daemon.state.records import FAILED, to_keep

@@ -6,6 +6,7 @@ import consensus
 from consensus.configuration import Configuration
 from consensus.stored import Entry, SnapshotHeader
 from daemon.control import messages as cluster
+from daemon.control.leader import messages as reports
 from daemon.membership import messages as swim
 from daemon.services.graphs import messages as graphs
 from daemon.services.results import messages as results
@@ -68,11 +69,11 @@ CONSENSUS = (
     consensus.TimeoutNow(term=9),
     consensus.SnapshotReply(term=9, index=42, digest=bytes(range(16)), held=2),
 )
-STATES = cluster.RunStates(run=7, tick=30, partitions=to_bits({0, 9}), epoch=4)
+STATES = reports.RunStates(run=7, tick=30, partitions=to_bits({0, 9}), epoch=4)
 CLUSTER = (
     cluster.Proposal(sequence=9, answered=7, machine="cluster", command=b"command"),
     cluster.ProposalRefused(sequence=10, reason="the log is full"),
-    cluster.RunReport(
+    reports.RunReport(
         run=7,
         epoch=4,
         tick=30,
@@ -82,7 +83,7 @@ CLUSTER = (
         figures='{"total": 2.5}',
         result_bytes=8192,
     ),
-    cluster.StatesHeld(epoch=4, states=(STATES,), reached=((7, 31), (8, 2))),
+    reports.StatesHeld(epoch=4, states=(STATES,), reached=((7, 31), (8, 2))),
     cluster.Grant(run=7, tick=30),
     cluster.StepRequest(request="r-1", run=7),
     cluster.StepReply(request="r-1", run=7, tick=30),

@@ -7,8 +7,8 @@ from dataclasses import replace
 from daemon.control.leader.duties import Leading, ResultLimits, sight_of
 from daemon.control.leader.end import ending
 from daemon.control.leader.flapping import FlappingLimits
+from daemon.control.leader.messages import RunReport, RunStates, StatesHeld
 from daemon.control.leader.view_policy import Sight, Views
-from daemon.control.messages import RunReport, RunStates, StatesHeld
 from daemon.state import Registry, ResultsExpired
 from daemon.state.commands import EndRun, ExpireResults, FormView, Identity, ResumeRun, StopRun, to_bits
 from daemon.state.records import FAILED

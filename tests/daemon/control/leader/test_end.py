@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daemon.control.leader.end import ending
-from daemon.control.messages import RunReport
+from daemon.control.leader.messages import RunReport
 from daemon.state.commands import EndRun
 
 
