@@ -1,4 +1,4 @@
-"""The control loop's way to the store's thread: a job is awaited, and nothing waits for a disk on the loop."""
+"""Awaitable jobs for the store's thread, so that the control loop never waits for a disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control plane's post: messages to and from members, each checked for who it is from and counted.
+"""Sends and receives the messages of the control plane; each is checked for its sender, and counted.
 
 A message is heard only if its sender is the owner of the key that the connection was made with, so no allowed member
 can pose as another; and nothing is sent to a key that gossip told of and the list of allowed keys does not hold.

@@ -1,4 +1,4 @@
-"""What services have the control plane do: each order is carried out, with all that follows from it, at once."""
+"""Orders of services to the control plane. Each is performed at once, with all effects that follow from it."""
 
 from __future__ import annotations
 

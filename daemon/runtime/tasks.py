@@ -1,4 +1,4 @@
-"""What is done beside the loop's turns, and what other threads have done in one."""
+"""Tasks beside the loop's turns, and calls from other threads onto the loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The services of a shard, each with the others that it builds upon."""
+"""Creates the services of a shard, each with the others that it builds upon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a shard knows by name: graphs and runs, with a sentence for a name that is none."""
+"""Looks up graphs and runs by name; the error for an unknown name has a suggestion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much room this shard's disk has, looked at now and then: for offers of bulk, `status`, metrics and the log."""
+"""Watches how much room this shard's disk has, for offers of bulk, `status`, metrics and the log."""
 
 from __future__ import annotations
 

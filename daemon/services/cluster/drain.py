@@ -1,4 +1,4 @@
-"""Going on purpose: the others first take over what this shard serves, then it leaves the view, then the cluster.
+"""Leaves in good order: the others take over what this shard serves, then it leaves the view, then the cluster.
 
     drain   the log says so -> others fetch what they lack -> the leader forms a view without this shard
     leave   drained, and no server of consensus any more: this shard is not coming back

@@ -1,4 +1,4 @@
-"""What the log of a daemon says of its cluster, and what is counted of that."""
+"""Logs what happens in the cluster, and counts some of it."""
 
 from __future__ import annotations
 

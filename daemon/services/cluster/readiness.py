@@ -1,4 +1,4 @@
-"""Whether a shard serves, and in words why not."""
+"""Tells whether a shard serves, and why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this shard does when the log gives it a view: whom it speaks with, and which parts it builds.
+"""Enters the views that the log installs: connects with their members, and builds the parts that they need.
 
 The log may be applied a batch at a time, and hand out several views at once: only the last of them counts, for the
 placements that the registry has by then are those of its epoch.

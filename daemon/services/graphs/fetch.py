@@ -1,4 +1,4 @@
-"""Fetching what a shard should have from those who have it, and giving it to those who ask.
+"""Fetches what this shard should have from those who have it, and ships what others ask for.
 
     asker  PartitionRequest, StatesRequest --(control plane)--> holder: reads its disk, ships it --> asker: PieceBuilt
                                               or PartitionMissing, if it is not there

@@ -1,4 +1,4 @@
-"""Loading a graph into the cluster: cut it, carry the slices, and let consensus decide that it is there.
+"""Loads a graph into the cluster: cuts it, carries the slices, and proposes it to the log.
 
     whole graph --cut--> slices --ship--> every member keeps its own on disk --all have--> AddGraph in the log
 

@@ -1,4 +1,4 @@
-"""Pieces of loads that are being taken in here, each in a task of its own, and loads that come to nothing meanwhile.
+"""Takes in the pieces of loads, each in a task of its own, and drops loads that come to nothing meanwhile.
 
 A load is given up at any moment: its asker hangs up, or another shard refuses its piece. What is being written for it
 has to come to an end first, or it would find its load deleted below it, or be written after that and stay for ever.

@@ -1,4 +1,4 @@
-"""Carrying pieces of a graph to the members of a view, and what they make of them: loading and restoring alike.
+"""Carries pieces of a graph to the members of a view, and checks them there: for loads and restorations alike.
 
 slices --Shipment--> a member checks, keeps and builds them --PieceBuilt--> counts of the part, for the log
 """

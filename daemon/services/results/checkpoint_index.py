@@ -1,4 +1,4 @@
-"""At which ticks a run can be read: asked of all members, for each knows what is on its own disk alone.
+"""Finds the ticks at which a run can be read, by asking all members: each knows only what is on its own disk.
 
 A tick can be read if it is committed and the states of all partitions are there, wherever they are. Committed it is if
 anybody has seen it or a later one pass its barrier; a checkpoint that is still being brought to the disks is not.

@@ -1,4 +1,4 @@
-"""Reading runs, as far as this shard is asked for it: which ticks there are, and what is here of one."""
+"""Serves reads of runs: at which ticks they can be read, and this shard's rows at one of them."""
 
 from __future__ import annotations
 

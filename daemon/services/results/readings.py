@@ -1,4 +1,4 @@
-"""Reading a run at one of its ticks, whatever happens meanwhile.
+"""Reads a run at one of its ticks, and retries while checkpoints come and go or the view changes.
 
 While a run goes on, its states come and go with its checkpoints, and while a view changes, so do its holders: what was
 not to be had is tried again for a while, at a newer tick if none was named.

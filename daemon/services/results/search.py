@@ -1,4 +1,4 @@
-"""Searching the documents of a graph: asked of all shards twice, and put together; see `shoal.query.search`.
+"""Searches the documents of a graph: asks all shards twice, and merges their answers (`shoal.query.search`).
 
 Each shard answers for the partitions that it is primary of in the epoch that is asked about, from an index that it
 makes of its part when it is first asked, off the loop, and keeps. Both questions name the epoch: were a partition to
