@@ -87,6 +87,7 @@ class Host:
             self._log_thread,
             self.tasks,
             fatal,
+            writes_on_loop=outside.writes_on_loop,
         )
         former_lives = FormerLives(folder.path, folder.disk, self.guard.left)
         self.services = Services(self._context(), self.guard, former_lives)

@@ -1,6 +1,6 @@
 """The control loop's own connection to the data folder: what is there as a life begins, and what its end writes.
 
-A write is on disk when it returns; one that fails raises `StoreFailed`. What consensus persists meanwhile has a thread
+A write is on disk when it returns; one that fails raises `StoreFailed`. What consensus persists under load has a thread
 (`effect_runner`).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from consensus import Stored
+from consensus import Persist, Stored
 from consensus.log import Log
 from daemon.control.settings import OnDisk
 from daemon.control.voters import server_of
@@ -32,6 +32,14 @@ class Durable:
                 "shard has them. Restore a backup; or start once with --accept-loss, and go on with what is there"
             )
         return OnDisk(folder.disk, stored, held, store.promise(), folder.before, folder.forgot)
+
+    def persist(self, persist: Persist) -> None:
+        """Writes what consensus persists, when the log's thread has nothing to write (`effect_runner`)."""
+        self._store.persist(persist)
+
+    def follow_version(self, version: int) -> None:
+        """Writes what is new in this cluster version from now on, as the folder says already."""
+        self._store.follow_version(version)
 
     def raise_generation(self, generation: int) -> None:
         """Has the next life begin above this generation."""

@@ -4,6 +4,9 @@ What consensus persists is written by a thread of its own, one transaction after
 until it is durable; the loop goes on meanwhile, and whatever there is to be persisted by then shares the next
 transaction (`consensus.effect_queue`). If the disk stalls, so does the loop, until it answers: a shard that can't keep
 its word should say nothing, so that the others do without it.
+
+A lone write, with none shortly before it, is made on the loop itself: there is nothing to share it with, and two
+changes of thread cost more than they save, the more so on a busy machine.
 """
 
 from __future__ import annotations
@@ -16,11 +19,14 @@ from typing import Final, TypeAlias, assert_never
 from consensus import EffectQueue, Persist
 from daemon.control.effects import Effect, KeepPromise, KeepVersion
 from daemon.membership.effects import Counted
+from daemon.runtime.durable import Durable
 from daemon.runtime.store_thread import StoreThread
-from daemon.store import Store
+from daemon.store import Store, StoreFailed
 
 Write: TypeAlias = Persist | KeepPromise | KeepVersion
 WRITES: Final = (Persist, KeepPromise, KeepVersion)
+LONE_NS: Final = 1_000_000
+"""Under load the next write is due as soon as the last one is done."""
 
 
 class EffectRunner:
@@ -35,8 +41,12 @@ class EffectRunner:
         carry_out: Callable[[Effect], None],
         persisted: Callable[[Persist], None],
         soon: Callable[..., None],
+        failed: Callable[[BaseException], None],
+        here: Durable | None = None,
     ) -> None:
+        """`here` writes on the loop; `failed` is told if that fails."""
         self._thread, self._carry_out, self._persisted, self._soon = thread, carry_out, persisted, soon
+        self._failed, self._here, self._written_ns = failed, here, -LONE_NS
         self._queue: EffectQueue[Effect] = EffectQueue(WRITES)
         self._is_running = self._is_over = False
 
@@ -66,19 +76,39 @@ class EffectRunner:
         self._is_running = True
         try:
             while not self._is_over and (effect := self._queue.next(time.monotonic_ns())) is not None:
-                if isinstance(effect, WRITES):
+                if isinstance(effect, Persist) and self._here is not None and self._is_lone(effect):
+                    self._write_here(effect, self._here)
+                elif isinstance(effect, WRITES):
                     self._thread.submit(partial(_write, effect), lambda written: self._soon(self._written, written))
                 else:
                     self._carry_out(effect)
         finally:
             self._is_running = False
 
+    def _write_here(self, persist: Persist, here: Durable) -> None:
+        try:
+            here.persist(persist)
+        except StoreFailed as error:
+            self.stop()
+            self._failed(error)
+        else:
+            self._note(persist)
+
     def _written(self, effect: Write) -> None:
-        """What is behind the write first: it is older than what follows from it."""
-        self._queue.written()
+        self._note(effect)
         self._go_on()
+
+    def _note(self, effect: Write) -> None:
+        """It is durable; what follows from it comes behind what waits already."""
+        self._written_ns = time.monotonic_ns()
+        self._queue.written()
+        if isinstance(effect, KeepVersion) and self._here is not None:
+            self._here.follow_version(effect.version)
         if isinstance(effect, Persist) and not self._is_over:
             self._persisted(effect)
+
+    def _is_lone(self, persist: Persist) -> bool:
+        return persist.snapshot is None and time.monotonic_ns() - self._written_ns >= LONE_NS
 
 
 def _write(effect: Write, store: Store) -> Write:

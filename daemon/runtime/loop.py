@@ -57,8 +57,18 @@ class ControlLoop:
         log_thread: StoreThread,
         tasks: Tasks,
         fatal: Callable[[BaseException], None],
+        *,
+        writes_on_loop: bool = True,
     ) -> None:
-        self._effects = EffectRunner(log_thread, self._carry_out, self._persisted, tasks.soon)
+        """`writes_on_loop`: the loop may wait for the disk itself, where that is the shortest way."""
+        self._effects = EffectRunner(
+            log_thread,
+            self._carry_out,
+            self._persisted,
+            tasks.soon,
+            self.broken,
+            durable if writes_on_loop else None,
+        )
         self._loop = asyncio.get_running_loop()
         self._plane, self._durable, self._messenger = plane, durable, messenger
         self._questions, self._rpc = questions, rpc

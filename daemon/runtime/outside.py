@@ -58,6 +58,9 @@ class Outside:
         """The watchdog of programs."""
         return Guard(folder)
 
+    writes_on_loop = True
+    """Whether the control loop may wait for the disk itself: not where its time is virtual."""
+
     def store(self, folder: DataFolder) -> Store:
         """The control loop's own connection."""
         return Store(folder)

@@ -87,6 +87,10 @@ class ConsensusRows:
         """From the next record on, write what is new in this cluster version; the folder says so first."""
         with self._database.writing("raise the cluster version") as connection:
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('cluster_version', ?)", (str(version),))
+        self.follow_version(version)
+
+    def follow_version(self, version: int) -> None:
+        """From the next record on, write what is new in this cluster version: the folder says so."""
         self._codec.version = version
 
     def stage(self, index: int, chunks: Iterable[bytes]) -> tuple[bytes, ...]:

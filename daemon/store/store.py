@@ -79,6 +79,10 @@ class Store:
         """Let what is new in this cluster version be written; a Shoal that can't be at it is refused from now on."""
         self._database.despite_full_disk(partial(self._consensus.raise_version, version))
 
+    def follow_version(self, version: int) -> None:
+        """Another connection of this life has raised the version."""
+        self._consensus.follow_version(version)
+
     def stage_snapshot(self, index: int, chunks: Iterable[bytes]) -> tuple[bytes, ...]:
         """Write the chunks of a snapshot as they come, while consensus goes on; those chunks. May raise `NoRoom`."""
         return self._consensus.stage(index, chunks)

@@ -141,6 +141,8 @@ class SimOutside(Outside):
     def guard(self, folder: Path) -> Guard:
         return cast(Guard, SimGuard())
 
+    writes_on_loop = False
+
     def store(self, folder: DataFolder) -> Store:
         return SimStore(folder, self._host.disk)
 

@@ -15,7 +15,8 @@ from consensus.effect_queue import STALL_NS
 from daemon.control.bootstrap import Promise
 from daemon.control.effects import Answered, Effect, KeepPromise
 from daemon.membership.effects import Counted
-from daemon.runtime.effect_runner import EffectRunner
+from daemon.runtime.durable import Durable
+from daemon.runtime.effect_runner import LONE_NS, EffectRunner
 from daemon.runtime.store_thread import StoreThread
 from daemon.state.commands import Identity
 from daemon.store import DataFolder, Store
@@ -28,7 +29,7 @@ DONE = Answered("r", "")
 class Bench:
     """A runner on a loop, and what it has let out."""
 
-    def __init__(self, folder: DataFolder) -> None:
+    def __init__(self, folder: DataFolder, here: Durable | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.folder = folder
         self.out: list[object] = []
@@ -36,7 +37,12 @@ class Bench:
         self.failures: list[BaseException] = []
         self.thread = StoreThread(folder, self.failures.append, "shoal-log")
         self.runner = EffectRunner(
-            self.thread, self._carry_out, lambda persist: self.out.append(persist), loop.call_soon_threadsafe
+            self.thread,
+            self._carry_out,
+            lambda persist: self.out.append(persist),
+            loop.call_soon_threadsafe,
+            self.failures.append,
+            here,
         )
 
     def _carry_out(self, effect: Effect) -> None:
@@ -58,10 +64,10 @@ class Bench:
             await asyncio.sleep(0.001)
 
 
-def hosted(path: Path, work: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
+def hosted(path: Path, work: Callable[[Bench], Coroutine[Any, Any, None]], *, on_loop: bool = False) -> None:
     async def host() -> None:
         with DataFolder(path, "demo", "a").open() as folder:
-            bench = Bench(folder)
+            bench = Bench(folder, Durable(folder, Store(folder)) if on_loop else None)
             bench.thread.start()
             try:
                 await work(bench)
@@ -82,7 +88,7 @@ def test_what_comes_while_the_disk_is_busy_shares_the_next_write(tmp_path: Path)
             assert bench.out == [Counted("seen", 1)], "only what is counted does not wait"
         await bench.until(lambda: len(bench.out) == 6)
         merged = SECOND.then(Persist(HardState(3)))
-        assert bench.out[1:] == [Answered("1", ""), FIRST, Answered("2", ""), Answered("3", ""), merged]
+        assert bench.out[1:] == [FIRST, Answered("1", ""), merged, Answered("2", ""), Answered("3", "")]
         assert bench.stored() == Stored(HardState(3), entries=(*FIRST.entries, *SECOND.entries))
 
     hosted(tmp_path, work)
@@ -154,3 +160,30 @@ def test_a_runner_that_was_stopped_lets_nothing_more_out(tmp_path: Path, count: 
         assert bench.out == []
 
     hosted(tmp_path, work)
+
+
+def test_a_lone_write_is_made_on_the_loop_and_the_next_ones_beside_it(tmp_path: Path) -> None:
+    async def work(bench: Bench) -> None:
+        bench.runner.run([FIRST, Answered("1", "")])
+        assert bench.out == [FIRST, Answered("1", "")], "without another turn of the loop"
+        assert bench.stored() == FIRST.onto(Stored())
+        bench.runner._written_ns = time.monotonic_ns()  # however slow this machine is
+        bench.runner.run([SECOND, Answered("2", "")])
+        assert len(bench.out) == 2
+        await bench.until(lambda: len(bench.out) == 4)
+        await asyncio.sleep(LONE_NS / 1e9)
+        bench.runner.run([Persist(HardState(5)), Answered("3", "")])
+        assert bench.out[-2:] == [Persist(HardState(5)), Answered("3", "")]
+        assert bench.stored() == Stored(HardState(5), entries=(*FIRST.entries, *SECOND.entries))
+
+    hosted(tmp_path, work, on_loop=True)
+
+
+def test_when_a_lone_write_fails_nothing_is_let_out(tmp_path: Path) -> None:
+    async def work(bench: Bench) -> None:
+        bench.runner.run([Persist(entries=(FIRST.entries[0], FIRST.entries[0])), DONE])
+        assert len(bench.failures) == 1
+        bench.runner.run([DONE])
+        assert bench.out == []
+
+    hosted(tmp_path, work, on_loop=True)
