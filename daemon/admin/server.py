@@ -229,7 +229,7 @@ class AdminServer:
             contract = command.contract
             name = contract.name
             if contract.changes:
-                log.info("%s by %s", contract.told(command), connection.asker)
+                log.info("%s by %s", contract.log_line(command), connection.asker)
             reply = await self._attended(connection, command, exchange)
             if plain:
                 await self._send(connection, f"{encodable(render(name, reply.reply)).rstrip()}\n\n".encode())

@@ -34,7 +34,7 @@ def declared(kind: type[Command[Any]]) -> click.Command:
     @click.pass_obj
     def ask(session: Session, /, **given: Any) -> None:
         asked = command_of(kind, given)
-        session.show(contract.name, followed(session, asked) if contract.events else session.ask(asked))
+        session.show(contract.name, followed(session, asked) if contract.events is not None else session.ask(asked))
 
     return click.command(contract.name.split()[-1], help=contract.summary)(ask)
 

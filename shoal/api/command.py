@@ -140,8 +140,8 @@ class Contract:
     """All that is declared about one command.
 
     `changes` says whether it leaves anything other than it was: then the daemon's log has who asked for it. `frames`
-    says whether raw bytes follow a request, `buffers` whether they follow the reply, and `events` whether events come
-    before the reply, if they are asked for.
+    says whether raw bytes follow a request, `buffers` whether they follow the reply, and `events` is the shape of the
+    events before the reply, if there are any and they are asked for.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Contract:
     reads: Reads = "agreed"
     changes: bool = False
     frames: bool = False
-    events: bool = False
+    events: Any = None
     buffers: bool = False
 
     @cached_property
@@ -191,7 +191,7 @@ class Contract:
             return any(getattr(command, argument.name) is not None for argument in self.arguments)
         return self.reads == "agreed"
 
-    def told(self, command: Command[Any]) -> str:
+    def log_line(self, command: Command[Any]) -> str:
         """Returns the command and the texts that were given with it, in one short line for the log."""
         texts = (getattr(command, a.name) for a in self.arguments if a.kind == "str")
         return " ".join([self.name, *(shown(text) for text in texts if text is not None)])
@@ -284,7 +284,7 @@ def command(
     reads: Reads = "agreed",
     changes: bool = False,
     frames: bool = False,
-    events: bool = False,
+    events: Any = None,
     buffers: bool = False,
 ) -> Callable[[C], C]:
     """Declares a class to be the command of that name."""

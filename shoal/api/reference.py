@@ -41,17 +41,21 @@ def reference(contracts: Iterable[Contract]) -> str:
     for contract in contracts:  # where a reply is described that several commands have
         if contract.reply not in described or contract.name.endswith(" show"):
             described[contract.reply] = contract.name
-    return "\n\n".join(_section(contract, described[contract.reply]) for contract in contracts)
+    return "\n\n".join(_section(contract, described) for contract in contracts)
 
 
-def _section(contract: Contract, described: str) -> str:
+def _section(contract: Contract, described: Mapping[Any, str]) -> str:
     parts = [f"### `{contract.name}`", contract.summary]
     if contract.arguments:
         rows = [f"| `{a.name}` | {a.kind} | {'required; ' if a.required else ''}{a.help} |" for a in contract.arguments]
         parts.append("\n".join(["| argument | type | |", "| --- | --- | --- |", *rows]))
     parts += [_wrapped(paragraph) for paragraph in contract.notes.split("\n\n") if paragraph]
-    if described != contract.name:
-        parts.append(f"Result: as of `{described}`.")
+    if contract.events is not None:
+        there = described.get(contract.events)
+        fields = ", ".join(_field(*field) for field in _fields(contract.events))
+        parts.append(f"Events: {f'as the result of `{there}`' if there else fields}.")
+    if (there := described[contract.reply]) != contract.name:
+        parts.append(f"Result: as of `{there}`.")
     else:
         parts.append(_result(contract.reply))
     return "\n\n".join(parts)

@@ -69,7 +69,10 @@ def test_replies_have_one_shape_here_and_there(sessions: tuple[Session, Session]
             told.append((command.contract.name, reply))
             return reply
 
-        loaded = session._backend.load("shapes", data(), None)
+        events: list[Any] = []
+        loaded = session._backend.load("shapes", data(), events.append)
+        assert events
+        assert [fault for event in events if (fault := misfit(event, graphs.GraphLoad.contract.events))] == []
         assert misfit(loaded, graphs.LoadedGraph) == ""
         told.append(("graph load", loaded))
         ask(graphs.GraphShow("shapes"))
@@ -84,7 +87,9 @@ def test_replies_have_one_shape_here_and_there(sessions: tuple[Session, Session]
         ask(runs.RunStop(paced))
         ask(runs.RunShow(paced))
         knows = ask(runs.RunStart("knowledge", "shapes", ticks=1))["run"]
-        waited = session._backend.wait(knows, 30, None)
+        seen: list[Any] = []
+        waited = session._backend.wait(knows, 30, seen.append)
+        assert [fault for event in seen if (fault := misfit(event, runs.RunWait.contract.events))] == []
         assert misfit(waited, runs.RunReply) == ""
         told.append(("run wait", waited))
         ask(results.RunTicks(knows))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
 from shoal.api.command import POSITION, REST, Choices, Command, command
-from shoal.api.commands.names import GRAPH, RUN
+from shoal.api.commands.names import GRAPH, RUN, Stage
 
 
 class ArgumentRow(TypedDict):
@@ -256,7 +256,7 @@ class HandedOver(TypedDict):
     seconds: float
 
 
-@command("drain", changes=True, events=True)
+@command("drain", changes=True, events=Stage)
 class Drain(Command[HandedOver]):
     """Hand all that this shard holds to the others, and take no more.
 
@@ -266,7 +266,7 @@ class Drain(Command[HandedOver]):
     """
 
 
-@command("leave", changes=True, events=True)
+@command("leave", changes=True, events=Stage)
 class Leave(Command[HandedOver]):
     """Drain this shard, say goodbye and end its daemon.
 
@@ -283,7 +283,7 @@ class JoinReply(TypedDict):
     epoch: int
 
 
-@command("join", changes=True, events=True)
+@command("join", changes=True, events=Stage)
 class Join(Command[JoinReply]):
     """Let this shard take part again after a drain."""
 
@@ -318,7 +318,7 @@ class BackupReply(TypedDict):
     seconds: float
 
 
-@command("backup", changes=True, events=True)
+@command("backup", changes=True, events=Stage)
 class Backup(Command[BackupReply]):
     """Copy all that the cluster keeps to a new folder on the daemon's machine, while it runs.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
 
 from shoal.api.command import Command, command
-from shoal.api.commands.names import GRAPH
+from shoal.api.commands.names import GRAPH, Stage
 
 
 class GraphRow(TypedDict):
@@ -33,7 +33,7 @@ class LoadedGraph(TypedDict):
     seconds: float
 
 
-@command("graph load", changes=True, frames=True, events=True)
+@command("graph load", changes=True, frames=True, events=Stage)
 class GraphLoad(Command[LoadedGraph]):
     """Load a graph (from a program: the data follows as frames)."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NotRequired, TypedDict
+from typing import Final, TypedDict
 
 from shoal.api.command import Names
 from shoal.api.errors import Usage
@@ -20,7 +20,6 @@ class Stage(TypedDict):
     stage: str
     done: int
     total: int
-    bytes: NotRequired[int]
 
 
 def check_graph_name(name: str) -> None:

@@ -116,7 +116,7 @@ class RunShow(Command[RunReply]):
     run: Annotated[str, "name of a run", RUN]
 
 
-@command("run wait", events=True)
+@command("run wait", events=RunReply)
 class RunWait(Command[RunReply]):
     """Wait until a run has finished."""
 

