@@ -330,8 +330,12 @@ class Cluster:
         registry = self.registry()
         assert registry is not None
         assert registry.runs_begun <= self._runs_asked, f"{registry.runs_begun} runs of {self._runs_asked} requests"
-        for name in registry.runs if runs is None else runs:
-            self.check_result(self.record(name))
+        records = [self.record(name) for name in (registry.runs if runs is None else runs)]
+        for record in records:
+            self.check_result(record)
+        readable = [record for record in records if record.has_result]
+        if readable:
+            Recovery(self).check_reading(self._random.choice(readable), self._random.choice(self.members()))
 
     def check_result(self, record: RunRecord) -> None:
         """What is on the disks of the holders, all together, against one engine."""

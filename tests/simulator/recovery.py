@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from daemon.control.plane import ControlPlane
+from daemon.services.results.results import Rows
 from daemon.state.records import COMPLETED, STOPPED, RunRecord
-from tests.simulator.host import Host
+from tests.simulator.host import Host, SimDaemon
+from tests.simulator.jobs import Job
 from tests.simulator.programs import CUT_ANYWHERE, make, restored
 from tests.simulator.world import MS, SECOND
 
@@ -136,6 +140,29 @@ class Recovery:
         assert restored(self._cluster.graph, make(record.program, record.params), record.tick, states) == expected, (
             record
         )
+
+    def check_reading(self, record: RunRecord, host: Host) -> None:
+        """What any member puts together for an operator, from what all of them have, against one engine."""
+        cluster = self._cluster
+        view, nodes = host.shard.registry.view, cluster.graph.data.node_count
+        assert view is not None
+
+        async def read(daemon: SimDaemon) -> Rows:
+            name, tick, results = record.name, record.tick, daemon.services.results
+            await daemon.services.reading.recall(name, tick)
+            return await results.stretch(name, tick, record.columns, view.names, 0, nodes, nodes)
+
+        job = Job(host, read)
+        assert cluster.world.run_until(lambda: job.is_over, 20 * SECOND, MS), f"{host.name} does not read {record.name}"
+        assert job.is_done, f"{host.name} can't read {record.name}: {job.error}"
+        ends_by_itself = record.program not in CUT_ANYWHERE
+        program = make(record.program, record.params)
+        _, expected = cluster.twin.end(program, TICKS_MAX if ends_by_itself else record.tick)
+        assert isinstance(job.result, Rows)
+        places = {column.name: place for place, column in enumerate(type(program).columns)}
+        for column, values in job.result.values.items():
+            bits = [expected[node][places[column]] for node in range(nodes)]
+            assert values.view(np.int64).tolist() == bits, f"{host.name} reads other values of {record.name}, {column}"
 
 
 def _check_rest(host: Host) -> None:
