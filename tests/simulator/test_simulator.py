@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +113,24 @@ def test_a_seed_replays_exactly(name: str) -> None:
     assert first.world.fingerprint == second.world.fingerprint
     assert first.world.events == second.world.events
     assert SCENARIOS[name](4, False).world.fingerprint != first.world.fingerprint
+
+
+def test_a_seed_replays_exactly_whatever_strings_hash_to() -> None:
+    script = (
+        "from tests.simulator.scenarios import SCENARIOS; print(SCENARIOS['everything'](3, False).world.fingerprint)"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": salt},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for salt in ("1", "2")
+    }
+    assert len(told) == 1
+    assert told != {""}
 
 
 def test_a_failing_seed_prints_the_command_that_replays_it(
