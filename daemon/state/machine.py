@@ -6,7 +6,8 @@ never reads a clock, a socket or a random source: beside its own state it knows 
     apply      one command; raises `CommandRejected` for one that makes no sense (any more)
     save       what `put_back` needs to undo the next command: dispatch takes back what breaks half-way
     freeze     the whole state in pieces, each of which is small whatever the state's size: what there is at the call,
-               encoded as the pieces are asked for, perhaps on another thread while commands go on being applied
+               encoded as the pieces are asked for, perhaps on another thread while commands go on being applied.
+               A machine in which nothing was decided yet has none: an older version need not know it
     restore    takes over such pieces, a leader's or our own disk's, and gives what is new in them
 
 A machine may read another's state (`programs` reads which runs there are), never change it: machines apply their own

@@ -2,7 +2,8 @@
 
     chunk, chunk, ...   one stream of frames, cut every `CHUNK_BYTES`
     frame               its length in 4 bytes, and that many bytes
-    frames              a section a machine: its name, its pieces (`Machine.freeze`), and an empty frame
+    frames              a section a machine that holds anything: its name, its pieces (`Machine.freeze`), and an empty
+                        frame. An older version that does not know a new machine reads the rest until it is used
 
 Consensus keeps, sends and checks chunks, and does not know what is in them. Where they are cut means nothing to a
 reader.
@@ -27,7 +28,8 @@ def write(sections: Sequence[tuple[str, Iterator[bytes]]]) -> Iterator[bytes]:
     """The chunks of these sections, each a name and its pieces, which are asked for as the chunks are."""
     stream = bytearray()
     for name, pieces in sections:
-        for frame in chain((name.encode(),), pieces, (b"",)):
+        first = next(pieces, None)
+        for frame in chain((name.encode(), first), pieces, (b"",)) if first is not None else ():
             stream += len(frame).to_bytes(LENGTH_BYTES)
             stream += frame
             while len(stream) >= CHUNK_BYTES:

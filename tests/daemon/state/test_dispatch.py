@@ -120,7 +120,9 @@ def test_two_machines_have_no_command_in_common() -> None:
 def test_a_snapshot_with_a_machine_that_is_not_known_is_not_taken() -> None:
     state = formed().state
     sections = [(name, iter(pieces)) for name, pieces in snapshot.read(state.freeze()).items()]
-    later = list(snapshot.write([*sections, ("locks", Locks().freeze())]))
+    locks = Locks()
+    apply_to(locks, Acquire("x"), at(7))
+    later = list(snapshot.write([*sections, ("locks", locks.freeze())]))
     mistake = mistake_in_snapshot(later)
     assert mistake is not None
     assert "this version has no machine 'locks'" in str(mistake)
@@ -197,3 +199,10 @@ def test_a_command_is_rejected_by_its_machine_and_the_state_is_as_it_was() -> No
     before = replace(log.registry)
     assert "no shard is called" in log.apply(Drain("x", is_on=True))
     assert log.registry == before
+
+
+def test_a_machine_in_which_nothing_was_decided_is_not_in_a_snapshot() -> None:
+    """An older version that does not know it reads the rest: nothing is decided in it before all members know it."""
+    alone = b"".join(snapshot.write([("cluster", iter([b"one", b"two"]))]))
+    assert b"".join(snapshot.write([("cluster", iter([b"one", b"two"])), ("locks", iter([]))])) == alone
+    assert snapshot.read([alone]) == {"cluster": [b"one", b"two"]}
