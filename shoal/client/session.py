@@ -298,7 +298,7 @@ class Run:
         """Waits until the run is over, at most `timeout` seconds, and returns it.
 
         `progress` is called with what `show` returns, up to ten times a second. Raises `RunFailed` if the run ended
-        without a result, `TimeoutError` if it is still in progress.
+        without a result, `TimedOut` if it is still in progress.
         """
         try:
             shown = self._shown = self._backend.wait(self.name, timeout, progress)
