@@ -122,6 +122,7 @@ class Invariants:
         for effect in effects:
             if isinstance(effect, Persist):
                 journal.persist(effect)
+                self.counts["batches"] += len(effect.entries) > 1
         self._commit(name, journal, raft)
         self._match_registry(name, shard)
 

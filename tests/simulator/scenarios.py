@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from daemon.state.records import FAILED, STOPPED
+from tests.simulator.bursts import bursts
 from tests.simulator.cluster import GRAPH, SLOW, TICKS_MAX, Cluster
 from tests.simulator.foundings import founded_in_a_storm, founding_siege
 from tests.simulator.host import Host
@@ -338,6 +339,7 @@ SCENARIOS: dict[str, Scenario] = {
     "siege": siege,
     "leader-ping-pong": leader_ping_pong,
     "upgraded-in-the-middle": upgraded_in_the_middle,
+    "bursts": bursts,
 }
 
 
