@@ -11,7 +11,8 @@ SEEDS = range(36)
 
 def wreck_and_heal(seed: int) -> Cluster:
     """One history: disturb for a while, checking at every step; heal, and see it go on."""
-    cluster = Cluster(seed, voters=["a", "b", "c"], spares=["d", "e", "f"])
+    voters = ["a"] if seed % 6 == 5 else ["a", "b", "c"]  # who votes alone has nobody else to count
+    cluster = Cluster(seed, voters, spares=["d", "e", "f"])
     cluster.run(1_000 * MS)
     for _ in range(cluster.random.choice([60, 250])):
         cluster.disturb()
