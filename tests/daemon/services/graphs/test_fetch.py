@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import msgpack
@@ -9,10 +11,14 @@ import numpy as np
 import pytest
 
 import shoal
-from daemon.services.graphs.fetch import NONSENSE, Fetched, _read
+from daemon.services.graphs.fetch import NONSENSE, Fetched, Fetching, _read
+from daemon.services.graphs.messages import PartitionRequest, StatesRequest
+from daemon.state.commands import Identity, to_bits
 from daemon.transfer.chunks import FetchedPiece
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.partitions import Cut
+from tests.daemon.services.contexts import context_of
+from tests.daemon.state.registries import LOAD, formed
 
 
 def piece(header: Any, *frames: bytes) -> FetchedPiece:
@@ -63,3 +69,47 @@ def test_a_table() -> None:
     for spec, frames in ((b"\xc1", [table]), (msgpack.packb(["g", "text"]), [table]), (msgpack.packb(["g", b""]), [])):
         with pytest.raises(NONSENSE):
             Fetched(spec, [], frames).table()
+
+
+# -- asking and giving -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asker", [Identity("z", 1), Identity("b", 2)])
+def test_only_members_of_the_view_are_given_something(asker: Identity) -> None:
+    """Not a stranger with an allowed key, nor another life of a member. Nothing is looked up for them."""
+
+    async def run() -> None:
+        ticks = SimpleNamespace(is_shipping=lambda request, to: False)
+        fetching = Fetching(context_of(formed().state, ticks=ticks))
+        for asked in (PartitionRequest("r", LOAD, 0), StatesRequest("r", 1, 9, to_bits([0]))):
+            assert await fetching.on_message(asker, asked) is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("states", "taken"),
+    [
+        ([[1, 9, 0, 2], [1, 9, 1, 2]], {0: b"zero", 1: b"one"}),
+        ([[1, 9, 0, 2], [1, 9, 1, 1]], {0: b"zero"}),  # made in another epoch than the one that is wanted
+        ([[1, 9, 0, 2], [2, 9, 1, 2]], {}),
+        ([[1, 9, 0, 2], [1, 8, 1, 2]], {}),
+        ([[1, 9, 0, 2], [1, 9, 5, 2]], {}),
+        ([[1, 9, 0, 2]], {}),  # a frame more than there are states
+    ],
+)
+def test_of_the_states_that_come_those_are_taken_that_were_asked_for(
+    states: list[list[int]], taken: dict[int, bytes]
+) -> None:
+    async def run() -> None:
+        asked: list[StatesRequest] = []
+        ticks = SimpleNamespace(order=lambda order: None, arriving=lambda load: None, fetched=print)
+        fetching = Fetching(context_of(formed().state, ticks=ticks, send=lambda to, message: asked.append(message)))
+        found = asyncio.create_task(fetching.states_from(["b"], 1, 9, [0, 1], made_in=2))
+        while not asked:
+            await asyncio.sleep(0)
+        header = msgpack.packb({"spec": b"", "states": states})
+        fetching.on_event(FetchedPiece(asked[0].request, "b", header, (b"zero", b"one")))
+        assert await found == taken
+
+    asyncio.run(run())
