@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 200
 
-.PHONY: setup demo test lint bench rivals soak siege chaos lock clean
+.PHONY: setup demo test lint bench rivals soak mutants siege chaos lock clean
 
 setup: .venv/.ok
 
@@ -47,6 +47,9 @@ rivals: .venv-rivals/.ok ## those whom bench compares with, in an environment of
 soak: setup            ## the simulator's scenarios from SEEDS seeds each, and every decoder for longer
 	$(BIN)/python -m tests.simulator --seeds $(SEEDS)
 	FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz
+
+mutants: setup         ## faults put into a copy of the tree, each of which a few tests must notice; MUTANTS="--only consensus"
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 siege: setup           ## a hostile member and strangers at three real daemons: SIEGE="--messages 50000 --rate 400"
 	$(BIN)/python -m tests.cluster.siege $(SIEGE)

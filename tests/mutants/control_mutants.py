@@ -1,0 +1,221 @@
+"""Faults in the control plane, in replicated state, and in what bulk transfer and the disk take for granted."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS = (
+    Mutant(
+        "the leader resumes runs before all members have reported in this epoch",
+        "daemon/control/leader/duties.py",
+        "self._epoch_of(name) != registry.epoch for name in registry.view.names",
+        "not self._epoch_of(name) for name in registry.view.names",
+        ("tests/daemon/control/leader",),
+    ),
+    Mutant(
+        "a report of another view still counts",
+        "daemon/control/leader/duties.py",
+        '''        """Runs end and go on within one view."""
+        self._reports.clear()
+''',
+        '''        """Runs end and go on within one view."""
+''',
+        ("tests/daemon/control/leader",),
+    ),
+    Mutant(
+        "a run is over as soon as one member says so",
+        "daemon/control/leader/end.py",
+        "if not failures and not all(member in reports for member in members):",
+        "if not failures and not any(member in reports for member in members):",
+        ("tests/daemon/control/leader",),
+    ),
+    Mutant(
+        "states of another run that had the same number count for this one",
+        "daemon/control/leader/duties.py",
+        "if held.run == run.number and held.epoch >= run.begun_in",
+        "if held.run == run.number",
+        ("tests/daemon/control/leader",),
+    ),
+    Mutant(
+        "a member in a new life counts as the former one",
+        "daemon/control/leader/view_policy.py",
+        "if name in registry.disks and registry.disks[name].generation == generation",
+        "if name in registry.disks",
+        ("tests/daemon/control/leader",),
+    ),
+    Mutant(
+        "a replica takes states from a shard that is not their primary",
+        "daemon/transfer/checkpoints.py",
+        "if sender == self.shard or any(known.primaries.get(partition) != sender for partition in partitions):",
+        "if sender == self.shard:",
+        ("tests/daemon/transfer",),
+    ),
+    Mutant(
+        "a checkpoint counts as held without the replicas",
+        "daemon/transfer/checkpoints.py",
+        "if hold is None or hold.token is not None or hold.messages:",
+        "if hold is None or hold.token is not None:",
+        ("tests/daemon/transfer",),
+    ),
+    Mutant(
+        "a late answer from the disk counts in the next view",
+        "daemon/transfer/checkpoints.py",
+        """        self._runs.clear()
+        self._tokens.clear()
+""",
+        """        self._runs.clear()
+""",
+        ("tests/daemon/transfer",),
+    ),
+    Mutant(
+        "a chunk of another offer is taken",
+        "daemon/transfer/chunks.py",
+        "piece.sender != sender or piece.handed_over or chunk.offer != piece.digest:",
+        "piece.sender != sender or piece.handed_over:",
+        ("tests/daemon/transfer",),
+    ),
+    Mutant(
+        "states below the floor are kept for ever",
+        "daemon/store/states.py",
+        '"DELETE FROM state WHERE run = ? AND partition = ? AND (tick < ? OR tick = ?)"',
+        '"DELETE FROM state WHERE run = ? AND partition = ? AND (tick < ? - tick OR tick = ?)"',
+        ("tests/daemon/store/test_store.py", "daemon/store/store.py"),
+    ),
+    Mutant(
+        "a seal counts a slice that is not whole",
+        "daemon/store/blobs.py",
+        "WHERE load = ? AND partition = ? AND stage >= ?",
+        "WHERE load = ? AND partition = ? AND stage <= ?",
+        ("tests/daemon/store/test_store.py",),
+    ),
+    Mutant(
+        "a generation does not rise",
+        "daemon/store/folder.py",
+        'self.generation = max(int(meta["generation"]) + 1, self._clock())',
+        'self.generation = max(int(meta["generation"]), self._clock())',
+        ("tests/daemon/store/test_folder.py",),
+    ),
+    Mutant(
+        "a deletion ends the daemon on a full disk",
+        "daemon/store/database.py",
+        "        self.despite_full_disk(write)",
+        "        write()",
+        ("tests/daemon/store/test_room.py",),
+    ),
+    Mutant(
+        "a decision does not wait for another thread's checkpoint",
+        "daemon/store/database.py",
+        "with self.turn.checkpointing:",
+        "with threading.Lock():",
+        ("tests/daemon/store/test_room.py",),
+    ),
+    Mutant(
+        "a committed command that can't be decoded is skipped",
+        "daemon/control/replica.py",
+        """                self._stop(why_of_command(entry, unreadable, self._versions()))
+                return
+""",
+        "                continue\n",
+        ("tests/daemon/control/test_plane_versions.py",),
+    ),
+    Mutant(
+        "a proposal that is sent again is appended again",
+        "daemon/control/replica.py",
+        "if request in self._under_way or self._state.sessions.outcome(request) is not None:",
+        "if self._state.sessions.outcome(request) is not None:",
+        ("tests/daemon/control/test_batches.py", "tests/daemon/control/test_plane.py"),
+    ),
+    Mutant(
+        "commands that gathered for a former leader are appended by the next one",
+        "daemon/control/replica.py",
+        "        self._gathered.clear()\n        if self.raft is None or not leads:",
+        "        if self.raft is None or not leads:",
+        ("tests/daemon/control/test_batches.py", "tests/daemon/control/test_plane.py"),
+    ),
+    Mutant(
+        "a command of a former life takes effect",
+        "daemon/state/sessions.py",
+        "if request.generation < session.generation or request.sequence < session.answered:",
+        "if request.sequence < session.answered:",
+        ("tests/daemon/state/test_sessions.py",),
+    ),
+    Mutant(
+        "a command takes effect again once its shard has its answer",
+        "daemon/state/sessions.py",
+        "if request.generation < session.generation or request.sequence < session.answered:",
+        "if request.generation < session.generation:",
+        ("tests/daemon/state/test_sessions.py",),
+    ),
+    Mutant(
+        "progress of another epoch moves a barrier",
+        "daemon/control/progress.py",
+        "if known is None or message.epoch != self._epoch:",
+        "if known is None:",
+        ("tests/daemon/control/test_progress.py",),
+    ),
+    Mutant(
+        "somebody else says how far this shard is",
+        "daemon/control/progress.py",
+        "if shard.shard not in self._members or shard.shard == self._shard:",
+        "if shard.shard not in self._members:",
+        ("tests/daemon/control/test_progress.py",),
+    ),
+    Mutant(
+        "a former life speaks for a shard's disk",
+        "daemon/control/holdings.py",
+        """        if disk is not None and disk.generation > self._shard.generation:
+            return None  # a later life of ours speaks for this shard
+""",
+        "",
+        ("tests/daemon/control/test_holdings.py",),
+    ),
+    Mutant(
+        "slices of a load that is not decided yet are deleted as unknown",
+        "daemon/control/holdings.py",
+        "for load in self.held if load in self._found and load not in known",
+        "for load in self.held if load not in known",
+        ("tests/daemon/control/test_holdings.py",),
+    ),
+    Mutant(
+        "a surplus copy is deleted although the log has refused",
+        "daemon/control/holdings.py",
+        "return asked if isinstance(asked, DropParts) and not error else None",
+        "return asked if isinstance(asked, DropParts) else None",
+        ("tests/daemon/control",),
+    ),
+    Mutant(
+        "a surplus copy is given up before those who should have it serve it",
+        "daemon/control/holdings.py",
+        "if self._shard.name not in placed[partition] and set(placed[partition]) == set(wanted[partition])",
+        "if self._shard.name not in wanted[partition]",
+        ("tests/daemon/control",),
+    ),
+    Mutant(
+        "a shard believes of itself what was said of its former life",
+        "daemon/control/trust.py",
+        "if (told.server, told.generation) != (mine, self._shard.generation) or sender.name == self._shard.name:",
+        "if told.server != mine or sender.name == self._shard.name:",
+        ("tests/daemon/control",),
+    ),
+    Mutant(
+        "a shard whose disk went back goes on as a server while nobody leads",
+        "daemon/control/trust.py",
+        "return self.led() if told.is_led else []",
+        "return self.led()",
+        ("tests/daemon/control",),
+    ),
+    Mutant(
+        "two messages of the control plane swap their tags",
+        "daemon/control/routing.py",
+        "    Proposal,\n    ProposalRefused,\n    RunReport,\n    StatesHeld,\n    Grant,",
+        "    ProposalRefused,\n    Proposal,\n    RunReport,\n    StatesHeld,\n    Grant,",
+        ("tests/golden/test_bytes.py",),
+    ),
+    Mutant(
+        "two commands of the log swap their tags",
+        "daemon/state/graphs.py",
+        "    handler(2, AddGraph, add_graph),\n    handler(3, DropGraph, drop_graph),",
+        "    handler(3, AddGraph, add_graph),\n    handler(2, DropGraph, drop_graph),",
+        ("tests/golden/test_bytes.py",),
+    ),
+)

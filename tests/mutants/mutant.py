@@ -1,0 +1,30 @@
+"""A mutant: one fault that somebody could make, and the tests that have to notice it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class Stale(Exception):
+    """A mutant's text is not in its file, or not once: the code has changed, and the mutant must change with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`old`, which occurs once in `file`, becomes `new`. `tests` are what pytest is given, as few as notice it."""
+
+    fault: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def applied(self, tree: Path) -> str:
+        """Returns the text of the file with the fault in it."""
+        path = tree / self.file
+        text = path.read_text("utf-8") if path.is_file() else ""
+        found = text.count(self.old)
+        if found != 1:
+            raise Stale(f"{self.file} has {found} times, not once: {self.old.strip()!r}")
+        return text.replace(self.old, self.new)
