@@ -64,7 +64,7 @@ def test_replies_have_one_shape_here_and_there(sessions: tuple[Session, Session]
         told: list[tuple[str, Any]] = []
 
         def ask(command: Command[Any], session: Session = session, told: list[tuple[str, Any]] = told) -> Any:
-            reply = session._backend.call(command)
+            reply = session.ask(command)
             assert misfit(reply, command.contract.reply) == "", command
             told.append((command.contract.name, reply))
             return reply
@@ -82,7 +82,7 @@ def test_replies_have_one_shape_here_and_there(sessions: tuple[Session, Session]
         paced = ask(runs.RunStart("pagerank", "shapes", paced=True, ticks=5))["run"]
         ask(runs.RunShow(paced))
         ask(runs.RunStep(paced))
-        told.append(("after a step", session._backend.call(runs.RunShow(paced))))
+        told.append(("after a step", session.ask(runs.RunShow(paced))))
         ask(results.RunTicks(paced))
         ask(runs.RunStop(paced))
         ask(runs.RunShow(paced))

@@ -132,7 +132,7 @@ def test_a_graph_that_is_dropped_takes_its_runs_along(session: Session, graph: G
 
 def test_what_a_daemon_answers_and_this_does_not(session: Session) -> None:
     with pytest.raises(ShoalError, match="does not answer 'barrier'"):
-        session._backend.call(Barrier())
+        session.ask(Barrier())
 
 
 def test_the_last_few_checkpoints_can_be_read() -> None:
