@@ -1,10 +1,10 @@
-"""A run in this process: an engine for each shard, side by side, and where they stand.
+"""A run in this process: its shards, side by side, and where they stand.
 
 What others see of a run is its `Standing`, which is replaced as a whole when a tick is over: so nobody, in whatever
-thread, sees half of one. A tick is done by one thread at a time; the others that wait for the run take turns with it.
+thread, sees half of one. Ticks are done by one thread at a time; the others that wait for the run take turns with it.
 
-A tick that is left half-way, by Ctrl-C or anything else that is not the program's own failure, has not happened. The
-engines are of no use then, so others are made that do again, to the bit, what was done since the start or since the
+A turn that is left half-way, by Ctrl-C or anything else that is not the program's own failure, has not happened. The
+shards are of no use then, so others are made that do again, to the bit, what was done since the start or since the
 last state that was taken. One is taken every `KEEP_SECONDS`, as daemons do, so that what ends sooner does not pay for
 it.
 """
@@ -23,13 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.api.errors import Refused
+from shoal.client.local_shards import LocalShards
 from shoal.engine.engine import Engine
 from shoal.engine.resume_check import NotResumable, ResumeCheck
 from shoal.graph.graph_data import GraphData
 from shoal.graph.shard_graph import ShardGraph
-from shoal.program.failures import disagreement, failure, phase_place, place
-from shoal.program.phase import Phase
-from shoal.program.program import Program, not_converged
+from shoal.lockstep.figures import tick_result
+from shoal.lockstep.runner import State
+from shoal.program.failures import failure, place
+from shoal.program.program import Program
 from shoal.query.search import Index
 
 CHECKPOINTS_KEPT: Final = 3
@@ -37,6 +39,8 @@ CHECKPOINTS_KEPT: Final = 3
 KEEP_SECONDS: Final = 5.0
 KEEP_SHARE: Final = 20
 """A state that took a second to take is good for so many."""
+TURN_SECONDS: Final = 0.004
+"""As many short ticks are done at once as take about so long."""
 
 NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
@@ -99,11 +103,13 @@ class LocalRun:
         self._inside: int | None = None
         """The thread that has the turn."""
         self._process = os.getpid()
-        self._engines, self._check = self._made()
+        self._kept: State | None = None
+        self._shards, self._check = self._made()
         self._are_new = True
         self._at: int | None = None
         """The tick at which the engines stand; None: before the first one, or inside of one."""
-        self._kept: tuple[int, dict[int, bytes]] | None = None
+        self._at_once = 1
+        """Of short ticks, how many are done in one turn."""
         self._keep_at = self.began + KEEP_SECONDS if program.anytime and not asked.check else float("inf")
 
     # -- what is seen ----------------------------------------------------------------------------------------------
@@ -134,18 +140,14 @@ class LocalRun:
         self._see_that_we_may_wait()
         with self._turn:
             self._settle()
-            return self._engines
+            return self._shards.engines
 
     # -- what is done ----------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Do what comes before the first tick."""
-        try:
-            crossed = self._settle()
-        except Exception as error:  # the program's own: it has failed its run, and who waits for it will hear
-            self._standing = self._failed(self._standing, 0, error, Phase.ADVANCE)
-            return
-        self._standing = self._standing._replace(cross_bytes=crossed, figures=self._figures())
+        self._settle()
+        self._standing = self._stood(self._standing)
 
     def drop(self, why: str) -> None:
         """Its graph has gone: it ends, whatever it is doing."""
@@ -177,99 +179,93 @@ class LocalRun:
         if self._turn.locked() and self._inside == threading.get_ident():
             raise Refused(f"run '{self.name}' is in the middle of a tick: what is called there can't wait for its end")
 
-    def _made(self) -> tuple[dict[str, Engine], ResumeCheck | None]:
-        params, parts = self.asked.params, self.graph.parts
-        engines = {shard: Engine(part, self.program(**params)) for shard, part in parts.items()}
-        if not self.asked.check:
-            return engines, None
-        return engines, ResumeCheck(lambda: self.program(**params), parts, self.graph.data.ids)
+    def _made(self) -> tuple[LocalShards, ResumeCheck | None]:
+        params, parts, asked = self.asked.params, self.graph.parts, self.asked
+        shards = LocalShards(parts, lambda: self.program(**params), asked.ticks, asked.checkpoint_ticks, self._kept)
+        if not asked.check:
+            return shards, None
+        return shards, ResumeCheck(lambda: self.program(**params), parts, self.graph.data.ids)
 
-    def _settle(self) -> int:
-        """Have the engines stand at the end of the last tick; the bytes that crossed for that."""
+    def _settle(self) -> None:
+        """Has the shards stand at the end of the last tick that has happened."""
         tick = self._standing.tick
         if self._at == tick:
-            return 0
+            return
         self._at = None
         if not self._are_new:
-            self._engines, self._check = self._made()
+            self._shards, self._check = self._made()
         self._are_new = False
-        first, states = self._kept or (0, {})
-        for engine in self._engines.values() if states else ():
-            engine.restore(first, {partition: states[partition] for partition in engine.part.partitions})
-        crossed = self._exchange(first, Phase.ADVANCE, {})
-        if self._check is not None:
-            self._check.keep(first, self._engines)
-        for again in range(first + 1, tick + 1):
-            for phase in self.program.phases():
-                crossed += self._exchange(again, phase, {})
-            if self._check is not None:
-                self._check.compare(again, self._engines, halted=False)
+        self._shards.begin()
+        first, check = self._kept[0] if self._kept else 0, self._check
+        if check is not None and self._shards.outcome is None:
+            check.keep(first, self._shards.engines)
+        for again in range(first + 1, tick + 1) if check is not None else [tick] if tick > first else []:
+            self._shards.go_on(again)
+            if check is not None:
+                check.compare(again, self._shards.engines, halted=False)
+        self._shards.committed.clear()
         self._at = tick
-        return crossed
 
     def _advance(self, before: Standing, stop: bool) -> None:
         self._tick_began = time.monotonic()
         standing = self._standing = self._ticked(before, stop)
+        took = time.monotonic() - self._tick_began
+        self._at_once = 2 * self._at_once if took < TURN_SECONDS / 2 else max(1, self._at_once // 2)
         if standing.state == "running" and self._tick_began >= self._keep_at:
             self._keep_state(standing.tick)
         self._at = standing.tick
 
     def _ticked(self, before: Standing, stop: bool) -> Standing:
-        tick, phase, phases, crossed = before.tick + 1, Phase.ADVANCE, dict[str, Any](), 0
+        until = before.tick + (1 if stop else self._ticks_at_once(before.tick))
         try:
             self._settle()
             self._at = None
-            for phase in self.program.phases():
-                crossed += self._exchange(tick, phase, phases)
-            says = {shard: bool(engine.halted()) for shard, engine in self._engines.items()}
-            if self._check is not None:
-                self._check.compare(tick, self._engines, halted=all(says.values()))
-            checkpoints = self._checkpoints(before, tick)
+            self._shards.go_on(until, stop=stop)
+            engines, over = self._shards.engines, self._shards.outcome
+            if self._check is not None and (over is None or over.outcome != "failed"):
+                self._check.compare(until, engines, halted=all(bool(engine.halted()) for engine in engines.values()))
+            standing = self._stood(before)
+            return standing._replace(checkpoints=self._checkpoints(standing, standing.tick))
         except Exception as error:  # the program's own
-            return self._failed(before, tick, error, phase)
-        halted = all(says.values())
-        if not halted and any(says.values()):
-            return before.over("failed", disagreement(tick, next(shard for shard, over in says.items() if not over)))
-        last_tick = {"tick": tick, "phases": phases, "cross_bytes": crossed}
-        standing = Standing(
-            tick,
-            cross_bytes=before.cross_bytes + crossed,
-            last_tick=last_tick,
-            figures=self._figures(),
-            checkpoints=checkpoints,
-        )
-        if stop and not halted:
-            return standing.over("stopped")
-        if not halted and tick >= self.asked.ticks and not self.program.anytime:
-            return standing.over("failed", not_converged(tick))
-        return standing.over("completed") if halted or tick >= self.asked.ticks else standing
+            return before.over("failed", str(error) if isinstance(error, NotResumable) else _told(error, until), error)
 
-    def _exchange(self, tick: int, phase: Phase, phases: dict[str, Any]) -> int:
-        """Run one phase on every engine, then hand each what the others sent; how many bytes that was."""
-        outgoing, seconds = {}, {}
-        for shard, engine in self._engines.items():
-            began = time.perf_counter()
-            outgoing[shard] = engine.run(tick, phase)
-            seconds[shard] = time.perf_counter() - began
-        for shard, engine in self._engines.items():
-            engine.settle(phase, {peer: sent.to(shard) for peer, sent in outgoing.items() if peer != shard})
-        phases[phase.word] = seconds
-        return sum(sent.nbytes for sent in outgoing.values())
+    def _ticks_at_once(self, tick: int) -> int:
+        """How many ticks are one turn: others who wait or look have theirs every few milliseconds."""
+        every, asked = self.asked.checkpoint_ticks, self.asked
+        if asked.paced or asked.interval or asked.check:
+            return 1
+        until_checkpoint = every - tick % every if every > 0 else self._at_once
+        return max(1, min(self._at_once, until_checkpoint, asked.ticks - tick))
 
-    def _failed(self, before: Standing, tick: int, error: Exception, phase: Phase) -> Standing:
-        if isinstance(error, NotResumable):
-            return before.over("failed", str(error), error)
-        return before.over("failed", failure(error, place(error, tick, phase_place(phase, tick))), error)
-
-    def _figures(self) -> dict[str, Any]:
-        return next(iter(self._engines.values())).shown()
+    def _stood(self, before: Standing) -> Standing:
+        """Where the run stands by what the shards have told."""
+        committed, over = self._shards.committed, self._shards.outcome
+        standing = before
+        if committed:
+            crossed = sum(sent for tick in committed for _, shards in tick.figures for _, sent in shards)
+            standing = before._replace(
+                tick=committed[-1].tick,
+                cross_bytes=before.cross_bytes + crossed,
+                last_tick=tick_result(committed[-1], self._shards.members),
+            )
+            committed.clear()
+        if over is None or over.outcome != "failed":
+            standing = standing._replace(figures=next(iter(self._shards.engines.values())).shown())
+        if over is None:
+            return standing
+        names, _, told = over.failure.partition(": ")
+        is_named = set(names.split(", ")) <= set(
+            self._shards.members
+        )  # in one process, whose shard it was says nothing
+        error = (told if is_named else over.failure) or None
+        return standing._replace(tick=over.tick).over(over.outcome, error, self._shards.cause)
 
     def _checkpoints(self, before: Standing, tick: int) -> Mapping[int, Mapping[str, Array]]:
         every = self.asked.checkpoint_ticks
         if every <= 0 or tick % every:
             return before.checkpoints
         names = [column.name for column in self.program.columns if not column.hidden]
-        kept = [*before.checkpoints.items(), (tick, self._whole(self._engines, names))]
+        kept = [*before.checkpoints.items(), (tick, self._whole(self._shards.engines, names))]
         return dict(kept[-CHECKPOINTS_KEPT:])
 
     def _whole(self, engines: Mapping[str, Engine], names: Sequence[str]) -> dict[str, Array]:
@@ -284,9 +280,13 @@ class LocalRun:
         """Take the state, for engines that go on from here should these be left half-way."""
         began = time.monotonic()
         try:
-            states = [engine.capture() for engine in self._engines.values()]
+            states = [engine.capture() for engine in self._shards.engines.values()]
         except Exception:  # a cluster would fail the run for it; here it is enough to do more of it again
             self._keep_at = float("inf")
             return
         self._kept = tick, {partition: state for each in states for partition, state in each.items()}
         self._keep_at = time.monotonic() + max(KEEP_SECONDS, KEEP_SHARE * (time.monotonic() - began))
+
+
+def _told(error: Exception, tick: int) -> str:
+    return failure(error, place(error, tick, f"tick {tick}"))

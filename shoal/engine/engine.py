@@ -165,10 +165,7 @@ class Engine:
     def capture(self) -> dict[int, bytes]:
         """The state of each own partition: of the tick whose Advance was run last, whether it is settled or not."""
         assert self._begun, "there is no state before the first Advance"
-        ws, starts = self.ws, self.part.starts.tolist()
-        written = ws.written if self._advancing else ()
-        own = self.program.collect(ws)
-        columns = [self._values(c.name, own, written) for c in self.program.columns]
+        columns, starts = self.collected(), self.part.starts.tolist()
         partials = [self._last_partials[aggregate.name] for aggregate in self.program.aggregates]
         states = {}
         for k, partition in enumerate(self.part.partitions):
@@ -177,6 +174,12 @@ class Engine:
         if self._carriers[ADVANCE] or self.program.saves:
             self._append_sections(states)
         return states
+
+    def collected(self) -> list[Array]:
+        """Returns the declared columns as a state has them, with what the program collects of its own."""
+        written = self.ws.written if self._advancing else ()
+        own = self.program.collect(self.ws)
+        return [self._values(column.name, own, written) for column in self.program.columns]
 
     def _values(self, name: str, own: Mapping[str, Array], written: Set[str] | tuple[()]) -> Array:
         if name in own:
@@ -289,8 +292,8 @@ class Engine:
         partials = self.ws.partials
         parts = []
         for aggregate in self.program.aggregates:
-            identity = aggregate.merge.identity(np.dtype(aggregate.dtype))
             if aggregate.name not in partials:
+                identity = aggregate.merge.identity(np.dtype(aggregate.dtype))
                 partials[aggregate.name] = np.full(len(self.part.partitions), identity, dtype=aggregate.dtype)
             parts.append(partials[aggregate.name].tobytes())
         return b"".join(parts)

@@ -59,13 +59,13 @@ from shoal.program.failures import disagreement, told_once
 from shoal.program.phase import Phase
 from shoal.program.program import not_converged
 
-RunMessage: TypeAlias = PhaseDone | PhaseRequest | PhaseSent | BarrierRaised
+RarerMessage: TypeAlias = PhaseRequest | PhaseSent | BarrierRaised
+RunMessage: TypeAlias = PhaseDone | RarerMessage
 
 FAILURE_CHARACTERS_MAX = 4000
 FAILURES_CHARACTERS_MAX = 16_000
 """Of one shard, and of all together: a text in a message has at most 64 KiB, and a character up to four bytes."""
-ASK_FACTOR_MAX = 8
-"""Each time that a share is asked for in vain, twice as long passes until the next, up to so many times the first."""
+ASK_FACTOR_MAX = 8  # each time that a share is asked for in vain, twice as long passes until the next, up to this
 
 
 class State(Enum):
@@ -81,8 +81,8 @@ class State(Enum):
 
 
 # A member of an enumeration costs 0.15 us to look up, which a message's way through here would pay several times.
-COMPUTING, WAITING, SETTLING, OVER = State.COMPUTING, State.WAITING, State.SETTLING, State.OVER
-HOLDING = State.HOLDING
+COMPUTING, HOLDING, WAITING = State.COMPUTING, State.HOLDING, State.WAITING
+SETTLING, OVER = State.SETTLING, State.OVER
 ADVANCE = Phase.ADVANCE
 
 
@@ -376,8 +376,7 @@ class TickMachine:
                 return self._was_sent(sender, message, now)
             case BarrierRaised():
                 return self.relayed(message.entries, now)
-            case _:
-                assert_never(message)
+        assert_never(message)
 
     def _wanted(self, sender: str, message: PhaseRequest) -> list[TickEffect]:
         """A peer lacks our share: say that it is on its way, or send it again if all its copies are lost."""
@@ -447,12 +446,14 @@ class TickMachine:
         """Send everyone's share of the phase."""
         run, entry, columns, aggregates = self.run, self.entry, outgoing.columns, outgoing.aggregates
         flags, sent = flags if self.tick >= self._reached else flags & ~STOP, outgoing.nbytes
-        own = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent)
-        shares = dict.fromkeys(self.peers, own)  # one message for all who get no arrays: the host encodes it once
-        for peer, frames in outgoing.frames.items():
-            if frames:
-                shares[peer] = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent, frames)
-        return self._send(shares, own)
+        by_peer, shares = outgoing.frames, dict[str, PhaseDone]()
+        own: PhaseDone | None = None
+        for peer in self.peers:
+            frames = by_peer[peer]
+            if frames or own is None or own.frames:
+                own = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent, frames)
+            shares[peer] = own  # one message for all in a row who get no arrays: the host encodes it once
+        return self._send(shares, own or PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent))
 
     def _send(self, shares: dict[str, PhaseDone], own: PhaseDone) -> list[TickEffect]:
         self._own = own

@@ -65,6 +65,10 @@ class Runner(ABC, Generic[N]):
     def keep(self, effect: HoldTick, states: Mapping[int, Any]) -> Sequence[object]:
         """Makes the captured states of own partitions durable; returns the effects of that, now or later `TickHeld`."""
 
+    def capture(self, engine: Engine) -> Mapping[int, Any]:
+        """Takes the states of own partitions from the engine."""
+        return engine.capture()
+
     def is_failure(self, error: BaseException) -> bool:
         """Whether what a program has raised is its run's failure; Ctrl-C, which only the main thread gets, is not."""
         return not (isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread())
@@ -144,7 +148,7 @@ class Runner(ABC, Generic[N]):
     def _capture(self, effect: HoldTick) -> Sequence[object]:
         began = self._clock()
         try:
-            states = self.section.run(effect, began, self.engines[effect.run].capture)
+            states = self.section.run(effect, began, self.capture, self.engines[effect.run])
         except BaseException as error:  # the same
             return self._failed(effect, began, error)
         return [*self._machines[effect.run].captured(), *self.keep(effect, states)]

@@ -80,5 +80,5 @@ def test_a_node_is_named_too() -> None:
 
 def test_a_program_that_ends_on_one_shard_alone_fails_here_too() -> None:
     data = shoal.from_arrays(["a", "b", "c"], ["b", "c", "a"], partition_count=3)
-    with shoal.local(2) as session, pytest.raises(RunFailed, match="failed at tick 0: halted after tick 1 says that"):
+    with shoal.local(2) as session, pytest.raises(RunFailed, match="failed at tick 0: halted after tick 0 says that"):
         session.load("g", data=data).run(Somewhere, where="one shard")
