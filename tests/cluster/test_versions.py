@@ -3,47 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import daemon
 import shoal
 from daemon.cli.dev_cluster import DevCluster, DevShard
 from daemon.control.versions import OWN
 from shoal.api.errors import Refused
 from tests.cluster.conftest import UP_SECONDS
+from tests.cluster.test_upgrade import NEXT_VERSION
 from tests.cluster.trial import ask, exit_status, importing_first, kill, leader_of, said, wait_for, well
 
-PACKAGES = ("consensus", "crdt", "daemon", "shoal")
-TOLD = "is decided, and this shard can't read it: a command (tag 3, DropGraph) of version 4: fields: 5 fields of"
+WHAT = "machine 'cluster', tag 3, DropGraph"
+TOLD = f"is decided, and this shard can't read it: a command ({WHAT}) of version {OWN.newest}: fields: 4 fields of"
 
 
 class MixedCluster(DevCluster):
-    """A dev cluster, some of whose daemons run from another copy of the source."""
+    """A dev cluster, some of whose daemons are of a version that writes more than it should."""
 
-    def __init__(self, folder: Path, copy: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._copy, self.later = copy, {1, 2}
+        self.later = {1, 2}
 
     def _start(self, shard: DevShard) -> None:
-        with importing_first(self._copy) if shard.number in self.later else contextlib.nullcontext():
+        with careless() if shard.number in self.later else contextlib.nullcontext():
             super()._start(shard)
 
 
+@contextlib.contextmanager
+def careless() -> Iterator[None]:
+    """Processes started meanwhile are of that version."""
+    with importing_first(NEXT_VERSION), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHOAL_CARELESS", "1")
+        yield
+
+
 @pytest.fixture
-def cluster(ground: Path, tmp_path: Path) -> Iterator[MixedCluster]:
-    source = Path(daemon.__file__).parents[1]
-    for package in PACKAGES:
-        shutil.copytree(source / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    decisions = tmp_path / "daemon" / "state" / "commands.py"
-    before, field = decisions.read_text(), "    load: str\n    by_force: bool = False\n"
-    head, class_, rest = before.partition("class DropGraph:\n")
-    assert field in rest
-    decisions.write_text(head + class_ + rest.replace(field, field + "    keeps_results: bool = False\n", 1))
-    cluster = MixedCluster(ground / "versions", tmp_path)
+def cluster(ground: Path) -> Iterator[MixedCluster]:
+    cluster = MixedCluster(ground / "versions")
     try:
         yield cluster
     finally:
@@ -69,7 +68,7 @@ def test_one_that_can_not_read_what_is_decided_ends_until_it_is_upgraded(cluster
     cluster._start(old)
     ends_with_the_sentence(old, times=2)
     entries = said(old, "log", "show", "--data", str(old.folder / "data"))["entries"]
-    assert [entry["what"] for entry in entries if entry["outcome"] == "unreadable"] == ["tag 3, DropGraph"]
+    assert [entry["what"] for entry in entries if entry["outcome"] == "unreadable"] == [WHAT]
     cluster.later.add(3)
     cluster.start([3], wait=True)
     wait_for(lambda: well(shards), 20, "all three in one view")

@@ -197,9 +197,9 @@ class Host:
         return self.daemon.ticks.runner
 
     @property
-    def news(self) -> int:
-        """How many messages have said something that is new in the next version, in this life."""
-        return sum(codec.news for codec in self.daemon.next_codecs) if self.running else 0
+    def news(self) -> tuple[int, ...]:
+        """How many messages of each plane have said something that is new in the next version, in this life."""
+        return tuple(codec.news for codec in self.daemon.next_codecs) if self.running else ()
 
     @property
     def identity(self) -> Identity:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from daemon.control.messages import Progress
+from consensus import Append
 from daemon.control.versions import OWN, Version
 from daemon.wire import Codec, Envelope, WireLimits
 from shoal.api.since import since
@@ -29,11 +29,11 @@ class NextPhaseDone(PhaseDone):
 
 
 @dataclass(frozen=True, slots=True)
-class NextProgress(Progress):
+class NextAppend(Append):
     mark: int = field(default=0, metadata=since(NEXT, is_advisory=True))
 
 
-NEXT_CLASSES: Final[Mapping[type, type]] = {PhaseDone: NextPhaseDone, Progress: NextProgress}
+NEXT_CLASSES: Final[Mapping[type, type]] = {PhaseDone: NextPhaseDone, Append: NextAppend}
 
 
 class NextCodec(Codec):
