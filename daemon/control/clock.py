@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from random import Random
+from typing import assert_never
 
 from daemon.control.effects import Answered, BeginRun, Effect, GrantTicks, HealBarrier, Send
 from daemon.control.messages import Grant, Progress, StepReply, StepRequest
@@ -52,6 +53,20 @@ class Clock:
         """A tick of a paced run was committed here."""
         self.pacing.committed(run, tick)
         return self._grant(now)
+
+    def hear(self, sender: str, message: Grant | StepRequest | StepReply | Progress, now: int) -> list[Effect]:
+        """What members say of ticks."""
+        match message:
+            case Grant():
+                return self.hear_grant(message)
+            case StepRequest():
+                return self.step(sender, message, now)
+            case StepReply():
+                return self.hear_step(message)
+            case Progress():
+                return self.hear_progress(message, now)
+            case _:
+                assert_never(message)
 
     def hear_grant(self, grant: Grant) -> list[Effect]:
         """From the leader; or from anybody who knows that it was given."""

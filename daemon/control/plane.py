@@ -1,13 +1,15 @@
-"""The composition root of the control plane: membership, consensus, registry, pacing and progress of one shard.
+"""The composition root of the control plane: membership, consensus, the log, pacing and progress of one shard.
 
-Machines never call each other; the control plane routes between them, by two components of its own (`Replica` and
-`Following`). It is a pure machine with the same interface, so the daemon's runtime and the simulator host the very same
-code. The path of a message::
+Machines never call each other; the control plane routes between them. It is a pure machine with the same interface, so
+the daemon's runtime and the simulator host the very same code. The path of a message::
 
-    step -> membership -------------------------------------------------> effects
-         -> replica (consensus, the log) -> registry -> following ------> effects
-         -> following (reports, grants, progress) ----------------------> effects
-    read -> replica (how far the log is to be applied) -----------------> effects
+    step -> membership ---------------------------------------------------------> effects
+         -> replica (consensus, the log) -> events -> clock, custody, reports --> effects
+         -> reports, clock, proposals ------------------------------------------> effects
+    read -> replica (how far the log is to be applied) -------------------------> effects
+
+Whatever an event makes due (`events.due_after`) is looked at before the door closes: what to ask the log of this disk,
+what to propose, and what a leader has to decide.
 """
 
 from __future__ import annotations
@@ -17,39 +19,62 @@ from dataclasses import replace
 from random import Random
 from typing import Any, assert_never
 
-from consensus import Persist, Raft
+from consensus import Persist
 from daemon.control.clock import Clock
-from daemon.control.effects import Answered, Effect, KeepPromise, Send, SendToAddress
-from daemon.control.following import Following
-from daemon.control.holdings import Holdings
-from daemon.control.leader.messages import RunReport
-from daemon.control.leader.resume import StatesHeld
+from daemon.control.custody import QUESTION, Custody
+from daemon.control.effects import Answered, Effect, HeldBack, KeepPromise, Send, SendToAddress
+from daemon.control.events import (
+    Due,
+    LeadershipChanged,
+    LogEvents,
+    OwnRefused,
+    StateReplaced,
+    TagsChanged,
+    Told,
+    due_after,
+)
+from daemon.control.leader.messages import RunReport, StatesHeld
+from daemon.control.leader.resume import StatesHeld as StatesOnDisk
 from daemon.control.lives import LIFE_TAG
-from daemon.control.messages import DiskForgets, Progress, Proposal, ReadIndexReply, ReadIndexRequest, StepRequest
-from daemon.control.pacing import Pacing
-from daemon.control.progress import ProgressGossip
+from daemon.control.messages import (
+    DiskForgets,
+    Grant,
+    Progress,
+    Proposal,
+    ProposalRefused,
+    ReadIndexReply,
+    ReadIndexRequest,
+    StepReply,
+    StepRequest,
+)
+from daemon.control.proposals import Proposals
+from daemon.control.readings import Readings
 from daemon.control.replica import Replica
+from daemon.control.reports import Reports
 from daemon.control.routing import CONSENSUS_MESSAGES, LEADERS_ANSWERS, MEMBERSHIP_MESSAGES
 from daemon.control.seat import LEAVING_TAG, Seat
 from daemon.control.settings import NOTHING_ON_DISK, OnDisk, ShardSettings
+from daemon.control.sight import Lookout
 from daemon.control.trust import Trust
-from daemon.control.versions import VERSION_TAG, version_in_sight, why_kept_out
+from daemon.control.versions import VERSION_TAG
+from daemon.control.voters import shard_of
 from daemon.membership import effects as swim
 from daemon.membership.machine import Membership
 from daemon.membership.messages import Member
-from daemon.state import ReplicatedState
-from daemon.state.commands import Identity
+from daemon.state import Announcement, Decided, ReplicatedState, VersionRaised
+from daemon.state.commands import EndRun, Identity, ResumeRun
 from daemon.state.machine import Command
-from daemon.state.programs import DeployedPrograms
-from daemon.state.registry import Registry
+from daemon.state.records import FAILED
 from daemon.wire import Rejected
 
-FOLLOW_UPS_MAX = 64
-"""In one door; what is left waits for the next."""
+LEAD_INTERVAL_NS = 200_000_000
+HOLDINGS_PATIENCE_NS = 10_000_000_000
+ROUNDS_MAX = 1000
+"""Of what is due in one door; what is left waits for the next, which is due at once."""
 
 
-class ControlPlane:
-    """One shard's control plane."""
+class ControlPlane(Readings):
+    """One shard's control plane: its doors; what is to be read of it is in `Readings`."""
 
     def __init__(
         self,
@@ -79,29 +104,45 @@ class ControlPlane:
             member, seeds, settings.membership, random, now, is_authenticated=settings.is_authenticated
         )
         self._state = ReplicatedState(newest=settings.version.newest)
-        self._following = Following(self.identity, self.registry, settings, on_disk, random)
+        self._clock = Clock(member.name, settings.progress_interval_ns, settings.progress_targets, random)
+        self._custody = Custody(self.identity, on_disk.held, on_disk.disk, settings.surplus_grace_ns)
+        self._leading = settings.leading()
+        self._reports = Reports(self.identity, self.registry, self._leading, settings.report_interval_ns)
+        self._proposals = Proposals(self.identity)
+        self._events = LogEvents(self.identity, self.registry, self._clock, self._custody, self._reports, self._leading)
+        self._lookout = Lookout(self.membership, self.registry)
         self.trust = Trust(self.identity, life, self.membership, self.registry)
         self._replica = Replica(
             self.identity,
             self._seat,
             self.membership,
             self._state,
-            self._following,
             self.trust,
             settings,
             random,
             now,
         )
+        self._due: set[Due] = set()
+        self._lead_ns = now
         self._out: list[Effect] = []
         if on_disk.stored is not None:
-            self._decided(self._replica.start(on_disk.stored, now), now)
+            self._take(self._replica.start(on_disk.stored, now), now)
 
     # -- doors -----------------------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> int | None:
         """The earliest of all machines."""
-        times = [self.membership.deadline, self._replica.deadline, self._following.deadline]
+        times = [
+            self.membership.deadline,
+            self._replica.deadline,
+            self._clock.deadline,
+            self._custody.deadline,
+            self._reports.deadline,
+            self._proposals.deadline,
+            self._lead_ns if self._replica.leads else None,
+            0 if self._due else None,
+        ]
         return min((time for time in times if time is not None), default=None)
 
     def step(self, sender: Identity, message: Any, now: int) -> list[Effect]:
@@ -112,18 +153,34 @@ class ControlPlane:
             self._out.append(swim.Counted("control_unauthorized"))
         elif isinstance(message, CONSENSUS_MESSAGES):
             if self.founding:  # before, there is no telling whether it is from the cluster that this shard waits for
-                self._decided(self._replica.step(sender, message, now), now)
-        elif isinstance(message, Proposal):
-            self._decided(self._replica.propose_for(sender, message, now), now)
-        elif isinstance(message, ReadIndexRequest):
-            self._decided(self._replica.read_for(sender, message, now), now)
-        elif isinstance(message, ReadIndexReply):
-            self._decided(self._replica.told(message, now), now)
-        elif isinstance(message, DiskForgets):
-            self._out += self.trust.hear(sender, message)
+                self._take(self._replica.step(sender, message, now), now)
         else:
-            self._out += self._following.hear(sender, message, now)
+            self._hear(sender, message, now)
         return self._flush(now)
+
+    def _hear(self, sender: Identity, message: Any, now: int) -> None:
+        """All of the cluster's talk beside membership and consensus."""
+        match message:
+            case Proposal():
+                self._take(self._replica.propose_for(sender, message, now), now)
+            case ProposalRefused(sequence=sequence, reason=reason):
+                self._answer(self._proposals.refused(sequence, reason))
+            case ReadIndexRequest():
+                self._take(self._replica.read_for(sender, message, now), now)
+            case ReadIndexReply():
+                self._take(self._replica.told(message, now), now)
+            case DiskForgets():
+                self._out += self.trust.hear(sender, message)
+            case RunReport() | StatesHeld():
+                self._hear_report(sender, message)
+            case Grant() | StepRequest() | StepReply() | Progress():
+                self._out += self._clock.hear(sender.name, message, now)
+            case _:
+                self._out.append(swim.Counted("control_unauthorized"))
+
+    def _hear_report(self, sender: Identity, report: RunReport | StatesHeld) -> None:
+        if self._reports.hear(sender, report):
+            self._due.add(Due.LEAD)
 
     def _may_say(self, sender: Identity, message: Any) -> bool:
         """Whether a message of its kind counts from this sender. One that was sent in good faith is sent again."""
@@ -136,19 +193,24 @@ class ControlPlane:
         self._take_membership(self.membership.wake(now), now)
         if self.raft is None and (self._is_lone or (self._seat.promise is not None and self._seat.promise.is_alone)):
             self._try_to_found(now)  # nobody need ever join or change, which is when the others try
-        self._decided(self._replica.wake(now), now)
-        self._decided(self._replica.send_proposals(now), now)
-        self._out += self._following.wake(self.leader, now)
+        self._take(self._replica.wake(now), now)
+        self._propose(now)
+        self._out += self._clock.wake(now)
+        self._report(now)
+        if self._custody.deadline is not None and now >= self._custody.deadline:
+            self._due.add(Due.HOLDINGS)
+        if now >= self._lead_ns:
+            self._due.add(Due.LEAD)
         return self._flush(now)
 
     def persisted(self, persist: Persist, now: int) -> list[Effect]:
         """A `Persist`, or what was made of several, is durable; the host says so in their order."""
-        self._decided(self._replica.persisted(persist, now), now)
+        self._take(self._replica.persisted(persist, now), now)
         return self._flush(now)
 
     def snapshot_taken(self, index: int, chunks: tuple[bytes, ...] | None, now: int) -> list[Effect]:
         """The chunks of a `TakeSnapshot`, or None: it could not be written, and is taken again later."""
-        self._decided(self._replica.snapshot_taken(index, chunks, now), now)
+        self._take(self._replica.snapshot_taken(index, chunks, now), now)
         return self._flush(now)
 
     # -- orders of the host ----------------------------------------------------------------------------------------
@@ -156,16 +218,16 @@ class ControlPlane:
     def propose(self, request: str, command: Command, give_up_ns: int, now: int) -> list[Effect]:
         """Get a command into the log; an `Answered` with that name of the host's follows, now or later."""
         try:
-            if not self._following.proposals.add(request, command, give_up_ns):
+            if not self._proposals.add(request, command, give_up_ns):
                 self._out.append(Answered(request, "too many requests are waiting for the tick leader"))
         except Rejected as rejected:
             self._out.append(Answered(request, f"it can't be put into the log: {rejected.detail}"))
-        self._decided(self._replica.send_proposals(now), now)
+        self._propose(now)
         return self._flush(now)
 
     def read(self, request: str, give_up_ns: int, now: int) -> list[Effect]:
         """Have the registry see all that was decided anywhere by now; an `Answered` follows once it does."""
-        self._decided(self._replica.read(request, give_up_ns, now), now)
+        self._take(self._replica.read(request, give_up_ns, now), now)
         return self._flush(now)
 
     def step_run(self, request: str, run: int, now: int) -> list[Effect]:
@@ -181,9 +243,8 @@ class ControlPlane:
 
     def run_over(self, report: RunReport, now: int) -> list[Effect]:
         """A run has ended on this shard's tick plane: tell the leader until the log says so, if it has not already."""
-        if self._following.goes_on(report.run):
-            self._following.reporting.over(report, now)
-            self._out += self._following.report(self.leader, now)
+        self._reports.over(report, now)
+        self._report(now)
         return self._flush(now)
 
     def tick_committed(self, run: int, tick: int, now: int) -> list[Effect]:
@@ -194,7 +255,7 @@ class ControlPlane:
     def states_held(
         self,
         epoch: int,
-        held: Mapping[int, StatesHeld],
+        held: Mapping[int, StatesOnDisk],
         now: int,
         reached: Mapping[int, int] | None = None,
     ) -> list[Effect]:
@@ -202,24 +263,25 @@ class ControlPlane:
 
         `reached` are, by run, the last ticks that were seen committed here.
         """
-        if epoch == self.registry.epoch:
-            self._following.reporting.hold(epoch, held, reached or {}, now)
-            self._out += self._following.report(self.leader, now)
+        self._reports.hold(epoch, held, reached or {}, now)
+        self._report(now)
         return self._flush(now)
 
     def parts_gained(self, load: str, partitions: frozenset[int], now: int) -> list[Effect]:
         """Partitions of a load are durable on this shard's disk."""
-        self._out += self._following.custody.gained(self.registry, load, partitions)
+        self._out += self._custody.gained(self.registry, load, partitions)
+        self._due.add(Due.HOLDINGS)
         return self._flush(now)
 
     def results_looked_for(self, epoch: int, now: int) -> list[Effect]:
         """In the view of this epoch, the results that this shard should have were looked for, all of them."""
-        self._following.looked_for_results(epoch)
+        self._custody.looked_for_results(epoch)
+        self._due.add(Due.HOLDINGS)
         return self._flush(now)
 
     def found(self, now: int) -> tuple[list[Effect], str]:
         """Found a cluster without waiting for others, as the operator says; and why not, if that can't be."""
-        reason = self._why_not_found()
+        reason = self.why_not_found()
         promise = None if reason else self._seat.alone(self.membership)
         if promise is None:
             return [], reason or "a cluster is being founded in sight of this shard, which is to let it in"
@@ -242,108 +304,6 @@ class ControlPlane:
         """What is to be added to the times that the host gives for Unix time: whoever leads says what time it is."""
         self._replica.unix_offset_ns = unix_offset_ns
 
-    # -- read ------------------------------------------------------------------------------------------------------
-
-    @property
-    def registry(self) -> Registry:
-        """What the log has decided of views, disks, graphs and runs."""
-        return self._state.registry
-
-    @property
-    def programs(self) -> DeployedPrograms:
-        """The programs that the log has deployed."""
-        return self._state.programs
-
-    @property
-    def state(self) -> ReplicatedState:
-        """All that the log has decided."""
-        return self._state
-
-    @property
-    def raft(self) -> Raft | None:
-        """This shard's server of consensus, once there is a cluster."""
-        return self._replica.raft
-
-    @property
-    def founding(self) -> str:
-        """The cluster that this shard belongs to or waits for, by the id of its founding; empty before there is one."""
-        return self.registry.cluster or self._seat.waits_for
-
-    @property
-    def awaited_founders(self) -> tuple[str, ...]:
-        """Whom this shard has promised to found a cluster with and does not hear the same from."""
-        return self._seat.awaited(self.membership) if self.raft is None else ()
-
-    @property
-    def promised_founders(self) -> tuple[str, ...]:
-        """With whom this shard is to found a cluster, itself among them."""
-        promise = self._seat.promise if self.raft is None else None
-        return tuple(founder.name for founder in promise.founders) if promise is not None else ()
-
-    @property
-    def waits_to_be_let_in(self) -> bool:
-        """Whether it founds no cluster by itself, and sees none."""
-        return self.raft is None and self._expect == 1 and self._seat.promise is None and not self._is_lone
-
-    @property
-    def kept_out(self) -> str:
-        """Why the version of its cluster, or of the one that it waits for, keeps this shard out; empty if none does."""
-        version = version_in_sight([record.member for record in self.membership.live()], self.founding)
-        if not version or self._version.covers(version):
-            return ""
-        return why_kept_out(self.identity.name, self._version, version)
-
-    @property
-    def held_back(self) -> Mapping[str, tuple[int, int]]:
-        """Whom this shard, which leads, does not let into the view yet: how often they have gone, and until when."""
-        return self._following.leading.views.held_back
-
-    @property
-    def leader(self) -> str | None:
-        """The tick leader's name, as far as is known here."""
-        return self._replica.leader
-
-    @property
-    def clock(self) -> Clock:
-        """What keeps runs in step."""
-        return self._following.clock
-
-    @property
-    def holdings(self) -> Holdings:
-        """What is on this shard's disk, and what it should have."""
-        return self._following.custody.holdings
-
-    @property
-    def progress(self) -> ProgressGossip:
-        """Who is where in each run."""
-        return self.clock.progress
-
-    @property
-    def pacing(self) -> Pacing:
-        """What has been granted to each run."""
-        return self.clock.pacing
-
-    @property
-    def in_view(self) -> bool:
-        """Whether this very life of the shard is a member of the view."""
-        return self._following.in_view
-
-    @property
-    def has_seat(self) -> bool:
-        """Whether this shard is a server of consensus."""
-        return self.raft is not None and self._seat.server in self.raft.configuration.members
-
-    @property
-    def applied_index(self) -> int:
-        """How far the log has been applied here."""
-        return self._replica.applied
-
-    def missing_members(self) -> list[str]:
-        """Members of the view that membership does not hold alive in that life."""
-        view = self.registry.view
-        live = {(record.name, record.generation) for record in self.membership.live()}
-        return [m.name for m in view.members if (m.name, m.generation) not in live] if view else []
-
     def validate(self) -> None:
         """Assert the invariants of every machine."""
         self.membership.validate()
@@ -365,7 +325,7 @@ class ControlPlane:
                 case swim.MemberJoined():
                     changed = True
                     self._out.append(effect)
-                    self._decided(self._replica.met(effect.member, now), now)
+                    self._take(self._replica.met(effect.member, now), now)
                 case (
                     swim.MemberUpdated()
                     | swim.MemberSuspected()
@@ -380,8 +340,8 @@ class ControlPlane:
                 case _:
                     assert_never(effect)
         if changed:
-            self._following.lead_due = True
-            self._replica.look(now)
+            self._due.add(Due.LEAD)
+            self._leading.views.look(self.registry, self._lookout.sight(self.raft), now)
             if self.raft is None:
                 self._try_to_found(now)
             elif not self.founding:
@@ -401,51 +361,138 @@ class ControlPlane:
         self._set_tags(self._seat.declaration(), now)
         stored = self._seat.beginning(self.membership)
         if stored is not None:
-            self._decided(self._replica.start(stored, now), now)
-
-    def _why_not_found(self) -> str:
-        """Why no operator may have this shard found a cluster, in words; empty if one may."""
-        if self.registry.cluster:
-            return "this shard belongs to a cluster"
-        if self.founding:
-            return "there is a cluster in sight, which is to let this shard in"
-        if self.raft is not None:
-            return (
-                "this shard has seen a cluster and waits to be let in: start that one's shards; or, if it is gone for"
-                " good, move this shard's data folder away and start it again"
-            )
-        if self._expect > 1:
-            return f"cluster.expect is {self._expect}: as soon as so many shards see each other, they found a cluster"
-        return ""
+            self._take(self._replica.start(stored, now), now)
 
     def _set_tags(self, tags: Mapping[str, str], now: int) -> None:
         own = self.membership.member(self.identity.name)
         if own is not None and dict(own.tags) != tags:
             self._take_membership(self.membership.set_tags(sorted(tags.items()), now), now)
 
-    # -- what was decided ------------------------------------------------------------------------------------------
+    # -- what the log says, and what follows -----------------------------------------------------------------------
 
-    def _decided(self, effects: Iterable[Effect], now: int) -> None:
-        self._out += effects
-        if self._replica.tags_due:
-            self._replica.tags_due = False
+    def _take(self, told: Iterable[Told], now: int) -> None:
+        """Route what the replica gives back, in its order, and what follows from each entry that it applies then."""
+        is_tagged = self._route(told, now)
+        while (more := self._replica.apply_next(now)) is not None:
+            is_tagged |= self._route(more, now)
+        self._out += self._replica.answered_reads()
+        if is_tagged:
             self._set_tags(self._seat.tags, now)
             self._belong(now)
         self.membership.claims.is_established |= self.in_view
 
+    def _route(self, told: Iterable[Told], now: int) -> bool:
+        """Hand events to whom they concern, and effects to the host; whether this shard's tags have changed."""
+        is_tagged = False
+        for each in told:
+            self._due.update(due_after(each))
+            match each:
+                case TagsChanged():
+                    is_tagged = True
+                case StateReplaced():
+                    pass
+                case LeadershipChanged(leads=leads):
+                    self._events.leader_changed(leads=leads, now=now)
+                    self._proposals.leader_changed()
+                case OwnRefused(sequence=sequence, reason=reason):
+                    self._answer(self._proposals.refused(sequence, reason))
+                case Decided():
+                    self._answer(self._proposals.decided(each))
+                case _ if isinstance(each, Announcement):
+                    if isinstance(each, VersionRaised):
+                        self._proposals.codec.version = each.version
+                    self._out += self._events.on(each, now)
+                case _:
+                    self._out.append(each)
+        return is_tagged
+
+    def _answer(self, answer: Answered | None) -> None:
+        """A proposal of this shard's is decided, refused or given up: its custody's, or the host's."""
+        if answer is None:
+            return
+        if answer.request.startswith(QUESTION):
+            self._out += self._custody.answered(answer.request, answer.error)
+            self._due.add(Due.HOLDINGS)
+        self._out.append(answer)
+
+    def _propose(self, now: int) -> None:
+        """Send proposals to whoever leads, those that were not answered again."""
+        for answer in self._proposals.given_up(now):
+            self._answer(answer)
+        if self.leader is not None:
+            self._take(self._replica.propose(self._proposals.due(now), now), now)
+
+    def _report(self, now: int) -> None:
+        """Tell the tick leader what is due; this shard itself, if it leads."""
+        leader = self.leader
+        for report in self._reports.due(now):
+            if leader == self.identity.name:
+                self._hear_report(self.identity, report)
+            elif leader is not None:
+                self._out.append(Send(leader, report))
+
+    def _tend_holdings(self, now: int) -> None:
+        """Have the log told what is new on this disk, and the host what is to be fetched or deleted."""
+        self._out += self._custody.tend(self.registry)
+        for request, command in self._custody.questions(self.registry, now):
+            if self._proposals.is_pending(request):
+                continue
+            if self._proposals.add(request, command, now + HOLDINGS_PATIENCE_NS, keeps_asking=True):
+                self._due.add(Due.PROPOSALS)
+            else:
+                self._custody.answered(request, "too much is asked for: again when something has been answered")
+
+    def _lead(self, now: int) -> None:
+        """As tick leader: tend views, runs and servers."""
+        if self.raft is None or not self._replica.leads:
+            return
+        self._lead_ns = now + LEAD_INTERVAL_NS
+        self._take(self._replica.tend_disks(), now)
+        founders = [shard_of(server) for server in self.raft.configuration.members]
+        held = set(self.held_back)
+        self._out += self._lookout.news()
+        for duty in self._leading.decisions(self.registry, self._lookout.sight(self.raft), founders, now):
+            proposal = self._spelt(duty.command)
+            if proposal is None:
+                continue
+            is_taken, told = self._replica.propose_own(proposal, now)
+            self._take(told, now)
+            if not is_taken:
+                self._leading.take_back(duty)
+        for name, (departures, until_ns) in self.held_back.items():
+            if name not in held:
+                self._out.append(HeldBack(name, departures, until_ns - now))
+        if self._replica.leads:
+            self._take(self._replica.tend_servers(now), now)
+
+    def _spelt(self, command: Command) -> Proposal | None:
+        """A proposal of the leader's own. What can't be said of a run fails it; of anything else, nothing is said, for
+        it would be the same again.
+        """
+        try:
+            return self._proposals.once(command)
+        except Rejected as rejected:
+            self._out.append(swim.Counted("decisions_not_said"))
+            if not isinstance(command, EndRun | ResumeRun):
+                return None
+            why = f"what is to be decided of it can't be put into the log: {rejected}"
+            return self._proposals.once(EndRun(command.run, FAILED, 0, why, 0))
+
     def _flush(self, now: int) -> list[Effect]:
         """Do what has become due; a lone shard's proposals are decided at once, and more may follow from each."""
-        following, replica = self._following, self._replica
-        for _ in range(FOLLOW_UPS_MAX):
-            if following.custody.is_due:
-                self._out += following.tend(now)
-            elif following.proposals_due:
-                following.proposals_due = False
-                self._decided(replica.send_proposals(now), now)
-            elif following.lead_due and replica.leads:
-                following.lead_due = False
-                self._decided(replica.lead(now), now)
-            else:
+        for _ in range(ROUNDS_MAX):
+            if not self._due:
                 break
+            due = min(self._due)
+            self._due.remove(due)
+            match due:
+                case Due.HOLDINGS:
+                    self._tend_holdings(now)
+                case Due.PROPOSALS:
+                    self._propose(now)
+                case Due.LEAD:
+                    self._lead(now)
+                case _:
+                    assert_never(due)
         out, self._out = self._out, []
         return out

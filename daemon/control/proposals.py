@@ -12,13 +12,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from daemon.control.effects import Answered
 from daemon.control.messages import Proposal
-from daemon.state import command_codec
+from daemon.state import Decided, command_codec
+from daemon.state.commands import Identity
 from daemon.state.machine import Command
 
 RESEND_INTERVAL_NS = 500_000_000
 RESEND_FACTOR_MAX = 4
 """Each time that a proposal is sent again, twice as long passes until the next, up to so many times the first."""
+
+NO_ANSWER = "there is no answer from a tick leader: has the cluster a majority?"
 
 
 @dataclass(slots=True)
@@ -35,7 +39,8 @@ class _Pending:
 class Proposals:
     """This shard's own proposals that are not decided yet, by their numbers. `request` is a name for use here."""
 
-    def __init__(self, pending_max: int = 1024) -> None:
+    def __init__(self, shard: Identity, pending_max: int = 1024) -> None:
+        self._shard = shard
         self._pending: dict[int, _Pending] = {}
         self._pending_max = pending_max
         self._next = 1
@@ -67,15 +72,23 @@ class Proposals:
         """Whether a proposal of that name waits for its outcome."""
         return any(pending.request == request for pending in self._pending.values())
 
-    def settle(self, sequence: int) -> str | None:
-        """The log has decided it, or the leader refused it; its name, if it was open."""
-        pending = self._pending.pop(sequence, None)
-        return pending.request if pending is not None else None
+    def decided(self, decided: Decided) -> Answered | None:
+        """The log has an answer; None, if it is to no proposal of ours, or to one that is not open any more."""
+        asked = decided.request
+        if (asked.shard, asked.generation) != (self._shard.name, self._shard.generation):
+            return None
+        pending = self._pending.pop(asked.sequence, None)
+        if pending is None:
+            return None
+        return Answered(pending.request, decided.error, decided.name, decided=True, index=decided.index)
 
-    def keeps_asking(self, sequence: int) -> bool:
-        """Whether it is sent again although a leader has refused it."""
+    def refused(self, sequence: int, reason: str) -> Answered | None:
+        """A leader would not take a proposal. What this shard asks for by itself is asked for again, at its pace."""
         pending = self._pending.get(sequence)
-        return pending is not None and pending.keeps_asking
+        if pending is None or pending.keeps_asking:
+            return None
+        del self._pending[sequence]
+        return Answered(pending.request, reason)
 
     def leader_changed(self) -> None:
         """Send all again at once: what the old leader took may be lost."""
@@ -93,10 +106,10 @@ class Proposals:
                 due.append(Proposal(sequence, self.answered, pending.machine, pending.command))
         return due
 
-    def given_up(self, now: int) -> list[str]:
-        """Those whose time is over, by name; they are forgotten, though the log may still decide them."""
+    def given_up(self, now: int) -> list[Answered]:
+        """Those whose time is over; they are forgotten, though the log may still decide them."""
         over = [sequence for sequence, pending in self._pending.items() if now >= pending.give_up_ns]
-        return [self._pending.pop(sequence).request for sequence in over]
+        return [Answered(self._pending.pop(sequence).request, NO_ANSWER) for sequence in over]
 
     @property
     def deadline(self) -> int | None:

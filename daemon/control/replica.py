@@ -1,16 +1,17 @@
 """This shard's replica of the log: its consensus server, what goes into the log and what comes out of it.
 
-    proposals, ours and others' -> raft -> committed -> registry -> `following`
+    proposals, ours and others' -> raft -> committed -> the replicated state -> its announcements
     reads, ours and others'     -> raft -> an index -> applied -> answered
 
-While this shard's server leads, it is the tick leader and has its duties as well: forming views, resuming and ending
-runs (`control/leader/duties`), and adding and removing servers (`control/seat`).
+It knows nothing of what follows from an announcement: `plane` routes them, and the replica's own events (`events`).
+While this shard's server leads, it also adds and removes servers (`control/seat`).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable
 from random import Random
 from typing import Any, assert_never
 
@@ -18,39 +19,31 @@ import consensus
 from consensus import Persist, Raft, Refused, Snapshot, Stored
 from daemon.control.effects import (
     Answered,
-    Effect,
-    HeldBack,
     KeepVersion,
-    KeptOut,
     LogUnreadable,
     Send,
     SnapshotRefused,
     TakeSnapshot,
 )
-from daemon.control.following import Following
-from daemon.control.leader.duties import sight_of
-from daemon.control.leader.view_policy import Sight
+from daemon.control.events import LeadershipChanged, OwnRefused, StateReplaced, TagsChanged, Told
 from daemon.control.messages import Proposal, ProposalRefused, ReadIndexReply, ReadIndexRequest
-from daemon.control.raising import can_join, common_version
 from daemon.control.read_index import Reads
 from daemon.control.seat import Seat, has_disk_of, server_at
 from daemon.control.settings import ShardSettings
 from daemon.control.snapshots import SnapshotSchedule
 from daemon.control.trust import Trust
 from daemon.control.unreadable import RefusedSnapshots, why_not_proposed, why_of_command, why_of_snapshot
-from daemon.control.versions import CLUSTER_VERSION_TAG, Version, version_of, versions_of, why_kept_out
+from daemon.control.versions import CLUSTER_VERSION_TAG, Version, versions_of
 from daemon.control.voters import shard_of
 from daemon.membership import effects as swim
 from daemon.membership.machine import Membership
 from daemon.membership.messages import CLUSTER_TAG, Member
 from daemon.state import Announcement, ReplicatedState, VersionRaised, command_codec, mistake_in_snapshot
-from daemon.state.commands import EndRun, HoldParts, Identity, ResumeRun
+from daemon.state.commands import HoldParts, Identity
 from daemon.state.envelope import CommandUnreadable, LogEntry
-from daemon.state.machine import Command, Request
-from daemon.state.records import FAILED
+from daemon.state.machine import Request
 from daemon.wire import Rejected
 
-LEAD_INTERVAL_NS = 200_000_000
 REQUEST_CHARACTERS_MAX = 64
 """Of another shard's question, which is kept until it is answered."""
 NO_MAJORITY = "no tick leader says how far the log has come: has the cluster a majority?"
@@ -65,7 +58,7 @@ LEADERS_MESSAGES = (consensus.Append, consensus.InstallSnapshot)
 class Replica:
     """One shard's replica.
 
-    `raft` is set once there is a cluster; `tags_due` says that membership should publish the seat's tags. With
+    `raft` is set once there is a cluster. With
     `unix_offset_ns` added, a time of the host's is Unix time, as well as its clock is set.
     """
 
@@ -75,41 +68,37 @@ class Replica:
         seat: Seat,
         membership: Membership,
         state: ReplicatedState,
-        following: Following,
         trust: Trust,
         settings: ShardSettings,
         random: Random,
         now: int,
     ) -> None:
-        self._seat, self._membership, self._state, self._following = seat, membership, state, following
+        self._seat, self._membership, self._state = seat, membership, state
         self._shard, self._registry = shard, state.registry
         self._trust, self._settings, self._random = trust, settings, random
         self._codec, self._reads = command_codec(newest=settings.version.newest), Reads()
-        self._kept_out: set[Identity] = set()
         self.unix_offset_ns = 0
         self._stamped_ns = 0
         self._under_way: set[Request] = set()
         """Whose commands are in the log and not applied yet, as the leader knows."""
         self.raft: Raft | None = None
         self.applied = 0
-        self.tags_due = False
         self._refused_snapshots = RefusedSnapshots(settings.consensus.election_timeout_ns)
         self._is_stuck = False
         """The log has decided what can't be read here: it is applied up to there, and this shard has no more to say."""
+        self._committed: deque[consensus.Entry] = deque()
         self._snapshots = SnapshotSchedule(settings.snapshot_entries)
         self._gathered: dict[Request, Proposal] = {}
         """Commands that wait for the disk: when it has written what was appended before, they are, all at once."""
-        self._lead_ns = now
-        self._out: list[Effect] = []
+        self._out: list[Told] = []
 
     # -- doors -----------------------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> int | None:
-        """Raft's, that of reads, or when the leader looks again."""
+        """Raft's, or that of reads."""
         raft_ns = self.raft.deadline if self.raft and not self._is_mute else None
-        lead_ns = self._lead_ns if self.leads else None
-        times = [raft_ns, lead_ns, self._reads.deadline]
+        times = [raft_ns, self._reads.deadline]
         return min((time for time in times if time is not None), default=None)
 
     @property
@@ -130,7 +119,7 @@ class Replica:
         """Whether this shard takes no part in consensus: its disk has gone back, or it can't read what was decided."""
         return self._is_stuck or bool(self._trust.lost)
 
-    def start(self, stored: Stored, now: int) -> list[Effect]:
+    def start(self, stored: Stored, now: int) -> list[Told]:
         """Take the seat: from what is on the disk, or as a founder, or as one who is to be let in."""
         self._out.append(Persist(stored.hard_state, stored.snapshot))
         self.raft = Raft(self._seat.server, stored, self._settings.consensus, self._random, now)
@@ -141,12 +130,12 @@ class Replica:
             except Rejected as mistake:
                 self._stop(why_of_snapshot(stored.snapshot, mistake, self._versions(), "on this shard's disk"))
             else:
-                self._restored(news, now)
+                self._restored(news)
         for record in self._membership.live():
             self._take(self._trust.meet(record.member, self.raft), now)
         return self._flush()
 
-    def step(self, sender: Identity, message: Any, now: int) -> list[Effect]:
+    def step(self, sender: Identity, message: Any, now: int) -> list[Told]:
         """Take a message between servers."""
         server = server_at(self._membership, sender)
         if self.raft is None or server is None or self._is_stuck:
@@ -163,24 +152,22 @@ class Replica:
         self._take(self.raft.step(server, message, now), now)
         return self._asked(now)
 
-    def wake(self, now: int) -> list[Effect]:
+    def wake(self, now: int) -> list[Told]:
         """Look at the time."""
         if self.raft is not None and not self._is_mute:
             self._take(self.raft.wake(now), now)
-        if now >= self._lead_ns:
-            self._following.lead_due = True
         for request in self._reads.given_up(now):
             self._out.append(Answered(request, NO_MAJORITY))
         return self._asked(now)
 
-    def persisted(self, persist: Persist, now: int) -> list[Effect]:
+    def persisted(self, persist: Persist, now: int) -> list[Told]:
         """What was to be persisted is: it counts from now on, and what has gathered meanwhile is next."""
         if self.raft is not None and not self._is_mute:
             self._take(self.raft.persisted(persist, now), now)
             self._append_gathered(now)
         return self._asked(now)
 
-    def met(self, member: Member, now: int) -> list[Effect]:
+    def met(self, member: Member, now: int) -> list[Told]:
         """A member has come (back): its server can be spoken with at once, unless it has forgotten what it said."""
         if self.raft is not None:
             self._take(self._trust.meet(member, self.raft), now)
@@ -188,12 +175,13 @@ class Replica:
         return self._asked(now)
 
     def validate(self) -> None:
-        """Assert the invariants of both machines."""
+        """Assert the invariants of both machines; what is committed is applied before a door closes."""
+        assert not self._committed
         self._reads.validate()
         if self.raft is not None:
             self.raft.validate()
 
-    def _flush(self) -> list[Effect]:
+    def _flush(self) -> list[Told]:
         self._out += self._trust.news()
         out, self._out = self._out, []
         return out
@@ -210,17 +198,17 @@ class Replica:
                     if has_disk_of(self._membership, effect.to):
                         self._out.append(Send(shard_of(effect.to), effect.message))
                 case consensus.Committed():
-                    self._apply(effect.entries, now)
+                    self._committed.extend(effect.entries)
                 case consensus.Received():
                     self._look_at_snapshot(effect.snapshot, now)
                 case consensus.Restored():
                     self.applied = self._snapshots.index = effect.snapshot.index
-                    self._restored(self._state.restore(effect.snapshot.chunks), now)
+                    self._restored(self._state.restore(effect.snapshot.chunks))
                 case consensus.BecameLeader() | consensus.LeaderChanged():
-                    self._begin_term(leads=isinstance(effect, consensus.BecameLeader))
-                    self._following.leader_changed(isinstance(effect, consensus.BecameLeader), now)
+                    leads = isinstance(effect, consensus.BecameLeader)
+                    self._begin_term(leads=leads)
                     self._reads.leader_changed(self.leader is not None)
-                    self._out.append(effect)
+                    self._out += [LeadershipChanged(leads), effect]
                 case consensus.Forgot():
                     self._trust.forgot(effect)
                 case consensus.Readable(asker=asker, request=request, index=index):
@@ -230,37 +218,46 @@ class Replica:
                         self._out.append(Send(asker, ReadIndexReply(request, index)))
                 case _:
                     assert_never(effect)
-        self._out += [Answered(request, "") for request in self._reads.applied(self.applied)]
 
-    def _apply(self, entries: Iterable[consensus.Entry], now: int) -> None:
-        for entry in entries:
-            try:
-                read = self._codec.read(entry.data) if entry.is_command else None
-            except CommandUnreadable as unreadable:
-                self._stop(why_of_command(entry, unreadable, self._versions()))
-                return
-            self.applied = entry.index
-            if read is None:
-                continue
+    def apply_next(self, now: int) -> list[Told] | None:
+        """Apply the next committed entry, after what follows from the one before was routed; None if there is none.
+
+        Whoever routes an announcement looks at the state as it was just behind it.
+        """
+        if not self._committed:
+            return None
+        entry = self._committed.popleft()
+        try:
+            read = self._codec.read(entry.data) if entry.is_command else None
+        except CommandUnreadable as unreadable:
+            self._committed.clear()
+            self._stop(why_of_command(entry, unreadable, self._versions()))
+            return self._flush()
+        self.applied = entry.index
+        if read is not None:
             envelope, command = read
             self._under_way.discard(envelope.request)
             if isinstance(command, HoldParts):
                 self._look_at_disk_of(command.shard.name)  # before what the log knew of it is replaced
-            for announcement in self._state.apply(entry.index, envelope, command):
-                self._follow(announcement, now)
+            self._announce(self._state.apply(entry.index, envelope, command))
         assert self.raft is not None
-        if self._snapshots.begins(self.applied, self.raft, now):
+        if not self._committed and self._snapshots.begins(self.applied, self.raft, now):
             self._out.append(TakeSnapshot(self.applied, self._state.freeze()))
+        return self._flush()
 
-    def _follow(self, announcement: Announcement, now: int) -> None:
-        if isinstance(announcement, VersionRaised):
-            self._codec.version = self._following.proposals.codec.version = announcement.version
-            self._seat.tags[CLUSTER_VERSION_TAG] = str(announcement.version)
-            self.tags_due = self._following.lead_due = True
-            self._out.append(KeepVersion(announcement.version))
-        self._out += self._following.follow(announcement, now)
+    def answered_reads(self) -> list[Answered]:
+        """The reads that all is applied for."""
+        return [Answered(request, "") for request in self._reads.applied(self.applied)]
 
-    def snapshot_taken(self, index: int, chunks: tuple[bytes, ...] | None, now: int) -> list[Effect]:
+    def _announce(self, announcements: Iterable[Announcement]) -> None:
+        for announcement in announcements:
+            if isinstance(announcement, VersionRaised):
+                self._codec.version = announcement.version
+                self._seat.tags[CLUSTER_VERSION_TAG] = str(announcement.version)
+                self._out += [TagsChanged(), KeepVersion(announcement.version)]
+            self._out.append(announcement)
+
+    def snapshot_taken(self, index: int, chunks: tuple[bytes, ...] | None, now: int) -> list[Told]:
         """The host has written a snapshot; None if it could not, and the log grows on."""
         self._snapshots.is_under_way = False
         if chunks is None:
@@ -297,13 +294,11 @@ class Replica:
     def _versions(self) -> dict[str, Version | None]:
         return versions_of(self._membership.live())
 
-    def _restored(self, news: Iterable[Announcement], now: int) -> None:
+    def _restored(self, news: Iterable[Announcement]) -> None:
         """The registry is a snapshot's now, and this is new in it."""
-        for announcement in news:
-            self._follow(announcement, now)
+        self._announce(news)
         self._seat.tags[CLUSTER_TAG] = self._registry.cluster
-        self.tags_due = True
-        self._following.custody.is_due = True
+        self._out += [TagsChanged(), StateReplaced()]
         self._out += self._trust.check_own()
 
     def _look_at_disk_of(self, name: str) -> None:
@@ -314,26 +309,25 @@ class Replica:
 
     # -- how far it is to be applied for a read --------------------------------------------------------------------
 
-    def read(self, request: str, give_up_ns: int, now: int) -> list[Effect]:
+    def read(self, request: str, give_up_ns: int, now: int) -> list[Told]:
         """An `Answered` follows once all is applied here that is committed anywhere by now."""
         if not self._reads.add(request, give_up_ns):
             self._out.append(Answered(request, NO_MAJORITY))
         return self._asked(now)
 
-    def read_for(self, asker: Identity, asked: ReadIndexRequest, now: int) -> list[Effect]:
+    def read_for(self, asker: Identity, asked: ReadIndexRequest, now: int) -> list[Told]:
         """Another shard's question, as the leader; nothing, if this shard does not lead."""
         if self.raft is not None and len(asked.request) <= REQUEST_CHARACTERS_MAX:
             follower = server_at(self._membership, asker) if asked.term == self.raft.term else None
             self._read(asker.name, asked.request, now, follower)
         return self._asked(now)
 
-    def told(self, told: ReadIndexReply, now: int) -> list[Effect]:
+    def told(self, told: ReadIndexReply, now: int) -> list[Told]:
         """The leader's answer to this shard's question."""
         self._reads.told(told.request, told.index)
-        self._take((), now)
         return self._asked(now)
 
-    def _asked(self, now: int) -> list[Effect]:
+    def _asked(self, now: int) -> list[Told]:
         """All that has come of a door, and the question that is due, to whoever leads."""
         leader = self.leader
         while self.raft is not None and leader is not None and (question := self._reads.due(now)) is not None:
@@ -352,19 +346,24 @@ class Replica:
 
     # -- what goes into it -----------------------------------------------------------------------------------------
 
-    def send_proposals(self, now: int) -> list[Effect]:
-        """Hand this shard's proposals to whoever leads, those that were not answered again."""
-        self._out += self._following.given_up(now)
+    def propose(self, proposals: Iterable[Proposal], now: int) -> list[Told]:
+        """Hand this shard's proposals to whoever leads."""
         leader = self.leader
-        if leader is not None:
-            for proposal in self._following.proposals.due(now):
-                if leader == self._shard.name:
-                    self._propose(self._shard, proposal, now)
-                else:
-                    self._out.append(Send(leader, proposal))
+        if leader is None:
+            return self._flush()
+        for proposal in proposals:
+            if leader == self._shard.name:
+                self._propose(self._shard, proposal, now)
+            else:
+                self._out.append(Send(leader, proposal))
         return self._flush()
 
-    def propose_for(self, asker: Identity, proposal: Proposal, now: int) -> list[Effect]:
+    def propose_own(self, proposal: Proposal, now: int) -> tuple[bool, list[Told]]:
+        """Append a leader's own; False if the log can't take it now."""
+        is_taken = self._propose(self._shard, proposal, now)
+        return is_taken, self._flush()
+
+    def propose_for(self, asker: Identity, proposal: Proposal, now: int) -> list[Told]:
         """Another shard's, as the leader; nothing, if this shard does not lead, or does not know that life of it."""
         member = self._membership.member(asker.name)
         if member is not None and member.generation == asker.generation:
@@ -432,85 +431,34 @@ class Replica:
     def _refuse(self, asker: Identity, sequence: int, reason: str) -> None:
         """For a reason that waiting does not mend."""
         if asker == self._shard:
-            self._out += self._following.refused(sequence, reason)
+            self._out.append(OwnRefused(sequence, reason))
         else:
             self._out.append(Send(asker.name, ProposalRefused(sequence, reason)))
 
-    # -- the leader's duties ---------------------------------------------------------------------------------------
+    # -- the leader's servers --------------------------------------------------------------------------------------
 
-    def lead(self, now: int) -> list[Effect]:
-        """As tick leader: tend views, runs and servers."""
+    def tend_disks(self) -> list[Told]:
+        """As the leader: see whether a member's disk has gone back, and tell those of which that is so."""
         assert self.raft is not None
-        self._lead_ns = now + LEAD_INTERVAL_NS
         for record in self._membership.live():
             self._trust.check(record.member, self.raft)
         self._out += self._trust.tell(self._trust.forgetful, self.leader)
-        founders = [shard_of(server) for server in self.raft.configuration.members]
-        leading, sight = self._following.leading, self._sight()
-        held = set(leading.views.held_back)
-        for duty in leading.decisions(self._registry, sight, founders, now):
-            proposal = self._spelt(duty.command)
-            if proposal is not None and not self._propose(self._shard, proposal, now):
-                leading.take_back(duty)
-        for name, (departures, until_ns) in leading.views.held_back.items():
-            if name not in held:
-                self._out.append(HeldBack(name, departures, until_ns - now))
-        self._tend_servers(now)
         return self._flush()
 
-    def look(self, now: int) -> None:
-        """Membership has changed: whoever leads next is to know who comes and goes."""
-        self._following.leading.views.look(self._registry, self._sight(), now)
-
-    def _sight(self) -> Sight:
-        """What membership observes, but for those whom the cluster's version keeps out."""
-        live = {Identity(r.name, r.generation): r.member for r in self._membership.live()}
-        kept_out = {
-            shard for shard, member in live.items() if not can_join(dict(member.tags), self._registry.cluster_version)
-        }
-        self._tell_of_kept_out({shard: live[shard] for shard in kept_out})
-        records = [(Identity(r.name, r.generation), r.live) for r in self._membership.members()]
-        view, raft = self._registry.view, self.raft
-        servers = raft.configuration.members if raft is not None else ()
-        version = common_version(view.members if view is not None else (), servers, live.values())
-        return sight_of([one for one in records if one[0] not in kept_out], self._registry, version)
-
-    def _tell_of_kept_out(self, kept_out: Mapping[Identity, Member]) -> None:
-        """Once of each life, if this shard leads."""
-        if self.leads:
-            for shard in sorted(kept_out.keys() - self._kept_out, key=str):
-                version = version_of(dict(kept_out[shard].tags))
-                self._out.append(KeptOut(shard.name, why_kept_out(shard.name, version, self._registry.cluster_version)))
-            self._kept_out = set(kept_out)
-
-    @property
-    def _newest(self) -> int:
-        return self._settings.version.newest
-
-    def _spelt(self, command: Command) -> Proposal | None:
-        """A proposal of the leader's own. What can't be said of a run fails it; of anything else, nothing is said, for
-        it would be the same again.
-        """
-        try:
-            return self._following.proposals.once(command)
-        except Rejected as rejected:
-            self._out.append(swim.Counted("decisions_not_said"))
-            if not isinstance(command, EndRun | ResumeRun):
-                return None
-            why = f"what is to be decided of it can't be put into the log: {rejected}"
-            return self._following.proposals.once(EndRun(command.run, FAILED, 0, why, 0))
-
-    def _tend_servers(self, now: int) -> None:
-        """One change at a time; what consensus can't do now is tried again in a moment."""
+    def tend_servers(self, now: int) -> list[Told]:
+        """As the leader: make the one change that is due; what consensus can't do now is tried again in a moment."""
         assert self.raft is not None
         heir = self._seat.heir(self.raft, self._registry, self._membership)
         change = self._seat.due_change(self.raft, self._registry, self._membership)
-        try:
+        with contextlib.suppress(Refused):
             if heir is not None:
                 self._take(self.raft.transfer_leadership(heir, now), now)
             elif change is not None and change.is_gone:
                 self._take(self.raft.remove_server(change.server, now), now)
             elif change is not None:
                 self._take(self.raft.add_server(change.server, change.votes, now), now)
-        except Refused:
-            return
+        return self._flush()
+
+    @property
+    def _newest(self) -> int:
+        return self._settings.version.newest

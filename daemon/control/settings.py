@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from consensus import Limits, Stored
 from daemon.control.bootstrap import Promise
+from daemon.control.leader.duties import Leading, ResultLimits
+from daemon.control.leader.flapping import FlappingLimits
+from daemon.control.leader.view_policy import Views
 from daemon.control.lives import Life
 from daemon.control.versions import OWN, Version
 from daemon.membership.config import MembershipConfig
@@ -33,6 +36,12 @@ class ShardSettings:
     version: Version = OWN
     membership: MembershipConfig = field(default_factory=MembershipConfig)
     consensus: Limits = field(default_factory=Limits)
+
+    def leading(self) -> Leading:
+        """What decides for a tick leader."""
+        flapping = FlappingLimits.of(self.flap_patience_ns)
+        views = Views(self.virtual_nodes, self.replicas, self.absent_patience_ns, flapping)
+        return Leading(views, ResultLimits(self.results_kept, self.results_bytes))
 
 
 @dataclass(frozen=True, slots=True)

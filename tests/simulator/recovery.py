@@ -81,7 +81,7 @@ class Recovery:
 
     def _held_back_until(self) -> int:
         """When the last shard that has come and gone too often is let into the view."""
-        held = [host.shard._following.leading.views.held_back for host in self._cluster.members()]
+        held = [host.shard.held_back for host in self._cluster.members()]
         return max((until for shards in held for _, until in shards.values()), default=0)
 
     def _is_in_view(self, running: list[Host]) -> bool:
@@ -172,7 +172,7 @@ def _check_rest(host: Host) -> None:
     not announce it; they make room when the next run begins.
     """
     shard, plane = host.shard, host.runner.plane
-    kept = (shard._following.leading.kept, plane.runs, host.runner.engines, host.runner.held)
+    kept = (shard._leading.kept, plane.runs, host.runner.engines, host.runner.held)
     assert not any(kept), f"{host.name} keeps {kept}"
     assert (shard.progress.deadline, shard.pacing.deadline) == (None, None), f"{host.name} still speaks of runs"
 

@@ -60,7 +60,7 @@ class LaterCodec(CommandCodec):
 
 def upgrade(machine: Machine) -> None:
     """Have a machine that runs be of the later version from now on."""
-    machine.up._replica._codec = machine.up._following.proposals.codec = LaterCodec()
+    machine.up._replica._codec = machine.up._proposals.codec = LaterCodec()
 
 
 class MixedCluster(ShardCluster):
@@ -213,7 +213,7 @@ def test_a_leader_appends_nothing_that_it_can_not_read_and_says_so(command: byte
 def test_who_asks_an_older_leader_for_what_only_later_versions_know_is_told_why_not(leads: bool) -> None:
     cluster = ShardCluster(seed=3).formed()
     asker = cluster.led() if leads else cluster.others()[0]
-    asker.up._following.proposals.codec = LaterCodec()
+    asker.up._proposals.codec = LaterCodec()
     answer = cluster.propose(DROP, asker)
     assert "older version that does not know this command" in answer.error
     assert not answer.decided

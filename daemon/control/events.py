@@ -1,0 +1,168 @@
+"""Events of the control plane: what its machines leave with the composition root, which routes it.
+
+    the log's announcements (`daemon.state`) -> `LogEvents.on` -> clock | custody | reports | leader -> effects
+    the replica's own events                 -> `ControlPlane`
+    any of them                              -> `due_after`: what has to be looked at once all are routed
+
+No machine keeps a flag for another: whatever has become due is in one set, which the root works off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, TypeAlias, assert_never
+
+from daemon.control.clock import Clock
+from daemon.control.custody import Custody
+from daemon.control.effects import Effect, StopRunHere, TellStates
+from daemon.control.leader.duties import Leading
+from daemon.control.reports import Reports
+from daemon.state import (
+    Announcement,
+    Decided,
+    GraphInstalled,
+    GraphRemoved,
+    HoldingsChanged,
+    NotApplied,
+    ProgramDeployed,
+    ProgramRemoved,
+    Registry,
+    ResultsExpired,
+    RunBegun,
+    RunEnded,
+    RunQueued,
+    RunStopping,
+    RunsWaiting,
+    VersionRaised,
+    ViewInstalled,
+)
+from daemon.state.commands import Identity
+from daemon.state.records import STOPPING, RunRecord, View
+
+
+@dataclass(frozen=True, slots=True)
+class LeadershipChanged:
+    """Another server leads, perhaps this one, or none: what the one before was told or asked may be lost."""
+
+    leads: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StateReplaced:
+    """The replicated state is a snapshot's now."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagsChanged:
+    """Membership should publish other tags of this shard's."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRefused:
+    """This shard leads, and won't append a proposal of its own, for a reason that waiting does not mend."""
+
+    sequence: int
+    reason: str
+
+
+ReplicaEvent: TypeAlias = LeadershipChanged | StateReplaced | TagsChanged | OwnRefused
+Told: TypeAlias = Effect | ReplicaEvent
+"""What the replica gives back: effects for the host, the log's announcements among them, and events."""
+
+
+class Due(IntEnum):
+    """What the root looks at, in this order: the disk may have something to propose, and a lone leader decides it."""
+
+    HOLDINGS = 1
+    PROPOSALS = 2
+    LEAD = 3
+
+
+_DUE: Final[Mapping[type, tuple[Due, ...]]] = {
+    ViewInstalled: (Due.HOLDINGS, Due.LEAD),
+    HoldingsChanged: (Due.HOLDINGS, Due.LEAD),
+    GraphRemoved: (Due.HOLDINGS,),
+    RunBegun: (Due.LEAD,),
+    RunStopping: (Due.LEAD,),
+    RunEnded: (Due.LEAD,),
+    VersionRaised: (Due.LEAD,),
+    StateReplaced: (Due.HOLDINGS,),
+    LeadershipChanged: (Due.PROPOSALS, Due.LEAD),
+}
+
+
+def due_after(told: Told) -> tuple[Due, ...]:
+    """What has become due by this."""
+    return _DUE.get(type(told), ())
+
+
+class LogEvents:
+    """One shard's reaction to what the log has decided."""
+
+    def __init__(
+        self, shard: Identity, registry: Registry, clock: Clock, custody: Custody, reports: Reports, leading: Leading
+    ) -> None:
+        self._shard, self._registry = shard, registry
+        self._clock, self._custody, self._reports, self._leading = clock, custody, reports, leading
+
+    def on(self, announcement: Announcement, now: int) -> list[Effect]:
+        """What follows from an announcement, which the host is told as well."""
+        match announcement:
+            case ViewInstalled(view=view):
+                return [announcement, *self._enter_view(view)]
+            case RunBegun(run=run) if self._registry.has_member(self._shard):
+                return [*self._begin(run, now), announcement]
+            case RunsWaiting():
+                return [*self._ask_for_states(), announcement]
+            case RunStopping(run=run):
+                return [StopRunHere(run.number), announcement]
+            case RunEnded(run=run):
+                self._clock.end(run.number)
+                self._reports.forget_run(run.number)
+                self._leading.forget_run(run.number)
+            case GraphInstalled(graph=graph):
+                self._custody.holdings.installed(graph.load, self._registry)
+            case GraphRemoved(graph=graph):
+                return [*self._custody.forget(graph.load), announcement]
+            case (
+                RunBegun()
+                | RunQueued()
+                | HoldingsChanged()
+                | ResultsExpired()
+                | VersionRaised()
+                | ProgramDeployed()
+                | ProgramRemoved()
+                | Decided()
+                | NotApplied()
+            ):
+                pass
+            case _:
+                assert_never(announcement)
+        return [announcement]
+
+    def leader_changed(self, *, leads: bool, now: int) -> None:
+        """Whoever leads now has heard nothing."""
+        self._clock.pacing.is_leader = leads
+        self._leading.begin()
+        self._reports.leader_changed(now)
+
+    def _enter_view(self, view: View) -> list[Effect]:
+        """Whatever was said of runs in an older view is void: they go on from where the log will say."""
+        self._clock.enter_view(view)
+        self._leading.enter_view()
+        self._reports.enter_view()
+        return self._ask_for_states()
+
+    def _begin(self, run: RunRecord, now: int) -> list[Effect]:
+        assert self._registry.view is not None
+        begun: list[Effect] = [self._clock.begin(run, self._registry.view, now)]
+        return [*begun, StopRunHere(run.number)] if run.state == STOPPING else begun
+
+    def _ask_for_states(self) -> list[Effect]:
+        """Have it looked up from where the runs that wait could go on."""
+        waiting = self._registry.waiting_runs()
+        if not waiting or not self._registry.has_member(self._shard):
+            return []
+        return [TellStates(self._registry.epoch, tuple(run.number for run in waiting))]
