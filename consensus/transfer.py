@@ -37,11 +37,15 @@ class Outgoing:
         return InstallSnapshot(term, self.header, number, snapshot.chunks[number] if self.header.count else b"")
 
     def held(self, count: int) -> bool:
-        """The follower has told how many it holds; whether that is progress. Less than before: it has begun anew."""
+        """The follower has told how many it holds; whether that is progress. Fewer than before is old news, but for
+        none: then it has begun anew.
+        """
         count = min(count, self.header.count)
         is_progress = count > self.acked
-        self.sent = max(self.sent, count) if count >= self.acked else count
-        self.acked = count
+        if is_progress:
+            self.acked, self.sent = count, max(self.sent, count)
+        elif self.acked and not count:
+            self.acked = self.sent = 0
         return is_progress
 
     def again(self) -> None:

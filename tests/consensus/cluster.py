@@ -160,6 +160,9 @@ class Cluster:
         """Effects in order, behind those that wait for the disk; ``crash_after`` so many of them the power goes."""
         host = self.hosts[name]
         assert host.raft is not None
+        for effect in effects:
+            if isinstance(effect, Committed):
+                self._check_held(host.raft, effect.entries)
         host.queue.put(effects)
         self._let_out(name, host, host.raft, crash_after)
         if crash_after is not None:
@@ -181,7 +184,6 @@ class Cluster:
                     self._post(name, effect)
                 case Committed():
                     self.safety.committed(name, raft.term, effect.entries)
-                    self._check_held(raft, effect.entries)
                     host.state += b"".join(entry.data for entry in effect.entries)
                     host.applied_index = effect.entries[-1].index
                 case Restored():

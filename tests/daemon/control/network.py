@@ -73,6 +73,7 @@ class Machine:
     def __init__(self, name: str, cluster: ShardCluster) -> None:
         self.name, self._cluster, self._world = name, cluster, cluster.world
         self.drive = Drive(1)
+        self.keeps_snapshots = self.refuses_snapshots = False
         self.generation = 0
         self.shard: ControlPlane | None = None
         self.mends, self.tells = True, True
@@ -128,6 +129,10 @@ class Machine:
                 case Persist():
                     self.drive.stored = effect.onto(self.drive.stored or Stored())
                     todo.extend(shard.persisted(effect, self._world.now))
+                case TakeSnapshot() if self.keeps_snapshots:
+                    self.diary.append(effect)
+                case TakeSnapshot(index=index) if self.refuses_snapshots:
+                    todo.extend(shard.snapshot_taken(index, None, self._world.now))
                 case TakeSnapshot(index=index, chunks=chunks):
                     todo.extend(shard.snapshot_taken(index, tuple(chunks), self._world.now))
                 case KeepPromise(promise=promise):
