@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from daemon.store.schema import STATEMENTS
+from daemon.version import NEWEST
 from shoal.graph.columns import FRAMES
+from tests.daemon.wire.test_since import LAST, NEXT, First, New, Part, Whole
+from tests.golden.bytes.older import forms
 from tests.golden.bytes.section import FOLDER, HOW_TO_PIN, Section
 from tests.golden.bytes.sections import SECTIONS
 from tests.golden.bytes.well_filled import complaints
@@ -99,3 +102,15 @@ def test_an_entry_may_be_added_and_renamed_but_not_changed_under_one_version() -
     assert harm(PINNED, Golden("protocol 2", swapped)) == ["Ack", "Nack"]
     assert harm(PINNED, Golden("protocol 2", {"Ack": {"hex": "01"}})) == ["Nack"]
     assert harm(PINNED, Golden("protocol 3", {})) == []
+
+
+def test_what_an_older_cluster_still_has_written_stays_pinned() -> None:
+    """Only where a later version writes something else."""
+    new, first = New("x", (Part(3, 2),), (), ("blue",), 7, ("n",)), First("f")
+    found = forms({"New": new, "First": first, "Whole": Whole("w")}, range(NEWEST, LAST))
+    older = {name: form for name, form in found.items() if " at " in name}
+    assert found.keys() - older.keys() == {"New", "First", "Whole"}
+    assert older == {
+        f"New at cluster version {NEWEST}": (NEWEST, New("x", (Part(3),))),
+        f"New at cluster version {NEXT}": (NEXT, New("x", (Part(3),), (), ("blue",), 7)),
+    }

@@ -15,12 +15,12 @@ from daemon.store import schema
 from daemon.store.archive import FORMAT, MANIFEST, Archive, ArchiveWriter
 from daemon.store.folder import DATABASE
 from daemon.version import NEWEST
-from tests.golden.bytes.commands import BY_NAME
+from tests.golden.bytes.commands import FORMS
 from tests.golden.bytes.section import Section, same
 from tests.golden.bytes.store import CLUSTER, build, fill, look_over, masked, rows_of
 from tests.golden.golden_file import Entries
 
-RESTORE = BY_NAME["Restore"]
+RESTORE = FORMS["Restore"].example
 TOLD: Final = {
     "cluster": CLUSTER,
     "shard": "alpha",

@@ -8,6 +8,7 @@ from daemon.state.commands import to_bits
 from daemon.state.dispatch import TABLES
 from daemon.state.envelope import ARCHIVE_LIMITS, LogEntry
 from daemon.version import NEWEST
+from tests.golden.bytes.older import forms
 from tests.golden.bytes.section import Section, from_hex, named, only, packed, same
 from tests.golden.golden_file import Entries
 
@@ -124,15 +125,15 @@ ENTRY = LogEntry(
     command=b"a command",
 )
 TYPES = (*(kind for table in TABLES.values() for kind in table.values()), LogEntry)
-BY_NAME = named(example for example in EXAMPLES if type(example) in TYPES)
+FORMS = forms(named(example for example in EXAMPLES if type(example) in TYPES))
 
 
 def make() -> Entries:
     """Encodes every command, which has the same bytes in the log and in a backup's file, and an entry of the log."""
     entries = {}
-    for name, example in BY_NAME.items():
-        data = command_codec(version=NEWEST).encode(example)
-        assert command_codec(ARCHIVE_LIMITS, NEWEST).encode(example) == data, name
+    for name, (version, example) in FORMS.items():
+        data = command_codec(version=version).encode(example)
+        assert command_codec(ARCHIVE_LIMITS, version).encode(example) == data, name
         entries[name] = packed([data])
     return entries | {"an entry": packed([command_codec(version=NEWEST).seal(ENTRY)])}
 
@@ -142,10 +143,10 @@ def check(entries: Entries) -> None:
     (sealed,) = from_hex(entries["an entry"]["hex"])
     same("an entry", command_codec(version=NEWEST).open(sealed), ENTRY)
     commands = {name: entry for name, entry in entries.items() if name != "an entry"}
-    for name, entry in only(commands, BY_NAME).items():
-        (data,) = from_hex(entry["hex"])
-        for codec in (command_codec(version=NEWEST), command_codec(ARCHIVE_LIMITS, NEWEST)):
-            same(name, codec.decode(codec.machine_of(BY_NAME[name]), data), BY_NAME[name])
+    for name, entry in only(commands, FORMS).items():
+        (data,), example = from_hex(entry["hex"]), FORMS[name].example
+        for codec in (command_codec(), command_codec(ARCHIVE_LIMITS)):
+            same(name, codec.decode(codec.machine_of(example), data), example)
 
 
 SECTION = Section(

@@ -10,6 +10,7 @@ import numpy as np
 
 from daemon.version import NEWEST
 from daemon.wire import Codec, Envelope
+from tests.golden.bytes.older import forms
 from tests.golden.bytes.section import Section, from_hex, named, only, packed, same
 from tests.golden.golden_file import Entries, Entry
 
@@ -26,16 +27,17 @@ NUMBERS = (b"\x01\x02\x03", memoryview(np.full(600, 0x0807060504030201, np.int64
 def section_of(name: str, types: Mapping[int, type], examples: tuple[Any, ...]) -> Section:
     """Returns the golden file of one plane's messages."""
     codec = Codec(CLUSTER, types, version=NEWEST)
-    by_name = named(example for example in examples if type(example) in types.values())
+    written = forms(named(example for example in examples if type(example) in types.values()))
 
     def make() -> Entries:
-        entries = {key: _entry(codec, example, SENT.founding) for key, example in by_name.items()}
-        return {**entries, ALONE: _entry(codec, examples[0], "")}
+        entries = {key: _entry(_at(codec, form.version), form.example) for key, form in written.items()}
+        return {**entries, ALONE: _entry(_at(codec, NEWEST), examples[0], "")}
 
     def check(entries: Entries) -> None:
-        for key, entry in only(entries, [*by_name, ALONE]).items():
+        for key, entry in only(entries, [*written, ALONE]).items():
             founding = "" if key == ALONE else SENT.founding
-            sent = SENT._replace(message=by_name.get(key, examples[0]), founding=founding)
+            message = examples[0] if key == ALONE else written[key].example
+            sent = SENT._replace(message=message, founding=founding)
             read = codec.decode(from_hex(entry["hex"]), SENT.founding)
             same(key, read._replace(message=_flat(read.message)), sent._replace(message=_flat(sent.message)))
 
@@ -43,12 +45,17 @@ def section_of(name: str, types: Mapping[int, type], examples: tuple[Any, ...]) 
     return Section(name, f"cluster version {NEWEST}", make, check, tuple(types.values()), examples, how_to)
 
 
-def _entry(codec: Codec, example: Any, founding: str) -> Entry:
+def _at(codec: Codec, version: int) -> Codec:
+    codec.version = version
+    return codec
+
+
+def _entry(codec: Codec, example: Any, founding: str = SENT.founding) -> Entry:
     return packed(codec.encode(SENT.epoch, SENT.sender, SENT.generation, example, founding))
 
 
 def _flat(message: Any) -> Any:
     """Returns the message with its frames as bytes, whatever holds them."""
-    if fields(message)[-1].name != "frames":
+    if "frames" not in {field.name for field in fields(message)}:
         return message
     return replace(message, frames=tuple(memoryview(frame).cast("B").tobytes() for frame in message.frames))
