@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
-from tests.simulator.cluster import Cluster
+from tests.simulator.cluster import Cluster, end_the_last
 from tests.simulator.scenarios import SCENARIOS
 from tests.simulator.world import World
 
@@ -49,6 +49,7 @@ def run(name: str, seed: int, verbose: bool = False) -> Outcome:
         _count(outcome, cluster)
         if verbose:
             print(f"fingerprint {cluster.world.fingerprint}")
+    end_the_last()  # a pool's process ends without a word
     outcome.seconds = time.perf_counter() - began
     return outcome
 

@@ -351,13 +351,13 @@ _last: list[Cluster] = []
 
 def _in_place_of_the_last(cluster: Cluster) -> None:
     """A process has one at a time, so that folders and files do not add up over thousands of seeds."""
-    while _last:
-        _last.pop().close()
+    end_the_last()
     _last.append(cluster)
 
 
 @atexit.register
-def _end_the_last() -> None:
+def end_the_last() -> None:
+    """Close the cluster that this process has, if it has one."""
     while _last:
         _last.pop().close()
 
