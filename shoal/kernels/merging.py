@@ -6,8 +6,8 @@ by vector width and by instruction set, so the same values merged on two shards,
 different bits. Therefore every least and greatest is *settled*: a zero is 0.0, and a NaN is the one that `np.nan` is.
 It is enough to settle results, for merging settled values again settles nothing differently.
 
-`gather.c` does the same in its loops. A sum in canonical order leaves nothing open but which NaN it is, and of those
-`one_nan` makes one in all that leaves a run.
+`gather.c` does the same in its loops. Floats are added in an order of our own (`sums.c`), because numpy promises none:
+that leaves nothing open but which NaN a sum is, and of those `one_nan` makes one in all that leaves a run.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.kernels import _native
+
 Array = NDArray[Any]
 
 EXTREMES = (np.minimum, np.maximum, np.fmin, np.fmax)
@@ -24,6 +26,8 @@ EXTREMES = (np.minimum, np.maximum, np.fmin, np.fmax)
 
 def merged(ufunc: np.ufunc, values: Array) -> Any:
     """Returns all values as one; there is one at least."""
+    if ufunc is np.add and values.dtype == np.float64:
+        return np.float64(_native.sum_all(np.ascontiguousarray(values)))
     total = ufunc.reduce(values)
     if ufunc not in EXTREMES or values.dtype.kind != "f":
         return total
@@ -32,6 +36,10 @@ def merged(ufunc: np.ufunc, values: Array) -> Any:
 
 def merged_rows(ufunc: np.ufunc, values: Array, starts: Array) -> Array:
     """Returns one value a row; rows begin at `starts`, which ascend, and none is empty."""
+    if ufunc is np.add and values.dtype == np.float64:
+        sums = np.empty(len(starts))
+        _native.sum_rows(np.ascontiguousarray(values), np.ascontiguousarray(starts, np.int64), sums)
+        return sums
     return _settled_if_extreme(ufunc, ufunc.reduceat(values, starts))
 
 

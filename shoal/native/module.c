@@ -150,6 +150,8 @@ static PyMethodDef functions[] = {
     {"gather", gather, METH_VARARGS, NULL},
     {"count", count, METH_VARARGS, NULL},
     {"rank_step", rank_step, METH_VARARGS, NULL},
+    {"sum_all", sum_all, METH_VARARGS, NULL},
+    {"sum_rows", sum_rows, METH_VARARGS, NULL},
     {"mode", mode, METH_VARARGS, NULL},
     {"neighbourhoods", neighbourhoods, METH_VARARGS, NULL},
     {"oriented", oriented, METH_VARARGS, NULL},

@@ -72,6 +72,8 @@ PyObject *check_rows(PyObject *module, PyObject *args);
 PyObject *gather(PyObject *module, PyObject *args);
 PyObject *count(PyObject *module, PyObject *args);
 PyObject *rank_step(PyObject *module, PyObject *args);
+PyObject *sum_all(PyObject *module, PyObject *args);
+PyObject *sum_rows(PyObject *module, PyObject *args);
 PyObject *mode(PyObject *module, PyObject *args);
 PyObject *neighbourhoods(PyObject *module, PyObject *args);
 PyObject *oriented(PyObject *module, PyObject *args);
