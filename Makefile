@@ -61,4 +61,4 @@ lock: setup            ## after a change of dependencies: hashes, no addresses
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra dev --extra networkx --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .venv-rivals build dist *.egg-info shoal/kernels/_native*.so daemon/_guard*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-rivals build dist *.egg-info shoal/kernels/_native*.so daemon/runtime/_guard*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

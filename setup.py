@@ -17,7 +17,7 @@ setup(
             py_limited_api=True,
         ),
         Extension(
-            "daemon._guard",
+            "daemon.runtime._guard",
             sources=["daemon/native/guard.c"],
             extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-pthread"],
             extra_link_args=["-pthread"],

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from daemon.composition import Services
 from daemon.config import Config
 from daemon.config.keys import AllowedKeys, KeyPair
 from daemon.control.plane import ControlPlane
@@ -32,7 +33,6 @@ from daemon.runtime.settings import transport_limits, wire_limits
 from daemon.runtime.tasks import Tasks
 from daemon.runtime.tick_runner import TickRunner
 from daemon.runtime.tick_thread import TickThread
-from daemon.services.composition import Services
 from daemon.state.commands import Identity
 from daemon.store import DataFolder, StoreFailed
 from daemon.transport.security import Curve

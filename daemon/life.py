@@ -18,6 +18,7 @@ from daemon.admin.server import AdminLimits, AdminServer
 from daemon.config import Config
 from daemon.config.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
 from daemon.gauges import Came, Gauges, refresh_ports
+from daemon.handlers import bind
 from daemon.host import Host
 from daemon.observe.http import HttpServer
 from daemon.observe.metrics import Metrics
@@ -31,7 +32,6 @@ from daemon.services.backup.restore import Restoring, Source
 from daemon.services.cluster.drain import depart
 from daemon.services.cluster.readiness import readiness
 from daemon.services.cluster.waiting import why_waiting
-from daemon.services.commands import bind
 from daemon.store import DataFolder, Marks, StoreFailed
 from daemon.transport.security import Curve
 from shoal import __version__

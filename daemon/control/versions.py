@@ -1,7 +1,7 @@
 """The version of Shoal that each member runs, as announced on its membership record.
 
 Three numbers: Shoal's own, for people, and the lowest and the highest cluster version that it can be a member at
-(`daemon/version`).
+(`daemon/wire/version`).
 
     tag    "0.2.0 4 5"    Shoal 0.2.0, of clusters at version 4 or 5
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon.membership.messages import CLUSTER_TAG, Member, Record
-from daemon.version import NEWEST, OLDEST
+from daemon.wire.version import NEWEST, OLDEST
 from shoal import __version__
 
 VERSION_TAG: Final = "version"

@@ -243,7 +243,7 @@ static PyMethodDef functions[] = {
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "daemon._guard", "The thread of `daemon.runtime.guard`.", 0, functions, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "daemon.runtime._guard", "The thread of `daemon.runtime.guard`.", 0, functions, NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__guard(void)

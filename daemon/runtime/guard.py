@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-from daemon import _guard
+from daemon.runtime import _guard
 from shoal.program.failures import phase_place
 from shoal.program.phase import Phase
 

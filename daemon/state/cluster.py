@@ -24,8 +24,8 @@ from daemon.state.placement import Placed
 from daemon.state.records import STATES, Disk, RunRecord, View
 from daemon.state.registry import DroppedRun, Registry
 from daemon.state.views import mistake_in
-from daemon.version import FIRST, NEWEST
 from daemon.wire import Codec, Reason, Rejected, WireLimits
+from daemon.wire.version import FIRST, NEWEST
 from shoal.api.ranges import TICKS_MAX, Count
 
 _HANDLERS: Final = (

@@ -1,4 +1,4 @@
-"""Applies the command that raises the cluster version: what all shards may write from then on (`daemon/version`)."""
+"""Applies the command that raises the cluster version: what shards may write from then on (`wire/version`)."""
 
 from __future__ import annotations
 

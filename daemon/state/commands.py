@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from daemon.state.machine import Command
-from daemon.version import FIRST
+from daemon.wire.version import FIRST
 from shoal.api.ranges import INT_MAX, TICKS_MAX, Count, Tick, Within
 
 

@@ -27,8 +27,8 @@ from daemon.state.programs import PROGRAM_COMMANDS, DeployedPrograms
 from daemon.state.registry import Registry
 from daemon.state.sessions import NAME as SESSIONS
 from daemon.state.sessions import Sessions
-from daemon.version import FIRST, NEWEST
 from daemon.wire import Codec, Reason, Rejected, WireLimits
+from daemon.wire.version import FIRST, NEWEST
 from shoal.api.ranges import Count
 
 TABLES: Final[Tables] = {Cluster.name: CLUSTER_COMMANDS, DeployedPrograms.name: PROGRAM_COMMANDS}

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from daemon.state.commands import RaiseVersion
 from daemon.state.machine import Command, Request
-from daemon.version import FIRST, NEWEST
 from daemon.wire import ANOTHER_VERSIONS, Codec, Reason, Rejected, WireLimits
+from daemon.wire.version import FIRST, NEWEST
 from shoal.api.ranges import Count
 
 Tables = Mapping[str, Mapping[int, type[Command]]]

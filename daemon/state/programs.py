@@ -20,8 +20,8 @@ from daemon.state.commands import AddProgram, DropProgram, ProgramVersion
 from daemon.state.machine import Applied, Command, CommandRejected, Outcome
 from daemon.state.records import RunRecord
 from daemon.state.registry import Registry
-from daemon.version import FIRST, NEWEST
 from daemon.wire import Codec
+from daemon.wire.version import FIRST, NEWEST
 from shoal.program.deployed import NAME, SOURCE_BYTES_MAX, digest_of
 
 DESCRIBED_CHARACTERS_MAX = 32 << 10

@@ -48,7 +48,7 @@ class Registry:
     runs: dict[str, RunRecord] = field(default_factory=dict)
     runs_begun: int = 0
     cluster_version: int = 0
-    """What may be written into the log and to peers (`daemon/version`); 0 until the founders have agreed on one."""
+    """What may be written into the log and to peers (`wire/version`); 0 until the founders have agreed on one."""
     dropped: dict[str, DroppedRun] = field(default_factory=dict)
     """The last runs that went with their graphs, by name."""
     _worked_out: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)

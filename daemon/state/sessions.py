@@ -21,8 +21,8 @@ from functools import cache
 
 from daemon.state.announcements import Decided
 from daemon.state.machine import Applied, Request
-from daemon.version import FIRST, NEWEST
 from daemon.wire import Codec, Reason, Rejected
+from daemon.wire.version import FIRST, NEWEST
 from shoal.api.ranges import Count
 
 NAME = "sessions"

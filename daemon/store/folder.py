@@ -33,7 +33,7 @@ from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed, sentence
 from daemon.store.graphs import GraphRows
 from daemon.store.high_water import HighWater
 from daemon.store.room import Marks, Room
-from daemon.version import NEWEST, OLDEST
+from daemon.wire.version import NEWEST, OLDEST
 from shoal import __version__
 
 FOLDER_MODE: Final = 0o700

@@ -6,7 +6,7 @@ A message is one header frame and, for arrays, frames of their own behind it:
     frame 1..   the large ones of the `Frames` field, untouched
 
 The version is the lowest one that reads this form of the message. A codec writes the newest form that its cluster's
-`version` allows, and reads all from `FIRST` on to the newest that this Shoal knows (`daemon/version`).
+`version` allows, and reads all from `FIRST` on to the newest that this Shoal knows (`daemon/wire/version`).
 
 The cluster is its configured name, and behind a slash the id of its founding once the sender belongs to one: two
 clusters of the same name are two clusters all the same. A frame of another founding is refused before its body is
@@ -35,10 +35,10 @@ from typing import Any, NamedTuple, cast
 import msgpack
 from msgpack import unpackb
 
-from daemon.version import FIRST, NEWEST
 from daemon.wire.records import Record, record_of
 from daemon.wire.rejected import Foreign, Reason, Rejected
 from daemon.wire.shapes import Unsupported
+from daemon.wire.version import FIRST, NEWEST
 from shoal.api.ranges import INT_MAX
 from shoal.lockstep.frames import Buffer
 

@@ -16,10 +16,10 @@ from functools import cache
 from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, get_type_hints
 
-from daemon.version import FIRST
 from daemon.wire import shapes as shape
 from daemon.wire.rejected import Reason, Rejected
 from daemon.wire.shapes import SCALARS, Pack, Shape, Unpack, Unsupported
+from daemon.wire.version import FIRST
 from shoal.api.ranges import ANY, Within
 from shoal.api.since import ADVISORY, SINCE
 from shoal.lockstep.frames import Frames

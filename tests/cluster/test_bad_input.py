@@ -28,9 +28,9 @@ from daemon.cli.dev_cluster import DevShard
 from daemon.config.keys import generate, load_pair
 from daemon.config.quantities import parse_address
 from daemon.services.results.messages import RowsReply
-from daemon.version import NEWEST
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec
+from daemon.wire.version import NEWEST
 from shoal import GraphData
 from shoal.api.errors import NameTaken, Refused, ShoalError, Usage
 from shoal.client.admin_protocol import AdminConnection

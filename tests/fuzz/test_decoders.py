@@ -20,9 +20,9 @@ from crdt.values import Malformed
 from daemon.state import ReplicatedState, command_codec
 from daemon.state.dispatch import TABLES
 from daemon.state.envelope import CommandUnreadable
-from daemon.version import NEWEST
 from daemon.vocabulary import CONTROL_TYPES, TICK_TYPES
 from daemon.wire import Codec, Reason, Rejected
+from daemon.wire.version import NEWEST
 from shoal import GraphData
 from shoal.graph.columns import column_of, compact, from_wire, to_wire
 from shoal.graph.table import BadGraph

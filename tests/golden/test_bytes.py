@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from daemon.store.schema import STATEMENTS
-from daemon.version import NEWEST
+from daemon.wire.version import NEWEST
 from shoal.graph.columns import FRAMES
 from tests.daemon.wire.test_since import LAST, NEXT, First, New, Part, Whole
 from tests.golden.bytes.older import forms

@@ -19,7 +19,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, Final, cast
 
-from daemon import version
+from daemon.wire import version
 from shoal.api.since import since
 
 IS_CARELESS: Final = "SHOAL_CARELESS" in os.environ

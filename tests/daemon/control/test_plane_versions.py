@@ -17,8 +17,8 @@ from daemon.state.commands import DropGraph, HoldParts, StopRun
 from daemon.state.dispatch import TABLES
 from daemon.state.envelope import CommandCodec, LogEntry
 from daemon.state.machine import Command, Request
-from daemon.version import NEWEST
 from daemon.wire import Codec
+from daemon.wire.version import NEWEST
 from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
 from tests.simulator.world import MS, SECOND
 

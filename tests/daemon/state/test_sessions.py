@@ -11,8 +11,8 @@ from daemon.state.commands import Drain, HoldParts, Identity, StopRun
 from daemon.state.envelope import LogEntry
 from daemon.state.machine import Command, Request
 from daemon.state.sessions import IDLE_NS, OUTCOMES_MAX, SESSIONS_MAX, TOO_LATE
-from daemon.version import FIRST
 from daemon.wire import Rejected
+from daemon.wire.version import FIRST
 
 NOTHING = StopRun("nothing")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from daemon.store import DataFolder, Store, StoreError, StoreFailed
-from daemon.version import NEWEST, OLDEST
+from daemon.wire.version import NEWEST, OLDEST
 
 HOLD = """
 import sys

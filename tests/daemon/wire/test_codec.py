@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.version import FIRST, NEWEST
 from daemon.wire import Codec, Foreign, Reason, Rejected, Unsupported, WireLimits
+from daemon.wire.version import FIRST, NEWEST
 from shoal.api.ranges import TICKS_MAX, Count, Tick, Within
 from shoal.lockstep.frames import Frames
 

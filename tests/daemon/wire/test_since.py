@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import msgpack
 import pytest
 
-from daemon.version import FIRST, NEWEST, OLDEST
 from daemon.wire import Codec, Reason, Rejected, Unsupported
+from daemon.wire.version import FIRST, NEWEST, OLDEST
 from shoal.api.ranges import Count
 from shoal.api.since import since
 from shoal.lockstep.frames import Frames

@@ -14,7 +14,7 @@ from daemon.state.envelope import ARCHIVE_LIMITS
 from daemon.store import schema
 from daemon.store.archive import FORMAT, MANIFEST, Archive, ArchiveWriter
 from daemon.store.folder import DATABASE
-from daemon.version import NEWEST
+from daemon.wire.version import NEWEST
 from tests.golden.bytes.commands import FORMS
 from tests.golden.bytes.section import Section, same
 from tests.golden.bytes.store import CLUSTER, build, fill, look_over, masked, rows_of

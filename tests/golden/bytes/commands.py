@@ -7,7 +7,7 @@ from daemon.state import commands as log
 from daemon.state.commands import to_bits
 from daemon.state.dispatch import TABLES
 from daemon.state.envelope import ARCHIVE_LIMITS, LogEntry
-from daemon.version import NEWEST
+from daemon.wire.version import NEWEST
 from tests.golden.bytes.older import forms
 from tests.golden.bytes.section import Section, from_hex, named, only, packed, same
 from tests.golden.golden_file import Entries

@@ -20,7 +20,7 @@ from daemon.state.commands import Identity, to_bits
 from daemon.state.records import View
 from daemon.store import DataFolder, Store
 from daemon.transfer.chunks import FetchedPiece, LoadedPiece
-from daemon.version import NEWEST
+from daemon.wire.version import NEWEST
 from shoal import GraphData
 from shoal.graph import columns as col
 from shoal.graph.graph_data import WIRE_FORMAT as GRAPH_FORMAT

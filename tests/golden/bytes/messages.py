@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.version import NEWEST
 from daemon.wire import Codec, Envelope
+from daemon.wire.version import NEWEST
 from tests.golden.bytes.older import forms
 from tests.golden.bytes.section import Section, from_hex, named, only, packed, same
 from tests.golden.golden_file import Entries, Entry

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
-from daemon.version import FIRST, NEWEST, OLDEST
 from daemon.wire.records import record_of
+from daemon.wire.version import FIRST, NEWEST, OLDEST
 from shoal.api.since import SINCE
 
 

@@ -15,7 +15,7 @@ from daemon.state.programs import _codec as _programs_codec
 from daemon.state.records import COMPLETED, FAILED, QUEUED, RUNNING, STOPPED, STOPPING, Disk, RunRecord, View
 from daemon.state.registry import DroppedRun
 from daemon.state.sessions import _codec as _sessions_codec
-from daemon.version import NEWEST
+from daemon.wire.version import NEWEST
 from shoal.program.phase import Phase
 from tests.golden.bytes.commands import ALPHA, BETA, GRAPH, PROGRAM
 from tests.golden.bytes.section import Section, from_hex, only, same, to_hex, told

@@ -9,7 +9,7 @@ import numpy as np
 
 import shoal
 from daemon.store.schema import FORMAT
-from daemon.version import NEWEST
+from daemon.wire.version import NEWEST
 from shoal import Phase, Program
 from shoal.engine.engine import Engine, Incoming, state_bytes
 from shoal.graph.partitions import part_of

@@ -18,7 +18,7 @@ from daemon.store import DataFolder, NotHeld, StateRecord, Store, high_water
 from daemon.store.consensus import RECORDS
 from daemon.store.folder import DATABASE, FOLDER_MODE
 from daemon.store.schema import FORMAT
-from daemon.version import NEWEST
+from daemon.wire.version import NEWEST
 from tests.golden.bytes.control import ENTRIES, SERVERS
 from tests.golden.bytes.registry import PROMISE
 from tests.golden.bytes.section import Section, same

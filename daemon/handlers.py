@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from daemon.admin.registry import Registry
+from daemon.composition import Services
 from daemon.observe.metrics import Metrics
 from daemon.services.backup.commands import BackupCommands
 from daemon.services.cluster.commands import ClusterCommands
-from daemon.services.composition import Services
 from daemon.services.graphs.commands import GraphCommands
 from daemon.services.known import Known
 from daemon.services.programs.commands import ProgramCommands
