@@ -53,4 +53,32 @@ MUTANTS = (
         "self._waiting[key] = Read(readable, max(1, self.round))",
         ("tests/consensus/test_read_index.py",),
     ),
+    Mutant(
+        "a leader counts what it has yet to write",
+        "consensus/leadership.py",
+        "self.followers.agreed_index(self._log.configuration.voters, self.saved_index)",
+        "self.followers.agreed_index(self._log.configuration.voters, self._log.last_index)",
+        ("tests/consensus/test_batches.py", "tests/consensus/test_random_cluster.py"),
+    ),
+    Mutant(
+        "two writes in one keep what the second has cut off",
+        "consensus/effects.py",
+        "and (later.truncate_from is None or entry.index < later.truncate_from)",
+        "and (later.truncate_from is None or entry.index <= later.truncate_from)",
+        ("tests/consensus/test_batches.py",),
+    ),
+    Mutant(
+        "a snapshot is taken for whole whatever its digest",
+        "consensus/transfer.py",
+        "if self._digest.digest() == header.digest:",
+        "if header.digest:",
+        ("tests/consensus/test_transfer.py",),
+    ),
+    Mutant(
+        "a snapshot is installed before it was read",
+        RAFT,
+        "            self._outbox.received(self._incoming.whole)",
+        "            self._install(self._incoming.whole, sender)",
+        ("tests/consensus/test_transfer.py",),
+    ),
 )
