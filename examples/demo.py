@@ -90,7 +90,7 @@ def demo(cluster: DevCluster, console: Console) -> bool:
         # Any daemon can return the result, not only the one that started the run.
         ranks = sessions[others[-1]].get_run(run.wait().name).result("rank")
         digests = {f"{victim.name} killed at tick {death.tick}": ranks.digest}
-        show_log(console, f"What {others[0].name} says of it (from its log)", others[0], DEATH, mark)
+        show_log(console, f"What happened, from the log of {others[0].name}", others[0], DEATH, mark)
         show_top(console, ranks, data)
         show_traffic(console, graph, figures)
 
@@ -260,7 +260,7 @@ def show_log(console: Console, title: str, shard: DevShard, story: Sequence[str]
 
 def show_return(console: Console, shard: DevShard, mark: int) -> None:
     """Prints what a daemon found on its disk and what it had to fetch."""
-    show_log(console, f"What {shard.name} says of its return (from its log)", shard, RETURN, mark)
+    show_log(console, f"Its return, from the log of {shard.name}", shard, RETURN, mark)
     if LACKING.findall(shard.log.read_bytes()[mark:]) == [b"0"]:
         console.print("  Its partitions were all on its own disk; the states are results of the run that it missed.")
 
@@ -268,7 +268,7 @@ def show_return(console: Console, shard: DevShard, mark: int) -> None:
 def show_cluster(console: Console, shards: Sequence[DevShard]) -> None:
     """Prints how the daemons formed a cluster, from the first one's log, and their status."""
     show_log(console, f"{len(shards)} daemons find each other (from the first one's log)", shards[0], STORY)
-    chapter(console, "What each says of the cluster")
+    chapter(console, "The status of each daemon")
     rows = table("shard", ">pid", "state", ">epoch of the view", "tick leader", ">term", ">members alive")
     for shard in shards:
         status = shard.status() or {}
@@ -291,7 +291,7 @@ def show_graph(console: Console, graph: shoal.Graph) -> None:
 
 def show_top(console: Console, ranks: shoal.ColumnResult, data: shoal.GraphData) -> None:
     """Prints the packages with the highest ranks."""
-    chapter(console, f"The {TOP} packages that others rest on most")
+    chapter(console, f"The {TOP} packages with the highest rank")
     about = zip(data.node_columns["section"].to_pylist(), data.node_columns["description"].to_pylist(), strict=True)
     known = dict(zip(data.ids.to_pylist(), about, strict=True))
     rows = table(">", ">rank", "package", "section")
@@ -311,9 +311,9 @@ def show_traffic(console: Console, graph: shoal.Graph, figures: Figures) -> None
         count = len({shard for took in tick["phases"].values() for shard in took})
         by_count[count] = f"{tick['cross_bytes'] / 1e3:,.0f} kB between {count} shards"
     console.print(
-        f"  {graph.info['cross_edges']:,} of {graph.edge_count:,} edges have their ends on two of {SHARDS} shards.\n"
+        f"  {graph.info['cross_edges']:,} of {graph.edge_count:,} edges connect nodes on different shards.\n"
         f"  Each tick moved {', '.join(by_count[count] for count in sorted(by_count, reverse=True))}.\n"
-        "  PageRank only gathers: of the four phases it uses Advance, and pays one exchange a tick.\n",
+        "  PageRank only gathers: it uses one of the four phases, Advance, and needs one exchange per tick.\n",
         highlight=False,
     )
     rows = table("phase", "shard", ">ticks looked at", ">computing, ms a tick", ">longest, ms")
@@ -411,7 +411,7 @@ def main(console: Console | None = None) -> int:
         cluster.down()
         shutil.rmtree(folder, ignore_errors=True)
         console.show_cursor()
-    console.print("\nThe daemons have left, and their folder is removed.")
+    console.print("\nThe daemons have stopped, and their folder has been removed.")
     return 0 if same else 1
 
 
