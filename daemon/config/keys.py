@@ -1,4 +1,4 @@
-"""CURVE keys: who may speak in a cluster, and who may tell it what to do.
+"""CURVE keys: who may be a member of a cluster, and who may operate it.
 
 Every shard has a key pair (Curve25519, by way of libzmq), and so has everyone who operates the cluster from another
 machine. A secret key stays on its machine, in a file that only its owner may read; the public ones are listed in one
@@ -37,7 +37,7 @@ def generate(directory: Path, name: str, *, operator: bool = False) -> KeyPair:
     Never overwrites: a secret key that is lost cannot be had back.
     """
     if not NAME.fullmatch(name):
-        raise BadKeyFile(f"{name!r} is no name for a key: use up to 63 letters, digits, '.', '_' and '-'")
+        raise BadKeyFile(f"{name!r} can't be the name of a key: use up to 63 letters, digits, '.', '_' and '-'")
     public, secret = zmq.curve_keypair()
     secret_path = directory / f"{name}.secret_key"
     public_path = directory / f"{name}.public_key"
@@ -60,7 +60,7 @@ def allowed_line(name: str, public_key: bytes, *, operator: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """What a list of allowed keys says."""
+    """The contents of a list of allowed keys."""
 
     lines: dict[str, KeyLine] = field(default_factory=dict)
     """By name."""

@@ -26,13 +26,13 @@ from daemon.config.values import (
 
 
 class Section(BaseModel):
-    """What all sections share: nothing is converted silently, nothing changes, nothing unknown passes."""
+    """The base of all sections: no silent conversion, no change, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 class Cluster(Section):
-    """Who this shard is, and whom it joins."""
+    """The identity of this shard, and the cluster that it joins."""
 
     name: Name = "shoal"
     shard: Name = Field(default_factory=socket.gethostname)
@@ -83,7 +83,7 @@ class Listen(Section):
 
 
 class Security(Section):
-    """What protects the wire."""
+    """Encryption between machines."""
 
     encryption: Literal["curve", "none"] = "curve"
     secret_key: Path | None = Path("/etc/shoal/secret_key")
@@ -132,7 +132,7 @@ class Admin(Section):
 
 
 class MetricsSection(Section):
-    """The port that Prometheus asks."""
+    """The port that Prometheus scrapes."""
 
     listen: HostPort = "127.0.0.1:9190"
 
@@ -206,7 +206,7 @@ class Consensus(Section):
 
 
 class Graph(Section):
-    """How graphs are cut, how many shards hold each piece, and how large they may be."""
+    """How graphs are partitioned and replicated, and how large they may be."""
 
     partitions: Annotated[int, Field(ge=1, le=65536)] = 64
     replicas: Annotated[int, Field(ge=1, le=32)] = 2
@@ -247,7 +247,7 @@ class ProgramsSection(Section):
 
 
 class Storage(Section):
-    """What is kept on disk, and how fast lost copies are made again."""
+    """What is kept on disk, and how fast lost copies are restored."""
 
     repair_bandwidth: Size = 64 * 1024**2
     """Bytes a second."""
@@ -263,7 +263,7 @@ class Storage(Section):
 
 
 class Transport(Section):
-    """Limits of what one peer can make this one hold."""
+    """Limits on what one peer can make this shard hold in memory."""
 
     header_bytes_max: Size = 8 * 1024**2
     frame_bytes_max: Size = 128 * 1024**2
@@ -280,7 +280,7 @@ class Transport(Section):
 
 
 class Log(Section):
-    """What is said, and how."""
+    """Logging."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"

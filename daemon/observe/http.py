@@ -62,7 +62,7 @@ class HttpServer:
         self._acceptor: Acceptor | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._silent: dict[asyncio.Task[None], None] = {}
-        """Those who have not asked yet, the oldest first."""
+        """Connections without a request yet, the oldest first."""
 
     async def start(self) -> None:
         """Binds. Raises OSError if the port is taken."""

@@ -28,7 +28,7 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class UnknownLevel(ValueError):
-    """A level or logger that there is none of."""
+    """There is no such level or logger."""
 
 
 class TextLines(logging.Formatter):

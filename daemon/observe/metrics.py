@@ -41,7 +41,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 PEERS_MAX: Final = 256
 PEER_KEPT_SECONDS: Final = 3600.0
-"""Whoever is back within it goes on with the same series."""
+"""A peer that returns within this time continues the same series."""
 RUNS_MAX: Final = 64
 REASONS_MAX: Final = 64
 PHASE_SECONDS: Final = (
@@ -111,7 +111,7 @@ class Metrics:
         self._hooks: list[Callable[[], None]] = []
         self._peers = Labels(PEERS_MAX)
         self._away: dict[str, float] = {}
-        """Peers with series that are no members any more, and since when."""
+        """Former members that still have series, and since when they are gone."""
         self._runs = Labels(RUNS_MAX)
         self._reasons = Labels(REASONS_MAX)
         self._ticks()

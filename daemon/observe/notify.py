@@ -1,8 +1,8 @@
-"""What systemd is told: sd_notify(3) as one datagram of standard-library code.
+"""Notifies systemd: sd_notify(3), one datagram per message.
 
 ``$NOTIFY_SOCKET`` names a unix datagram socket (an ``@`` first stands for the abstract namespace). Without it every
-call does nothing, so the daemon needs no case for running by hand. A datagram that cannot be sent is dropped: being
-supervised is no reason to stop, and the watchdog speaks up by itself.
+call does nothing, so a daemon started by hand needs no special case. A datagram that cannot be sent is dropped: failing
+to report is no reason to stop, and the watchdog notices by itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STATUS_MAX: Final = 300
 
 
 class Notifier:
-    """Speaks to the service manager named by the environment."""
+    """Notifies the service manager named by the environment."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         environment = os.environ if environment is None else environment

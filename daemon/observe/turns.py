@@ -1,4 +1,4 @@
-"""How long the control loop has gone without looking at its sockets and timers: the turns that took too much.
+"""Measures how long the control loop goes without looking at its sockets and timers.
 
 One turn runs all that is ready, from one look at the selector to the next; heartbeats wait meanwhile. It is measured in
 the processor time of the loop's own thread, so a busy machine, or a thread of ours that has the interpreter, does not

@@ -1,9 +1,8 @@
-"""Accepting clients on the control loop, for ports that are not libzmq's: a flood of them costs little, and is told.
+"""Accepts clients on the control loop, for ports that are not libzmq's. A flood of them costs little, and is logged.
 
-Without a descriptor for a client that waits, the listener stays ready, so accepting at once again would spin; and while
-all places are taken, each new client costs one that is there. So in both cases there is a pause, in which clients wait
-in the kernel's queue. What was refused is said in the log once a minute (`daemon.transport.refusals`).
-"""
+Without a descriptor for a waiting client, the listener stays ready, so accepting again at once would spin; and while
+all places are taken, each new client costs an existing one. In both cases there is a pause, during which clients wait
+in the kernel's queue. Refusals are logged once a minute (`daemon.transport.refusals`)."""
 
 from __future__ import annotations
 
@@ -16,15 +15,15 @@ from typing import Final
 from daemon.transport.refusals import Refusals, Teller
 
 CROWDED_SECONDS: Final = 0.002
-"""Five hundred a second are let in to a full house."""
+"""A full port accepts five hundred clients a second."""
 NO_DESCRIPTOR_SECONDS: Final = 0.1
 
 Adopt = Callable[[socket.socket, str], bool]
-"""Takes over a client that does not block, from a source; whether there was a place for it."""
+"""Takes over a non-blocking client from a source; returns whether there was room for it."""
 
 
 class Acceptor:
-    """Of one port; to be used and closed on a running loop."""
+    """Accepts for one port. To be used and closed on a running loop."""
 
     def __init__(self, port: str, adopt: Adopt, log: logging.Logger) -> None:
         self._adopt = adopt

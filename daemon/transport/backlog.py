@@ -1,21 +1,21 @@
-"""How many bytes wait unread in libzmq, and what is done when they are too many.
+"""Bounds the bytes that wait unread in libzmq.
 
 libzmq bounds a queue in messages (ZMQ_RCVHWM, for each connection) and a message part in bytes (ZMQ_MAXMSGSIZE), and
 nothing else: not the parts of a message, not the connections of a peer, not what they left unread when they closed. The
 product of those bounds is no bound. And the reader may be away for as long as a program's kernel takes.
 
-So the bytes are counted where nobody can lie about them. The kernel knows what a connection has received
+So the bytes are counted where no peer can lie about them. The kernel knows what a connection has received
 (`tcpi_bytes_received` of TCP_INFO), libzmq says from which descriptor a message came, and what a message takes on the
 wire follows from its parts. The difference is what libzmq holds, be it whole messages, one that never ends, or what
-lies in the kernel's own buffer. Over the budget the connection that holds most, of those that still send, is cut, and
-no other is let in until the reader has caught up. A peer that is cut connects again, and asks for what it lacks.
+lies in the kernel's own buffer. Over the budget, the connection that holds most, of those still sending, is cut, and no
+other is admitted until the reader has caught up. A peer that was cut reconnects, and asks for what it lacks.
 
-Only what comes over connections that were let in is on the budget: strangers have a narrower one, each for itself
-(`daemon.transport.connections`), and can't use up that of members.
+Only admitted connections count towards the budget. Strangers have a smaller one each (`daemon.transport.connections`),
+and can't use up that of members.
 
-The doorman's thread looks every `LOOK_MS`; what comes in between is not seen, and can be over the budget by that much.
+The doorman's thread looks every `LOOK_MS`; what arrives in between can exceed the budget.
 
-What is not exact, and which way it errs:
+Approximations, and the direction in which they err:
 - connections that close between two looks may have brought bytes that were not seen: together they are charged with
   what could have come in that time, for one thread of libzmq's receives for all of them; until the reader has found
   nothing left to read, or has read so many messages that none of them is left (libzmq takes one of each connection in
@@ -36,14 +36,14 @@ LOOK_MS = 50
 ENCRYPTION_BYTES = 33
 """What CURVE adds to a part (RFC 26): a command name, a nonce, an authenticator, a byte of flags."""
 FORGIVEN_BYTES = 64
-"""A second and connection: a ping and a pong every second. Ours send none."""
+"""Per second and connection: a ping and a pong every second. Our daemons send none."""
 SENDING_BYTES = 1 << 16
-"""Since the last look: who has sent less is not the one who floods."""
+"""Since the last look: a connection that has sent less is not flooding."""
 BYTES_A_NANOSECOND_MAX = 1
 
 
 class Backlog:
-    """For one bound socket. `took` and `emptied` are the reader's, all else is the doorman's.
+    """Tracks the backlog of one bound socket. The reader calls `took` and `emptied`, the doorman everything else.
 
     `ask` is called to have the reader see whether anything is left to read. `queue_messages_max` is the high-water
     mark.
@@ -57,9 +57,9 @@ class Backlog:
         ask: Callable[[], None],
     ) -> None:
         self.full = False
-        """Whether nobody else is to be let in."""
+        """Whether no other connection is admitted."""
         self.held = 0
-        """Bytes that waited at the last look."""
+        """The bytes that waited at the last look."""
         self._budget, self._ask = budget, ask
         self._turns = queue_messages_max + 1
         self._added = ENCRYPTION_BYTES if encrypted else 0

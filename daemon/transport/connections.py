@@ -1,19 +1,19 @@
-"""The connections of one listener: who has been let in, who has not yet, and whom there is no room for.
+"""The connections of one listener: which have been admitted, which have not yet, and which exceed a limit.
 
-Before its handshake a connection is a stranger's. It is worth a few kilobytes and seconds, and there are at most so
-many of them; libzmq knows no such limits, so the doorman looks after them (`daemon.transport.security`). When too many
-wait, those go first who have shown the least: who has not even proved to know our public key, comes from an address
-from which nobody was ever let in, and is one of many from there; of equals the one that came first. So a member gets in
-while strangers knock.
+Before its handshake a connection is a stranger's. It gets a few kilobytes and seconds, and their number is limited;
+libzmq has no such limits, so the doorman enforces them (`daemon.transport.security`). When too many wait, those go
+first that have proved the least: that have not shown knowledge of our public key, come from an address from which
+nobody was ever admitted, and are one of many from there; among equals the oldest. So a member gets in while strangers
+knock.
 
-How far a handshake has come is seen from what *we* have sent (RFC 23, RFC 26), for nobody at the other end has a hand
-in that: 64 bytes of greeting; with encryption 170 bytes of WELCOME for a HELLO that was made for our key; and after the
-verdict READY, which is longer than an ERROR. libzmq's own event of a finished handshake names no connection.
+The progress of a handshake is judged by what *we* have sent (RFC 23, RFC 26), which the other end can't influence: 64
+bytes of greeting; with encryption 170 bytes of WELCOME for a HELLO that was made for our key; and after the verdict
+READY, which is longer than an ERROR. libzmq's own event of a finished handshake names no connection.
 
 libzmq's events that a handshake has failed name none either, but the end of that connection follows at once. A first
 greeting that is refused (anything but ZeroMQ's, versioned) looks like a connection that comes and ends.
 
-Pure: events and figures in, verdicts out. Who is cut is asked for again until its end is reported.
+Pure: events and figures in, verdicts out. A connection to be cut is returned again until its end is reported.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ OVERSIZE, SLOW, CROWD, PROTOCOL = "oversize", "slow", "crowd", "protocol"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many connections there may be at a time, and what one is worth before its handshake."""
+    """How many connections there may be at a time, and what one may use before its handshake."""
 
     connections_max: int = 4096
     pending_max: int = 128
-    """Of them, those that have not been let in."""
+    """Of these, those not admitted yet."""
     same_key_max: int = 8
-    """Of them, those with one key: a member needs one, and one more for a moment when it has just been restarted."""
+    """Of these, those with one key: a member needs one, and briefly a second one after a restart."""
     handshake_ns: int = 5_000_000_000
 
     def __post_init__(self) -> None:
@@ -51,19 +51,19 @@ class Room:
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One, as it was at the last look."""
+    """A connection, as of the last look."""
 
     descriptor: int
     peer: tuple[str, int]
     since_ns: int
     received: int = 0
     before: int = 0
-    """What it had received at the look before."""
+    """What it had received at the previous look."""
     greeted: bool = False
-    """Whether it has shown that it knows our key."""
+    """Whether it has proved to know our key."""
     let_in: bool = False
     cut: str = ""
-    """Why it was hung up on."""
+    """Why it was cut, or "" if it was not."""
 
     @property
     def source(self) -> str:
@@ -73,7 +73,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A connection that is over; `reason` is why it was not let in, empty if it was or if it was cut."""
+    """A connection that has ended; `reason` is why it was not admitted, empty if it was, or if it was cut."""
 
     connection: Connection | None
     was_let_in: bool
@@ -81,7 +81,7 @@ class Ended:
 
 
 class Connections:
-    """Of one listener, by descriptor."""
+    """The connections of one listener, by descriptor."""
 
     def __init__(self, room: Room, encrypted: bool) -> None:
         self._room = room

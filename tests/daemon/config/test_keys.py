@@ -39,7 +39,7 @@ def test_a_key_is_never_overwritten_nor_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", "#a", "x" * 64])
 def test_a_name_is_a_plain_word(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BadKeyFile, match="no name for a key"):
+    with pytest.raises(BadKeyFile, match="the name of a key"):
         generate(tmp_path, name)
 
 
