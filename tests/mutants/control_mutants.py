@@ -126,13 +126,6 @@ MUTANTS = (
         ("tests/daemon/control/test_batches.py", "tests/daemon/control/test_plane.py"),
     ),
     Mutant(
-        "commands that gathered for a former leader are appended by the next one",
-        "daemon/control/replica.py",
-        "        self._gathered.clear()\n        if self.raft is None or not leads:",
-        "        if self.raft is None or not leads:",
-        ("tests/daemon/control/test_batches.py", "tests/daemon/control/test_plane.py"),
-    ),
-    Mutant(
         "a command of a former life takes effect",
         "daemon/state/sessions.py",
         "if request.generation < session.generation or request.sequence < session.answered:",
