@@ -17,13 +17,6 @@ MUTANTS = (
         ("tests/daemon/runtime/test_effect_runner.py",),
     ),
     Mutant(
-        "a daemon whose disk has failed goes on sending",
-        "daemon/runtime/effect_runner.py",
-        "            elif not self._is_over:\n                self._queue.put((effect,))",
-        "            else:\n                self._queue.put((effect,))",
-        ("tests/daemon/runtime/test_effect_runner.py",),
-    ),
-    Mutant(
         "a member may send in the name of another",
         MESSENGER,
         "if self._allowed is not None and owner != envelope.sender:",

@@ -141,7 +141,7 @@ MUTANTS = (
     Mutant(
         "a state lacks what is written in the tick at hand",
         ENGINE,
-        "written = ws.written if self._advancing else ()",
+        "written = self.ws.written if self._advancing else ()",
         "written = ()",
         ("tests/shoal/engine",),
     ),

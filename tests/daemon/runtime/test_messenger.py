@@ -120,3 +120,17 @@ def test_who_said_what_is_dropped_is_told(office: Any) -> None:
 
     office(test)
     assert said == ["control: 2 messages dropped: 1 impostor (mallory), 1 malformed (mallory)"]
+
+
+def test_a_key_that_gossip_tells_of_is_used_only_if_it_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        office = Office(tmp_path, monkeypatch)
+        allowed = AllowedKeys(tmp_path / "allowed_keys").key_of("alpha")
+        assert allowed is not None
+        assert office.messenger.key_of(allowed) == allowed
+        assert office.messenger.key_of(generate(tmp_path, "stranger").public) is None
+        office.messenger.close()
+
+    asyncio.run(run())
