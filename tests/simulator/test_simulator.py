@@ -19,6 +19,7 @@ from daemon.control.lives import Life
 from daemon.control.messages import Grant
 from daemon.control.pacing import Pacing
 from daemon.control.settings import OnDisk
+from daemon.control.versions import OWN
 from daemon.state.machine import Request
 from daemon.state.records import RunRecord
 from daemon.state.sessions import Sessions
@@ -183,7 +184,7 @@ push = TickMachine._push
     ("broken", "name", "by", "scenario"),
     [
         (Raft, "_commit", _commits_alone, "leader-cut-off"),
-        (Sessions, "outcome", _knows_no_outcome, "lost-and-repeated"),
+        (Sessions, "outcome", _knows_no_outcome, "siege"),
         (TickMachine, "_push", _keeps_one_share, "lost-and-repeated"),
         (Pacing, "hear", _hears_no_grant, "leader-cut-off"),
     ],
@@ -349,7 +350,7 @@ def test_what_a_disk_has_not_synced_is_lost_and_states_perhaps_in_part(tmp_path:
     world, kept = World(5), set()
     for number in range(40):
         disk, loop = Disk(tmp_path / str(number), "ant", Random(number)), VirtualLoop(Process(world, Random(number)))
-        thread, done = SimStoreThread(disk.open(1), disk, loop, _nobody), list[str]()
+        thread, done = SimStoreThread(disk.open(1, OWN), disk, loop, _nobody), list[str]()
         thread.submit_states(StateRecord(1, 1, 0, {0: b"synced"}), lambda done=done: done.append("synced"))  # type: ignore[misc]
         world.run(SECOND)
         thread.submit_states(StateRecord(1, 2, 1, {0: b"going", 1: b"going"}), lambda: None)
