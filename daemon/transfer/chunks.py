@@ -3,21 +3,19 @@
     sender   PieceOffered ---> Chunk 0 1 2 ... (as many bytes as `flow` allows) ----------------------> PieceDropped?
     receiver               <--- ChunksAcknowledged(upto, beyond)             ... <--- PieceBuilt (or its error)
 
-**Nothing is resent while it may still be in flight.** A connection keeps its messages in order, and loses some only
-when it breaks or a peer discards them. So a chunk is lost, and resent, once a later chunk has been acknowledged, or
-the answer to an offer that was repeated after it has come. Only the small offer is repeated on a timer: after silence,
-with a number that its answer has, too.
+**Nothing is resent while it may still be in flight.** A connection delivers in order, and loses messages only when it
+breaks or a peer discards them. So a chunk is resent once a later one has been acknowledged, or a repetition of the
+offer that left after it has been answered. Only the small offer is repeated on a timer: after silence, under a new
+number.
 
 A piece is a short spec and a list of frames (arrays). Chunks are numbered through all frames, so a chunk's place
-follows from its number and the sizes in the offer, and each byte is copied once, into the array that is kept. The
-data to send may be scattered: a frame of several buffers is assembled one chunk at a time, as each leaves, so data for
-several shards exists once. The receiver's host builds the piece, off every loop; the answer is repeated as long as the
-sender repeats its offer.
+follows from its number and the sizes in the offer, and each byte is copied once. A frame of several buffers is
+assembled one chunk at a time, so data for several shards exists once. The receiver's host builds the piece, off every
+loop; its answer is repeated whenever the offer is.
 
-**A name alone does not identify a piece.** A shard asked twice for a partition under one name may find another tick of
-a run beside it the second time, and so may its next life. So a chunk carries the digest of its offer and is put into no
-other piece, and an offer that differs from the one before starts its piece over. The spec and the sizes determine the
-bytes, so chunks of equal offers may be mixed.
+**A name alone does not identify a piece.** A shard asked twice for a partition may find another tick of a run beside it
+the second time, and so may its next life. So a chunk carries the digest of its offer and is put into no other piece,
+and a different offer starts its piece over. Equal offers determine equal bytes, so their chunks may be mixed.
 
 `Shipment` is one piece on its way to one shard; `Intake` is the receiving side of all loads of one shard.
 """
@@ -45,8 +43,7 @@ class LoadLimits:
     """How a piece is cut, and how much of one a shard accepts."""
 
     chunk_bytes: int = 1 << 16
-    window: int = 128
-    """Chunks that are under way at the most."""
+    window: int = 128  # chunks in flight at most
     resend_interval_ns: int = 500_000_000
     piece_bytes_max: int = 8 << 30
     frames_max: int = 4096
