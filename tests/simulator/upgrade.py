@@ -59,7 +59,7 @@ def _upgrade_the_rest(cluster: Cluster, random: Random) -> None:
     assert cluster.world.run_until(settled, 120 * SECOND), f"not settled: {cluster.told()}"
     for host in cluster.hosts.values():
         host.version = NEXT_VERSION
-        if host.running and host.daemon.wire.version != NEXT_VERSION:
+        if host.running and host.daemon.version != NEXT_VERSION:
             cluster.faults.crash(host.name, random.randrange(200 * MS, 2 * SECOND))
             assert cluster.world.run_until(settled, 120 * SECOND), f"{host.name}: {cluster.told()}"
 
