@@ -267,8 +267,7 @@ class TickMachine:
         self._checkpoint = max(self.tick + 1, self._cadence.after(self.tick, self._ticks))
         out = self._sent[self.entry]
         self._sent[self.entry] = {peer: replace(share, flags=share.flags & ~OPEN) for peer, share in out.items()}
-        waiting = self._wait(now)
-        raised = BarrierRaised(self.run, self.barrier.entries())
+        waiting, raised = self._wait(now), BarrierRaised(self.run, self.barrier.entries())
         return [*(SendTick(peer, raised) for peer in self.peers), *waiting]
 
     def raised(self, failure: str, compute_ns: int, now: int) -> list[TickEffect]:
