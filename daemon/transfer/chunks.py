@@ -5,8 +5,7 @@
 
 **Nothing is resent while it may still be in flight.** A connection delivers in order, and loses messages only when it
 breaks or a peer discards them. So a chunk is resent once a later one has been acknowledged, or a repetition of the
-offer that left after it has been answered. Only the small offer is repeated on a timer: after silence, under a new
-number.
+offer that left after it has been answered. Only the small offer is repeated on a timer, under a new number.
 
 A piece is a short spec and a list of frames (arrays). Chunks are numbered through all frames, so a chunk's place
 follows from its number and the sizes in the offer, and each byte is copied once. A frame of several buffers is
