@@ -18,7 +18,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from shoal.engine.engine import Outgoing
 from shoal.graph.ring import VIRTUAL_NODES
 from shoal.lockstep.effects import HoldTick, RunOver, RunPhase, SendTick, SettlePhase
 from shoal.lockstep.machine import TickMachine
-from shoal.lockstep.messages import PhaseDone
+from shoal.lockstep.messages import BarrierRaised, PhaseDone
 from shoal.lockstep.timing import TickTiming
 from shoal.program.phase import Phase
 
@@ -36,6 +36,8 @@ MESSAGE_BYTES = 150
 """A share's header on the wire, envelope and encryption included."""
 VALUE_BYTES = 8
 FOREVER = TickTiming(resend_interval_ns=1 << 60, phase_timeout_ns=1 << 60)
+
+Sent: TypeAlias = PhaseDone | BarrierRaised
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,10 @@ class Model:
                 case RunPhase():
                     shard.free_at = max(now, shard.free_at) + shard.compute_ns
                     self._at(shard.free_at, partial(self._computed, shard))
-                case SendTick(to=to, message=PhaseDone() as share):
-                    self._send(shard, to, share, now)
+                case SendTick(to=to, message=PhaseDone() | BarrierRaised() as message):
+                    self._send(shard, to, message, now)
+                case SendTick():
+                    raise AssertionError(f"nothing is lost, so nobody asks for it: {effect}")
                 case SettlePhase(tick=tick):
                     if tick:
                         shard.ticks.append(now)
@@ -147,25 +151,26 @@ class Model:
     def _computed(self, shard: _Shard, now: int) -> None:
         self._perform(shard, shard.machine.computed(shard.outgoing, shard.compute_ns, now), now)
 
-    def _send(self, shard: _Shard, to: str, share: PhaseDone, now: int) -> None:
+    def _send(self, shard: _Shard, to: str, message: Sent, now: int) -> None:
         network = self.network
-        size = MESSAGE_BYTES + sum(frame.nbytes for frame in share.frames)
+        frames = message.frames if isinstance(message, PhaseDone) else ()
+        size = MESSAGE_BYTES + sum(frame.nbytes for frame in frames)
         shard.free_at = max(now, shard.free_at) + network.message_ns + int(size * network.byte_ns)
         wire = int(size / network.bandwidth * 1e9)
         shard.sent_at = max(shard.free_at, shard.sent_at) + wire
         self._at(
             shard.sent_at + network.latency_ns,
-            partial(self._arrive, self._shards[to], shard.machine.shard, share, size, wire),
+            partial(self._arrive, self._shards[to], shard.machine.shard, message, size, wire),
         )
 
-    def _arrive(self, shard: _Shard, sender: str, share: PhaseDone, size: int, wire: int, now: int) -> None:
+    def _arrive(self, shard: _Shard, sender: str, message: Sent, size: int, wire: int, now: int) -> None:
         shard.received_at = max(now, shard.received_at + wire)
         cost = self.network.message_ns + int(size * self.network.byte_ns)
         shard.free_at = max(shard.received_at, shard.free_at) + cost
-        self._at(shard.free_at, partial(self._take, shard, sender, share))
+        self._at(shard.free_at, partial(self._take, shard, sender, message))
 
-    def _take(self, shard: _Shard, sender: str, share: PhaseDone, now: int) -> None:
-        self._perform(shard, shard.machine.step(sender, share, now), now)
+    def _take(self, shard: _Shard, sender: str, message: Sent, now: int) -> None:
+        self._perform(shard, shard.machine.step(sender, message, now), now)
 
 
 def _owed(one: NDArray[Any], count: int) -> tuple[NDArray[Any], ...]:
