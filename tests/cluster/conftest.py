@@ -24,6 +24,9 @@ frame_bytes_max = "32MiB"
 UP_SECONDS = 60.0
 """For a start on a machine that is busy with other things; on an idle one it takes three."""
 
+collect_ignore = ["next_version"]
+"""Whoever imports it is the next version of Shoal."""
+
 Up = Callable[..., list[DevShard]]
 MADE: list[TrialCluster] = []
 

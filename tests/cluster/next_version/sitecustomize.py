@@ -19,13 +19,21 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, Final, cast
 
-from daemon.wire import version
 from shoal.api.since import since
 
 IS_CARELESS: Final = "SHOAL_CARELESS" in os.environ
-if not IS_CARELESS:
-    version.OLDEST, version.NEWEST = version.NEWEST, version.NEWEST + 1  # type: ignore[misc]
-NEW: Final = version.NEWEST
+
+
+def of_versions(version: ModuleType) -> None:
+    """The version that was the newest is the oldest now."""
+    version.OLDEST, version.NEWEST = version.NEWEST, version.NEWEST + 1  # type: ignore[attr-defined]
+
+
+def new() -> int:
+    """The version since which there is what is new."""
+    from daemon.wire.version import NEWEST
+
+    return NEWEST
 
 
 def of_commands(commands: ModuleType) -> None:
@@ -33,7 +41,7 @@ def of_commands(commands: ModuleType) -> None:
 
     @dataclass(frozen=True, slots=True)
     class DropGraph(commands.DropGraph):  # type: ignore[misc, name-defined]
-        reason: str = field(default="", metadata=None if IS_CARELESS else since(NEW))
+        reason: str = field(default="", metadata=None if IS_CARELESS else since(new()))
 
     _replace(commands, DropGraph)
 
@@ -43,7 +51,7 @@ def of_lockstep(messages: ModuleType) -> None:
 
     @dataclass(frozen=True, slots=True)
     class PhaseDone(messages.PhaseDone):  # type: ignore[misc, name-defined]
-        made_ns: int = field(default_factory=time.monotonic_ns, metadata=since(NEW, is_advisory=True))
+        made_ns: int = field(default_factory=time.monotonic_ns, metadata=since(new(), is_advisory=True))
 
     _replace(messages, PhaseDone)
 
@@ -65,6 +73,7 @@ def _replace(module: ModuleType, newer: type) -> None:
 
 CHANGES: Final[dict[str, Callable[[ModuleType], None]]] = {"daemon.state.commands": of_commands}
 if not IS_CARELESS:
+    CHANGES["daemon.wire.version"] = of_versions
     CHANGES.update({"shoal.lockstep.messages": of_lockstep, "daemon.services.graphs.commands": of_handlers})
 
 
