@@ -38,9 +38,11 @@ def data() -> shoal.GraphData:
 
 @pytest.fixture
 def sessions(three: list[DevShard]) -> Iterator[tuple[Session, Session]]:
-    """One here, one with a cluster, both with a graph of the same name."""
+    """One here, one with a cluster, with graphs of the same names: errors list them."""
     ADDRESS[:] = [str(three[0].socket)]
     with shoal.local(3) as here, shoal.connect(str(three[0].socket)) as there:
+        for graph in there.graphs():  # of other tests
+            here.load(graph.name, data=data())
         try:
             yield here, there
         finally:
