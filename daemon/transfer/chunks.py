@@ -193,7 +193,7 @@ class Shipment:
         self._again: set[int] = set()
         self._places_sent = 0
         self._probes: dict[int, tuple[int, int]] = {}
-        """Repeated offers that are not answered: how many chunks were sent before, and up to where they had come."""
+        """Repeated offers without an answer: how many chunks were sent before, and how many it had, as far as known."""
         self._probe = 0
         window_max = limits.window * limits.chunk_bytes
         self._flow = Flow(min(WINDOW_CHUNKS * limits.chunk_bytes, window_max), window_max, limits.resend_interval_ns)
@@ -223,7 +223,7 @@ class Shipment:
         self._heard_at = now
         self._flow.back_off()
         self._probe += 1
-        self._probes[self._probe] = (self._places_sent, self._upto)
+        self._probes[self._probe] = (self._places_sent, self._next - len(self._under_way) - len(self._lost))
         if len(self._probes) > PROBES_MAX:
             del self._probes[next(iter(self._probes))]
         return [SendTick(self.to, replace(self._offer, probe=self._probe))]
@@ -236,8 +236,8 @@ class Shipment:
             return [PieceAnswered(self.load)]
         if not 0 <= message.upto <= len(self._places):
             return []
-        before, upto = self._probes.pop(message.probe, (0, 0))
-        if message.upto < upto:
+        before, known = self._probes.pop(message.probe, (0, 0))
+        if message.upto + len(message.beyond) < known:
             return self._begin_again(now)
         self._take(message, before, now)
         if self._upto == len(self._places):

@@ -75,6 +75,8 @@ FOUND = [
     ("graph-replaced", 4),
     # A copy was to be had of others than at first, and the first, which was gone, was asked for ever.
     ("everything", 4),
+    # A receiver had given a piece up and begun it anew; what it had had beyond the first gap was never sent again.
+    ("lossy-load", 1023),
 ]
 """What once went wrong, and stays tried; what a seed does changes with the daemon and with the simulator."""
 

@@ -48,10 +48,13 @@ def test_only_a_window_is_on_its_way() -> None:
     assert shipment.progress == (2, 5)
 
 
-def test_a_receiver_that_has_given_the_piece_up_is_sent_all_of_it_again() -> None:
+@pytest.mark.parametrize(
+    "had", [ChunksAcknowledged("l", 2), ChunksAcknowledged("l", 0, (1,)), ChunksAcknowledged("l", 1, (2,))]
+)
+def test_a_receiver_that_has_given_the_piece_up_is_sent_all_of_it_again(had: ChunksAcknowledged) -> None:
     shipment = Shipment("l", "b", b"spec", [b"x" * 4096 * 4], LIMITS)
     shipment.begin(0)
-    shipment.step(ChunksAcknowledged("l", 2), 50)
+    shipment.step(had, 50)
     due = shipment.deadline
     assert due is not None
     shipment.wake(due)
