@@ -92,7 +92,7 @@ class Disk:
         """Begin to serve a host of that version, whose so many lives have begun by now."""
         folder = DataFolder(self.path, CLUSTER, self._name, lambda: lives, versions=(version.oldest, version.newest))
         self._turn = folder.turn = SimTurn()
-        self._folder = folder.open()
+        self._folder, self.has_failed = folder.open(), False
         self.number, self._life = folder.disk, folder.generation
         self._reader = Store(folder)
         self.threads: list[SimStoreThread] = []
@@ -152,13 +152,14 @@ class Disk:
         """Whether the next write fails."""
         return self._is_full
 
-    _is_full = False
+    _is_full = has_failed = False
 
     @is_full.setter
     def is_full(self, is_full: bool) -> None:
         self._is_full = is_full
         if self._folder is not None and is_full:
             self._turn.failure = StoreFailed(f"{self.path}: the disk fails")
+            self.has_failed = True
 
     def latency(self) -> int:
         """How long a sync takes this time."""

@@ -272,7 +272,7 @@ class Host:
         self.world.tell(f"{self.name}: ends: {type(error).__name__}")
         if isinstance(error, NewLife) and "went back" in str(error):
             self._end(GO_BACK_SECONDS, self._start_again)
-        elif is_disk_failure(error) and self.disk.is_full:
+        elif is_disk_failure(error) and self.disk.has_failed:  # whether or not there is room by now
             self._end(LEAVE_LINGER_SECONDS, self.crash)
         else:
             self.world.failure = self.world.failure or error

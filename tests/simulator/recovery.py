@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from daemon.control.plane import ControlPlane
+from daemon.services.known import Known
+from daemon.services.results.readings import PATIENCE_SECONDS, Readings
 from daemon.services.results.results import Rows
 from daemon.state.records import COMPLETED, STOPPED, RunRecord
 from tests.simulator.host import Host, SimDaemon
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from tests.simulator.cluster import Cluster
 
 RECOVER_NS, RUN_NS = 120 * SECOND, 120 * SECOND
+READ_NS = int((PATIENCE_SECONDS + 10) * SECOND)
 TICKS_MAX = 1_000
 
 
@@ -144,16 +147,22 @@ class Recovery:
     def check_reading(self, record: RunRecord, host: Host) -> None:
         """What any member puts together for an operator, from what all of them have, against one engine."""
         cluster = self._cluster
-        view, nodes = host.shard.registry.view, cluster.graph.data.node_count
-        assert view is not None
+        nodes = cluster.graph.data.node_count
 
         async def read(daemon: SimDaemon) -> Rows:
-            name, tick, results = record.name, record.tick, daemon.services.results
-            await daemon.services.reading.recall(name, tick)
-            return await results.stretch(name, tick, record.columns, view.names, 0, nodes, nodes)
+            s, context = daemon.services, daemon.context
+
+            async def attempt(run: RunRecord, tick: int) -> Rows:
+                await s.reading.recall(run.name, tick)
+                view = context.state.registry.view
+                assert view is not None
+                return await s.results.stretch(run.name, tick, run.columns, view.names, 0, nodes, nodes)
+
+            readings = Readings(context, Known(context), s.results, s.reading, s.runs, s.programs)
+            return await readings.read(record, None, attempt)
 
         job = Job(host, read)
-        assert cluster.world.run_until(lambda: job.is_over, 20 * SECOND, MS), f"{host.name} does not read {record.name}"
+        assert cluster.world.run_until(lambda: job.is_over, READ_NS, MS), f"{host.name} does not read {record.name}"
         assert job.is_done, f"{host.name} can't read {record.name}: {job.error}"
         ends_by_itself = record.program not in CUT_ANYWHERE
         program = make(record.program, record.params)
