@@ -75,11 +75,12 @@ class Repair(Service[Never, Events]):
         self._largest = 0
         """Bytes of what was the most to come at once, so far."""
         self._looking: int | None = None
-        """The epoch in which results are being looked for."""
+        """The epoch whose states are being fetched, until the control plane is told that all have been asked for."""
         self._timer: asyncio.TimerHandle | None = None
         self._wants: dict[tuple[str, int], Want] = {}
         self._in_hand: set[tuple[str, int]] = set()
         self._states: deque[StateWant] = deque()
+        self._states_in_hand = 0
         self._table = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.progress = RepairProgress()
@@ -123,9 +124,9 @@ class Repair(Service[Never, Events]):
 
         The control plane is told once all have been asked for, those that nobody has sent included.
         """
-        self._looking = epoch
         held = await self._disk.do(lambda store: store.states_as_made())
         self._begin()
+        self._looking = epoch
         self._states = deque(
             want for want in wants if want.partition not in held.get(want.run, {}).get((want.tick, want.made_in), ())
         )
@@ -139,12 +140,11 @@ class Repair(Service[Never, Events]):
         self.progress.total = self.progress.done + len(self._wants) + len(self._states)
         if (self._wants or self._states) and (self._task is None or self._task.done()):
             self._task = self._context.spawn(self._work())
-        elif not self._states:
-            self._tell_looked()
+        self._tell_looked()
 
     def _tell_looked(self) -> None:
-        epoch, self._looking = self._looking, None
-        if epoch is not None:
+        if self._looking is not None and not self._states and not self._states_in_hand:
+            epoch, self._looking = self._looking, None
             self._context.orders.results_looked_for(epoch)
 
     def stop(self) -> None:
@@ -159,7 +159,6 @@ class Repair(Service[Never, Events]):
         await asyncio.gather(*(self._lane() for _ in range(LANES)))
         self.progress.waits = ""
         log.info("fetched: %d partitions and states, %d bytes", self.progress.done, self.progress.bytes)
-        self._tell_looked()
         if self._given_up:
             self._given_up = 0
             self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look_for_results)
@@ -171,6 +170,7 @@ class Repair(Service[Never, Events]):
             if key is None and not self._states:
                 return
             nbytes = await (self._fetch_state() if key is None else self._fetch_partition(key))
+            self._tell_looked()
             await asyncio.sleep(LANES * nbytes / self._bytes_per_second)
 
     async def _fetch_partition(self, key: tuple[str, int]) -> int:
@@ -196,7 +196,6 @@ class Repair(Service[Never, Events]):
         return nbytes
 
     async def _fetch_state(self) -> int:
-        """A state that nobody has sent is given up for now: whoever has it may be away, or out of reach."""
         try:
             await self._disk.do(lambda store: store.require(self._largest))
         except NoRoom as error:
@@ -204,7 +203,14 @@ class Repair(Service[Never, Events]):
             return 0
         if not self._states:
             return 0
-        want = self._states.popleft()
+        self._states_in_hand += 1
+        try:
+            return await self._fetch_wanted(self._states.popleft())
+        finally:
+            self._states_in_hand -= 1
+
+    async def _fetch_wanted(self, want: StateWant) -> int:
+        """A state that nobody has sent is given up for now: whoever has it may be away, or out of reach."""
         states = await self._fetching.states_from(want.sources, want.run, want.tick, [want.partition], want.made_in)
         if all(run.number != want.run for run in self._context.state.registry.kept_results()):
             return 0  # it was dropped, or has expired, while it came

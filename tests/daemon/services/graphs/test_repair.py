@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,14 +18,18 @@ from daemon.control.holdings import Want
 from daemon.services.graphs.fetch import TABLE, Fetched, Fetching, NotFetched
 from daemon.services.graphs.repair import Repair
 from daemon.services.graphs.slices import Slices
-from daemon.state import ReplicatedState
-from daemon.state.commands import AddGraph
+from daemon.state import ReplicatedState, ViewInstalled
+from daemon.state.commands import AddGraph, Identity
+from daemon.state.records import COMPLETED, RunRecord, View
 from daemon.store import NotHeld
+from shoal.program.phase import Phase
 from tests.daemon.services.contexts import context_of
 from tests.simulator.virtual_loop import Life, VirtualLoop
-from tests.simulator.world import SECOND, World
+from tests.simulator.world import MS, SECOND, World
 
 GRAPH = AddGraph("web", "load-1", 1, 4, 4, 2, 0, "int", (), ())
+VIEW = View(1, (Identity("a", 1), Identity("b", 1)), 8, 2)
+RUN = RunRecord("p-1", 1, "p", "web", "load-1", (), 9, 0, False, (Phase.ADVANCE,), (), 0, epoch=1)
 
 
 class Bench:
@@ -33,6 +38,7 @@ class Bench:
     def __init__(self, came: Callable[[], None] = lambda: None, *, has_table: bool = True) -> None:
         self.asked: list[Sequence[str]] = []
         self.written: list[str] = []
+        self.happened: list[object] = []
         self.state, self._came, self._has_table = ReplicatedState(), came, has_table
         self.registry = self.state.registry
         self.registry.graphs["web"] = GRAPH
@@ -41,17 +47,33 @@ class Bench:
         self._loop.call(self._begin)
 
     def _begin(self) -> None:
-        context = context_of(self.state, config=Config(), disk=self, spawn=self._loop.create_task)
+        orders = SimpleNamespace(results_looked_for=self.happened.append)
+        context = context_of(self.state, config=Config(), disk=self, orders=orders, spawn=self._loop.create_task)
+        vars(context.state)["in_view"] = True
         self.repair = Repair(context, cast(Slices, self), cast(Fetching, self))
 
     def aim(self, *sources: str) -> None:
-        wants = (Want("web", "load-1", 0, sources),)
+        wants = (Want("web", "load-1", 0, sources),) if sources else ()
         self._loop.call(lambda: self.repair.on_event(MendHoldings(wants)))
+
+    def enter_view(self) -> None:
+        self.registry.view = VIEW
+        self._loop.call(lambda: self.repair.on_event(ViewInstalled(VIEW)))
 
     # -- the disk, the graphs and the peers ------------------------------------------------------------------------
 
     async def do(self, job: Callable[[Any], Any]) -> Any:
-        return job(SimpleNamespace(require=lambda nbytes: None))
+        await asyncio.sleep(0.01)
+        return job(SimpleNamespace(require=lambda nbytes: None, states_as_made=self.states_as_made))
+
+    def states_as_made(self) -> dict[int, Any]:
+        self.happened.append("the disk has answered")
+        return {}
+
+    async def states_from(self, *_: object) -> dict[int, Any]:
+        await asyncio.sleep(0.01)
+        self.happened.append("a peer has answered")
+        return {}
 
     async def table(self, load: str) -> Any:
         if not self._has_table:
@@ -83,3 +105,16 @@ def test_nothing_is_written_of_a_graph_that_was_dropped_while_it_came(is_dropped
     bench.world.run(SECOND // 2)
     assert bench.asked[0] == ("well",)
     assert bench.written == ([] if is_dropped else ["load-1"])
+
+
+@pytest.mark.parametrize("partitions", [0, 1, 2])
+def test_results_have_been_looked_for_once_the_disk_and_the_peers_have_answered(partitions: int) -> None:
+    """What else this shard should fetch changes all the time meanwhile."""
+    bench = Bench()
+    bench.registry.runs["p-1"] = replace(RUN, state=COMPLETED, tick=5)
+    bench.registry.placements["web"] = (("a", "b"),) * partitions
+    bench.enter_view()
+    for at in range(1, 200):
+        bench.world.at(at * MS, bench.aim)
+    bench.world.run(SECOND)
+    assert bench.happened == ["the disk has answered", *["a peer has answered"] * partitions, VIEW.epoch]
