@@ -156,7 +156,8 @@ class Repair(Service[Never, Events]):
 
     async def _work(self) -> None:
         log.info("to be fetched: %d partitions, %d states", len(self._wants), len(self._states))
-        await asyncio.gather(*(self._lane() for _ in range(LANES)))
+        while self._wants or self._states:  # more may come just as the last lane ends
+            await asyncio.gather(*(self._lane() for _ in range(LANES)))
         self.progress.waits = ""
         log.info("fetched: %d partitions and states, %d bytes", self.progress.done, self.progress.bytes)
         if self._given_up:

@@ -39,6 +39,9 @@ class Bench:
         self.asked: list[Sequence[str]] = []
         self.written: list[str] = []
         self.happened: list[object] = []
+        self.sent: Any = None
+        """What is fetched of a partition; None if nobody sends it."""
+        self.gained: Callable[[frozenset[int]], None] = lambda partitions: None
         self.state, self._came, self._has_table = ReplicatedState(), came, has_table
         self.registry = self.state.registry
         self.registry.graphs["web"] = GRAPH
@@ -47,7 +50,7 @@ class Bench:
         self._loop.call(self._begin)
 
     def _begin(self) -> None:
-        orders = SimpleNamespace(results_looked_for=self.happened.append)
+        orders = SimpleNamespace(results_looked_for=self.happened.append, parts_gained=self._gained)
         context = context_of(self.state, config=Config(), disk=self, orders=orders, spawn=self._loop.create_task)
         vars(context.state)["in_view"] = True
         self.repair = Repair(context, cast(Slices, self), cast(Fetching, self))
@@ -55,6 +58,10 @@ class Bench:
     def aim(self, *sources: str) -> None:
         wants = (Want("web", "load-1", 0, sources),) if sources else ()
         self._loop.call(lambda: self.repair.on_event(MendHoldings(wants)))
+
+    def _gained(self, load: str, partitions: frozenset[int]) -> None:
+        self.happened.append(partitions)
+        self.gained(partitions)
 
     def enter_view(self) -> None:
         self.registry.view = VIEW
@@ -88,7 +95,12 @@ class Bench:
         await asyncio.sleep(0.01)
         if partition == TABLE:
             return Fetched(msgpack.packb(["web", msgpack.packb({"partitions": 2})]), [], [b"\0\1"])
-        raise NotFetched("nobody has sent it")
+        if self.sent is None:
+            raise NotFetched("nobody has sent it")
+        return cast(Fetched, self.sent)
+
+    async def keep(self, *_: object) -> None:
+        """It is written."""
 
 
 def test_who_serves_a_partition_by_now_is_asked_the_next_time() -> None:
@@ -118,3 +130,20 @@ def test_results_have_been_looked_for_once_the_disk_and_the_peers_have_answered(
         bench.world.at(at * MS, bench.aim)
     bench.world.run(SECOND)
     assert bench.happened == ["the disk has answered", *["a peer has answered"] * partitions, VIEW.epoch]
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_what_is_to_be_fetched_just_as_the_last_fetch_ends_is_fetched(turns: int) -> None:
+    bench = Bench()
+    bench.sent = SimpleNamespace(nbytes=0, slice=lambda *_: None, records=list)
+
+    def aim_after(left: int) -> None:
+        if left:
+            asyncio.get_running_loop().call_soon(aim_after, left - 1)
+        else:
+            bench.repair.on_event(MendHoldings((Want("web", "load-1", 1, ("well",)),)))
+
+    bench.gained = lambda partitions: aim_after(turns) if partitions == {0} else None
+    bench.aim("well")
+    bench.world.run(SECOND)
+    assert bench.happened == [{0}, {1}]
