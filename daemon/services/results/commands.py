@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -17,10 +16,9 @@ from daemon.services.results.search import Searching
 from daemon.services.results.tables import Tables
 from daemon.services.runs.controller import RunController
 from daemon.state.records import RunRecord
-from daemon.store import NotHeld
 from shoal.api.command import Framed
 from shoal.api.commands import results as api
-from shoal.api.errors import Failed, Refused, UnknownColumn, Usage, did_you_mean
+from shoal.api.errors import Refused, UnknownColumn, Usage, did_you_mean
 from shoal.graph import columns as col
 from shoal.program.program import read_params
 from shoal.query.result import plain_values
@@ -30,8 +28,6 @@ from shoal.query.tables import known_table
 T = TypeVar("T")
 
 ROWS_SHOWN = 20
-SEARCH_SECONDS, AGAIN_SECONDS = 20.0, 0.2
-"""For the documents to be found while a view changes."""
 
 
 class ResultCommands:
@@ -149,23 +145,15 @@ class ResultCommands:
         program = await self._readings.program_of(run)
         query = Query.of(asked.words)
         column = text_column(type(program), read_params(run.params))
-        graph, until_ns = self._known.graph_of(run), self._now() + int(SEARCH_SECONDS * 1e9)
+        graph = self._known.graph_of(run)
         if column not in dict(graph.node_columns):
             raise UnknownColumn(f"the nodes of graph '{graph.name}' have no column '{column}'")
-        while True:
-            try:
-                found = await self._searching.search(run.load, column, query, asked.top)
-                return {"run": run.name, **found}
-            except (Refused, Failed, NotHeld):  # the view may be changing
-                graph = self._known.graph_of(run)
-                if self._now() > until_ns or self._context.state.registry.lost(graph.name):
-                    raise
-            await asyncio.sleep(AGAIN_SECONDS)
+        found = await self._readings.patiently(
+            run, lambda run: self._searching.search(run.load, column, query, asked.top)
+        )
+        return {"run": run.name, **found}
 
     # -- within ----------------------------------------------------------------------------------------------------
-
-    def _now(self) -> int:
-        return self._context.clock.monotonic_ns()
 
     async def _read(
         self, run: RunRecord, tick: int | None, read: Callable[[int, Sequence[str], int], Awaitable[T]]

@@ -62,11 +62,19 @@ class Readings:
 
     async def read(self, run: RunRecord, tick: int | None, attempt: Callable[[RunRecord, int], Awaitable[T]]) -> T:
         """Reads a run at a tick, or its last one: calls `attempt` with both, repeatedly if need be."""
+
+        async def at_a_tick(run: RunRecord) -> T:
+            return await attempt(run, await self._tick(run, tick))
+
+        return await self.patiently(run, at_a_tick)
+
+    async def patiently(self, run: RunRecord, attempt: Callable[[RunRecord], Awaitable[T]]) -> T:
+        """Calls `attempt` with a run, again for a while if what it needs is not to be had now."""
         clock = self._context.clock
         until_ns = clock.monotonic_ns() + int(PATIENCE_SECONDS * 1e9)
         while True:
             try:
-                return await attempt(run, await self._tick(run, tick))
+                return await attempt(run)
             except (TickNotKept, ProgramFailed):  # it would be the same again
                 raise
             except (Refused, Failed, NotHeld):
