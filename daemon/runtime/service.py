@@ -73,11 +73,11 @@ class Service(Generic[M, E]):
 
         It runs beside the loop's turns. What breaks is this question alone, not the daemon.
         """
-        raise NotImplementedError(type(message).__name__)
+        raise AssertionError(f"{type(self).__name__} answers no {type(message).__name__}")
 
     def on_event(self, event: E) -> None:
         """Takes an event, on the loop and in its turn."""
-        raise NotImplementedError(type(event).__name__)
+        raise AssertionError(f"{type(self).__name__} listens for no {type(event).__name__}")
 
     def start(self) -> None:
         """Begins what does not wait for an event."""
