@@ -48,7 +48,7 @@ class Slices:
         """Deletes partitions of a load."""
         unwanted = self._unwanted.setdefault(load, set())
         unwanted |= partitions
-        await self._disk.delete(lambda store: store.drop_slices(load, frozenset(unwanted)))
+        await self._disk.delete(lambda store: store.drop_slices(load, partitions & unwanted))
 
     async def drop_load(self, load: str) -> None:
         """Deletes all that is here of a load."""
