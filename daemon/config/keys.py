@@ -107,7 +107,7 @@ class AllowedKeys:
         """Reads the file again; returns the names that are new or have a new key or role, and those that are gone.
 
         A file that cannot be used raises `BadKeyFile` and changes nothing. Connections that stand are to be checked
-        again then (`Runtime.keys_changed`, `OperatorDoor.check`).
+        again then (`Host.keys_changed`, `OperatorDoor.check`).
         """
         now, before = self._read(), self._listed
         if not now.members:  # cut short while it is written, say

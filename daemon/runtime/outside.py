@@ -1,8 +1,8 @@
 """What a life of a daemon touches outside of itself: threads, sockets, a watchdog and chance.
 
-Whatever `Runtime` and the services make that is none of their own state, they make here, and read the time from module
-`time`. Everything else is a matter of messages and of one asyncio loop. So the simulator (`tests/simulator`) hosts the
-very same runtime, with another one of these, on a loop whose time is virtual.
+Whatever the host and its services make that is none of their own state, they make here, and services read the time
+from its clock. Everything else is a matter of messages and of one asyncio loop. So the simulator (`tests/simulator`)
+hosts the very same code, with another one of these, on a loop whose time is virtual.
 """
 
 from __future__ import annotations

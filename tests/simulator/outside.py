@@ -93,7 +93,6 @@ class SimMetrics:
 
     def __init__(self, counts: Counter[str]) -> None:
         self._counts = counts
-        self.raft_elections_won_total = self
 
     def count(self, name: str, labels: tuple[str, ...] = (), amount: float = 1) -> None:
         if name in ("dropped", "phase_late"):
@@ -105,9 +104,6 @@ class SimMetrics:
 
     def event(self, name: str, amount: float = 1) -> None:
         self._counts[name] += int(amount)
-
-    def inc(self) -> None:
-        self._counts["elections won"] += 1
 
     def forget_run(self, name: str) -> None:
         """There are no series."""

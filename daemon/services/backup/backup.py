@@ -23,6 +23,7 @@ from daemon.runtime.context import HostContext
 from daemon.runtime.rpc import together
 from daemon.services.graphs.fetch import NONSENSE, STATES_MAX, TABLE, Fetching, NotFetched
 from daemon.services.graphs.slices import table_of
+from daemon.services.known import IN_NO_VIEW
 from daemon.state import command_codec
 from daemon.state.commands import AddGraph, KeptRun, ProgramVersion, Restore
 from daemon.state.envelope import ARCHIVE_LIMITS
@@ -263,7 +264,7 @@ class Backup:
 
     def _require_view(self) -> None:
         if not self._state.in_view:
-            raise Refused("this shard is in no view: ask a member (`members` shows who is)")
+            raise Refused(IN_NO_VIEW)
         registry = self._state.registry
         for name in registry.graphs:
             if registry.lost(name):
