@@ -38,7 +38,7 @@ from daemon.control.voters import shard_of
 from daemon.membership import effects as swim
 from daemon.membership.machine import Membership
 from daemon.membership.messages import CLUSTER_TAG, Member
-from daemon.state import Announcement, ReplicatedState, VersionRaised, command_codec, mistake_in_snapshot
+from daemon.state import Announcement, ReplicatedState, Thawed, VersionRaised, command_codec
 from daemon.state.commands import HoldParts, Identity
 from daemon.state.envelope import CommandUnreadable, LogEntry
 from daemon.state.machine import Request
@@ -126,11 +126,11 @@ class Replica:
         self.applied = self._snapshots.index = self.raft.commit_index
         if stored.snapshot.chunks:
             try:
-                news = self._state.restore(stored.snapshot.chunks)
+                thawed = self._state.thaw(stored.snapshot.chunks)
             except Rejected as mistake:
                 self._stop(why_of_snapshot(stored.snapshot, mistake, self._versions(), "on this shard's disk"))
             else:
-                self._restored(news)
+                self._restore(thawed)
         for record in self._membership.live():
             self._take(self._trust.meet(record.member, self.raft), now)
         return self._flush()
@@ -188,7 +188,8 @@ class Replica:
 
     # -- what comes out of the log ---------------------------------------------------------------------------------
 
-    def _take(self, effects: Iterable[consensus.Effect], now: int) -> None:
+    def _take(self, effects: Iterable[consensus.Effect], now: int, thawed: Thawed | None = None) -> None:
+        """Of what was `thawed`, consensus may say that it is to be restored."""
         for effect in effects:
             match effect:
                 case consensus.Persist():
@@ -203,7 +204,8 @@ class Replica:
                     self._look_at_snapshot(effect.snapshot, now)
                 case consensus.Restored():
                     self.applied = self._snapshots.index = effect.snapshot.index
-                    self._restored(self._state.restore(effect.snapshot.chunks))
+                    assert thawed is not None
+                    self._restore(thawed)
                 case consensus.BecameLeader() | consensus.LeaderChanged():
                     leads = isinstance(effect, consensus.BecameLeader)
                     self._begin_term(leads=leads)
@@ -277,10 +279,16 @@ class Replica:
     def _look_at_snapshot(self, snapshot: Snapshot, now: int) -> None:
         """Keep what there is of the log: it is not given up for what can't be read, whoever sends it."""
         assert self.raft is not None
-        server, mistake = self.raft.leader, mistake_in_snapshot(snapshot.chunks, self._newest)
-        if mistake is None:
-            self._take(self.raft.install(snapshot), now)
-            return
+        try:
+            thawed = self._state.thaw(snapshot.chunks)
+        except Rejected as mistake:
+            self._refuse_snapshot(snapshot, mistake, now)
+        else:
+            self._take(self.raft.install(snapshot), now, thawed)
+
+    def _refuse_snapshot(self, snapshot: Snapshot, mistake: Rejected, now: int) -> None:
+        assert self.raft is not None
+        server = self.raft.leader
         self._out.append(swim.Counted("consensus_snapshots_unsound"))
         if server is None:
             return
@@ -294,9 +302,9 @@ class Replica:
     def _versions(self) -> dict[str, Version | None]:
         return versions_of(self._membership.live())
 
-    def _restored(self, news: Iterable[Announcement]) -> None:
-        """The registry is a snapshot's now, and this is new in it."""
-        self._announce(news)
+    def _restore(self, thawed: Thawed) -> None:
+        """The registry is a snapshot's from now on."""
+        self._announce(self._state.restore(thawed))
         self._seat.tags[CLUSTER_TAG] = self._registry.cluster
         self._out += [TagsChanged(), StateReplaced()]
         self._out += self._trust.check_own()
@@ -458,7 +466,3 @@ class Replica:
             elif change is not None:
                 self._take(self.raft.add_server(change.server, change.votes, now), now)
         return self._flush()
-
-    @property
-    def _newest(self) -> int:
-        return self._settings.version.newest

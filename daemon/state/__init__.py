@@ -3,7 +3,7 @@
     machine         what a machine is (`Machine`), and what it is told with a command (`Applied`)
     envelope        entries of the log: which machine, whose request, when (`LogEntry`)
     sessions        a command that is proposed again takes effect once, and is answered with its outcome
-    dispatch        all machines together (`ReplicatedState`): apply the next entry, freeze, restore
+    dispatch        all machines together (`ReplicatedState`): apply the next entry, freeze, thaw, restore
     snapshot        the state as chunks, for shards that lack too much of the log
     cluster         the machine of views, disks, graphs and runs; its state is the `Registry`
     programs        the machine of deployed programs
@@ -40,7 +40,7 @@ from daemon.state.announcements import (
     VersionRaised,
     ViewInstalled,
 )
-from daemon.state.dispatch import ReplicatedState, command_codec, mistake_in_snapshot
+from daemon.state.dispatch import ReplicatedState, Thawed, command_codec
 from daemon.state.registry import Registry
 
 __all__ = [
@@ -60,8 +60,8 @@ __all__ = [
     "RunQueued",
     "RunStopping",
     "RunsWaiting",
+    "Thawed",
     "VersionRaised",
     "ViewInstalled",
     "command_codec",
-    "mistake_in_snapshot",
 ]

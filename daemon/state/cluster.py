@@ -85,11 +85,14 @@ class Cluster:
         kept = Registry(**registry.kept())
         return (bytes(codec.encode(0, self.name, 0, record)[0]) for record in _records(head, kept))
 
-    def restore(self, pieces: Iterable[bytes]) -> Sequence[Announcement]:
+    def thaw(self, pieces: Iterable[bytes]) -> dict[str, Any]:
         """See `Machine`."""
-        thawed = _thawed(pieces, self._newest)
+        return _thawed(pieces, self._newest).kept()
+
+    def restore(self, thawed: dict[str, Any]) -> Sequence[Announcement]:
+        """See `Machine`."""
         before, registry = replace(self.registry), self.registry
-        registry.put_back(thawed.kept())
+        registry.put_back(thawed)
         version = registry.cluster_version
         raised = [VersionRaised(version)] if version > before.cluster_version else []
         return [*raised, *news_of_graphs(registry, before), *news_of_runs(registry, before)]

@@ -13,10 +13,10 @@ is put back, identically on every shard, because it stays in the log and would o
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from daemon.state import snapshot
 from daemon.state.announcements import Announcement, Decided, NotApplied
@@ -38,6 +38,14 @@ BREAKAGE: Final = (ArithmeticError, AssertionError, AttributeError, LookupError,
 """What comes of the command and the state alone, and so is the same on every shard; memory that runs out is not."""
 
 CLOCK: Final = "clock"
+
+
+class Thawed(NamedTuple):
+    """A snapshot that was read: what it says of the time, the sessions and each machine."""
+
+    time_ns: int
+    sessions: Sessions
+    machines: Mapping[str, Any]
 
 
 class ReplicatedState:
@@ -82,12 +90,8 @@ class ReplicatedState:
         ]
         return snapshot.write(sections)
 
-    def restore(self, chunks: Iterable[bytes]) -> list[Announcement]:
-        """Take over a snapshot, and announce what is new in it.
-
-        Raises `Rejected` for one that no shard of this version makes; a whole one is to be looked at first (`mistake`),
-        because it is taken machine by machine.
-        """
+    def thaw(self, chunks: Iterable[bytes]) -> Thawed:
+        """Read a snapshot, and change nothing. Raises `Rejected` for one that no shard of this version makes."""
         pieces = snapshot.read(chunks)
         clocks = pieces.pop(CLOCK, [])
         if len(clocks) != 1:
@@ -96,12 +100,15 @@ class ReplicatedState:
         unknown = sorted(set(pieces).difference(self._machines, [SESSIONS]))
         if unknown:
             raise Rejected(Reason.UNKNOWN_TYPE, f"this version has no machine '{unknown[0][:80]}'")
-        decided = self.sessions.restore(pieces.pop(SESSIONS, []), self._newest)
-        news: list[Announcement] = []
-        for name, machine in self._machines.items():
-            news += machine.restore(pieces.get(name, []))
-        self.time_ns = clock.time_ns
-        return [*news, *decided]
+        sessions = Sessions.thaw(pieces.pop(SESSIONS, []), self._newest)
+        machines = {name: machine.thaw(pieces.get(name, [])) for name, machine in self._machines.items()}
+        return Thawed(clock.time_ns, sessions, machines)
+
+    def restore(self, thawed: Thawed) -> list[Announcement]:
+        """Take over a snapshot that was read, for good: it is not to be used again. What is new in it is announced."""
+        self.time_ns, self.sessions = thawed.time_ns, thawed.sessions
+        news = [one for name, machine in self._machines.items() for one in machine.restore(thawed.machines[name])]
+        return [*news, *self.sessions.decided]
 
 
 def apply_to(machine: Machine, command: Command, at: Applied) -> list[Announcement]:
@@ -123,15 +130,6 @@ def apply_to(machine: Machine, command: Command, at: Applied) -> list[Announceme
 def command_codec(limits: WireLimits | None = None, version: int = FIRST, newest: int = NEWEST) -> CommandCodec:
     """A codec of all machines' commands, which writes for a cluster of this version and reads up to the newest."""
     return CommandCodec(TABLES, limits, version, newest)
-
-
-def mistake_in_snapshot(chunks: Iterable[bytes], newest: int = NEWEST) -> Rejected | None:
-    """Why `restore` would not take it: to be asked before a leader's becomes this shard's own."""
-    try:
-        ReplicatedState(newest=newest).restore(chunks)
-    except Rejected as rejected:
-        return rejected
-    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ never reads a clock, a socket or a random source: beside its own state it knows 
     freeze     the whole state in pieces, each of which is small whatever the state's size: what there is at the call,
                encoded as the pieces are asked for, perhaps on another thread while commands go on being applied.
                A machine in which nothing was decided yet has none: an older version need not know it
-    restore    takes over such pieces, a leader's or our own disk's, and gives what is new in them
+    thaw       reads such pieces, a leader's or our own disk's, and gives what `restore` needs; nothing has changed yet
+    restore    takes over what was read, and gives what is new in it
 
 A machine may read another's state (`programs` reads which runs there are), never change it: machines apply their own
 commands only. Adding one is a file of its own, and a line in `dispatch`.
@@ -115,5 +116,8 @@ class Machine(Protocol):
     def freeze(self) -> Iterator[bytes]:
         """The whole state: the same pieces on every shard that has applied as much of the log."""
 
-    def restore(self, pieces: Iterable[bytes]) -> Sequence[Announcement]:
-        """Take over a frozen state; what is new in it. Raises `Rejected`, and nothing has changed then."""
+    def thaw(self, pieces: Iterable[bytes]) -> Any:
+        """A frozen state, for `restore`. Raises `Rejected`."""
+
+    def restore(self, thawed: Any) -> Sequence[Announcement]:
+        """Take it over; what is new in it."""

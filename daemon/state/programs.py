@@ -70,10 +70,14 @@ class DeployedPrograms:
         codec, versions = _codec(self._registry.cluster_version), list(self.versions.values())
         return (bytes(codec.encode(0, self.name, 0, version)[0]) for version in versions)
 
-    def restore(self, pieces: Iterable[bytes]) -> Sequence[Announcement]:
-        """See `Machine`. Nobody need be told: programs are looked up when they are wanted."""
+    def thaw(self, pieces: Iterable[bytes]) -> dict[tuple[str, str], ProgramVersion]:
+        """See `Machine`."""
         versions: list[ProgramVersion] = [_codec(newest=self._newest).decode([piece]).message for piece in pieces]
-        self.versions = {(one.name, one.digest): one for one in versions}
+        return {(one.name, one.digest): one for one in versions}
+
+    def restore(self, thawed: dict[tuple[str, str], ProgramVersion]) -> Sequence[Announcement]:
+        """See `Machine`. Nobody need be told: programs are looked up when they are wanted."""
+        self.put_back(thawed)
         return ()
 
     # -- what is deployed ------------------------------------------------------------------------------------------

@@ -77,6 +77,19 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: dict[str, _Session] = {}
 
+    @classmethod
+    def thaw(cls, pieces: Iterable[bytes], newest: int = NEWEST) -> Sessions:
+        """Frozen sessions. Raises `Rejected`."""
+        thawed = cls()
+        for piece in pieces:
+            frozen: _Frozen = _codec(newest=newest).decode([piece]).message
+            begun = _Session(frozen.generation, frozen.answered, frozen.heard_ns)
+            session = thawed._sessions.setdefault(frozen.shard, begun)
+            if frozen.generation != session.generation:
+                raise Rejected(Reason.MALFORMED, "a snapshot that no shard has made: a session of two lives")
+            session.outcomes |= {one.sequence: one for one in frozen.outcomes}
+        return thawed
+
     def outcome(self, request: Request) -> Decided | None:
         """What was decided of a request, as far as it is kept; an error if it is too late for it."""
         session = self._sessions.get(request.shard)
@@ -128,19 +141,12 @@ class Sessions:
         ]
         return (piece for session in frozen for piece in _pieces(session, version))
 
-    def restore(self, pieces: Iterable[bytes], newest: int = NEWEST) -> list[Decided]:
-        """Take over frozen sessions; all outcomes in them, for whoever waits for one. Raises `Rejected`."""
-        sessions: dict[str, _Session] = {}
-        for piece in pieces:
-            frozen: _Frozen = _codec(newest=newest).decode([piece]).message
-            session = sessions.setdefault(frozen.shard, _Session(frozen.generation, frozen.answered, frozen.heard_ns))
-            if frozen.generation != session.generation:
-                raise Rejected(Reason.MALFORMED, "a snapshot that no shard has made: a session of two lives")
-            session.outcomes |= {one.sequence: one for one in frozen.outcomes}
-        self._sessions = sessions
+    @property
+    def decided(self) -> list[Decided]:
+        """All outcomes that are kept."""
         return [
             _decided(Request(shard, session.generation, one.sequence), one)
-            for shard, session in sessions.items()
+            for shard, session in self._sessions.items()
             for one in session.outcomes.values()
         ]
 

@@ -66,7 +66,7 @@ class StoppedLog:
         stored, state, codec = self.stored(), ReplicatedState(), command_codec()
         try:
             if stored.snapshot.chunks:
-                state.restore(stored.snapshot.chunks)
+                state.restore(state.thaw(stored.snapshot.chunks))
         except Rejected as rejected:
             raise StoreError(
                 f"{self._database.path}: the log's snapshot, up to entry {stored.snapshot.index}, can't be read: "

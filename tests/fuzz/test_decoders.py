@@ -84,7 +84,7 @@ def test_decisions_and_snapshots(data: st.DataObject) -> None:
         codec.read(data.draw(damaged(sealed(decision, 7))))
     snapshot = data.draw(damaged(b"".join(formed().state.freeze())))
     with suppress(Rejected):
-        ReplicatedState().restore([snapshot])
+        ReplicatedState().thaw([snapshot])
 
 
 @examples(30)
@@ -177,7 +177,7 @@ def test_what_announces_more_than_it_holds_costs_no_more_than_it_holds(number: i
         _refused_cheaply(partial(_decoded, codec), data)
     _refused_cheaply(partial(command_codec(version=NEWEST).decode, "cluster"), data)
     _refused_cheaply(command_codec(version=NEWEST).open, data)
-    _refused_cheaply(lambda bytes_: ReplicatedState().restore([bytes_]), data)
+    _refused_cheaply(lambda bytes_: ReplicatedState().thaw([bytes_]), data)
     _refused_cheaply(lambda bytes_: decode(bytes_, bytes_max=2 << 20), data)
 
 

@@ -16,7 +16,7 @@ from daemon.control.settings import ShardSettings
 from daemon.membership.config import MembershipConfig
 from daemon.membership.machine import Membership
 from daemon.membership.messages import Member
-from daemon.state import NotApplied, mistake_in_snapshot
+from daemon.state import NotApplied
 from daemon.state.commands import FormView, Identity
 from daemon.state.dispatch import TABLES
 from daemon.state.envelope import CommandUnreadable
@@ -24,7 +24,7 @@ from daemon.transfer.chunks import Intake, LoadLimits
 from daemon.transfer.tick_plane import TICK_MESSAGES, TickPlane
 from daemon.wire import Rejected
 from shoal.lockstep.messages import Chunk, PieceDropped, PieceOffered
-from tests.daemon.state.registries import formed
+from tests.daemon.state.registries import formed, mistake_in_snapshot
 from tests.fuzz.values import BYTES, examples, messages
 
 SENDERS = st.sampled_from(["alpha", "beta", "gamma", "nobody", ""])

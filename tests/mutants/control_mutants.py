@@ -150,7 +150,7 @@ MUTANTS = (
     Mutant(
         "nobody is told of the outcomes in a snapshot",
         "daemon/state/dispatch.py",
-        "return [*news, *decided]",
+        "return [*news, *self.sessions.decided]",
         "return news",
         ("tests/daemon/control/test_events.py",),
     ),

@@ -20,6 +20,7 @@ from daemon.state.commands import (
 from daemon.state.dispatch import apply_to, command_codec
 from daemon.state.envelope import LogEntry
 from daemon.state.machine import Applied, Command, Request
+from daemon.wire import Rejected
 
 PARTITIONS = 6
 LOAD = "load-web"
@@ -50,7 +51,17 @@ def freeze(registry: Registry) -> bytes:
 
 def restore(registry: Registry, data: bytes) -> list[Announcement]:
     """Takes the registry out of a snapshot."""
-    return list(Cluster(registry).restore(snapshot.read([data])[Cluster.name]))
+    machine = Cluster(registry)
+    return list(machine.restore(machine.thaw(snapshot.read([data])[Cluster.name])))
+
+
+def mistake_in_snapshot(chunks: Iterable[bytes]) -> Rejected | None:
+    """Why it is not taken."""
+    try:
+        ReplicatedState().thaw(chunks)
+    except Rejected as rejected:
+        return rejected
+    return None
 
 
 class Log:

@@ -13,7 +13,6 @@ from daemon.state import (
     NotApplied,
     ReplicatedState,
     command_codec,
-    mistake_in_snapshot,
     snapshot,
 )
 from daemon.state.commands import AddProgram, Drain, ProgramVersion, StopRun
@@ -23,7 +22,7 @@ from daemon.state.machine import Applied, Command, Outcome
 from daemon.state.records import FAILED
 from daemon.state.snapshot import CHUNK_BYTES
 from daemon.wire import Rejected
-from tests.daemon.state.registries import Log, at, formed, sealed
+from tests.daemon.state.registries import Log, at, formed, mistake_in_snapshot, sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,11 @@ class Locks:
     def freeze(self) -> Iterator[bytes]:
         return iter([f"{name}={index}".encode() for name, index in sorted(self.held.items())])
 
-    def restore(self, pieces: Iterable[bytes]) -> Sequence[Announcement]:
-        self.held = {name: int(index) for name, _, index in (piece.decode().partition("=") for piece in pieces)}
+    def thaw(self, pieces: Iterable[bytes]) -> dict[str, int]:
+        return {name: int(index) for name, _, index in (piece.decode().partition("=") for piece in pieces)}
+
+    def restore(self, thawed: dict[str, int]) -> Sequence[Announcement]:
+        self.held = thawed
         return ()
 
 
@@ -93,7 +95,7 @@ def test_the_log_s_time_never_goes_back() -> None:
         log.announced(AddProgram(ProgramVersion(name, name.encode(), "{}", 0)), time_ns)
     assert [version.added_unix_ns for version in log.programs.versions.values()] == [500, 500, 700]
     other = ReplicatedState()
-    other.restore(log.state.freeze())
+    other.restore(other.thaw(log.state.freeze()))
     assert other.time_ns == log.state.time_ns == 700
 
 
@@ -128,7 +130,18 @@ def test_a_snapshot_with_a_machine_that_is_not_known_is_not_taken() -> None:
     assert "this version has no machine 'locks'" in str(mistake)
     before = list(state.freeze())
     with pytest.raises(Rejected):
-        state.restore(later)
+        state.restore(state.thaw(later))
+    assert list(state.freeze()) == before
+
+
+def test_nothing_of_a_snapshot_is_taken_if_its_last_machine_can_not_be_read() -> None:
+    log, state = formed(), formed().state
+    log.run()
+    log.apply(AddProgram(ProgramVersion("rank", b"one", "{}", 0)))
+    damaged = {**snapshot.read(log.state.freeze()), "programs": [b"nonsense"]}
+    before = list(state.freeze())
+    with pytest.raises(Rejected):
+        state.restore(state.thaw(snapshot.write([(name, iter(pieces)) for name, pieces in damaged.items()])))
     assert list(state.freeze()) == before
 
 
@@ -151,7 +164,7 @@ def test_no_snapshot_is_too_large_and_no_chunk_of_it_is_large() -> None:
     assert sum(map(len, chunks)) > 16 << 20
     assert all(0 < len(chunk) <= CHUNK_BYTES for chunk in chunks)
     other = ReplicatedState()
-    other.restore(chunks)
+    other.restore(other.thaw(chunks))
     assert other.registry == log.registry
 
 
@@ -174,7 +187,7 @@ def test_a_snapshot_may_be_cut_anywhere_but_off(cut: int) -> None:
     log.run()
     whole = b"".join(log.state.freeze())
     other = ReplicatedState()
-    other.restore(whole[first : first + cut] for first in range(0, len(whole), cut))
+    other.restore(other.thaw(whole[first : first + cut] for first in range(0, len(whole), cut)))
     assert other.registry == log.registry
     for end in range(0, len(whole), 11):
         assert mistake_in_snapshot([whole[:end]]) is not None, end
@@ -190,7 +203,7 @@ def test_what_machines_a_snapshot_lacks_have_decided_nothing_in_it() -> None:
     older = [(name, iter(pieces)) for name, pieces in sections.items() if name != "programs"]
     chunks = list(snapshot.write(older))
     assert mistake_in_snapshot(chunks) is None
-    log.state.restore(chunks)
+    log.state.restore(log.state.thaw(chunks))
     assert not log.programs.versions
 
 

@@ -101,7 +101,7 @@ def test_it_is_in_snapshots_and_in_the_log_as_bytes() -> None:
     started(log, b"x" * SOURCE_BYTES_MAX)
     deployed(log, TWO)
     other = ReplicatedState()
-    other.restore(log.state.freeze())
+    other.restore(other.thaw(log.state.freeze()))
     assert (other.registry, other.programs.versions) == (log.registry, log.programs.versions)
     assert list(other.programs.versions) == list(log.programs.versions)
     largest = AddProgram(replace(version(b"\xff" * SOURCE_BYTES_MAX), described="d" * (32 << 10)))

@@ -22,7 +22,6 @@ from daemon.state import (
     ViewInstalled,
     cluster,
     command_codec,
-    mistake_in_snapshot,
 )
 from daemon.state.commands import (
     AddGraph,
@@ -40,7 +39,7 @@ from daemon.state.records import Disk, View
 from daemon.state.registry import RUNS_REMEMBERED
 from daemon.wire import Rejected
 from shoal.program.phase import Phase
-from tests.daemon.state.registries import apply, freeze, restore
+from tests.daemon.state.registries import apply, freeze, mistake_in_snapshot, restore
 
 VIEW = FormView(1, (Identity("a", 1), Identity("b", 4)), 20, 2)
 VIEW_RECORD = View(1, (Identity("a", 1), Identity("b", 4)), 20, 2)

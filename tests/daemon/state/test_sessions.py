@@ -10,7 +10,7 @@ from daemon.state import Announcement, Decided, ReplicatedState, command_codec
 from daemon.state.commands import Drain, HoldParts, Identity, StopRun
 from daemon.state.envelope import LogEntry
 from daemon.state.machine import Command, Request
-from daemon.state.sessions import IDLE_NS, OUTCOMES_MAX, SESSIONS_MAX, TOO_LATE
+from daemon.state.sessions import IDLE_NS, OUTCOMES_MAX, SESSIONS_MAX, TOO_LATE, Sessions
 from daemon.wire import Rejected
 from daemon.wire.version import FIRST
 
@@ -123,7 +123,7 @@ def test_a_snapshot_holds_the_outcomes_and_announces_them() -> None:
     log.apply(1, holds("a"), time_ns=50)
     log.apply(2, generation=1)
     log.apply(4, shard="b")
-    decided = [one for one in other.restore(log.state.freeze()) if isinstance(one, Decided)]
+    decided = [one for one in other.restore(other.thaw(log.state.freeze())) if isinstance(one, Decided)]
     assert decided == [log.decided(1), log.decided(2), log.decided(4, "b")]
     assert list(other.freeze()) == list(log.state.freeze())
     assert other.time_ns == 50
@@ -146,7 +146,7 @@ def test_repetitions_change_nothing_wherever_a_snapshot_comes_between(seed: int)
             assert said == once.decided(repeated)
         if random.random() < 0.2:
             state = ReplicatedState()
-            state.restore(again.state.freeze())
+            state.restore(state.thaw(again.state.freeze()))
             again.state = state
     assert list(again.state.freeze()) == list(once.state.freeze())
 
@@ -157,4 +157,4 @@ def test_a_session_of_two_lives_is_no_snapshot() -> None:
     pieces = list(log.state.sessions.freeze(FIRST))
     log.apply(1, generation=2)
     with pytest.raises(Rejected, match="two lives"):
-        ReplicatedState().sessions.restore([*pieces, *log.state.sessions.freeze(FIRST)])
+        Sessions.thaw([*pieces, *log.state.sessions.freeze(FIRST)])

@@ -167,7 +167,7 @@ def check(entries: Entries) -> None:
     only(entries, make())
     for name, state in STATES.items():
         again = ReplicatedState()
-        again.restore(from_hex(entries[name]["hex"]))
+        again.restore(again.thaw(from_hex(entries[name]["hex"])))
         same(name, again.registry, state.registry)
         same(name, again.programs.versions, state.programs.versions)
         same(name, list(again.freeze()), list(state.freeze()))
