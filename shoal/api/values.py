@@ -23,6 +23,8 @@ def fault_of(value: Any, where: str, depth: int = 0) -> str:
 
     >>> fault_of({"a": [1, "caf\\udce9"]}, "params")
     "params.a[1]: character 4 ('\\\\udce9') is the byte E9, which is not UTF-8: give text in UTF-8"
+    >>> fault_of({"k" * 500_000: 2**64}, "params").removeprefix("params." + "k" * SHOWN_MAX)
+    '...: a whole number has at most 64 bits, with its sign'
     >>> fault_of({"a": [1, 2.5, None, True, "é"]}, "params")
     ''
     """
@@ -46,7 +48,7 @@ def fault_of(value: Any, where: str, depth: int = 0) -> str:
             for key, inner in value.items():
                 if fault := fault_in(key):
                     return f"{where}: a name in it: {fault}: give text in UTF-8"
-                if fault := fault_of(inner, f"{where}.{key}", depth + 1):
+                if fault := fault_of(inner, f"{where}.{cut(key)}", depth + 1):
                     return fault
             return ""
         case list() | tuple():
@@ -66,10 +68,15 @@ def is_finite(value: float) -> bool:
         return False
 
 
+def cut(text: str) -> str:
+    """Returns as much of a text as goes into a sentence."""
+    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "..."
+
+
 def shown(value: object) -> str:
     """A value in a sentence: short, however large it is."""
-    if isinstance(value, str) and len(value) > SHOWN_MAX:
-        value = value[:SHOWN_MAX] + "..."
+    if isinstance(value, str):
+        value = cut(value)
     elif isinstance(value, list | dict) and len(value) > SHOWN_MAX:
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
     elif isinstance(value, int) and value.bit_length() > 200:

@@ -34,6 +34,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from shoal.api.errors import BadParameter, did_you_mean
+from shoal.api.values import cut
 from shoal.program.declarations import Aggregate, Channel, Column, Lists, Mail, Table
 from shoal.program.params import Param
 from shoal.program.phase import Phase
@@ -71,7 +72,7 @@ class Program:
         for name in given:
             if name not in known:
                 hint = did_you_mean(name, known)
-                raise BadParameter(f"program '{self.name}' has no parameter '{name}'{hint}")
+                raise BadParameter(f"program '{self.name}' has no parameter '{cut(name)}'{hint}")
         self.params: Mapping[str, Any] = {name: known[name].read(value) for name, value in given.items()}
 
     @classmethod

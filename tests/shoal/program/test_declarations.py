@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal import Aggregate, Channel, Column, Lists, Mail, Merge, Phase
+from shoal import Aggregate, BadParameter, Channel, Column, Lists, Mail, Merge, Phase
+from shoal.algorithms.pagerank import PageRank
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,8 @@ from shoal import Aggregate, Channel, Column, Lists, Mail, Merge, Phase
 def test_what_is_no_declaration_is_refused(kind: Any, given: tuple[Any, ...], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         kind(*given)
+
+
+def test_a_wrong_name_of_any_length_is_told_in_a_sentence() -> None:
+    with pytest.raises(BadParameter, match=r"^program 'pagerank' has no parameter 'x{60}\.\.\.'$"):
+        PageRank(**{"x" * 500_000: 1})
