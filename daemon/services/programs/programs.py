@@ -193,6 +193,8 @@ class Programs(Service[Never, RunEnded]):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             status = await process.wait()
+        if len(answer) > ANSWER_BYTES_MAX:
+            raise BadProgram(f"{label}: what it declares, or fails with, is more than fits {ANSWER_BYTES_MAX} bytes")
         try:
             told = json.loads(answer)
             assert isinstance(told, dict)

@@ -163,6 +163,7 @@ BAD = {
     SOURCE.replace(b'columns = (Column("nothing", np.int64),', b"columns = (7,"): "what it declares can't be read",
     b"import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\nx = y\n": "NameError: name 'y'",
     b"x = bytearray(6 << 30)\n": "MemoryError",
+    b"raise ValueError('x' * 10_000_000)\n": "bad.py: what it declares, or fails with, is more than fits",
 }
 
 
