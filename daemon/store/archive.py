@@ -35,6 +35,7 @@ MANIFEST: Final = "manifest.json"
 PARTIAL: Final = ".partial"
 MANIFEST_BYTES_MAX: Final = 16 << 20
 _SHARD: Final = "backup"
+_REMEDY: Final = "restore it with that version, or load its graphs again"
 
 
 class ArchiveWriter:
@@ -107,7 +108,7 @@ class Archive:
             if said.get("bytes") != size or said.get("sha256") != _checksum(path):
                 raise StoreError(f"{path} is not the file that {MANIFEST} describes: use another copy of the backup")
             self._database = Database(path, Turn(), sealed=True)
-            if schema.is_new(self._database.connection, path):
+            if schema.is_new(self._database.connection, path, _REMEDY):
                 raise StoreError(f"{path} is empty: use another copy of the backup")
         except FAILURES as error:
             raise StoreError(sentence(error, path, "read the backup")) from error

@@ -24,6 +24,8 @@ from typing import Final
 from daemon.store.errors import MOVE_AWAY, StoreError
 
 FORMAT: Final = 4
+OF_A_FOLDER: Final = f"start that version again, or {MOVE_AWAY}"
+"""What to do with one of another format."""
 APPLICATION_ID: Final = int.from_bytes(b"Shoa")
 TABLE_PARTITION: Final = -1
 BEING_WRITTEN, WHOLE, SEALED = 0, 1, 2
@@ -61,8 +63,10 @@ STATEMENTS: Final = {
 }
 
 
-def is_new(connection: sqlite3.Connection, path: Path) -> bool:
-    """Returns whether the database has yet to be created. Raises `StoreError` for one that is not ours to use."""
+def is_new(connection: sqlite3.Connection, path: Path, remedy: str = OF_A_FOLDER) -> bool:
+    """Returns whether the database has yet to be created. Raises `StoreError` for one that is not ours to use, with the
+    remedy for one of another format.
+    """
     tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -70,16 +74,9 @@ def is_new(connection: sqlite3.Connection, path: Path) -> bool:
         return True
     if application != APPLICATION_ID:
         raise StoreError(f"{path} is another application's database: give the shard a data folder of its own")
-    if version > FORMAT:
-        raise StoreError(
-            f"{path} was written by a newer Shoal (format {version}, this one knows {FORMAT}):"
-            f" start that version again, or {MOVE_AWAY}"
-        )
-    if 0 < version < FORMAT:
-        raise StoreError(
-            f"{path} was written by an older Shoal (format {version}, this one knows {FORMAT}):"
-            f" start that version again and make a backup of its graphs, or {MOVE_AWAY}"
-        )
+    if version != FORMAT and version > 0:
+        age = "a newer" if version > FORMAT else "an older"
+        raise StoreError(f"{path} was written by {age} Shoal (format {version}, this one knows {FORMAT}): {remedy}")
     if version != FORMAT or tables != STATEMENTS:
         raise StoreError(f"{path} is torn: its tables are not those of format {FORMAT}; {MOVE_AWAY}")
     return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +106,22 @@ def test_what_was_damaged_since_is_refused(tmp_path: Path, damage: str) -> None:
         case "format":
             manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
     with pytest.raises(StoreError, match=r"another copy|read the backup|format 1"):
+        Archive(folder)
+
+
+@pytest.mark.parametrize(("version", "age"), [(3, "an older"), (99, "a newer")])
+def test_one_of_another_format_is_for_the_version_that_wrote_it(tmp_path: Path, version: int, age: str) -> None:
+    folder = written(tmp_path / "backup")
+    database, manifest = folder / "shoal.db", folder / "manifest.json"
+    connection = sqlite3.connect(database)
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    held = database.read_bytes()
+    files = {"shoal.db": {"bytes": len(held), "sha256": hashlib.sha256(held).hexdigest()}}
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "files": files}))
+    with pytest.raises(
+        StoreError, match=rf"by {age} Shoal .*: restore it with that version, or load its graphs again$"
+    ):
         Archive(folder)
 
 

@@ -91,7 +91,7 @@ def test_another_clusters_or_shards_folder_is_refused(tmp_path: Path, cluster: s
     ("statement", "told"),
     [
         ("PRAGMA user_version = 99", "newer Shoal .format 99, this one knows 4.*move the folder away"),
-        ("PRAGMA user_version = 1", "older Shoal .format 1, this one knows 4.*make a backup"),
+        ("PRAGMA user_version = 1", "older Shoal .format 1, this one knows 4.: start that version again, or move"),
         ("PRAGMA application_id = 7", "another application's"),
         ("DROP TABLE state", "torn.*fetches its partitions from the others"),
         ("UPDATE meta SET value = 'x' WHERE key = 'disk'", "torn"),
