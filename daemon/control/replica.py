@@ -156,6 +156,8 @@ class Replica:
         """Look at the time."""
         if self.raft is not None and not self._is_mute:
             self._take(self.raft.wake(now), now)
+            if not self.raft.is_saving:
+                self._append_gathered(now)
         for request in self._reads.given_up(now):
             self._out.append(Answered(request, NO_MAJORITY))
         return self._asked(now)
@@ -405,18 +407,12 @@ class Replica:
         return True
 
     def _append_gathered(self, now: int) -> None:
-        """Leadership may be being handed over, or the log be full: what is not taken is asked for again."""
+        """What there is no room for waits on: the log is full, or leadership is being handed over, perhaps in vain."""
         assert self.raft is not None
-        gathered, self._gathered = self._gathered, {}
-        if not gathered or not self.leads:
-            return
-        room = self.raft.room
-        entries = [self._sealed(request, proposal, now) for request, proposal in list(gathered.items())[:room]]
-        self._under_way.difference_update(list(gathered)[room:])
-        try:
+        taken = list(self._gathered)[: self.raft.room]
+        if taken and self.leads:
+            entries = [self._sealed(request, self._gathered.pop(request), now) for request in taken]
             self._take(self.raft.propose(entries, now), now)
-        except Refused:
-            self._under_way.difference_update(gathered)
 
     def _sealed(self, request: Request, proposal: Proposal, now: int) -> bytes:
         """An entry with this leader's time, which is never before that of an entry that it knows."""

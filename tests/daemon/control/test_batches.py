@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consensus import Append, LeaderChanged, Persist
+from consensus import Append, AppendReply, LeaderChanged, Persist
 from daemon.control.effects import Effect, Send
 from daemon.control.messages import Proposal
 from daemon.state import command_codec
@@ -73,3 +73,22 @@ def test_what_has_gathered_when_another_leads_is_asked_of_that_one() -> None:
     old.perform(effects)
     cluster.run(30 * SECOND)
     assert all(old.answer(request) is not None for request in answers)
+
+
+def test_what_has_gathered_waits_while_leadership_is_handed_over_in_vain() -> None:
+    """A leader's own decisions are proposed once: nobody would ask for one again that is forgotten here."""
+    cluster = ShardCluster().formed()
+    leader, others, now, codec = cluster.led(), cluster.others(), cluster.world.now, command_codec()
+    raft = leader.up.raft
+    assert raft is not None
+    (first,) = written(proposed(leader, 0, now))
+    command = codec.encode(StopRun("nothing-1"))
+    leader.up.step(others[0].up.identity, Proposal(90, 90, "cluster", command), now)
+    heir = next(voter for voter in raft.configuration.voters if voter != raft.name)
+    raft.transfer_leadership(heir, now)  # it never hears of that
+    assert not written(leader.up.persisted(first, now))
+    later = now + SETTINGS.consensus.election_timeout_ns
+    for other in others:
+        leader.up.step(other.up.identity, AppendReply(raft.term, accepted=True, index=raft.commit_index), later - 1)
+    (then,) = written(leader.up.wake(later))
+    assert [codec.open(entry.data).command for entry in then.entries] == [command]
