@@ -42,6 +42,7 @@ class Proposals:
     def __init__(self, shard: Identity, pending_max: int = 1024) -> None:
         self._shard = shard
         self._pending: dict[int, _Pending] = {}
+        """By their numbers, in their order."""
         self._pending_max = pending_max
         self._next = 1
         self.codec = command_codec()
@@ -66,7 +67,7 @@ class Proposals:
     @property
     def answered(self) -> int:
         """Below this number, no proposal waits for its outcome."""
-        return min(self._pending, default=self._next)
+        return next(iter(self._pending), self._next)
 
     def is_pending(self, request: str) -> bool:
         """Whether a proposal of that name waits for its outcome."""
