@@ -101,10 +101,9 @@ class Seat:
         """The one change of the servers that is due."""
         alive, leaving = {}, set()
         for shard, tags in disks(membership):
-            alive[shard.name] = server_of(shard.name, shard.generation)
+            if can_join(tags, registry.cluster_version):
+                alive[shard.name] = server_of(shard.name, shard.generation)
             member = membership.member(shard.name)
-            if not can_join(tags, registry.cluster_version):
-                del alive[shard.name]
             if LEAVING_TAG in tags and member and not registry.has_member(Identity(shard.name, member.generation)):
                 leaving.add(shard.name)
         return next_change(raft.configuration, alive, leaving, raft.is_caught_up, self._voters_max)
