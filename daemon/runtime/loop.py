@@ -135,9 +135,16 @@ class ControlLoop:
             self._conditions.look()
 
     def perform(self, effects: Iterable[fx.Effect]) -> None:
-        """Carries out what a door of the control plane gave, in order; what is behind a write, once that is durable."""
+        """Carries out what a door of the control plane gave, in order; what is behind a write, once that is durable.
+
+        One that breaks ends the daemon, whoever has asked: an operator's command would take the error for its own.
+        """
         if not self._is_broken:
-            self._effects.run(effects)
+            try:
+                self._effects.run(effects)
+            except Exception as error:
+                self._fatal(error)
+                raise
             self._set_timer()
         self._conditions.look()
 
