@@ -295,10 +295,6 @@ class Metrics:
         while slow:
             self.slow_turn_seconds.observe(slow.popleft())
 
-    def peer(self, name: str) -> str:
-        """Returns the label value for a peer."""
-        return self._peers(name)
-
     def keep_peers(self, present: Collection[str], now: float) -> None:
         """Deletes the series of peers that have been absent for long, which makes room for others."""
         away = self._peers.values() - set(present) - {OTHER}
