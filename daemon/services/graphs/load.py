@@ -61,8 +61,6 @@ class Loading:
             await self._drop(shipments)
             raise
         await self._decided(added, shipments)
-        # Our own log has it by now: the answer came from it.
-        await self._context.conditions.until(lambda: self._name in self._state.registry.graphs)
         return {
             "graph": self._name,
             "nodes": added.node_count,
@@ -130,7 +128,10 @@ class Loading:
         )
 
     async def _decided(self, added: AddGraph, shipments: Sequence[Shipment]) -> None:
-        """Proposes the graph. Only a rejection by the log drops what was carried: it may still be committed later."""
+        """Proposes the graph, which this shard's log has once this returns, unless it was dropped again.
+
+        Only a rejection by the log drops what was carried: it may still be committed later.
+        """
         answer = await self._context.decide(added)
         if answer.error and answer.decided:
             await self._drop(shipments)
