@@ -91,9 +91,9 @@ class Leadership:
         for message in self.followers.outgoing(peer, commit_index, now):
             self._outbox.send(peer, message)
 
-    def tend_reads(self, commit_index: int, now: int) -> None:
+    def tend_reads(self, commit_index: int) -> None:
         """Answers the reads whose round a majority has acknowledged, and starts the next round if needed (6.4)."""
-        readable, heartbeats = self.followers.tend_reads(self._log.configuration.voters, commit_index, now)
+        readable, heartbeats = self.followers.tend_reads(self._log.configuration.voters, commit_index)
         self._outbox.readable(readable)
         for voter, message in heartbeats:
             self._outbox.send(voter, message)

@@ -154,7 +154,7 @@ class Raft(Server):
             raise Refused(Reason.TOO_MANY_READS, self.leader)
         is_followed = followers.are_majority(follower, self.configuration.voters)
         followers.reads.ask(asker, request, self.commit_index, is_followed)
-        self._leadership.tend_reads(self.commit_index, now)
+        self._leadership.tend_reads(self.commit_index)
         return self._effects()
 
     def add_server(self, name: str, voter: bool, now: int) -> list[Effect]:
@@ -451,7 +451,7 @@ class Raft(Server):
             self.dropped += 1
             return
         leading.followers.take_reply(sender, reply, now)
-        leading.tend_reads(self.commit_index, now)
+        leading.tend_reads(self.commit_index)
         self._commit(now)
         if self._leadership is leading and sender in leading.followers.peers:
             leading.replicate_to(sender, self.commit_index, now)

@@ -116,9 +116,7 @@ class Replication:
         """When a majority was last heard; a leader always hears itself."""
         return agreed([NEVER_NS if v == self._name else self._heard_at_ns(v) for v in voters])
 
-    def tend_reads(
-        self, voters: Collection[str], commit: int, now: int
-    ) -> tuple[list[Readable], list[tuple[str, Message]]]:
+    def tend_reads(self, voters: Collection[str], commit: int) -> tuple[list[Readable], list[tuple[str, Message]]]:
         """Reads whose round a majority has answered, and the heartbeats of the next round if one is waited for (6.4).
 
         They are bare ones: what was lost before, the next periodic heartbeat repeats.

@@ -120,7 +120,6 @@ class ControlPlane(Readings):
             self.trust,
             settings,
             random,
-            now,
         )
         self._due: set[Due] = set()
         self._lead_ns = now

@@ -58,8 +58,8 @@ LEADERS_MESSAGES = (consensus.Append, consensus.InstallSnapshot)
 class Replica:
     """One shard's replica.
 
-    `raft` is set once there is a cluster. With
-    `unix_offset_ns` added, a time of the host's is Unix time, as well as its clock is set.
+    `raft` is set once there is a cluster. With `unix_offset_ns` added, a time of the host's is Unix time, as well as
+    its clock is set.
     """
 
     def __init__(
@@ -71,7 +71,6 @@ class Replica:
         trust: Trust,
         settings: ShardSettings,
         random: Random,
-        now: int,
     ) -> None:
         self._seat, self._membership, self._state = seat, membership, state
         self._shard, self._registry = shard, state.registry

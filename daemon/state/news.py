@@ -50,11 +50,11 @@ def news_of_runs(registry: Registry, before: Registry) -> list[Announcement]:
     before_kept = {run.name for run in runs.values() if run.has_result}
     expired = tuple(run for name, run in registry.runs.items() if name in before_kept and run.has_expired)
     news += [ResultsExpired(expired)] if expired else []
-    if registry.view == before.view and any(_is_news(run, runs.get(run.name)) for run in registry.waiting_runs()):
+    if registry.view == before.view and any(_is_news(runs.get(run.name)) for run in registry.waiting_runs()):
         news.append(RunsWaiting())
     return news
 
 
-def _is_news(waiting: RunRecord, before: RunRecord | None) -> bool:
-    """Whether a run that waits for a tick to go on from has come, or begun, since."""
+def _is_news(before: RunRecord | None) -> bool:
+    """Whether a run that waits for a tick to go on from has come, or begun, since it was so."""
     return before is None or before.state == QUEUED

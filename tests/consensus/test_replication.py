@@ -124,7 +124,7 @@ def test_a_read_asks_one_whose_probe_was_compacted_away_as_well() -> None:
     followers.outgoing("b", 1, 0)
     log.compact(6, (b"state",))
     followers.reads.ask("a", "r", 6, False)
-    _, heartbeats = followers.tend_reads("abc", 6, 0)
+    _, heartbeats = followers.tend_reads("abc", 6)
     assert heartbeats == [("b", Append(2, 6, 2, (), 6, 1))]
     assert followers.outgoing("b", 6, 0) == sent_whole(2, log.snapshot)
 
