@@ -84,8 +84,10 @@ class GCounter:
     def advanced(self, replica: str, to: int) -> Self:
         """With the entry of `replica` at `to`, or where it is when that is further: an entry never goes back."""
         known = self.entries.get(replica)
-        if known is None or type(to) is not int or not known < to <= COUNT_MAX:
+        if known is None or type(to) is not int or not 0 < to <= COUNT_MAX:
             return self.merge(self.advanced_delta(replica, to))
+        if to <= known:
+            return self
         entries = dict(self.entries)  # every step of a barrier comes here: a tenth of what the merge costs
         entries[replica] = to
         counter = object.__new__(type(self))

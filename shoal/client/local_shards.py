@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from shoal.engine.engine import Engine
@@ -122,8 +123,8 @@ class _Shard(Runner[object]):
             RUN, name, shards.members, program.phases(), ticks, TickTiming(), tick,
             tick=tick, cadence=Cadence(checkpoint_ticks or -1), must_halt=not program.anytime,
         )  # fmt: skip
-        super().__init__({RUN: self.machine}, _Open(), time.perf_counter_ns, tell=self._send)
-        self._shards, self._name, self._part, self._program = shards, name, part, program
+        super().__init__({RUN: self.machine}, _Open(), time.perf_counter_ns, tell=partial(shards.send, name))
+        self._shards, self._part, self._program = shards, part, program
         self._has_a_hand = program.saves or kind.collect is not Program.collect
         """Whether the program's own code makes its states; it may fail at that, here as on a cluster."""
 
@@ -149,6 +150,3 @@ class _Shard(Runner[object]):
         if isinstance(error, Exception) and self._shards.cause is None:
             self._shards.cause = error
         return isinstance(error, Exception)
-
-    def _send(self, effect: object) -> None:
-        self._shards.send(self._name, effect)

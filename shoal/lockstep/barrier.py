@@ -67,15 +67,8 @@ class Barrier:
         if shard in self._known:
             self.counter = self.counter.advanced(shard, entry)
 
-    def advance_all(self, shards: Iterable[str], entry: int) -> None:
-        """Merges what follows of these shards from somebody who has passed a barrier: each has come to it."""
-        known = self.counter.entries
-        for shard in shards:
-            if known.get(shard, 0) < entry:
-                self.advance(shard, entry)
-
     def merge(self, entries: Iterable[tuple[str, int]]) -> None:
-        """Merges what somebody relays of everyone."""
+        """Merges what somebody relays of others, or what follows of them from a share."""
         for shard, entry in entries:
             self.advance(shard, entry)
 

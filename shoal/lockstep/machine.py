@@ -192,7 +192,7 @@ class TickMachine:
             self._here.setdefault(sender, message)
         else:
             if not self._ahead:  # who is a phase ahead has seen all others come to this one
-                self.barrier.advance_all(self.peers, self.entry)
+                self.barrier.merge((peer, self.entry) for peer in self.peers)
             self._ahead.setdefault(sender, message)
         if self.state is WAITING and len(self._here) == len(self.peers) and self.barrier.passed(self.entry):
             return self._go_on(now)

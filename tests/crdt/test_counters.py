@@ -57,6 +57,8 @@ def test_a_merge_that_brings_nothing_gives_the_same_object() -> None:
     counter = GCounter({"a": 5, "b": 1})
     assert counter.merge(GCounter({"a": 4})) is counter
     assert counter.merge(counter) is counter
+    assert counter.advanced("a", 5) is counter
+    assert counter.advanced("a", 1) is counter
 
 
 def test_zero_is_what_an_absent_entry_means() -> None:
