@@ -76,11 +76,9 @@ class WatchedSockets:
         self._sweep()
 
     def _sweep(self) -> None:
-        if not self._sweeping.acquire(blocking=False):
-            return  # another thread is at it
-        try:
+        if self._sweeping.locked():
+            return  # another thread is at it, or this one, and was interrupted by a signal
+        with self._sweeping:  # a signal can come between `acquire` and `try`, but not here
             for watched in [each for each in self._open if each.owner() is None]:
                 watched.close()
                 self._open.remove(watched)
-        finally:
-            self._sweeping.release()

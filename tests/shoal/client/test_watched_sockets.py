@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
+import pytest
 import zmq
 
 from shoal.client.watched_sockets import WatchedSockets
@@ -14,8 +16,10 @@ class Owner:
     """Somebody."""
 
 
-def test_a_pair_whose_owner_is_gone_is_closed_with_the_next() -> None:
+def test_a_pair_whose_owner_is_gone_is_closed_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     sockets, owner, other = WatchedSockets.here(), Owner(), Owner()
+    # Tests that interrupt between any two instructions, as no signal can, may have kept the lock.
+    monkeypatch.setattr(sockets, "_sweeping", threading.Lock())
     left = sockets.open(owner, zmq.DEALER)
     kept = sockets.open(other, zmq.DEALER)
     assert not left.socket.closed
