@@ -197,7 +197,11 @@ class Invariants:
         assert (watch.members, watch.phases, watch.resumed) == (view.names, run.phases, run.resumed), told
 
     def _match_resumption(self, run: RunRecord, view: View) -> None:
-        """Who could have told of the last checkpoint that was committed has been asked; older ones may be deleted."""
+        """Who could have told of the last checkpoint that was committed has been asked; older ones may be deleted.
+
+        If too many who hold it are away, the run does its ticks once more, and so takes from the others what they had
+        of them: nobody can go on from there any more, even if all are back.
+        """
         placed = self.runs[run.number, view.epoch].placed
         checkpoints = self.checkpoints.get(run.number, {})
         tick = max((tick for tick, disks in checkpoints.items() if len(disks) == len(placed)), default=0)
@@ -206,6 +210,7 @@ class Invariants:
             lost = [p for p, having in disks.items() if not any(self._has(view, *disk) for disk in having)]
             assert lost, f"{run.name} goes on after tick {run.resumed}, and {tick} was committed: {disks}"
             self.counts["checkpoints out of reach"] += 1
+            self.checkpoints[run.number] = {at: held for at, held in checkpoints.items() if at <= run.resumed}
 
     def _disks(self, view: View) -> dict[str, tuple[int, int]]:
         return {name: self.hosts[name].disk.identity for name in view.names if name in self.hosts}
