@@ -392,7 +392,7 @@ class Replica:
             self._refuse(asker, proposal.sequence, why_not_proposed(unreadable))
             return True
         request = Request(asker.name, asker.generation, proposal.sequence)
-        if request in self._under_way or self._state.sessions.outcome(request) is not None:
+        if request in self._under_way or self._state.sessions.has_kept(request):
             return True  # sent again, the more often the slower the disks are: another sync would slow them more
         if len(proposal.command) > self._settings.consensus.bytes_per_message_max - ENVELOPE_BYTES_MAX:
             self._refuse(asker, proposal.sequence, consensus.Reason.TOO_LARGE.value)

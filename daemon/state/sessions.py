@@ -100,6 +100,15 @@ class Sessions:
         recorded = session.outcomes.get(request.sequence)
         return None if recorded is None else _decided(request, recorded)
 
+    def has_kept(self, request: Request) -> bool:
+        """Whether the outcome of a request is kept: its shard learns of it from the log. What is too late has none, and
+        only as an entry of the log is it answered.
+        """
+        session = self._sessions.get(request.shard)
+        if session is None or session.generation != request.generation:
+            return False
+        return request.sequence in session.outcomes
+
     def hear(self, at: Applied, answered: int) -> None:
         """A command of a session has come, not for the first time perhaps, but not too late."""
         request = at.request

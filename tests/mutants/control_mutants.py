@@ -122,8 +122,8 @@ MUTANTS = (
     Mutant(
         "a proposal that is sent again is appended again",
         "daemon/control/replica.py",
-        "if request in self._under_way or self._state.sessions.outcome(request) is not None:",
-        "if self._state.sessions.outcome(request) is not None:",
+        "if request in self._under_way or self._state.sessions.has_kept(request):",
+        "if self._state.sessions.has_kept(request):",
         ("tests/daemon/control/test_batches.py", "tests/daemon/control/test_plane.py"),
     ),
     Mutant(

@@ -38,6 +38,7 @@ from daemon.membership.messages import ALIVE, Member, PushPullReply, Record
 from daemon.services.cluster.waiting import why_waiting
 from daemon.state import command_codec
 from daemon.state.commands import DropGraph, Identity, StopRun
+from daemon.state.sessions import IDLE_NS, TOO_LATE
 from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
 from tests.simulator.world import MS, SECOND
 
@@ -374,6 +375,19 @@ def test_a_proposal_that_was_lost_with_its_leader_is_appended_by_the_next() -> N
     answer = leader.answer("r")
     assert answer is not None
     assert answer.decided
+
+
+def test_a_proposal_that_is_too_late_is_answered() -> None:
+    """Its message was lost, the next one decided, and then the leader's clock leaps: the session keeps only numbers."""
+    cluster = formed()
+    leader, other = led(cluster)
+    now = cluster.world.now
+    other.up.propose("lost", StopRun("nothing"), now + 30 * SECOND, now)
+    assert cluster.propose(StopRun("nothing"), other).decided
+    leader.up.set_clock(2 * IDLE_NS)
+    assert cluster.propose(StopRun("nothing"), leader).decided
+    cluster.until(lambda: other.answer("lost") is not None, 5 * SECOND)
+    assert other.answer("lost") == Answered("lost", TOO_LATE, decided=True)
 
 
 def test_a_start_goes_on_from_the_disk() -> None:
