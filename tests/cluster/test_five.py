@@ -14,7 +14,7 @@ from daemon.cli.dev_cluster import DevCluster, DevShard
 from shoal import GraphData
 from shoal.api.errors import Refused
 from tests.cluster.test_command_lines import line
-from tests.cluster.trial import DEBIAN, ask, metrics, shoalctl, wait_for, well
+from tests.cluster.trial import DEBIAN, ask, metrics, shoalctl, wait_for, wait_for_line, well
 
 DAMPING = 0.999
 
@@ -97,7 +97,7 @@ def test_both_copies_are_lost_and_the_graph_waits_for_one(five: DevCluster) -> N
         series = f'shoal_partition_lost{{graph="small",partition="{lost[0]}",shards="{names}"}}'
         assert metrics(shard, "shoal_partition_lost")[series] == 1
         said = f"graph small is halted: partitions {lost} are lost; {', '.join(sorted(pair))} had them"
-        assert said in shard.log.read_text()
+        wait_for_line(shard, said)
         assert all(name in shoalctl(shard, "status").stdout for name in pair)
     with pytest.raises(Refused, match=f"graph 'small' is halted: .*{len(lost)} .*{', '.join(sorted(pair))} had them"):
         ask(rest[0], "run start", program="pagerank", graph="small")

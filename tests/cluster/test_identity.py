@@ -19,7 +19,7 @@ from daemon.membership.messages import ALIVE, DEAD, LEFT, Gossip, Member, PushPu
 from daemon.vocabulary import CONTROL_TYPES
 from daemon.wire import Codec
 from tests.cluster.conftest import UP_SECONDS
-from tests.cluster.trial import TrialCluster, ask, config_of, shoalctl, summed, wait_for
+from tests.cluster.trial import TrialCluster, ask, config_of, shoalctl, summed, wait_for, wait_for_line
 
 FOLDERS = itertools.count()
 
@@ -136,7 +136,7 @@ def test_a_copy_of_a_machine_waits_until_the_first_one_is_gone(clusters: Any) ->
         rewritten(copy, (rf"^({key} = .*:)\d+", rf"\g<1>{next(free)}"))
     cluster.start([4], timeout_seconds=UP_SECONDS)
     wait_for(lambda: "another daemon runs under this shard's name" in ask(copy, "status")["waiting"], 30, "told")
-    assert "another daemon runs under the name 'shard-2'" in copy.log.read_text()
+    wait_for_line(copy, "another daemon runs under the name 'shard-2'")
     assert (ask(second, "status")["state"], ask(copy, "status")["state"]) == ("joined", "starting")
     cluster.kill([2])
     wait_for(lambda: ask(copy, "status")["state"] == "joined", 30, "it is let in")
@@ -163,7 +163,7 @@ def test_two_clusters_that_hear_each_other_stay_two(clusters: Any) -> None:
     wait_for(lambda: ask(a1, "members")["other_clusters"], 30, "it is noticed")
     (heard,) = {(row["cluster"], row["name"], row["address"]) for row in ask(a1, "members")["other_clusters"]}
     assert heard == (founded[1], "shard-2", "127.0.0.1")
-    assert f"'shard-2' at 127.0.0.1 belongs to another cluster, founded as {founded[1]}" in a1.log.read_text()
+    wait_for_line(a1, f"'shard-2' at 127.0.0.1 belongs to another cluster, founded as {founded[1]}")
     assert f"belongs to another cluster, founded as {founded[1]}" in " ".join(shoalctl(a1, "members").stdout.split())
     assert [ask(shard, "status")["founding"] for shard in (a1, b1, b2)] == [founded[0], founded[1], founded[1]]
     assert a1.pid() is not None

@@ -29,7 +29,7 @@ from daemon.config.keys import KeyPair, load_pair
 from shoal.api.errors import Unreachable
 from tests.cluster.conftest import MADE, UP_SECONDS, Up
 from tests.cluster.test_deploy import SOURCE
-from tests.cluster.trial import TrialCluster, ask, config_of, said, shoalctl, summed, wait_for
+from tests.cluster.trial import TrialCluster, ask, config_of, said, shoalctl, summed, wait_for, wait_for_line
 
 NODES = 400
 
@@ -90,7 +90,7 @@ class Far:
             size, pid = shard.log.stat().st_size, shard.pid()
             assert pid is not None
             os.kill(pid, signal.SIGHUP)
-            wait_for(lambda shard=shard, size=size: told in shard.log.read_text()[size:], 10, told)  # type: ignore[misc]
+            wait_for_line(shard, told, size)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def files(tmp_path: Path) -> Path:
 
 def test_a_whole_piece_of_work_from_afar(far: Far, files: Path) -> None:
     """Loaded, deployed, run, waited for and read at one daemon; and the very same bytes at another's own socket."""
-    near, log = far.shards[1], far.shards[0].log
+    near = far.shards[1]
     assert far.said("status")["shard"] == "shard-1"
     assert far.said("status", number=1)["shard"] == "shard-2"
     assert far.said("graph", "load", "sea", "--edges", str(files / "edges.parquet"))["edges"] == NODES
@@ -129,9 +129,9 @@ def test_a_whole_piece_of_work_from_afar(far: Far, files: Path) -> None:
     with shoal.connect(far.address(), key=far.key(), known_keys=far.allowed) as session:
         assert session.get_run(run).result("height").digest == ask(near, "run result", run=run)["digest"]
     for told in ("program deploy 'wave.py'", "graph load 'sea'", "run start 'wave' 'sea'"):
-        assert re.search(rf"{told} by operator carol$", log.read_text(), re.MULTILINE), told
+        wait_for_line(far.shards[0], f"{told} by operator carol\n")
     assert said(near, "graph", "drop", "lake", "--yes")
-    assert re.search(rf"graph drop 'lake' by user {os.getuid()}$", near.log.read_text(), re.MULTILINE)
+    wait_for_line(near, f"graph drop 'lake' by user {os.getuid()}\n")
 
 
 def test_the_environment_says_where_to_unless_the_command_does(far: Far) -> None:
@@ -241,9 +241,9 @@ def test_a_key_that_is_taken_away(far: Far) -> None:
         assert hers.status()["state"] == "joined"
         with pytest.raises(Unreachable, match="takes 'dave' for no operator"):
             shoal.connect(dave.address(), 10.0, key=dave.key(), known_keys=far.allowed)
-    assert "hanging up on operator dave: the key is no longer an operator's" in far.shards[0].log.read_text()
+    wait_for_line(far.shards[0], "hanging up on operator dave: the key is no longer an operator's")
     far.reload(text, "allowed keys: 1 added, 0 removed")
     assert dave.said("status")["shard"] == "shard-1"
     far.reload(text + "eve short operator\n", "the allowed keys are kept as they were")
-    assert f"allowed_keys:{len(text.splitlines()) + 1}: expected NAME KEY" in far.shards[0].log.read_text()
+    wait_for_line(far.shards[0], f"allowed_keys:{len(text.splitlines()) + 1}: expected NAME KEY")
     far.reload(text, "allowed keys: 0 added, 0 removed")

@@ -18,7 +18,7 @@ from shoal import GraphData
 from shoal.api.errors import Refused
 from shoal.client.admin_protocol import AdminConnection
 from tests.cluster.conftest import SETTINGS, UP_SECONDS
-from tests.cluster.trial import TrialCluster, ask, exit_status, leader_of, said, wait_for, well
+from tests.cluster.trial import TrialCluster, ask, exit_status, leader_of, said, wait_for, wait_for_line, well
 from tests.trials import Everything
 
 NODES = 300
@@ -295,7 +295,7 @@ def test_a_backup_of_three_in_a_run_is_restored_into_one_and_into_four(
         has_result_of(shards[-1], finished, ticks, small)
         shown = ask(shards[-1], "run wait", run=run, timeout_seconds=60)
         assert (shown["state"], shown["ticks"]) == ("completed", 300)
-        assert f"run {run} on graph small begins after tick {kept[run]['tick']}" in shards[0].log.read_text()
+        wait_for_line(shards[0], f"run {run} on graph small begins after tick {kept[run]['tick']}")
         has_result_of(shards[-1], run, 300, small)
         assert begin_again(shards[0], ticks=2) not in (finished, run)
         if count == 1:

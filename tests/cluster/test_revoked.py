@@ -17,7 +17,7 @@ from daemon.cli.dev_cluster import DevShard
 from shoal.api.errors import Unreachable
 from tests.cluster.conftest import MADE, UP_SECONDS, Up
 from tests.cluster.test_operators import Far, OpenToOperators
-from tests.cluster.trial import ask, config_of, counting, summed, wait_for, well
+from tests.cluster.trial import ask, config_of, counting, summed, wait_for, wait_for_line, well
 
 ONE_SECOND = 1.0
 
@@ -44,7 +44,7 @@ def reload(shards: list[DevShard]) -> None:
         size, pid = shard.log.stat().st_size, shard.pid()
         assert pid is not None
         os.kill(pid, signal.SIGHUP)
-        wait_for(lambda shard=shard, size=size: "allowed keys" in shard.log.read_text()[size:], 10, "reloaded")  # type: ignore[misc]
+        wait_for_line(shard, "allowed keys", size)
 
 
 def connected(shard: DevShard, to: DevShard) -> int:
@@ -76,7 +76,7 @@ def test_a_member_whose_key_is_taken_away_is_out_at_once_on_both_planes(far: Far
         assert summed(one, "shoal_events_total", event="connections_cut_revoked") >= 1
         wait_for(lambda: "refuses our key" in three.log.read_text(), 30, "it is told")
         reload([three])
-        assert "our own key is not among the allowed ones under the name shard-3" in three.log.read_text()
+        wait_for_line(three, "our own key is not among the allowed ones under the name shard-3")
         far.allowed.write_text(whole)
         reload(far.shards)
         wait_for(lambda: well(far.shards), 30, "all three in one view again")
@@ -113,6 +113,6 @@ def test_a_list_that_cannot_be_used_changes_nothing(far: Far, whole: str, conten
     if content is None:
         far.allowed.rmdir()
     far.allowed.write_text(text)
-    assert "the allowed keys are kept as they were" in far.shards[0].log.read_text()[size:]
+    wait_for_line(far.shards[0], "the allowed keys are kept as they were", size)
     assert before == [connected(shard, far.shards[0]) for shard in far.shards[1:]] == [2, 2]
     assert well(far.shards)

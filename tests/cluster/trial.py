@@ -37,6 +37,11 @@ def wait_for(look: Callable[[], T], seconds: float, what: str) -> T:
     return seen
 
 
+def wait_for_line(shard: DevShard, words: str, since: int = 0) -> None:
+    """Until a daemon that runs has logged `words`, from character `since` on: it may answer before it logs."""
+    wait_for(lambda: words in shard.log.read_text()[since:], 10, f"{shard.name} logs {words!r}")
+
+
 class TrialCluster(DevCluster):
     """A dev cluster with a few settings more, whose daemons find the trial programs installed."""
 
