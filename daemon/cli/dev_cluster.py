@@ -16,16 +16,15 @@ import contextlib
 import enum
 import os
 import signal
-import socket
 import sys
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, assert_never
 
 from daemon.admin.path import PATH_BYTES_MAX
+from daemon.cli.dev_ports import ReservedPorts
 from shoal.api.errors import ShoalError
 from shoal.client.admin_protocol import AdminConnection
 
@@ -37,8 +36,6 @@ SIGNAL_SECONDS: Final = 10.0
 STOPPED: Final = frozenset({b"T", b"t"})
 """Stopped by a signal, or by a debugger: proc(5)."""
 LOG_LINES_SHOWN: Final = 15
-PORTS: Final = range(20_000, 30_000)
-"""Below what Linux hands out to outgoing connections (32768 and up), so nobody takes one between look and use."""
 
 _CONFIG: Final = """\
 # Made by `shoalctl dev up`: fast timings for one machine. Not for anything that matters.
@@ -181,6 +178,7 @@ class DevCluster:
     def __init__(self, folder: Path, program: Sequence[str] = (sys.executable, "-P", "-m", "daemon")) -> None:
         self.folder = folder.absolute()
         self._program = tuple(program)
+        self.ports = ReservedPorts(str(self.folder))
 
     def shards(self) -> list[DevShard]:
         """Those that the folder holds."""
@@ -358,8 +356,7 @@ class DevCluster:
 
     def _make(self, shards: Sequence[DevShard], encryption: str, replicas: int) -> None:
         keys: list[str] = []
-        ports = _free_ports(str(self.folder))
-        chosen = {shard: (next(ports), next(ports), next(ports)) for shard in shards}
+        chosen = {shard: (self.ports.next(), self.ports.next(), self.ports.next()) for shard in shards}
         for shard in shards:
             (shard.folder / "data").mkdir(parents=True, exist_ok=True)
             if encryption == "curve":
@@ -473,17 +470,3 @@ def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(POLL_SECONDS)
     return True
-
-
-def _free_ports(salt: str) -> Iterator[int]:
-    """Ports that nobody listens on; two folders begin at different places, so that two starts seldom collide."""
-    first = zlib.crc32(salt.encode()) % len(PORTS)
-    for step in range(len(PORTS)):
-        port = PORTS[(first + step) % len(PORTS)]
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        yield port
-    raise DevError(f"no port from {PORTS.start} to {PORTS.stop} is free")

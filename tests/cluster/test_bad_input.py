@@ -25,6 +25,7 @@ import zmq
 
 import shoal
 from daemon.cli.dev_cluster import DevShard
+from daemon.cli.dev_ports import ReservedPorts
 from daemon.config.keys import generate, load_pair
 from daemon.config.quantities import parse_address
 from daemon.services.results.messages import RowsReply
@@ -163,8 +164,9 @@ def test_a_daemon_whose_key_is_not_allowed_does_not_get_in(three: list[DevShard]
     stranger.folder.mkdir()
     generate(stranger.folder, stranger.name)
     text = three[0].config.read_text().replace('"shard-1', '"shard-9').replace("admin.sock", str(stranger.socket))
+    ports = ReservedPorts(str(stranger.folder))
     for port in (config.listen.control, config.listen.ticks, f"//{config.metrics.listen}"):
-        text = text.replace(port.rpartition("/")[2], f"127.0.0.1:{_free_port()}")
+        text = text.replace(port.rpartition("/")[2], f"127.0.0.1:{ports.next()}")
     seeds = ", ".join(f'"{shard.name}@{address(shard, "control")}"' for shard in three)
     text = re.sub(r"seeds = \[.*\]", f"seeds = [{seeds}]", text)
     stranger.config.write_text(text)
@@ -187,12 +189,6 @@ def test_a_daemon_whose_key_is_not_allowed_does_not_get_in(three: list[DevShard]
         finally:
             process.kill()
     assert not stranger.socket.exists()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _envelope(cluster: str = "dev", version: int = NEWEST, tag: int = 1, fields: Any = ()) -> bytes:
@@ -301,7 +297,8 @@ def test_a_configuration_with_a_typo(three: list[DevShard], tmp_path: Path) -> N
 
 def test_a_data_folder_and_a_socket_path_that_a_live_daemon_has(three: list[DevShard], tmp_path: Path) -> None:
     """Everything else is free: ports of its own. The daemon that has the folder, or the socket, keeps it."""
-    text = re.sub(r"127\.0\.0\.1:\d+", lambda _: f"127.0.0.1:{_free_port()}", three[0].config.read_text())
+    ports = ReservedPorts(str(tmp_path))
+    text = re.sub(r"127\.0\.0\.1:\d+", lambda _: f"127.0.0.1:{ports.next()}", three[0].config.read_text())
     config, data = three[0].folder / "second.toml", three[0].folder / "data"
     for ours, told in (
         ("data", f"{data} is in use by another daemon, process {three[0].pid()}: stop that one, or give this one"),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import zmq
 
-from daemon.cli.dev_cluster import DevCluster, DevShard, _free_ports
+from daemon.cli.dev_cluster import DevCluster, DevShard
 from daemon.config.keys import load_pair
 from daemon.membership.messages import ALIVE, DEAD, LEFT, Gossip, Member, PushPull, Record
 from daemon.vocabulary import CONTROL_TYPES
@@ -131,9 +131,8 @@ def test_a_copy_of_a_machine_waits_until_the_first_one_is_gone(clusters: Any) ->
     for name in ("config.toml", "shard-2.secret_key"):
         (copy.folder / name).write_bytes((second.folder / name).read_bytes())
     (copy.folder / "shard-2.secret_key").chmod(0o600)
-    free = _free_ports(str(copy.folder))
     for key in ("control", "ticks", "listen"):
-        rewritten(copy, (rf"^({key} = .*:)\d+", rf"\g<1>{next(free)}"))
+        rewritten(copy, (rf"^({key} = .*:)\d+", rf"\g<1>{cluster.ports.next()}"))
     cluster.start([4], timeout_seconds=UP_SECONDS)
     wait_for(lambda: "another daemon runs under this shard's name" in ask(copy, "status")["waiting"], 30, "told")
     wait_for_line(copy, "another daemon runs under the name 'shard-2'")

@@ -24,7 +24,7 @@ from click.testing import CliRunner, Result
 
 import shoal
 from daemon.cli import main
-from daemon.cli.dev_cluster import DevShard, _free_ports
+from daemon.cli.dev_cluster import DevShard
 from daemon.config.keys import KeyPair, load_pair
 from shoal.api.errors import Unreachable
 from tests.cluster.conftest import MADE, UP_SECONDS, Up
@@ -40,10 +40,9 @@ class OpenToOperators(TrialCluster):
     def _make(self, shards: Any, encryption: str, replicas: int) -> None:
         super()._make(shards, encryption, replicas)
         texts = {shard: shard.config.read_text() for shard in shards}
-        ports = (port for port in _free_ports("operators") if not any(f":{port}" in text for text in texts.values()))
         for shard, text in texts.items():
-            port = next(ports)
-            shard.config.write_text(text.replace("[admin]\n", f'[admin]\nlisten = "tcp://127.0.0.1:{port}"\n'))
+            listen = f'listen = "tcp://127.0.0.1:{self.ports.next()}"'
+            shard.config.write_text(text.replace("[admin]\n", f"[admin]\n{listen}\n"))
         for name in ("carol", "dave"):
             made = CliRunner().invoke(main, ["keygen", "--dir", str(self.folder), "--name", name, "--operator"])
             assert made.exit_code == 0, made.output
