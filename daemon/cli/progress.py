@@ -7,21 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from daemon.cli.session import Session, in_words, words
 from shoal.api.command import Command
 
 R = TypeVar("R")
-
-LEFT: Final = {
-    "graph load": "interrupted: the load is given up (`shoalctl graph list` says whether it had just been done)",
-    "backup": "interrupted: the backup is given up, and nothing of it is kept",
-    "drain": "the drain goes on: `shoalctl status` says how far; take it back: shoalctl join",
-    "leave": "the shard is drained, and stays: go on with shoalctl leave, or take it back with shoalctl join",
-    "join": "the shard joins nevertheless: shoalctl status",
-}
-"""What becomes of a command whose asker has gone, by its name."""
 
 
 def followed(session: Session, command: Command[R], frames: Sequence[Any] = ()) -> R:
@@ -33,7 +24,7 @@ def followed(session: Session, command: Command[R], frames: Sequence[Any] = ()) 
             for event in stream:
                 bar.show(event)
     except KeyboardInterrupt:
-        words(f"\n{LEFT[contract.name]}")
+        words(f"\n{contract.interrupted}")
         raise SystemExit(130) from None
     return cast(R, stream.result)
 

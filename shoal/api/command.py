@@ -141,7 +141,8 @@ class Contract:
 
     `changes` says whether it leaves anything other than it was: then the daemon's log has who asked for it. `frames`
     says whether raw bytes follow a request, `buffers` whether they follow the reply, and `events` is the shape of the
-    events before the reply, if there are any and they are asked for.
+    events before the reply, if there are any and they are asked for. `interrupted` tells what becomes of a command with
+    events if its client is gone before the reply.
     """
 
     name: str
@@ -151,6 +152,7 @@ class Contract:
     frames: bool = False
     events: Any = None
     buffers: bool = False
+    interrupted: str = ""
 
     @cached_property
     def arguments(self) -> tuple[Argument, ...]:
@@ -286,12 +288,13 @@ def command(
     frames: bool = False,
     events: Any = None,
     buffers: bool = False,
+    interrupted: str = "",
 ) -> Callable[[C], C]:
     """Declares a class to be the command of that name."""
 
     def declared(declared_class: C) -> C:
         dataclass(frozen=True)(declared_class)
-        declared_class.contract = Contract(name, declared_class, reads, changes, frames, events, buffers)
+        declared_class.contract = Contract(name, declared_class, reads, changes, frames, events, buffers, interrupted)
         return declared_class
 
     return declared

@@ -256,7 +256,12 @@ class HandedOver(TypedDict):
     seconds: float
 
 
-@command("drain", changes=True, events=Stage)
+@command(
+    "drain",
+    changes=True,
+    events=Stage,
+    interrupted="the drain continues; `shoalctl status` shows its progress, and `shoalctl join` undoes it",
+)
 class Drain(Command[HandedOver]):
     """Hand all that this shard holds to the others, and take no more.
 
@@ -266,7 +271,12 @@ class Drain(Command[HandedOver]):
     """
 
 
-@command("leave", changes=True, events=Stage)
+@command(
+    "leave",
+    changes=True,
+    events=Stage,
+    interrupted="the drain continues, but the shard stays: `shoalctl leave` goes on, `shoalctl join` undoes it",
+)
 class Leave(Command[HandedOver]):
     """Drain this shard, say goodbye and end its daemon.
 
@@ -283,7 +293,12 @@ class JoinReply(TypedDict):
     epoch: int
 
 
-@command("join", changes=True, events=Stage)
+@command(
+    "join",
+    changes=True,
+    events=Stage,
+    interrupted="the shard joins all the same; `shoalctl status` shows when it has",
+)
 class Join(Command[JoinReply]):
     """Let this shard take part again after a drain."""
 
@@ -318,7 +333,12 @@ class BackupReply(TypedDict):
     seconds: float
 
 
-@command("backup", changes=True, events=Stage)
+@command(
+    "backup",
+    changes=True,
+    events=Stage,
+    interrupted="interrupted: the backup is cancelled, and its folder removed",
+)
 class Backup(Command[BackupReply]):
     """Copy all that the cluster keeps to a new folder on the daemon's machine, while it runs.
 

@@ -33,7 +33,13 @@ class LoadedGraph(TypedDict):
     seconds: float
 
 
-@command("graph load", changes=True, frames=True, events=Stage)
+@command(
+    "graph load",
+    changes=True,
+    frames=True,
+    events=Stage,
+    interrupted="interrupted: the load is cancelled, unless it was already complete (see `shoalctl graph list`)",
+)
 class GraphLoad(Command[LoadedGraph]):
     """Load a graph (from a program: the data follows as frames)."""
 

@@ -323,10 +323,10 @@ def test_dev_says_what_there_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("drain", "the drain goes on"),
-        ("leave", "the shard is drained, and stays"),
-        ("join", "the shard joins nevertheless"),
-        ("backup /b", "nothing of it is kept"),
+        ("drain", "the drain continues"),
+        ("leave", "the shard stays"),
+        ("join", "joins all the same"),
+        ("backup /b", "the backup is cancelled"),
         ("run wait r-1", "r-1 goes on"),
         ("run stop r-1", "interrupted"),
         ("status --json", "interrupted"),
