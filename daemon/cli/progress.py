@@ -24,7 +24,7 @@ def followed(session: Session, command: Command[R], frames: Sequence[Any] = ()) 
             for event in stream:
                 bar.show(event)
     except KeyboardInterrupt:
-        words(f"\n{contract.interrupted}")
+        words("\n" + contract.after_interrupt(command))
         raise SystemExit(130) from None
     return cast(R, stream.result)
 

@@ -97,7 +97,7 @@ def _wait(session: Session, name: str, timeout: float | None) -> None:
                     click.echo(f"\r\x1b[K{name}  {_where(event)}", err=True, nl=False)
             result = stream.result
     except KeyboardInterrupt:
-        words(f"\n{name} goes on. Wait again: shoalctl run wait {name}; end it: shoalctl run stop {name}")
+        words("\n" + contract.after_interrupt(asked))
         raise SystemExit(130) from None
     finally:
         if shown:

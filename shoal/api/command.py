@@ -142,7 +142,7 @@ class Contract:
     `changes` says whether it leaves anything other than it was: then the daemon's log has who asked for it. `frames`
     says whether raw bytes follow a request, `buffers` whether they follow the reply, and `events` is the shape of the
     events before the reply, if there are any and they are asked for. `interrupted` tells what becomes of a command with
-    events if its client is gone before the reply.
+    events if its client is gone before the reply; it may name an argument in braces.
     """
 
     name: str
@@ -180,6 +180,10 @@ class Contract:
     def _paragraphs(self) -> tuple[str, str]:
         first, _, rest = inspect.cleandoc(self.command.__doc__ or "").partition("\n\n")
         return " ".join(first.split()), rest
+
+    def after_interrupt(self, command: Command[Any]) -> str:
+        """Returns what becomes of a command whose client is gone."""
+        return self.interrupted.format_map(vars(command))
 
     @property
     def usage(self) -> str:

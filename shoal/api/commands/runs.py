@@ -116,7 +116,11 @@ class RunShow(Command[RunReply]):
     run: Annotated[str, "name of a run", RUN]
 
 
-@command("run wait", events=RunReply)
+@command(
+    "run wait",
+    events=RunReply,
+    interrupted="{run} continues. To wait again: `shoalctl run wait {run}`; to end it: `shoalctl run stop {run}`",
+)
 class RunWait(Command[RunReply]):
     """Wait until a run has finished."""
 

@@ -200,7 +200,7 @@ def test_interrupting_a_wait_leaves_the_run_going(host: Hosted, daemon: Daemon) 
         waiting.send_signal(signal.SIGINT)
         _, said = waiting.communicate(timeout=60)
     assert waiting.returncode == 130
-    assert "endless goes on" in said
+    assert "endless continues" in said
     assert "shoalctl run stop endless" in said
     assert all(command != "run stop" for command, _, _ in daemon.asked)
 
@@ -327,7 +327,7 @@ def test_dev_says_what_there_is(tmp_path: Path) -> None:
         ("leave", "the shard stays"),
         ("join", "joins all the same"),
         ("backup /b", "the backup is cancelled"),
-        ("run wait r-1", "r-1 goes on"),
+        ("run wait r-1", "r-1 continues"),
         ("run stop r-1", "interrupted"),
         ("status --json", "interrupted"),
     ],
