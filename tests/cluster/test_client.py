@@ -77,6 +77,30 @@ def test_one_script_gives_the_same_everywhere(session: Session, files: Path) -> 
         assert script(session, files) == script(alone, files)
 
 
+def test_what_is_loaded_at_once_is_loaded_or_refused(three: list[DevShard]) -> None:
+    """A dozen from each shard: whoever is told that it is there can run on it."""
+    data = shoal.from_arrays(list(range(500)), [(i * 7 + 3) % 500 for i in range(500)])
+
+    def load(number: int) -> str:
+        with shoal.connect(str(three[number % 3].socket)) as session:
+            try:
+                session.load(f"at-once-{number}", data=data)
+            except ShoalError as error:
+                return str(error)
+        return f"at-once-{number}"
+
+    with ThreadPoolExecutor(36) as pool:
+        told = set(pool.map(load, range(36)))
+    loaded = sorted(word for word in told if word.startswith("at-once-"))
+    assert loaded
+    assert all("already; try again when one is done" in refusal for refusal in told.difference(loaded)), told
+    with shoal.connect(str(three[0].socket)) as session:
+        assert {graph.name for graph in session.graphs()} >= set(loaded)
+        assert len({session.graph(name).run("pagerank", ticks=2).result("rank").digest for name in loaded}) == 1
+        for name in loaded:
+            session.drop(name)
+
+
 def test_the_same_errors_everywhere(session: Session) -> None:
     graph = session.load("g", data=shoal.from_arrays([1, 2], [2, 3]))
     with pytest.raises(NameTaken, match="a graph called 'g' is loaded already"):

@@ -49,10 +49,11 @@ class Loading:
         """Loads the graph. Raises `Refused` or `Failed`; then nothing of it is kept anywhere."""
         began = self._context.clock.monotonic_ns()
         view = self._checked_view()
-        added, table, cut = await asyncio.to_thread(self._cut, view, spec, frames)
-        _let_go(frames)
+        self._staging.begin(self._load)
         shipments: list[Shipment] = []
         try:
+            added, table, cut = await asyncio.to_thread(self._cut, view, spec, frames)
+            _let_go(frames)
             mine = await self._dealt(view, table, cut, shipments)
             del cut  # what has not arrived, the shipments have views of
             await carried(self._context, view, shipments, self._emit)
@@ -130,15 +131,30 @@ class Loading:
     async def _decided(self, added: AddGraph, shipments: Sequence[Shipment]) -> None:
         """Proposes the graph, which this shard's log has once this returns, unless it was dropped again.
 
-        Only a rejection by the log drops what was carried: it may still be committed later.
+        Only a rejection by the log drops what was carried at once: it may still be committed later.
         """
         answer = await self._context.decide(added)
-        if answer.error and answer.decided:
+        if not answer.error:
+            self._order_landing([])
+            return
+        if answer.decided:
+            await self._drop(shipments)
+        else:
+            self._context.spawn(self._outlive(added.epoch, shipments))
+        raise Failed(answer.error)
+
+    async def _outlive(self, epoch: int, shipments: Sequence[Shipment]) -> None:
+        """Drops what was carried once no proposal of it can be on its way any more, unless the log has it by then."""
+        registry, seconds = self._state.registry, self._limits.idle_timeout_ns / 1e9
+
+        def is_settled() -> bool:
+            return registry.graph_of(self._load) is not None or registry.epoch != epoch
+
+        await self._context.conditions.until(is_settled, seconds)
+        if registry.graph_of(self._load) is None:
             await self._drop(shipments)
         else:
             self._order_landing([])
-        if answer.error:
-            raise Failed(answer.error)
 
     async def _drop(self, shipments: Sequence[Shipment]) -> None:
         self._order_landing([shipment.to for shipment in shipments])

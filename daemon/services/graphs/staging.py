@@ -1,6 +1,9 @@
 """What loads bring to this shard: written and built, and staged until the log says that the graph exists.
 
 A load that comes to nothing leaves nothing. The log adds a graph in the view that it was cut for, or never.
+
+A staged load stays until that is known: the log may be about to say that its graph exists. What bounds them is how many
+may begin, from other shards (`transfer.chunks.Intake`) and here.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import Any, Final, Never, TypeAlias, assert_never
+from typing import Any, Never, TypeAlias, assert_never
 
 from numpy.typing import NDArray
 
@@ -20,6 +23,7 @@ from daemon.services.graphs.slices import Slices
 from daemon.state import GraphInstalled, ViewInstalled
 from daemon.state.placement import Placed
 from daemon.state.records import View
+from shoal.api.errors import Refused
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.partitions import PartitionSet, Uncut
 from shoal.graph.shard_graph import ShardGraph
@@ -27,8 +31,6 @@ from shoal.graph.shard_graph import ShardGraph
 log = logging.getLogger("shoal.graphs")
 
 Events: TypeAlias = ViewInstalled | GraphInstalled | DeleteParts
-
-STAGED_MAX: Final = 4
 
 
 class Staging(Service[Never, Events]):
@@ -39,6 +41,8 @@ class Staging(Service[Never, Events]):
     def __init__(self, context: HostContext, parts: Parts, slices: Slices) -> None:
         self._context, self._parts, self._slices = context, parts, slices
         self._staged: dict[str, Built] = {}
+        self._own: set[str] = set()
+        """Loads that this shard coordinates, until it is known what has become of them."""
 
     def on_event(self, event: Events) -> None:
         """What the log says of graphs."""
@@ -55,6 +59,12 @@ class Staging(Service[Never, Events]):
                 self._context.spawn(drop)
             case _:
                 assert_never(event)
+
+    def begin(self, load: str) -> None:
+        """This shard coordinates a load from here on. Raises `Refused` if it has enough of them."""
+        if len(self._own) >= self._context.load_limits.pieces_max:
+            raise Refused(f"this shard loads {len(self._own)} graphs already; try again when one is done")
+        self._own.add(load)
 
     async def keep_table(self, load: str, graph: str, table: NDArray[Any], partitions: int) -> None:
         """Writes what belongs to a load as a whole, before its slices."""
@@ -81,15 +91,12 @@ class Staging(Service[Never, Events]):
             await self.drop(load)
             raise BadGraph("it was cut for another view: try again")
         self._staged[load] = Built(primaries(view, placed), part)
-        while len(self._staged) > STAGED_MAX:
-            dropped = next(iter(self._staged))
-            log.warning("load %s was never decided: its slices are dropped", dropped)
-            await self.drop(dropped)
         return part
 
     async def drop(self, load: str) -> None:
         """Keeps nothing of a load."""
         self._staged.pop(load, None)
+        self._own.discard(load)
         await self._parts.drop_load(load)
 
     def _drop_undecided(self) -> None:
@@ -106,5 +113,6 @@ class Staging(Service[Never, Events]):
     def _install(self, load: str) -> None:
         """The log says that a graph exists."""
         built = self._staged.pop(load, None)
+        self._own.discard(load)
         if built is not None:
             self._parts.adopt(load, built)
