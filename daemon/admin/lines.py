@@ -89,7 +89,7 @@ def _values_in(line: bytes) -> int:
 
 def _whole_number(digits: str) -> int:
     if len(digits) > DIGITS_MAX:
-        raise ValueError("a whole number has at most 64 bits, with its sign")
+        raise ValueError("an integer has at most 64 bits, including its sign")
     return int(digits)
 
 

@@ -1,4 +1,4 @@
-"""Copying what the cluster keeps."""
+"""The backup command."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ from shoal.api.commands.cluster import Backup
 @json_option
 @click.pass_obj
 def backup(session: Session, folder: Path) -> None:
-    # The daemon, which writes, works in another folder than whoever asks.
+    # The daemon, which writes the files, has another working directory.
     done = followed(session, Backup(str(folder.absolute())))
     session.show("backup", done)

@@ -1,4 +1,4 @@
-"""Completion in a shell: of commands and options, and of the names that the daemon knows."""
+"""Shell completion of commands, options and the names that the daemon knows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script with which a shell completes shoalctl's commands, options and names.
+    """Print a shell script that completes shoalctl's commands, options and names.
 
     For bash, add to ~/.bashrc: eval "$(shoalctl completion bash)"
     """

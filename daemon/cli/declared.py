@@ -1,7 +1,8 @@
-"""Commands of shoalctl as the commands of the socket declare themselves: their arguments, help and completion.
+"""Derives shoalctl's commands from the declarations of admin commands: arguments, help and completion.
 
-What is required comes by its place, all else as an option: ``force`` as ``--force``, ``interval_seconds`` as
-``--interval 20ms``. Commands that do more than ask and show are written by hand, and take their options from here.
+Required arguments are positional, all others are options: ``force`` is ``--force``, ``interval_seconds`` is
+``--interval 20ms``. Commands that do more than send a request and show the reply are written by hand, with options from
+here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ COMPLETION_SECONDS: Final = 2.0
 
 
 def declared(kind: type[Command[Any]]) -> click.Command:
-    """Returns the command that asks for `kind` and shows the reply."""
+    """Returns the command that sends a request of type `kind` and shows the reply."""
     contract = kind.contract
 
     @json_option
@@ -40,7 +41,7 @@ def declared(kind: type[Command[Any]]) -> click.Command:
 
 
 def complete_with_declared(main: click.Group) -> None:
-    """Adds all commands of the socket that are not written by hand, but for those that are for programs alone."""
+    """Adds all admin commands that are not written by hand, except those for client libraries only."""
     for contract in CONTRACTS:
         *family, name = contract.name.split()
         group: click.Command = main
@@ -53,7 +54,7 @@ def complete_with_declared(main: click.Group) -> None:
 
 
 def taking(kind: type[Command[Any]], *, without: Collection[str] = ()) -> Callable[[F], F]:
-    """Decorates a function of shoalctl with the parameters of a command, but for some."""
+    """Decorates a function of shoalctl with the parameters of a command, except those in `without`."""
 
     def decorated(function: F) -> F:
         for argument in reversed(kind.contract.arguments):
@@ -65,7 +66,7 @@ def taking(kind: type[Command[Any]], *, without: Collection[str] = ()) -> Callab
 
 
 def command_of(kind: type[Command[Any]], given: dict[str, Any]) -> Any:
-    """Returns the command with what was given for its parameters."""
+    """Returns the command with the given parameters."""
     args = {name: " ".join(value) or None if isinstance(value, tuple) else value for name, value in given.items()}
     return kind(**{name: value for name, value in args.items() if value is not None})
 
@@ -98,7 +99,7 @@ def _type(argument: Argument) -> Any:
 
 
 def complete(names: Names) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    """Completes a name from those that the daemon knows; without a daemon there is none."""
+    """Returns a function that completes names known to the daemon; without a daemon it completes nothing."""
 
     def completed(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
         try:

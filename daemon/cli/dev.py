@@ -1,4 +1,4 @@
-"""Dev clusters: several daemons on this machine, to try things with."""
+"""Dev clusters: several daemons on this machine, for experiments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUMBERS = click.argument("numbers", metavar="N…", nargs=-1, required=True, typ
 
 @click.group()
 def dev() -> None:
-    """Throw-away clusters on this machine."""
+    """Manage throw-away clusters on this machine."""
 
 
 @dev.command()
@@ -33,15 +33,17 @@ def dev() -> None:
     type=click.IntRange(1, REPLICAS_MAX),
     default=REPLICAS,
     show_default=True,
-    help="How many shards hold each partition; all do, if there are fewer.",
+    help="The number of shards that hold each partition (all, if there are fewer).",
 )
-@click.option("--timeout", type=TIMEOUT, default="30s", show_default=True, help="Until all are in one view.")
+@click.option(
+    "--timeout", type=TIMEOUT, default="30s", show_default=True, help="The time for all daemons to be in one view."
+)
 @json_option
 @click.pass_obj
 def up(session: Session, count: int, folder: Path, encryption: str, replicas: int, timeout: float) -> None:
     """Start daemons and return once all are in one view."""
     cluster = DevCluster(folder)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half-started is left behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that no daemon is left running
     try:
         cluster.up(count, encryption, timeout, replicas)
     except DevError as error:
@@ -49,20 +51,20 @@ def up(session: Session, count: int, folder: Path, encryption: str, replicas: in
     except OSError as error:
         raise Said(f"{error.filename or folder}: {error.strerror}") from error
     except KeyboardInterrupt:
-        words("\ninterrupted: all that was started is stopped again")
+        words("\ninterrupted: all daemons that were started have been stopped")
         raise SystemExit(130) from None
     _show(session, cluster)
-    words(f"To speak to the first: export SHOAL_SOCKET={cluster.shards()[0].socket}")
+    words(f"To use the first daemon: export SHOAL_SOCKET={cluster.shards()[0].socket}")
     words(f"To stop them: shoalctl dev down --dir {folder}")
 
 
 @dev.command()
 @DIRECTORY
-@click.option("--timeout", type=TIMEOUT, default="10s", show_default=True, help="Then SIGKILL.")
+@click.option("--timeout", type=TIMEOUT, default="10s", show_default=True, help="The time until SIGKILL.")
 @json_option
 @click.pass_obj
 def down(session: Session, folder: Path, timeout: float) -> None:
-    """Stop the daemons of a folder; its data stays."""
+    """Stop the daemons of a folder and keep its data."""
     try:
         stopped, killed = DevCluster(folder).down(timeout)
     except DevError as error:
@@ -71,9 +73,9 @@ def down(session: Session, folder: Path, timeout: float) -> None:
         click.echo(json.dumps({"stopped": stopped, "killed": killed}, indent=2))
         return
     if not stopped:
-        words("nothing was running")
+        words("no daemon was running")
     for name in stopped:
-        late = f": it did not end within {timeout:g} s of SIGTERM" if name in killed else ""
+        late = f": it did not end within {timeout:g} s after SIGTERM" if name in killed else ""
         words(f"{name} {'killed' if name in killed else 'stopped'}{late}")
 
 
@@ -83,7 +85,7 @@ def down(session: Session, folder: Path, timeout: float) -> None:
 @json_option
 @click.pass_obj
 def kill(session: Session, numbers: tuple[int, ...], folder: Path) -> None:
-    """End daemons as a power cut would (kill -9); their data stays."""
+    """Kill daemons (kill -9), as a power cut would; their data is kept."""
     _tell(session, "killed", lambda: DevCluster(folder).kill(numbers))
 
 
@@ -93,7 +95,7 @@ def kill(session: Session, numbers: tuple[int, ...], folder: Path) -> None:
 @json_option
 @click.pass_obj
 def pause(session: Session, numbers: tuple[int, ...], folder: Path) -> None:
-    """Stop daemons without ending them (SIGSTOP), until `dev resume`."""
+    """Suspend daemons (SIGSTOP) until `dev resume`."""
     _tell(session, "paused", lambda: DevCluster(folder).pause(numbers))
 
 
@@ -103,19 +105,21 @@ def pause(session: Session, numbers: tuple[int, ...], folder: Path) -> None:
 @json_option
 @click.pass_obj
 def resume(session: Session, numbers: tuple[int, ...], folder: Path) -> None:
-    """Let paused daemons go on (SIGCONT)."""
+    """Resume paused daemons (SIGCONT)."""
     _tell(session, "resumed", lambda: DevCluster(folder).resume(numbers))
 
 
 @dev.command()
 @NUMBERS
 @DIRECTORY
-@click.option("--wait", is_flag=True, help="Return once they are in a view, not once they answer.")
-@click.option("--timeout", type=TIMEOUT, default="30s", show_default=True, help="Until they answer, or are in a view.")
+@click.option("--wait", is_flag=True, help="Wait until they are in a view, not only until they answer.")
+@click.option(
+    "--timeout", type=TIMEOUT, default="30s", show_default=True, help="The time for them to answer, or to be in a view."
+)
 @json_option
 @click.pass_obj
 def start(session: Session, numbers: tuple[int, ...], folder: Path, wait: bool, timeout: float) -> None:
-    """Start daemons again that were killed or stopped, each from its own folder."""
+    """Restart daemons that were killed or stopped, each from its own folder."""
     _tell(session, "started", lambda: DevCluster(folder).start(numbers, wait, timeout))
 
 
@@ -138,7 +142,7 @@ def _tell(session: Session, done: str, action: Callable[[], Sequence[DevShard]])
 @json_option
 @click.pass_obj
 def status(session: Session, folder: Path) -> None:
-    """The daemons of a folder."""
+    """List the daemons of a folder."""
     _show(session, DevCluster(folder))
 
 

@@ -4,10 +4,10 @@
     D/1/config.toml           fast timings, free ports
     D/1/shard-1.secret_key
     D/1/data/  D/1/log  D/1/admin.sock
-    D/1/pid                   process id and start time: an id that has another process since is never signalled
+    D/1/pid                   process id and start time, so that a reused id is never signalled
 
-A folder can be started again after it was stopped: its configuration, keys and data are kept. Single daemons can be
-killed, paused, resumed and started again, to see what the others make of it.
+A stopped folder can be started again: its configuration, keys and data are kept. Individual daemons can be killed,
+paused, resumed and restarted, to see how the others react.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STOPPED: Final = frozenset({b"T", b"t"})
 LOG_LINES_SHOWN: Final = 15
 
 _CONFIG: Final = """\
-# Made by `shoalctl dev up`: fast timings for one machine. Not for anything that matters.
+# Written by `shoalctl dev up`: fast timings for one machine. Not for production.
 [cluster]
 name = "dev"
 shard = "{name}"
@@ -89,11 +89,11 @@ election_timeout = "1s"
 
 
 class DevError(Exception):
-    """What went wrong, in words."""
+    """An operation on a dev cluster failed; the message says why."""
 
 
 class Life(enum.Enum):
-    """What the kernel says of a shard's process."""
+    """The state of a shard's process, as reported by the kernel."""
 
     DOWN = "down"
     PAUSED = "paused"
@@ -102,7 +102,7 @@ class Life(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class DevShard:
-    """One daemon of a dev cluster and where its things are."""
+    """One daemon of a dev cluster and its files."""
 
     number: int
     folder: Path
@@ -114,21 +114,21 @@ class DevShard:
 
     @property
     def socket(self) -> Path:
-        """Its admin socket."""
+        """The path of its admin socket."""
         return self.folder / "admin.sock"
 
     @property
     def config(self) -> Path:
-        """Its configuration."""
+        """The path of its configuration."""
         return self.folder / "config.toml"
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """The path of its log."""
         return self.folder / "log"
 
     def pid(self) -> int | None:
-        """The process, if it is the one that was started here and still runs."""
+        """Returns the process id, if the process that was started here still runs."""
         try:
             pid, started = (int(word) for word in (self.folder / "pid").read_text().split())
         except (OSError, ValueError):
@@ -136,7 +136,7 @@ class DevShard:
         return pid if _start_time(pid) == started else None
 
     def life(self) -> Life:
-        """Whether it runs. A paused one is there and does nothing: it answers nobody."""
+        """Returns whether the process runs. A paused process exists but does not answer."""
         pid = self.pid()
         if pid is None:
             return Life.DOWN
@@ -144,16 +144,16 @@ class DevShard:
         return Life.PAUSED if stat is not None and stat[0] in STOPPED else Life.RUNNING
 
     def remember(self, pid: int) -> None:
-        """Note which process it is."""
+        """Records the process of this daemon."""
         (self.folder / "pid").write_text(f"{pid} {_start_time(pid) or 0}\n")
 
     def forget(self) -> None:
-        """Remove what a daemon that is gone has left."""
+        """Removes the files that an ended daemon has left."""
         for leftover in (self.socket, self.folder / "pid"):
             leftover.unlink(missing_ok=True)
 
     def status(self) -> dict[str, Any] | None:
-        """What it says of itself, or None when it does not answer."""
+        """Returns the reply to `status`, or None if the daemon does not answer."""
         if self.life() is not Life.RUNNING:
             return None
         try:
@@ -163,7 +163,7 @@ class DevShard:
             return None
 
     def last_words(self) -> str:
-        """The end of its log."""
+        """Returns the last lines of its log."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()
         except OSError:
@@ -173,7 +173,7 @@ class DevShard:
 
 
 class DevCluster:
-    """The cluster in a folder. `program` is the command that a ``--config FILE`` is put behind."""
+    """The cluster in a folder. `program` is the command to which ``--config FILE`` is appended."""
 
     def __init__(self, folder: Path, program: Sequence[str] = (sys.executable, "-P", "-m", "daemon")) -> None:
         self.folder = folder.absolute()
@@ -181,7 +181,7 @@ class DevCluster:
         self.ports = ReservedPorts(str(self.folder))
 
     def shards(self) -> list[DevShard]:
-        """Those that the folder holds."""
+        """Returns the shards of the folder."""
         numbers = sorted(
             int(path.parent.name) for path in self.folder.glob("*/config.toml") if path.parent.name.isdecimal()
         )
@@ -193,9 +193,9 @@ class DevCluster:
     def up(
         self, count: int, encryption: str = "curve", timeout_seconds: float = 30.0, replicas: int = REPLICAS
     ) -> list[DevShard]:
-        """Make what is not there, start all, and return once all are in one view with a leader.
+        """Creates missing files, starts all daemons, and returns once all are in one view with a leader.
 
-        If that fails, or is interrupted, what was started is stopped again and the logs' ends are in the error.
+        If this fails or is interrupted, stops the daemons again; the error contains the ends of their logs.
         """
         shards = [self._shard(number) for number in range(1, count + 1)]
         self._refuse_what_cannot_be(shards)
@@ -214,15 +214,15 @@ class DevCluster:
         except (DevError, OSError) as error:
             logs = "\n".join(shard.last_words() for shard in shards)
             self.down()
-            raise DevError(f"{error}\n{logs}\nAll that was started is stopped again.") from error
+            raise DevError(f"{error}\n{logs}\nAll daemons that were started have been stopped.") from error
         return shards
 
     def down(self, timeout_seconds: float = 10.0) -> tuple[list[str], list[str]]:
-        """Stop all; the names of those that were running, and of those that had to be killed."""
+        """Stops all daemons; returns the names of those that were running, and of those that had to be killed."""
         self._note_strays()
         running = {shard: pid for shard in self.shards() if (pid := shard.pid()) is not None}
         for shard, pid in running.items():
-            _signal(shard, pid, signal.SIGCONT)  # a paused one could not hear the other
+            _signal(shard, pid, signal.SIGCONT)  # a paused process would not handle the other
             _signal(shard, pid, signal.SIGTERM)
         _wait_for(lambda: all(shard.pid() is None for shard in running), timeout_seconds)
         killed = [shard for shard in running if shard.pid() is not None]
@@ -236,27 +236,27 @@ class DevCluster:
         return [shard.name for shard in running], [shard.name for shard in killed]
 
     def kill(self, numbers: Sequence[int]) -> list[DevShard]:
-        """End daemons as a power cut would: kill -9, no goodbye. They are gone on return."""
+        """Kills daemons as a power cut would (kill -9), and returns once they have ended."""
         shards = self._chosen(numbers, {Life.RUNNING, Life.PAUSED})
         self._tell(shards, signal.SIGKILL, Life.DOWN)
         return shards
 
     def pause(self, numbers: Sequence[int]) -> list[DevShard]:
-        """Stop daemons without ending them: they are there, hold their connections and say nothing."""
+        """Suspends daemons: they keep their connections and are silent."""
         shards = self._chosen(numbers, {Life.RUNNING})
         self._tell(shards, signal.SIGSTOP, Life.PAUSED)
         return shards
 
     def resume(self, numbers: Sequence[int]) -> list[DevShard]:
-        """Let paused daemons go on."""
+        """Resumes paused daemons."""
         shards = self._chosen(numbers, {Life.PAUSED})
         self._tell(shards, signal.SIGCONT, Life.RUNNING)
         return shards
 
     def start(self, numbers: Sequence[int], wait: bool = False, timeout_seconds: float = 30.0) -> list[DevShard]:
-        """Start daemons again, each from its own folder; return once they answer, or once they are in a view.
+        """Restarts daemons, each from its own folder; returns once they answer, or once they are in a view.
 
-        What was started stays when that takes too long: it may be waiting for others that are not there.
+        If that takes too long, the daemons keep running: they may be waiting for others.
         """
         shards = self._chosen(numbers, {Life.DOWN})
         for shard in shards:
@@ -278,18 +278,18 @@ class DevCluster:
         return shards
 
     def why_held_back(self, late: DevShard) -> str:
-        """What the tick leader says of a shard that it does not let into the view yet."""
+        """Returns why the tick leader does not yet admit a shard to the view; empty if it does not hold it back."""
         for shard in self.shards():
             for held in (shard.status() or {}).get("held_back", ()):
                 if held["shard"] == late.name:
                     return (
-                        f": {shard.name}, which leads, lets it in once it has stayed for {held['seconds']:.0f} s more, "
-                        f"for it has come and gone {held['departures']} times lately (cluster.flap_patience)"
+                        f": {shard.name}, the tick leader, admits it once it has stayed for {held['seconds']:.0f} s "
+                        f"more, because it has left {held['departures']} times recently (cluster.flap_patience)"
                     )
         return ""
 
     def _chosen(self, numbers: Sequence[int], wanted: set[Life]) -> list[DevShard]:
-        """The shards of these numbers, if all are as they should be; nothing is done to some of them otherwise."""
+        """Returns the shards with these numbers. Raises `DevError` if one of them is not in the expected state."""
         self._note_strays()
         there = {shard.number: shard for shard in self.shards()}
         known = f"it has {', '.join(map(str, there))}" if there else "it holds no cluster"
@@ -309,11 +309,11 @@ class DevCluster:
             case Life.DOWN:
                 return f"is not running: `shoalctl dev start {number} --dir {self.folder}`"
             case Life.PAUSED if wanted == {Life.DOWN}:
-                return f"runs already, but is paused: `shoalctl dev resume {number} --dir {self.folder}`"
+                return f"already runs, but is paused: `shoalctl dev resume {number} --dir {self.folder}`"
             case Life.PAUSED:
-                return "is paused already"
+                return "is already paused"
             case Life.RUNNING:
-                return "runs already" if wanted == {Life.DOWN} else "is not paused"
+                return "already runs" if wanted == {Life.DOWN} else "is not paused"
             case _:
                 assert_never(life)
 
@@ -342,7 +342,7 @@ class DevCluster:
             )
 
     def _check_same(self, existing: list[DevShard], wanted: list[DevShard], encryption: str, replicas: int) -> None:
-        from daemon.config import ConfigError, load  # pydantic: a quarter of a second, for this alone
+        from daemon.config import ConfigError, load  # imported late: pydantic takes a quarter of a second
 
         try:
             found = load(existing[0].config, {})
@@ -351,7 +351,7 @@ class DevCluster:
         if existing != wanted or (found.security.encryption, found.graph.replicas) != (encryption, replicas):
             raise DevError(
                 f"{self.folder} holds a cluster of {len(existing)} with encryption {found.security.encryption!r} and "
-                f"replicas {found.graph.replicas}: ask for the same, choose another folder, or remove it"
+                f"replicas {found.graph.replicas}: give the same options, choose another folder, or remove it"
             )
 
     def _make(self, shards: Sequence[DevShard], encryption: str, replicas: int) -> None:
@@ -384,7 +384,7 @@ class DevCluster:
         arguments = [*self._program, "--config", str(shard.config)]
         log = os.open(shard.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        # What the service manager of this shell's own service said is not for our children.
+        # Variables from the service manager of this shell's own service are not for the daemons.
         inherited = {
             k: v for k, v in os.environ.items() if k not in {"NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM"}
         }
@@ -406,7 +406,7 @@ class DevCluster:
         shard.remember(pid)
 
     def _note_strays(self) -> None:
-        """Find daemons of this folder that nobody has noted: whoever started them was ended before it could."""
+        """Finds daemons of this folder without a pid file: a `dev up` that was killed before it could write one."""
         unknown = {os.fsencode(shard.config): shard for shard in self.shards() if shard.pid() is None}
         for path in Path("/proc").glob("[0-9]*/cmdline") if unknown else ():
             with contextlib.suppress(OSError, IndexError):
@@ -437,21 +437,21 @@ class DevCluster:
 
 
 def _start_time(pid: int) -> int | None:
-    """When a live process began, in clock ticks since boot (proc(5), field 22); None for a dead one or a zombie.
+    """Returns the start time of a live process in clock ticks since boot (proc(5), field 22), or None.
 
-    psutil's `create_time` can't be kept in a file: it is on the wall clock and differs once that was set.
+    psutil's `create_time` can't be stored in a file, because it changes when the wall clock is set.
     """
     with contextlib.suppress(ChildProcessError, OSError):
-        # Our own child has to be collected before it counts as gone.
+        # Reaps our own child, which otherwise stays as a zombie.
         os.waitpid(pid, os.WNOHANG)
     fields = _stat(pid)
     return None if fields is None or fields[0] in {b"Z", b"X"} else int(fields[19])
 
 
 def _stat(pid: int) -> list[bytes] | None:
-    """What the kernel knows of a process, from its state (field 3) on."""
+    """Returns the fields of /proc/PID/stat, from the state (field 3) on."""
     try:
-        # The name in parentheses before it may hold anything.
+        # The name in parentheses before it may contain any character.
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None

@@ -1,8 +1,8 @@
-"""Ports for dev clusters, each reserved from the moment it is found free.
+"""Ports for dev clusters, each reserved from the moment it is found to be free.
 
-A port is bound here and never listened on. Linux lets a listener with SO_REUSEADDR bind it too, as libzmq's and
-asyncio's have, while whoever looks for a free port as this module does, without that option, finds it taken. So there
-is no moment between the look and the use, nor while a shard that has been killed is away.
+This module binds a port without listening on it. Linux lets listeners with SO_REUSEADDR, such as libzmq's and
+asyncio's, bind it too, but a search for a free port without that option, as in this module, finds it taken. So nothing
+else can take the port between search and use, or while a killed shard is down.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import zlib
 from typing import Final
 
 PORTS: Final = range(20_000, 30_000)
-"""Below what Linux hands out to outgoing connections (32768 and up)."""
+"""Below the range that Linux uses for outgoing connections (32768 and up)."""
 
 
 class ReservedPorts:
-    """Gives out ports of this machine that no other of its kind is given as long as it lives."""
+    """Hands out ports of this machine, each to one owner only, for as long as this object lives."""
 
     def __init__(self, salt: str, ports: range = PORTS) -> None:
         """`salt` chooses where the search begins, so that two clusters seldom try the same ports."""
@@ -27,7 +27,7 @@ class ReservedPorts:
         weakref.finalize(self, _release, self._reservations)
 
     def next(self) -> int:
-        """Returns a port that was free, and is reserved now."""
+        """Returns a free port and reserves it."""
         for step in range(len(self._ports)):
             port = self._ports[(self._first + step) % len(self._ports)]
             reservation = socket.socket()

@@ -1,4 +1,4 @@
-"""Before a daemon starts: its keys and its configuration."""
+"""Commands for the keys and the configuration of a daemon, before it starts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from daemon.cli.session import Said, Session, json_option, words
 
 
 @click.command()
-@click.option("--dir", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where they go.")
-@click.option("--name", required=True, help="The name of the shard, or of who operates.")
-@click.option("--operator", is_flag=True, help="For one who gives commands from another machine, not for a shard.")
+@click.option(
+    "--dir",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder for the key files.",
+)
+@click.option("--name", required=True, help="The name of the shard or of the operator.")
+@click.option("--operator", is_flag=True, help="Make an operator's key, for commands from another machine.")
 @json_option
 @click.pass_obj
 def keygen(session: Session, folder: Path, name: str, operator: bool) -> None:
-    """Make a key pair, a shard's or an operator's; print the line for every machine's list of allowed keys."""
+    """Make a key pair for a shard or an operator, and print its line for the list of allowed keys."""
     from daemon.config.keys import BadKeyFile, allowed_line, generate
 
     try:
@@ -37,10 +43,10 @@ def keygen(session: Session, folder: Path, name: str, operator: bool) -> None:
         return
     click.echo(allowed_line(pair.name, pair.public, operator=operator))
     secret = folder / f"{name}.secret_key"
-    words(f"The secret key is in {secret}: it stays on this machine.")
+    words(f"The secret key is in {secret}: keep it on this machine.")
     if operator:
         words(
-            "Once that line is in their allowed_keys and they have reloaded it: "
+            "Once the daemons' allowed_keys contain this line and they have reloaded it: "
             f"shoalctl --connect SHARD@tcp://HOST:PORT --key {secret} --known-keys ALLOWED_KEYS status"
         )
 
@@ -64,9 +70,9 @@ def check_config(session: Session, file: Path) -> None:
     if security.encryption == "curve":
         for path in (security.secret_key, security.allowed_keys):
             if path is not None and not path.exists():
-                words(f"warning: {path} is not there (yet): the daemon will not start without it")
+                words(f"warning: {path} does not exist (yet): the daemon will not start without it")
     if config.plain_text_exposed:
         words("warning: graph data crosses the network unencrypted (security.plain_text_accepted)")
     click.echo(
-        f"{file}: good; shard {config.cluster.shard} of cluster {config.cluster.name}, on {config.listen.control}"
+        f"{file}: valid; shard {config.cluster.shard} of cluster {config.cluster.name}, on {config.listen.control}"
     )

@@ -1,4 +1,4 @@
-"""The log of decisions of a daemon that does not start any more: shown, and an entry taken out of it."""
+"""Commands for the replicated log of a daemon that no longer starts: show it, or remove an entry."""
 
 from __future__ import annotations
 
@@ -14,26 +14,32 @@ DATA = click.option(
     "folder",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="The data folder (cluster.data) of a daemon that is stopped.",
+    help="The data folder (cluster.data) of a stopped daemon.",
 )
 EVERYWHERE = (
-    "do the same with the same entry on every shard that has it, before any of their daemons is started: their logs "
-    "have to stay the same"
+    "repeat this with the same entry on every shard that has it before you start any daemon: their logs "
+    "must stay identical"
 )
 
 
 @click.group()
 def log() -> None:
-    """The log of decisions of a daemon that is stopped: show, skip."""
+    """Show and repair the replicated log of a stopped daemon."""
 
 
 @log.command()
 @DATA
-@click.option("--last", type=click.IntRange(1), default=40, show_default=True, help="So many entries, the last ones.")
+@click.option(
+    "--last",
+    type=click.IntRange(1),
+    default=40,
+    show_default=True,
+    help="The number of entries, from the end of the log.",
+)
 @json_option
 @click.pass_obj
 def show(session: Session, folder: Path, last: int) -> None:
-    """The entries behind the snapshot, and what comes of each: applied, declined, or it breaks. Changes nothing."""
+    """List the entries after the snapshot and the outcome of each: applied, declined, or it breaks."""
     from daemon.store.errors import StoreError
     from daemon.store.stopped_log import opened
 
@@ -48,11 +54,11 @@ def show(session: Session, folder: Path, last: int) -> None:
 @log.command()
 @DATA
 @click.argument("index", type=click.IntRange(1))
-@click.option("--yes", is_flag=True, help="Do it; without, what would be done is said.")
+@click.option("--yes", is_flag=True, help="Remove the entry; without this option, only show the effect.")
 @json_option
 @click.pass_obj
 def skip(session: Session, folder: Path, index: int, yes: bool) -> None:
-    """Take the command at INDEX out of the log, so that it is never applied; a copy of the database is kept."""
+    """Remove the command at INDEX from the log, so that it is never applied; keeps a copy of the database."""
     from daemon.store.errors import StoreError
     from daemon.store.stopped_log import opened
 
@@ -80,7 +86,5 @@ def skip(session: Session, folder: Path, index: int, yes: bool) -> None:
     }
     session.show("log skip", result)
     if shifts:
-        words(
-            "it begins a run, and so do entries behind it: those runs will have other numbers, and lose what they kept"
-        )
-    words(EVERYWHERE if yes else f"nothing was changed: with --yes it is; {EVERYWHERE}")
+        words("it starts a run, and so do later entries: those runs will get other numbers and lose their states")
+    words(EVERYWHERE if yes else f"nothing was changed; to remove the entry, add --yes and {EVERYWHERE}")

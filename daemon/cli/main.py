@@ -1,4 +1,4 @@
-"""The group of all commands and its options."""
+"""The command group of shoalctl and its global options."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from shoal.client.admin_protocol import DEFAULT_SOCKET
 
 
 class Commands(click.Group):
-    """All of them: Ctrl-C ends any with exit status 130, as it ends other programs; those that take long say more.
+    """The group of all commands. Ctrl-C ends any of them with exit status 130; long ones also say what continues.
 
-    What the system refuses (standard output on a full disk, say) is a sentence. A pipe that closes is click's affair.
+    An error of the system, such as standard output on a full disk, becomes a message. click handles closed pipes.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -35,13 +35,13 @@ class Commands(click.Group):
             words("\ninterrupted")
             raise SystemExit(130) from None
         except click.Abort as aborted:
-            if isinstance(aborted.__context__, KeyboardInterrupt):  # at a question
+            if isinstance(aborted.__context__, KeyboardInterrupt):  # at a prompt
                 raise SystemExit(130) from None
             raise
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise
-            raise Said(f"{error.filename or 'what is printed'}: {error.strerror or error}") from error
+            raise Said(f"{error.filename or 'standard output'}: {error.strerror or error}") from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -61,7 +61,7 @@ class Commands(click.Group):
     envvar="SHOAL_CONNECT",
     show_envvar=True,
     metavar="NAME@tcp://HOST:PORT",
-    help="Instead of a socket: where the shard NAME listens for operators.",
+    help="The operators' port of the shard NAME, instead of a local socket.",
 )
 @click.option(
     "--key",
@@ -75,20 +75,20 @@ class Commands(click.Group):
     envvar="SHOAL_KNOWN_KEYS",
     show_envvar=True,
     type=click.Path(path_type=Path),
-    help="Where the shard's public key is found by NAME: the cluster's allowed_keys, say.",
+    help="A file with the shard's public key under NAME, such as the cluster's allowed_keys.",
 )
-@click.option("--server-key", metavar="KEY", help="The shard's public key itself.")
+@click.option("--server-key", metavar="KEY", help="The shard's public key, instead of --known-keys.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
-    "--patience", type=DURATION, default=60.0, show_default="60s", help="How long the daemon may stay silent."
+    "--patience", type=DURATION, default=60.0, show_default="60s", help="Fail if the daemon is silent for this long."
 )
 @click.version_option(__version__, prog_name="shoalctl")
 @click.pass_context
 def main(context: click.Context, /, **_: object) -> None:
-    """Look after a cluster of shoald daemons, load graphs and run programs on them.
+    """Operate a cluster of shoald daemons, load graphs and run programs on it.
 
-    Every command speaks to one daemon, on this machine or, with an operator's key, on another; any member of the
-    cluster will do.
+    Every command connects to one daemon, on this machine or, with an operator's key, on another. Any member of the
+    cluster can answer.
     """
     context.obj = Session.of(context)
 

@@ -1,4 +1,4 @@
-"""Programs: what can be run, and beginning, bringing, showing and removing programs of one's own."""
+"""Commands for programs: list them; write, deploy, show and remove your own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shoal.api.text import LINES, printable
 
 @click.group()
 def program() -> None:
-    """The programs that can be run: list, show, new, deploy, remove."""
+    """List, show, write, deploy and remove programs."""
 
 
 @program.command(help=ProgramShow.contract.summary)
@@ -32,22 +32,22 @@ def show(session: Session, program: str, source: bool) -> None:
         return
     text = session.ask(asked).get("source")
     if text is None:
-        raise Said(f"program '{program}' is installed, not deployed: its source is where the daemons' Python has it")
+        raise Said(f"program '{program}' is installed, not deployed: its source is in the daemons' Python environment")
     click.echo(printable(text, LINES) if sys.stdout.isatty() else text, nl=False)
 
 
 @program.command()
 @click.argument("name")
 @click.option(
-    "--style", type=click.Choice(STYLES), default=STYLES[0], show_default=True, help="What to write it in (docs/)."
+    "--style", type=click.Choice(STYLES), default=STYLES[0], show_default=True, help="The style of the program."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Which file; NAME.py without.")
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write; default: NAME.py.")
 @json_option
 @click.pass_obj
 def new(session: Session, name: str, style: str, out: Path | None) -> None:
-    """Write a file to begin a program from.
+    """Write a template for a new program.
 
-    It is a program that runs as it stands, in this process or on a cluster. No daemon is needed.
+    The template is a complete program that runs in this process or on a cluster. No daemon is needed.
     """
     path = out if out is not None else Path(file_name(name))
     try:
@@ -72,11 +72,11 @@ def new(session: Session, name: str, style: str, out: Path | None) -> None:
 @json_option
 @click.pass_obj
 def deploy(session: Session, file: Path) -> None:
-    """Have every shard keep FILE's program; runs that go on keep the version they began with.
+    """Deploy the program in FILE to all shards; active runs keep the version they began with.
 
     The file defines one class derived from shoal.Program, or several and PROGRAM = TheOne.
     """
-    from shoal.program.deployed import read_source  # numpy comes with it
+    from shoal.program.deployed import read_source  # imported late: it imports numpy
 
     try:
         source = read_source(file)

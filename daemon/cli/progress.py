@@ -1,4 +1,4 @@
-"""Commands that take a while: one bar a stage on standard error, if somebody is looking.
+"""Progress of long commands: one bar per stage, if standard error is a terminal.
 
 An event of such a command is ``{"stage": word, "done": int, "total": int}``.
 """
@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 def followed(session: Session, command: Command[R], frames: Sequence[Any] = ()) -> R:
-    """Returns the reply to a command that tells on the way how far it is."""
+    """Returns the reply to a command that reports its progress."""
     contract = command.contract
     try:
         with in_words(), session.connect() as connection, _bar(watched(session)) as bar:
@@ -30,7 +30,7 @@ def followed(session: Session, command: Command[R], frames: Sequence[Any] = ()) 
 
 
 def watched(session: Session) -> bool:
-    """Whether a person sees what goes to standard error."""
+    """Returns whether standard error is a terminal."""
     return sys.stderr.isatty() and not session.as_json
 
 

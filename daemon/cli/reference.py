@@ -1,4 +1,4 @@
-"""The reference of shoalctl and the admin socket: writes what docs/commands.md takes from the commands themselves.
+"""Generates the sections of docs/commands.md that are derived from the declarations of commands.
 
 python -m daemon.cli.reference           # exits with 1 if the page is out of date
 python -m daemon.cli.reference --write
@@ -42,7 +42,7 @@ def table() -> str:
 
 
 def _place(name: str) -> float:
-    """Where a command stands in the table: as in the list of those of the socket, others behind their kin."""
+    """Returns a command's place in the table: the order of admin commands, the others after their group."""
     known = [contract.name for contract in CONTRACTS]
     if name in known:
         return known.index(name)

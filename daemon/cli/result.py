@@ -1,4 +1,4 @@
-"""What runs have computed: shown, or streamed to a file; and the ticks at which that can be read."""
+"""Shows the result of a run, or streams it to a file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,13 @@ OUT = click.Path(dir_okay=False, path_type=Path)
 
 @click.command()
 @taking(RunResult, without=("column",))
-@click.option("--column", "columns", multiple=True, help="Which; with --out, may be repeated, and all without.")
-@click.option("--out", type=OUT, help="All of it (or the top) to a .csv, .parquet or .arrow file.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    help="Name of a column; with --out, may be repeated, and all columns are the default.",
+)
+@click.option("--out", type=OUT, help="Write all values (or the top) to a .csv, .parquet or .arrow file.")
 @json_option
 @click.pass_obj
 def result(
@@ -32,11 +37,11 @@ def result(
     least: bool,
     out: Path | None,
 ) -> None:
-    """What a run computed: the first values, the top ones, or all to a file."""
+    """Show the greatest or least values of a column, or write whole columns to a file."""
     if least and top is None:
-        raise click.UsageError("--least goes with --top: how many?")
+        raise click.UsageError("--least needs --top: how many?")
     if len(columns) > 1 and (out is None or top is not None):
-        raise click.UsageError("several columns go to a file, all of them: name one --column, or --out without --top")
+        raise click.UsageError("several columns go to a file only: give one --column, or --out without --top")
     if out is not None and top is None:
         _save(session, run, columns, tick, out)
         return
@@ -53,8 +58,8 @@ def result(
 
 
 def _save(session: Session, name: str, columns: Sequence[str], tick: int | None, out: Path) -> None:
-    """All rows to a file, as they come."""
-    # numpy and pyarrow take a third of a second to import: only those who want a file wait for them.
+    """Streams all rows to a file."""
+    # imported late: numpy and pyarrow take a third of a second
     from shoal.client.cluster import SocketBackend
     from shoal.client.connections import Connections
     from shoal.query.output import kind_of
@@ -62,7 +67,7 @@ def _save(session: Session, name: str, columns: Sequence[str], tick: int | None,
     from shoal.query.snapshot import Reading
 
     with in_words():
-        kind_of(out)  # before anybody is asked for anything
+        kind_of(out)  # before any request
     seen: list[RowBatch] = []
     shown = sys.stderr.isatty() and not session.as_json
 
@@ -91,7 +96,7 @@ def _save(session: Session, name: str, columns: Sequence[str], tick: int | None,
 
 
 def _write(out: Path, column: str, rows: Sequence[ValueRow]) -> None:
-    """The top of a column."""
+    """Writes the top values of a column."""
     import pyarrow as pa
 
     from shoal.query.output import Output, kind_of

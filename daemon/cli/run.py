@@ -1,4 +1,4 @@
-"""Runs: start, watch, wait, step, stop and read what came out."""
+"""Commands for runs: start, watch, wait, step, stop and read results."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from shoal.api.commands.names import GRAPH
 from shoal.api.commands.runs import RunStart, RunWait
 
 ANSWER_SECONDS: Final = 5.0
-"""After a timeout has run out: for the daemon to say so."""
+"""The time that the daemon has to report an expired timeout."""
 
 
 class CheckpointType(click.ParamType[int]):
-    """How often a run's state is kept: so many ticks, or "time" (0), or "end" (-1)."""
+    """The distance between checkpoints: a number of ticks, or "time" (0), or "end" (-1)."""
 
     name = "n|time|end"
 
@@ -39,22 +39,24 @@ CHECKPOINTS: Final = {"time": 0, "end": -1}
 
 @click.group()
 def run() -> None:
-    """Runs of programs: start, list, show, wait, step, stop, result, table, search."""
+    """Start, watch, step and stop runs of programs, and read their results."""
 
 
 @run.command(help=RunStart.contract.summary)
 @taking(RunStart, without=("graph", "params", "checkpoint_ticks", "load"))
-@click.option("--graph", required=True, shell_complete=complete(GRAPH), help="Which graph.")
-@click.option("--param", "params", multiple=True, type=PairType(), help="KEY=VALUE of the program; may be repeated.")
+@click.option("--graph", required=True, shell_complete=complete(GRAPH), help="Name of a graph.")
+@click.option(
+    "--param", "params", multiple=True, type=PairType(), help="A parameter KEY=VALUE of the program; may be repeated."
+)
 @click.option(
     "--checkpoint",
     "checkpoint_ticks",
     type=CheckpointType(),
     metavar="N|time|end",
-    help="Keep its state on disk every N ticks, by time (the default), or at its end only.",
+    help="Write a checkpoint every N ticks, by time (the default), or at the end only.",
 )
-@click.option("--wait", "waits", is_flag=True, help="Wait until it has finished.")
-@click.option("--timeout", type=TIMEOUT, help="Give up waiting after; the run goes on.")
+@click.option("--wait", "waits", is_flag=True, help="Wait for the end of the run.")
+@click.option("--timeout", type=TIMEOUT, help="Stop waiting after this time; the run continues.")
 @json_option
 @click.pass_obj
 def start(
@@ -67,7 +69,7 @@ def start(
     **given: Any,
 ) -> None:
     if paced and waits:
-        raise click.UsageError("--paced and --wait: a paced run waits for you; start it and use `run step`")
+        raise click.UsageError("--paced and --wait: a paced run waits for `run step`: start it without --wait")
     asked: RunStart = command_of(RunStart, {**given, "paced": paced, "params": dict(params) or None})
     started = session.ask(asked)
     if waits:
@@ -87,7 +89,7 @@ def wait(session: Session, run: str, timeout_seconds: float | None) -> None:
 def _wait(session: Session, name: str, timeout: float | None) -> None:
     shown = sys.stderr.isatty() and not session.as_json
     contract, asked = RunWait.contract, RunWait(name, timeout)
-    # The daemon gives up by itself; but a paused or hanging one would be waited for with all patience.
+    # The daemon reports an expired timeout itself; this bounds the wait for a paused or hanging daemon.
     silence = None if timeout is None else min(session.timeout_seconds, timeout + ANSWER_SECONDS)
     try:
         with in_words(), session.connect(silence) as connection:
@@ -104,7 +106,7 @@ def _wait(session: Session, name: str, timeout: float | None) -> None:
             click.echo("\r\x1b[K", err=True, nl=False)
     session.show("run wait", result)
     if (result.get("outcome") or result.get("state")) != "completed":  # its result may have expired since
-        raise Said(f"{name} {result.get('state')}: {_in_short(result.get('error') or 'it did not run to its end')}")
+        raise Said(f"{name} {result.get('state')}: {_in_short(result.get('error') or 'it did not complete')}")
 
 
 def _where(event: Mapping[str, Any]) -> str:
@@ -113,12 +115,12 @@ def _where(event: Mapping[str, Any]) -> str:
 
 
 def _in_short(error: str) -> str:
-    """A failure in a line: where, and, if there is a traceback, what it ends with. All of it is in the result."""
+    """Returns a failure in one line: the place and, if there is a traceback, its last line."""
     where, *trace = error.partition("\n\n")[0].rstrip().splitlines()
     if not (trace and trace[0].startswith("Traceback")):
         return error
     last_frame = max(at for at, line in enumerate(trace) if at == 0 or line.startswith(" "))
-    return ": ".join([where, *trace[last_frame + 1 :][:1]])  # what else there is are notes
+    return ": ".join([where, *trace[last_frame + 1 :][:1]])  # the rest are notes
 
 
 run.add_command(result)

@@ -1,7 +1,7 @@
-"""The manners that all commands share: where the daemon is, how answers are printed, what the exit code says.
+"""What all commands share: connecting to the daemon, printing replies, and exit codes.
 
-Data goes to standard output, words to standard error. Exit 0: done. 1: refused, failed or nobody there. 2: the command
-itself makes no sense. Tables are as wide as the terminal and coloured on one only (and never with ``NO_COLOR``).
+Data goes to standard output, messages to standard error. Exit codes: 0 success; 1 refused, failed or unreachable; 2
+usage error. Tables are as wide as the terminal, and coloured only on a terminal without ``NO_COLOR``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 WIDTH_PIPED: Final = 160
-"""Off a terminal nothing wraps at 80 columns, and nothing is endless."""
+"""The width of tables that do not go to a terminal."""
 
 
 class Said(click.ClickException):
-    """A failure in words."""
+    """A failure with a message for the user."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
@@ -46,7 +46,7 @@ class Said(click.ClickException):
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """Errors as a sentence and an exit status."""
+    """Turns errors into a message and an exit status."""
     try:
         yield
     except ShoalError as error:
@@ -55,7 +55,7 @@ def in_words() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Session:
-    """What the options before the command said: which daemon, with which keys, and how to show what it answers."""
+    """The global options: the daemon, the keys, and the format of replies."""
 
     address: str
     as_json: bool = False
@@ -66,7 +66,7 @@ class Session:
 
     @classmethod
     def of(cls, root: click.Context) -> Session:
-        """Returns the session that the options before the command describe."""
+        """Returns the session that the global options describe."""
         given = root.params
         return cls(
             _address(root, given["socket"], given["remote"]),
@@ -78,7 +78,7 @@ class Session:
         )
 
     def connect(self, timeout: float | None = None) -> AdminConnection:
-        """A connection to the daemon."""
+        """Opens a connection to the daemon."""
         patience = timeout if timeout is not None else self.timeout_seconds
         if "://" not in self.address:
             return AdminConnection(self.address, patience)
@@ -87,44 +87,44 @@ class Session:
         )
 
     def ask(self, command: Command[R], frames: Sequence[Any] = ()) -> R:
-        """Returns the reply to a command; its frames, if any came, are dropped."""
+        """Returns the reply to a command, without its frames."""
         contract = command.contract
         with in_words(), self.connect() as connection:
             reply, _ = connection.call(contract.name, contract.args(command), frames)
         return cast(R, reply)
 
     def show(self, command: str, result: Mapping[str, Any]) -> None:
-        """Print a result as JSON or as a page."""
+        """Prints a result as JSON or as a page."""
         if self.as_json:
             click.echo(json.dumps(result, indent=2))
         else:
-            from daemon.admin.render import render  # rich takes a tenth of a second to import
+            from daemon.admin.render import render  # imported late: rich takes a tenth of a second
 
             click.echo(render(command, result, page()))
 
     def answer(self, command: Command[Any]) -> None:
-        """Asks and shows."""
+        """Sends a command and shows the reply."""
         self.show(command.contract.name, self.ask(command))
 
 
 def session_of(context: click.Context) -> Session:
-    """Returns the session of a command line, also of one that is only being completed."""
+    """Returns the session of a command line, including one that is being completed."""
     return context.find_object(Session) or Session.of(context.find_root())
 
 
 def _address(root: click.Context, socket: Path, remote: str | None) -> str:
-    """What was said behind shoalctl counts more than the environment, and there an address more than a socket."""
+    """Returns the address to use: options override the environment, where an address overrides a socket."""
 
     def was_typed(name: str) -> bool:
         return root.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
     if was_typed("socket") and was_typed("remote"):
-        raise click.UsageError("--socket is on this machine and --connect leads to another: which?")
+        raise click.UsageError("give either --socket, for a daemon on this machine, or --connect, for another")
     return str(socket) if remote is None or was_typed("socket") else remote
 
 
 def page() -> Page:
-    """What standard output can show."""
+    """Returns the width and colours that standard output supports."""
     from daemon.admin.pages.page import Page
 
     if not sys.stdout.isatty():
@@ -133,12 +133,12 @@ def page() -> Page:
 
 
 def words(text: str) -> None:
-    """Tell the person, not the pipe."""
+    """Prints a message to standard error."""
     click.echo(printable(text, LINES), err=True)
 
 
 class DurationType(click.ParamType[float]):
-    """A duration with its unit, as seconds; a bare number is seconds where `bare` is set, as for timeouts."""
+    """A duration with a unit, converted to seconds; with `bare`, a number without a unit is in seconds."""
 
     name = "duration"
 
@@ -148,7 +148,7 @@ class DurationType(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        from daemon.config.quantities import BadQuantity, duration_ns  # pydantic comes with it
+        from daemon.config.quantities import BadQuantity, duration_ns  # imported late: it imports pydantic
 
         try:
             text = str(value)
@@ -158,7 +158,7 @@ class DurationType(click.ParamType[float]):
 
 
 class PairType(click.ParamType[tuple[str, Any]]):
-    """``KEY=VALUE``; a value that is JSON (a number, true) is taken as such when `plain` is not set."""
+    """``KEY=VALUE``; unless `plain` is set, the value is parsed as JSON where possible."""
 
     name = "key=value"
 
@@ -184,7 +184,7 @@ TIMEOUT: Final = DurationType(bare=True)
 
 
 def json_option(function: Callable[P, R]) -> Callable[P, R]:
-    """``--json`` after the command as well as before it."""
+    """Adds ``--json`` as an option of the command, too."""
 
     def note(context: click.Context, _: click.Parameter, value: bool) -> None:
         if value:

@@ -1,4 +1,4 @@
-"""Tables that runs have built: shown, or streamed to a file."""
+"""Shows a table that a run has built, or streams it to a file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ OUT: Final = click.Path(dir_okay=False, path_type=Path)
 
 @click.command()
 @taking(RunTable, without=("partition", "first"))
-@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="So many rows are shown.")
-@click.option("--out", type=OUT, help="All rows to a .csv, .parquet or .arrow file.")
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="The number of rows to show.")
+@click.option("--out", type=OUT, help="Write all rows to a .csv, .parquet or .arrow file.")
 @json_option
 @click.pass_obj
 def table(session: Session, run: str, table: str, tick: int | None, top: int, out: Path | None) -> None:
-    """A table that a run has built beside the graph: its first rows, or all to a file."""
-    # numpy and pyarrow take a third of a second to import: only those who read a table wait for them.
+    """Show the first rows of a table that a run has built, or write all to a file."""
+    # imported late: numpy and pyarrow take a third of a second
     from shoal.client.cluster import SocketBackend
     from shoal.client.connections import Connections
     from shoal.query.snapshot import Reading
@@ -52,7 +52,7 @@ def table(session: Session, run: str, table: str, tick: int | None, top: int, ou
                 shown = [dict(zip(parts[0].columns, row, strict=True)) for row in islice(rows, top)]
                 said |= {"count": count, "digest": whole.hexdigest(), "rows": shown}
     except KeyboardInterrupt:
-        words("\nnot all was read" if out is None else f"\n{out} was not written")
+        words("\nnot all rows were read" if out is None else f"\n{out} was not written")
         sys.exit(130)
     if out is None or session.as_json:
         session.show("run table", said)

@@ -1,7 +1,7 @@
-"""Files to begin a program from: the packaged templates, with a name of one's own filled in.
+"""Writes new programs from the packaged templates, with the user's name filled in.
 
-A template (shoal/templates) is a program that runs as it stands, so that it is checked like any other code. It becomes
-somebody's own by three words: `Template`, its class; ``"template"``, the name under which it is run; and FILE.
+A template (shoal/templates) is a complete program, so it is linted and tested like any other code. Three words are
+replaced: `Template`, its class; ``"template"``, the name of the program; and FILE.
 
     >>> class_name("heat-spread", taken=())
     'HeatSpread'
@@ -25,18 +25,18 @@ from typing import Final
 from shoal.api.errors import BadProgram
 
 STYLES: Final = ("vectorized", "messages", "colony")
-"""Each has a template, and a page of docs/."""
+"""Each style has a template and a page in docs/."""
 NEEDS: Final = {"messages": " --param source=NODE"}
-"""What a template has to be told to run on a graph of somebody else's."""
+"""The options that a template needs to run on any graph."""
 
 
 def file_name(name: str) -> str:
-    """The file for a program of that name: one that Python could also import."""
+    """Returns the file name for a program, which Python can also import."""
     return re.sub(r"[.-]", "_", name) + ".py"
 
 
 def class_name(name: str, taken: Container[str]) -> str:
-    """The class for a program of that name, unlike any word that is taken."""
+    """Returns the class name for a program, different from all names in `taken`."""
     joined = "".join(word[:1].upper() + word[1:] for word in re.split(r"[._-]+", name))
     if not joined.isidentifier():
         joined = f"Program{joined}"
@@ -44,7 +44,7 @@ def class_name(name: str, taken: Container[str]) -> str:
 
 
 def text_for(name: str, style: str, path: Path) -> str:
-    """The text of a new program's file."""
+    """Returns the text of a new program's file."""
     template = files("shoal").joinpath("templates", f"{style}.py").read_text("utf-8")
     own = class_name(name, taken=set(re.findall(r"\w+", template)) - {"Template"})
     filled = {"Template": own, '"template"': f'"{name}"', "python FILE": f"python {path.name}"}
@@ -52,30 +52,30 @@ def text_for(name: str, style: str, path: Path) -> str:
 
 
 def write(name: str, style: str, path: Path) -> None:
-    """Begin a program in a new file; one that is there stays as it is. Raises `BadProgram`."""
+    """Writes a program to a new file, and never overwrites one. Raises `BadProgram`."""
     _check(name, path)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text_for(name, style, path))
     except FileExistsError:
-        raise BadProgram(f"{path} is there already, and stays as it is: name another file with --out") from None
+        raise BadProgram(f"{path} already exists and was not changed: choose another file with --out") from None
     except OSError as error:
         raise BadProgram(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _check(name: str, path: Path) -> None:
-    """Refuse now what would be refused later, when there is code in it."""
+    """Raises `BadProgram` for a name that would be refused when the program is deployed."""
     from shoal.program.deployed import NAME  # numpy comes with it
     from shoal.program.installed import is_installed
 
     if not NAME.fullmatch(name):
         letters = "1 to 63 letters, digits, '.', '_' or '-', a letter or digit first"
-        raise BadProgram(f"{name!r} can't be the name of a program: that has {letters}")
+        raise BadProgram(f"{name!r} can't be the name of a program: use {letters}")
     if is_installed(name):
-        raise BadProgram(f"a program called '{name}' is installed here: give yours another name")
+        raise BadProgram(f"a program called '{name}' is already installed here: choose another name")
     if path.exists():
-        return  # and is told of where it is opened, for it may come meanwhile, too
+        return  # checked again when the file is opened, because it may appear meanwhile
     if path.stem.isidentifier() and importlib.util.find_spec(path.stem) is not None:
         raise BadProgram(
-            f"{path}: Python has a module '{path.stem}', which would be hidden by it: name another file with --out"
+            f"{path}: Python has a module '{path.stem}', which this file would hide: choose another file with --out"
         )

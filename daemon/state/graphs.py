@@ -26,7 +26,7 @@ def add_graph(registry: Registry, command: AddGraph, at: Applied) -> Outcome:
     if not is_graph_name(command.name):
         raise CommandRejected(f"{command.name[:80]!r} is no name for a graph")
     if command.name in registry.graphs:
-        raise CommandRejected(f"a graph called '{command.name}' is loaded already: drop it, or choose another name")
+        raise CommandRejected(f"a graph called '{command.name}' is already loaded: drop it, or choose another name")
     if command.epoch != registry.epoch:
         raise CommandRejected(f"the view changed while '{command.name}' was loading: load it again")
     if registry.graph_of(command.load) is not None:

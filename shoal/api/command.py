@@ -1,18 +1,18 @@
-"""What a command of the admin socket is: one frozen class that says everything about it, once.
+"""Declarations of admin commands: one frozen class per command is the only source for everything about it.
 
     @command("run stop", changes=True)
     class RunStop(Command[RunReply]):
-        \"\"\"Stop a run after the tick it is in.\"\"\"
+        \"\"\"Stop a run after its current tick.\"\"\"
 
         run: Annotated[str, "name of a run", ONE_RUN]
-        force: Annotated[bool, "interrupt its program in the middle of a phase; there is no result"] = False
+        force: Annotated[bool, "interrupt the program within a phase; the run has no result"] = False
 
 The class is a request, and its type parameter the shape of the reply, a `TypedDict`. The first paragraph of the
-docstring is the help, what follows belongs to the reference. The admin server reads requests by it and binds its
-handler; `shoal.local`, the client, shoalctl's options and completion, and docs/commands.md come from it, too. Names of
-fields are never changed or reused, only added.
+docstring is the help text; the rest appears in the reference only. The admin server validates requests against the
+class and binds a handler to it. `shoal.local`, the client, shoalctl's options and completion, and docs/commands.md are
+derived from it. Fields may be added, but never renamed or reused.
 
-Reading is the same for all: `Contract.read` checks types, ranges and texts, and raises `Usage` with a sentence.
+`Contract.read` checks the types, ranges and texts of all commands alike, and raises `Usage`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from shoal.api.values import NUMBER_MAX, fault_of, is_finite, shown
 
 ArgumentType = Literal["str", "int", "float", "bool", "object", "names"]
 Reads = Literal["here", "agreed", "named"]
-"""What a command answers from: this shard alone; what is agreed upon; or that, if it is asked about one by its name."""
+"""The state that a command reads: this shard's own; the agreed registry; or the registry only if a name is given."""
 Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 TEXT_CHARACTERS_MAX: Final = 4096
 WORD_CHARACTERS_MAX: Final = 80
@@ -43,7 +43,7 @@ C = TypeVar("C", bound="type[Command[Any]]")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """A mark of an argument that is a name: the command that lists those there are, and where in its reply."""
+    """Marks an argument as the name of an existing thing: the command that lists them, and their place in its reply."""
 
     command: str
     rows: str
@@ -52,17 +52,17 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """A mark of an argument that is one of a few words; the handler checks it."""
+    """Marks an argument as one of a few words; the handler checks it."""
 
     words: tuple[str, ...]
 
 
 class Position:
-    """A mark of an optional argument that shoalctl takes without an option's name."""
+    """Marks an optional argument that shoalctl accepts without an option name."""
 
 
 class Rest(Position):
-    """A mark of an argument that takes all further words, joined by spaces."""
+    """Marks an argument that takes all remaining words, joined by spaces."""
 
 
 POSITION: Final = Position()
@@ -103,7 +103,7 @@ class Argument:
         return next((found for found in self.marks if isinstance(found, mark)), None)
 
     def checked(self, value: Any) -> Any:
-        """Returns a value of the declared type and range (an int will do for a float). Raises `Usage`."""
+        """Returns the value if its type and range are as declared (a float may be given as an int). Raises `Usage`."""
         fault = fault_of(value, self.name)
         if fault:
             raise Usage(fault)
@@ -137,12 +137,12 @@ class Argument:
 
 @dataclass(frozen=True)
 class Contract:
-    """All that is declared about one command.
+    """The declaration of one command.
 
-    `changes` says whether it leaves anything other than it was: then the daemon's log has who asked for it. `frames`
-    says whether raw bytes follow a request, `buffers` whether they follow the reply, and `events` is the shape of the
-    events before the reply, if there are any and they are asked for. `interrupted` tells what becomes of a command with
-    events if its client is gone before the reply; it may name an argument in braces.
+    The daemon logs a command that `changes` something together with its sender. `frames` says whether raw bytes follow
+    the request, `buffers` whether they follow the reply. `events` is the shape of the events that precede the reply, if
+    the command has any and the client requests them. `interrupted` says what happens to a command with events if its
+    client disconnects before the reply; it may name an argument in braces.
     """
 
     name: str
@@ -156,7 +156,7 @@ class Contract:
 
     @cached_property
     def arguments(self) -> tuple[Argument, ...]:
-        """The arguments, in their order."""
+        """The arguments, in the order of their declaration."""
         hints = typing.get_type_hints(self.command, include_extras=True)
         return tuple(_argument(at.name, hints[at.name], at.default) for at in _fields(self.command))
 
@@ -168,12 +168,12 @@ class Contract:
 
     @property
     def summary(self) -> str:
-        """What it does, in one sentence."""
+        """The first paragraph of the docstring: one sentence."""
         return self._paragraphs[0]
 
     @property
     def notes(self) -> str:
-        """What else there is to know, as paragraphs of Markdown."""
+        """The other paragraphs of the docstring, as Markdown."""
         return self._paragraphs[1]
 
     @property
@@ -182,28 +182,28 @@ class Contract:
         return " ".join(first.split()), rest
 
     def after_interrupt(self, command: Command[Any]) -> str:
-        """Returns what becomes of a command whose client is gone."""
+        """Returns what happens to a command whose client has disconnected."""
         return self.interrupted.format_map(vars(command))
 
     @property
     def usage(self) -> str:
-        """The command as it is typed."""
+        """The syntax of the command in plain words."""
         words = [a.name.upper() if a.required else f"[--{a.name} {a.kind.upper()}]" for a in self.arguments]
         return " ".join([self.name, *words])
 
     def reads_agreed(self, command: Command[Any]) -> bool:
-        """Returns whether it answers, with these arguments, from what is agreed upon."""
+        """Returns whether the command, with these arguments, reads the agreed registry."""
         if self.reads == "named":
             return any(getattr(command, argument.name) is not None for argument in self.arguments)
         return self.reads == "agreed"
 
     def log_line(self, command: Command[Any]) -> str:
-        """Returns the command and the texts that were given with it, in one short line for the log."""
+        """Returns the command and its text arguments as one short line for the log."""
         texts = (getattr(command, a.name) for a in self.arguments if a.kind == "str")
         return " ".join([self.name, *(shown(text) for text in texts if text is not None)])
 
     def read(self, given: Mapping[str, Any]) -> Command[Any]:
-        """Returns the command with these arguments, where null is as good as none. Raises `Usage`."""
+        """Returns the command with these arguments; null counts as absent. Raises `Usage`."""
         known = {argument.name: argument for argument in self.arguments}
         for name in given:
             if name not in known:
@@ -218,7 +218,7 @@ class Contract:
         return self.command(**found)
 
     def args(self, command: Command[Any]) -> dict[str, Any]:
-        """Returns the arguments for a request: those that differ from what is taken without them."""
+        """Returns the arguments for a request: those that differ from their defaults."""
         return {at.name: value for at in _fields(type(command)) if (value := getattr(command, at.name)) != at.default}
 
     def describe(self) -> Any:
@@ -236,16 +236,17 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What passes beside a command and its reply: the request's frames, and events on the way."""
+    """The frames of a request, and a function that sends events before its reply."""
 
     frames: tuple[memoryview, ...] = ()
     emit: Emit = field(default=lambda event: _nothing(), compare=False)
-    """Sends an event to a client that asked for events; does nothing otherwise. Raises when the client is gone."""
+    """Sends an event to a client that requested events; otherwise does nothing. Raises if the client has disconnected.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Framed(Generic[R]):
-    """A reply with buffers behind it."""
+    """A reply followed by buffers."""
 
     reply: R
     frames: tuple[Any, ...]
@@ -279,7 +280,7 @@ class Command(Generic[R]):
 
     @classmethod
     def followed_by(cls, handler: Callable[[Self, Exchange], Awaitable[R | Framed[R]]]) -> Binding:
-        """Binds a handler that also takes frames, or tells events."""
+        """Binds a handler that also receives frames, or sends events."""
         return Binding(cls.contract, handler)
 
 
@@ -294,7 +295,7 @@ def command(
     buffers: bool = False,
     interrupted: str = "",
 ) -> Callable[[C], C]:
-    """Declares a class to be the command of that name."""
+    """Declares a class as the command with that name."""
 
     def declared(declared_class: C) -> C:
         dataclass(frozen=True)(declared_class)
@@ -307,7 +308,7 @@ def command(
 def nearest(word: str, known: typing.Iterable[str]) -> str:
     """Returns a hint for an unknown word, or an empty string."""
     if len(word) > WORD_CHARACTERS_MAX:
-        return ""  # comparing takes as long as both are
+        return ""  # the time to compare grows with both lengths
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
 

@@ -16,7 +16,7 @@ WORD_CHARACTERS_MAX = 80
 class ShoalError(Exception):
     """Base class of all errors. A session in this process and one with a cluster raise the same classes.
 
-    `kind` is what the admin socket calls it, and `exit_code` the exit status of shoalctl.
+    `kind` is its name in the admin protocol, and `exit_code` the exit status of shoalctl.
     """
 
     kind: ClassVar[Kind] = "refused"
@@ -24,17 +24,17 @@ class ShoalError(Exception):
 
 
 class Refused(ShoalError):
-    """Not in this state, or not allowed; nothing was changed."""
+    """The request is not possible in this state, or not allowed; nothing was changed."""
 
 
 class Failed(ShoalError):
-    """It was tried and did not work."""
+    """The operation was attempted and failed."""
 
     kind = "failed"
 
 
 class Usage(ShoalError):
-    """The request itself makes no sense."""
+    """The request itself is invalid."""
 
     kind = "usage"
     exit_code = 2
@@ -49,8 +49,8 @@ class BadProgram(Refused):
 
     @classmethod
     def installed(cls, name: str) -> BadProgram:
-        """Returns the error for a name that an installed program has."""
-        return cls(f"a program called '{name}' is installed here: give yours another name")
+        """Returns the error for a name that belongs to an installed program."""
+        return cls(f"a program called '{name}' is already installed here: choose another name")
 
 
 class UnknownName(Refused):
@@ -66,7 +66,7 @@ class UnknownGraph(UnknownName):
 
     @classmethod
     def named(cls, name: str, known: Iterable[str]) -> UnknownGraph:
-        """Returns the error for a name that is none of the known ones."""
+        """Returns the error for an unknown name."""
         loaded = sorted(known)
         return cls(
             f"no graph is called '{name}'{did_you_mean(name, loaded)}; loaded: {', '.join(loaded) or 'none yet'}"
@@ -74,8 +74,10 @@ class UnknownGraph(UnknownName):
 
     @classmethod
     def replaced(cls, name: str) -> UnknownGraph:
-        """Returns the error for a load that was dropped, while another graph has its name."""
-        return cls(f"graph '{name}' was dropped, and another one was loaded under its name: look at that one first")
+        """Returns the error for a dropped load whose name now belongs to another graph."""
+        return cls(
+            f"graph '{name}' was dropped, and another one was loaded under its name: check the new graph and try again"
+        )
 
 
 class UnknownRun(UnknownName):
@@ -83,7 +85,7 @@ class UnknownRun(UnknownName):
 
     @classmethod
     def named(cls, name: str, known: Iterable[str]) -> UnknownRun:
-        """Returns the error for a name that is none of the known ones."""
+        """Returns the error for an unknown name."""
         return cls(f"there is no run '{name}'{did_you_mean(name, known)}; `run list` shows them")
 
 
@@ -92,7 +94,7 @@ class UnknownColumn(Refused):
 
 
 class TickNotKept(Refused):
-    """The run cannot be read at that tick, or no longer."""
+    """The run cannot be read at that tick, because its state was not kept."""
 
 
 class NameTaken(Refused):
@@ -100,8 +102,8 @@ class NameTaken(Refused):
 
     @classmethod
     def by_graph(cls, name: str) -> NameTaken:
-        """Returns the error for a name that a graph has."""
-        return cls(f"a graph called '{name}' is loaded already: drop it, or choose another name")
+        """Returns the error for a name that belongs to a graph."""
+        return cls(f"a graph called '{name}' is already loaded: drop it, or choose another name")
 
 
 class RunFailed(Failed):
@@ -109,16 +111,16 @@ class RunFailed(Failed):
 
 
 class ProgramFailed(Failed):
-    """The program's own code failed while something was read from a run."""
+    """The program's own code failed while a table of a run was read."""
 
 
 class TimedOut(Failed, TimeoutError):
-    """The run was still in progress after the time for which it was to be waited for."""
+    """The run was still in progress when the timeout expired."""
 
     @classmethod
     def at(cls, run: str, where: str, seconds: float) -> TimedOut:
-        """Returns the error for a run that has been waited for for so long."""
-        return cls(f"run '{run}' still {where}: it was waited for {seconds:g} s")
+        """Returns the error for a run that did not end within the timeout."""
+        return cls(f"timed out after {seconds:g} s: run '{run}' still {where}")
 
 
 class SessionClosed(Refused):
@@ -135,7 +137,7 @@ class Unreachable(ShoalError):
 
 
 class HungUp(Unreachable):
-    """The daemon closed the connection before it had answered; the request may have been carried out, or not."""
+    """The daemon closed the connection before it answered; the request may or may not have taken effect."""
 
 
 BY_NAME: Final[Mapping[str, type[ShoalError]]] = {
@@ -154,12 +156,12 @@ BY_NAME: Final[Mapping[str, type[ShoalError]]] = {
         TimedOut,
     )
 }
-"""The classes that a daemon names in an answer, beside their kinds."""
+"""The classes that a daemon names in an answer, in addition to their kinds."""
 BY_KIND: Final[Mapping[str, type[ShoalError]]] = {kind.kind: kind for kind in (Refused, Failed, Usage)}
 
 
 def class_name(error: ShoalError) -> str:
-    """Returns the name of the class of an error for an answer; empty if its kind says it all.
+    """Returns the class name of an error for an answer; empty if its kind is sufficient.
 
     >>> class_name(UnknownRun("there is no run 'r'")), class_name(Refused("not now"))
     ('UnknownRun', '')
@@ -168,7 +170,7 @@ def class_name(error: ShoalError) -> str:
 
 
 def from_answer(kind: str, name: str, message: str) -> ShoalError:
-    """Returns the error that an answer describes, also one whose class only a later version knows."""
+    """Returns the error that an answer describes, even if its class is known only to a later version."""
     return BY_NAME.get(name, BY_KIND.get(kind, Failed))(message)
 
 
@@ -188,9 +190,7 @@ def node_told(error: BaseException) -> str:
     following: BaseException | None = error
     while following is not None and id(following) not in seen:
         node = getattr(following, "shoal_node", None)
-        if isinstance(
-            node, str | Integral
-        ):  # an id; anything else is the program's own, and what it does when shown, too
+        if isinstance(node, str | Integral):  # an id; showing any other object might run the program's code
             return f" at node {node!r}"[:NODE_CHARACTERS_MAX]
         seen.add(id(following))
         following = following.__cause__ or following.__context__

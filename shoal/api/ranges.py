@@ -1,7 +1,7 @@
-"""Which numbers a message or a decision may hold, declared beside the field as ``Annotated[int, Within(...)]``.
+"""Ranges of the numbers in messages and log commands, declared with the field as ``Annotated[int, Within(...)]``.
 
-Everything that a peer says is added to, counted on from, put into SQLite (signed, 64 bits) or said again (msgpack, 64
-bits): so no number comes in that leaves no room for that. The codec checks it, both ways.
+Shards add to the numbers that peers send, store them in SQLite (signed, 64 bits) and send them on (msgpack, 64 bits).
+The ranges leave room for this, and the codec checks them in both directions.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ class Within:
 
 
 INT_MAX: Final = 2**62
-"""Of any number: half of what 64 bits hold with a sign. Nanoseconds since 1970 reach it in the year 2116."""
+"""The maximum of any number: half of a signed 64-bit range. Nanoseconds since 1970 reach it in the year 2116."""
 TICKS_MAX: Final = 2**40
 """A tick a microsecond for twelve days; barrier entries are four times as many."""
 VALUES_MAX: Final = 100_000
-"""Of one column, as JSON, in one answer."""
+"""Values of one column, as JSON, in one answer."""
 ROWS_MAX: Final = 1 << 16
-"""Of a run, as buffers, in one answer."""
+"""Rows of a run, as buffers, in one answer."""
 HITS_MAX: Final = 10_000
-"""Of a search."""
+"""Documents in the answer to a search."""
 ANY: Final = Within(-INT_MAX, INT_MAX)
-"""Where nothing else is declared."""
+"""The range of a field that declares none."""
 
 Count: TypeAlias = Annotated[int, Within(0, INT_MAX)]
 Tick: TypeAlias = Annotated[int, Within(0, TICKS_MAX)]

@@ -1,9 +1,8 @@
-"""Text that others have written, for the two places where it does harm: in what is sent or kept, and on a terminal.
+"""Makes untrusted text safe to encode and to show on a terminal.
 
-encodable   as it can be said in UTF-8: half of a surrogate pair (what Python makes of bytes that it can't decode) is
-            written out
-printable   as it can be shown: what would move the cursor, colour the line or turn its direction is written out
-fault_in    why a text can't be said in UTF-8, for whoever gave it
+encodable   escapes what UTF-8 can't encode: lone surrogates, by which Python represents bytes that it can't decode
+printable   escapes what would move the cursor, colour the line or change its direction
+fault_in    explains why a text can't be encoded in UTF-8
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ _SILENT: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e0fff]"
 )
-"""Controls of both sets, of direction and of annotation, invisible tags and what is no character. The joiners of
-U+200C and U+200D stay: languages and pictures are written with them.
+"""C0 and C1 controls, direction and annotation controls, invisible tags and noncharacters. The joiners U+200C and
+U+200D are not among them: some languages and emoji need them.
 """
 
 LINES: Final = "\n\t"
-"""To be kept where a text has several lines."""
+"""Characters to keep in a text of several lines."""
 
 
 def encodable(text: str) -> str:
-    """The text with what UTF-8 has no bytes for as escapes.
+    """Returns the text with escapes for everything that UTF-8 can't encode.
 
     >>> encodable("caf\\udce9"), encodable("café")
     ('caf\\\\udce9', 'café')
@@ -33,7 +32,7 @@ def encodable(text: str) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """The text with whatever does something to a terminal as escapes, but for the characters in `keep`.
+    """Returns the text with escapes for everything that controls a terminal, except the characters in `keep`.
 
     >>> print(printable("a\\x1b[2J\\u202eb\\n"), printable("two\\nlines\\r", keep="\\n"))
     a\\x1b[2J\\u202eb\\n two
@@ -45,12 +44,12 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def json_printable(text: str) -> str:
-    """The same of a line of JSON, in JSON's own escapes: it stays the same object."""
+    """Returns a printable line of JSON that decodes to the same object, because it uses JSON's escapes."""
     return text if text.isprintable() else _SILENT.sub(lambda found: _json_escape(found[0]), text)
 
 
 def fault_in(text: str) -> str:
-    """What about a text can't be said in UTF-8; empty if all of it can.
+    """Returns why UTF-8 can't encode a text; empty if it can.
 
     >>> fault_in("gewicht\\udce9")
     "character 8 ('\\\\udce9') is the byte E9, which is not UTF-8"

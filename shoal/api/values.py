@@ -1,8 +1,7 @@
-"""Which values a request may hold, whatever they are for: checked at the door, before anything is done with them.
+"""Checks of the values in a request, before anything uses them.
 
-What comes in here may end up in the log, on a disk, in a frame to another shard or on a terminal. So text is text that
-UTF-8 can say, numbers fit 64 bits, and nothing is nested deeper than anybody would write by hand. What is refused is
-named: which argument, which character, and what to do.
+A value may end up in the log, on disk, in a frame to another shard or on a terminal. Text must therefore be valid
+UTF-8, numbers must fit 64 bits, and nesting is limited. An error names the argument, the character and the remedy.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ SHOWN_MAX: Final = 60
 
 
 def fault_of(value: Any, where: str, depth: int = 0) -> str:
-    """What is wrong with a value that came as JSON, as a sentence that begins with `where`; empty if nothing is.
+    """Returns what is wrong with a JSON value, as a sentence that begins with `where`; empty if nothing is wrong.
 
     >>> fault_of({"a": [1, "caf\\udce9"]}, "params")
     "params.a[1]: character 4 ('\\\\udce9') is the byte E9, which is not UTF-8: give text in UTF-8"
     >>> fault_of({"k" * 500_000: 2**64}, "params").removeprefix("params." + "k" * SHOWN_MAX)
-    '...: a whole number has at most 64 bits, with its sign'
+    '...: an integer has at most 64 bits, including its sign'
     >>> fault_of({"a": [1, 2.5, None, True, "é"]}, "params")
     ''
     """
@@ -38,7 +37,7 @@ def fault_of(value: Any, where: str, depth: int = 0) -> str:
             return (
                 ""
                 if -NUMBER_MAX <= value < NUMBER_MAX
-                else f"{where}: a whole number has at most 64 bits, with its sign"
+                else f"{where}: an integer has at most 64 bits, including its sign"
             )
         case float():
             return ""
@@ -61,20 +60,20 @@ def fault_of(value: Any, where: str, depth: int = 0) -> str:
 
 
 def is_finite(value: float) -> bool:
-    """Whether a number is one to count or wait with."""
+    """Returns whether a number is finite, also as a float."""
     try:
         return math.isfinite(value)
-    except OverflowError:  # an int that no float is as large as
+    except OverflowError:  # an int beyond the range of floats
         return False
 
 
 def cut(text: str) -> str:
-    """Returns as much of a text as goes into a sentence."""
+    """Returns a text shortened for a message."""
     return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "..."
 
 
 def shown(value: object) -> str:
-    """A value in a sentence: short, however large it is."""
+    """Returns a short representation of a value for a message, however large the value is."""
     if isinstance(value, str):
         value = cut(value)
     elif isinstance(value, list | dict) and len(value) > SHOWN_MAX:

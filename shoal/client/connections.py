@@ -74,7 +74,7 @@ class Connections:
             yield connection
         except Unreachable as error:
             if self._closed:
-                raise Refused("the session was closed while this was waited for") from error
+                raise Refused("the session was closed during this call") from error
             raise
         finally:
             self._lent.discard(lent)

@@ -380,7 +380,7 @@ def test_unknown_runs_columns_and_graphs(three: list[DevShard], deps: str) -> No
 def test_a_name_that_is_taken_or_is_none(three: list[DevShard], deps: str) -> None:
     data = shoal.from_arrays([1], [2])
     with shoal.connect(str(three[1].socket)) as session:
-        with pytest.raises(NameTaken, match="a graph called 'deps' is loaded already: drop it, or choose another name"):
+        with pytest.raises(NameTaken, match="a graph called 'deps' is already loaded: drop it, or choose another name"):
             session.load(deps, data=data)
         for name in ("", "a b", "x" * 64, "../up"):
             with pytest.raises(Usage, match="a graph's name has 1 to 63 letters"):

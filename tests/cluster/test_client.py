@@ -103,7 +103,7 @@ def test_what_is_loaded_at_once_is_loaded_or_refused(three: list[DevShard]) -> N
 
 def test_the_same_errors_everywhere(session: Session) -> None:
     graph = session.load("g", data=shoal.from_arrays([1, 2], [2, 3]))
-    with pytest.raises(NameTaken, match="a graph called 'g' is loaded already"):
+    with pytest.raises(NameTaken, match="a graph called 'g' is already loaded"):
         session.load("g", data=shoal.from_arrays([1], [2]))
     with pytest.raises(UnknownGraph, match="no graph is called 'h'"):
         session.graph("h")

@@ -169,7 +169,7 @@ def test_what_is_no_program_is_refused(three: list[DevShard], graph: Graph, file
         with pytest.raises(BadProgram, match=r"(?s)wave.py: it fails as it is imported.*ModuleNotFoundError"):
             session.deploy(file)
         file.write_text(SOURCE.replace('"wave"', '"pagerank"'))
-        with pytest.raises(Refused, match="a program called 'pagerank' is installed here: give yours another name"):
+        with pytest.raises(Refused, match="a program called 'pagerank' is already installed here: choose another name"):
             session.deploy(file)
     result = shoalctl(three[0], "program", "remove", "pagerank")
     assert (result.exit_code, "is installed, not deployed" in result.stderr) == (1, True)

@@ -46,7 +46,7 @@ def test_daemons_are_killed_paused_and_started_again(ground: Path) -> None:
         assert told(folder, "start", "2") == {"started": ["shard-2"]}
         assert second.pid() not in (None, before)
         assert (second.status() or {})["shard"] == "shard-2"
-        assert "shard-2 runs already" in dev(folder, "start", "2").stderr
+        assert "shard-2 already runs" in dev(folder, "start", "2").stderr
 
         pid = first.pid()
         assert dev(folder, "pause", "1").stderr == "shard-1 paused\n"

@@ -198,7 +198,7 @@ class Cluster:
                 continue
             job = Job(self._random.choice(well), self._load)
             self.world.run_until(lambda job=job: job.is_over, 60 * SECOND)  # type: ignore[misc]
-            if job.is_done or "is loaded already" in job.error:  # by an earlier attempt that was not answered
+            if job.is_done or "is already loaded" in job.error:  # by an earlier attempt that was not answered
                 return
         raise AssertionError(f"the graph can't be loaded: {self.told()}")
 

@@ -1,7 +1,7 @@
-"""All commands of the admin socket, one file a feature. See `shoal.api.command` for what a command is.
+"""All commands of the admin socket, one file per feature; `shoal.api.command` describes their declarations.
 
-A new command is a class here, its handler in `daemon/services/<feature>/commands.py`, and a test. What it is called,
-takes, does and replies is said here and nowhere else.
+A new command needs a class here, a handler in `daemon/services/<feature>/commands.py`, and a test. The class alone
+declares its name, arguments, help and reply.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONTRACTS: Final[tuple[Contract, ...]] = tuple(
     for declared in vars(module).values()
     if isinstance(declared, type) and issubclass(declared, Command) and declared is not Command
 )
-"""In the order in which they are declared."""
+"""All commands, in the order of their declarations."""
 BY_NAME: Final[Mapping[str, Contract]] = {contract.name: contract for contract in CONTRACTS}
 
-assert len(BY_NAME) == len(CONTRACTS), "two commands have one name"
+assert len(BY_NAME) == len(CONTRACTS), "two commands have the same name"

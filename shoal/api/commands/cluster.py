@@ -1,4 +1,4 @@
-"""Commands about a shard and its cluster: how they are, who comes and goes, and copies of everything."""
+"""Commands about a shard and its cluster: state, membership, backup and logs."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class CommandRow(TypedDict):
 
 
 class HelpReply(TypedDict):
-    """What can be asked."""
+    """The commands that a daemon answers."""
 
     commands: list[CommandRow]
 
 
 @command("help", reads="here")
 class Help(Command[HelpReply]):
-    """What this daemon can be asked on its socket."""
+    """List the commands of the admin socket."""
 
-    command: Annotated[str | None, "one command, for its arguments", REST] = None
+    command: Annotated[str | None, "show the arguments of this command", REST] = None
 
 
 class OtherCluster(TypedDict):
@@ -98,7 +98,7 @@ class Disk(TypedDict, total=False):
 
 
 class StatusReply(TypedDict):
-    """How a shard is."""
+    """The state of a shard."""
 
     shard: str
     generation: int
@@ -116,7 +116,7 @@ class StatusReply(TypedDict):
     members: Annotated[Mapping[str, int], "the number alive, suspect, dead, left"]
     versions: Annotated[list[VersionRow], "of the live members; several rows if they differ"]
     cluster_version: Annotated[
-        int, "what the members may write to each other and to their disks; 0 before they have agreed on one"
+        int, "the newest format that members write to each other and to disk; 0 before they have agreed on one"
     ]
     majority: Annotated[bool, "whether this side can make decisions"]
     draining: Annotated[list[str], "shards that are drained or draining"]
@@ -132,11 +132,11 @@ class StatusReply(TypedDict):
 
 @command("status", reads="here")
 class Status(Command[StatusReply]):
-    """This shard, its cluster and what it is doing."""
+    """Show the state of this shard and its cluster."""
 
 
 class MemberRow(TypedDict):
-    """A shard that another one knows."""
+    """A shard known to the one that answers."""
 
     name: str
     generation: int
@@ -152,7 +152,7 @@ class MemberRow(TypedDict):
 
 
 class MembersReply(TypedDict):
-    """The shards that one knows."""
+    """The shards known to the one that answers."""
 
     members: list[MemberRow]
     other_clusters: Annotated[
@@ -162,7 +162,7 @@ class MembersReply(TypedDict):
 
 @command("members", reads="here")
 class Members(Command[MembersReply]):
-    """The shards that this one knows, and how it thinks they are."""
+    """List the shards that this shard knows, and whether they are alive."""
 
 
 class ViewReply(TypedDict):
@@ -177,11 +177,11 @@ class ViewReply(TypedDict):
 
 @command("view")
 class View(Command[ViewReply]):
-    """The epoch's members, leader and placement."""
+    """Show the members, leader and placement of the current epoch."""
 
 
 class PartitionRow(TypedDict):
-    """Who holds a partition."""
+    """The holders of a partition."""
 
     partition: int
     primary: str | None
@@ -189,7 +189,7 @@ class PartitionRow(TypedDict):
 
 
 class RingReply(TypedDict):
-    """Who holds the partitions of a graph."""
+    """The holders of the partitions of a graph."""
 
     virtual_nodes: int
     partitions: list[PartitionRow]
@@ -197,13 +197,13 @@ class RingReply(TypedDict):
 
 @command("ring")
 class Ring(Command[RingReply]):
-    """Which shard holds each partition."""
+    """List the holders of each partition."""
 
-    graph: Annotated[str | None, "a graph; the cluster's default without", GRAPH] = None
+    graph: Annotated[str | None, "name of a graph; default: the cluster's default placement", GRAPH] = None
 
 
 class BarrierRow(TypedDict):
-    """Where a run stands."""
+    """The barrier of a run."""
 
     run: str
     tick: int
@@ -215,20 +215,20 @@ class BarrierRow(TypedDict):
 
 
 class BarrierReply(TypedDict):
-    """Where runs stand."""
+    """The barriers of active runs."""
 
     runs: Annotated[list[BarrierRow], "the active ones"]
 
 
 @command("barrier", reads="named")
 class Barrier(Command[BarrierReply]):
-    """Who has reached the barrier, who is missing, and what they are doing."""
+    """Show which shards have reached the barrier, which are missing, and what they are doing."""
 
-    run: Annotated[str | None, "one run", RUN, POSITION] = None
+    run: Annotated[str | None, "name of a run; default: all active runs", RUN, POSITION] = None
 
 
 class FoundReply(TypedDict):
-    """A cluster that was founded."""
+    """The new cluster."""
 
     shard: str
     founding: Annotated[str, "the id of the cluster"]
@@ -236,7 +236,7 @@ class FoundReply(TypedDict):
 
 @command("found", reads="here", changes=True)
 class Found(Command[FoundReply]):
-    """Found a cluster with this shard alone; others join it.
+    """Found a cluster that consists of this shard; others join it.
 
     Shards with seeds and `cluster.expect = 1` wait to be admitted and do not found a cluster themselves. Run this
     command once, on one of them. It is refused if the shard belongs to a cluster, if it sees one or one is being
@@ -247,7 +247,7 @@ class Found(Command[FoundReply]):
 
 
 class HandedOver(TypedDict):
-    """What a shard has handed to others."""
+    """The partitions that a shard has handed over."""
 
     shard: str
     state: Annotated[str, "drained or left"]
@@ -263,7 +263,7 @@ class HandedOver(TypedDict):
     interrupted="the drain continues; `shoalctl status` shows its progress, and `shoalctl join` undoes it",
 )
 class Drain(Command[HandedOver]):
-    """Hand all that this shard holds to the others, and take no more.
+    """Hand all partitions of this shard over to the others, and accept no new ones.
 
     The command returns once a view excludes this shard; by then the others, which copy at `storage.repair_bandwidth`,
     have enough copies of each partition. Runs continue. The daemon stays up and answers; `join` or a restart brings it
@@ -275,10 +275,10 @@ class Drain(Command[HandedOver]):
     "leave",
     changes=True,
     events=Stage,
-    interrupted="the drain continues, but the shard stays: `shoalctl leave` goes on, `shoalctl join` undoes it",
+    interrupted="the drain continues, but the shard stays: `shoalctl leave` completes it, `shoalctl join` undoes it",
 )
 class Leave(Command[HandedOver]):
-    """Drain this shard, say goodbye and end its daemon.
+    """Drain this shard, announce its departure and stop its daemon.
 
     The shard leaves permanently and gives up its vote. A daemon started again in the same folder joins like any other.
     SIGTERM also drains, for at most `cluster.drain_timeout`, but keeps the vote.
@@ -286,7 +286,7 @@ class Leave(Command[HandedOver]):
 
 
 class JoinReply(TypedDict):
-    """A shard that takes part again."""
+    """The shard, back in the view."""
 
     shard: str
     state: Annotated[str, "joined"]
@@ -297,10 +297,10 @@ class JoinReply(TypedDict):
     "join",
     changes=True,
     events=Stage,
-    interrupted="the shard joins all the same; `shoalctl status` shows when it has",
+    interrupted="the shard still joins; `shoalctl status` shows when it has",
 )
 class Join(Command[JoinReply]):
-    """Let this shard take part again after a drain."""
+    """Return this shard to the view after a drain."""
 
 
 class SavedGraph(TypedDict):
@@ -322,7 +322,7 @@ class SavedRun(TypedDict):
 
 
 class BackupReply(TypedDict):
-    """What is in a backup."""
+    """The contents of a backup."""
 
     shard: str
     dir: str
@@ -340,7 +340,7 @@ class BackupReply(TypedDict):
     interrupted="interrupted: the backup is cancelled, and its folder removed",
 )
 class Backup(Command[BackupReply]):
-    """Copy all that the cluster keeps to a new folder on the daemon's machine, while it runs.
+    """Back up the cluster to a new folder on the daemon's machine, without stopping anything.
 
     The folder contains every partition of every graph, the kept results of finished runs, and for each active run the
     state of a checkpoint tick (tick 0 if checkpoints are always replaced before they are copied). It is named
@@ -351,17 +351,17 @@ class Backup(Command[BackupReply]):
 
 
 class LogLevelReply(TypedDict):
-    """What is logged now."""
+    """The new log level."""
 
     level: str
 
 
 @command("log-level", reads="here", changes=True)
 class LogLevel(Command[LogLevelReply]):
-    """Change what the daemon logs, at once and until its next start."""
+    """Change the log level of the daemon until its next start."""
 
     level: Annotated[str, "debug, info, warning or error", Choices(("debug", "info", "warning", "error"))]
-    logger: Annotated[str | None, "one part, such as shoal.admin; all without"] = None
+    logger: Annotated[str | None, "one logger, such as shoal.admin; default: all"] = None
 
 
 class MetricsReply(TypedDict):
@@ -372,6 +372,6 @@ class MetricsReply(TypedDict):
 
 @command("metrics", reads="here")
 class Metrics(Command[MetricsReply]):
-    """The metrics, as the port gives them; also where the port is closed."""
+    """Print the metrics that the metrics port serves, even if the port is closed."""
 
-    prefix: Annotated[str | None, "those that begin so", POSITION] = None
+    prefix: Annotated[str | None, "only metrics whose names begin with this", POSITION] = None

@@ -41,10 +41,10 @@ class LoadedGraph(TypedDict):
     interrupted="interrupted: the load is cancelled, unless it was already complete (see `shoalctl graph list`)",
 )
 class GraphLoad(Command[LoadedGraph]):
-    """Load a graph (from a program: the data follows as frames)."""
+    """Load a graph (for client libraries: the data follows as frames)."""
 
     name: Annotated[str, "name of the new graph"]
-    spec: Annotated[Mapping[str, Any], "what the frames hold, as GraphData.to_wire() gives it"]
+    spec: Annotated[Mapping[str, Any], "the description of the frames, as returned by GraphData.to_wire()"]
 
 
 class GraphsReply(TypedDict):
@@ -55,11 +55,11 @@ class GraphsReply(TypedDict):
 
 @command("graph list")
 class GraphList(Command[GraphsReply]):
-    """The graphs of the cluster."""
+    """List the graphs of the cluster."""
 
 
 class HeldPart(TypedDict):
-    """What a shard holds of a graph."""
+    """The size of a shard's part of a graph."""
 
     nodes: int
     edges: int
@@ -78,7 +78,7 @@ class GraphReply(GraphRow):
 
 @command("graph show")
 class GraphShow(Command[GraphReply]):
-    """One graph: its size, columns and how it lies on the shards."""
+    """Show the size, the columns and the distribution of a graph."""
 
     graph: Annotated[str, "name of a graph", GRAPH]
 
@@ -94,15 +94,15 @@ class DroppedGraph(TypedDict):
 
 @command("graph drop", changes=True)
 class GraphDrop(Command[DroppedGraph]):
-    """Forget a graph, the runs on it and their results.
+    """Delete a graph, its runs and their results.
 
     Without `force`, the command is refused while runs on the graph are active or queued. Later requests for one of the
     runs report that it was dropped with its graph.
     """
 
     graph: Annotated[str, "name of a graph", GRAPH]
-    force: Annotated[bool, "also if runs go on or are queued: they end with it"] = False
-    load: Annotated[str | None, "only if it is still this load of the graph (`graph show`)"] = None
+    force: Annotated[bool, "also if runs are active or queued; they end"] = False
+    load: Annotated[str | None, "refuse if the graph is not this load (`graph show`)"] = None
 
 
 class GhostsRow(TypedDict):
@@ -124,6 +124,6 @@ class GhostsReply(TypedDict):
 
 @command("ghosts", reads="named")
 class Ghosts(Command[GhostsReply]):
-    """Copies of remote nodes held here, and how old they are."""
+    """Show the copies of remote nodes on this shard, and their age."""
 
-    graph: Annotated[str | None, "one graph", GRAPH] = None
+    graph: Annotated[str | None, "name of a graph; default: all", GRAPH] = None

@@ -1,4 +1,4 @@
-"""What several commands share: names that have to exist, and events."""
+"""Declarations that several commands share: names of existing things, and events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GRAPH_NAME_RULE: Final = "a graph's name has 1 to 63 letters, digits, '.', '_' a
 
 
 class Stage(TypedDict):
-    """An event of a command that takes long."""
+    """A progress event of a long command."""
 
     stage: str
     done: int

@@ -37,7 +37,7 @@ class ProgramsReply(TypedDict):
 
 @command("program list")
 class ProgramList(Command[ProgramsReply]):
-    """The programs that can be run, their parameters and the columns they compute."""
+    """List the programs, their parameters and the columns they compute."""
 
 
 class ProgramVersionRow(TypedDict):
@@ -59,10 +59,10 @@ class ProgramReply(ProgramRow):
 
 @command("program show")
 class ProgramShow(Command[ProgramReply]):
-    """One program: parameters, columns, digest, and which versions runs still use."""
+    """Show the parameters, columns, digest and versions of a program."""
 
     program: Annotated[str, "name of a program (`program list`)", PROGRAM]
-    source: Annotated[bool, "the source of a deployed one, too"] = False
+    source: Annotated[bool, "include the source of a deployed program"] = False
 
 
 class DeployedProgram(ProgramRow):
@@ -75,7 +75,7 @@ class DeployedProgram(ProgramRow):
 
 @command("program deploy", changes=True, frames=True)
 class ProgramDeploy(Command[DeployedProgram]):
-    """Have every shard keep a program (from a program: the file follows as a frame).
+    """Deploy a program to all shards (for client libraries: the file follows as a frame).
 
     One frame contains the file: Python source of at most 64 KiB that defines one class derived from `shoal.Program`, or
     several and `PROGRAM = TheOne`. The daemon checks it in a separate process and refuses it, with the traceback, if it
@@ -83,7 +83,7 @@ class ProgramDeploy(Command[DeployedProgram]):
     the consequences of that setting. Runs in progress keep the version they began with.
     """
 
-    file: Annotated[str | None, "the file's name, for messages and tracebacks"] = None
+    file: Annotated[str | None, "name of the file, for messages and tracebacks"] = None
 
 
 class RemovedProgram(TypedDict):
@@ -95,9 +95,9 @@ class RemovedProgram(TypedDict):
 
 @command("program remove", changes=True)
 class ProgramRemove(Command[RemovedProgram]):
-    """Forget a deployed program; refused while a run uses it.
+    """Remove a deployed program; refused while a run uses it.
 
-    Results that the program has computed stay.
+    The results that the program has computed are kept.
     """
 
     program: Annotated[str, "name of a program (`program list`)", PROGRAM]

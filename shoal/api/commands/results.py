@@ -1,4 +1,4 @@
-"""Commands about what runs have computed: columns, tables, and the documents that they read."""
+"""Commands that read the results of runs: columns, tables, and search in documents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shoal.api.ranges import HITS_MAX, INT_MAX, ROWS_MAX, TICKS_MAX, VALUES_MAX,
 
 
 class TicksReply(TypedDict):
-    """At which ticks a run can be read."""
+    """The ticks at which a run can be read."""
 
     run: str
     state: str
@@ -25,7 +25,7 @@ class TicksReply(TypedDict):
 
 @command("run ticks")
 class RunTicks(Command[TicksReply]):
-    """The ticks at which a run can be read."""
+    """List the ticks at which a run can be read."""
 
     run: Annotated[str, "name of a run", RUN]
 
@@ -50,14 +50,14 @@ class ResultReply(TypedDict):
 
 @command("run result")
 class RunResult(Command[ResultReply]):
-    """The extremes of a column that a run computed; while it goes on, as of its last checkpoint."""
+    """Show the greatest values of a column; of an active run, as of its last checkpoint."""
 
     run: Annotated[str, "name of a run", RUN]
-    column: Annotated[str | None, "which; the program's first without"] = None
-    top: Annotated[int | None, "the largest so many, largest first", Within(1, VALUES_MAX)] = None
-    least: Annotated[bool, "the smallest instead"] = False
+    column: Annotated[str | None, "name of a column; default: the program's first"] = None
+    top: Annotated[int | None, "number of values, greatest first", Within(1, VALUES_MAX)] = None
+    least: Annotated[bool, "show the least values instead"] = False
     tick: Annotated[
-        int | None, "as it was after this tick; after the last that can be read without", Within(0, TICKS_MAX)
+        int | None, "read the state after this tick; default: the last that can be read", Within(0, TICKS_MAX)
     ] = None
 
 
@@ -77,20 +77,20 @@ class RowsReply(TypedDict):
 
 @command("run rows", buffers=True)
 class RunRows(Command[RowsReply]):
-    """Some rows of what a run computed, in id order, as buffers (for programs).
+    """Read a range of rows of a run's columns, in id order, as buffers (for client libraries).
 
     The frames contain the ids, then each column, as described by `id` and `columns` (by name). To read a whole run,
     request one range after the other at the `tick` of the first answer, and compare the digests at the end.
     """
 
     run: Annotated[str, "name of a run", RUN]
-    columns: Annotated[tuple[str, ...] | None, "which; all without"] = None
+    columns: Annotated[tuple[str, ...] | None, "names of columns; default: all"] = None
     tick: Annotated[
-        int | None, "as they were after this tick; after the last that can be read without", Within(0, TICKS_MAX)
+        int | None, "read the state after this tick; default: the last that can be read", Within(0, TICKS_MAX)
     ] = None
     first: Annotated[int, "the ordinal of the first row", Within(0, INT_MAX)] = 0
-    count: Annotated[int, "how many, 65536 at most", Within(1, ROWS_MAX)] = ROWS_MAX
-    digest: Annotated[bool, "with the last row, the digest of each column"] = False
+    count: Annotated[int, "number of rows, at most 65536", Within(1, ROWS_MAX)] = ROWS_MAX
+    digest: Annotated[bool, "include the digest of each column with the last row"] = False
 
 
 class TableReply(TypedDict):
@@ -109,19 +109,19 @@ class TableReply(TypedDict):
 
 @command("run table", buffers=True)
 class RunTable(Command[TableReply]):
-    """Rows of a table that a run has built, of one partition, as buffers (for programs).
+    """Read rows of one partition of a table that a run has built, as buffers (for client libraries).
 
     The frames contain each column, as described by `columns` (by name). To read a whole table, request one partition
     after the other at the `tick` of the first answer.
     """
 
     run: Annotated[str, "name of a run", RUN]
-    table: Annotated[str, "which"]
+    table: Annotated[str, "name of a table"]
     tick: Annotated[
-        int | None, "as it was after this tick; after the last that can be read without", Within(0, TICKS_MAX)
+        int | None, "read the state after this tick; default: the last that can be read", Within(0, TICKS_MAX)
     ] = None
-    partition: Annotated[int, "of which partition", Within(0, INT_MAX)] = 0
-    first: Annotated[int, "the first row, for those that do not come at once", Within(0, INT_MAX)] = 0
+    partition: Annotated[int, "number of the partition", Within(0, INT_MAX)] = 0
+    first: Annotated[int, "index of the first row, if the partition does not fit one answer", Within(0, INT_MAX)] = 0
 
 
 class HitRow(TypedDict):
@@ -142,8 +142,8 @@ class SearchReply(TypedDict):
 
 @command("run search")
 class RunSearch(Command[SearchReply]):
-    """The best-matching documents of a run, best first."""
+    """Search the documents of a run; best matches first."""
 
     run: Annotated[str, "name of a run", RUN]
-    words: Annotated[str, "what to search for", REST]
-    top: Annotated[int, "how many", Within(1, HITS_MAX)] = 10
+    words: Annotated[str, "words to search for", REST]
+    top: Annotated[int, "number of documents", Within(1, HITS_MAX)] = 10

@@ -23,15 +23,17 @@ class ShardProgress(TypedDict):
 
 
 class TickReply(TypedDict):
-    """What a tick has cost."""
+    """The cost of a tick."""
 
     tick: int
-    phases: Annotated[Mapping[str, Mapping[str, float]], "seconds by phase and shard; none if a new view came between"]
+    phases: Annotated[
+        Mapping[str, Mapping[str, float]], "seconds by phase and shard; empty if the view changed meanwhile"
+    ]
     cross_bytes: int
 
 
 class Totals(TypedDict):
-    """Of a run, over all shards."""
+    """Sums over all shards of a run."""
 
     nodes: int | None
     edges: int | None
@@ -75,7 +77,7 @@ class RunReply(RunRow):
 class RunStart(Command[RunReply]):
     """Run a program on a graph.
 
-    A run that lost a member resumes from its last kept tick and repeats the later ones with the same bits. With
+    A run that lost a member resumes from its last checkpoint and repeats the later ticks with the same bits. With
     `checkpoint_ticks` 0, its state is kept every `ticks.checkpoint_interval`; with -1, the run restarts from the
     beginning. The last tick of a run is always kept.
 
@@ -85,17 +87,19 @@ class RunStart(Command[RunReply]):
 
     program: Annotated[str, "name of a program (`program list`)", PROGRAM]
     graph: Annotated[str, "name of a graph (`graph list`)", GRAPH]
-    ticks: Annotated[int, "how many ticks at most; 0 runs until the program halts", Within(0, TICKS_MAX)] = 0
+    ticks: Annotated[int, "maximum number of ticks; 0 runs until the program halts", Within(0, TICKS_MAX)] = 0
     params: Annotated[Mapping[str, Any] | None, "the program's parameters"] = None
     interval_seconds: Annotated[
-        float | None, "shortest time from one tick's start to the next", Within(0, INTERVAL_SECONDS_MAX)
+        float | None, "shortest time between the starts of two ticks", Within(0, INTERVAL_SECONDS_MAX)
     ] = None
-    paced: Annotated[bool, "tick only when told to, with `run step`"] = False
+    paced: Annotated[bool, "execute ticks only on `run step`"] = False
     checkpoint_ticks: Annotated[
-        int, "its state is kept every so many ticks; 0 by time, -1 at the end", Within(-1, TICKS_MAX)
+        int,
+        "number of ticks between checkpoints; 0 for checkpoints by time, -1 for one at the end",
+        Within(-1, TICKS_MAX),
     ] = 0
-    queue: Annotated[bool, "wait for its turn if as many go on as may"] = False
-    load: Annotated[str | None, "only if it is still this load of the graph (`graph show`)"] = None
+    queue: Annotated[bool, "wait in the queue if `ticks.runs_max` runs are active"] = False
+    load: Annotated[str | None, "refuse if the graph is not this load (`graph show`)"] = None
 
 
 class RunsReply(TypedDict):
@@ -106,12 +110,12 @@ class RunsReply(TypedDict):
 
 @command("run list")
 class RunList(Command[RunsReply]):
-    """Runs, the newest last."""
+    """List the runs, newest last."""
 
 
 @command("run show")
 class RunShow(Command[RunReply]):
-    """Where a run stands, on each shard."""
+    """Show the progress of a run on each shard."""
 
     run: Annotated[str, "name of a run", RUN]
 
@@ -122,10 +126,10 @@ class RunShow(Command[RunReply]):
     interrupted="{run} continues. To wait again: `shoalctl run wait {run}`; to end it: `shoalctl run stop {run}`",
 )
 class RunWait(Command[RunReply]):
-    """Wait until a run has finished."""
+    """Wait for the end of a run."""
 
     run: Annotated[str, "name of a run", RUN]
-    timeout_seconds: Annotated[float | None, "give up after; the run goes on"] = None
+    timeout_seconds: Annotated[float | None, "give up after this time; the run continues"] = None
 
 
 class SteppedRun(TickReply):
@@ -136,18 +140,18 @@ class SteppedRun(TickReply):
 
 @command("run step", changes=True)
 class RunStep(Command[SteppedRun]):
-    """One tick of a paced run."""
+    """Execute one tick of a paced run."""
 
     run: Annotated[str, "name of a run", RUN]
 
 
 @command("run stop", changes=True)
 class RunStop(Command[RunReply]):
-    """Stop a run after the tick it is in.
+    """Stop a run after its current tick.
 
     Without `force`, a program that does not return from a phase is interrupted after `ticks.stop_patience`. The run
     then fails, and its error names the phase and the shard.
     """
 
     run: Annotated[str, "name of a run", RUN]
-    force: Annotated[bool, "interrupt its program in the middle of a phase; there is no result"] = False
+    force: Annotated[bool, "interrupt the program within a phase; the run has no result"] = False

@@ -88,7 +88,7 @@ def test_mistakes_in_words(line: str, said: str) -> None:
         ({"run": 3}, "run should be text, not 3"),
         ({"run": "r", "top": 1.5}, "top should be a whole number, not 1.5"),
         ({"run": "r", "top": True}, "top should be a whole number, not True"),
-        ({"run": "r", "top": 2**80}, "top: a whole number has at most 64 bits"),
+        ({"run": "r", "top": 2**80}, "top: an integer has at most 64 bits"),
         ({"run": "r", "colum": "x"}, "run result has no argument 'colum'; did you mean 'column'?"),
         ({"run": "x" * 5000}, "run has 5000 characters: 4096 at most"),
         ({"run": "caf\udce9"}, "run: character 4 ('\\udce9') is the byte E9, which is not UTF-8: give text in UTF-8"),

@@ -42,9 +42,13 @@ def test_up_twice_down_and_up_again(cluster: DevCluster) -> None:
     assert cluster.down() == (["shard-1", "shard-2"], [])
     assert not any(shard.socket.exists() or (shard.folder / "pid").exists() for shard in shards)
     assert cluster.down() == ([], [])
-    with pytest.raises(DevError, match="holds a cluster of 2 with encryption 'curve' and replicas 2: ask for the same"):
+    with pytest.raises(
+        DevError, match="holds a cluster of 2 with encryption 'curve' and replicas 2: give the same options"
+    ):
         cluster.up(3)
-    with pytest.raises(DevError, match="holds a cluster of 2 with encryption 'curve' and replicas 2: ask for the same"):
+    with pytest.raises(
+        DevError, match="holds a cluster of 2 with encryption 'curve' and replicas 2: give the same options"
+    ):
         cluster.up(2, replicas=1)
     before = shards[0].config.read_text()
     cluster.up(2, timeout_seconds=20)
@@ -95,7 +99,7 @@ def test_one_is_killed_and_starts_again(cluster: DevCluster) -> None:
     assert second.status() is None
     with pytest.raises(DevError, match="shard-2 is not running"):
         cluster.kill([2])
-    with pytest.raises(DevError, match=r"shard-1 runs already"):
+    with pytest.raises(DevError, match=r"shard-1 already runs"):
         cluster.start([1, 2])
     assert second.pid() is None, "one that cannot be stops all"
     assert cluster.start([2], wait=True, timeout_seconds=20) == [second]
@@ -110,9 +114,9 @@ def test_a_paused_one_is_there_and_says_nothing(cluster: DevCluster) -> None:
     pid = second.pid()
     assert cluster.pause([2]) == [second]
     assert (second.life(), second.pid(), second.status()) == (Life.PAUSED, pid, None)
-    with pytest.raises(DevError, match="shard-2 is paused already"):
+    with pytest.raises(DevError, match="shard-2 is already paused"):
         cluster.pause([2])
-    with pytest.raises(DevError, match="shard-2 runs already, but is paused: `shoalctl dev resume 2 --dir"):
+    with pytest.raises(DevError, match="shard-2 already runs, but is paused: `shoalctl dev resume 2 --dir"):
         cluster.start([2])
     with pytest.raises(DevError, match="shard-1 is not paused"):
         cluster.resume([1, 2])

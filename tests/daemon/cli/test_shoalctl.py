@@ -288,7 +288,7 @@ def test_check_config_and_keygen(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
     good.write_text('[cluster]\nshard = "a"\n[security]\nencryption = "none"\n')
     bad.write_text('[ticks]\nphase_timout = "1s"\n')
-    assert "good; shard a" in CliRunner().invoke(main, ["check-config", str(good)]).stdout
+    assert "valid; shard a" in CliRunner().invoke(main, ["check-config", str(good)]).stdout
     wrong = CliRunner().invoke(main, ["check-config", str(bad)])
     assert wrong.exit_code == 1
     assert "did you mean 'phase_timeout'?" in wrong.stderr
@@ -306,7 +306,7 @@ def test_a_connection_to_afar_that_lacks_something_makes_no_sense(tmp_path: Path
     for words, told in (
         (["--connect", "tcp://10.0.0.1:7103"], "name its file with --key"),
         (["--connect", "alpha@tcp://10.0.0.1"], "should be NAME@tcp://HOST:PORT"),
-        (["--connect", "tcp://10.0.0.1:7103", "--socket", "/x"], "which?"),
+        (["--connect", "tcp://10.0.0.1:7103", "--socket", "/x"], "give either --socket"),
     ):
         result = CliRunner().invoke(main, [*words, "status"])
         assert (result.exit_code, told in result.stderr) == (2, True), result.stderr
@@ -316,7 +316,7 @@ def test_a_connection_to_afar_that_lacks_something_makes_no_sense(tmp_path: Path
 
 def test_dev_says_what_there_is(tmp_path: Path) -> None:
     nothing = CliRunner().invoke(main, ["dev", "down", "--dir", str(tmp_path)])
-    assert (nothing.exit_code, nothing.stderr) == (0, "nothing was running\n")
+    assert (nothing.exit_code, nothing.stderr) == (0, "no daemon was running\n")
     assert CliRunner().invoke(main, ["dev", "status", "--dir", str(tmp_path)]).stdout == "no shards\n"
 
 
@@ -325,7 +325,7 @@ def test_dev_says_what_there_is(tmp_path: Path) -> None:
     [
         ("drain", "the drain continues"),
         ("leave", "the shard stays"),
-        ("join", "joins all the same"),
+        ("join", "still joins"),
         ("backup /b", "the backup is cancelled"),
         ("run wait r-1", "r-1 continues"),
         ("run stop r-1", "interrupted"),
@@ -345,7 +345,7 @@ def test_a_full_disk_behind_standard_output_is_a_sentence(host: Hosted) -> None:
     command = [sys.executable, "-c", "from daemon.cli import main; main()", "--socket", host.path, "status"]
     with open("/dev/full", "w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stderr) == (1, "shoalctl: what is printed: No space left on device\n")
+    assert (ended.returncode, ended.stderr) == (1, "shoalctl: standard output: No space left on device\n")
 
 
 CTRL_C_WHILE_IMPORTING = """

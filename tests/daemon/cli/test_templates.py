@@ -53,7 +53,7 @@ def test_any_name_gives_a_class_that_hides_nothing(folder: Path, name: str, styl
 def test_a_file_that_is_there_is_left_as_it_is(folder: Path) -> None:
     (folder / "mine.py").write_text("mine")
     result = new("mine")
-    assert (result.exit_code, "mine.py is there already, and stays as it is" in result.stderr) == (1, True)
+    assert (result.exit_code, "mine.py already exists and was not changed" in result.stderr) == (1, True)
     assert (folder / "mine.py").read_text() == "mine"
 
 
@@ -61,10 +61,10 @@ def test_a_file_that_is_there_is_left_as_it_is(folder: Path) -> None:
     ("words", "told"),
     [
         (["a/b"], "'a/b' can't be the name of a program"),
-        (["pagerank"], "a program called 'pagerank' is installed here: give yours another name"),
-        (["numpy"], "Python has a module 'numpy', which would be hidden by it: name another file with --out"),
+        (["pagerank"], "a program called 'pagerank' is already installed here: choose another name"),
+        (["numpy"], "Python has a module 'numpy', which this file would hide: choose another file with --out"),
         (["own", "--out", "away/own.py"], "away/own.py: cannot be written: No such file or directory"),
-        (["own", "--out", "."], "is there already"),
+        (["own", "--out", "."], "already exists"),
     ],
 )
 def test_what_cannot_become_a_program_is_refused(folder: Path, words: list[str], told: str) -> None:

@@ -292,7 +292,7 @@ def test_a_thread_that_waits_keeps_nobody_else_waiting(session: Session, daemon:
         assert session.get_run("b").name == "b"
         assert not waiting.done()
         session.close()
-        with pytest.raises(ShoalError, match="the session was closed while this was waited for"):
+        with pytest.raises(ShoalError, match="the session was closed during this call"):
             waiting.result(SECONDS)
     assert daemon.cancelled.wait(SECONDS)
 
