@@ -63,6 +63,7 @@ class Leadership:
             return
         self._heartbeat_ns = now + self._limits.heartbeat_interval_ns
         self.followers.reads.begins(again=True)
+        self.followers.forget_removed(now)
         for peer in self.followers.peers:
             for message in self.followers.heartbeat(peer, commit_index, now):
                 self._outbox.send(peer, message)

@@ -470,8 +470,8 @@ class Raft(Server):
             self._settle_configuration(now)
 
     def _settle_configuration(self, now: int) -> None:
-        """A change is committed: the removed have just been told, and a leader among them steps down (4.2.2)."""
-        self._leading.followers.keep_only(self.configuration.members)
+        """A change is committed: a leader that it removed steps down (4.2.2), a follower is sent it still."""
+        self._leading.followers.mark_removed(self.configuration.members, self.log.configuration_index, now)
         if self.name in self.configuration.voters:
             return
         self._leading.resign()

@@ -44,6 +44,14 @@ class Pace(StrEnum):
     SNAPSHOT = "snapshot"
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The entry that removed a server, which is sent on to it until then: it learns of it no other way."""
+
+    index: int
+    until_ns: int
+
+
 @dataclass(slots=True)
 class Progress:
     """One follower as the leader knows it."""
@@ -61,6 +69,7 @@ class Progress:
     """When chunks were last acknowledged or sent again."""
     snapshots_overdue: int = 0
     """How often in a row they were sent again: its link may be slow, and each waits for those before it."""
+    removed: Removal | None = None
 
     def turn(self, pace: Pace, next_index: int) -> None:
         """Change pace; nothing that is under way counts any more but what is held of a snapshot."""
@@ -92,12 +101,21 @@ class Replication:
     def add(self, peers: Iterable[str], now: int) -> None:
         """Begin to send to those that we do not yet; a new one counts as just heard."""
         for peer in peers:
-            self._followers.setdefault(peer, Progress(self._log.last_index + 1, now))
+            if peer not in self._followers or self._followers[peer].removed:
+                self._followers[peer] = Progress(self._log.last_index + 1, now)
 
-    def keep_only(self, peers: Iterable[str]) -> None:
-        """Forget the rest."""
-        kept = frozenset(peers)
-        self._followers = {peer: progress for peer, progress in self._followers.items() if peer in kept}
+    def mark_removed(self, members: Collection[str], index: int, now: int) -> None:
+        """Marks the followers that are no `members` any more, by the entry at `index`, which is committed."""
+        until_ns = now + self._limits.election_timeout_ns
+        for peer, progress in self._followers.items():
+            if peer not in members and progress.removed is None:
+                progress.removed = Removal(index, until_ns)
+
+    def forget_removed(self, now: int) -> None:
+        """Forgets the removed servers that have acknowledged their removal, or do not in time."""
+        for peer, progress in list(self._followers.items()):
+            if (gone := progress.removed) and (progress.match_index >= gone.index or now >= gone.until_ns):
+                del self._followers[peer]
 
     def match_index(self, peer: str) -> int:
         """Up to where a follower is known to agree; 0 for a stranger, and for one who has forgotten it."""

@@ -139,3 +139,35 @@ def test_a_snapshot_that_is_old_when_it_arrives_is_followed_by_the_newer_one_at_
     followers.take_reply("b", AppendReply(2, True, 3), now=0)
     log.append(Entry(6, 2, b"y"))
     assert followers.outgoing("b", 5, 0) == sent_whole(2, log.snapshot)
+
+
+def test_a_removed_follower_is_sent_its_removal_until_it_has_it() -> None:
+    """It may be slower than the majority that has removed it, and nobody else tells it."""
+    log = Log(FIRST)
+    followers = replication(log)
+    log.append(Entry(2, 2, configuration=Configuration.of("a")))
+    followers.mark_removed("a", 2, 0)
+    followers.forget_removed(999 * MS)
+    assert indexes(followers.heartbeat("b", 2, 999 * MS)) == [[2]]
+    followers.take_reply("b", AppendReply(2, True, 2), 999 * MS)
+    assert followers.peers == ["b"]
+    followers.forget_removed(999 * MS)
+    assert followers.peers == []
+
+
+def test_a_removed_follower_that_does_not_answer_is_forgotten() -> None:
+    followers = replication(Log(FIRST))
+    followers.mark_removed("a", 2, 0)
+    followers.mark_removed("a", 3, 900 * MS)
+    followers.forget_removed(1_000 * MS)
+    assert followers.peers == []
+
+
+def test_a_server_that_is_added_again_is_a_stranger() -> None:
+    log = Log(FIRST, [Entry(2, 2, b"x")])
+    followers = replication(log)
+    followers.take_reply("b", AppendReply(2, True, 2), 0)
+    followers.mark_removed("a", 2, 0)
+    followers.add("b", 0)
+    followers.forget_removed(5_000 * MS)
+    assert (followers.peers, followers.match_index("b")) == (["b"], 0)

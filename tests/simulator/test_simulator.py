@@ -77,6 +77,8 @@ FOUND = [
     ("everything", 4),
     # A receiver had given a piece up and begun it anew; what it had had beyond the first gap was never sent again.
     ("lossy-load", 1023),
+    # A leaving voter was slower than the majority that removed it, and it was never sent the entry that said so.
+    ("leave", 3127),
 ]
 """What once went wrong, and stays tried; what a seed does changes with the daemon and with the simulator."""
 
