@@ -221,6 +221,10 @@ class Contract:
         """Returns the arguments for a request: those that differ from their defaults."""
         return {at.name: value for at in _fields(type(command)) if (value := getattr(command, at.name)) != at.default}
 
+    def checked(self, command: Command[R]) -> Command[R]:
+        """Returns a caller's command as a daemon would read it. Raises `Usage` for what a request can't say."""
+        return self.read(self.args(command))
+
     def describe(self) -> Any:
         """Returns the command for ``help``."""
         return {

@@ -62,7 +62,7 @@ class SocketBackend:
 
     def _asked(self, command: Command[R], frames: Sequence[Any] = ()) -> tuple[R, tuple[memoryview, ...]]:
         contract = command.contract
-        args = contract.args(command)
+        args = contract.args(contract.checked(command))
         reply, came = self._connections.call(contract.name, args, frames, may_repeat=not contract.changes)
         return cast(R, _about(args, reply)), came
 
@@ -76,7 +76,7 @@ class SocketBackend:
         return self._followed(RunWait(run, timeout), (), progress)
 
     def _followed(self, command: Command[R], frames: Sequence[Any], progress: Progress | None) -> R:
-        args = command.contract.args(command)
+        args = command.contract.args(command.contract.checked(command))
         with self._connections.lent() as connection:
             events = connection.stream(command.contract.name, args, frames)
             for event in events:

@@ -13,11 +13,22 @@ from typing import Any, TypeVar, cast
 
 from shoal.api.command import Command
 from shoal.api.commands.cluster import Ring, Status, StatusReply
-from shoal.api.commands.graphs import DroppedGraph, GraphDrop, GraphList, GraphShow, LoadedGraph
+from shoal.api.commands.graphs import DroppedGraph, GraphDrop, GraphList, GraphLoad, GraphShow, LoadedGraph
 from shoal.api.commands.names import check_graph_name
 from shoal.api.commands.programs import DeployedProgram, ProgramList, ProgramRow, ProgramsReply
-from shoal.api.commands.results import RunSearch, RunTicks, SearchReply, TicksReply
-from shoal.api.commands.runs import RunList, RunReply, RunShow, RunsReply, RunStart, RunStep, RunStop, SteppedRun
+from shoal.api.commands.results import RunRows, RunSearch, RunTable, RunTicks, SearchReply, TicksReply
+from shoal.api.commands.runs import (
+    RunList,
+    RunReply,
+    RunShow,
+    RunsReply,
+    RunStart,
+    RunStep,
+    RunStop,
+    RunWait,
+    SteppedRun,
+    param_texts,
+)
 from shoal.api.errors import (
     BadProgram,
     NameTaken,
@@ -53,7 +64,7 @@ from shoal.program.failures import refusal, unreadable
 from shoal.program.installed import find_program, installed_digest, installed_programs, is_installed
 from shoal.program.program import Program
 from shoal.query.rows import STRETCH, RowBatch, null_of
-from shoal.query.search import Index, search, text_column
+from shoal.query.search import Index, Query, search, text_column
 from shoal.query.snapshot import chosen_tick
 from shoal.query.tables import TablePart, known_table, parts_of_table
 
@@ -124,11 +135,12 @@ class LocalBackend:
         reply = self._replies.get(contract.name)
         if reply is None:
             raise Refused(f"a session in this process does not answer '{contract.name}'")
-        return cast(R, reply(contract.read(contract.args(command))))
+        return cast(R, reply(contract.checked(command)))
 
     def load(self, name: str, data: GraphData, progress: Progress | None) -> LoadedGraph:
         """Cuts the graph into shards."""
         self._refuse_if_closed()
+        GraphLoad.contract.checked(GraphLoad(name, {}))
         check_graph_name(name)
         began = time.monotonic()
         if name in self._graphs:
@@ -147,6 +159,7 @@ class LocalBackend:
 
     def wait(self, run: str, timeout: float | None, progress: Progress | None) -> RunReply:
         """Executes the ticks of a run until it is over."""
+        RunWait.contract.checked(RunWait(run, timeout))
         waited = self._run(run)
         until = None if timeout is None else time.monotonic() + timeout
         told = 0.0
@@ -171,6 +184,7 @@ class LocalBackend:
 
     def stretches(self, run: str, columns: Sequence[str] | None, tick: int | None) -> Iterator[RowBatch]:
         """Yields the rows in id order, from arrays in memory."""
+        RunRows.contract.checked(RunRows(run, None if columns is None else tuple(columns), tick))
         read = self._run(run)
         standing = read.standing
         visible = {c.name: c for c in read.program.columns if not c.hidden}
@@ -190,6 +204,7 @@ class LocalBackend:
 
     def table_parts(self, run: str, table: str, tick: int | None) -> Iterator[TablePart]:
         """Yields the rows of a table by partition, as of the last tick: checkpoints here contain only columns."""
+        RunTable.contract.checked(RunTable(run, table, tick))
         read = self._run(run)
         standing = read.standing
         known = known_table(run, read.program, table)
@@ -207,10 +222,11 @@ class LocalBackend:
 
     def _search(self, asked: RunSearch) -> SearchReply:
         run = self._run(asked.run)
+        query = Query.of(asked.words)
         column = text_column(run.program, run.asked.params)
         if column not in run.graph.indexes:
             run.graph.indexes[column] = [Index(part, column) for part in run.graph.parts.values()]
-        _, said = search(run.graph.indexes[column], asked.words, asked.top)
+        _, said = search(run.graph.indexes[column], query, asked.top)
         return {"run": run.name, **said}
 
     def deploy(self, source: bytes, file: str) -> DeployedProgram:
@@ -315,6 +331,7 @@ class LocalBackend:
             program(**params)
         except Exception as error:  # the program's own code is run
             raise refusal(f"program '{asked.program}'", error) from error
+        param_texts(params)
         how = Asked(
             params=params,
             ticks=asked.ticks or program.ticks_default,

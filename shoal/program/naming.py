@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from shoal.api.errors import BadParameter
+from shoal.api.values import cut
 from shoal.graph.columns import is_string, plain
 from shoal.graph.ids import partition_of
 from shoal.graph.shard_graph import ShardGraph
@@ -56,10 +57,10 @@ def _id(part: ShardGraph, parameter: str, given: str) -> int | str:
         number = int(given)
     except ValueError:
         raise BadParameter(
-            f"parameter '{parameter}': no node is called '{given}': the ids of this graph are whole numbers"
+            f"parameter '{parameter}': no node is called '{cut(given)}': the ids of this graph are whole numbers"
         ) from None
     if not INT64.min <= number <= INT64.max:
-        raise BadParameter(f"parameter '{parameter}': no node is called '{given}': ids have 64 bits")
+        raise BadParameter(f"parameter '{parameter}': no node is called '{cut(given)}': ids have 64 bits")
     return number
 
 
@@ -72,5 +73,5 @@ def _local(part: ShardGraph, parameter: str, node: int | str) -> int | None:
         at = np.flatnonzero(part.ids == node)
         found = int(at[0]) if len(at) else -1
     if found < 0:
-        raise BadParameter(f"parameter '{parameter}': no node is called '{node}' in graph '{part.graph}'")
+        raise BadParameter(f"parameter '{parameter}': no node is called '{cut(str(node))}' in graph '{part.graph}'")
     return found

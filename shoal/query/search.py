@@ -137,9 +137,8 @@ class Found(TypedDict):
     hits: list[HitRow]
 
 
-def search(indexes: Sequence[Index], words: str, count: int) -> tuple[Hits, Found]:
+def search(indexes: Sequence[Index], query: Query, count: int) -> tuple[Hits, Found]:
     """Runs both steps where all indexes are at hand; returns the best documents and what `run search` adds."""
-    query = Query.of(words)
     documents = sum(index.documents for index in indexes)
     frequencies = [sum(each) for each in zip(*(index.frequencies(query.terms) for index in indexes), strict=True)]
     weights = query.weights(documents, frequencies)

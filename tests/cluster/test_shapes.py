@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 import shoal
@@ -170,6 +171,18 @@ MISTAKES: dict[str, Callable[[Session], object]] = {
     "a name that is too long": lambda s: s.graph("x" * 5000),
     "a name that is no text": lambda s: s.graph(7),  # type: ignore[arg-type]
     "a name that is not UTF-8": lambda s: s.graph("caf\udce9"),
+    "a name that no request can say": lambda s: s.graph(b"shapes"),  # type: ignore[arg-type]
+    "a parameter that no request can say": lambda s: s.graph("shapes").start("pagerank", damping=np.int64(1)),
+    "a parameter that is too long": lambda s: s.graph("shapes").start("bfs", source="x" * 10**6),
+    "a load of nothing": lambda s: s.load(None, data=data()),  # type: ignore[arg-type]
+    "a load under a long name": lambda s: s.load("x" * 5000, data=data()),
+    "a wait that is no number": lambda s: done(s).wait("soon"),  # type: ignore[arg-type]
+    "a column that is no name": lambda s: done(s).result(None),  # type: ignore[arg-type]
+    "a tick that is no number": lambda s: list(done(s).stream(tick="last")),  # type: ignore[arg-type]
+    "a table that is no name": lambda s: done(s).table_rows(7),  # type: ignore[arg-type]
+    "no columns": lambda s: done(s).table([]),
+    "partitions of a graph without a name": lambda s: s.ask(cluster.Ring("")),
+    "a search for nothing where nothing is to be found": lambda s: done(s).search(""),
     "no hits": lambda s: done(s).search("oak", 0),
     "too many hits": lambda s: done(s).search("oak", 10**6),
     "nothing to search for": lambda s: done(s, "knowledge").search("a"),

@@ -167,7 +167,7 @@ class ClusterCommands:
         """Who serves each partition: of a graph as the epoch has it, or of one that would be loaded now."""
         registry, name = self._state.registry, asked.graph
         view = registry.view
-        if name:
+        if name is not None:
             placement = registry.placements[self._known.graph(name).name]
         else:
             placement = placement_of(view, self._config.graph.partitions) if view else ()

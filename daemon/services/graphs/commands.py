@@ -74,7 +74,7 @@ class GraphCommands:
 
     async def ghosts(self, asked: api.Ghosts) -> api.GhostsReply:
         name, graphs = asked.graph, self._state.registry.graphs
-        if name:
+        if name is not None:
             self._known.graph(name)
         here = [graph for graph in sorted(graphs) if graphs[graph].load in self._parts.by_load]
         return {"graphs": [self._ghosts_of(graphs[graph]) for graph in here if name in (None, graph)]}

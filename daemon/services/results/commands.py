@@ -62,7 +62,7 @@ class ResultCommands:
 
     async def run_result(self, asked: api.RunResult) -> api.ResultReply:
         run, results = await self._readings.run_of(asked.run), self._results
-        column = _known_columns(run, [asked.column] if asked.column else run.columns[:1])[0]
+        column = _known_columns(run, [asked.column] if asked.column is not None else run.columns[:1])[0]
 
         async def read(tick: int, members: Sequence[str], nodes: int) -> api.ResultReply:
             rows = await results.top(run.name, tick, column, members, asked.top or ROWS_SHOWN, asked.least)

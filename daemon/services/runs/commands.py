@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 from daemon.admin.registry import Registry
 from daemon.runtime.context import HostContext
@@ -64,7 +63,7 @@ class RunCommands:
             program=found.name,
             graph=graph.name,
             load=graph.load,
-            params=tuple((name, json.dumps(value)) for name, value in sorted(params.items())),
+            params=api.param_texts(params),
             ticks=ticks,
             interval_ns=int((asked.interval_seconds or 0.0) * 1e9),
             paced=asked.paced,
@@ -146,7 +145,7 @@ class RunCommands:
         return self._shown.run(self._known.run(run.name))
 
     async def barrier(self, asked: Barrier) -> BarrierReply:
-        runs = [self._known.run(asked.run)] if asked.run else self._state.registry.active_runs()
+        runs = [self._known.run(asked.run)] if asked.run is not None else self._state.registry.active_runs()
         return {"runs": [self._barrier_of(run) for run in runs if run.active]}
 
     def _barrier_of(self, run: RunRecord) -> BarrierRow:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypedDict
 
 from shoal.api.command import Command, command
 from shoal.api.commands.names import GRAPH, PROGRAM, RUN
+from shoal.api.errors import Usage
 from shoal.api.ranges import TICKS_MAX, Within
+from shoal.api.values import cut
 
 INTERVAL_SECONDS_MAX: Final = 86_400
+PARAM_CHARACTERS_MAX: Final = 1 << 16
+"""Of one parameter, as JSON: an entry of the log is no place for data."""
 
 
 class ShardProgress(TypedDict):
@@ -155,3 +160,16 @@ class RunStop(Command[RunReply]):
 
     run: Annotated[str, "name of a run", RUN]
     force: Annotated[bool, "interrupt the program within a phase; the run has no result"] = False
+
+
+def param_texts(params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Returns a program's parameters in order, each as JSON. Raises `Usage` for one that no run can be started with.
+
+    >>> param_texts({"seed": 7, "column": "text"})
+    (('column', '"text"'), ('seed', '7'))
+    """
+    texts = tuple((name, json.dumps(value)) for name, value in sorted(params.items()))
+    for name, text in texts:
+        if len(text) > PARAM_CHARACTERS_MAX:
+            raise Usage(f"params.{cut(name)} has {len(text)} characters as JSON: {PARAM_CHARACTERS_MAX} at most")
+    return texts
