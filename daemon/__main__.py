@@ -37,17 +37,17 @@ that are mistaken, or hostile."""
 
 @click.command()
 @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file (TOML).")
-@click.option("--check-config", is_flag=True, help="Say whether the configuration can be used, and end.")
+@click.option("--check-config", is_flag=True, help="Check the configuration and exit.")
 @click.option(
     "--restore",
     "backup",
     type=click.Path(path_type=Path),
-    help="Bring a backup into the new cluster that this shard is about to found with the others.",
+    help="Restore a backup into the new cluster that this shard founds with the others.",
 )
 @click.option(
     "--accept-loss",
     is_flag=True,
-    help="Go on, this once, with a database that has lost its last writes and is the only one of its cluster.",
+    help="Start, this once, with a database that has lost its last writes and is the only one of its cluster.",
 )
 @click.version_option(__version__, prog_name="shoald")
 def main(path: Path, check_config: bool, backup: Path | None, accept_loss: bool) -> None:
@@ -57,7 +57,7 @@ def main(path: Path, check_config: bool, backup: Path | None, accept_loss: bool)
         config = load(path)
         if check_config:
             load_keys(config)
-            click.echo(f"{path}: can be used")
+            click.echo(f"{path}: valid")
             return
     except (ConfigError, BadKeyFile) as error:
         click.echo(str(error), err=True)
@@ -86,7 +86,9 @@ def _serve(config: Config, backup: Path | None, accept_loss: bool) -> int:
             last_resort.disarm()
             source = None if daemon.is_restored else source
             lives = 1 if time.monotonic() - began >= LIFE_SECONDS else lives + 1
-        log.critical("ending: this shard had to start again %d times in a row; the lines above say why", LIVES_MAX)
+        log.critical(
+            "ending: this shard has restarted %d times in a row; see the messages above for the reason", LIVES_MAX
+        )
         return 1
     except (BadKeyFile, BindFailed, SocketTaken, TooFewDescriptors, StoreError, StoreFailed, OSError) as error:
         log.critical("cannot start: %s", error)

@@ -205,7 +205,7 @@ class Host:
             self.ticks.close()
         for thread in (self.store_thread, self._log_thread):
             if thread.is_alive() and not thread.close():
-                log.warning("the disk has not done what it was told to: thread %s is left as it is", thread.name)
+                log.warning("a disk operation has not completed: leaving thread %s running", thread.name)
         self.durable.close()
         self.messenger.close()
         self.workers.shutdown(wait=False, cancel_futures=True)

@@ -82,7 +82,7 @@ class Daemon:
             await self._serve(host)
         if isinstance(self._failure, NewLife):
             if self._is_asked_to_end:
-                log.info("ending, as asked: %s", self._failure)
+                log.info("ending on request: %s", self._failure)
                 return 0
             log.error("starting again: %s", self._failure)
             return AGAIN
@@ -269,7 +269,7 @@ def load_keys(config: Config) -> tuple[KeyPair | None, AllowedKeys | None]:
     if security.encryption == "none":
         if config.plain_text_exposed:
             log.warning(
-                "PLAIN TEXT between machines: security.encryption is none; anyone on the wire can read and write"
+                "PLAIN TEXT between machines: security.encryption is none; anyone on the network can read and write"
             )
         return None, None
     assert security.secret_key is not None
@@ -292,12 +292,15 @@ def _reload(host: Host, keys: KeyPair | None, allowed: AllowedKeys | None, door:
     try:
         added, removed = allowed.reload()
     except BadKeyFile as error:
-        log.error("the allowed keys are kept as they were: %s", error)
+        log.error("the list of allowed keys is unchanged: %s", error)
         return
     names = f" ({', '.join(sorted({*added, *removed}))})" if added or removed else ""
     log.info("allowed keys: %d added, %d removed%s", len(added), len(removed), names)
     if allowed.name_of(keys.public) != keys.name:
-        log.error("our own key is not among the allowed ones under the name %s: the others will not hear us", keys.name)
+        log.error(
+            "this shard's own key is not in the list of allowed keys under the name %s: the others will refuse it",
+            keys.name,
+        )
     host.keys_changed()
     if door is not None:
         door.check()
@@ -330,9 +333,9 @@ def _door(
         connections_max=shares.operators,
         strangers_max=shares.strangers,
     )
-    log.info("operators are listened for at %s", door.endpoint)
+    log.info("listening for operators at %s", door.endpoint)
     if keys is None:
-        log.warning("security.encryption is none: everybody on this machine may do everything at %s", door.endpoint)
+        log.warning("security.encryption is none: every user of this machine may do everything at %s", door.endpoint)
     return door
 
 

@@ -253,7 +253,7 @@ class OperatorDoor:
         client.setblocking(False)
         line.peer = peer
         self._streams[peer] = _Stream(self, peer, key, asker, plug, self._loop)
-        log.debug("%s has connected", asker)
+        log.debug("%s connected", asker)
         self._server.adopt(client, asker)
 
     # -- connections that come and go ------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ class OperatorDoor:
             if has_come:
                 self._lines[descriptor] = _Line()
             if line is not None and line.peer is not None and (stream := self._streams.pop(line.peer, None)):
-                log.debug("%s has gone", stream.asker)
+                log.debug("%s disconnected", stream.asker)
                 stream.close()
 
     # -- care ------------------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ class OperatorDoor:
         now = self._loop.time()
         for stream in list(self._streams.values()):
             if stream.stuck_since is not None and now - stream.stuck_since > self._stall_seconds:
-                log.info("hanging up on %s, who does not take what was asked for", stream.asker)
+                log.info("hanging up on %s, which does not read its replies", stream.asker)
                 self.end(stream)
         self._sweeper = self._loop.call_later(min(SWEEP_SECONDS, self._stall_seconds), self._sweep)
 

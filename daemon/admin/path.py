@@ -35,7 +35,7 @@ def listen_at(path: Path, mode: int) -> socket.socket:
         listener.listen(64)
     except OSError as error:
         listener.close()
-        raise SocketTaken(f"{path}: cannot be made: {error.strerror}") from error
+        raise SocketTaken(f"{path}: cannot be created: {error.strerror}") from error
     except BaseException:
         listener.close()
         raise
@@ -48,7 +48,7 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(kind):
-        raise SocketTaken(f"{path}: is there and is no socket: move it away, or set admin.socket")
+        raise SocketTaken(f"{path}: exists and is not a socket: move it away, or set admin.socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
@@ -59,4 +59,4 @@ def _clear(path: Path) -> None:
         except OSError as error:
             if error.errno not in {errno.EAGAIN, errno.ETIMEDOUT}:
                 raise
-    raise SocketTaken(f"{path}: another daemon is listening there: stop it first, or set admin.socket")
+    raise SocketTaken(f"{path}: another daemon listens on it: stop that daemon first, or set admin.socket")

@@ -43,14 +43,14 @@ class Registry:
         """Binds handlers to commands that have none yet."""
         for binding in bindings:
             name = binding.contract.name
-            assert self.contracts.get(name) is binding.contract, f"'{name}' is no command of this registry"
-            assert name not in self._answers, f"'{name}' is bound twice"
+            assert self.contracts.get(name) is binding.contract, f"'{name}' is not a command of this registry"
+            assert name not in self._answers, f"command '{name}' has two handlers"
             self._answers[name] = binding.answer
 
     def require_all(self) -> None:
         """Checks that every command has a handler."""
         missing = sorted(self.contracts.keys() - self._answers.keys())
-        assert not missing, f"nobody answers {', '.join(missing)}"
+        assert not missing, f"commands without a handler: {', '.join(missing)}"
 
     def find(self, name: str) -> Contract:
         """Returns the command of that name. Raises `Usage` with the nearest name, or `Refused` if nobody answers it."""
@@ -70,7 +70,7 @@ class Registry:
         except UnknownName as unknown:
             if is_newest:
                 raise
-            doubt = "but there is no majority on this side, so this shard may not know the newest"
+            doubt = "but this side has no majority, so this shard may not know the newest state"
             raise Refused(f"{unknown}; {doubt}") from unknown
         return reply if isinstance(reply, Framed) else Framed(reply, ())
 

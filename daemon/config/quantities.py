@@ -83,7 +83,7 @@ def _read(text: str, units: dict[str, int], what: str) -> int:
         raise BadQuantity(what)
     value = Fraction(match[1]) * units[match[2]]
     if value.denominator != 1:
-        raise BadQuantity(f"{what}; a fraction of the smallest unit is nothing")
+        raise BadQuantity(f"{what}; it must be a multiple of the smallest unit")
     return int(value)
 
 

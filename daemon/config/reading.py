@@ -35,7 +35,7 @@ def load(path: str | Path, environment: Mapping[str, str] | None = None) -> Conf
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     if len(text) > CONFIG_BYTES_MAX:
-        raise ConfigError(f"{path}: is larger than {CONFIG_BYTES_MAX} bytes: no configuration is")
+        raise ConfigError(f"{path}: is larger than {CONFIG_BYTES_MAX} bytes, the limit for a configuration")
     try:
         raw = tomllib.loads(text.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -96,7 +96,7 @@ def _sentence(error: Any) -> str:
     message: str = error["msg"]
     message = message.removeprefix("Value error, ").replace("Input should be", "should be")
     if error["type"] == "greater_than" and error["ctx"].get("gt") == 0:
-        message = "should be greater than nothing"
+        message = "should be greater than 0"
     given = error["input"]
     shown = "" if isinstance(given, (dict, BaseModel)) else f", not {json.dumps(given, default=str)[:80]}"
     return f"{key}: {message}{shown}" if key else message

@@ -71,7 +71,7 @@ class Listen(Section):
         for plane in ("control", "ticks"):
             if parse_address(getattr(self, f"advertise_{plane}")).wildcard:
                 raise ValueError(
-                    f"advertise_{plane}: nobody can connect to {getattr(self, f'advertise_{plane}')!r}; "
+                    f"advertise_{plane}: other shards can't connect to {getattr(self, f'advertise_{plane}')!r}; "
                     "name the address at which the other shards find this one"
                 )
         return self
@@ -200,7 +200,7 @@ class Consensus(Section):
     def _beats_before_elections(self) -> Consensus:
         if self.election_timeout_ns < 3 * self.heartbeat_interval_ns:
             raise ValueError(
-                "election_timeout should be at least 3 times heartbeat_interval, or a lost heartbeat is an election"
+                "election_timeout should be at least 3 times heartbeat_interval, or a lost heartbeat starts an election"
             )
         return self
 
@@ -234,7 +234,7 @@ class Ticks(Section):
     def _resends_before_it_gives_up(self) -> Ticks:
         if self.resend_interval_ns >= self.phase_timeout_ns:
             raise ValueError(
-                "resend_interval should be shorter than phase_timeout, or a lost message is never sent again"
+                "resend_interval should be shorter than phase_timeout, or a lost message would never be sent again"
             )
         return self
 
@@ -258,7 +258,7 @@ class Storage(Section):
     @model_validator(mode="after")
     def _warns_first(self) -> Storage:
         if self.refuse_free > self.warn_free:
-            raise ValueError("refuse_free should be at most warn_free, or nobody is warned before bulk is refused")
+            raise ValueError("refuse_free should be at most warn_free, or data is refused before a warning")
         return self
 
 
@@ -309,13 +309,13 @@ class Config(Section):
         if self.security.encryption == "none" and exposed and not self.security.plain_text_accepted:
             raise ValueError(
                 f'security.encryption = "none" while {exposed[0]} can be reached from other machines: set '
-                'security.encryption = "curve", or security.plain_text_accepted = true where the wire is trusted'
+                'security.encryption = "curve", or security.plain_text_accepted = true if the network is trusted'
             )
         operators = self.admin.address
         if self.security.encryption == "none" and operators is not None and not operators.loopback:
             raise ValueError(
                 f"admin.listen: {operators.url} can be reached from other machines, and security.encryption is "
-                '"none": what operators say is never carried in plain text between machines. Set security.encryption = '
+                '"none": commands are never sent in plain text between machines. Set security.encryption = '
                 '"curve", or leave admin.listen empty'
             )
         if operators is not None and operators in self.listen.addresses:
@@ -324,7 +324,7 @@ class Config(Section):
             for seed in self.cluster.seeds:
                 if seed.name is None:
                     raise ValueError(
-                        f'cluster.seeds: "{seed.address}" lacks the name that picks its key: "NAME@{seed.address}"'
+                        f'cluster.seeds: "{seed.address}" lacks the name that selects its key: "NAME@{seed.address}"'
                     )
         return self
 

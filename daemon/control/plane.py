@@ -220,7 +220,7 @@ class ControlPlane(Readings):
             if not self._proposals.add(request, command, give_up_ns):
                 self._out.append(Answered(request, "too many requests are waiting for the tick leader"))
         except Rejected as rejected:
-            self._out.append(Answered(request, f"it can't be put into the log: {rejected.detail}"))
+            self._out.append(Answered(request, f"the command can't be put into the log: {rejected.detail}"))
         self._propose(now)
         return self._flush(now)
 
@@ -283,7 +283,7 @@ class ControlPlane(Readings):
         reason = self.why_not_found()
         promise = None if reason else self._seat.alone(self.membership)
         if promise is None:
-            return [], reason or "a cluster is being founded in sight of this shard, which is to let it in"
+            return [], reason or "other shards are founding a cluster, which will admit this shard"
         self._out.append(KeepPromise(promise))
         self._try_to_found(now)
         return self._flush(now), ""
@@ -439,7 +439,7 @@ class ControlPlane(Readings):
             if self._proposals.add(request, command, now + HOLDINGS_PATIENCE_NS, keeps_asking=True):
                 self._due.add(Due.PROPOSALS)
             else:
-                self._custody.answered(request, "too much is asked for: again when something has been answered")
+                self._custody.answered(request, "too many requests are pending: try again later")
 
     def _lead(self, now: int) -> None:
         """As tick leader: tend views, runs and servers."""
@@ -474,7 +474,7 @@ class ControlPlane(Readings):
             self._out.append(swim.Counted("decisions_not_said"))
             if not isinstance(command, EndRun | ResumeRun):
                 return None
-            why = f"what is to be decided of it can't be put into the log: {rejected}"
+            why = f"a decision about it can't be put into the log: {rejected}"
             return self._proposals.once(EndRun(command.run, FAILED, 0, why, 0))
 
     def _flush(self, now: int) -> list[Effect]:

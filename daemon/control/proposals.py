@@ -22,7 +22,7 @@ RESEND_INTERVAL_NS = 500_000_000
 RESEND_FACTOR_MAX = 4
 """Each time that a proposal is sent again, twice as long passes until the next, up to so many times the first."""
 
-NO_ANSWER = "there is no answer from a tick leader: has the cluster a majority?"
+NO_ANSWER = "no tick leader answers: does the cluster have a majority?"
 
 
 @dataclass(slots=True)

@@ -141,12 +141,12 @@ class Readings:
         if self.registry.cluster:
             return "this shard belongs to a cluster"
         if self.founding:
-            return "there is a cluster in sight, which is to let this shard in"
+            return "this shard sees a cluster, which will admit it"
         if self.raft is not None:
             return (
-                "this shard has seen a cluster and waits to be let in: start that one's shards; or, if it is gone for"
-                " good, move this shard's data folder away and start it again"
+                "this shard has seen a cluster and waits to be admitted: start that cluster's shards; or, if it is lost"
+                " permanently, move this shard's data folder away and start it again"
             )
         if self._expect > 1:
-            return f"cluster.expect is {self._expect}: as soon as so many shards see each other, they found a cluster"
+            return f"cluster.expect is {self._expect}: that many shards found a cluster as soon as they see each other"
         return ""

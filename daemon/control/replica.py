@@ -46,7 +46,7 @@ from daemon.wire import Rejected
 
 REQUEST_CHARACTERS_MAX = 64
 """Of another shard's question, which is kept until it is answered."""
-NO_MAJORITY = "no tick leader says how far the log has come: has the cluster a majority?"
+NO_MAJORITY = "no tick leader confirms this read: does the cluster have a majority?"
 
 ENVELOPE_BYTES_MAX = 1024
 """Of an entry, around its command: above all the names of a machine and a shard."""

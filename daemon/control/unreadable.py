@@ -53,10 +53,10 @@ class RefusedSnapshots:
 def why_of_command(entry: Entry, unreadable: CommandUnreadable, versions: Mapping[str, Version | None]) -> str:
     """A committed entry can't be applied: which, and what to do."""
     return (
-        f"entry {entry.index} of the log (term {entry.term}) is decided, and this shard can't read it: {unreadable}. "
-        f"Nothing from it on is applied here. {_what_to_do(versions)} Only if no version takes the entry: stop all"
-        " daemons, look at it with `shoalctl log show --data DIR`, and take it out with `shoalctl log skip` on every"
-        " shard that has it"
+        f"entry {entry.index} of the log (term {entry.term}) is committed, and this shard can't read it: {unreadable}. "
+        f"Neither it nor any later entry is applied here. {_what_to_do(versions)} Only if no version can read the"
+        " entry: stop all daemons, inspect it with `shoalctl log show --data DIR`, and remove it with `shoalctl log"
+        " skip` on every shard that has it"
     )
 
 
@@ -64,7 +64,7 @@ def why_of_snapshot(snapshot: Snapshot, mistake: Rejected, versions: Mapping[str
     """A snapshot can't be restored: which, and what to do."""
     return (
         f"the log's snapshot up to entry {snapshot.index} (term {snapshot.term}) {where}, can't be read: {mistake}. "
-        f"Nothing of it is taken. {_what_to_do(versions)}"
+        f"It is not installed. {_what_to_do(versions)}"
     )
 
 
@@ -79,5 +79,5 @@ def why_not_proposed(unreadable: CommandUnreadable) -> str:
 
 
 def _what_to_do(versions: Mapping[str, Version | None]) -> str:
-    who = f"({told(versions)})" if versions else "(this shard sees none of them yet)"
+    who = f"({told(versions)})" if versions else "(this shard does not see them yet)"
     return f"Install the version that the others run, which `shoalctl members` on one of them shows {who}."

@@ -91,10 +91,11 @@ def why_kept_out(name: str, version: Version | None, cluster_version: int) -> st
     """Why a shard can be no member, in a sentence for both sides.
 
     >>> why_kept_out("c", Version("0.1.0", 4, 4), 5)
-    'shard c runs Shoal 0.1.0 (cluster version 4), and the cluster is at version 5: install one that can be at 5'
+    'shard c runs Shoal 0.1.0 (cluster version 4), and the cluster is at version 5: install a Shoal that supports
+    version 5'
     """
-    runs = f"runs {version}" if version is not None else "does not say what it runs"
-    cluster = f"the cluster is at version {cluster_version}: install one that can be at {cluster_version}"
+    runs = f"runs {version}" if version is not None else "does not announce its version"
+    cluster = f"the cluster is at version {cluster_version}: install a Shoal that supports version {cluster_version}"
     return f"shard {name} {runs}, and {cluster}"
 
 
@@ -113,7 +114,7 @@ def told(versions: Mapping[str, Version | None]) -> str:
     >>> told({"a": two, "b": one, "c": two})
     'b runs Shoal 0.1.0 (cluster version 4); a, c run Shoal 0.2.0 (cluster version 4 to 5)'
     >>> told({"b": one, "d": None})
-    'b runs Shoal 0.1.0 (cluster version 4); d does not say what it runs'
+    'b runs Shoal 0.1.0 (cluster version 4); d does not announce its version'
     """
     members = by_version(versions)
     known = sorted((version for version in members if version is not None), key=lambda version: version.tag)

@@ -65,7 +65,7 @@ def shares(limit: int, shards: int, admin_max: int, *, operators: bool) -> Share
     rest = limit - own
     if rest < REST_MIN:
         raise TooFewDescriptors(
-            f"this process may have at most {limit} files open, and a shard of {shards} needs {own + REST_MIN}: raise "
+            f"this process may open at most {limit} files, and a shard of {shards} needs {own + REST_MIN}: raise "
             "LimitNOFILE in its unit, or `ulimit -n` in the shell that starts it"
         )
     tenth = rest // 10

@@ -58,7 +58,7 @@ class Disk:
 
     def _delete_later(self, job: Callable[[Store], None], error: NoRoom, attempts: int) -> None:
         if attempts == 1:
-            log.warning("what is to be deleted stays on the disk until there is room: %s", error)
+            log.warning("a deletion waits until the disk has room: %s", error)
         asyncio.get_running_loop().call_later(self.again_seconds, self.order, job, attempts)
 
     def submit(self, job: Callable[[Store], T], done: Callable[[T], None]) -> None:

@@ -67,10 +67,10 @@ class FormerLives:
             where, seconds, stack = left.guilty.told(), f"{left.held_seconds:.0f} s", _shown(left.stack)
             if left.held_seconds:
                 told = f"the program held the interpreter for {seconds} in {where}, and nothing else could run"
-                advice = "give it smaller pieces of work, or code that lets go of it"
+                advice = "give it smaller pieces of work, or code that releases the interpreter"
             else:
                 told = f"the program did not return from {where}, and could not be interrupted"
-                advice = "bound what it waits for, and let it catch no BaseException"
+                advice = "limit its waits, and don't catch BaseException"
             log.error("the daemon was started again: run %d: %s%s", left.guilty.run, told, stack)
             self._condemn(left.guilty, f"{told}: {advice}{stack}")
             return
@@ -81,9 +81,7 @@ class FormerLives:
         self._ends = [*self._ends, (left.life, running)][-ENDS_IN_A_ROW:]
         for place in running:
             times = sum(place in places for _, places in self._ends)
-            log.error(
-                "the daemon had ended without a word, with run %d in %s (%d in a row)", place.run, place.told(), times
-            )
+            log.error("the daemon had died silently, with run %d in %s (%d in a row)", place.run, place.told(), times)
             if times >= ENDS_IN_A_ROW:
                 told = f"the daemon has ended {times} times in a row with the program in {place.told()}"
                 self._condemn(place, f"{told}: does its native code crash, does it exit, does memory run out?")
@@ -108,7 +106,7 @@ class FormerLives:
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s is not what this daemon wrote, and is begun anew: %s", self._path, error)
+            log.warning("%s is not in this daemon's format, and is replaced: %s", self._path, error)
 
     def _keep(self) -> None:
         known = {

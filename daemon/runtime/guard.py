@@ -71,11 +71,11 @@ class Place(NamedTuple):
         if self.where == KEEPING:
             return f"keeping the state of tick {self.tick}"
         if self.where == MAKING:
-            return "being imported and made"
+            return "its import and construction"
         if self.where == READING:
             return f"the reading of its tables at tick {self.tick}"
         if not FIRST_PHASE <= self.where < HALTED:
-            return "what an operator asked of it"
+            return "an operator's request"
         return phase_place(Phase(self.where - FIRST_PHASE), self.tick)
 
 
@@ -214,7 +214,7 @@ def _page(path: Path) -> mmap.mmap:
         finally:
             os.close(descriptor)
     except OSError as error:
-        log.warning("%s cannot be had, so a program that ends the daemon will not be known by name: %s", path, error)
+        log.warning("%s can't be created, so a program that ends the daemon will not be identified: %s", path, error)
         return mmap.mmap(-1, PAGE_BYTES)
 
 

@@ -61,7 +61,7 @@ class LastResort:
 
 def _end(seconds: float) -> NoReturn:
     log.critical(
-        "the end has taken over %g s: the process is ended as it is; its threads' stacks follow on standard error",
+        "the shutdown has taken more than %g s: killing the process; its threads' stacks follow on standard error",
         seconds,
     )
     faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr, all_threads=True)

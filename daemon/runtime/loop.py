@@ -197,14 +197,14 @@ class ControlLoop:
             case fx.DiskWentBack(why=why):
                 self._write(self._durable.renounce)
                 self._begin_anew(
-                    f"this shard's disk went back to an earlier state: {why}. It has lost its vote, and comes back as a"
-                    " new disk, with the graphs that it holds"
+                    f"this shard's disk has reverted to an earlier state: {why}. It has lost its vote, and rejoins as a"
+                    " new disk, with its graphs"
                 )
             case swim.Superseded(by=by):
                 self._write(lambda: self._durable.raise_generation(by.generation))
                 self._begin_anew(
                     f"a former life of this shard is remembered as generation {by.generation}, which is above this"
-                    " one's; is this machine's clock right?"
+                    " life's; is this machine's clock correct?"
                 )
             case _:
                 self._tables.tell(effect)

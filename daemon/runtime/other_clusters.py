@@ -44,8 +44,8 @@ class OtherClusters:
         if sender.said is None or now - sender.said >= SAY_AGAIN_SECONDS:
             sender.said = now
             log.warning(
-                "%.80r at %s belongs to another cluster, founded as %s, and is not heard (%d messages so far):"
-                " do cluster.seeds of either lead to the other, or has it the address of a former member?",
+                "%.80r at %s belongs to another cluster, founded as %s, and is ignored (%d messages so far):"
+                " does a seed of either cluster name the other, or does it have the address of a former member?",
                 name,
                 address or "an unknown address",
                 cluster,

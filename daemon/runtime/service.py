@@ -73,11 +73,11 @@ class Service(Generic[M, E]):
 
         It runs beside the loop's turns. What breaks is this question alone, not the daemon.
         """
-        raise AssertionError(f"{type(self).__name__} answers no {type(message).__name__}")
+        raise AssertionError(f"{type(self).__name__} does not handle {type(message).__name__}")
 
     def on_event(self, event: E) -> None:
         """Takes an event, on the loop and in its turn."""
-        raise AssertionError(f"{type(self).__name__} listens for no {type(event).__name__}")
+        raise AssertionError(f"{type(self).__name__} does not subscribe to {type(event).__name__}")
 
     def start(self) -> None:
         """Begins what does not wait for an event."""
@@ -114,7 +114,9 @@ class ServiceTables:
         for service in services:
             for kind in service.events:
                 if kind not in self._listeners:
-                    raise BadComposition(f"{type(service).__name__} listens for {kind.__name__}, which is no event")
+                    raise BadComposition(
+                        f"{type(service).__name__} subscribes to {kind.__name__}, which is not an event"
+                    )
                 self._listeners[kind].append(service)
         self._check_messages(messages)
         self._check_events()
@@ -122,17 +124,17 @@ class ServiceTables:
     def _check_messages(self, messages: Collection[type]) -> None:
         claims = Counter(kind for service in self.services for kind in (*service.messages, *service.replies))
         if twice := [kind for kind, times in claims.items() if times > 1]:
-            raise BadComposition(f"more than one service has to do with {_names(twice)}")
+            raise BadComposition(f"more than one service handles {_names(twice)}")
         if unclaimed := set(messages) - claims.keys():
-            raise BadComposition(f"no service has to do with {_names(unclaimed)}")
+            raise BadComposition(f"no service handles {_names(unclaimed)}")
         if unknown := claims.keys() - set(messages):
-            raise BadComposition(f"the wire does not carry {_names(unknown)}")
+            raise BadComposition(f"the vocabulary does not contain {_names(unknown)}")
 
     def _check_events(self) -> None:
         if unheard := [kind for kind, listeners in self._listeners.items() if not listeners]:
-            raise BadComposition(f"no service listens for {_names(unheard)}")
+            raise BadComposition(f"no service subscribes to {_names(unheard)}")
         if twice := [kind for kind in ORDERS if len(self._listeners[kind]) > 1]:
-            raise BadComposition(f"more than one service would carry out {_names(twice)}")
+            raise BadComposition(f"more than one service executes {_names(twice)}")
 
     def answering(self, message: object) -> Service[Any, Any] | None:
         """Returns the service that answers a message, or None if it is not a question for services."""

@@ -132,7 +132,7 @@ class TickRunner(Runner[News]):
         if engine is None or message.failure:
             return ""
         if sender not in engine.part.ghosts or message.entry < 1:
-            return "it is nobody's share of this run"
+            return "it is not a share of this run"
         try:
             engine.check(sender, phase_of(message.entry)[1], message)
         except BadExchange as error:
@@ -149,7 +149,7 @@ class TickRunner(Runner[News]):
         if self.misfits[share] < MISFITS_MAX:
             return []
         tick, phase = phase_of(message.entry)
-        told = f"{phase.word} of tick {tick}: what shard {sender} sends does not fit, {MISFITS_MAX} times: {misfit}"
+        told = f"{phase.word} of tick {tick}: the share of shard {sender} did not fit {MISFITS_MAX} times: {misfit}"
         return self.perform(machine.abort(f"{machine.shard}: {told}"))
 
 

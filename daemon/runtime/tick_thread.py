@@ -178,7 +178,7 @@ class TickThread(threading.Thread):
                 self.runner.section.interrupt(busy)
             self.join(INTERRUPT_AGAIN_SECONDS)
         if self.is_alive():
-            log.warning("a program does not return, and can't be interrupted: the tick thread is left as it is")
+            log.warning("a program does not return, and can't be interrupted: leaving the tick thread running")
 
     # -- orders: run on the thread ---------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from shoal.program.deployed import NAME
 def take_backup(registry: Registry, command: Restore, at: Applied) -> Outcome:
     """All or nothing: a cluster that has a part of what it had before would be taken for a whole one."""
     if registry.graphs or registry.runs_begun:
-        raise CommandRejected("this cluster has graphs or runs of its own: a backup is restored into a new one")
+        raise CommandRejected("this cluster already has graphs or runs: restore a backup into a new cluster")
     runs = [restored(run) for run in command.runs]
     loads = {(graph.name, graph.load) for graph in command.graphs}
     if any(run.state not in STATES or (run.graph, run.load) not in loads or run.number < 1 for run in runs) or not all(

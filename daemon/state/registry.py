@@ -173,7 +173,7 @@ class Registry:
         """Every partition of a graph has a holder. Raises `CommandRejected`."""
         lost = self.lost(graph)
         if lost:
-            shards = ", ".join(self.last_holders(graph)) or "nobody who is known"
+            shards = ", ".join(self.last_holders(graph)) or "no known shard"
             raise CommandRejected(
                 f"graph '{graph}' is halted: {len(lost)} of its partitions are lost; {shards} had them"
             )

@@ -193,8 +193,8 @@ class DataFolder:
         if version and not oldest <= version <= newest:
             runs = f"{oldest}" if oldest == newest else f"{oldest} to {newest}"
             raise StoreError(
-                f"{self.path} is of a cluster at version {version}, and this Shoal ({__version__}) can be at {runs}:"
-                f" install one that can be at {version}, as the other members have"
+                f"{self.path} is of a cluster at version {version}, and this Shoal ({__version__}) supports {runs}:"
+                f" install one that supports {version}, as on the other members"
             )
 
 

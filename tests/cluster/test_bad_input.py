@@ -150,7 +150,7 @@ def test_a_key_is_allowed_and_taken_back_while_the_daemon_runs(three: list[DevSh
         assert not knocks()
         reloaded(f"{before}stranger {stranger.public.decode()}\n", "allowed keys: 1 added, 0 removed")
         assert knocks()
-        reloaded(f"{before}stranger\n", "the allowed keys are kept as they were")
+        reloaded(f"{before}stranger\n", "the list of allowed keys is unchanged")
         assert knocks()
     finally:
         reloaded(before, "allowed keys: 0 added, 1 removed")
@@ -302,7 +302,7 @@ def test_a_data_folder_and_a_socket_path_that_a_live_daemon_has(three: list[DevS
     config, data = three[0].folder / "second.toml", three[0].folder / "data"
     for ours, told in (
         ("data", f"{data} is in use by another daemon, process {three[0].pid()}: stop that one, or give this one"),
-        (tmp_path, f"{three[0].socket}: another daemon is listening there: stop it first, or set admin.socket"),
+        (tmp_path, f"{three[0].socket}: another daemon listens on it: stop that daemon first, or set admin.socket"),
     ):
         config.write_text(text.replace('data = "data"', f'data = "{ours}"'))
         ended = run_shoald(config)

@@ -61,7 +61,8 @@ def test_a_flood_of_all_ports_at_once(far: Far) -> None:
                 wait_for(lambda: far.shoalctl("status").exit_code == 0, 10, "an answer to an operator")
                 most = max(most, metrics(one, "shoal_descriptors")['shoal_descriptors{state="open"}'])
                 before = ask(two, "run show", run=run)["tick"]
-                wait_for(lambda before=before: ask(two, "run show", run=run)["tick"] > before, 10, "ticks")  # type: ignore[misc]
+                # type: ignore[misc]
+                wait_for(lambda before=before: ask(two, "run show", run=run)["tick"] > before, 10, "ticks")
         assert counted["made"] > 3 * LIMIT
         assert lives(far.shards) == alive
         assert ask(two, "run show", run=run)["tick"] > begun
@@ -86,5 +87,5 @@ def test_too_few_are_a_sentence(far: Far) -> None:
         ["/bin/sh", "-c", command, str(own)], capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.returncode == 1
-    assert "cannot start: this process may have at most 128 files open, and a shard of 3 needs 230" in ended.stderr
+    assert "cannot start: this process may open at most 128 files, and a shard of 3 needs 230" in ended.stderr
     assert "LimitNOFILE" in ended.stderr

@@ -65,7 +65,7 @@ def test_a_disk_that_went_back_comes_back_as_a_new_one(
     said = len(victim.log.read_text())
     cluster.start([victim.number])
     wait_for(lambda: well(three), BACK_SECONDS, "it is back as a new disk")
-    wait_for_line(victim, "this shard's disk went back to an earlier state", said)
+    wait_for_line(victim, "this shard's disk has reverted to an earlier state", said)
     with shoal.connect(str(victim.socket)) as session:
         assert session.graph(graph).run("pagerank", ticks=3).result("rank").digest == digest
 

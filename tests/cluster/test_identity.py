@@ -186,7 +186,7 @@ def test_shards_with_seeds_that_expect_nobody_found_one_cluster_when_they_are_to
     assert len({ask(shard, "status")["founding"] for shard in (one, two, three)}) == 1
     again = shoalctl(three, "found")
     assert again.exit_code == 1
-    assert again.stderr == "shoalctl: nothing is founded: this shard belongs to a cluster\n"
+    assert again.stderr == "shoalctl: no cluster was founded: this shard belongs to a cluster\n"
 
 
 def test_an_empty_folder_and_a_clock_of_1970(clusters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

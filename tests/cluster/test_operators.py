@@ -243,6 +243,6 @@ def test_a_key_that_is_taken_away(far: Far) -> None:
     wait_for_line(far.shards[0], "hanging up on operator dave: the key is no longer an operator's")
     far.reload(text, "allowed keys: 1 added, 0 removed")
     assert dave.said("status")["shard"] == "shard-1"
-    far.reload(text + "eve short operator\n", "the allowed keys are kept as they were")
+    far.reload(text + "eve short operator\n", "the list of allowed keys is unchanged")
     wait_for_line(far.shards[0], f"allowed_keys:{len(text.splitlines()) + 1}: expected NAME KEY")
     far.reload(text, "allowed keys: 0 added, 0 removed")

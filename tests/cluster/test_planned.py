@@ -224,11 +224,11 @@ def test_a_drain_is_bounded_and_a_second_signal_ends_it(make: Made, small: Graph
     assert pid is not None
     os.kill(pid, signal.SIGTERM)
     wait_for(lambda: "partitions to go" in two.log.read_text(), 10, "it drains")
-    with pytest.raises(Refused, match="no other member of the view stays"):
+    with pytest.raises(Refused, match="no other member of the view remains"):
         ask(one, "drain")
     os.kill(pid, signal.SIGTERM)
     assert exit_status(pid, 2) == 0
-    assert "not drained: there is no time for it" in two.log.read_text()
+    assert "not drained: there is no time for a drain" in two.log.read_text()
     wait_for(lambda: two.pid() is None, 5, "it is collected")
     cluster.start([2], wait=True)
     wait_for(lambda: well([one, two]), 20, "both well")
@@ -243,7 +243,7 @@ def test_a_drain_is_bounded_and_a_second_signal_ends_it(make: Made, small: Graph
 def test_a_lone_shard_hands_over_to_nobody(make: Made) -> None:
     (lone,) = make(1).shards()
     for command in ("drain", "leave"):
-        with pytest.raises(Refused, match="no other member of the view stays that could take over"):
+        with pytest.raises(Refused, match="no other member of the view remains that could take over"):
             ask(lone, command)
     assert said(lone, "join")["state"] == "joined"
     began = time.monotonic()

@@ -76,7 +76,7 @@ def test_a_member_whose_key_is_taken_away_is_out_at_once_on_both_planes(far: Far
         assert summed(one, "shoal_events_total", event="connections_cut_revoked") >= 1
         wait_for(lambda: "refuses our key" in three.log.read_text(), 30, "it is told")
         reload([three])
-        wait_for_line(three, "our own key is not among the allowed ones under the name shard-3")
+        wait_for_line(three, "own key is not in the list of allowed keys under the name shard-3")
         far.allowed.write_text(whole)
         reload(far.shards)
         wait_for(lambda: well(far.shards), 30, "all three in one view again")
@@ -113,6 +113,6 @@ def test_a_list_that_cannot_be_used_changes_nothing(far: Far, whole: str, conten
     if content is None:
         far.allowed.rmdir()
     far.allowed.write_text(text)
-    wait_for_line(far.shards[0], "the allowed keys are kept as they were", size)
+    wait_for_line(far.shards[0], "the list of allowed keys is unchanged", size)
     assert before == [connected(shard, far.shards[0]) for shard in far.shards[1:]] == [2, 2]
     assert well(far.shards)

@@ -125,12 +125,13 @@ def stays_out(cluster: UpgradedCluster, shard: DevShard) -> None:
     cluster.install(shard, later=False)
     assert exit_status(int((shard.folder / "pid").read_text().split()[0]), 20) == 1
     data, aside = shard.folder / "data", shard.folder / "aside"
-    words = f"is of a cluster at version {NEXT}, and this Shoal ({OWN.shoal}) can be at {OWN.span}: install one that"
+    words = f"is of a cluster at version {NEXT}, and this Shoal ({OWN.shoal}) supports {OWN.span}: install one"
     assert words in shard.log.read_text()
     assert "Traceback" not in shard.log.read_text()
     data.rename(aside)
     cluster.install(shard, later=False)
-    sentence = f"shard {shard.name} runs {OWN}, and the cluster is at version {NEXT}: install one that can be at {NEXT}"
+    sentence = f"shard {shard.name} runs {OWN}, and the cluster is at version {NEXT}: install a Shoal"
+    sentence += f" that supports version {NEXT}"
     wait_for(lambda: (shard.status() or {}).get("waiting") == sentence, 20, "why it waits")
     others = [other for other in cluster.shards() if other.number != shard.number]
     wait_for(lambda: any(f"kept out: {sentence}" in other.log.read_text() for other in others), 20, "the leader's word")

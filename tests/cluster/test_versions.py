@@ -17,7 +17,7 @@ from tests.cluster.test_upgrade import NEXT_VERSION
 from tests.cluster.trial import ask, exit_status, importing_first, kill, leader_of, said, wait_for, well
 
 WHAT = "machine 'cluster', tag 3, DropGraph"
-TOLD = f"is decided, and this shard can't read it: a command ({WHAT}) of version {OWN.newest}: fields: 4 fields of"
+TOLD = f"is committed, and this shard can't read it: a command ({WHAT}) of version {OWN.newest}: fields: 4 fields of"
 
 
 class MixedCluster(DevCluster):

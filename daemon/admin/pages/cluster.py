@@ -112,7 +112,7 @@ def _majority(result: Result) -> list[tuple[str, Any]]:
     found = result.get("majority")
     if not isinstance(found, bool):
         return []
-    return [("majority", "yes" if found else "no: nothing is decided and no tick is committed on this side")]
+    return [("majority", "yes" if found else "no: this side can't make decisions or commit ticks")]
 
 
 def _halted(result: Result) -> list[tuple[str, Any]]:
@@ -121,7 +121,7 @@ def _halted(result: Result) -> list[tuple[str, Any]]:
         (
             "halted",
             f"{row.get('graph', '-')}: no live copy of {_partitions(row.get('partitions'))}; "
-            f"held by {', '.join(map(str, row.get('shards') or ())) or 'nobody known'}",
+            f"held by {', '.join(map(str, row.get('shards') or ())) or 'no known shard'}",
         )
         for row in rows_of(result, "halted")
     ]
@@ -132,7 +132,7 @@ def _held_back(result: Result) -> list[tuple[str, Any]]:
     return [
         (
             "held back",
-            f"{row.get('shard', '-')}: gone {count(row.get('departures'))} times lately; "
+            f"{row.get('shard', '-')}: left {count(row.get('departures'))} times recently; held back "
             f"for {duration(row.get('seconds'))} more",
         )
         for row in rows_of(result, "held_back")
@@ -145,14 +145,14 @@ def _repair(result: Result) -> list[tuple[str, Any]]:
         return []
     done, total = count(repair.get("done")), count(repair.get("total"))
     waits = [("repair", f"waits for room: {repair['waits']}")] if repair.get("waits") else []
-    return [("repair", f"{done} of {total} copies made, {count(repair.get('bytes'))} bytes"), *waits]
+    return [("repair", f"{done} of {total} copies restored, {count(repair.get('bytes'))} bytes"), *waits]
 
 
 def _disk(result: Result) -> list[tuple[str, Any]]:
     disk = map_of(result, "disk")
     if not disk:
         return []
-    told = {"full": ": FULL, nothing but decisions is written", "low": ": it runs full"}.get(disk.get("state", ""), "")
+    told = {"full": ": FULL, only decisions are written", "low": ": filling up"}.get(disk.get("state", ""), "")
     return [("disk", f"{count(disk.get('free'))} of {count(disk.get('total'))} bytes free{told}")]
 
 
@@ -207,7 +207,7 @@ def barrier(result: Result, page: Page) -> str:
             for shard, phases in map_of(run, "entries").items()
         ]
         parts += [head + wait, grid(["shard", "phases", "barrier", "doing"], rows, ["phases"]), ""]
-    return drawn(page, *parts) if parts else "no run is under way: nobody waits at a barrier"
+    return drawn(page, *parts) if parts else "no run is active"
 
 
 def backup(result: Result, page: Page) -> str:

@@ -64,7 +64,7 @@ class Backup:
     async def run(self) -> BackupReply:
         """Writes it. Raises `Usage`, `Refused` or `Failed`; then nothing of it is left."""
         if not self._folder.is_absolute():
-            raise Usage("dir should be an absolute path: the daemon works in another folder than whoever asks")
+            raise Usage("dir should be an absolute path, because the daemon has another working directory")
         cluster, began_ns = self._context.config.cluster.name, self._context.clock.monotonic_ns()
         self._require_view()
         try:
@@ -99,7 +99,7 @@ class Backup:
             kept += await self._copied_run(writer, name, loads)
         for graph in graphs:
             if registry.graphs.get(graph.name) != graph:
-                raise Failed(f"graph '{graph.name}' was dropped while it was being copied: begin again")
+                raise Failed(f"graph '{graph.name}' was dropped while it was being copied: start the backup again")
         runs = tuple(run for run, _ in kept)
         decision = Restore(tuple(graphs), runs, registry.runs_begun, _wanted(self._context.state.programs, runs))
         epoch = registry.epoch
@@ -173,7 +173,7 @@ class Backup:
                 why = error
             self._require_view()
             if self._state.registry.graph_of(graph.load) is None:
-                raise Failed(f"graph '{graph.name}' was dropped while it was being copied: begin again")
+                raise Failed(f"graph '{graph.name}' was dropped while it was being copied: start the backup again")
             await asyncio.sleep(TRY_AGAIN_SECONDS)
         raise Failed(f"graph '{graph.name}': {why}")
 
@@ -200,7 +200,7 @@ class Backup:
             tick = await self._newest(run, graph) if run.active else run.tick
             if run.active and (not tick or attempt == RUN_TRIES - 1):
                 await self._do(partial(writer.store.drop_run, run.number))
-                log.info("backup: run %s goes in from its first tick on", name)
+                log.info("backup: run %s is included from its first tick on", name)
                 return [(to_keep(run), 0)]
             if await self._copied_states(writer, run, graph, tick):
                 return [(to_keep(run), tick)]

@@ -24,6 +24,6 @@ class BackupCommands:
 
     async def backup(self, asked: api.cluster.Backup, exchange: Exchange) -> api.cluster.BackupReply:
         if self._backing_up.locked():
-            raise Refused("another backup is under way here: wait for its end, or ask another daemon")
+            raise Refused("another backup is in progress here: wait for its end, or ask another daemon")
         async with self._backing_up:
             return await Backup(self._context, self._fetching, Path(asked.dir), exchange.emit).run()

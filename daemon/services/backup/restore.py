@@ -95,7 +95,7 @@ def _decided(folder: Path, archive: Archive) -> Restore:
             told = f"{folder} was written by a later version of Shoal ({unreadable}): restore it with that one"
             raise StoreError(told) from unreadable
     if not isinstance(decided, Restore):
-        raise StoreError(f"{folder} does not say what it holds: use another copy of the backup")
+        raise StoreError(f"{folder} has an unreadable manifest: use another copy of the backup")
     return decided
 
 
@@ -133,7 +133,7 @@ class Restoring:
                 except Failed as failed:
                     if self._state.registry.view == view or tries == TRIES:
                         raise
-                    log.warning("%s: once more", failed)
+                    log.warning("%s: trying again", failed)
             await self._do(archive.close)
         finally:
             self._thread.shutdown(wait=False)
@@ -143,7 +143,7 @@ class Restoring:
     async def _whole_view(self) -> View:
         """The first view may lack some that are still starting: wait until there are as many as are expected."""
         expected, state = self._context.config.cluster.expect, self._state
-        log.info("to be restored from %s as soon as %d shards are in view", self._folder, expected)
+        log.info("restoring from %s as soon as %d shards are in the view", self._folder, expected)
 
         def whole() -> View | None:
             view = state.registry.view
@@ -159,14 +159,14 @@ class Restoring:
         graphs = []
         for graph in self._wanted.graphs:
             graphs.append(await self._graph(archive, view, graph))
-            log.info("graph %s: its partitions are where they belong", graph.name)
+            log.info("graph %s: all partitions are in place", graph.name)
         held = await self._do(archive.states_held)
         placed = {graph.name: placement_of(view, graph.partition_count) for graph in graphs}
         for run in self._wanted.runs:
             for tick in held.get(run.number, {}):
                 for name in view.names:
                     await self._states(archive, view, run, tick, name, held_by(name, placed[run.start.graph]))
-            log.info("run %s-%d: its states are where they belong", run.start.program, run.number)
+            log.info("run %s-%d: all states are in place", run.start.program, run.number)
         for program in self._wanted.programs:
             await self._decided(AddProgram(program))
         await self._decided(replace(self._wanted, graphs=tuple(graphs), programs=()))
@@ -247,7 +247,7 @@ def _next_states(archive: Archive, run: int, tick: int, rest: Iterator[int]) -> 
     size = 0
     for partition in rest:
         state = archive.state(run, tick, partition)
-        assert state is not None, "looked through before"
+        assert state is not None, "read before"
         batch[partition] = state
         size += len(state)
         if size >= STATES_BYTES or len(batch) >= STATES_MAX:
@@ -275,13 +275,13 @@ class RestoredPieces(Service[Never, RestoredPiece]):
         view, spec = registry.view, spec_of(piece, registry.view)
         assert view is not None
         if registry.graphs or registry.runs_begun:
-            raise BadGraph("this cluster has graphs or runs of its own: a backup is restored into a new one")
+            raise BadGraph("this cluster already has graphs or runs: restore a backup into a new cluster")
         if "states" in spec:
             await self._take_states(piece, spec)
             return None
         load = spec["load"]
         if type(load) is not str:
-            raise BadGraph("it does not say of which load it is")
+            raise BadGraph("it names no load")
         checked = await checked_piece(piece, spec, view, self._context.me)
         await self._staging.keep_table(load, checked.graph, checked.table, checked.partitions)
         return await self._staging.keep_and_build(load, checked.graph, view, checked.placed, checked.slices)
@@ -289,8 +289,8 @@ class RestoredPieces(Service[Never, RestoredPiece]):
     async def _take_states(self, piece: RestoredPiece, spec: Mapping[str, Any]) -> None:
         run, tick, partitions = spec["run"], spec["tick"], spec["states"]
         if not is_number(run, 1, 2**40) or not is_number(tick, 0, 2**40) or type(partitions) is not list:
-            raise BadGraph("it does not say of which run it is")
+            raise BadGraph("it names no run")
         if len(partitions) != len(piece.frames) or not all(is_number(p, 0, PARTITIONS_MAX) for p in partitions):
-            raise BadGraph("it does not say of which partitions it is")
+            raise BadGraph("it names no partitions")
         record = StateRecord(run, tick, tick, dict(zip(partitions, piece.frames, strict=True)))
         await self._context.disk.do(lambda store: store.put_states([record]))

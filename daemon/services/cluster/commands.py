@@ -181,9 +181,9 @@ class ClusterCommands:
     async def found(self, _: api.Found) -> api.FoundReply:
         reason = self._context.orders.found()
         if reason:
-            raise Refused(f"nothing is founded: {reason}")
+            raise Refused(f"no cluster was founded: {reason}")
         shard = self._state
-        log.info("founded a cluster, as %s, because an operator said so", shard.founding)
+        log.info("founded a cluster, as %s, on an operator's command", shard.founding)
         return {"shard": self._context.me, "founding": shard.founding}
 
     def _handed_over(self, state: str, handed: Handed) -> api.HandedOver:

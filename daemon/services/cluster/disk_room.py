@@ -76,12 +76,12 @@ def _tell(level: Level) -> None:
     sizes = f"{level.free} of {level.total} bytes are free"
     if level.word == "full":
         log.error(
-            "the data folder's disk is full: %s, and %d are left alone (storage.refuse_free); no graph, copy or state"
-            " is taken until there is room: make some, drop graphs, or drain this shard",
+            "the data folder's disk is full: %s, and %d are reserved (storage.refuse_free); no graph, copy or state"
+            " is accepted until there is room: free some space, drop graphs, or drain this shard",
             sizes,
             level.refuse,
         )
     elif level.word == "low":
-        log.warning("the data folder's disk runs full: %s, below storage.warn_free (%d)", sizes, level.warn)
+        log.warning("the data folder's disk is filling up: %s, below storage.warn_free (%d)", sizes, level.warn)
     else:
         log.info("the data folder's disk has room again: %s", sizes)

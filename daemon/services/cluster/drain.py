@@ -63,11 +63,11 @@ class Departure:
     def objection(self) -> str:
         """Why a drain makes no sense now; empty if it does."""
         if not self._state.in_view:
-            return "this shard is in no view: it serves nothing"
+            return "this shard is not in the view and serves nothing"
         if not self.staying:
-            return "no other member of the view stays that could take over what this shard holds"
+            return "no other member of the view remains that could take over this shard's partitions"
         if self._state.leader is None:
-            return "there is no tick leader at the moment, who would have to decide it: has the cluster a majority?"
+            return "there is no tick leader at the moment to decide this: does the cluster have a majority?"
         return ""
 
     async def drain(self, tell: Tell) -> Handed:
@@ -97,15 +97,15 @@ class Departure:
         if not self._state.in_view:
             return
         if self._me not in registry.draining:
-            raise Failed("this shard was told to join again meanwhile")
-        raise Failed("nobody stays that could take over: the others have gone, or are being drained, too")
+            raise Failed("the drain was cancelled by `join`")
+        raise Failed("no shard remains that could take over: the others are gone or draining, too")
 
     async def join(self, tell: Tell) -> None:
         """Takes part again. Raises `Refused`."""
         if self._me in self._state.registry.draining:
             await self._decided(is_on=False)
         elif not self._state.in_view:
-            raise Refused("this shard was not drained: it joins by itself once the others let it in")
+            raise Refused("this shard is not drained: it joins by itself once the others admit it")
         while not self._state.in_view:
             await tell(0, 1)
             await self._until(lambda: self._state.in_view, TELL_SECONDS)
@@ -164,8 +164,8 @@ async def _until_in_vain(
 ) -> str:
     """Why the drain is not waited for any more; empty if it has come to its own end."""
     vain: dict[str, Coroutine[Any, Any, object]] = {
-        "there is no time for it": at_once.wait(),
-        "nobody stays that could take over": context.conditions.until(lambda: not departure.staying),
+        "there is no time for a drain": at_once.wait(),
+        "no shard remains that could take over": context.conditions.until(lambda: not departure.staying),
         f"there has been no tick leader for {LEADERLESS_SECONDS:g} s": _until_leaderless(context),
     }
     whys = {asyncio.ensure_future(wait): why for why, wait in vain.items()}

@@ -92,17 +92,21 @@ class Journal(Service[Never, Events]):
                 log.info("member %s left", member.name)
             case NameHeld(control=control):
                 log.error(
-                    "another daemon runs under the name '%s', at %s: this one waits until that one is gone; is it a"
-                    " copy, or does it need a name and a key of its own?",
+                    "another daemon runs under the name '%s', at %s: this one waits until that one has ended; is it a"
+                    " copy, or does it need another name and key?",
                     self._context.me,
                     control,
                 )
             case PeerWentBack(name=name):
-                log.warning("the disk of member %s went back: it has no vote, and comes back as a new disk", name)
+                log.warning(
+                    "the disk of member %s has reverted: the member has no vote, and rejoins as a new disk", name
+                )
                 self._context.metrics.count("disks_went_back", (), 1)
             case HeldBack(name=name, departures=departures, wait_ns=wait_ns):
-                told = "it is let into the view once it has stayed for %.1f s more (cluster.flap_patience)"
-                log.warning("member %s comes and goes, %d times lately: " + told, name, departures, wait_ns / 1e9)
+                told = "the view admits it once it has stayed for %.1f s more (cluster.flap_patience)"
+                log.warning(
+                    "member %s is unstable and has left %d times recently: " + told, name, departures, wait_ns / 1e9
+                )
             case KeptOut(why=why):
                 log.warning("kept out: %s", why)
             case MemberRecovered():
@@ -122,7 +126,7 @@ class Journal(Service[Never, Events]):
             case VersionRaised(version=cluster_version):
                 log.info("the cluster is at version %d", cluster_version)
             case NotApplied(what=what, error=error):
-                log.error("a command of the log can't be applied, and is declined on every shard: %s: %s", what, error)
+                log.error("a log command can't be applied, and is declined on every shard: %s: %s", what, error)
                 self._context.metrics.event("decisions_not_applied")
             case GraphRemoved(graph=graph, runs=runs):
                 kept = sum(run.has_result for run in runs)

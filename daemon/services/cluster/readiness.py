@@ -20,5 +20,5 @@ def readiness(state: ClusterState) -> tuple[bool, str]:
 def _why_in_no_view(state: ClusterState) -> str:
     view, leader = state.registry.view, state.leader
     if view is None or leader is None or state.identity.name in state.registry.draining:
-        return "not in a view"
-    return f"not in view {view.epoch}: `status` of {leader}, which leads it, says whom it holds back (held_back)"
+        return "not in any view"
+    return f"not in view {view.epoch}: `status` of {leader}, its leader, shows which shards it holds back (held_back)"

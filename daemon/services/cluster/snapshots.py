@@ -36,7 +36,7 @@ class Snapshots(Service[Never, TakeSnapshot]):
         try:
             chunks = await self._context.disk.do(partial(_staged, asked))
         except NoRoom as error:
-            log.warning("no snapshot of the log is taken, which grows on, until there is room: %s", error)
+            log.warning("the log is not compacted and grows until there is room for a snapshot: %s", error)
         self._context.orders.snapshot_taken(asked.index, chunks)
 
 

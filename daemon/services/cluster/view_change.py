@@ -68,7 +68,7 @@ class ViewChange(Service[Never, Events]):
         for graph in registry.graphs.values():
             lost = registry.lost(graph.name)
             if lost:
-                shards = ", ".join(registry.last_holders(graph.name)) or "nobody who is known"
+                shards = ", ".join(registry.last_holders(graph.name)) or "no known shard"
                 log.error("graph %s is halted: partitions %s are lost; %s had them", graph.name, lost, shards)
             else:
                 self._context.spawn(self._build(graph, view, registry.placements[graph.name]))

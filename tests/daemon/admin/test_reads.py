@@ -71,7 +71,9 @@ def test_without_a_majority_a_name_that_is_not_known_may_be_new() -> None:
     unknown = UnknownRun("there is no run 'wcc-1'")
     with pytest.raises(UnknownRun, match=r"^there is no run 'wcc-1'$"):
         asked(Shard(), "run show", unknown)
-    with pytest.raises(Refused, match=r"no run 'wcc-1'; but there is no majority .* may not know the newest") as unsure:
+    with pytest.raises(
+        Refused, match=r"no run 'wcc-1'; but this side has no majority.* may not know the newest"
+    ) as unsure:
         asked(Shard(majority=False), "run show", unknown)
     assert type(unsure.value) is Refused, "a script must not take it for certain"
 

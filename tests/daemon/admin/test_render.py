@@ -132,7 +132,7 @@ def test_what_a_shard_waits_for_shows_in_the_status() -> None:
 
 
 def test_why_a_shard_does_not_serve_shows_in_the_status() -> None:
-    why = {"ready": False, "ready_detail": "not in view 4: `status` of b, which leads it, says whom it holds back"}
+    why = {"ready": False, "ready_detail": "not in view 4: `status` of b, its leader, shows which shards it holds back"}
     assert f"not ready  {why['ready_detail']}" in render("status", {**EXAMPLES["status"], **why}, Page(120))
     assert "not ready" not in render("status", {**EXAMPLES["status"], **why, "ready": True}, Page(120))
 
@@ -142,10 +142,10 @@ def test_trouble_shows_in_the_status_and_only_then() -> None:
     repair = {"done": 3, "total": 40, "bytes": 123_456}
     page = render("status", {**EXAMPLES["status"], "majority": False, "halted": halted, "repair": repair}, Page(120))
     lines = [" ".join(line.split()) for line in page.splitlines()]
-    assert "majority no: nothing is decided and no tick is committed on this side" in lines
+    assert "majority no: this side can't make decisions or commit ticks" in lines
     assert "halted g: no live copy of partitions 3-5, 9; held by b, c" in lines
-    assert "halted h: no live copy of partition 0; held by nobody known" in lines
-    assert "repair 3 of 40 copies made, 123,456 bytes" in lines
+    assert "halted h: no live copy of partition 0; held by no known shard" in lines
+    assert "repair 3 of 40 copies restored, 123,456 bytes" in lines
     well = render("status", {**EXAMPLES["status"], "majority": True, "halted": [], "repair": {"done": 0, "total": 0}})
     assert "majority  yes" in well.splitlines()
     assert "halted" not in well
@@ -179,7 +179,7 @@ def test_a_name_cannot_steer_the_terminal() -> None:
 
 def test_empty_lists_are_said_in_words() -> None:
     assert render("run list", {"runs": []}) == "no runs"
-    assert render("barrier", {"runs": []}) == "no run is under way: nobody waits at a barrier"
+    assert render("barrier", {"runs": []}) == "no run is active"
     assert render("graph drop", {}) == "done"
 
 

@@ -306,7 +306,7 @@ def test_a_dead_daemons_socket_is_taken_over(handlers: Handlers, path: Path) -> 
 
 def test_a_live_daemons_socket_is_not(host: Hosted, path: Path, handlers: Handlers) -> None:
     second = AdminServer(handlers.registry(), path)
-    with pytest.raises(SocketTaken, match="another daemon is listening there"):
+    with pytest.raises(SocketTaken, match="another daemon listens on it"):
         host.in_loop(second.start())
     with AdminConnection(path) as connection:
         assert connection.call("status")[0]["shard"] == "a"
@@ -317,7 +317,7 @@ def test_paths_that_no_socket_can_have(tmp_path: Path, handlers: Handlers) -> No
         await AdminServer(handlers.registry(), path).start()
 
     (tmp_path / "file").write_text("")
-    with pytest.raises(SocketTaken, match="is no socket"):
+    with pytest.raises(SocketTaken, match="is not a socket"):
         asyncio.run(start(tmp_path / "file"))
     with pytest.raises(SocketTaken, match="at most 107 bytes"):
         asyncio.run(start(tmp_path / ("x" * 108)))

@@ -101,7 +101,7 @@ def test_a_newcomer_that_hears_two_clusters_waits_for_one_and_takes_no_member_of
     shard.step(Identity("bee", 1), PushPullReply((belonging("fox", "05c1"), belonging("gnu"))), 1)
     assert alive(shard) == ["ant", "bee", "cat", "dog", "gnu"]
     assert not [e for e in shard.found(1)[0] if isinstance(e, KeepPromise)]
-    assert "is to let this shard in" in shard.found(1)[1]
+    assert "which will admit" in shard.found(1)[1]
     shard.validate()
 
 
@@ -163,7 +163,7 @@ def test_one_that_has_forgotten_its_founding_and_sees_nobody_says_how_to_go_on()
     found = OnDisk(1, promise=Promise(1, (Identity("ant", 1),)), forgot=True)
     shard = ControlPlane(member("ant"), [], ShardSettings(expect=1), Random(1), 0, found)
     shard.wake(SECOND)
-    assert "if it was all of its cluster, start it once with --accept-loss" in why_waiting(shard, 1)
+    assert "if it was the only shard of its cluster, start it once with --accept-loss" in why_waiting(shard, 1)
     shard.step(Identity("bee", 1), PushPullReply((belonging("bee"),)), SECOND)
     assert "--accept-loss" not in why_waiting(shard, 1)
 
@@ -199,7 +199,7 @@ def test_a_proposal_without_a_leader_is_given_up_in_time() -> None:
     cluster.cut = frozenset(("ant",))
     cluster.run(5 * SECOND)
     answer = cluster.propose(DropGraph("web", "load-web"), ant)
-    assert "no answer from a tick leader" in answer.error
+    assert "no tick leader answers" in answer.error
     assert not answer.decided
 
 

@@ -71,7 +71,8 @@ def test_reads_that_come_together_share_a_question() -> None:
     other = cluster.others()[0]
     heard: list[object] = []
     carry = cluster.carry
-    cluster.carry = lambda sender, to, message: (heard.append(message), carry(sender, to, message))[1]  # type: ignore[method-assign]
+    # type: ignore[method-assign]
+    cluster.carry = lambda sender, to, message: (heard.append(message), carry(sender, to, message))[1]
     for number in range(100):
         ask(cluster, other, str(number))
     cluster.until(lambda: all(other.answer(str(number)) for number in range(100)), SECOND)
@@ -84,7 +85,7 @@ def test_without_a_majority_the_first_is_told_so_in_time_and_the_others_at_once(
     ant = cluster["ant"]
     cluster.cut = frozenset(("ant",))
     began = cluster.world.now
-    assert "has the cluster a majority?" in read(cluster, ant, "first").error
+    assert "does the cluster have a majority?" in read(cluster, ant, "first").error
     assert cluster.world.now - began <= PATIENCE + 100 * MS
     cluster.run(5 * SECOND)
     assert read(cluster, ant, "leaderless").error

@@ -203,9 +203,9 @@ def test_a_failure_of_the_daemon_notes_what_was_running(tmp_path: Path) -> None:
         (Place(FIRST_PHASE + 2, 1, 4), "decay of tick 4"),
         (Place(HALTED, 1, 4), "halted after tick 4"),
         (Place(KEEPING, 1, 4), "keeping the state of tick 4"),
-        (Place(MAKING, 1, 4), "being imported and made"),
+        (Place(MAKING, 1, 4), "its import and construction"),
         (Place(READING, 1, 4), "the reading of its tables at tick 4"),
-        (Place(OTHER, 0, 0), "what an operator asked of it"),
+        (Place(OTHER, 0, 0), "an operator's request"),
     ],
 )
 def test_places_in_words(place: Place, words: str) -> None:

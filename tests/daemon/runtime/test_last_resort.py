@@ -45,7 +45,7 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
 def test_a_thread_that_never_ends_is_shown_and_the_process_is_ended() -> None:
     ended = run(STUCK)
     assert ended.returncode == 1
-    assert "the end has taken over 0.2 s: the process is ended as it is" in ended.stderr
+    assert "the shutdown has taken more than 0.2 s: killing the process" in ended.stderr
     assert "in wait" in ended.stderr
 
 

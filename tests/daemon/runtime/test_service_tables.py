@@ -48,10 +48,14 @@ def test_a_message_goes_to_who_declares_it_and_an_event_to_all_who_listen_in_the
         ([HEARS_ALL, PARTS, service("More", replies=(PartStatsReply,))], WIRE, "more than one .* PartStatsReply"),
         ([HEARS_ALL, PARTS, service("Odd", replies=(PartStatsRequest,))], WIRE, "more than one .* PartStatsRequest"),
         ([HEARS_ALL, PARTS], (*WIRE, PartitionRequest, PartitionMissing), "PartitionMissing, PartitionRequest"),
-        ([HEARS_ALL, PARTS], (PartStatsRequest,), "wire does not carry PartStatsReply"),
-        ([PARTS, service("Some", events=EVENTS[1:])], WIRE, f"no service listens for {EVENTS[0].__name__}"),
-        ([HEARS_ALL, PARTS, service("Late", events=(GrantTicks,))], WIRE, "more than one .* carry out GrantTicks"),
-        ([HEARS_ALL, PARTS, service("Odd", events=(PartStatsRequest,))], WIRE, "PartStatsRequest, which is no event"),
+        ([HEARS_ALL, PARTS], (PartStatsRequest,), "vocabulary does not contain PartStatsReply"),
+        ([PARTS, service("Some", events=EVENTS[1:])], WIRE, f"no service subscribes to {EVENTS[0].__name__}"),
+        ([HEARS_ALL, PARTS, service("Late", events=(GrantTicks,))], WIRE, "more than one .* executes GrantTicks"),
+        (
+            [HEARS_ALL, PARTS, service("Odd", events=(PartStatsRequest,))],
+            WIRE,
+            "PartStatsRequest, which is not an event",
+        ),
     ],
 )
 def test_what_does_not_add_up_is_refused(services: list[Service[Any, Any]], wire: Any, complaint: str) -> None:

@@ -82,7 +82,8 @@ class Group:
 
     def store(self, name: str, item: StoreStates) -> None:
         kept = self.disks[name].setdefault(item.tick, {})
-        kept.update({partition: bytes(memoryview(state)) for partition, state in item.states.items()})  # type: ignore[arg-type]
+        # type: ignore[arg-type]
+        kept.update({partition: bytes(memoryview(state)) for partition, state in item.states.items()})
         self.take(name, self.runners[name].stored(item.token))
 
     def deliver(self, messages: int = 1_000_000) -> None:
@@ -200,7 +201,7 @@ def test_a_share_that_never_fits_ends_the_run() -> None:
     (over,) = told
     assert isinstance(over, RunOver)
     assert over.outcome == "failed"
-    assert f"what shard {sender} sends does not fit" in over.failure
+    assert f"the share of shard {sender} did not fit" in over.failure
     assert runner.misfits
     runner.forget(1)
     assert not runner.misfits, "a run that is over is counted no more"

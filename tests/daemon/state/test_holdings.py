@@ -81,7 +81,7 @@ def test_a_halted_graph_begins_no_run_and_names_who_had_it() -> None:
     lost = log.registry.lost("web")
     assert lost
     assert log.registry.last_holders("web") == [], "b has said since that it has nothing"
-    assert f"{len(lost)} of its partitions are lost; nobody who is known had them" in log.run()
+    assert f"{len(lost)} of its partitions are lost; no known shard had them" in log.run()
     assert "halted" in log.apply(resume(2))
     assert log.registry.waiting_runs() == []
     log.holds("b", 3, lost)

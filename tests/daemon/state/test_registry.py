@@ -97,7 +97,7 @@ def test_runs_have_the_time_of_the_log() -> None:
 def test_what_makes_no_sense_any_more_is_declined_in_words() -> None:
     registry = applied(VIEW, GRAPH)
     assert "epoch 3 does not follow epoch 1" in refused(registry, replace(VIEW, epoch=3))
-    assert "loaded already" in refused(registry, GRAPH)
+    assert "already loaded" in refused(registry, GRAPH)
     assert "the view changed" in refused(registry, replace(GRAPH, name="x", epoch=0))
     assert "no graph is called 'x'; loaded: web" in refused(registry, replace(RUN, graph="x"))
     assert "there is no run 'x'" in refused(registry, StopRun("x"))

@@ -78,10 +78,10 @@ def test_no_number_of_a_run_is_given_twice(begun: int, following: int) -> None:
 def test_not_into_a_cluster_that_has_anything() -> None:
     for log in (new(), new()):
         restore_backup(log, runs=(kept(1),))
-        assert "into a new one" in restore_backup(log, graph("other", "load-other"))
+        assert "into a new cluster" in restore_backup(log, graph("other", "load-other"))
     log = new()
     log.graph()
-    assert "into a new one" in restore_backup(log, graph("other", "load-other"))
+    assert "into a new cluster" in restore_backup(log, graph("other", "load-other"))
     assert list(log.registry.graphs) == ["web"]
 
 
@@ -89,7 +89,7 @@ def test_not_into_a_cluster_that_has_anything() -> None:
     ("graphs", "runs", "why"),
     [
         ((graph(), graph("roads", epoch=1)), (), "is a graph already"),
-        ((graph(), graph(load="other")), (), "loaded already"),
+        ((graph(), graph(load="other")), (), "already loaded"),
         ((graph(), graph("roads", "load-roads", epoch=4)), (), "the view changed"),
         ((graph(),), (kept(1, on="gone"),), "no cluster has had"),
         ((graph(),), (kept(1, "resting"),), "no cluster has had"),

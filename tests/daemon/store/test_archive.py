@@ -137,7 +137,7 @@ def test_it_is_looked_through_before_a_daemon_starts_with_it(tmp_path: Path) -> 
         open_backup(written(tmp_path / "d", kept()), data)
     with pytest.raises(StoreError, match=r"written by a later version of Shoal .*it is 9, and .*restore it with"):
         open_backup(written(tmp_path / "e", kept(), whole, lambda spelt: spelt[:1] + b"\x09" + spelt[2:]), data)
-    with pytest.raises(StoreError, match="does not say what it holds: use another copy"):
+    with pytest.raises(StoreError, match="has an unreadable manifest: use another copy"):
         open_backup(written(tmp_path / "f", kept(), whole, lambda spelt: spelt[:-1]), data)
     with pytest.raises(StoreError, match=r"has no manifest\.json: name the folder"):
         open_backup(tmp_path, data)

@@ -210,7 +210,7 @@ def test_a_folder_of_a_cluster_at_a_version_that_this_shoal_can_not_be_at_is_lef
 ) -> None:
     at_version(tmp_path, version)
     before = life_in(tmp_path)
-    words = rf"is of a cluster at version {version}, and this Shoal \(.*\) can be at .*: install one that can be at"
+    words = rf"is of a cluster at version {version}, and this Shoal \(.*\) supports .*: install one that supports"
     with pytest.raises(StoreError, match=words):
         DataFolder(tmp_path, "demo", "a").open()
     assert life_in(tmp_path) == before
