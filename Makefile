@@ -20,11 +20,8 @@ setup: .venv/.ok
 demo: setup            ## three daemons rank the Debian package graph
 	$(BIN)/python -m examples.demo
 
-# A thread's pending exception, left by tests of interruption, has CPython 3.11 loop for ever in a traced function, so
-# what is traced has a process of its own.
 test: setup            ## everything but soaks and benchmarks
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not traced' --ignore=tests/cluster --ignore=tests/chaos --ignore=tests/examples
-	$(BIN)/python -m pytest -m traced tests/shoal
+	$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/cluster --ignore=tests/chaos --ignore=tests/examples
 	$(BIN)/python -m pytest tests/cluster tests/chaos tests/examples
 
 lint: setup            ## format, lint, types, direction of imports

@@ -66,8 +66,7 @@ class Interrupt:
     """Raises KeyboardInterrupt in this thread at the `at`-th step, a line or an instruction, of code that is `meant`.
 
     At some instructions no signal is ever handled, and the interpreter does not clean up after an exception there: what
-    it takes for "being handled" stays wrong. So interrupts at instructions belong into a thread that ends. Tests that
-    use this are marked as traced.
+    it takes for "being handled" stays wrong. So interrupts at instructions belong into a thread that ends.
     """
 
     def __init__(self, at: int, meant: Callable[[FrameType], bool], step: Literal["line", "opcode"] = "line") -> None:

@@ -23,6 +23,7 @@ that catch `BaseException`. For those a daemon starts again
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import linecache
 import re
@@ -35,6 +36,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 T = TypeVar("T")
 W = TypeVar("W")
 
+JUMPS_MAX: Final = 1000
+"""CPython looks at the first of them for what there is to raise."""
 TAKES_LOCK: Final = re.compile(r"acquire|lock|__enter__", re.IGNORECASE)
 LOCKING: Final = frozenset({"logging", "threading", "concurrent", "queue", "multiprocessing", "asyncio"})
 """Modules that take locks by hand, for machines without their source."""
@@ -88,7 +91,7 @@ class Section(Generic[W]):
         if self._wanted:
             with self._lock:
                 self._wanted = False
-                _raise_in(self._thread, None)
+                _take_back(self._thread)
 
     def interrupt(self, busy: tuple[W, int]) -> bool:
         """Interrupts what the thread does. Returns False if it has returned, or can't be interrupted now."""
@@ -117,8 +120,18 @@ def _may_take_a_lock(thread: int) -> bool:
     return bool(TAKES_LOCK.search(line)) if line else package in LOCKING
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Sets the exception that a thread raises next, or clears it."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(error) if error is not None else None
-    )
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Sets the exception that a thread raises next."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
+
+
+def _take_back(thread: int) -> None:
+    """Has this thread raise here what it would raise next.
+
+    Clearing that instead would leave the interpreter's note that there is something to raise, and CPython 3.11 then
+    loops for ever in the first function that a debugger traces, on any thread.
+    """
+    with contextlib.suppress(Interrupted):
+        _raise_in(thread, Interrupted)
+        for _ in range(JUMPS_MAX):
+            pass

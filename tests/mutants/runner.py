@@ -75,7 +75,7 @@ class Copy:
 
     def _test(self, tests: Sequence[str]) -> tuple[int, str]:
         """Runs tests in the copy, up to the first that fails; pytest's exit status and the end of its output."""
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not traced", *tests]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
         environment = os.environ | {"PYTHONPATH": str(self.folder)}
         try:
             done = subprocess.run(

@@ -34,8 +34,6 @@ from shoal.client.connections import KEPT_MAX, Connections
 from tests.daemon.admin.hosted import Hosted, eventually
 from tests.interrupt import Interrupt, InterruptAfter
 
-pytestmark = pytest.mark.traced
-
 SECONDS = 10.0
 
 

@@ -22,8 +22,6 @@ from shoal.api.errors import NameTaken
 from tests.interrupt import Interrupt, InterruptAfter
 from tests.trials import Count, Everything, Raise
 
-pytestmark = pytest.mark.traced
-
 SECONDS = 10.0
 
 

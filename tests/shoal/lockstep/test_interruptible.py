@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -101,6 +103,28 @@ def test_nothing_is_raised_outside_however_closely_it_is_missed() -> None:
     assert thread.escaped is None
     assert len(thread.outcomes) == count
     assert set(thread.outcomes) == {"done", "interrupted"}
+
+
+def test_functions_can_be_traced_after_an_interruption() -> None:
+    """A debugger does it. CPython 3.11 loops for ever if it thinks that there is still something to raise."""
+    thread = Thread(forever)
+    thread.interrupt_until(20, lambda: bool(thread.outcomes))
+    lines: list[int] = []
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        lines.append(frame.f_lineno)
+        return trace
+
+    def traced() -> None:
+        sys.settrace(trace)
+        briefly()
+        sys.settrace(None)
+
+    tracing = threading.Thread(target=traced, daemon=True)
+    tracing.start()
+    tracing.join(20)
+    assert not tracing.is_alive()
+    assert len(lines) > 100
 
 
 def test_an_answer_and_an_error_come_through() -> None:

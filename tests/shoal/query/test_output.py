@@ -57,7 +57,6 @@ def test_what_is_broken_off_leaves_nothing_and_takes_nothing_away(
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.traced
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the file is closed when collected
 def test_an_interrupt_at_any_line_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
