@@ -45,6 +45,21 @@ class ReadIndexReply:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockRequest:
+    """Asks what time it is. `asked_ns` is the sender's monotonic clock."""
+
+    asked_ns: Count
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReply:
+    """The sender's wall clock, when the question of that time came."""
+
+    asked_ns: Count
+    unix_ns: Count
+
+
+@dataclass(frozen=True, slots=True)
 class DiskForgets:
     """Notifies a shard whose disk has gone back that its server no longer counts.
 

@@ -37,6 +37,8 @@ from daemon.control.leader.messages import RunReport, StatesHeld
 from daemon.control.leader.resume import StatesHeld as StatesOnDisk
 from daemon.control.lives import LIFE_TAG
 from daemon.control.messages import (
+    ClockReply,
+    ClockRequest,
     DiskForgets,
     Grant,
     Progress,
@@ -112,15 +114,7 @@ class ControlPlane(Readings):
         self._events = LogEvents(self.identity, self.registry, self._clock, self._custody, self._reports, self._leading)
         self._lookout = Lookout(self.membership, self.registry)
         self.trust = Trust(self.identity, life, self.membership, self.registry)
-        self._replica = Replica(
-            self.identity,
-            self._seat,
-            self.membership,
-            self._state,
-            self.trust,
-            settings,
-            random,
-        )
+        self._replica = Replica(self.identity, self._seat, self.membership, self._state, self.trust, settings, random)
         self._due: set[Due] = set()
         self._lead_ns = now
         self._out: list[Effect] = []
@@ -168,6 +162,10 @@ class ControlPlane(Readings):
                 self._take(self._replica.read_for(sender, message, now), now)
             case ReadIndexReply():
                 self._take(self._replica.told(message, now), now)
+            case ClockRequest(asked_ns=asked_ns):
+                self._out.append(Send(sender.name, ClockReply(asked_ns, max(0, now + self._replica.unix_offset_ns))))
+            case ClockReply():
+                self._take(self._replica.told_the_time(sender, message, now), now)
             case DiskForgets():
                 self._out += self.trust.hear(sender, message)
             case RunReport() | StatesHeld():
@@ -300,7 +298,7 @@ class ControlPlane(Readings):
         return self._flush(now)
 
     def set_clock(self, unix_offset_ns: int) -> None:
-        """What is to be added to the times that the host gives for Unix time: whoever leads says what time it is."""
+        """What is to be added to the times that the host gives for Unix time, as this machine's clock is set."""
         self._replica.unix_offset_ns = unix_offset_ns
 
     def validate(self) -> None:

@@ -26,7 +26,15 @@ from daemon.control.effects import (
     TakeSnapshot,
 )
 from daemon.control.events import LeadershipChanged, OwnRefused, StateReplaced, TagsChanged, Told
-from daemon.control.messages import Proposal, ProposalRefused, ReadIndexReply, ReadIndexRequest
+from daemon.control.log_time import LogTime
+from daemon.control.messages import (
+    ClockReply,
+    ClockRequest,
+    Proposal,
+    ProposalRefused,
+    ReadIndexReply,
+    ReadIndexRequest,
+)
 from daemon.control.read_index import Reads
 from daemon.control.seat import Seat, has_disk_of, server_at
 from daemon.control.settings import ShardSettings
@@ -77,7 +85,7 @@ class Replica:
         self._trust, self._settings, self._random = trust, settings, random
         self._codec, self._reads = command_codec(newest=settings.version.newest), Reads()
         self.unix_offset_ns = 0
-        self._stamped_ns = 0
+        self._time = LogTime()
         self._under_way: set[Request] = set()
         """Whose commands are in the log and not applied yet, as the leader knows."""
         self.raft: Raft | None = None
@@ -95,9 +103,9 @@ class Replica:
 
     @property
     def deadline(self) -> int | None:
-        """Raft's, or that of reads."""
+        """Raft's, that of reads, or when a voter asks for the time."""
         raft_ns = self.raft.deadline if self.raft and not self._is_mute else None
-        times = [raft_ns, self._reads.deadline]
+        times = [raft_ns, self._reads.deadline, self._time.ask_ns if self._votes else None]
         return min((time for time in times if time is not None), default=None)
 
     @property
@@ -112,6 +120,11 @@ class Replica:
             return None
         leader = self._seat.server if self.raft.is_leader else self.raft.leader
         return shard_of(leader) if leader else None
+
+    @property
+    def _votes(self) -> bool:
+        """Whether this shard's server votes, and may lead."""
+        return self.raft is not None and not self._is_mute and self._seat.server in self.raft.configuration.voters
 
     @property
     def _is_mute(self) -> bool:
@@ -132,6 +145,7 @@ class Replica:
                 self._restore(thawed)
         for record in self._membership.live():
             self._take(self._trust.meet(record.member, self.raft), now)
+        self._ask_the_time(now)
         return self._flush()
 
     def step(self, sender: Identity, message: Any, now: int) -> list[Told]:
@@ -155,6 +169,7 @@ class Replica:
         """Look at the time."""
         if self.raft is not None and not self._is_mute:
             self._take(self.raft.wake(now), now)
+            self._ask_the_time(now)
             if not self.raft.is_saving:
                 self._append_gathered(now)
         for request in self._reads.given_up(now):
@@ -209,7 +224,7 @@ class Replica:
                     self._restore(thawed)
                 case consensus.BecameLeader() | consensus.LeaderChanged():
                     leads = isinstance(effect, consensus.BecameLeader)
-                    self._begin_term(leads=leads)
+                    self._begin_term(now, leads=leads)
                     self._reads.leader_changed(self.leader is not None)
                     self._out += [LeadershipChanged(leads), effect]
                 case consensus.Forgot():
@@ -409,27 +424,51 @@ class Replica:
         """What there is no room for waits on: the log is full, or leadership is being handed over, perhaps in vain."""
         assert self.raft is not None
         taken = list(self._gathered)[: self.raft.room]
-        if taken and self.leads:
-            entries = [self._sealed(request, self._gathered.pop(request), now) for request in taken]
+        if taken and self.leads and self._time.is_known:
+            time_ns = self._time.stamp(now)
+            entries = [self._sealed(request, self._gathered.pop(request), time_ns) for request in taken]
             self._take(self.raft.propose(entries, now), now)
 
-    def _sealed(self, request: Request, proposal: Proposal, now: int) -> bytes:
-        """An entry with this leader's time, which is never before that of an entry that it knows."""
-        self._stamped_ns = max(self._stamped_ns, self._state.time_ns, now + self.unix_offset_ns)
+    def _sealed(self, request: Request, proposal: Proposal, time_ns: int) -> bytes:
         shard, generation, sequence = request.shard, request.generation, request.sequence
         answered, machine, command = proposal.answered, proposal.machine, proposal.command
-        return self._codec.seal(LogEntry(machine, shard, generation, sequence, answered, self._stamped_ns, command))
+        return self._codec.seal(LogEntry(machine, shard, generation, sequence, answered, time_ns, command))
 
-    def _begin_term(self, *, leads: bool) -> None:
+    def _begin_term(self, now: int, *, leads: bool) -> None:
         """Whoever leads now may hold commands that were appended before; what has gathered is asked of that one."""
         self._under_way.clear()
         self._gathered.clear()
         if self.raft is None or not leads:
             return
+        last_ns = self._state.time_ns
         for entry in self.raft.log.span(self.raft.commit_index + 1, self.raft.last_index):
             with contextlib.suppress(CommandUnreadable):  # it stops this shard, once it is committed
                 if entry.is_command:
-                    self._under_way.add(self._codec.open(entry.data).request)
+                    envelope = self._codec.open(entry.data)
+                    self._under_way.add(envelope.request)
+                    last_ns = max(last_ns, envelope.time_ns)
+        self._time.begin(last_ns, now)
+
+    # -- what time it is -------------------------------------------------------------------------------------------
+
+    def _ask_the_time(self, now: int) -> None:
+        """As a voter: itself, and the others. A server that is none can't lead."""
+        if self.raft is None or not self._votes or not self._time.is_due(now):
+            return
+        voters = self.raft.configuration.voters
+        self._time.told(self._seat.server, now + self.unix_offset_ns, voters, now, now)
+        for server in voters:
+            if server != self._seat.server and has_disk_of(self._membership, server):
+                self._out.append(Send(shard_of(server), ClockRequest(now)))
+
+    def told_the_time(self, sender: Identity, told: ClockReply, now: int) -> list[Told]:
+        """Take a voter's answer; with a majority's, what has gathered can be appended."""
+        server = server_at(self._membership, sender)
+        if self.raft is not None and server is not None:
+            self._time.told(server, told.unix_ns, self.raft.configuration.voters, told.asked_ns, now)
+            if self.leads and not self.raft.is_saving:
+                self._append_gathered(now)
+        return self._asked(now)
 
     def _refuse(self, asker: Identity, sequence: int, reason: str) -> None:
         """For a reason that waiting does not mend."""

@@ -6,6 +6,8 @@ import consensus
 from daemon.control.effects import Effect, Send, SendToAddress
 from daemon.control.leader.messages import RunReport, StatesHeld
 from daemon.control.messages import (
+    ClockReply,
+    ClockRequest,
     DiskForgets,
     Grant,
     Progress,
@@ -42,6 +44,8 @@ CLUSTER_MESSAGES = (
     ReadIndexRequest,
     ReadIndexReply,
     DiskForgets,
+    ClockRequest,
+    ClockReply,
 )
 LEADERS_ANSWERS = (Grant, StepReply, ProposalRefused, ReadIndexReply)
 """What the tick leader alone has to say: a forged grant would have a paced run go on without a pause."""

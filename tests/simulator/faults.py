@@ -20,6 +20,8 @@ from tests.simulator.network import CONTROL, FAIR, PLANES, TICKS, Network, Weath
 from tests.simulator.world import MS, SECOND, World
 
 LOOK_NS = 300 * MS
+HOUR = 3600 * SECOND
+YEAR = 365 * 24 * HOUR
 PATIENCE_NS = 30 * SECOND
 Propose: TypeAlias = Callable[[Command], None]
 
@@ -154,6 +156,16 @@ class Faults:
         host.disk.is_full = True
         self._when(lambda: not host.running, lambda: self.bring_back(name, self._random.randrange(4 * SECOND)))
 
+    def set_clock(self, name: str, error_ns: int) -> None:
+        """A host's wall clock is set wrong, until the faults end, and that of the one before it is right again."""
+        self._note("clock set", [name], 0)
+        self._set_clocks_right()
+        self._hosts[name].clock_error_ns = error_ns
+
+    def _set_clocks_right(self) -> None:
+        for host in self._hosts.values():
+            host.clock_error_ns = 0
+
     # -- operators -------------------------------------------------------------------------------------------------
 
     def join(self, name: str) -> None:
@@ -217,6 +229,7 @@ class Faults:
         self._world.tell("all faults end")
         self._has_healed = True
         self._network.mend_all()
+        self._set_clocks_right()
         self._return()
 
     def expected(self) -> list[str]:
@@ -267,6 +280,8 @@ class Faults:
                 self.pause(name, self._duration())
             elif kind == "brief pause":
                 self.pause(name, self._random.randint(20 * MS, self._random.choice([400, 2_500]) * MS))
+            elif kind == "clock set":
+                self.set_clock(name, self._random.choice([-1, 1]) * self._random.choice([SECOND, HOUR, YEAR]))
             elif kind == "bounce":
                 self.crash(name, self._random.randint(1, 60 * MS), "crash, back at once")
             elif len(down) - len(new) < down_max:

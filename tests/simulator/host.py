@@ -155,6 +155,8 @@ class Host:
         self.disk = Disk(around.folder / name, name, around.world.random(f"disk {name}"))
         self.diary = Diary()
         self.phase_ns = (100 * US, 5 * MS)
+        self.clock_error_ns = 0
+        """By how much its wall clock is ahead."""
         self.random = around.world.random(f"host {name}")
         self.is_broken = self.is_leaving = False
         self.version = OWN

@@ -21,12 +21,11 @@ from daemon.store import NoRoom, NotHeld, StoreFailed, database
 from shoal.api.errors import UnknownProgram
 from shoal.program.program import Program
 from tests.simulator.programs import PROGRAMS
-from tests.simulator.world import World
+from tests.simulator.world import UNIX_EPOCH_NS, World
 
 PAGE_BYTES: Final = 4096
 """A database of a few states is so a third as large, and a third faster."""
 LOG: Final = logging.getLogger("shoal")
-UNIX_EPOCH_NS: Final = 1_700_000_000_000_000_000
 
 
 def _no_sleep(_: float) -> None:

@@ -26,6 +26,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from consensus import Entry, Persist, Raft
+from daemon.control.log_time import ANSWER_NS_MAX
 from daemon.control.plane import ControlPlane
 from daemon.state.placement import Placed
 from daemon.state.records import FAILED, RunRecord, View, with_its_graph
@@ -35,6 +36,7 @@ from shoal.lockstep.machine import TickMachine
 from shoal.program.phase import Phase
 from tests.simulator.programs import Twin
 from tests.simulator.raft_safety import RaftSafety
+from tests.simulator.world import UNIX_EPOCH_NS
 
 if TYPE_CHECKING:
     from tests.simulator.host import Host
@@ -164,6 +166,8 @@ class Invariants:
             return
         self._frozen_at[name] = shard.applied_index
         frozen = blake2b(b"".join(shard.state.freeze()), digest_size=8).digest()
+        ahead_ns = shard.state.time_ns - UNIX_EPOCH_NS - self.hosts[shard.identity.name].world.now
+        assert ahead_ns <= ANSWER_NS_MAX // 2, f"{name}: the log is {ahead_ns / 1e9} s ahead of all right clocks"
         first = self._registries.setdefault(shard.applied_index, frozen)
         assert first == frozen, f"{name}: another registry than a peer's after entry {shard.applied_index}"
         queued = shard.registry.queued_runs()

@@ -36,6 +36,7 @@ from tests.simulator.disk import SimStore, SimStoreThread
 from tests.simulator.network import CONTROL
 from tests.simulator.ticks import SimTickThread, SimTickTransport
 from tests.simulator.virtual_loop import VirtualLoop
+from tests.simulator.world import UNIX_EPOCH_NS
 
 if TYPE_CHECKING:
     from tests.simulator.host import Host
@@ -88,6 +89,19 @@ class SimGuard:
         raise AssertionError("a program of the simulator does not return")
 
 
+class SimClock:
+    """A machine's: it may be set wrong."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def monotonic_ns(self) -> int:
+        return self._host.world.now
+
+    def unix_ns(self) -> int:
+        return UNIX_EPOCH_NS + self._host.world.now + self._host.clock_error_ns
+
+
 class SimMetrics:
     """What is counted, for the scenarios to read."""
 
@@ -121,6 +135,7 @@ class SimOutside(Outside):
 
     def __init__(self, host: Host, loop: VirtualLoop) -> None:
         self._host, self._loop = host, loop
+        self.clock = SimClock(host)
 
     def metrics(self) -> Metrics:
         return cast(Metrics, SimMetrics(self._host.diary.counted))

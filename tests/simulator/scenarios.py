@@ -11,6 +11,8 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from daemon.control.log_time import ASK_INTERVAL_NS
+from daemon.state.commands import Drain
 from daemon.state.records import FAILED, STOPPED
 from tests.simulator.bursts import bursts
 from tests.simulator.cluster import GRAPH, SLOW, TICKS_MAX, Cluster
@@ -21,7 +23,7 @@ from tests.simulator.network import FAIR, LOSSY, PLANES, TICKS, Weather
 from tests.simulator.sieges import leader_ping_pong, siege
 from tests.simulator.upgrade import upgraded_in_the_middle
 from tests.simulator.workload import recovered, start_runs
-from tests.simulator.world import MS, SECOND
+from tests.simulator.world import MS, SECOND, UNIX_EPOCH_NS
 
 Scenario = Callable[[int, bool], Cluster]
 
@@ -231,6 +233,22 @@ def disk_went_back(seed: int, verbose: bool = False) -> Cluster:
     return recovered(cluster)
 
 
+def wrong_clock(seed: int, verbose: bool = False) -> Cluster:
+    """One wall clock at a time is wrong, more often the leader's: the log's time stays with the others'."""
+    cluster = _cluster(seed, verbose, "clock", least=3)
+    cluster.faults.schedule(10 * SECOND, 1, ("clock set", "clock set", "crash", "pause", "partition"))
+    cluster.chatter(10 * SECOND)
+    start_runs(cluster, 9 * SECOND)
+    recovered(cluster)
+    cluster.world.run(2 * ASK_INTERVAL_NS)
+    before_ns = UNIX_EPOCH_NS + cluster.world.now
+    cluster.until_decided(lambda: Drain("nobody", True), but="no shard")
+    leader = cluster.leader()
+    assert leader is not None
+    assert leader.shard.state.time_ns >= before_ns - SECOND, "all clocks are right, and the log is behind"
+    return cluster
+
+
 # What operators do.
 
 
@@ -334,6 +352,7 @@ SCENARIOS: dict[str, Scenario] = {
     "power-cut": power_cut,
     "disk-trouble": disk_trouble,
     "disk-went-back": disk_went_back,
+    "wrong-clock": wrong_clock,
     "graph-replaced": graph_replaced,
     "rolling-restart": rolling_restart,
     "join-and-grow": join_and_grow,

@@ -16,6 +16,7 @@ import pytest
 from consensus import Entry, Raft
 from daemon.control.bootstrap import Alive, Bootstrap
 from daemon.control.lives import Life
+from daemon.control.log_time import LogTime
 from daemon.control.messages import Grant
 from daemon.control.pacing import Pacing
 from daemon.control.settings import OnDisk
@@ -164,6 +165,12 @@ def _knows_no_outcome(sessions: Sessions, request: Request) -> None:
     return None
 
 
+def _believes_itself(time: LogTime, server: str, unix_ns: int, voters: Sequence[str], asked_ns: int, now: int) -> None:
+    """A leader's own clock, which needs no answer, is all that counts."""
+    if asked_ns == now:
+        told(time, server, unix_ns, (server,), asked_ns, now)
+
+
 def _keeps_one_share(machine: TickMachine, *arguments: Any) -> list[TickEffect]:
     effects = push(machine, *arguments)
     while len(machine._sent) > 1:
@@ -181,7 +188,7 @@ def _try_seeds(scenario: str, seeds: int = 30) -> None:
         SCENARIOS[scenario](seed, False)
 
 
-push = TickMachine._push
+push, told = TickMachine._push, LogTime.told
 
 
 @pytest.mark.parametrize(
@@ -190,6 +197,7 @@ push = TickMachine._push
         (Raft, "_commit", _commits_alone, "leader-cut-off"),
         (Sessions, "outcome", _knows_no_outcome, "siege"),
         (TickMachine, "_push", _keeps_one_share, "lost-and-repeated"),
+        (LogTime, "told", _believes_itself, "wrong-clock"),
         (Pacing, "hear", _hears_no_grant, "leader-cut-off"),
     ],
 )

@@ -13,6 +13,8 @@ from hashlib import blake2b
 from random import Random
 
 US, MS, SECOND = 1_000, 1_000_000, 1_000_000_000
+UNIX_EPOCH_NS = 1_700_000_000 * SECOND
+"""The wall clock at the beginning."""
 EVENTS_MAX = 3_000_000
 """A scenario has some ten thousand; one that comes here is turning in a circle."""
 

@@ -216,6 +216,8 @@ class ShardCluster:
         self.settings = replace(settings, expect=min(size, 3))
         self.machines = {name: Machine(name, self) for name in NAMES[:size]}
         self.cut: frozenset[str] = frozenset()
+        self.lost: tuple[type, ...] = ()
+        """Messages of these kinds do not arrive."""
         self.views: dict[int, View] = {}
         self._delays = self.world.random("delays")
         self._requests = 0
@@ -227,6 +229,8 @@ class ShardCluster:
 
     def carry(self, sender: Machine, to: str, message: object) -> None:
         identity = sender.up.identity
+        if isinstance(message, self.lost):
+            return
 
         def arrive() -> None:
             machine = self.machines.get(to)

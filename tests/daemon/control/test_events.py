@@ -8,14 +8,13 @@ from consensus import Append, Entry, Persist
 from daemon.control.effects import Answered, BeginRun, TellStates
 from daemon.control.events import Due, LeadershipChanged, ReplicaEvent, StateReplaced, due_after
 from daemon.state import Announcement, HoldingsChanged, RunBegun, ViewInstalled, command_codec
-from daemon.state.commands import Drain, DropGraph, FormView, StopRun
+from daemon.state.commands import DropGraph, FormView, StopRun
 from daemon.state.envelope import LogEntry
 from daemon.state.machine import Request
 from tests.daemon.control.network import SETTINGS, ShardCluster
 from tests.simulator.world import SECOND
 
 LATE = 10**18
-HOUR = 3600 * SECOND
 
 
 def test_what_is_due_is_known_of_every_event() -> None:
@@ -87,25 +86,6 @@ def test_who_was_cut_off_learns_in_a_snapshot_what_was_decided_on_its_request() 
     raft = asker.up.raft
     assert raft is not None
     assert 0 < answer.index < raft.log.snapshot.index, "its entry is in no log any more"
-
-
-def test_a_leader_with_a_slow_clock_does_not_move_time_back() -> None:
-    cluster = ShardCluster(3).formed()
-    first = cluster.led()
-    for machine in cluster.running():
-        machine.up.set_clock(10 * HOUR if machine is first else HOUR)
-    cluster.propose(Drain("nobody", True), first)
-    cluster.until(lambda: len({machine.up.state.time_ns for machine in cluster.running()}) == 1)
-    before = cluster.led().up.state.time_ns
-    assert before > 10 * HOUR
-    first.kill()
-    cluster.until(lambda: cluster.leader() not in (None, first))
-    for _ in range(3):
-        cluster.propose(StopRun("nothing"))
-    assert {machine.up.state.time_ns for machine in cluster.running()} == {before}
-    cluster.led().up.set_clock(20 * HOUR)
-    cluster.propose(StopRun("nothing"))
-    assert cluster.led().up.state.time_ns > 20 * HOUR
 
 
 def test_an_answer_has_a_token_that_rises_from_leader_to_leader() -> None:

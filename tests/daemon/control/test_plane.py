@@ -21,6 +21,7 @@ from daemon.control.effects import (
     Send,
 )
 from daemon.control.leader.messages import RunReport
+from daemon.control.log_time import ASK_INTERVAL_NS
 from daemon.control.messages import (
     Grant,
     Progress,
@@ -378,14 +379,18 @@ def test_a_proposal_that_was_lost_with_its_leader_is_appended_by_the_next() -> N
 
 
 def test_a_proposal_that_is_too_late_is_answered() -> None:
-    """Its message was lost, the next one decided, and then the leader's clock leaps: the session keeps only numbers."""
+    """Its message was lost, the next one decided, and then all clocks leap: the session keeps only numbers."""
     cluster = formed()
     leader, other = led(cluster)
     now = cluster.world.now
     other.up.propose("lost", StopRun("nothing"), now + 30 * SECOND, now)
     assert cluster.propose(StopRun("nothing"), other).decided
-    leader.up.set_clock(2 * IDLE_NS)
+    for machine in cluster.running():
+        machine.up.set_clock(2 * IDLE_NS)
+    cluster.lost = (Proposal,)
+    cluster.run(ASK_INTERVAL_NS + SECOND)
     assert cluster.propose(StopRun("nothing"), leader).decided
+    cluster.lost = ()
     cluster.until(lambda: other.answer("lost") is not None, 5 * SECOND)
     assert other.answer("lost") == Answered("lost", TOO_LATE, decided=True)
 

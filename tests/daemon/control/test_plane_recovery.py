@@ -20,9 +20,10 @@ DETECTION_NS = 3 * SECOND
 
 def hold_states(cluster: ShardCluster, run: int, tick: int) -> None:
     """As after a checkpoint: everyone has the state of what it holds."""
+    epoch = cluster.led().registry.epoch
     for machine in cluster.machines.values():
         held = machine.drive.held.get("load-web", frozenset())
-        machine.drive.states.setdefault(run, {})[tick, 1] = held
+        machine.drive.states.setdefault(run, {})[tick, epoch] = held
 
 
 def record(cluster: ShardCluster, name: str = "rank-1") -> RunRecord:

@@ -80,7 +80,7 @@ def test_one_that_lacks_the_log_is_sent_a_state_of_megabytes_in_chunks(lost_ever
     assert cluster.largest <= CHUNK_BYTES_MAX
     assert len(set(cluster.chunks)) == len(leader.log.snapshot.chunks) > size // CHUNK_BYTES_MAX
     if not lost_every:  # this network reorders, and what is out of order is sent again
-        assert len(cluster.chunks) <= 2 * len(leader.log.snapshot.chunks)
+        assert len(cluster.chunks) <= 3 * len(leader.log.snapshot.chunks)
     assert (away.drive.stored or Stored()).snapshot.chunks == leader.log.snapshot.chunks
 
 

@@ -95,6 +95,8 @@ CLUSTER = (
     cluster.ReadIndexRequest(request="r-1", term=9),
     cluster.ReadIndexReply(request="r-1", index=42),
     cluster.DiskForgets(server="beta/41", generation=7, lived=6, term=9, index=42, is_led=True),
+    cluster.ClockRequest(asked_ns=9),
+    cluster.ClockReply(asked_ns=10, unix_ns=1_700_000_000_000_000_000),
 )
 HOST = (
     results.RowsRequest(

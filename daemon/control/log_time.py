@@ -1,0 +1,73 @@
+"""What time it is, as the leader of the log stamps its entries: one clock that is wrong does not matter.
+
+Sessions, and whatever else ends after a while, go by the time in the log, which never goes back. If it were the
+leader's own clock, one leader whose clock is a year ahead would move it for good. So each voter asks the others for the
+time, its own clock is one among them, and whoever is elected knows them all. The log's time is the latest that a
+majority's clocks have reached, which is their median: as long as most are right, it lies between two that are right
+(Marzullo, 1984; TigerBeetle's `clock.zig` goes by the same argument).
+
+    told    a voter's clock; this shard's monotonic clock carries it on until the voter is asked again
+    begin   this shard leads: the log goes on from the time of its last entry
+    stamp   where the clocks are, or else, if the log is ahead of them, a little further than before: it goes on at 7/8
+            of their pace, until they have caught up. What is to last ten seconds lasts eleven then, and not a year
+
+A leader that has not heard a majority's clocks yet stamps nothing. Raft commits only what a majority has answered to,
+so that costs a round trip at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+ASK_INTERVAL_NS = 10_000_000_000
+ASK_AGAIN_NS = 200_000_000
+"""As long as it is not known what time it is."""
+ANSWER_NS_MAX = 10_000_000_000
+"""An answer may be wrong by half of what it took: one that took longer is not worth having."""
+SLOWED, PACE = 7, 8
+"""The pace of a log that is ahead of the clocks, as a fraction of theirs."""
+
+
+class LogTime:
+    """The time of the log, as one shard would stamp it, and does when it leads."""
+
+    def __init__(self) -> None:
+        self.ask_ns = 0
+        """When the voters are to be asked."""
+        self._stamped_ns = self._at_ns = 0
+        self._offsets: dict[str, int] = {}
+        """What is to be added to this shard's monotonic clock for each server's."""
+        self._offset: int | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a majority's clocks are."""
+        return self._offset is not None
+
+    def is_due(self, now: int) -> bool:
+        """Whether the voters are to be asked now, and again in a while."""
+        if now < self.ask_ns:
+            return False
+        self.ask_ns = now + (ASK_INTERVAL_NS if self.is_known else ASK_AGAIN_NS)
+        return True
+
+    def told(self, server: str, unix_ns: int, voters: Collection[str], asked_ns: int, now: int) -> None:
+        """Take what a server's clock said between the question and now."""
+        if not now - ANSWER_NS_MAX <= asked_ns <= now:
+            return
+        self._offsets = {name: offset for name, offset in self._offsets.items() if name in voters}
+        if server in voters:
+            self._offsets[server] = unix_ns - (asked_ns + now) // 2
+        known = sorted(self._offsets.values(), reverse=True)
+        self._offset = known[len(voters) // 2] if 2 * len(known) > len(voters) else None
+
+    def begin(self, last_ns: int, now: int) -> None:
+        """This shard leads; no entry of its log has a later time than that."""
+        self._stamped_ns, self._at_ns = max(self._stamped_ns, last_ns), now
+
+    def stamp(self, now: int) -> int:
+        """Returns the time of an entry that is appended now, never before that of an earlier one."""
+        assert self._offset is not None
+        goes_on = self._stamped_ns + (now - self._at_ns) * SLOWED // PACE
+        self._stamped_ns, self._at_ns = max(now + self._offset, goes_on), now
+        return self._stamped_ns
