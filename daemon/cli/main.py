@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +31,32 @@ class Commands(click.Group):
     An error of the system, such as standard output on a full disk, becomes a message. click handles closed pipes.
     """
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        if sys.stdout is None:  # it would print into nothing, or into the next file that is opened
+            raise Said("standard output is closed: redirect it to a file, or to /dev/null")
+        with _ended_well():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _ended_well():
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            words("\ninterrupted")
+
+
+@contextlib.contextmanager
+def _ended_well() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        words("\ninterrupted")
+        raise SystemExit(130) from None
+    except click.Abort as aborted:
+        if isinstance(aborted.__context__, KeyboardInterrupt):  # at a prompt
             raise SystemExit(130) from None
-        except click.Abort as aborted:
-            if isinstance(aborted.__context__, KeyboardInterrupt):  # at a prompt
-                raise SystemExit(130) from None
+        raise
+    except OSError as error:
+        if error.errno == errno.EPIPE:
             raise
-        except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise
-            raise Said(f"{error.filename or 'standard output'}: {error.strerror or error}") from error
+        raise Said(f"{error.filename or 'standard output'}: {error.strerror or error}") from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

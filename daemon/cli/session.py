@@ -120,7 +120,11 @@ def _address(root: click.Context, socket: Path, remote: str | None) -> str:
 
     if was_typed("socket") and was_typed("remote"):
         raise click.UsageError("give either --socket, for a daemon on this machine, or --connect, for another")
-    return str(socket) if remote is None or was_typed("socket") else remote
+    if remote is None or was_typed("socket"):
+        return str(socket)
+    if "://" not in remote:
+        raise click.UsageError(f"--connect (SHOAL_CONNECT) should be NAME@tcp://HOST:PORT, not {remote!r}")
+    return remote
 
 
 def page() -> Page:

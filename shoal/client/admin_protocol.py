@@ -355,7 +355,7 @@ def _connected(path: Path, timeout: float | None) -> _Carrier:
     except FileNotFoundError:
         hint = "is the daemon running? (systemctl status shoald; `shoalctl dev up` starts some for a try)"
     except ConnectionRefusedError:
-        hint = "the daemon that made it is gone: start it again"
+        hint = "the daemon that made it is gone: start it again" if path.is_socket() else "it is not a socket"
     except PermissionError:
         hint = "you may not: the socket is for its owner and group"
     except TimeoutError:

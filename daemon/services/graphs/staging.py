@@ -20,11 +20,11 @@ from daemon.runtime.context import HostContext
 from daemon.runtime.service import Service, types_of
 from daemon.services.graphs.parts import Built, Parts, primaries
 from daemon.services.graphs.slices import Slices
+from daemon.services.graphs.transfer import CHANGED
 from daemon.state import GraphInstalled, ViewInstalled
 from daemon.state.placement import Placed
 from daemon.state.records import View
-from shoal.api.errors import Refused
-from shoal.graph.graph_data import BadGraph
+from shoal.api.errors import Failed, Refused
 from shoal.graph.partitions import PartitionSet, Uncut
 from shoal.graph.shard_graph import ShardGraph
 
@@ -89,7 +89,7 @@ class Staging(Service[Never, Events]):
         part = await self.keep_and_build(load, graph, view, placed, slices)
         if self._context.state.registry.view != view:
             await self.drop(load)
-            raise BadGraph("it was cut for another view: try again")
+            raise Failed(CHANGED)
         self._staged[load] = Built(primaries(view, placed), part)
         return part
 

@@ -33,6 +33,7 @@ log = logging.getLogger("shoal.shipping")
 
 TELL_SECONDS: Final = 0.1
 SILENCE_SECONDS: Final = 30.0
+CHANGED: Final = "the view changed while the graph was loading: nothing of it is kept, try again"
 
 
 def placement_of(view: View, partitions: int) -> Placed:
@@ -68,9 +69,12 @@ async def carried(context: HostContext, view: View, shipments: Sequence[Shipment
     if errors := _errors(shipments):
         raise Failed("; ".join(errors))
     missing = state.missing_members()
-    if missing or state.registry.view != view:
-        what = f"lost {', '.join(missing)}" if missing else "changed"
-        raise Failed(f"the view {what} while the graph was loading: nothing of it is kept, try again")
+    if missing:
+        raise Failed(
+            f"the view lost {', '.join(missing)} while the graph was loading: nothing of it is kept, try again"
+        )
+    if state.registry.view != view:
+        raise Failed(CHANGED)
 
 
 def _errors(shipments: Sequence[Shipment]) -> list[str]:
@@ -105,10 +109,10 @@ class Piece:
 
 
 def spec_of(piece: PieceArrived, view: View | None) -> Mapping[str, Any]:
-    """What a piece says of itself. Raises `BadGraph` if it was not meant for the present view."""
+    """What a piece says of itself. Raises `Failed` if it was not meant for the present view."""
     spec = msgpack.unpackb(piece.spec)
     if view is None or not isinstance(spec, dict) or spec.get("epoch") != view.epoch:
-        raise BadGraph("it was cut for another view: try again")
+        raise Failed(CHANGED)
     return spec
 
 

@@ -341,11 +341,35 @@ def test_ctrl_c_ends_any_command_and_says_what_becomes_of_it(
     assert told in ended.stderr
 
 
-def test_a_full_disk_behind_standard_output_is_a_sentence(host: Hosted) -> None:
-    command = [sys.executable, "-c", "from daemon.cli import main; main()", "--socket", host.path, "status"]
+SHOALCTL = (sys.executable, "-c", "from daemon.cli import main; main()")
+
+
+@pytest.mark.parametrize("what", ["status", "--help", "status --help"])
+def test_a_full_disk_behind_standard_output_is_a_sentence(host: Hosted, what: str) -> None:
+    command = [*SHOALCTL, "--socket", host.path, *what.split()]
     with open("/dev/full", "w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (1, "shoalctl: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("what", ["status", "--json status", "--help"])
+def test_a_closed_standard_output_is_a_sentence(host: Hosted, what: str) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *SHOALCTL, "--socket", host.path, *what.split()]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    told = "shoalctl: standard output is closed: redirect it to a file, or to /dev/null\n"
+    assert (ended.returncode, ended.stderr) == (1, told)
+
+
+def test_what_is_no_socket_and_what_is_no_address_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for path in (tmp_path, file):
+        ended = CliRunner().invoke(main, ["--socket", str(path), "status"])
+        assert ended.exit_code == 1
+        assert f"cannot reach a daemon at {path}: it is not a socket" in ended.stderr
+    ended = CliRunner().invoke(main, ["--connect", "alpha", "status"])
+    assert ended.exit_code == 2
+    assert "--connect (SHOAL_CONNECT) should be NAME@tcp://HOST:PORT, not 'alpha'" in ended.stderr
 
 
 CTRL_C_WHILE_IMPORTING = """
