@@ -182,6 +182,4 @@ class Messenger:
             self._told.note(event, self._speaker, amount)
 
     def _count(self, direction: str, message: object, peer: str, frames: list[Any]) -> None:
-        labels = (direction, type(message).__name__, peer)
-        self._metrics.count("messages", labels)
-        self._metrics.count("bytes", labels, size_of(frames))
+        self._metrics.message(direction, type(message).__name__, peer, size_of(frames))

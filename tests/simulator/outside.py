@@ -113,6 +113,10 @@ class SimMetrics:
             name = f"{name} {labels[0]}"
         self._counts[name] += int(amount)
 
+    def message(self, direction: str, kind: str, peer: str, size: int) -> None:
+        self._counts["messages"] += 1
+        self._counts["bytes"] += size
+
     def dropped(self, reason: str, amount: float = 1) -> None:
         self._counts[f"dropped {reason}"] += int(amount)
 
