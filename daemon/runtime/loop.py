@@ -74,6 +74,8 @@ class ControlLoop:
         self._questions, self._rpc = questions, rpc
         self._conditions, self._clock, self._metrics, self._fatal = conditions, clock, metrics, fatal
         self._timer: asyncio.TimerHandle | None = None
+        self._look: asyncio.Handle | None = None
+        """Of the turn that will look at the deadline, once for all that was done in the one before."""
         self._beat: asyncio.TimerHandle | None = None
         self._beats = 0
         self._closed = self._is_broken = False
@@ -103,13 +105,13 @@ class ControlLoop:
         for effect in filter(is_of_membership, effects):  # the last words of one whose disk has failed, too
             self._carry_out(effect)
         self.perform(effect for effect in effects if not is_of_membership(effect))
-        self._set_timer()
+        self._look_at_time()
         await self._conditions.until(lambda: self._plane.membership.left, patience)
 
     def close(self) -> None:
         """Ends the services and the timers."""
         self._closed = True
-        for timer in (self._timer, self._beat):
+        for timer in (self._timer, self._look, self._beat):
             if timer is not None:
                 timer.cancel()
         for service in reversed(self._tables.services):
@@ -145,7 +147,7 @@ class ControlLoop:
             except Exception as error:
                 self._fatal(error)
                 raise
-            self._set_timer()
+            self._look_at_time()
         self._conditions.look()
 
     def _persisted(self, persist: Persist) -> None:
@@ -158,23 +160,35 @@ class ControlLoop:
         self._fatal(error)
 
     def _wake(self) -> None:
+        """Wakes the control plane if it is time; a deadline that has moved away gets another timer."""
         self._timer = None
-        self.perform(self._plane.wake(self._clock.monotonic_ns()))
+        deadline, now = self._plane.deadline, self._clock.monotonic_ns()
+        if deadline is not None and deadline <= now:
+            self.perform(self._plane.wake(now))
+        else:
+            self._look_at_time()
+
+    def _look_at_time(self) -> None:
+        if self._look is None and not self._closed:
+            self._look = self._loop.call_soon(self._set_timer)
 
     def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._look = None
         deadline = self._plane.deadline
-        if deadline is not None and not self._closed:
-            delay = max(0.0, (deadline - self._clock.monotonic_ns()) / 1e9)
-            self._timer = self._loop.call_later(delay, self._wake)
+        if deadline is None or self._closed:
+            return
+        at = self._loop.time() + max(0.0, (deadline - self._clock.monotonic_ns()) / 1e9)
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._wake)
 
     def _give_beat(self) -> None:
         self._beats += 1
         self._plane.set_clock(self._clock.unix_ns() - self._clock.monotonic_ns())
         self.tell(Beat(self._beats))
-        self._set_timer()
+        self._look_at_time()
         self._beat = self._loop.call_later(BEAT_SECONDS, self._give_beat)
 
     # -- carrying out ----------------------------------------------------------------------------------------------
