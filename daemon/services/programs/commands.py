@@ -91,9 +91,12 @@ class ProgramCommands:
 
     async def program_remove(self, asked: api.ProgramRemove) -> api.RemovedProgram:
         name = asked.program
-        if name not in self._deployed.current and is_installed(name):
-            raise Refused(f"program '{name}' is installed, not deployed: uninstall its package on every machine")
-        await self._known.decided(DropProgram(name))
+
+        def look_again() -> None:
+            if name not in self._deployed.current and is_installed(name):
+                raise Refused(f"program '{name}' is installed, not deployed: uninstall its package on every machine")
+
+        await self._known.decided(DropProgram(name), look_again)  # the log knows best: nothing is read before
         return {"program": name, "state": "removed"}
 
     # -- within ----------------------------------------------------------------------------------------------------

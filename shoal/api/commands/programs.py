@@ -93,7 +93,7 @@ class RemovedProgram(TypedDict):
     state: Annotated[str, "removed"]
 
 
-@command("program remove", changes=True)
+@command("program remove", reads="here", changes=True)
 class ProgramRemove(Command[RemovedProgram]):
     """Remove a deployed program; refused while a run uses it.
 

@@ -52,7 +52,7 @@ def test_what_answers_from_what_is_agreed_upon_catches_up_first_and_once() -> No
     for command in CONTRACTS:
         shard = Shard()
         asked(shard, command.name)
-        local = command.name in ("help", "status", "members", "found", "log-level", "metrics")
+        local = command.name in ("help", "status", "members", "found", "log-level", "metrics", "program remove")
         assert shard.asked == (not local), command.name
     assert asked(Shard(), "run show") == {"caught_up": 1}
 
