@@ -17,15 +17,9 @@ from typing import Any, assert_never
 
 import consensus
 from consensus import Persist, Raft, Refused, Snapshot, Stored
-from daemon.control.effects import (
-    Answered,
-    KeepVersion,
-    LogUnreadable,
-    Send,
-    SnapshotRefused,
-    TakeSnapshot,
-)
+from daemon.control.effects import Answered, KeepVersion, LogUnreadable, Send, SnapshotRefused, TakeSnapshot
 from daemon.control.events import LeadershipChanged, OwnRefused, StateReplaced, TagsChanged, Told
+from daemon.control.gathering import Gathered
 from daemon.control.log_time import LogTime
 from daemon.control.messages import (
     ClockReply,
@@ -95,17 +89,19 @@ class Replica:
         """The log has decided what can't be read here: it is applied up to there, and this shard has no more to say."""
         self._committed: deque[consensus.Entry] = deque()
         self._snapshots = SnapshotSchedule(settings.snapshot_entries)
-        self._gathered: dict[Request, Proposal] = {}
-        """Commands that wait for the disk: when it has written what was appended before, they are, all at once."""
+        self._gathered = Gathered()
         self._out: list[Told] = []
 
     # -- doors -----------------------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> int | None:
-        """Raft's, that of reads, or when a voter asks for the time."""
-        raft_ns = self.raft.deadline if self.raft and not self._is_mute else None
-        times = [raft_ns, self._reads.deadline, self._time.ask_ns if self._votes else None]
+        """Raft's, that of reads, that of what has gathered, or when a voter asks for the time."""
+        times = [self._reads.deadline, self._time.ask_ns if self._votes else None]
+        if self.raft is not None and not self._is_mute:
+            times.append(self.raft.deadline)
+            if self._gathered and self.raft.room and self._time.is_known and not self.raft.is_saving:
+                times.append(self._gathered.due_ns)
         return min((time for time in times if time is not None), default=None)
 
     @property
@@ -163,6 +159,7 @@ class Replica:
         if self.raft.promises.are_void(server):
             self._out += self._trust.tell([sender.name], self.leader)
         self._take(self.raft.step(server, message, now), now)
+        self._append_gathered(now)
         return self._asked(now)
 
     def wake(self, now: int) -> list[Told]:
@@ -170,8 +167,7 @@ class Replica:
         if self.raft is not None and not self._is_mute:
             self._take(self.raft.wake(now), now)
             self._ask_the_time(now)
-            if not self.raft.is_saving:
-                self._append_gathered(now)
+            self._append_gathered(now)
         for request in self._reads.given_up(now):
             self._out.append(Answered(request, NO_MAJORITY))
         return self._asked(now)
@@ -397,7 +393,7 @@ class Replica:
     def _propose(self, asker: Identity, proposal: Proposal, now: int) -> bool:
         """Append a command that makes sense, once; what the log can't take now (False) is sent again by its asker.
 
-        While the disk is busy with what was appended before, commands gather, and share the next write.
+        While what was appended before is on its way to the disks, commands gather, and share the next write.
         """
         if self.raft is None or not self.leads:
             return False
@@ -414,25 +410,25 @@ class Replica:
             return True
         if len(self._gathered) >= self.raft.room:
             return False
-        self._gathered[request] = proposal
+        self._gathered.add(request, proposal)
         self._under_way.add(request)
-        if not self.raft.is_saving:
-            self._append_gathered(now)
+        self._append_gathered(now)
         return True
 
     def _append_gathered(self, now: int) -> None:
         """What there is no room for waits on: the log is full, or leadership is being handed over, perhaps in vain."""
         assert self.raft is not None
-        taken = list(self._gathered)[: self.raft.room]
-        if taken and self.leads and self._time.is_known:
+        is_committed = self.raft.commit_index == self.raft.last_index
+        if self.raft.is_saving or not (self.leads and self._time.is_known and self._gathered.is_due(now, is_committed)):
+            return
+        if taken := self._gathered.take(self.raft.room, now):
             time_ns = self._time.stamp(now)
-            entries = [self._sealed(request, self._gathered.pop(request), time_ns) for request in taken]
+            entries = [self._sealed(request, proposal, time_ns) for request, proposal in taken]
             self._take(self.raft.propose(entries, now), now)
 
-    def _sealed(self, request: Request, proposal: Proposal, time_ns: int) -> bytes:
-        shard, generation, sequence = request.shard, request.generation, request.sequence
-        answered, machine, command = proposal.answered, proposal.machine, proposal.command
-        return self._codec.seal(LogEntry(machine, shard, generation, sequence, answered, time_ns, command))
+    def _sealed(self, request: Request, it: Proposal, time_ns: int) -> bytes:
+        session = request.shard, request.generation, request.sequence
+        return self._codec.seal(LogEntry(it.machine, *session, it.answered, time_ns, it.command))
 
     def _begin_term(self, now: int, *, leads: bool) -> None:
         """Whoever leads now may hold commands that were appended before; what has gathered is asked of that one."""
