@@ -7,17 +7,48 @@ view and servers first. Whoever has been passed by is no member any more, and is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from daemon.control.lives import disk_of
 from daemon.control.versions import Version, version_of
-from daemon.control.voters import server_of
+from daemon.control.voters import server_of, shard_of
 from daemon.membership.messages import Member
 from daemon.state.commands import Identity
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A shard that a raise needs, and what it announces; None if it is away, or announces nothing."""
+
+    shard: str
+    is_there: bool
+    version: Version | None
+
+
 def common_version(members: Iterable[Identity], servers: Iterable[str], live: Iterable[Member]) -> int:
     """Returns the highest cluster version that all of these can be at; 0 if that can't be said of one of them."""
+    holders = _holders(members, servers, live)
+    known = [holder.version for holder in holders if holder.version is not None]
+    if not known or len(known) < len(holders):
+        return 0
+    newest = min(version.newest for version in known)
+    return newest if newest >= max(version.oldest for version in known) else 0
+
+
+def holding_down(
+    cluster_version: int, members: Iterable[Identity], servers: Iterable[str], live: Sequence[Member]
+) -> list[Holder]:
+    """Returns who keeps the cluster at its version although others could be at a later one, by name."""
+    holders = _holders(members, servers, live)
+    if not any(holder.version is not None and holder.version.newest > cluster_version for holder in holders):
+        return []
+    down = {one.shard: one for one in holders if one.version is None or one.version.newest <= cluster_version}
+    return [down[name] for name in sorted(down)]
+
+
+def _holders(members: Iterable[Identity], servers: Iterable[str], live: Iterable[Member]) -> list[Holder]:
+    """Members of the view by their lives, servers of consensus by their disks."""
     by_life: dict[Identity, Version | None] = {}
     by_server: dict[str, Version | None] = {}
     for member in live:
@@ -25,12 +56,10 @@ def common_version(members: Iterable[Identity], servers: Iterable[str], live: It
         by_life[Identity(member.name, member.generation)] = version_of(tags)
         if (disk := disk_of(tags)) is not None:
             by_server[server_of(member.name, disk)] = version_of(tags)
-    versions = [by_life.get(member) for member in members] + [by_server.get(server) for server in servers]
-    known = [version for version in versions if version is not None]
-    if not known or len(known) < len(versions):
-        return 0
-    newest = min(version.newest for version in known)
-    return newest if newest >= max(version.oldest for version in known) else 0
+    return [
+        *(Holder(member.name, member in by_life, by_life.get(member)) for member in members),
+        *(Holder(shard_of(server), server in by_server, by_server.get(server)) for server in servers),
+    ]
 
 
 def can_join(tags: Mapping[str, str], cluster_version: int) -> bool:

@@ -43,6 +43,7 @@ def status_reply(shards: Sequence[str], graphs: int, runs: Mapping[str, int], se
         "members": {"alive": len(shards), "suspect": 0, "dead": 0, "left": 0},
         "versions": [{"version": __version__, "oldest": None, "newest": None, "members": list(shards)}],
         "cluster_version": 0,
+        "version_held": [],
         "majority": True,
         "draining": [],
         "halted": [],

@@ -21,6 +21,7 @@ from tests.cluster.trial import (
     kill,
     metrics,
     said,
+    shoalctl,
     wait_for,
     well,
 )
@@ -118,6 +119,27 @@ def test_a_rolling_upgrade_ends_with_what_is_new_and_no_way_back(cluster: Upgrad
     wait_for(lambda: well(shards), 20, "all three in one view")
     assert goes_on()
     ask(first, "run stop", run=run)
+
+
+def test_a_lost_machine_that_keeps_the_version_down_is_named_until_it_is_replaced(cluster: UpgradedCluster) -> None:
+    first, second, third = shards = cluster.up(3, "none", UP_SECONDS)
+    kill(third)
+    for shard in (first, second):
+        cluster.install(shard, later=True)
+        wait_for(lambda: all((one.status() or {}).get("ready") for one in (first, second)), 30, "the two go on")
+
+    def held(shard: DevShard) -> list[str]:
+        return [row["shard"] for row in ask(shard, "status")["version_held"]]
+
+    for shard in (first, second):
+        wait_for(lambda: held(shard) == [third.name], 20, "who keeps it down")  # noqa: B023
+    words = " ".join(shoalctl(first, "status").stdout.split())
+    assert f"version held at {NOW} by {third.name}: it is away: start it with the newer version, or, if its" in words
+    (third.folder / "data").rename(third.folder / "lost")
+    cluster.install(third, later=True)
+    for shard in shards:
+        wait_for(lambda: (shard.status() or {}).get("cluster_version") == NEXT, 60, "the raise")  # noqa: B023
+        assert held(shard) == []
 
 
 def stays_out(cluster: UpgradedCluster, shard: DevShard) -> None:

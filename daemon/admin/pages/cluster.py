@@ -38,6 +38,7 @@ def status(result: Result, page: Page) -> str:
                 *_majority(result),
                 ("members", ", ".join(f"{n} {state}" for state, n in members.items() if n) or "none"),
                 *_versions(result),
+                *_version_held(result),
                 *(("refused", line) for line in _other_clusters(result)),
                 ("graphs", result.get("graphs")),
                 *_halted(result),
@@ -99,6 +100,17 @@ def _versions(result: Result) -> list[tuple[str, Any]]:
     if len(rows) < 2:
         return []
     return [("versions differ", f"{', '.join(map(str, row.get('members') or ()))}: {_version(row)}") for row in rows]
+
+
+def _version_held(result: Result) -> list[tuple[str, Any]]:
+    """Who keeps the cluster version down, one a line."""
+    return [
+        (
+            "version held",
+            f"at {result.get('cluster_version', '-')} by {row.get('shard', '-')}: {row.get('reason', '-')}",
+        )
+        for row in rows_of(result, "version_held")
+    ]
 
 
 def _version(row: Result) -> str:

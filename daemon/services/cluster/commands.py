@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypedDict
 
 from daemon.admin.registry import Registry
+from daemon.control.raising import Holder, holding_down
 from daemon.control.versions import Version, by_version, version_of, versions_of
 from daemon.membership.messages import STATUS_NAMES
 from daemon.observe.logs import UnknownLevel, set_level
@@ -87,6 +88,7 @@ class ClusterCommands:
             "members": {name: states.get(name, 0) for name in STATUS_NAMES},
             "versions": self._versions(),
             "cluster_version": registry.cluster_version,
+            "version_held": self._version_held(),
             "majority": shard.leader is not None,
             "draining": sorted(registry.draining),
             "halted": self._halted(),
@@ -112,6 +114,16 @@ class ClusterCommands:
         members = by_version(versions_of(self._state.membership.live()))
         rows: list[api.VersionRow] = [{**_told(version), "members": names} for version, names in members.items()]
         return sorted(rows, key=lambda row: row["members"])
+
+    def _version_held(self) -> list[api.VersionHolder]:
+        """Whoever keeps the cluster version down, which nobody else would say of a server that is gone."""
+        shard = self._state
+        if shard.registry.view is None or shard.raft is None:
+            return []
+        version, servers = shard.registry.cluster_version, shard.raft.configuration.members
+        live = [record.member for record in shard.membership.live()]
+        holders = holding_down(version, shard.registry.view.members, servers, live)
+        return [{"shard": holder.shard, "reason": _why_held(holder)} for holder in holders]
 
     def _halted(self) -> list[api.Halted]:
         """Graphs that wait for a shard which holds what nobody else does."""
@@ -232,6 +244,17 @@ class _Told(TypedDict):
     version: str | None
     oldest: int | None
     newest: int | None
+
+
+def _why_held(holder: Holder) -> str:
+    if not holder.is_there:
+        return (
+            "it is away: start it with the newer version, or, if its machine is lost, a new one under its name with an"
+            " empty data folder"
+        )
+    if holder.version is None:
+        return "it does not announce its version: install the one that the others run"
+    return f"it runs {holder.version}: install the version that the others run"
 
 
 def _told(version: Version | None) -> _Told:

@@ -60,6 +60,13 @@ class VersionRow(TypedDict):
     members: list[str]
 
 
+class VersionHolder(TypedDict):
+    """A shard that keeps the cluster version down."""
+
+    shard: str
+    reason: Annotated[str, "why, and what to do, as text"]
+
+
 class Halted(TypedDict):
     """A graph that lacks partitions."""
 
@@ -118,6 +125,7 @@ class StatusReply(TypedDict):
     cluster_version: Annotated[
         int, "the newest format that members write to each other and to disk; 0 before they have agreed on one"
     ]
+    version_held: Annotated[list[VersionHolder], "shards without which it would rise"]
     majority: Annotated[bool, "whether this side can make decisions"]
     draining: Annotated[list[str], "shards that are drained or draining"]
     halted: Annotated[list[Halted], "graphs that lack partitions"]

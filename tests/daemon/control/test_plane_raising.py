@@ -6,7 +6,7 @@ import pytest
 
 from daemon.control.effects import KeptOut, LogUnreadable
 from daemon.control.lives import DISK_TAG
-from daemon.control.raising import can_join, common_version
+from daemon.control.raising import Holder, can_join, common_version, holding_down
 from daemon.control.versions import CLUSTER_VERSION_TAG, OWN, VERSION_TAG, Version
 from daemon.membership.messages import Member
 from daemon.services.cluster.waiting import why_waiting
@@ -45,6 +45,38 @@ def test_founders_begin_at_the_highest_version_that_all_can_be_at() -> None:
         assert at(cluster, expected)
         tags = [dict(record.member.tags) for record in cluster["ant"].up.membership.live()]
         assert [tag[CLUSTER_VERSION_TAG] for tag in tags] == [str(expected)] * 3
+
+
+def holders(cluster: ShardCluster) -> list[Holder]:
+    """Who keeps the version down, as each shard would say."""
+    said = []
+    for machine in cluster.running():
+        shard, view = machine.up, machine.registry.view
+        assert shard.raft is not None
+        assert view is not None
+        live = [record.member for record in shard.membership.live()]
+        servers = shard.raft.configuration.members
+        said.append(holding_down(machine.registry.cluster_version, view.members, servers, live))
+    assert all(one == said[0] for one in said)
+    return said[0]
+
+
+def test_who_keeps_it_down_is_named_as_long_as_it_does() -> None:
+    cluster = cluster_of()
+    ant, bee, cat = cluster.machines.values()
+    cat.kill()
+    cluster.until(lambda: cluster.have_view("ant", "bee"))
+    assert holders(cluster) == [], "nobody could be at a later one"
+    upgrade(ant)
+    cluster.until(lambda: cluster.have_view("ant", "bee"))
+    assert holders(cluster) == [Holder("bee", True, OWN), Holder("cat", False, None)]
+    upgrade(bee)
+    cluster.until(lambda: cluster.have_view("ant", "bee"))
+    assert holders(cluster) == [Holder("cat", False, None)], "a server that is gone is in no view"
+    cat.wipe()
+    upgrade(cat)
+    cluster.until(lambda: at(cluster, NEXT), 60 * SECOND)
+    assert holders(cluster) == []
 
 
 def test_a_rolling_upgrade_raises_it_with_the_last_one_and_not_before() -> None:
