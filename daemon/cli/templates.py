@@ -26,8 +26,8 @@ from shoal.api.errors import BadProgram
 
 STYLES: Final = ("vectorized", "messages", "colony")
 """Each style has a template and a page in docs/."""
-NEEDS: Final = {"messages": " --param source=NODE"}
-"""The options that a template needs to run on any graph."""
+NEEDS: Final = {"messages": " --param source=NODE", "colony": "    # its nodes need a column 'topic'"}
+"""What a template needs to run on any graph."""
 
 
 def file_name(name: str) -> str:

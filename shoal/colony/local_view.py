@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoal.api.errors import UnknownColumn, did_you_mean
 from shoal.colony.agents import Agent
 from shoal.colony.keyed_table import KeyedTable, left_of, pair, right_of
 from shoal.colony.places import Place
@@ -60,8 +61,13 @@ class LocalView:
 
     def node_value(self, place: Place, column: str) -> Any:
         """Returns an own node's value in a column of the graph."""
-        self._colony.check_known(column, self.part.node_columns, "column of the graph's nodes")
-        values = self.part.node_columns[column]
+        columns = self.part.node_columns
+        if column not in columns:
+            known = ", ".join(columns) or "none"
+            raise UnknownColumn(
+                f"the graph's nodes have no column '{column}'{did_you_mean(column, columns)}; they have: {known}"
+            )
+        values = columns[column]
         found = values[self.local(place)]
         return found.item() if isinstance(found, np.generic) else found.as_py()
 

@@ -73,8 +73,9 @@ def edge_values(ws: Workspace, name: str, direction: Direction, beside: np.dtype
 def _numbers(ws: Workspace, name: str) -> Array:
     columns = ws.part.edge_columns
     if name not in columns:
+        known = ", ".join(columns) or "none"
         raise UnknownColumn(
-            f"the graph's edges have no column '{name}'{did_you_mean(name, columns)}; they have: {', '.join(columns)}"
+            f"the graph's edges have no column '{name}'{did_you_mean(name, columns)}; they have: {known}"
         )
     column = columns[name]
     if not isinstance(column, np.ndarray) or column.dtype.kind not in "if":

@@ -82,5 +82,6 @@ def test_programs_are_told_in_json(folder: Path) -> None:
     told = json.loads(new("own", "--style", "colony", "--json").stdout)
     assert (told["program"], told["style"], told["file"]) == ("own", "colony", "own.py")
     assert told["next"]["try it here"] == "python own.py"
+    assert told["next"]["run it"] == "shoalctl run start own --graph GRAPH --wait    # its nodes need a column 'topic'"
     told = json.loads(new("hops", "--style", "messages", "--json").stdout)
     assert told["next"]["run it"] == "shoalctl run start hops --graph GRAPH --wait --param source=NODE"

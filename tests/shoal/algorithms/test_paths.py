@@ -105,6 +105,9 @@ def test_a_weight_that_no_distance_can_have_is_named() -> None:
         said = str(graph.start("sssp", source="a", weight="metres").show()["error"])
         assert "the weight of the edge from 'a' to 'b' is not a number" in said
         assert "the graph's edges have no column 'weight'" in str(graph.start("sssp", source="a").show()["error"])
+    with shoal.local() as session:
+        bare = session.load("g", data=shoal.from_arrays(["a"], ["b"]))
+        assert "have no column 'weight'; they have: none" in str(bare.start("sssp", source="a").show()["error"])
 
 
 def test_a_weight_column_that_is_not_there_is_the_parameters_mistake() -> None:
