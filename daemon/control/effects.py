@@ -8,16 +8,17 @@ Announcements of membership and the registry pass through unchanged, for the hos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from consensus import BecameLeader, LeaderChanged, Persist
+from consensus import BecameLeader, LeaderChanged, Persist, Snapshot
 from daemon.control.bootstrap import Promise
 from daemon.control.holdings import Want
 from daemon.membership.effects import Announcement as MemberAnnouncement
 from daemon.membership.effects import Counted
 from daemon.state import Announcement as RegistryAnnouncement
+from daemon.state import Thawed
 from daemon.state.records import RunRecord, View
 
 
@@ -90,6 +91,16 @@ class TakeSnapshot:
 
     index: int
     chunks: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSnapshot:
+    """Has a leader's snapshot read, which may take long; the host calls `ControlPlane.snapshot_read` with what `read`
+    returns, or the `Rejected` that it raises. It changes nothing, and may be called on any thread.
+    """
+
+    snapshot: Snapshot
+    read: Callable[[], Thawed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +222,7 @@ Effect: TypeAlias = (
     | TellStates
     | MendHoldings
     | TakeSnapshot
+    | ReadSnapshot
     | DeleteParts
     | GrantTicks
     | StopRunHere

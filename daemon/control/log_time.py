@@ -44,12 +44,13 @@ class LogTime:
         """Whether a majority's clocks are."""
         return self._offset is not None
 
-    def is_due(self, now: int) -> bool:
-        """Whether the voters are to be asked now, and again in a while."""
+    def ask(self, own: str, own_offset_ns: int, voters: Collection[str], now: int) -> list[str]:
+        """Returns the voters to be asked now, besides this shard's own server; none, if that one can't lead."""
         if now < self.ask_ns:
-            return False
-        self.ask_ns = now + (ASK_INTERVAL_NS if self.is_known else ASK_AGAIN_NS)
-        return True
+            return []
+        self.told(own, now + own_offset_ns, voters, now, now)
+        self.ask_ns = now + (ASK_AGAIN_NS if own in voters and not self.is_known else ASK_INTERVAL_NS)
+        return [server for server in voters if server != own] if own in voters else []
 
     def told(self, server: str, unix_ns: int, voters: Collection[str], asked_ns: int, now: int) -> None:
         """Take what a server's clock said between the question and now."""
@@ -64,6 +65,8 @@ class LogTime:
     def begin(self, last_ns: int, now: int) -> None:
         """This shard leads; no entry of its log has a later time than that."""
         self._stamped_ns, self._at_ns = max(self._stamped_ns, last_ns), now
+        if not self.is_known:
+            self.ask_ns = now
 
     def stamp(self, now: int) -> int:
         """Returns the time of an entry that is appended now, never before that of an earlier one."""

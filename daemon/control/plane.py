@@ -19,7 +19,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any, assert_never
 
-from consensus import Persist
+from consensus import Persist, Snapshot
 from daemon.control.clock import Clock
 from daemon.control.custody import QUESTION, Custody
 from daemon.control.effects import Answered, Effect, HeldBack, KeepPromise, Send, SendToAddress
@@ -63,7 +63,7 @@ from daemon.control.voters import shard_of
 from daemon.membership import effects as swim
 from daemon.membership.machine import Membership
 from daemon.membership.messages import Member
-from daemon.state import Announcement, Decided, ReplicatedState, VersionRaised
+from daemon.state import Announcement, Decided, ReplicatedState, Thawed, VersionRaised
 from daemon.state.commands import EndRun, Identity, ResumeRun
 from daemon.state.machine import Command
 from daemon.state.records import FAILED
@@ -208,6 +208,11 @@ class ControlPlane(Readings):
     def snapshot_taken(self, index: int, chunks: tuple[bytes, ...] | None, now: int) -> list[Effect]:
         """The chunks of a `TakeSnapshot`, or None: it could not be written, and is taken again later."""
         self._take(self._replica.snapshot_taken(index, chunks, now), now)
+        return self._flush(now)
+
+    def snapshot_read(self, snapshot: Snapshot, read: Thawed | Rejected, now: int) -> list[Effect]:
+        """What a `ReadSnapshot` has come to."""
+        self._take(self._replica.snapshot_read(snapshot, read, now), now)
         return self._flush(now)
 
     # -- orders of the host ----------------------------------------------------------------------------------------

@@ -12,12 +12,21 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from random import Random
 from typing import Any, assert_never
 
 import consensus
 from consensus import Persist, Raft, Refused, Snapshot, Stored
-from daemon.control.effects import Answered, KeepVersion, LogUnreadable, Send, SnapshotRefused, TakeSnapshot
+from daemon.control.effects import (
+    Answered,
+    KeepVersion,
+    LogUnreadable,
+    ReadSnapshot,
+    Send,
+    SnapshotRefused,
+    TakeSnapshot,
+)
 from daemon.control.events import LeadershipChanged, OwnRefused, StateReplaced, TagsChanged, Told
 from daemon.control.gathering import Gathered
 from daemon.control.log_time import LogTime
@@ -60,8 +69,7 @@ LEADERS_MESSAGES = (consensus.Append, consensus.InstallSnapshot)
 class Replica:
     """One shard's replica.
 
-    `raft` is set once there is a cluster. With `unix_offset_ns` added, a time of the host's is Unix time, as well as
-    its clock is set.
+    `raft` is set once there is a cluster. The host's time plus `unix_offset_ns` is Unix time, as its clock is set.
     """
 
     def __init__(
@@ -85,6 +93,7 @@ class Replica:
         self.raft: Raft | None = None
         self.applied = 0
         self._refused_snapshots = RefusedSnapshots(settings.consensus.election_timeout_ns)
+        self._reading: Snapshot | None = None  # a leader's, by the host
         self._is_stuck = False
         """The log has decided what can't be read here: it is applied up to there, and this shard has no more to say."""
         self._committed: deque[consensus.Entry] = deque()
@@ -97,9 +106,9 @@ class Replica:
     @property
     def deadline(self) -> int | None:
         """Raft's, that of reads, that of what has gathered, or when a voter asks for the time."""
-        times = [self._reads.deadline, self._time.ask_ns if self._votes else None]
+        times = [self._reads.deadline]
         if self.raft is not None and not self._is_mute:
-            times.append(self.raft.deadline)
+            times += [self.raft.deadline, self._time.ask_ns]
             if self._gathered and self.raft.room and self._time.is_known and not self.raft.is_saving:
                 times.append(self._gathered.due_ns)
         return min((time for time in times if time is not None), default=None)
@@ -116,11 +125,6 @@ class Replica:
             return None
         leader = self._seat.server if self.raft.is_leader else self.raft.leader
         return shard_of(leader) if leader else None
-
-    @property
-    def _votes(self) -> bool:
-        """Whether this shard's server votes, and may lead."""
-        return self.raft is not None and not self._is_mute and self._seat.server in self.raft.configuration.voters
 
     @property
     def _is_mute(self) -> bool:
@@ -213,7 +217,11 @@ class Replica:
                 case consensus.Committed():
                     self._committed.extend(effect.entries)
                 case consensus.Received():
-                    self._look_at_snapshot(effect.snapshot, now)
+                    if self._reading is not effect.snapshot:  # it comes again and again while the host reads it
+                        self._reading = effect.snapshot
+                        self._out.append(
+                            ReadSnapshot(effect.snapshot, partial(self._state.thaw, effect.snapshot.chunks))
+                        )
                 case consensus.Restored():
                     self.applied = self._snapshots.index = effect.snapshot.index
                     assert thawed is not None
@@ -288,15 +296,15 @@ class Replica:
         self._is_stuck = True
         self._out.append(LogUnreadable(why))
 
-    def _look_at_snapshot(self, snapshot: Snapshot, now: int) -> None:
-        """Keep what there is of the log: it is not given up for what can't be read, whoever sends it."""
-        assert self.raft is not None
-        try:
-            thawed = self._state.thaw(snapshot.chunks)
-        except Rejected as mistake:
-            self._refuse_snapshot(snapshot, mistake, now)
-        else:
-            self._take(self.raft.install(snapshot), now, thawed)
+    def snapshot_read(self, snapshot: Snapshot, read: Thawed | Rejected, now: int) -> list[Told]:
+        """A leader's was read: the log is given up for it, but not for one that can't be read, nor for an older one."""
+        if self.raft is not None and not self._is_mute and self._reading is snapshot:
+            self._reading = None
+            if isinstance(read, Rejected):
+                self._refuse_snapshot(snapshot, read, now)
+            else:
+                self._take(self.raft.install(snapshot), now, read)
+        return self._asked(now)
 
     def _refuse_snapshot(self, snapshot: Snapshot, mistake: Rejected, now: int) -> None:
         assert self.raft is not None
@@ -445,17 +453,12 @@ class Replica:
                     last_ns = max(last_ns, envelope.time_ns)
         self._time.begin(last_ns, now)
 
-    # -- what time it is -------------------------------------------------------------------------------------------
-
     def _ask_the_time(self, now: int) -> None:
-        """As a voter: itself, and the others. A server that is none can't lead."""
-        if self.raft is None or not self._votes or not self._time.is_due(now):
-            return
-        voters = self.raft.configuration.voters
-        self._time.told(self._seat.server, now + self.unix_offset_ns, voters, now, now)
-        for server in voters:
-            if server != self._seat.server and has_disk_of(self._membership, server):
-                self._out.append(Send(shard_of(server), ClockRequest(now)))
+        if self.raft is not None and not self._is_mute:
+            own, voters = self._seat.server, self.raft.configuration.voters
+            for server in self._time.ask(own, self.unix_offset_ns, voters, now):
+                if has_disk_of(self._membership, server):
+                    self._out.append(Send(shard_of(server), ClockRequest(now)))
 
     def told_the_time(self, sender: Identity, told: ClockReply, now: int) -> list[Told]:
         """Take a voter's answer; with a majority's, what has gathered can be appended."""
@@ -468,10 +471,10 @@ class Replica:
 
     def _refuse(self, asker: Identity, sequence: int, reason: str) -> None:
         """For a reason that waiting does not mend."""
-        if asker == self._shard:
-            self._out.append(OwnRefused(sequence, reason))
-        else:
-            self._out.append(Send(asker.name, ProposalRefused(sequence, reason)))
+        is_own = asker == self._shard
+        self._out.append(
+            OwnRefused(sequence, reason) if is_own else Send(asker.name, ProposalRefused(sequence, reason))
+        )
 
     # -- the leader's servers --------------------------------------------------------------------------------------
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from consensus import Snapshot
 from daemon.control.effects import Answered, Effect
 from daemon.control.leader.messages import RunReport
 from daemon.control.leader.resume import StatesHeld
 from daemon.control.plane import ControlPlane
 from daemon.runtime.clock import Clock
 from daemon.runtime.rpc import NoReply, Patience, Rpc, once
+from daemon.state import Thawed
 from daemon.state.machine import Command
+from daemon.wire import Rejected
 
 GIVE_UP_SECONDS: Final = 15.0
 CATCH_UP_SECONDS: Final = 3.0
@@ -69,6 +72,10 @@ class ControlOrders:
     def snapshot_taken(self, index: int, chunks: tuple[bytes, ...] | None) -> None:
         """A snapshot of the log's state is written; None if there was no room."""
         self._perform(self._plane.snapshot_taken(index, chunks, self._now()))
+
+    def snapshot_read(self, snapshot: Snapshot, read: Thawed | Rejected) -> None:
+        """A leader's snapshot is read, or can't be."""
+        self._perform(self._plane.snapshot_read(snapshot, read, self._now()))
 
     def run_over(self, report: RunReport) -> None:
         """A run has ended on this shard's tick plane."""

@@ -25,6 +25,7 @@ from daemon.control.effects import (
     GrantTicks,
     HealBarrier,
     MendHoldings,
+    ReadSnapshot,
     StopRunHere,
     TakeSnapshot,
     TellStates,
@@ -54,7 +55,15 @@ class KeysChanged:
 
 
 Order: TypeAlias = (
-    TakeSnapshot | BeginRun | TellStates | MendHoldings | DeleteParts | GrantTicks | StopRunHere | HealBarrier
+    TakeSnapshot
+    | ReadSnapshot
+    | BeginRun
+    | TellStates
+    | MendHoldings
+    | DeleteParts
+    | GrantTicks
+    | StopRunHere
+    | HealBarrier
 )
 Event: TypeAlias = Order | Announcement | HandedOver | Beat | KeysChanged
 

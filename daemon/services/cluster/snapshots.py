@@ -1,35 +1,45 @@
-"""Takes snapshots of what the log has decided, so that the log can be cut, while everything else goes on.
+"""Takes snapshots of what the log has decided, so that the log can be cut, and reads those of a leader, while
+everything else goes on.
 
 The state was captured in a moment. To encode it and write it takes as long as it is large, so the store's thread does
 both, piece by piece; consensus has its turn on the disk between any two. Then the snapshot comes into force with a
-write that is as small as any other (`daemon/store/consensus`).
+write that is as small as any other (`daemon/store/consensus`). To read a leader's takes even longer, and a worker does.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
-from typing import Never
+from typing import Never, assert_never
 
-from daemon.control.effects import TakeSnapshot
+from daemon.control.effects import ReadSnapshot, TakeSnapshot
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Service
+from daemon.state import Thawed
 from daemon.store import NoRoom, Store
+from daemon.wire import Rejected
 
 log = logging.getLogger("shoal.disk")
 
 
-class Snapshots(Service[Never, TakeSnapshot]):
+class Snapshots(Service[Never, TakeSnapshot | ReadSnapshot]):
     """Of one shard; the control plane asks for one at a time."""
 
-    events = (TakeSnapshot,)
+    events = (TakeSnapshot, ReadSnapshot)
 
     def __init__(self, context: HostContext) -> None:
         self._context = context
 
-    def on_event(self, event: TakeSnapshot) -> None:
-        """Has one taken."""
-        self._context.spawn(self._take(event))
+    def on_event(self, event: TakeSnapshot | ReadSnapshot) -> None:
+        """Has one taken, or read."""
+        match event:
+            case TakeSnapshot():
+                self._context.spawn(self._take(event))
+            case ReadSnapshot():
+                self._context.spawn(self._read(event))
+            case _:
+                assert_never(event)
 
     async def _take(self, asked: TakeSnapshot) -> None:
         chunks = None
@@ -38,6 +48,14 @@ class Snapshots(Service[Never, TakeSnapshot]):
         except NoRoom as error:
             log.warning("the log is not compacted and grows until there is room for a snapshot: %s", error)
         self._context.orders.snapshot_taken(asked.index, chunks)
+
+    async def _read(self, asked: ReadSnapshot) -> None:
+        read: Thawed | Rejected
+        try:
+            read = await asyncio.get_running_loop().run_in_executor(self._context.workers, asked.read)
+        except Rejected as mistake:
+            read = mistake
+        self._context.orders.snapshot_read(asked.snapshot, read)
 
 
 def _staged(asked: TakeSnapshot, store: Store) -> tuple[bytes, ...]:

@@ -22,6 +22,7 @@ from daemon.control.effects import (
     KeepPromise,
     LogUnreadable,
     MendHoldings,
+    ReadSnapshot,
     Send,
     SendToAddress,
     TakeSnapshot,
@@ -33,10 +34,11 @@ from daemon.control.settings import OnDisk, ShardSettings
 from daemon.control.versions import OWN
 from daemon.membership.config import MembershipConfig
 from daemon.membership.messages import Member
-from daemon.state import GraphInstalled, Registry, ViewInstalled
+from daemon.state import GraphInstalled, Registry, Thawed, ViewInstalled
 from daemon.state.commands import AddGraph, StartRun
 from daemon.state.machine import Command
 from daemon.state.records import View
+from daemon.wire import Rejected
 from tests.simulator.world import MS, SECOND, World
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")
@@ -75,6 +77,8 @@ class Machine:
         self.drive = Drive(1)
         self.keeps_snapshots = self.refuses_snapshots = False
         self.generation = 0
+        self.reading_ns = 5 * MS
+        """How long it takes to read a snapshot."""
         self.shard: ControlPlane | None = None
         self.mends, self.tells = True, True
         self.tags: tuple[tuple[str, str], ...] = ()
@@ -135,6 +139,9 @@ class Machine:
                     todo.extend(shard.snapshot_taken(index, None, self._world.now))
                 case TakeSnapshot(index=index, chunks=chunks):
                     todo.extend(shard.snapshot_taken(index, tuple(chunks), self._world.now))
+                case ReadSnapshot():
+                    self.diary.append(effect)
+                    self._read(effect)
                 case KeepPromise(promise=promise):
                     self.drive.promise = promise
                 case Send(to=to, message=message):
@@ -180,6 +187,14 @@ class Machine:
                 self.drive.held[want.load] = had | {want.partition}
                 out += shard.parts_gained(want.load, frozenset((want.partition,)), self._world.now)
         return out
+
+    def _read(self, asked: ReadSnapshot) -> None:
+        read: Thawed | Rejected
+        try:
+            read = asked.read()
+        except Rejected as mistake:
+            read = mistake
+        self._later(self.reading_ns, lambda shard: shard.snapshot_read(asked.snapshot, read, self._world.now))
 
     def fetch(self) -> None:
         """Catch up with what was wanted while `mends` was off."""

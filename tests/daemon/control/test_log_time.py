@@ -67,20 +67,28 @@ def test_a_log_that_is_ahead_goes_on_more_slowly_until_the_clocks_have_caught_up
 
 def test_a_clock_that_is_set_counts_when_it_is_asked_again() -> None:
     time = led(dict.fromkeys("abc", UNIX), "abc")
-    assert time.is_due(NOW)
-    assert not time.is_due(NOW + ASK_INTERVAL_NS - 1)
+    assert time.ask("a", UNIX - NOW, "abc", NOW) == ["b", "c"]
+    assert time.ask("a", UNIX - NOW, "abc", NOW + ASK_INTERVAL_NS - 1) == []
     later = NOW + ASK_INTERVAL_NS
-    assert time.is_due(later)
-    for server in "ab":
-        time.told(server, UNIX + YEAR, tuple("abc"), later, later)
+    assert time.ask("a", UNIX + YEAR - later, "abc", later) == ["b", "c"]
+    assert time.stamp(later) == UNIX + ASK_INTERVAL_NS
+    time.told("b", UNIX + YEAR, "abc", later, later)
     assert time.stamp(later) == UNIX + YEAR
 
 
 def test_who_does_not_know_the_time_asks_again_soon() -> None:
     time = led({"a": UNIX}, "abc")
-    assert time.is_due(NOW)
-    assert not time.is_due(NOW + 100 * MS)
-    assert time.is_due(NOW + 200 * MS), "the question, or the answer, may be lost"
+    assert time.ask("a", 0, "abc", NOW) == ["b", "c"]
+    assert time.ask("a", 0, "abc", NOW + 100 * MS) == []
+    assert time.ask("a", 0, "abc", NOW + 200 * MS) == ["b", "c"], "the question, or the answer, may be lost"
+
+
+def test_who_does_not_vote_asks_nobody_until_it_leads() -> None:
+    time = LogTime()
+    assert time.ask("d", 0, "abc", NOW) == []
+    assert time.ask_ns == NOW + ASK_INTERVAL_NS
+    time.begin(0, NOW + SECOND)
+    assert time.ask("d", 0, "abcd", NOW + SECOND) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(("took", "counts"), [(2 * SECOND, True), (11 * SECOND, False), (-1, False)])

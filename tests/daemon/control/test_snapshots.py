@@ -7,12 +7,12 @@ import pytest
 from consensus import InstallSnapshot
 from consensus.messages import SnapshotReply
 from consensus.stored import Snapshot, SnapshotHeader
-from daemon.control.effects import TakeSnapshot
+from daemon.control.effects import ReadSnapshot, TakeSnapshot
 from daemon.control.snapshots import SENDING_ENTRIES_FACTOR, SnapshotSchedule
 from daemon.state.commands import StopRun
 from daemon.state.records import FAILED, RunRecord
 from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
-from tests.simulator.world import SECOND
+from tests.simulator.world import MS, SECOND
 
 RUNS = 1000
 CHUNK_BYTES_MAX = 256 << 10
@@ -141,3 +141,46 @@ def test_what_is_captured_does_not_change_with_the_state() -> None:
     cluster.start_run()
     assert taken.index <= applied
     assert b"rank-1" not in b"".join(taken.chunks)
+
+
+def test_a_leader_is_followed_while_its_snapshot_is_read_for_long() -> None:
+    """Its last chunk is sent again and again meanwhile, and it is read once."""
+    cluster = ShardCluster(3).formed()
+    away = cluster.others()[0]
+    away.kill()
+    away.wipe()
+    for _ in range(3 * SETTINGS.snapshot_entries):
+        cluster.propose(StopRun("nothing"))
+    away.reading_ns = 8 * SECOND
+    away.start()
+    cluster.until(lambda: bool(away.saw(ReadSnapshot)))
+    leader, term = cluster.led(), away.up.raft.term if away.up.raft else 0
+    cluster.run(6 * SECOND)
+    assert away.up.leader == leader.name
+    assert away.up.applied_index == 0
+    cluster.until(lambda: away.up.applied_index == leader.up.applied_index, 10 * SECOND)
+    assert away.up.raft is not None
+    assert away.up.raft.term == term
+    read = [asked.snapshot.index for asked in away.saw(ReadSnapshot)]
+    assert read == sorted(set(read))
+
+
+def test_a_snapshot_that_is_read_after_a_later_one_has_come_is_not_installed() -> None:
+    cluster = ShardCluster(3).formed()
+    away = cluster.others()[0]
+    away.kill()
+    away.wipe()
+    for _ in range(3 * SETTINGS.snapshot_entries):
+        cluster.propose(StopRun("nothing"))
+    away.reading_ns = 60 * SECOND
+    away.start()
+    cluster.until(lambda: bool(away.saw(ReadSnapshot)))
+    (first,) = away.saw(ReadSnapshot)
+    away.reading_ns = 5 * MS
+    for _ in range(9 * SETTINGS.snapshot_entries):  # a log that is being sent grows to eight times its length
+        cluster.propose(StopRun("nothing"))
+    cluster.until(lambda: len(away.saw(ReadSnapshot)) > 1)
+    cluster.until(lambda: away.up.applied_index == cluster.led().up.applied_index, 10 * SECOND)
+    before = away.up.applied_index
+    away.perform(away.up.snapshot_read(first.snapshot, first.read(), cluster.world.now))
+    assert away.up.applied_index == before > first.snapshot.index
