@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,6 @@ from daemon.config.keys import AllowedKeys, BadKeyFile, KeyPair, load_pair
 from daemon.gauges import Came, Gauges, refresh_ports
 from daemon.handlers import bind
 from daemon.host import Host
-from daemon.observe.http import HttpServer
 from daemon.observe.metrics import Metrics
 from daemon.observe.notify import Notifier
 from daemon.observe.turns import TimedSelector
@@ -160,10 +159,12 @@ class Daemon:
 
     async def _start_http(
         self, stack: contextlib.AsyncExitStack, host: Host, metrics: Metrics, shares: Shares
-    ) -> HttpServer | None:
+    ) -> Sized | None:
         address = self._config.metrics.address
         if address is None:
             return None
+        from daemon.observe.http import HttpServer  # with h11, which nobody needs who is not scraped
+
         http = HttpServer(address.host, address.port, metrics, lambda: readiness(host.plane), shares.metrics)
         await http.start()
         stack.push_async_callback(http.close)

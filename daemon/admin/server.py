@@ -48,7 +48,6 @@ from daemon.admin import plain_words
 from daemon.admin.lines import ID_RULE, NO_TAG, Tag, encoded, json_error, json_object, plain_error, tag_of, text_of
 from daemon.admin.path import SocketTaken, listen_at
 from daemon.admin.registry import Registry
-from daemon.admin.render import render
 from daemon.store import StoreFailed
 from daemon.transport.accepting import Acceptor
 from shoal.api.command import Command, Emit, Exchange, Framed
@@ -232,7 +231,7 @@ class AdminServer:
                 log.info("%s by %s", contract.log_line(command), connection.asker)
             reply = await self._attended(connection, command, exchange)
             if plain:
-                await self._send(connection, f"{encodable(render(name, reply.reply)).rstrip()}\n\n".encode())
+                await self._send(connection, _page(name, reply.reply))
             else:
                 await self._send_reply(connection, reply, tag)
         except ShoalError as error:
@@ -440,6 +439,13 @@ class _Hangup:
             self._loop.remove_reader(self._hangups)
             self._hangups.close()
             self._hangups = None
+
+
+def _page(name: str, reply: Mapping[str, Any]) -> bytes:
+    """Draws a reply for a person; only then is `rich` imported, which takes 3 MiB."""
+    from daemon.admin.render import render
+
+    return f"{encodable(render(name, reply)).rstrip()}\n\n".encode()
 
 
 def _credentials(client: socket.socket) -> tuple[int, int, int]:

@@ -7,10 +7,10 @@ the partition of an id can tell whether there is such a node, so it is that one 
 from __future__ import annotations
 
 import numpy as np
-import pyarrow.compute as pc
 
 from shoal.api.errors import BadParameter
 from shoal.api.values import cut
+from shoal.graph.arrow import pc
 from shoal.graph.columns import is_string, plain
 from shoal.graph.ids import partition_of
 from shoal.graph.shard_graph import ShardGraph
