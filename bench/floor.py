@@ -17,7 +17,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -27,6 +26,7 @@ from bench.figures import Sample
 from daemon.config.keys import KeyPair
 from daemon.transport import Curve, TickTransport
 from daemon.wire import Codec
+from shoal.api.struct import Count, Struct
 from shoal.lockstep.frames import Frames
 
 PAYLOAD_BYTES = 1024
@@ -40,18 +40,17 @@ Exchange = Callable[[int], None]
 Work = Callable[[int, Connection, Keys | None], None]
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseMessage:
+class PhaseMessage(Struct):
     """Shaped like what a tick sends: a few numbers, the aggregates, a payload."""
 
-    run: int
-    completed: int
-    columns: int
+    run: Count
+    completed: Count
+    columns: Count
     aggregates: bytes
     stop: bool
     failure: str
-    compute_ns: int
-    sent_bytes: int
+    compute_ns: Count
+    sent_bytes: Count
     payload: Frames
 
 

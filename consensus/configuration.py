@@ -25,14 +25,14 @@ Configuration(voters=('a', 'b', 'c'), learners=('d',))
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from consensus.struct import Struct
 
 SERVERS_MAX: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(Struct):
     """Voters and learners, both sorted; a learner is sent the log but is never counted nor a candidate."""
 
     voters: tuple[str, ...] = ()

@@ -17,100 +17,91 @@ A snapshot of any size travels in chunks, of which few are on their way at a tim
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import assert_never
 
 from consensus.limits import INDEX_MAX, TERM_MAX
 from consensus.stored import CHUNK_BYTES_MAX, CHUNKS_MAX, DIGEST_BYTES, Entry, SnapshotHeader
+from consensus.struct import Number, Struct
 
 
-@dataclass(frozen=True, slots=True)
-class PreVoteRequest:
+class PreVoteRequest(Struct):
     """Thesis 9.6: asks without raising anybody's term. ``term`` is the one that the sender would campaign in."""
 
-    term: int
-    last_index: int
-    last_term: int
+    term: Number
+    last_index: Number
+    last_term: Number
 
 
-@dataclass(frozen=True, slots=True)
-class PreVoteReply:
+class PreVoteReply(Struct):
     """``term`` is the request's if granted, and the replier's own if not."""
 
-    term: int
+    term: Number
     granted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class VoteRequest:
+class VoteRequest(Struct):
     """``transfer``: the leader itself asked for this election, so its lease is no reason to refuse (3.10)."""
 
-    term: int
-    last_index: int
-    last_term: int
+    term: Number
+    last_index: Number
+    last_term: Number
     transfer: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class VoteReply:
-    term: int
+class VoteReply(Struct):
+    term: Number
     granted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(Struct):
     """Entries that follow (prev_index, prev_term); with no entries, a heartbeat that also detects a lost one.
 
     ``round`` comes back with the answer, and says that it is one to something sent since (6.4).
     """
 
-    term: int
-    prev_index: int
-    prev_term: int
+    term: Number
+    prev_index: Number
+    prev_term: Number
     entries: tuple[Entry, ...]
-    commit: int
-    round: int = 0
+    commit: Number
+    round: Number = 0
 
 
-@dataclass(frozen=True, slots=True)
-class AppendReply:
+class AppendReply(Struct):
     """Accepted: the logs agree up to ``index``. Rejected: they do not at ``index``, the request's prev_index.
 
     The back-off of section 3.5: ``conflict_term`` is the term of the follower's entry at ``index`` (0: its log is
     shorter), ``conflict_index`` the first index it holds of that term (or the first that it lacks).
     """
 
-    term: int
+    term: Number
     accepted: bool
-    index: int
-    conflict_term: int = 0
-    conflict_index: int = 0
-    round: int = 0
+    index: Number
+    conflict_term: Number = 0
+    conflict_index: Number = 0
+    round: Number = 0
 
 
-@dataclass(frozen=True, slots=True)
-class InstallSnapshot:
+class InstallSnapshot(Struct):
     """The chunk of that number, from 0. A snapshot without any is announced by one message with nothing in it."""
 
-    term: int
+    term: Number
     header: SnapshotHeader
-    number: int
+    number: Number
     chunk: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotReply:
+class SnapshotReply(Struct):
     """So many chunks, from the first on, have come of the snapshot at ``index`` with that digest."""
 
-    term: int
-    index: int
+    term: Number
+    index: Number
     digest: bytes
-    held: int
+    held: Number
 
 
-@dataclass(frozen=True, slots=True)
-class TimeoutNow:
-    term: int
+class TimeoutNow(Struct):
+    term: Number
 
 
 Message = (

@@ -33,9 +33,10 @@ that no correct server could have sent is dropped and counted, and never breaks 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from random import Random
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from consensus.configuration import Configuration
 from consensus.effects import Effect, Persist

@@ -18,6 +18,7 @@ from hashlib import blake2b
 from typing import Final
 
 from consensus.configuration import NOBODY, Configuration
+from consensus.struct import Number, Struct
 
 CHUNK_BYTES_MAX: Final = 1 << 20
 """Of a snapshot: a chunk travels in one message, and takes its place there for as long as that is sent."""
@@ -26,12 +27,11 @@ CHUNKS_MAX: Final = 1 << 24
 DIGEST_BYTES: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct):
     """One place in the log: a command's bytes, or a configuration, or neither (a new leader's no-op)."""
 
-    index: int
-    term: int
+    index: Number
+    term: Number
     data: bytes = b""
     configuration: Configuration | None = None
 
@@ -41,14 +41,13 @@ class Entry:
         return self.configuration is None and self.data != b""
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotHeader:
+class SnapshotHeader(Struct):
     """All of a snapshot but its chunks: so many there are, and this is the digest over them."""
 
-    index: int
-    term: int
+    index: Number
+    term: Number
     configuration: Configuration
-    count: int
+    count: Number
     digest: bytes
 
 
@@ -90,11 +89,10 @@ def add_to_digest(whole: blake2b, chunk: bytes) -> None:
     whole.update(chunk)
 
 
-@dataclass(frozen=True, slots=True)
-class HardState:
+class HardState(Struct):
     """The term and the vote given in it: on disk before they are spoken."""
 
-    term: int = 0
+    term: Number = 0
     vote: str | None = None
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from shoal.api.ranges import Count, Entry, Tick
+from shoal.api.struct import Count, Entry, Number, Struct, Tick
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Struct):
     """Asks the leader to append this command of a machine. Resent until it is decided or given up.
 
     `sequence` numbers the sender's proposals in its life; it waits for the outcome of none below `answered`.
@@ -20,47 +17,41 @@ class Proposal:
     command: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalRefused:
+class ProposalRefused(Struct):
     """The leader rejected the proposal, for a reason that retrying does not fix."""
 
     sequence: Count
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReadIndexRequest:
+class ReadIndexRequest(Struct):
     """Asks how far the log is committed. Resent until it is answered or given up. The sender follows in this term."""
 
     request: str
     term: Count
 
 
-@dataclass(frozen=True, slots=True)
-class ReadIndexReply:
+class ReadIndexReply(Struct):
     """The log was committed no further than this when the request came, and the sender led then."""
 
     request: str
     index: Count
 
 
-@dataclass(frozen=True, slots=True)
-class ClockRequest:
+class ClockRequest(Struct):
     """Asks what time it is. `asked_ns` is the sender's monotonic clock."""
 
     asked_ns: Count
 
 
-@dataclass(frozen=True, slots=True)
-class ClockReply:
+class ClockReply(Struct):
     """The sender's wall clock, when the question of that time came."""
 
     asked_ns: Count
     unix_ns: Count
 
 
-@dataclass(frozen=True, slots=True)
-class DiskForgets:
+class DiskForgets(Struct):
     """Notifies a shard whose disk has gone back that its server no longer counts.
 
     It has forgotten a life (`lived`) or what its server had promised (`term` and `index`). `is_led`: there is a leader
@@ -68,31 +59,28 @@ class DiskForgets:
     """
 
     server: str
-    generation: int
-    lived: int
-    term: int
-    index: int
+    generation: Number
+    lived: Number
+    term: Number
+    index: Number
     is_led: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct):
     """Lets ticks of a paced run begin, up to this one. It only grows; the greatest wins."""
 
     run: Count
     tick: Tick
 
 
-@dataclass(frozen=True, slots=True)
-class StepRequest:
+class StepRequest(Struct):
     """Asks for one more tick of a paced run."""
 
     request: str
     run: Count
 
 
-@dataclass(frozen=True, slots=True)
-class StepReply:
+class StepReply(Struct):
     """The tick that was granted for that request."""
 
     request: str
@@ -100,8 +88,7 @@ class StepReply:
     tick: Tick
 
 
-@dataclass(frozen=True, slots=True)
-class ShardProgress:
+class ShardProgress(Struct):
     """How far a shard has come in a run. `sequence` is the shard's own count: the greater is the newer."""
 
     shard: str
@@ -112,8 +99,7 @@ class ShardProgress:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct):
     """All that the sender knows of everyone's progress in a run, in the view of this epoch."""
 
     run: Count

@@ -15,9 +15,10 @@ what to propose, and what a leader has to decide.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any, assert_never
+
+from msgspec.structs import replace
 
 from consensus import Persist, Snapshot
 from daemon.control.clock import Clock

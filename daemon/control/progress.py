@@ -8,8 +8,9 @@ A barrier entry that arrives this way has the tick plane ask sooner for a share 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
+
+from msgspec.structs import replace
 
 from daemon.control.messages import Progress, ShardProgress
 

@@ -12,7 +12,8 @@ disk.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 import consensus
 from consensus import Forgot, Raft

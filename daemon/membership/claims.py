@@ -24,9 +24,11 @@ Invariants: one claim per name, at most ``CLAIMS_MAX`` in all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Final, TypeAlias
+
+from msgspec.structs import replace
 
 from daemon.membership.config import MembershipConfig
 from daemon.membership.effects import Counted, NameHeld, Superseded

@@ -16,8 +16,10 @@ them. The machine also adds gossip to the detector's messages as they leave.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
+
+from msgspec.structs import replace
 
 from daemon.membership.config import MembershipConfig
 from daemon.membership.local_health import LocalHealth

@@ -55,9 +55,10 @@ the probe order contains exactly the other live members.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from random import Random
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from daemon.membership.claims import Claims, Letter, Outcome, Taken
 from daemon.membership.config import MembershipConfig

@@ -17,7 +17,9 @@ Invariants: at most ``members_max`` live and ``dead_records_max`` dead; a suspic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from daemon.membership.config import MembershipConfig
 from daemon.membership.effects import (

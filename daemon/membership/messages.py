@@ -23,8 +23,9 @@ A join is a ``PushPull`` sent to an address; nothing else distinguishes it from 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from shoal.api.struct import Number, Struct
 
 ALIVE: Final = 0
 SUSPECT: Final = 1
@@ -43,28 +44,26 @@ wrong word does not use the numbers up, and a refutation always finds a higher o
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct):
     """A shard's identity and addresses. ``generation`` rises at each start of its daemon."""
 
     name: str
-    generation: int
+    generation: Number
     control: str
     ticks: str
     public_key: bytes
     tags: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct):
     """A claim about a member.
 
     ``accuser`` names the member that suspected it, for SUSPECT and DEAD; otherwise it is empty.
     """
 
     member: Member
-    incarnation: int
-    status: int
+    incarnation: Number
+    status: Number
     accuser: str = ""
 
     @property
@@ -86,82 +85,74 @@ class Record:
         return (self.member.generation, self.incarnation, self.status)
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(Struct):
     """Asks whether a member is alive.
 
     Names its target: an address may have changed hands, a name may have a new life.
     """
 
-    sequence: int
+    sequence: Number
     target: str
-    generation: int
+    generation: Number
     reply_to: str
     gossip: tuple[Record, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PingRequest:
+class PingRequest(Struct):
     """Asks the receiver to ping the target (SWIM section 3.1), and to report its silence after ``nack_after_ns``
     (Lifeguard).
     """
 
-    sequence: int
+    sequence: Number
     target: str
-    generation: int
+    generation: Number
     address: str
-    nack_after_ns: int
+    nack_after_ns: Number
     reply_to: str
     gossip: tuple[Record, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(Struct):
     """Confirms that the member of this name and generation is alive; ``sequence`` is the Ping's or PingRequest's."""
 
-    sequence: int
+    sequence: Number
     name: str
-    generation: int
+    generation: Number
     gossip: tuple[Record, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Nack:
+class Nack(Struct):
     """Reports that the target has not answered the sender either, which did receive the request (Lifeguard section
     IV.A).
     """
 
-    sequence: int
+    sequence: Number
     gossip: tuple[Record, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Gossip:
+class Gossip(Struct):
     """Carries only records, for when a period's pings are too few to spread the news quickly."""
 
     gossip: tuple[Record, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PushPull:
+class PushPull(Struct):
     """Carries all of the sender's records, its own first, and asks for all of the receiver's."""
 
     records: tuple[Record, ...]
     reply_to: str
 
 
-@dataclass(frozen=True, slots=True)
-class PushPullReply:
+class PushPullReply(Struct):
     """Carries all of the sender's records, in reply to a ``PushPull``."""
 
     records: tuple[Record, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NameTaken:
+class NameTaken(Struct):
     """Tells the claimant of a later life of a name that the member of that name answers at ``control``."""
 
-    generation: int
+    generation: Number
     control: str
 
 

@@ -5,7 +5,7 @@ Once another life speaks for our name, nothing leaves any more.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from daemon.membership.config import MembershipConfig
 from daemon.membership.dissemination import Dissemination

@@ -26,7 +26,8 @@ from daemon.state.registry import DroppedRun, Registry
 from daemon.state.views import mistake_in
 from daemon.wire import Codec, Reason, Rejected, WireLimits
 from daemon.wire.version import FIRST, NEWEST
-from shoal.api.ranges import TICKS_MAX, Count
+from shoal.api.ranges import TICKS_MAX
+from shoal.api.struct import Count, Number, Struct
 
 _HANDLERS: Final = (
     *views.COMMANDS,
@@ -101,33 +102,30 @@ class Cluster:
 # -- pieces of a snapshot ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(Struct):
     """What there is once."""
 
     cluster: str
     view: View | None
     draining: tuple[str, ...]
     settled: tuple[str, ...]
-    runs_begun: int
+    runs_begun: Number
     cluster_version: Count
 
 
-@dataclass(frozen=True, slots=True)
-class _Placement:
+class _Placement(Struct):
     """The holders of a graph's next partitions; a graph with many takes several of these."""
 
     graph: str
     placed: Placed
 
 
-@dataclass(frozen=True, slots=True)
-class _FrozenDisk:
+class _FrozenDisk(Struct):
     """What a shard holds; one that holds much takes several of these."""
 
     shard: Identity
     holdings: tuple[Holding, ...]
-    number: int
+    number: Number
 
 
 @dataclass(slots=True)

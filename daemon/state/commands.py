@@ -6,16 +6,17 @@ Who asked for a command, and when, is in its envelope (`envelope`). The tables o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated
+
+from msgspec import Meta
 
 from daemon.state.machine import Command
 from daemon.wire.version import FIRST
-from shoal.api.ranges import INT_MAX, TICKS_MAX, Count, Tick, Within
+from shoal.api.ranges import INT_MAX, TICKS_MAX
+from shoal.api.struct import Count, Number, Struct, Tick
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct):
     """A shard in one of its lives: the generation rises at each start."""
 
     name: str
@@ -25,7 +26,6 @@ class Identity:
         return f"{self.name}/{self.generation}"
 
 
-@dataclass(frozen=True, slots=True)
 class FormView(Command):
     """Sets the members that hold the graphs from this epoch on, in order, and how many of them hold each partition."""
 
@@ -35,15 +35,13 @@ class FormView(Command):
     replicas: Count
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(Struct):
     """Partitions of a loaded graph (or of a run's state), as bits: partition p is bit p % 8 of byte p // 8."""
 
     load: str
     partitions: bytes
 
 
-@dataclass(frozen=True, slots=True)
 class HoldParts(Command):
     """Records what a shard has durably on its disk.
 
@@ -55,10 +53,9 @@ class HoldParts(Command):
     shard: Identity
     holdings: tuple[Holding, ...]
     is_whole: bool
-    disk: int = 0
+    disk: Number = 0
 
 
-@dataclass(frozen=True, slots=True)
 class DropParts(Command):
     """Announces that a shard will delete partitions that others hold by now, once this command is decided."""
 
@@ -66,7 +63,6 @@ class DropParts(Command):
     holding: Holding
 
 
-@dataclass(frozen=True, slots=True)
 class Drain(Command):
     """Moves everything away from a shard, because it is going to stop; or, if not `is_on`, lets it take part again."""
 
@@ -74,7 +70,6 @@ class Drain(Command):
     is_on: bool
 
 
-@dataclass(frozen=True, slots=True)
 class Settled(Command):
     """In the view of this epoch, a member has looked for every result that it should have and lacked.
 
@@ -85,7 +80,6 @@ class Settled(Command):
     epoch: Count
 
 
-@dataclass(frozen=True, slots=True)
 class AddGraph(Command):
     """Adds a graph whose load is complete at every member of the view; from here on it exists.
 
@@ -105,7 +99,6 @@ class AddGraph(Command):
     directed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
 class DropGraph(Command):
     """Drops a graph with its runs and their results; with force, also runs that are not over.
 
@@ -117,8 +110,7 @@ class DropGraph(Command):
     by_force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramVersion:
+class ProgramVersion(Struct):
     """A deployed program: its source, and its description as JSON. The registry fills in the digest.
 
     It also fills in the time, unless that is known: a backup's programs were deployed before.
@@ -133,21 +125,18 @@ class ProgramVersion:
     digest: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class AddProgram(Command):
     """Deploys a program: every shard keeps it, and runs may name it. It replaces another version of that name."""
 
     version: ProgramVersion
 
 
-@dataclass(frozen=True, slots=True)
 class DropProgram(Command):
     """Removes a program: no run may name it any more."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
 class StartRun(Command):
     """Starts a program on a graph.
 
@@ -167,23 +156,21 @@ class StartRun(Command):
     ticks: Tick
     interval_ns: Count
     paced: bool
-    phases: Annotated[int, Within(0, 15)]
+    phases: Annotated[int, Meta(ge=0, le=15)]
     columns: tuple[str, ...]
-    checkpoint_ticks: Annotated[int, Within(-1, TICKS_MAX)] = 0
+    checkpoint_ticks: Annotated[int, Meta(ge=-1, le=TICKS_MAX)] = 0
     digest: str = ""
     runs_max: Count = 0
     may_queue: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StateSource:
+class StateSource(Struct):
     """The shard that has the state of partitions (bits, as in `Holding`) whose primary lacks it."""
 
     shard: str
     partitions: bytes
 
 
-@dataclass(frozen=True, slots=True)
 class ResumeRun(Command):
     """Resumes a run in the view of this epoch, from the end of a tick that is held for every partition.
 
@@ -199,7 +186,6 @@ class ResumeRun(Command):
     origin: Count = 0
 
 
-@dataclass(frozen=True, slots=True)
 class StopRun(Command):
     """Ends a run after its next tick; with force, also in the middle of a phase that takes longer than a moment."""
 
@@ -207,7 +193,6 @@ class StopRun(Command):
     by_force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class EndRun(Command):
     """Ends a run after `tick` ticks: every member has reported its end, or one that it has failed.
 
@@ -224,15 +209,13 @@ class EndRun(Command):
     result_bytes: Count = 0
 
 
-@dataclass(frozen=True, slots=True)
 class ExpireResults(Command):
     """Expires the results of these finished runs, for lack of room: all shards delete their states."""
 
     runs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KeptRun:
+class KeptRun(Struct):
     """A run of another cluster, as a backup has it: finished, or to be resumed."""
 
     number: Count
@@ -247,7 +230,6 @@ class KeptRun:
     result_bytes: Count = 0
 
 
-@dataclass(frozen=True, slots=True)
 class Restore(Command):
     """Adds everything that a backup holds, at once; it is already on the disks of the view's members.
 
@@ -262,11 +244,10 @@ class Restore(Command):
     programs: tuple[ProgramVersion, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
 class RaiseVersion(Command):
     """Raises the cluster version: every member can read what is new in it, so it may be written from here on."""
 
-    version: Annotated[int, Within(FIRST, INT_MAX)]
+    version: Annotated[int, Meta(ge=FIRST, le=INT_MAX)]
 
 
 def to_bits(partitions: Iterable[int]) -> bytes:

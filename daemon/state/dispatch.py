@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -29,7 +28,7 @@ from daemon.state.sessions import NAME as SESSIONS
 from daemon.state.sessions import Sessions
 from daemon.wire import Codec, Reason, Rejected, WireLimits
 from daemon.wire.version import FIRST, NEWEST
-from shoal.api.ranges import Count
+from shoal.api.struct import Count, Struct
 
 TABLES: Final[Tables] = {Cluster.name: CLUSTER_COMMANDS, DeployedPrograms.name: PROGRAM_COMMANDS}
 """All that the log may hold."""
@@ -132,8 +131,7 @@ def command_codec(limits: WireLimits | None = None, version: int = FIRST, newest
     return CommandCodec(TABLES, limits, version, newest)
 
 
-@dataclass(frozen=True, slots=True)
-class _Clock:
+class _Clock(Struct):
     time_ns: Count
 
 

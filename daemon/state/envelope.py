@@ -13,13 +13,12 @@ they are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from daemon.state.commands import RaiseVersion
 from daemon.state.machine import Command, Request
 from daemon.wire import ANOTHER_VERSIONS, Codec, Reason, Rejected, WireLimits
 from daemon.wire.version import FIRST, NEWEST
-from shoal.api.ranges import Count
+from shoal.api.struct import Count, Struct
 
 Tables = Mapping[str, Mapping[int, type[Command]]]
 """The commands of each machine, by their tags."""
@@ -28,8 +27,7 @@ ARCHIVE_LIMITS = WireLimits(header_bytes_max=16 << 20)
 """Of what a backup's file says that the log should decide."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(Struct):
     """A command as the log has it.
 
     The session is a shard in one of its lives; `sequence` numbers its commands, and it waits for the outcome of none

@@ -25,16 +25,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from shoal.api.ranges import Count
+from shoal.api.struct import Count, Struct
 
 if TYPE_CHECKING:
     from daemon.state.announcements import Announcement
 
 
-class Command:
+class Command(Struct):
     """The base of every command of the log, of whichever machine."""
-
-    __slots__ = ()
 
 
 class CommandRejected(Exception):

@@ -11,9 +11,10 @@ go first, the oldest first; if that is not enough, the new one is rejected.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Final
+
+from msgspec.structs import replace
 
 from daemon.state.announcements import Announcement, ProgramDeployed, ProgramRemoved
 from daemon.state.commands import AddProgram, DropProgram, ProgramVersion

@@ -6,7 +6,7 @@ run lets the next one begin in the same step of the log, so every shard sees the
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from daemon.state.announcements import Announcement, RunBegun, RunsWaiting
 from daemon.state.commands import StartRun

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from daemon.state.commands import Identity, KeptRun, StartRun, StateSource
+from shoal.api.struct import Number, Struct
 from shoal.program.phase import Phase
 
 QUEUED, RUNNING, STOPPING = "queued", "running", "stopping"
@@ -18,14 +21,13 @@ STATES = (QUEUED, *ACTIVE, *OUTCOMES)
 """All that a run can be in."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct):
     """An epoch and its members, in order; `replicas` of them hold each partition."""
 
-    epoch: int
+    epoch: Number
     members: tuple[Identity, ...]
-    virtual_nodes: int
-    replicas: int
+    virtual_nodes: Number
+    replicas: Number
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,8 +57,7 @@ class Disk:
         return Disk(self.generation, {name: held for name, held in loads.items() if held}, self.number)
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(Struct):
     """One run, from the decision to start it to the decision that it is over.
 
     It belongs to the graph whose load is `load`, not to the present bearer of the name `graph`. `epoch` is that of the
@@ -65,38 +66,38 @@ class RunRecord:
     """
 
     name: str
-    number: int
+    number: Number
     program: str
     graph: str
     load: str
     params: tuple[tuple[str, str], ...]
-    ticks: int
-    interval_ns: int
+    ticks: Number
+    interval_ns: Number
     paced: bool
     phases: tuple[Phase, ...]
     columns: tuple[str, ...]
-    started_unix_ns: int
-    checkpoint_ticks: int = 0
+    started_unix_ns: Number
+    checkpoint_ticks: Number = 0
     digest: str = ""
-    epoch: int = 0
-    resumed: int = 0
-    reached: int = 0
+    epoch: Number = 0
+    resumed: Number = 0
+    reached: Number = 0
     sources: tuple[StateSource, ...] = ()
     state: str = RUNNING
-    tick: int = 0
+    tick: Number = 0
     failure: str = ""
-    cross_bytes: int = 0
-    ended_unix_ns: int = 0
+    cross_bytes: Number = 0
+    ended_unix_ns: Number = 0
     figures: str = ""
     is_forced: bool = False
     """Whether it is to be stopped by force."""
-    origin: int = 0
+    origin: Number = 0
     """The epoch in which tick `resumed` was made."""
-    begun_in: int = 0
+    begun_in: Number = 0
     """The epoch in which it began: what a disk has of its number from before is another run's."""
-    runs_max: int = 0
+    runs_max: Number = 0
     """While it is queued: it begins once fewer runs than that go on."""
-    result_bytes: int = 0
+    result_bytes: Number = 0
     """What its result takes on the disk of the member that holds most of it."""
     has_expired: bool = False
     """Whether its result has made room for others."""

@@ -11,14 +11,14 @@ from daemon.state.commands import AddGraph, Identity
 from daemon.state.machine import CommandRejected
 from daemon.state.placement import Placed, actual, ideal
 from daemon.state.records import QUEUED, Disk, RunRecord, View
+from shoal.api.struct import Struct
 
 T = TypeVar("T")
 
 RUNS_REMEMBERED = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class DroppedRun:
+class DroppedRun(Struct):
     """A run that was dropped with its graph: enough to report that to a client that asks for it."""
 
     name: str

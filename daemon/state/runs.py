@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from daemon.state.announcements import ResultsExpired, RunBegun, RunEnded, RunQueued, RunStopping
 from daemon.state.commands import EndRun, ExpireResults, ResumeRun, StartRun, StopRun

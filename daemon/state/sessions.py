@@ -16,14 +16,16 @@ Every rule goes by the log alone, so all shards agree on what is a repetition.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
+
+from msgspec.structs import replace
 
 from daemon.state.announcements import Decided
 from daemon.state.machine import Applied, Request
 from daemon.wire import Codec, Reason, Rejected
 from daemon.wire.version import FIRST, NEWEST
-from shoal.api.ranges import Count
+from shoal.api.struct import Count, Struct
 
 NAME = "sessions"
 SESSIONS_MAX = 1024
@@ -36,8 +38,7 @@ OUTCOMES_A_PIECE = 256
 TOO_LATE = "it came too late: whoever asked for it had given it up, or begun another life"
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct):
     """What became of a command: the index at which it was applied, and an error or a result."""
 
     sequence: Count
@@ -46,8 +47,7 @@ class Recorded:
     result: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Frozen:
+class _Frozen(Struct):
     """A session; one with many outcomes takes several of these."""
 
     shard: str

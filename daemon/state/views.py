@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from daemon.membership.names import is_name
 from daemon.state.announcements import HoldingsChanged, ViewInstalled

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Final
+
+from msgspec import DecodeError
 
 
 class Reason(StrEnum):
@@ -43,3 +46,28 @@ class Foreign(Rejected):
         super().__init__(Reason.FOREIGN, f"{sender!r:.80} belongs to the cluster that was founded as {founding!r}")
         self.founding = founding
         self.sender = sender
+
+
+NOT_DECODED: Final = (DecodeError, ValueError, TypeError, ArithmeticError, AssertionError, RecursionError, MemoryError)
+"""What msgspec and the constructors of messages raise."""
+_REASONS: Final = {
+    "Expected `int` >= ": Reason.RANGE,
+    "Expected `int` <= ": Reason.RANGE,
+    "Invalid value -": Reason.MALFORMED,
+    "Invalid value ": Reason.UNKNOWN_TYPE,
+}
+"""How msgspec begins to say what is wrong, where the counters want to know; an invalid value is a union's tag."""
+_FIELDS: Final = re.compile(r"Expected `array` of at most length (\d+), got (\d+)(?: - at `\$(.*)`)?")
+_QUOTING: Final = ("Invalid enum value ", "Invalid value ")
+"""Behind them comes whatever the peer has written."""
+
+
+def not_decoded(cls: type, error: Exception) -> Rejected:
+    """Returns why an array did not become one of this class."""
+    said = str(error)
+    if later := _FIELDS.fullmatch(said):
+        most, got, place = later.groups(default="")
+        return Rejected(Reason.FIELDS, f"{got} fields of {cls.__name__}{place}, this version has {most}")
+    reason = next((reason for begin, reason in _REASONS.items() if said.startswith(begin)), Reason.MALFORMED)
+    shown = "a value that is unknown here" if said.startswith(_QUOTING) else said
+    return Rejected(reason, f"{cls.__name__}: {shown}")

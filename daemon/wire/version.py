@@ -4,7 +4,7 @@ Daemons of two adjacent versions work together while a cluster is upgraded, one 
 may write, to a peer, into the log or onto its disk, is bounded by the *cluster version*: a number in the log that the
 tick leader raises once every member can read what is new (`state/cluster_version`, `control/raising`).
 
-A change of a format takes the next number. A record gets a new field at its end, with a default (`shoal/api/since`),
+A change of a format takes the next number. A record gets a new field at its end, with a default (`shoal/api/struct`),
 a message or command a new class with `SINCE`; the codec writes each in the newest form that the cluster version allows
 (`wire/codec`). Nothing that there is changes its meaning, and no tag is given out twice.
 """

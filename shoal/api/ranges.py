@@ -1,18 +1,14 @@
-"""Ranges of the numbers in messages and log commands, declared with the field as ``Annotated[int, Within(...)]``.
-
-Shards add to the numbers that peers send, store them in SQLite (signed, 64 bits) and send them on (msgpack, 64 bits).
-The ranges leave room for this, and the codec checks them in both directions.
-"""
+"""Ranges of the numbers in commands, messages and log commands (`api/command`, `api/struct`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeAlias
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """The least and the greatest value of a field."""
+    """The least and the greatest value of a command's argument: ``Annotated[int, "...", Within(0, 9)]``."""
 
     least: int
     most: int
@@ -28,9 +24,3 @@ ROWS_MAX: Final = 1 << 16
 """Rows of a run, as buffers, in one answer."""
 HITS_MAX: Final = 10_000
 """Documents in the answer to a search."""
-ANY: Final = Within(-INT_MAX, INT_MAX)
-"""The range of a field that declares none."""
-
-Count: TypeAlias = Annotated[int, Within(0, INT_MAX)]
-Tick: TypeAlias = Annotated[int, Within(0, TICKS_MAX)]
-Entry: TypeAlias = Annotated[int, Within(0, 4 * TICKS_MAX + 4)]

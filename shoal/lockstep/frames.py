@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
     Buffer: TypeAlias = AnyBuffer | np.ndarray[Any, Any]  # numpy's stubs claim the protocol from Python 3.12 on only
 else:
-
-    class Buffer:
-        """Stands for any object with the buffer protocol (`collections.abc.Buffer`, new in Python 3.12)."""
-
+    Buffer = bytes | int
+    """As a header has it: the bytes, or the length of a frame that travels behind it."""
 
 Frames: TypeAlias = tuple[Buffer, ...]
 

@@ -36,9 +36,10 @@ held, and no run ends before its last tick is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import Enum
 from typing import TypeAlias, assert_never
+
+from msgspec.structs import replace
 
 from shoal.engine.engine import Outgoing
 from shoal.lockstep.barrier import Barrier, entry_of

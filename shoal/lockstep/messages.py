@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
 
-from shoal.api.ranges import Count, Entry, Tick
+from shoal.api.struct import Count, Entry, Number, Struct, Tick
 from shoal.lockstep.frames import Frames
 
 STOP, DUE, OPEN = 1, 2, 4
@@ -17,8 +16,7 @@ DIGEST_BYTES = 7
 """As many as fit a `Count`."""
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseDone:
+class PhaseDone(Struct):
     """The sender's share of the phase that `entry` completes: its data for the receiver and, unless it is `OPEN`, the
     sender's entry of the barrier.
 
@@ -38,8 +36,7 @@ class PhaseDone:
     frames: Frames = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseRequest:
+class PhaseRequest(Struct):
     """Asks for the receiver's share of this phase.
 
     The receiver answers how often it has sent the share (`PhaseSent`), and resends it if all copies so far are known to
@@ -59,8 +56,7 @@ class PieceKind(IntEnum):
     RESTORED = 2
 
 
-@dataclass(frozen=True, slots=True)
-class PieceOffered:
+class PieceOffered(Struct):
     """Offers a shard's piece of a graph, in frames of these sizes, cut into chunks of `chunk_bytes`.
 
     `probe` numbers the repetitions: the answer to one says which of the chunks sent before it are missing.
@@ -68,7 +64,7 @@ class PieceOffered:
 
     load: str
     spec: bytes
-    frame_sizes: tuple[int, ...]
+    frame_sizes: tuple[Number, ...]
     chunk_bytes: Count
     probe: Count = 0
     kind: PieceKind = PieceKind.LOADED
@@ -79,8 +75,7 @@ class PieceOffered:
         return int.from_bytes(blake2b(told, digest_size=DIGEST_BYTES).digest())
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct):
     """One chunk of a piece; chunks are numbered through all frames in order.
 
     `offer` is the digest of the offer that it belongs to: a chunk of another piece of that name has no place here.
@@ -92,8 +87,7 @@ class Chunk:
     frames: Frames = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ChunksAcknowledged:
+class ChunksAcknowledged(Struct):
     """All chunks below `upto` have arrived, and of the later ones those in `beyond`; chunk 0 is wanted first.
 
     The answer to a repeated offer has its `probe`.
@@ -101,12 +95,11 @@ class ChunksAcknowledged:
 
     load: str
     upto: Count
-    beyond: tuple[int, ...] = ()
+    beyond: tuple[Number, ...] = ()
     probe: Count = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PieceBuilt:
+class PieceBuilt(Struct):
     """The piece is complete and its part built; or it can't be, and `error` says why. Counts are the part's."""
 
     load: str
@@ -118,15 +111,13 @@ class PieceBuilt:
     held_bytes: Count
 
 
-@dataclass(frozen=True, slots=True)
-class PieceDropped:
+class PieceDropped(Struct):
     """The load was dropped: the receiver discards what it has of it."""
 
     load: str
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct):
     """The sender's partitions after `tick`, one frame each, to be made durable.
 
     States before `floor` are not needed.
@@ -135,12 +126,11 @@ class Checkpoint:
     run: Count
     tick: Tick
     floor: Tick
-    partitions: tuple[int, ...]
+    partitions: tuple[Number, ...]
     frames: Frames = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointHeld:
+class CheckpointHeld(Struct):
     """The receiver's message of this tick whose first partition is `first` is durable at the sender."""
 
     run: Count
@@ -148,8 +138,7 @@ class CheckpointHeld:
     first: Count
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseSent:
+class PhaseSent(Struct):
     """The receiver's share of this phase has been sent, so many times: this message follows the last copy."""
 
     run: Count
@@ -157,16 +146,14 @@ class PhaseSent:
     copies: Count
 
 
-@dataclass(frozen=True, slots=True)
-class BarrierRaised:
+class BarrierRaised(Struct):
     """The sender's whole counter of a run's barrier, its own entry and all that it knows of others'."""
 
     run: Count
     entries: tuple[tuple[str, Entry], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointRequest:
+class CheckpointRequest(Struct):
     """Asks whether the message of this tick whose first partition is `first` has arrived. It follows the last copy."""
 
     run: Count
@@ -175,8 +162,7 @@ class CheckpointRequest:
     copies: Count
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointMissing:
+class CheckpointMissing(Struct):
     """None of so many copies of that message has arrived."""
 
     run: Count

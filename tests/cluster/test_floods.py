@@ -13,12 +13,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import psutil
 import pytest
 import zmq
+from msgspec.structs import replace
 
 from daemon.cli.dev_cluster import DevShard
 from daemon.config.keys import load_pair

@@ -6,6 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from consensus import (
     Append,
@@ -84,7 +85,7 @@ def test_another_snapshot_begins_anew_and_a_late_chunk_of_the_one_before_changes
 def test_chunks_that_are_not_what_the_digest_says_are_thrown_away() -> None:
     incoming = Incoming()
     messages = sent_whole(2, SNAPSHOT)
-    held = [incoming.take(m) for m in (*messages[:4], replace(messages[4], chunk=b"forged"), *messages[5:])]
+    held = [incoming.take(m) for m in (*messages[:4], structs.replace(messages[4], chunk=b"forged"), *messages[5:])]
     assert (held[-2:], incoming.whole) == ([9, 0], None)
     for message in messages:
         incoming.take(message)

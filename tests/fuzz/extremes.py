@@ -7,15 +7,18 @@ the codec lets through, so that it gets as far as it can.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from enum import Enum
 from random import Random
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from shoal.api.ranges import ANY, Within
+from msgspec import Meta, Struct
+
+from shoal.api.ranges import INT_MAX, Within
 from shoal.lockstep.frames import Frames
 
+ANY = Within(-INT_MAX, INT_MAX)
 TRIES = 40
 SHORT = 300
 """Characters or bytes, of what stands in a collection: a message has to fit its header."""
@@ -61,7 +64,7 @@ class Extremes:
             hints = self._hints[cls] = get_type_hints(cls, include_extras=True)
         for _ in range(TRIES):
             try:
-                return cls(*(self._value(hints[field.name]) for field in fields(cls)))
+                return cls(*(self._value(hints[name]) for name in cls.__struct_fields__))
             except (ValueError, TypeError, AssertionError):
                 continue
         return None
@@ -71,7 +74,8 @@ class Extremes:
         if hint == Frames:
             return tuple(random.choice(BYTES) for _ in range(random.choice((0, 1, 3, 40))))
         if origin is Annotated:
-            return self._value(args[0], next((one for one in args[1:] if isinstance(one, Within)), ANY))
+            bounds = [Within(int(one.ge or 0), int(one.le or 0)) for one in args[1:] if isinstance(one, Meta)]
+            return self._value(args[0], *bounds)
         if origin is Literal:
             return random.choice(args)
         if origin in (Union, UnionType):
@@ -93,7 +97,7 @@ class Extremes:
                 return None
             case type() if issubclass(hint, Enum):
                 return random.choice(list(hint))
-            case type() if is_dataclass(hint):
+            case type() if issubclass(hint, Struct):
                 made = self.message(hint)
                 if made is None:
                     raise ValueError(f"no {hint.__name__} could be made")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import UnionType
@@ -12,8 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgpack
 from hypothesis import settings
 from hypothesis import strategies as st
+from msgspec import Meta, Struct
 
-from shoal.api.ranges import Within
 from shoal.lockstep.frames import Frames
 
 DEEP = int(os.environ.get("FUZZ_EXAMPLES", "0"))
@@ -39,8 +38,8 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(st.binary(max_size=40), max_size=4).map(tuple)
     plain = {int: INTS, bool: st.booleans(), float: st.floats(), str: TEXT, bytes: BYTES, type(None): st.none()}
     if origin is Annotated:
-        bounds = [extra for extra in args[1:] if isinstance(extra, Within)]
-        ends = [end for bound in bounds for end in (bound.least, bound.least + 1, bound.most - 1, bound.most)]
+        bounds = [(int(extra.ge or 0), int(extra.le or 0)) for extra in args[1:] if isinstance(extra, Meta)]
+        ends = [end for least, most in bounds for end in (least, least + 1, most - 1, most)]
         return st.one_of(st.sampled_from(ends), INTS) if ends else values(args[0])
     if hint in plain or hint is None:
         return plain.get(hint, st.none())
@@ -56,16 +55,16 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.frozensets(values(args[0]), max_size=4)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
-    if isinstance(hint, type) and is_dataclass(hint):
+    if isinstance(hint, type) and issubclass(hint, Struct):
         return messages(hint)
     return values(hint.__supertype__)  # a NewType
 
 
 @cache
-def messages(cls: type) -> st.SearchStrategy[Any]:
+def messages(cls: type[Struct]) -> st.SearchStrategy[Any]:
     """Messages of a class; fields whose values its constructor refuses are tried again."""
     hints = get_type_hints(cls, include_extras=True)
-    return st.tuples(*(values(hints[field.name]) for field in fields(cls))).map(lambda v: _made(cls, v)).filter(bool)
+    return st.tuples(*(values(hints[name]) for name in cls.__struct_fields__)).map(lambda v: _made(cls, v)).filter(bool)
 
 
 def _made(cls: Any, given: tuple[Any, ...]) -> Any:

@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from msgspec import structs
+
 from daemon.control.effects import Answered
 from daemon.control.settings import ShardSettings
 from daemon.control.voters import server_of
@@ -281,7 +283,7 @@ class Cluster:
         def decide() -> StartRun:
             self._runs_asked += 1
             asked = start_run(self._load_now(), program, ticks, params or {}, interval_ns, paced, checkpoint_ticks)
-            return replace(asked, runs_max=runs_max, may_queue=runs_max > 0)
+            return structs.replace(asked, runs_max=runs_max, may_queue=runs_max > 0)
 
         run = self.until_decided(decide)
         self.acknowledged.append(run)

@@ -7,13 +7,14 @@ only the messages that they share; the codec of the next one adds the new fields
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from msgspec.structs import astuple
 
 from consensus import Append
 from daemon.control.versions import OWN, Version
 from daemon.wire import Codec, Envelope, WireLimits
-from shoal.api.since import since
+from shoal.api.struct import Number, Since
 from shoal.lockstep.frames import Buffer
 from shoal.lockstep.messages import PhaseDone
 
@@ -23,14 +24,12 @@ NEXT_VERSION: Final = Version("9.1.0", NOW, NEXT)
 MARK: Final = 7
 
 
-@dataclass(frozen=True, slots=True)
 class NextPhaseDone(PhaseDone):
-    mark: int = field(default=0, metadata=since(NEXT, is_advisory=True))
+    mark: Annotated[Number, Since(NEXT, is_advisory=True)] = 0
 
 
-@dataclass(frozen=True, slots=True)
 class NextAppend(Append):
-    mark: int = field(default=0, metadata=since(NEXT, is_advisory=True))
+    mark: Annotated[Number, Since(NEXT, is_advisory=True)] = 0
 
 
 NEXT_CLASSES: Final[Mapping[type, type]] = {PhaseDone: NextPhaseDone, Append: NextAppend}
@@ -63,5 +62,5 @@ class NextCodec(Codec):
         return envelope._replace(message=base(*values))
 
 
-def _values(message: object) -> list[Any]:
-    return [getattr(message, one.name) for one in fields(message)]  # type: ignore[arg-type]
+def _values(message: Any) -> list[Any]:
+    return list(astuple(message))

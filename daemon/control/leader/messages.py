@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from shoal.api.ranges import Count, Tick
+from shoal.api.struct import Count, Struct, Tick
 
 
-@dataclass(frozen=True, slots=True)
-class RunReport:
+class RunReport(Struct):
     """A run is over at the sender, in the view of this epoch; repeated to the leader until the log records it.
 
     What the sender keeps of it takes `result_bytes` on its disk.
@@ -24,8 +21,7 @@ class RunReport:
     result_bytes: Count = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RunStates:
+class RunStates(Struct):
     """Of one run: a tick, made in that epoch, and the partitions (bits) whose state at its end the sender has."""
 
     run: Count
@@ -34,8 +30,7 @@ class RunStates:
     epoch: Count = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StatesHeld:
+class StatesHeld(Struct):
     """All states that the sender has of the runs that wait in the view of this epoch; repeated until they resume.
 
     `reached` are, by run, the last ticks that the sender knows to be committed.

@@ -13,12 +13,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Never, TypeVar
 
 import msgpack
+from msgspec.structs import replace
 
 from daemon.runtime.context import HostContext
 from daemon.runtime.service import Service

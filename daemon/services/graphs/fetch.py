@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 import msgpack
+from msgspec.structs import replace
 
 from daemon.runtime.context import HostContext
 from daemon.runtime.rpc import NoReply, Patience

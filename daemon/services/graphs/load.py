@@ -13,11 +13,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgpack
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from daemon.runtime.context import HostContext

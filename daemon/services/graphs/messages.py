@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from shoal.api.ranges import Count, Tick
+from shoal.api.struct import Count, Number, Struct, Tick
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionRequest:
+class PartitionRequest(Struct):
     """Asks the receiver to ship a partition of a load from its disk, with its states of the runs on that graph.
 
     It comes as a shipment on the tick plane, under the name of this fetch. Resent until it is offered.
@@ -16,11 +13,10 @@ class PartitionRequest:
 
     request: str
     load: str
-    partition: int
+    partition: Number
 
 
-@dataclass(frozen=True, slots=True)
-class StatesRequest:
+class StatesRequest(Struct):
     """Asks the receiver to ship, in the same way, its states of a run's tick, of these partitions (bits).
 
     They travel as one piece, read at one moment: a run moves on quickly.
@@ -32,23 +28,20 @@ class StatesRequest:
     partitions: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionMissing:
+class PartitionMissing(Struct):
     """The sender does not have what was requested; the receiver asks somebody else."""
 
     request: str
 
 
-@dataclass(frozen=True, slots=True)
-class PartStatsRequest:
+class PartStatsRequest(Struct):
     """Asks what the receiver holds of the graph that this load has become."""
 
     request: str
     load: str
 
 
-@dataclass(frozen=True, slots=True)
-class PartStatsReply:
+class PartStatsReply(Struct):
     """The sender's part: own nodes, edges that touch them, copies of others' nodes, edges that leave it, bytes."""
 
     request: str

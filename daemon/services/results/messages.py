@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from daemon.control.leader.messages import RunStates
-from shoal.api.ranges import Count, Tick
+from shoal.api.struct import Count, Number, Struct, Tick
 from shoal.lockstep.frames import Frames
 
 
-@dataclass(frozen=True, slots=True)
-class RowsRequest:
+class RowsRequest(Struct):
     """Asks for the values of these columns at the receiver's nodes, as a run had them at a tick.
 
     Either those of ordinals from `first` to before `last`, or, of one column, the `top` most extreme.
@@ -26,8 +23,7 @@ class RowsRequest:
     least: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RowsReply:
+class RowsReply(Struct):
     """Frames: ordinals (int64), values of each column, then the ids' frames; `ids` is their spec, `total` the rows."""
 
     request: str
@@ -38,16 +34,14 @@ class RowsReply:
     frames: Frames = ()
 
 
-@dataclass(frozen=True, slots=True)
-class KeptTicksRequest:
+class KeptTicksRequest(Struct):
     """Asks at which ticks the receiver has states of this run."""
 
     request: str
     run: Count
 
 
-@dataclass(frozen=True, slots=True)
-class KeptTicksReply:
+class KeptTicksReply(Struct):
     """The ticks on the sender's disk, and the last tick that it knows to be committed."""
 
     request: str
@@ -55,8 +49,7 @@ class KeptTicksReply:
     states: tuple[RunStates, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TableRequest:
+class TableRequest(Struct):
     """Asks for the rows of a table, from `first` on, in a partition of the receiver's, as a run had them at a tick."""
 
     request: str
@@ -67,8 +60,7 @@ class TableRequest:
     first: Count
 
 
-@dataclass(frozen=True, slots=True)
-class TableReply:
+class TableReply(Struct):
     """Some rows: how many, of how many in all; `specs` are the columns' names and specs, the frames their frames."""
 
     request: str
@@ -79,8 +71,7 @@ class TableReply:
     frames: Frames = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
+class SearchRequest(Struct):
     """Searches the receiver's documents of a load's graph, in the placement of this epoch.
 
     Without weights, asks in how many of them each term occurs; with weights, which are the `top` best by them.
@@ -95,8 +86,7 @@ class SearchRequest:
     top: Count
 
 
-@dataclass(frozen=True, slots=True)
-class SearchReply:
+class SearchReply(Struct):
     """The sender's number of documents, and either how many have each term, or the best.
 
     The frames belong to the best: ordinals, scores, and the ids' frames; `ids` is their spec, `total` how many they
@@ -106,7 +96,7 @@ class SearchReply:
     request: str
     error: str
     documents: Count
-    frequencies: tuple[int, ...]
+    frequencies: tuple[Number, ...]
     total: Count
     ids: bytes
     frames: Frames = ()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Never, TypeAlias, assert_never
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from daemon.runtime.context import HostContext
@@ -269,7 +270,7 @@ class Results(Service[Never, Events]):
         while not portions or first < asked.last:
             last = min(first + self._portions.rows(member), asked.last)
             began = self._context.clock.monotonic_ns()
-            portions.append(await self._ask_at_once(member, replace(asked, first=first, last=last)))
+            portions.append(await self._ask_at_once(member, structs.replace(asked, first=first, last=last)))
             self._portions.took(member, (self._context.clock.monotonic_ns() - began) / 1e9)
             first = last
         return _joined(portions)

@@ -11,10 +11,10 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from daemon.runtime.context import HostContext
 from daemon.runtime.rpc import together

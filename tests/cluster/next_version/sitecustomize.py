@@ -13,13 +13,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 
-from shoal.api.since import since
+import msgspec
+
+from shoal.api.struct import Number, Since
 
 IS_CARELESS: Final = "SHOAL_CARELESS" in os.environ
 
@@ -38,22 +39,13 @@ def new() -> int:
 
 def of_commands(commands: ModuleType) -> None:
     """`DropGraph` gets a reason."""
-
-    @dataclass(frozen=True, slots=True)
-    class DropGraph(commands.DropGraph):  # type: ignore[misc, name-defined]
-        reason: str = field(default="", metadata=None if IS_CARELESS else since(new()))
-
-    _replace(commands, DropGraph)
+    _add(commands, "DropGraph", "reason", str if IS_CARELESS else Annotated[str, Since(new())], "")
 
 
 def of_lockstep(messages: ModuleType) -> None:
     """`PhaseDone` says when it was made."""
-
-    @dataclass(frozen=True, slots=True)
-    class PhaseDone(messages.PhaseDone):  # type: ignore[misc, name-defined]
-        made_ns: int = field(default_factory=time.monotonic_ns, metadata=since(new(), is_advisory=True))
-
-    _replace(messages, PhaseDone)
+    made_ns = Annotated[Number, Since(new(), is_advisory=True)]
+    _add(messages, "PhaseDone", "made_ns", made_ns, msgspec.field(default_factory=time.monotonic_ns))
 
 
 def of_handlers(handlers: ModuleType) -> None:
@@ -61,11 +53,11 @@ def of_handlers(handlers: ModuleType) -> None:
     handlers.DropGraph = functools.partial(handlers.DropGraph, reason="not needed any more")  # type: ignore[attr-defined]
 
 
-def _replace(module: ModuleType, newer: type) -> None:
-    """By its name, and in the tables of its module."""
-    older = getattr(module, newer.__name__)
-    newer.__module__, newer.__qualname__ = older.__module__, older.__qualname__
-    setattr(module, newer.__name__, newer)
+def _add(module: ModuleType, name: str, field: str, kind: Any, default: Any) -> None:
+    """To a struct, by its name and in the tables of its module."""
+    older = getattr(module, name)
+    newer = msgspec.defstruct(name, [(field, kind, default)], bases=(older,), module=older.__module__)
+    setattr(module, name, newer)
     for table in vars(module).values():
         if isinstance(table, dict):
             table.update({key: newer for key, kind in table.items() if kind is older})

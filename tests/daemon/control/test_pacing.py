@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from daemon.control.messages import Grant
 from daemon.control.pacing import REPEAT_INTERVAL_NS, Pacing

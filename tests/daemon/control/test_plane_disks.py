@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from consensus import Append
 from daemon.control import lives as lives_module
@@ -66,10 +67,10 @@ def test_a_shard_that_speaks_before_gossip_calls_it_alive_is_looked_at_first() -
     shard, now, raft = listener.up, cluster.world.now, other.up.raft
     record = next(r for r in other.up.membership.live() if r.name == other.name)
     assert raft is not None
-    shard.step(Identity("x", 1), Gossip((replace(record, status=DEAD),)), now)
+    shard.step(Identity("x", 1), Gossip((structs.replace(record, status=DEAD),)), now)
     log = raft.log
     shard.step(other.up.identity, Append(raft.term, log.last_index, log.last_term, (), 1), now)
-    shard.step(Identity("x", 1), Gossip((replace(record, incarnation=record.incarnation + 1),)), now)
+    shard.step(Identity("x", 1), Gossip((structs.replace(record, incarnation=record.incarnation + 1),)), now)
     assert shard.membership.status(other.name) == ALIVE
     assert not shard.trust.forgetful
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +19,7 @@ from daemon.state.envelope import CommandCodec, LogEntry
 from daemon.state.machine import Command, Request
 from daemon.wire import Codec
 from daemon.wire.version import NEWEST
+from shoal.api.struct import Struct
 from tests.daemon.control.network import SETTINGS, Machine, ShardCluster
 from tests.simulator.world import MS, SECOND
 
@@ -28,8 +29,7 @@ FAR_NS = 10**15
 PATIENCE_NS = ELECTION_TIMEOUTS * SETTINGS.consensus.election_timeout_ns
 
 
-@dataclass(frozen=True, slots=True)
-class LaterDropGraph:
+class LaterDropGraph(Struct):
     """`DropGraph` of a version that knows one thing more."""
 
     name: str

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from daemon.membership.claims import CLAIMS_MAX, REFUSED_NS
 from daemon.membership.config import SECOND

@@ -6,6 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from daemon.membership.config import SECOND, MembershipConfig
 from daemon.membership.effects import Counted, MemberJoined, SendTo
@@ -50,31 +51,31 @@ def test_the_memory_of_the_dead_does_not_go_round_for_ever() -> None:
 @pytest.mark.parametrize(
     "nonsense",
     [
-        replace(record("x"), status=9),
-        replace(record("x"), status=-1),
-        replace(record("x"), incarnation=-1),
-        replace(record("x"), incarnation=2**62),
-        replace(record("x"), accuser="x" * 1000),
-        Record(replace(identity("x"), name=""), 0, ALIVE),
-        Record(replace(identity("x"), control=""), 0, ALIVE),
-        Record(replace(identity("x"), generation=-1), 0, ALIVE),
-        Record(replace(identity("x"), public_key=b"k" * 100), 0, ALIVE),
-        Record(replace(identity("x"), tags=(("k", "v" * 1000),)), 0, ALIVE),
-        Record(replace(identity("me"), generation=5), 2**62, SUSPECT),
-        replace(record("x"), incarnation=2**32 + 1),
-        Record(replace(identity("me"), generation=5), 2**32 + 1, SUSPECT),
-        replace(record("x"), accuser="a\x1b[31m"),
+        structs.replace(record("x"), status=9),
+        structs.replace(record("x"), status=-1),
+        structs.replace(record("x"), incarnation=-1),
+        structs.replace(record("x"), incarnation=2**62),
+        structs.replace(record("x"), accuser="x" * 1000),
+        Record(structs.replace(identity("x"), name=""), 0, ALIVE),
+        Record(structs.replace(identity("x"), control=""), 0, ALIVE),
+        Record(structs.replace(identity("x"), generation=-1), 0, ALIVE),
+        Record(structs.replace(identity("x"), public_key=b"k" * 100), 0, ALIVE),
+        Record(structs.replace(identity("x"), tags=(("k", "v" * 1000),)), 0, ALIVE),
+        Record(structs.replace(identity("me"), generation=5), 2**62, SUSPECT),
+        structs.replace(record("x"), incarnation=2**32 + 1),
+        Record(structs.replace(identity("me"), generation=5), 2**32 + 1, SUSPECT),
+        structs.replace(record("x"), accuser="a\x1b[31m"),
         *(
-            Record(replace(identity("x"), name=name), 0, ALIVE)
+            Record(structs.replace(identity("x"), name=name), 0, ALIVE)
             for name in ("x\x1b[2J", "x\ny", "\u202egnp", "x/7", "x y", "-x", "x" * 64)
         ),
         *(
-            Record(replace(identity("x"), control=where), 0, ALIVE)
+            Record(structs.replace(identity("x"), control=where), 0, ALIVE)
             for where in ("tcp://a\x1b]0;hi\x07:1", "tcp://a b:1", "no address", "tcp://" + "x" * 300)
         ),
-        Record(replace(identity("x"), ticks="tcp://\x9b2J"), 0, ALIVE),
-        Record(replace(identity("x"), tags=(("disk", "7\x1b[0m"),)), 0, ALIVE),
-        Record(replace(identity("x"), tags=(("\u2066", "7"),)), 0, ALIVE),
+        Record(structs.replace(identity("x"), ticks="tcp://\x9b2J"), 0, ALIVE),
+        Record(structs.replace(identity("x"), tags=(("disk", "7\x1b[0m"),)), 0, ALIVE),
+        Record(structs.replace(identity("x"), tags=(("\u2066", "7"),)), 0, ALIVE),
     ],
 )
 def test_nonsense_is_dropped_and_counted(nonsense: Record) -> None:
@@ -86,9 +87,11 @@ def test_nonsense_is_dropped_and_counted(nonsense: Record) -> None:
 def test_a_wrong_word_on_an_incarnation_leaves_room_to_refute_it() -> None:
     """Whatever others claim, what a member says next is greater, and is believed."""
     me, other = make("a"), Membership(identity("b", 1), [], QUIET, Random(2), now=0)
-    other.step("me", Gossip((Record(replace(identity("me"), generation=5), 0, ALIVE),)), 0)
+    other.step("me", Gossip((Record(structs.replace(identity("me"), generation=5), 0, ALIVE),)), 0)
     for _ in range(40):
-        claim = replace(record("me", generation=5), incarnation=me.incarnation + 2**32, status=SUSPECT, accuser="a")
+        claim = structs.replace(
+            record("me", generation=5), incarnation=me.incarnation + 2**32, status=SUSPECT, accuser="a"
+        )
         for member in (me, other):
             member.step("a", Gossip((claim,)), 0)
         own = me.members()[-1]
@@ -96,7 +99,7 @@ def test_a_wrong_word_on_an_incarnation_leaves_room_to_refute_it() -> None:
         other.step("me", Gossip((own,)), 0)
         assert other.status("me") == ALIVE
     me.set_tags([("k", "v")], 0)
-    far = replace(record("me", generation=5), incarnation=me.incarnation, member=me.members()[-1].member)
+    far = structs.replace(record("me", generation=5), incarnation=me.incarnation, member=me.members()[-1].member)
     late = Membership(identity("c", 1), [], QUIET, Random(3), now=0)
     late.step("a", Gossip((far,)), 0)
     assert late.status("me") is None, "nobody else can say so"
@@ -108,7 +111,7 @@ def test_at_the_last_incarnations_a_member_still_has_its_own_say() -> None:
     me = make("a")
     me.step("a", Gossip(()), 0)
     for _ in range(3):
-        claim = replace(record("me", generation=5), incarnation=2**62 - 1, status=DEAD, accuser="a")
+        claim = structs.replace(record("me", generation=5), incarnation=2**62 - 1, status=DEAD, accuser="a")
         assert Counted("membership_nonsense") in tell(me, claim)
     me.set_tags([("k", "v")], 0)
     assert (me.incarnation, me.members()[-1].member.tags) == (1, (("k", "v"),))

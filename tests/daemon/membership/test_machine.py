@@ -7,6 +7,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from daemon.membership.config import SECOND
 from daemon.membership.effects import (
@@ -117,7 +118,7 @@ def test_one_that_is_there_refutes_what_others_say_of_its_end(status: int) -> No
 def test_who_accuses_a_member_does_not_move_it(status: int) -> None:
     """Or it would not hear of it, and could not answer."""
     me = make("a", "b", "c")
-    moved = replace(identity("b"), control=address("z"), public_key=b"")
+    moved = structs.replace(identity("b"), control=address("z"), public_key=b"")
     tell(me, Record(moved, 0, status, "a"))
     assert me.member("b") == identity("b")
     assert me.status("b") == SUSPECT
@@ -126,9 +127,9 @@ def test_who_accuses_a_member_does_not_move_it(status: int) -> None:
 def test_others_cannot_move_a_member_that_has_answered() -> None:
     me = make("a", "b", "c")
     me.step("b", Ack(1, "b", 1), 0)
-    moved = replace(identity("b"), control=address("z"), public_key=b"", tags=(("zone", "c"),))
+    moved = structs.replace(identity("b"), control=address("z"), public_key=b"", tags=(("zone", "c"),))
     tell(me, Record(moved, 1, ALIVE))
-    assert me.member("b") == replace(identity("b"), tags=(("zone", "c"),))
+    assert me.member("b") == structs.replace(identity("b"), tags=(("zone", "c"),))
     tell(me, Record(moved, 2, ALIVE), sender="b")
     assert me.member("b") == moved
 
@@ -273,7 +274,7 @@ def test_new_tags_are_a_new_incarnation() -> None:
     assert own is not None
     assert own.tags == (("rack", "1"), ("zone", "b"))
     assert me.incarnation == 1
-    changed = replace(identity("a"), tags=(("zone", "c"),))
+    changed = structs.replace(identity("a"), tags=(("zone", "c"),))
     assert tell(me, Record(changed, 1, ALIVE)) == [MemberUpdated(changed)]
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
+from msgspec import structs
 
 from daemon.membership.config import MILLISECOND, SECOND, MembershipConfig
 from daemon.membership.effects import MemberFailed, MemberJoined, MemberLeft, SendTo, SendToAddress, Superseded
@@ -186,7 +187,7 @@ def test_tags_reach_all() -> None:
     network = Network(2)
     names = network.settled(6)
     network.perform(names[3], network.hosts[names[3]].machine.set_tags([("zone", "b")], network.now))
-    wanted = replace(identity(names[3]), tags=(("zone", "b"),))
+    wanted = structs.replace(identity(names[3]), tags=(("zone", "b"),))
     assert network.run_until(lambda: network.known_as(wanted), 5 * SECOND)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from daemon.runtime.rpc import NoReply, Patience, Rpc, once, together
 from daemon.services.graphs.messages import PartStatsReply, PartStatsRequest

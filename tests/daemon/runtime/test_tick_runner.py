@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from daemon.runtime.tick_runner import MISFITS_MAX, News, TickRunner
 from daemon.transfer.chunks import LoadLimits

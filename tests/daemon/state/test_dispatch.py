@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from daemon.state import (
     Announcement,
@@ -25,7 +26,6 @@ from daemon.wire import Rejected
 from tests.daemon.state.registries import Log, at, formed, mistake_in_snapshot, sealed
 
 
-@dataclass(frozen=True, slots=True)
 class Acquire(Command):
     name: str
 
@@ -151,7 +151,7 @@ def large() -> Log:
     log.run()
     (run,) = log.registry.runs.values()
     log.registry.runs |= {
-        f"rank-{number}": replace(run, name=f"rank-{number}", number=number, state=FAILED, failure="x" * 60_000)
+        f"rank-{number}": structs.replace(run, name=f"rank-{number}", number=number, state=FAILED, failure="x" * 60_000)
         for number in range(2, 302)
     }
     log.registry.runs_begun = 301

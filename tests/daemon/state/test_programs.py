@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from daemon.state import Decided, ProgramDeployed, ProgramRemoved, ReplicatedState, command_codec
 from daemon.state.commands import AddProgram, DropProgram, EndRun, ProgramVersion, StartRun, StopRun

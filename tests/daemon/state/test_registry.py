@@ -7,6 +7,7 @@ from random import Random
 from typing import cast
 
 import pytest
+from msgspec import structs
 
 from daemon.state import (
     Announcement,
@@ -87,7 +88,7 @@ def test_a_run_from_its_view_to_its_end() -> None:
 def test_runs_have_the_time_of_the_log() -> None:
     registry = applied(VIEW, GRAPH)
     apply(registry, RUN, 100)
-    apply(registry, replace(RUN, runs_max=1, may_queue=True), 200)
+    apply(registry, structs.replace(RUN, runs_max=1, may_queue=True), 200)
     apply(registry, EndRun("rank-1", "completed", 4, "", 5), 300)
     first, second = registry.runs.values()
     assert (first.started_unix_ns, first.ended_unix_ns) == (100, 300)
@@ -96,10 +97,10 @@ def test_runs_have_the_time_of_the_log() -> None:
 
 def test_what_makes_no_sense_any_more_is_declined_in_words() -> None:
     registry = applied(VIEW, GRAPH)
-    assert "epoch 3 does not follow epoch 1" in refused(registry, replace(VIEW, epoch=3))
+    assert "epoch 3 does not follow epoch 1" in refused(registry, structs.replace(VIEW, epoch=3))
     assert "already loaded" in refused(registry, GRAPH)
-    assert "the view changed" in refused(registry, replace(GRAPH, name="x", epoch=0))
-    assert "no graph is called 'x'; loaded: web" in refused(registry, replace(RUN, graph="x"))
+    assert "the view changed" in refused(registry, structs.replace(GRAPH, name="x", epoch=0))
+    assert "no graph is called 'x'; loaded: web" in refused(registry, structs.replace(RUN, graph="x"))
     assert "there is no run 'x'" in refused(registry, StopRun("x"))
     apply(registry, RUN)
     assert "in use by rank-1" in refused(registry, DropGraph("web", "load-1"))
@@ -212,11 +213,11 @@ def test_a_view_that_no_leader_forms_is_declined(decision: Command) -> None:
 @pytest.mark.parametrize(
     "decision",
     [
-        replace(GRAPH, load="l", name="w\x1b]0;x\x07"),
-        replace(GRAPH, load="l", name=""),
-        replace(GRAPH, load="l", name="n" * 64),
-        replace(RUN, program="../x"),
-        replace(RUN, program="a\nb"),
+        structs.replace(GRAPH, load="l", name="w\x1b]0;x\x07"),
+        structs.replace(GRAPH, load="l", name=""),
+        structs.replace(GRAPH, load="l", name="n" * 64),
+        structs.replace(RUN, program="../x"),
+        structs.replace(RUN, program="a\nb"),
     ],
 )
 def test_names_that_nobody_can_give_are_declined(decision: Command) -> None:
@@ -231,13 +232,13 @@ def test_a_snapshot_that_no_shard_has_made_is_not_taken() -> None:
         {"placements": {"web": registry.placements["web"][1:]}},
         {"placements": {"web": (("nobody",),) * 8}},
         {"view": None},
-        {"view": replace(VIEW_RECORD, members=())},
-        {"view": replace(VIEW_RECORD, replicas=0)},
-        {"view": replace(VIEW_RECORD, virtual_nodes=2**60)},
+        {"view": structs.replace(VIEW_RECORD, members=())},
+        {"view": structs.replace(VIEW_RECORD, replicas=0)},
+        {"view": structs.replace(VIEW_RECORD, virtual_nodes=2**60)},
         {"graphs": {}, "placements": {}},
         {"runs_begun": 0},
-        {"runs": {"rank-1": replace(run, state="gone")}},
-        {"runs": {"rank-1": replace(run, number=0)}},
+        {"runs": {"rank-1": structs.replace(run, state="gone")}},
+        {"runs": {"rank-1": structs.replace(run, number=0)}},
         {"disks": {"a\x1b": Disk(1, {})}},
     ):
         bad = freeze(replace(registry, **wrong))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from daemon.transfer import checkpoints as replication
 from daemon.transfer.checkpoints import RESEND_FACTOR_MAX, Replication, ReplicationEffect, ReplicationMessage

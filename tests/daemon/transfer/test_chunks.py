@@ -6,6 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from daemon.transfer.chunks import ChunkPlaces, Intake, LoadEffect, LoadLimits, PieceArrived, PieceGone, Shipment
 from shoal.lockstep.effects import SendTick
@@ -100,7 +101,7 @@ def test_the_first_answer_counts_and_ends_it() -> None:
     shipment = Shipment("l", "b", b"spec", [], LIMITS)
     shipment.begin(0)
     shipment.step(BUILT, 0)
-    shipment.step(replace(BUILT, error="later"), 0)
+    shipment.step(structs.replace(BUILT, error="later"), 0)
     assert (shipment.answer, shipment.deadline, shipment.wake(10**9)) == (BUILT, None, [])
 
 
@@ -161,10 +162,10 @@ OFFER = PieceOffered("l", b"spec", (4096, 4096), 4096)
 @pytest.mark.parametrize(
     "other",
     [
-        replace(OFFER, spec=b"other"),
-        replace(OFFER, frame_sizes=(4096, 4096, 4096)),
-        replace(OFFER, frame_sizes=(8192,)),
-        replace(OFFER, chunk_bytes=8192),
+        structs.replace(OFFER, spec=b"other"),
+        structs.replace(OFFER, frame_sizes=(4096, 4096, 4096)),
+        structs.replace(OFFER, frame_sizes=(8192,)),
+        structs.replace(OFFER, chunk_bytes=8192),
     ],
 )
 def test_two_pieces_of_one_name_are_never_mixed(other: PieceOffered) -> None:
@@ -172,7 +173,7 @@ def test_two_pieces_of_one_name_are_never_mixed(other: PieceOffered) -> None:
     intake.step("a", OFFER, 0)
     assert intake.step("a", Chunk("l", last, other.digest(), (b"y" * 4096,)), 0) == [], "it came before its offer"
     assert messages(intake.step("a", Chunk("l", 0, OFFER.digest(), (FULL,)), 0)) == [ChunksAcknowledged("l", 1)]
-    assert messages(intake.step("a", replace(OFFER, probe=1), 0)) == [ChunksAcknowledged("l", 1, (), 1)], (
+    assert messages(intake.step("a", structs.replace(OFFER, probe=1), 0)) == [ChunksAcknowledged("l", 1, (), 1)], (
         "only repeated"
     )
     assert messages(intake.step("a", other, 0)) == [ChunksAcknowledged("l", 0)], "it begins anew"
@@ -182,7 +183,7 @@ def test_two_pieces_of_one_name_are_never_mixed(other: PieceOffered) -> None:
 
 def test_a_piece_that_is_being_built_is_not_begun_anew() -> None:
     intake = Intake(LIMITS)
-    intake.step("a", replace(OFFER, frame_sizes=()), 0)
+    intake.step("a", structs.replace(OFFER, frame_sizes=()), 0)
     assert intake.step("a", OFFER, 0) == [], "it was handed over, and once"
     intake.built(BUILT)
     assert intake.step("a", OFFER, 0) == [SendTick("a", BUILT)]
@@ -191,7 +192,7 @@ def test_a_piece_that_is_being_built_is_not_begun_anew() -> None:
 def test_another_piece_in_its_place_has_to_fit_as_well() -> None:
     intake = Intake(LIMITS)
     intake.step("a", OFFER, 0)
-    (refusal,) = messages(intake.step("a", replace(OFFER, frame_sizes=(LIMITS.piece_bytes_max + 1,)), 0))
+    (refusal,) = messages(intake.step("a", structs.replace(OFFER, frame_sizes=(LIMITS.piece_bytes_max + 1,)), 0))
     assert isinstance(refusal, PieceBuilt)
     assert (intake.progress("l"), intake.bytes_coming) == (None, 0)
 

@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import contextlib
 import random
-from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Literal
 
 import msgpack
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Meta
+from msgspec.structs import replace
 
 from daemon.wire import Codec, Foreign, Reason, Rejected, Unsupported, WireLimits
 from daemon.wire.version import FIRST, NEWEST
-from shoal.api.ranges import TICKS_MAX, Count, Tick, Within
+from shoal.api.ranges import TICKS_MAX
+from shoal.api.struct import Count, Number, Struct, Tick
 from shoal.lockstep.frames import Frames
 
 
@@ -28,56 +31,57 @@ class Level(IntEnum):
     HIGH = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    term: int
+class Entry(Struct):
+    term: Number
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
-    number: int
+class EntryPart(Entry, tag=0):
+    """As one of several structs in a union."""
+
+
+class MarkPart(Mark, tag=1):
+    """The other."""
+
+
+class Plain(Struct):
+    number: Number
     flag: bool
     ratio: float
     text: str
     blob: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Rich:
-    maybe: int | None
+class Rich(Struct):
+    maybe: Number | None
     entries: tuple[Entry, ...]
-    pair: tuple[str, int]
-    part: Entry | Mark
+    pair: tuple[str, Number]
+    part: EntryPart | MarkPart
     optional_part: Mark | None
     colour: Colour
     level: Level
     members: frozenset[str]
-    key: int | str
+    key: Number | str
     kind: Literal["a", "b"]
-    rows: tuple[tuple[int, ...], ...]
+    rows: tuple[tuple[Number, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
-    tick: int
+class Data(Struct):
+    tick: Number
     aggregates: bytes
     payload: Frames
 
 
-@dataclass(frozen=True, slots=True)
-class Bare:
+class Bare(Struct):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Even:
-    number: int
+class Even(Struct):
+    number: Number
 
     def __post_init__(self) -> None:
         if self.number % 2:
@@ -92,13 +96,14 @@ int64 = st.integers(-(2**62), 2**62)
 short_text = st.text(max_size=20)
 entries = st.builds(Entry, int64, st.binary(max_size=30))
 marks = st.builds(Mark, short_text)
+parts = st.builds(EntryPart, int64, st.binary(max_size=30)) | st.builds(MarkPart, short_text)
 plains = st.builds(Plain, int64, st.booleans(), st.floats(allow_nan=False), short_text, st.binary(max_size=99))
 riches = st.builds(
     Rich,
     maybe=st.none() | int64,
     entries=st.lists(entries, max_size=4).map(tuple),
     pair=st.tuples(short_text, int64),
-    part=entries | marks,
+    part=parts,
     optional_part=st.none() | marks,
     colour=st.sampled_from(Colour),
     level=st.sampled_from(Level),
@@ -135,8 +140,7 @@ def test_equal_messages_have_equal_bytes_from_any_codec(message: object) -> None
 
 
 def test_sets_travel_sorted() -> None:
-    @dataclass(frozen=True)
-    class Members:
+    class Members(Struct):
         names: frozenset[str]
 
     codec = Codec("demo", {1: Members})
@@ -145,6 +149,45 @@ def test_sets_travel_sorted() -> None:
     assert reason([envelope(1, [["b", "a"]])], codec) is Reason.MALFORMED
     assert reason([envelope(1, [["a", "a"]])], codec) is Reason.MALFORMED
     assert reason([envelope(1, [["a", 1]])], codec) is Reason.MALFORMED
+
+
+class Leaf(Struct):
+    size: Number
+    ratio: float = 0.0
+    name: str = ""
+
+
+class Tree(Struct):
+    leaves: tuple[Leaf, ...]
+    top: Leaf | None = None
+
+
+WIDE = msgspec.defstruct("Wide", [(f"field_{n}", Number, n) for n in range(20)], bases=(Struct,))
+
+
+@pytest.mark.parametrize(
+    ("body", "is_taken"),
+    [
+        (b"\x92\x91\x93\x01\xcb\0\0\0\0\0\0\0\0\xa0\xc0", True),
+        (b"\x92\x91\x93\x01\x00\xa0\xc0", True),  # an int for a float
+        (b"\x92\x91\x93\xcd\0\x01\x00\xa0\xc0", True),  # a number that is longer than it need be
+        (b"\xdc\0\x02\x91\x93\x01\x00\xa0\xc0", True),  # and an array
+        (b"\x92\x91\x92\x01\x00\xc0", False),
+        (b"\x92\x91\x91\x01\xc0", False),
+        (b"\x92\x90\x91\x01", False),
+        (b"\x91\x90", False),
+    ],
+)
+def test_only_what_a_later_version_adds_may_be_missing(body: bytes, is_taken: bool) -> None:
+    """A default is for the constructor's sake."""
+    codec = Codec("demo", {1: Tree, 2: WIDE})
+    header = envelope(1, [])[:-1] + body
+    if is_taken:
+        assert codec.decode([header]).message.leaves == (Leaf(1),)
+    else:
+        assert reason([header], codec) is Reason.MALFORMED
+    assert codec.decode([envelope(2, list(range(20)))]).message == WIDE()
+    assert reason([envelope(2, list(range(19)))], codec) is Reason.MALFORMED
 
 
 def test_nan_and_infinities_are_numbers() -> None:
@@ -177,7 +220,7 @@ def test_a_field_of_a_wrong_type_is_refused(tag: int, body: object) -> None:
     assert reason([envelope(tag, body)]) in (Reason.MALFORMED, Reason.OVERSIZE, Reason.FIELDS)
 
 
-GOOD: list[object] = [None, [[1, b""]], ["x", 1], [0, [1, b""]], None, "red", 1, ["a", "b"], "key", "a", [[1], []]]
+GOOD: list[object] = [None, [[1, b""]], ["x", 1], [0, 1, b""], None, "red", 1, ["a", "b"], "key", "a", [[1], []]]
 
 
 def test_the_good_body_that_the_next_test_spoils_is_good() -> None:
@@ -192,8 +235,8 @@ def test_the_good_body_that_the_next_test_spoils_is_good() -> None:
         (1, [1]),
         (2, ["x"]),
         (2, [1, "x"]),
-        (3, [-1, ["x"]]),
-        (3, [True, ["x"]]),
+        (3, [-1, "x"]),
+        (3, [True, "x"]),
         (3, ["x"]),
         (3, None),
         (4, "x"),
@@ -220,7 +263,7 @@ def test_a_part_of_a_wrong_type_is_refused(place: int, value: object) -> None:
     ("tag", "place", "value", "why"),
     [
         (2, 1, [[1, b"", 2]], Reason.FIELDS),
-        (2, 3, [2, ["x"]], Reason.UNKNOWN_TYPE),
+        (2, 3, [2, "x"], Reason.UNKNOWN_TYPE),
         (2, len(GOOD), None, Reason.FIELDS),
         (99, 0, None, Reason.UNKNOWN_TYPE),
     ],
@@ -229,6 +272,13 @@ def test_what_a_later_version_writes_is_told_from_nonsense(tag: int, place: int,
     body = [*GOOD[:place], value, *GOOD[place + 1 :]]
     assert reason([envelope(tag, body)]) is why
     assert CODEC.label(envelope(tag, body)) == (FIRST, tag)
+
+
+def test_a_log_line_does_not_quote_what_a_stranger_writes() -> None:
+    for place, value in ((5, "\x1b[2J"), (9, "\x1b[2J"), (3, ["\x1b[2J"]), (10, {"\x1b[2J": 1})):
+        with pytest.raises(Rejected) as caught:
+            CODEC.decode([envelope(2, [*GOOD[:place], value, *GOOD[place + 1 :]])])
+        assert "\x1b" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +356,7 @@ def test_what_a_peer_would_refuse_is_not_encoded() -> None:
         Plain(1, True, 1.0, "", bytes(20_001)),
         Data(1, b"", (b"",) * 9),
         Data(1, b"", (bytes(50_001),)),
-        Rich(None, (), ("", 1), Mark(""), None, Colour.RED, Level.LOW, frozenset(), 1, "a", ((1,) * 51,)),
+        Rich(None, (), ("", 1), MarkPart(""), None, Colour.RED, Level.LOW, frozenset(), 1, "a", ((1,) * 51,)),
     )
     for message in mistakes:
         with pytest.raises(Rejected) as caught:
@@ -380,36 +430,39 @@ def test_nesting_bombs_cost_nothing() -> None:
 
 
 def test_classes_that_cannot_travel_are_refused_when_the_codec_is_made() -> None:
-    @dataclass
-    class Mutable:
+    class Mutable(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+        a: Number
+
+    class Open(Struct, forbid_unknown_fields=False):
+        a: Number
+
+    class Mapped(Struct):
+        a: dict[str, Number]
+
+    class Unbounded(Struct):
         a: int
 
-    @dataclass(frozen=True)
-    class Mapped:
-        a: dict[str, int]
+    class Untagged(Struct):
+        a: Entry | Mark
 
-    @dataclass(frozen=True)
-    class Twice:
+    class Twice(Struct):
         a: Frames
         b: Frames
 
-    @dataclass(frozen=True)
-    class Within:
+    class Within(Struct):
         a: Data
 
-    @dataclass(frozen=True)
-    class Ambiguous:
-        a: tuple[int, ...] | Entry
+    class Ambiguous(Struct):
+        a: tuple[Number, ...] | Entry
 
-    for cls in (int, Mutable, Mapped, Twice, Within, Ambiguous, Loop):
+    for cls in (int, Mutable, Open, Mapped, Unbounded, Untagged, Twice, Within, Ambiguous, Loop):
         with pytest.raises(Unsupported):
             Codec("demo", {1: cls})
     with pytest.raises(Unsupported):
         Codec("demo", {1: Plain, 2: Plain})
 
 
-@dataclass(frozen=True)
-class Loop:
+class Loop(Struct):
     again: Loop | None
 
 
@@ -418,13 +471,12 @@ def test_limits_are_positive() -> None:
         WireLimits(frames_max=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Ranged:
+class Ranged(Struct):
     tick: Tick
-    steps: tuple[Annotated[int, Within(-1, 9)], ...]
+    steps: tuple[Annotated[int, Meta(ge=-1, le=9)], ...]
     maybe: Count | None
     pair: tuple[str, Tick]
-    any: int = 0
+    any: Number = 0
     more: Tick = 0
 
 
@@ -456,7 +508,7 @@ def test_a_number_out_of_its_range_is_refused_on_both_sides(name: str, value: An
     bad = replace(FITS, **{name: value})
     with pytest.raises(Rejected, match="range"):
         RANGED.encode(1, "a", 1, bad)
-    fields = [list(v) if isinstance(v, tuple) else v for v in (getattr(bad, one) for one in Ranged.__slots__)]
+    fields = [list(v) if isinstance(v, tuple) else v for v in (getattr(bad, one) for one in Ranged.__struct_fields__)]
     if abs(value if isinstance(value, int) else 0) < 2**64:
         assert reason([envelope(1, fields)], RANGED) is Reason.RANGE
     assert RANGED.decode(RANGED.encode(1, "a", 1, FITS)).message == FITS, "the packer is as new"
@@ -478,9 +530,8 @@ def test_text_that_cannot_be_utf_8_costs_its_message_alone(text: str) -> None:
 
 
 def test_only_a_number_has_a_range() -> None:
-    @dataclass(frozen=True)
-    class Text:
-        a: Annotated[str, Within(0, 1)]
+    class Text(Struct):
+        a: Annotated[str, Meta(ge=0, le=1)]
 
     with pytest.raises(Unsupported, match="range"):
         Codec("demo", {1: Text})

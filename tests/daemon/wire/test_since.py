@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, make_dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgpack
 import pytest
+from msgspec import defstruct, field
 
 from daemon.wire import Codec, Reason, Rejected, Unsupported
 from daemon.wire.version import FIRST, NEWEST, OLDEST
-from shoal.api.ranges import Count
-from shoal.api.since import since
+from shoal.api.struct import Count, Number, Since, Struct
 from shoal.lockstep.frames import Frames
 
 NEXT = NEWEST + 1
 LAST = NEWEST + 2
 
 
-@dataclass(frozen=True, slots=True)
-class OldPart:
+class OldPart(Struct):
     size: Count
 
 
-@dataclass(frozen=True, slots=True)
-class Old:
+class Old(Struct):
     """As the older version knows it."""
 
     name: str
@@ -32,48 +29,53 @@ class Old:
     frames: Frames = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct):
     size: Count
-    weight: Count = field(default=1, metadata=since(LAST))
+    weight: Annotated[Count, Since(LAST)] = 1
 
 
-@dataclass(frozen=True, slots=True)
-class New:
+class New(Struct):
     """The same class of a later version."""
 
     name: str
     parts: tuple[Part, ...] = ()
     frames: Frames = ()
-    colours: tuple[str, ...] = field(default=("red",), metadata=since(NEXT))
-    seen: Count = field(default=0, metadata=since(NEXT, is_advisory=True))
-    notes: tuple[str, ...] = field(default_factory=tuple, metadata=since(LAST))
+    colours: Annotated[tuple[str, ...], Since(NEXT)] = ("red",)
+    seen: Annotated[Count, Since(NEXT, is_advisory=True)] = 0
+    notes: Annotated[tuple[str, ...], Since(LAST)] = field(default_factory=tuple)
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Struct):
     SINCE: ClassVar[int] = NEXT
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class First:
+class First(Struct):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Second:
+class Second(Struct):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class OldChoice:
-    member: First | Second
+class FirstPart(First, tag="first"):
+    """As a member of a union."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    member: First | Second | Whole
+class SecondPart(Second, tag="second"):
+    """Another."""
+
+
+class WholePart(Whole, tag="whole"):
+    """One that a later version adds."""
+
+
+class OldChoice(Struct):
+    member: FirstPart | SecondPart
+
+
+class Choice(Struct):
+    member: FirstPart | SecondPart | WholePart
 
 
 def older(version: int = NEWEST) -> Codec:
@@ -135,7 +137,7 @@ def test_an_older_version_refuses_what_it_does_not_know() -> None:
     lying = bytearray(sent(later(NEXT), New("x"))[0])
     lying[1] = NEWEST
     assert reason(older(), [bytes(lying)]) is Reason.FIELDS
-    assert reason(older(), sent(later(NEXT), Choice(First("x")))) is Reason.VERSION
+    assert reason(older(), sent(later(NEXT), Choice(FirstPart("x")))) is Reason.VERSION
     whole = bytearray(sent(later(NEXT), Whole("x"))[0])
     whole[1] = NEWEST
     assert reason(older(), [bytes(whole)]) is Reason.UNKNOWN_TYPE
@@ -146,7 +148,7 @@ def test_an_older_version_refuses_what_it_does_not_know() -> None:
     [
         (New("x", colours=("blue",)), f"New.colours can be said from cluster version {NEXT} on"),
         (Whole("x"), f"Whole can be said from cluster version {NEXT} on, and the cluster is at {NEWEST}"),
-        (Choice(Whole("x")), "Whole can be said"),
+        (Choice(WholePart("x")), "WholePart can be said"),
         (New("x", (Part(1, 5),)), f"Part.weight can be said from cluster version {LAST} on"),
     ],
 )
@@ -168,8 +170,7 @@ def test_a_version_that_is_raised_holds_from_the_next_message_on() -> None:
 def test_a_message_carries_the_version_of_its_form_and_not_the_clusters() -> None:
     """So what has not changed is read by a shard that was left behind, and it can say what is wrong."""
 
-    @dataclass(frozen=True, slots=True)
-    class Same:
+    class Same(Struct):
         name: str
 
     codec = Codec("demo", {1: Same, 2: New}, version=LAST, newest=LAST)
@@ -177,20 +178,19 @@ def test_a_message_carries_the_version_of_its_form_and_not_the_clusters() -> Non
     assert [codec.label(sent(codec, one)[0])[0] for one in (Same("x"), New("x"))] == [FIRST, LAST]
 
 
-def _a_class(*fields: Any, **more: Any) -> type:
-    return make_dataclass("Wrong", fields, frozen=True, namespace=more)
+def _a_class(*fields: Any) -> type:
+    return defstruct("Wrong", fields, bases=(Struct,))
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (_a_class(("a", int, field(metadata=since(NEXT)))), "needs a default"),
-        (_a_class(("a", int, field(default=1, metadata=since(NEXT))), ("b", int, 1)), "comes behind what there is"),
-        (_a_class(("a", int, field(default=1, metadata=since(FIRST)))), f"every version knows what is since {FIRST}"),
-        (_a_class(("a", int, field(default=1, metadata=since(LAST + 1)))), "known to none"),
-        (_a_class(("a", Frames, field(default=(), metadata=since(NEXT)))), "from the first"),
-        (_a_class(("a", Whole | First | Second)), "comes last in it"),
-        (_a_class(("a", First | Whole)), "has no tags yet"),
+        (_a_class(("a", Annotated[Number, Since(NEXT)])), "needs a default"),
+        (_a_class(("a", Annotated[Number, Since(NEXT)], 1), ("b", Number, 1)), "comes behind what there is"),
+        (_a_class(("a", Annotated[Number, Since(FIRST)], 1)), f"every version knows what is since {FIRST}"),
+        (_a_class(("a", Annotated[Number, Since(LAST + 1)], 1)), "known to none"),
+        (_a_class(("a", Annotated[Frames, Since(NEXT)], ())), "from the first"),
+        (_a_class(("a", First | Whole)), "must be tagged"),
     ],
 )
 def test_a_class_that_older_versions_would_misread_is_a_mistake(wrong: type, words: str) -> None:

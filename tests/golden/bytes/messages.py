@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from typing import Any, Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from daemon.wire import Codec, Envelope
 from daemon.wire.version import NEWEST
@@ -56,6 +56,6 @@ def _entry(codec: Codec, example: Any, founding: str = SENT.founding) -> Entry:
 
 def _flat(message: Any) -> Any:
     """Returns the message with its frames as bytes, whatever holds them."""
-    if "frames" not in {field.name for field in fields(message)}:
+    if "frames" not in type(message).__struct_fields__:
         return message
     return replace(message, frames=tuple(memoryview(frame).cast("B").tobytes() for frame in message.frames))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
-from daemon.wire.records import record_of
+from msgspec import Struct
+from msgspec.structs import fields, replace
+
+from daemon.wire.records import default_of, record_of, since_of
 from daemon.wire.version import FIRST, NEWEST, OLDEST
-from shoal.api.since import SINCE
 
 
 class Form(NamedTuple):
@@ -33,14 +34,10 @@ def _older(value: Any, version: int) -> Any:
     """Returns what can be said of it at that version."""
     if isinstance(value, tuple):
         return tuple(_older(one, version) for one in value)
-    if not is_dataclass(value) or isinstance(value, type):
+    if not isinstance(value, Struct):
         return value
     said = {
-        one.name: _default(one) if one.metadata.get(SINCE, 0) > version else _older(getattr(value, one.name), version)
+        one.name: default_of(one) if since_of(one).version > version else _older(getattr(value, one.name), version)
         for one in fields(value)
     }
     return replace(value, **said)
-
-
-def _default(field: Field[Any]) -> Any:
-    return field.default_factory() if field.default_factory is not MISSING else field.default

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
 from itertools import combinations
 from typing import Any
+
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import FieldInfo, fields
 
 
 def complaints(examples: Iterable[object]) -> list[str]:
@@ -18,7 +20,7 @@ def complaints(examples: Iterable[object]) -> list[str]:
 
 
 def _of_class(cls: type, parts: Sequence[Any]) -> Iterator[str]:
-    declared = [field for field in fields(cls) if field.compare]
+    declared = fields(cls)
     for field in declared:
         values = [getattr(part, field.name) for part in parts]
         if all(_is_unset(field, value) for value in values):
@@ -33,20 +35,20 @@ def _bits(value: object) -> tuple[type, object]:
     return type(value), value
 
 
-def _is_unset(field: Field[Any], value: object) -> bool:
-    if field.default is not MISSING:
+def _is_unset(field: FieldInfo, value: object) -> bool:
+    if field.default is not NODEFAULT:
         return _bits(value) == _bits(field.default)
-    if field.default_factory is not MISSING:
+    if field.default_factory is not NODEFAULT:
         return bool(value == field.default_factory())
     return value in ("", b"", 0, (), None) and not isinstance(value, bool)
 
 
 def _parts(value: object) -> Iterator[object]:
-    """Yields the dataclasses in a value, itself among them."""
-    if is_dataclass(value):
+    """Yields the structs in a value, itself among them."""
+    if isinstance(value, Struct):
         yield value
-        for field in fields(value):
-            yield from _parts(getattr(value, field.name))
+        for name in value.__struct_fields__:
+            yield from _parts(getattr(value, name))
     elif isinstance(value, (tuple, frozenset)):
         for one in value:
             yield from _parts(one)

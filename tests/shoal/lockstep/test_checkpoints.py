@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from shoal.lockstep.barrier import entry_of
 from shoal.lockstep.effects import (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from shoal.engine.engine import Outgoing
 from shoal.lockstep.barrier import entry_of

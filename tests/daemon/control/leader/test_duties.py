@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from daemon.control.leader.duties import Leading, ResultLimits, sight_of
 from daemon.control.leader.end import ending

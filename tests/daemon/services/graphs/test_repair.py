@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
 import msgpack
 import pytest
+from msgspec.structs import replace
 
 from daemon.config import Config
 from daemon.control.effects import MendHoldings

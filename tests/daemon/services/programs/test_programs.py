@@ -6,12 +6,12 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import TypeVar
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from daemon.config import ProgramsSection
 from daemon.services.programs.programs import Programs

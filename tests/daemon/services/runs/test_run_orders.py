@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from daemon.config import Config
 from daemon.control.effects import BeginRun, HealBarrier, TellStates
@@ -133,7 +134,7 @@ def test_a_run_from_its_start_deletes_what_another_of_its_number_has_left(
 ) -> None:
     async def run() -> None:
         log = formed()
-        record, view = replace(started(log), resumed=resumed), log.registry.view
+        record, view = structs.replace(started(log), resumed=resumed), log.registry.view
         assert view is not None
         log.view("ab")
         with on_disk(tmp_path, log) as bench:
@@ -169,7 +170,7 @@ def test_a_state_is_kept_with_the_epoch_in_which_its_tick_was_made(tmp_path: Pat
 
     async def run() -> None:
         log = formed()
-        record = replace(started(log), epoch=3, resumed=4, origin=2)
+        record = structs.replace(started(log), epoch=3, resumed=4, origin=2)
         with on_disk(tmp_path, log) as bench:
             bench.ticks.epoch = 3
             checkpoints = Checkpoints(bench.context)
