@@ -41,6 +41,7 @@ CHECKPOINT_BYTES_MAX: Final = 32 << 20
 WAL_BYTES_LONG: Final = 48 << 20
 WAL_BYTES_KEPT: Final = 96 << 20  # a longer log is cut to this when it starts over
 BUSY_TIMEOUT_MS: Final = 10_000  # only for somebody with another process at the file: ours take turns
+WAL_PAGES_ON_FULL_DISK: Final = 16
 CACHE_KIB: Final = 8 << 10
 # UnicodeDecodeError: sqlite3 decodes the text of an error strictly, and that of a torn schema quotes what is torn.
 FAILURES: Final = (sqlite3.Error, OSError, MemoryError, UnicodeDecodeError)
@@ -81,6 +82,7 @@ class Database:
         self.connection.text_factory = _lenient  # torn text is seen by its checksum
         self._durable = True
         self._written_bytes = 0
+        self._log_is_short = False
         self.log_bytes_max = WAL_BYTES_KEPT
         with self._closing_on_error():
             for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
@@ -142,14 +144,25 @@ class Database:
 
         Once the log has been moved into the database, what is written next takes the place of what was in the log. If
         that is not enough, the reserve is released. Whoever still reads the log is waited for.
+
+        Moving the log needs room for pages that are new in the database. So that the log does not take that as well, it
+        is kept short until there is room again.
         """
+        if self._log_is_short and self._room is not None and self._room.free > self._room.refuse:
+            self._keep_log_short(False)
         for make_room in (lambda: None, lambda: self._room is not None and self._room.let_go()):
             with suppress(NoRoom):
                 return write()
             make_room()
             with suppress(NoRoom), self.turn:
                 self.checkpoint("RESTART")
+            self._keep_log_short(self._room is not None)
         return write()
+
+    def _keep_log_short(self, short: bool) -> None:
+        self._log_is_short = short
+        pages = WAL_PAGES_ON_FULL_DISK if short else self.log_bytes_max // PAGE_BYTES
+        self.connection.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
 
     def rows(self, doing: str, statement: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Returns all rows of a query, as of one moment."""

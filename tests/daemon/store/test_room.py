@@ -14,6 +14,7 @@ import pytest
 from chaos.disks import SmallDisk, why_not
 from consensus import HardState
 from consensus.effects import Persist
+from consensus.stored import Entry
 from daemon.control.bootstrap import Promise
 from daemon.state.commands import Identity
 from daemon.store import DataFolder, Marks, NoRoom, StateRecord, Store
@@ -216,6 +217,24 @@ def test_small_writes_are_done_on_a_full_disk_without_a_reserve(disk: SmallDisk,
                 disk.fill()
                 SMALL_WRITES[what](store)
                 disk.clear()
+        store.close()
+
+
+def test_decisions_go_on_for_long_once_somebody_else_has_filled_the_disk(disk: SmallDisk) -> None:
+    """The write-ahead log takes no more of the reserve than the decisions themselves."""
+    with opened(disk) as folder:
+        store = Store(folder)
+        assert folder.room is not None
+        assert (disk.folder / RESERVE).stat().st_size < 2 * MB
+        disk.fill()
+        for index in range(1, 2001):
+            store.persist(Persist(entries=(Entry(index, 1, bytes(150)),)))
+        assert folder.room.free < 2 * MB
+        disk.clear()
+        before = store._database.log_growth()
+        for index in range(2001, 2101):
+            store.persist(Persist(entries=(Entry(index, 1, bytes(150)),)))
+        assert store._database.log_growth() < before - MB, "the log may be long again"
         store.close()
 
 
