@@ -58,7 +58,7 @@ def drop_graph(registry: Registry, command: DropGraph, at: Applied) -> Outcome:
     if using and not command.by_force:
         told = ", ".join(run.name + (" (queued)" if run.state == QUEUED else "") for run in using)
         raise CommandRejected(
-            f"graph '{graph.name}' is in use by {told}: stop that first, or drop it by force (--force)"
+            f"graph '{graph.name}' is in use by {told}: stop them first, or drop the graph by force (--force)"
         )
     del registry.graphs[graph.name], registry.placements[graph.name]
     registry.disks = {name: disk.with_load(graph.load, frozenset()) for name, disk in registry.disks.items()}

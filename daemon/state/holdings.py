@@ -19,9 +19,9 @@ def hold_parts(registry: Registry, command: HoldParts, at: Applied) -> Outcome:
         raise CommandRejected(f"{name[:80]!r} is no name for a shard")
     before = registry.disks.get(name, Disk(0, {}))
     if generation < before.generation or (generation > before.generation and not command.is_whole):
-        raise CommandRejected(f"shard '{name}' has begun another life since")
+        raise CommandRejected(f"shard '{name}' has restarted since")
     if generation == before.generation and command.is_whole:
-        raise CommandRejected(f"shard '{name}' has said so before: this one comes late, and it may hold less by now")
+        raise CommandRejected(f"shard '{name}' has sent a later report, so this one is ignored")
     disk = Disk(generation, {} if command.is_whole else before.loads, command.disk)
     counts = {graph.load: graph.partition_count for graph in registry.graphs.values()}
     for holding in command.holdings:
@@ -38,7 +38,7 @@ def drop_parts(registry: Registry, command: DropParts, at: Applied) -> Outcome:
     disk = registry.disks.get(command.shard.name)
     graph = registry.graph_of(command.holding.load)
     if disk is None or graph is None or disk.generation != command.shard.generation:
-        raise CommandRejected("it is not held any more")
+        raise CommandRejected("it is no longer held")
     going, placed, wanted = (
         from_bits(command.holding.partitions),
         registry.placements[graph.name],

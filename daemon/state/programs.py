@@ -122,7 +122,7 @@ class DeployedPrograms:
             run.name for run in runs if not run.is_over and self.find(run.program, run.digest) and run.program == name
         ]
         if using:
-            raise CommandRejected(f"program '{name}' is in use by {', '.join(using)}: stop that first")
+            raise CommandRejected(f"program '{name}' is in use by {', '.join(using)}: stop them first")
         self.versions[name, version.digest] = replace(version, is_current=False)
         if not _uses(version, runs):
             del self.versions[name, version.digest]

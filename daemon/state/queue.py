@@ -24,12 +24,12 @@ def must_wait(registry: Registry, command: StartRun) -> bool:
     if not command.may_queue:
         if is_full:
             raise CommandRejected(
-                f"{active} runs go on already (ticks.runs_max): wait for one, stop one, or have this one wait for its "
-                "turn (--queue)"
+                f"{active} runs are already active (ticks.runs_max): wait for one, stop one, or let this one wait for "
+                "its turn (--queue)"
             )
         return False
     if len(queued) >= QUEUED_MAX:
-        raise CommandRejected(f"{len(queued)} runs are queued already: wait until some of them have begun")
+        raise CommandRejected(f"{len(queued)} runs are already queued: wait until some of them have started")
     return is_full or bool(queued)
 
 

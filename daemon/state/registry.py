@@ -166,7 +166,9 @@ class Registry:
         """The same, if it is still the one that was meant. Raises `CommandRejected`."""
         graph = self.need_graph(name)
         if graph.load != load:
-            raise CommandRejected(f"graph '{name}' was dropped, and another one was loaded under its name: look again")
+            raise CommandRejected(
+                f"graph '{name}' was dropped, and another one was loaded under its name: check it and try again"
+            )
         return graph
 
     def need_whole(self, graph: str) -> None:

@@ -60,7 +60,7 @@ def stop_run(registry: Registry, command: StopRun, at: Applied) -> Outcome:
         registry.runs[run.name] = run = replace(run, state=STOPPED, failure=why, ended_unix_ns=at.time_ns)
         return Outcome(run.name, [RunEnded(run), *begin_queued(registry, at.time_ns)])
     if not run.active:
-        raise CommandRejected(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
+        raise CommandRejected(f"run '{run.name}' is already over: it {run.state} after {run.tick} ticks")
     registry.runs[run.name] = run = replace(run, state=STOPPING, is_forced=run.is_forced or command.by_force)
     return Outcome(run.name, [RunStopping(run)])
 
@@ -70,10 +70,10 @@ def end_run(registry: Registry, command: EndRun, at: Applied) -> Outcome:
     run = registry.need_run(command.run)
     if not run.active or command.outcome not in OUTCOMES:
         raise CommandRejected(
-            f"run '{run.name}' is over already" if not run.active else "that is no way for a run to end"
+            f"run '{run.name}' is already over" if not run.active else "a run can't end with this outcome"
         )
     if command.outcome != FAILED and run.epoch != registry.epoch:
-        raise CommandRejected(f"run '{run.name}' goes on in another view, whose holders do not all have its last tick")
+        raise CommandRejected(f"run '{run.name}' continues in another view, where some holders lack its last tick")
     registry.runs[run.name] = run = replace(
         run,
         state=command.outcome,

@@ -35,7 +35,7 @@ IDLE_NS = 3600 * 10**9
 ERROR_CHARACTERS_MAX = 1000
 OUTCOMES_A_PIECE = 256
 
-TOO_LATE = "it came too late: whoever asked for it had given it up, or begun another life"
+TOO_LATE = "it came too late: its sender has given up, or restarted"
 
 
 class Recorded(Struct):

@@ -249,7 +249,9 @@ class Shipment:
     def _begin_again(self, now: int) -> list[LoadEffect]:
         """The receiver has given the piece up, for nothing had come for long, and has begun it anew at our offer."""
         if not self._frames and len(self._places):
-            self.answer = PieceBuilt(self.load, "it was given up, for nothing had come for long", 0, 0, 0, 0, 0)
+            self.answer = PieceBuilt(
+                self.load, "it was given up because nothing arrived for a long time", 0, 0, 0, 0, 0
+            )
             return [PieceAnswered(self.load)]
         for _, sent in self._under_way.values():
             self._flow.lose(sent)
@@ -416,7 +418,7 @@ class Intake:
         """The load has been decided: its answer need not be repeated any more but to who asks for it."""
         piece = self._arriving.get(load)
         if piece is not None:
-            self._end(piece, piece.answer or PieceBuilt(load, "it is not wanted any more", 0, 0, 0, 0, 0))
+            self._end(piece, piece.answer or PieceBuilt(load, "it is no longer wanted", 0, 0, 0, 0, 0))
 
     def _end(self, piece: _Arriving, answer: PieceBuilt) -> None:
         del self._arriving[answer.load]
@@ -459,14 +461,14 @@ class Intake:
     def _refusal(self, offer: PieceOffered) -> str:
         limits = self._limits
         if len(self._arriving) >= limits.pieces_max:
-            return f"{len(self._arriving)} loads are on their way already; try again when one is done"
+            return f"{len(self._arriving)} loads are already in progress; try again when one is done"
         if len(offer.frame_sizes) > limits.frames_max or not 4096 <= offer.chunk_bytes <= limits.piece_bytes_max:
-            return "the offer is cut in a way that no shard of this version cuts it"
+            return "the offer's frames are not those of this version"
         if min(offer.frame_sizes, default=0) < 0 or sum(offer.frame_sizes) > limits.piece_bytes_max:
             return f"a piece of {sum(offer.frame_sizes)} bytes is over graph.load_bytes_max ({limits.piece_bytes_max})"
         if self.bytes_coming + sum(offer.frame_sizes) > limits.piece_bytes_max:
             return (
-                f"with the {self.bytes_coming} bytes that are on their way already, these {sum(offer.frame_sizes)} are "
+                f"with the {self.bytes_coming} bytes already in flight, these {sum(offer.frame_sizes)} are "
                 f"over graph.load_bytes_max ({limits.piece_bytes_max}); try again when they are done"
             )
         if self.room_bytes is not None and self.bytes_coming + sum(offer.frame_sizes) > self.room_bytes:

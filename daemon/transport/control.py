@@ -208,7 +208,7 @@ class ControlTransport:
             self._count("refused_by_peer", (), 1)
             if now - self._refused_at.get(address, -REFUSED_AGAIN_SECONDS) >= REFUSED_AGAIN_SECONDS:
                 self._refused_at[address] = now
-                log.warning("%s refuses our key: is it among the allowed ones there, and have they been read?", address)
+                log.warning("%s refuses our key: is the key in its allowed_keys, and have they been reloaded?", address)
         self._refused_at = {at: when for at, when in self._refused_at.items() if now - when < REFUSED_AGAIN_SECONDS}
         self._refusals = self._loop.call_later(REFUSALS_SECONDS, self._look_for_refusals)
 

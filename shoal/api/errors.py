@@ -120,7 +120,7 @@ class TimedOut(Failed, TimeoutError):
     @classmethod
     def at(cls, run: str, where: str, seconds: float) -> TimedOut:
         """Returns the error for a run that did not end within the timeout."""
-        return cls(f"timed out after {seconds:g} s: run '{run}' still {where}")
+        return cls(f"timed out after {seconds:g} s: run '{run}' {where}")
 
 
 class SessionClosed(Refused):

@@ -180,7 +180,9 @@ class AdminConnection:
         """Take the turn; what to send. From here until `_end` nobody else gets one, come what may."""
         self._open()
         if self._process != os.getpid():
-            raise ShoalError(f"the connection to {self.address} is the parent process's: make one in this process")
+            raise ShoalError(
+                f"the connection to {self.address} belongs to the parent process: open one in this process"
+            )
         views = [memoryview(frame).cast("B") for frame in frames]
         asked = next(self._ids), command
         request: dict[str, Any] = {"id": asked[0], "command": command, "args": dict(args or {})}
@@ -192,7 +194,7 @@ class AdminConnection:
         if not self._turn.acquire(blocking=False):
             raise ShoalError(
                 f"the connection to {self.address} is in the middle of '{self._asked[1]}': "
-                "take its answer first, or make another connection"
+                "take its answer first, or open another connection"
             )
         self._asked = asked
         return [line, *views]
@@ -223,13 +225,13 @@ class AdminConnection:
             return answer
         if answer.get("ok") is False and "id" not in answer:
             _result(answer)  # raises: it did not come to read what was asked, and says why
-        raise self._broken("answered something else than was asked: are both of the same version?")
+        raise self._broken("answered another request: are both of the same version?")
 
     def _end(self, answer: dict[str, Any]) -> tuple[memoryview, ...]:
         """The buffers of the answer whose line this is. The connection is free then."""
         lengths = answer.get("frames", [])
         if not all(type(n) is int and n >= 0 for n in lengths) or sum(lengths) > FRAMES_BYTES_MAX:
-            raise self._broken("announced frames that make no sense")
+            raise self._broken("announced invalid frames")
         buffers = tuple(self._frame(length) for length in lengths)
         self._turn.release()
         return buffers
@@ -239,7 +241,7 @@ class AdminConnection:
         while (end := self._ahead.find(b"\n", searched)) < 0:
             searched = len(self._ahead)
             if searched > LINE_BYTES_MAX:
-                raise self._broken("sent a line without end")
+                raise self._broken("sent a line that is too long")
             self._ahead += self._receive()
         line = bytes(self._ahead[:end])
         del self._ahead[: end + 1]
@@ -267,12 +269,12 @@ class AdminConnection:
         except OSError as error:
             raise self._broken(f"broke the connection ({error.strerror})", HungUp) from error
         if not count:
-            raise self._broken("closed the connection before it had answered: its log says why", HungUp)
+            raise self._broken("closed the connection before it answered: see its log", HungUp)
         return count
 
     def _open(self) -> _Carrier:
         if self._socket is None:
-            raise Unreachable(f"the connection to the daemon at {self.address} is closed: make another")
+            raise Unreachable(f"the connection to the daemon at {self.address} is closed: open another")
         return self._socket
 
     def _broken(self, what: str, kind: type[Unreachable] = Unreachable) -> Unreachable:
@@ -353,11 +355,11 @@ def _connected(path: Path, timeout: float | None) -> _Carrier:
     try:
         _queue_for(connection, str(path), timeout)
     except FileNotFoundError:
-        hint = "is the daemon running? (systemctl status shoald; `shoalctl dev up` starts some for a try)"
+        hint = "is the daemon running? (systemctl status shoald; `shoalctl dev up` starts a test cluster)"
     except ConnectionRefusedError:
         hint = "the daemon that made it is gone: start it again" if path.is_socket() else "it is not a socket"
     except PermissionError:
-        hint = "you may not: the socket is for its owner and group"
+        hint = "permission denied: the socket is for its owner and group"
     except TimeoutError:
         hint = f"no answer within {timeout} seconds"
     except OSError as error:
@@ -365,7 +367,7 @@ def _connected(path: Path, timeout: float | None) -> _Carrier:
     else:
         return connection
     connection.close()
-    raise Unreachable(f"cannot reach a daemon at {path}: {hint}; another socket is named by --socket or SHOAL_SOCKET")
+    raise Unreachable(f"cannot reach a daemon at {path}: {hint}; --socket or SHOAL_SOCKET selects another socket")
 
 
 def _queue_for(connection: socket.socket, path: str, timeout: float | None) -> None:

@@ -94,14 +94,14 @@ class SocketBackend:
                 columns, tick, total = list(stretch.values), stretch.tick, stretch.total
                 digests = {column: ColumnDigest() for column in columns}
             if (stretch.tick, stretch.first, stretch.total) != (tick, first, total):
-                raise Failed(f"run '{run}': other rows came than were asked for")
+                raise Failed(f"run '{run}': the daemon sent other rows than requested")
             for column, digest in digests.items():
                 digest.update(stretch.ids, stretch.values[column])
             first = stretch.last
             if first >= total:
                 stretch = replace(stretch, digests=_agreed(run, digests, theirs))
             elif not len(stretch.ids):
-                raise Failed(f"run '{run}': the rows from {first} on have not come")
+                raise Failed(f"run '{run}': the rows from {first} on are missing")
             yield stretch
 
     def _stretch(
@@ -116,7 +116,7 @@ class SocketBackend:
         }
         reader.check_end()
         if any(len(its) != len(ids) for its in values.values()):
-            raise Failed(f"run '{run}': a column came with another number of values than there are nodes")
+            raise Failed(f"run '{run}': a column does not have one value per node")
         nulls = {column: values[column].dtype.type(null) for column, null in said["nulls"].items()}
         return RowBatch(run, said["tick"], said["first"], said["total"], ids, values, nulls), said["digests"]
 
@@ -129,7 +129,7 @@ class SocketBackend:
             while first < total:
                 said, columns = self._table_piece(run, table, tick, partition, first)
                 if pieces and not said["count"]:
-                    raise Failed(f"run '{run}': the rows of table '{table}' from {first} on have not come")
+                    raise Failed(f"run '{run}': the rows of table '{table}' from {first} on are missing")
                 tick, total, partitions = said["tick"], said["total"], said["partitions"]
                 pieces.append(columns)
                 first += said["count"]
@@ -145,7 +145,7 @@ class SocketBackend:
         columns = reader.columns(list(said["columns"].items()))
         reader.check_end()
         if any(len(values) != said["count"] for values in columns.values()):
-            raise Failed(f"run '{run}': a column of table '{table}' came with another number of values than rows")
+            raise Failed(f"run '{run}': a column of table '{table}' does not have one value per row")
         return said, columns
 
     def deploy(self, source: bytes, file: str) -> DeployedProgram:
@@ -165,7 +165,9 @@ def _about(asked: Mapping[str, Any], said: dict[str, Any]) -> dict[str, Any]:
     """Returns an answer if it is about the requested run or graph."""
     for word in ("run", "graph"):
         if word in asked and said.get(word, asked[word]) != asked[word]:
-            raise Failed(f"the daemon was asked about {word} '{asked[word]}' and spoke of '{said[word]}': ask again")
+            raise Failed(
+                f"the daemon was asked about {word} '{asked[word]}' and answered about '{said[word]}': try again"
+            )
     return said
 
 
@@ -173,5 +175,5 @@ def _agreed(run: str, ours: Mapping[str, ColumnDigest], theirs: Mapping[str, str
     found = {column: digest.hexdigest() for column, digest in ours.items()}
     for column, digest in found.items():
         if digest != theirs.get(column):
-            raise Failed(f"column '{column}' of run '{run}' did not arrive as it was sent: fetch it again")
+            raise Failed(f"column '{column}' of run '{run}' was damaged in transit: fetch it again")
     return found

@@ -95,7 +95,7 @@ def key_lines(path: Path) -> Iterator[KeyLine]:
         if not 2 <= len(words) <= 3 or not NAME.fullmatch(words[0]) or not is_key(words[1]):
             raise BadKeyFile(f"{path}:{number}: expected NAME KEY, the key 40 characters of Z85")
         if len(words) == 3 and words[2] != OPERATOR:
-            raise BadKeyFile(f"{path}:{number}: behind NAME KEY there may be the word {OPERATOR}, and nothing else")
+            raise BadKeyFile(f"{path}:{number}: only the word {OPERATOR} may follow NAME KEY")
         yield KeyLine(number, words[0], words[1].encode(), len(words) == 3)
 
 
@@ -136,7 +136,7 @@ def _check_writers(path: Path, status: os.stat_result, *, group_may_read: bool =
     mode = stat.S_IMODE(status.st_mode)
     if mode & (0o002 if group_may_read else 0o022):
         raise BadKeyFile(
-            f"{path} can be written by others (mode {mode:04o}): run `chmod go-w {path}`, and look it over"
+            f"{path} can be written by others (mode {mode:04o}): run `chmod go-w {path}`, and check its contents"
         )
     for folder in dict.fromkeys((path.absolute().parent, path.resolve().parent)):
         within = folder.stat()
@@ -145,7 +145,7 @@ def _check_writers(path: Path, status: os.stat_result, *, group_may_read: bool =
             mode = stat.S_IMODE(within.st_mode)
             raise BadKeyFile(
                 f"{folder}, where {path.name} is, can be written by others (mode {mode:04o}), who could put another "
-                f"file in its place: look it over, and run `chmod go-w {folder}`"
+                f"file in its place: check the file, and run `chmod go-w {folder}`"
             )
 
 

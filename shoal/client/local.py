@@ -166,10 +166,10 @@ class LocalBackend:
         while (at := waited.standing).state == "running":
             self._refuse_if_closed()
             if waited.asked.paced:
-                raise Refused(f"run '{run}' is paced: nothing happens until it is stepped")
+                raise Refused(f"run '{run}' is paced: it makes no progress until it is stepped")
             began = time.monotonic()
             if until is not None and began >= until:
-                raise TimedOut.at(run, f"goes on, at tick {at.tick}", timeout or 0.0)
+                raise TimedOut.at(run, f"is still running, at tick {at.tick}", timeout or 0.0)
             pause = waited.seconds_to_wait
             if pause > 0:
                 time.sleep(pause if until is None else min(pause, max(0.0, until - began)))
@@ -310,7 +310,8 @@ class LocalBackend:
         using = [run.name for run in runs if run.standing.state == "running"]
         if using and not asked.force:
             raise Refused(
-                f"graph '{graph.name}' is in use by {', '.join(using)}: stop that first, or drop it by force (--force)"
+                f"graph '{graph.name}' is in use by {', '.join(using)}: stop them first, or drop "
+                "the graph by force (--force)"
             )
         if self._graphs.pop(graph.name, None) is None:  # another thread was quicker
             raise UnknownGraph.named(graph.name, list(self._graphs))
@@ -349,7 +350,7 @@ class LocalBackend:
         run = self._run(asked.run)
         self._need_running(run)
         if not run.asked.paced:
-            raise Refused(f"run '{run.name}' is not paced: it goes by itself (start it paced to step it)")
+            raise Refused(f"run '{run.name}' is not paced: it runs by itself (to step a run, start it with `paced`)")
         at = run.do_tick()
         if at.cause is not None:
             raise RunFailed(f"run '{run.name}' failed before tick {at.tick + 1}: {at.error}") from at.cause
@@ -371,4 +372,4 @@ class LocalBackend:
     def _need_running(self, run: LocalRun) -> None:
         at = run.standing
         if at.state != "running":
-            raise Refused(f"run '{run.name}' is over already: it {at.state} after {at.tick} ticks")
+            raise Refused(f"run '{run.name}' is already over: it {at.state} after {at.tick} ticks")

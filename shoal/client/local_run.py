@@ -177,7 +177,7 @@ class LocalRun:
         if self._process != os.getpid():  # a child that was forked: whoever had the turn is not here
             self._process, self._turn, self._inside = os.getpid(), threading.Lock(), None
         if self._turn.locked() and self._inside == threading.get_ident():
-            raise Refused(f"run '{self.name}' is in the middle of a tick: what is called there can't wait for its end")
+            raise Refused(f"run '{self.name}' is in the middle of a tick: code called from it can't wait for the run")
 
     def _made(self) -> tuple[LocalShards, ResumeCheck | None]:
         params, parts, asked = self.asked.params, self.graph.parts, self.asked

@@ -72,11 +72,11 @@ def target_of(
     name, url, host = match[1] or "", match[2], match[3] or match[4]
     if key is None:
         if server_key is not None or known_keys is not None:
-            raise BadAddress(f"{address}: the key of the daemon is there, and yours is not: name its file with --key")
+            raise BadAddress(f"{address}: your own key is missing: give its file with --key")
         if not _is_loopback(host):
             raise BadAddress(
-                f"{address} is reached with an operator's key: name its file with --key "
-                "(`shoalctl keygen --operator` makes one); what operators say is never sent in plain text"
+                f"{address} needs an operator's key: give its file with --key "
+                "(`shoalctl keygen --operator` makes one); commands are never sent in plain text"
             )
         return Target(url, name, None)
     pair = load_pair(Path(key).expanduser())
@@ -86,7 +86,7 @@ def target_of(
         return Target(url, name, (pair, server_key.encode()))
     if known_keys is None or not name:
         raise BadAddress(
-            f"{address}: whose key is to answer there? Write NAME@{url} and name a list that has it with --known-keys "
+            f"{address}: the server's key is unknown: write NAME@{url} and give a list with that name by --known-keys "
             "(the cluster's allowed_keys), or give the key itself with --server-key"
         )
     return Target(url, name, (pair, member_key(Path(known_keys).expanduser(), name)))
@@ -204,7 +204,7 @@ class RemoteSocket:
 
     def _refuse_if_over(self) -> None:
         if self._broken is not None or self._is_over:
-            raise NoConnection(self._broken or "it takes this key no longer")
+            raise NoConnection(self._broken or "it no longer accepts this key")
 
     def _post(self, head: bytes, body: memoryview | None = None) -> None:
         """Queue a message. That fails where the connection has gone, and why it has an event says: see `_note`."""
@@ -221,7 +221,7 @@ class RemoteSocket:
         if not ready:
             raise TimeoutError
         if self._bell in ready:
-            self._broken = "we have hung up"
+            self._broken = "the connection was closed here"
             return
         if self._socket in ready:
             self._hear()
@@ -246,7 +246,7 @@ class RemoteSocket:
             else:
                 raise tunnel.BadMessage("out of order")
         except tunnel.BadMessage as bad:
-            self._broken = f"it does not keep to the protocol: {bad}"
+            self._broken = f"it violates the protocol: {bad}"
 
     def _note(self) -> None:
         """What libzmq says of the connection. What had come before it broke is still to be read."""
@@ -264,7 +264,7 @@ class RemoteSocket:
             case zmq.EVENT_HANDSHAKE_FAILED_AUTH if value == REFUSED_KEY and self._target.keys is not None:
                 pair = self._target.keys[0]
                 return (
-                    f"it takes '{pair.name}' for no operator: its allowed_keys should have the line "
+                    f"it does not accept '{pair.name}' as an operator: its allowed_keys should have the line "
                     f"`{pair.name} {pair.public.decode()} operator` (and be reloaded: systemctl reload shoald), and "
                     "the port be that of its admin.listen"
                 )
@@ -275,15 +275,15 @@ class RemoteSocket:
             ):
                 # Which of these it is depends on who hangs up first.
                 if self._target.keys is None:
-                    return "it wants an operator's key (--key), or is no operators' endpoint"
+                    return "it needs an operator's key (--key), or is not an operators' endpoint"
                 return (
-                    f"it does not prove to be '{self._target.server or 'the server'}': it has another key than was "
-                    "named, is no operators' endpoint, or has no room for now"
+                    f"it does not prove to be '{self._target.server or 'the server'}': its key is another than "
+                    "expected, it is not an operators' endpoint, or is full at the moment"
                 )
             case zmq.EVENT_CLOSED:
-                return "nobody listens there: does the daemon run, and has it admin.listen set?"
+                return "no daemon listens there: is it running, with admin.listen set?"
             case zmq.EVENT_DISCONNECTED:
-                return "it ended, or the network did"
+                return "the daemon or the network has failed"
         return None
 
 

@@ -111,7 +111,7 @@ class Session:
             how: dict[str, Any] = {"undirected": undirected, "partition_count": partitions, "quote": quote}
             data = read_graph(nodes=nodes, edges=edges, types=types, **how)
         elif undirected and data.directed:
-            raise ValueError("the data is directed: say undirected=True where it is made (shoal.from_arrays)")
+            raise ValueError("the data is directed: pass undirected=True when you create it (shoal.from_arrays)")
         self._backend.load(name, data, progress)
         return self.graph(name)
 

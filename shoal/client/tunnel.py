@@ -67,7 +67,7 @@ def parsed(parts: Sequence[Body]) -> Message:
     if not OPEN <= kind <= END:
         raise BadMessage("no such kind of message")
     if (len(parts) == 2) != (kind == DATA):
-        raise BadMessage("a body belongs to DATA, and to nothing else")
+        raise BadMessage("only DATA has a body")
     body = memoryview(parts[1] if len(parts) == 2 else b"").cast("B")
     if kind == DATA and not 1 <= len(body) <= CHUNK:
         raise BadMessage("DATA has a body of another size")

@@ -156,7 +156,7 @@ class AgentContext:
         """Restricts agents to their own partition: what else is on the shard depends on the number of shards."""
         if place is None or self._colony.partition_of(place) == self.partition:
             return place or self.place
-        raise ValueError(f"{place} is not in partition {self.partition}: an agent has to go there to look")
+        raise ValueError(f"{place} is not in partition {self.partition}: an agent has to move there to look")
 
     def _do(self) -> None:
         self._may()
@@ -164,9 +164,7 @@ class AgentContext:
 
     def _may(self) -> None:
         if not self._acts:
-            raise RuntimeError(
-                "agents look in `sense`, and in `decay` at what has come: what they do, they do in `act`"
-            )
+            raise RuntimeError("agents may act only in `act`; in `sense` and `decay` they may only look")
 
     @staticmethod
     def _concept(given: str | Place) -> Place:

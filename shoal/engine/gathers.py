@@ -87,9 +87,9 @@ def _fold(ws: Workspace, values: Array, ufunc: np.ufunc, direction: Direction, i
     if identity is None:
         identity = ufunc.identity
     if identity is None:
-        raise ValueError(f"what a node without neighbours gets of '{ufunc.__name__}' has to be said: identity=...")
+        raise ValueError(f"give the value of '{ufunc.__name__}' for a node without neighbours: identity=...")
     if direction is Direction.BOTH:
-        raise ValueError("a ufunc reduces in one direction: gather twice, and say how the two become one")
+        raise ValueError("a ufunc reduces in one direction: gather twice and combine the two results")
     return _kernel(ws, direction).reduce(ufunc, values, values.dtype.type(identity), ws.pool, ws.threads)
 
 

@@ -32,8 +32,8 @@ NAMED_MAX: Final = 3
 FURTHER_TICKS_MAX: Final = 1000
 """So many more the resumed run may take to converge: what is done again after a resume is a few ticks."""
 HINT: Final = (
-    "between ticks `self` may hold only what `prepare` makes; all else belongs in a column, an attribute,"
-    " `node.memory`, or what `save` gives"
+    "between ticks `self` may hold only what `prepare` creates; everything else belongs in a column, an attribute,"
+    " `node.memory`, or the bytes of `save`"
 )
 
 
@@ -87,7 +87,7 @@ class ResumeCheck:
         if not halted:
             return
         if not self._has_converged:
-            raise NotResumable(f"resumed on its way, the run has not converged after {last} ticks: {HINT}")
+            raise NotResumable(f"resumed during the run, it has not converged after {last} ticks: {HINT}")
         for shard, engine in engines.items():
             other = self._beside[shard]
             for column in engine.program.columns:
@@ -145,8 +145,8 @@ class ResumeCheck:
     def _raise(tick: int, engine: Engine, resumed: Engine, what: str) -> None:
         own = _own_differences(engine.program, resumed.program) if engine.program.anytime else []
         which = f"; on `self` differ {', '.join(own)}" if own else ""
-        when = f"goes on from tick {tick - 1}" if engine.program.anytime else "is resumed on its way"
-        raise NotResumable(f"tick {tick} is another one when the run {when}: {what}{which}: {HINT}")
+        when = f"resumes from tick {tick - 1}" if engine.program.anytime else "is resumed"
+        raise NotResumable(f"tick {tick} differs when the run {when}: {what}{which}: {HINT}")
 
 
 def exchange(engines: Mapping[str, Engine], tick: int, phase: Phase) -> None:

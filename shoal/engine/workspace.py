@@ -75,7 +75,7 @@ class Workspace:
         """Sets this tick's values of a column, an array or one number. Raises `TypeError` for floats as integers."""
         into, given = self.fresh(name), np.asarray(values)
         if not np.can_cast(given.dtype, into.dtype, "same_kind"):
-            raise TypeError(f"column '{name}' is {into.dtype}, and {given.dtype} does not go into it: convert it first")
+            raise TypeError(f"column '{name}' is {into.dtype} and can't hold {given.dtype}: convert the values first")
         into[:] = given
 
     def pending(self, name: str) -> Array:
@@ -131,7 +131,7 @@ class Workspace:
         given = np.asarray(values, dtype=aggregate.dtype)
         due = self.part.size if nodes is None else len(nodes)
         if given.shape != (due,):  # too few may happen to do on one shard, and not on another
-            told = f"values of shape {given.shape}, and it takes one for each of {due} nodes"
+            told = f"values of shape {given.shape}, but one for each of {due} nodes is due"
             raise ValueError(f"aggregate '{name}': {told}")
         starts = self.part.starts if nodes is None else np.searchsorted(nodes, self.part.starts)
         self.partials[name] = _by_partition(aggregate, given, starts)

@@ -59,7 +59,7 @@ def source_of(program: str | Path | type[Program]) -> tuple[bytes, str]:
     file = getattr(sys.modules.get(program.__module__), "__file__", None)
     if file is None or not str(file).endswith(".py"):
         where = f"program '{program.name}' is defined in {program.__module__}, which has no file"
-        raise BadProgram(f"{where}: write it into one, and deploy that")
+        raise BadProgram(f"{where}: write it to a file, and deploy that")
     return read_source(file), Path(file).name
 
 
@@ -96,7 +96,7 @@ def program_of(source: bytes, label: str) -> type[Program]:
         raise
     except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
-        raise BadProgram(f"{label}: it fails as it is imported\n{_told(error)}") from error
+        raise BadProgram(f"{label}: its import fails\n{_told(error)}") from error
 
 
 def _told(error: BaseException) -> str:
@@ -115,7 +115,7 @@ def _defined_in(module: ModuleType, label: str) -> type[Program]:
     public = {value.__name__: value for name, value in found.items() if not name.startswith("_")}
     if chosen is None and len(public) > 1:
         names = sorted(public)
-        raise BadProgram(f"{label}: defines {', '.join(names)}: say which one is meant with PROGRAM = {names[0]}")
+        raise BadProgram(f"{label}: defines {', '.join(names)}: choose one with PROGRAM = {names[0]}")
     if chosen is None and not public:
         raise BadProgram(f"{label}: defines no public class that is derived from shoal.Program")
     program: type[Program] = chosen if chosen is not None else next(iter(public.values()))

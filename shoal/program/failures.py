@@ -45,8 +45,8 @@ def place(error: BaseException, tick: int, otherwise: str) -> str:
 def disagreement(tick: int, other: str) -> str:
     """What is wrong with a program that ends on one shard and not on another."""
     return (
-        f"halted after tick {tick} says that the run is over, and on shard {other} it does not: it may look at "
-        "aggregates and parameters only, never at chance, a clock, or what one shard has"
+        f"halted after tick {tick} says that the run is over, and on shard {other} it does not: it may use "
+        "aggregates and parameters only, not randomness, a clock, or data of one shard"
     )
 
 

@@ -86,7 +86,7 @@ def _loaded(entry: EntryPoint) -> type[Program]:
     except Exception as error:  # whatever a stranger's module does when it is imported
         why = f"{type(error).__name__}: {error}"
         raise UnknownProgram(
-            f"program '{entry.name}' is installed as {entry.value}, but not to be had: {why}"
+            f"program '{entry.name}' is installed as {entry.value}, but can't be imported: {why}"
         ) from error
     if not (isinstance(program, type) and issubclass(program, Program)):
         raise UnknownProgram(f"program '{entry.name}' is installed as {entry.value}, which is not a shoal.Program")

@@ -105,7 +105,7 @@ class Program:
 
     def start(self, ws: Workspace) -> None:
         """Sets every column as of before the first tick."""
-        raise NotImplementedError(f"program '{self.name}' does not say how it starts")
+        raise NotImplementedError(f"program '{self.name}' does not define `start`")
 
     def resume(self, ws: Workspace) -> None:
         """Resumes from a saved tick, instead of `start`; `ws.pending` returns the saved columns."""
@@ -161,7 +161,7 @@ def not_converged(ticks: int) -> str:
     """Returns the error of a run that should have halted by itself.
 
     >>> not_converged(3)
-    'it had not converged after 3 ticks, and has no result before it has: allow more, or do not limit them'
+    'it had not converged after 3 ticks, and has no result before it has: allow more ticks, or set no limit'
     """
-    not_yet = f"it had not converged after {ticks} ticks, and has no result before it has"
-    return f"{not_yet}: allow more, or do not limit them"
+    not_yet = f"it had not converged after {ticks} ticks, and has no result before"
+    return f"{not_yet}: allow more ticks, or set no limit"

@@ -106,7 +106,7 @@ class Query:
         """Parses a query. Raises `ShoalError` if it has no searchable term."""
         terms = tuple(sorted(set(terms_of(words))))
         if not terms:
-            raise Refused("there is nothing to search for: give words of three letters or more, other than 'the'")
+            raise Refused("the query has no searchable words: give words of three letters or more, other than 'the'")
         if len(terms) > TERMS_MAX:
             raise Refused(f"a query has at most {TERMS_MAX} terms, not {len(terms)}")
         return cls(terms)
@@ -159,7 +159,7 @@ def text_column(program: type[Program], params: Mapping[str, Any]) -> str:
     """Returns the column whose texts a run reads: its parameter `text`. Raises `ShoalError` if the program has none."""
     parameter = program.parameters().get("text")
     if parameter is None or parameter.kind is not str:
-        raise Refused(f"program '{program.name}' reads no texts: only runs of 'knowledge' can be searched")
+        raise Refused(f"program '{program.name}' can't be searched: only runs of 'knowledge' can")
     return str(params.get("text", parameter.default))
 
 

@@ -155,5 +155,5 @@ def chosen_tick(run: str, state: str, ticks: Sequence[int], tick: int | None) ->
     if ticks:
         kept = ", ".join(map(str, ticks))
         raise TickNotKept(f"run '{run}' can't be read at tick {tick}: the ticks kept are {kept}")
-    why = ", and there is nothing to be read of it yet" if state in ("running", "stopping") else ""
+    why = ", and has no checkpoint to read yet" if state in ("running", "stopping") else ""
     raise TickNotKept(f"run '{run}' has no result: it is {state}{why}")

@@ -366,7 +366,7 @@ def test_unknown_runs_columns_and_graphs(three: list[DevShard], deps: str) -> No
         (("run", "show", f"{run.name}0"), f"there is no run '{run.name}0'; did you mean '{run.name}'?"),
         (("run", "stop", "nothing"), "there is no run 'nothing'"),
         (("run", "wait", "nothing"), "there is no run 'nothing'"),
-        (("run", "stop", run.name), f"run '{run.name}' is over already: it completed after 1 ticks"),
+        (("run", "stop", run.name), f"run '{run.name}' is already over: it completed after 1 ticks"),
         (("graph", "show", "dep"), "no graph is called 'dep'; did you mean 'deps'?"),
         (("graph", "drop", "dep", "--yes"), "no graph is called 'dep'"),
         (("ring", "--graph", "dep"), "no graph is called 'dep'"),

@@ -124,16 +124,16 @@ def test_the_same_errors_everywhere(session: Session) -> None:
     run = graph.run("degree")
     with pytest.raises(UnknownColumn, match="has no column 'dgree'; did you mean 'degree'"):
         run.result("dgree")
-    with pytest.raises(ShoalError, match=f"run '{run.name}' is over already: it completed after 1 ticks"):
+    with pytest.raises(ShoalError, match=f"run '{run.name}' is already over: it completed after 1 ticks"):
         run.stop()
-    with pytest.raises(ShoalError, match=f"run '{run.name}' is over already: it completed after 1 ticks"):
+    with pytest.raises(ShoalError, match=f"run '{run.name}' is already over: it completed after 1 ticks"):
         run.step()
     free = graph.start(Count, ticks=10**9)
     with pytest.raises(ShoalError, match=f"run '{free.name}' is not paced"):
         free.step()
     with pytest.raises(ShoalError, match=f"run '{free.name}' has no result: it is running"):
         free.result("tick")
-    with pytest.raises(TimeoutError, match=f"run '{free.name}' still goes on, at tick"):
+    with pytest.raises(TimeoutError, match=f"run '{free.name}' is still running, at tick"):
         free.wait(0.1)
     free.stop()
 

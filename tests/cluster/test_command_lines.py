@@ -116,7 +116,7 @@ def test_waiting_too_short_is_a_failure_and_the_run_goes_on(three: list[DevShard
     run = said(three[0], "run", "start", "trial-count", "--graph", deps, "--ticks", "1000000000")["run"]
     waited = shoalctl(three[1], "run", "wait", run, "--timeout", "100ms", "--json")
     assert waited.exit_code == 1
-    assert f"run '{run}' still goes on, at tick" in waited.stderr
+    assert f"run '{run}' is still running, at tick" in waited.stderr
     assert said(three[2], "run", "show", run)["state"] == "running"
     assert said(three[2], "run", "stop", run)["state"] == "stopped"
     after = shoalctl(three[1], "run", "wait", run, "--json")

@@ -111,7 +111,7 @@ def test_a_run_keeps_the_version_that_it_began_with(three: list[DevShard], graph
         assert (second["state"], second["replaced"]) == ("replaced", first["digest"])
         new = graph.run("wave", factor=2)
         assert (old.show()["digest"], new.show()["digest"]) == (first["digest"], second["digest"])
-        with pytest.raises(ShoalError, match=f"program 'wave' is in use by {old.name}: stop that first"):
+        with pytest.raises(ShoalError, match=f"program 'wave' is in use by {old.name}: stop them first"):
             ask(three[2], "program remove", program="wave")
         for _ in range(4):
             old.step()
@@ -148,7 +148,7 @@ def test_a_program_that_hangs_is_named_and_stopped_and_nothing_else(
             )
             assert said(three[2], "status")["state"] == "joined"
             wait_for(
-                lambda: "advance of tick 3 has been computed here for 0." in three[2].log.read_text(),
+                lambda: "advance of tick 3 has been computing here for 0." in three[2].log.read_text(),
                 10,
                 "the word of the shard itself",
             )
@@ -166,7 +166,7 @@ def test_a_program_that_hangs_is_named_and_stopped_and_nothing_else(
 def test_what_is_no_program_is_refused(three: list[DevShard], graph: Graph, file: Path, tmp_path: Path) -> None:
     with shoal.connect(str(three[0].socket)) as session:
         file.write_text("import no_such_thing\n")
-        with pytest.raises(BadProgram, match=r"(?s)wave.py: it fails as it is imported.*ModuleNotFoundError"):
+        with pytest.raises(BadProgram, match=r"(?s)wave.py: its import fails.*ModuleNotFoundError"):
             session.deploy(file)
         file.write_text(SOURCE.replace('"wave"', '"pagerank"'))
         with pytest.raises(Refused, match="a program called 'pagerank' is already installed here: choose another name"):

@@ -158,10 +158,10 @@ def test_keys_that_are_none_of_an_operator(far: Far, tmp_path: Path) -> None:
         return str(caught.value)
 
     before = summed(far.shards[0], "shoal_handshakes_failed_total", reason="key")
-    assert "takes 'shard-2' for no operator" in refused(far.shards[1].folder / "shard-2.secret_key")
+    assert "does not accept 'shard-2' as an operator" in refused(far.shards[1].folder / "shard-2.secret_key")
     made = CliRunner().invoke(main, ["keygen", "--dir", str(tmp_path), "--name", "mallory", "--operator", "--json"])
     assert json.loads(made.stdout)["allowed_keys_line"] == (tmp_path / "mallory.public_key").read_text().strip()
-    assert "takes 'mallory' for no operator" in refused(tmp_path / "mallory.secret_key")
+    assert "does not accept 'mallory' as an operator" in refused(tmp_path / "mallory.secret_key")
     assert summed(far.shards[0], "shoal_handshakes_failed_total", reason="key") == before + 2
     swapped = CliRunner().invoke(
         main, [*far.words()[2:], "--connect", far.address(1).replace("shard-2", "shard-1"), "status"]
@@ -238,7 +238,7 @@ def test_a_key_that_is_taken_away(far: Far) -> None:
         with pytest.raises(Unreachable):
             his.status()
         assert hers.status()["state"] == "joined"
-        with pytest.raises(Unreachable, match="takes 'dave' for no operator"):
+        with pytest.raises(Unreachable, match="does not accept 'dave' as an operator"):
             shoal.connect(dave.address(), 10.0, key=dave.key(), known_keys=far.allowed)
     wait_for_line(far.shards[0], "hanging up on operator dave: the key is no longer an operator's")
     far.reload(text, "allowed keys: 1 added, 0 removed")

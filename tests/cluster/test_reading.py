@@ -85,7 +85,7 @@ def test_a_run_that_goes_on_is_read_at_its_last_checkpoint(three: list[DevShard]
 def test_a_run_without_a_checkpoint_has_nothing_to_read(three: list[DevShard], graph: Graph) -> None:
     run = graph.start(Count, ticks=10**9, checkpoint=-1)
     assert run.ticks_kept() == []
-    with pytest.raises(TickNotKept, match="has no result: it is running, and there is nothing to be read of it yet"):
+    with pytest.raises(TickNotKept, match="has no result: it is running, and has no checkpoint to read yet"):
         run.result("tick")
     run.stop()
 

@@ -103,7 +103,7 @@ def test_what_a_script_holds_of_the_graph_before_answers_with_nothing(few: list[
     graph = session.load("net", data=star())
     run = graph.start("degree", paced=True)
     with shoal.connect(str(few[1].socket)) as other:
-        with pytest.raises(Refused, match=f"in use by {run.name}: stop that first, or drop it by force"):
+        with pytest.raises(Refused, match=f"in use by {run.name}: stop them first, or drop the graph by force"):
             other.drop("net")
         assert other.drop("net", force=True)["runs"] == 1
         other.load("net", data=path()).run("degree")
@@ -120,7 +120,7 @@ def test_what_a_script_holds_of_the_graph_before_answers_with_nothing(few: list[
 def test_a_third_run_waits_for_its_turn_and_outlives_a_power_cut(few: list[DevShard], session: Session) -> None:
     graph = session.load("net", data=star())
     runs = [graph.start(Count, ticks=10**9) for _ in range(2)]
-    with pytest.raises(Refused, match=r"2 runs go on already \(ticks.runs_max\).*--queue"):
+    with pytest.raises(Refused, match=r"2 runs are already active \(ticks.runs_max\).*--queue"):
         graph.start("degree")
     queued = [graph.start("degree", queue=True) for _ in range(3)]
     assert [(run.state, run.place) for run in queued] == [("queued", 1), ("queued", 2), ("queued", 3)]
@@ -135,7 +135,7 @@ def test_a_third_run_waits_for_its_turn_and_outlives_a_power_cut(few: list[DevSh
     with shoal.connect(str(few[1].socket)) as again:
         waiting = [again.get_run(run.name) for run in queued[1:]]
         assert [(run.state, run.place) for run in waiting] == [("queued", 1), ("queued", 2)]
-        with pytest.raises(TimeoutError, match="is queued, at place 1"):
+        with pytest.raises(TimeoutError, match="is still queued, at place 1"):
             waiting[0].wait(timeout=0.2)
         again.get_run(runs[0].name).stop()
         assert [run.wait(30).state for run in waiting] == ["completed", "completed"]

@@ -95,7 +95,7 @@ def test_an_operator_who_becomes_a_member_is_no_operator_any_more(far: Far, whol
         reload(far.shards)
         with pytest.raises(Unreachable):
             session.status()
-    with pytest.raises(Unreachable, match="takes 'carol' for no operator"):
+    with pytest.raises(Unreachable, match="does not accept 'carol' as an operator"):
         shoal.connect(far.address(), 10.0, key=far.key(), known_keys=far.allowed)
 
 

@@ -43,7 +43,7 @@ def test_a_stop_ends_all_shards_at_the_same_tick(three: list[DevShard], graph: G
         result = run.result("tick")
         assert set(result.values.tolist()) == {shown["tick"]}
         assert {ask(shard, "run show", run=run.name)["tick"] for shard in three} == {shown["tick"]}
-        with pytest.raises(ShoalError, match=f"is over already: it stopped after {shown['tick']} ticks"):
+        with pytest.raises(ShoalError, match=f"is already over: it stopped after {shown['tick']} ticks"):
             run.stop()
 
 
@@ -63,7 +63,7 @@ def test_a_paced_run_goes_a_step_at_a_time(three: list[DevShard], graph: Graph) 
     assert run.state == "running"
     run.step()
     assert run.wait(10).state == "completed"
-    with pytest.raises(ShoalError, match="over already: it completed after 4 ticks"):
+    with pytest.raises(ShoalError, match="already over: it completed after 4 ticks"):
         run.step()
     with shoal.local(3) as session:
         nodes = list(range(1000))
@@ -78,7 +78,7 @@ def test_a_paced_run_can_be_stopped_and_a_free_one_not_stepped(graph: Graph) -> 
     assert paced.tick == 2  # the one that carries the stop
     assert set(paced.result("tick").values.tolist()) == {2}
     free = graph.start(Count)
-    with pytest.raises(ShoalError, match="is not paced: it goes by itself"):
+    with pytest.raises(ShoalError, match="is not paced: it runs by itself"):
         free.step()
     free.stop()
 
@@ -96,7 +96,7 @@ def test_an_interval_paces_and_is_watched(graph: Graph) -> None:
 
 def test_waiting_has_an_end(graph: Graph) -> None:
     run = graph.start(Count)
-    with pytest.raises(TimeoutError, match=f"run '{run.name}' still goes on, at tick"):
+    with pytest.raises(TimeoutError, match=f"run '{run.name}' is still running, at tick"):
         run.wait(0.2)
     assert run.show()["state"] == "running"
     run.stop()
@@ -132,7 +132,7 @@ def test_programs_that_cannot_be_made_or_imported(three: list[DevShard], graph: 
     with pytest.raises(Failed, match="this program cannot be made"):
         graph.run(Unbuildable)
     with pytest.raises(
-        UnknownProgram, match=r"installed as shoal_trials_gone:Nothing, but not to be had: ModuleNotFoundErr"
+        UnknownProgram, match=r"installed as shoal_trials_gone:Nothing, but can't be imported: ModuleNotFoundErr"
     ):
         graph.run("trial-gone")
     known = [program["name"] for program in ask(three[1], "program list")["programs"]]
@@ -189,7 +189,7 @@ def test_the_shards_where_a_run_stands(graph: Graph) -> None:
 
 def test_several_runs_at_once_and_a_limit(three: list[DevShard], graph: Graph) -> None:
     runs = [graph.start(Count, ticks=10**9) for _ in range(8)]
-    with pytest.raises(Refused, match=r"8 runs go on already \(ticks.runs_max\)"):
+    with pytest.raises(Refused, match=r"8 runs are already active \(ticks.runs_max\)"):
         graph.start(Count)
     with pytest.raises(Refused, match=f"'ring' is in use by {runs[0].name}"):
         ask(three[0], "graph drop", graph="ring")

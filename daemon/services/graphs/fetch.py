@@ -69,14 +69,14 @@ class Fetched:
         """A load's header and the frame of its partition table. Raises one of `NONSENSE`."""
         _, header = msgpack.unpackb(self.spec)
         if type(header) is not bytes or len(self.frames) != 1:
-            raise ValueError("a partition table was asked for, something else came")
+            raise ValueError("received something other than a partition table")
         return header, self.frames[0]
 
     def slice(self, partition: int, table: Any) -> PartitionSet:
         """The partition that was asked for, checked. Raises one of `NONSENSE`, or `BadGraph`."""
         slices = PartitionSet.from_wire(msgpack.unpackb(self.spec), self.frames, table)
         if slices.partitions != (partition,):
-            raise ValueError(f"partition {partition} was asked for, {slices.partitions} came")
+            raise ValueError(f"received partitions {slices.partitions} instead of {partition}")
         return slices
 
     def records(self) -> list[StateRecord]:
@@ -185,7 +185,7 @@ class Fetching(Service[Wanted, FetchedPiece]):
         try:
             header, frames = await self._disk.do(look)
         except NotHeld as missing:
-            log.debug("%s asks for what is not here: %s", to, missing)
+            log.debug("%s requests data that is not here: %s", to, missing)
             return PartitionMissing(request)
         limits = self._context.load_limits
         shipment = Shipment(request, to, msgpack.packb(header), frames, limits, PieceKind.FETCHED)
@@ -233,6 +233,6 @@ def _read(source: str, piece: FetchedPiece) -> Fetched | None:
         if len(header["states"]) > len(piece.frames):
             raise ValueError("there are more states than frames")
     except NONSENSE as error:
-        log.warning("%s has sent what makes no sense: %s", source, error)
+        log.warning("%s has sent invalid data: %s", source, error)
         return None
     return Fetched(header["spec"], header["states"], piece.frames)

@@ -19,5 +19,5 @@ class PresentParts:
         """Returns this shard's part of a graph. Raises `Refused` if the graph is not whole, or `NotHeld`."""
         registry = self._state.registry
         if not self._state.in_view or registry.view is None or registry.lost(graph.name):
-            raise Refused(f"graph '{graph.name}' is not whole in this view: try again once its holders are back")
+            raise Refused(f"graph '{graph.name}' is not complete in this view: try again once its holders are back")
         return await self._parts.part(graph, registry.view, registry.placements[graph.name])

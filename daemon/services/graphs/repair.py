@@ -217,7 +217,7 @@ class Repair(Service[Never, Events]):
             return 0  # it was dropped, or has expired, while it came
         if not states:
             told = ", ".join(want.sources) or "nobody"
-            log.info("run %d, tick %d, partition %d: not to be had (%s)", want.run, want.tick, want.partition, told)
+            log.info("run %d, tick %d, partition %d: not available (%s)", want.run, want.tick, want.partition, told)
             self._given_up += 1
             return 0
         record = StateRecord(want.run, want.tick, 0, states, epoch=want.made_in)
@@ -240,7 +240,7 @@ class Repair(Service[Never, Events]):
 
     def _count(self, nbytes: int) -> None:
         if self.progress.waits:
-            log.info("there is room again: fetching goes on")
+            log.info("there is room again: fetching continues")
         self.progress.waits = ""
         self.progress.done += 1
         self.progress.bytes += nbytes

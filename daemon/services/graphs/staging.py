@@ -106,7 +106,7 @@ class Staging(Service[Never, Events]):
             if registry.graph_of(load) is not None:  # a snapshot of the log told so
                 self._install(load)
                 continue
-            log.info("load %s was cut for an older view: it is dropped", load)
+            log.info("load %s was partitioned for an older view: it is dropped", load)
             ticks.order(partial(ticks.load_decided, load))
             self._context.spawn(self.drop(load))
 

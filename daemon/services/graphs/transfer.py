@@ -33,7 +33,7 @@ log = logging.getLogger("shoal.shipping")
 
 TELL_SECONDS: Final = 0.1
 SILENCE_SECONDS: Final = 30.0
-CHANGED: Final = "the view changed while the graph was loading: nothing of it is kept, try again"
+CHANGED: Final = "the view changed while the graph was loading: the load was cancelled, try again"
 
 
 def placement_of(view: View, partitions: int) -> Placed:
@@ -64,14 +64,14 @@ async def carried(context: HostContext, view: View, shipments: Sequence[Shipment
         silence, before = silence + TELL_SECONDS if standing == before else 0.0, standing
         if silence > SILENCE_SECONDS:
             silent = [shipment.to for shipment in shipments if shipment.answer is None]
-            raise Failed(f"no word from {', '.join(silent)} for {SILENCE_SECONDS:.0f} s: is it well?")
+            raise Failed(f"no word from {', '.join(silent)} for {SILENCE_SECONDS:.0f} s: is it alive?")
         await emit({"stage": "ship", "done": taken, "total": total})
     if errors := _errors(shipments):
         raise Failed("; ".join(errors))
     missing = state.missing_members()
     if missing:
         raise Failed(
-            f"the view lost {', '.join(missing)} while the graph was loading: nothing of it is kept, try again"
+            f"the view lost {', '.join(missing)} while the graph was loading: the load was cancelled, try again"
         )
     if state.registry.view != view:
         raise Failed(CHANGED)
@@ -120,12 +120,12 @@ async def checked_piece(piece: PieceArrived, spec: Mapping[str, Any], view: View
     """Checks a piece. Raises `ShoalError`, or whatever else reading nonsense can raise."""
     graph, partitions = spec.get("graph"), spec.get("partitions")
     if type(graph) is not str or not is_number(partitions, 1, PARTITIONS_MAX):
-        raise BadGraph("it does not say of which graph it is")
+        raise BadGraph("it names no graph")
     assert isinstance(partitions, int)
     placed, table = placement_of(view, partitions), table_of(piece.frames[0], partitions)
     slices = await asyncio.to_thread(PartitionSet.from_wire, spec.get("slices"), piece.frames[1:], table)
     if slices.partitions != tuple(held_by(me, placed)):
-        raise BadGraph("it does not hold the partitions that belong here")
+        raise BadGraph("it lacks partitions that belong here")
     return Piece(graph, partitions, placed, table, slices)
 
 

@@ -34,7 +34,7 @@ def look_over(source: bytes, label: str) -> dict[str, Any]:
     except ShoalError as error:
         return {"error": str(error)}
     except Exception as error:  # the class's own attributes are a stranger's, too
-        return {"error": f"{label}: what it declares can't be read: {type(error).__name__}: {error}"}
+        return {"error": f"{label}: its declarations can't be read: {type(error).__name__}: {error}"}
 
 
 def main() -> None:

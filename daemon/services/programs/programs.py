@@ -123,15 +123,15 @@ class Programs(Service[Never, RunEnded]):
     async def _deployed(self, name: str, digest: str, at: Place = ELSEWHERE) -> type[Program]:
         if not self._settings.deploy:
             raise UnknownProgram(
-                f"program '{name}' is deployed, and this shard runs installed ones only: set programs.deploy = true in "
-                "its configuration and restart it"
+                f"program '{name}' is deployed, but this shard runs only installed programs: set programs.deploy = "
+                "true in its configuration and restart it"
             )
         version = self._programs.find(name, digest)
         assert version is not None
         if (name, digest) not in self._loaded:
             program = await self.aside(f"program '{name}'", lambda: program_of(version.source, name), at=at)
             if program.name != name:
-                raise UnknownProgram(f"what was deployed as '{name}' calls itself '{program.name}': deploy it again")
+                raise UnknownProgram(f"the program deployed as '{name}' has the name '{program.name}': deploy it again")
             self._loaded.setdefault((name, digest), program)
         return self._loaded[name, digest]
 
@@ -164,7 +164,7 @@ class Programs(Service[Never, RunEnded]):
             raise BadProgram(str(told["error"]))
         described = json.dumps(told["described"])
         if len(described) > DESCRIBED_CHARACTERS_MAX:
-            raise BadProgram(f"{label}: it declares more than fits {DESCRIBED_CHARACTERS_MAX} characters")
+            raise BadProgram(f"{label}: its declarations exceed {DESCRIBED_CHARACTERS_MAX} characters")
         return Checked(str(told["name"]), described)
 
     async def _told_of(self, source: bytes, label: str) -> dict[str, Any]:
@@ -187,20 +187,20 @@ class Programs(Service[Never, RunEnded]):
         except TimeoutError:
             raise BadProgram(
                 f"{label}: its import does not end within {seconds:g} s (programs.import_timeout): a program's file "
-                "should define things and do nothing"
+                "should only contain definitions"
             ) from None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             status = await process.wait()
         if len(answer) > ANSWER_BYTES_MAX:
-            raise BadProgram(f"{label}: what it declares, or fails with, is more than fits {ANSWER_BYTES_MAX} bytes")
+            raise BadProgram(f"{label}: its declarations, or its error, exceed {ANSWER_BYTES_MAX} bytes")
         try:
             told = json.loads(answer)
             assert isinstance(told, dict)
         except ValueError:
             how = f"signal {-status}" if status < 0 else f"status {status}"
-            raise BadProgram(f"{label}: the process that imported it ended with {how} and without a word") from None
+            raise BadProgram(f"{label}: the process that imported it ended with {how} and without a message") from None
         return told
 
     # -- foreign code ----------------------------------------------------------------------------------------------

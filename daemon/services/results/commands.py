@@ -176,13 +176,13 @@ class ResultCommands:
 
 def _known_columns(run: RunRecord, columns: Sequence[str]) -> list[str]:
     if not columns:
-        raise Refused(f"run '{run.name}' has no column to read: all that its program computes is hidden")
+        raise Refused(f"run '{run.name}' has no column to read: all columns of its program are hidden")
     for column in columns:
         if column not in run.columns:
             hint, known = did_you_mean(column, run.columns), ", ".join(run.columns)
             raise UnknownColumn(f"run '{run.name}' has no column '{column}'{hint}; it has: {known}")
     if len(set(columns)) < len(columns) or len(columns) > COLUMNS_MAX:
-        raise Usage(f"columns should be different ones, {COLUMNS_MAX} at most")
+        raise Usage(f"columns should be at most {COLUMNS_MAX} different names")
     return list(columns)
 
 

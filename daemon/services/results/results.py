@@ -182,8 +182,8 @@ class Results(Service[Never, Events]):
         missing = [partition for partition in read if partition not in states]
         states |= await self._fetching.states_from(sources, run.number, tick, missing, made_in)
         if len(states) < len(read):
-            told = f"{len(read) - len(states)} partitions of it are nowhere to be had"
-            raise Refused(f"the result of run '{run.name}' is not all here: {told}")
+            told = f"{len(read) - len(states)} of its partitions have no live holder"
+            raise Refused(f"the result of run '{run.name}' is incomplete: {told}")
         return states
 
     def _remember(self, run: str, tick: int, computed: Computed) -> None:
@@ -195,7 +195,7 @@ class Results(Service[Never, Events]):
     def _known(self, run: str, tick: int) -> Computed:
         known = self._computed.get((run, tick))
         if known is None:
-            raise Refused(f"tick {tick} of run '{run}' is not here any more")
+            raise Refused(f"tick {tick} of run '{run}' is no longer kept here")
         return known
 
     # -- what is asked of this shard, and answered to it -----------------------------------------------------------
@@ -205,7 +205,7 @@ class Results(Service[Never, Events]):
         rows_max, columns_max = (VALUES_MAX, 1) if asked.top else (STRETCH, COLUMNS_MAX)
         many = (asked.top or asked.last - asked.first) > rows_max or len(asked.columns) > columns_max
         if many:
-            return RowsReply(asked.request, "more than is given at once", 0, (), b"")
+            return RowsReply(asked.request, "too many rows for one answer", 0, (), b"")
         try:
             rows = self._known(asked.run, asked.tick).rows(asked)
         except Refused as refused:
@@ -304,16 +304,16 @@ def _rows(member: str, asked: RowsRequest, told: RowsReply) -> Rows:
     width = len(asked.columns)
     try:
         if len(told.dtypes) != width or not set(told.dtypes) <= {"int64", "float64"} or len(told.frames) < width + 2:
-            raise BadGraph("it is not cut as columns are")
+            raise BadGraph("its frames do not match its columns")
         ordinals, *values = (
             col.from_wire({"type": name, "length": told.total}, [frame], "a column")
             for name, frame in zip(("int64", *told.dtypes), told.frames, strict=False)
         )
         ids = col.from_wire(json.loads(told.ids), told.frames[1 + width :], "the node ids")
         if len(ids) != told.total:
-            raise BadGraph("it has not one id a value")
+            raise BadGraph("the numbers of ids and values differ")
     except (BadGraph, ValueError) as problem:
-        raise Failed(f"shard '{member}' sent a part of the result that makes no sense: {problem}") from problem
+        raise Failed(f"shard '{member}' sent an invalid part of the result: {problem}") from problem
     return Rows(ordinals, ids, dict(zip(asked.columns, values, strict=True)))
 
 

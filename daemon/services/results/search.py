@@ -50,7 +50,7 @@ class Searching(Service[SearchRequest, GraphRemoved]):
         """The best documents of the graph of a load, as `run search` tells them. Raises `Refused` or `Failed`."""
         registry = self._state.registry
         if registry.view is None:
-            raise Refused("this shard is in no view: ask a member")
+            raise Refused("this shard is not in the view: ask a member")
         members, epoch = registry.view.names, registry.epoch
         wanted = SearchRequest("", epoch, load, column, query.terms, (), 0)
         counted = await together(self._ask(member, wanted) for member in members)
@@ -80,9 +80,9 @@ class Searching(Service[SearchRequest, GraphRemoved]):
     async def _answer(self, asked: SearchRequest) -> SearchReply:
         try:
             if len(asked.terms) > TERMS_MAX or not 0 <= asked.top <= HITS_MAX:
-                raise Refused("more than is searched for at once")
+                raise Refused("too many terms or documents for one search")
             if asked.weights and len(asked.weights) != len(asked.terms):
-                raise Refused("as many weights as terms are needed")
+                raise Refused("the numbers of terms and weights differ")
             index = await self._index(asked)
         except (Refused, NotHeld) as problem:
             return SearchReply(asked.request, str(problem) or type(problem).__name__, 0, (), 0, b"")
@@ -100,7 +100,7 @@ class Searching(Service[SearchRequest, GraphRemoved]):
         graph = registry.graph_of(asked.load)
         in_epoch = self._state.in_view and registry.epoch == asked.epoch
         if graph is None or not in_epoch:
-            raise Refused(f"the graph is not served here in epoch {asked.epoch}: ask again")
+            raise Refused(f"the graph is not served here in epoch {asked.epoch}: try again")
         async with self._making:
             part = await self._parts.of(graph)
             key = asked.load, asked.column
@@ -111,7 +111,7 @@ class Searching(Service[SearchRequest, GraphRemoved]):
             while len(self._indexes) > INDEXES_KEPT:
                 self._indexes.popitem(last=False)
         if registry.epoch != asked.epoch:
-            raise Refused(f"epoch {asked.epoch} is over: ask again")
+            raise Refused(f"epoch {asked.epoch} is over: try again")
         return known[1]
 
 
@@ -121,19 +121,19 @@ def _hits(member: str, wanted: SearchRequest, answer: SearchReply) -> Hits:
         raise Failed(f"shard '{member}': {answer.error}")
     if not wanted.weights:
         if len(answer.frequencies) != len(wanted.terms) or min(answer.documents, *answer.frequencies) < 0:
-            raise Failed(f"shard '{member}' has not counted what it was asked for")
+            raise Failed(f"shard '{member}' has counted other terms than requested")
         return Hits(np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.int64))
     try:
         kinds: Sequence[str] = ("int64", "float64")
         if answer.total > wanted.top or len(answer.frames) < len(kinds):
-            raise BadGraph("it is not cut as an answer is")
+            raise BadGraph("its frames are not those of an answer")
         ordinals, scores = (
             np.asarray(col.from_wire({"type": kind, "length": answer.total}, [frame], "a column"))
             for kind, frame in zip(kinds, answer.frames, strict=False)
         )
         ids = col.from_wire(json.loads(answer.ids), answer.frames[len(kinds) :], "the node ids")
         if len(ids) != answer.total:
-            raise BadGraph("it has not one id a document")
+            raise BadGraph("the numbers of ids and documents differ")
     except (BadGraph, ValueError) as problem:
-        raise Failed(f"shard '{member}' sent an answer that makes no sense: {problem}") from problem
+        raise Failed(f"shard '{member}' sent an invalid answer: {problem}") from problem
     return Hits(ordinals, scores, ids)

@@ -78,7 +78,7 @@ class Tables(Service[TableRequest, GraphRemoved]):
             raise Refused(f"graph '{run.graph}' has partitions 0 to {len(placed) - 1}")
         holders = placed[asked.partition]
         if not holders:
-            raise Refused(f"partition {asked.partition} of graph '{run.graph}' is nowhere to be had")
+            raise Refused(f"partition {asked.partition} of graph '{run.graph}' has no live holder")
         if holders[0] == self._context.me:
             return await self._here(asked)
         return _piece(holders[0], await self._context.rpc.call(holders[0], asked, TableReply))
@@ -110,7 +110,7 @@ class Tables(Service[TableRequest, GraphRemoved]):
         async with self._one_at_a_time:
             engine = await self._restored(self._run(asked.run), asked.tick)
             if asked.partition not in engine.part.partitions:
-                raise Refused(f"partition {asked.partition} is not here in this view: ask again")
+                raise Refused(f"partition {asked.partition} is not here in this view: try again")
             key = asked.run, asked.tick, f"{asked.table} {asked.partition}", engine.part
             if self._rows is None or self._rows[0] != key:
                 self._rows = key, await self._read(engine, asked)
@@ -181,7 +181,7 @@ def _piece(member: str, told: TableReply) -> Piece:
         columns = reader.columns([(str(name), spec) for name, spec in specs])
         reader.check_end()
     except (BadGraph, ValueError, TypeError) as problem:
-        raise Failed(f"shard '{member}' sent rows that make no sense: {problem}") from problem
+        raise Failed(f"shard '{member}' sent invalid rows: {problem}") from problem
     if not columns or any(len(values) != told.count for values in columns.values()) or told.count > told.total:
-        raise Failed(f"shard '{member}' sent columns that are not as long as they should be")
+        raise Failed(f"shard '{member}' sent columns of wrong lengths")
     return Piece(told.count, told.total, columns)

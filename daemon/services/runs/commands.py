@@ -105,7 +105,7 @@ class RunCommands:
             if left() <= 0:
                 shown = self._shown.run(self._known.run(run.name))
                 place, tick = shown["place"], shown["tick"]
-                where = f"is queued, at place {place}" if place else f"goes on, at tick {tick}"
+                where = f"is still queued, at place {place}" if place else f"is still running, at tick {tick}"
                 raise TimedOut.at(run.name, where, timeout or 0.0)
             await exchange.emit(self._shown.run(self._known.run(run.name)))
         return self._shown.run(self._known.run(run.name))
@@ -113,11 +113,11 @@ class RunCommands:
     async def run_step(self, asked: api.RunStep) -> api.SteppedRun:
         run = self._known.run(asked.run)
         if run.is_over:
-            raise Refused(f"run '{run.name}' is over already: it {run.state} after {run.tick} ticks")
+            raise Refused(f"run '{run.name}' is already over: it {run.state} after {run.tick} ticks")
         if run.state == QUEUED:
-            raise Refused(f"run '{run.name}' has not begun: it is queued, at place {self._shown.place(run)}")
+            raise Refused(f"run '{run.name}' has not started: it is queued, at place {self._shown.place(run)}")
         if not run.paced:
-            raise Refused(f"run '{run.name}' is not paced: it goes by itself (start it paced to step it)")
+            raise Refused(f"run '{run.name}' is not paced: it runs by itself (to step a run, start it with `paced`)")
         self._known.require_view()
         answer = await self._context.orders.step_run(run.number)
         if answer.error:
@@ -135,7 +135,7 @@ class RunCommands:
         if not run.active:
             why = run.failure or "it is over"
             raise RunFailed(f"run '{run.name}' {run.state} before tick {answer.tick}: {why}")
-        raise Failed(f"tick {answer.tick} of run '{run.name}' is granted, but {IN_NO_VIEW}")
+        raise Failed(f"tick {answer.tick} of run '{run.name}' was granted, but {IN_NO_VIEW}")
 
     async def run_stop(self, asked: api.RunStop) -> api.RunReply:
         run = self._known.run(asked.run)

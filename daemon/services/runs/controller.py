@@ -130,7 +130,7 @@ class RunController(Service[Never, Events]):
         except Exception as error:
             if self._still_wanted(run, view):
                 raise
-            log.info("run %s is not begun in view %d any more: %s", run.name, view.epoch, error)
+            log.info("run %s is no longer started in view %d: %s", run.name, view.epoch, error)
 
     async def _gather(self, run: RunRecord, view: View) -> None:
         registry = self._state.registry
@@ -175,7 +175,7 @@ class RunController(Service[Never, Events]):
         read = await self._disk.do(lambda store: {p: store.state(run.number, run.resumed, p) for p in mine})
         missing = sorted(p for p, state in read.items() if state is None)
         if missing:
-            raise RuntimeError(f"run {run.name}, tick {run.resumed}: the states of {missing} were here and are gone")
+            raise RuntimeError(f"run {run.name}, tick {run.resumed}: the states of {missing} are no longer here")
         for source, partitions in elsewhere.items():
             came = await self._fetching.states_from([source], run.number, run.resumed, partitions, run.origin)
             if len(came) < len(partitions):
@@ -321,7 +321,7 @@ class RunController(Service[Never, Events]):
         known = {progress.shard: progress for progress in self._state.progress.of(late.run, self._clock.monotonic_ns())}
         for shard in late.missing:
             progress = known.get(shard)
-            doing = f"{progress.doing} for {progress.seconds:.1f} s" if progress else "nothing is known of it"
+            doing = f"{progress.doing} for {progress.seconds:.1f} s" if progress else "no report from it"
             where = f"{late.phase.word} of tick {late.tick}" if late.tick else "start"
             waited = late.waited_ns / 1e9
             log.warning("run %d: %s has waited %.1f s for shard %s: %s", late.run, where, waited, shard, doing)
@@ -340,9 +340,7 @@ class RunController(Service[Never, Events]):
         known = self._ticks.figures.get(run)
         shown = json.dumps(known.shown, sort_keys=True) if known and known.shown else ""
         if len(shown) > FIGURES_CHARACTERS_MAX:
-            log.warning(
-                "run %d shows %d characters of figures, which no entry of the log takes: left out", run, len(shown)
-            )
+            log.warning("run %d shows %d characters of figures, too many for a log entry: omitted", run, len(shown))
             shown = ""
         epoch = self._epochs.get(run, 0)
         kept = self.checkpoints.kept_bytes(run)

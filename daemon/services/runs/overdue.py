@@ -54,7 +54,7 @@ class OverdueRuns(Service[Never, Beat]):
         (at, since), now = busy, self._clock.monotonic_ns()
         if now - max(since, self._named_ns) > self._phase_timeout_ns:
             self._named_ns = now
-            log.warning("run %d: %s has been computed here for %.1f s", at.run, place_of(at), (now - since) / 1e9)
+            log.warning("run %d: %s has been computing here for %.1f s", at.run, place_of(at), (now - since) / 1e9)
             self._context.metrics.count("phase_late", (self._context.me,))
         run = next((run for run in self._state.registry.runs.values() if run.number == at.run), None)
         if run is not None and run.active and run.state != STOPPING:
@@ -69,7 +69,7 @@ class OverdueRuns(Service[Never, Beat]):
             log.warning("run %d: its program does not return from %s: interrupted", at.run, place_of(at))
         elif now - self._wanted[1] > max(UNSTOPPABLE_LEAST_NS, self._stop_patience_ns):
             self._wanted = busy, now  # once is enough
-            log.error("run %d: its program can't be got out of %s: starting again", at.run, place_of(at))
+            log.error("run %d: its program can't be interrupted in %s: restarting", at.run, place_of(at))
             self._start_again()
 
     def _end_by_force(self) -> None:
@@ -83,4 +83,4 @@ class OverdueRuns(Service[Never, Beat]):
 
 
 def _ended_by_force(machine: TickMachine, _: int) -> list[RunOver]:
-    return machine.abort(f"{machine.shard}: stopped by force, while it was {machine.doing()}")
+    return machine.abort(f"{machine.shard}: stopped by force while {machine.doing()}")

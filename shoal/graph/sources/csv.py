@@ -121,8 +121,8 @@ class CsvFile:
             raise BadRow(
                 str(self.path),
                 first,
-                f"lines {first} to {last} are one row if their quotes are meant as such, and {rows} rows if"
-                " they are only characters; say which (quote='double' or 'none', --quote double or none)",
+                f"lines {first} to {last} are one row if quotes have their CSV meaning, and {rows} rows if"
+                " they are ordinary characters; choose one (quote='double' or 'none', --quote double or none)",
             )
 
     def _line(self, row: int) -> int | None:

@@ -31,7 +31,7 @@ QUOTING: Final = {
 BLOCK: Final = 1 << 20
 QUOTE, CR, LF = b'"'[0], b"\r"[0], b"\n"[0]
 MARK: Final = b"\xef\xbb\xbf"
-PLAIN_QUOTES: Final = "if quotes are only characters in this file, say so (quote='none', --quote none)"
+PLAIN_QUOTES: Final = "if quotes are ordinary characters in this file, use quote='none' (--quote none)"
 
 
 def check_quoting(quote: str) -> str:

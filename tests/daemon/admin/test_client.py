@@ -64,12 +64,12 @@ def _impostor(path: Path, answer: bytes) -> threading.Thread:
      (b'{"ok": true, "result": {}, "frames": 1, "id": 1}\n', "does not understand"),
      (b'{"ok": false, "error": "no", "id": 1}\n', "does not understand"),
      (b'{"event": 3, "id": 1}\n', "does not understand"),
-     (b'{"ok": true, "result": {}}\n', "something else than was asked"),
-     (b'{"ok": true, "result": {}, "id": 2}\n', "something else than was asked"),
-     (b'{"ok": true, "result": {}, "id": "1"}\n', "something else than was asked"),
-     (b'{"ok": false, "error": {}, "id": 2}\n', "something else than was asked"),
-     (b'{"event": {}, "id": 2}\n', "something else than was asked"),
-     (b'{"ok": true, "result": {}, "frames": [-1], "id": 1}\n', "make no sense"),
+     (b'{"ok": true, "result": {}}\n', "answered another request"),
+     (b'{"ok": true, "result": {}, "id": 2}\n', "answered another request"),
+     (b'{"ok": true, "result": {}, "id": "1"}\n', "answered another request"),
+     (b'{"ok": false, "error": {}, "id": 2}\n', "answered another request"),
+     (b'{"event": {}, "id": 2}\n', "answered another request"),
+     (b'{"ok": true, "result": {}, "frames": [-1], "id": 1}\n', "invalid frames"),
      (b'{"event": {}, "id": 1}\n', "sent an event"),
      (b'{"ok": true, "result": {}, "frames": [10], "id": 1}\nabc', "closed the connection")],
 )  # fmt: skip
@@ -77,7 +77,7 @@ def test_the_client_believes_nothing(path: Path, answer: bytes, said: str) -> No
     thread = _impostor(path, answer)
     with AdminConnection(path, timeout=10) as connection, pytest.raises(Unreachable, match=said):
         connection.call("status")
-    with pytest.raises(Unreachable, match="is closed: make another"):
+    with pytest.raises(Unreachable, match="is closed: open another"):
         connection.call("status")
     thread.join()
 

@@ -238,7 +238,7 @@ def test_a_result_that_has_not_arrived_as_it_was_sent_is_no_file(host: Hosted, d
     rows(daemon, digest="0" * 64)
     done = shoalctl(host, "run", "result", "r-1", "--out", str(tmp_path / "r.parquet"))
     assert done.exit_code == 1
-    assert "did not arrive as it was sent" in done.stderr
+    assert "was damaged in transit" in done.stderr
     assert not list(tmp_path.glob("*.parquet*")) + list(tmp_path.glob(".*.partial"))
 
 
@@ -304,7 +304,7 @@ def test_check_config_and_keygen(tmp_path: Path) -> None:
 
 def test_a_connection_to_afar_that_lacks_something_makes_no_sense(tmp_path: Path) -> None:
     for words, told in (
-        (["--connect", "tcp://10.0.0.1:7103"], "name its file with --key"),
+        (["--connect", "tcp://10.0.0.1:7103"], "give its file with --key"),
         (["--connect", "alpha@tcp://10.0.0.1"], "should be NAME@tcp://HOST:PORT"),
         (["--connect", "tcp://10.0.0.1:7103", "--socket", "/x"], "give either --socket"),
     ):

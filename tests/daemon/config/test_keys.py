@@ -150,7 +150,7 @@ def test_a_generated_operator_has_the_line_to_paste(tmp_path: Path) -> None:
 
 def test_a_role_that_is_none_is_named_but_not_shown(tmp_path: Path) -> None:
     path = allowed(tmp_path / "keys", "", f"carol {'a' * 40} oparator")
-    with pytest.raises(BadKeyFile, match=r"keys:2: behind NAME KEY there may be the word operator") as caught:
+    with pytest.raises(BadKeyFile, match=r"keys:2: only the word operator may follow NAME KEY") as caught:
         AllowedKeys(path)
     assert "oparator" not in str(caught.value)
 

@@ -93,10 +93,10 @@ def test_a_halted_graph_begins_no_run_and_names_who_had_it() -> None:
 def test_holdings_of_a_former_life_are_declined() -> None:
     log = formed()
     log.holds("a", 3, {0})
-    assert "another life" in log.holds("a", 2, EVERYTHING)
-    assert "another life" in log.holds("a", 2, EVERYTHING, is_whole=False)
-    assert "another life" in log.holds("a", 4, EVERYTHING, is_whole=False), "a new life says all that it has first"
-    assert "comes late" in log.holds("a", 3, EVERYTHING), "and that once"
+    assert "has restarted" in log.holds("a", 2, EVERYTHING)
+    assert "has restarted" in log.holds("a", 2, EVERYTHING, is_whole=False)
+    assert "has restarted" in log.holds("a", 4, EVERYTHING, is_whole=False), "a new life says all that it has first"
+    assert "has sent a later report" in log.holds("a", 3, EVERYTHING), "and that once"
     assert log.held_by("a") == {0}
 
 
@@ -127,8 +127,8 @@ def test_what_is_not_counted_on_may_be_dropped_once_the_ideal_is_served() -> Non
     assert log.apply(DropParts(me, Holding(LOAD, to_bits({0})))) == ""
     assert 0 not in log.held_by(me.name)
     assert "still needed" in log.apply(DropParts(Identity(owner, 1), Holding(LOAD, to_bits({0}))))
-    assert "not held any more" in log.apply(DropParts(Identity("a", 9), Holding(LOAD, to_bits({0}))))
-    assert "not held any more" in log.apply(DropParts(me, Holding("load-9", to_bits({0}))))
+    assert "no longer held" in log.apply(DropParts(Identity("a", 9), Holding(LOAD, to_bits({0}))))
+    assert "no longer held" in log.apply(DropParts(me, Holding("load-9", to_bits({0}))))
     log.drain(owner)
     log.holds(me.name, held={0}, is_whole=False)
     assert "still needed" in log.apply(DropParts(me, Holding(LOAD, to_bits({0})))), "it is on its way to others"
@@ -164,7 +164,7 @@ def test_what_would_break_every_shard_at_each_start_is_declined() -> None:
     assert "partitions" in log.graph("x", "load-x", 10**9)
     assert "is a graph already" in log.graph("x", LOAD)
     log.run()
-    assert "no way for a run to end" in log.apply(EndRun("rank-1", "running", 1, "", 0))
+    assert "can't end with this outcome" in log.apply(EndRun("rank-1", "running", 1, "", 0))
 
 
 def test_a_run_that_a_snapshot_has_forgotten_is_over() -> None:

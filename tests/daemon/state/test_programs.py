@@ -62,7 +62,7 @@ def test_what_is_in_use_is_not_removed_and_what_was_run_stays_to_be_read() -> No
     deployed(log, ONE)
     run = started(log, ONE)
     deployed(log, TWO)
-    assert f"program 'rank' is in use by {run}: stop that first" in log.apply(DropProgram("rank"))
+    assert f"program 'rank' is in use by {run}: stop them first" in log.apply(DropProgram("rank"))
     assert not log.apply(EndRun(run, "completed", 9, "", 0))
     news = log.announced(DropProgram("rank"))
     assert isinstance(news[0], ProgramRemoved)

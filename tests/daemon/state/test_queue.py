@@ -46,7 +46,8 @@ def test_what_there_is_no_room_for_waits_and_begins_in_order() -> None:
 def test_who_has_not_asked_for_it_is_told_how() -> None:
     log = full(0)
     assert log.apply(asked(log, queue=False)) == (
-        "2 runs go on already (ticks.runs_max): wait for one, stop one, or have this one wait for its turn (--queue)"
+        "2 runs are already active (ticks.runs_max): wait for one, stop one, or let this one wait for its "
+        "turn (--queue)"
     )
     assert log.registry.runs_begun == 2
 
@@ -67,8 +68,8 @@ def test_one_that_is_stopped_in_the_queue_never_begins_and_has_no_result() -> No
     assert not run.has_result
     log.apply(end("rank-1"))
     assert [run.name for run in log.registry.active_runs()] == ["rank-2", "rank-4"]
-    assert "over already" in log.apply(StopRun("rank-3"))
-    assert "over already" in log.apply(end("rank-3"))
+    assert "already over" in log.apply(StopRun("rank-3"))
+    assert "already over" in log.apply(end("rank-3"))
 
 
 def test_one_that_is_stopped_at_the_head_of_the_queue_lets_those_begin_who_have_room() -> None:
@@ -84,7 +85,7 @@ def test_one_that_is_queued_is_neither_resumed_nor_ended() -> None:
     log.view("abc")
     assert [run.name for run in log.registry.waiting_runs()] == ["rank-1", "rank-2"]
     assert "does not wait" in log.apply(ResumeRun("rank-3", 2, 0, ()))
-    assert "over already" in log.apply(end("rank-3", FAILED))
+    assert "already over" in log.apply(end("rank-3", FAILED))
     assert states(log)["rank-3"] == QUEUED
 
 
@@ -141,7 +142,7 @@ def test_a_snapshot_and_a_backup_have_the_queue() -> None:
 
 def test_a_queue_has_an_end() -> None:
     log = full(QUEUED_MAX)
-    assert f"{QUEUED_MAX} runs are queued already" in log.apply(asked(log))
+    assert f"{QUEUED_MAX} runs are already queued" in log.apply(asked(log))
 
 
 def test_a_run_is_announced_as_queued() -> None:

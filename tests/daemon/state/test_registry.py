@@ -105,8 +105,8 @@ def test_what_makes_no_sense_any_more_is_declined_in_words() -> None:
     apply(registry, RUN)
     assert "in use by rank-1" in refused(registry, DropGraph("web", "load-1"))
     apply(registry, EndRun("rank-1", "completed", 10, "", 0))
-    assert "over already" in refused(registry, EndRun("rank-1", "failed", 10, "", 0))
-    assert "over already: it completed after 10 ticks" in refused(registry, StopRun("rank-1"))
+    assert "already over" in refused(registry, EndRun("rank-1", "failed", 10, "", 0))
+    assert "already over: it completed after 10 ticks" in refused(registry, StopRun("rank-1"))
 
 
 def test_a_snapshot_holds_everything() -> None:

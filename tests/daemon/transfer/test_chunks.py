@@ -202,8 +202,8 @@ def test_another_piece_in_its_place_has_to_fit_as_well() -> None:
     [
         (PieceOffered("l", b"", (-1,), 4096), "bytes"),
         (PieceOffered("l", b"", (LIMITS.piece_bytes_max + 1,), 4096), "graph.load_bytes_max"),
-        (PieceOffered("l", b"", (1,), 1), "cut in a way"),
-        (PieceOffered("l", b"", (0,) * (LIMITS.frames_max + 1), 4096), "cut in a way"),
+        (PieceOffered("l", b"", (1,), 1), "not those of this version"),
+        (PieceOffered("l", b"", (0,) * (LIMITS.frames_max + 1), 4096), "not those of this version"),
     ],
 )
 def test_an_offer_beyond_the_limits_is_refused_in_words(offer: PieceOffered, told: str) -> None:
@@ -220,7 +220,7 @@ def test_only_so_many_pieces_come_at_once_and_idle_ones_are_given_up() -> None:
     intake.step("a", PieceOffered("2", b"", (9,), 4096), 500)
     (refusal,) = messages(intake.step("b", PieceOffered("3", b"", (9,), 4096), 600))
     assert isinstance(refusal, PieceBuilt)
-    assert "2 loads are on their way" in refusal.error
+    assert "2 loads are already in progress" in refusal.error
     assert intake.deadline == 1000
     assert intake.wake(999) == []
     assert intake.wake(1000) == [PieceGone("1")]

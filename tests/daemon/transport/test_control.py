@@ -282,7 +282,7 @@ async def _who_refuses_our_key_is_named(caplog: pytest.LogCaptureFixture) -> Non
         assert await until(lambda: b.received == [[b"let me in"]])
         lines = [record.getMessage() for record in caplog.records if "refuses our key" in record.getMessage()]
         assert lines == [
-            f"{b.transport.endpoint} refuses our key: is it among the allowed ones there, and have they been read?"
+            f"{b.transport.endpoint} refuses our key: is the key in its allowed_keys, and have they been reloaded?"
         ]
 
 

@@ -427,6 +427,6 @@ def test_an_answer_about_another_run_is_none(session: Session, monkeypatch: pyte
 
     monkeypatch.setattr(Connections, "call", swapped)
     for ask in (run.show, lambda: run.result("rank")):
-        with pytest.raises(ShoalError, match="was asked about run 'b' and spoke of 'c'"):
+        with pytest.raises(ShoalError, match="was asked about run 'b' and answered about 'c'"):
             ask()
     assert run.name == "b"

@@ -56,7 +56,7 @@ def test_an_undirected_graph(session: Session, tmp_path: Path) -> None:
     assert run.result("component").values.tolist() == [0, 0, 0, 3]
     assert run.show()["totals"]["edges"] == 3
     assert session.load("one-way", *files).directed
-    with pytest.raises(ValueError, match="say undirected=True where it is made"):
+    with pytest.raises(ValueError, match="pass undirected=True when you create it"):
         session.load("neither", data=shoal.from_arrays([1], [2]), undirected=True)
 
 
@@ -91,12 +91,12 @@ def test_a_failed_step_fails_the_run(graph: Graph) -> None:
     assert run.step()["tick"] == 1
     with pytest.raises(RunFailed, match="failed before tick 2"):
         run.step()
-    with pytest.raises(ShoalError, match="is over already: it failed after 1 ticks"):
+    with pytest.raises(ShoalError, match="is already over: it failed after 1 ticks"):
         run.step()
 
 
 def test_a_paced_run_is_not_waited_for(graph: Graph) -> None:
-    with pytest.raises(ShoalError, match="is paced: nothing happens until it is stepped"):
+    with pytest.raises(ShoalError, match="is paced: it makes no progress until it is stepped"):
         graph.start(Count, paced=True).wait()
 
 
@@ -142,7 +142,7 @@ def test_the_last_few_checkpoints_can_be_read() -> None:
             graph.at()
         run = graph.start(Count, ticks=7, checkpoint=2, paced=True)
         assert run.ticks_kept() == []
-        with pytest.raises(TickNotKept, match="it is running, and there is nothing to be read of it yet"):
+        with pytest.raises(TickNotKept, match="it is running, and has no checkpoint to read yet"):
             run.at()
         for tick, kept in enumerate(([], [2], [2], [2, 4], [2, 4], [2, 4, 6], [4, 6, 7]), 1):
             run.step()
@@ -164,7 +164,7 @@ def test_what_has_to_converge_is_read_once_it_has() -> None:
         run = graph.start("wcc", checkpoint=1, paced=True)
         run.step()
         assert run.ticks_kept() == []
-        with pytest.raises(TickNotKept, match="nothing to be read of it yet"):
+        with pytest.raises(TickNotKept, match="no checkpoint to read yet"):
             run.result("component")
         with pytest.raises(RunFailed, match="had not converged after 1 ticks"):
             graph.run("wcc", ticks=1)
@@ -187,7 +187,9 @@ def test_what_is_held_of_a_graph_that_was_replaced_answers_with_nothing(session:
 def test_a_graph_in_use_is_dropped_by_force_alone(session: Session, graph: Graph) -> None:
     run = graph.start("pagerank", ticks=9, paced=True)
     run.step()
-    with pytest.raises(ShoalError, match=f"'ring' is in use by {run.name}: stop that first, or drop it by force"):
+    with pytest.raises(
+        ShoalError, match=f"'ring' is in use by {run.name}: stop them first, or drop the graph by force"
+    ):
         session.drop("ring")
     assert session.drop("ring", force=True)["results"] == 0
     with pytest.raises(UnknownRun):

@@ -133,9 +133,9 @@ class Saving(Program):
     [
         (
             Forgetful,
-            "tick 2 is another one when the run goes on from tick 1: column 'n' of node '.*' .* is 2, and 1 when",
+            "tick 2 differs when the run resumes from tick 1: column 'n' of node '.*' .* is 2, and 1 when",
         ),
-        (Forgetful, "on `self` differ 'count': between ticks `self` may hold only what `prepare` makes"),
+        (Forgetful, "on `self` differ 'count': between ticks `self` may hold only what `prepare` creates"),
         (Late, "resumed after tick 0, the program fails in tick 1: (.*\n)+.*no attribute 'view'"),
         (Saving, "what is kept beside columns .* of partition .*; on `self` differ 'notes'"),
     ],

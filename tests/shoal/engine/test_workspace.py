@@ -52,7 +52,7 @@ def test_the_committed_state_cannot_be_written(ws: Workspace) -> None:
 
 @pytest.mark.parametrize(("name", "values"), [("i", 0.5), ("i", np.ones(4)), ("f", 1j), ("f", None), ("f", "one")])
 def test_what_has_no_room_in_a_column_is_refused(ws: Workspace, name: str, values: object) -> None:
-    with pytest.raises(TypeError, match=f"column '{name}' is .*convert it first"):
+    with pytest.raises(TypeError, match=f"column '{name}' is .*convert the values first"):
         ws.set(name, values)  # type: ignore[arg-type]
     ws.set("f", np.arange(4))
     ws.set("i", np.arange(4, dtype=np.int8) > 1)
@@ -73,9 +73,7 @@ def test_contributions_are_merged_by_partition(ws: Workspace) -> None:
 def test_contributions_are_as_many_as_nodes(ws: Workspace) -> None:
     """One too many, or too few, is no answer that happens to do on a shard whose last partition is empty."""
     for values, nodes in ((np.ones(3), None), (np.ones(5), None), (np.float64(1.0), None), (np.ones(4), np.array([1]))):
-        with pytest.raises(
-            ValueError, match=r"aggregate 'sum': values of shape \(.*\), and it takes one for each of [14]"
-        ):
+        with pytest.raises(ValueError, match=r"aggregate 'sum': values of shape \(.*\), but one for each of [14]"):
             ws.contribute("sum", values, nodes)
 
 

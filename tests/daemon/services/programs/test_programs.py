@@ -114,7 +114,7 @@ def test_a_program_that_is_not_here_is_named_with_its_digest() -> None:
 def test_a_shard_that_allows_no_deployed_programs_runs_none() -> None:
     async def work(programs: Programs) -> None:
         for ask in (lambda: programs.find("zero"), lambda: programs.make(RUN)):
-            with pytest.raises(UnknownProgram, match=r"runs installed ones only: set programs\.deploy = true"):
+            with pytest.raises(UnknownProgram, match=r"runs only installed programs: set programs\.deploy = true"):
                 await ask()
 
     within(work, ProgramsSection(), SOURCE)
@@ -158,12 +158,12 @@ def test_a_good_file_is_described() -> None:
 
 
 BAD = {
-    b"import os\nos._exit(3)\n": "bad.py: the process that imported it ended with status 3 and without a word",
+    b"import os\nos._exit(3)\n": "bad.py: the process that imported it ended with status 3 and without a message",
     b"print('x' * 10_000_000)\nclass A: ...\n": "bad.py: defines no public class",
-    SOURCE.replace(b'columns = (Column("nothing", np.int64),', b"columns = (7,"): "what it declares can't be read",
+    SOURCE.replace(b'columns = (Column("nothing", np.int64),', b"columns = (7,"): "its declarations can't be read",
     b"import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\nx = y\n": "NameError: name 'y'",
     b"x = bytearray(6 << 30)\n": "MemoryError",
-    b"raise ValueError('x' * 10_000_000)\n": "bad.py: what it declares, or fails with, is more than fits",
+    b"raise ValueError('x' * 10_000_000)\n": "bad.py: its declarations, or its error, exceed",
 }
 
 

@@ -105,7 +105,8 @@ def test_what_is_asked_for_is_read_from_the_disk_and_pushes_out_what_was_read_be
         states = computed(part).capture()
         disk = Disk(thread, asyncio.get_running_loop().call_soon_threadsafe)
         for number in range(1, 6):
-            await disk.do(lambda store, n=number: store.put_states([StateRecord(n, 1, 0, states, epoch=1)]))  # type: ignore[misc]
+            # type: ignore[misc]
+            await disk.do(lambda store, n=number: store.put_states([StateRecord(n, 1, 0, states, epoch=1)]))
         for number in range(1, 6):
             await results.recall(record(number), 1, part, ())
             told = results.answer(RowsRequest("q", f"degree-{number}", 1, ("degree",), 0, NODES, 0, False))
@@ -114,8 +115,10 @@ def test_what_is_asked_for_is_read_from_the_disk_and_pushes_out_what_was_read_be
         assert results.nbytes == 2 * BYTES
         await disk.do(lambda store: store.drop_run(4))
         results.on_event(ResultsExpired((record(4),)))
-        assert "not here any more" in results.answer(RowsRequest("q", "degree-4", 1, ("degree",), 0, 9, 0, False)).error
-        with pytest.raises(Refused, match="not all here"):
+        assert (
+            "no longer kept here" in results.answer(RowsRequest("q", "degree-4", 1, ("degree",), 0, 9, 0, False)).error
+        )
+        with pytest.raises(Refused, match="is incomplete"):
             await results.recall(record(4), 1, part, ())
         thread.close()
 

@@ -192,7 +192,7 @@ E_HEAD, N_HEAD = "source,target,weight\n", "id,age:int,ok:bool\n"
         (
             None,
             E_HEAD + 'a,b,1\n"a,b,1\na,b,1\n',
-            "e.csv:3: a quote is opened here and never closed; if quotes are only",
+            "e.csv:3: a quote is opened here and never closed; if quotes are ordinary",
         ),
         (None, E_HEAD + 'a,"b\nb",x\n', "e.csv:2: column 'weight': 'x' is not a float$"),
         (None, E_HEAD + 'a,"b\nb",1\na,b,x\n', "e.csv:4: column 'weight': 'x' is not a float"),
