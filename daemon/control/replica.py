@@ -308,9 +308,8 @@ class Replica:
 
     def _refuse_snapshot(self, snapshot: Snapshot, mistake: Rejected, now: int) -> None:
         assert self.raft is not None
-        server = self.raft.leader
         self._out.append(swim.Counted("consensus_snapshots_unsound"))
-        if server is None:
+        if (server := self.raft.leader) is None:
             return
         is_new = self._refused_snapshots.refuse(server, self.raft.term, now)
         why = why_of_snapshot(snapshot, mistake, self._versions(), f"from {shard_of(server)}, which leads")

@@ -33,6 +33,8 @@ def main() -> int:
     options.add_argument("--list", action="store_true", help="say what there is, and run nothing")
     chosen = options.parse_args()
     mutants = [mutant for mutant in MUTANTS if chosen.only in f"{mutant.file} {mutant.fault}"]
+    if not mutants:
+        options.error(f"no mutant's file or fault contains {chosen.only!r}")
     if chosen.list:
         for mutant in mutants:
             print(f"{mutant.file}: {mutant.fault}")

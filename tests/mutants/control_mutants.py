@@ -240,4 +240,25 @@ MUTANTS = (
         "    handler(3, AddGraph, add_graph),\n    handler(2, DropGraph, drop_graph),",
         ("tests/golden/test_bytes.py",),
     ),
+    Mutant(
+        "the voter whose clock is ahead of all others says what time it is",
+        "daemon/control/log_time.py",
+        "known[len(voters) // 2]",
+        "known[0]",
+        ("tests/daemon/control/test_log_time.py",),
+    ),
+    Mutant(
+        "a log that is ahead of the clocks keeps its lead",
+        "daemon/control/log_time.py",
+        "(now - self._at_ns) * SLOWED // PACE",
+        "(now - self._at_ns)",
+        ("tests/daemon/control/test_log_time.py",),
+    ),
+    Mutant(
+        "a shard that is away does not hold the cluster version down",
+        "daemon/control/raising.py",
+        "if one.version is None or one.version.newest <= cluster_version}",
+        "if one.version is not None and one.version.newest <= cluster_version}",
+        ("tests/daemon/control/test_plane_raising.py",),
+    ),
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.__main__ import judged
+from tests.mutants.__main__ import judged, main
 from tests.mutants.listed import MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.runner import BROKEN, KILLED, STALE, SURVIVED, Copy
@@ -25,6 +25,13 @@ def test_each_can_be_applied_and_names_tests_that_are_there(mutant: Mutant) -> N
 def test_faults_are_named_once() -> None:
     faults = [mutant.fault for mutant in MUTANTS]
     assert len(set(faults)) == len(faults)
+
+
+def test_a_text_that_no_mutant_has_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["mutants", "--only", "no mutant has this", "--list"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
 
 
 def test_what_becomes_of_mutants(tmp_path: Path) -> None:
