@@ -31,7 +31,7 @@ from daemon.services.backup.restore import Restoring, Source
 from daemon.services.cluster.drain import depart
 from daemon.services.cluster.readiness import readiness
 from daemon.services.cluster.waiting import why_waiting
-from daemon.store import DataFolder, Marks, StoreFailed
+from daemon.store import DataFolder, Marks, NoRoom, StoreFailed
 from daemon.transport.security import Curve
 from shoal import __version__
 
@@ -86,7 +86,7 @@ class Daemon:
             log.error("starting again: %s", self._failure)
             return AGAIN
         if self._failure is not None:
-            is_explained = isinstance(self._failure, UnreadableLog)
+            is_explained = isinstance(self._failure, UnreadableLog | NoRoom)
             log.critical("ending: %s", self._failure, exc_info=None if is_explained else self._failure)
             return 1
         log.info("left")

@@ -13,6 +13,7 @@ import pytest
 import daemon.life as main
 from daemon.config import Config, load
 from daemon.observe.notify import Notifier
+from daemon.store import NoRoom
 
 
 @pytest.fixture
@@ -63,7 +64,19 @@ def test_a_callback_that_fails_ends_the_daemon(config: Config, caplog: pytest.Lo
     """It has lost its timer or its messages; systemd starts it again. asyncio alone would log it and go on."""
     assert serve(config, lambda loop: loop.call_soon(fail)) == 1
     assert "ending: an invariant is broken" in caplog.text
+    assert caplog.records[-1].exc_info
     assert not config.admin.socket.exists()
+
+
+def test_a_full_disk_ends_it_in_a_sentence(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    """An operator is to make room, and has nothing to look up in the source."""
+
+    def full() -> None:
+        raise NoRoom("/data/shoal.db: could not persist a decision: the disk is full; make room")
+
+    assert serve(config, lambda loop: loop.call_soon(full)) == 1
+    assert "ending: /data/shoal.db: could not persist a decision: the disk is full; make room" in caplog.text
+    assert not caplog.records[-1].exc_info
 
 
 def test_a_shard_that_is_alone_says_what_to_look_at(
