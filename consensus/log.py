@@ -151,6 +151,9 @@ class Log:
 
     def take_unsaved(self, hard_state: HardState | None) -> Persist | None:
         """What has changed since the last call, as one transaction; None if nothing has."""
+        is_saved = max(self._saved_index, self.snapshot.index) == self.last_index
+        if is_saved and hard_state is None and not self._snapshot_is_new and self._truncated_from is None:
+            return None
         persist = Persist(
             hard_state,
             self.snapshot if self._snapshot_is_new else None,
@@ -160,7 +163,7 @@ class Log:
         self._snapshot_is_new = False
         self._truncated_from = None
         self._saved_index = self.last_index
-        return None if persist == Persist() else persist
+        return persist
 
     def _truncate(self, index: int) -> None:
         """Drop the entries from ``index`` on; a configuration among them is rolled back with them (4.1)."""

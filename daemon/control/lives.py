@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from daemon.membership.messages import Member
@@ -64,6 +65,12 @@ def life_of(tags: Mapping[str, str]) -> Life | None:
         return None
     before, term, last_index = map(int, numbers)
     return Life(disk, before, term, last_index, forgot)
+
+
+@lru_cache(maxsize=DISKS_REMEMBERED)
+def life_in(tags: tuple[tuple[str, str], ...]) -> Life | None:
+    """The same, of tags as a member has them; it is asked for at each message between servers."""
+    return life_of(dict(tags))
 
 
 def disk_of(tags: Mapping[str, str]) -> int | None:

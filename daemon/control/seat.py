@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 
 from consensus import Configuration, Raft, Stored
 from daemon.control.bootstrap import Bootstrap, Promise, spell
@@ -16,11 +17,12 @@ from daemon.control.lives import DISK_TAG, disk_of
 from daemon.control.raising import can_join
 from daemon.control.voters import ServerChange, next_change, server_of, shard_of
 from daemon.membership.machine import Membership
-from daemon.membership.messages import CLUSTER_TAG, Member
+from daemon.membership.messages import CLUSTER_TAG
 from daemon.state import Registry, ReplicatedState
 from daemon.state.commands import Identity
 
 LEAVING_TAG = "leaving"
+SERVERS_REMEMBERED = 1024
 
 
 class Seat:
@@ -124,15 +126,16 @@ def server_at(membership: Membership, shard: Identity) -> str | None:
     member = membership.member(shard.name)
     if member is None or member.generation != shard.generation:
         return None
-    return _server_of(member)
+    return _server_of(member.name, member.tags)
 
 
 def has_disk_of(membership: Membership, server: str) -> bool:
     """Whether the shard has that very disk: another one under its name has no part in this log."""
     member = membership.member(shard_of(server))
-    return member is not None and _server_of(member) == server
+    return member is not None and _server_of(member.name, member.tags) == server
 
 
-def _server_of(member: Member) -> str | None:
-    disk = disk_of(dict(member.tags))
-    return server_of(member.name, disk) if disk is not None else None
+@lru_cache(maxsize=SERVERS_REMEMBERED)
+def _server_of(name: str, tags: tuple[tuple[str, str], ...]) -> str | None:
+    disk = disk_of(dict(tags))
+    return server_of(name, disk) if disk is not None else None

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 import consensus
 from consensus import Forgot, Raft
 from daemon.control.effects import DiskWentBack, Effect, PeerWentBack, Send
-from daemon.control.lives import Life, Lives, life_of
+from daemon.control.lives import Life, Lives, life_in
 from daemon.control.messages import DiskForgets
 from daemon.control.voters import server_of, shard_of
 from daemon.membership.machine import Membership
@@ -44,7 +44,7 @@ class Trust:
 
     def meet(self, member: Member, raft: Raft) -> list[consensus.Effect]:
         """A member is here, perhaps for the first time in this life of it; what consensus makes of that."""
-        life = life_of(dict(member.tags))
+        life = life_in(member.tags)
         if life is None or member.name == self._shard.name:
             return []
         server = server_of(member.name, life.disk)
@@ -59,12 +59,12 @@ class Trust:
 
     def is_met(self, member: Member) -> bool:
         """Whether this life of a member has been looked at. It may speak before gossip says that it is alive."""
-        life = life_of(dict(member.tags))
+        life = life_in(member.tags)
         return life is None or self._lives.has_seen(member, life)
 
     def check(self, member: Member, raft: Raft) -> None:
         """Compare what a member's disk remembers with what is known of it by now."""
-        life = life_of(dict(member.tags))
+        life = life_in(member.tags)
         if life is None or member.name in self._forgetful or member.name == self._shard.name:
             return
         lived = self._lives.forgotten(member, life, self._registry.disks.get(member.name))
