@@ -127,6 +127,20 @@ MUTANTS = (
         ("tests/daemon/control/test_batches.py", "tests/daemon/control/test_plane.py"),
     ),
     Mutant(
+        "commands are appended while those before are on their way",
+        "daemon/control/gathering.py",
+        "(is_committed or now >= self.due_ns)",
+        "True",
+        ("tests/daemon/control/test_batches.py",),
+    ),
+    Mutant(
+        "commands gather for as long as those before are not committed",
+        "daemon/control/gathering.py",
+        "(is_committed or now >= self.due_ns)",
+        "is_committed",
+        ("tests/daemon/control/test_batches.py",),
+    ),
+    Mutant(
         "a command of a former life takes effect",
         "daemon/state/sessions.py",
         "if request.generation < session.generation or request.sequence < session.answered:",
