@@ -2,7 +2,8 @@
 
 A struct is written without the fields that are `Since` a later version (`api/struct`), and read from any: fields that
 are missing at its end get their defaults, and an array with more fields than are known here is a later version's, and
-refused. A type that can't travel is a programming error and raises `Unsupported` when the codec is made, never when a
+refused. A class, or a value of an enum, that a later version brings is not written where the cluster is at an older
+one. A type that can't travel is a programming error and raises `Unsupported` when the codec is made, never when a
 message arrives.
 
 What a field may be: bool, float, str, bytes, None, an int with its range, IntEnum, StrEnum, Literal, `tuple[X, ...]`,
@@ -12,8 +13,8 @@ travels sorted, so equal content gives equal bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from enum import IntEnum, StrEnum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum, IntEnum, StrEnum
 from functools import cache
 from itertools import pairwise
 from types import NoneType, UnionType
@@ -64,6 +65,8 @@ class _Layout(NamedTuple):
     frames: str | None
     parts: Sequence[tuple[type[Struct], Since]]
     """The structs in its fields."""
+    values: frozenset[int]
+    """Which versions have brought values of the enums in its fields."""
     has_defaults: bool
     """Whether msgspec fills in fields that were there from the first."""
     has_sets: bool
@@ -98,7 +101,7 @@ def _over_all(cls: type, version: int, inside: tuple[type, ...]) -> tuple[int, b
         raise Unsupported(f"{cls.__qualname__}: Frames only in a message itself, not in a part of it, from the first")
     if since > version:
         return FIRST, True, False
-    versions = [one.version for _, one in layout.fields]
+    versions = [*(one.version for _, one in layout.fields), *layout.values]
     newest = max((FIRST, since, *(one for one in versions if one <= version)))
     is_cut = any(one > version for one in versions)
     is_loose = layout.has_sets or (layout.has_defaults and bool(inside))  # of the outermost one, its first byte tells
@@ -123,6 +126,7 @@ def _layout_of(cls: type) -> _Layout:
     least = _least(cls, fields)
     frames: str | None = None
     parts: list[tuple[type[Struct], Since]] = []
+    values: set[int] = set()
     has_sets = False
     for field, since in fields:
         where = f"{cls.__qualname__}.{field.name}"
@@ -136,14 +140,16 @@ def _layout_of(cls: type) -> _Layout:
         for part in _parts(field.type, where):
             if part is frozenset:
                 has_sets = True
-            else:
+            elif issubclass(part, Enum):
+                values.update(map(_value_since, part))
+            elif issubclass(part, Struct):
                 parts.append((part, since))
     has_defaults = any(not field.required for field, _ in fields[:least])
-    return _Layout(fields, least, frames, parts, has_defaults, has_sets)
+    return _Layout(fields, least, frames, parts, frozenset(values), has_defaults, has_sets)
 
 
 def _parts(hint: Any, where: str) -> Iterator[type]:
-    """Yields the structs and sets that a field can hold."""
+    """Yields the structs, enums and sets that a field can hold."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         bounds = [one for one in args[1:] if isinstance(one, Meta)]
@@ -159,9 +165,9 @@ def _parts(hint: Any, where: str) -> Iterator[type]:
         for arg in args:
             if arg is not Ellipsis:
                 yield from _parts(arg, where)
-    elif isinstance(hint, type) and issubclass(hint, Struct):
+    elif isinstance(hint, type) and issubclass(hint, (Struct, IntEnum, StrEnum)):
         yield hint
-    elif not (hint in PLAIN or origin is Literal or (isinstance(hint, type) and issubclass(hint, (IntEnum, StrEnum)))):
+    elif not (hint in PLAIN or origin is Literal):
         raise Unsupported(f"{where}: no way to carry {hint!r}")
 
 
@@ -178,6 +184,12 @@ def since_of(field: FieldInfo) -> Since:
 def _class_since(cls: type) -> int:
     version: int = getattr(cls, "SINCE", FIRST)
     return version
+
+
+def _value_since(value: Enum) -> int:
+    """Returns which version brought a value of an enum, as the enum's own `SINCE` says."""
+    since: Mapping[str, int] = getattr(type(value), "SINCE", {})
+    return since.get(value.name, FIRST)
 
 
 def _least(cls: type, fields: Sequence[tuple[FieldInfo, Since]]) -> int:
@@ -201,6 +213,8 @@ def cut(value: Any, version: int) -> Any:
     """
     if isinstance(value, tuple):
         return [cut(one, version) for one in value]
+    if isinstance(value, Enum) and _value_since(value) > version:
+        raise _too_new(f"{type(value).__qualname__}.{value.name}", _value_since(value), version)
     if not isinstance(value, Struct):
         return value
     cls = type(value)

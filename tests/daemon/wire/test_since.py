@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum, nonmember
 from typing import Annotated, Any, ClassVar
 
 import msgpack
@@ -70,6 +71,29 @@ class WholePart(Whole, tag="whole"):
     """One that a later version adds."""
 
 
+class OldColour(IntEnum):
+    RED = 0
+    GREEN = 1
+
+
+class Colour(IntEnum):
+    """The same enum of a later version."""
+
+    RED = 0
+    GREEN = 1
+    BLUE = 2
+    GREY = 3
+    SINCE = nonmember({"BLUE": NEXT, "GREY": LAST})
+
+
+class OldPainted(Struct):
+    colours: tuple[OldColour, ...]
+
+
+class Painted(Struct):
+    colours: tuple[Colour, ...]
+
+
 class OldChoice(Struct):
     member: FirstPart | SecondPart
 
@@ -79,11 +103,11 @@ class Choice(Struct):
 
 
 def older(version: int = NEWEST) -> Codec:
-    return Codec("demo", {1: Old, 2: OldChoice}, version=version)
+    return Codec("demo", {1: Old, 2: OldChoice, 4: OldPainted}, version=version)
 
 
 def later(version: int) -> Codec:
-    return Codec("demo", {1: New, 2: Choice, 3: Whole}, version=version, newest=LAST)
+    return Codec("demo", {1: New, 2: Choice, 3: Whole, 4: Painted}, version=version, newest=LAST)
 
 
 def sent(codec: Codec, message: object) -> Any:
@@ -124,6 +148,17 @@ def test_each_version_of_a_record_is_read_by_itself_and_by_all_later_ones() -> N
     )
 
 
+def test_a_value_of_an_enum_that_a_later_version_brings_is_written_from_that_version_on() -> None:
+    known, new = Painted((Colour.GREEN, Colour.RED)), Painted((Colour.BLUE,))
+    assert sent(later(NEWEST), known) == sent(older(), OldPainted((OldColour.GREEN, OldColour.RED)))
+    assert read(later(NEXT), sent(later(NEXT), new)) == new
+    assert read(later(LAST), sent(later(NEXT), new)) == new
+    assert reason(older(), sent(later(NEXT), new)) is Reason.VERSION
+    lying = bytearray(sent(later(NEXT), new)[0])
+    lying[1] = NEWEST
+    assert reason(older(), [bytes(lying)]) is Reason.MALFORMED
+
+
 def test_fields_that_come_with_a_later_version_are_checked_like_all() -> None:
     short = [NEWEST, "demo", 1, "a", 1, 1, ["x", [[3]], [], ["red", 5]]]
     whole = [NEXT, "demo", 1, "a", 1, 1, ["x", [[3]], [], ["red"], -1, []]]
@@ -149,6 +184,8 @@ def test_an_older_version_refuses_what_it_does_not_know() -> None:
         (New("x", colours=("blue",)), f"New.colours can be said from cluster version {NEXT} on"),
         (Whole("x"), f"Whole can be said from cluster version {NEXT} on, and the cluster is at {NEWEST}"),
         (Choice(WholePart("x")), "WholePart can be said"),
+        (Painted((Colour.RED, Colour.BLUE)), f"Colour.BLUE can be said from cluster version {NEXT} on"),
+        (Painted((Colour.GREY,)), f"Colour.GREY can be said from cluster version {LAST} on"),
         (New("x", (Part(1, 5),)), f"Part.weight can be said from cluster version {LAST} on"),
     ],
 )
