@@ -111,7 +111,7 @@ class Exchangers:
 
 
 def _obey(pipe: Connection, exchange: Exchange) -> None:
-    """Exchanges as often as told, until told to end or the other side is gone."""
+    """Runs the requested number of exchanges, repeatedly, until the parent requests the end or closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us
     completed = 0
     with contextlib.suppress(EOFError):

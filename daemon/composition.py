@@ -56,7 +56,7 @@ class Services:
         self.disk_room = DiskRoom(context)
 
     def in_tables(self, messages: Collection[type]) -> ServiceTables:
-        """Returns who has to do with which type. Raises `BadComposition`.
+        """Returns the service of each type. Raises `BadComposition`.
 
         Their order is that in which they hear of one event: parts and results before those who build upon them, and
         what is looked for on the disk after what is deleted there.

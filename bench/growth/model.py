@@ -138,7 +138,7 @@ class Model:
                 case SendTick(to=to, message=PhaseDone() | BarrierRaised() as message):
                     self._send(shard, to, message, now)
                 case SendTick():
-                    raise AssertionError(f"nothing is lost, so nobody asks for it: {effect}")
+                    raise AssertionError(f"no message is lost here, so no request is expected: {effect}")
                 case SettlePhase(tick=tick):
                     if tick:
                         shard.ticks.append(now)

@@ -1,14 +1,12 @@
-"""The operators' endpoint: the admin protocol for those who hold an operator's key, from other machines.
+"""The operators' endpoint: the admin protocol for operators on other machines.
 
-One protocol, one server. This file answers no command and reads no line: for each operator's connection it makes a pair
-of unix sockets, hands one end to the `AdminServer`, which serves it as any client of its own socket, and moves bytes
-between the other end and ZeroMQ (`shoal.client.tunnel`). So limits, stalls, the full house and the hangup that cancels
-what was asked for are the server's own, and what it does over a local socket is not touched. It costs one more copy of
-what comes from afar, through the kernel's buffer; encryption costs several times that.
+There is one protocol and one server. This file parses no command: for each operator's connection it creates a pair of
+Unix sockets, hands one end to the `AdminServer`, which serves it like any local client, and copies bytes between the
+other end and ZeroMQ (`shoal.client.tunnel`). The server's limits, stalls and cancellation on disconnect therefore apply
+to remote clients, too. This costs one more copy of remote traffic; encryption costs several times that.
 
-Who speaks is what the handshake has proved (CURVE, `daemon.transport.security`): the doorman lets in operators' keys
-alone, and every message carries the key of its connection. A key that is taken from the list ends its streams at once
-(`check`).
+The CURVE handshake (`daemon.transport.security`) identifies the sender: only operators' keys are admitted, and every
+message carries the key of its connection. When a key is removed from the list, its streams end at once (`check`).
 
 Everything else that comes is believed only as far as it is checked: kinds, sizes, order, and the window, which bounds
 what a stream makes us hold (1 MiB each way, and the kernel's 200 KiB). A message that breaks a rule is counted and ends

@@ -1,11 +1,11 @@
-"""Who answers what on the admin socket.
+"""The handlers of the admin socket's commands.
 
-What a command is called and takes is declared in `shoal.api.commands`; whoever answers it is bound here, once. A
-command that nobody has bound is refused with a sentence, and ``help`` leaves it out.
+`shoal.api.commands` declares the names and arguments of commands; this registry binds each command to one handler. A
+command without a handler is refused, and ``help`` omits it.
 
-What is read. Most commands answer from what the cluster has agreed upon, and no answer is older than another that was
-given before it, by whatever shard: the shard first catches up. Where no majority vouches for that, it says what it
-knows, for operators need it exactly then; only a name that it does not know may be one that it has not heard of yet.
+Most commands read the agreed registry, and reads are linearizable: the shard first catches up. Without a majority it
+answers from its own state, because operators need an answer just then; for an unknown name it adds that it may not know
+the newest state.
 What a shard says of itself never waits for others.
 """
 

@@ -105,7 +105,7 @@ class ReadSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class DeleteParts:
-    """Deletes partitions that others hold by now or that nobody needs; None means the whole load."""
+    """Deletes partitions that others hold by now or that are no longer needed; None means the whole load."""
 
     load: str
     partitions: frozenset[int] | None

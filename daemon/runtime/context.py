@@ -128,7 +128,7 @@ class HostContext:
     load_limits: LoadLimits
     clock: Clock
     new_id: Callable[[], str]
-    """Draws a name that nobody else draws."""
+    """Returns a unique name."""
     send: Callable[[str, object], None]
     """Hands a message to a member; it may be lost."""
     rpc: Rpc

@@ -59,5 +59,5 @@ class Durable:
 
 
 def is_only_voter(stored: Stored, server: str) -> bool:
-    """Whether a server is all of its cluster, so that nobody else can know what it has forgotten."""
+    """Returns whether a server is the only one of its cluster, so that no other can know what it has forgotten."""
     return Log(stored.snapshot, stored.entries).configuration.voters == (server,)

@@ -39,7 +39,7 @@ class Outside:
     clock: Clock = SystemClock()
 
     def new_id(self) -> str:
-        """Draws a name that nobody else draws."""
+        """Returns a unique name."""
         return uuid.uuid4().hex
 
     def shard_settings(self, config: Config) -> ShardSettings:

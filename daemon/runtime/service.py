@@ -112,7 +112,7 @@ EVENTS: Final = tuple(kind for kind in types_of(Event) if kind is not Superseded
 
 
 class ServiceTables:
-    """Which service has to do with which type."""
+    """Maps each type to its service."""
 
     def __init__(self, services: Sequence[Service[Any, Any]], messages: Collection[type]) -> None:
         """`messages` are those on the wire that the control plane leaves to services. Raises `BadComposition`."""

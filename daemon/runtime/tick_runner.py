@@ -34,7 +34,7 @@ from shoal.lockstep.runner import InProgram, Runner, State
 from shoal.program.program import Program
 
 HandedOver: TypeAlias = TickCommitted | PhaseLate | RunOver | AnyPiece | PieceGone | PieceAnswered
-"""What the loop has to do with."""
+"""The effects that the loop handles."""
 News: TypeAlias = SendTick | StoreStates | HandedOver
 MISFITS_MAX = 5
 """So often a share that does not fit is asked for again."""

@@ -244,7 +244,7 @@ def _mistake_in_graphs(view: View | None, thawing: _Thawing) -> str:
     for graph in thawing.graphs:
         placed = thawing.placements[graph.name]
         if not is_graph_name(graph.name) or not 1 <= graph.partition_count <= PARTITIONS_MAX:
-            return "a graph that nobody can have loaded"
+            return "a graph that can't have been loaded"
         if len(placed) != graph.partition_count or not known.issuperset(name for holders in placed for name in holders):
             return "a graph's partitions are nowhere"
     return ""

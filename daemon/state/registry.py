@@ -118,7 +118,9 @@ class Registry:
         )
 
     def lost(self, graph: str) -> list[int]:
-        """The partitions of a graph that nobody in the view holds; the graph waits for one who does."""
+        """Returns the partitions of a graph that no member of the view holds; the graph is halted until a holder is
+        back.
+        """
         placed = self.placements.get(graph, ())
         return self._work_out("lost", graph, lambda: [p for p, holders in enumerate(placed) if not holders])
 

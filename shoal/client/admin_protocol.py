@@ -16,7 +16,7 @@ Sessions, which many threads may use, take another then (`shoal.client.connectio
 Large buffers go to the socket as they are (`memoryview`), and arrive in one buffer each, so that a graph is copied by
 the kernel only. Daemons on other machines are reached through `shoal.client.remote`, with an operator's key; it wants
 pyzmq, all else here nothing. Every error is a `ShoalError` whose text is a sentence for a person; `Unreachable`
-alone means that nobody answered.
+alone means that no daemon answered.
 """
 
 from __future__ import annotations

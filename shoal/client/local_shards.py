@@ -125,8 +125,8 @@ class _Shard(Runner[object]):
         )  # fmt: skip
         super().__init__({RUN: self.machine}, _Open(), time.perf_counter_ns, tell=partial(shards.send, name))
         self._shards, self._part, self._program = shards, part, program
-        self._has_a_hand = program.saves or kind.collect is not Program.collect
-        """Whether the program's own code makes its states; it may fail at that, here as on a cluster."""
+        self._has_own_state = program.saves or kind.collect is not Program.collect
+        """Whether the program's own code produces part of its state; it may fail, here as on a cluster."""
 
     def begin(self, state: State | None) -> None:
         """Makes the engine and starts the machine, with the states of own partitions if there are any."""
@@ -138,8 +138,8 @@ class _Shard(Runner[object]):
         return [TickHeld(effect.run, effect.tick)]
 
     def capture(self, engine: Engine) -> Mapping[int, Any]:
-        """Calls what the program has of its own for its states, which may fail; nobody reads what is captured."""
-        if self._has_a_hand:
+        """Calls the program's own methods for its state, which may fail; the captured state is not used."""
+        if self._has_own_state:
             engine.collected()
             for partition in self._part.partitions if self._program.saves else ():
                 self._program.save(engine.ws, partition)

@@ -228,7 +228,7 @@ class Colony(Program):
             self.mail_out.agent(partition, at.name, to_record(agent, shared=True))
         elif self.partition_of(at) != partition:
             raise ValueError(f"{agent}: before the first tick, agents can only be placed in partition {partition}")
-        else:  # by way of a record, as later: several may have been given one and the same list
+        else:  # via a record, as for later births, because several agents may have received the same list
             self.alive[partition][agent.id] = from_record(to_record(agent, shared=True), self._kinds)
 
     def count(self, counter: str, partition: int, times: int) -> None:

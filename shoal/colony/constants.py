@@ -1,7 +1,7 @@
 """Lists, dicts and sets in the class of an agent that no record could hold, such as `moves = [(0, 1), (1, 0)]`.
 
-All agents of a process would share one, and what one of them put into it would be lost when the run goes on elsewhere.
-They are there to be read, so they stay in the class as constants, and changing one is an error.
+All agents of a process would share such a value, and changes to it would be lost when the run resumes elsewhere. They
+therefore stay in the class as read-only constants, and changing one is an error.
 """
 
 from __future__ import annotations

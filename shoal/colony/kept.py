@@ -1,7 +1,7 @@
-"""A partition's piece of the substrate as bytes that no cut changes, and back.
+"""Encodes a partition's piece of the substrate, independently of the placement.
 
-Its names come first, in the order of their bytes; every row then names its place by position among them, and rows stand
-in the order of their names. All numbers are little-endian: positions have 4 bytes, everything else 8.
+The names come first, in byte order. Every row then refers to its place by the name's position, and rows are sorted by
+name. All numbers are little-endian: positions have 4 bytes, everything else 8.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GHOST: Final = ("kind", "accesses", "created", "resolved")
 
 
 class Snapshot:
-    """The substrate as it is, its rows put in order by partition once; `piece` gives one partition's."""
+    """The substrate with its rows sorted by partition; `piece` returns one partition's."""
 
     def __init__(self, substrate: Substrate) -> None:
         self._of = substrate
@@ -105,14 +105,14 @@ class Snapshot:
 
 
 class Restoring:
-    """Pieces that come one by one; `finish` makes them the substrate."""
+    """Collects pieces one by one; `finish` builds the substrate from them."""
 
     def __init__(self, substrate: Substrate) -> None:
         self._of = substrate
         self._pieces: dict[int, list[tuple[Array, dict[str, Array]]]] = {}
 
     def take(self, partition: int, data: memoryview) -> None:
-        """Raises `ValueError` for what is no piece of that partition."""
+        """Adds a partition's piece. Raises `ValueError` if it is invalid."""
         of = self._of
         sections = iter(split_sections(data, 5 + len(of.signals) + len(of.traces)))
         numbers = self._names(next(sections))
@@ -137,7 +137,7 @@ class Restoring:
             self._add(sheet, keys, {"intensity": intensity, "left": left})
 
     def finish(self) -> None:
-        """Finishes, once all pieces have arrived."""
+        """Builds the substrate once all pieces have arrived."""
         for sheet in (self._of.concepts, self._of.halves, self._of.ghosts, *self._of.signals, *self._of.traces):
             pieces = self._pieces.get(id(sheet), [])
             if pieces:

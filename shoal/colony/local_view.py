@@ -1,4 +1,4 @@
-"""What there is to see for agents: read off the substrate a partition at a time, and never what a cut adds to it."""
+"""The view that agents have of the substrate: one partition at a time, independent of the placement."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Neighbour:
 
 
 class LocalView:
-    """Of one shard. What is asked for more than once in a phase is worked out once."""
+    """The view on one shard; caches lookups during a phase."""
 
     def __init__(self, colony: Colony) -> None:
         self._colony, self.part, self.substrate = colony, colony.part, colony.substrate
@@ -129,8 +129,8 @@ class LocalView:
         return list(known.get(place, ()))
 
     def _ends(self, first: int, last: int) -> list[Neighbour]:
-        """The other ends of the halves in these rows, which have one near end. A far end in another partition is known
-        by its ghost alone, for what else happens to be on this shard depends on the cut.
+        """Returns the other ends of the halves in these rows, which share a near end. A far end in another partition is
+        read from its ghost only, because the rest of this shard depends on the placement.
         """
         substrate, halves, names = self.substrate, self.substrate.halves, self.substrate.names
         near, far = left_of(halves.keys[first:last]), right_of(halves.keys[first:last])

@@ -1,7 +1,7 @@
 """Names as small numbers, so that a table of them is an array.
 
-A number is given to a name when it is first met, so it differs from shard to shard and from life to life. Nothing that
-leaves a shard, and no order that matters, may come from it: for that there are the names, and their `ranks`.
+A name gets its number when it first occurs, so numbers differ from shard to shard and from life to life. Nothing that
+leaves a shard, and no order that affects a result, may depend on them: use the names and their `ranks` instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 class Names:
-    """The names that a shard has met. `partition_of` raises `ValueError` for what is no name."""
+    """The names that occur on a shard. `partition_of` raises `ValueError` for an invalid name."""
 
     def __init__(self, partition_of: Callable[[bytes], int]) -> None:
         self._partition_of = partition_of

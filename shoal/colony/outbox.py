@@ -1,4 +1,4 @@
-"""What agents do in one Act, on its way to the partitions that it is done to."""
+"""Collects the actions of agents in one Act, and mails them to the partitions that they affect."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Outbox:
         self._rows["concepts"].append((sender, self._partition_of(key), key, kind, label))
 
     def wire(self, sender: int, left: bytes, right: bytes, times: int) -> None:
-        """Tells both ends of an edge, each in its own partition, even if that is the same."""
+        """Notifies both ends of an edge, each in its own partition, even if both are in the same one."""
         rows = self._rows["wires"]
         rows.append((sender, self._partition_of(left), left, right, times))
         rows.append((sender, self._partition_of(right), right, left, times))
@@ -61,7 +61,7 @@ class Outbox:
         self._rows["agents"].append((sender, self._partition_of(place), record))
 
     def cut(self, near: bytes, far: bytes) -> None:
-        """Tells both ends that the near end drops an edge."""
+        """Notifies both ends that the near end drops an edge."""
         sender, rows = self._partition_of(near), self._rows["cuts"]
         rows.append((sender, sender, near, far))
         rows.append((sender, self._partition_of(far), far, near))
@@ -79,5 +79,6 @@ class Outbox:
         for name, rows in self._rows.items():
             if rows:
                 senders, partitions, *fields = map(list, zip(*rows, strict=True))
-                ws.send(name, senders, partitions, **dict(zip(_FIELDS[name], fields, strict=True)))  # type: ignore[arg-type]
+                # type: ignore[arg-type]
+                ws.send(name, senders, partitions, **dict(zip(_FIELDS[name], fields, strict=True)))
                 rows.clear()

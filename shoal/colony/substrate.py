@@ -1,16 +1,16 @@
-"""What the places of a shard hold: concepts, edges between them, signals, traces, and copies of concepts elsewhere.
+"""The substrate of a shard's places: concepts, edges between them, signals, traces, and ghosts of remote concepts.
 
-Everything belongs to a partition, that of its place, and only ever changes by what is mailed to that partition or by
-time. So a partition's piece is the same wherever it is held.
+Everything belongs to the partition of its place, and changes only by mail to that partition or by time. A partition's
+piece is therefore the same on any shard.
 
-**Edges** join two concepts and have no direction. Each end keeps a *half*; both ends are told of the same things at the
-same tick and do the same arithmetic, so the halves always agree, and nothing about an edge is ever asked for. How an
+**Edges** join two concepts and have no direction. Each end keeps a *half*. Both ends receive the same mail in the
+same tick and do the same arithmetic, so the halves always agree and need no further exchange. How an
 edge changes in a tick, in this order (rates and bounds are the colony's parameters)::
 
     decay       w = w * (1 - min(rate, 1/2))        rate = edge_decay, while the edge is younger than `maturation`;
                                                     then edge_decay * (1 + staleness * idle/100 / (1 + together/2))
-    pruning     gone if mature and w < prune_below
-    bound       gone if either end has let it go: each keeps its `degree_max` strongest, of equals those to lesser names
+    pruning     removed if mature and w < prune_below
+    bound       removed if either end drops it: each keeps its `degree_max` strongest, among equals those to lesser names
     Hebb        w = min(1, w + reinforcement * times)       for each time that its ends were active together; from 0 for
                                                             a new one
 
@@ -36,7 +36,7 @@ from shoal.program.ragged import Ragged
 Array = NDArray[Any]
 RATE_MAX: Final = 0.5
 SPARE: Final = 1 << 16
-"""Names, and authors, that are kept without being needed, and as many more as are needed."""
+"""The number of unused names and authors that are kept, in addition to as many as are in use."""
 
 
 @dataclass(frozen=True)
@@ -85,21 +85,21 @@ class Authors:
         self.ids: list[int] = []
 
     def number(self, author: int) -> int:
-        """A new one for one that was never met."""
+        """Returns an author's number, a new one for an unknown author."""
         number = self._numbers.setdefault(author, len(self.ids))
         if number == len(self.ids):
             self.ids.append(author)
         return number
 
     def only(self, numbers: Array) -> Authors:
-        """These alone, numbered anew in the order that they had."""
+        """Keeps only these authors, renumbered in their old order."""
         chosen = Authors()
         for number in numbers.tolist():
             chosen.number(self.ids[number])
         return chosen
 
     def numbers(self, authors: Array) -> NDArray[np.int64]:
-        """Of many."""
+        """Returns the numbers of several authors."""
         return np.fromiter(map(self.number, authors.tolist()), np.int64, len(authors))
 
 
@@ -119,15 +119,17 @@ class Substrate:
         self.signal_kinds, self.trace_kinds = signals, traces
         self.concepts = KeyedTable(kind=np.int64, accesses=np.int64, created=np.int64)
         self.labels: dict[int, bytes] = {}
-        """Of concepts whose label is not their key."""
+        """Labels of concepts, if they differ from the key."""
         self.halves = KeyedTable(
             weight=np.float64, together=np.int64, created=np.int64, activated=np.int64, lesser=np.bool_
         )
-        """By (near end, far end), which is elsewhere perhaps; `lesser` if the near end's name is."""
+        """Halves by (near end, far end); the far end may be in another partition. `lesser` is set if the near end's
+        name is.
+        """
         self.signals = tuple(KeyedTable(intensity=np.float64) for _ in signals)
         self.traces = tuple(KeyedTable(intensity=np.float64, left=np.int64) for _ in traces)
         self.ghosts = KeyedTable(halves=np.int64, kind=np.int64, accesses=np.int64, created=np.int64, resolved=np.int64)
-        """By (partition, concept); `resolved` is the tick of the answer, -1 before it."""
+        """Ghosts by (partition, concept); `resolved` is the tick of the owner's answer, or -1."""
         self._names_max = self._authors_max = SPARE
         self.unasked: NDArray[np.int64] = np.empty(0, np.int64)
         """Ghosts of this tick."""
@@ -135,7 +137,7 @@ class Substrate:
     # -- time ------------------------------------------------------------------------------------------------------
 
     def forget_names(self) -> None:
-        """Names and authors that nothing refers to any more are let go, once they are the most."""
+        """Drops unused names and authors once they are the majority."""
         traces = np.concatenate([sheet.keys for sheet in self.traces] or [np.empty(0, np.int64)])
         if len(self.authors.ids) > self._authors_max:
             used = distinct(right_of(traces))
@@ -168,7 +170,7 @@ class Substrate:
         self.names = self.names.only(used)
 
     def fade(self) -> None:
-        """Signals and traces fade."""
+        """Fades signals and traces."""
         kinds = zip((*self.signal_kinds, *self.trace_kinds), (*self.signals, *self.traces), strict=True)
         for kind, sheet in kinds:
             sheet["intensity"][:] *= 1.0 - kind.decay
@@ -222,7 +224,7 @@ class Substrate:
         np.add.at(self.concepts["accesses"], rows, 1)
 
     def take_wires(self, records: Records, tick: int) -> None:
-        """Ends that were active together; concepts that nobody has presented are made."""
+        """Strengthens the edges whose ends were active together; creates missing concepts."""
         given = self._pairs(records)
         keys, place = np.unique(given, return_inverse=True)
         times = np.zeros(len(keys), np.int64)
@@ -238,7 +240,7 @@ class Substrate:
         self._lead(new)
 
     def take_signals(self, records: Records) -> None:
-        """Adds up what was emitted at own places, in the order of arrival."""
+        """Adds the signals that were emitted at own places, in the order of arrival."""
         places, kinds = self.names.numbers(_rows(records, "place")), np.asarray(records.fields["kind"])
         amounts = np.asarray(records.fields["intensity"])
         for kind, sheet in enumerate(self.signals):
@@ -248,7 +250,7 @@ class Substrate:
                 np.add.at(sheet["intensity"], rows, amounts[chosen])
 
     def take_traces(self, records: Records, tick: int) -> None:
-        """Records what was left at own places."""
+        """Records the traces that were left at own places."""
         places, kinds = self.names.numbers(_rows(records, "place")), np.asarray(records.fields["kind"])
         authors = self.authors.numbers(np.asarray(records.fields["author"]))
         for kind, sheet in enumerate(self.traces):

@@ -1,4 +1,4 @@
-"""The tables of a colony: what it is made of, to be read like a result."""
+"""The tables of a colony: its agents, concepts, edges, signals and traces, readable like a result."""
 
 from __future__ import annotations
 

@@ -320,7 +320,7 @@ class TickMachine:
     def stop(self, now: int) -> list[TickEffect]:
         """End the run after a tick that all shards agree on: the first whose Advance carries someone's stop."""
         self._flags |= STOP
-        self.granted = None  # the tick that carries the stop may be one that nobody grants any more
+        self.granted = None  # the tick that carries the stop may never be granted
         return self._next_tick(now) if self.state is State.PACED else []
 
     def abort(self, failure: str) -> list[RunOver]:

@@ -95,7 +95,7 @@ class Combine:
 
     @property
     def exact(self) -> bool:
-        """Whether the order of messages does not matter, so that shards may combine parts."""
+        """Whether shards may combine messages before they send them, because the order does not matter."""
         return self.merge is not Merge.SUM or self.kind is int
 
     @property

@@ -1,11 +1,12 @@
-"""The post between shards: what own nodes said, as frames for each peer, and what is under way as a checkpoint has it.
+"""Carries messages between shards, and into checkpoints.
 
-Within a shard nothing is encoded. To a peer goes, of each type of numbers, one value for each own node on its boundary
-that spoke, however many edges lead there; and what is addressed to single nodes. A peer knows own nodes on its boundary
-by their place there, which either side works out by itself (`shoal.graph.shard_graph`); if all of them spoke, along all
-their edges and once, their values travel alone.
+Within a shard nothing is encoded. For each type of numbers, a peer receives one value per boundary node that sent a
+message, however many edges lead to the peer, and the messages to single nodes. Both sides derive the position of a node
+on their common boundary independently (`shoal.graph.shard_graph`). If all boundary nodes sent one message along all
+their edges, only the values are sent.
 
-The first share of a run also has the ids of the boundary, so that a node can be told what its neighbours are called.
+The first share of a run also contains the ids of the boundary nodes, so that nodes can read the ids of their
+neighbours.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ STATE = (np.int64, np.int64, np.int64)
 
 
 class MessageCarrier:
-    """The carrier of one run's messages on one shard. `own` and `came` are what the last tick left to deliver."""
+    """The carrier of one run's messages on one shard. `own` and `came` are the messages of the last tick."""
 
     sent_in = Phase.ADVANCE
     frame_count = 2 + 4 * len(DTYPES)
@@ -53,9 +54,9 @@ class MessageCarrier:
         self._leaving = Sent.nothing()
         self._told_ids = False
         self.arrived: list[Sent] = []
-        """What own nodes said, and each peer's to own nodes."""
+        """The messages of own nodes, and each peer's messages to own nodes."""
         self.ghost_ids: dict[str, tuple[Any, ...]] = {}
-        """By peer, what its nodes on the boundary are called."""
+        """The ids of each peer's boundary nodes."""
 
     def leave(self, said: Sent) -> None:
         """Takes over what own nodes sent in this tick."""
@@ -122,7 +123,7 @@ class MessageCarrier:
 
     @cached_property
     def _places(self) -> dict[str, Array]:
-        """Of each own node, by peer, its place on the boundary; -1 if it is not there, and last for nobody at all."""
+        """Returns, by peer, each own node's position on the boundary, or -1; the last entry is always -1."""
         places = {}
         for peer in self._part.peers:
             places[peer] = np.full(self._part.size + 1, -1, np.int32)
@@ -167,7 +168,7 @@ class MessageCarrier:
         places, seqs, targets, values = found
         boundary, count = part.ghosts[peer], len(values)
         if not len(places):
-            places = np.arange(boundary.both_end)  # those whose edges lead here
+            places = np.arange(boundary.both_end)  # the senders whose edges lead here
         if count not in (0, len(places)) or (not count and len(found[0])) or len(seqs) not in (0, count):
             raise BadExchange(f"{count} messages of {len(places)} senders in {len(seqs)} places")
         if not count:
@@ -296,7 +297,7 @@ def _bytes(data: bytes) -> Array:
 
 
 def _int64(values: list[Any]) -> Array:
-    """Raises `BadExchange` for what does not fit."""
+    """Returns values as int64. Raises `BadExchange` if they don't fit."""
     try:
         return np.array(values, np.int64)
     except OverflowError as error:

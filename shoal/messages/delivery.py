@@ -1,8 +1,8 @@
-"""Who gets what: all that was said in the last tick, sorted out by receiver in canonical order.
+"""Sorts the messages of the last tick by receiver, in canonical order.
 
-A value that went along all edges is stored once; receivers read it through their own edges, a shard at a time. Where
-nobody said more than one thing and all of it went along all out-edges, the in-edges stand in canonical order already
-and nothing is sorted. Otherwise each message is a row (receiver, sender's ordinal, seq) and rows are sorted.
+A value sent along all edges is stored once; receivers read it through their own edges, a shard at a time. If each node
+sent at most one message, and all along all out-edges, the in-edges already are in canonical order and nothing is
+sorted. Otherwise each message is a row (receiver, sender's ordinal, seq), and the rows are sorted.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Array = NDArray[Any]
 
 @dataclass(slots=True)
 class Inbox:
-    """What arrived: of each own node how many messages, all of them by receiver, and its letters of other kinds.
+    """The messages that arrived: their number for each own node, the messages by receiver, and letters of other kinds.
 
-    `missing` are letters for nodes that there should be here and are not.
+    `missing` are letters to nodes that would be on this shard but do not exist.
     """
 
     counts: Array
@@ -43,13 +43,13 @@ class Inbox:
 
 
 class Delivery:
-    """The edges of one part as messages take them."""
+    """Delivers messages along the edges of one part."""
 
     def __init__(self, part: ShardGraph, combine: Combine | None) -> None:
         self._part, self._combine = part, combine
 
     def sort_out(self, arrived: Sequence[Sent]) -> Inbox:
-        """Groups what the last tick left by receiver."""
+        """Groups the messages of the last tick by receiver."""
         floats = Numbers.joined([said.floats for said in arrived], np.float64)
         ints = Numbers.joined([said.ints for said in arrived], np.int64)
         letters = [letter for said in arrived for letter in said.letters]
@@ -161,14 +161,14 @@ class Delivery:
         return nodes, said
 
     def _to(self, targets: Array, places: Array) -> tuple[Array, Array]:
-        """Keeps those addressed to own nodes."""
+        """Keeps the messages that are addressed to own nodes."""
         local = self._part.local_of(targets)
         return local[local >= 0], places[local >= 0]
 
     def _along(
         self, senders: Array, places: Array, direction: int, types: tuple[Any, ...] | None
     ) -> tuple[Array, Array]:
-        """Follows their edges in that direction, which receivers see as the opposite one."""
+        """Follows the senders' edges in a direction, which is the opposite one for receivers."""
         found = []
         for side, index in ((OUT, self._by_source), (IN, self._by_target)) if len(senders) else ():
             if direction not in (side, BOTH):

@@ -1,8 +1,9 @@
-"""What is under way between nodes: numbers in arrays, and everything else as letters.
+"""Messages in flight between nodes: numbers in arrays, and everything else as letters.
 
-`Numbers` are messages that are all float or all int, each along all out-edges of its sender or to one node. `Letter`s
-are the rest: other values, other addresses, requests and what comes back. Either way a message is known by its sender's
-ordinal and its place among all that the sender said in the tick (`seq`): that is the canonical order.
+`Numbers` are messages that are all float or all int, each sent along all out-edges of its sender or to one node.
+`Letter`s are the rest: other values, other addresses, requests, replies and undeliverable messages. A message is
+identified by its sender's ordinal and its position among the sender's messages of the tick (`seq`), which is also the
+canonical order.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from shoal.messages.values import frozen, pack_message, unpack_message
 Array = NDArray[Any]
 
 MESSAGE, REQUEST, REPLY, RETURNED = range(4)
-"""What a letter is. One that is returned could not be delivered."""
+"""The kind of a letter. A returned letter could not be delivered."""
 
 ALONG, NAMED = 1, 2
 Address: TypeAlias = "int | tuple[Any, ...] | None"
-"""Whom a letter is for: a node by its ordinal; `(ALONG, direction, types or None)`, all edges of the sender that way;
-`(NAMED, id, id of the sender)`, whoever is called so, if anybody is; None, every node of the graph.
+"""The receivers of a letter: a node by its ordinal; `(ALONG, direction, types or None)`, all edges of the sender in
+that direction; `(NAMED, id, id of the sender)`, the node with that id, if it exists; None, every node of the graph.
 """
 IN, OUT, BOTH = range(3)
 
@@ -32,7 +33,7 @@ EVERY_EDGE = -1
 
 
 class Letter(NamedTuple):
-    """One of them. `sender` is an ordinal; a letter that is returned comes from -1 - the partition of who is missing.
+    """One letter. `sender` is an ordinal, or, for a returned letter, -1 - the partition of the missing node.
 
     `note` is, of a reply, the request's `seq` and the id of who answers; of what is returned, the `seq` that it had,
     the id that nobody has, and whether it was a request.

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of a partition's nodes beside their attributes and what is under way, as bytes and back.
+"""The state of a partition's nodes in a checkpoint, besides attributes and messages in flight.
 
 In msgpack: which nodes are awake, a bit each; what nodes remember, by their place in the partition, dicts in their own
 order, for that is the order in which a program meets them; the requests that are out; and what could not be delivered.
@@ -18,25 +18,25 @@ from shoal.messages.shared import Shared
 from shoal.messages.values import pack_memory, pack_message, unpack_memory, unpack_message
 
 NAMED_MAX = 10
-"""Messages that could not be delivered are all counted, and so many a partition named."""
+"""The number of undeliverable messages per partition that are listed; all are counted."""
 
 
 @dataclass(slots=True)
 class Undeliverable:
-    """What was sent to nodes of a partition that do not exist: how much, and the first few as (tick, sender, to)."""
+    """Messages to missing nodes of a partition: their number, and the first few as (tick, sender, to)."""
 
     count: int = 0
     first: list[tuple[int, int | str, int | str]] = field(default_factory=list)
 
     def add(self, tick: int, sender: int | str, to: int | str) -> None:
-        """Adds one."""
+        """Adds an undeliverable message."""
         self.count += 1
         if len(self.first) < NAMED_MAX:
             self.first.append((tick, sender, to))
 
 
 def pack(shared: Shared, nodes: Sequence[Node], first: int, last: int, lost: Undeliverable) -> bytes:
-    """Returns what is kept of the nodes from `first` to before `last`, which form a partition."""
+    """Returns the state of the nodes from `first` to before `last`, which form a partition."""
     awake = np.packbits(np.frombuffer(shared.awake, np.uint8)[first:last]).tobytes()
     memories = [(i - first, node._memory) for i, node in enumerate(nodes[first:last], first) if node._memory]
     asked = [
@@ -50,7 +50,7 @@ def pack(shared: Shared, nodes: Sequence[Node], first: int, last: int, lost: Und
 
 
 def unpack(state: memoryview, shared: Shared, nodes: Sequence[Node], first: int, last: int) -> Undeliverable:
-    """Restores what was kept of the nodes. Raises `ValueError`."""
+    """Restores the state of the nodes. Raises `ValueError`."""
     found = unpack_memory(state)
     if not isinstance(found, list) or len(found) != 5:
         raise ValueError("what was kept of nodes does not have its five parts")

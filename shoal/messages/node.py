@@ -15,8 +15,8 @@ OUT, IN = Direction.OUT, Direction.IN
 class Node:
     """One node: its attributes, memory, columns and edges, and the methods that send messages.
 
-    `class_of_run` creates a class for each run, with a slot for each attribute of the program. State that all nodes
-    share needs no reference in each, and an attribute costs what it costs in any object.
+    `class_of_run` creates a class for each run, with a slot for each attribute of the program. Nodes therefore need no
+    reference to the state that they share, and access to an attribute is as fast as in any object.
     """
 
     __slots__ = ("_index", "_memory", "out_degree")
@@ -169,7 +169,7 @@ class Edge:
 
 
 RESERVED = frozenset(name for name in dir(Node) if not name.startswith("__"))
-"""Names that no attribute may have."""
+"""Reserved names of attributes."""
 
 
 def class_of_run(shared: Shared, attributes: Sequence[str]) -> type[Node]:

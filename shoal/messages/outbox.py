@@ -1,4 +1,4 @@
-"""What own nodes say during a tick, in plain lists: two appends for a message along all edges, whatever it is."""
+"""The messages that own nodes send during a tick, in plain lists: a message along all edges costs two appends."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Outbox:
         self.where.clear()
         seqs = _places(senders)
         order = np.arange(len(senders))
-        if (senders[1:] < senders[:-1]).any():  # somebody spoke for a node whose turn was over
+        if (senders[1:] < senders[:-1]).any():  # a message was sent for a node whose turn was over
             order = np.argsort(senders, kind="stable")
         codes = _codes(values)
         codes[where < EVERY_EDGE] = 2

@@ -1,4 +1,4 @@
-"""What all nodes of a run on one shard share: where what they say goes, and what they may look up."""
+"""The state that all nodes of a run on one shard share: the outbox, and data that nodes look up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVERY_WAY = "*"
 
 
 class Shared:
-    """Made anew in `prepare`; nothing in it but `awake` and `asked` outlives a tick."""
+    """Created in `prepare`; only `awake` and `asked` outlive a tick."""
 
     def __init__(self, part: ShardGraph, carrier: MessageCarrier, combine: Combine | None) -> None:
         self.part, self.carrier, self.combine = part, carrier, combine
@@ -34,9 +34,10 @@ class Shared:
         self.outbox = Outbox()
         self.awake = bytearray(part.size)
         self.asking: list[tuple[int, int, int, Any]] = []
-        """Requests of this tick: the node, the place of the first letter in the outbox, how many there are, what."""
+        """Requests of this tick: the node, the position of its first letter in the outbox, their number, and the value.
+        """
         self.asked: dict[int, dict[int, list[Asked]]] = {}
-        """Requests that are out, by the tick their replies are due in and the node."""
+        """Pending requests, by the node and the tick in which their replies are due."""
         self.contributed: dict[str, tuple[list[int], list[Any]]] = {}
         self.tick = 0
         self.remembers = False

@@ -1,4 +1,4 @@
-"""How many messages are under way, a partition of their senders at a time."""
+"""Counts the messages in flight by their senders' partitions."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a node may say and remember: plain values, so that nothing on a wire or a disk runs when it is read.
+"""The values of messages and memory: plain values only, so that decoding never executes code.
 
-A *message* is frozen when it is sent: lists become tuples, dicts become read-only. So it can be handed to any number of
-receivers of a shard as it is, without being encoded, and none of them can change what another reads: which would show
-on one shard and not on two. A node's *memory* comes back from a checkpoint with the types that it had, tuples and
-lists told apart, and its dicts in their order; what it holds, it holds alone (`shoal.program.kept_values`).
+A *message* is frozen when it is sent: lists become tuples, dicts become read-only. All receivers on a shard can
+therefore share it without encoding, and none can change what another reads, which would depend on the number of shards.
+A node's *memory* returns from a checkpoint with the same types, tuples and lists distinguished, and its dicts in their
+order. Nothing else may refer to its lists and dicts (`shoal.program.kept_values`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TUPLE, READ_ONLY = 1, 2
 
 
 def frozen(value: Any) -> Any:
-    """Returns a message's value as its receivers get it. Raises `TypeError` and `ValueError` for what can't be sent.
+    """Returns a message's value as its receivers get it. Raises `TypeError` or `ValueError` if it can't be sent.
 
     >>> frozen([1, (2.5, "three")])
     (1, (2.5, 'three'))
@@ -35,7 +35,7 @@ def frozen(value: Any) -> Any:
             raise ValueError(f"{value} does not fit an integer of 64 bits")
         return value
     if kind is str:
-        value.encode()  # half of a surrogate pair would fail only where it crosses shards
+        value.encode()  # a lone surrogate would fail only where it crosses shards
         return value
     if isinstance(value, list | tuple):
         return tuple([frozen(item) for item in value])
@@ -81,12 +81,12 @@ def _unfrozen(value: Any) -> Any:
 
 
 def pack_memory(value: Any) -> bytes:
-    """Returns what nodes remember as bytes. Raises `TypeError` and `OverflowError` for what can't be kept."""
+    """Returns the memory of nodes as bytes. Raises `TypeError` or `OverflowError` if it can't be saved."""
     return bytes(msgpack.packb(value, default=_extended, strict_types=True))
 
 
 def unpack_memory(data: Any) -> Any:
-    """Returns what nodes remember from bytes, type by type. Raises `ValueError`."""
+    """Returns the memory of nodes from bytes. Raises `ValueError`."""
     try:
         return msgpack.unpackb(data, strict_map_key=False, ext_hook=_extension)
     except (TypeError, RecursionError) as error:

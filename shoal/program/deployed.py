@@ -1,8 +1,8 @@
-"""Programs that came as a file and are installed nowhere: one Python source each, known by the SHA-256 of its bytes.
+"""Deployed programs: one Python source file each, identified by the SHA-256 of its bytes.
 
-The file defines one public class derived from `shoal.Program`, or several and `PROGRAM = TheOne`. It may import what is
-installed where it runs, and nothing beside it: what it needs of its own has to be in it. Its code runs in a module that
-no name leads to (its traceback still shows its lines), and the same bytes are the same program everywhere.
+The file defines one public class derived from `shoal.Program`, or several and `PROGRAM = TheOne`. It may import
+installed packages but no files next to it. Its code runs in an anonymous module (tracebacks still show its lines), and
+the same bytes are the same program everywhere.
 
     >>> source = b'''
     ... import numpy as np
@@ -31,18 +31,18 @@ from shoal.api.errors import BadProgram
 from shoal.program.program import Program
 
 SOURCE_BYTES_MAX: Final = 64 << 10
-"""Every shard keeps every deployed program in its log of decisions, where there is room for programs, not for data."""
+"""Every shard keeps every deployed program in the replicated log, which has room for programs but not for data."""
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 FRAMES_TOLD: Final = 4
 
 
 def digest_of(source: bytes) -> str:
-    """By what a program is known: the SHA-256 of its source, in hex."""
+    """Returns the identity of a program: the SHA-256 of its source, in hex."""
     return hashlib.sha256(source).hexdigest()
 
 
 def read_source(path: str | Path) -> bytes:
-    """A program's file. Raises `BadProgram`."""
+    """Reads a program's file. Raises `BadProgram`."""
     try:
         with Path(path).open("rb") as file:
             source = file.read(SOURCE_BYTES_MAX + 1)
@@ -53,7 +53,7 @@ def read_source(path: str | Path) -> bytes:
 
 
 def source_of(program: str | Path | type[Program]) -> tuple[bytes, str]:
-    """The source to deploy and the name of its file: of a path, or of the file that defines a class."""
+    """Returns the source to deploy and its file name, from a path or a class."""
     if isinstance(program, str | Path):
         return read_source(program), Path(program).name
     file = getattr(sys.modules.get(program.__module__), "__file__", None)
@@ -64,7 +64,7 @@ def source_of(program: str | Path | type[Program]) -> tuple[bytes, str]:
 
 
 def text_of(source: bytes, label: str) -> str:
-    """The source as text, if it is of a size and an encoding that are taken. Raises `BadProgram`."""
+    """Returns the source as text. Raises `BadProgram` if it is too large or not UTF-8."""
     if len(source) > SOURCE_BYTES_MAX:
         limit = f"at most {SOURCE_BYTES_MAX >> 10} KiB"
         raise BadProgram(
@@ -77,16 +77,16 @@ def text_of(source: bytes, label: str) -> str:
 
 
 def program_of(source: bytes, label: str) -> type[Program]:
-    """Run a source in a module of its own and give the program that it defines; `label` is for tracebacks.
+    """Executes a source in a new module and returns the program that it defines; `label` is for tracebacks.
 
-    It does what the file does when it is imported: give it a thread or a process that may hang. Raises `BadProgram`.
+    This executes the file's code, so call it on a thread or in a process that may hang. Raises `BadProgram`.
     """
     text, digest = text_of(source, label), digest_of(source)
     module = ModuleType(f"shoal_deployed_{digest}")
     module.__file__ = f"<deployed {label} {digest[:8]}>"
-    # Of no modification time: linecache then never looks for a file.
+    # Without a modification time, linecache never looks for a file.
     linecache.cache[module.__file__] = (len(text), None, text.splitlines(keepends=True), module.__file__)
-    # Dataclasses and type hints look their module up; nobody else knows its name.
+    # Dataclasses and type hints look up their module.
     sys.modules[module.__name__] = module
     try:
         exec(compile(text, module.__file__, "exec", dont_inherit=True), vars(module))  # noqa: S102 -- what it is for
@@ -100,7 +100,7 @@ def program_of(source: bytes, label: str) -> type[Program]:
 
 
 def _told(error: BaseException) -> str:
-    """The traceback, from the file's own lines on."""
+    """Returns the traceback, from the file's first line on."""
     trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
     return "".join(traceback.format_exception(type(error), error, trace, limit=-FRAMES_TOLD)).rstrip()
 

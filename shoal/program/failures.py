@@ -16,16 +16,16 @@ from shoal.api.text import encodable
 from shoal.program.phase import Phase
 
 FRAMES: Final = 8
-"""Of a traceback the end says most."""
+"""The maximum length of a traceback, whose end is kept."""
 HOSTS: Final = ("shoal.client.local", "shoal.lockstep", "shoal.engine.engine", "shoal.query.tables", "daemon.")
-"""Modules from which programs are called, by how their names begin."""
+"""Prefixes of the names of modules that call programs."""
 BEFORE: Final = frozenset({"prepare", "start", "load", "resume"})
 AFTER: Final = frozenset({"halted", "collect", "save"})
-"""Methods of a program that are no phases, by when they are called: before the first tick here, and behind any."""
+"""Methods of a program other than phases: those called before the first tick here, and those called after any tick."""
 
 
 def phase_place(phase: Phase, tick: int) -> str:
-    """A phase in words.
+    """Returns a phase as text.
 
     >>> phase_place(Phase.DECAY, 7), phase_place(Phase.ADVANCE, 0)
     ('decay of tick 7', 'start of the run')
@@ -34,7 +34,9 @@ def phase_place(phase: Phase, tick: int) -> str:
 
 
 def place(error: BaseException, tick: int, otherwise: str) -> str:
-    """Where an exception has come from: a method that is no phase by its name, and else what the host knows."""
+    """Returns where an exception was raised: the name of a method that is not a phase, or else the place that the host
+    knows.
+    """
     trace = below_hosts(error.__traceback__)
     method = trace.tb_frame.f_code.co_name if trace is not None else ""
     if method in BEFORE:
@@ -43,7 +45,7 @@ def place(error: BaseException, tick: int, otherwise: str) -> str:
 
 
 def disagreement(tick: int, other: str) -> str:
-    """What is wrong with a program that ends on one shard and not on another."""
+    """Returns the error of a program that ends on one shard and not on another."""
     return (
         f"halted after tick {tick} says that the run is over, and on shard {other} it does not: it may use "
         "aggregates and parameters only, not randomness, a clock, or data of one shard"
@@ -51,9 +53,9 @@ def disagreement(tick: int, other: str) -> str:
 
 
 def failure(error: BaseException, where: str, characters_max: int | None = None) -> str:
-    """What a run's failure says, in text that can be sent. Of a traceback that is too long, the end is kept."""
+    """Returns the message of a run's failure, as encodable text. A long traceback is cut to its end."""
     told = encodable(f"{where} failed{node_told(error)}")
-    if isinstance(error, BadParameter):  # whoever has started the run is told, and knows no line of its program
+    if isinstance(error, BadParameter):  # for the user who started the run, without lines of the program
         return f"{told}: {words_of(error)}"
     return f"{told}\n{traceback_of(error)[-characters_max if characters_max else None :]}"
 
@@ -74,7 +76,7 @@ def unreadable(what: str, error: Exception) -> ProgramFailed:
 
 
 def words_of(error: BaseException) -> str:
-    """What an exception says; the class may be the program's own, and fail at that, too."""
+    """Returns the message of an exception; its class may be the program's own and fail to produce one."""
     try:
         return encodable(str(error))
     except Exception as again:
@@ -82,13 +84,13 @@ def words_of(error: BaseException) -> str:
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback of what a program has raised, from its own first line on; its words may be any, so `encodable`."""
+    """Returns the traceback of a program's exception from the program's first line on, as encodable text."""
     frames = below_hosts(error.__traceback__)
     return encodable("".join(traceback.format_exception(type(error), error, frames, limit=-FRAMES)))
 
 
 def below_hosts(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that is the program's; the last frame of all, if none is."""
+    """Returns the program's part of a traceback, or the last frame if no frame is the program's."""
     while trace is not None and trace.tb_next is not None and _is_host(trace):
         trace = trace.tb_next
     return trace
@@ -99,7 +101,7 @@ def _is_host(trace: TracebackType) -> bool:
 
 
 def told_once(failures: Sequence[str]) -> str:
-    """What shards say of themselves, each behind its name; what several say alike, behind all their names.
+    """Merges the messages of several shards: each follows its shard's name, equal ones follow all their shards' names.
 
     >>> told_once(["a: it broke", "b: it fell", "c: it broke"])
     'a, c: it broke\\nb: it fell'

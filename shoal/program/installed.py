@@ -1,4 +1,4 @@
-"""The programs that are installed: every distribution may offer some, in the entry point group `shoal.programs`."""
+"""Installed programs: any distribution may provide some in the entry point group `shoal.programs`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger("shoal.programs")
 
 
 def installed_programs() -> dict[str, type[Program]]:
-    """Every program found in the entry point group `shoal.programs`, by name; those that are broken are left out."""
+    """Returns the programs in the entry point group `shoal.programs` by name, without broken ones."""
     found = {}
     for name, entry in sorted(_entries().items()):
         try:
@@ -29,7 +29,7 @@ def installed_programs() -> dict[str, type[Program]]:
 
 
 def find_program(name: str, deployed: Iterable[str] = ()) -> type[Program]:
-    """The installed program of that name. Raises `UnknownProgram`, with the nearest known name.
+    """Returns the installed program with a name. Raises `UnknownProgram`, with the nearest known name.
 
     `deployed` are the names of others that could have been meant.
     """
@@ -58,7 +58,7 @@ def _digest_of_file(path: str) -> str:
 
 
 def is_installed(name: str) -> bool:
-    """Whether a program of that name is installed, broken or not."""
+    """Returns whether a program of that name is installed, even if it is broken."""
     return name in _entries()
 
 
@@ -68,7 +68,7 @@ def _entries() -> Mapping[str, EntryPoint]:
 
 @lru_cache(maxsize=1)
 def _entries_on(_: tuple[tuple[str, int], ...]) -> Mapping[str, EntryPoint]:
-    """Of the folders as they are; installing something changes the one it goes to. To read them all takes 2 ms."""
+    """Returns the entry points; cached until an installation changes one of the folders. Reading them all takes 2 ms."""
     return {entry.name: entry for entry in entry_points(group="shoal.programs")}
 
 
@@ -80,10 +80,10 @@ def _changed_ns(folder: str) -> int:
 
 
 def _loaded(entry: EntryPoint) -> type[Program]:
-    """Import one program, and no other: what is wrong with that one is not this one's business."""
+    """Imports one program only, so that other broken programs do no harm."""
     try:
         program = entry.load()
-    except Exception as error:  # whatever a stranger's module does when it is imported
+    except Exception as error:  # importing a foreign module may raise anything
         why = f"{type(error).__name__}: {error}"
         raise UnknownProgram(
             f"program '{entry.name}' is installed as {entry.value}, but can't be imported: {why}"

@@ -1,8 +1,8 @@
-"""What nodes and agents may keep from tick to tick: plain values that belong to nobody else. See native/plain.c.
+"""Checks the values that nodes and agents keep from tick to tick: plain, and not referenced elsewhere (native/plain.c).
 
-State is kept by value, so a list under two names is two lists when a run goes on from a checkpoint. Whoever makes one
-is told in the tick that made it, on one shard as on eight, with checkpoints or without, and not by another answer after
-a machine was lost.
+State is saved by value, so a list under two names becomes two lists when a run resumes from a checkpoint. The run
+therefore fails in the tick that creates such a list, on any number of shards and with or without checkpoints, instead
+of giving another answer after a machine is lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HELD_ELSEWHERE: Final = (
 
 
 class Unkept(NamedTuple):
-    """What can't be kept: in which of the dicts that were looked at, the way to it, and why."""
+    """A value that can't be kept: the index of the dict that holds it, the path to it, and the reason."""
 
     place: int
     path: str
@@ -55,7 +55,7 @@ def first_unkept(
     """
     found = _native.plain(dicts, held, skip, tuples, shared)
     if found is not None and ELSEWHERE in found[2]:
-        del found  # it would hold the culprit
+        del found  # it would keep a reference to the culprit
         found = _after_letting_go(dicts, (held, skip, tuples, shared))
     if found is None:
         return None

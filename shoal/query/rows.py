@@ -1,6 +1,6 @@
 """Some rows of a result: a stretch of nodes in id order, with their values of some columns.
 
-A result of any size is read a stretch after the other, so that nobody has to hold more of it than that.
+A result of any size is read batch by batch, so no process has to hold more than one batch.
 """
 
 from __future__ import annotations

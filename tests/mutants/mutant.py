@@ -1,4 +1,4 @@
-"""A mutant: one fault that somebody could make, and the tests that have to notice it."""
+"""A mutant: one plausible fault, and the tests that must detect it."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class Fetching(Service[Wanted, FetchedPiece]):
         self._context, self._disk, self._ticks = context, context.disk, context.ticks
 
     def on_event(self, event: FetchedPiece) -> None:
-        """A shipment is whole; one that nobody waits for is let go."""
+        """Handles a complete shipment; drops one that no request waits for."""
         if not self._context.rpc.deliver(event.sender, event):
             self._let_go(event.load)
 

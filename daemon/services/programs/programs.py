@@ -264,7 +264,7 @@ class Programs(Service[Never, RunEnded]):
 
 
 async def _interrupted(section: Section[str], clock: Clock) -> None:
-    """Ends what can be ended; what is in C stays behind, on a thread that nobody waits for."""
+    """Interrupts a thread's Python code; native code continues on a thread that is never joined."""
     until_ns = clock.monotonic_ns() + int(INTERRUPT_SECONDS * 1e9)
     while (busy := section.busy) is not None and clock.monotonic_ns() < until_ns:
         section.interrupt(busy)

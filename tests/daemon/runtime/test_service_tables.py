@@ -1,4 +1,4 @@
-"""Which service has to do with which type: decided once, and refused if it does not add up."""
+"""The tables map each type to one service, and refuse types without one or with several."""
 
 from __future__ import annotations
 
