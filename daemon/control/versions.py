@@ -88,14 +88,13 @@ def version_in_sight(members: Iterable[Member], cluster: str) -> int:
 
 
 def why_kept_out(name: str, version: Version | None, cluster_version: int) -> str:
-    """Why a shard can be no member, in a sentence for both sides.
+    """Returns why a shard can't be a member, for the logs of both sides.
 
     >>> why_kept_out("c", Version("0.1.0", 4, 4), 5)
-    'shard c runs Shoal 0.1.0 (cluster version 4), and the cluster is at version 5: install a Shoal that supports
-    version 5'
+    'shard c runs Shoal 0.1.0 (cluster version 4), and the cluster is at version 5: install a Shoal that supports it'
     """
     runs = f"runs {version}" if version is not None else "does not announce its version"
-    cluster = f"the cluster is at version {cluster_version}: install a Shoal that supports version {cluster_version}"
+    cluster = f"the cluster is at version {cluster_version}: install a Shoal that supports it"
     return f"shard {name} {runs}, and {cluster}"
 
 
@@ -108,13 +107,13 @@ def by_version(versions: Mapping[str, Version | None]) -> dict[Version | None, l
 
 
 def told(versions: Mapping[str, Version | None]) -> str:
-    """Who runs what, in words.
+    """Returns a sentence about the version of each member.
 
     >>> one, two = Version("0.1.0", 4, 4), Version("0.2.0", 4, 5)
     >>> told({"a": two, "b": one, "c": two})
     'b runs Shoal 0.1.0 (cluster version 4); a, c run Shoal 0.2.0 (cluster version 4 to 5)'
     >>> told({"b": one, "d": None})
-    'b runs Shoal 0.1.0 (cluster version 4); d does not announce its version'
+    'b runs Shoal 0.1.0 (cluster version 4); d does not say what it runs'
     """
     members = by_version(versions)
     known = sorted((version for version in members if version is not None), key=lambda version: version.tag)

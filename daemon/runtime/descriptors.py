@@ -58,7 +58,7 @@ def shares(limit: int, shards: int, admin_max: int, *, operators: bool) -> Share
     Shares(limit=65536, peers=1024, plane=4096, strangers=128, operators=256, admin=64, metrics=32)
     >>> shares(200, 3, 64, operators=False)
     Traceback (most recent call last):
-    daemon.runtime.descriptors.TooFewDescriptors: ...at most 200 files open, and a shard of 3 needs 218: ...
+    daemon.runtime.descriptors.TooFewDescriptors: ...open at most 200 files, and a shard of 3 needs 218: ...
     """
     peers = max(shards - 1, PEERS_MIN - 1)
     own = OWN + (OPERATORS_OWN if operators else 0) + A_PEER * peers

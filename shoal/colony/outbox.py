@@ -79,6 +79,5 @@ class Outbox:
         for name, rows in self._rows.items():
             if rows:
                 senders, partitions, *fields = map(list, zip(*rows, strict=True))
-                # type: ignore[arg-type]
-                ws.send(name, senders, partitions, **dict(zip(_FIELDS[name], fields, strict=True)))
+                ws.send(name, senders, partitions, **dict(zip(_FIELDS[name], fields, strict=True)))  # type: ignore[arg-type]
                 rows.clear()

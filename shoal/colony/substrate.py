@@ -10,7 +10,7 @@ edge changes in a tick, in this order (rates and bounds are the colony's paramet
     decay       w = w * (1 - min(rate, 1/2))        rate = edge_decay, while the edge is younger than `maturation`;
                                                     then edge_decay * (1 + staleness * idle/100 / (1 + together/2))
     pruning     removed if mature and w < prune_below
-    bound       removed if either end drops it: each keeps its `degree_max` strongest, among equals those to lesser names
+    bound       removed if either end drops it: each keeps its `degree_max` strongest, of equals those to lesser names
     Hebb        w = min(1, w + reinforcement * times)       for each time that its ends were active together; from 0 for
                                                             a new one
 

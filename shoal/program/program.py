@@ -161,7 +161,7 @@ def not_converged(ticks: int) -> str:
     """Returns the error of a run that should have halted by itself.
 
     >>> not_converged(3)
-    'it had not converged after 3 ticks, and has no result before it has: allow more ticks, or set no limit'
+    'it had not converged after 3 ticks, and has no result before: allow more ticks, or set no limit'
     """
     not_yet = f"it had not converged after {ticks} ticks, and has no result before"
     return f"{not_yet}: allow more ticks, or set no limit"

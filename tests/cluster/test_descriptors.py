@@ -61,8 +61,7 @@ def test_a_flood_of_all_ports_at_once(far: Far) -> None:
                 wait_for(lambda: far.shoalctl("status").exit_code == 0, 10, "an answer to an operator")
                 most = max(most, metrics(one, "shoal_descriptors")['shoal_descriptors{state="open"}'])
                 before = ask(two, "run show", run=run)["tick"]
-                # type: ignore[misc]
-                wait_for(lambda before=before: ask(two, "run show", run=run)["tick"] > before, 10, "ticks")
+                wait_for(lambda before=before: ask(two, "run show", run=run)["tick"] > before, 10, "ticks")  # type: ignore[misc]
         assert counted["made"] > 3 * LIMIT
         assert lives(far.shards) == alive
         assert ask(two, "run show", run=run)["tick"] > begun

@@ -251,8 +251,7 @@ def test_one_is_asked_to_go_in_a_run(cluster: TrialCluster, three: list[DevShard
         assert not leader.socket.exists()
         assert leader.log.read_text().splitlines()[-1].endswith("daemon: left")
         for shard in rest:
-            # type: ignore[misc]
-            wait_for(lambda shard=shard: state_at(shard, leader) == "left", 10, f"{leader.name} left")
+            wait_for(lambda shard=shard: state_at(shard, leader) == "left", 10, f"{leader.name} left")  # type: ignore[misc]
         completes(rest, run, expected)
         wait_for(lambda: leader.pid() is None, 5, "it is collected")
         cluster.start([leader.number], wait=True)

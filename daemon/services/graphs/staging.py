@@ -63,7 +63,7 @@ class Staging(Service[Never, Events]):
     def begin(self, load: str) -> None:
         """This shard coordinates a load from here on. Raises `Refused` if it has enough of them."""
         if len(self._own) >= self._context.load_limits.pieces_max:
-            raise Refused(f"this shard loads {len(self._own)} graphs already; try again when one is done")
+            raise Refused(f"this shard already loads {len(self._own)} graphs; try again when one is done")
         self._own.add(load)
 
     async def keep_table(self, load: str, graph: str, table: NDArray[Any], partitions: int) -> None:

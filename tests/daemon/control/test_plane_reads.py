@@ -71,8 +71,7 @@ def test_reads_that_come_together_share_a_question() -> None:
     other = cluster.others()[0]
     heard: list[object] = []
     carry = cluster.carry
-    # type: ignore[method-assign]
-    cluster.carry = lambda sender, to, message: (heard.append(message), carry(sender, to, message))[1]
+    cluster.carry = lambda sender, to, message: (heard.append(message), carry(sender, to, message))[1]  # type: ignore[method-assign]
     for number in range(100):
         ask(cluster, other, str(number))
     cluster.until(lambda: all(other.answer(str(number)) for number in range(100)), SECOND)

@@ -82,8 +82,7 @@ class Group:
 
     def store(self, name: str, item: StoreStates) -> None:
         kept = self.disks[name].setdefault(item.tick, {})
-        # type: ignore[arg-type]
-        kept.update({partition: bytes(memoryview(state)) for partition, state in item.states.items()})
+        kept.update({partition: bytes(memoryview(state)) for partition, state in item.states.items()})  # type: ignore[arg-type]
         self.take(name, self.runners[name].stored(item.token))
 
     def deliver(self, messages: int = 1_000_000) -> None:

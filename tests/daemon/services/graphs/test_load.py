@@ -86,7 +86,7 @@ def test_a_load_keeps_its_place_until_it_is_known_what_became_of_it() -> None:
         for load in [*own, *(f"other-{number}" for number in range(20))]:
             await staging.stage(load, "g", view, placement_of(view, 64), Cut(DATA).some(range(64)))
         assert dropped == []
-        with pytest.raises(Refused, match="loads 4 graphs already; try again when one is done"):
+        with pytest.raises(Refused, match="already loads 4 graphs; try again when one is done"):
             staging.begin("one more")
         await staging.drop(own[0])
         staging.begin("one more")

@@ -105,8 +105,7 @@ def test_what_is_asked_for_is_read_from_the_disk_and_pushes_out_what_was_read_be
         states = computed(part).capture()
         disk = Disk(thread, asyncio.get_running_loop().call_soon_threadsafe)
         for number in range(1, 6):
-            # type: ignore[misc]
-            await disk.do(lambda store, n=number: store.put_states([StateRecord(n, 1, 0, states, epoch=1)]))
+            await disk.do(lambda store, n=number: store.put_states([StateRecord(n, 1, 0, states, epoch=1)]))  # type: ignore[misc]
         for number in range(1, 6):
             await results.recall(record(number), 1, part, ())
             told = results.answer(RowsRequest("q", f"degree-{number}", 1, ("degree",), 0, NODES, 0, False))
