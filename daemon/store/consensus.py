@@ -97,17 +97,18 @@ class ConsensusRows:
         """Write the chunks of a snapshot that is to come into force soon, a few megabytes at a time; those chunks.
 
         `persist` finds them, and so takes no longer than for any other decision. Nothing of it is durable before that.
+        They are no small write, and can wait: `NoRoom` is raised before the reserve is released for them.
         """
-        self._database.despite_full_disk(self._drop_stale)
+        self._database.despite_full_disk(self._drop_stale, may_release=False)
         staged: list[bytes] = []
         batch: list[tuple[int, int, int, bytes]] = []
         for chunk in chunks:
             batch.append((index, len(staged), crc32(chunk), chunk))
             staged.append(chunk)
             if sum(len(row[3]) for row in batch) >= BULK_BYTES:
-                self._database.despite_full_disk(partial(self._insert, batch))
+                self._database.despite_full_disk(partial(self._insert, batch), may_release=False)
                 batch = []
-        self._database.despite_full_disk(partial(self._insert, batch))
+        self._database.despite_full_disk(partial(self._insert, batch), may_release=False)
         return tuple(staged)
 
     def _drop_stale(self) -> None:

@@ -139,21 +139,23 @@ class Database:
 
         self.despite_full_disk(write)
 
-    def despite_full_disk(self, write: Callable[[], T]) -> T:
+    def despite_full_disk(self, write: Callable[[], T], *, may_release: bool = True) -> T:
         """Carries out a write of a few pages, such as a decision or a deletion, on a full disk, too.
 
         Once the log has been moved into the database, what is written next takes the place of what was in the log. If
-        that is not enough, the reserve is released. Whoever still reads the log is waited for.
+        that is not enough, the reserve is released, unless the write is one that can wait: then `NoRoom` is raised.
+        Whoever still reads the log is waited for.
 
         Moving the log needs room for pages that are new in the database. So that the log does not take that as well, it
         is kept short until there is room again.
         """
         if self._log_is_short and self._room is not None and self._room.free > self._room.refuse:
             self._keep_log_short(False)
-        for make_room in (lambda: None, lambda: self._room is not None and self._room.let_go()):
+        for release in (False, may_release):
             with suppress(NoRoom):
                 return write()
-            make_room()
+            if release and self._room is not None:
+                self._room.let_go()
             with suppress(NoRoom), self.turn:
                 self.checkpoint("RESTART")
             self._keep_log_short(self._room is not None)

@@ -81,6 +81,8 @@ def sentence(error: BaseException, path: Path, doing: str) -> str:
 
 
 def _meaning(error: BaseException) -> tuple[str, str]:
+    if is_full(error) or (isinstance(error, OSError) and error.errno in FULL):
+        return _MEANINGS[sqlite3.SQLITE_FULL]
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
         return _MEANINGS.get(

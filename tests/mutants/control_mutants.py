@@ -103,6 +103,13 @@ MUTANTS = (
         ("tests/daemon/store/test_room.py",),
     ),
     Mutant(
+        "a snapshot takes the reserve",
+        "daemon/store/database.py",
+        "for release in (False, may_release):",
+        "for release in (False, True):",
+        ("tests/daemon/store/test_room.py",),
+    ),
+    Mutant(
         "a decision does not wait for another thread's checkpoint",
         "daemon/store/database.py",
         "with self.turn.checkpointing:",

@@ -6,18 +6,19 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from chaos.disks import SmallDisk, why_not
+from chaos.disks import FILLER, SmallDisk, why_not
 from consensus import HardState
 from consensus.effects import Persist
 from consensus.stored import Entry
 from daemon.control.bootstrap import Promise
 from daemon.state.commands import Identity
-from daemon.store import DataFolder, Marks, NoRoom, StateRecord, Store
+from daemon.store import DataFolder, Marks, NoRoom, StateRecord, Store, StoreError
 from daemon.store.database import Database
 from daemon.store.room import RESERVE, Room
 from daemon.store.schema import TABLE_PARTITION
@@ -185,6 +186,25 @@ def test_a_full_disk_can_be_opened_and_emptied_and_has_a_reserve_again_once_ther
         assert not folder.forgot
 
 
+def test_a_start_with_nothing_free_and_no_reserve_says_so_and_needs_only_a_little_room(disk: SmallDisk) -> None:
+    with opened(disk) as folder:
+        store = Store(folder)
+        store.persist(Persist(HardState(7)))
+        assert folder.room is not None
+        folder.room.let_go()
+        store.close()
+    disk.fill()
+    with pytest.raises(StoreError, match=r"the disk is full.*\(0 bytes free\); make room"):
+        opened(disk)
+    os.truncate(disk.folder / FILLER, os.path.getsize(disk.folder / FILLER) - MB)
+    with opened(disk) as folder:
+        store = Store(folder)
+        assert term_of(store) == 7
+        for term in range(8, 100):
+            store.persist(Persist(HardState(term)))
+        store.close()
+
+
 SMALL_WRITES: dict[str, Callable[[Store], None]] = {
     "a decision": lambda store: store.persist(Persist(HardState(10_000))),
     "a promise": lambda store: store.keep_promise(Promise(1, (Identity("a", 1),))),
@@ -235,6 +255,31 @@ def test_decisions_go_on_for_long_once_somebody_else_has_filled_the_disk(disk: S
         for index in range(2001, 2101):
             store.persist(Persist(entries=(Entry(index, 1, bytes(150)),)))
         assert store._database.log_growth() < before - MB, "the log may be long again"
+        store.close()
+
+
+@pytest.mark.parametrize("size", [100, 256 << 10, 3 * MB])
+def test_a_snapshot_that_finds_no_room_leaves_the_reserve_to_decisions_and_to_the_next_start(
+    disk: SmallDisk, size: int
+) -> None:
+    """The log is then not compacted, which can wait; a start on a full disk needs the reserve."""
+    with opened(disk) as folder:
+        store = Store(folder)
+        store.persist(Persist(HardState(1)))
+        disk.fill()
+        with suppress(NoRoom):
+            for index in range(1, 100):
+                store.stage_snapshot(index, iter([os.urandom(size)] * 3))
+        assert (disk.folder / RESERVE).exists()
+        with pytest.raises(NoRoom):
+            store.stage_snapshot(100, iter([os.urandom(MB)] * 8))
+        assert (disk.folder / RESERVE).exists()
+        store.persist(Persist(HardState(2)))
+        store.close()
+    disk.fill()
+    with opened(disk) as folder:
+        store = Store(folder)
+        assert term_of(store) == 2
         store.close()
 
 
