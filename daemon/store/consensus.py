@@ -20,7 +20,7 @@ from consensus.configuration import Configuration
 from consensus.effects import Persist
 from consensus.stored import Entry, HardState, Snapshot, SnapshotHeader, Stored
 from daemon.store.database import BULK_BYTES, Database
-from daemon.store.errors import MOVE_AWAY, StoreError, StoreFailed
+from daemon.store.errors import MOVE_AWAY, OR_MOVE_AWAY, StoreError, StoreFailed
 from daemon.wire import ANOTHER_VERSIONS, Codec, Rejected, WireLimits
 
 RECORD_BYTES_MAX: Final = 16 << 20  # an entry is bounded far below, by the limits of consensus
@@ -188,7 +188,7 @@ class ConsensusRows:
             if rejected.reason in ANOTHER_VERSIONS:
                 raise StoreError(
                     f"{self._database.path} was written by another version of Shoal ({rejected}): start that version"
-                    f" again, or {MOVE_AWAY}"
+                    f" again, {OR_MOVE_AWAY}"
                 ) from rejected
             raise self._nonsense(f"{kind.__name__}: {rejected}") from rejected
         if not isinstance(part, kind):

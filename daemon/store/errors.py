@@ -12,7 +12,14 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-MOVE_AWAY: Final = "move the folder away and start again: the shard then fetches its partitions from the others"
+MOVE_AWAY: Final = (
+    "move the folder away and start again: the shard then fetches its partitions from the others that hold copies"
+)
+OR_MOVE_AWAY: Final = (
+    "or, if others that run this version hold its partitions, move the folder away and start again; if none do, that"
+    " would lose them: export what you need with the version that wrote it first, and load it again"
+)
+"""What else to do with a folder of another version. On every machine of a cluster at once it would lose everything."""
 _PRIMARY_CODE: Final = 0xFF
 _MEANINGS: Final = {
     sqlite3.SQLITE_FULL: ("the disk is full (ENOSPC)", "make room, then start the shard again"),

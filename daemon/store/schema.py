@@ -21,10 +21,10 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from daemon.store.errors import MOVE_AWAY, StoreError
+from daemon.store.errors import MOVE_AWAY, OR_MOVE_AWAY, StoreError
 
 FORMAT: Final = 4
-OF_A_FOLDER: Final = f"start that version again, or {MOVE_AWAY}"
+OF_A_FOLDER: Final = f"start that version again, {OR_MOVE_AWAY}"
 """What to do with one of another format."""
 APPLICATION_ID: Final = int.from_bytes(b"Shoa")
 TABLE_PARTITION: Final = -1

@@ -25,7 +25,7 @@ from daemon.state.machine import Command
 from daemon.store import schema
 from daemon.store.consensus import ConsensusRows
 from daemon.store.database import FAILURES, Database, Turn
-from daemon.store.errors import StoreError, StoreFailed, sentence
+from daemon.store.errors import OR_MOVE_AWAY, StoreError, StoreFailed, sentence
 from daemon.store.folder import DATABASE, FolderInUse, sync_names, take_lock
 from daemon.wire import Rejected
 
@@ -70,8 +70,7 @@ class StoppedLog:
         except Rejected as rejected:
             raise StoreError(
                 f"{self._database.path}: the log's snapshot, up to entry {stored.snapshot.index}, can't be read: "
-                f"{rejected}: install the version that wrote it, or move the folder away, and let the others fill a new"
-                " one"
+                f"{rejected}: install the version that wrote it, {OR_MOVE_AWAY}"
             ) from rejected
         shown = []
         for entry in stored.entries:

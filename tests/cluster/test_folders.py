@@ -67,7 +67,7 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     "another shard's": (renamed("shard", "shard-1", "shard-7"), "belongs to shard 'shard-1', not to 'shard-7': give"),
     "another cluster's": (renamed("name", "dev", "prod"), "belongs to cluster 'dev', not to 'prod': give each shard"),
     "torn": (torn, "move the folder away and start again: the shard then fetches its partitions from the others"),
-    "newer": (newer, f"by a newer Shoal (format 99, this one knows {FORMAT}): start that version again, or move"),
+    "newer": (newer, f"by a newer Shoal (format 99, this one knows {FORMAT}): start that version again, or, if"),
 }
 
 

@@ -90,8 +90,14 @@ def test_another_clusters_or_shards_folder_is_refused(tmp_path: Path, cluster: s
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        ("PRAGMA user_version = 99", "newer Shoal .format 99, this one knows 4.*move the folder away"),
-        ("PRAGMA user_version = 1", "older Shoal .format 1, this one knows 4.: start that version again, or move"),
+        (
+            "PRAGMA user_version = 99",
+            "newer Shoal .format 99, this one knows 4.: start that version again, or, if others that run this",
+        ),
+        (
+            "PRAGMA user_version = 1",
+            "older Shoal .format 1, this one knows 4.: start that .*if none do, that would lose them: export",
+        ),
         ("PRAGMA application_id = 7", "another application's"),
         ("DROP TABLE state", "torn.*fetches its partitions from the others"),
         ("UPDATE meta SET value = 'x' WHERE key = 'disk'", "torn"),
