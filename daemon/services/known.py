@@ -10,7 +10,7 @@ from daemon.state.machine import Command
 from daemon.state.records import RunRecord
 from shoal.api.errors import Refused, UnknownGraph, UnknownRun
 
-IN_NO_VIEW = "this shard is in no view: ask a member (`members` shows who is)"
+IN_NO_VIEW = "this shard is not in the view: ask a member (see `members`)"
 
 
 class Known:
