@@ -37,6 +37,10 @@ class NewLife(Exception):
     """This life has to end and another one to begin, for which the data folder has been prepared; the text says why."""
 
 
+class DiskReverted(NewLife):
+    """The disk has lost what was durable on it."""
+
+
 class UnreadableLog(Exception):
     """The log has decided what this version can't read; the text says what, and what to do."""
 
@@ -210,16 +214,14 @@ class ControlLoop:
                 self.broken(UnreadableLog(why))
             case fx.DiskWentBack(why=why):
                 self._write(self._durable.renounce)
-                self._begin_anew(
+                why = (
                     f"this shard's disk has reverted to an earlier state: {why}. It has lost its vote, and rejoins as a"
-                    " new disk, with its graphs"
                 )
+                self._begin_anew(DiskReverted(f"{why} new disk, with its graphs"))
             case swim.Superseded(by=by):
                 self._write(lambda: self._durable.raise_generation(by.generation))
-                self._begin_anew(
-                    f"a former life of this shard is remembered as generation {by.generation}, which is above this"
-                    " life's; is this machine's clock correct?"
-                )
+                why = f"a former life of this shard is remembered as generation {by.generation}, which is above this"
+                self._begin_anew(NewLife(f"{why} life's; is this machine's clock correct?"))
             case _:
                 self._tables.tell(effect)
 
@@ -229,7 +231,7 @@ class ControlLoop:
         except StoreFailed as error:
             self.broken(error)
 
-    def _begin_anew(self, why: str) -> None:
+    def _begin_anew(self, reason: NewLife) -> None:
         """The data folder has been prepared for another life, unless that has failed."""
         if not self._is_broken:
-            self.broken(NewLife(why))
+            self.broken(reason)

@@ -29,7 +29,7 @@ from daemon.membership.effects import Counted, MemberFailed
 from daemon.observe.notify import Notifier
 from daemon.runtime.context import HostContext
 from daemon.runtime.descriptors import shares
-from daemon.runtime.loop import NewLife
+from daemon.runtime.loop import DiskReverted
 from daemon.runtime.tick_runner import TickRunner
 from daemon.services.cluster.drain import depart
 from daemon.state import RunEnded, ViewInstalled
@@ -272,7 +272,7 @@ class Host:
         if self.is_broken:
             return
         self.world.tell(f"{self.name}: ends: {type(error).__name__}")
-        if isinstance(error, NewLife) and "went back" in str(error):
+        if isinstance(error, DiskReverted):
             self._end(GO_BACK_SECONDS, self._start_again)
         elif is_disk_failure(error) and self.disk.has_failed:  # whether or not there is room by now
             self._end(LEAVE_LINGER_SECONDS, self.crash)
