@@ -21,7 +21,7 @@ from typing import Any
 from consensus import Persist, Stored
 from daemon.control.versions import Version
 from daemon.runtime.store_thread import StoreThread, _Job, _States
-from daemon.store import DataFolder, Store, StoreFailed
+from daemon.store import DataFolder, NoRoom, Store, StoreFailed
 from daemon.store.database import Turn
 from daemon.store.folder import DATABASE
 from daemon.store.high_water import FILE as HIGH_WATER
@@ -70,6 +70,8 @@ class Disk:
         self.path, self.lies = path, lies
         self.sync_ns = (50 * US, 3 * MS)
         self.number = 0
+        self.is_crowded, self.refusals = False, 0
+        """It has room for decisions alone; and how often bulk data was refused for that."""
         self.stored: Stored | None = None
         """What consensus has persisted."""
         self.images: list[Image] = []
@@ -240,6 +242,12 @@ class SimStore(Store):
         super().__init__(folder)
         self._disk = disk
         disk.stores.append(self)
+
+    def require(self, nbytes: int) -> None:
+        if self._disk.is_crowded:
+            self._disk.refusals += 1
+            raise NoRoom(f"{self._disk.path} has no room for {nbytes} bytes more")
+        super().require(nbytes)
 
     def persist(self, persist: Persist) -> None:
         super().persist(persist)

@@ -156,6 +156,11 @@ class Faults:
         host.disk.is_full = True
         self._when(lambda: not host.running, lambda: self.bring_back(name, self._random.randrange(4 * SECOND)))
 
+    def crowd_disk(self, name: str) -> None:
+        """A host's disk has no room for bulk data any more, until the faults end."""
+        self._note("disk crowded", [name], 0)
+        self._hosts[name].disk.is_crowded = True
+
     def set_clock(self, name: str, error_ns: int) -> None:
         """A host's wall clock is set wrong, until the faults end, and that of the one before it is right again."""
         self._note("clock set", [name], 0)
@@ -238,6 +243,8 @@ class Faults:
         return [name for name, host in hosts if host.generation and name not in self.gone and not host.serves]
 
     def _return(self) -> None:
+        for host in self._hosts.values():
+            host.disk.is_crowded = False
         for name in self.expected():
             self._hosts[name].disk.is_full = False
             if not self._hosts[name].running:

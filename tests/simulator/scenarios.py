@@ -233,6 +233,26 @@ def disk_went_back(seed: int, verbose: bool = False) -> Cluster:
     return recovered(cluster)
 
 
+def no_room(seed: int, verbose: bool = False) -> Cluster:
+    """A machine is lost when others have no room for copies of what it held: they are made once there is."""
+    cluster = _cluster(seed, verbose, "room", least=3)
+    random = cluster.world.random("scenario")
+    runs = [cluster.start_run("pagerank", 5), cluster.start_run("rumour", 3)]
+    assert cluster.world.run_until(partial(cluster.is_over, *runs), 60 * SECOND), "a run does not end"
+    victim = random.choice(cluster.names)
+    assert cluster.world.run_until(partial(cluster.may_lose, victim), 60 * SECOND), "a copy is not made"
+    others = [name for name in cluster.names if name != victim]
+    for name in others if random.random() < 0.5 else random.sample(others, len(others) - 1):
+        cluster.faults.crowd_disk(name)
+    if random.random() < 0.5:
+        cluster.faults.wipe(victim, random.randint(3, 9) * SECOND)
+    else:
+        cluster.faults.lose(victim)
+    cluster.chatter(12 * SECOND)
+    cluster.world.run(12 * SECOND)
+    return recovered(cluster)
+
+
 def wrong_clock(seed: int, verbose: bool = False) -> Cluster:
     """One wall clock at a time is wrong, more often the leader's: the log's time stays with the others'."""
     cluster = _cluster(seed, verbose, "clock", least=3)
@@ -353,6 +373,7 @@ SCENARIOS: dict[str, Scenario] = {
     "disk-trouble": disk_trouble,
     "disk-went-back": disk_went_back,
     "wrong-clock": wrong_clock,
+    "no-room": no_room,
     "graph-replaced": graph_replaced,
     "rolling-restart": rolling_restart,
     "join-and-grow": join_and_grow,
