@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from daemon.cli.dev_cluster import REPLICAS, REPLICAS_MAX, SHARDS_MAX, DevCluster, DevError, DevShard, Life
-from daemon.cli.session import TIMEOUT, Said, Session, json_option, words
+from daemon.cli.session import TIMEOUT, CommandFailed, Session, json_option, words
 
 DIRECTORY = click.option(
     "--dir", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="The cluster's folder."
@@ -47,9 +47,9 @@ def up(session: Session, count: int, folder: Path, encryption: str, replicas: in
     try:
         cluster.up(count, encryption, timeout, replicas)
     except DevError as error:
-        raise Said(str(error)) from error
+        raise CommandFailed(str(error)) from error
     except OSError as error:
-        raise Said(f"{error.filename or folder}: {error.strerror}") from error
+        raise CommandFailed(f"{error.filename or folder}: {error.strerror}") from error
     except KeyboardInterrupt:
         words("\ninterrupted: all daemons that were started have been stopped")
         raise SystemExit(130) from None
@@ -68,7 +68,7 @@ def down(session: Session, folder: Path, timeout: float) -> None:
     try:
         stopped, killed = DevCluster(folder).down(timeout)
     except DevError as error:
-        raise Said(str(error)) from error
+        raise CommandFailed(str(error)) from error
     if session.as_json:
         click.echo(json.dumps({"stopped": stopped, "killed": killed}, indent=2))
         return
@@ -127,9 +127,9 @@ def _tell(session: Session, done: str, action: Callable[[], Sequence[DevShard]])
     try:
         shards = action()
     except DevError as error:
-        raise Said(str(error)) from error
+        raise CommandFailed(str(error)) from error
     except OSError as error:
-        raise Said(f"{error.filename or 'that'}: {error.strerror}") from error
+        raise CommandFailed(f"{error.filename or 'that'}: {error.strerror}") from error
     if session.as_json:
         click.echo(json.dumps({done: [shard.name for shard in shards]}, indent=2))
     else:

@@ -10,7 +10,7 @@ import click
 
 from daemon.cli.declared import taking
 from daemon.cli.progress import followed, watched
-from daemon.cli.session import PairType, Said, Session, json_option, words
+from daemon.cli.session import CommandFailed, PairType, Session, json_option, words
 from shoal.api.commands.graphs import GraphDrop, GraphLoad, GraphShow
 from shoal.api.commands.runs import RunList
 
@@ -67,7 +67,7 @@ def _parsed(edges: Path, nodes: Path | None, **how: Any) -> tuple[Any, list[Any]
     try:
         return read_graph(nodes, edges=edges, **how).to_wire()
     except (ValueError, OSError) as error:
-        raise Said(str(error)) from error
+        raise CommandFailed(str(error)) from error
 
 
 @graph.command(help=GraphDrop.contract.summary)
@@ -79,7 +79,7 @@ def drop(session: Session, graph: str, force: bool, yes: bool) -> None:
     load = None
     if not yes:
         if not sys.stdin.isatty():
-            raise Said(f"dropping {graph!r} cannot be undone: confirm with --yes")
+            raise CommandFailed(f"dropping {graph!r} cannot be undone: confirm with --yes")
         load = session.ask(GraphShow(graph))["load"]  # not a graph that takes its name before the answer
         runs = [run for run in session.ask(RunList())["runs"] if run["load"] == load]
         with_it = f", its runs ({len(runs)}) and their results" if runs else ", on which there are no runs"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from daemon.cli.session import Said, Session, json_option, words
+from daemon.cli.session import CommandFailed, Session, json_option, words
 
 
 @click.command()
@@ -30,7 +30,7 @@ def keygen(session: Session, folder: Path, name: str, operator: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         pair = generate(folder, name, operator=operator)
     except (BadKeyFile, OSError, ValueError) as error:
-        raise Said(str(error)) from error
+        raise CommandFailed(str(error)) from error
     public = pair.public.decode("ascii")
     if session.as_json:
         told = {
@@ -62,7 +62,7 @@ def check_config(session: Session, file: Path) -> None:
     try:
         config = load(file)
     except ConfigError as error:
-        raise Said(str(error)) from error
+        raise CommandFailed(str(error)) from error
     if session.as_json:
         click.echo(config.model_dump_json(indent=2))
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from daemon.cli.session import Said, Session, json_option, words
+from daemon.cli.session import CommandFailed, Session, json_option, words
 
 DATA = click.option(
     "--data",
@@ -47,7 +47,7 @@ def show(session: Session, folder: Path, last: int) -> None:
         with opened(folder) as stopped:
             entries = stopped.show()
     except StoreError as error:
-        raise Said(str(error)) from error
+        raise CommandFailed(str(error)) from error
     session.show("log show", {"folder": str(folder), "entries": [asdict(entry) for entry in entries[-last:]]})
 
 
@@ -70,7 +70,7 @@ def skip(session: Session, folder: Path, index: int, yes: bool) -> None:
             shifts = stopped.begins_later_runs(index)
             copy = stopped.skip(index) if yes else None
     except StoreError as error:
-        raise Said(str(error)) from error
+        raise CommandFailed(str(error)) from error
     result = {
         "folder": str(folder),
         "index": index,

@@ -20,7 +20,7 @@ from daemon.cli.keys import check_config, keygen
 from daemon.cli.log import log
 from daemon.cli.program import program
 from daemon.cli.run import run
-from daemon.cli.session import DURATION, Said, Session, words
+from daemon.cli.session import DURATION, CommandFailed, Session, words
 from shoal import __version__
 from shoal.client.admin_protocol import DEFAULT_SOCKET
 
@@ -33,7 +33,7 @@ class Commands(click.Group):
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         if sys.stdout is None:  # it would print into nothing, or into the next file that is opened
-            raise Said("standard output is closed: redirect it to a file, or to /dev/null")
+            raise CommandFailed("standard output is closed: redirect it to a file, or to /dev/null")
         with _ended_well():
             return super().make_context(*args, **extra)
 
@@ -56,7 +56,7 @@ def _ended_well() -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
-        raise Said(f"{error.filename or 'standard output'}: {error.strerror or error}") from error
+        raise CommandFailed(f"{error.filename or 'standard output'}: {error.strerror or error}") from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

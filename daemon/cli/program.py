@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from daemon.cli.declared import taking
-from daemon.cli.session import Said, Session, json_option, words
+from daemon.cli.session import CommandFailed, Session, json_option, words
 from daemon.cli.templates import NEEDS, STYLES, file_name, write
 from shoal.api.commands.programs import ProgramDeploy, ProgramShow
 from shoal.api.errors import BadProgram
@@ -32,7 +32,9 @@ def show(session: Session, program: str, source: bool) -> None:
         return
     text = session.ask(asked).get("source")
     if text is None:
-        raise Said(f"program '{program}' is installed, not deployed: its source is in the daemons' Python environment")
+        raise CommandFailed(
+            f"program '{program}' is installed, not deployed: its source is in the daemons' Python environment"
+        )
     click.echo(printable(text, LINES) if sys.stdout.isatty() else text, nl=False)
 
 
@@ -53,7 +55,7 @@ def new(session: Session, name: str, style: str, out: Path | None) -> None:
     try:
         write(name, style, path)
     except BadProgram as error:
-        raise Said(str(error)) from error
+        raise CommandFailed(str(error)) from error
     nexts = {
         "try it here": f"python {path}",
         "deploy it": f"shoalctl program deploy {path}",
@@ -81,6 +83,6 @@ def deploy(session: Session, file: Path) -> None:
     try:
         source = read_source(file)
     except BadProgram as error:
-        raise Said(str(error)) from error
+        raise CommandFailed(str(error)) from error
     deployed = session.ask(ProgramDeploy(file.name), [source])
     session.show("program deploy", deployed)

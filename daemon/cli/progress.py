@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar, cast
 
-from daemon.cli.session import Session, in_words, words
+from daemon.cli.session import Session, reported_errors, words
 from shoal.api.command import Command
 
 R = TypeVar("R")
@@ -19,7 +19,7 @@ def followed(session: Session, command: Command[R], frames: Sequence[Any] = ()) 
     """Returns the reply to a command that reports its progress."""
     contract = command.contract
     try:
-        with in_words(), session.connect() as connection, _bar(watched(session)) as bar:
+        with reported_errors(), session.connect() as connection, _bar(watched(session)) as bar:
             stream = connection.stream(contract.name, contract.args(command), frames)
             for event in stream:
                 bar.show(event)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from daemon.cli.declared import taking
-from daemon.cli.session import Session, in_words, json_option, words
+from daemon.cli.session import Session, json_option, reported_errors, words
 from shoal.api.commands.results import RunResult, ValueRow
 
 OUT = click.Path(dir_okay=False, path_type=Path)
@@ -50,7 +50,7 @@ def result(
     if out is None:
         session.show("run result", found)
         return
-    with in_words():
+    with reported_errors():
         _write(out, found["column"], found["rows"])
     words(f"{len(found['rows'])} values in {out}, digest {found['digest']}")
     if session.as_json:
@@ -66,7 +66,7 @@ def _save(session: Session, name: str, columns: Sequence[str], tick: int | None,
     from shoal.query.rows import RowBatch
     from shoal.query.snapshot import Reading
 
-    with in_words():
+    with reported_errors():
         kind_of(out)  # before any request
     seen: list[RowBatch] = []
     shown = sys.stderr.isatty() and not session.as_json
@@ -77,7 +77,7 @@ def _save(session: Session, name: str, columns: Sequence[str], tick: int | None,
             click.echo(f"\r\x1b[K{out.name}  {stretch.last:,} of {stretch.total:,} nodes", err=True, nl=False)
 
     try:
-        with in_words(), closing(Connections(session.connect)) as connections:
+        with reported_errors(), closing(Connections(session.connect)) as connections:
             count = Reading(SocketBackend(connections), name, tick).save(out, columns or None, progress)
     except KeyboardInterrupt:
         words(f"\n{out} was not written")

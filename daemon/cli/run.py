@@ -10,7 +10,7 @@ import click
 
 from daemon.cli.declared import command_of, complete, taking
 from daemon.cli.result import result
-from daemon.cli.session import TIMEOUT, PairType, Said, Session, in_words, json_option, words
+from daemon.cli.session import TIMEOUT, CommandFailed, PairType, Session, json_option, reported_errors, words
 from daemon.cli.table import table
 from shoal.api.commands.names import GRAPH
 from shoal.api.commands.runs import RunStart, RunWait
@@ -92,7 +92,7 @@ def _wait(session: Session, name: str, timeout: float | None) -> None:
     # The daemon reports an expired timeout itself; this bounds the wait for a paused or hanging daemon.
     silence = None if timeout is None else min(session.timeout_seconds, timeout + ANSWER_SECONDS)
     try:
-        with in_words(), session.connect(silence) as connection:
+        with reported_errors(), session.connect(silence) as connection:
             stream = connection.stream(contract.name, contract.args(asked))
             for event in stream:
                 if shown:
@@ -106,7 +106,7 @@ def _wait(session: Session, name: str, timeout: float | None) -> None:
             click.echo("\r\x1b[K", err=True, nl=False)
     session.show("run wait", result)
     if (result.get("outcome") or result.get("state")) != "completed":  # its result may have expired since
-        raise Said(f"{name} {result.get('state')}: {_in_short(result.get('error') or 'it did not complete')}")
+        raise CommandFailed(f"{name} {result.get('state')}: {_in_short(result.get('error') or 'it did not complete')}")
 
 
 def _where(event: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ WIDTH_PIPED: Final = 160
 """The width of tables that do not go to a terminal."""
 
 
-class Said(click.ClickException):
+class CommandFailed(click.ClickException):
     """A failure with a message for the user."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
@@ -45,12 +45,12 @@ class Said(click.ClickException):
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
+def reported_errors() -> Iterator[None]:
     """Turns errors into a message and an exit status."""
     try:
         yield
     except ShoalError as error:
-        raise Said(str(error), error.exit_code) from error
+        raise CommandFailed(str(error), error.exit_code) from error
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Session:
     def ask(self, command: Command[R], frames: Sequence[Any] = ()) -> R:
         """Returns the reply to a command, without its frames."""
         contract = command.contract
-        with in_words(), self.connect() as connection:
+        with reported_errors(), self.connect() as connection:
             reply, _ = connection.call(contract.name, contract.args(command), frames)
         return cast(R, reply)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from daemon.cli.declared import taking
-from daemon.cli.session import Session, in_words, json_option, words
+from daemon.cli.session import Session, json_option, reported_errors, words
 from shoal.api.commands.results import RunTable
 
 OUT: Final = click.Path(dir_okay=False, path_type=Path)
@@ -32,7 +32,7 @@ def table(session: Session, run: str, table: str, tick: int | None, top: int, ou
     from shoal.query.tables import TableDigest
 
     try:
-        with in_words(), closing(Connections(session.connect)) as connections:
+        with reported_errors(), closing(Connections(session.connect)) as connections:
             reading = Reading(SocketBackend(connections), run, tick)
             said: dict[str, Any] = {"run": run, "table": table}
             if out is not None:
