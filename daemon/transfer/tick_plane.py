@@ -12,8 +12,10 @@ same number. Loads don't depend on views.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
+
+from msgspec.structs import replace
 
 from daemon.transfer.checkpoints import Replication
 from daemon.transfer.chunks import Intake, LoadEffect, LoadLimits, Shipment

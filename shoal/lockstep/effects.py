@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from shoal.lockstep.frames import Buffer
 from shoal.lockstep.messages import PhaseDone
 from shoal.program.phase import Phase
 
 
-@dataclass(frozen=True, slots=True)
-class SendTick:
+class SendTick(Struct, frozen=True):
     """Sends a message to one peer's tick plane; it may be lost."""
 
     to: str
     message: object
 
 
-@dataclass(frozen=True, slots=True)
-class RunPhase:
+class RunPhase(Struct, frozen=True):
     """Runs a phase of a program here; the host answers with `computed`, or with `raised` if the program fails."""
 
     run: int
@@ -28,8 +27,7 @@ class RunPhase:
     phase: Phase
 
 
-@dataclass(frozen=True, slots=True)
-class SettlePhase:
+class SettlePhase(Struct, frozen=True):
     """Settles a phase for which every peer's share has arrived; the host answers with `settled`."""
 
     run: int
@@ -38,8 +36,7 @@ class SettlePhase:
     shares: Mapping[str, PhaseDone]
 
 
-@dataclass(frozen=True, slots=True)
-class TickCommitted:
+class TickCommitted(Struct, frozen=True):
     """Every member has completed this tick.
 
     `figures` holds for each used phase and member (compute_ns, sent_bytes).
@@ -51,8 +48,7 @@ class TickCommitted:
     waited_ns: tuple[tuple[Phase, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseLate:
+class PhaseLate(Struct, frozen=True):
     """A phase has outlasted its timeout; `missing` have not completed it, or their data has not arrived.
 
     For a checkpoint in progress, `missing` have not made it durable, perhaps this shard itself among them.
@@ -65,8 +61,7 @@ class PhaseLate:
     waited_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunOver:
+class RunOver(Struct, frozen=True):
     """The run has ended here, after `tick` committed ticks; all shards end it at the same one."""
 
     run: int
@@ -75,8 +70,7 @@ class RunOver:
     failure: str
 
 
-@dataclass(frozen=True, slots=True)
-class HoldTick:
+class HoldTick(Struct, frozen=True):
     """Makes the state of this tick durable, here and on all replicas.
 
     The host answers with `captured` once it has taken the state, and with `held` once that is durable everywhere.
@@ -88,8 +82,7 @@ class HoldTick:
     floor: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoreStates:
+class StoreStates(Struct, frozen=True):
     """Makes these partitions' states durable on this machine; the host answers with `stored(token)`."""
 
     run: int
@@ -99,8 +92,7 @@ class StoreStates:
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class TickHeld:
+class TickHeld(Struct, frozen=True):
     """The state of a tick is durable here and on all replicas."""
 
     run: int
