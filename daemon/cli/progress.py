@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar, cast
 
-from daemon.cli.session import Session, reported_errors, words
+from daemon.cli.session import Session, interrupted, reported_errors
 from shoal.api.command import Command
 
 R = TypeVar("R")
@@ -24,8 +24,7 @@ def followed(session: Session, command: Command[R], frames: Sequence[Any] = ()) 
             for event in stream:
                 bar.show(event)
     except KeyboardInterrupt:
-        words("\n" + contract.after_interrupt(command))
-        raise SystemExit(130) from None
+        raise interrupted(command) from None
     return cast(R, stream.result)
 
 

@@ -10,7 +10,7 @@ import click
 
 from daemon.cli.declared import command_of, complete, taking
 from daemon.cli.result import result
-from daemon.cli.session import TIMEOUT, CommandFailed, PairType, Session, json_option, reported_errors, words
+from daemon.cli.session import TIMEOUT, CommandFailed, PairType, Session, interrupted, json_option, reported_errors
 from daemon.cli.table import table
 from shoal.api.commands.names import GRAPH
 from shoal.api.commands.runs import RunStart, RunWait
@@ -99,8 +99,7 @@ def _wait(session: Session, name: str, timeout: float | None) -> None:
                     click.echo(f"\r\x1b[K{name}  {_where(event)}", err=True, nl=False)
             result = stream.result
     except KeyboardInterrupt:
-        words("\n" + contract.after_interrupt(asked))
-        raise SystemExit(130) from None
+        raise interrupted(asked) from None
     finally:
         if shown:
             click.echo("\r\x1b[K", err=True, nl=False)

@@ -53,6 +53,12 @@ def reported_errors() -> Iterator[None]:
         raise CommandFailed(str(error), error.exit_code) from error
 
 
+def interrupted(command: Command[Any]) -> SystemExit:
+    """Says what becomes of a command on Ctrl-C; returns the exit of shoalctl."""
+    words("\n" + (command.contract.after_interrupt(command) or "interrupted"))
+    return SystemExit(130)
+
+
 @dataclass(slots=True)
 class Session:
     """The global options: the daemon, the keys, and the format of replies."""
@@ -89,8 +95,11 @@ class Session:
     def ask(self, command: Command[R], frames: Sequence[Any] = ()) -> R:
         """Returns the reply to a command, without its frames."""
         contract = command.contract
-        with reported_errors(), self.connect() as connection:
-            reply, _ = connection.call(contract.name, contract.args(command), frames)
+        try:
+            with reported_errors(), self.connect() as connection:
+                reply, _ = connection.call(contract.name, contract.args(command), frames)
+        except KeyboardInterrupt:
+            raise interrupted(command) from None
         return cast(R, reply)
 
     def show(self, command: str, result: Mapping[str, Any]) -> None:

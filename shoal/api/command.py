@@ -141,8 +141,8 @@ class Contract:
 
     The daemon logs a command that `changes` something together with its sender. `frames` says whether raw bytes follow
     the request, `buffers` whether they follow the reply. `events` is the shape of the events that precede the reply, if
-    the command has any and the client requests them. `interrupted` says what happens to a command with events if its
-    client disconnects before the reply; it may name an argument in braces.
+    the command has any and the client requests them. `interrupted` says what happens to a command that has events or
+    changes something if its client disconnects before the reply; it may name an argument in braces.
     """
 
     name: str

@@ -242,7 +242,12 @@ class FoundReply(TypedDict):
     founding: Annotated[str, "the id of the cluster"]
 
 
-@command("found", reads="here", changes=True)
+@command(
+    "found",
+    reads="here",
+    changes=True,
+    interrupted="interrupted: the cluster may have been founded; `shoalctl status` shows it",
+)
 class Found(Command[FoundReply]):
     """Found a cluster that consists of this shard; others join it.
 
@@ -364,7 +369,12 @@ class LogLevelReply(TypedDict):
     level: str
 
 
-@command("log-level", reads="here", changes=True)
+@command(
+    "log-level",
+    reads="here",
+    changes=True,
+    interrupted="interrupted: the level may have changed; `shoalctl log-level {level}` sets it again",
+)
 class LogLevel(Command[LogLevelReply]):
     """Change the log level of the daemon until its next start."""
 

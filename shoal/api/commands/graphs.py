@@ -92,7 +92,11 @@ class DroppedGraph(TypedDict):
     results: Annotated[int, "how many of them had a result"]
 
 
-@command("graph drop", changes=True)
+@command(
+    "graph drop",
+    changes=True,
+    interrupted="interrupted: {graph} may have been dropped; `shoalctl graph list` shows it otherwise",
+)
 class GraphDrop(Command[DroppedGraph]):
     """Delete a graph, its runs and their results.
 

@@ -73,7 +73,12 @@ class DeployedProgram(ProgramRow):
     replaced: Annotated[str | None, "its previous digest"]
 
 
-@command("program deploy", changes=True, frames=True)
+@command(
+    "program deploy",
+    changes=True,
+    frames=True,
+    interrupted="interrupted: the program may have been deployed; `shoalctl program list` shows it",
+)
 class ProgramDeploy(Command[DeployedProgram]):
     """Deploy a program to all shards (for client libraries: the file follows as a frame).
 
@@ -93,7 +98,12 @@ class RemovedProgram(TypedDict):
     state: Annotated[str, "removed"]
 
 
-@command("program remove", reads="here", changes=True)
+@command(
+    "program remove",
+    reads="here",
+    changes=True,
+    interrupted="interrupted: {program} may have been removed; `shoalctl program list` shows it otherwise",
+)
 class ProgramRemove(Command[RemovedProgram]):
     """Remove a deployed program; refused while a run uses it.
 

@@ -78,7 +78,11 @@ class RunReply(RunRow):
     totals: Totals
 
 
-@command("run start", changes=True)
+@command(
+    "run start",
+    changes=True,
+    interrupted="interrupted: the run may have started; `shoalctl run list` shows it",
+)
 class RunStart(Command[RunReply]):
     """Run a program on a graph.
 
@@ -143,14 +147,22 @@ class SteppedRun(TickReply):
     run: str
 
 
-@command("run step", changes=True)
+@command(
+    "run step",
+    changes=True,
+    interrupted="interrupted: {run} may have executed the tick; `shoalctl run show {run}` shows its tick",
+)
 class RunStep(Command[SteppedRun]):
     """Execute one tick of a paced run."""
 
     run: Annotated[str, "name of a run", RUN]
 
 
-@command("run stop", changes=True)
+@command(
+    "run stop",
+    changes=True,
+    interrupted="interrupted: {run} may stop all the same; `shoalctl run show {run}` shows its state",
+)
 class RunStop(Command[RunReply]):
     """Stop a run after its current tick.
 

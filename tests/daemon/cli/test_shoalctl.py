@@ -328,15 +328,23 @@ def test_dev_says_what_there_is(tmp_path: Path) -> None:
         ("join", "still joins"),
         ("backup /b", "the backup is cancelled"),
         ("run wait r-1", "r-1 continues"),
-        ("run stop r-1", "interrupted"),
+        ("found", "interrupted: the cluster may have been founded; `shoalctl status`"),
+        ("log-level debug", "interrupted: the level may have changed; `shoalctl log-level debug`"),
+        ("run start pagerank --graph g", "interrupted: the run may have started; `shoalctl run list`"),
+        ("run step r-1", "interrupted: r-1 may have executed the tick; `shoalctl run show r-1`"),
+        ("run stop r-1", "interrupted: r-1 may stop all the same; `shoalctl run show r-1`"),
+        ("program deploy PROGRAM", "interrupted: the program may have been deployed; `shoalctl program list`"),
+        ("program remove zero", "interrupted: zero may have been removed; `shoalctl program list`"),
+        ("graph drop g --yes", "interrupted: g may have been dropped; `shoalctl graph list`"),
         ("status --json", "interrupted"),
     ],
 )
 def test_ctrl_c_ends_any_command_and_says_what_becomes_of_it(
-    host: Hosted, daemon: Daemon, line: str, told: str
+    host: Hosted, daemon: Daemon, tmp_path: Path, line: str, told: str
 ) -> None:
     daemon.interrupts = True
-    ended = shoalctl(host, *line.split())
+    (tmp_path / "zero.py").touch()
+    ended = shoalctl(host, *line.replace("PROGRAM", str(tmp_path / "zero.py")).split())
     assert (ended.exit_code, ended.stdout) == (130, "")
     assert told in ended.stderr
 
