@@ -198,6 +198,7 @@ MISTAKES: dict[str, Callable[[Session], object]] = {
     "a drop of what is used": lambda s: (s.graph("shapes").start("pagerank", paced=True), s.drop("shapes")),
     "a graph that was dropped": lambda s: replaced(s).start("degree"),
     "a run whose graph was dropped": lambda s: orphan(s).show(),
+    "a program that fails at the start": lambda s: s.graph("shapes").run(Raise, tick=0),
     "a program that fails": lambda s: s.graph("shapes").run(Raise, tick=1),
     "a program that can't be made": lambda s: s.graph("shapes").start(Unbuildable),
     "a table that can't be read": lambda s: moody(s).table_rows("notes"),
@@ -212,7 +213,7 @@ MAY_DIFFER_IN_SENTENCES = (
     (r"at tick \d+", "at tick T"),
     (r"; installed: .*", ""),
     (r"\nTraceback.*", ""),
-    (r"shard-\d(, shard-\d)*: |shard 'shard-\d': ", ""),
+    (r"shard-\d(, shard-\d)*: |shard 'shard-\d': ", ""),  # only a cluster's shards have names: docs/library.md
 )
 
 
