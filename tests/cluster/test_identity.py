@@ -14,14 +14,16 @@ import pytest
 import zmq
 
 from daemon.cli.dev_cluster import DevCluster, DevShard
-from daemon.config.keys import load_pair
+from daemon.config.keys import KeyPair, load_pair
 from daemon.membership.messages import ALIVE, DEAD, LEFT, Gossip, Member, PushPull, Record
 from daemon.vocabulary import CONTROL_TYPES
-from daemon.wire import Codec
+from daemon.wire import Codec, WireLimits
 from tests.cluster.conftest import UP_SECONDS
 from tests.cluster.trial import TrialCluster, ask, config_of, shoalctl, summed, wait_for, wait_for_line
 
 FOLDERS = itertools.count()
+FORGED_BYTES_MAX = 4 << 20
+"""More than a daemon takes."""
 
 
 def names(shard: DevShard, state: str = "alive") -> list[str]:
@@ -55,12 +57,18 @@ def clusters(ground: Path) -> Iterator[Any]:
 @contextlib.contextmanager
 def forger(liar: DevShard, to: DevShard) -> Iterator[Callable[[Any], None]]:
     """Sends messages to a shard in the name of another and with its key."""
-    codec = Codec("dev", CONTROL_TYPES)
-    generation = ask(liar, "status")["generation"]
     pair = load_pair(liar.folder / f"{liar.name}.secret_key")
+    with speaker(pair, ask(liar, "status")["generation"], to) as send:
+        yield send
+
+
+@contextlib.contextmanager
+def speaker(pair: KeyPair, generation: int, to: DevShard) -> Iterator[Callable[[Any], None]]:
+    """Sends messages to a shard as whoever has that key, in that life; bytes as they are."""
+    codec = Codec("dev", CONTROL_TYPES, WireLimits(header_bytes_max=FORGED_BYTES_MAX))
 
     def send(message: Any) -> None:
-        (frame,) = codec.encode(1, liar.name, generation, message)
+        (frame,) = (message,) if isinstance(message, bytes) else codec.encode(1, pair.name, generation, message)
         sender.send(bytes(frame))
 
     with zmq.Context() as context, context.socket(zmq.PUSH) as sender:
