@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class UpgradedCluster(TrialCluster):
 
 @pytest.fixture
 def cluster(ground: Path) -> Iterator[UpgradedCluster]:
-    cluster = UpgradedCluster(ground / "upgrade")
+    cluster = UpgradedCluster(Path(tempfile.mkdtemp(prefix="u", dir=ground)) / "c")
     try:
         yield cluster
     finally:
