@@ -97,7 +97,7 @@ def test_what_shoalctl_shows_of_it(cluster: TrialCluster, expected: dict[str, An
     wrong = shoalctl(one, "run", "table", run, "edge")
     assert wrong.exit_code == 1
     assert "no table 'edge'; did you mean 'edges'" in wrong.stderr
-    assert "nothing to search for" in shoalctl(one, "run", "search", run, "the").stderr
+    assert "no searchable words" in shoalctl(one, "run", "search", run, "the").stderr
 
 
 def _last_begin(shard: DevShard, run: str) -> str:

@@ -57,7 +57,7 @@ def test_what_nobody_answered_is_asked_again() -> None:
     second = holdings.next_request(log.registry, 0)
     assert second is not None
     settle(log, holdings, second)
-    assert "comes late" in log.apply(first), "it is no news, and may be wrong by now"
+    assert "has sent a later report" in log.apply(first), "it is no news, and may be wrong by now"
 
 
 def test_what_comes_to_be_held_is_said() -> None:

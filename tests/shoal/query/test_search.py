@@ -39,7 +39,7 @@ def test_any_number_of_shards_ranks_as_one_process_would(texts: list[str], words
         with shoal.local(shards) as session:
             run = session.load("texts", data=data).run("knowledge", ticks=1)
             if not terms_of(words):
-                with pytest.raises(shoal.ShoalError, match="nothing to search for"):
+                with pytest.raises(shoal.ShoalError, match="no searchable words"):
                     run.search(words, count)
             else:
                 assert run.search(words, count) == twin(texts, words, count)
@@ -51,7 +51,7 @@ def test_a_query_has_a_limit() -> None:
 
 
 def test_only_a_program_that_reads_texts_can_be_searched() -> None:
-    with pytest.raises(shoal.ShoalError, match="'pagerank' reads no texts"):
+    with pytest.raises(shoal.ShoalError, match="'pagerank' can't be searched"):
         text_column(PageRank, {})
 
 
