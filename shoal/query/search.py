@@ -159,7 +159,7 @@ def text_column(program: type[Program], params: Mapping[str, Any]) -> str:
     """Returns the column whose texts a run reads: its parameter `text`. Raises `ShoalError` if the program has none."""
     parameter = program.parameters().get("text")
     if parameter is None or parameter.kind is not str:
-        raise Refused(f"program '{program.name}' can't be searched: only runs of 'knowledge' can")
+        raise Refused(f"program '{program.name}' can't be searched: it has no parameter `text` that names a column")
     return str(params.get("text", parameter.default))
 
 
