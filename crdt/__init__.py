@@ -1,8 +1,8 @@
-"""Values that replicas change on their own and merge later: state-based CRDTs with deltas.
+"""State-based CRDTs with deltas: values that replicas change independently and merge later.
 
-All of them are immutable, hashable and free of clocks, I/O and randomness; `now` and timestamps are arguments. Each has
-`merge`, `<=`, `==`, a bottom that is the type called without arguments, and mutators in pairs: `verb(...)` gives the
-whole new value, `verb_delta(...)` a small value to send, and `x.merge(x.verb_delta(...)) == x.verb(...)`.
+All types are immutable, hashable and free of clocks, I/O and randomness; `now` and timestamps are arguments. Each has
+`merge`, `<=`, `==`, a bottom (the type called without arguments) and mutators in pairs: `verb(...)` returns the whole
+new value, `verb_delta(...)` returns a small value to send, and `x.merge(x.verb_delta(...)) == x.verb(...)`.
 
 | type | for | merges concurrent changes by |
 | --- | --- | --- |
@@ -13,12 +13,13 @@ whole new value, `verb_delta(...)` a small value to send, and `x.merge(x.verb_de
 | ORSet | a set of values | letting an add win over a concurrent removal; no tombstones |
 | VersionVector, DotContext | what has been seen, without and with gaps | union |
 
-HybridLogicalClock gives the timestamps (Timestamp), Dot names one event. `encode` and `decode` are the canonical bytes;
-whatever is not canonical is Malformed. What registers, maps and sets hold is a Value: None, bool, 64-bit int, float,
-str, bytes, or a flat tuple of these, told apart by their bytes (1, True and 1.0 are three elements).
+HybridLogicalClock issues timestamps (Timestamp); a Dot names one event. `encode` and `decode` convert to and from
+canonical bytes; `decode` raises Malformed for anything else. Registers, maps and sets hold Values: None, bool, 64-bit
+int, float, str, bytes, or a flat tuple of these. Values are compared by their bytes, so 1, True and 1.0 are three
+elements.
 
-Where to read: `lattice` (the laws), `clocks`, `counters`, `registers`, `maps`, `sets`, `values` (what is held),
-`codec` (the bytes). Each module names its papers.
+Modules: `lattice` (the laws), `clocks`, `counters`, `registers`, `maps`, `sets`, `values` (what they hold), `codec`
+(the bytes). Each module names its papers.
 
 >>> mine, theirs = ORSet().add("ant", "a"), ORSet().add("bee", "b")
 >>> sorted(decode(encode(mine), expect=ORSet).merge(theirs))

@@ -1,22 +1,22 @@
-"""Clocks: what has been seen (dots, vectors, contexts), and when it was (hybrid logical time).
+"""Clocks: which events a replica has seen (dots, vectors, contexts), and when they happened (hybrid logical time).
 
-Purpose. A *dot* names one event: the n-th of a replica. A *version vector* says "all events of a up to 3, of b up to
-7"; it is the shape of knowledge that has no gaps. A *dot context* is a vector and a cloud of dots beyond a gap, which a
-replica has when deltas overtake one another:
+Purpose. A *dot* names one event, the n-th of a replica. A *version vector* says "all events of a up to 3, of b up to
+7"; it can't express gaps. A *dot context* adds a cloud of dots beyond a gap, which occurs when deltas overtake one
+another:
 
     events of a seen:   1 2 3 . 5 6       vector {a: 3}   cloud {a5, a6}
     then 4 arrives:     1 2 3 4 5 6       vector {a: 6}   cloud {}          compacted: the cloud only holds gaps
 
-A *hybrid logical clock* gives timestamps that order causes before effects, as Lamport's do, and stay close to the wall
-clock, so that people and leases can read them.
+A *hybrid logical clock* issues timestamps that order causes before effects, as Lamport's do, and stay close to the wall
+clock, so people and leases can use them.
 
-Sources. Vectors: Parker et al., "Detection of mutual inconsistency in distributed systems" (IEEE TSE 9(3), 1983).
-Dots and contexts: Almeida, Shoker, Baquero, "Delta state replicated data types" (JPDC 111, 2018), the part on causal
+Sources. Vectors: Parker et al., "Detection of mutual inconsistency in distributed systems" (IEEE TSE 9(3), 1983). Dots
+and contexts: Almeida, Shoker, Baquero, "Delta state replicated data types" (JPDC 111, 2018), the part on causal
 contexts. Hybrid clock: Kulkarni, Demirbas, Madappa, Avva, Leone, "Logical Physical Clocks" (OPODIS 2014), the HLC
 algorithm and its theorems.
 
-Left out. Vectors never forget a replica: their size is the number of replica names ever used. Whoever names replicas
-by generation starts a fresh value with each view, or pays for the old names.
+Left out. Vectors never forget a replica, so they have one entry per replica name ever used. If replicas are named by
+generation, start a fresh value with each view to drop the old names.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ which suits its coarser wall clock."""
 
 
 class ClockDrift(ValueError):
-    """A timestamp from further in the future than clocks may differ: its sender's clock is wrong, or it lies."""
+    """Raised for a timestamp too far in the future: the sender's clock is wrong, or the sender lies."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,7 +75,7 @@ class VersionVector:
 
     @classmethod
     def _of(cls, entries: Mapping[str, int]) -> Self:
-        """From entries that are known to be normal."""
+        """Builds a vector from entries that are already in normal form."""
         vector = object.__new__(cls)
         object.__setattr__(vector, "entries", entries)
         return vector
@@ -90,32 +90,32 @@ class VersionVector:
         return dot.counter <= self.entries.get(dot.replica, 0)
 
     def entry(self, replica: str) -> int:
-        """The last event of `replica` that was seen; zero for none."""
+        """Returns the number of the last event seen from `replica`; zero if none was."""
         return self.entries.get(replica, 0)
 
     def concurrent(self, other: Self) -> bool:
-        """Whether each has seen something that the other has not."""
+        """Whether each vector contains an event that the other lacks."""
         return not self <= other and not other <= self
 
     def merge(self, other: Self) -> Self:
-        """What either has seen."""
+        """Returns the union of both vectors' events."""
         merged = merged_counts(self.entries, other.entries)
         return self if merged is self.entries else self._of(merged)
 
     def increment(self, replica: str) -> Self:
-        """With one more event of `replica`."""
+        """Returns the vector with one more event of `replica`."""
         return self.merge(self.increment_delta(replica))
 
     def increment_delta(self, replica: str) -> Self:
-        """The delta of `increment`: that replica's entry. As a vector it claims the replica's earlier events too."""
+        """The delta of `increment`: that replica's entry. As a vector it also includes the replica's earlier events."""
         return type(self)({replica: self.entry(replica) + 1})
 
 
 @dataclass(frozen=True, slots=True)
 class DotContext:
-    """A set of dots, kept as a vector and the dots beyond its gaps (Almeida 2018, causal contexts).
+    """A set of dots, stored as a vector and the dots beyond its gaps (Almeida 2018, causal contexts).
 
-    Invariants: no dot of the cloud is in the vector or just behind it, so one set of dots has one form.
+    Invariant: no dot of the cloud is in the vector or next after it, so each set of dots has exactly one form.
 
     >>> early = DotContext(cloud=frozenset([Dot("a", 2)]))
     >>> early
@@ -130,7 +130,7 @@ class DotContext:
     def __post_init__(self) -> None:
         reach = dict(self.vector.entries)
         beyond = []
-        for dot in sorted(self.cloud):  # ascending, so that one pass closes every gap that can be closed
+        for dot in sorted(self.cloud):  # ascending, so one pass closes every gap that can be closed
             seen = reach.get(dot.replica, 0)
             if dot.counter == seen + 1:
                 reach[dot.replica] = dot.counter
@@ -148,29 +148,29 @@ class DotContext:
         return self.vector <= other.vector and all(dot in other for dot in self.cloud)
 
     def merge(self, other: Self) -> Self:
-        """The union of both sets of dots, compacted."""
+        """Returns the union of both sets of dots, compacted."""
         return type(self)(self.vector.merge(other.vector), self.cloud | other.cloud)
 
     def next_dot(self, replica: str) -> Dot:
-        """A dot of `replica` that is above all of its dots here. Only `replica` itself may ask."""
+        """Returns a dot of `replica` above all of its dots here. Only `replica` itself may call this."""
         beyond = [dot.counter for dot in self.cloud if dot.replica == replica]
         return Dot(replica, max(self.vector.entry(replica), *beyond, 0) + 1)
 
     def add(self, dot: Dot) -> Self:
-        """With `dot` seen."""
+        """Returns the context with `dot` added."""
         return self.merge(self.add_delta(dot))
 
     def add_delta(self, dot: Dot) -> Self:
-        """The delta of `add`: that dot alone, and not those before it."""
+        """The delta of `add`: that dot alone, without those before it."""
         return type(self)(cloud=frozenset((dot,)))
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Timestamp:
-    """A reading of a hybrid logical clock; a total order, with the replica's name to part equal readings.
+    """A reading of a hybrid logical clock; totally ordered, because the replica's name breaks ties.
 
-    The paper's (l, c), with the name behind. Without a name it is no event but a bound, below all of the same reading;
-    `Timestamp()` is below everything.
+    The paper's (l, c), followed by the name. A timestamp without a name is not an event but a lower bound of its
+    reading; `Timestamp()` is below everything.
 
     >>> Timestamp(5, 0, "b") < Timestamp(5, 1, "a") < Timestamp(6, 0, "a")
     True
@@ -191,14 +191,14 @@ class Timestamp:
 
 @dataclass(frozen=True, slots=True)
 class HybridLogicalClock:
-    """The clock of one replica, as a value: each event gives the next clock, whose `stamp` is the event's.
+    """The clock of one replica, as an immutable value: each event returns the next clock, whose `stamp` is the event's.
 
-    `now` is the *wall* clock in nanoseconds (a monotonic one means nothing to other machines), read by the caller; it
-    may stand still or go back. Kulkarni et al. 2014, the HLC algorithm: `tick` is its "send or local event", `receive`
-    its "receive event".
+    `now` is the caller's reading of the *wall* clock in nanoseconds (monotonic clocks of different machines are not
+    comparable); it may stand still or go back. Kulkarni et al. 2014, the HLC algorithm: `tick` is its "send or local
+    event", `receive` its "receive event".
 
-    Invariants: a clock's stamps strictly rise; a stamp is never below `now`, and never above the highest wall clock
-    that any event before it has read (theorems 2 and 3), but for one nanosecond per LOGICAL_MAX + 1 events.
+    Invariants: a clock's stamps strictly increase; a stamp is never below `now`, and never above the highest wall clock
+    that any earlier event has read (theorems 2 and 3), except by one nanosecond per LOGICAL_MAX + 1 events.
 
     >>> sender = HybridLogicalClock("a").tick(now=100)
     >>> receiver = HybridLogicalClock("b").receive(sender.stamp, now=40, drift_max_ns=1_000)
@@ -218,20 +218,20 @@ class HybridLogicalClock:
 
     @property
     def stamp(self) -> Timestamp:
-        """The timestamp of the last event."""
+        """Returns the timestamp of the last event."""
         return Timestamp(self.wall_ns, self.logical, self.replica)
 
     def tick(self, now: int) -> Self:
-        """The clock after an event of its own, or the sending of a message."""
+        """Returns the clock after a local event or the sending of a message."""
         if now > self.wall_ns:
             return self._at(now, 0)
         return self._at(self.wall_ns, self.logical + 1)
 
     def receive(self, stamp: Timestamp, now: int, drift_max_ns: int) -> Self:
-        """The clock after a message that bore `stamp`; ClockDrift when that is over `drift_max_ns` ahead of `now`.
+        """Returns the clock after receiving `stamp`. Raises ClockDrift if it is over `drift_max_ns` ahead.
 
-        The paper ignores such messages too: else one machine with a wrong clock drags all others into the future, and
-        they would stay there.
+        The paper also ignores such messages. Otherwise one machine with a wrong clock would drag all others into the
+        future for good.
         """
         if stamp.wall_ns - now > drift_max_ns:
             ahead_ns = stamp.wall_ns - now
@@ -243,7 +243,7 @@ class HybridLogicalClock:
         return self._at(wall_ns, max(logicals) + 1 if logicals else 0)
 
     def _at(self, wall_ns: int, logical: int) -> Self:
-        if logical > LOGICAL_MAX:  # only after a peer sent a stamp near the limit: still rises, a nanosecond ahead
+        if logical > LOGICAL_MAX:  # only after a peer sent a stamp near the limit: still increases, by one nanosecond
             wall_ns, logical = wall_ns + 1, 0
         assert wall_ns <= COUNT_MAX, "wall clock beyond the year 2262"
         return type(self)(self.replica, wall_ns, logical)

@@ -1,7 +1,7 @@
-"""Canonical bytes of this package's types: the same value, the same bytes, on any machine and at any time.
+"""Canonical bytes of this package's types: equal values have equal bytes, on any machine and at any time.
 
-Purpose. States travel between shards and lie on disks; they are compared, hashed and deduplicated as bytes. So each
-value has one encoding, and the decoder takes nothing else:
+Purpose. Shards send states to each other and store them on disk, and compare, hash and deduplicate them as bytes. So
+each value has one encoding, and the decoder accepts nothing else:
 
     decode(encode(x)) == x                 for every value
     encode(decode(data)) == data           for all bytes that are accepted; the others raise Malformed
@@ -24,12 +24,11 @@ Format. One flat MessagePack array (https://github.com/msgpack/msgpack/blob/mast
     tag 7  LWWMap          n, then n times: key (value), stamp, value      ascending by the key's bytes
     tag 8  ORSet           counts (vector), dots (cloud), n, then n times: element (value), dots
 
-Why flat: nested arrays let a short message cost a reader a lot of memory before it is refused (crdt.values), and
-nothing in a flat one has to be matched by depth. How "nothing else" is enforced: decode builds the value through its
-checking constructor, encodes it again and compares the bytes. That costs a decode about as much again and leaves no
-second definition of "canonical" that could differ from the first.
+Why flat: a short message of nested arrays can cost a reader much memory before it is refused (crdt.values), and a flat
+one needs no matching by depth. To accept nothing else, decode builds the value through its checking constructor,
+encodes it again and compares the bytes. This doubles the cost of decoding, but "canonical" has only one definition.
 
-A change of the format is a new VERSION; the tests pin the bytes of this one.
+A change of the format needs a new VERSION; the tests pin the bytes of this one.
 
 >>> from crdt.counters import GCounter
 >>> encode(GCounter({"a": 3})).hex()
@@ -55,11 +54,11 @@ E = TypeVar("E", bound=Encodable)
 
 VERSION = 1
 BYTES_MAX = 2**20
-"""What decode takes unless told otherwise: a mebibyte, some ten thousand elements, is a large state here."""
+"""The default limit of decode: one mebibyte, some ten thousand elements, which is a large state here."""
 
 
 def encode(value: Encodable) -> bytes:
-    """The canonical bytes of `value`.
+    """Returns the canonical bytes of `value`.
 
     >>> encode(VersionVector({"b": 1, "a": 2})) == encode(VersionVector({"a": 2}).merge(VersionVector({"b": 1})))
     True
@@ -76,7 +75,7 @@ def decode(data: bytes, expect: type[E], bytes_max: int = BYTES_MAX) -> E: ...
 @overload
 def decode(data: bytes, expect: None = None, bytes_max: int = BYTES_MAX) -> Encodable: ...
 def decode(data: bytes, expect: type[Any] | None = None, bytes_max: int = BYTES_MAX) -> Any:
-    """The value of `data`, of the type `expect` if one is given; Malformed for anything that `encode` did not write.
+    """Returns the value of `data`, of type `expect` if given. Raises Malformed for bytes that `encode` would not write.
 
     >>> decode(encode(Timestamp(1, 2, "a")), expect=Timestamp)
     Timestamp(wall_ns=1, logical=2, replica='a')
@@ -106,7 +105,8 @@ def decode(data: bytes, expect: type[Any] | None = None, bytes_max: int = BYTES_
     return value
 
 
-# Writing: each gives the fields behind the tag. Values keep their parts sorted; only sets of dots need sorting here.
+# Writing: each function returns the fields behind the tag. Values keep their parts sorted; only sets of dots need
+# sorting here.
 
 
 def _counts(entries: Mapping[str, int]) -> list[Any]:
@@ -151,11 +151,11 @@ def _set(value: ORSet) -> list[Any]:
     return fields
 
 
-# Reading: the mirror image. What is out of order, doubled or left over is found by encoding the result again.
+# Reading: the mirror image. Encoding the result again detects fields that are out of order, duplicate or left over.
 
 
 class _Fields:
-    """The fields of a message, taken one by one; Malformed when the next is missing or of another type."""
+    """Takes the fields of a message one by one. Raises Malformed if the next is missing or has another type."""
 
     def __init__(self, items: list[Any]) -> None:
         self._items = iter(items)
@@ -176,7 +176,7 @@ class _Fields:
         return result
 
     def frozen(self) -> bytes:
-        """The bytes of a value that is one."""
+        """Takes the bytes of a frozen value."""
         result: bytes = self._take(bytes)
         thaw_strictly(result)
         return result
@@ -188,7 +188,7 @@ class _Fields:
         return result
 
     def times(self) -> range:
-        """As often as the next field says. An absurd number ends at the first field that is missing."""
+        """Takes a count n, and returns range(n). An absurd count fails at the first missing field."""
         return range(self.integer())
 
     def counts(self) -> dict[str, int]:

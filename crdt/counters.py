@@ -1,10 +1,10 @@
-"""Counters: one that only grows (and is Shoal's barrier), and one that goes both ways.
+"""Counters: one that only grows (Shoal's barrier), and one that goes both ways.
 
-Purpose. A GCounter is a map from replica to how far that replica has come. Each replica raises its own entry only, so
-the pointwise maximum of two copies is the newest knowledge of both, however late or often a copy arrives.
+Purpose. A GCounter maps each replica to its progress. Each replica raises only its own entry, so the pointwise maximum
+of two copies has the newest entries of both, however late or often a copy arrives.
 
-As a barrier, the entries are what counts, never their sum: three phases completed by one shard add up to as much as
-one phase completed by each of three. `value` is for counting things, `reached` is for barriers.
+A barrier compares entries, never their sum: three phases completed by one shard have the same sum as one phase
+completed by each of three. `value` is for counting things, `reached` is for barriers.
 
     entries   a: 4   b: 3   c: 4        reached({a, b, c}, 3)  yes: each of them is at 3 or beyond
                                         reached({a, b, c}, 4)  no:  missing is ("b",), though the sum is 11
@@ -13,8 +13,8 @@ Source. Shapiro, Preguiça, Baquero, Zawirski: "A comprehensive study of Converg
 Types" (INRIA RR-7506, 2011), section 3.1: G-Counter (Specification 6) and PN-Counter (Specification 7). Deltas:
 Almeida, Shoker, Baquero: "Delta state replicated data types" (2018), the GCounter and PNCounter of its portfolio.
 
-Invariants. Entries are sorted by replica, from 1 to 2**63 - 1; an absent entry is zero. A name must never be used by
-two replicas at once, nor by a restarted one that has forgotten its entry: give each start a name of its own.
+Invariants. Entries are sorted by replica, from 1 to 2**63 - 1; an absent entry is zero. Two replicas must never use the
+same name, nor may a restarted one that has lost its entry: give each start a new name.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class GCounter:
 
     @classmethod
     def _of(cls, entries: Mapping[str, int]) -> Self:
-        """From entries that are known to be normal: the barrier's path, which must not check them all again."""
+        """Builds a counter from entries in normal form, without checks: the barrier's hot path."""
         counter = object.__new__(cls)
         _SET_ENTRIES(counter, entries)
         return counter
@@ -57,20 +57,20 @@ class GCounter:
 
     @property
     def value(self) -> int:
-        """The sum of all entries. Not for barriers."""
+        """Returns the sum of all entries. Not for barriers."""
         return sum(self.entries.values())
 
     def entry(self, replica: str) -> int:
-        """How far `replica` has come; zero for one that was never heard of."""
+        """Returns the entry of `replica`; zero if it has none."""
         return self.entries.get(replica, 0)
 
     def merge(self, other: Self) -> Self:
-        """The newest of both for each replica; this very object when `other` brings nothing new."""
+        """Returns the pointwise maximum; this very object if `other` adds nothing."""
         merged = merged_counts(self.entries, other.entries)
         return self if merged is self.entries else self._of(merged)
 
     def increment(self, replica: str, by: int = 1) -> Self:
-        """With the entry of `replica` raised by `by`."""
+        """Returns the counter with the entry of `replica` raised by `by`."""
         return self.merge(self.increment_delta(replica, by))
 
     def increment_delta(self, replica: str, by: int = 1) -> Self:
@@ -82,25 +82,25 @@ class GCounter:
         return self.advanced_delta(replica, self.entry(replica) + checked_count(by))
 
     def advanced(self, replica: str, to: int) -> Self:
-        """With the entry of `replica` at `to`, or where it is when that is further: an entry never goes back."""
+        """Returns the counter with the entry of `replica` raised to `to`, unless it is already higher."""
         known = self.entries.get(replica)
         if known is None or type(to) is not int or not 0 < to <= COUNT_MAX:
             return self.merge(self.advanced_delta(replica, to))
         if to <= known:
             return self
-        entries = dict(self.entries)  # every step of a barrier comes here: a tenth of what the merge costs
+        entries = dict(self.entries)  # every step of a barrier takes this branch: a tenth of the cost of a merge
         entries[replica] = to
         counter = object.__new__(type(self))
         _SET_ENTRIES(counter, entries)
         return counter
 
     def advanced_delta(self, replica: str, to: int) -> Self:
-        """The delta of `advanced`: one entry, which is all that a shard needs to push."""
+        """The delta of `advanced`: one entry, all that a shard has to push."""
         checked_replica(replica)
         return self._of({replica: to} if checked_count(to) else {})
 
     def reached(self, members: Iterable[str], k: int) -> bool:
-        """Whether each of `members` is at `k` or beyond (true of no members at all); others do not count.
+        """Whether each of `members` is at `k` or beyond (true if there are none); other replicas do not count.
 
         >>> GCounter({"a": 3}).value, GCounter({"a": 3}).reached(["a", "b", "c"], 1)
         (3, False)
@@ -112,7 +112,7 @@ class GCounter:
         return True
 
     def missing(self, members: Iterable[str], k: int) -> tuple[str, ...]:
-        """Those of `members` that have not come to `k`, sorted: the names a stuck phase is reported with.
+        """Returns the `members` below `k`, sorted: the names that the report of a stuck phase gives.
 
         >>> GCounter({"a": 2, "b": 1}).missing(["c", "b", "a"], 2)
         ('b', 'c')
@@ -122,14 +122,14 @@ class GCounter:
 
 
 _SET_ENTRIES: Final = GCounter.__dict__["entries"].__set__
-"""Past the lock of a frozen class, at half the price of `object.__setattr__`."""
+"""Bypasses the lock of a frozen class, at half the cost of `object.__setattr__`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PNCounter:
-    """A counter that goes both ways: what was added and what was taken, each a GCounter (RR-7506, Specification 7).
+    """A counter that goes both ways: a GCounter of increments and one of decrements (RR-7506, Specification 7).
 
-    Its value may pass below zero; a floor would need agreement between the replicas.
+    Its value may be negative; a floor would need agreement between the replicas.
 
     >>> PNCounter().increment("a", 5).decrement("b", 2).value
     3
@@ -143,15 +143,15 @@ class PNCounter:
 
     @property
     def value(self) -> int:
-        """What was added less what was taken."""
+        """Returns increments minus decrements."""
         return self.positive.value - self.negative.value
 
     def merge(self, other: Self) -> Self:
-        """Both halves merged: a product of lattices is a lattice."""
+        """Merges both halves: a product of lattices is a lattice."""
         return type(self)(self.positive.merge(other.positive), self.negative.merge(other.negative))
 
     def increment(self, replica: str, by: int = 1) -> Self:
-        """With `by` more, added by `replica`; `by` is not negative."""
+        """Returns the counter with `by` (not negative) added by `replica`."""
         return self.merge(self.increment_delta(replica, by))
 
     def increment_delta(self, replica: str, by: int = 1) -> Self:
@@ -159,7 +159,7 @@ class PNCounter:
         return type(self)(positive=self.positive.increment_delta(replica, by))
 
     def decrement(self, replica: str, by: int = 1) -> Self:
-        """With `by` less, taken by `replica`; `by` is not negative."""
+        """Returns the counter with `by` (not negative) subtracted by `replica`."""
         return self.merge(self.decrement_delta(replica, by))
 
     def decrement_delta(self, replica: str, by: int = 1) -> Self:

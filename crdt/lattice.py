@@ -1,7 +1,7 @@
-"""What a join semilattice is, and the one construction that half of this package is made of.
+"""The laws of a join semilattice, and maps into one, on which half of this package is built.
 
-Purpose. Replicas that change their own copy without asking anyone, and exchange copies in any order, with losses and
-repeats, end up equal if the copies are elements of a join semilattice and every change moves upwards in it.
+Purpose. Replicas change their own copies without coordination and exchange them in any order, with losses and repeats.
+They converge if the copies are elements of a join semilattice and every change moves upwards in it.
 
 Source. Shapiro, Preguiça, Baquero, Zawirski: "Conflict-free Replicated Data Types" (SSS 2011), section 2: state-based
 objects, Theorem 1. For deltas: Almeida, Shoker, Baquero: "Delta state replicated data types" (JPDC 111, 2018),
@@ -21,11 +21,11 @@ The laws, for all a, b, c of one lattice:
      \\     /          so a message that is old, or comes twice, changes nothing.
     a.merge(b)
 
-Names. A mutator `verb(...)` gives the whole new value; its delta mutator `verb_delta(...)` gives a small value of the
-same lattice, to be sent to others. Neither changes the value it is called on.
+Names. A mutator `verb(...)` returns the whole new value; its delta mutator `verb_delta(...)` returns a small value of
+the same lattice to send to others. Neither changes the value it is called on.
 
-Equal means equal: each type keeps one normal form (no zero entries, sorted keys, compacted contexts), so two values
-that stand for the same element are `==`, hash alike and have the same bytes.
+Each type keeps one normal form (no zero entries, sorted keys, compacted contexts), so two values of the same element
+are `==` and have the same hash and bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from functools import reduce
 from typing import Protocol, Self, TypeVar
 
 COUNT_MAX = 2**63 - 1
-"""The largest count an entry may have: a signed 64-bit integer, what every language at the other end can hold."""
+"""The largest count of an entry: a signed 64-bit integer, which every language can hold."""
 
 
 class Lattice(Protocol):
@@ -46,15 +46,15 @@ class Lattice(Protocol):
     """
 
     def merge(self, other: Self) -> Self:
-        """The least upper bound of both."""
+        """Returns the least upper bound of both."""
         ...
 
     def __le__(self, other: Self) -> bool:
-        """Whether `other` already contains all that this value says."""
+        """Whether `other` contains everything in this value."""
         ...
 
     def __eq__(self, other: object) -> bool:
-        """The same element: both of `<=` and `>=`."""
+        """Whether both are the same element: `<=` and `>=`."""
         ...
 
 
@@ -62,7 +62,8 @@ L = TypeVar("L", bound=Lattice)
 
 
 def join(first: L, *others: L) -> L:
-    """The least upper bound of one or more values: a delta-group, when they are deltas (Almeida 2018, Definition 2).
+    """Returns the least upper bound of one or more values: a delta-group, if they are deltas (Almeida 2018, Definition
+    2).
 
     >>> from crdt.counters import GCounter
     >>> join(GCounter({"a": 1}), GCounter({"b": 2}), GCounter({"a": 3}))
@@ -72,17 +73,17 @@ def join(first: L, *others: L) -> L:
 
 
 def checked_replica(replica: str) -> str:
-    """`replica`, when it can name a replica: text, not empty, and representable in UTF-8."""
+    """Returns `replica` if it can name a replica: text, not empty, encodable in UTF-8."""
     if type(replica) is not str:
         raise TypeError(f"a replica's name is a str, not {type(replica).__name__}")
     if not replica:
         raise ValueError("a replica's name must not be empty")
-    replica.encode()  # a lone surrogate has no bytes: refuse it here, where the caller can see it, not when sending
+    replica.encode()  # UTF-8 can't encode a lone surrogate: refuse it here, where the caller sees it, not when sending
     return replica
 
 
 def checked_count(count: int, *, least: int = 0) -> int:
-    """`count`, when it is an integer (a bool is none) from `least` to COUNT_MAX."""
+    """Returns `count` if it is an integer (not a bool) from `least` to COUNT_MAX."""
     if type(count) is not int:
         raise TypeError(f"a count is an int, not {type(count).__name__}")
     if not least <= count <= COUNT_MAX:
@@ -91,9 +92,9 @@ def checked_count(count: int, *, least: int = 0) -> int:
 
 
 def normal_counts(entries: Mapping[str, int] | Iterable[tuple[str, int]]) -> dict[str, int]:
-    """The normal form of a map from replica to count: checked, sorted by name, without zeros.
+    """Returns the normal form of a map from replica to count: checked, sorted by name, without zeros.
 
-    Zero is what an absent entry means; keeping both spellings would make equal values unequal.
+    An absent entry means zero; keeping both forms would make equal values unequal.
 
     >>> normal_counts({"b": 1, "c": 0, "a": 2})
     {'a': 2, 'b': 1}
@@ -103,10 +104,10 @@ def normal_counts(entries: Mapping[str, int] | Iterable[tuple[str, int]]) -> dic
 
 
 def merged_counts(left: Mapping[str, int], right: Mapping[str, int]) -> Mapping[str, int]:
-    """The pointwise maximum of two normal maps; `left` itself when `right` adds nothing.
+    """Returns the pointwise maximum of two normal maps; `left` itself when `right` adds nothing.
 
     A map into a lattice, ordered pointwise, is a lattice (Almeida 2018, "named delta-CRDTs"). Most merges at a barrier
-    bring nothing new, or raise an entry that exists: neither needs a sort.
+    add nothing, or raise an existing entry; neither needs a sort.
     """
     raised = [(replica, count) for replica, count in right.items() if left.get(replica, 0) < count]
     if not raised:

@@ -1,22 +1,22 @@
-"""A map in which the last writer of each key wins.
+"""A map in which the last write to each key wins.
 
-Purpose. Small shared tables (who offers what, which settings hold) that any replica may write while cut off from the
-others. Each key is a register of its own; a removal is a write as well, with a timestamp, or an old value that comes
-late would bring the key back.
+Purpose. Small shared tables (which replica offers what, current settings) that any replica may write while partitioned
+from the others. Each key is a register. A removal is also a write with a timestamp; otherwise a late old value would
+restore the key.
 
 Source. Shapiro, Preguiça, Baquero, Zawirski: "A comprehensive study of Convergent and Commutative Replicated Data
-Types" (INRIA RR-7506, 2011), section 3.3.3 (LWW-element-Set), with a value beside each element; as a map into
-registers, ordered pointwise, it is a lattice because they are. Delta: the written key alone.
+Types" (INRIA RR-7506, 2011), section 3.3.3 (LWW-element-Set), with a value for each element; a map into registers,
+ordered pointwise, is a lattice because they are. Delta: the written key alone.
 
-The price, and its bound. A removal stays as a key with a timestamp and no value. `removals` counts them;
-`prune(before)` forgets those older than `before`. Pruning moves *down* in the lattice, so it is no mutator and has no
-delta; it is safe when both of these hold, which the caller has to know:
+Cost, and its bound. A removal stays as a key with a timestamp and no value. `removals` counts them; `prune(before)`
+forgets those older than `before`. Pruning moves *down* in the lattice, so it is not a mutator and has no delta. The
+caller must know that both of these hold:
 
-1. every replica has merged all that was written before `before` (then all may prune the same);
-2. no state or delta from before that is still on its way, or on the disk of a replica that will come back.
+1. every replica has merged all writes older than `before` (then all may prune the same);
+2. no older state or delta is still in transit, or on the disk of a replica that will come back.
 
-Without 1 another replica gives the removal back, which does no harm; without 2 a removed key can live again. In Shoal
-the time that a dead shard is remembered bounds both; a shard that was away longer starts from a fresh state.
+Without 1 another replica sends the removal back, which does no harm; without 2 a removed key can reappear. In Shoal the
+time for which a dead shard is remembered bounds both; a shard that was away longer starts from a fresh state.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NEVER = LWWRegister()
 class LWWMap:
     """A map of last-writer-wins registers (RR-7506, section 3.3.3).
 
-    `cells` maps each key's frozen bytes to its register, removed ones included; sorted; none is without a timestamp.
+    `cells` maps each key's frozen bytes to its register, including removed keys, sorted; each register has a timestamp.
 
     >>> at = [Timestamp(wall, 0, "a") for wall in range(1, 4)]
     >>> table = LWWMap().set("x", 1, at[0]).set("y", 2, at[1]).remove("x", at[2])
@@ -67,26 +67,26 @@ class LWWMap:
         return (thaw(key) for key, cell in self.cells.items() if cell.is_set)
 
     def items(self) -> Iterator[tuple[Value, Value]]:
-        """The keys that are there, with their values, in the order of the keys' bytes."""
+        """Yields the keys that are present, with their values, in the order of the keys' bytes."""
         return ((thaw(key), cell.value) for key, cell in self.cells.items() if cell.is_set)
 
     def get(self, key: Value, default: Value = None) -> Value:
-        """The value of `key`, or `default`."""
+        """Returns the value of `key`, or `default`."""
         cell = self.cells.get(freeze(key), NEVER)
         return cell.value if cell.is_set else default
 
     @property
     def removals(self) -> int:
-        """How many removed keys are still remembered: what `prune` is for."""
+        """Returns how many removed keys are still remembered; `prune` bounds them."""
         return len(self.cells) - len(self)
 
     def merge(self, other: Self) -> Self:
-        """Each key's register merged; this very object when `other` brings nothing new."""
+        """Merges each key's register; returns this very object if `other` adds nothing."""
         news = {key: cell for key, cell in other.cells.items() if not cell <= self.cells.get(key, NEVER)}
         return type(self)({**self.cells, **news}) if news else self
 
     def set(self, key: Value, value: Value, stamp: Timestamp) -> Self:
-        """With `value` at `key`, unless the key was written or removed later than `stamp`."""
+        """Returns the map with `value` at `key`, unless the key was written or removed later than `stamp`."""
         return self.merge(self.set_delta(key, value, stamp))
 
     def set_delta(self, key: Value, value: Value, stamp: Timestamp) -> Self:
@@ -94,7 +94,9 @@ class LWWMap:
         return type(self)({freeze(key): LWWRegister().set_delta(value, stamp)})
 
     def remove(self, key: Value, stamp: Timestamp) -> Self:
-        """Without `key`, unless it was written later than `stamp`; also counts for writes that have not come yet."""
+        """Returns the map without `key`, unless it was written later than `stamp`; also wins over older writes that
+        arrive later.
+        """
         return self.merge(self.remove_delta(key, stamp))
 
     def remove_delta(self, key: Value, stamp: Timestamp) -> Self:
@@ -102,7 +104,8 @@ class LWWMap:
         return type(self)({freeze(key): LWWRegister().clear_delta(stamp)})
 
     def prune(self, before: Timestamp) -> Self:
-        """Without the removals older than `before`; no lattice operation, see the module for when it is safe.
+        """Returns the map without removals older than `before`. Not a lattice operation: the module says when it is
+        safe.
 
         >>> gone = LWWMap().remove("x", Timestamp(1, 0, "a"))
         >>> gone.removals, gone.prune(before=Timestamp(2)).removals

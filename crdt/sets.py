@@ -1,11 +1,11 @@
 """A set in which an add wins over a concurrent removal, without tombstones.
 
-Purpose. Elements that come and go at any replica. A removal takes away the adds that its replica had seen, and no
-others: an add that happened beside it survives.
+Purpose. Any replica may add and remove elements. A removal removes only the adds that its replica had seen: a
+concurrent add survives.
 
-Intuition. Each add is a dot, (replica, n). An element is there while it has a dot. A replica also keeps the context,
-all dots it has ever seen, which is small because it compacts to a number a replica. A dot that the context holds and no
-element bears was removed; so nothing else need be kept of a removed element.
+Intuition. Each add is a dot, (replica, n). An element is present while it has a dot. A replica also keeps the context:
+all dots it has ever seen, which compacts to one number per replica. A dot that is in the context but has no element was
+removed, so a removed element needs no other record.
 
     mine    {x: a1}   seen a1         A merge keeps a dot that both bear, or that one bears and the other has not seen:
     theirs  {}        seen a1, b1     a1 goes (they saw it and dropped it).
@@ -13,14 +13,14 @@ element bears was removed; so nothing else need be kept of a removed element.
 Sources. Bieniusa, Zawirski, Preguiça, Shapiro, Baquero, Balegas, Duarte: "An optimized conflict-free replicated set"
 (INRIA RR-8083, 2012), the optimized OR-set: no tombstones, and an add replaces the element's earlier dots. Deltas:
 Almeida, Shoker, Baquero: "Delta state replicated data types" (JPDC 111, 2018), the add-wins set among the causal
-delta-CRDTs: a delta has a context of its own, with the dots it makes and those it replaces.
+delta-CRDTs: a delta has its own context, with the dots it creates and those it replaces.
 
-Cost. Mutators and merges copy the map: linear in the elements, meant for thousands, not for a graph's nodes. The
-context holds an entry for each replica's name ever used, plus one dot for each gap while deltas are missing.
+Cost. Mutators and merges copy the map: linear in the elements, intended for thousands, not for a graph's nodes. The
+context has one entry per replica name ever used, and a dot for each event beyond a gap while deltas are missing.
 
-Invariants: entries are sorted, none is without a dot, no dot belongs to two elements, all dots are in the context. A
-replica's name adds from one place at a time, and a restarted one has its state back or a new name: two adds with one
-dot are one add. A delta's context has gaps by nature; a lost delta is healed by the next full state.
+Invariants: entries are sorted, each has a dot, no dot belongs to two elements, and all dots are in the context. Only
+one replica at a time uses a name, and a restarted one recovers its state or takes a new name, because two adds with the
+same dot count as one. A delta's context may have gaps; the next full state repairs a lost delta.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ORSet:
 
     @classmethod
     def _of(cls, entries: Mapping[bytes, frozenset[Dot]], context: DotContext) -> Self:
-        """From parts that keep the invariants."""
+        """Builds a set from parts that satisfy the invariants."""
         result = object.__new__(cls)
         object.__setattr__(result, "entries", entries)
         object.__setattr__(result, "context", context)
@@ -73,7 +73,7 @@ class ORSet:
         return hash((tuple(self.entries.items()), self.context))
 
     def __le__(self, other: Self) -> bool:
-        # `other` has seen all that we have, and has not got back a dot that we know was removed
+        # `other` has seen all that we have, and has not restored a dot that we know was removed
         return self.context <= other.context and all(
             dot in self.entries.get(element, NO_DOTS)
             for element, dots in other.entries.items()
@@ -88,11 +88,13 @@ class ORSet:
         return freeze(element) in self.entries
 
     def __iter__(self) -> Iterator[Value]:
-        """The elements, in the order of their bytes."""
+        """Yields the elements, in the order of their bytes."""
         return map(thaw, self.entries)
 
     def merge(self, other: Self) -> Self:
-        """The dots that both have, and those that one has and the other has not seen (Almeida 2018, DotMap's join)."""
+        """Keeps the dots that both have, and those that one has and the other has not seen (Almeida 2018, DotMap's
+        join).
+        """
         if self.context == other.context and self.entries == other.entries:
             return self
         entries = {}
@@ -109,7 +111,7 @@ class ORSet:
         return self._of(entries, self.context.merge(other.context))
 
     def add(self, element: Value, replica: str) -> Self:
-        """With `element`, added by `replica`."""
+        """Returns the set with `element`, added by `replica`."""
         return self.merge(self.add_delta(element, replica))
 
     def add_delta(self, element: Value, replica: str) -> Self:
@@ -119,17 +121,17 @@ class ORSet:
         return type(self)({frozen: frozenset((dot,))}, DotContext(cloud=replaced | {dot}))
 
     def remove(self, element: Value) -> Self:
-        """Without `element`, as far as its adds have been seen here; nothing happens when it is not there."""
+        """Returns the set without `element`, as far as its adds were seen here; unchanged if it is absent."""
         return self.merge(self.remove_delta(element))
 
     def remove_delta(self, element: Value) -> Self:
-        """The delta of `remove`: no element, and the dots of `element` as seen."""
+        """The delta of `remove`: no element, and the dots of `element` seen here."""
         return type(self)({}, DotContext(cloud=self.entries.get(freeze(element), NO_DOTS)))
 
     def clear(self) -> Self:
-        """Without any of the elements seen here."""
+        """Returns the set without any of the elements seen here."""
         return self.merge(self.clear_delta())
 
     def clear_delta(self) -> Self:
-        """The delta of `clear`: the dots of all elements as seen."""
+        """The delta of `clear`: the dots of all elements seen here."""
         return type(self)({}, DotContext(cloud=NO_DOTS.union(*self.entries.values())))

@@ -1,12 +1,12 @@
-"""The values that registers, maps and sets hold, and the bytes that stand for them.
+"""The values that registers, maps and sets hold, and their canonical bytes.
 
-Purpose. Two replicas must agree on which of two values is greater and on whether they are the same, whatever language
-or process they run in. Python's `==` does not do: `1 == True == 1.0`, `0.0 == -0.0`, and a NaN equals nothing. So a
-value is *frozen* to canonical bytes as it comes in, is compared and sorted as bytes, and is *thawed* as it is read.
+Purpose. Two replicas must agree on whether two values are equal and which is greater, whatever their language or
+process. Python's `==` is unsuitable: `1 == True == 1.0`, `0.0 == -0.0`, and a NaN equals nothing. So a value is
+*frozen* to canonical bytes when written, compared and sorted as bytes, and *thawed* when read.
 
-A value is None, a bool, an int of 64 bits with sign, a float, a str, bytes, or a flat tuple of these. The bytes are
-its MessagePack form (https://github.com/msgpack/msgpack/blob/master/spec.md), of which there are several for most
-values; ours is the shortest one, floats always with 64 bits, every NaN as the same quiet one.
+A value is None, a bool, a signed 64-bit int, a float, a str, bytes, or a flat tuple of these. The bytes are its
+MessagePack form (https://github.com/msgpack/msgpack/blob/master/spec.md), of which most values have several; this
+package uses the shortest, always 64 bits for floats, and the same quiet NaN for every NaN.
 
 Left out: lists and dicts (mutable), nested tuples (without a limit on depth, a few bytes can cost a reader much
 memory), big integers, and numpy's scalars, which the caller converts with `.item()`.
@@ -33,11 +33,11 @@ NAN = math.nan  # packed as 7ff8000000000000, whatever bits the caller's NaN had
 
 
 class Malformed(ValueError):
-    """Bytes that are not what this package writes; the only error that decoding gives for any bytes at all."""
+    """Raised for bytes that this package does not write; decoding raises nothing else, whatever the bytes."""
 
 
 def freeze(value: Value) -> bytes:
-    """The canonical bytes of `value`; TypeError or ValueError, with the reason, for what is not a value.
+    """Returns the canonical bytes of `value`. Raises TypeError or ValueError, with the reason, if it is not a value.
 
     >>> freeze([1])
     Traceback (most recent call last):
@@ -49,12 +49,12 @@ def freeze(value: Value) -> bytes:
 
 
 def thaw(frozen: bytes) -> Value:
-    """The value of bytes that `freeze` gave; for bytes from outside, use `thaw_strictly`."""
+    """Returns the value of bytes that `freeze` wrote; use `thaw_strictly` for bytes from outside."""
     return cast(Value, msgpack.unpackb(frozen, use_list=False))
 
 
 def thaw_strictly(frozen: bytes) -> Value:
-    """The value of bytes from anywhere; Malformed unless `freeze` would give these very bytes."""
+    """Returns the value of untrusted bytes. Raises Malformed unless `freeze` would write exactly these bytes."""
     if frozen and _is_array(frozen[0]):
         value: Value = tuple(unpack_flat(frozen))
     else:
@@ -72,12 +72,14 @@ def thaw_strictly(frozen: bytes) -> Value:
 
 
 def pack(item: Any) -> bytes:
-    """MessagePack's bytes of one object made of scalars and lists: the shortest form of each."""
+    """Returns MessagePack's bytes of an object made of scalars and lists, each in its shortest form."""
     return cast(bytes, msgpack.packb(item, use_bin_type=True))
 
 
 def unpack_flat(data: bytes) -> list[Any]:
-    """The objects of one array that holds no other array or map (but for empty ones, which callers refuse by type)."""
+    """Returns the objects of an array that contains no other array or map (except empty ones, which callers refuse by
+    type).
+    """
     size, start = _array_header(data)
     items = unpack_sequence(data[start:])
     if len(items) != size:
@@ -86,11 +88,10 @@ def unpack_flat(data: bytes) -> list[Any]:
 
 
 def unpack_sequence(data: bytes) -> list[Any]:
-    """The objects that `data` is a sequence of, up to one that is cut short.
+    """Returns the objects in the sequence `data`, up to a truncated one.
 
-    msgpack sets memory aside for as many elements as an array's header announces, at each of up to 1024 levels, before
-    it has read one of them. So nothing may be nested here: a megabyte that claims to be arrays in arrays would cost
-    gigabytes.
+    msgpack allocates memory for as many elements as an array's header announces, at each of up to 1024 levels, before
+    it has read any. So nothing may be nested here: a megabyte that claims to be arrays in arrays would cost gigabytes.
     """
     size = max(len(data), 1)
     try:
@@ -118,7 +119,7 @@ def _is_array(first: int) -> bool:
 
 
 def _array_header(data: bytes) -> tuple[int, int]:
-    """How many objects an array announces, and where the first one starts."""
+    """Returns how many objects an array announces, and where the first one starts."""
     if not data or not _is_array(data[0]):
         raise Malformed("not an array")
     if data[0] == 0xDC:
