@@ -1,17 +1,17 @@
-"""Who votes, who merely follows, and how that changes: one server at a time.
+"""Voters, learners, and how the configuration changes: one server at a time.
 
 Purpose: the set of servers is itself an entry of the log, and a server uses the newest configuration in its
 log from the moment it is appended, committed or not (Ongaro, "Consensus: Bridging Theory and Practice",
 section 4.1). If the entry is truncated, the configuration before it is in force again.
 
-Intuition: between two configurations that differ by one voter, every majority of the one shares a server with
+Intuition: between two configurations that differ by one voter, every majority of one shares a server with
 every majority of the other, so no two leaders can be elected side by side and no joint phase is needed::
 
     3 voters, majority 2        4 voters, majority 3        2 + 3 > 4: they overlap
 
-The correction of 2015 (Ongaro, raft-dev, "bug in single-server membership changes") belongs to it: a leader
-must have committed an entry of its own term before it appends a configuration. The machine (raft.py) sees to
-that and to one change at a time; this file only computes the neighbours of a configuration.
+The correction of 2015 applies (Ongaro, raft-dev, "bug in single-server membership changes"): a leader must have
+committed an entry of its own term before it appends a configuration. The state machine (raft.py) enforces that, and
+one change at a time; this file only computes the neighbours of a configuration.
 
 Left out: joint consensus (section 4.3). The cost is that replacing k voters takes 2k changes.
 
@@ -33,29 +33,29 @@ SERVERS_MAX: Final = 4096
 
 
 class Configuration(Struct):
-    """Voters and learners, both sorted; a learner is sent the log but is never counted nor a candidate."""
+    """Voters and learners, both sorted; a learner receives the log but neither counts in a quorum nor campaigns."""
 
     voters: tuple[str, ...] = ()
     learners: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, voters: Iterable[str], learners: Iterable[str] = ()) -> Configuration:
-        """Sort and remove repetitions: equal sets give equal bytes."""
+        """Sorts and removes duplicates: equal sets give equal bytes."""
         return cls(tuple(sorted(set(voters))), tuple(sorted(set(learners))))
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Everybody that the leader replicates to, in order of name."""
+        """Every server that the leader replicates to, in order of name."""
         return tuple(sorted(self.voters + self.learners))
 
     @property
     def is_empty(self) -> bool:
-        """A server with an empty configuration is passive: it has yet to be told by a leader's snapshot."""
+        """A server with an empty configuration is passive until a leader's snapshot brings it one."""
         return not self.voters
 
     @property
     def is_sound(self) -> bool:
-        """Whether a configuration that came from outside may enter the log: sorted, disjoint, with a voter."""
+        """Whether a configuration from outside may enter the log: sorted, disjoint, with a voter."""
         everyone = self.members
         return (
             bool(self.voters)
@@ -66,14 +66,14 @@ class Configuration(Struct):
         )
 
     def with_server(self, name: str, voter: bool) -> Configuration:
-        """Add a server, promote a learner or demote a voter: at most one voter differs."""
+        """Adds a server, promotes a learner or demotes a voter: at most one voter differs."""
         rest = self.without(name)
         if voter:
             return Configuration.of((*rest.voters, name), rest.learners)
         return Configuration.of(rest.voters, (*rest.learners, name))
 
     def without(self, name: str) -> Configuration:
-        """Remove a server, voter or learner."""
+        """Removes a server, voter or learner."""
         return Configuration.of(
             (voter for voter in self.voters if voter != name),
             (learner for learner in self.learners if learner != name),

@@ -1,16 +1,16 @@
-"""The effects of a machine whose host does not stand still while its disk writes.
+"""Queues a machine's effects for a host that keeps working while its disk writes.
 
-Purpose: group commit. While one transaction is being synced, the host goes on to call doors. What they return waits
-behind the write, in order, and all that there is to be persisted by then becomes the next write::
+Purpose: group commit. While one transaction is being synced, the host goes on calling the machine's doors. The effects
+that they return wait behind the write, in order, and all pending ``Persist`` become the next write::
 
     given     P1 S1      P2 S2    P3 S3
     let out   P1 ......... S1 P2+3 ......... S2 S3         ......... the disk is busy
 
-Nothing is let out before what was given before it, but for a ``Persist``, which may be made durable sooner: so no send
-leaves before what it relies on is on disk. A host hands each write back to the machine (``Raft.persisted``).
+Effects leave in the order given, except that a ``Persist`` may become durable sooner; so no send leaves before the
+write that it relies on. The host hands each write back to the machine (``Raft.persisted``).
 
-A machine whose disk has stalled should do nothing, so that the others notice: ``has_stalled`` says so, and also if more
-is waiting than a host should keep. Then the host waits for the disk before it calls another door.
+A machine whose disk has stalled should do nothing, so that its peers notice. ``has_stalled`` reports that, and also
+that more is waiting than a host should keep. The host then waits for the disk before it calls another door.
 
 >>> from consensus.stored import HardState
 >>> queue: EffectQueue[object] = EffectQueue()
@@ -33,12 +33,12 @@ from consensus.effects import Persist
 E = TypeVar("E")
 
 STALL_NS: Final = 200_000_000
-"""A sync takes some milliseconds; a heartbeat's interval is a time for which nobody misses a server."""
+"""A sync takes some milliseconds; this long, one heartbeat interval, a server can be silent and nobody notices."""
 WAITING_MAX: Final = 10_000
 
 
 class EffectQueue(Generic[E]):
-    """Of one host. Effects of the types ``writes`` are durable before what is behind them is let out."""
+    """One host's queue. Effects of the types ``writes`` are durable before the ones behind them are let out."""
 
     def __init__(self, writes: tuple[type, ...] = (Persist,)) -> None:
         self._writes = writes
@@ -47,25 +47,25 @@ class EffectQueue(Generic[E]):
 
     @property
     def is_writing(self) -> bool:
-        """Whether the disk has something to do."""
+        """Whether a write is under way."""
         return self._writing_since_ns is not None
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that was given has been let out and written."""
+        """Whether every effect has been let out and written."""
         return not self._waiting and not self.is_writing
 
     def has_stalled(self, now: int) -> bool:
-        """Whether the host should do nothing more before the disk has answered."""
+        """Whether the host should wait for the disk before it does anything else."""
         since_ns = self._writing_since_ns
         return since_ns is not None and (now - since_ns >= STALL_NS or len(self._waiting) >= WAITING_MAX)
 
     def put(self, effects: Iterable[E]) -> None:
-        """What a door has returned."""
+        """Queues the effects that a door returned."""
         self._waiting.extend(effects)
 
     def next(self, now: int) -> E | None:
-        """What to carry out now. After a write there is nothing until ``written``."""
+        """Returns the next effect to carry out; after a write, None until ``written``."""
         if self.is_writing or not self._waiting:
             return None
         effect = self._waiting.popleft()
@@ -75,16 +75,16 @@ class EffectQueue(Generic[E]):
         return cast(E, self._with_those_behind(effect)) if isinstance(effect, Persist) else effect
 
     def written(self) -> None:
-        """The write is durable."""
+        """Records that the write is durable."""
         assert self.is_writing
         self._writing_since_ns = None
 
     def clear(self) -> None:
-        """Let nothing more out."""
+        """Drops all waiting effects."""
         self._waiting.clear()
 
     def _with_those_behind(self, persist: Persist) -> Persist:
-        """One transaction for all that is to be persisted before another kind of write."""
+        """Merges every ``Persist`` that waits before another kind of write into one transaction."""
         waiting, self._waiting = self._waiting, deque()
         while waiting:
             effect = waiting.popleft()

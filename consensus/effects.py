@@ -1,20 +1,20 @@
-"""What the machine asks of its host, carried out strictly in the order given.
+"""What the machine asks its host to do, strictly in the order given.
 
-The order is the protocol: a ``Persist`` is durable before the ``Send`` behind it leaves, so that no server
-ever says what it could forget (thesis 3.8; etcd-io/raft: "persist before you speak"). A host that dies
-half-way through a list has done a prefix of it, and that is always a state that Raft allows.
+The order is the protocol: a ``Persist`` is durable before the ``Send`` behind it leaves, so that no server ever says
+what it could forget (thesis 3.8; etcd-io/raft: "persist before you speak"). A host that dies half-way through a list
+has carried out a prefix of it, and Raft allows every such state.
 
-A host need not stand still while its disk writes: it may go on to call doors, as long as what they return is
-carried out behind what was returned before. Of several ``Persist`` that wait for the disk it may make one
-(``then``), in the place of the first: to persist earlier is always right. It hands each one back, once it is durable,
-by ``Raft.persisted``: a leader counts its own log only as far as that.
+A host may go on calling doors while its disk writes, as long as it carries out their effects behind those returned
+before. It may merge several ``Persist`` that wait for the disk into one (``then``), in the place of the first: to
+persist earlier is always right. It hands each one back by ``Raft.persisted`` once it is durable: a leader counts its
+own log only that far.
 
-Each door gives at most one of each kind but ``Send`` and ``Readable``, in this order::
+Each door returns at most one of each kind except ``Send`` and ``Readable``, in this order::
 
     Persist, Restored, BecameLeader or LeaderChanged, Send..., Committed, Readable..., Received, Forgot
 
-Left out: a leader that writes its own log in parallel with its followers (10.2.1). Cost: one disk write of
-latency.
+Left out: a leader that writes its own log in parallel with its followers (10.2.1). Cost: the latency of one disk
+write.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Persist:
     entries: tuple[Entry, ...] = ()
 
     def then(self, later: Persist) -> Persist:
-        """Both in one transaction: ``a.then(b).onto(disk)`` is ``b.onto(a.onto(disk))``."""
+        """Returns both as one transaction: ``a.then(b).onto(disk)`` is ``b.onto(a.onto(disk))``."""
         snapshot = later.snapshot or self.snapshot
         cuts = [cut for cut in (self.truncate_from, later.truncate_from) if cut is not None]
         kept = [
@@ -54,7 +54,7 @@ class Persist:
         return Persist(hard_state, snapshot, min(cuts, default=None), (*kept, *later.entries))
 
     def onto(self, stored: Stored) -> Stored:
-        """What the disk holds afterwards: the specification of every store, and the disk of the tests."""
+        """Returns what the disk holds afterwards: the specification of every store, and the disk of the tests."""
         snapshot = self.snapshot or stored.snapshot
         kept = [entry for entry in stored.entries if entry.index > snapshot.index]
         if self.truncate_from is not None:
@@ -64,7 +64,7 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Hand a message to the transport; it may be lost, repeated, late or out of order."""
+    """Hands a message to the transport, which may lose, duplicate, delay or reorder it."""
 
     to: str
     message: Message
@@ -72,35 +72,35 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Apply these, in order. They continue what was applied; after a restart, what follows the stored snapshot."""
+    """Apply these entries in order. They continue those applied before; after a restart, the stored snapshot."""
 
     entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The leader's snapshot is here, all of it. If the host can read it, it says so by ``Raft.install``."""
+    """The leader's snapshot has arrived whole. A host that can read it calls ``Raft.install``."""
 
     snapshot: Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Replace the host's state by the snapshot's, which a leader sent."""
+    """Replace the host's state by that of a leader's snapshot."""
 
     snapshot: Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class BecameLeader:
-    """This server leads ``term``; its log may still hold entries of others that are not committed."""
+    """This server leads ``term``; its log may still hold uncommitted entries of earlier leaders."""
 
     term: int
 
 
 @dataclass(frozen=True, slots=True)
 class LeaderChanged:
-    """Another server leads ``term``, or None that we know of (and this one does no longer, if it did)."""
+    """Another server leads ``term``, or no known one (None); this server no longer leads, if it did."""
 
     term: int
     leader: str | None
@@ -108,7 +108,8 @@ class LeaderChanged:
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """A read that this leader was asked for: whoever has applied the log up to ``index`` may answer it (6.4)."""
+    """A read that this leader was asked for: any server that has applied the log up to ``index`` may answer it
+    (6.4)."""
 
     asker: str
     request: str
@@ -117,9 +118,9 @@ class Readable:
 
 @dataclass(frozen=True, slots=True)
 class Forgot:
-    """A server has started again with less than it had said to hold: (term, last_index) is below the promised one.
+    """A server has restarted with less than it had promised: (term, last_index) is below the promised position.
 
-    From now on nothing that it says counts here; the host should tell it.
+    From now on this server ignores all its messages; the host should tell it so.
     """
 
     server: str

@@ -1,4 +1,4 @@
-"""Elections: the count of one ballot, whose log is good enough, and how long to wait.
+"""Elections: counts one ballot, compares logs, and draws the timeouts.
 
 Source: thesis 3.4 (randomized timeouts), 3.6.1 (the restriction), 9.6 (pre-vote). ::
 
@@ -6,8 +6,8 @@ Source: thesis 3.4 (randomized timeouts), 3.6.1 (the restriction), 9.6 (pre-vote
        ^                       |  would you?              |  vote for me          |
        +-----------------------+--------- a leader, a higher term, no quorum -----+
 
-A pre-candidate has changed nothing, neither its term nor anybody else's, so a server that was cut off comes
-back without deposing the leader. Only one that a majority would vote for raises its term.
+A pre-candidate has changed no term, neither its own nor another server's, so a server that was cut off comes
+back without deposing the leader. Only a server that a majority would vote for raises its term.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class Role(StrEnum):
 
 @dataclass(slots=True)
 class Ballot:
-    """The answers to one round of requests for ``term``."""
+    """The answers to one round of vote requests for ``term``."""
 
     term: int
     votes: dict[str, bool] = field(default_factory=dict)
 
     def record(self, voter: str, granted: bool) -> None:
-        """The first answer counts: a repeated message changes nothing."""
+        """Records a voter's first answer; repeated messages change nothing."""
         self.votes.setdefault(voter, granted)
 
     def outcome(self, configuration: Configuration) -> Outcome:
-        """How it stands among the voters of the configuration in force."""
+        """Returns the result so far among the voters of the configuration in force."""
         return tally(configuration.voters, self.votes)
 
 
@@ -61,5 +61,5 @@ def may_campaign(name: str, log: Log, commit: int) -> bool:
 
 
 def election_deadline(random: Random, now: int, timeout_ns: int) -> int:
-    """Between one timeout and two from now, so that ties are rare and short (3.4)."""
+    """Returns a time between one and two timeouts from now, so that split votes are rare and short (3.4)."""
     return now + timeout_ns + random.randrange(timeout_ns)

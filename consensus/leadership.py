@@ -19,7 +19,7 @@ from consensus.stored import Entry
 
 
 class Leadership:
-    """One leader's state in one term, which begins with the next entry of its log."""
+    """One leader's state for one term, which begins with the next entry of its log."""
 
     def __init__(
         self,
@@ -34,9 +34,9 @@ class Leadership:
     ) -> None:
         self.followers = Replication(name, limits, log, term, forgetful)
         self.saved_index = 0
-        """Up to where the leader's own log is known to be durable; 0 until an entry of its own is."""
+        """Up to where the leader's own log is durable; 0 until it has persisted an entry of its own term."""
         self.transfer_target: str | None = None
-        """The server to lead next, if any; the leader accepts no proposals meanwhile."""
+        """The server that is to lead next, or None; while set, the leader accepts no proposals."""
         self._limits = limits
         self._log = log
         self._term = term
@@ -46,17 +46,17 @@ class Leadership:
 
     @property
     def deadline(self) -> int:
-        """When the leader has something to do, or has to step down."""
+        """When the leader next has to act, or to step down."""
         transfer_ns = NEVER_NS if self.transfer_target is None else self._transfer_ns
         return min(self._heartbeat_ns, self.quorum_lost_ns, transfer_ns)
 
     @property
     def quorum_lost_ns(self) -> int:
-        """When an election timeout will have passed since a majority was last heard from (6.2)."""
+        """When an election timeout will have passed since a majority was last heard (6.2)."""
         return self.followers.quorum_heard_ns(self._log.configuration.voters) + self._limits.election_timeout_ns
 
     def wake(self, commit_index: int, now: int) -> None:
-        """Abandons a transfer that takes too long, and sends heartbeats that are due."""
+        """Abandons a transfer that takes too long, and sends the heartbeats that are due."""
         if self.transfer_target is not None and now >= self._transfer_ns:
             self.transfer_target = None
         if now < self._heartbeat_ns:
@@ -70,16 +70,16 @@ class Leadership:
 
     @property
     def is_saving(self) -> bool:
-        """Whether entries of the leader's wait for its own disk."""
+        """Whether entries of this leader wait for its own disk."""
         return self.saved_index < self._log.last_index
 
     def saved(self, entry: Entry) -> None:
-        """Notes that an entry is durable, and all before it; one of an earlier term may be gone from the log since."""
+        """Notes that the log is durable up to an entry; one of an earlier term may have been truncated since."""
         if entry.term == self._term:
             self.saved_index = max(self.saved_index, entry.index)
 
     def agreed_index(self) -> int:
-        """Up to where a majority holds the log on their disks; the leader counts only if it votes (4.2.2)."""
+        """Up to where a majority holds the log on disk; the leader itself counts only if it votes (4.2.2)."""
         return self.followers.agreed_index(self._log.configuration.voters, self.saved_index)
 
     def replicate(self, commit_index: int, now: int) -> None:
@@ -100,13 +100,13 @@ class Leadership:
             self._outbox.send(voter, message)
 
     def transfer(self, to: str, now: int) -> None:
-        """Hands leadership to a voter once it has the whole log; abandoned after an election timeout (3.10)."""
+        """Hands leadership to a voter once it has the whole log; gives up after an election timeout (3.10)."""
         self.transfer_target = to
         self._transfer_ns = now + self._limits.election_timeout_ns
         self.hand_over_when_ready()
 
     def hand_over_when_ready(self) -> None:
-        """Tells the target to campaign. Repeated at each of its replies, because the message may be lost."""
+        """Tells the target to campaign; repeats it at each of its replies, because the message may be lost."""
         target = self.transfer_target
         if target is not None and self.followers.match_index(target) == self._log.last_index:
             self._outbox.send(target, TimeoutNow(self._term))

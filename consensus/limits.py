@@ -1,4 +1,4 @@
-"""Every time and bound of the machine, in one place; the host's configuration fills it in."""
+"""Every timeout and bound of the machine; the host's configuration sets them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from consensus.refusal import Reason
 
 TERM_MAX: Final = 1 << 62
 INDEX_MAX: Final = 1 << 61
-"""No server gets there by itself; what is above was never sent by a correct one."""
+"""No log grows that long by itself: a correct server never sends a higher index."""
 INDEX_LEAP_MAX: Final = 1 << 40
-"""The most by which a snapshot is ahead of a log: an entry a millisecond for thirty years."""
+"""The most by which a snapshot may be ahead of a log: an entry a millisecond for thirty years."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Defaults suit one site; the thesis (3.9) wants broadcast time << election timeout << time between failures.
+    """Defaults suit one site; the thesis (3.9) requires broadcast time << election timeout << time between failures.
 
     election_timeout_ns     the shortest; each wait is drawn from [timeout, 2 x timeout) (3.4: 150-300 ms; 9.3)
-    heartbeat_interval_ns   a fifth of it or less, so that a few lost heartbeats do not make an election
-    snapshot_timeout_ns     after which chunks of a snapshot that were not acknowledged are sent once more
+    heartbeat_interval_ns   at most a fifth of it, so that a few lost heartbeats don't trigger an election
+    snapshot_timeout_ns     after which unacknowledged chunks of a snapshot are sent again
     entries_/bytes_per_message_max   bound one Append (a single entry always fits); bytes also bound one command
-    inflight_max            Appends with entries that may be unacknowledged per follower
-    chunks_inflight_max     chunks of a snapshot, likewise
-    uncommitted_max         entries in the leader's log that are not committed, beyond which proposals are refused
+    inflight_max            Appends with entries that may be unacknowledged, per follower
+    chunks_inflight_max     chunks of a snapshot that may be unacknowledged, per follower
+    uncommitted_max         uncommitted entries in the leader's log beyond which it refuses proposals
     reads_max               reads that may wait for a round of heartbeats
     voters_max              seven voters tolerate three failures; more cost latency and add nothing
     """
@@ -49,7 +49,7 @@ class Limits:
             raise ValueError("heartbeat_interval_ns must be at most half of election_timeout_ns")
 
     def reason_against(self, commands: Sequence[bytes], uncommitted: int) -> Reason | None:
-        """Why a leader with so many entries that are not committed won't take these; None if it will."""
+        """Returns why a leader with so many uncommitted entries refuses these commands, or None if it accepts them."""
         if not commands or not all(commands):
             return Reason.EMPTY
         if max(map(len, commands)) > self.bytes_per_message_max:

@@ -1,4 +1,4 @@
-"""The log: a snapshot, the entries behind it, and what of it has yet to be persisted.
+"""The log: a snapshot, the entries behind it, and which changes have yet to be persisted.
 
 Source: thesis 3.5 (log matching) and 5.1 (compaction). ::
 
@@ -6,9 +6,9 @@ Source: thesis 3.5 (log matching) and 5.1 (compaction). ::
                           ^first      ^commit is the machine's, not the log's
                                          ^last
 
-Invariants: indexes are contiguous from ``snapshot.index + 1``; terms never fall; the configuration in force
-is that of the last entry that has one, or else the snapshot's. Entries are never changed in place: a
-conflicting tail is truncated and others appended, and both are remembered for the next ``Persist``.
+Invariants: indexes are contiguous from ``snapshot.index + 1``; terms never fall; the configuration in force is that of
+the last entry that has one, or else the snapshot's. Entries never change in place: a conflicting tail is truncated and
+replaced, and the log remembers both for the next ``Persist``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from consensus.stored import Entry, HardState, Snapshot
 
 
 class Log:
-    """Positions are log indexes throughout; ``term_at`` is the only way to ask about one that may be gone."""
+    """Positions are log indexes throughout; only ``term_at`` accepts one that may be compacted or beyond the end."""
 
     def __init__(self, snapshot: Snapshot, entries: Sequence[Entry] = ()) -> None:
         self.snapshot = snapshot
@@ -36,31 +36,31 @@ class Log:
 
     @property
     def last_index(self) -> int:
-        """The index of the last entry, or the snapshot's if there is none behind it."""
+        """The index of the last entry, or the snapshot's if no entry follows it."""
         return self.snapshot.index + len(self._entries)
 
     @property
     def last_term(self) -> int:
-        """The term of the last entry; (last_term, last_index) is what elections compare (3.6.1)."""
+        """The term of the last entry; elections compare (last_term, last_index) (3.6.1)."""
         return self._entries[-1].term if self._entries else self.snapshot.term
 
     @property
     def configuration(self) -> Configuration:
-        """The one in force: the newest in the log, committed or not (4.1)."""
+        """The configuration in force: the newest in the log, committed or not (4.1)."""
         return self._configurations[-1][1]
 
     @property
     def configuration_index(self) -> int:
-        """Where the configuration in force stands; beyond the commit index, a change is pending."""
+        """The index of the configuration in force; if it is beyond the commit index, a change is pending."""
         return self._configurations[-1][0]
 
     def configurations_from(self, index: int) -> list[Configuration]:
-        """The one that was in force at ``index`` and all later ones, oldest first."""
+        """Returns the configuration that was in force at ``index`` and all later ones, oldest first."""
         earlier = [pair for pair in self._configurations if pair[0] <= index]
         return [pair[1] for pair in earlier[-1:] + self._configurations[len(earlier) :]]
 
     def term_at(self, index: int) -> int | None:
-        """The term of the entry at ``index``; None if it is compacted away or not there yet. Index 0 is term 0."""
+        """Returns the term of the entry at ``index``; None if compacted or beyond the end. Index 0 has term 0."""
         if index == self.snapshot.index:
             return self.snapshot.term
         if index == 0:
@@ -70,18 +70,18 @@ class Log:
         return None
 
     def entry(self, index: int) -> Entry:
-        """The entry at an index that is known to be there."""
+        """Returns the entry at an index that the log is known to hold."""
         assert self.snapshot.index < index <= self.last_index, (index, self.snapshot.index, self.last_index)
         return self._entries[index - self.snapshot.index - 1]
 
     def span(self, first: int, last: int) -> tuple[Entry, ...]:
-        """The entries from ``first`` to ``last``, both included."""
+        """Returns the entries from ``first`` to ``last``, inclusive."""
         assert first > self.snapshot.index, (first, self.snapshot.index)
         offset = self.snapshot.index + 1
         return tuple(self._entries[first - offset : last + 1 - offset])
 
     def batch(self, first: int, entries_max: int, bytes_max: int) -> tuple[Entry, ...]:
-        """The entries from ``first`` on that fit one message; a single one always does."""
+        """Returns the entries from ``first`` on that fit into one message; a single entry always fits."""
         batch = self.span(first, min(self.last_index, first + entries_max - 1))
         size = 0
         for count, entry in enumerate(batch):
@@ -91,14 +91,14 @@ class Log:
         return batch
 
     def first_index_of_term(self, index: int) -> int:
-        """The first index, as far as the entries reach back, that has the same term as ``index``."""
+        """Returns the first index, as far as the entries reach back, with the same term as ``index``."""
         term = self.term_at(index)
         while index - 1 > self.snapshot.index and self.term_at(index - 1) == term:
             index -= 1
         return index
 
     def last_index_up_to_term(self, term: int, index: int) -> int | None:
-        """The last index of exactly ``term`` at or below ``index``; None if we hold none (any more)."""
+        """Returns the last index of exactly ``term`` at or below ``index``; None if the log holds none."""
         index = min(index, self.last_index)
         while (found := self.term_at(index)) is not None and found >= term:
             if found == term:
@@ -107,7 +107,7 @@ class Log:
         return None
 
     def append(self, entry: Entry) -> None:
-        """Put one entry at the end."""
+        """Appends one entry."""
         assert entry.index == self.last_index + 1, (entry, self.last_index)
         assert entry.term >= self.last_term, (entry, self.last_term)
         self._entries.append(entry)
@@ -115,9 +115,10 @@ class Log:
             self._configurations.append((entry.index, entry.configuration))
 
     def merge(self, entries: Iterable[Entry]) -> None:
-        """Skip what we hold, truncate at the first conflict, append the rest (figure 3.1, AppendEntries 3 and 4).
+        """Skips the entries that the log holds, truncates at the first conflict, appends the rest (figure 3.1,
+        AppendEntries 3 and 4).
 
-        Entries that we hold beyond the last given one stay: the message may be an old one, come late.
+        Keeps entries beyond the last given one: the message may be an old one that arrives late.
         """
         for entry in entries:
             if entry.index <= self.last_index:
@@ -127,7 +128,7 @@ class Log:
             self.append(entry)
 
     def compact(self, index: int, chunks: tuple[bytes, ...]) -> None:
-        """Replace everything up to ``index`` by a snapshot of the host's state there (5.1)."""
+        """Replaces everything up to ``index`` by a snapshot of the host's state there (5.1)."""
         term = self.term_at(index)
         assert term is not None, index
         assert index > self.snapshot.index, (index, self.snapshot.index)
@@ -138,9 +139,9 @@ class Log:
         self._snapshot_is_new = True
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take a leader's snapshot in place of a log that does not hold its last entry."""
+        """Replaces a log that does not hold the last entry of a leader's snapshot by that snapshot."""
         assert self.term_at(snapshot.index) != snapshot.term, (snapshot.index, snapshot.term)
-        # Nothing of the old log may stay, not even what lies beyond the snapshot: it conflicts with it.
+        # Nothing of the old log may stay, not even entries beyond the snapshot: they conflict with it.
         if self._entries:
             self._truncated_from = min(self._truncated_from or self.snapshot.index + 1, self.snapshot.index + 1)
         self.snapshot = snapshot
@@ -150,7 +151,7 @@ class Log:
         self._saved_index = snapshot.index
 
     def take_unsaved(self, hard_state: HardState | None) -> Persist | None:
-        """What has changed since the last call, as one transaction; None if nothing has."""
+        """Returns the changes since the last call as one transaction; None if there are none."""
         is_saved = max(self._saved_index, self.snapshot.index) == self.last_index
         if is_saved and hard_state is None and not self._snapshot_is_new and self._truncated_from is None:
             return None
@@ -166,7 +167,7 @@ class Log:
         return persist
 
     def _truncate(self, index: int) -> None:
-        """Drop the entries from ``index`` on; a configuration among them is rolled back with them (4.1)."""
+        """Drops the entries from ``index`` on; a configuration among them is rolled back with them (4.1)."""
         del self._entries[index - self.snapshot.index - 1 :]
         while self._configurations[-1][0] >= index:
             self._configurations.pop()
@@ -175,7 +176,7 @@ class Log:
             self._saved_index = index - 1
 
     def validate(self) -> None:
-        """Check the invariants of the whole log; linear, meant for tests and the simulator."""
+        """Checks the invariants of the whole log, in linear time; for tests and the simulator."""
         index, term = self.snapshot.index, self.snapshot.term
         in_force = [(index, self.snapshot.configuration)]
         for entry in self._entries:

@@ -1,8 +1,8 @@
-"""The follower's side of replication: does what the leader sent continue my log?
+"""The follower's side of replication: checks whether the leader's entries continue its log.
 
-Source: thesis figure 3.1 (AppendEntries, receiver), 3.5 (log matching), and its last paragraphs for the
-back-off: a rejection says which term stands where the leader's would, and where that term begins, so that a
-leader skips a term a round trip and not an entry.
+Source: thesis figure 3.1 (AppendEntries, receiver), 3.5 (log matching), and the end of 3.5 for the back-off: a
+rejection names the follower's term at the leader's position and the index where that term begins, so that a leader
+skips back a term per round trip instead of an entry.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from consensus.stored import SnapshotHeader
 
 
 def follow(log: Log, commit: int, message: Append) -> AppendReply:
-    """Merge the entries into the log if they continue it, and say up to where it now agrees with the leader's."""
+    """Merges the entries if they continue the log, and replies up to where the log now agrees with the leader's."""
     if message.prev_index < commit:
-        # A late or repeated message. What is committed agrees with every later leader (3.6.3), so say that much.
+        # A late or repeated message. Every later leader agrees with what is committed (3.6.3), so acknowledge that
+        # much.
         return AppendReply(message.term, accepted=True, index=commit)
     found = log.term_at(message.prev_index)
     if found != message.prev_term:
@@ -26,13 +27,13 @@ def follow(log: Log, commit: int, message: Append) -> AppendReply:
 
 
 def makes_sense(header: SnapshotHeader, log: Log, commit: int) -> bool:
-    """Whether a leader can have made it: terms never fall behind what is committed, and no log is that much longer."""
+    """Whether a leader can have made this header: its term is not below the committed one, nor is it too far ahead."""
     is_older = header.index > commit and header.term < (log.term_at(commit) or 0)
     return not is_older and header.index <= log.last_index + INDEX_LEAP_MAX
 
 
 def _rejection(log: Log, commit: int, message: Append, found: int | None) -> AppendReply:
-    """Where the leader should try next. What is committed is never in conflict, so never before that."""
+    """Tells the leader where to try next, never at or before the commit index: nothing committed is in conflict."""
     conflict_term, conflict_index = 0, log.last_index + 1
     if found is not None:
         conflict_term = found

@@ -1,11 +1,10 @@
-"""Whether a change of the configuration may be appended now: the rules that make one server at a time safe. And who
-may be handed the lead.
+"""The rules that make changes of one server at a time safe: whether the leader may append a configuration now, and who
+may become its heir.
 
-Source: thesis 4.1 and 4.2; the correction is Ongaro's message "bug in single-server membership changes" of
-2015. Its story: two leaders in turn append each a change, to the same old configuration, and neither commits
-it before the other is elected. The two new configurations differ by two voters, so their majorities need not
-overlap, and both can commit. With an entry of its own term committed first, a leader knows that no earlier
-change can still come alive.
+Source: thesis 4.1 and 4.2, with the correction in Ongaro's message of 2015, "bug in single-server membership changes".
+There, two leaders in turn each append a change to the same old configuration, and neither commits its change before the
+other is elected. The two new configurations differ by two voters, so their majorities need not overlap, and both can
+commit. Once a leader has committed an entry of its own term, no earlier change can commit any more.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from consensus.refusal import Reason
 
 
 def reason_against(changed: Configuration, log: Log, commit: int, term: int, limits: Limits) -> Reason | None:
-    """Why a leader must not append ``changed``; None if it may."""
+    """Returns why a leader must not append ``changed``; None if it may."""
     if changed == log.configuration:
         return Reason.UNCHANGED
     if not changed.voters:
@@ -34,7 +33,7 @@ def reason_against(changed: Configuration, log: Log, commit: int, term: int, lim
 
 
 def reason_against_heir(to: str, leader: str, configuration: Configuration) -> Reason | None:
-    """Why leadership can't be handed to a server; None if it can (3.10)."""
+    """Returns why leadership can't be handed to a server; None if it can (3.10)."""
     if to == leader:
         return Reason.ALREADY_LEADER
     if to not in configuration.members:

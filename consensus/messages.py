@@ -1,18 +1,18 @@
-"""What servers say to each other, and which of it makes sense.
+"""The messages between servers, and checks of whether they make sense.
 
-Names follow the thesis (figure 3.1, sections 3.10, 4.1, 5.1 and 9.6). Every message has a ``term``; the
-sender's name is the transport's to tell, so it is not in the message. The host encodes them: fields are only
-int, bool, str, bytes, tuples and the frozen types of stored.py and configuration.py.
+Names follow the thesis (figure 3.1, sections 3.10, 4.1, 5.1 and 9.6). Every message has a ``term``; the transport names
+the sender, so the message does not. The host encodes messages: fields are only int, bool, str, bytes, tuples and the
+frozen types of stored.py and configuration.py.
 
-    PreVoteRequest  -> PreVoteReply      would you vote for me?          term: the one that would be tried
+        PreVoteRequest  -> PreVoteReply      would you vote for me?          term: the one the sender would campaign in
     VoteRequest     -> VoteReply         vote for me
     Append          -> AppendReply       entries, heartbeat, commit index
-    InstallSnapshot -> SnapshotReply     a chunk, for a follower that the log no longer reaches back to; or, once it
-                    -> AppendReply       holds all that the snapshot stands for,  this
+        InstallSnapshot -> SnapshotReply     a chunk, for a follower that lacks entries which the log no longer holds
+                        -> AppendReply       instead, once the follower holds all that the snapshot covers
     TimeoutNow                           leadership transfer: stand for election at once
 
-A snapshot of any size travels in chunks, of which few are on their way at a time, so that no message is long
-(5.1; ours are numbered where the thesis has byte offsets).
+A snapshot of any size travels in chunks, with few in flight at a time, so that no message is long (5.1; chunks are
+numbered, where the thesis has byte offsets).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from consensus.struct import Number, Struct
 
 
 class PreVoteRequest(Struct):
-    """Thesis 9.6: asks without raising anybody's term. ``term`` is the one that the sender would campaign in."""
+    """Thesis 9.6: asks without raising any server's term. ``term`` is the one that the sender would campaign in."""
 
     term: Number
     last_index: Number
@@ -40,7 +40,7 @@ class PreVoteReply(Struct):
 
 
 class VoteRequest(Struct):
-    """``transfer``: the leader itself asked for this election, so its lease is no reason to refuse (3.10)."""
+    """``transfer``: the leader itself asked for this election, so hearing from it is no reason to refuse (3.10)."""
 
     term: Number
     last_index: Number
@@ -54,9 +54,9 @@ class VoteReply(Struct):
 
 
 class Append(Struct):
-    """Entries that follow (prev_index, prev_term); with no entries, a heartbeat that also detects a lost one.
+    """Entries that follow (prev_index, prev_term); without entries, a heartbeat, which also detects a lost Append.
 
-    ``round`` comes back with the answer, and says that it is one to something sent since (6.4).
+    The reply repeats ``round``, and so proves that it answers a message sent since that round began (6.4).
     """
 
     term: Number
@@ -68,7 +68,7 @@ class Append(Struct):
 
 
 class AppendReply(Struct):
-    """Accepted: the logs agree up to ``index``. Rejected: they do not at ``index``, the request's prev_index.
+    """Accepted: the logs agree up to ``index``. Rejected: they don't agree at ``index``, the request's prev_index.
 
     The back-off of section 3.5: ``conflict_term`` is the term of the follower's entry at ``index`` (0: its log is
     shorter), ``conflict_index`` the first index it holds of that term (or the first that it lacks).
@@ -83,7 +83,7 @@ class AppendReply(Struct):
 
 
 class InstallSnapshot(Struct):
-    """The chunk of that number, from 0. A snapshot without any is announced by one message with nothing in it."""
+    """Chunk ``number``, from 0. One message with an empty chunk announces a snapshot that has no chunks."""
 
     term: Number
     header: SnapshotHeader
@@ -92,7 +92,7 @@ class InstallSnapshot(Struct):
 
 
 class SnapshotReply(Struct):
-    """So many chunks, from the first on, have come of the snapshot at ``index`` with that digest."""
+    """The follower holds this many chunks, from the first, of the snapshot with that ``index`` and digest."""
 
     term: Number
     index: Number
@@ -118,7 +118,7 @@ Message = (
 
 
 def is_sensible(message: Message) -> bool:
-    """Whether a message could have been sent by a correct server; the codec has checked the types."""
+    """Whether a correct server could have sent the message; the codec has checked the types."""
     if not 1 <= message.term <= TERM_MAX:
         return False
     match message:
@@ -140,7 +140,7 @@ def is_sensible(message: Message) -> bool:
 
 
 def _is_sensible_append(message: Append) -> bool:
-    """Contiguous, terms that never fall, none above the sender's own, sound configurations."""
+    """Requires contiguous entries, terms that never fall or exceed the sender's, and sound configurations."""
     said = (message.prev_index, message.commit, message.round)
     if min(said) < 0 or max(said) > INDEX_MAX or not 0 <= message.prev_term <= message.term:
         return False
@@ -170,7 +170,7 @@ def _is_sensible_chunk(message: InstallSnapshot) -> bool:
 
 
 def answer_to_old(message: Message, term: int) -> Message | None:
-    """Tell the sender of an old term which it is, so that a candidate catches up and a leader steps down."""
+    """Returns a reply that tells a sender the newer term, so that a candidate catches up and a leader steps down."""
     match message:
         case PreVoteRequest():
             return PreVoteReply(term, granted=False)

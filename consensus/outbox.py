@@ -1,6 +1,6 @@
-"""What a server's host has been told, so that each door tells no more and no less than what is new.
+"""Tracks what a server's host has been told, so that each door returns exactly what is new.
 
-The order of effects.py is made here, and nowhere else.
+This module alone makes the order that effects.py describes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from consensus.stored import HardState, Snapshot
 
 
 class EffectOutbox:
-    """Of one server; what is to be sent, restored and read is collected until the door closes."""
+    """One server's outbox; collects sends, restores and reads until the door closes."""
 
     def __init__(self, hard_state: HardState, applied_index: int) -> None:
         self.applied_index = applied_index
@@ -37,30 +37,30 @@ class EffectOutbox:
         self._forgot: Forgot | None = None
 
     def send(self, to: str, message: Message) -> None:
-        """Have a message sent."""
+        """Queues a message."""
         self._sends.append(Send(to, message))
 
     def received(self, snapshot: Snapshot) -> None:
-        """Have the host look at a snapshot that has come."""
+        """Offers the host a complete snapshot."""
         self._received = snapshot
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Have the host's state replaced by a snapshot's."""
+        """Replaces the host's state by a snapshot's."""
         self._restored = snapshot
         self.applied_index = snapshot.index
 
     def forgot(self, news: Forgot) -> None:
-        """Have the host hear of a server that does not keep its word."""
+        """Reports a server that has forgotten a promise."""
         self._forgot = news
 
     def readable(self, reads: Iterable[Readable]) -> None:
-        """Have reads answered."""
+        """Queues the answers to reads."""
         self._readable += reads
 
     def news(
         self, hard_state: HardState, leader: str | None, is_leader: bool, log: Log, commit_index: int
     ) -> list[Effect]:
-        """All that has changed since the last door closed."""
+        """Returns all that has changed since the last door closed."""
         effects: list[Effect] = []
         persist = log.take_unsaved(hard_state if hard_state != self._hard_state else None)
         self._hard_state = hard_state

@@ -1,7 +1,6 @@
-"""The arithmetic of majorities, and nothing else.
+"""The arithmetic of majorities.
 
-Invariant: any two majorities of one set of voters share a voter. Everything in Raft that is safe is safe
-because of it.
+Invariant: any two majorities of one set of voters share a voter. All of Raft's safety rests on it.
 
 >>> agreed([9, 3, 7])
 7
@@ -16,7 +15,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How an election stands."""
+    """The result of an election so far."""
 
     WON = "won"
     LOST = "lost"
@@ -24,18 +23,18 @@ class Outcome(StrEnum):
 
 
 def majority(size: int) -> int:
-    """The smallest number of voters of which any two groups overlap."""
+    """Returns the smallest number of voters such that any two groups of that size overlap."""
     return size // 2 + 1
 
 
 def agreed(values: Collection[int]) -> int:
-    """The largest value that a majority has reached: a commit index, or the time when a majority was last heard."""
+    """Returns the largest value that a majority has reached: a commit index, or when a majority was last heard."""
     assert values, "a majority of nobody"
     return sorted(values, reverse=True)[majority(len(values)) - 1]
 
 
 def tally(voters: Collection[str], votes: Mapping[str, bool]) -> Outcome:
-    """Count the votes of voters only; an election is lost when those left can't win it any more."""
+    """Counts the votes of voters only; an election is lost once the remaining voters can't win it."""
     needed = majority(len(voters))
     granted = sum(votes.get(voter) is True for voter in voters)
     refused = sum(votes.get(voter) is False for voter in voters)

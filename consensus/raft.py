@@ -1,21 +1,21 @@
 """Raft-lite: one server of a replicated log, as a pure state machine.
 
-Purpose: cluster decisions (views, runs, locks, programs) in one order that every server agrees on and that
-survives the crash of any minority. Source: Diego Ongaro, "Consensus: Bridging Theory and Practice" (Stanford,
-2014); the shape (a message or the time in, effects out) is etcd-io/raft's. What each section became:
+Purpose: puts cluster decisions (views, runs, locks, programs) into one order that every server agrees on and that
+survives the crash of any minority. Source: Diego Ongaro, "Consensus: Bridging Theory and Practice" (Stanford, 2014);
+the shape (a message or the time in, effects out) is etcd-io/raft's. Where each section is implemented:
 
     3.4, 3.6, 9.6   election.py       votes, pre-vote, randomized timeouts;   terms.py   terms
     3.5, 5.1, 10.2  replication.py    leader: back-off, pipelining;   log_matching.py   follower
     4               membership.py     one server at a time, in force when appended, with the correction of 2015
     6.2, 3.10       leadership.py     a leader that hears no majority for an election timeout steps down; transfer
     6.4             read_index.py     reads that see all that was committed before they were asked
-    3.8             promises.py       servers whose disk has gone back, and so has no say any more
+        3.8             promises.py       ignores servers whose disk has gone back
     5.1             transfer.py       snapshots, chunk by chunk
 
 Left out: joint consensus, reads through a leader's lease (6.4.1), a witness.
 
 Invariants: commit_index <= last_index; nothing committed is ever truncated; term and vote are persisted before
-a message that relies on them leaves; at most one configuration beyond commit_index was appended by a leader. A message
+a message that relies on them leaves; a leader appends at most one configuration beyond commit_index. A message
 that no correct server could have sent is dropped and counted, and never breaks an assertion.
 
 >>> alone = Stored.bootstrap(Configuration.of(["a"]))
@@ -89,7 +89,7 @@ class Raft(Server):
         return self._election_ns if self._may_campaign() else None
 
     def step(self, sender: str, message: Message, now: int) -> list[Effect]:
-        """Take one message from the transport, which vouches for the sender's name."""
+        """Takes one message from the transport, which vouches for the sender's name."""
         if sender in ("", self.name) or self.promises.are_void(sender) or not is_sensible(message):
             self.dropped += 1
             return []
@@ -100,7 +100,7 @@ class Raft(Server):
         return self._effects()
 
     def wake(self, now: int) -> list[Effect]:
-        """Do what is due by now; too early or twice does nothing."""
+        """Does what is due by now; does nothing if called early or twice."""
         if self._leadership is None:
             if now >= self._election_ns and self._may_campaign():
                 self._ask_around(now)
@@ -112,19 +112,19 @@ class Raft(Server):
         return self._effects()
 
     def persisted(self, persist: Persist, now: int) -> list[Effect]:
-        """A ``Persist``, or what was made of several, is durable; they are handed back in the order of their making."""
+        """Takes note that a ``Persist``, or several merged into one, is durable; the host calls it in their order."""
         if self._leadership is not None and persist.entries:
             self._leadership.saved(persist.entries[-1])
             self._commit(now)
         return self._effects()
 
     def reconnected(self, server: str) -> None:
-        """A server can be spoken with (again): a snapshot that was on its way to it is lost, and goes out anew."""
+        """Notes that a server is reachable (again): a snapshot in flight to it is lost, and is sent anew."""
         if self._leadership is not None:
             self._leadership.followers.reconnected(server)
 
     def started_again(self, server: str, term: int, last_index: int) -> list[Effect]:
-        """A server begins a life with this on its disk, and has said nothing yet: has it forgotten something?"""
+        """Checks whether a server that restarts with this on its disk, and has sent nothing yet, forgot a promise."""
         self.promises.keep_only(self.configuration.members)
         forgot = self.promises.started_again(server, term, last_index)
         if forgot is not None:
@@ -134,9 +134,9 @@ class Raft(Server):
     # Orders
 
     def propose(self, commands: Sequence[bytes], now: int) -> list[Effect]:
-        """Append commands, all or none: one ``Persist``, and one ``Append`` to each follower if they fit into it.
+        """Appends commands, all or none: one ``Persist``, and one ``Append`` to each follower if they fit into it.
 
-        They stand in the log up to ``last_index``. Each may be lost unless ``Committed`` shows it there, of this term.
+        They end at ``last_index``. Each may be lost until ``Committed`` shows an entry at its index with this term.
         """
         self._require_leader()
         reason = self._limits.reason_against(commands, self.last_index - self.commit_index)
@@ -147,7 +147,7 @@ class Raft(Server):
         return self._effects()
 
     def read(self, asker: str, request: str, now: int, follower: str | None = None) -> list[Effect]:
-        """Have ``Readable`` say how far a read has to see; ask again if none comes. ``follower`` has asked as one."""
+        """Requests a ``Readable`` with the read index; ask again if none comes. ``follower`` follows this leader."""
         if self._leadership is None:
             raise Refused(Reason.NOT_LEADER, self.leader)
         followers = self._leadership.followers
@@ -159,19 +159,20 @@ class Raft(Server):
         return self._effects()
 
     def add_server(self, name: str, voter: bool, now: int) -> list[Effect]:
-        """Add a server, promote a learner or demote a voter. Learner first, voter when caught up, is safest (4.2.1)."""
+        """Adds a server, promotes a learner or demotes a voter. Safest: a learner first, a voter once caught up
+        (4.2.1)."""
         self._require_leader()
         return self._change(self.configuration.with_server(name, voter), now)
 
     def remove_server(self, name: str, now: int) -> list[Effect]:
-        """Remove a server; a leader that removes itself leads until that is committed (4.2.2)."""
+        """Removes a server; a leader that removes itself leads until that is committed (4.2.2)."""
         self._require_leader()
         if name not in self.configuration.members:
             raise Refused(Reason.UNKNOWN_SERVER, self.leader)
         return self._change(self.configuration.without(name), now)
 
     def transfer_leadership(self, to: str, now: int) -> list[Effect]:
-        """Bring a voter up to date and have it stand at once; given up after an election timeout (3.10)."""
+        """Brings a voter up to date and makes it campaign at once; gives up after an election timeout (3.10)."""
         self._require_leader()
         reason = reason_against_heir(to, self.name, self.configuration)
         if reason is not None:
@@ -180,7 +181,7 @@ class Raft(Server):
         return self._effects()
 
     def campaign(self, now: int) -> list[Effect]:
-        """Stand for election without waiting for the timeout; the pre-vote still decides."""
+        """Campaigns without waiting for the timeout; the pre-vote still decides."""
         if self.role is Role.LEADER:
             raise Refused(Reason.ALREADY_LEADER, self.leader)
         if not self._may_campaign():
@@ -189,7 +190,7 @@ class Raft(Server):
         return self._effects()
 
     def compact(self, index: int, chunks: Iterable[bytes]) -> list[Effect]:
-        """Any server: replace the log up to ``index`` by the host's state after applying it (5.1)."""
+        """Replaces the log up to ``index`` by the host's state after applying it (5.1); at any server."""
         if not self.log.snapshot.index < index <= self.commit_index:
             raise Refused(Reason.OUT_OF_RANGE, self.leader)
         kept = tuple(chunks)
@@ -198,7 +199,8 @@ class Raft(Server):
         return self._effects()
 
     def install(self, snapshot: Snapshot) -> list[Effect]:
-        """The host can read what it has ``Received``: it takes the place of all that it stands for (5.1)."""
+        """Installs a ``Received`` snapshot that the host can read: it replaces the log and the state it covers
+        (5.1)."""
         if self._incoming.whole is snapshot and self.leader is not None and not self.is_leader:
             self._install(snapshot, self.leader)
         return self._effects()
@@ -219,7 +221,7 @@ class Raft(Server):
     # Terms
 
     def _enter_term(self, sender: str, message: Message, now: int) -> bool:
-        """The rules on terms that all messages share (3.3); whether the message is still to be taken."""
+        """Applies the rules on terms that all messages share (3.3); returns whether to process the message."""
         if message.term < self.term:
             answer = answer_to_old(message, self.term)
             if answer is not None:
@@ -241,7 +243,7 @@ class Raft(Server):
             case Append() | TimeoutNow():
                 return self._rise(message.term, sender, now)
             case InstallSnapshot():
-                return False  # who leads a later term says so by an Append, every heartbeat
+                return False  # the leader of a later term says so itself by an Append, at every heartbeat
             case PreVoteReply() | VoteReply() | AppendReply() | SnapshotReply():
                 # A server that was removed, or never added, has no say in who leads.
                 if sender not in self.configuration.members:
@@ -252,7 +254,7 @@ class Raft(Server):
                 assert_never(message)
 
     def _rise(self, term: int, leader: str | None, now: int) -> bool:
-        """Enter a later term, or as much of the way there as `terms` lets us; whether we are there."""
+        """Enters a later term, or goes as far towards it as `terms` permits; returns whether it got there."""
         reached = self._leaps.reach(self.term, term, now)
         if reached is None:
             self.dropped += 1
@@ -261,7 +263,7 @@ class Raft(Server):
         return reached == term
 
     def _follow(self, term: int, leader: str | None, now: int) -> None:
-        """Become a follower in this term, or stay one in a later."""
+        """Becomes, or stays, a follower in this term."""
         if term > self.term:
             self.term = term
             self.vote = None
@@ -272,13 +274,13 @@ class Raft(Server):
         self._leadership = None
 
     def _hears_a_leader(self, now: int) -> bool:
-        """Whether a leader is alive as far as we can tell: then no election is needed (4.2.3, 9.6)."""
+        """Whether a leader seems to be alive, so that no election is needed (4.2.3, 9.6)."""
         if self._leadership is not None:
             return now < self._leadership.quorum_lost_ns
         return self.leader is not None and now - self._leader_heard_ns < self._limits.election_timeout_ns
 
     def _take(self, sender: str, message: Message, now: int) -> None:
-        """A message of our own term, or about a vote in a later."""
+        """Processes a message of this server's term, or a pre-vote message."""
         match message:
             case PreVoteRequest():
                 granted = message.term > self.term and is_up_to_date(self.log, message.last_term, message.last_index)
@@ -316,7 +318,7 @@ class Raft(Server):
         self._election_ns = election_deadline(self._random, now, self._limits.election_timeout_ns)
 
     def _ask_around(self, now: int) -> None:
-        """Pre-vote (9.6): would a majority vote for me?"""
+        """Starts a pre-vote (9.6): would a majority vote for me?"""
         self.role = Role.PRE_CANDIDATE
         self.leader = None
         self._await_election(now)
@@ -325,7 +327,7 @@ class Raft(Server):
         self._poll(request, now)
 
     def _campaign(self, now: int, transfer: bool = False) -> None:
-        """Stand for election in a new term (3.4)."""
+        """Campaigns in a new term (3.4)."""
         self.term += 1
         self.vote = self.name
         self.role = Role.CANDIDATE
@@ -355,7 +357,7 @@ class Raft(Server):
                 assert_never(outcome)
 
     def _take_vote_request(self, sender: str, request: VoteRequest, now: int) -> None:
-        """One vote a term, first come, for a log at least as good as ours (3.4, 3.6.1)."""
+        """Grants one vote a term, first come, to a log at least as good as its own (3.4, 3.6.1)."""
         is_free = self.vote == sender or (self.vote is None and self.leader is None)
         granted = is_free and is_up_to_date(self.log, request.last_term, request.last_index)
         if granted:
@@ -366,7 +368,7 @@ class Raft(Server):
     # Following
 
     def _accept_leader(self, sender: str, now: int) -> bool:
-        """Whether the sender leads our term; there is one leader a term, so a second is nonsense."""
+        """Whether the sender leads this term; a term has one leader, so a second is dropped."""
         if self.role is Role.LEADER or self.leader not in (None, sender):
             self.dropped += 1
             return False
@@ -384,9 +386,9 @@ class Raft(Server):
         self._send(sender, replace(reply, round=message.round))
 
     def _take_chunk(self, sender: str, message: InstallSnapshot, now: int) -> None:
-        """Gather what is news; if our log reaches there and agrees, it is only news of the commit index (5.1).
+        """Gathers a new chunk; if the log already holds the snapshot's last entry, only the commit index is new (5.1).
 
-        Only from whom heartbeats have shown to lead: the chunks alone prove nothing before they have been read.
+        Accepts chunks only from a server whose heartbeats have shown that it leads: unread chunks prove nothing.
         """
         header = message.header
         if sender != self.leader or not makes_sense(header, self.log, self.commit_index):
@@ -420,7 +422,8 @@ class Raft(Server):
         return self._leadership
 
     def _lead(self, now: int) -> None:
-        """Begin with an entry of our own term: only that, once committed, commits those of earlier terms (3.6.2)."""
+        """Begins with an entry of its own term: only that one, once committed, commits earlier terms' entries
+        (3.6.2)."""
         self.role = Role.LEADER
         self.leader = self.name
         self._leadership = Leadership(
@@ -429,7 +432,7 @@ class Raft(Server):
         self._append([Entry(self.last_index + 1, self.term)], now)
 
     def _append(self, entries: Sequence[Entry], now: int) -> None:
-        # Followers first: a new one starts where the log ends without the entries, and so is sent them at once.
+        # Followers first: a new one starts where the log ends before the entries, and so receives them at once.
         members = (entries[0].configuration or self.configuration).members
         self._leading.followers.add((peer for peer in members if peer != self.name), now)
         for entry in entries:
@@ -446,7 +449,7 @@ class Raft(Server):
             return
         leading = self._leadership
         if leading is None or sender not in leading.followers.peers:
-            # It answers what we sent before we stepped down, or before its removal was committed.
+            # The reply is to a message from before we stepped down, or from before the sender's removal was committed.
             return
         if reply.round > leading.followers.reads.round:
             self.dropped += 1
@@ -460,7 +463,7 @@ class Raft(Server):
                 leading.hand_over_when_ready()
 
     def _commit(self, now: int) -> None:
-        """Commit what a majority holds, if it is of our own term; what is before it is committed with it (3.6.2)."""
+        """Commits what a majority holds, if its last entry is of this term; all before it is committed too (3.6.2)."""
         index = self._leading.agreed_index()
         if index <= self.commit_index or self.log.term_at(index) != self.term:
             return
@@ -471,7 +474,8 @@ class Raft(Server):
             self._settle_configuration(now)
 
     def _settle_configuration(self, now: int) -> None:
-        """A change is committed: a leader that it removed steps down (4.2.2), a follower is sent it still."""
+        """Ends a committed change: a leader that it removed steps down (4.2.2); a removed follower still receives
+        it."""
         self._leading.followers.mark_removed(self.configuration.members, self.log.configuration_index, now)
         if self.name in self.configuration.voters:
             return

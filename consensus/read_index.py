@@ -1,24 +1,24 @@
-"""Reads that see all that was committed before they were asked: the leader's side of it.
+"""The leader's side of reads that see everything committed before they were asked.
 
 Source: thesis 6.4, ReadIndex. ::
 
     asked -> noted with the commit index -> a round of heartbeats that begins after that
           -> a majority has answered that round: nobody led a later term when the read was asked -> its index
 
-Whoever has applied the log up to that index may answer, the leader or not. One round is under way at a time, and those
-who ask meanwhile share the next: any number of readers cost a message each way a round trip. A round that is lost is
-made good by the next periodic heartbeat, which begins another one.
+Any server that has applied the log up to that index may answer, the leader or not. One round is in flight at a time,
+and readers that ask meanwhile share the next: any number of readers cost one message each way per round trip. If a
+round is lost, the next periodic heartbeat begins another one.
 
-Whoever asks may say that it follows this leader in this term. That is its answer to the round, given after the read was
-asked; and of up to three voters, it and the leader are a majority already: no round is begun at all.
+The asker may state that it follows this leader in this term. That counts as its answer to a round, given after the read
+was asked; with up to three voters, it and the leader are already a majority, and no round is needed.
 
-One step is not as the thesis has it. There, a leader that has committed nothing of its own term yet lets readers wait,
-for it does not know how far the log is committed. Here the index is never below that of its first entry, which stands
-behind all that was ever committed before (3.6.3); so it is the reader that waits, as for any other index.
+One step differs from the thesis. There, a leader that has not yet committed an entry of its own term delays reads,
+because it does not know how far the log is committed. Here the read index is never below that of the leader's first
+entry, which follows everything committed before (3.6.3); so the reader waits until it has applied that index.
 
-Left out: leases (6.4.1), which save the round and trust in clocks.
+Left out: leases (6.4.1), which save the round but trust clocks.
 
-Invariants: a read waits for a round above all that had begun when it was asked, and at most one above.
+Invariant: a read waits for a round above all that had begun when it was asked, and at most one above.
 
 >>> reads = Reads(first_index=5)
 >>> reads.ask("b", "x", commit_index=4, is_followed=False)
@@ -35,14 +35,14 @@ from consensus.effects import Readable
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One that waits until a majority has answered a round."""
+    """A read that waits until a majority has answered a round."""
 
     readable: Readable
     round: int
 
 
 class Reads:
-    """Of one leader, for one term; `round` is what its messages carry now."""
+    """One leader's reads in one term; its messages carry `round`."""
 
     def __init__(self, first_index: int) -> None:
         self.round = 0
@@ -54,7 +54,7 @@ class Reads:
         return len(self._waiting)
 
     def ask(self, asker: str, request: str, commit_index: int, is_followed: bool) -> None:
-        """Note a read; one that is asked again has been asked once. If a majority follows already, it waits no more."""
+        """Notes a read; asking again changes nothing. If a majority follows already, the next ``take`` returns it."""
         key, readable = (asker, request), Readable(asker, request, max(commit_index, self._first_index))
         if is_followed:
             self._waiting[key] = Read(readable, self._answered)
@@ -62,20 +62,20 @@ class Reads:
             self._waiting[key] = Read(readable, self.round + 1)
 
     def begins(self, again: bool = False) -> bool:
-        """Whether to send the heartbeats of a new round now; `again` even if one is under way, for it may be lost."""
+        """Whether to send the heartbeats of a new round now; `again` even if one is in flight, since it may be lost."""
         if not self._waiting or (self.round > self._answered and not again):
             return False
         self.round += 1
         return True
 
     def take(self, answered: int) -> list[Readable]:
-        """A majority has answered this round: the reads that have waited for it, or for one before."""
+        """Returns the reads that waited for this round or an earlier one, which a majority has answered."""
         self._answered = max(self._answered, answered)
         done = [key for key, read in self._waiting.items() if read.round <= self._answered]
         return [self._waiting.pop(key).readable for key in done]
 
     def validate(self) -> None:
-        """The invariant at the top."""
+        """Checks the invariant at the top."""
         assert self._answered <= self.round, (self._answered, self.round)
         for read in self._waiting.values():
             assert self._answered < read.round <= self.round + 1, (read, self.round)

@@ -1,4 +1,4 @@
-"""Why an order was not taken: a typed answer for a caller, never a broken assertion."""
+"""Why an order was refused: a typed answer for the caller, never a broken assertion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Each a sentence for a person; a program compares the members."""
+    """Each value is a sentence for people; programs compare the members."""
 
     NOT_LEADER = "this server is not the leader; send the order to the leader"
     ALREADY_LEADER = "this server leads already"
@@ -27,7 +27,7 @@ class Reason(StrEnum):
 
 
 class Refused(Exception):
-    """An order that changed nothing; ``leader`` is who to ask instead, where that is known."""
+    """An order that changed nothing; ``leader`` is the server to ask instead, if known."""
 
     def __init__(self, reason: Reason, leader: str | None = None) -> None:
         super().__init__(f"{reason.value} (leader: {leader or 'unknown'})")

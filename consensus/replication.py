@@ -1,4 +1,4 @@
-"""The leader's side of replication: what each follower has, and what to send it next.
+"""The leader's side of replication: tracks each follower's log, and decides what to send next.
 
 Source: thesis 3.5, 5.1 (when to send a snapshot), 10.2.2 (batching and pipelining); the three paces are those
 of etcd-io/raft's tracker. ::
@@ -8,10 +8,10 @@ of etcd-io/raft's tracker. ::
       ^                      |                                      |
       +------- rejected -----+               STREAM  <-- accepted --+
 
-PROBE: one Append at a time until we know where the logs agree; until it is answered, heartbeats without entries:
-one that is accepted before it shows that it got lost. STREAM: Appends leave without waiting for the answers to
-those before, at most ``inflight_max`` of them. A lost one is found by the next heartbeat, which names the end of
-what was sent and is rejected. SNAPSHOT: chunks of it, few at a time (transfer.py), and heartbeats, until it is there.
+PROBE: one Append at a time until the leader knows where the logs agree; until the follower replies, heartbeats without
+entries. If one of those is accepted first, the Append got lost. STREAM: Appends leave without waiting for earlier
+replies, at most ``inflight_max`` in flight. The next heartbeat names the end of what was sent, and so is rejected if
+one got lost. SNAPSHOT: chunks, few at a time (transfer.py), and heartbeats, until the follower has installed it.
 
 Invariant: ``match_index < next_index <= last_index + 1``; everything up to ``match_index`` is on the follower's disk.
 """
@@ -37,7 +37,7 @@ SNAPSHOT_DOUBLINGS_MAX = 4
 
 
 class Pace(StrEnum):
-    """How boldly a follower is sent to."""
+    """How a follower is sent entries."""
 
     PROBE = "probe"
     STREAM = "stream"
@@ -46,7 +46,7 @@ class Pace(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """The entry that removed a server, which is sent on to it until then: it learns of it no other way."""
+    """The entry that removed a server; the leader replicates to the server until then, since nobody else tells it."""
 
     index: int
     until_ns: int
@@ -54,7 +54,7 @@ class Removal:
 
 @dataclass(slots=True)
 class Progress:
-    """One follower as the leader knows it."""
+    """The leader's view of one follower."""
 
     next_index: int
     heard_at_ns: int
@@ -68,11 +68,11 @@ class Progress:
     snapshot_heard_ns: int = 0
     """When chunks were last acknowledged or sent again."""
     snapshots_overdue: int = 0
-    """How often in a row they were sent again: its link may be slow, and each waits for those before it."""
+    """How often in a row they were sent again: the link may be slow, and each chunk queues behind the earlier ones."""
     removed: Removal | None = None
 
     def turn(self, pace: Pace, next_index: int) -> None:
-        """Change pace; nothing that is under way counts any more but what is held of a snapshot."""
+        """Changes pace; nothing in flight counts any more, except how much of a snapshot the follower holds."""
         self.pace = pace
         self.next_index = next_index
         self.is_waiting = False
@@ -80,10 +80,10 @@ class Progress:
 
 
 class Replication:
-    """All followers of one leader, for one term, which begins with the next entry of its log."""
+    """All followers of one leader in one term, which begins with the next entry of its log."""
 
     def __init__(self, name: str, limits: Limits, log: Log, term: int, forgetful: Collection[str] = ()) -> None:
-        """Those who are `forgetful` are sent nothing, and never counted, whatever they had acknowledged before."""
+        """`forgetful` servers receive nothing and never count, whatever they had acknowledged before."""
         self._forgetful = forgetful
         self.reads = Reads(log.last_index + 1)
         self._name = name
@@ -95,39 +95,39 @@ class Replication:
 
     @property
     def peers(self) -> list[str]:
-        """Everybody that is sent to, in order of name."""
+        """The servers to send to, in order of name."""
         return sorted(peer for peer in self._followers if peer not in self._forgetful)
 
     def add(self, peers: Iterable[str], now: int) -> None:
-        """Begin to send to those that we do not yet; a new one counts as just heard."""
+        """Begins sending to new peers; a new one counts as just heard."""
         for peer in peers:
             if peer not in self._followers or self._followers[peer].removed:
                 self._followers[peer] = Progress(self._log.last_index + 1, now)
 
     def mark_removed(self, members: Collection[str], index: int, now: int) -> None:
-        """Marks the followers that are no `members` any more, by the entry at `index`, which is committed."""
+        """Marks the followers that are no longer in `members`, by the committed entry at `index`."""
         until_ns = now + self._limits.election_timeout_ns
         for peer, progress in self._followers.items():
             if peer not in members and progress.removed is None:
                 progress.removed = Removal(index, until_ns)
 
     def forget_removed(self, now: int) -> None:
-        """Forgets the removed servers that have acknowledged their removal, or do not in time."""
+        """Drops the removed servers that have acknowledged their removal, or whose time to do so is up."""
         for peer, progress in list(self._followers.items()):
             if (gone := progress.removed) and (progress.match_index >= gone.index or now >= gone.until_ns):
                 del self._followers[peer]
 
     def match_index(self, peer: str) -> int:
-        """Up to where a follower is known to agree; 0 for a stranger, and for one who has forgotten it."""
+        """Up to where a follower's log is known to agree; 0 for an unknown or forgetful one."""
         progress = self._counted(peer)
         return progress.match_index if progress is not None else 0
 
     def _counted(self, peer: str) -> Progress | None:
-        """A follower whose word counts."""
+        """Returns a follower whose replies count, or None."""
         return None if peer in self._forgetful else self._followers.get(peer)
 
     def agreed_index(self, voters: Collection[str], saved_index: int) -> int:
-        """Up to where a majority holds the log, the leader up to ``saved_index``."""
+        """Up to where a majority holds the log, counting the leader up to ``saved_index``."""
         return agreed([saved_index if v == self._name else self.match_index(v) for v in voters])
 
     def quorum_heard_ns(self, voters: Collection[str]) -> int:
@@ -135,9 +135,10 @@ class Replication:
         return agreed([NEVER_NS if v == self._name else self._heard_at_ns(v) for v in voters])
 
     def tend_reads(self, voters: Collection[str], commit: int) -> tuple[list[Readable], list[tuple[str, Message]]]:
-        """Reads whose round a majority has answered, and the heartbeats of the next round if one is waited for (6.4).
+        """Returns reads whose round a majority has answered, and the next round's heartbeats if a read waits for it
+        (6.4).
 
-        They are bare ones: what was lost before, the next periodic heartbeat repeats.
+        The heartbeats carry no entries: the next periodic heartbeat retransmits what was lost before.
         """
         if not self.reads:
             return [], []
@@ -146,11 +147,11 @@ class Replication:
             return done, []
         others = [peer for peer in self.peers if peer in voters]
         heartbeats = [(v, self._heartbeat(self._followers[v], commit)) for v in others]
-        # Whoever is alone has a majority with having begun.
+        # A single voter has a majority as soon as the round begins.
         return done + self.reads.take(self._agreed_round(voters)), heartbeats
 
     def are_majority(self, follower: str | None, voters: Collection[str]) -> bool:
-        """Whether the leader and that follower are enough to decide."""
+        """Whether the leader and that follower are a majority."""
         counted = {self._name, follower}.difference(self._forgetful)
         return agreed([int(voter in counted) for voter in voters]) == 1
 
@@ -166,11 +167,11 @@ class Replication:
         return progress.heard_at_ns if progress is not None else 0
 
     def most_advanced(self, voters: Collection[str]) -> str:
-        """The voter with the longest log that we know of; the last by name among equals."""
+        """Returns the voter with the longest known log; among equals, the last by name."""
         return max(voters, key=lambda voter: (self.match_index(voter), voter))
 
     def outgoing(self, peer: str, commit: int, now: int) -> list[Message]:
-        """All that may be sent now, and if that is nothing, the commit index if it is news."""
+        """Returns all that may be sent now; if that is nothing, a heartbeat if the follower lacks the commit index."""
         progress = self._followers[peer]
         messages: list[Message] = []
         while (message := self._next(progress, commit, now)) is not None:
@@ -180,19 +181,19 @@ class Replication:
         return messages
 
     def heartbeat(self, peer: str, commit: int, now: int) -> list[Message]:
-        """At least one message, whatever was lost before."""
+        """Returns at least one message, whatever was lost before."""
         progress = self._followers[peer]
         return self.outgoing(peer, commit, now) or [self._heartbeat(progress, commit)]
 
     def reconnected(self, peer: str) -> None:
-        """A follower has started again: a snapshot that was on its way to its former self will not be answered."""
+        """Resets a follower that has restarted: a snapshot in flight to its former life will not be acknowledged."""
         progress = self._followers.get(peer)
         if progress is not None and progress.pace is Pace.SNAPSHOT:
             progress.snapshot = None
             progress.turn(Pace.PROBE, progress.match_index + 1)
 
     def take_reply(self, peer: str, reply: AppendReply, now: int) -> None:
-        """Learn from an answer in our own term."""
+        """Updates a follower from its reply in the current term."""
         progress = self._followers[peer]
         progress.heard_at_ns = now
         progress.round = max(progress.round, reply.round)
@@ -203,7 +204,7 @@ class Replication:
             self._take_rejection(progress, reply)
 
     def take_snapshot_reply(self, peer: str, reply: SnapshotReply, now: int) -> None:
-        """Learn how much of a snapshot a follower holds."""
+        """Updates how much of a snapshot a follower holds."""
         progress = self._followers[peer]
         progress.heard_at_ns = now
         sent = progress.snapshot
@@ -213,7 +214,7 @@ class Replication:
             progress.snapshot_heard_ns, progress.snapshots_overdue = now, 0
 
     def is_sending_snapshot(self, now: int) -> bool:
-        """Whether somebody is being sent one and takes it: a new one would have to begin again."""
+        """Whether a follower is receiving a snapshot and makes progress: a new snapshot would make it start over."""
         patience_ns = self._limits.snapshot_timeout_ns
         return any(
             progress.pace is Pace.SNAPSHOT and now - progress.snapshot_heard_ns < patience_ns
@@ -221,7 +222,7 @@ class Replication:
         )
 
     def _next(self, progress: Progress, commit: int, now: int) -> Message | None:
-        """The next message with entries or a snapshot, or None."""
+        """Returns the next message with entries or a chunk, or None."""
         prev_index = progress.next_index - 1
         if progress.pace is Pace.SNAPSHOT or prev_index < self._log.snapshot.index:
             return self._chunk(progress, now)
@@ -243,10 +244,10 @@ class Replication:
         return Append(self._term, prev_index, prev_term, entries, commit, self.reads.round)
 
     def _heartbeat(self, progress: Progress, commit: int) -> Message:
-        """An Append without entries at the end of what was sent: rejected if something before it got lost."""
+        """Returns an Append without entries at the end of what was sent: rejected if an earlier message got lost."""
         prev_index = progress.next_index - 1
         if progress.pace is Pace.SNAPSHOT or prev_index < self._log.snapshot.index:
-            prev_index = self._log.snapshot.index  # what is before that can't be named any more
+            prev_index = self._log.snapshot.index  # the log no longer knows the terms before that
         prev_term = self._log.term_at(prev_index)
         assert prev_term is not None, (progress, prev_index)
         if progress.pace is Pace.PROBE:
@@ -255,7 +256,7 @@ class Replication:
         return Append(self._term, prev_index, prev_term, (), commit, self.reads.round)
 
     def _chunk(self, progress: Progress, now: int) -> Message | None:
-        """The next chunk of the log's snapshot, from the first one if that is another than the one under way."""
+        """Returns the next chunk of the log's snapshot; begins with the first if another snapshot was in flight."""
         snapshot = self._log.snapshot
         if progress.pace is not Pace.SNAPSHOT:
             progress.turn(Pace.SNAPSHOT, snapshot.index + 1)
@@ -269,7 +270,7 @@ class Replication:
         return progress.snapshot.next(self._term, snapshot, self._limits.chunks_inflight_max)
 
     def _header_of(self, snapshot: Snapshot) -> SnapshotHeader:
-        """Made once for all followers, for it reads the whole."""
+        """Computed once for all followers, because it reads the whole snapshot."""
         if self._header is None or self._header.index != snapshot.index:
             self._header = snapshot.header
         return self._header
@@ -288,7 +289,7 @@ class Replication:
         progress.next_index = max(progress.next_index, progress.match_index + 1)
 
     def _take_rejection(self, progress: Progress, reply: AppendReply) -> None:
-        """Go back to where the logs may agree; an answer to something older says nothing."""
+        """Goes back to where the logs may agree; ignores a reply to an older message."""
         is_stale = reply.index <= progress.match_index
         if progress.pace is Pace.PROBE:
             is_stale = is_stale or reply.index != progress.next_index - 1
@@ -301,7 +302,7 @@ class Replication:
         progress.turn(Pace.PROBE, max(progress.match_index + 1, min(next_index, reply.index)))
 
     def validate(self) -> None:
-        """The invariant at the top, and the bound on what is under way."""
+        """Checks the invariant at the top, and the bound on messages in flight."""
         for peer in self.peers:
             progress = self._followers[peer]
             assert progress.match_index < progress.next_index <= self._log.last_index + 1, (peer, progress)

@@ -1,6 +1,6 @@
-"""One server as others see it: its term and vote, its log, its role, and what can be read from them.
+"""The readable state of one server: its term and vote, its log, its role.
 
-Attributes without an underscore are for anybody to read. `raft.Raft` alone changes them, when its doors are called.
+Any caller may read attributes without an underscore. Only `raft.Raft` changes them, when its doors are called.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from consensus.stored import Stored
 
 
 class Server:
-    """The state of figure 3.1, and the questions that it answers."""
+    """The state of figure 3.1, with queries on it."""
 
     def __init__(self, name: str, stored: Stored, limits: Limits) -> None:
         self.name = name
@@ -39,38 +39,38 @@ class Server:
 
     @property
     def last_index(self) -> int:
-        """Where the newest entry stands: right after ``propose``, that of the proposal."""
+        """The index of the newest entry: right after ``propose``, that of the proposal."""
         return self.log.last_index
 
     @property
     def is_leader(self) -> bool:
-        """Whether this server believes to lead; another may lead a later term already."""
+        """Whether this server believes that it leads; another server may already lead a later term."""
         return self.role is Role.LEADER
 
     @property
     def is_saving(self) -> bool:
-        """Leader only: whether what it has appended waits for its own disk. Proposals that come meanwhile are best
-        gathered, and made when that is durable: then they share the next write.
+        """Leader only: whether entries wait for its own disk. Callers had best gather proposals until these are
+        durable: then they share the next write.
         """
         return self._leadership is not None and self._leadership.is_saving
 
     @property
     def room(self) -> int:
-        """How many commands ``propose`` takes now."""
+        """How many commands ``propose`` accepts now."""
         if self._leadership is None or self._leadership.transfer_target is not None:
             return 0
         return max(0, self._limits.uncommitted_max - (self.last_index - self.commit_index))
 
     def is_caught_up(self, name: str) -> bool:
-        """Leader only: whether a server holds all that is committed. Promote a learner when it does (4.2.1)."""
+        """Leader only: whether a server holds all committed entries. Promote a learner once it does (4.2.1)."""
         return self._leadership is not None and self._leadership.followers.match_index(name) >= self.commit_index
 
     def is_sending_snapshot(self, now: int) -> bool:
-        """Leader only: whether somebody is in the middle of one. To compact the log would have it begin again."""
+        """Leader only: whether a follower is receiving a snapshot. Compacting the log would make it start over."""
         return self._leadership is not None and self._leadership.followers.is_sending_snapshot(now)
 
     def validate(self) -> None:
-        """The invariants that one server can check alone; those of a cluster need its history."""
+        """Checks the invariants that one server can check alone; those of a cluster need its history."""
         self.log.validate()
         assert self.log.snapshot.index <= self.commit_index <= self.last_index, (self.commit_index, self.last_index)
         assert self._outbox.applied_index == self.commit_index, (self._outbox.applied_index, self.commit_index)

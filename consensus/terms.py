@@ -1,11 +1,11 @@
-"""How far a server follows others to a later term.
+"""Bounds how fast a server follows others to a later term.
 
-A term is one server's word, and a wrong one must not use the terms up: there always has to be a next one, in the 64
-bits that disks and messages have. So a term far ahead of ours is entered in leaps of a bounded length, one an election
-timeout. Whatever anybody says, lifetimes pass before the end; and who was away, or heard a wrong word later than the
-others, catches up leap by leap.
+A peer may send any term, and a wrong one must not use up the 64 bits that disks and messages have: there must always be
+a next term. So a server enters a term far ahead of its own in bounded leaps, one per election timeout. At that rate the
+terms last for lifetimes, whatever a peer sends; and a server that was away, or that received the wrong term later than
+its peers, catches up leap by leap.
 
-That a term rises without an election is safe: it is as if we had stood for some, and nobody had heard of it.
+Raising the term without an election is safe: it is as if the server had campaigned and no message had arrived.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from __future__ import annotations
 from typing import Final
 
 STEP_MAX: Final = 1 << 16
-"""Without further ado: elections that we have missed, one a second for a day."""
+"""Entered at once: a server may have missed this many elections, one a second for a day."""
 LEAP_MAX: Final = 1 << 32
-"""At once. At one a second it is thirty years to `TERM_MAX`."""
+"""The longest leap. At one leap a second, `TERM_MAX` is thirty years away."""
 
 
 class Leaps:
-    """One server's memory of its last leap.
+    """Remembers one server's last leap.
 
     >>> leaps = Leaps(interval_ns=10, now=0)
     >>> leaps.reach(5, 2**40, now=0), leaps.reach(5, 2**40, now=9), leaps.reach(5, 70, now=9)
@@ -31,7 +31,7 @@ class Leaps:
         self._next_ns = now
 
     def reach(self, term: int, wanted: int, now: int) -> int | None:
-        """From `term`, how far on the way to a later one to go now; None for not at all."""
+        """Returns the term to enter now on the way from `term` to a later one; None to stay."""
         if wanted <= term + STEP_MAX:
             return wanted
         if now < self._next_ns:

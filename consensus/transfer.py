@@ -1,6 +1,6 @@
-"""Both ends of a snapshot on its way: chunk by chunk, few at a time, and on from where it was when one gets lost.
+"""Both ends of a snapshot transfer: in chunks, few in flight, resumed from where it was when one gets lost.
 
-Source: thesis 5.1 (InstallSnapshot), with numbered chunks in the place of byte offsets. ::
+Source: thesis 5.1 (InstallSnapshot), with numbered chunks instead of byte offsets. ::
 
     leader                                                follower
       chunks 0 1 2 3           ------------------------>    holds 0 1, then 2 was lost
@@ -8,9 +8,9 @@ Source: thesis 5.1 (InstallSnapshot), with numbered chunks in the place of byte 
       ... chunks 2 3 4 5       ------------------------>    holds all; the digest is right
       accepted up to index     <------------------------    the host can read it: installed
 
-A snapshot is known by its header, with a digest over all chunks. The states of two servers that have applied the same
-entries are the same bytes, so a transfer goes on under the next leader if that one has the same snapshot; another one
-begins anew. What has come is kept in memory: a follower that restarts begins anew as well.
+A header with a digest over all chunks identifies a snapshot. Servers that have applied the same entries hold the same
+bytes, so a transfer resumes under the next leader if it has the same snapshot, and starts over otherwise. The follower
+keeps the chunks in memory: it starts over after a restart, too.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from consensus.stored import Snapshot, SnapshotHeader, add_to_digest, begun_dige
 
 @dataclass(slots=True)
 class Outgoing:
-    """One snapshot on its way to one follower."""
+    """One snapshot in flight to one follower."""
 
     header: SnapshotHeader
     acked: int = 0
     sent: int = 0
 
     def next(self, term: int, snapshot: Snapshot, inflight_max: int) -> InstallSnapshot | None:
-        """The next chunk; None if as many as may be are under way."""
+        """Returns the next chunk; None if the maximum is in flight."""
         if self.sent >= min(self.acked + inflight_max, max(self.header.count, 1)):
             return None
         number, self.sent = self.sent, self.sent + 1
         return InstallSnapshot(term, self.header, number, snapshot.chunks[number] if self.header.count else b"")
 
     def held(self, count: int) -> bool:
-        """The follower has told how many it holds; whether that is progress. Fewer than before is old news, but for
-        none: then it has begun anew.
+        """Notes how many chunks the follower holds; returns whether that is progress. A lower count is an old message,
+        unless it is 0: then the follower has started over.
         """
         count = min(count, self.header.count)
         is_progress = count > self.acked
@@ -49,12 +49,13 @@ class Outgoing:
         return is_progress
 
     def again(self) -> None:
-        """Send once more what was not acknowledged; the last chunk if all were, for the snapshot itself was not."""
+        """Sends unacknowledged chunks again; the last chunk if none is, because the snapshot itself is
+        unacknowledged."""
         self.sent = min(self.acked, max(self.header.count - 1, 0))
 
 
 class Incoming:
-    """What has come of a leader's snapshot, at most one."""
+    """The chunks received of a leader's snapshot, at most one."""
 
     def __init__(self) -> None:
         self.whole: Snapshot | None = None
@@ -63,14 +64,14 @@ class Incoming:
         self._digest = begun_digest()
 
     def clear(self) -> None:
-        """Forget it."""
+        """Drops all chunks."""
         self.whole, self._header, self._chunks, self._digest = None, None, [], begun_digest()
 
     def take(self, message: InstallSnapshot) -> int:
-        """Take a chunk, if it is the next one; how many are held. ``whole`` is set once all are."""
+        """Takes a chunk if it is the next one; returns how many are held. Sets ``whole`` once all are."""
         if message.header != self._header:
             if message.number:
-                return 0  # it may be a late one of a snapshot before
+                return 0  # it may be a late chunk of an earlier snapshot
             self.clear()
             self._header = message.header
         if message.number == len(self._chunks) and message.chunk:
