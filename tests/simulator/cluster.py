@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import structs
 
 from daemon.control.effects import Answered
+from daemon.control.proposals import NO_ANSWER
 from daemon.control.settings import ShardSettings
 from daemon.control.voters import server_of
 from daemon.membership.config import MembershipConfig
@@ -240,7 +241,7 @@ class Cluster:
         if well:
             self.propose(self._random.choice(well), command)
 
-    def until_decided(self, make: Callable[[], Command], but: str = "no answer", limit: int = 120 * SECOND) -> str:
+    def until_decided(self, make: Callable[[], Command], but: str | None = None, limit: int = 120 * SECOND) -> str:
         """Propose by some member, by another one if that is lost, until the log has it; the name that it got.
 
         That it was declined with the words `but` may mean that it was decided before.
@@ -257,9 +258,9 @@ class Cluster:
             if answer is not None and "is halted" in answer.error:
                 self.world.run(SECOND)
                 continue
-            if answer is not None and answer.decided and but in answer.error:
+            if answer is not None and answer.decided and but is not None and but in answer.error:
                 return ""
-            assert answer is None or "no answer" in answer.error or "has not answered" in answer.error, answer
+            assert answer is None or answer.error == NO_ANSWER, answer
         raise AssertionError(f"nobody decides: {self.told()}")
 
     def _ask(self, host: Host, command: Command, limit: int) -> Answered | None:
