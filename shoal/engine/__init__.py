@@ -1,5 +1,5 @@
-"""Runs a program's phases on one shard, and turns what crosses shards into buffers and back.
+"""Runs a program's phases on one shard, and packs and unpacks the data that crosses shards.
 
-A workspace is what a program reads and writes in its methods. The same engine serves `shoal.local`, the daemon and the
-simulator.
+A workspace holds what a program's methods read and write. `shoal.local`, the daemon and the simulator use the same
+engine.
 """

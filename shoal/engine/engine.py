@@ -1,25 +1,25 @@
-"""Runs a program's phases on one shard's part, and turns what crosses shards into plain buffers and back.
+"""Runs a program's phases on one shard's part, and converts the data that crosses shards to plain buffers and back.
 
-The engine knows neither sockets nor barriers. Its host runs a phase (`run`), carries the `Outgoing` to each peer, and
-once every peer's `Incoming` is there, in any order, has it settled (`settle`). `shoal.local` hosts several engines in
-one process; a daemon hosts one a run.
+The engine knows neither sockets nor barriers. Its host runs a phase (`run`), sends the `Outgoing` to each peer, and
+settles the phase (`settle`) once every peer's `Incoming` has arrived, in any order. `shoal.local` hosts several engines
+in one process; a daemon hosts one per run.
 
-What leaves with a phase:
+What a shard sends with a phase:
 
 - Advance: for each column that was written and has ghosts, the values on the boundary to that peer, as a bare slice;
   and the partial aggregates of the own partitions.
 - Act and Advance: what the carriers of lists, channels and mail that are sent in that phase have (`exchange`).
 - Sense and Decay: nothing but the fact that they are over.
 
-What a run needs to go on elsewhere is in `capture`: for each own partition its slice of every declared column, and its
-partial of every aggregate, as they are with the Advance of a tick. `restore` takes such states, of any placement's
-making, and then Advance of that tick is run as it is at a start: it gives out every exchanged column and the partials,
-and `settle` so makes ghosts and totals what they were. A state, in program order, little-endian, 8 bytes a value::
+`capture` returns what a run needs to resume elsewhere: for each own partition its slice of every declared column and
+its partial of every aggregate, as of a tick's Advance. `restore` takes such states, from any placement. Then Advance of
+that tick runs as it does at a start: it sends every exchanged column and the partials, so `settle` restores ghosts and
+totals. A state, in program order, little-endian, 8 bytes per value::
 
     [ column 1, by ordinal | column 2 | ... | partial of aggregate 1 | partial of aggregate 2 | ... | sections ]
 
-A section has its length before it. There is one for each list, one for each channel and mail that is sent in Advance
-(what is under way belongs to the partition that it left) and one for what the program itself saves.
+Each section is preceded by its length. There is one for each list, one for each channel and mail sent in Advance (data
+in transit belongs to the partition that sent it) and one for what the program itself saves.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = ["BadExchange", "BadState", "Engine", "Incoming", "Outgoing", "Share",
 Array = NDArray[Any]
 Buffer = Any
 
-# A member of an enumeration costs 0.15 us to look up: as much as a phase without arrays takes here.
+# Looking up a member of an enumeration costs 0.15 us: as much as a phase without arrays takes here.
 ADVANCE = Phase.ADVANCE
 DUES_MAX = 1024
 
@@ -64,7 +64,7 @@ class Share(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A share by itself."""
+    """A share that is no message."""
 
     columns: int = 0
     aggregates: bytes = b""
@@ -73,7 +73,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What a shard sends with a phase: the same columns and aggregates to all, and arrays for each peer."""
+    """What a shard sends with a phase: the same columns and aggregates to all peers, and arrays for each."""
 
     columns: int
     aggregates: bytes
@@ -81,7 +81,7 @@ class Outgoing:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of arrays and aggregates over all peers."""
+        """Returns the bytes of arrays and aggregates over all peers."""
         total = len(self.aggregates) * len(self.frames)
         for frames in self.frames.values():
             for frame in frames:
@@ -89,12 +89,12 @@ class Outgoing:
         return total
 
     def to(self, peer: str) -> Incoming:
-        """The share of one peer."""
+        """Returns the share of one peer."""
         return Incoming(self.columns, self.aggregates, self.frames[peer])
 
 
 class Exchange(NamedTuple):
-    """How one column crosses: the own nodes that peers read, whose share of them is where, and where ghosts go."""
+    """How one column crosses: the own nodes that peers read, the slice of them for each peer, and where ghosts go."""
 
     name: str
     dtype: Any
@@ -130,7 +130,9 @@ class Engine:
         }
 
     def run(self, tick: int, phase: Phase) -> Outgoing:
-        """Run one phase of a tick; Advance of tick 0 is the program's start, that of a restored tick gives it out."""
+        """Runs one phase of a tick. Advance of tick 0 is the program's start; Advance of a restored tick sends its
+        state.
+        """
         self.ws.tick = tick
         if tick == 0 or self._restored is not None:
             self._begin(tick, phase)
@@ -143,7 +145,7 @@ class Engine:
         return self._nothing
 
     def check(self, peer: str, phase: Phase, incoming: Share) -> None:
-        """See that a peer's share fits before it is taken in. Raises `BadExchange`."""
+        """Checks that a peer's share fits before it is settled. Raises `BadExchange`."""
         if phase is ADVANCE:
             self._check_advanced(peer, incoming)
             return
@@ -152,7 +154,7 @@ class Engine:
         self._check_carried(peer, phase, incoming.frames)
 
     def settle(self, phase: Phase, incoming: Mapping[str, Share]) -> None:
-        """Take in what every peer sent with a phase; after Advance, commit the tick."""
+        """Takes in what every peer sent with a phase; after Advance, commits the tick."""
         if phase is ADVANCE:
             self._take_ghosts(incoming)
             self._merge_aggregates(incoming)
@@ -163,7 +165,7 @@ class Engine:
             self._advancing = False
 
     def capture(self) -> dict[int, bytes]:
-        """The state of each own partition: of the tick whose Advance was run last, whether it is settled or not."""
+        """Returns the state of each own partition as of the last Advance that ran, whether it is settled or not."""
         assert self._begun, "there is no state before the first Advance"
         columns, starts = self.collected(), self.part.starts.tolist()
         partials = [self._last_partials[aggregate.name] for aggregate in self.program.aggregates]
@@ -176,7 +178,7 @@ class Engine:
         return states
 
     def collected(self) -> list[Array]:
-        """Returns the declared columns as a state has them, with what the program collects of its own."""
+        """Returns the declared columns as a state has them, and what the program itself collects."""
         written = self.ws.written if self._advancing else ()
         own = self.program.collect(self.ws)
         return [self._values(column.name, own, written) for column in self.program.columns]
@@ -191,7 +193,7 @@ class Engine:
         return (self.ws.working if name in written else self.ws.committed)[name]
 
     def _append_sections(self, states: dict[int, bytes]) -> None:
-        kept = [carrier.capture() for carrier in self._carriers[ADVANCE]]  # used in a later tick, and so to be kept
+        kept = [carrier.capture() for carrier in self._carriers[ADVANCE]]  # a later tick uses it, so it must be kept
         for partition in states:
             sections = [section[partition] for section in kept]
             if self.program.saves:
@@ -199,9 +201,10 @@ class Engine:
             states[partition] += pack_sections(sections)
 
     def restore(self, tick: int, states: Mapping[int, Buffer]) -> None:
-        """Take these states for those of a tick; Advance of it is to be run next. Raises `BadState`.
+        """Restores these states of a tick; Advance of it must run next. Raises `BadState`.
 
-        Only for an engine that has run nothing yet. To read the values and run nothing, see what is pending in `ws`.
+        Only for an engine that has run nothing yet. To read the values without running anything, read the pending
+        values of `ws`.
         """
         assert not self._begun, "the engine has run already"
         _check_states(tick, states, self.part, type(self.program))
@@ -230,20 +233,20 @@ class Engine:
         self._restored = tick
 
     def halted(self) -> bool:
-        """Whether the program is done; every shard says the same, for it sees aggregates alone."""
+        """Whether the program is done; every shard gets the same answer, because it depends on aggregates alone."""
         return self.program.halted(self.ws)
 
     def result(self, name: str) -> Array:
-        """The values of a column over own nodes: the committed ones, or those that were restored."""
+        """Returns the values of a column over own nodes: the committed or the restored ones."""
         own = self.program.collect(self.ws) if self._begun else {}
         return one_nan(own[name] if name in own else self.ws.pending(name)[: self.part.size])
 
     def shown(self) -> dict[str, Any]:
-        """The figures of the run: aggregates that are shown, as of the last tick."""
+        """Returns the figures of the run: the shown aggregates as of the last tick."""
         return {name: self.ws.totals[name].item() for name in self._shown}
 
     def rows(self, table: str, partition: int) -> Mapping[str, Any]:
-        """The rows of a table that belong to an own partition; of an engine that was restored, too."""
+        """Returns the rows of a table that belong to an own partition; also works on a restored engine."""
         if not self._begun:
             assert self._restored is not None, "there are no rows before the first tick"
             self._open(self._restored)
@@ -258,7 +261,7 @@ class Engine:
         self._restored = None
 
     def _open(self, tick: int) -> None:
-        """Have the program ready: begin it, or let it take up what was restored."""
+        """Prepares the program: starts it, or resumes it from the restored state."""
         program, ws = self.program, self.ws
         ws.tick = tick
         named_nodes(self.part, program)
@@ -272,7 +275,7 @@ class Engine:
         self._saved, self._begun = {}, True
 
     def _advanced(self) -> Outgoing:
-        """One gather a column for all peers together: each is sent its slice of it, which nobody writes again."""
+        """Gathers each column once for all peers; each peer gets a slice of it, which nobody writes again."""
         ws, mask = self.ws, 0
         frames: dict[str, tuple[Array, ...]] = dict.fromkeys(self.part.peers, ())
         for bit, exchange in enumerate(self._exchanges):
@@ -308,7 +311,7 @@ class Engine:
         self._check_carried(peer, ADVANCE, incoming.frames[len(due[0]) :])
 
     def _due(self, peer: str, columns: int) -> tuple[list[int], int]:
-        """The bytes that a peer's frames and aggregates have when it wrote these columns."""
+        """Returns the sizes that a peer's frames and aggregates must have if it wrote these columns."""
         if not 0 <= columns < 1 << len(self._exchanges):
             raise BadExchange(f"columns {columns:#x} of {len(self._exchanges)}")
         spans = [exchange.spans[peer] for bit, exchange in enumerate(self._exchanges) if columns >> bit & 1]
@@ -330,7 +333,7 @@ class Engine:
                     ws.working[exchange.name][span] = ws.committed[exchange.name][span]
 
     def _merge_aggregates(self, incoming: Mapping[str, Share]) -> None:
-        """Merge in partition order, whoever holds which partition."""
+        """Merges in partition order, whichever shards hold the partitions."""
         offset = 0
         for aggregate in self.program.aggregates:
             table = np.empty(self.part.partition_count, dtype=aggregate.dtype)
@@ -388,13 +391,13 @@ class Engine:
 
 
 def is_fixed(program: type[Program]) -> bool:
-    """Whether a partition's states are all of one size."""
+    """Whether all states of a partition have the same size."""
     sent: tuple[Channel | Mail, ...] = (*program.channels, *program.mail)
     return not (program.lists or program.saves or any(each.sent_in is ADVANCE for each in sent))
 
 
 def state_bytes(program: type[Program], nodes: int) -> int:
-    """The bytes that the state of a partition with that many nodes has, sections left out."""
+    """Returns the size of the state of a partition with that many nodes, without sections."""
     return 8 * (nodes * len(program.columns) + len(program.aggregates))
 
 

@@ -1,4 +1,4 @@
-"""Gathers: what every node reads of its neighbours, by kind of reduction and direction of edges."""
+"""Gathers: reductions over every node's neighbours, by kind of reduction and direction of edges."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def gather(
     weight: str | None,
     identity: float | int | None,
 ) -> Array:
-    """Reduce `values` (by local index: own nodes, then ghosts) over the neighbours of every own node."""
+    """Reduces `values` (by local index: own nodes, then ghosts) over the neighbours of every own node."""
     if isinstance(merge, np.ufunc):
         return _fold(ws, values, merge, direction, identity)
     if merge is Merge.MODE:
@@ -55,10 +55,10 @@ def _count(ws: Workspace, values: Array, direction: Direction, weight: str | Non
 
 
 def edge_values(ws: Workspace, name: str, direction: Direction, beside: np.dtype[Any]) -> Array:
-    """A numeric edge column in the order in which the rows of that direction have their edges.
+    """Returns a numeric edge column in the order in which that direction's rows have their edges.
 
-    Of the type that it comes to together with values of type `beside`. A graph does not change while a run is on it, so
-    this is worked out once, and kept as long as the run is here: bytes of a value for each edge that is held.
+    The values have the result type of the column and `beside`. A graph does not change during a run, so the result is
+    computed once and kept while the run is here, which costs one value per edge that this shard holds.
     """
     key = name, direction, beside.char
     if key not in ws.edge_values:
@@ -94,7 +94,9 @@ def _fold(ws: Workspace, values: Array, ufunc: np.ufunc, direction: Direction, i
 
 
 def _mode(ws: Workspace, values: Array, direction: Direction) -> Array:
-    """The most frequent value of each row, the least of several; the greatest of its type where there is none."""
+    """Returns each row's most frequent value, the least if several are; the greatest value of the type for an empty
+    row.
+    """
     if direction is Direction.BOTH:
         kernel, also = ws.part.out_kernel, ws.part.in_kernel
     else:

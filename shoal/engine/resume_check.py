@@ -1,15 +1,15 @@
-"""Whether a program goes on from every tick as if it had never stopped: the check mode of `shoal.local`.
+"""Checks that a program resumes from every tick as if it had never stopped: the check mode of `shoal.local`.
 
-After each tick the state of all shards is taken, as for a checkpoint; new instances of the program are made and take it
-up, as on machines of their own, and do the next tick beside the run. Both have to leave the same bytes. What differs is
-named: a column and a node, an aggregate, what is kept beside them, or what the program holds on `self` and should not.
-Of a program that has to converge (`anytime = False`) only the end says anything: beside the run goes a second one that
-is resumed ever more rarely (after ticks 0, 1, 2, 4, ...: else it might begin anew for ever), and what both have come to
-is compared.
+After each tick it captures the state of all shards, as for a checkpoint. New instances of the program resume from it,
+as on other machines, and run the next tick beside the run. Both must produce the same bytes. The error names what
+differs: a column and a node, an aggregate, other saved data, or data that the program wrongly keeps on `self`. For a
+program that must converge (`anytime = False`) only the final results are comparable. So a second run is resumed more
+and more rarely (after ticks 0, 1, 2, 4, ...: otherwise it might start over for ever), and the results of both are
+compared.
 
-It costs about three times the run, and finds what depends on a resume whatever made it: an attribute set in a phase, a
-cache that `prepare` does not make again, a list that is shared. What it can't see is what two instances in one process
-share by design, such as a module's globals, unless the answer changes because both use them.
+The check costs about three times the run. It finds every dependency on a resume, whatever the cause: an attribute set
+in a phase, a cache that `prepare` does not rebuild, a shared list. It can't see what two instances in one process share
+by design, such as a module's globals, unless sharing them changes the answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WORD: Final = 8
 PLAIN: Final = (bool, int, float, str, bytes, list, dict, set, tuple, np.ndarray)
 NAMED_MAX: Final = 3
 FURTHER_TICKS_MAX: Final = 1000
-"""So many more the resumed run may take to converge: what is done again after a resume is a few ticks."""
+"""How many more ticks the resumed run may take to converge: a resume repeats only a few."""
 HINT: Final = (
     "between ticks `self` may hold only what `prepare` creates; everything else belongs in a column, an attribute,"
     " `node.memory`, or the bytes of `save`"
@@ -38,25 +38,25 @@ HINT: Final = (
 
 
 class NotResumable(ShoalError):
-    """A run that goes on from what is kept of a tick is another one than a run that was never stopped."""
+    """Raised if a resumed run differs from one that was never stopped."""
 
 
 class ResumeCheck:
-    """One run's. `make` gives a new instance of the program; `ids` are the graph's, by ordinal."""
+    """The check of one run. `make` returns a new instance of the program; `ids` are the graph's, by ordinal."""
 
     def __init__(self, make: Callable[[], Program], parts: Mapping[str, ShardGraph], ids: Sequence[Any]) -> None:
         self._make, self._parts, self._ids = make, parts, ids
         self._tick, self._states = 0, dict[str, dict[int, bytes]]()
         self._beside: dict[str, Engine] = {}
-        """Of a program that has to converge: the run that is resumed on its way."""
+        """The run that is resumed on its way, for a program that must converge."""
         self._has_converged = False
 
     def keep(self, tick: int, engines: Mapping[str, Engine]) -> None:
-        """Take the state of a tick that is committed."""
+        """Captures the state of a committed tick."""
         self._tick, self._states = tick, {shard: engine.capture() for shard, engine in engines.items()}
 
     def compare(self, tick: int, engines: Mapping[str, Engine], *, halted: bool) -> None:
-        """The run has done a tick: do it from the state before it, too. Raises `NotResumable`."""
+        """Runs the tick that the run has just completed from the previous state, too. Raises `NotResumable`."""
         if not next(iter(engines.values())).program.anytime:
             self._converge(tick, engines, halted=halted)
             return
@@ -75,7 +75,7 @@ class ResumeCheck:
                     self._raise(tick, engine, other, told or _beside_columns(engine, other, partition))
 
     def _converge(self, tick: int, engines: Mapping[str, Engine], *, halted: bool) -> None:
-        """Let the other run come as far; at the end, to its own end."""
+        """Runs the second run up to the same tick; once the first has halted, to its own end."""
         last = tick + FURTHER_TICKS_MAX if halted else tick
         while not self._has_converged and self._tick < last:
             self._beside = self._on_from_here(self._beside)
@@ -97,7 +97,7 @@ class ResumeCheck:
                     self._raise(tick, engine, other, told)
 
     def _on_from_here(self, engines: dict[str, Engine]) -> dict[str, Engine]:
-        """Do the next tick, with engines that are resumed from what was kept if none are given."""
+        """Runs the next tick; without `engines`, resumes new ones from the captured state."""
         before, tick = self._tick, self._tick + 1
         try:
             if not engines:
@@ -115,7 +115,9 @@ class ResumeCheck:
     # -- what differs ----------------------------------------------------------------------------------------------
 
     def _first_difference(self, engine: Engine, place: int, whole: bytes, again: bytes) -> str:
-        """The first column or aggregate in which two states of a partition differ; empty if they differ elsewhere."""
+        """Returns the first column or aggregate in which two states of a partition differ; empty if they differ
+        elsewhere.
+        """
         program, (first, last), at = engine.program, engine.part.starts.tolist()[place : place + 2], 0
         for column in program.columns:
             size = WORD * (last - first)
@@ -132,7 +134,7 @@ class ResumeCheck:
         return ""
 
     def _first_row(self, column: str, ordinals: Any, one: Any, other: Any) -> str:
-        """The first node at which two columns are not the same to the bit."""
+        """Returns the first node at which two columns are not equal bit by bit."""
         rows = np.flatnonzero(one.view(np.int64) != other.view(np.int64))
         if not len(rows):
             return ""
@@ -150,7 +152,7 @@ class ResumeCheck:
 
 
 def exchange(engines: Mapping[str, Engine], tick: int, phase: Phase) -> None:
-    """One phase of engines side by side, in one process."""
+    """Runs one phase of engines side by side, in one process."""
     sent = {shard: engine.run(tick, phase) for shard, engine in engines.items()}
     for shard, engine in engines.items():
         engine.settle(phase, {peer: out.to(shard) for peer, out in sent.items() if peer != shard})
@@ -162,7 +164,7 @@ def _beside_columns(engine: Engine, resumed: Engine, partition: int) -> str:
 
 
 def _own_differences(program: Program, resumed: Program) -> list[str]:
-    """Attributes of plain values that the two do not have alike."""
+    """Returns the attributes of plain values in which the two instances differ."""
     one, other, found = vars(program), vars(resumed), list[str]()
     for name in sorted(one.keys() | other.keys()):
         if name.startswith("_"):

@@ -1,8 +1,8 @@
-"""One shard's part of one run, as its program sees it: columns, gathers, aggregates and channels.
+"""A program's view of one shard's part of one run: columns, gathers, aggregates and channels.
 
-A column has two states side by side: the committed state of the last tick, which a program reads, and the working state
-of this tick, which it writes. A tick can therefore be dropped whole. Both are arrays over own nodes and ghosts, and
-they are swapped when the tick is committed; nothing is copied.
+A column has two states: the committed state of the last tick, which a program reads, and the working state of this
+tick, which it writes. A tick can therefore be dropped as a whole. Both are arrays over own nodes and ghosts; a commit
+swaps them without copying.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Workspace:
         self.written: set[str] = set()
         self.partials: dict[str, Array] = {}
         self.edge_values: dict[tuple[str, Direction, str], Array] = {}
-        """Weights of gathers as they are read, by column, direction and type (`shoal.engine.gathers`)."""
+        """Edge weights as gathers read them, by column, direction and type (`shoal.engine.gathers`)."""
         self.totals: dict[str, Any] = {a.name: a.merge.identity(np.dtype(a.dtype)) for a in program.aggregates}
 
     # -- columns ---------------------------------------------------------------------------------------------------
@@ -130,14 +130,14 @@ class Workspace:
         aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
         given = np.asarray(values, dtype=aggregate.dtype)
         due = self.part.size if nodes is None else len(nodes)
-        if given.shape != (due,):  # too few may happen to do on one shard, and not on another
+        if given.shape != (due,):  # otherwise the number might be right on one shard and wrong on another
             told = f"values of shape {given.shape}, but one for each of {due} nodes is due"
             raise ValueError(f"aggregate '{name}': {told}")
         starts = self.part.starts if nodes is None else np.searchsorted(nodes, self.part.starts)
         self.partials[name] = _by_partition(aggregate, given, starts)
 
     def contribute_by_partition(self, name: str, values: Array | Sequence[int] | Sequence[float]) -> None:
-        """Contributes one value for each own partition, in order, for what belongs to no node."""
+        """Contributes one value for each own partition, in order, for data that belongs to no node."""
         aggregate = self._aggregates[self._known(name, self._aggregates, "aggregate")]
         partial = np.array(values, dtype=aggregate.dtype)
         if partial.shape != (len(self.part.partitions),):
@@ -194,7 +194,8 @@ class Workspace:
     def arrived(self, name: str) -> tuple[Array, Array]:
         """Returns own nodes (local indices) and the values that arrived, by target, then by sender's ordinal.
 
-        In Decay these were posted in Act; of a channel that is sent in Advance, in the last tick.
+        In Decay these are the values posted in Act; for a channel that is sent in Advance, those posted in the last
+        tick.
         """
         return self._channels[self._known(name, self._channels, "channel")].arrived
 

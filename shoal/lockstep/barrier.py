@@ -2,11 +2,11 @@
 
 Source. The state-based G-Counter of Shapiro, Preguiça, Baquero, Zawirski: "A comprehensive study of Convergent and
 Commutative Replicated Data Types" (INRIA RR-7506, 2011), section 3.1, Specification 6, and its deltas after Almeida,
-Shoker, Baquero: "Delta state replicated data types" (2018). What is compared are the entries, never their sum.
+Shoker, Baquero: "Delta state replicated data types" (2018). The barrier compares entries, never their sum.
 
-An entry says that its shard has *completed* the phase. It is raised by that shard alone, and it says more than that the
-data is out: of a checkpoint's Advance, that the tick is durable on the disks of all who hold the shard's partitions.
-So data and entry are two things:
+An entry says that its shard has *completed* the phase. Only that shard raises it, and it means more than that the data
+was sent: for a checkpoint's Advance it means that the tick is durable on every disk that holds the shard's partitions.
+So data and entries travel separately:
 
     the share of a phase      the data, and the delta {sender: entry} once the sender has completed the phase
     a share of the phase      that the sender has passed this barrier, and so everyone's entry: it stands for a whole
@@ -15,13 +15,13 @@ So data and entry are two things:
     progress gossip           anyone's entries, relayed by anyone on the control plane
 
 A phase is passed once the merged counter has every member at its entry *and* the data of every member is here. The
-counter may be ahead of the data (a share was lost, and its entry relayed) and the data ahead of the counter (a
-checkpoint is under way, or the word of its end was lost). Which way an entry comes makes no difference: merging is
-idempotent and takes messages in any order.
+counter may be ahead of the data (a share was lost and its entry relayed), and the data ahead of the counter (a
+checkpoint is in progress, or the message about its end was lost). An entry may arrive by any route: merging is
+idempotent and accepts messages in any order.
 
-The members are the view's and never change: shards that dropped a dead member at different moments would pass different
-barriers. A restarted shard is a new generation and no member of the old view, so it is never credited with the work of
-its former self.
+The members are the view's and never change: if shards dropped a dead member at different moments, they would pass
+different barriers. A restarted shard is a new generation and not a member of the old view, so it never gets credit for
+the work of its previous generation.
 
 Entries count phases from the start of a run: phase p of tick t is completed with entry 4t + p + 1. A phase that the
 program does not use is complete as it starts, so entries jump.
@@ -53,7 +53,7 @@ def phase_of(entry: int) -> tuple[int, Phase]:
 
 
 class Barrier:
-    """Tracks how far each member has come. Members are names, in the view's order; nobody else has an entry."""
+    """Tracks the progress of each member. Members are names, in the view's order; other names have no entry."""
 
     __slots__ = ("_known", "counter", "members")
 
@@ -63,12 +63,12 @@ class Barrier:
         self._known = frozenset(members)
 
     def advance(self, shard: str, entry: int) -> None:
-        """Merges what a shard says of itself; hearing it again, or hearing less, changes nothing."""
+        """Merges a shard's own entry; a repeated or lower one changes nothing."""
         if shard in self._known:
             self.counter = self.counter.advanced(shard, entry)
 
     def merge(self, entries: Iterable[tuple[str, int]]) -> None:
-        """Merges what somebody relays of others, or what follows of them from a share."""
+        """Merges entries that a peer relays, or that follow from a share."""
         for shard, entry in entries:
             self.advance(shard, entry)
 
@@ -77,11 +77,11 @@ class Barrier:
         return self.counter.reached(self.members, entry)
 
     def missing(self, entry: int) -> tuple[str, ...]:
-        """Returns the members that have not come to `entry`."""
+        """Returns the members whose entry is below `entry`."""
         return self.counter.missing(self.members, entry)
 
     def entry(self, shard: str) -> int:
-        """Returns how far one shard has come."""
+        """Returns one shard's entry."""
         return self.counter.entry(shard)
 
     def entries(self) -> tuple[tuple[str, int], ...]:

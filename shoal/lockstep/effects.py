@@ -13,7 +13,7 @@ from shoal.program.phase import Phase
 
 
 class SendTick(Struct, frozen=True):
-    """Sends a message to one peer's tick plane; it may be lost."""
+    """Sends a message to one peer's tick plane; the network may lose it."""
 
     to: str
     message: object

@@ -1,4 +1,4 @@
-"""What a tick has cost, as its machines have told."""
+"""What a tick has cost, as its machines reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shoal.lockstep.effects import TickCommitted
 
 
 def tick_result(committed: TickCommitted, members: Sequence[str]) -> TickReply:
-    """Returns a tick as operators and programs see it: for each used phase and shard its seconds, and what crossed."""
+    """Returns a tick as operators and programs see it: seconds by used phase and shard, and the bytes sent."""
     phases = {
         phase.word: {member: ns / 1e9 for member, (ns, _) in zip(members, shards, strict=True)}
         for phase, shards in committed.figures

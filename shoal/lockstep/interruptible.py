@@ -1,24 +1,23 @@
-"""Gets a program out of a phase that it does not return from.
+"""Interrupts a program that does not return from a phase.
 
-A thread can't be ended from outside without harm to what it shares with others; but CPython can raise an exception in
-it (`PyThreadState_SetAsyncExc`), between two instructions of Python. That is done only while the thread runs a
-program's own code, inside `Section.run`:
+Killing a thread from outside would damage what it shares with others. But CPython can raise an exception in it
+(`PyThreadState_SetAsyncExc`), between two Python instructions. This is done only while the thread runs a program's own
+code, inside `Section.run`:
 
     the thread       busy = what --> the program's code --> busy = None --> wanted? [lock] take back what came too late
     another thread                [lock] wanted = True --> still busy with that? --> raise `Interrupted` in it
 
-Each writes its word before it reads the other's, so one of them sees both: either the interruption is not sent, or the
-thread waits for the lock and takes it back. Nothing is so ever raised in the thread's own loop, and the lock, which
-costs more than the rest, is not touched as long as nobody interrupts. One interruption is sent a call at the most, so
-it can't come again while the first is being dealt with.
+Each thread writes its variable before it reads the other's, so one of them sees both: either the interruption is not
+sent, or the thread waits for the lock and takes it back. So nothing is ever raised in the thread's own loop, and the
+lock, which costs more than the rest, is not used unless someone interrupts. Each call gets at most one interruption, so
+a second can't arrive while the first is being handled.
 
-And none is sent while the thread is at a line that may take a lock. It would be raised there, behind `acquire` and in
-front of `try`, and the lock be kept for ever: if it is that of `logging`, the daemon stops at its next line of log. The
-asker then tries again a moment later. (`with lock` is safe where the lock is C's: CPython does not look in between.)
+No interruption is sent while the thread is at a line that may take a lock. Raised between `acquire` and `try`, it would
+leave the lock held for ever: with the lock of `logging`, the daemon would hang at its next log line. The caller retries
+a moment later. (`with lock` is safe if the lock is implemented in C: CPython does not check in between.)
 
-What can't be interrupted: code that is in C and does not come back (a lock without a timeout, a kernel), and programs
-that catch `BaseException`. For those a daemon starts again
-(`daemon/runtime/guard`), as it does for who holds the interpreter.
+C code that does not return (a lock without a timeout, a kernel) and programs that catch `BaseException` can't be
+interrupted. In these cases, and when a program holds the interpreter, the daemon restarts (`daemon/runtime/guard`).
 """
 
 from __future__ import annotations
@@ -37,34 +36,34 @@ T = TypeVar("T")
 W = TypeVar("W")
 
 JUMPS_MAX: Final = 1000
-"""CPython looks at the first of them for what there is to raise."""
+"""CPython checks for pending exceptions at the first of these."""
 TAKES_LOCK: Final = re.compile(r"acquire|lock|__enter__", re.IGNORECASE)
 LOCKING: Final = frozenset({"logging", "threading", "concurrent", "queue", "multiprocessing", "asyncio"})
-"""Modules that take locks by hand, for machines without their source."""
+"""Modules that take locks explicitly, for machines without their source."""
 
 
 class Slot(Protocol):
-    """Where a host records what foreign code is doing, for whoever looks from outside of this process."""
+    """Where a host records which foreign code runs, for observers outside this process."""
 
     def enter(self, place: tuple[int, int, int], thread: int) -> None:
-        """Foreign code begins on this thread."""
+        """Records that foreign code begins on this thread."""
 
     def leave(self) -> None:
-        """It has returned."""
+        """Records that it has returned."""
 
 
 class Interrupted(BaseException):
-    """Raised in a program's code from outside; no `Exception`, so that a program does not take it for its own."""
+    """Raised in a program's code from outside. Not an `Exception`, so that a program's own handlers do not catch it."""
 
 
 class Section(Generic[W]):
-    """One thread's way into foreign code, and others' way to get it out again."""
+    """Runs foreign code on one thread, and lets other threads interrupt it."""
 
     def __init__(self, slot: Slot | None = None, place: Callable[[W], tuple[int, int, int]] | None = None) -> None:
-        """What is done here is written to a `slot` of the guard's, with what `place` says of it."""
+        """Records what runs here in the guard's `slot`, described by `place`."""
         self.slot, self._place = slot, place
         self.busy: tuple[W, int] | None = None
-        """What is being done, and since when (monotonic nanoseconds); to be read from any thread."""
+        """What runs now, and since when (monotonic nanoseconds); any thread may read it."""
         self._lock = threading.Lock()
         self._thread = 0
         self._wanted = False
@@ -81,7 +80,7 @@ class Section(Generic[W]):
             finally:
                 self._leave()
         except Interrupted:
-            self._leave()  # it may have come in the middle of the other
+            self._leave()  # the interruption may have arrived during the other call
             raise
 
     def _leave(self) -> None:
@@ -94,8 +93,8 @@ class Section(Generic[W]):
                 _take_back(self._thread)
 
     def interrupt(self, busy: tuple[W, int]) -> bool:
-        """Interrupts what the thread does. Returns False if it has returned, or can't be interrupted now."""
-        time.sleep(0)  # with a fresh turn of the interpreter, nobody else runs between the look and the deed
+        """Interrupts what the thread runs. Returns False if it has returned, or can't be interrupted now."""
+        time.sleep(0)  # in a fresh time slice of the interpreter, no other thread runs between check and raise
         with self._lock:
             if self._wanted:
                 return False
@@ -108,7 +107,7 @@ class Section(Generic[W]):
 
 
 def _may_take_a_lock(thread: int) -> bool:
-    """Whether a thread is at a line behind which it has to give something back, and can't yet."""
+    """Whether a thread is at a line that may take a lock whose release is not yet guaranteed."""
     frame = sys._current_frames().get(thread)
     if frame is None:
         return True
@@ -126,10 +125,10 @@ def _raise_in(thread: int, error: type[BaseException]) -> None:
 
 
 def _take_back(thread: int) -> None:
-    """Has this thread raise here what it would raise next.
+    """Raises the thread's pending exception here, and suppresses it.
 
-    Clearing that instead would leave the interpreter's note that there is something to raise, and CPython 3.11 then
-    loops for ever in the first function that a debugger traces, on any thread.
+    Clearing it instead would leave the interpreter's flag set, and CPython 3.11 then loops for ever in the first
+    function that a debugger traces, on any thread.
     """
     with contextlib.suppress(Interrupted):
         _raise_in(thread, Interrupted)

@@ -5,9 +5,9 @@ r"""One run on one shard: the current phase, the shares received from peers, and
                (a checkpoint's Advance)                          \-> holding, unless it is held --> over
 
 A shard pushes its share of a phase to every member as soon as it has computed it. It continues when every member's
-share is here and the barrier is passed: the counter, merged from shares and from what anybody relays, has every
-member at the phase's entry. `barrier` says what an entry means, and how either condition comes before the other. A
-peer can be at most one phase ahead, so the machine keeps two phases' shares, to resend and to accept early.
+share is here and the barrier is passed: the counter, merged from shares and relayed entries, has every member at the
+phase's entry. `barrier` says what an entry means, and why either condition may hold before the other. A peer can be at
+most one phase ahead, so the machine keeps two phases' shares, to resend and to accept early.
 
     waiting  PhaseRequest ---------------> peer   (after `resend_interval`, then as soon as an answer is late)
              <--- BarrierRaised ----------        how far the peer knows everyone to be
@@ -15,22 +15,22 @@ peer can be at most one phase ahead, so the machine keeps two phases' shares, to
              PhaseRequest(1 copy lost) -->        if not
              <--- the share again --------
 
-So a share is resent only when it is certain that it was lost, and never because its link is slow.
+So a share is resent only when it is certainly lost, never because its link is slow.
 
-No shard decides alone whether the run ends: `flags` and `failure` travel on the shares of a phase, and every shard that
-passes its barrier has seen everyone's. Likewise for a checkpoint by time: one shard's clock says that it is due, and
-the next tick is a checkpoint for all.
+No shard decides alone that the run ends: `flags` and `failure` travel on the shares of a phase, and every shard that
+passes its barrier has seen everyone's. Checkpoints by time work the same way: once one shard's clock says that one is
+due, the next tick is a checkpoint on all shards.
 
-A *checkpoint* is a tick whose Advance a shard has completed only once the tick's state is durable, here and on its
-replicas. Its data goes out at once, in open shares, and so crosses while disks write; the entry follows. So all holders
-have a checkpoint that anyone saw committed, and a run that has lost a member resumes from there, with a fresh machine
-that begins at Advance of that `tick`. The restored state is exchanged as the start's is, and is checkpointed once more,
-which brings it to new replicas. A run is over when its last tick is held, wherever it ends. Tick 0 needs no checkpoint:
-a program can always start again.
+A *checkpoint* is a tick whose Advance a shard completes only once the tick's state is durable, here and on its
+replicas. Its data is sent at once, in open shares, so it crosses while disks write; the entry follows. If any shard saw
+a checkpoint committed, all holders have it. A run that loses a member resumes from there, with a new machine that
+begins at Advance of that `tick`. Shards exchange the restored state as they do at the start and checkpoint it again,
+which copies it to new replicas. A run is over when its last tick is held. Tick 0 needs no checkpoint: a program can
+always start again.
 
-Invariants: the own entry never falls, and nobody else raises it; no phase is computed before the preceding barrier is
-passed; at most two phases of shares are kept; the entry of a checkpoint's Advance is not raised before the tick is
-held, and no run ends before its last tick is.
+Invariants: the own entry never falls, and no other shard raises it; no phase is computed before the preceding barrier
+is passed; at most two phases of shares are kept; the entry of a checkpoint's Advance is raised only once the tick is
+held; a run ends only once its last tick is held.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ RunMessage: TypeAlias = PhaseDone | RarerMessage
 
 FAILURE_CHARACTERS_MAX = 4000
 FAILURES_CHARACTERS_MAX = 16_000
-"""Of one shard, and of all together: a text in a message has at most 64 KiB, and a character up to four bytes."""
-ASK_FACTOR_MAX = 8  # each time that a share is asked for in vain, twice as long passes until the next, up to this
+"""The limits for one shard and for all together: a text in a message has at most 64 KiB, and a character up to 4 bytes.
+"""
+ASK_FACTOR_MAX = 8  # the interval between requests for a missing share doubles each time, up to this factor
 
 
 class State(Enum):
@@ -81,7 +82,7 @@ class State(Enum):
     OVER = "over"
 
 
-# A member of an enumeration costs 0.15 us to look up, which a message's way through here would pay several times.
+# Looking up a member of an enumeration costs 0.15 us, and each message would need several lookups.
 COMPUTING, HOLDING, WAITING = State.COMPUTING, State.HOLDING, State.WAITING
 SETTLING, OVER = State.SETTLING, State.OVER
 ADVANCE = Phase.ADVANCE
@@ -90,10 +91,10 @@ ADVANCE = Phase.ADVANCE
 class TickMachine:
     """The lockstep of one run.
 
-    `step` takes peers' messages, `wake` the time; the other methods take the host's answers.
+    `step` handles peers' messages, `wake` the passing of time; the other methods handle the host's answers.
     """
 
-    # With more than 30 attributes an instance without slots loses its quick layout: 6% of an empty tick here.
+    # Above 30 attributes, an instance without slots loses its fast layout, which costs 6% of an empty tick here.
     __slots__ = (
         "_again", "_ahead", "_ask_ns", "_asked_at", "_asks", "_by_time", "_cadence", "_checkpoint", "_due_at",
         "_figures", "_flags", "_floor", "_held", "_here", "_hold_at", "_horizon", "_kept", "_lost", "_must_halt",
@@ -117,10 +118,10 @@ class TickMachine:
         cadence: Cadence = AT_THE_END,
         must_halt: bool = False,
     ) -> None:
-        """`granted` is the last tick that may run, None for a run that is not paced. The run begins at Advance of
-        `tick`: 0 is the program's start, a later one the state that the host has restored. Ticks up to `reached` have
-        been seen committed in an older view: a stop waits until they are there again. One that `must_halt` has failed
-        if it comes to its last tick first: what it has computed so far may depend on the cut.
+        """`granted` is the last tick that may run, None if the run is not paced. The run begins at Advance of `tick`: 0
+        is the program's start, a later one the state that the host has restored. An older view has seen ticks up to
+        `reached` committed: a stop takes effect only from there on. If the run `must_halt`, reaching its last tick
+        before it halts is a failure, because what it has computed so far may depend on the cut.
         """
         assert shard in members, (shard, members)
         assert Phase.ADVANCE in phases, phases
@@ -130,59 +131,63 @@ class TickMachine:
         self.state = State.NEW
         self.tick, self.phase = tick, Phase.ADVANCE
         self.entry = entry_of(tick, ADVANCE)
-        """The barrier entry that the phase at hand completes."""
+        """The barrier entry that the current phase completes."""
         self.granted = granted
         self.since = 0
         self._phases, self._ticks, self._timing = tuple(phases), ticks, timing
         self._cadence, self._by_time, self._must_halt = cadence, cadence.ticks == 0, must_halt
         self._horizon = entry_of(tick + 1, self._phases[0])
-        """The furthest entry that a peer can have reached: the next used phase after the one at hand."""
+        """The highest entry that a peer can have reached: the next used phase after the current one."""
         self._flags, self._stopping, self._reached = 0, False, reached
         self._checkpoint = tick if tick > 0 else cadence.after(0, ticks)
-        """The next tick that is known to be a checkpoint."""
+        """The next tick known to be a checkpoint."""
         self._held, self._hold_at, self._due_at = -1, 0, 0
-        """The last checkpoint that is held here; when a hold began, and when the next is due by time."""
+        """The last checkpoint held here; when a hold began; when the next checkpoint is due by time."""
         self._floor = 0
         self._kept: tuple[Outgoing, int] | None = None
-        """Until a checkpoint's state is captured: what is to be pushed then, and what it took to compute."""
+        """Until a checkpoint's state is captured: what to push then, and how long it took to compute."""
         self._outcome = ""
-        """While holding the last tick behind its barrier, and then: how the run has ended; empty if it has failed."""
+        """How the run has ended, set when the last tick passes its barrier and must still be held; empty if it has
+        failed.
+        """
         self._here: dict[str, PhaseDone] = {}
         self._ahead: dict[str, PhaseDone] = {}
         self._sent: dict[int, dict[str, PhaseDone]] = {}
         self._again: dict[tuple[int, str], int] = {}
-        """How often a share was sent, by entry and peer, of those that were sent again."""
+        """How many copies of a share were sent, by entry and peer, if more than one."""
         self._lost: dict[str, int] = {}
-        """How many copies of the share that is waited for are known to be lost, by peer."""
+        """How many copies of the awaited share are known to be lost, by peer."""
         self._own: PhaseDone | None = None
         self._round_trip = RoundTrip()
-        """Of questions for shares. Over a slow link an answer waits for the share in front of it, and so it should."""
+        """The round trip of share requests. On a slow link an answer waits behind the share, and the estimate includes
+        that.
+        """
         self._asks, self._ask_ns = 0, timing.resend_interval_ns
-        """How often the share that is waited for was asked for, and after how long it is next."""
+        """How many requests for the awaited share were sent, and the interval until the next."""
         self._asked_at = self._named_at = 0
         self._figures: list[tuple[Phase, tuple[tuple[int, int], ...]]] = []
         self._waited: list[tuple[Phase, int]] = []
 
-    # -- doors -----------------------------------------------------------------------------------------------------
+    # -- entry points ----------------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> int | None:
-        """When to wake: only a wait has one, for peers or for the storage."""
+        """When to wake; only waits for peers or for storage have a deadline."""
         if self.state is not WAITING:
             return self._named_at + self._timing.phase_timeout_ns if self.state is HOLDING else None
         return min(self._asked_at + self._ask_ns, self._named_at + self._timing.phase_timeout_ns)
 
     def begin(self, now: int) -> list[TickEffect]:
-        """Start: the program's start counts as Advance of tick 0, a restored state as Advance of its tick."""
+        """Begins the run: the program's start counts as Advance of tick 0, a restored state as Advance of its tick."""
         self.state, self.since = COMPUTING, now
         self._due_at = now + self._cadence.interval_ns
         return [RunPhase(self.run, self.tick, ADVANCE)]
 
     def step(self, sender: str, message: RunMessage, now: int) -> list[TickEffect]:
-        """Take a peer's message; one from a stranger, or out of the window of two phases, changes nothing."""
+        """Handles a peer's message. One from a stranger, or outside the window of two phases, changes nothing."""
         if sender not in self.peers:
             return []
-        if not isinstance(message, PhaseDone):  # nearly all are
+        if not isinstance(message, PhaseDone):  # most messages are PhaseDone
             return self._step_rarer(sender, message, now)
         entry = message.entry
         if self.state is OVER or (entry != self.entry and entry != self._horizon):
@@ -192,7 +197,7 @@ class TickMachine:
         if entry == self.entry:
             self._here.setdefault(sender, message)
         else:
-            if not self._ahead:  # who is a phase ahead has seen all others come to this one
+            if not self._ahead:  # a peer that is a phase ahead has seen all others complete this one
                 self.barrier.merge((peer, self.entry) for peer in self.peers)
             self._ahead.setdefault(sender, message)
         if self.state is WAITING and len(self._here) == len(self.peers) and self.barrier.passed(self.entry):
@@ -200,7 +205,7 @@ class TickMachine:
         return self._beyond(sender, entry) if self._outcome else []
 
     def wake(self, now: int) -> list[TickEffect]:
-        """Ask again for what has not come; name who is late. Nobody is, for all that is known here, while holding."""
+        """Requests missing shares again, and reports late members. While holding, no member is known to be late."""
         deadline = self.deadline
         if deadline is None or now < deadline:
             return []
@@ -218,9 +223,9 @@ class TickMachine:
         return effects
 
     def relayed(self, entries: Sequence[tuple[str, int]], now: int) -> list[TickEffect]:
-        """Take entries that anybody knows of, by gossip or from a peer: the barrier may be passed by them.
+        """Merges entries from gossip or from a peer, which may pass the barrier.
 
-        Data that has only now become ready is asked for soon. Nobody can be further than the next phase.
+        Data that the new entries announce is requested soon. No shard can be further than the next phase.
         """
         before = self.barrier.missing(self.entry)
         self.barrier.merge((shard, to) for shard, to in entries if shard != self.shard and to <= self._horizon)
@@ -234,7 +239,7 @@ class TickMachine:
     # -- the host's answers ----------------------------------------------------------------------------------------
 
     def computed(self, outgoing: Outgoing, compute_ns: int, now: int) -> list[TickEffect]:
-        """The phase has been run here: push everyone's share, of a checkpoint once its state is captured."""
+        """The phase has run here: pushes everyone's share; for a checkpoint, only once its state is captured."""
         assert self.state is COMPUTING, self.state
         if self.phase is ADVANCE:
             if self.tick >= self._checkpoint:
@@ -248,16 +253,16 @@ class TickMachine:
         return effects
 
     def captured(self) -> list[TickEffect]:
-        """The state to be held has been taken: the data of a checkpoint goes out while it is made durable."""
+        """The state to be held has been captured: sends a checkpoint's data while the state is made durable."""
         assert self.state is HOLDING, self.state
         if self._kept is None:
-            return []  # the last tick, behind its barrier
+            return []  # the last tick, which has passed its barrier
         (outgoing, compute_ns), self._kept = self._kept, None
         self._flags = self._flags & STOP | (DUE if self._by_time and not self._cadence.interval_ns else 0)
         return self._push(outgoing, compute_ns, self._flags | OPEN)
 
     def held(self, now: int) -> list[TickEffect]:
-        """The tick's state is durable, here and on all replicas; a run that was aborted meanwhile has no use for it."""
+        """The tick's state is durable, here and on all replicas. Ignored if the run was aborted meanwhile."""
         if self.state is OVER:
             return []
         assert self.state is HOLDING, self.state
@@ -272,10 +277,10 @@ class TickMachine:
         return [*(SendTick(peer, raised) for peer in self.peers), *waiting]
 
     def raised(self, failure: str, compute_ns: int, now: int) -> list[TickEffect]:
-        """The program has failed here: tell everyone in its share's stead.
+        """The program has failed here: tells everyone, in place of its share.
 
-        While settling, and while the last tick is held behind its barrier, our share is out already: the run ends here
-        alone, and consensus ends it elsewhere.
+        While settling, and while the last tick is held after its barrier, the share has already been sent: the run ends
+        only here, and consensus ends it elsewhere.
         """
         assert self.state in (COMPUTING, SETTLING, HOLDING), self.state
         assert self.state is not HOLDING or self._kept or self._outcome, "a program fails at capturing, not behind it"
@@ -287,7 +292,7 @@ class TickMachine:
         return self._send(dict.fromkeys(self.peers, own), own) + self._wait(now)
 
     def settled(self, halted: bool, now: int) -> list[TickEffect]:
-        """Everyone's share has been taken in here: go on to the next phase, the next tick, or the end."""
+        """Everyone's share is settled here: goes on to the next phase or tick, or ends the run."""
         assert self.state is SETTLING, self.state
         if self.phase is not ADVANCE:
             following = self._phases[self._phases.index(self.phase) + 1]
@@ -312,39 +317,39 @@ class TickMachine:
         return [*effects, *self._next_tick(now)]
 
     def grant(self, tick: int, now: int) -> list[TickEffect]:
-        """Ticks up to this one may run. Grants only grow, so a repeated or late one does no harm."""
+        """Allows ticks up to this one. Grants only grow, so a repeated or late one does no harm."""
         if self.granted is not None:
             self.granted = max(self.granted, tick)
         return self._next_tick(now) if self.state is State.PACED else []
 
     def stop(self, now: int) -> list[TickEffect]:
-        """End the run after a tick that all shards agree on: the first whose Advance carries someone's stop."""
+        """Ends the run after a tick that all shards agree on: the first whose Advance carries any shard's stop."""
         self._flags |= STOP
-        self.granted = None  # the tick that carries the stop may never be granted
+        self.granted = None  # the tick that carries the stop might never be granted
         return self._next_tick(now) if self.state is State.PACED else []
 
     def abort(self, failure: str) -> list[RunOver]:
-        """End the run here and now, because consensus has ended it."""
+        """Ends the run at once, because consensus has ended it."""
         return [] if self.state is OVER else [self._over("failed", failure)]
 
     # -- read ------------------------------------------------------------------------------------------------------
 
     def lacking(self) -> tuple[str, ...]:
-        """Whose share of the phase at hand has not come, or whose entry has not."""
+        """Returns the peers whose share of the current phase, or whose entry, has not arrived."""
         behind = self.barrier.missing(self.entry)
         return tuple(peer for peer in self.peers if peer not in self._here or peer in behind)
 
     def has_share_of(self, peer: str) -> bool:
-        """Whether a peer's share of the phase at hand is here."""
+        """Whether a peer's share of the current phase is here."""
         return peer in self._here
 
     def doing(self) -> str:
-        """In words: what an operator reads."""
+        """Returns the current activity in words, for operators."""
         where = f"{self.phase.word} of tick {self.tick}" if self.tick else "start of the run"
         return f"{self.state.value} {where}"
 
     def validate(self) -> None:
-        """Assert the machine's invariants."""
+        """Asserts the machine's invariants."""
         assert all(share.entry == self.entry for share in self._here.values()), self._here
         assert all(share.entry == self._horizon for share in self._ahead.values()), self._ahead
         assert len(self._sent) <= 2, self._sent.keys()
@@ -366,7 +371,7 @@ class TickMachine:
             assert not self._outcome, self.state
         assert self._floor <= max(self._held, 0), (self._floor, self._held)
 
-    # -- within ----------------------------------------------------------------------------------------------------
+    # -- internal --------------------------------------------------------------------------------------------------
 
     def _step_rarer(self, sender: str, message: PhaseRequest | PhaseSent | BarrierRaised, now: int) -> list[TickEffect]:
         match message:
@@ -379,7 +384,7 @@ class TickMachine:
         assert_never(message)
 
     def _wanted(self, sender: str, message: PhaseRequest) -> list[TickEffect]:
-        """A peer lacks our share: say that it is on its way, or send it again if all its copies are lost."""
+        """A peer lacks our share: tells it that a copy is on its way, or resends it if all copies are lost."""
         entry = message.entry
         share = self._sent.get(entry, {}).get(sender)
         if share is None:
@@ -392,7 +397,7 @@ class TickMachine:
         return [SendTick(sender, share)]
 
     def _was_sent(self, sender: str, message: PhaseSent, now: int) -> list[TickEffect]:
-        """A share that has not come before this word of it never will."""
+        """A share that has not arrived before this message is lost: requests another copy."""
         if self.state is not WAITING or message.entry != self.entry:
             return []
         if self._asks == 1:
@@ -404,12 +409,14 @@ class TickMachine:
         return [SendTick(sender, PhaseRequest(self.run, self.entry, message.copies))]
 
     def _late_ns(self) -> int:
-        """After how long a question, or its answer, must have been lost."""
+        """Returns the time after which a request or its answer must be lost."""
         interval_ns = self._timing.resend_interval_ns
         return self._round_trip.timeout_ns(interval_ns // 4, interval_ns)
 
     def _beyond(self, sender: str, entry: int) -> list[TickEffect]:
-        """A peer in a later phase than the end here has not ended: the two would wait for each other for ever."""
+        """If a peer is in a later phase than the one in which the run ended here, the two would wait for each other for
+        ever.
+        """
         if not self._outcome or entry <= self.entry:
             return []
         return [self._over("failed", f"{self.shard}: {disagreement(self.tick, sender)}"[:FAILURE_CHARACTERS_MAX])]
@@ -437,13 +444,13 @@ class TickMachine:
         return [HoldTick(self.run, self.tick, self._floor)]
 
     def _heed(self, flags: Sequence[int]) -> None:
-        """Everyone sees the same flags of an Advance, and does the same about them."""
+        """Obeys the flags of an Advance; all shards see the same ones and act alike."""
         self._stopping = any(one & STOP for one in flags)
         if any(one & DUE for one in flags):
             self._checkpoint = min(self._checkpoint, self.tick + 1)
 
     def _push(self, outgoing: Outgoing, compute_ns: int, flags: int) -> list[TickEffect]:
-        """Send everyone's share of the phase."""
+        """Sends everyone's share of the phase."""
         run, entry, columns, aggregates = self.run, self.entry, outgoing.columns, outgoing.aggregates
         flags, sent = flags if self.tick >= self._reached else flags & ~STOP, outgoing.nbytes
         by_peer, shares = outgoing.frames, dict[str, PhaseDone]()
@@ -452,14 +459,14 @@ class TickMachine:
             frames = by_peer[peer]
             if frames or own is None or own.frames:
                 own = PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent, frames)
-            shares[peer] = own  # one message for all in a row who get no arrays: the host encodes it once
+            shares[peer] = own  # consecutive peers that get no arrays share one message: the host encodes it once
         return self._send(shares, own or PhaseDone(run, entry, columns, aggregates, flags, "", compute_ns, sent))
 
     def _send(self, shares: dict[str, PhaseDone], own: PhaseDone) -> list[TickEffect]:
         self._own = own
         self._sent[self.entry] = shares
         if len(self._sent) > 2:
-            del self._sent[next(iter(self._sent))]  # they stand in the order of their entries
+            del self._sent[next(iter(self._sent))]  # they are in the order of their entries
         if self._again:
             self._again = {key: copies for key, copies in self._again.items() if key[0] in self._sent}
         if self._lost:
@@ -467,7 +474,7 @@ class TickMachine:
         return [SendTick(peer, share) for peer, share in shares.items()]
 
     def _wait(self, now: int) -> list[TickEffect]:
-        """The phase is completed here: raise the own entry, and wait for the others, if that is needed."""
+        """The phase is completed here: raises the own entry, and waits for the others if necessary."""
         self.barrier.advance(self.shard, self.entry)
         self.state, self.since = WAITING, now
         self._asked_at = self._named_at = now
@@ -477,7 +484,7 @@ class TickMachine:
         return []
 
     def _go_on(self, now: int) -> list[TickEffect]:
-        """Leave the wait: every share is here, and the barrier is passed."""
+        """Ends the wait: every share is here, and the barrier is passed."""
         here, own = self._here, self._own
         assert own is not None
         at_hand = [own if member == self.shard else here[member] for member in self.barrier.members]

@@ -9,19 +9,19 @@ from shoal.api.struct import Count, Entry, Number, Struct, Tick
 from shoal.lockstep.frames import Frames
 
 STOP, DUE, OPEN = 1, 2, 4
-"""What `flags` of a share can say: end the run after this tick; make the next tick a checkpoint; the data is here, but
-the sender has not completed the phase.
+"""The `flags` of a share: end the run after this tick; make the next tick a checkpoint; the data is here, but the
+sender has not completed the phase.
 """
 DIGEST_BYTES = 7
-"""As many as fit a `Count`."""
+"""The most that fit a `Count`."""
 
 
 class PhaseDone(Struct):
     """The sender's share of the phase that `entry` completes: its data for the receiver and, unless it is `OPEN`, the
     sender's entry of the barrier.
 
-    Of an open share the entry follows (`BarrierRaised`). `flags` and `failure` travel along, so that all shards see
-    them at the same barrier and act on them at the same tick; unknown bits of `flags` are ignored. `compute_ns` and
+    The entry of an open share follows (`BarrierRaised`). `flags` and `failure` travel along, so all shards see them at
+    the same barrier and act on them at the same tick; unknown bits of `flags` are ignored. `compute_ns` and
     `sent_bytes` are the sender's figures for this phase.
     """
 
@@ -39,8 +39,8 @@ class PhaseDone(Struct):
 class PhaseRequest(Struct):
     """Asks for the receiver's share of this phase.
 
-    The receiver answers how often it has sent the share (`PhaseSent`), and resends it if all copies so far are known to
-    be lost, the first `lost` ones.
+    The receiver answers how often it has sent the share (`PhaseSent`), or resends it if all copies so far are among the
+    first `lost`, which the sender knows to be lost.
     """
 
     run: Count
@@ -49,7 +49,7 @@ class PhaseRequest(Struct):
 
 
 class PieceKind(IntEnum):
-    """Why a piece comes: a load brings it, its receiver has asked for it, or it is out of a backup."""
+    """Why a piece is sent: a load brings it, its receiver requested it, or it comes from a backup."""
 
     LOADED = 0
     FETCHED = 1
@@ -59,7 +59,7 @@ class PieceKind(IntEnum):
 class PieceOffered(Struct):
     """Offers a shard's piece of a graph, in frames of these sizes, cut into chunks of `chunk_bytes`.
 
-    `probe` numbers the repetitions: the answer to one says which of the chunks sent before it are missing.
+    `probe` numbers the repetitions: the answer to each says which of the chunks sent before it are missing.
     """
 
     load: str
@@ -70,7 +70,7 @@ class PieceOffered(Struct):
     kind: PieceKind = PieceKind.LOADED
 
     def digest(self) -> int:
-        """The same for each repetition, and another for another piece that is offered under the same name."""
+        """The same for each repetition; differs for another piece offered under the same name."""
         told = repr((self.frame_sizes, self.chunk_bytes)).encode() + self.spec
         return int.from_bytes(blake2b(told, digest_size=DIGEST_BYTES).digest())
 
@@ -78,7 +78,7 @@ class PieceOffered(Struct):
 class Chunk(Struct):
     """One chunk of a piece; chunks are numbered through all frames in order.
 
-    `offer` is the digest of the offer that it belongs to: a chunk of another piece of that name has no place here.
+    `offer` is the digest of its offer, so that the receiver refuses a chunk of another piece with that name.
     """
 
     load: str
@@ -88,7 +88,7 @@ class Chunk(Struct):
 
 
 class ChunksAcknowledged(Struct):
-    """All chunks below `upto` have arrived, and of the later ones those in `beyond`; chunk 0 is wanted first.
+    """All chunks below `upto` have arrived, and those later ones in `beyond`; chunk 0 is wanted first.
 
     The answer to a repeated offer has its `probe`.
     """
@@ -100,7 +100,7 @@ class ChunksAcknowledged(Struct):
 
 
 class PieceBuilt(Struct):
-    """The piece is complete and its part built; or it can't be, and `error` says why. Counts are the part's."""
+    """The piece is complete and its part built, or can't be, and `error` says why. Counts are the part's."""
 
     load: str
     error: str
@@ -112,7 +112,7 @@ class PieceBuilt(Struct):
 
 
 class PieceDropped(Struct):
-    """The load was dropped: the receiver discards what it has of it."""
+    """The load was dropped: the receiver discards its data."""
 
     load: str
 
@@ -120,7 +120,7 @@ class PieceDropped(Struct):
 class Checkpoint(Struct):
     """The sender's partitions after `tick`, one frame each, to be made durable.
 
-    States before `floor` are not needed.
+    States before `floor` are no longer needed.
     """
 
     run: Count
@@ -139,7 +139,7 @@ class CheckpointHeld(Struct):
 
 
 class PhaseSent(Struct):
-    """The receiver's share of this phase has been sent, so many times: this message follows the last copy."""
+    """The sender has sent the receiver's share of this phase `copies` times: this message follows the last copy."""
 
     run: Count
     entry: Entry
@@ -147,14 +147,14 @@ class PhaseSent(Struct):
 
 
 class BarrierRaised(Struct):
-    """The sender's whole counter of a run's barrier, its own entry and all that it knows of others'."""
+    """The sender's whole counter of a run's barrier: its own entry and all that it knows of others."""
 
     run: Count
     entries: tuple[tuple[str, Entry], ...]
 
 
 class CheckpointRequest(Struct):
-    """Asks whether the message of this tick whose first partition is `first` has arrived. It follows the last copy."""
+    """Asks whether the message of this tick whose first partition is `first` has arrived. Follows the last copy."""
 
     run: Count
     tick: Tick
@@ -163,7 +163,7 @@ class CheckpointRequest(Struct):
 
 
 class CheckpointMissing(Struct):
-    """None of so many copies of that message has arrived."""
+    """None of the first `copies` copies of that message has arrived."""
 
     run: Count
     tick: Tick

@@ -1,4 +1,4 @@
-"""How long an answer takes: the estimate of RFC 6298, section 2.
+"""Estimates how long an answer takes, after RFC 6298, section 2.
 
 The caller applies Karn's rule: a request that was sent twice before its answer came gives no measurement.
 """
@@ -23,7 +23,7 @@ class RoundTrip:
         self._smoothed_ns = self._deviation_ns = -1
 
     def measured(self, round_trip_ns: int) -> None:
-        """One more."""
+        """Records one measurement."""
         if self._smoothed_ns < 0:
             self._smoothed_ns, self._deviation_ns = round_trip_ns, round_trip_ns // 2
             return
@@ -31,7 +31,7 @@ class RoundTrip:
         self._smoothed_ns += (round_trip_ns - self._smoothed_ns) // 8
 
     def timeout_ns(self, least_ns: int, unknown_ns: int) -> int:
-        """After so long an answer is late; before anything was measured, after `unknown_ns`."""
+        """Returns after how long an answer is late; `unknown_ns` before the first measurement."""
         if self._smoothed_ns < 0:
             return unknown_ns
         return max(least_ns, self._smoothed_ns + 4 * self._deviation_ns)

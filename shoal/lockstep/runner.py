@@ -1,11 +1,11 @@
-"""Runs phases and settles them on engines: what every host of a tick machine does for it, without a socket or a disk.
+"""Runs phases and settles them on engines for every host of a tick machine, without sockets or disks.
 
-Daemons, `shoal.local` and the simulator host this very runner; each decides what becomes of a captured state (`keep`)
-and where messages go. What is left over, messages to send and news to pass on, is handed back in order. `hold` keeps
-phases back until the host says `run_held`: the simulator so gives them a duration.
+Daemons, `shoal.local` and the simulator use this same runner; each decides how to keep a captured state (`keep`) and
+where messages go. The runner returns the messages to send and the news to pass on, in order. `hold` delays phases until
+the host calls `run_held`, which the simulator uses to give them a duration.
 
-A program's own code runs in a `Section`, out of which another thread can get it; whatever it raises fails its run. The
-failure says where: the method, the tick, the shard, and the node if the exception has an attribute `shoal_node`.
+A program's own code runs in a `Section`, where another thread can interrupt it; anything it raises fails its run. The
+failure names the method, the tick, the shard, and the node if the exception has an attribute `shoal_node`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from shoal.program.program import Program
 
 N = TypeVar("N")
 State: TypeAlias = tuple[int, Mapping[int, Any]]
-"""A tick, and by partition what was captured of it."""
+"""A tick, and what was captured of it, by partition."""
 InProgram: TypeAlias = RunPhase | SettlePhase | HoldTick
-"""Where a program's own code runs: its phases and what comes before the first; `halted`; `collect` and `save`."""
+"""What runs a program's own code: its phases and what comes before the first; `halted`; `collect` and `save`."""
 TRACE_CHARACTERS_MAX = FAILURE_CHARACTERS_MAX - 300
-"""Of a traceback the end says most; the phase, the tick and the shard stand in front of it."""
+"""The end of a traceback says most, so its start is cut; the phase, the tick and the shard precede it."""
 
 ADVANCE = Phase.ADVANCE
 
@@ -39,8 +39,8 @@ ADVANCE = Phase.ADVANCE
 class Runner(ABC, Generic[N]):
     """The runs of one shard: a machine and an engine each. `clock` gives monotonic nanoseconds.
 
-    With `tell`, news is handed over as it comes and the lists returned are empty. A shard's share of a phase is so on
-    its way to the others before the next phase is run here, which may follow at once and take long.
+    With `tell`, the runner passes news on at once and returns empty lists. So a shard's share of a phase is on its way
+    before the next phase runs here, which may follow at once and take long.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Runner(ABC, Generic[N]):
         hold: bool = False,
         tell: Callable[[N], None] | None = None,
     ) -> None:
-        """The `machines` of the runs, by number, belong to the host, which adds and removes them."""
+        """The host owns the `machines` of the runs, by number: it adds and removes them."""
         self.section, self.tell = section, tell
         self.engines: dict[int, Engine] = {}
         self.held: list[RunPhase] = []
@@ -63,20 +63,22 @@ class Runner(ABC, Generic[N]):
 
     @abstractmethod
     def keep(self, effect: HoldTick, states: Mapping[int, Any]) -> Sequence[object]:
-        """Makes the captured states of own partitions durable; returns the effects of that, now or later `TickHeld`."""
+        """Makes the captured states of own partitions durable. Returns effects; `TickHeld` is among them, or comes
+        later.
+        """
 
     def capture(self, engine: Engine) -> Mapping[int, Any]:
-        """Takes the states of own partitions from the engine."""
+        """Captures the states of own partitions."""
         return engine.capture()
 
     def is_failure(self, error: BaseException) -> bool:
-        """Whether what a program has raised is its run's failure; Ctrl-C, which only the main thread gets, is not."""
+        """Whether an exception from a program fails its run; Ctrl-C, which only the main thread gets, does not."""
         return not (isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread())
 
     def set_up(
         self, machine: TickMachine, part: ShardGraph, program: Program, state: State | None, begun: Sequence[object]
     ) -> list[N]:
-        """Makes the engine of a run whose machine has `begun`, at a restored `state` if there is one."""
+        """Creates the engine of a run whose machine has `begun`, and restores `state` if there is one."""
         assert (state[0] if state else 0) == machine.tick, (machine.tick, state and state[0])
         first, began = RunPhase(machine.run, machine.tick, ADVANCE), self._clock()
         try:
@@ -86,7 +88,7 @@ class Runner(ABC, Generic[N]):
                 engine.restore(*state)
         except BadState as unfit:
             begun = machine.raised(f"the state of tick {machine.tick} can't be taken: {unfit}", 0, self._clock())
-        except BaseException as error:  # a program's failure is its run's, never the host's
+        except BaseException as error:  # a program's failure fails its run, never the host
             begun = self._failed(first, began, error)
         return self.perform(begun)
 
@@ -116,12 +118,12 @@ class Runner(ABC, Generic[N]):
         return news
 
     def run_held(self, effect: RunPhase) -> list[N]:
-        """Runs a phase that was held back."""
+        """Runs a phase that was delayed."""
         self.held.remove(effect)
         return self.perform(self._run(effect))
 
     def close(self) -> None:
-        """Lets the kernel threads end."""
+        """Ends the kernel threads."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -130,7 +132,7 @@ class Runner(ABC, Generic[N]):
         began = self._clock()
         try:
             outgoing = self.section.run(effect, began, engine.run, effect.tick, effect.phase)
-        except BaseException as error:  # the same
+        except BaseException as error:  # as above
             return self._failed(effect, began, error)
         now = self._clock()
         return machine.computed(outgoing, now - began, now)
@@ -141,7 +143,7 @@ class Runner(ABC, Generic[N]):
         try:
             engine.settle(effect.phase, effect.shares)
             halted = effect.phase is ADVANCE and self.section.run(effect, began, _halts, engine)
-        except BaseException as error:  # the same
+        except BaseException as error:  # as above
             return self._failed(effect, began, error)
         return machine.settled(halted, self._clock())
 
@@ -149,7 +151,7 @@ class Runner(ABC, Generic[N]):
         began = self._clock()
         try:
             states = self.section.run(effect, began, self.capture, self.engines[effect.run])
-        except BaseException as error:  # the same
+        except BaseException as error:  # as above
             return self._failed(effect, began, error)
         return [*self._machines[effect.run].captured(), *self.keep(effect, states)]
 
@@ -159,7 +161,7 @@ class Runner(ABC, Generic[N]):
         return machine.held(self._clock())
 
     def _failed(self, phase: InProgram, began: int, error: BaseException) -> Sequence[object]:
-        """A program has raised something: its machine tells the others."""
+        """A program has raised an exception: its machine tells the others."""
         if not self.is_failure(error):
             raise error
         now = self._clock()
@@ -167,7 +169,7 @@ class Runner(ABC, Generic[N]):
 
 
 def _halts(engine: Engine) -> bool:
-    """The program's word on it, as a yes or no: of an array with two values there is none."""
+    """Returns the program's answer as a bool; an array with two values raises."""
     return bool(engine.halted())
 
 
@@ -179,7 +181,7 @@ def place_of(at: InProgram) -> str:
 
 
 def _told(at: InProgram, seconds: float, error: BaseException) -> str:
-    """What has become of a program; the machine puts the shard's name in front of it."""
+    """Describes a program's failure; the machine prefixes the shard's name."""
     where = place(error, at.tick, place_of(at))
     if isinstance(error, Interrupted):
         return f"stopped: the program did not return from {where} for {seconds:.1f} s"

@@ -1,6 +1,6 @@
-"""How each kind of thing that a program declares crosses shards, and how it is kept.
+"""How each kind of data that a program declares crosses shards, and how it is kept.
 
-The engine puts a share together from *carriers*, in the order in which a program declares them; each packs its frames
-for every peer, checks those that came, takes them in, and turns what it must not lose into bytes and back. Columns with
-ghosts and aggregates, which every tick has, are the engine's own.
+The engine builds a share from *carriers*, in the order in which a program declares them. Each carrier packs its frames
+for every peer, checks and settles the ones that arrive, and converts what must not be lost to bytes and back. The
+engine itself handles columns with ghosts and aggregates, which every tick has.
 """

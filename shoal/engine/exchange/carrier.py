@@ -1,4 +1,4 @@
-"""What a carrier is, and what is common to those that deliver messages."""
+"""The protocol of carriers, and functions that those that deliver messages share."""
 
 from __future__ import annotations
 
@@ -15,46 +15,48 @@ Buffer = Any
 
 
 class BadExchange(ValueError):
-    """What a peer sent does not fit the graph or the program."""
+    """Raised if what a peer sent does not fit the graph or the program."""
 
 
 class BadState(ValueError):
-    """What should be restored is not the state of these partitions."""
+    """Raised if a state to be restored does not belong to these partitions."""
 
 
 class Carrier(Protocol):
-    """One thing that crosses with one phase. A peer's share has `frame_count` frames of it, always."""
+    """One kind of data that crosses with one phase. A peer's share always has `frame_count` frames of it."""
 
     sent_in: Phase
     frame_count: int
 
     def pack(self) -> Mapping[str, tuple[Array, ...]]:
-        """The frames for each peer; nothing that is done afterwards may write to them."""
+        """Returns the frames for each peer; nothing may write to them afterwards."""
         ...
 
     def check(self, peer: str, frames: Sequence[Buffer]) -> None:
-        """See that a peer's frames fit. Raises `BadExchange`."""
+        """Checks that a peer's frames fit. Raises `BadExchange`."""
         ...
 
     def settle(self, incoming: Mapping[str, Sequence[Buffer]]) -> None:
-        """Take in what every peer sent."""
+        """Takes in what every peer sent."""
         ...
 
     def commit(self) -> None:
-        """The tick is over."""
+        """Ends the tick."""
         ...
 
     def capture(self) -> Mapping[int, bytes]:
-        """What has to be kept, by own partition: of the tick whose Advance was packed last. Empty: nothing ever."""
+        """Returns what must be kept, by own partition, as of the last Advance that was packed. Empty if there is never
+        any.
+        """
         ...
 
     def restore(self, states: Mapping[int, memoryview]) -> None:
-        """Take it back, before Advance of that tick is packed again. Raises `BadState`."""
+        """Restores it, before Advance of that tick is packed again. Raises `BadState`."""
         ...
 
 
 def read_frame(frame: Buffer, dtype: Any, what: str) -> Array:
-    """A frame as an array of that type. Raises `BadExchange`."""
+    """Returns a frame as an array of that type. Raises `BadExchange`."""
     view = memoryview(frame).cast("B")
     size = np.dtype(dtype).itemsize
     if view.nbytes % size:
@@ -64,12 +66,12 @@ def read_frame(frame: Buffer, dtype: Any, what: str) -> Array:
 
 
 def pack_sections(sections: Sequence[bytes]) -> bytes:
-    """Several byte strings as one, each with its length (8 bytes, little-endian) before it."""
+    """Joins byte strings, each preceded by its length (8 bytes, little-endian)."""
     return b"".join(part for section in sections for part in (len(section).to_bytes(8, "little"), section))
 
 
 def split_sections(data: memoryview, count: int) -> list[memoryview]:
-    """The byte strings again. Raises `BadState` unless there are exactly so many."""
+    """Splits sections again. Raises `BadState` unless there are exactly `count`."""
     sections, at = [], 0
     for _ in range(count):
         length = int.from_bytes(data[at : at + 8], "little")
@@ -84,12 +86,12 @@ def split_sections(data: memoryview, count: int) -> list[memoryview]:
 
 
 def pack_arrays(arrays: Sequence[Array]) -> bytes:
-    """Arrays as one section."""
+    """Packs arrays as one section."""
     return pack_sections([np.ascontiguousarray(array).tobytes() for array in arrays])
 
 
 def split_arrays(data: memoryview, dtypes: Sequence[Any]) -> list[Array]:
-    """The arrays again. Raises `BadState`."""
+    """Splits a section of arrays again. Raises `BadState`."""
     try:
         sections = split_sections(data, len(dtypes))
         return [read_frame(section, dtype, "an array") for section, dtype in zip(sections, dtypes, strict=True)]

@@ -1,8 +1,8 @@
-"""Channels: values from node to node, sorted by owner where they leave and into canonical order where they arrive.
+"""Channels: values from node to node, sorted by owner when sent and into canonical order on arrival.
 
-A value arrives by (target, sender's ordinal, order of posting); all that one sender posts comes from one shard, so the
-order is the same on any cut. Values that combine exactly (minima, maxima, sums of integers) are combined before they
-leave, one a target and shard; sums of floats only where they arrive, in that order.
+Values arrive by (target, sender's ordinal, order of posting). One shard posts all values of a sender, so the order is
+the same on any cut. Values that combine exactly (minima, maxima, sums of integers) are combined before they are sent,
+one per target and shard; sums of floats are combined only on arrival, in that order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shoal.program.phase import Phase
 
 Array = NDArray[Any]
 DENSE = 16
-"""A table over all nodes is faster than a sort for more than one value in so many nodes."""
+"""A table over all nodes is faster than a sort if there is more than one value per this many nodes."""
 
 
 class ChannelCarrier:
@@ -37,10 +37,10 @@ class ChannelCarrier:
         self._leaving = self._nothing()
         self._here: tuple[Array, Array, Array] = self._nothing()
         self.arrived: tuple[Array, Array] = (np.empty(0, np.int64), np.empty(0, channel.dtype))
-        """Own nodes (local indices, ascending) and what arrived there."""
+        """Own nodes (local indices, ascending) and the values that arrived there."""
 
     def post(self, senders: Array, targets: Array, values: Array) -> None:
-        """From own nodes (local indices) to nodes by ordinal; arrays of one length."""
+        """Posts from own nodes (local indices) to nodes by ordinal; all arrays have one length."""
         if not len(senders) == len(targets) == len(values):
             sizes = f"{len(senders)} senders, {len(targets)} targets and {len(values)} values"
             raise ValueError(f"channel '{self.channel.name}': {sizes}: there should be as many of each")
@@ -124,7 +124,7 @@ class ChannelCarrier:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, self.channel.dtype)
 
     def _no_frames(self) -> Mapping[str, tuple[Array, ...]]:
-        """What a tick costs in which nothing is sent."""
+        """Returns the frames of a tick in which nothing is sent."""
         self._here = self._nothing()
         ordinals, values = np.empty(0, self._part.ordinal_type), np.empty(0, self.channel.dtype)
         frames = (ordinals, values, ordinals) if self._with_senders else (ordinals, values)
@@ -147,8 +147,8 @@ class ChannelCarrier:
 
 
 def combined(nodes: Array, values: Array, channel: Channel, bound: int) -> tuple[Array, Array]:
-    """One value a node (below `bound`), nodes ascending; values of one node are combined in the order in which they
-    stand, if that makes a difference.
+    """Returns one value per node (below `bound`), nodes ascending; combines each node's values in order, if order
+    matters.
     """
     if not len(nodes):
         return nodes, values
@@ -168,7 +168,7 @@ def combined(nodes: Array, values: Array, channel: Channel, bound: int) -> tuple
 
 
 def check_range(indices: Array, end: int, what: str) -> None:
-    """What is addressed to nowhere would be lost without a word."""
+    """Raises `IndexError` for an index out of range: its value would be lost silently."""
     if len(indices) and not 0 <= indices.min() <= indices.max() < end:
         wrong = indices[(indices < 0) | (indices >= end)][0]
         raise IndexError(f"{what} {wrong} is none from 0 to {end - 1}")

@@ -1,7 +1,7 @@
-"""Lists: rows of any length, one a node, and copies of the neighbours' rows.
+"""Lists: rows of any length, one per node, and copies of the neighbours' rows.
 
-A peer's share has the lengths of the rows on its boundary and their values, or two empty frames if the list was not
-written in this tick; then the copies stay as they are.
+A peer's share has the lengths of the rows on its boundary and their values, or two empty frames if this tick did not
+write the list; then the copies stay unchanged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ListCarrier:
         self._captured = self._own
 
     def set(self, rows: Ragged) -> None:
-        """This tick's rows of all own nodes."""
+        """Sets this tick's rows of all own nodes."""
         if len(rows) != self._part.size or rows.values.dtype != np.dtype(self.lists.dtype):
             raise ValueError(
                 f"list '{self.lists.name}': {len(rows)} rows of {rows.values.dtype} where {self._part.size} "

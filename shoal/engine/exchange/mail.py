@@ -1,7 +1,7 @@
-"""Mail: records for whoever holds a partition, in an order that no cut changes.
+"""Mail: records between partitions, in an order that does not depend on the cut.
 
-Records arrive by (partition that they are for, partition that they come from, order of posting there). A program that
-posts, a partition at a time, in an order of its own making is so read in the same order on any number of shards.
+Records arrive by (receiving partition, sending partition, order of posting). If a program posts a partition's records
+in an order that it determines itself, they are read in the same order on any number of shards.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Field: TypeAlias = "Array | Ragged"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Records:
-    """Some records: the partition that each is for, the one it comes from, and its fields by name.
+    """Records: the partition that each is for, the one that it comes from, and its fields by name.
 
-    A field of numbers is an array, one of byte strings a `Ragged` of uint8.
+    A field of numbers is an array, a field of byte strings a `Ragged` of uint8.
     """
 
     partitions: Array
@@ -39,7 +39,7 @@ class Records:
         return len(self.partitions)
 
     def take(self, rows: Array) -> Records:
-        """These records, in this order."""
+        """Returns these records, in this order."""
         fields = {
             name: field.take(rows) if isinstance(field, Ragged) else field[rows] for name, field in self.fields.items()
         }
@@ -59,7 +59,9 @@ class MailCarrier:
         self._leaving = self._here = self.arrived = self._nothing()
 
     def post(self, senders: Array, partitions: Array, fields: Mapping[str, Any]) -> None:
-        """From own partitions to partitions; a field is an array, or of byte strings a list of them or a `Ragged`."""
+        """Posts from own partitions to partitions. A field is an array, or for byte strings a list of them or a
+        `Ragged`.
+        """
         if fields.keys() != dict(self.mail.fields).keys():
             raise ValueError(f"mail '{self.mail.name}' has the fields {', '.join(dict(self.mail.fields))}")
         given: dict[str, Field] = {}
