@@ -1,4 +1,4 @@
-"""The client's side of a daemon's admin protocol, blocking: over the socket of a daemon on this machine, or to another.
+"""The client side of a daemon's admin protocol, blocking: over a local daemon's socket, or to another machine.
 
     with AdminConnection("/run/shoal/admin.sock") as daemon:     # or "alpha@tcp://10.0.0.1:7103", with keys
         status, _ = daemon.call("status")
@@ -7,16 +7,16 @@
             print(event["tick"])
         events.result
 
-One exchange at a time; a connection carries any number. Each request has an id, and every line that answers it has the
-same one. An exchange that was left half-way, by Ctrl-C, a timeout or anything else, would leave bytes behind that
-belong to nobody. So a connection is busy from before the first byte of a request until the last one of its answer has
-come: whatever is raised in between closes it, and if even that is interrupted, it stays busy and is never used again.
-Sessions, which many threads may use, take another then (`shoal.client.connections`).
+A connection carries any number of exchanges, one at a time. Each request has an id, which every line of its answer
+repeats. If an exchange were abandoned half-way, by Ctrl-C, a timeout or anything else, it would leave stray bytes. So a
+connection is busy from before the first byte of a request until the last byte of its answer. Any exception in between
+closes it; if even that is interrupted, it stays busy and is never used again. Sessions, which many threads may use,
+then take another connection (`shoal.client.connections`).
 
-Large buffers go to the socket as they are (`memoryview`), and arrive in one buffer each, so that a graph is copied by
-the kernel only. Daemons on other machines are reached through `shoal.client.remote`, with an operator's key; it wants
-pyzmq, all else here nothing. Every error is a `ShoalError` whose text is a sentence for a person; `Unreachable`
-alone means that no daemon answered.
+Large buffers go to the socket unchanged (`memoryview`), and arrive in one buffer each, so only the kernel copies a
+graph. `shoal.client.remote` connects to daemons on other machines, with an operator's key, and needs pyzmq; everything
+else here needs only the standard library. Every error is a `ShoalError` with a readable message; only `Unreachable`
+means that no daemon answered.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 FRAMES_BYTES_MAX: Final = 64 * 1024**3
 RECEIVE_BYTES: Final = 64 * 1024
 QUEUE_SECONDS: Final = 0.01
-"""Between two looks whether there is room in the queue of a daemon that many want to reach at once."""
+"""How often to retry while the queue of a busy daemon's socket is full."""
 
 
 class _Carrier(Protocol):
-    """What is asked of a socket."""
+    """What `AdminConnection` needs of a socket."""
 
     def sendall(self, data: memoryview, /) -> object: ...
     def recv_into(self, buffer: memoryview, /) -> int: ...
@@ -54,11 +54,11 @@ class _Carrier(Protocol):
     def close(self) -> None: ...
 
     def is_quiet(self) -> bool:
-        """Whether it is open at both ends and nothing has come."""
+        """Whether both ends are open and nothing has arrived."""
         ...
 
     def hang_up(self) -> None:
-        """End what another thread waits for on it, and tell the other side. It is still to be closed."""
+        """Ends another thread's wait on the socket, and tells the other side. The socket must still be closed."""
         ...
 
 
@@ -69,7 +69,7 @@ class _UnixSocket(socket.socket):
         return not poll.poll(0)
 
     def hang_up(self) -> None:
-        with contextlib.suppress(OSError):  # the other side was quicker
+        with contextlib.suppress(OSError):  # the other side hung up first
             self.shutdown(socket.SHUT_RDWR)
 
 
@@ -77,11 +77,11 @@ Said = tuple[dict[str, Any], tuple[memoryview, ...]]
 
 
 class AdminConnection:
-    """A connection to one daemon. `timeout` is how long it may stay silent, in seconds; None waits for ever.
+    """A connection to one daemon. `timeout` is how long the daemon may stay silent, in seconds; None means for ever.
 
     `address` is the path of its admin socket, or ``NAME@tcp://HOST:PORT`` of its endpoint for operators. For the latter
-    `key` is the file of your secret key, and the daemon's public key is looked up under its NAME in the list
-    `known_keys` (a cluster's allowed_keys will do), or given itself as `server_key`.
+    `key` is the file of your secret key, and the daemon's public key is either `server_key` or the one under its NAME
+    in the list `known_keys`, such as a cluster's allowed_keys.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class AdminConnection:
         self._ahead = bytearray()
         self._ids = itertools.count(1)
         self._turn = threading.Lock()
-        """Held from the first byte of a request to the last one of its answer."""
+        """Held from the first byte of a request to the last byte of its answer."""
         self._asked = (0, "")
         """The id and the command of the last request."""
         self._socket = (
@@ -120,38 +120,38 @@ class AdminConnection:
         self.close()
 
     def close(self) -> None:
-        """Hang up; what the daemon was doing for this connection alone is cancelled."""
+        """Hangs up; the daemon cancels what it was doing for this connection alone."""
         ours = self._socket
-        # A child that was forked has a copy of the descriptor: it must leave the parent's exchange alone, and the
-        # parent has to hang up in so many words, or the daemon would hear nothing before the child ends.
+        # A forked child has a copy of the descriptor: it must not disturb the parent's exchange, and the parent has to
+        # hang up explicitly, or the daemon would notice nothing before the child ends.
         if ours is not None and self._process == os.getpid():
             ours.hang_up()
             ours.close()
-        self._socket = None  # only now: an interrupted close is finished by the next one
+        self._socket = None  # only now: the next call finishes an interrupted close
 
     def hang_up(self) -> None:
-        """What `close` does to an exchange that another thread waits for: there, it ends with `Unreachable`."""
+        """Ends the exchange that another thread waits for with `Unreachable` there, as `close` does."""
         ours = self._socket
         if ours is not None and self._process == os.getpid():
             ours.hang_up()
 
     @property
     def is_free(self) -> bool:
-        """Whether it is open, as far as is known here, and no exchange is under way."""
+        """Whether it is open, as far as known here, and no exchange is in progress."""
         return self._socket is not None and not self._turn.locked() and self._process == os.getpid()
 
     @property
     def has_been_used(self) -> bool:
-        """Whether anything was asked on it before."""
+        """Whether it has carried a request before."""
         return self._asked[0] > 0
 
     @property
     def is_usable(self) -> bool:
-        """Whether it is free, and the daemon has neither hung up nor said anything that was not asked for."""
+        """Whether it is free, and the daemon has neither hung up nor sent anything unrequested."""
         return self.is_free and not self._ahead and self._open().is_quiet()
 
     def call(self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()) -> Said:
-        """Ask, and wait for the answer: its result and the buffers that came with it."""
+        """Sends a request and waits for the answer: its result, and the buffers that came with it."""
         parts = self._begun(command, args, frames, stream=False)
         with self._whole():
             self._send(parts)
@@ -162,12 +162,12 @@ class AdminConnection:
         return _result(answer), buffers
 
     def stream(self, command: str, args: Mapping[str, Any] | None = None, frames: Sequence[Any] = ()) -> Stream:
-        """Ask, and get the events on the way; the answer is `Stream.result` once they are through."""
+        """Sends a request and yields events; the answer is `Stream.result`, once the events are over."""
         return Stream(self, command, args, frames)
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        """For a piece of an exchange: whatever keeps it from its end closes the connection."""
+        """Wraps a part of an exchange: any exception in it closes the connection."""
         try:
             yield
         except BaseException:
@@ -177,7 +177,7 @@ class AdminConnection:
     def _begun(
         self, command: str, args: Mapping[str, Any] | None, frames: Sequence[Any], stream: bool
     ) -> list[memoryview]:
-        """Take the turn; what to send. From here until `_end` nobody else gets one, come what may."""
+        """Begins an exchange and returns what to send. No other exchange can begin before `_end`."""
         self._open()
         if self._process != os.getpid():
             raise ShoalError(
@@ -207,13 +207,13 @@ class AdminConnection:
         except TimeoutError:
             raise self._broken("stopped reading") from None
         except (BrokenPipeError, ConnectionResetError):
-            # It hung up before the end, most likely after a word of why: that is read next.
+            # The daemon hung up before the end, most likely after a message that says why, which is read next.
             return
         except OSError as error:
             raise self._broken(f"cannot be written to ({error.strerror})") from error
 
     def _heard(self) -> dict[str, Any]:
-        """The next line: an event or an answer, to what was asked."""
+        """Returns the next line: an event of the current request, or its answer."""
         line = self._line()
         try:
             answer = json.loads(line)
@@ -224,11 +224,11 @@ class AdminConnection:
         if answer.get("id") == self._asked[0]:
             return answer
         if answer.get("ok") is False and "id" not in answer:
-            _result(answer)  # raises: it did not come to read what was asked, and says why
+            _result(answer)  # raises: the daemon did not read the request, and says why
         raise self._broken("answered another request: are both of the same version?")
 
     def _end(self, answer: dict[str, Any]) -> tuple[memoryview, ...]:
-        """The buffers of the answer whose line this is. The connection is free then."""
+        """Returns the buffers of this answer; the connection is free from then on."""
         lengths = answer.get("frames", [])
         if not all(type(n) is int and n >= 0 for n in lengths) or sum(lengths) > FRAMES_BYTES_MAX:
             raise self._broken("announced invalid frames")
@@ -278,16 +278,16 @@ class AdminConnection:
         return self._socket
 
     def _broken(self, what: str, kind: type[Unreachable] = Unreachable) -> Unreachable:
-        """After this nothing on the connection could be told apart, so it is closed."""
+        """Closes the connection, because nothing on it could be told apart any more."""
         self.close()
         return kind(f"the daemon at {self.address} {what}")
 
 
 class Stream:
-    """The events of one request, and then its answer.
+    """The events of one request, followed by its answer.
 
-    `result` and `frames` are there once the loop over the events has ended by itself. Until then the connection answers
-    nothing else.
+    `result` and `frames` are available once the loop over the events has ended normally. Until then the connection
+    accepts no other request.
     """
 
     def __init__(
@@ -321,14 +321,14 @@ class Stream:
 
     @property
     def result(self) -> dict[str, Any]:
-        """The answer; events nobody looked at are skipped."""
+        """Returns the answer; skips the remaining events."""
         for _ in self:
             pass
         return self._result
 
 
 def _is_well_formed(answer: dict[str, Any]) -> bool:
-    """Whether it is an event, a yes with what belongs to it, or a no with a reason."""
+    """Whether it is an event, a success with its fields, or a failure with a reason."""
     match answer:
         case {"event": dict()}:
             return True
@@ -340,7 +340,7 @@ def _is_well_formed(answer: dict[str, Any]) -> bool:
 
 
 def _result(answer: dict[str, Any]) -> dict[str, Any]:
-    """What an answer says. Raises the error of one that is a no."""
+    """Returns the result of an answer. Raises its error if it is a failure."""
     if answer["ok"] is not True:
         error = answer.get("error", {})
         message = str(error.get("message", "no reason was given"))
@@ -371,7 +371,7 @@ def _connected(path: Path, timeout: float | None) -> _Carrier:
 
 
 def _queue_for(connection: socket.socket, path: str, timeout: float | None) -> None:
-    """Connect; while too many wait to be accepted, the kernel refuses at once whoever has a timeout, so ask again."""
+    """Connects. While the daemon's queue is full, the kernel refuses sockets with a timeout at once: retries."""
     until = time.monotonic() + (timeout or 0.0)
     while True:
         try:
@@ -389,7 +389,7 @@ def _called(
     server_key: str | None,
     known_keys: str | os.PathLike[str] | None,
 ) -> _Carrier:
-    # pyzmq takes a while to import, and who speaks to this machine does without.
+    # pyzmq takes a while to import, and local connections do not need it.
     from shoal.client.remote import NoConnection, RemoteSocket, target_of
 
     try:

@@ -1,17 +1,17 @@
-"""Connections to one daemon, for a session that many threads may use: an exchange has one to itself.
+"""Connections to one daemon, for a session that many threads may use: each exchange has its own.
 
     connections = Connections(lambda: AdminConnection("/run/shoal/admin.sock"))
     connections.call("run show", {"run": "pagerank-1"})
 
-A thread that waits for a run keeps nobody else from asking. A connection is kept for the next exchange only after its
-answer has come whole; one whose exchange was left half-way is closed, and what the daemon did for it alone is
-cancelled. So a session survives Ctrl-C. It survives a daemon's restart as well: a kept connection that the daemon has
-closed meanwhile is noticed before anything is sent. Should the daemon close it in the very moment in which it is used,
-commands that only read are asked once more; all others may have been carried out, and are not repeated.
+A thread that waits for a run does not block others. A connection is reused only after its answer is complete; if an
+exchange is abandoned half-way, its connection is closed, and the daemon cancels what it did for that connection alone.
+So a session survives Ctrl-C. It also survives a daemon's restart: before anything is sent, it notices that the daemon
+has closed a kept connection. If the daemon closes it just as a request is sent, commands that only read are repeated;
+all others may have been executed, and are not repeated.
 
-There are as many connections as there are exchanges at once, and at most `KEPT_MAX` while nothing goes on. Nothing here
-takes a lock (single operations on lists and sets are atomic), so that neither a signal handler that asks something nor
-a child that was forked in between can wait for one for ever. A child has connections of its own.
+There are as many connections as concurrent exchanges, and at most `KEPT_MAX` idle ones. Nothing here takes a lock
+(single operations on lists and sets are atomic), so neither a signal handler that sends a request nor a child forked in
+between can deadlock. A child has its own connections.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from shoal.api.errors import HungUp, Refused, SessionClosed, Unreachable
 from shoal.client.admin_protocol import AdminConnection, Said
 
 KEPT_MAX: Final = 8
-"""A daemon serves some 64 clients at once, and closes those first that have been idle for longest."""
+"""A daemon serves some 64 clients at once, and closes those first that have been idle longest."""
 
 
 class Connections:
-    """As many connections as are needed at once; `dial` makes one more."""
+    """As many connections as needed at once; `dial` opens another one."""
 
     def __init__(self, dial: Callable[[], AdminConnection]) -> None:
         self._dial = dial
         self._closed = False
         self._process = os.getpid()
         self._kept: list[AdminConnection] = []
-        # By weak reference, so that one whose giving back was interrupted is not held, and is closed.
+        # By weak reference: if returning a connection is interrupted, it is garbage-collected and closed.
         self._lent: set[ref[AdminConnection]] = set()
 
     def reach(self) -> None:
-        """See that somebody answers. Raises `Unreachable`."""
+        """Checks that a daemon answers. Raises `Unreachable`."""
         with self.lent():
             pass
 
@@ -53,7 +53,7 @@ class Connections:
         *,
         may_repeat: bool = False,
     ) -> Said:
-        """Asks, and waits for the answer. A command that `may_repeat` changes nothing, and can be asked again."""
+        """Sends a request and waits for the answer. A command that `may_repeat` is safe to send again."""
         while True:
             with self.lent() as connection:
                 was_kept = connection.has_been_used
@@ -65,7 +65,7 @@ class Connections:
 
     @contextmanager
     def lent(self) -> Iterator[AdminConnection]:
-        """A connection for one exchange."""
+        """Lends a connection for one exchange."""
         connection = self._taken()
         lent = ref(connection, self._lent.discard)
         try:
@@ -81,7 +81,7 @@ class Connections:
             self._take_back(connection)
 
     def close(self) -> None:
-        """Close all. What other threads wait for ends with a `ShoalError`."""
+        """Closes all connections. Calls that other threads wait for end with a `ShoalError`."""
         self._closed = True
         self._own()
         self._close_kept()
@@ -95,7 +95,7 @@ class Connections:
         while self._kept:
             try:
                 connection = self._kept.pop()
-            except IndexError:  # another thread was quicker
+            except IndexError:  # another thread took the last one
                 break
             if connection.is_usable:
                 return connection
@@ -122,6 +122,6 @@ class Connections:
             raise SessionClosed
 
     def _own(self) -> None:
-        """In a child that was forked: leave the parent's connections to the parent."""
+        """In a forked child: leaves the parent's connections to the parent."""
         if self._process != os.getpid():
             self._kept, self._lent, self._process = [], set(), os.getpid()

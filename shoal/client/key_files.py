@@ -1,11 +1,11 @@
-"""Files of CURVE keys: one's own pair, and the public keys of others. Both ends of an encrypted connection read them.
+"""Files of CURVE keys: one's own pair, and the public keys of others. Both ends of a connection read them.
 
     NAME SECRETKEY                # a key pair's file; the public key is computed from it
     NAME PUBLICKEY                # a line of a list of public keys: a member of the cluster
     NAME PUBLICKEY operator       # or one who may tell it what to do, and is no member
 
-Keys are written in Z85 (ZeroMQ RFC 32), 40 characters. That alphabet has a '#', so a comment is a line that begins with
-one. A mistake is named by file and line, and never shown: it may be a secret.
+Keys are written in Z85 (ZeroMQ RFC 32), 40 characters. That alphabet contains '#', so only a line that begins with one
+is a comment. An error names the file and line of a mistake, but never shows the text: it may be a secret.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OPERATOR: Final = "operator"
 
 
 class BadKeyFile(ShoalError):
-    """A key or key file that is not used; the text says which, why, and what to do."""
+    """Raised for a key or key file that is refused; the text says which, why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class KeyLine:
-    """A line of a key file, and where it stands."""
+    """A line of a key file, and its position."""
 
     number: int
     name: str
@@ -54,10 +54,10 @@ class KeyLine:
 
 
 def load_pair(path: Path, *, group_may_read: bool = False) -> KeyPair:
-    """The key pair in a secret key file, which nobody but its owner may read.
+    """Returns the key pair in a secret key file, which only its owner may read.
 
-    `group_may_read` is for files that a service manager hands over as credentials: those carry an access list, whose
-    mask looks like a group's permission.
+    `group_may_read` is for files that a service manager passes as credentials: they have an access list, whose mask
+    looks like a group's permission.
     """
     status = _status(path)
     mode = stat.S_IMODE(status.st_mode)
@@ -71,7 +71,7 @@ def load_pair(path: Path, *, group_may_read: bool = False) -> KeyPair:
 
 
 def member_key(path: Path, name: str) -> bytes:
-    """The public key of a member, from a list of keys such as a cluster's allowed ones."""
+    """Returns the public key of a member from a list of keys, such as a cluster's allowed ones."""
     lines = {line.name: line for line in key_lines(path) if not line.is_operator}
     if name not in lines:
         known = ", ".join(sorted(lines)) or "none"
@@ -80,7 +80,7 @@ def member_key(path: Path, name: str) -> bytes:
 
 
 def key_lines(path: Path) -> Iterator[KeyLine]:
-    """Every line that is neither empty nor a comment."""
+    """Yields every line that is neither empty nor a comment."""
     try:
         with path.open("rb") as file:
             content = file.read(KEY_FILE_BYTES_MAX + 1)
@@ -114,7 +114,7 @@ def _what_instead(lines: list[KeyLine]) -> str:
 
 
 def check_list(path: Path) -> None:
-    """See that only its owner, who is this process' user or root, can add a key to a list. Raises `BadKeyFile`."""
+    """Checks that only its owner, this process's user or root, can add a key to a list. Raises `BadKeyFile`."""
     _check_writers(path, _status(path))
 
 
@@ -129,9 +129,7 @@ def _status(path: Path) -> os.stat_result:
 
 
 def _check_writers(path: Path, status: os.stat_result, *, group_may_read: bool = False) -> None:
-    """Whose the file is, and who can write it, or put another one in its place: in its folder, and in that of what it
-    links to.
-    """
+    """Checks the file's owner, and who can write or replace it: in its folder, and in that of the file it links to."""
     _check_owner(path, status)
     mode = stat.S_IMODE(status.st_mode)
     if mode & (0o002 if group_may_read else 0o022):
@@ -141,7 +139,7 @@ def _check_writers(path: Path, status: os.stat_result, *, group_may_read: bool =
     for folder in dict.fromkeys((path.absolute().parent, path.resolve().parent)):
         within = folder.stat()
         _check_owner(folder, within)
-        if within.st_mode & 0o022 and not within.st_mode & stat.S_ISVTX:  # in /tmp and the like, only owners rename
+        if within.st_mode & 0o022 and not within.st_mode & stat.S_ISVTX:  # in /tmp and the like, only owners may rename
             mode = stat.S_IMODE(within.st_mode)
             raise BadKeyFile(
                 f"{folder}, where {path.name} is, can be written by others (mode {mode:04o}), who could put another "

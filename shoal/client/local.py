@@ -1,7 +1,7 @@
 """The embedded backend: everything in one process, with no daemon and no socket.
 
-Several shards are several engines side by side that exchange the same buffers as daemons, so a script that is correct
-here is correct on a cluster. A run executes ticks while a caller waits for it, or one for each `step()`.
+Each shard is an engine, and engines exchange the same buffers as daemons, so a script that is correct here is correct
+on a cluster. A run executes ticks while a caller waits for it, or one for each `step()`.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class LocalBackend:
         self._loads, self._begun = count(1), count(1)
         self._closed = False
         self._dropped: dict[str, str] = {}
-        """The graph of each of the last runs that were dropped with their graphs."""
+        """The graph of each of the last runs that were dropped together with their graphs."""
         self._programs: dict[str, type[Program]] = {}
         self._deployed: dict[str, ProgramRow] = {}
         self._began = time.monotonic()
@@ -153,7 +153,7 @@ class LocalBackend:
             if progress is not None:
                 progress({"stage": "cut", "done": i + 1, "total": len(self._shards)})
         graph = LocalGraph(name, str(next(self._loads)), data, parts)
-        if self._graphs.setdefault(name, graph) is not graph:  # another thread was quicker
+        if self._graphs.setdefault(name, graph) is not graph:  # another thread was faster
             raise NameTaken.by_graph(name)
         return loaded_graph(graph, time.monotonic() - began)
 
@@ -214,7 +214,7 @@ class LocalBackend:
         while True:
             try:
                 part = next(parts, None)
-            except Exception as error:  # the program's own
+            except Exception as error:  # raised by the program
                 raise unreadable(f"table '{table}' of run '{run}'", error) from error
             if part is None:
                 return
@@ -254,7 +254,7 @@ class LocalBackend:
         self._graphs.clear()
         self._runs.clear()
 
-    # -- within ----------------------------------------------------------------------------------------------------
+    # -- internal --------------------------------------------------------------------------------------------------
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -313,7 +313,7 @@ class LocalBackend:
                 f"graph '{graph.name}' is in use by {', '.join(using)}: stop them first, or drop "
                 "the graph by force (--force)"
             )
-        if self._graphs.pop(graph.name, None) is None:  # another thread was quicker
+        if self._graphs.pop(graph.name, None) is None:  # another thread was faster
             raise UnknownGraph.named(graph.name, list(self._graphs))
         results = sum(run.standing.state in ("completed", "stopped") for run in runs)
         for run in runs:
@@ -330,7 +330,7 @@ class LocalBackend:
         try:
             program = self._programs.get(asked.program) or find_program(asked.program, self._deployed)
             program(**params)
-        except Exception as error:  # the program's own code is run
+        except Exception as error:  # raised by the program
             raise refusal(f"program '{asked.program}'", error) from error
         param_texts(params)
         how = Asked(

@@ -1,4 +1,4 @@
-"""What a session in this process replies: the same shapes as a daemon's."""
+"""The replies of a session in this process, in the same shapes as a daemon's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shoal.graph.ring import VIRTUAL_NODES, HashRing
 from shoal.program.program import Program
 
 HERE: Final = "local"
-"""The name of the one shard that a cluster would have here, of its cluster and of its leader."""
+"""The name of the only shard here, of its cluster and of its leader."""
 RUN_STATES: Final = ("queued", "running", "stopping", "completed", "stopped", "failed")
 
 

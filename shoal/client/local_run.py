@@ -1,12 +1,11 @@
-"""A run in this process: its shards, side by side, and where they stand.
+"""A run in this process: its shards and their progress.
 
-What others see of a run is its `Standing`, which is replaced as a whole when a tick is over: so nobody, in whatever
-thread, sees half of one. Ticks are done by one thread at a time; the others that wait for the run take turns with it.
+Readers see a run's `Standing`, which is replaced as a whole after a tick, so no thread sees half of one. One thread at
+a time executes ticks; the threads that wait for the run take turns.
 
-A turn that is left half-way, by Ctrl-C or anything else that is not the program's own failure, has not happened. The
-shards are of no use then, so others are made that do again, to the bit, what was done since the start or since the
-last state that was taken. One is taken every `KEEP_SECONDS`, as daemons do, so that what ends sooner does not pay for
-it.
+A turn that is abandoned half-way, by Ctrl-C or anything else but the program's own failure, has no effect. Its shards
+are unusable, so new ones repeat, bit by bit, the ticks since the start or since the last captured state. A state is
+captured every `KEEP_SECONDS`, as by daemons, so shorter runs do not pay for one.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ from shoal.program.program import Program
 from shoal.query.search import Index
 
 CHECKPOINTS_KEPT: Final = 3
-"""As many ticks of a run as a daemon keeps that was not told otherwise."""
+"""How many checkpoints of a run are kept, as by a daemon with default settings."""
 KEEP_SECONDS: Final = 5.0
 KEEP_SHARE: Final = 20
-"""A state that took a second to take is good for so many."""
+"""After a capture that took a second, the next one is at least this many seconds later."""
 TURN_SECONDS: Final = 0.004
-"""As many short ticks are done at once as take about so long."""
+"""A turn executes as many short ticks as take about this long."""
 
 NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
@@ -49,19 +48,19 @@ Array: TypeAlias = NDArray[Any]
 
 @dataclass
 class LocalGraph:
-    """A graph, cut between the shards; `load` tells it from others that had its name."""
+    """A graph, cut into shards; `load` distinguishes it from others that had its name."""
 
     name: str
     load: str
     data: GraphData
     parts: dict[str, ShardGraph]
     indexes: dict[str, list[Index]] = field(default_factory=dict)
-    """Of the texts that were searched, by column."""
+    """The indexes of the texts that were searched, by column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How a run was asked for."""
+    """The options with which a run was started."""
 
     params: dict[str, Any]
     ticks: int
@@ -72,7 +71,7 @@ class Asked:
 
 
 class Standing(NamedTuple):
-    """A run after one of its ticks."""
+    """A run's state after one of its ticks."""
 
     tick: int = 0
     state: str = "running"
@@ -83,15 +82,15 @@ class Standing(NamedTuple):
     last_tick: Mapping[str, Any] = NOTHING
     figures: Mapping[str, Any] = NOTHING
     checkpoints: Mapping[int, Mapping[str, Array]] = NOTHING
-    """The last ticks that were kept while it went on: by tick, each column over the whole graph."""
+    """The last checkpoints of the run: by tick, each column over the whole graph."""
 
     def over(self, state: str, error: str | None = None, cause: Exception | None = None) -> Standing:
-        """The same, at its end."""
+        """Returns this standing at the run's end."""
         return self._replace(state=state, ended=time.monotonic(), error=error, cause=cause)
 
 
 class LocalRun:
-    """One execution of a program. Raises what the program says of its parameters."""
+    """One execution of a program. Raises the program's errors about its parameters."""
 
     def __init__(self, name: str, graph: LocalGraph, program: type[Program], asked: Asked) -> None:
         self.name, self.graph, self.program, self.asked = name, graph, program, asked
@@ -101,27 +100,27 @@ class LocalRun:
         self._dropped: str | None = None
         self._turn = threading.Lock()
         self._inside: int | None = None
-        """The thread that has the turn."""
+        """The thread that is executing a turn."""
         self._process = os.getpid()
         self._kept: State | None = None
         self._shards, self._check = self._made()
         self._are_new = True
         self._at: int | None = None
-        """The tick at which the engines stand; None: before the first one, or inside of one."""
+        """The tick that the engines have reached; None before the first one, or inside one."""
         self._at_once = 1
-        """Of short ticks, how many are done in one turn."""
+        """How many short ticks one turn executes."""
         self._keep_at = self.began + KEEP_SECONDS if program.anytime and not asked.check else float("inf")
 
-    # -- what is seen ----------------------------------------------------------------------------------------------
+    # -- read ------------------------------------------------------------------------------------------------------
 
     @property
     def standing(self) -> Standing:
-        """After its last tick."""
+        """Returns the standing after the run's last tick."""
         standing, dropped = self._standing, self._dropped
         return standing if dropped is None or standing.state != "running" else standing.over("failed", dropped)
 
     def ticks_kept(self, standing: Standing) -> list[int]:
-        """At which ticks it can be read: one that has to converge, once it has."""
+        """Returns the ticks at which the run can be read: a program that must converge, only once it has."""
         if standing.state == "failed":
             return []
         if not self.program.anytime:
@@ -130,36 +129,36 @@ class LocalRun:
         return sorted(over | standing.checkpoints.keys())[-CHECKPOINTS_KEPT:]
 
     def columns(self, standing: Standing, tick: int, names: Sequence[str]) -> Mapping[str, Array]:
-        """Columns over the whole graph in id order, at a tick that is kept."""
+        """Returns columns over the whole graph in id order, at a tick that is kept."""
         if tick in standing.checkpoints:
             return standing.checkpoints[tick]
         return self._whole(self.engines_at_end(), names)
 
     def engines_at_end(self) -> dict[str, Engine]:
-        """The engines of a run that is over."""
+        """Returns the engines of a run that is over."""
         self._see_that_we_may_wait()
         with self._turn:
             self._settle()
             return self._shards.engines
 
-    # -- what is done ----------------------------------------------------------------------------------------------
+    # -- execute ---------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Do what comes before the first tick."""
+        """Executes what comes before the first tick."""
         self._settle()
         self._standing = self._stood(self._standing)
 
     def drop(self, why: str) -> None:
-        """Its graph has gone: it ends, whatever it is doing."""
+        """Ends the run, whatever it is doing, because its graph was dropped."""
         self._dropped = why
 
     @property
     def seconds_to_wait(self) -> float:
-        """Until its next tick is due."""
+        """Returns the time until its next tick is due."""
         return self._tick_began + self.asked.interval - time.monotonic()
 
     def do_tick(self, *, after: int | None = None, stop: bool = False) -> Standing:
-        """The next tick, and where the run stands then. With `after`, nothing if another thread has done it by now."""
+        """Executes the next ticks and returns the standing. With `after`, does nothing if the run is past that tick."""
         self._see_that_we_may_wait()
         with self._turn:
             before, self._inside = self.standing, threading.get_ident()
@@ -170,11 +169,11 @@ class LocalRun:
                 self._inside = None
         return self.standing
 
-    # -- within ----------------------------------------------------------------------------------------------------
+    # -- internal --------------------------------------------------------------------------------------------------
 
     def _see_that_we_may_wait(self) -> None:
-        """Before the turn is taken: see that this thread does not have it."""
-        if self._process != os.getpid():  # a child that was forked: whoever had the turn is not here
+        """Checks, before a turn is taken, that this thread does not already have it."""
+        if self._process != os.getpid():  # a forked child: the thread that had the turn is not here
             self._process, self._turn, self._inside = os.getpid(), threading.Lock(), None
         if self._turn.locked() and self._inside == threading.get_ident():
             raise Refused(f"run '{self.name}' is in the middle of a tick: code called from it can't wait for the run")
@@ -187,7 +186,7 @@ class LocalRun:
         return shards, ResumeCheck(lambda: self.program(**params), parts, self.graph.data.ids)
 
     def _settle(self) -> None:
-        """Has the shards stand at the end of the last tick that has happened."""
+        """Brings the shards to the end of the last tick that has taken effect."""
         tick = self._standing.tick
         if self._at == tick:
             return
@@ -226,11 +225,11 @@ class LocalRun:
                 self._check.compare(until, engines, halted=all(bool(engine.halted()) for engine in engines.values()))
             standing = self._stood(before)
             return standing._replace(checkpoints=self._checkpoints(standing, standing.tick))
-        except Exception as error:  # the program's own
+        except Exception as error:  # raised by the program
             return before.over("failed", str(error) if isinstance(error, NotResumable) else _told(error, until), error)
 
     def _ticks_at_once(self, tick: int) -> int:
-        """How many ticks are one turn: others who wait or look have theirs every few milliseconds."""
+        """Returns how many ticks make one turn: other threads that wait or read get theirs every few milliseconds."""
         every, asked = self.asked.checkpoint_ticks, self.asked
         if asked.paced or asked.interval or asked.check:
             return 1
@@ -238,7 +237,7 @@ class LocalRun:
         return max(1, min(self._at_once, until_checkpoint, asked.ticks - tick))
 
     def _stood(self, before: Standing) -> Standing:
-        """Where the run stands by what the shards have told."""
+        """Returns the standing that follows from the shards' reports."""
         committed, over = self._shards.committed, self._shards.outcome
         standing = before
         if committed:
@@ -254,9 +253,7 @@ class LocalRun:
         if over is None:
             return standing
         names, _, told = over.failure.partition(": ")
-        is_named = set(names.split(", ")) <= set(
-            self._shards.members
-        )  # in one process, whose shard it was says nothing
+        is_named = set(names.split(", ")) <= set(self._shards.members)  # in one process, the shard's name says nothing
         error = (told if is_named else over.failure) or None
         return standing._replace(tick=over.tick).over(over.outcome, error, self._shards.cause)
 
@@ -277,11 +274,11 @@ class LocalRun:
         return found
 
     def _keep_state(self, tick: int) -> None:
-        """Take the state, for engines that go on from here should these be left half-way."""
+        """Captures the state, from which new engines resume if these are abandoned half-way."""
         began = time.monotonic()
         try:
             states = [engine.capture() for engine in self._shards.engines.values()]
-        except Exception:  # a cluster would fail the run for it; here it is enough to do more of it again
+        except Exception:  # a cluster would fail the run for this; here a resume only has to repeat more
             self._keep_at = float("inf")
             return
         self._kept = tick, {partition: state for each in states for partition, state in each.items()}

@@ -1,7 +1,8 @@
-"""The shards of a run in this process: the tick machines that daemons host, whose messages are handed over in memory.
+"""The shards of a run in this process: the tick machines that daemons host, with messages delivered in memory.
 
-One thread serves them all in turn. A message can't be lost, so no machine is ever woken; nothing here is durable, so a
-tick is held as soon as its state is captured. Ticks are granted: in between all shards stand at the end of one tick.
+One thread serves all of them in turn. Messages can't be lost, so no machine is ever woken; nothing here is durable, so
+a tick is held as soon as its state is captured. Ticks are granted, so between calls all shards are at the end of the
+same tick.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ RUN: Final = 1
 
 
 class LocalShards:
-    """One attempt at a run, from its start or from a state. Raises what the program says of its parameters."""
+    """One attempt at a run, from its start or from a state. Raises the program's errors about its parameters."""
 
     def __init__(
         self,
@@ -40,9 +41,9 @@ class LocalShards:
     ) -> None:
         self.members = tuple(parts)
         self.committed: list[TickCommitted] = []
-        """Ticks that the first shard has committed, for the host to take."""
+        """Ticks that the first shard has committed; the host clears the list."""
         self.cause: Exception | None = None
-        """What the program has raised first."""
+        """The first exception that the program raised."""
         self._over: dict[str, RunOver] = {}
         self._post: deque[tuple[str, SendTick]] = deque()
         self._state = state
@@ -53,12 +54,12 @@ class LocalShards:
 
     @property
     def engines(self) -> dict[str, Engine]:
-        """Returns the engines, by shard; none of a shard whose engine could not be made."""
+        """Returns the engines, by shard, without those that could not be created."""
         return {name: shard.engines[RUN] for name, shard in self._shards.items() if shard.engines}
 
     @property
     def outcome(self) -> RunOver | None:
-        """Returns how the run has ended, a failure before anything else."""
+        """Returns how the run has ended; a failure takes precedence."""
         ends = sorted(self._over.values(), key=lambda over: over.outcome != "failed")
         return ends[0] if ends else None
 
@@ -70,14 +71,14 @@ class LocalShards:
         self._deliver(next(iter(self._shards.values())).machine.tick)
 
     def go_on(self, tick: int, *, stop: bool = False) -> None:
-        """Runs all ticks up to this one, or one with the end behind it."""
+        """Runs all ticks up to this one; with `stop`, one more tick and then the end."""
         for shard in self._shards.values():
             now = time.perf_counter_ns()
             shard.perform(shard.machine.stop(now) if stop else shard.machine.grant(tick, now))
         self._deliver(tick)
 
     def send(self, sender: str, effect: object) -> None:
-        """Takes what a shard's runner has to tell."""
+        """Handles news from a shard's runner."""
         if type(effect) is SendTick:
             self._post.append((sender, effect))
         elif type(effect) is TickCommitted:
@@ -95,11 +96,11 @@ class LocalShards:
             if effects:
                 shard.perform(effects)
         if 0 < len(self._over) < len(shards) and all(over.outcome != "failed" for over in self._over.values()):
-            self.go_on(tick + 1)  # whoever goes on alone shows the others that they disagree
+            self.go_on(tick + 1)  # a shard that continues alone shows the others that they disagree
 
 
 class _Open(Section[InProgram]):
-    """Nobody interrupts a program here but the user, whom Python hears in any place."""
+    """Only the user interrupts a program here, and Python handles that anywhere."""
 
     def run(self, what: InProgram, since: int, call: Callable[..., T], *args: Any) -> T:
         return call(*args)
@@ -129,12 +130,12 @@ class _Shard(Runner[object]):
         """Whether the program's own code produces part of its state; it may fail, here as on a cluster."""
 
     def begin(self, state: State | None) -> None:
-        """Makes the engine and starts the machine, with the states of own partitions if there are any."""
+        """Creates the engine and starts the machine, with the states of own partitions if there are any."""
         own = (state[0], {p: state[1][p] for p in self._part.partitions}) if state else None
         self.set_up(self.machine, self._part, self._program, own, self.machine.begin(time.perf_counter_ns()))
 
     def keep(self, effect: HoldTick, states: Mapping[int, Any]) -> Sequence[object]:
-        """Nothing is more durable than the engine, which has the state."""
+        """Holds the tick at once: the engine has its state, and nothing here is more durable."""
         return [TickHeld(effect.run, effect.tick)]
 
     def capture(self, engine: Engine) -> Mapping[int, Any]:
@@ -146,7 +147,7 @@ class _Shard(Runner[object]):
         return {}
 
     def is_failure(self, error: BaseException) -> bool:
-        """Whether it is the program's own; Ctrl-C and the like are left to the caller."""
+        """Whether the program raised it; Ctrl-C and the like are left to the caller."""
         if isinstance(error, Exception) and self._shards.cause is None:
             self._shards.cause = error
         return isinstance(error, Exception)

@@ -1,14 +1,14 @@
-"""A daemon on another machine: what `admin_protocol` takes for a socket, over ZeroMQ with an operator's key.
+"""A daemon on another machine: a socket for `admin_protocol`, over ZeroMQ with an operator's key.
 
     carol@here$  shoalctl --connect alpha@tcp://10.0.0.1:7103 --key carol.secret_key --known-keys allowed_keys status
 
-Both ends prove who they are (CURVE): the daemon that this is an operator's key, and to us that it is the member whose
-key we name, before a byte of ours is sent. That key comes from a list such as the cluster's own `allowed_keys`, or is
-given itself. Without keys there is no encryption, and the only address for that is this machine's own.
+Both ends authenticate (CURVE) before the client sends a byte: the daemon checks that the key is an operator's, and the
+client that the daemon has the expected member's key. That key comes from a list such as the cluster's `allowed_keys`,
+or is given directly. Without keys there is no encryption, and only addresses of this machine are accepted.
 
-The calls block and there is no thread: libzmq's own answers for us while a script computes, and the daemon learns from
-TCP that we are gone. So do we of a machine that has vanished without a word: within 15 s if anything is on its way to
-it, else within a minute. What carries the bytes is told in `shoal.client.tunnel`.
+Calls block, and there is no thread: libzmq's own threads answer while a script computes, and the daemon learns from TCP
+that the client is gone. The client likewise detects a machine that vanished silently: within 15 s if any data is in
+transit to it, else within a minute. `shoal.client.tunnel` describes how the bytes travel.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ REFUSED_KEY: Final = 400
 
 
 class BadAddress(Usage):
-    """An address that can't be connected to as it was given, with what is missing."""
+    """Raised for an address that can't be used as given; says what is missing."""
 
 
 class NoConnection(Unreachable):
-    """Why nobody could be reached, as a hint."""
+    """Raised if no connection was possible; the text is a hint about why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A daemon's operators' endpoint, and the keys to reach it with; None where nothing is encrypted."""
+    """A daemon's operators' endpoint, and the keys for it; None if nothing is encrypted."""
 
     url: str
     server: str
@@ -65,7 +65,7 @@ def target_of(
     server_key: str | None = None,
     known_keys: str | os.PathLike[str] | None = None,
 ) -> Target:
-    """``[NAME@]tcp://HOST:PORT`` and keys, checked. Raises `BadAddress`, and `BadKeyFile` for a file."""
+    """Parses and checks ``[NAME@]tcp://HOST:PORT`` and keys. Raises `BadAddress`, and `BadKeyFile` for a file."""
     match = ADDRESS.fullmatch(address)
     if match is None:
         raise BadAddress(f"{address!r} should be NAME@tcp://HOST:PORT, such as alpha@tcp://10.0.0.1:7103")
@@ -93,17 +93,17 @@ def target_of(
 
 
 class RemoteSocket:
-    """As much of a blocking stream socket as `AdminConnection` uses. One thread's, but for `hang_up`."""
+    """The part of a blocking stream socket that `AdminConnection` uses. For one thread, except `hang_up`."""
 
     def __init__(self, target: Target, timeout: float | None) -> None:
         """Raises `NoConnection`."""
         self._target, self._timeout = target, timeout
         self._sending, self._receiving = Sending(), Receiving()
-        self._waiting: deque[memoryview] = deque()  # has come and was not asked for yet: a window at the most
-        self._position = 0  # in the first of them
+        self._waiting: deque[memoryview] = deque()  # received, but not read yet: at most a window
+        self._position = 0  # in the first of these
         self._is_open = self._is_over = False
         self._broken: str | None = None
-        """Why there is no connection (any more), once that is so."""
+        """Why there is no connection any more, once that is so."""
         self._sockets = WatchedSockets.here()
         self._watched = self._sockets.open(self, zmq.DEALER)
         self._socket, self._events = self._watched.socket, self._watched.events
@@ -116,11 +116,11 @@ class RemoteSocket:
             raise
 
     def gettimeout(self) -> float | None:
-        """How long the other side may be silent, in seconds."""
+        """Returns how long the other side may be silent, in seconds."""
         return self._timeout
 
     def sendall(self, data: memoryview) -> None:
-        """Send, waiting for room. `BrokenPipeError` once the other side has hung up, `TimeoutError` if it is silent."""
+        """Sends, waiting for room. Raises `BrokenPipeError` if the other side hung up, `TimeoutError` if silent."""
         data = memoryview(data).cast("B")
         while len(data):
             if self._is_over or self._broken is not None:
@@ -133,7 +133,7 @@ class RemoteSocket:
             data = data[room:]
 
     def recv_into(self, buffer: memoryview) -> int:
-        """Fill some of the buffer; 0 once the other side has hung up. `ConnectionResetError` if it broke."""
+        """Fills part of the buffer; returns 0 once the other side hung up. Raises `ConnectionResetError`."""
         while not self._waiting:
             if self._is_over:
                 return 0
@@ -153,21 +153,21 @@ class RemoteSocket:
         return count
 
     def is_quiet(self) -> bool:
-        """Whether it is open at both ends and nothing has come."""
+        """Whether both ends are open and nothing has arrived."""
         with contextlib.suppress(TimeoutError):
             while not (self._waiting or self._is_over or self._broken):
                 self._wait(0)
         return not (self._waiting or self._is_over or self._broken)
 
     def hang_up(self) -> None:
-        """End what another thread waits for here. No socket of libzmq's may be touched for that."""
+        """Ends another thread's wait here. It must not touch a libzmq socket for that."""
         bell = self._bell
         if bell >= 0:
             with contextlib.suppress(OSError):  # it was closed meanwhile
                 os.eventfd_write(bell, 1)
 
     def close(self) -> None:
-        """Hang up."""
+        """Hangs up."""
         bell, self._bell = self._bell, -1
         if bell >= 0:
             os.close(bell)
@@ -207,7 +207,7 @@ class RemoteSocket:
             raise NoConnection(self._broken or "it no longer accepts this key")
 
     def _post(self, head: bytes, body: memoryview | None = None) -> None:
-        """Queue a message. That fails where the connection has gone, and why it has an event says: see `_note`."""
+        """Queues a message. This fails silently if the connection is gone; an event tells why (see `_note`)."""
         with contextlib.suppress(zmq.Again):
             if body is None:
                 self._socket.send(head, zmq.NOBLOCK)
@@ -216,7 +216,7 @@ class RemoteSocket:
                 self._socket.send(body, zmq.NOBLOCK)
 
     def _wait(self, seconds: float | None) -> None:
-        """Until something has come, and take it. Raises `TimeoutError`."""
+        """Waits until something arrives, and handles it. Raises `TimeoutError`."""
         ready = dict(self._poller.poll(None if seconds is None else math.ceil(seconds * 1000)))
         if not ready:
             raise TimeoutError
@@ -229,7 +229,7 @@ class RemoteSocket:
             self._note()
 
     def _hear(self) -> None:
-        """Take one message; there is one."""
+        """Receives one message, which must be there."""
         try:
             message = parsed([frame.buffer for frame in self._socket.recv_multipart(copy=False)])
             if message.kind == tunnel.OPEN and not self._is_open:
@@ -249,7 +249,7 @@ class RemoteSocket:
             self._broken = f"it violates the protocol: {bad}"
 
     def _note(self) -> None:
-        """What libzmq says of the connection. What had come before it broke is still to be read."""
+        """Handles libzmq's event about the connection. First reads what arrived before it broke."""
         event, value = EVENT.unpack(self._events.recv_multipart()[0])
         hint = self._hint(event, value)
         if hint is None:
@@ -259,7 +259,7 @@ class RemoteSocket:
         self._broken = self._broken or hint
 
     def _hint(self, event: int, value: int) -> str | None:
-        """Why there is no connection, if that is what the event means."""
+        """Returns why there is no connection, if the event means that."""
         match event:
             case zmq.EVENT_HANDSHAKE_FAILED_AUTH if value == REFUSED_KEY and self._target.keys is not None:
                 pair = self._target.keys[0]
@@ -273,7 +273,7 @@ class RemoteSocket:
                 | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
                 | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
             ):
-                # Which of these it is depends on who hangs up first.
+                # It depends on which side hangs up first.
                 if self._target.keys is None:
                     return "it needs an operator's key (--key), or is not an operators' endpoint"
                 return (

@@ -1,4 +1,4 @@
-"""The objects of a script: a session, its graphs and their runs, the same in one process and on a cluster.
+"""The objects that scripts use: a session, its graphs and their runs, the same in one process and on a cluster.
 
     with shoal.local(shards=4) as session:                    # or shoal.connect("/run/shoal/admin.sock")
         graph = session.load("deps", nodes="nodes.csv.gz", edges="edges.csv.gz")
@@ -265,7 +265,7 @@ class Run:
         self._backend, self._shown = backend, shown
 
     def __repr__(self) -> str:
-        shown = self._shown  # once: another thread may look again meanwhile
+        shown = self._shown  # read once: another thread may refresh it meanwhile
         return f"<Run {shown['run']!r}: {shown['state']} at tick {shown['tick']}>"
 
     @property
@@ -302,7 +302,7 @@ class Run:
         """
         try:
             shown = self._shown = self._backend.wait(self.name, timeout, progress)
-        except RunFailed:  # from a backend that has the program's own error to show with it
+        except RunFailed:  # a backend raises this with the program's own exception as its cause
             self.show()
             raise
         if shown["state"] == "failed":

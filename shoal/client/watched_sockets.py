@@ -1,10 +1,10 @@
-"""ZeroMQ sockets that are watched by a monitor, closed in the one order in which that cannot hang.
+"""ZeroMQ sockets with a monitor, closed in the only order that cannot hang.
 
 libzmq reports what happens to a socket's connection on a second socket. If that one is closed first, the thread that
 closes sockets for the whole process blocks on the next report for good, and no later connection is ever hung up. An
 interrupt can fall between any two instructions, including those of a finalizer, so neither ``finally`` nor ``__del__``
-can be relied on for the order. Each pair therefore stays in a register until both of its sockets are closed. Whatever
-was let go of without that, the next call to `open` or `close` finishes.
+can be relied on for the order. Each pair therefore stays registered until both of its sockets are closed. The next call
+to `open` or `close` closes any whose owner is gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Watched:
     owner: weakref.ref[object]
 
     def close(self) -> None:
-        """Close both; may be called again if it was interrupted."""
+        """Closes both; may be called again if it was interrupted."""
         if not self.socket.closed:
             self.socket.disable_monitor()
             self.socket.close()
@@ -37,9 +37,9 @@ class Watched:
 
 
 class WatchedSockets:
-    """All that one process has open, in its one context.
+    """All sockets of one process, in its only context.
 
-    A context for each connection would have a script that does not close it wait for ever at its end.
+    With a context per connection, a script that does not close one would wait for ever at its end.
     """
 
     _made: ClassVar[tuple[int, WatchedSockets] | None] = None
@@ -52,24 +52,24 @@ class WatchedSockets:
 
     @classmethod
     def here(cls) -> WatchedSockets:
-        """Returns this process's own; a forked child does not share its parent's."""
+        """Returns this process's instance; a forked child does not share its parent's."""
         if cls._made is None or cls._made[0] != os.getpid():
             cls._made = (os.getpid(), cls())
         return cls._made[1]
 
     def open(self, owner: object, kind: int) -> Watched:
-        """Open a socket and listen to its events. It is closed by `close`, at the latest some time after its owner."""
+        """Opens a socket and listens to its events. `close` closes it, or a later call does once its owner is gone."""
         self._sweep()
         made = Watched(self._context.socket(kind), self._context.socket(zmq.PAIR), weakref.ref(owner))
         self._open.append(made)
         made.socket.linger = made.events.linger = 0
         address = f"inproc://shoal.events.{next(self._numbers)}"
-        made.events.connect(address)  # first: a monitor that nobody has connected to cannot be switched off
+        made.events.connect(address)  # first: a monitor to which nobody has connected cannot be switched off
         made.socket.monitor(address, zmq.EVENT_ALL)
         return made
 
     def close(self, watched: Watched) -> None:
-        """Close a pair."""
+        """Closes a pair."""
         watched.close()
         with contextlib.suppress(ValueError):
             self._open.remove(watched)
@@ -77,8 +77,8 @@ class WatchedSockets:
 
     def _sweep(self) -> None:
         if self._sweeping.locked():
-            return  # another thread is at it, or this one, and was interrupted by a signal
-        with self._sweeping:  # a signal can come between `acquire` and `try`, but not here
+            return  # another thread is sweeping, or this one was, and a signal interrupted it
+        with self._sweeping:  # a signal can arrive between `acquire` and `try`, but not here
             for watched in [each for each in self._open if each.owner() is None]:
                 watched.close()
                 self._open.remove(watched)

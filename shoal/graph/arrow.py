@@ -1,7 +1,7 @@
-"""pyarrow, brought in when it is first used: it holds strings and reads files, and takes 30 MiB.
+"""Imports pyarrow when it is first used: it holds strings and reads files, and takes 30 MiB.
 
-A daemon whose graphs have integers for ids and no strings in their columns never needs it. Whoever uses it imports it
-from here, and does not touch it while being imported itself.
+A daemon whose graphs have integer ids and no string columns never needs it. Modules import it from here, and must not
+use it while they are being imported themselves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
 
     class _Late:
-        """Stands for a module until something of it is asked for; what was asked for stays."""
+        """Stands for a module until one of its attributes is read; caches what was read."""
 
         def __init__(self, name: str) -> None:
             self._name = name

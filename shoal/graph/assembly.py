@@ -1,9 +1,9 @@
-"""Making a graph of tables: number the nodes, sort the edges, say which row is wrong.
+"""Builds a graph from tables: numbers the nodes, sorts the edges, and reports which row is wrong.
 
     tables of nodes and edges --number--> ordinals --both ways--> arcs --by source--> `GraphData`
 
-What a client does with what its source has read; a daemon never does. Integers that lie close together are numbered by
-a table with a place for each, others and strings by hashing.
+Clients do this with what a source has read; daemons never do. Integers that are close together are numbered with a
+lookup table, others and strings by hashing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shoal.graph.table import BadGraph, BadRow, Column, Table
 from shoal.kernels.grouping import Grouping
 
 DENSE_SHARE = 4
-"""Integer ids are looked up in a table when it has at most four places for each value that will be looked up."""
+"""Integer ids use a lookup table if it has at most four places per value to be looked up."""
 
 
 def assemble(
@@ -31,8 +31,8 @@ def assemble(
     """Numbers the nodes, sorts the edges, and creates a graph.
 
     `node_table` has a column `id`, `edge_table` the columns `source` and `target`; all others become columns of the
-    graph. Without a node table the nodes are those that edges name. `undirected`: each row is an edge both ways. A row
-    that is wrong is named by a `BadRow`.
+    graph. Without a node table the nodes are those that edges name. `undirected`: each row is an edge both ways. Raises
+    `BadRow`, which names the row that is wrong.
     """
     if not 1 <= partition_count <= PARTITIONS_MAX:
         raise BadGraph(f"a graph has 1 to {PARTITIONS_MAX} partitions, not {partition_count}")
@@ -67,7 +67,7 @@ def assemble(
 
 
 class _Arcs:
-    """The ends of edges (of an undirected graph both ways) by source, stable; columns come to stand like them."""
+    """The ends of edges (of an undirected graph both ways), sorted stably by source; `column` reorders columns."""
 
     def __init__(self, source: NDArray[Any], target: NDArray[Any], nodes: int, undirected: bool) -> None:
         kind = ordinal_type(nodes)
@@ -91,8 +91,8 @@ class _Arcs:
 
 
 def _both_ways(source: NDArray[Any], target: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Two arcs for each edge, one for a loop, and the row of each: in the order of the rows, so that a stable sort by
-    source leaves every node's arcs in it.
+    """Returns two arcs for each edge, one for a loop, and the row of each: in row order, so that a stable sort by
+    source keeps every node's arcs in row order.
     """
     rows = np.repeat(np.arange(len(source), dtype=ordinal_type(len(source))), 2)
     here, there = (np.stack(ends, axis=1).ravel() for ends in ((source, target), (target, source)))

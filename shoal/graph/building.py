@@ -1,10 +1,10 @@
-"""Building a part: from the edges that touch a shard to its rows, its ghosts, and what it owes its peers.
+"""Builds a part from the edges that touch a shard: its rows, its ghosts, and what it sends to its peers.
 
     edges (ordinals) --count--> ghosts --> local indices --group--> rows by target and by source
                      --mark, a row of marks a peer--> sends
 
-All of it is linear in the edges: a count of either end's nodes tells the ghosts, a pass a direction what a peer sees,
-and counting sorts make the rows. Nothing is compared.
+Everything is linear in the edges: counting the nodes at both ends finds the ghosts, one pass per direction finds what a
+peer sees, and counting sorts build the rows. Nothing is compared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Array = NDArray[Any]
 
 AS_SOURCE, AS_TARGET = 1, 2
 SIDES = np.array([0, 0, 2, 1], np.int16)
-"""By how a node is seen (the bits above): source-only, both and target-only stand in that order at a boundary."""
+"""By how a peer sees a node (the bits above): a boundary has source-only, both and target-only in this order."""
 
 
 def own_ordinals(partition: Array, placement: Placement, shard: int) -> NDArray[np.int64]:
@@ -49,7 +49,8 @@ def build_part(
     """Builds a shard's part from the partition of every node and the edges that touch the shard.
 
     `source` and `target` are ordinals; `edge_columns` go with them, `node_columns` with the own nodes in local order.
-    Edges that share an own end stand in canonical order if they have the same source; else they may stand anyhow.
+    Edges that share an own end are in canonical order if they have the same source; otherwise their order does not
+    matter.
     """
     own = own_ordinals(partition, placement, shard)
     holder = placement.holder[partition]
@@ -90,9 +91,10 @@ def build_part(
 def _rows(
     local: Array, by_source: Grouping, by_target: Grouping, size: int, directed: bool
 ) -> tuple[Adjacency, Adjacency, int]:
-    """Returns the edges by own target, by own source, and how many of these lead elsewhere.
+    """Returns the edges by own target, by own source, and how many of them lead to other shards.
 
-    Ghosts have indices behind the own nodes and so no row; what is dealt in the order of the sources keeps it.
+    Ghosts have indices above the own nodes and therefore no row; dealing edges in the order of their sources keeps that
+    order.
     """
     source, target = by_source.keys, by_target.keys
     rows, columns = taken(local, source), taken(local, target)
@@ -104,7 +106,7 @@ def _rows(
     in_edges = Adjacency(_indptr(coming), taken(rows, edges), edges)
     if directed:
         return in_edges, out_edges, int(np.count_nonzero(out_edges.neighbours >= size))
-    # Either shard holds both arcs; the one that the lesser end's shard owns stands for the edge.
+    # Either shard holds both arcs; the one that the shard of the lesser end owns represents the edge.
     return in_edges, out_edges, int(np.count_nonzero((rows < size) & (columns >= size) & (source < target)))
 
 
@@ -115,7 +117,7 @@ def _indptr(grouping: Grouping) -> NDArray[Any]:
 def _ghosts(
     shard: int, placement: Placement, holder: Array, by_source: Grouping, by_target: Grouping, own: int
 ) -> tuple[NDArray[np.int64], dict[str, Boundary]]:
-    """Returns the ordinals of the nodes that others hold, by (owner, side, ordinal), and each owner's."""
+    """Returns the ordinals of nodes that others hold, by (owner, side, ordinal), and each owner's boundary."""
     seen = AS_SOURCE * (np.diff(by_source.starts) > 0) + AS_TARGET * (np.diff(by_target.starts) > 0)
     seen[holder == shard] = 0
     touched = np.flatnonzero(seen)
@@ -137,7 +139,8 @@ def _sends(
 ) -> dict[str, Boundary]:
     """Returns what each peer holds as ghosts of this shard, computed from our own mirror of the edges between us.
 
-    A row of marks a peer, a column an own node in the order of ordinals: over all shards, about a byte a node.
+    Uses one row of marks per peer, with one column per own node in ordinal order: over all shards, about a byte per
+    node.
     """
     mine = np.flatnonzero(holder == shard)
     rank = np.full(len(holder), -1, np.int32)

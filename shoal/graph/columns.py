@@ -7,10 +7,9 @@
 | string | pyarrow array | offsets (32 bits; 64 from 2 GiB on), UTF-8 bytes |
 | string, few distinct | pyarrow dictionary array | codes (32 bits), then the distinct values as above |
 
-A column travels as a spec of plain values and a few frames (any buffers), all little-endian and as they lie in
-memory. `from_wire` trusts nothing: every size is checked against the frame that is really there before anything is
-allocated, and offsets, codes and UTF-8 before anything is read through them. What it refuses is a `BadGraph`,
-always.
+A column is sent as a spec of plain values and a few frames (any buffers), all little-endian and as in memory.
+`from_wire` trusts nothing: it checks every size against the actual frame before it allocates anything, and offsets,
+codes and UTF-8 before it reads anything through them. It refuses data only with `BadGraph`.
 
 A column has no nulls. A missing float is NaN and a missing string is empty; a missing int or bool is an error.
 """
@@ -31,13 +30,13 @@ Spec: TypeAlias = dict[str, Any]
 
 NUMBERS = {"int64": np.int64, "int32": np.int32, "float64": np.float64}
 STRINGS = {"string": 4, "large_string": 8}
-"""Strings on the wire, and how many bytes an offset takes."""
+"""The types of strings on the wire, and the bytes per offset."""
 FRAMES = {"int64": 1, "int32": 1, "float64": 1, "bool": 1, "string": 2, "large_string": 2, "dictionary": 3}
 
 STRING_BYTES_MAX = (1 << 31) - 1
-"""What 32-bit offsets reach."""
+"""The most that 32-bit offsets can address."""
 SAMPLE = 4096
-"""Values that are looked at to tell whether a dictionary would pay."""
+"""How many values are sampled to decide whether a dictionary pays."""
 DICTIONARY_SHARE = 4
 """A dictionary pays when at most one value in four is new: a code is 4 bytes and so is an offset."""
 
@@ -53,7 +52,7 @@ def is_string(column: Column) -> bool:
 
 
 def column_of(values: Any, what: str) -> Column:
-    """Converts any sequence, numpy or pyarrow array to a column of one of our types; `what` begins an error's sentence.
+    """Converts any sequence, numpy or pyarrow array to a column; `what` begins the sentence of an error.
 
     >>> column_of([1, 2, 3], "column 'age'")
     array([1, 2, 3])
@@ -104,7 +103,7 @@ def _arrow_column(values: Any, what: str) -> Column:
         return _number_column(joined, what)
     if _is_text(kind) or (pa.types.is_dictionary(kind) and _is_text(kind.value_type)):
         try:
-            values.validate(full=True)  # neither Parquet nor a cast has looked at the UTF-8
+            values.validate(full=True)  # neither Parquet nor a cast validates UTF-8
         except pa.ArrowException as problem:
             raise BadGraph(f"{what}: the text is damaged: {problem}") from None
         return _string_column(values)
@@ -143,14 +142,14 @@ def _text_bytes(values: Any) -> int:
 
 
 def compact(column: Column) -> Column:
-    """Strings with few distinct values as a dictionary, others plain: decided by the values alone, so the same column
-    is always held the same way.
+    """Encodes strings with few distinct values as a dictionary, others plain. Only the values decide, so the same
+    column is always encoded the same way.
     """
     if not is_string(column):
         return column
     if pa.types.is_dictionary(column.type):
         if len(column.dictionary) * DICTIONARY_SHARE <= len(column):
-            # In order of first appearance, whatever the source's order was, and without values that nobody has.
+            # In order of first appearance, whatever the source's order, and without unused values.
             return _compact_plain(column.cast(column.type.value_type))
         column = column.cast(column.type.value_type)
     return _compact_plain(column)
@@ -190,8 +189,8 @@ def empty(type_name: str) -> Column:
 
 
 def joined(columns: Sequence[Column]) -> Column:
-    """Columns of one type, one after the other, as they are if there is but one. Dictionaries become one, if all have
-    one; else the whole is held the way that its values ask for.
+    """Concatenates columns of one type; a single one is returned as it is. Dictionaries become one if all have one;
+    otherwise the values decide the encoding.
     """
     if len(columns) == 1:
         return columns[0]
@@ -229,7 +228,7 @@ def plain(column: Any) -> Any:
 
 
 def encoded(column: Any) -> tuple[NDArray[Any], Any]:
-    """Returns a string column as codes and the values that they stand for."""
+    """Returns a string column as codes and the values that the codes stand for."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     return column.indices.to_numpy(), column.dictionary
@@ -270,7 +269,7 @@ def frame_count(spec: object) -> int:
 
 
 class FrameReader:
-    """Frames that are still to be read, column by column."""
+    """Reads frames, column by column."""
 
     def __init__(self, frames: Sequence[Any]) -> None:
         self._frames, self._at = frames, 0
@@ -284,7 +283,7 @@ class FrameReader:
         return from_wire(spec, self._frames[self._at - count : self._at], what)
 
     def numbers(self, spec: object, what: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Returns the next column, which has to be an array of that type."""
+        """Returns the next column, which must be an array of that type."""
         if field(spec, "type", str) != dtype.name:
             raise BadGraph(f"{what}: the values should be {dtype.name}")
         return np.asarray(self.column(spec, what))
@@ -294,7 +293,7 @@ class FrameReader:
         return {name: self.column(spec, f"column {name!r}") for name, spec in specs}
 
     def check_end(self) -> None:
-        """Checks that nothing is left."""
+        """Checks that no frame is left."""
         if self._at < len(self._frames):
             raise BadGraph(f"{len(self._frames)} frames came, and {self._at} are needed")
 

@@ -7,16 +7,16 @@ source ordinal, parallel and sibling edges in the order of the input::
     source   [  0    0    2  ]            edge_columns   beside source and target
     target   [  1    2    0  ]
 
-An undirected graph holds each edge {u, v} as two *arcs*, u -> v and v -> u with the same values, and a loop as one;
-so all that reads edges works on either kind. `source`, `target` and `edge_columns` are of arcs, an arc of the input's
-i-th edge stands where an i-th directed edge would, and `edge_count` is of edges as they were given.
+An undirected graph holds each edge {u, v} as two *arcs*, u -> v and v -> u with the same values, and a loop as one; so
+code that reads edges works on both kinds. `source`, `target` and `edge_columns` are of arcs, ordered as directed edges
+would be by the input's rows, and `edge_count` counts edges as given.
 
-Nothing here depends on shards, so any number of them begin from the same numbers in the same order; that is the
-first half of bit-identical results. The arrays are read-only.
+Nothing here depends on shards, so any number of shards start from the same numbers in the same order: the first half of
+bit-identical results. The arrays are read-only.
 
 Invariants: ids strictly ascend; sources ascend and, with targets, are below the number of nodes; every column has a
-value for each node or arc; of an undirected graph, as many arcs come into a node as leave it; `partition` follows
-from `ids` (`shoal.graph.ids`) and is therefore never sent.
+value for each node or arc; of an undirected graph, as many arcs come into a node as leave it; `partition` follows from
+`ids` (`shoal.graph.ids`) and is therefore never sent.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ WIRE_FORMAT = 2
 
 @dataclass(frozen=True, eq=False)
 class GraphData:
-    """A property graph in canonical order; see the module's description."""
+    """A property graph in canonical order; see the module's docstring."""
 
     ids: IdColumn
     partition_count: int
@@ -201,7 +201,7 @@ def _check_edges(source: Column, target: Column, nodes: int, directed: bool) -> 
         raise BadGraph(f"the sources of the edges are not ascending ordinals below {nodes}")
     if int(target.min()) < 0 or int(target.max()) >= nodes:
         raise BadGraph(f"a target is not an ordinal below {nodes}")
-    # That each arc has its twin would take a sort to see; this tells what is no undirected graph at all.
+    # Checking that each arc has its twin would need a sort; this detects graphs that can't be undirected.
     if not directed and not np.array_equal(np.bincount(source, minlength=nodes), np.bincount(target, minlength=nodes)):
         raise BadGraph("the graph is declared undirected, but its arcs do not form edges in both directions")
 

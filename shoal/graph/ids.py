@@ -1,14 +1,13 @@
-"""Node ids: what they are, their order, and the partition that each belongs to for the graph's life.
+"""Node ids, their order, and the partition to which each belongs for the graph's life.
 
 A graph's ids are all integers of 64 bits or all strings. They are ordered by value, or by UTF-8 bytes; a node's
-position in that order is its *ordinal*. The partition of a node depends on its id and the number of partitions
-alone::
+position in that order is its *ordinal*. The partition of a node depends only on its id and the number of partitions::
 
     mmh3_32(bytes of the id, seed 0) % partitions        int: 8 bytes, little-endian, signed; str: UTF-8
 
 Integers are hashed as whole arrays: MurmurHash3_x86_32 (Austin Appleby, public domain, `MurmurHash3.cpp`) of eight
-bytes is two rounds and a finish, a dozen array operations. The mmh3 package is the reference in the tests and does
-strings.
+bytes takes two rounds and a finish, a dozen array operations. The mmh3 package hashes strings, and is the reference in
+the tests.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ IdColumn: TypeAlias = Any
 """An int64 array, or a pyarrow string array without nulls."""
 
 PARTITIONS_MAX = 1 << 16
-"""So that a partition fits 16 bits wherever it is stored a million times."""
+"""A partition's number fits 16 bits, because it is stored for every node."""
 
 assert sys.byteorder == "little", "ids and columns are hashed and sent as they lie in memory"
 

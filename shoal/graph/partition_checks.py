@@ -1,4 +1,4 @@
-"""What slices that came from a disk or a peer must be; whatever is wrong raises `BadGraph`."""
+"""Checks slices that came from a disk or a peer. Raises `BadGraph` for whatever is wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 
 def check_table(table: Array, nodes: int, count: int) -> None:
-    """Checks that this is the partition of each of so many nodes, in a graph of so many partitions."""
+    """Checks that the table has a partition below `count` for each of `nodes` nodes."""
     if not 1 <= count <= PARTITIONS_MAX:
         raise BadGraph(f"a graph has 1 to {PARTITIONS_MAX} partitions, not {count}")
     if table.dtype != partition_type(count) or len(table) != nodes:

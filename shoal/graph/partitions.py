@@ -1,8 +1,8 @@
 """Slices: the durable form of some partitions of a graph, as shards store them and send them to each other.
 
 A partition's slice holds its nodes, the edges that leave them, and a mirror of the edges that come to them from other
-partitions. So it lacks nothing, whoever holds the others; and a shard that holds several leaves out those mirrors of
-which it holds the source as well::
+partitions. So it is complete, wherever the others are. A shard that holds several partitions leaves out mirrors of
+edges whose source it also holds::
 
     partitions     3                    7                    9
     ids            [ by ordinal        | by ordinal         | by ordinal ]     node_bounds, a partition each
@@ -12,12 +12,12 @@ which it holds the source as well::
     Cut(data) --slices--> PartitionSet --to_wire--> disk, peers --from_wire--> PartitionSet --joined, select--> build
         `------------- to_wire -------------->
 
-Edges stand in canonical order within their partition (by source, and then as in the input). Of any two edges that
-share an end of this shard, both come from one partition's list or differ in source: so a stable sort by source makes
-the order along the rows of a part the canonical one again, whatever the partitions beside each other are.
+Edges are in canonical order within their partition (by source, and then as in the input). Any two edges that share an
+end on this shard either come from one partition's list or differ in source. So a stable sort by source restores the
+canonical order along the rows of a part, whichever partitions it has.
 
-`from_wire` trusts nothing: what it refuses is a `BadGraph`, always. It can't see that two partitions' slices agree on
-the edges between them; that is the word of who cut them. Nor does it hash the ids again.
+`from_wire` trusts nothing, and refuses data only with `BadGraph`. It can't check that two partitions' slices agree on
+the edges between them, and relies on the process that cut them. Nor does it hash the ids again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WIRE_FORMAT = 2
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """Edges of several partitions, one partition behind the other: the ordinals of their ends, and columns."""
+    """Edges of several partitions, one partition after the other: the ordinals of their ends, and columns."""
 
     source: Array
     target: Array
@@ -64,7 +64,7 @@ class Edges:
 
 @dataclass(frozen=True, eq=False)
 class _Strewn:
-    """Numbers of a column that lie in several places: a frame of them is these pieces, one behind the other."""
+    """Numbers of a column in several places: a frame of them is these pieces, one after the other."""
 
     pieces: Sequence[Array]
 
@@ -75,9 +75,9 @@ class _Strewn:
 
 @dataclass(frozen=True, eq=False)
 class PartitionSet:
-    """Some partitions of a graph; see the module's description. The counts are those of the whole graph.
+    """Some partitions of a graph; see the module's docstring. The counts are those of the whole graph.
 
-    The edges of an undirected graph are its arcs (`shoal.graph.graph_data`), and `edge_count` is of edges as given.
+    The edges of an undirected graph are its arcs (`shoal.graph.graph_data`), and `edge_count` counts edges as given.
     """
 
     node_count: int
@@ -105,7 +105,7 @@ class PartitionSet:
         *,
         directed: bool = True,
     ) -> PartitionSet:
-        """No partition at all, of a graph with columns of those types (`columns.type_name`)."""
+        """Creates an empty set of partitions, of a graph with columns of those types (`columns.type_name`)."""
         end = np.empty(0, ordinal_type(node_count))
         none = Edges(end, end, {name: col.empty(kind) for name, kind in edge_types.items()})
         bounds = np.zeros(1, np.int64)
@@ -121,14 +121,14 @@ class PartitionSet:
         return sum(int(c.nbytes) for c in columns) + self.out.nbytes + self.into.nbytes
 
     def select(self, partitions: Iterable[int]) -> PartitionSet:
-        """Some of these partitions. Raises `BadGraph` if one of them is not here."""
+        """Returns some of these partitions. Raises `BadGraph` if one of them is not here."""
         wanted = tuple(sorted(partitions))
         if wanted == self.partitions:
             return self
         return _picked([self], [(0, k) for k in self._places(wanted)])
 
     def to_wire(self) -> tuple[dict[str, Any], list[Any]]:
-        """A spec of plain values, and frames that are views of these arrays."""
+        """Returns a spec of plain values, and frames that are views of these arrays."""
         frames: list[Any] = []
 
         def sent(column: Column | _Strewn) -> dict[str, Any]:
@@ -197,9 +197,9 @@ class PartitionSet:
 
 
 class Cut:
-    """Cuts slices out of a whole graph. Nodes and edges are grouped by partition once, with a counting sort each.
+    """Cuts slices from a whole graph. Groups nodes and edges by partition once, with a counting sort each.
 
-    That copies what the graph says of its edges twice, by source and by target: after it, the graph can go.
+    This copies the graph's edges twice, by source and by target; afterwards the graph can be released.
     """
 
     def __init__(self, data: GraphData) -> None:
@@ -214,7 +214,7 @@ class Cut:
         within = at_target == at_source
         del at_source
         nowhere = at_target.astype(np.uint8 if count < 256 else np.int32, copy=False)
-        nowhere[within] = count  # no partition, and so left out
+        nowhere[within] = count  # no partition, so these are left out
         self._into = _grouped(data, nowhere)
 
     @property
@@ -231,7 +231,7 @@ class Cut:
         return self._slices(partitions, _moved)
 
     def to_wire(self, partitions: Iterable[int]) -> tuple[dict[str, Any], list[Any]]:
-        """As of `slices`, but numbers of edges stay where they are: a frame of them is a list of views of this cut."""
+        """As `slices`, but does not copy numbers of edges: a frame of them is a list of views of this cut."""
         return self._slices(partitions, _strewn).to_wire()
 
     def _slices(self, partitions: Iterable[int], rows: Rows) -> PartitionSet:
@@ -254,13 +254,13 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Uncut:
-    """Some partitions of a cut graph; one alone is cut without a copy of its edges."""
+    """Some partitions of a cut graph; a single one is cut without a copy of its edges."""
 
     cut: Cut
     partitions: tuple[int, ...]
 
     def select(self, partitions: Iterable[int]) -> PartitionSet:
-        """The slices of some of them."""
+        """Returns the slices of some of them."""
         return self.cut.slices(partitions)
 
 
@@ -293,7 +293,7 @@ class _Edges(NamedTuple):
 
 
 def joined(pieces: Sequence[PartitionSet]) -> PartitionSet:
-    """Slices of disjoint partitions of one graph as one. Raises `BadGraph` if they are not."""
+    """Joins slices of disjoint partitions of one graph. Raises `BadGraph` for any others."""
     first = pieces[0]
     shapes = {(p.node_count, p.edge_count, p.partition_count, p.directed, *_types(p)) for p in pieces}
     if len(shapes) > 1:
@@ -337,7 +337,7 @@ def build(
 
 
 def part_of(graph: str, data: GraphData, placement: Placement, shard: int) -> ShardGraph:
-    """Builds a shard's part straight from the whole graph, without slices and without sorting."""
+    """Builds a shard's part directly from the whole graph, without slices and without sorting."""
     own = own_ordinals(data.partition, placement, shard)
     here = (placement.holder == shard)[data.partition]
     edges = np.flatnonzero(here[data.source] | here[data.target])
@@ -427,7 +427,7 @@ def _types(slices: PartitionSet) -> tuple[Any, ...]:
     return col.type_name(slices.ids), *(tuple((n, col.type_name(c)) for n, c in group.items()) for group in groups)
 
 
-# -- what came from elsewhere ------------------------------------------------------------------------------------------
+# -- input from elsewhere ----------------------------------------------------------------------------------------------
 
 
 def _read_bounds(reader: col.FrameReader, spec: object, what: str, partitions: int) -> Bounds:

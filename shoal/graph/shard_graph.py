@@ -1,21 +1,21 @@
-"""The piece of a graph that one shard holds: its own nodes, the ghosts at its boundary, and every edge that touches it.
+"""One shard's part of a graph: its own nodes, the ghosts at its boundary, and every edge that touches it.
 
-Local indices put the shard's own nodes first and the ghosts behind them, so that one array of `size + ghosts` values
-serves a kernel as it is::
+Local indices number the shard's own nodes first and the ghosts after them, so a kernel can use one array of `size +
+ghosts` values directly::
 
     own nodes, by (partition, ordinal)          ghosts, by (owner, side, ordinal)
     [ partition 3 | partition 7 | ... ]         [ owner A: source-only, both, target-only | owner B: ... ]
 
-Owner and holder sort a boundary the same way, each from the edges it has itself, so values travel as a bare slice: no
-index is ever exchanged. The three sides stand in that order because the nodes whose values an in-edge reads
-(source-only and both) and those that an out-edge reads (both and target-only) are then each one contiguous slice.
+Owner and holder sort a boundary the same way, each from its own edges, so values are sent as a bare slice, and no index
+is ever exchanged. The order of the three sides makes the nodes whose values an in-edge reads (source-only and both),
+and those that an out-edge reads (both and target-only), one contiguous slice each.
 
-The in-edges of a node stand in the order of their sources' ordinals, own nodes and ghosts alike, and parallel edges in
-the order of the input. A reduction over them adds the same numbers in the same order wherever the node lives: this is
-where bit-identical results come from.
+The in-edges of a node are in the order of their sources' ordinals, own nodes and ghosts alike, and parallel edges in
+the order of the input. A reduction over them adds the same numbers in the same order on any shard, which makes results
+bit-identical.
 
-An undirected graph is held as arcs, two for each edge and one for a loop (`shoal.graph.graph_data`); all that is called
-an edge here is an arc then, but for the counts `edge_count`, `held_edges` and `cross_edges`, which are of edges.
+An undirected graph is held as arcs, two for each edge and one for a loop (`shoal.graph.graph_data`); then "edge" here
+means arc, except in the counts `edge_count`, `held_edges` and `cross_edges`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """Nodes that two shards share, seen from either side: as ghosts by their holder, as own nodes by their owner.
+    """Nodes that two shards share: ghosts for their holder, own nodes for their owner.
 
     `nodes` are local indices sorted by (side, ordinal); the sides end at `source_only_end` and `both_end`.
     """
@@ -69,7 +69,7 @@ class Boundary:
 
 @dataclass(frozen=True, slots=True)
 class Adjacency:
-    """Compressed rows, one an own node: the local indices of its neighbours and the edges that lead there."""
+    """Compressed rows, one per own node: the local indices of its neighbours and the edges that lead there."""
 
     indptr: NDArray[Any]
     neighbours: Index
@@ -83,10 +83,11 @@ class Adjacency:
 
 @dataclass(frozen=True)
 class ShardGraph:
-    """One shard's piece of one graph; immutable, shared by all runs on it.
+    """One shard's part of one graph; immutable, shared by all runs on it.
 
     `ordinals` and `starts` describe the own nodes: their global ordinals, and where each of `partitions` begins (one
-    entry more than there are partitions). `ghosts` and `sends` map a peer to what it owns of mine and what I owe it.
+    entry more than there are partitions). `ghosts` maps a peer to the nodes that it owns and this shard reads, `sends`
+    to the own nodes that the peer reads.
     """
 
     graph: str
@@ -129,8 +130,8 @@ class ShardGraph:
 
     @cached_property
     def own_edges(self) -> float:
-        """The number of edges that leave an own node; an undirected one counts half at each end. The parts' sum is the
-        graph's.
+        """The number of edges that leave an own node; an undirected one counts half at each end. The sum over all parts
+        is the graph's.
         """
         arcs = len(self.out_edges.edges)
         return arcs if self.directed else (arcs + self._loop_count) / 2
@@ -183,12 +184,12 @@ class ShardGraph:
 
     @cached_property
     def by_ordinal(self) -> NDArray[np.intp]:
-        """The own nodes in the order of their ordinals, for reading results."""
+        """The own nodes in ordinal order, for reading results."""
         return np.argsort(self.ordinals, kind="stable")
 
     @cached_property
     def owner_of_partition(self) -> NDArray[np.int16]:
-        """For each partition, 0 if it is here, else its holder's place among `peers`, counted from 1."""
+        """For each partition, 0 if it is here, else its holder's position among `peers`, counted from 1."""
         owners = np.zeros(self.partition_count, np.int16)
         for i, peer in enumerate(self.peers, start=1):
             owners[list(self.peer_partitions[peer])] = i
@@ -210,9 +211,9 @@ class ShardGraph:
 
     @cached_property
     def _places(self) -> NDArray[np.int32]:
-        """By ordinal the local index of an own node, else -1: four bytes a node of the graph, made when first needed.
+        """Maps an ordinal to the local index of an own node, else -1: four bytes per node, built on first use.
 
-        Looking for an ordinal among the own ones instead takes ten times as long, and messages are so delivered.
+        A search among the own ordinals takes ten times as long, and every delivered message needs one lookup.
         """
         places = np.full(self.node_count, -1, np.int32)
         places[self.ordinals] = np.arange(self.size, dtype=np.int32)
@@ -225,7 +226,7 @@ class ShardGraph:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Who holds which partition: the shards in order, and the index of the holder of each partition."""
+    """Which shard holds which partition: the shards in order, and the index of the holder of each partition."""
 
     shards: tuple[str, ...]
     holder: NDArray[np.int16]

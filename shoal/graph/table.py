@@ -1,8 +1,8 @@
-"""Rows on their way into a graph: named columns, and where each row came from, so that an error can point at it.
+"""Rows for a graph: named columns and the origin of each row, so that an error can point at it.
 
 A source (a file, arrays, another library's graph) becomes one table of edges and perhaps one of nodes;
-`shoal.graph.assembly` makes a graph of them. A source knows files and lines, assembly knows what is wrong with a row:
-`Table.bad_row` brings the two together.
+`shoal.graph.assembly` builds a graph from them. A source knows files and lines, and assembly knows what is wrong with a
+row: `Table.bad_row` combines the two.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Column: TypeAlias = Any
 
 
 class BadGraph(ShoalError, ValueError):
-    """The input is not a graph; the message states why and what to do."""
+    """Raised if the input is not a graph; the message states why and what to do."""
 
 
 class BadRow(BadGraph):
-    """A row is invalid: `file`, `line` (from one; None if there is no line) and `reason`.
+    """Raised for an invalid row: `file`, `line` (from one; None if there is no line) and `reason`.
 
     >>> print(BadRow("edges.csv", 17, "column 'weight': 'abc' is not a float"))
     edges.csv:17: column 'weight': 'abc' is not a float

@@ -47,5 +47,5 @@ def _columns(ids: Mapping[str, Any], others: Mapping[str, Any] | None, table: st
     for name, values in {**ids, **(others or {})}.items():
         columns[name] = column_of(values, f"{table}: column {name!r}")
         if name in ids and len(columns[name]) == 0 and not is_string(columns[name]):
-            columns[name] = np.empty(0, dtype=np.int64)  # [] has no type; of nothing, any will do
+            columns[name] = np.empty(0, dtype=np.int64)  # [] has no type; an empty column may have any
     return columns

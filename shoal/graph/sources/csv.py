@@ -1,12 +1,12 @@
 """A table from a CSV or TSV file, plain or gzipped.
 
 A header names the columns, and may type them: `id:int`, `weight:float`, `name:str`, `flag:bool`. Arrow parses the whole
-file on all cores, with no Python for a row; it tells no lines, so only when it refuses a file does a second, slow pass
-read it again row by row, to find the first that is wrong. What is accepted is Arrow's decision alone.
+file on all cores, without Python code per row. It reports no line numbers, so if it refuses a file, a second, slow pass
+reads the file row by row to find the first wrong row. Arrow alone decides what is accepted.
 
-An int is decimal (or 0x...) and fits 64 bits, a float is as everywhere, a bool is true, false, 1 or 0. A string may be
-empty, and so may a float, which then is NaN. Blank lines are skipped. What quotes mean is said in `quoting`, which
-looks at the bytes while Arrow reads them.
+An int is decimal (or 0x...) and fits 64 bits, a float has the usual syntax, a bool is true, false, 1 or 0. A string may
+be empty, and so may a float, which then is NaN. Blank lines are skipped. `quoting` defines what quotes mean, and checks
+the bytes while Arrow reads them.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from shoal.graph.sources.quoting import AUTO, NONE, Watched, doubtful, line_of
 from shoal.graph.table import BadRow, Table
 
 TYPES = {"int": "int64", "float": "float64", "bool": "bool", "str": "string"}
-"""What columns may be said to be, and what Arrow calls it."""
+"""The types that columns may declare, and their names in Arrow."""
 TRUE, FALSE = ("true", "True", "TRUE", "1"), ("false", "False", "FALSE", "0")
 DAMAGE = (OSError, EOFError, zlib.error)
-"""What reading raises when a gzip file is cut short or altered."""
+"""What reading raises if a gzip file is truncated or altered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class CsvFile:
                 if column.null_count and types[name] != "float":
                     raise pa.ArrowInvalid(f"column {name!r} has an empty field")
         except (pa.ArrowException, UnicodeError, OSError) as problem:
-            if not self._has_rows():  # Arrow wants a line break behind a lone header
+            if not self._has_rows():  # Arrow needs a line break after a header without rows
                 return Table(
                     str(self.path),
                     {name: column_of(pa.array([], pa.type_for_alias(TYPES[types[name]])), name) for name in self.names},
@@ -81,7 +81,7 @@ class CsvFile:
         )
 
     def _parsed(self, convert: Any) -> Any:
-        """Returns what Arrow makes of the file. Raises `BadRow` if its quotes or bytes are not in order."""
+        """Returns Arrow's table of the file. Raises `BadRow` if its quotes or bytes are invalid."""
         quoted = self.quote != NONE
         parse = pcsv.ParseOptions(
             delimiter=self.delimiter,
@@ -139,7 +139,7 @@ class CsvFile:
             return True
 
     def _explained(self, types: Sequence[str], problem: Exception) -> BadRow:
-        """Returns the first wrong row, for the same reason as Arrow's as far as can be told."""
+        """Returns the first wrong row, if possible for the same reason as Arrow's."""
         line = 0
         rows = _rows(self.path, self.delimiter, self.quote)
         try:
@@ -211,15 +211,13 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _bytes(path: Path) -> bytes:
-    """Returns all of a file that has an error."""
+    """Returns all bytes of a file that has an error."""
     with _opened(path) as stream:
         return bytes(stream.read())
 
 
 def _rows(path: Path, delimiter: str, quote: str) -> Iterator[tuple[int, int, list[str]]]:
-    """Yields the first and the last line of each record, from one, and its fields; blank lines are skipped, as in
-    Arrow.
-    """
+    """Yields the first and last line (from one) of each record, and its fields; skips blank lines, as Arrow does."""
     with path.open("rb") as raw:
         data = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
         text = io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="")

@@ -15,7 +15,7 @@ from shoal.graph.table import BadGraph, BadRow, Table
 
 @dataclass(frozen=True, slots=True)
 class ParquetFile:
-    """A file whose schema has been read; `types` has None for a column of a type that we do not keep."""
+    """A file whose schema has been read; `types` has None for a column whose type is not supported."""
 
     path: Path
     types: Mapping[str, str | None]
@@ -26,7 +26,7 @@ class ParquetFile:
         return tuple(self.types)
 
     def read(self, types: Mapping[str, str]) -> Table:
-        """Returns all rows. Converts a column where `types` asks for another type than the file has."""
+        """Returns all rows. Converts a column if `types` asks for another type than the file has."""
         try:
             table = pq.read_table(self.path, memory_map=True)
         except (pa.ArrowException, OSError) as problem:

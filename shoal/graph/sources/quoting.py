@@ -1,15 +1,14 @@
-"""Whether the quotes of a CSV file mean what its reader takes them for; found out as the file's bytes pass by.
+"""Checks that the quotes of a CSV file mean what its reader assumes, while the file is being read.
 
-A CSV reader takes a quote at the beginning of a field for the beginning of a quoted one, which goes on, over any number
-of lines, to the next quote. Where quotes are just characters (`"Heroes` is the title of a record) rows are so
-swallowed without an error. RFC 4180 leaves no room for that: a quoted field ends in front of a delimiter or a line's
-end, the quotes within it are doubled, and a field that is not quoted has none. Files that keep to it are read; of any
-other the first quote that does not is an error.
+A CSV reader treats a quote at the beginning of a field as the start of a quoted field, which extends over any number of
+lines to the next quote. Where quotes are just characters (`"Heroes` is the title of a record), rows are swallowed
+without an error. RFC 4180 does not allow this: a quoted field ends before a delimiter or a line's end, quotes within it
+are doubled, and an unquoted field has none. Files that follow it are accepted; in any other, the first quote that
+violates it is an error.
 
-What even the RFC can't tell apart is looked at last: a row over several lines, each of which would be a row by itself.
+The RFC leaves one case ambiguous, which is checked last: a row over several lines, each of which could be a row.
 
-No Python runs for a byte or a row: quotes are counted with numpy, a block at a time, and a block without any costs one
-search.
+No Python code runs per byte or row: numpy counts quotes a block at a time, and a block without any costs one search.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ QUOTING: Final = {
     DOUBLE: "RFC 4180, whatever a quoted field holds",
     NONE: "quotes are characters like others; no field holds a delimiter or a line break",
 }
-"""What quotes mean in a file."""
+"""The meanings of quotes in a file."""
 
 BLOCK: Final = 1 << 20
 QUOTE, CR, LF = b'"'[0], b"\r"[0], b"\n"[0]
@@ -42,21 +41,21 @@ def check_quoting(quote: str) -> str:
 
 
 class Watched:
-    """A binary stream that is looked at while it is read; `fault` is the first thing wrong: its byte, and what."""
+    """A binary stream that is checked while it is read; `fault` is the first error: its byte, and the reason."""
 
     def __init__(self, stream: Any, delimiter: str, quote: str) -> None:
         self._stream, self._quotes = stream, quote != NONE
         self._ends = np.frombuffer(delimiter.encode() + b'\r\n"', np.uint8)
-        """What may stand around a quoted field; a quote there belongs to a doubled one."""
+        """What may surround a quoted field; a quote there belongs to a doubled one."""
         self.fault: tuple[int, str] | None = None
         self.spans_lines = False
-        """A quoted field has held a line break."""
+        """Whether a quoted field has contained a line break."""
         self.closed = False
         self._at = 0
-        """Bytes that have passed."""
+        """The number of bytes read."""
         self._unjudged = b"\n"
-        """The byte before the next one to be judged, and that one if its successor has not come; a file begins as a
-        line does.
+        """The byte before the next one to be judged, and that one too if its successor has not arrived; a file begins
+        as a line does.
         """
         self._is_open, self._opened = False, 0
 
@@ -68,7 +67,7 @@ class Watched:
         return block
 
     def readable(self) -> bool:
-        """Whether it can be read, as stream consumers ask."""
+        """Returns True: stream consumers ask."""
         return True
 
     def close(self) -> None:
@@ -76,7 +75,7 @@ class Watched:
         self.closed = True
 
     def finish(self) -> None:
-        """Reads the rest, and finishes."""
+        """Reads the rest, and completes the checks."""
         while self.fault is None and self.read(BLOCK):
             pass
         if self.fault is None and self._quotes:
@@ -128,9 +127,9 @@ class Watched:
 
 
 def doubtful(data: bytes, delimiter: str, fields: int) -> tuple[int, int, int] | None:
-    """The first row over several lines of which each would be a row of so many `fields`, were it not for its quotes.
+    """Returns the first row over several lines of which each, ignoring quotes, would be a row of `fields` fields.
 
-    Where it begins and ends (bytes), and how many rows it would be; None if there is no such row.
+    Returns its first and last byte, and how many rows it would be; None if there is no such row.
     """
     held = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero((held == LF) | (held == CR))
@@ -140,7 +139,7 @@ def doubtful(data: bytes, delimiter: str, fields: int) -> tuple[int, int, int] |
     delimiters, quotes = np.flatnonzero(held == delimiter.encode()[0]), np.flatnonzero(held == QUOTE)
     count = np.diff(np.searchsorted(delimiters, np.append(begins, len(held))))
     is_blank, is_inside = begins == ends, (np.searchsorted(quotes, ends) & 1) > 0
-    row = np.concatenate([[0], np.cumsum(~is_inside)[:-1]])  # of each line: the number of lines that ended one before
+    row = np.concatenate([[0], np.cumsum(~is_inside)[:-1]])  # per line: the number of rows that ended before it
     would_do = is_blank | (count == fields - 1)
     rows = int(row[-1]) + 1
     lines = np.bincount(row, ~is_blank, rows)
