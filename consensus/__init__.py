@@ -3,11 +3,11 @@
 How a host uses it::
 
     raft = Raft(name, stored, Limits(...), Random(seed), now)      stored: what is on disk; Stored() for a newcomer
-        effects = raft.step(sender, message, now)                      for each message effects = raft.wake(now)
-        once raft.deadline has passed effects = raft.propose([b"...", b"..."], now)                  a proposal; raises
-        Refused, with a reason and a leader effects = raft.persisted(persist, now)                         once a
-        ``Persist`` is durable effects = raft.read(asker, request, now)                       a read, at the leader;
-        ``Readable`` is the answer
+    effects = raft.step(sender, message, now)                      for each message
+    effects = raft.wake(now)                                       once raft.deadline has passed
+    effects = raft.propose([b"...", b"..."], now)                  a proposal; raises Refused, naming a reason
+    effects = raft.persisted(persist, now)                         once a ``Persist`` is durable
+    effects = raft.read(asker, request, now)                       a read, at the leader; ``Readable`` is the answer
 
 The host carries out the effects strictly in order (effects.py): a ``Persist`` is durable before the ``Send`` behind it
 leaves. ``EffectQueue`` keeps that order for a host that goes on while its disk writes.

@@ -108,8 +108,7 @@ class LeaderChanged:
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """A read that this leader was asked for: any server that has applied the log up to ``index`` may answer it
-    (6.4)."""
+    """A read that this leader was asked for: any server that has applied the log to ``index`` may answer it (6.4)."""
 
     asker: str
     request: str

@@ -4,11 +4,11 @@ Names follow the thesis (figure 3.1, sections 3.10, 4.1, 5.1 and 9.6). Every mes
 the sender, so the message does not. The host encodes messages: fields are only int, bool, str, bytes, tuples and the
 frozen types of stored.py and configuration.py.
 
-        PreVoteRequest  -> PreVoteReply      would you vote for me?          term: the one the sender would campaign in
+    PreVoteRequest  -> PreVoteReply      would you vote for me?          term: the one the sender would campaign in
     VoteRequest     -> VoteReply         vote for me
     Append          -> AppendReply       entries, heartbeat, commit index
-        InstallSnapshot -> SnapshotReply     a chunk, for a follower that lacks entries which the log no longer holds
-                        -> AppendReply       instead, once the follower holds all that the snapshot covers
+    InstallSnapshot -> SnapshotReply     a chunk, for a follower that lacks entries which the log no longer holds
+                    -> AppendReply       instead, once the follower holds all that the snapshot covers
     TimeoutNow                           leadership transfer: stand for election at once
 
 A snapshot of any size travels in chunks, with few in flight at a time, so that no message is long (5.1; chunks are

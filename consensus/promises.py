@@ -70,8 +70,7 @@ class Promises:
             self._highest[server] = max(promise, self._highest.get(server, promise))
 
     def started_again(self, server: str, term: int, last_index: int) -> Forgot | None:
-        """Checks what a restarted server has on its disk; returns ``Forgot`` if it newly turns out to have lost
-        some."""
+        """Checks what a restarted server has on its disk; returns ``Forgot`` if this newly shows a loss."""
         promise = self._highest.get(server)
         if promise is None or (term, last_index) >= promise or self.are_void(server):
             return None

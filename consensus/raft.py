@@ -9,7 +9,7 @@ the shape (a message or the time in, effects out) is etcd-io/raft's. Where each 
     4               membership.py     one server at a time, in force when appended, with the correction of 2015
     6.2, 3.10       leadership.py     a leader that hears no majority for an election timeout steps down; transfer
     6.4             read_index.py     reads that see all that was committed before they were asked
-        3.8             promises.py       ignores servers whose disk has gone back
+    3.8             promises.py       ignores servers whose disk has gone back
     5.1             transfer.py       snapshots, chunk by chunk
 
 Left out: joint consensus, reads through a leader's lease (6.4.1), a witness.
@@ -159,8 +159,7 @@ class Raft(Server):
         return self._effects()
 
     def add_server(self, name: str, voter: bool, now: int) -> list[Effect]:
-        """Adds a server, promotes a learner or demotes a voter. Safest: a learner first, a voter once caught up
-        (4.2.1)."""
+        """Adds a server, promotes a learner or demotes a voter. Safest: learner first, voter once caught up (4.2.1)."""
         self._require_leader()
         return self._change(self.configuration.with_server(name, voter), now)
 
@@ -199,8 +198,7 @@ class Raft(Server):
         return self._effects()
 
     def install(self, snapshot: Snapshot) -> list[Effect]:
-        """Installs a ``Received`` snapshot that the host can read: it replaces the log and the state it covers
-        (5.1)."""
+        """Installs a ``Received`` snapshot that the host can read: it replaces the log and the state up to it (5.1)."""
         if self._incoming.whole is snapshot and self.leader is not None and not self.is_leader:
             self._install(snapshot, self.leader)
         return self._effects()
@@ -422,8 +420,7 @@ class Raft(Server):
         return self._leadership
 
     def _lead(self, now: int) -> None:
-        """Begins with an entry of its own term: only that one, once committed, commits earlier terms' entries
-        (3.6.2)."""
+        """Begins with an entry of its own term, which alone, once committed, commits those of earlier terms (3.6.2)."""
         self.role = Role.LEADER
         self.leader = self.name
         self._leadership = Leadership(
@@ -474,8 +471,7 @@ class Raft(Server):
             self._settle_configuration(now)
 
     def _settle_configuration(self, now: int) -> None:
-        """Ends a committed change: a leader that it removed steps down (4.2.2); a removed follower still receives
-        it."""
+        """Ends a committed change: a leader that it removed steps down (4.2.2); removed followers still receive it."""
         self._leading.followers.mark_removed(self.configuration.members, self.log.configuration_index, now)
         if self.name in self.configuration.voters:
             return

@@ -49,8 +49,7 @@ class Outgoing:
         return is_progress
 
     def again(self) -> None:
-        """Sends unacknowledged chunks again; the last chunk if none is, because the snapshot itself is
-        unacknowledged."""
+        """Resends unacknowledged chunks; if there are none, the last one, because the snapshot is unacknowledged."""
         self.sent = min(self.acked, max(self.header.count - 1, 0))
 
 
