@@ -7,26 +7,26 @@ is on disk before gossip carries it. Disks make promises, not processes: a resta
     found     when all the founders of a promise have made that very promise
     bound     until the promise is void: one of its founders has promised something else in its round, or anything in
               a later one
-    free      a shard that has promised nothing, or whose promise is void. It joins the latest round if that is for a
-              set that it can make out, else it opens the next one, for the set that it wants itself
+    free      a shard that has promised nothing, or whose promise is void. It joins the latest round if it can
+              reconstruct that round's set, and otherwise opens the next round, for the set that it wants itself
 
 **Why no set founds while a promise to it is void.** A shard's rounds only rise. A founder that shows another promise of
 the same round, or one of a later round, either never made this promise and never will, or made it and was released by a
 void promise. So, of all founders that ever abandoned it, the first was released by one that will never make it. A set
-of which one founder is missing forever never founds.
+that lacks one founder forever never founds.
 
 **Why one cluster.** If `expect` is above half of the shards, two sets have a member in common. It can't be bound to a
 founding set and promise the other. Lost, late or repeated messages don't affect this, nor do crashes.
 
-**Why one comes about.** Once all shards see each other they want the same set, and every free shard joins the latest
+**Why a cluster forms.** Once all shards see each other they want the same set, and every free shard joins the latest
 round, founder or not. A promise of an earlier round is then void through whichever of its founders is in a later one.
 
-The others wait for a promised founder that is away, since it may have founded already. If its disk is gone for good, an
-operator moves the data folders of the waiting shards away and they begin anew: before there is a cluster, a data folder
+The others wait for a promised founder that is away, since it may have founded already. If its disk is lost for good, an
+operator moves the data folders of the waiting shards away and they start over: before there is a cluster, a data folder
 holds nothing but the promise.
 
 A shard that expects no other and has seeds opens no round: several of them would each found a cluster of one. It waits
-to be admitted by one, for others' promises, or for an operator's command to found one (`alone`).
+for a cluster to admit it, for others' promises, or for an operator's command to found one (`alone`).
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from daemon.state.commands import Identity
 FOUNDERS_TAG = "founders"
 ROUND_MAX: Final = 999_999_999
 SETS_MAX: Final = 64
-"""That are tried for one that others have promised; where all expect the same number, it is the first."""
+"""How many sets to try against one that others have promised; if all expect the same number, the first matches."""
 _TAG: Final = re.compile(r"([0-9]{1,9})-([0-9a-f]{16})", re.ASCII)
 
 Alive: TypeAlias = Sequence[tuple[Identity, Mapping[str, str]]]
-"""Members by their disks, each with its tags."""
+"""Live members, identified by their disks, each with its tags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +59,23 @@ class Promise:
 
     @property
     def is_alone(self) -> bool:
-        """Whether nobody else takes part."""
+        """Whether this shard is the only founder."""
         return len(self.founders) == 1
 
     @property
     def mark(self) -> Mark:
-        """What others see of it."""
+        """The promise as its tag shows it."""
         return self.round, spell(self.founders)
 
 
 Mark: TypeAlias = tuple[int, str]
-"""A promise as a tag tells it: its round, and its founders in short."""
+"""A promise as a tag shows it: its round, and a hash of its founders."""
 
 
 class Bootstrap:
     """One shard's side of the bootstrap.
 
-    `promise` is what its disk holds; `is_lone` means that it expects no other shard.
+    `promise` is the one on disk; `is_lone` means that the shard expects no other.
     """
 
     def __init__(self, shard: Identity, expect: int, *, is_lone: bool = False, promise: Promise | None = None) -> None:
@@ -84,7 +84,7 @@ class Bootstrap:
         self._opens_rounds = expect > 1 or is_lone
 
     def consider(self, alive: Alive) -> Promise | None:
-        """The promise to make now, if another one than stands; it is to be durable before it is told."""
+        """Returns a new promise to make, or None; it must be durable before any message carries it."""
         if _clusters(alive) or self.is_bound(alive):
             return None
         wanted = self._wanted(alive)
@@ -94,23 +94,23 @@ class Bootstrap:
         return wanted
 
     def alone(self, alive: Alive) -> Promise | None:
-        """The promise to found without the others, as an operator wants; None with a cluster or a founding in sight."""
+        """Returns an operator's promise to found alone; None if a cluster or another founding is in sight."""
         if _clusters(alive) or self.promise is not None or any(_mark(tags) for _, tags in alive):
             return None
         self.promise = Promise(1, (self._shard,))
         return self.promise
 
     def tags(self) -> dict[str, str]:
-        """What to tell of the promise."""
+        """The tags that announce the promise."""
         if self.promise is None:
             return {}
         number, founders = self.promise.mark
         return {FOUNDERS_TAG: f"{number}-{founders}"}
 
     def founders(self, alive: Alive) -> tuple[Identity, ...]:
-        """The founders, once all of them have promised the same and we are among them; else none.
+        """Returns the founders once all have made the same promise and this shard is one of them; else none.
 
-        Whoever has founded on our promise has seen all of them make it, and shows the cluster instead.
+        A shard that has already founded on this promise had seen all founders make it; it shows the cluster instead.
         """
         if self.promise is None or self._shard not in self.promise.founders:
             return ()
@@ -119,7 +119,7 @@ class Bootstrap:
         return self.promise.founders if agreed else ()
 
     def awaited(self, alive: Alive) -> tuple[str, ...]:
-        """The founders who have yet to make the promise that binds this shard."""
+        """Returns the founders that have yet to make the promise that binds this shard."""
         if self.promise is None or self._shard not in self.promise.founders:
             return ()
         marks = {member: _mark(tags) for member, tags in alive}
@@ -127,7 +127,7 @@ class Bootstrap:
         return tuple(each.name for each in self.promise.founders if marks.get(each) != self.promise.mark)
 
     def is_bound(self, alive: Alive) -> bool:
-        """Whether a promise stands that somebody may be counting on."""
+        """Whether a promise stands that another founder may rely on."""
         promise = self.promise
         if promise is None or self._shard not in promise.founders:
             return False
@@ -151,14 +151,14 @@ class Bootstrap:
         return None
 
     def _sets(self, members: tuple[Identity, ...]) -> Iterator[tuple[Identity, ...]]:
-        """The sets that this shard can make out and takes part in: none is smaller than it expects."""
+        """Yields the sets that this shard can form and is part of, none smaller than it expects."""
         least = self._expect if self._opens_rounds else 1
         for size in range(least, min(len(members), least + SETS_MAX) + 1):
             yield members[:size]
 
 
 def spell(founders: Iterable[Identity]) -> str:
-    """A set as a tag's value: short, however many there are.
+    """Hashes a set to a tag's value: short, however many founders there are.
 
     >>> spell([Identity("a", 3), Identity("b", 1)])
     'a6ff9791bf71d665'
@@ -168,7 +168,7 @@ def spell(founders: Iterable[Identity]) -> str:
 
 
 def write(promise: Promise) -> str:
-    """A promise as the data folder keeps it.
+    """Encodes a promise for the data folder.
 
     >>> write(Promise(2, (Identity("a", 3), Identity("b", 1))))
     '2 a/3 b/1'
@@ -177,7 +177,7 @@ def write(promise: Promise) -> str:
 
 
 def read(text: str) -> Promise | None:
-    """What `write` has written; None for what it has not.
+    """Decodes the output of `write`; None for any other text.
 
     >>> read("2 a/3 b/1"), read("2 a"), read("")
     (Promise(round=2, founders=(Identity(name='a', generation=3), Identity(name='b', generation=1))), None, None)
@@ -195,6 +195,6 @@ def _clusters(alive: Alive) -> set[str]:
 
 
 def _mark(tags: Mapping[str, str]) -> Mark | None:
-    """What a member has promised, if its tag makes sense."""
+    """Returns a member's promise, or None if its tag is malformed."""
     found = _TAG.fullmatch(tags.get(FOUNDERS_TAG, ""))
     return (int(found[1]), found[2]) if found else None

@@ -27,35 +27,35 @@ class Clock:
 
     @property
     def deadline(self) -> int | None:
-        """When there is something to grant, or to tell the others."""
+        """When the next grant or gossip is due."""
         return min((at for at in (self.pacing.deadline, self.progress.deadline) if at is not None), default=None)
 
     def wake(self, now: int) -> list[Effect]:
-        """Grant what is due, and gossip."""
+        """Grants what is due, and gossips."""
         return [*self._grant(now), *(Send(to, message) for to, message in self.progress.gossip(now))]
 
     def enter_view(self, view: View) -> None:
-        """Runs go on among these."""
+        """Continues runs among the members of this view."""
         self._view = view
         self.progress.enter_view(view.epoch, view.names)
 
     def begin(self, run: RunRecord, view: View, now: int) -> BeginRun:
-        """A run begins in the view, for the first time or again."""
+        """Begins a run in the view, for the first time or again."""
         self.progress.begin(run.number, now)
         return BeginRun(run, view, self.pacing.begin(run, now))
 
     def end(self, run: int) -> None:
-        """A run is over."""
+        """Ends a run."""
         self.progress.end(run)
         self.pacing.end(run)
 
     def committed(self, run: int, tick: int, now: int) -> list[Effect]:
-        """A tick of a paced run was committed here."""
+        """Notes that this shard committed a tick of a paced run."""
         self.pacing.committed(run, tick)
         return self._grant(now)
 
     def hear(self, sender: str, message: Grant | StepRequest | StepReply | Progress, now: int) -> list[Effect]:
-        """What members say of ticks."""
+        """Processes a member's message about ticks."""
         match message:
             case Grant():
                 return self.hear_grant(message)
@@ -69,18 +69,18 @@ class Clock:
                 assert_never(message)
 
     def hear_grant(self, grant: Grant) -> list[Effect]:
-        """From the leader; or from anybody who knows that it was given."""
+        """Applies a grant, from the leader or inferred from gossip."""
         return [GrantTicks(grant.run, grant.tick)] if self.pacing.hear(grant) else []
 
     def hear_progress(self, progress: Progress, now: int) -> list[Effect]:
-        """A tick that any shard is in was granted: so grants heal that a leader took with it when it was cut off."""
+        """Applies gossip. Any tick that a shard is in was granted: so a grant survives a leader that was cut off."""
         news = self.progress.hear(progress, now)
         heal: list[Effect] = [HealBarrier(progress.run, tuple(news))] if news else []
         granted = max((shard.tick for shard in progress.shards), default=0)
         return heal + self.hear_grant(Grant(progress.run, granted))
 
     def step(self, asker: str, asked: StepRequest, now: int) -> list[Effect]:
-        """Leader only: one more tick of a stepped run."""
+        """Leader only: grants one more tick of a stepped run."""
         tick = self.pacing.step(asked.run, asked.request, now)
         if tick is None:
             return []
@@ -90,7 +90,7 @@ class Clock:
         return [*self._spread([Grant(asked.run, tick)]), answer]
 
     def hear_step(self, granted: StepReply) -> list[Effect]:
-        """The leader's answer to a step that was asked for here."""
+        """Processes the leader's answer to a step requested here."""
         answer = Answered(granted.request, "", tick=granted.tick)
         return [*self.hear_grant(Grant(granted.run, granted.tick)), answer]
 

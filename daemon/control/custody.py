@@ -1,6 +1,6 @@
 """Looks after the partitions on this shard's disk: what to report to the log, to fetch and to delete.
 
-Drives `control/holdings`: turns what it wants into effects, and remembers what the host has already been asked for.
+Turns the wants of `control/holdings` into effects, and remembers what the host has already been asked to do.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from daemon.state.commands import Identity, Settled, from_bits
 from daemon.state.machine import Command
 
 QUESTION = "holdings"
-"""The name of what is asked of the log: one question at a time."""
+"""The request name of proposals about holdings: one at a time."""
 SETTLED = "holdings-settled"
-"""The beginning of the name of what is said of an epoch."""
+"""Prefix of the request name that reports an epoch as settled."""
 
 
 class Custody:
-    """One shard's custody of its partitions. Whenever something has changed, `tend` should be called."""
+    """One shard's custody of its partitions. Call `tend` after every change."""
 
     def __init__(self, shard: Identity, held: Mapping[str, frozenset[int]], disk: int, grace_ns: int) -> None:
         self.holdings = Holdings(shard, held, grace_ns, disk)
@@ -30,23 +30,23 @@ class Custody:
 
     @property
     def deadline(self) -> int | None:
-        """When something may be given up."""
+        """When a surplus may be given up."""
         return self.holdings.deadline
 
     def gained(self, registry: Registry, load: str, partitions: frozenset[int]) -> list[Effect]:
-        """Partitions are durable here; nobody needs them if the graph is dropped by now."""
+        """Takes note of durable partitions; deletes them if their graph has been dropped meanwhile."""
         if registry.graph_of(load) is None:
             return [DeleteParts(load, partitions)]
         self.holdings.gained(load, partitions)
         return []
 
     def forget(self, load: str) -> list[Effect]:
-        """A graph is gone; what was still to be fetched of it is not wanted any more."""
+        """Deletes all of a dropped graph; nothing more of it is fetched."""
         self.holdings.deleted(load, self.holdings.held.get(load, frozenset()))
         return [DeleteParts(load, None)]
 
     def answered(self, request: str, error: str) -> list[Effect]:
-        """The log has answered a proposal of ours, or nobody will."""
+        """Processes the log's answer to one of this shard's proposals, or its failure."""
         dropped = self.holdings.answered(error) if request == QUESTION else None
         if dropped is None:
             return []
@@ -55,11 +55,11 @@ class Custody:
         return [DeleteParts(dropped.holding.load, partitions)]
 
     def looked_for_results(self, epoch: int) -> None:
-        """In the view of this epoch, the results that this shard should have were looked for, all of them."""
+        """Notes that this shard has looked for all results that it should have, in the view of this epoch."""
         self._looked = epoch
 
     def questions(self, registry: Registry, now: int) -> list[tuple[str, Command]]:
-        """What to ask the log now, by name; what is asked already need not be asked again."""
+        """Returns what to propose now, by request name; the caller skips names that are already pending."""
         questions: list[tuple[str, Command]] = []
         if self._has_settled(registry):
             questions.append((f"{SETTLED}-{registry.epoch}", Settled(self._shard, registry.epoch)))
@@ -67,7 +67,7 @@ class Custody:
         return [*questions, (QUESTION, asked)] if asked is not None else questions
 
     def _has_settled(self, registry: Registry) -> bool:
-        """Whether somebody is being drained, and the log does not say yet that nothing here waits for it any more."""
+        """Whether a member is draining and nothing here waits for it any more, and the log has yet to record that."""
         return (
             bool(registry.draining)
             and self._looked == registry.epoch
@@ -76,7 +76,7 @@ class Custody:
         )
 
     def tend(self, registry: Registry) -> list[Effect]:
-        """What the host is to delete, and what to fetch if that has changed."""
+        """Returns what the host should delete, and what it should fetch if that has changed."""
         effects: list[Effect] = []
         for load in self.holdings.unknown_loads(registry):
             effects += self.forget(load)

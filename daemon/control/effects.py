@@ -31,14 +31,14 @@ class KeepPromise:
 
 @dataclass(frozen=True, slots=True)
 class KeepVersion:
-    """Makes it durable that the cluster is at this version, before anything is written that is new in it."""
+    """Makes the cluster's version durable, before anything is written in a format that is new in it."""
 
     version: int
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Sends a message to a member's control plane; it may be lost, repeated, late or out of order."""
+    """Sends a message to a member's control plane; it may be lost, duplicated, delayed or reordered."""
 
     to: str
     message: object
@@ -46,7 +46,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class SendToAddress:
-    """Sends a message to an address without a known member: to a seed, or to a stranger of which we know the name."""
+    """Sends a message to an address without a known member: a seed, or an unknown shard whose name we have."""
 
     address: str
     message: object
@@ -84,7 +84,7 @@ class MendHoldings:
 
 @dataclass(frozen=True, slots=True)
 class TakeSnapshot:
-    """Has the state of the log's machines after `index` written down; the host calls `ControlPlane.snapshot_taken`.
+    """Writes the state of the log's machines after `index` to a snapshot; the host calls `ControlPlane.snapshot_taken`.
 
     `chunks` were captured before, and are encoded as they are iterated: once, on any thread, while the log goes on.
     """
@@ -95,8 +95,8 @@ class TakeSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ReadSnapshot:
-    """Has a leader's snapshot read, which may take long; the host calls `ControlPlane.snapshot_read` with what `read`
-    returns, or the `Rejected` that it raises. It changes nothing, and may be called on any thread.
+    """Reads a leader's snapshot, which may take long; the host calls `ControlPlane.snapshot_read` with what `read`
+    returns, or the `Rejected` that it raises. `read` changes nothing, and may run on any thread.
     """
 
     snapshot: Snapshot
@@ -105,7 +105,7 @@ class ReadSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class DeleteParts:
-    """Deletes partitions that others hold by now or that are no longer needed; None means the whole load."""
+    """Deletes partitions that other shards hold by now or that nobody needs; None means the whole load."""
 
     load: str
     partitions: frozenset[int] | None
@@ -136,7 +136,7 @@ class HealBarrier:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """Reports that this leader keeps a member out of the view for a while, because it has gone so many times lately."""
+    """Reports that this leader keeps a member out of the view for a while, because it has left too often lately."""
 
     name: str
     departures: int
@@ -147,8 +147,8 @@ class HeldBack:
 class Answered:
     """The outcome of a proposal, a step or a read requested here. An empty `error` means success.
 
-    `decided` says that the answer is the log's: without it, a proposal may still be decided later. `index` is where
-    the log has it, which rises from one command to the next: a fencing token.
+    `decided` means that the log gave the answer: without it, a proposal may still be decided later. `index` is the
+    command's log index, which rises from one command to the next: a fencing token.
     """
 
     request: str

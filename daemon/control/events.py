@@ -1,10 +1,10 @@
-"""Events of the control plane: what its machines leave with the composition root, which routes it.
+"""Events that the control plane's machines leave with the composition root, which routes them.
 
     the log's announcements (`daemon.state`) -> `LogEvents.on` -> clock | custody | reports | leader -> effects
     the replica's own events                 -> `ControlPlane`
-    any of them                              -> `due_after`: what has to be looked at once all are routed
+    each of these                            -> `due_after`: what to check once all are routed
 
-No machine keeps a flag for another: whatever has become due is in one set, which the root works off.
+No machine keeps a flag for another: one set holds everything that has become due, and the root works it off.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ from daemon.state.records import STOPPING, RunRecord, View
 
 @dataclass(frozen=True, slots=True)
 class LeadershipChanged:
-    """Another server leads, perhaps this one, or none: what the one before was told or asked may be lost."""
+    """Another server leads, perhaps this one, or none: requests to the previous leader may be lost."""
 
     leads: bool
 
 
 @dataclass(frozen=True, slots=True)
 class StateReplaced:
-    """The replicated state is a snapshot's now."""
+    """A snapshot has replaced the replicated state."""
 
 
 @dataclass(frozen=True, slots=True)
 class TagsChanged:
-    """Membership should publish other tags of this shard's."""
+    """This shard's tags have changed, for membership to publish."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnRefused:
-    """This shard leads, and won't append a proposal of its own, for a reason that waiting does not mend."""
+    """This shard leads, and refuses one of its own proposals for a reason that retrying does not fix."""
 
     sequence: int
     reason: str
@@ -69,11 +69,11 @@ class OwnRefused:
 
 ReplicaEvent: TypeAlias = LeadershipChanged | StateReplaced | TagsChanged | OwnRefused
 Told: TypeAlias = Effect | ReplicaEvent
-"""What the replica gives back: effects for the host, the log's announcements among them, and events."""
+"""The replica's output: events, and effects for the host, which include the log's announcements."""
 
 
 class Due(IntEnum):
-    """What the root looks at, in this order: the disk may have something to propose, and a lone leader decides it."""
+    """What the root checks, in this order: the disk may have something to propose, and a lone leader decides it."""
 
     HOLDINGS = 1
     PROPOSALS = 2
@@ -94,12 +94,12 @@ _DUE: Final[Mapping[type, tuple[Due, ...]]] = {
 
 
 def due_after(told: Told) -> tuple[Due, ...]:
-    """What has become due by this."""
+    """Returns what an event makes due."""
     return _DUE.get(type(told), ())
 
 
 class LogEvents:
-    """One shard's reaction to what the log has decided."""
+    """One shard's reactions to the log's decisions."""
 
     def __init__(
         self, shard: Identity, registry: Registry, clock: Clock, custody: Custody, reports: Reports, leading: Leading
@@ -108,7 +108,7 @@ class LogEvents:
         self._clock, self._custody, self._reports, self._leading = clock, custody, reports, leading
 
     def on(self, announcement: Announcement, now: int) -> list[Effect]:
-        """What follows from an announcement, which the host is told as well."""
+        """Returns the effects of an announcement, which the host receives as well."""
         match announcement:
             case ViewInstalled(view=view):
                 return [announcement, *self._enter_view(view)]
@@ -143,13 +143,13 @@ class LogEvents:
         return [announcement]
 
     def leader_changed(self, *, leads: bool, now: int) -> None:
-        """Whoever leads now has heard nothing."""
+        """Starts over with the new leader, which has received no reports."""
         self._clock.pacing.is_leader = leads
         self._leading.begin()
         self._reports.leader_changed(now)
 
     def _enter_view(self, view: View) -> list[Effect]:
-        """Whatever was said of runs in an older view is void: they go on from where the log will say."""
+        """Drops all reports about runs in an older view: the log decides where the runs resume."""
         self._clock.enter_view(view)
         self._leading.enter_view()
         self._reports.enter_view()
@@ -161,7 +161,7 @@ class LogEvents:
         return [*begun, StopRunHere(run.number)] if run.state == STOPPING else begun
 
     def _ask_for_states(self) -> list[Effect]:
-        """Have it looked up from where the runs that wait could go on."""
+        """Asks the host from which states the waiting runs could resume."""
         waiting = self._registry.waiting_runs()
         if not waiting or not self._registry.has_member(self._shard):
             return []

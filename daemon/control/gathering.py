@@ -1,7 +1,7 @@
 """Commands that a leader appends together: group commit.
 
-What comes while earlier commands are on their way to a majority waits until those are committed, and then is one write
-and one message to each follower. On a fast network that is soon; on a slow one nothing waits longer than `GATHER_NS`.
+Commands that arrive while earlier ones are being replicated wait until those are committed; then they share one write
+and one message to each follower. That is soon on a fast network; on a slow one nothing waits longer than `GATHER_NS`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GATHER_NS: Final = 10_000_000
 
 
 class Gathered:
-    """The commands that wait, by who asks, in their order."""
+    """The waiting commands, by request, in order of arrival."""
 
     def __init__(self) -> None:
         self._waiting: dict[Request, Proposal] = {}
@@ -27,24 +27,24 @@ class Gathered:
 
     @property
     def due_ns(self) -> int:
-        """When they are appended whether or not those before are committed."""
+        """When to append the commands even if earlier ones are not committed."""
         return self._appended_ns + GATHER_NS
 
     def is_due(self, now: int, is_committed: bool) -> bool:
-        """Whether to append them now; `is_committed` says whether all that was appended before is."""
+        """Whether to append now; `is_committed` means that all earlier entries are committed."""
         return bool(self._waiting) and (is_committed or now >= self.due_ns)
 
     def add(self, request: Request, proposal: Proposal) -> None:
-        """Has a command wait."""
+        """Queues a command."""
         self._waiting[request] = proposal
 
     def take(self, room: int, now: int) -> list[tuple[Request, Proposal]]:
-        """Returns as many as there is room for, to be appended now; the others wait on."""
+        """Removes and returns as many commands as there is room for, to be appended now."""
         taken = [(request, self._waiting.pop(request)) for request in list(self._waiting)[:room]]
         if taken:
             self._appended_ns = now
         return taken
 
     def clear(self) -> None:
-        """Forgets them: whoever leads now is asked for them again."""
+        """Drops all commands: their askers send them to the new leader."""
         self._waiting.clear()

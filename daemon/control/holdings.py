@@ -1,11 +1,11 @@
-"""Tracks what this shard has on its disk, what it should have, and its surplus: its side of re-replication.
+"""Tracks the partitions that this shard holds, wants and has in surplus: its side of re-replication.
 
-    disk --hold parts--> the log --wants--> fetched from those who have it --hold parts--> the log --> a better view
+    disk --hold parts--> the log --wants--> fetched from their holders --hold parts--> the log --> a better view
                                  --surplus--> drop parts --> the log says yes --> deleted
 
-The log comes first in both directions: nobody counts on a partition before its holder has reported it as durable, and
-no shard deletes one before the log has agreed that others hold it. A shard keeps a surplus for a while (`grace`),
-because a run may have ended on it whose result the new holders have yet to fetch.
+The log comes first in both directions: nobody relies on a partition before its holder has reported it as durable, and
+no shard deletes one before the log has confirmed that others hold it. A shard keeps a surplus for a while (`grace`),
+because a run may have ended there whose result the new holders have yet to fetch.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from daemon.state import Registry
 from daemon.state.commands import DropParts, Holding, HoldParts, Identity, to_bits
 
 ENTRY_BYTES_MAX, OVERHEAD_BYTES, HOLDINGS_MAX = 512 << 10, 16, 10_000
-"""Of what one entry says is held; one takes at most a megabyte."""
+"""Limits on the holdings in one log entry, which takes at most a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A partition that this shard should hold, and who serves it now."""
+    """A partition that this shard should hold, and its present holders."""
 
     graph: str
     load: str
@@ -36,26 +36,26 @@ class Holdings:
     def __init__(self, shard: Identity, held: Mapping[str, frozenset[int]], grace_ns: int, disk: int = 0) -> None:
         self._shard, self._grace_ns, self._disk = shard, grace_ns, disk
         self.held: dict[str, frozenset[int]] = dict(held)
-        """Partitions by load, as they are on disk."""
+        """Partitions on disk, by load."""
         self._found = frozenset(held)
         self._surplus_ns: int | None = None
         self.asked: HoldParts | DropParts | None = None
-        """What the log has been asked, and has not answered yet."""
+        """The proposal that the log has not answered yet."""
 
-    # -- the disk's news -------------------------------------------------------------------------------------------
+    # -- the disk --------------------------------------------------------------------------------------------------
 
     def gained(self, load: str, partitions: frozenset[int]) -> None:
-        """Partitions have been written."""
+        """Notes that partitions have been written."""
         self.held[load] = self.held.get(load, frozenset()) | partitions
 
     def installed(self, load: str, registry: Registry) -> None:
-        """A graph has come into being: who was in the view has said before that its piece is on disk."""
+        """Notes the partitions of a new graph: each member of the view had reported its piece as durable."""
         disk = registry.disks.get(self._shard.name)
         if disk is not None and disk.generation == self._shard.generation and load in disk.loads:
             self.gained(load, disk.loads[load])
 
     def deleted(self, load: str, partitions: frozenset[int]) -> None:
-        """Partitions are no more, or are about to be."""
+        """Notes that partitions are deleted, or about to be."""
         left = self.held.pop(load, frozenset()) - partitions
         if left:
             self.held[load] = left
@@ -63,12 +63,12 @@ class Holdings:
     # -- the log ---------------------------------------------------------------------------------------------------
 
     def next_request(self, registry: Registry, now: int) -> HoldParts | DropParts | None:
-        """What to ask the log for now; one thing at a time."""
+        """Returns the next proposal, one at a time, or None."""
         if self.asked is not None or not registry.cluster:
             return None
         disk = registry.disks.get(self._shard.name)
         if disk is not None and disk.generation > self._shard.generation:
-            return None  # a later life of ours speaks for this shard
+            return None  # a later life of this shard speaks for it
         if disk is None or disk.generation < self._shard.generation:
             self.asked = HoldParts(self._shard, _holdings(self.held), is_whole=True, disk=self._disk)
         else:
@@ -84,12 +84,12 @@ class Holdings:
         return self.asked
 
     def answered(self, error: str) -> DropParts | None:
-        """The log has decided, or nobody has answered; what may be deleted now."""
+        """Clears the pending proposal; returns what may be deleted now."""
         asked, self.asked = self.asked, None
         return asked if isinstance(asked, DropParts) and not error else None
 
     def wants(self, registry: Registry) -> tuple[Want, ...]:
-        """Partitions that this shard should hold and does not."""
+        """Returns the partitions that this shard should hold but does not."""
         if not registry.has_member(self._shard):
             return ()
         me, wants = self._shard.name, []
@@ -101,7 +101,7 @@ class Holdings:
         return tuple(wants)
 
     def unknown_loads(self, registry: Registry) -> list[str]:
-        """Loads found on disk at the start of which the log knows nothing (any more); only once it knows us."""
+        """Returns loads found on disk at the start that the log does not know; none until the log knows this life."""
         disk = registry.disks.get(self._shard.name)
         if disk is None or disk.generation != self._shard.generation:
             return []
@@ -141,7 +141,7 @@ class Holdings:
 
 
 def _holdings(held: Mapping[str, frozenset[int]]) -> tuple[Holding, ...]:
-    """As much as fits an entry of the log; the rest is said next, as what has been gained."""
+    """Returns as many holdings as fit into a log entry; the next proposal reports the rest as gained."""
     said, size = list[Holding](), 0
     for load in sorted(held):
         said.append(Holding(load, to_bits(held[load])))

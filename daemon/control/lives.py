@@ -1,20 +1,19 @@
-"""Detects disks that went back to an earlier state, by the lives that a shard has had on one.
+"""Detects disks that went back to an earlier state, by the lives that a shard has had on each.
 
-Each life of a shard begins with a generation above all earlier ones, durable before any other shard learns of it. So a
-disk can be asked which life it remembers last, and must name at least the last one that others have seen on it::
+Each life of a shard begins with a generation above all earlier ones, durable before any other shard learns of it. So
+the last life that a disk remembers must be at least the last one that other shards have seen on it::
 
     log, gossip   shard a lived as 20 on disk 7
-    a starts      as 30, on disk 7, and remembers 20 or a later life      well
+    a starts      as 30, on disk 7, and remembers 20 or a later life      fine
                   as 30, on disk 7, and remembers 10                      the disk went back
                   as 30, on disk 8                                        another disk: it was wiped or replaced
 
-The remembered life travels on the shard's membership record, with the term and the log found on the disk;
-`consensus/promises` compares those with what the server has promised. So the others know of a disk that went back
-before its first vote arrives. A shard whose store has detected that it lacks its last writes reports that in the same
-place.
+The remembered life travels on the shard's membership record, with the term and the log found on the disk, which
+`consensus/promises` compares with the server's promises. So peers detect a disk that went back before its first vote
+arrives. A shard whose store has detected that its last writes are lost reports that in the same place.
 
-What this shard knows comes from gossip and from the log (`HoldParts` names the disk and the life). If a disk goes back
-and every shard that knew better forgets it too, it can't be told from an honest one.
+The knowledge comes from gossip and from the log (`HoldParts` names the disk and the life). If a disk goes back and
+every shard that had seen the later life forgets it too, nobody can detect it.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ DISKS_REMEMBERED: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What a shard found on its disk when this life began: the life before, its server's term and last index.
+    """What a shard found on its disk when this life began: the previous life, its server's term and last index.
 
-    `forgot` says that its last writes are known to be lost.
+    `forgot` means that the last writes are known to be lost.
     """
 
     disk: int
@@ -48,7 +47,7 @@ class Life:
 
     @property
     def tag(self) -> str:
-        """As it rides on the membership record.
+        """The life's tag on the membership record.
 
         >>> life_of({"disk": "7", "life": Life(7, 10, 3, 42).tag})
         Life(disk=7, before=10, term=3, last_index=42, forgot=False)
@@ -57,7 +56,7 @@ class Life:
 
 
 def life_of(tags: Mapping[str, str]) -> Life | None:
-    """What a member tells of its disk; None if that makes no sense."""
+    """Parses a member's life from its tags; None if malformed."""
     words = tags.get(LIFE_TAG, "").split(" ")
     forgot = words[-1] == "forgot"
     disk, numbers = disk_of(tags), words[: len(words) - forgot]
@@ -69,12 +68,12 @@ def life_of(tags: Mapping[str, str]) -> Life | None:
 
 @lru_cache(maxsize=DISKS_REMEMBERED)
 def life_in(tags: tuple[tuple[str, str], ...]) -> Life | None:
-    """The same, of tags as a member has them; it is asked for at each message between servers."""
+    """Does the same for a member's own tuple of tags; called for each message between servers."""
     return life_of(dict(tags))
 
 
 def disk_of(tags: Mapping[str, str]) -> int | None:
-    """The number of a member's disk; None if it tells none that makes sense."""
+    """Returns the number of a member's disk; None if missing or malformed."""
     word = tags.get(DISK_TAG, "")
     return int(word) if _is_number(word) else None
 
@@ -85,7 +84,7 @@ def _is_number(word: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The last life that was seen on a disk, and the last one before it."""
+    """The latest life seen on a disk, and the one before it."""
 
     latest: int
     earlier: int = 0
@@ -98,7 +97,7 @@ class Lives:
         self._seen: dict[tuple[str, int], _Seen] = {}
 
     def see(self, member: Member, life: Life) -> bool:
-        """A member is there, in a life; whether that is a later one than all that were seen before on this disk."""
+        """Notes a member's life; returns whether it is later than all seen before on this disk."""
         key = (member.name, life.disk)
         seen = self._seen.pop(key, None)
         is_new = seen is None or member.generation > seen.latest
@@ -110,16 +109,16 @@ class Lives:
         return is_new
 
     def knows(self, member: Member, life: Life) -> bool:
-        """Whether any life of the member on this disk is remembered; what is not seen for long is forgotten."""
+        """Whether any life of the member on this disk is remembered; the disks not seen for longest are forgotten."""
         return (member.name, life.disk) in self._seen
 
     def has_seen(self, member: Member, life: Life) -> bool:
-        """Whether this life of a member is known."""
+        """Whether this life of a member has been seen."""
         seen = self._seen.get((member.name, life.disk))
         return seen is not None and member.generation <= seen.latest
 
     def forgotten(self, member: Member, life: Life, logged: Disk | None) -> int:
-        """A life that the member's disk should remember and does not; 0 if none is known. `logged`: the log's word."""
+        """Returns a life that the disk should remember but does not, or 0; `logged` is the log's record of the disk."""
         known = []
         if logged is not None and logged.number == life.disk:
             known.append(logged.generation)

@@ -1,17 +1,17 @@
-"""What time it is, as the leader of the log stamps its entries: one clock that is wrong does not matter.
+"""The time that the log's leader stamps on entries: one wrong clock does not matter.
 
-Sessions, and whatever else ends after a while, go by the time in the log, which never goes back. If it were the
-leader's own clock, one leader whose clock is a year ahead would move it for good. So each voter asks the others for the
-time, its own clock is one among them, and whoever is elected knows them all. The log's time is the latest that a
-majority's clocks have reached, which is their median: as long as most are right, it lies between two that are right
-(Marzullo, 1984; TigerBeetle's `clock.zig` goes by the same argument).
+Sessions, and whatever else expires, use the log's time, which never goes back. If that were the leader's own clock, one
+leader whose clock is a year ahead would move it for good. So each voter asks the others for the time and counts its own
+clock as one among them; a new leader knows all of them. The log's time is the latest that a majority's clocks have
+reached, which is their median: as long as most clocks are right, it lies between two that are right (Marzullo, 1984;
+TigerBeetle's `clock.zig` uses the same argument).
 
-    told    a voter's clock; this shard's monotonic clock carries it on until the voter is asked again
-    begin   this shard leads: the log goes on from the time of its last entry
-    stamp   where the clocks are, or else, if the log is ahead of them, a little further than before: it goes on at 7/8
-            of their pace, until they have caught up. What is to last ten seconds lasts eleven then, and not a year
+    told    a voter's clock; this shard's monotonic clock advances it until the voter is asked again
+    begin   this shard leads: the log continues from the time of its last entry
+    stamp   the clocks' time; if the log is ahead of them, it advances at 7/8 of their pace until they have caught up.
+            A timeout of ten seconds then takes about eleven, and not a year
 
-A leader that has not heard a majority's clocks yet stamps nothing. Raft commits only what a majority has answered to,
+A leader that has not yet heard a majority's clocks stamps nothing. Raft commits only what a majority has acknowledged,
 so that costs a round trip at most.
 """
 
@@ -21,31 +21,31 @@ from collections.abc import Collection
 
 ASK_INTERVAL_NS = 10_000_000_000
 ASK_AGAIN_NS = 200_000_000
-"""As long as it is not known what time it is."""
+"""While the time is unknown."""
 ANSWER_NS_MAX = 10_000_000_000
-"""An answer may be wrong by half of what it took: one that took longer is not worth having."""
+"""An answer may be wrong by half its round trip: a slower one is ignored."""
 SLOWED, PACE = 7, 8
 """The pace of a log that is ahead of the clocks, as a fraction of theirs."""
 
 
 class LogTime:
-    """The time of the log, as one shard would stamp it, and does when it leads."""
+    """The log's time as this shard knows it; it stamps entries while it leads."""
 
     def __init__(self) -> None:
         self.ask_ns = 0
-        """When the voters are to be asked."""
+        """When to ask the voters next."""
         self._stamped_ns = self._at_ns = 0
         self._offsets: dict[str, int] = {}
-        """What is to be added to this shard's monotonic clock for each server's."""
+        """Each server's clock minus this shard's monotonic clock."""
         self._offset: int | None = None
 
     @property
     def is_known(self) -> bool:
-        """Whether a majority's clocks are."""
+        """Whether a majority's clocks are known."""
         return self._offset is not None
 
     def ask(self, own: str, own_offset_ns: int, voters: Collection[str], now: int) -> list[str]:
-        """Returns the voters to be asked now, besides this shard's own server; none, if that one can't lead."""
+        """Returns the voters to ask now, besides this shard's own server; none if that is no voter."""
         if now < self.ask_ns:
             return []
         self.told(own, now + own_offset_ns, voters, now, now)
@@ -53,7 +53,7 @@ class LogTime:
         return [server for server in voters if server != own] if own in voters else []
 
     def told(self, server: str, unix_ns: int, voters: Collection[str], asked_ns: int, now: int) -> None:
-        """Take what a server's clock said between the question and now."""
+        """Takes the time that a server's clock showed between the question and now."""
         if not now - ANSWER_NS_MAX <= asked_ns <= now:
             return
         self._offsets = {name: offset for name, offset in self._offsets.items() if name in voters}
@@ -63,7 +63,7 @@ class LogTime:
         self._offset = known[len(voters) // 2] if 2 * len(known) > len(voters) else None
 
     def begin(self, last_ns: int, now: int) -> None:
-        """This shard leads; no entry of its log has a later time than that."""
+        """Begins to lead; no entry of the log has a later time than `last_ns`."""
         self._stamped_ns, self._at_ns = max(self._stamped_ns, last_ns), now
         if not self.is_known:
             self.ask_ns = now

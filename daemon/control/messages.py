@@ -8,7 +8,7 @@ from shoal.api.struct import Count, Entry, Number, Struct, Tick
 class Proposal(Struct):
     """Asks the leader to append this command of a machine. Resent until it is decided or given up.
 
-    `sequence` numbers the sender's proposals in its life; it waits for the outcome of none below `answered`.
+    `sequence` numbers the sender's proposals in its life; it awaits no outcome of a number below `answered`.
     """
 
     sequence: Count
@@ -25,27 +25,27 @@ class ProposalRefused(Struct):
 
 
 class ReadIndexRequest(Struct):
-    """Asks how far the log is committed. Resent until it is answered or given up. The sender follows in this term."""
+    """Asks how far the log is committed. Resent until answered or given up. The sender follows in this term."""
 
     request: str
     term: Count
 
 
 class ReadIndexReply(Struct):
-    """The log was committed no further than this when the request came, and the sender led then."""
+    """The log was committed no further than this when the request arrived, and the sender led then."""
 
     request: str
     index: Count
 
 
 class ClockRequest(Struct):
-    """Asks what time it is. `asked_ns` is the sender's monotonic clock."""
+    """Asks for the time. `asked_ns` is the sender's monotonic clock."""
 
     asked_ns: Count
 
 
 class ClockReply(Struct):
-    """The sender's wall clock, when the question of that time came."""
+    """The sender's wall clock when the request sent at `asked_ns` arrived."""
 
     asked_ns: Count
     unix_ns: Count
@@ -54,8 +54,8 @@ class ClockReply(Struct):
 class DiskForgets(Struct):
     """Notifies a shard whose disk has gone back that its server no longer counts.
 
-    It has forgotten a life (`lived`) or what its server had promised (`term` and `index`). `is_led`: there is a leader
-    without it.
+    It has forgotten a life (`lived`) or its server's promise (`term` and `index`). `is_led`: a leader exists without
+    it.
     """
 
     server: str
@@ -81,7 +81,7 @@ class StepRequest(Struct):
 
 
 class StepReply(Struct):
-    """The tick that was granted for that request."""
+    """The tick granted for that request."""
 
     request: str
     run: Count
@@ -89,7 +89,7 @@ class StepReply(Struct):
 
 
 class ShardProgress(Struct):
-    """How far a shard has come in a run. `sequence` is the shard's own count: the greater is the newer."""
+    """How far a shard has come in a run. `sequence` is the shard's own count: a greater one is newer."""
 
     shard: str
     sequence: Count

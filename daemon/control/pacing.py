@@ -1,8 +1,8 @@
 """Pacing by the tick leader: runs with an interval between ticks, and runs that go one step at a time.
 
-A grant is the number of the last tick that may begin. It only grows, so grants may be lost, repeated and reordered. A
-new leader continues from the greatest that it knows of, including any tick that gossip reports a shard to be in. A run
-that is neither paced nor has an interval is granted everything at its start and never waits for the leader.
+A grant is the number of the last tick that may begin. It only grows, so grants may be lost, duplicated and reordered. A
+new leader continues from the greatest grant that it knows of, including any tick that gossip reports a shard to be in.
+A run that is neither paced nor has an interval gets all ticks granted at its start and never waits for the leader.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class _Paced:
 
 
 class Pacing:
-    """Grants of this shard's runs: a leader makes them, a follower remembers them."""
+    """Grants of this shard's runs: a leader makes them, other shards remember them."""
 
     def __init__(self) -> None:
         self._runs: dict[int, _Paced] = {}
         self.is_leader = False
 
     def begin(self, run: RunRecord, now: int) -> int | None:
-        """A run begins, or goes on in another view: the ticks granted to it, None if it is not paced at all."""
+        """Begins or resumes a run in a view; returns the ticks granted to it, or None if it is not paced."""
         if not run.paced and not run.interval_ns:
             return None
         paced = self._runs.setdefault(run.number, _Paced(run.interval_ns, run.paced))
@@ -45,16 +45,16 @@ class Pacing:
         return paced.granted
 
     def granted(self, run: int) -> int | None:
-        """The last tick of a run that may begin, None if it is not paced."""
+        """Returns the last tick of a run that may begin, or None if it is not paced."""
         paced = self._runs.get(run)
         return paced.granted if paced is not None else None
 
     def end(self, run: int) -> None:
-        """A run is over."""
+        """Forgets a run that is over."""
         self._runs.pop(run, None)
 
     def hear(self, grant: Grant) -> bool:
-        """A leader's grant; whether it is news."""
+        """Takes a leader's grant; returns whether it is new."""
         paced = self._runs.get(grant.run)
         if paced is None or grant.tick <= paced.granted:
             return False
@@ -62,13 +62,13 @@ class Pacing:
         return True
 
     def committed(self, run: int, tick: int) -> None:
-        """A tick of a run has been committed here: the next may be due."""
+        """Notes that this shard has committed a tick of a run: the next may be due."""
         paced = self._runs.get(run)
         if paced is not None:
             paced.committed = max(paced.committed, tick)
 
     def step(self, run: int, request: str, now: int) -> int | None:
-        """Leader only: grant one more tick of a stepped run, one a request; None if there is no such run."""
+        """Leader only: grants one more tick of a stepped run, one per request; None if there is no such run."""
         paced = self._runs.get(run)
         if paced is None or not paced.stepped or not self.is_leader:
             return None
@@ -83,13 +83,13 @@ class Pacing:
 
     @property
     def deadline(self) -> int | None:
-        """When the leader has something to grant or to repeat."""
+        """When the leader has to grant or repeat something."""
         if not self.is_leader:
             return None
         return min((self._due_ns(paced) for paced in self._runs.values()), default=None)
 
     def wake(self, now: int) -> list[Grant]:
-        """Leader only: new grants that are due, and old ones worth repeating."""
+        """Leader only: returns new grants that are due, and old ones to repeat."""
         if not self.is_leader:
             return []
         grants = []

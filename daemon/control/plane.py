@@ -1,4 +1,4 @@
-"""The composition root of the control plane: membership, consensus, the log, pacing and progress of one shard.
+"""The composition root of one shard's control plane: membership, consensus, the log, pacing and progress.
 
 Machines never call each other; the control plane routes between them. It is a pure machine with the same interface, so
 the daemon's runtime and the simulator host the very same code. The path of a message::
@@ -6,10 +6,10 @@ the daemon's runtime and the simulator host the very same code. The path of a me
     step -> membership ---------------------------------------------------------> effects
          -> replica (consensus, the log) -> events -> clock, custody, reports --> effects
          -> reports, clock, proposals ------------------------------------------> effects
-    read -> replica (how far the log is to be applied) -------------------------> effects
+    read -> replica (how far to apply the log) ---------------------------------> effects
 
-Whatever an event makes due (`events.due_after`) is looked at before the door closes: what to ask the log of this disk,
-what to propose, and what a leader has to decide.
+Before a door closes, it handles all that its events made due (`events.due_after`): what to propose for this disk, other
+proposals, and a leader's decisions.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ from daemon.wire import Rejected
 LEAD_INTERVAL_NS = 200_000_000
 HOLDINGS_PATIENCE_NS = 10_000_000_000
 ROUNDS_MAX = 1000
-"""Of what is due in one door; what is left waits for the next, which is due at once."""
+"""The most rounds of due work in one door; the rest waits for the next wake, which is due at once."""
 
 
 class ControlPlane(Readings):
-    """One shard's control plane: its doors; what is to be read of it is in `Readings`."""
+    """One shard's control plane: its doors. `Readings` has the queries."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class ControlPlane(Readings):
 
     @property
     def deadline(self) -> int | None:
-        """The earliest of all machines."""
+        """The earliest deadline of all machines."""
         times = [
             self.membership.deadline,
             self._replica.deadline,
@@ -140,20 +140,20 @@ class ControlPlane(Readings):
         return min((time for time in times if time is not None), default=None)
 
     def step(self, sender: Identity, message: Any, now: int) -> list[Effect]:
-        """Take a message that the codec has let through. What makes no sense here and now changes nothing."""
+        """Takes a message that the codec has accepted. One that makes no sense at present changes nothing."""
         if isinstance(message, MEMBERSHIP_MESSAGES):
             self._take_membership(self.membership.step(sender.name, message, now), now)
         elif not self._may_say(sender, message):
             self._out.append(swim.Counted("control_unauthorized"))
         elif isinstance(message, CONSENSUS_MESSAGES):
-            if self.founding:  # before, there is no telling whether it is from the cluster that this shard waits for
+            if self.founding:  # before that, the message may be from another cluster than the awaited one
                 self._take(self._replica.step(sender, message, now), now)
         else:
             self._hear(sender, message, now)
         return self._flush(now)
 
     def _hear(self, sender: Identity, message: Any, now: int) -> None:
-        """All of the cluster's talk beside membership and consensus."""
+        """Processes all messages besides those of membership and consensus."""
         match message:
             case Proposal():
                 self._take(self._replica.propose_for(sender, message, now), now)
@@ -181,16 +181,16 @@ class ControlPlane(Readings):
             self._due.add(Due.LEAD)
 
     def _may_say(self, sender: Identity, message: Any) -> bool:
-        """Whether a message of its kind counts from this sender. One that was sent in good faith is sent again."""
+        """Whether this sender may send a message of this kind. Honest senders repeat what is dropped here."""
         if isinstance(message, LEADERS_ANSWERS):
             return sender.name == self.leader
         return not isinstance(message, Progress) or self.registry.has_member(sender)
 
     def wake(self, now: int) -> list[Effect]:
-        """Let every machine look at the time."""
+        """Lets every machine check the time."""
         self._take_membership(self.membership.wake(now), now)
         if self.raft is None and (self._is_lone or (self._seat.promise is not None and self._seat.promise.is_alone)):
-            self._try_to_found(now)  # nobody need ever join or change, which is when the others try
+            self._try_to_found(now)  # otherwise tried only when a member joins or changes
         self._take(self._replica.wake(now), now)
         self._propose(now)
         self._out += self._clock.wake(now)
@@ -202,24 +202,24 @@ class ControlPlane(Readings):
         return self._flush(now)
 
     def persisted(self, persist: Persist, now: int) -> list[Effect]:
-        """A `Persist`, or what was made of several, is durable; the host says so in their order."""
+        """Takes note that a `Persist`, or several merged into one, is durable; the host calls it in their order."""
         self._take(self._replica.persisted(persist, now), now)
         return self._flush(now)
 
     def snapshot_taken(self, index: int, chunks: tuple[bytes, ...] | None, now: int) -> list[Effect]:
-        """The chunks of a `TakeSnapshot`, or None: it could not be written, and is taken again later."""
+        """Takes the chunks of a `TakeSnapshot`; None if the host could not write them: it is tried again later."""
         self._take(self._replica.snapshot_taken(index, chunks, now), now)
         return self._flush(now)
 
     def snapshot_read(self, snapshot: Snapshot, read: Thawed | Rejected, now: int) -> list[Effect]:
-        """What a `ReadSnapshot` has come to."""
+        """Takes the result of a `ReadSnapshot`."""
         self._take(self._replica.snapshot_read(snapshot, read, now), now)
         return self._flush(now)
 
     # -- orders of the host ----------------------------------------------------------------------------------------
 
     def propose(self, request: str, command: Command, give_up_ns: int, now: int) -> list[Effect]:
-        """Get a command into the log; an `Answered` with that name of the host's follows, now or later."""
+        """Proposes a command to the log; an `Answered` with the host's request name follows, now or later."""
         try:
             if not self._proposals.add(request, command, give_up_ns):
                 self._out.append(Answered(request, "too many requests are waiting for the tick leader"))
@@ -229,12 +229,12 @@ class ControlPlane(Readings):
         return self._flush(now)
 
     def read(self, request: str, give_up_ns: int, now: int) -> list[Effect]:
-        """Have the registry see all that was decided anywhere by now; an `Answered` follows once it does."""
+        """Brings the registry up to date with all that is decided anywhere by now; an `Answered` follows then."""
         self._take(self._replica.read(request, give_up_ns, now), now)
         return self._flush(now)
 
     def step_run(self, request: str, run: int, now: int) -> list[Effect]:
-        """Ask the tick leader for one more tick of a stepped run."""
+        """Asks the tick leader for one more tick of a stepped run."""
         leader = self.leader
         if leader is None:
             self._out.append(Answered(request, "there is no tick leader at the moment: try again"))
@@ -245,13 +245,13 @@ class ControlPlane(Readings):
         return self._flush(now)
 
     def run_over(self, report: RunReport, now: int) -> list[Effect]:
-        """A run has ended on this shard's tick plane: tell the leader until the log says so, if it has not already."""
+        """Reports to the leader that a run has ended on this shard's tick plane, until the log records it."""
         self._reports.over(report, now)
         self._report(now)
         return self._flush(now)
 
     def tick_committed(self, run: int, tick: int, now: int) -> list[Effect]:
-        """A tick of a paced run was committed here."""
+        """Notes that this shard has committed a tick of a paced run."""
         self._out += self.clock.committed(run, tick, now)
         return self._flush(now)
 
@@ -262,28 +262,28 @@ class ControlPlane(Readings):
         now: int,
         reached: Mapping[int, int] | None = None,
     ) -> list[Effect]:
-        """The states on disk, by run, of the runs that wait in the view of this epoch.
+        """Takes the states on disk, by run, of the runs that wait in the view of this epoch.
 
-        `reached` are, by run, the last ticks that were seen committed here.
+        `reached` are, by run, the last ticks that this shard saw committed.
         """
         self._reports.hold(epoch, held, reached or {}, now)
         self._report(now)
         return self._flush(now)
 
     def parts_gained(self, load: str, partitions: frozenset[int], now: int) -> list[Effect]:
-        """Partitions of a load are durable on this shard's disk."""
+        """Takes note of partitions of a load that are durable on this shard's disk."""
         self._out += self._custody.gained(self.registry, load, partitions)
         self._due.add(Due.HOLDINGS)
         return self._flush(now)
 
     def results_looked_for(self, epoch: int, now: int) -> list[Effect]:
-        """In the view of this epoch, the results that this shard should have were looked for, all of them."""
+        """Notes that the host has looked for all results that this shard should have, in the view of this epoch."""
         self._custody.looked_for_results(epoch)
         self._due.add(Due.HOLDINGS)
         return self._flush(now)
 
     def found(self, now: int) -> tuple[list[Effect], str]:
-        """Found a cluster without waiting for others, as the operator says; and why not, if that can't be."""
+        """Founds a cluster without waiting for others, for an operator; returns why it can't as well, else ""."""
         reason = self.why_not_found()
         promise = None if reason else self._seat.alone(self.membership)
         if promise is None:
@@ -293,22 +293,22 @@ class ControlPlane(Readings):
         return self._flush(now), ""
 
     def give_up_seat(self, now: int) -> list[Effect]:
-        """Ask to be no server of consensus any more: this shard is not coming back."""
+        """Asks to be removed from the servers of consensus: this shard is not coming back."""
         self._seat.tags[LEAVING_TAG] = "1"
         self._set_tags(self._seat.tags, now)
         return self._flush(now)
 
     def leave(self, now: int) -> list[Effect]:
-        """Say goodbye to the members."""
+        """Announces to the members that this shard leaves."""
         self._take_membership(self.membership.leave(now), now)
         return self._flush(now)
 
     def set_clock(self, unix_offset_ns: int) -> None:
-        """What is to be added to the times that the host gives for Unix time, as this machine's clock is set."""
+        """Sets the difference between Unix time, as this machine's clock is set, and the host's times."""
         self._replica.unix_offset_ns = unix_offset_ns
 
     def validate(self) -> None:
-        """Assert the invariants of every machine."""
+        """Asserts the invariants of every machine."""
         self.membership.validate()
         self._replica.validate()
         assert not self._out, "every door hands out all its effects"
@@ -352,12 +352,12 @@ class ControlPlane(Readings):
             self._belong(now)
 
     def _belong(self, now: int) -> None:
-        """Have membership take no part in another cluster than this shard's."""
+        """Keeps membership within this shard's cluster."""
         if self.membership.cluster != self.founding:
             self._take_membership(self.membership.belong(self.founding, now), now)
 
     def _try_to_found(self, now: int) -> None:
-        """Found a cluster, or take part in one that there is."""
+        """Founds a cluster, or waits to join an existing one."""
         promise = self._seat.consider(self.membership)
         if promise is not None:
             self._out.append(KeepPromise(promise))
@@ -371,10 +371,10 @@ class ControlPlane(Readings):
         if own is not None and dict(own.tags) != tags:
             self._take_membership(self.membership.set_tags(sorted(tags.items()), now), now)
 
-    # -- what the log says, and what follows -----------------------------------------------------------------------
+    # -- the log's decisions and their consequences ----------------------------------------------------------------
 
     def _take(self, told: Iterable[Told], now: int) -> None:
-        """Route what the replica gives back, in its order, and what follows from each entry that it applies then."""
+        """Routes the replica's output in order, then that of each entry that it applies."""
         is_tagged = self._route(told, now)
         while (more := self._replica.apply_next(now)) is not None:
             is_tagged |= self._route(more, now)
@@ -385,7 +385,7 @@ class ControlPlane(Readings):
         self.membership.claims.is_established |= self.in_view
 
     def _route(self, told: Iterable[Told], now: int) -> bool:
-        """Hand events to whom they concern, and effects to the host; whether this shard's tags have changed."""
+        """Routes events to their machines and effects to the host; returns whether this shard's tags have changed."""
         is_tagged = False
         for each in told:
             self._due.update(due_after(each))
@@ -410,7 +410,7 @@ class ControlPlane(Readings):
         return is_tagged
 
     def _answer(self, answer: Answered | None) -> None:
-        """A proposal of this shard's is decided, refused or given up: its custody's, or the host's."""
+        """Passes the outcome of one of this shard's proposals to custody, or to the host."""
         if answer is None:
             return
         if answer.request.startswith(QUESTION):
@@ -419,14 +419,14 @@ class ControlPlane(Readings):
         self._out.append(answer)
 
     def _propose(self, now: int) -> None:
-        """Send proposals to whoever leads, those that were not answered again."""
+        """Sends the proposals that are due to the leader, unanswered ones again."""
         for answer in self._proposals.given_up(now):
             self._answer(answer)
         if self.leader is not None:
             self._take(self._replica.propose(self._proposals.due(now), now), now)
 
     def _report(self, now: int) -> None:
-        """Tell the tick leader what is due; this shard itself, if it leads."""
+        """Sends the reports that are due to the tick leader, which may be this shard."""
         leader = self.leader
         for report in self._reports.due(now):
             if leader == self.identity.name:
@@ -435,7 +435,7 @@ class ControlPlane(Readings):
                 self._out.append(Send(leader, report))
 
     def _tend_holdings(self, now: int) -> None:
-        """Have the log told what is new on this disk, and the host what is to be fetched or deleted."""
+        """Proposes this disk's changes to the log, and tells the host what to fetch or delete."""
         self._out += self._custody.tend(self.registry)
         for request, command in self._custody.questions(self.registry, now):
             if self._proposals.is_pending(request):
@@ -446,7 +446,7 @@ class ControlPlane(Readings):
                 self._custody.answered(request, "too many requests are pending: try again later")
 
     def _lead(self, now: int) -> None:
-        """As tick leader: tend views, runs and servers."""
+        """As tick leader: looks after views, runs and servers."""
         if self.raft is None or not self._replica.leads:
             return
         self._lead_ns = now + LEAD_INTERVAL_NS
@@ -469,8 +469,8 @@ class ControlPlane(Readings):
             self._take(self._replica.tend_servers(now), now)
 
     def _spelt(self, command: Command) -> Proposal | None:
-        """A proposal of the leader's own. What can't be said of a run fails it; of anything else, nothing is said, for
-        it would be the same again.
+        """Returns a proposal of the leader's own. If it can't be encoded, its run fails; a decision about anything else
+        is dropped, because the next attempt would fail again.
         """
         try:
             return self._proposals.once(command)
@@ -482,7 +482,7 @@ class ControlPlane(Readings):
             return self._proposals.once(EndRun(command.run, FAILED, 0, why, 0))
 
     def _flush(self, now: int) -> list[Effect]:
-        """Do what has become due; a lone shard's proposals are decided at once, and more may follow from each."""
+        """Does all that has become due; a lone shard decides its proposals at once, and more may follow from each."""
         for _ in range(ROUNDS_MAX):
             if not self._due:
                 break

@@ -1,8 +1,8 @@
-"""Progress gossip: every shard's position in each run, which names the late shard and what it is doing.
+"""Progress gossip: every shard's position in each run, to find the late shard and what it is doing.
 
-Each shard now and then sends a few others everything it knows. A shard's own record carries its own sequence number,
+From time to time each shard sends a few others all that it knows. A shard's own record carries its sequence number,
 and the greatest wins. So any shard can answer for a busy one, and an operator learns of a stuck shard from any other.
-A barrier entry that arrives this way has the tick plane ask sooner for a share that is missing.
+A barrier entry that arrives this way makes the tick plane request missing shares sooner.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ class ProgressGossip:
 
     @property
     def deadline(self) -> int | None:
-        """When to gossip next; None while no run goes on."""
+        """When to gossip next; None while no run is active."""
         return self._next_ns if self._known else None
 
     def enter_view(self, epoch: int, members: Sequence[str]) -> None:
-        """Of an older view nothing counts any more: its barriers are void, and a run may go back some ticks."""
+        """Discards the records of an older view: its barriers are void, and a run may go back some ticks."""
         self._epoch, self._members = epoch, tuple(members)
         self._known.clear()
         self._heard_ns.clear()
 
     def begin(self, run: int, now: int) -> None:
-        """A run begins in this view."""
+        """Begins a run in this view."""
         self._known[run] = {}
         if self._next_ns is None or self._next_ns < now:
             self._next_ns = now + self._interval_ns
 
     def end(self, run: int) -> None:
-        """A run is over: forget it."""
+        """Forgets a run that is over."""
         self._known.pop(run, None)
         self._heard_ns = {key: at for key, at in self._heard_ns.items() if key[0] != run}
 
     def own(self, run: int, entry: int, tick: int, doing: str, seconds: float, now: int) -> None:
-        """Where this shard is."""
+        """Updates this shard's own position."""
         known = self._known.get(run)
         if known is None:
             return
@@ -59,7 +59,7 @@ class ProgressGossip:
         self._heard_ns[run, self._shard] = now
 
     def hear(self, message: Progress, now: int) -> list[tuple[str, int]]:
-        """What somebody knows; gives the barrier entries that were news."""
+        """Merges another shard's knowledge; returns the barrier entries that were new."""
         known = self._known.get(message.run)
         if known is None or message.epoch != self._epoch:
             return []
@@ -75,7 +75,7 @@ class ProgressGossip:
         return news
 
     def gossip(self, now: int) -> list[tuple[str, Progress]]:
-        """To whom to tell what now."""
+        """Returns the messages to send now, with their targets."""
         if self.deadline is None or now < self.deadline:
             return []
         self._next_ns = now + self._interval_ns
@@ -88,11 +88,11 @@ class ProgressGossip:
         return [(target, message) for target in chosen for message in messages]
 
     def committed(self, run: int) -> int:
-        """A tick that is known to be committed: the one before any that some shard is in."""
+        """Returns a tick known to be committed: the one before the latest that any shard is in."""
         return max(0, max((shard.tick for shard in self._known.get(run, {}).values()), default=0) - 1)
 
     def of(self, run: int, now: int) -> list[ShardProgress]:
-        """What is known of a run, by shard; seconds count on since it was heard."""
+        """Returns the known progress of a run, by shard; `seconds` includes the time since it was heard."""
         known = self._known.get(run, {})
         return [
             replace(known[name], seconds=known[name].seconds + (now - self._heard_ns[run, name]) / 1e9)

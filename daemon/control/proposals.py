@@ -1,10 +1,10 @@
-"""Gets a command into the log from any shard: sends it to the leader, again and again, until it is decided or given up.
+"""Gets a command into the log from any shard: resends it to the leader until it is decided or given up.
 
 The shard numbers its proposals in a session, which is its life, and each takes effect once (`state/sessions`), so
 resending to the same leader or the next does no harm. Nor does it cost a sync: a leader appends only what it neither
 holds nor has applied.
 
-Each proposal says which numbers this shard waits for no more (`answered`), so that the outcomes kept for it are few.
+Each proposal tells which numbers this shard no longer waits for (`answered`), so that few outcomes are kept for it.
 Invariant: the numbers of those that wait are less than `pending_max` apart, so no outcome is dropped too early.
 """
 
@@ -20,7 +20,7 @@ from daemon.state.machine import Command
 
 RESEND_INTERVAL_NS = 500_000_000
 RESEND_FACTOR_MAX = 4
-"""Each time that a proposal is sent again, twice as long passes until the next, up to so many times the first."""
+"""Each resend doubles the interval, up to so many times the first."""
 
 NO_ANSWER = "no tick leader answers: does the cluster have a majority?"
 
@@ -37,19 +37,19 @@ class _Pending:
 
 
 class Proposals:
-    """This shard's own proposals that are not decided yet, by their numbers. `request` is a name for use here."""
+    """This shard's undecided proposals, by number. `request` is a local name."""
 
     def __init__(self, shard: Identity, pending_max: int = 1024) -> None:
         self._shard = shard
         self._pending: dict[int, _Pending] = {}
-        """By their numbers, in their order."""
+        """By number, in order."""
         self._pending_max = pending_max
         self._next = 1
         self.codec = command_codec()
 
     def add(self, request: str, command: Command, give_up_ns: int, *, keeps_asking: bool = False) -> bool:
-        """Keep a proposal until it is decided; False if too many are waiting. One that `keeps_asking` outlives a
-        leader's refusal: the next one may take it. Raises `Rejected` for one that is too large.
+        """Keeps a proposal until it is decided; returns False if too many are waiting. One that `keeps_asking` survives
+        a leader's refusal: the next leader may accept it. Raises `Rejected` for one that is too large.
         """
         if self._next - self.answered >= self._pending_max:
             return False
@@ -59,22 +59,22 @@ class Proposals:
         return True
 
     def once(self, command: Command) -> Proposal:
-        """A proposal that is made once and not waited for. Raises `Rejected` for one that is too large."""
+        """Returns a proposal that is sent once and not awaited. Raises `Rejected` for one that is too large."""
         machine, data = self.codec.machine_of(command), self.codec.encode(command)
         number, self._next = self._next, self._next + 1
         return Proposal(number, self.answered, machine, data)
 
     @property
     def answered(self) -> int:
-        """Below this number, no proposal waits for its outcome."""
+        """The number below which no proposal awaits its outcome."""
         return next(iter(self._pending), self._next)
 
     def is_pending(self, request: str) -> bool:
-        """Whether a proposal of that name waits for its outcome."""
+        """Whether a proposal of that name awaits its outcome."""
         return any(pending.request == request for pending in self._pending.values())
 
     def decided(self, decided: Decided) -> Answered | None:
-        """The log has an answer; None, if it is to no proposal of ours, or to one that is not open any more."""
+        """Takes the log's decision; returns None if no open proposal of this shard awaits it."""
         asked = decided.request
         if (asked.shard, asked.generation) != (self._shard.name, self._shard.generation):
             return None
@@ -84,7 +84,7 @@ class Proposals:
         return Answered(pending.request, decided.error, decided.name, decided=True, index=decided.index)
 
     def refused(self, sequence: int, reason: str) -> Answered | None:
-        """A leader would not take a proposal. What this shard asks for by itself is asked for again, at its pace."""
+        """Takes a leader's refusal. A proposal that `keeps_asking` stays, and is resent at its pace."""
         pending = self._pending.get(sequence)
         if pending is None or pending.keeps_asking:
             return None
@@ -92,12 +92,12 @@ class Proposals:
         return Answered(pending.request, reason)
 
     def leader_changed(self) -> None:
-        """Send all again at once: what the old leader took may be lost."""
+        """Resends all proposals at once: those that the old leader took may be lost."""
         for pending in self._pending.values():
             pending.sent_ns, pending.interval_ns = None, RESEND_INTERVAL_NS
 
     def due(self, now: int) -> list[Proposal]:
-        """What to send (again) now."""
+        """Returns the proposals to send (again) now."""
         due = []
         for sequence, pending in self._pending.items():
             if pending.sent_ns is None or now >= pending.sent_ns + pending.interval_ns:
@@ -108,13 +108,13 @@ class Proposals:
         return due
 
     def given_up(self, now: int) -> list[Answered]:
-        """Those whose time is over; they are forgotten, though the log may still decide them."""
+        """Drops the proposals that have timed out; the log may still decide them."""
         over = [sequence for sequence, pending in self._pending.items() if now >= pending.give_up_ns]
         return [Answered(self._pending.pop(sequence).request, NO_ANSWER) for sequence in over]
 
     @property
     def deadline(self) -> int | None:
-        """When something is to be sent again or given up."""
+        """When the next proposal is to be resent or given up."""
         times = [pending.give_up_ns for pending in self._pending.values()]
         times += [p.sent_ns + p.interval_ns for p in self._pending.values() if p.sent_ns is not None]
         return min(times, default=None)

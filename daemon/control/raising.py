@@ -1,8 +1,8 @@
-"""When the tick leader raises the cluster version, and whom the present one keeps out.
+"""Decides when the tick leader raises the cluster version, and which shards the present one keeps out.
 
-The version rises once every member of the view and every server of consensus is there and announces that it reads the
-next one. Whoever is away holds it down, because it comes back with what it had; a shard that is gone for good leaves
-view and servers first. Whoever has been passed by is no member any more, and is told so.
+The version rises once every member of the view and every server of consensus is present and announces that it reads the
+next one. A shard that is away holds it down, because it may return with its old version; one that is gone for good
+first leaves the view and the servers. A shard below the raised version is no longer a member, and is told why.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from daemon.state.commands import Identity
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A shard that a raise needs, and what it announces; None if it is away, or announces nothing."""
+    """A shard that a raise needs, and its announced version; None if it is away, or announces none."""
 
     shard: str
     is_there: bool
@@ -27,7 +27,7 @@ class Holder:
 
 
 def common_version(members: Iterable[Identity], servers: Iterable[str], live: Iterable[Member]) -> int:
-    """Returns the highest cluster version that all of these can be at; 0 if that can't be said of one of them."""
+    """Returns the highest cluster version that all of these support; 0 if that is unknown for one of them."""
     holders = _holders(members, servers, live)
     known = [holder.version for holder in holders if holder.version is not None]
     if not known or len(known) < len(holders):
@@ -39,7 +39,7 @@ def common_version(members: Iterable[Identity], servers: Iterable[str], live: It
 def holding_down(
     cluster_version: int, members: Iterable[Identity], servers: Iterable[str], live: Sequence[Member]
 ) -> list[Holder]:
-    """Returns who keeps the cluster at its version although others could be at a later one, by name."""
+    """Returns the shards, by name, that keep the cluster at its version although others support a later one."""
     holders = _holders(members, servers, live)
     if not any(holder.version is not None and holder.version.newest > cluster_version for holder in holders):
         return []
@@ -48,7 +48,7 @@ def holding_down(
 
 
 def _holders(members: Iterable[Identity], servers: Iterable[str], live: Iterable[Member]) -> list[Holder]:
-    """Members of the view by their lives, servers of consensus by their disks."""
+    """Identifies members of the view by their lives, servers of consensus by their disks."""
     by_life: dict[Identity, Version | None] = {}
     by_server: dict[str, Version | None] = {}
     for member in live:
@@ -63,7 +63,7 @@ def _holders(members: Iterable[Identity], servers: Iterable[str], live: Iterable
 
 
 def can_join(tags: Mapping[str, str], cluster_version: int) -> bool:
-    """Whether a shard that announces this can be a member of a cluster at this version."""
+    """Whether a shard with these tags can be a member of a cluster at this version."""
     if not cluster_version:
         return True
     version = version_of(tags)

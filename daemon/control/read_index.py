@@ -1,13 +1,13 @@
-"""Reads what the log has decided, at any shard, no older than when the read was requested.
+"""Linearizable reads at any shard: they see all that the log had decided when the read was requested.
 
 The shard asks the tick leader how far the log is committed (`consensus/read_index`), and answers the read once it has
-applied that much. One request is under way at a time, repeated while no reply comes and sent at once to a new leader.
+applied the log that far. One request is in flight at a time, resent while no reply comes, and at once to a new leader.
 Reads that arrive meanwhile share the next request, because the current one may be older than what they must see.
 
 Without a leader a read fails after its timeout. Until there is a leader, later reads fail immediately: a shard on the
 minority side of a partition receives many requests, and answers at once with what it knows.
 
-Invariant: a read uses the index of a request that was first sent after it came, and of no other.
+Invariant: a read uses the index of a request that was first sent after the read came, and of no other.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ class Reads:
         self._has_leader = self._is_in_vain = False
 
     def add(self, request: str, give_up_ns: int) -> bool:
-        """Keep a read until it can be answered; False if that has no prospect, or too many are waiting."""
+        """Keeps a read until it can be answered; returns False if no leader is in sight or too many reads wait."""
         if self._is_in_vain or len(self._waiting) >= self._waiting_max:
             return False
         self._waiting[request] = _Read(give_up_ns)
         return True
 
     def leader_changed(self, has_leader: bool) -> None:
-        """Whatever the one before was asked, it may not answer any more."""
+        """Asks the new leader: the previous one may not answer any more."""
         self._has_leader, self._sent_ns = has_leader, None
         self._is_in_vain = self._is_in_vain and not has_leader
 
     def due(self, now: int) -> str | None:
-        """The question to put to the leader now, for the first time or again; None while there is no leader."""
+        """Returns the question to send to the leader now, first or again; None if nothing is due or nobody leads."""
         if not self._has_leader:
             return None
         if not self._question:
@@ -65,7 +65,7 @@ class Reads:
         return self._question
 
     def told(self, question: str, index: int) -> None:
-        """The leader's answer; one to anything but the question that is under way says nothing."""
+        """Takes the leader's answer; ignores any but that to the question in flight."""
         if not self._question or question != self._question:
             return
         self._question = ""
@@ -74,14 +74,14 @@ class Reads:
                 read.index = index
 
     def applied(self, index: int) -> list[str]:
-        """The log has been applied up to here: the reads that can be answered."""
+        """Removes and returns the reads that can be answered, with the log applied up to `index`."""
         done = [request for request, read in self._waiting.items() if read.index is not None and read.index <= index]
         for request in done:
             del self._waiting[request]
         return done
 
     def given_up(self, now: int) -> list[str]:
-        """Those whose time is over."""
+        """Removes and returns the reads that have timed out."""
         over = [request for request, read in self._waiting.items() if now >= read.give_up_ns]
         for request in over:
             del self._waiting[request]
@@ -93,7 +93,7 @@ class Reads:
 
     @property
     def deadline(self) -> int | None:
-        """When something is to be asked, asked again or given up."""
+        """When the next request is due, to be resent, or to be given up."""
         times = [read.give_up_ns for read in self._waiting.values()]
         if self._has_leader and self._question and self._sent_ns is not None:
             times.append(self._sent_ns + RESEND_INTERVAL_NS)
@@ -102,7 +102,7 @@ class Reads:
         return min(times, default=None)
 
     def validate(self) -> None:
-        """The question that is under way is a waiting read's, and a told index belongs to one that no longer is."""
+        """Asserts that a waiting read has the question in flight, and that one with an index has an answered one."""
         shared = {read.question for read in self._waiting.values() if read.index is None}
         assert not self._question or self._question in shared, self._question
         assert shared <= {"", self._question}, (shared, self._question)

@@ -1,4 +1,4 @@
-"""What is to be read of a shard's control plane, by its host and its services: nothing of it changes anything."""
+"""Read-only queries on a shard's control plane, for its host and its services."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from daemon.state.registry import Registry
 
 
 class Readings:
-    """Of one shard. Its machines are made by `ControlPlane`."""
+    """One shard's queries. `ControlPlane` makes the machines."""
 
     identity: Identity
     membership: Membership
@@ -38,7 +38,7 @@ class Readings:
 
     @property
     def registry(self) -> Registry:
-        """What the log has decided of views, disks, graphs and runs."""
+        """The log's decisions about views, disks, graphs and runs."""
         return self._state.registry
 
     @property
@@ -48,7 +48,7 @@ class Readings:
 
     @property
     def state(self) -> ReplicatedState:
-        """All that the log has decided."""
+        """The whole replicated state."""
         return self._state
 
     @property
@@ -58,28 +58,28 @@ class Readings:
 
     @property
     def founding(self) -> str:
-        """The cluster that this shard belongs to or waits for, by the id of its founding; empty before there is one."""
+        """The id of the cluster that this shard belongs to or waits for; empty if there is none."""
         return self.registry.cluster or self._seat.waits_for
 
     @property
     def awaited_founders(self) -> tuple[str, ...]:
-        """Whom this shard has promised to found a cluster with and does not hear the same from."""
+        """The founders of this shard's promise that have yet to make the same promise."""
         return self._seat.awaited(self.membership) if self.raft is None else ()
 
     @property
     def promised_founders(self) -> tuple[str, ...]:
-        """With whom this shard is to found a cluster, itself among them."""
+        """The founders of this shard's promise, including itself."""
         promise = self._seat.promise if self.raft is None else None
         return tuple(founder.name for founder in promise.founders) if promise is not None else ()
 
     @property
     def waits_to_be_let_in(self) -> bool:
-        """Whether it founds no cluster by itself, and sees none."""
+        """Whether this shard founds no cluster by itself, and sees none."""
         return self.raft is None and self._expect == 1 and self._seat.promise is None and not self._is_lone
 
     @property
     def kept_out(self) -> str:
-        """Why the version of its cluster, or of the one that it waits for, keeps this shard out; empty if none does."""
+        """Why the version of this shard's cluster, or of the one it waits for, keeps it out; empty if it does not."""
         version = version_in_sight([record.member for record in self.membership.live()], self.founding)
         if not version or self._version.covers(version):
             return ""
@@ -87,37 +87,37 @@ class Readings:
 
     @property
     def held_back(self) -> Mapping[str, tuple[int, int]]:
-        """Whom this shard, which leads, does not let into the view yet: how often they have gone, and until when."""
+        """The members that this leader does not readmit yet: how often they have left, and until when they wait."""
         return self._leading.views.held_back
 
     @property
     def leader(self) -> str | None:
-        """The tick leader's name, as far as is known here."""
+        """The tick leader's name, if known."""
         return self._replica.leader
 
     @property
     def clock(self) -> Clock:
-        """What keeps runs in step."""
+        """The clock, which keeps runs in step."""
         return self._clock
 
     @property
     def holdings(self) -> Holdings:
-        """What is on this shard's disk, and what it should have."""
+        """The partitions on this shard's disk, and those that it should have."""
         return self._custody.holdings
 
     @property
     def progress(self) -> ProgressGossip:
-        """Who is where in each run."""
+        """Every shard's progress in each run."""
         return self.clock.progress
 
     @property
     def pacing(self) -> Pacing:
-        """What has been granted to each run."""
+        """The ticks granted to each run."""
         return self.clock.pacing
 
     @property
     def in_view(self) -> bool:
-        """Whether this very life of the shard is a member of the view."""
+        """Whether the shard, in its present life, is a member of the view."""
         return self.registry.has_member(self.identity)
 
     @property
@@ -127,17 +127,17 @@ class Readings:
 
     @property
     def applied_index(self) -> int:
-        """How far the log has been applied here."""
+        """Up to which index this shard has applied the log."""
         return self._replica.applied
 
     def missing_members(self) -> list[str]:
-        """Members of the view that membership does not hold alive in that life."""
+        """Returns the members of the view that are not alive, in that life, according to membership."""
         view = self.registry.view
         live = {(record.name, record.generation) for record in self.membership.live()}
         return [m.name for m in view.members if (m.name, m.generation) not in live] if view else []
 
     def why_not_found(self) -> str:
-        """Why no operator may have this shard found a cluster, in words; empty if one may."""
+        """Returns why an operator can't make this shard found a cluster; an empty string if it can."""
         if self.registry.cluster:
             return "this shard belongs to a cluster"
         if self.founding:

@@ -1,10 +1,10 @@
-"""This shard's replica of the log: its consensus server, what goes into the log and what comes out of it.
+"""This shard's replica of the log: its consensus server, the log's input and its output.
 
     proposals, ours and others' -> raft -> committed -> the replicated state -> its announcements
     reads, ours and others'     -> raft -> an index -> applied -> answered
 
-It knows nothing of what follows from an announcement: `plane` routes them, and the replica's own events (`events`).
-While this shard's server leads, it also adds and removes servers (`control/seat`).
+It does not know what follows from an announcement: `plane` routes announcements and the replica's own events
+(`events`). While this shard's server leads, it also adds and removes servers (`control/seat`).
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ from daemon.state.machine import Request
 from daemon.wire import Rejected
 
 REQUEST_CHARACTERS_MAX = 64
-"""Of another shard's question, which is kept until it is answered."""
+"""The longest request name from another shard, which is kept until answered."""
 NO_MAJORITY = "no tick leader confirms this read: does the cluster have a majority?"
 
 ENVELOPE_BYTES_MAX = 1024
-"""Of an entry, around its command: above all the names of a machine and a shard."""
+"""Space in an entry around its command, mostly for the names of a machine and a shard."""
 
 LEADERS_MESSAGES = (consensus.Append, consensus.InstallSnapshot)
-"""Whichever server sends one leads its term."""
+"""The sender of one of these leads its term."""
 
 
 class Replica:
     """One shard's replica.
 
-    `raft` is set once there is a cluster. The host's time plus `unix_offset_ns` is Unix time, as its clock is set.
+    `raft` is set once there is a cluster. The host's time plus `unix_offset_ns` is Unix time by this machine's clock.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class Replica:
         self.unix_offset_ns = 0
         self._time = LogTime()
         self._under_way: set[Request] = set()
-        """Whose commands are in the log and not applied yet, as the leader knows."""
+        """While leading: requests whose commands are in the log and not applied yet."""
         self.raft: Raft | None = None
         self.applied = 0
         self._refused_snapshots = RefusedSnapshots(settings.consensus.election_timeout_ns)
-        self._reading: Snapshot | None = None  # a leader's, by the host
+        self._reading: Snapshot | None = None  # the leader's snapshot that the host is reading
         self._is_stuck = False
-        """The log has decided what can't be read here: it is applied up to there, and this shard has no more to say."""
+        """A committed entry can't be read: the log is applied up to there, and this shard falls silent in consensus."""
         self._committed: deque[consensus.Entry] = deque()
         self._snapshots = SnapshotSchedule(settings.snapshot_entries)
         self._gathered = Gathered()
@@ -105,7 +105,7 @@ class Replica:
 
     @property
     def deadline(self) -> int | None:
-        """Raft's, that of reads, that of what has gathered, or when a voter asks for the time."""
+        """The earliest of Raft's deadline, the reads', the gathered commands', and the next request for the time."""
         times = [self._reads.deadline]
         if self.raft is not None and not self._is_mute:
             times += [self.raft.deadline, self._time.ask_ns]
@@ -120,7 +120,7 @@ class Replica:
 
     @property
     def leader(self) -> str | None:
-        """The tick leader's name, as far as is known here."""
+        """The tick leader's name, if known."""
         if self.raft is None or self._is_mute:
             return None
         leader = self._seat.server if self.raft.is_leader else self.raft.leader
@@ -128,11 +128,11 @@ class Replica:
 
     @property
     def _is_mute(self) -> bool:
-        """Whether this shard takes no part in consensus: its disk has gone back, or it can't read what was decided."""
+        """Whether this shard takes no part in consensus: its disk went back, or it can't read a committed entry."""
         return self._is_stuck or bool(self._trust.lost)
 
     def start(self, stored: Stored, now: int) -> list[Told]:
-        """Take the seat: from what is on the disk, or as a founder, or as one who is to be let in."""
+        """Starts the server: from the disk, as a founder, or as a newcomer that waits to be admitted."""
         self._out.append(Persist(stored.hard_state, stored.snapshot))
         self.raft = Raft(self._seat.server, stored, self._settings.consensus, self._random, now)
         self.applied = self._snapshots.index = self.raft.commit_index
@@ -149,7 +149,7 @@ class Replica:
         return self._flush()
 
     def step(self, sender: Identity, message: Any, now: int) -> list[Told]:
-        """Take a message between servers."""
+        """Takes a message between servers."""
         server = server_at(self._membership, sender)
         if self.raft is None or server is None or self._is_stuck:
             return self._asked(now)
@@ -167,7 +167,7 @@ class Replica:
         return self._asked(now)
 
     def wake(self, now: int) -> list[Told]:
-        """Look at the time."""
+        """Does what is due by now."""
         if self.raft is not None and not self._is_mute:
             self._take(self.raft.wake(now), now)
             self._ask_the_time(now)
@@ -177,21 +177,21 @@ class Replica:
         return self._asked(now)
 
     def persisted(self, persist: Persist, now: int) -> list[Told]:
-        """What was to be persisted is: it counts from now on, and what has gathered meanwhile is next."""
+        """Takes note that a write is durable, and appends the commands gathered meanwhile."""
         if self.raft is not None and not self._is_mute:
             self._take(self.raft.persisted(persist, now), now)
             self._append_gathered(now)
         return self._asked(now)
 
     def met(self, member: Member, now: int) -> list[Told]:
-        """A member has come (back): its server can be spoken with at once, unless it has forgotten what it said."""
+        """Notes that a member has come (back): its server counts at once, unless it has forgotten its promises."""
         if self.raft is not None:
             self._take(self._trust.meet(member, self.raft), now)
             self._out += self._trust.tell([member.name], self.leader)
         return self._asked(now)
 
     def validate(self) -> None:
-        """Assert the invariants of both machines; what is committed is applied before a door closes."""
+        """Asserts the invariants of both machines; each door applies all committed entries before it closes."""
         assert not self._committed
         self._reads.validate()
         if self.raft is not None:
@@ -202,10 +202,10 @@ class Replica:
         out, self._out = self._out, []
         return out
 
-    # -- what comes out of the log ---------------------------------------------------------------------------------
+    # -- the log's output ------------------------------------------------------------------------------------------
 
     def _take(self, effects: Iterable[consensus.Effect], now: int, thawed: Thawed | None = None) -> None:
-        """Of what was `thawed`, consensus may say that it is to be restored."""
+        """Processes consensus' effects; a `Restored` among them installs the `thawed` state."""
         for effect in effects:
             match effect:
                 case consensus.Persist():
@@ -217,7 +217,7 @@ class Replica:
                 case consensus.Committed():
                     self._committed.extend(effect.entries)
                 case consensus.Received():
-                    if self._reading is not effect.snapshot:  # it comes again and again while the host reads it
+                    if self._reading is not effect.snapshot:  # consensus repeats it while the host reads it
                         self._reading = effect.snapshot
                         self._out.append(
                             ReadSnapshot(effect.snapshot, partial(self._state.thaw, effect.snapshot.chunks))
@@ -242,9 +242,10 @@ class Replica:
                     assert_never(effect)
 
     def apply_next(self, now: int) -> list[Told] | None:
-        """Apply the next committed entry, after what follows from the one before was routed; None if there is none.
+        """Applies the next committed entry; the caller first routes the output of the one before. None if there is
+        none.
 
-        Whoever routes an announcement looks at the state as it was just behind it.
+        So the state that a handler sees is the one right after the entry of its announcement.
         """
         if not self._committed:
             return None
@@ -260,7 +261,7 @@ class Replica:
             envelope, command = read
             self._under_way.discard(envelope.request)
             if isinstance(command, HoldParts):
-                self._look_at_disk_of(command.shard.name)  # before what the log knew of it is replaced
+                self._look_at_disk_of(command.shard.name)  # before the command replaces the log's record of it
             self._announce(self._state.apply(entry.index, envelope, command))
         assert self.raft is not None
         if not self._committed and self._snapshots.begins(self.applied, self.raft, now):
@@ -268,7 +269,7 @@ class Replica:
         return self._flush()
 
     def answered_reads(self) -> list[Answered]:
-        """The reads that all is applied for."""
+        """Returns the reads for which enough of the log is applied."""
         return [Answered(request, "") for request in self._reads.applied(self.applied)]
 
     def _announce(self, announcements: Iterable[Announcement]) -> None:
@@ -280,24 +281,22 @@ class Replica:
             self._out.append(announcement)
 
     def snapshot_taken(self, index: int, chunks: tuple[bytes, ...] | None, now: int) -> list[Told]:
-        """The host has written a snapshot; None if it could not, and the log grows on."""
+        """Takes the snapshot that the host has written; None if it failed, and the log grows on."""
         self._snapshots.is_under_way = False
         if chunks is None:
             self._out.append(swim.Counted("consensus_snapshots_not_taken"))
         elif self.raft is not None and not self._is_mute:
-            with contextlib.suppress(Refused):  # a leader's has come meanwhile, of later
+            with contextlib.suppress(Refused):  # a later snapshot, from the leader, has arrived meanwhile
                 self._take(self.raft.compact(index, chunks), now)
         return self._asked(now)
 
     def _stop(self, why: str) -> None:
-        """What is decided can't be followed any more: a registry that skipped a command would be another one than the
-        others', and nobody would know.
-        """
+        """Stops following the log: a registry that skipped a command would differ from the others', unnoticed."""
         self._is_stuck = True
         self._out.append(LogUnreadable(why))
 
     def snapshot_read(self, snapshot: Snapshot, read: Thawed | Rejected, now: int) -> list[Told]:
-        """A leader's was read: the log is given up for it, but not for one that can't be read, nor for an older one."""
+        """Installs a leader's snapshot that the host has read; refuses an unreadable one, ignores an older one."""
         if self.raft is not None and not self._is_mute and self._reading is snapshot:
             self._reading = None
             if isinstance(read, Rejected):
@@ -322,7 +321,7 @@ class Replica:
         return versions_of(self._membership.live())
 
     def _restore(self, thawed: Thawed) -> None:
-        """The registry is a snapshot's from now on."""
+        """Replaces the registry by a snapshot's."""
         self._announce(self._state.restore(thawed))
         self._seat.tags[CLUSTER_TAG] = self._registry.cluster
         self._out += [TagsChanged(), StateReplaced()]
@@ -334,28 +333,28 @@ class Replica:
             self._trust.check(member, self.raft)
         self._out += self._trust.check_own()
 
-    # -- how far it is to be applied for a read --------------------------------------------------------------------
+    # -- reads -----------------------------------------------------------------------------------------------------
 
     def read(self, request: str, give_up_ns: int, now: int) -> list[Told]:
-        """An `Answered` follows once all is applied here that is committed anywhere by now."""
+        """Requests a read; an `Answered` follows once this shard has applied all that is committed anywhere by now."""
         if not self._reads.add(request, give_up_ns):
             self._out.append(Answered(request, NO_MAJORITY))
         return self._asked(now)
 
     def read_for(self, asker: Identity, asked: ReadIndexRequest, now: int) -> list[Told]:
-        """Another shard's question, as the leader; nothing, if this shard does not lead."""
+        """As the leader, reads for another shard; does nothing if this shard does not lead."""
         if self.raft is not None and len(asked.request) <= REQUEST_CHARACTERS_MAX:
             follower = server_at(self._membership, asker) if asked.term == self.raft.term else None
             self._read(asker.name, asked.request, now, follower)
         return self._asked(now)
 
     def told(self, told: ReadIndexReply, now: int) -> list[Told]:
-        """The leader's answer to this shard's question."""
+        """Takes the leader's answer to this shard's question."""
         self._reads.told(told.request, told.index)
         return self._asked(now)
 
     def _asked(self, now: int) -> list[Told]:
-        """All that has come of a door, and the question that is due, to whoever leads."""
+        """Sends or answers the question that is due, and returns all output."""
         leader = self.leader
         while self.raft is not None and leader is not None and (question := self._reads.due(now)) is not None:
             if leader == shard_of(self._seat.server):
@@ -368,13 +367,13 @@ class Replica:
         assert self.raft is not None
         if self._is_mute:
             return
-        with contextlib.suppress(Refused):  # it is asked again, and perhaps elsewhere
+        with contextlib.suppress(Refused):  # the asker repeats it, perhaps to another leader
             self._take(self.raft.read(asker, request, now, follower), now)
 
-    # -- what goes into it -----------------------------------------------------------------------------------------
+    # -- the log's input -------------------------------------------------------------------------------------------
 
     def propose(self, proposals: Iterable[Proposal], now: int) -> list[Told]:
-        """Hand this shard's proposals to whoever leads."""
+        """Sends this shard's proposals to the leader."""
         leader = self.leader
         if leader is None:
             return self._flush()
@@ -386,21 +385,21 @@ class Replica:
         return self._flush()
 
     def propose_own(self, proposal: Proposal, now: int) -> tuple[bool, list[Told]]:
-        """Append a leader's own; False if the log can't take it now."""
+        """Appends one of the leader's own proposals; returns False if the log can't take it now."""
         is_taken = self._propose(self._shard, proposal, now)
         return is_taken, self._flush()
 
     def propose_for(self, asker: Identity, proposal: Proposal, now: int) -> list[Told]:
-        """Another shard's, as the leader; nothing, if this shard does not lead, or does not know that life of it."""
+        """As the leader, proposes for another shard; does nothing if not the leader, or if its life is unknown."""
         member = self._membership.member(asker.name)
         if member is not None and member.generation == asker.generation:
             self._propose(asker, proposal, now)
         return self._flush()
 
     def _propose(self, asker: Identity, proposal: Proposal, now: int) -> bool:
-        """Append a command that makes sense, once; what the log can't take now (False) is sent again by its asker.
+        """Appends a valid command once; returns False if the log can't take it now, and the asker resends it.
 
-        While what was appended before is on its way to the disks, commands gather, and share the next write.
+        While an earlier write is under way, commands gather and share the next one.
         """
         if self.raft is None or not self.leads:
             return False
@@ -411,7 +410,7 @@ class Replica:
             return True
         request = Request(asker.name, asker.generation, proposal.sequence)
         if request in self._under_way or self._state.sessions.has_kept(request):
-            return True  # sent again, the more often the slower the disks are: another sync would slow them more
+            return True  # resent, the more often the slower the disks are: another sync would slow them more
         if len(proposal.command) > self._settings.consensus.bytes_per_message_max - ENVELOPE_BYTES_MAX:
             self._refuse(asker, proposal.sequence, consensus.Reason.TOO_LARGE.value)
             return True
@@ -423,7 +422,7 @@ class Replica:
         return True
 
     def _append_gathered(self, now: int) -> None:
-        """What there is no room for waits on: the log is full, or leadership is being handed over, perhaps in vain."""
+        """Appends gathered commands, as many as fit: the log may be full, or a leadership transfer may be under way."""
         assert self.raft is not None
         is_committed = self.raft.commit_index == self.raft.last_index
         if self.raft.is_saving or not (self.leads and self._time.is_known and self._gathered.is_due(now, is_committed)):
@@ -438,14 +437,14 @@ class Replica:
         return self._codec.seal(LogEntry(it.machine, *session, it.answered, time_ns, it.command))
 
     def _begin_term(self, now: int, *, leads: bool) -> None:
-        """Whoever leads now may hold commands that were appended before; what has gathered is asked of that one."""
+        """Resets for a new term: a new leader may hold unapplied commands, and askers resend what has gathered."""
         self._under_way.clear()
         self._gathered.clear()
         if self.raft is None or not leads:
             return
         last_ns = self._state.time_ns
         for entry in self.raft.log.span(self.raft.commit_index + 1, self.raft.last_index):
-            with contextlib.suppress(CommandUnreadable):  # it stops this shard, once it is committed
+            with contextlib.suppress(CommandUnreadable):  # it stops this shard once it is committed
                 if entry.is_command:
                     envelope = self._codec.open(entry.data)
                     self._under_way.add(envelope.request)
@@ -460,7 +459,7 @@ class Replica:
                     self._out.append(Send(shard_of(server), ClockRequest(now)))
 
     def told_the_time(self, sender: Identity, told: ClockReply, now: int) -> list[Told]:
-        """Take a voter's answer; with a majority's, what has gathered can be appended."""
+        """Takes a voter's clock; once a majority's are known, gathered commands can be appended."""
         server = server_at(self._membership, sender)
         if self.raft is not None and server is not None:
             self._time.told(server, told.unix_ns, self.raft.configuration.voters, told.asked_ns, now)
@@ -469,7 +468,7 @@ class Replica:
         return self._asked(now)
 
     def _refuse(self, asker: Identity, sequence: int, reason: str) -> None:
-        """For a reason that waiting does not mend."""
+        """Refuses a proposal for a reason that retrying does not fix."""
         is_own = asker == self._shard
         self._out.append(
             OwnRefused(sequence, reason) if is_own else Send(asker.name, ProposalRefused(sequence, reason))
@@ -478,7 +477,7 @@ class Replica:
     # -- the leader's servers --------------------------------------------------------------------------------------
 
     def tend_disks(self) -> list[Told]:
-        """As the leader: see whether a member's disk has gone back, and tell those of which that is so."""
+        """As the leader: checks whether members' disks have gone back, and notifies those members."""
         assert self.raft is not None
         for record in self._membership.live():
             self._trust.check(record.member, self.raft)
@@ -486,7 +485,7 @@ class Replica:
         return self._flush()
 
     def tend_servers(self, now: int) -> list[Told]:
-        """As the leader: make the one change that is due; what consensus can't do now is tried again in a moment."""
+        """As the leader: makes the one change of servers that is due; retries soon if consensus refuses it."""
         assert self.raft is not None
         heir = self._seat.heir(self.raft, self._registry, self._membership)
         change = self._seat.due_change(self.raft, self._registry, self._membership)

@@ -1,4 +1,5 @@
-"""What this shard reports to the tick leader, repeatedly, until the log has an answer to it; and what it hears as one.
+"""This shard's reports to the tick leader, repeated until the log answers them; as leader, also the reports it
+receives.
 
 It reports runs that are over here, until the log has ended them, and which states of waiting runs are on this disk,
 until the log has resumed them. A new leader has received nothing yet, so it gets all reports at once. A new view voids
@@ -18,7 +19,7 @@ from daemon.state.commands import Identity, to_bits
 
 
 class Reports:
-    """This shard's own reports, and the way of the others' to `leading`."""
+    """This shard's own reports; passes those of others on to `leading`."""
 
     def __init__(self, shard: Identity, registry: Registry, leading: Leading, interval_ns: int) -> None:
         self._shard, self._registry, self._leading, self._interval_ns = shard, registry, leading, interval_ns
@@ -28,17 +29,17 @@ class Reports:
 
     @property
     def deadline(self) -> int | None:
-        """When to report (again)."""
+        """When to report next."""
         return self._due_ns
 
     def over(self, report: RunReport, now: int) -> None:
-        """A run has ended here, if it goes on as far as the log says."""
+        """Reports a run that has ended here, if it is active according to the log."""
         if self._goes_on(report.run):
             self._over[report.run] = report
             self._due_ns = now
 
     def hold(self, epoch: int, held: Mapping[int, StatesOnDisk], reached: Mapping[int, int], now: int) -> None:
-        """States on disk, by run; and ticks that were seen committed, by run. Those of another view are of no use."""
+        """Reports states on disk and ticks seen committed, both by run; ignores those of another view."""
         if epoch != self._registry.epoch:
             return
         states = [
@@ -50,20 +51,20 @@ class Reports:
         self._due_ns = now
 
     def enter_view(self) -> None:
-        """Runs go on from where the log will say."""
+        """Discards all reports: the log decides where runs resume."""
         self._over.clear()
         self._states = None
 
     def forget_run(self, run: int) -> None:
-        """The log has ended it."""
+        """Discards the report of a run that the log has ended."""
         self._over.pop(run, None)
 
     def leader_changed(self, now: int) -> None:
-        """Whoever leads now has heard nothing."""
+        """Reports all to the new leader at once."""
         self._due_ns = now if self._current() else None
 
     def due(self, now: int) -> list[RunReport | StatesHeld]:
-        """What to tell the leader now."""
+        """Returns what to report to the leader now."""
         if self._due_ns is None or now < self._due_ns:
             return []
         reports = self._current()
@@ -71,7 +72,7 @@ class Reports:
         return reports
 
     def hear(self, sender: Identity, message: RunReport | StatesHeld) -> bool:
-        """A member's report; whether it counts. What is of another view is of no use, or will be repeated."""
+        """Takes a member's report; returns whether it counts. Ignores those of another view."""
         if message.epoch != self._registry.epoch or not self._registry.has_member(sender):
             return False
         match message:
@@ -86,7 +87,7 @@ class Reports:
         return True
 
     def _goes_on(self, number: int) -> bool:
-        """Whether a run goes on in the present view, as far as the log says."""
+        """Whether a run is active in the present view, according to the log."""
         epoch = self._registry.epoch
         return any(run.number == number and run.epoch == epoch for run in self._registry.active_runs())
 

@@ -48,9 +48,9 @@ CLUSTER_MESSAGES = (
     ClockReply,
 )
 LEADERS_ANSWERS = (Grant, StepReply, ProposalRefused, ReadIndexReply)
-"""What the tick leader alone has to say: a forged grant would have a paced run go on without a pause."""
+"""Only the tick leader may send these: a forged grant would let a paced run continue without a pause."""
 
 
 def is_of_membership(effect: Effect) -> bool:
-    """Whether it sends what membership has to say, which relies on nothing that is on the disk."""
+    """Whether an effect sends a membership message, which relies on nothing on disk."""
     return isinstance(effect, Send | SendToAddress) and isinstance(effect.message, MEMBERSHIP_MESSAGES)

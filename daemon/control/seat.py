@@ -1,4 +1,4 @@
-"""This shard's seat in consensus: its server, how it becomes one, and the servers of the others.
+"""This shard's seat in consensus: its server, how it obtains one, and the servers of other shards.
 
 Membership identifies shards by name and generation, consensus identifies servers by name and disk (see `voters`). Tags
 that gossip carries connect the two: a shard's disk, the founders that it declares, the cluster that it belongs to, and
@@ -26,7 +26,7 @@ SERVERS_REMEMBERED = 1024
 
 
 class Seat:
-    """One shard's server, and its knowledge of the others'. Membership publishes `tags`."""
+    """One shard's server, and its knowledge of other servers. Membership publishes `tags`."""
 
     def __init__(
         self,
@@ -42,36 +42,36 @@ class Seat:
         self.server = server_of(name, disk)
         self.tags = {**tags, DISK_TAG: str(disk)}
         self.waits_for = ""
-        """The cluster that is to let this shard in, as long as none has: it hears no other meanwhile."""
+        """The cluster that this shard waits to join; until it is admitted, it ignores messages from any other."""
         self._voters_max = voters_max
         self._bootstrap = Bootstrap(Identity(name, disk), expect, is_lone=is_lone, promise=promise)
 
-    # -- how it begins ---------------------------------------------------------------------------------------------
+    # -- founding and joining --------------------------------------------------------------------------------------
 
     @property
     def promise(self) -> Promise | None:
-        """With whom this shard is to found a cluster, if it has promised that."""
+        """This shard's promise to found a cluster, if any."""
         return self._bootstrap.promise
 
     def consider(self, membership: Membership) -> Promise | None:
-        """A promise to make, to be durable before it is told."""
+        """Returns a new promise to make, or None; it must be durable before any message carries it."""
         return self._bootstrap.consider(disks(membership))
 
     def alone(self, membership: Membership) -> Promise | None:
-        """The promise to found without the others, if nothing in sight is against it."""
+        """Returns the promise to found alone, or None if something in sight forbids it."""
         return self._bootstrap.alone(disks(membership))
 
     def awaited(self, membership: Membership) -> tuple[str, ...]:
-        """The founders that a promise waits for."""
+        """Returns the founders that a standing promise waits for."""
         alive = disks(membership)
         return self._bootstrap.awaited(alive) if self._bootstrap.is_bound(alive) else ()
 
     def declaration(self) -> dict[str, str]:
-        """The tags to tell while there is no cluster for us."""
+        """Returns the tags to publish while this shard has no cluster."""
         return {**self.tags, **self._bootstrap.tags()}
 
     def beginning(self, membership: Membership) -> Stored | None:
-        """Found a cluster with the others; or, if there is one, wait for its leader to let this shard in."""
+        """Founds a cluster with the others; or, if one exists, waits for its leader to admit this shard."""
         founders = self._bootstrap.founders(disks(membership))
         if founders:
             voters = [server_of(founder.name, founder.generation) for founder in founders]
@@ -81,15 +81,15 @@ class Seat:
         return Stored() if self.waits_for else None
 
     def choose(self, membership: Membership) -> None:
-        """Wait for a cluster in sight, if there is one: that with the most members, for two don't mix."""
+        """Chooses a cluster in sight to wait for: the one with the most members, because two don't mix."""
         shown = Counter(tags[CLUSTER_TAG] for _, tags in disks(membership) if tags.get(CLUSTER_TAG))
         if shown and not self.waits_for:
             self.waits_for = max(sorted(shown), key=lambda cluster: shown[cluster])
 
-    # -- who changes (the tick leader) -----------------------------------------------------------------------------
+    # -- changes of servers (the tick leader) ----------------------------------------------------------------------
 
     def heir(self, raft: Raft, registry: Registry, membership: Membership) -> str | None:
-        """If this shard, which leads, is to go: a voter that is well and stays, to lead in its place."""
+        """Returns a healthy voter to hand leadership to, if this leader is draining."""
         if shard_of(self.server) not in registry.draining:
             return None
         alive = {server_of(shard.name, shard.generation) for shard, _ in disks(membership)}
@@ -100,7 +100,7 @@ class Seat:
         return None
 
     def due_change(self, raft: Raft, registry: Registry, membership: Membership) -> ServerChange | None:
-        """The one change of the servers that is due."""
+        """Returns the one change of servers that is due."""
         alive, leaving = {}, set()
         for shard, tags in disks(membership):
             if can_join(tags, registry.cluster_version):
@@ -112,7 +112,7 @@ class Seat:
 
 
 def disks(membership: Membership) -> list[tuple[Identity, Mapping[str, str]]]:
-    """Who is alive, told apart by their disks: a founder that starts again with the same disk is still one."""
+    """Returns live members identified by disk: a founder that restarts with the same disk remains the same."""
     found: list[tuple[Identity, Mapping[str, str]]] = []
     for record in membership.live():
         tags = dict(record.member.tags)
@@ -122,7 +122,7 @@ def disks(membership: Membership) -> list[tuple[Identity, Mapping[str, str]]]:
 
 
 def server_at(membership: Membership, shard: Identity) -> str | None:
-    """The server that a shard is in that life, as far as its disk is known."""
+    """Returns the server of a shard in that life; None if its disk is unknown."""
     member = membership.member(shard.name)
     if member is None or member.generation != shard.generation:
         return None
@@ -130,7 +130,7 @@ def server_at(membership: Membership, shard: Identity) -> str | None:
 
 
 def has_disk_of(membership: Membership, server: str) -> bool:
-    """Whether the shard has that very disk: another one under its name has no part in this log."""
+    """Whether the shard still has the server's disk: another disk under its name has no part in this log."""
     member = membership.member(shard_of(server))
     return member is not None and _server_of(member.name, member.tags) == server
 

@@ -21,7 +21,7 @@ class ShardSettings:
 
     expect: int = 1
     is_authenticated: bool = False
-    """Whether the transport vouches for the senders' names."""
+    """Whether the transport authenticates the senders' names."""
     virtual_nodes: int = 150
     replicas: int = 2
     absent_patience_ns: int = 10_000_000_000
@@ -38,7 +38,7 @@ class ShardSettings:
     consensus: Limits = field(default_factory=Limits)
 
     def leading(self) -> Leading:
-        """What decides for a tick leader."""
+        """Makes the tick leader's decision maker."""
         flapping = FlappingLimits.of(self.flap_patience_ns)
         views = Views(self.virtual_nodes, self.replicas, self.absent_patience_ns, flapping)
         return Leading(views, ResultLimits(self.results_kept, self.results_bytes))
@@ -48,8 +48,8 @@ class ShardSettings:
 class OnDisk:
     """What a shard finds on its disk: the disk's number, its server's state, and the partitions it holds by load.
 
-    Before the shard belongs to a cluster, also its promise to found one. `before` is the generation of the life before
-    on this disk, 0 for the first one. `forgot` says that the last writes are known to be lost.
+    Before the shard belongs to a cluster, also its promise to found one. `before` is the generation of the previous
+    life on this disk, 0 for the first one. `forgot` means that the last writes are known to be lost.
     """
 
     disk: int = 1
@@ -61,7 +61,7 @@ class OnDisk:
 
     @property
     def life(self) -> Life:
-        """As it is told to the others."""
+        """The life to announce to other shards."""
         stored = self.stored or Stored()
         last_index = stored.entries[-1].index if stored.entries else stored.snapshot.index
         return Life(self.disk, self.before, stored.hard_state.term, last_index, self.forgot)

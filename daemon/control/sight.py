@@ -1,4 +1,4 @@
-"""What the tick leader sees of the members: who is there, who is gone, and whom the cluster's version keeps out."""
+"""The tick leader's sight of the members: who is alive, who is gone, and whom the cluster's version keeps out."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from daemon.state.commands import Identity
 
 
 class Lookout:
-    """One shard's sight of the others, as membership tells it."""
+    """One shard's sight of the others, from membership."""
 
     def __init__(self, membership: Membership, registry: Registry) -> None:
         self._membership, self._registry = membership, registry
         self._told: set[Identity] = set()
 
     def sight(self, raft: Raft | None) -> Sight:
-        """What membership observes, but for those whom the cluster's version keeps out."""
+        """Returns what membership observes, without the members that the cluster's version keeps out."""
         kept_out = self._kept_out()
         records = [(Identity(r.name, r.generation), r.live) for r in self._membership.members()]
         view = self._registry.view
@@ -31,7 +31,7 @@ class Lookout:
         return sight_of([one for one in records if one[0] not in kept_out], self._registry, version)
 
     def news(self) -> list[KeptOut]:
-        """Whom this shard, which leads, keeps out: once of each life."""
+        """As the leader: reports the members kept out, once per life."""
         kept_out = self._kept_out()
         fresh = sorted(kept_out.difference(self._told), key=str)
         self._told = kept_out

@@ -1,4 +1,4 @@
-"""When this shard's server takes a snapshot of its own state, and so cuts its log."""
+"""Decides when this shard's server takes a snapshot of its own state, and so cuts its log."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 from consensus import Raft
 
 SENDING_ENTRIES_FACTOR: Final = 8
-"""A log may be so many times as long as otherwise while somebody is being sent a snapshot."""
+"""While a follower receives a snapshot, the log may grow to so many times its usual length."""
 
 
 class SnapshotSchedule:
-    """One at a time, whenever the log is `entries` long; the last one was taken, or came, at `index`."""
+    """One snapshot at a time, whenever the log is `entries` long; the last was taken, or received, at `index`."""
 
     def __init__(self, entries: int) -> None:
         self.index = 0
@@ -19,8 +19,8 @@ class SnapshotSchedule:
         self._entries = entries
 
     def begins(self, applied: int, raft: Raft, now: int) -> bool:
-        """Whether to take one now. While one is on its way to somebody a new one would have that begin again, so the
-        log may grow for a while.
+        """Whether to take a snapshot now. The log may grow longer while a follower receives one, because a new snapshot
+        would make it start over.
         """
         grown = applied - self.index
         most = SENDING_ENTRIES_FACTOR * self._entries if raft.is_sending_snapshot(now) else self._entries

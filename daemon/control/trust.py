@@ -1,7 +1,7 @@
-"""Tracks whose disk has gone back, this shard's own included, and so whose server counts in consensus.
+"""Tracks which disks have gone back, this shard's own included, and so which servers count in consensus.
 
     a member begins a life -> lives, promises -> it has forgotten -> not counted here, and notified (DiskForgets)
-    notified ourselves, or detected it -> silent -> once the others have a leader -> a new disk
+    notified, or detected at this shard -> silent -> once the others have a leader -> a new disk
 
 A server that has forgotten its promises must not vote, and can't detect that alone. It goes silent as soon as it is
 notified. It discards its consensus state, and comes back as a new disk, only once there is a leader without it: to a
@@ -30,7 +30,7 @@ LOST_ITS_LAST_WRITES = "its database lacks writes that had been acknowledged: it
 
 
 class Trust:
-    """One shard's trust in the others' disks. `lost` says how it is known that the own disk went back, or is empty."""
+    """One shard's trust in others' disks. `lost` says how it knows that its own disk went back; else it is empty."""
 
     def __init__(self, shard: Identity, life: Life, membership: Membership, registry: Registry) -> None:
         self.lost = LOST_ITS_LAST_WRITES if life.forgot else ""
@@ -38,12 +38,12 @@ class Trust:
         self._lives = Lives()
         self._news: list[Effect] = []
         self._forgetful: dict[str, DiskForgets] = {}
-        """What is known of each shard that has forgotten something, in its present life."""
+        """For each shard that has forgotten something in its present life: what it forgot."""
 
     # -- the others ------------------------------------------------------------------------------------------------
 
     def meet(self, member: Member, raft: Raft) -> list[consensus.Effect]:
-        """A member is here, perhaps for the first time in this life of it; what consensus makes of that."""
+        """Checks a member, perhaps for the first time in its present life; returns consensus' effects."""
         life = life_in(member.tags)
         if life is None or member.name == self._shard.name:
             return []
@@ -51,19 +51,19 @@ class Trust:
         known = self._forgetful.get(member.name)
         if known is not None and (known.server, known.generation) != (server, member.generation):
             del self._forgetful[member.name]
-        is_known = self._lives.knows(member, life)  # if not, what it had promised may be of this very life
+        is_known = self._lives.knows(member, life)  # if not, its promises may date from this very life
         is_new = self._lives.see(member, life) and is_known
         raft.reconnected(server)
         self.check(member, raft)
         return raft.started_again(server, life.term, life.last_index) if is_new else []
 
     def is_met(self, member: Member) -> bool:
-        """Whether this life of a member has been looked at. It may speak before gossip says that it is alive."""
+        """Whether this life of a member has been checked. Its messages may arrive before gossip reports it alive."""
         life = life_in(member.tags)
         return life is None or self._lives.has_seen(member, life)
 
     def check(self, member: Member, raft: Raft) -> None:
-        """Compare what a member's disk remembers with what is known of it by now."""
+        """Compares what a member's disk remembers with what is known by now."""
         life = life_in(member.tags)
         if life is None or member.name in self._forgetful or member.name == self._shard.name:
             return
@@ -74,7 +74,7 @@ class Trust:
             self._note(member, DiskForgets(server, member.generation, lived, 0, 0, False))
 
     def forgot(self, news: Forgot) -> None:
-        """A server has less than it had promised to this one."""
+        """Takes note that a server holds less than it had promised to this one."""
         member = self._membership.member(shard_of(news.server))
         if member is not None:
             promised = news.promised_term, news.promised_index
@@ -85,12 +85,12 @@ class Trust:
         self._news.append(PeerWentBack(member.name))
 
     def news(self) -> list[Effect]:
-        """What has been found out of the others since the last call."""
+        """Returns what has been found out about others since the last call."""
         news, self._news = self._news, []
         return news
 
     def tell(self, names: Iterable[str], leader: str | None) -> list[Effect]:
-        """Tell those of these shards who have forgotten something; `leader` is who leads without them."""
+        """Notifies the forgetful ones among these shards; `leader` is the leader without them."""
         return [
             Send(name, replace(self._forgetful[name], is_led=leader not in (None, name)))
             for name in names
@@ -99,13 +99,13 @@ class Trust:
 
     @property
     def forgetful(self) -> tuple[str, ...]:
-        """Shards whose disk, in their present life, is known to have gone back."""
+        """Shards whose disk is known to have gone back, in their present life."""
         return tuple(sorted(self._forgetful))
 
     # -- this shard's own disk -------------------------------------------------------------------------------------
 
     def hear(self, sender: Identity, told: DiskForgets) -> list[Effect]:
-        """Another shard knows that this one's disk has gone back."""
+        """Takes another shard's notice that this shard's disk has gone back."""
         mine = server_of(self._shard.name, self._life.disk)
         if (told.server, told.generation) != (mine, self._shard.generation) or sender.name == self._shard.name:
             return []
@@ -113,11 +113,11 @@ class Trust:
         return self.led() if told.is_led else []
 
     def led(self) -> list[Effect]:
-        """There is a leader, and without this shard, which is silent: it can be let in again as a new disk."""
+        """A leader exists without this silent shard: it can join again as a new disk."""
         return [DiskWentBack(self.lost)]
 
     def check_own(self) -> list[Effect]:
-        """The log names a life on this disk that the disk does not remember: a leader has taught us better."""
+        """Checks whether the log, as taught by a leader, names a life on this disk that the disk does not remember."""
         logged, life = self._registry.disks.get(self._shard.name), self._life
         if logged is None or logged.number != life.disk or self.lost:
             return []

@@ -1,6 +1,6 @@
 """The version of Shoal that each member runs, as announced on its membership record.
 
-Three numbers: Shoal's own, for people, and the lowest and the highest cluster version that it can be a member at
+Three values: Shoal's own version, for people, and the lowest and the highest cluster version that the member supports
 (`daemon/wire/version`).
 
     tag    "0.2.0 4 5"    Shoal 0.2.0, of clusters at version 4 or 5
@@ -18,7 +18,7 @@ from shoal import __version__
 
 VERSION_TAG: Final = "version"
 CLUSTER_VERSION_TAG: Final = "cluster_version"
-"""What the log says, as far as this member has applied it."""
+"""The tag of the cluster version in the log, as far as this member has applied it."""
 CHARACTERS_MAX: Final = 32
 DIGITS_MAX: Final = 9
 
@@ -33,7 +33,7 @@ class Version:
 
     @property
     def tag(self) -> str:
-        """As it rides on the membership record.
+        """The version's tag on the membership record.
 
         >>> version_of({"version": Version("0.1.0", 4, 5).tag})
         Version(shoal='0.1.0', oldest=4, newest=5)
@@ -44,12 +44,12 @@ class Version:
         return f"Shoal {self.shoal} (cluster version {self.span})"
 
     def covers(self, cluster_version: int) -> bool:
-        """Whether it can be a member of a cluster at this version."""
+        """Whether a member with this version can be in a cluster at that one."""
         return self.oldest <= cluster_version <= self.newest
 
     @property
     def span(self) -> str:
-        """The cluster versions that it can be a member at, in words."""
+        """The supported cluster versions, in words."""
         return f"{self.oldest}" if self.oldest == self.newest else f"{self.oldest} to {self.newest}"
 
 
@@ -57,7 +57,7 @@ OWN: Final = Version(__version__, OLDEST, NEWEST)
 
 
 def version_of(tags: Mapping[str, str]) -> Version | None:
-    """What a member says of its version; None if that makes no sense, or it says nothing of it.
+    """Parses a member's version from its tags; None if missing or malformed.
 
     >>> version_of({}), version_of({"version": "0.1.0 2"}), version_of({"version": "0.1.0 5 4"})
     (None, None, None)
@@ -72,12 +72,12 @@ def version_of(tags: Mapping[str, str]) -> Version | None:
 
 
 def versions_of(records: Iterable[Record]) -> dict[str, Version | None]:
-    """What each of these members says of its version, by name."""
+    """Returns the announced version of each member, by name."""
     return {record.name: version_of(dict(record.member.tags)) for record in records}
 
 
 def version_in_sight(members: Iterable[Member], cluster: str) -> int:
-    """The version that the cluster of this founding is at, as its members say; 0 if none does."""
+    """Returns the version of the cluster with this founding, according to its members; 0 if none announces it."""
     said = [0]
     for member in members:
         tags = dict(member.tags)
@@ -99,7 +99,7 @@ def why_kept_out(name: str, version: Version | None, cluster_version: int) -> st
 
 
 def by_version(versions: Mapping[str, Version | None]) -> dict[Version | None, list[str]]:
-    """The names of the members that run each version, in order."""
+    """Returns the names of the members that run each version, in order."""
     members: dict[Version | None, list[str]] = {}
     for name in sorted(versions):
         members.setdefault(versions[name], []).append(name)

@@ -1,10 +1,10 @@
-"""Keeps consensus' servers in step with the existing shards, on the tick leader.
+"""Keeps the servers of consensus in step with the existing shards, on the tick leader.
 
 A server is a shard with its disk (`name/disk`): a shard that returns with its disk is the same server; one whose disk
-was wiped is another, and must never vote as the former. A newcomer first learns and votes once it has caught up (thesis
-4.2.1). Dead shards keep their seat, because they come back. Shards that leave on purpose lose theirs, as long as a
-majority of the remaining voters is alive: the vote of one that leaves is still there, that of a dead one is not. A
-server whose disk was replaced is removed first, for it never votes again.
+was wiped is another, and must never vote as the former. A newcomer is a learner first and votes once it has caught up
+(thesis 4.2.1). Dead shards keep their seat, because they may return. Shards that leave on purpose lose theirs, as long
+as a majority of the remaining voters is alive: a leaving shard can still vote on its removal, a dead one can't. A
+server whose disk was replaced is removed first, because it never votes again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ServerChange:
 
 
 def server_of(name: str, disk: int) -> str:
-    """A shard with its disk, as consensus knows it.
+    """Returns the name that consensus uses for a shard with its disk.
 
     >>> shard_of(server_of("a", 7))
     'a'
@@ -34,7 +34,7 @@ def server_of(name: str, disk: int) -> str:
 
 
 def shard_of(server: str) -> str:
-    """The shard's name."""
+    """Returns the shard's name."""
     return server.rpartition("/")[0]
 
 
@@ -45,7 +45,7 @@ def next_change(
     caught_up: Callable[[str], bool],
     voters_max: int,
 ) -> ServerChange | None:
-    """The one change that is due. `alive` are servers by shard, `leaving` the shards that want to lose their seat."""
+    """Returns the one change that is due. `alive` are servers by shard, `leaving` the shards to remove."""
     for server in configuration.members:
         if alive.get(shard_of(server), server) != server and configuration.voters != (server,):
             return ServerChange(server, is_gone=True)
@@ -63,7 +63,7 @@ def next_change(
 
 
 def _can_spare(configuration: Configuration, server: str, alive: Mapping[str, str]) -> bool:
-    """Whether the voters decide without this server: a change that they can't decide on is never undone either."""
+    """Whether the remaining voters can decide alone: without a majority, nobody could undo the change either."""
     rest = [voter for voter in configuration.voters if voter != server]
     living = sum(alive.get(shard_of(voter)) == voter for voter in rest)
     return server not in configuration.voters or 2 * living > len(rest)

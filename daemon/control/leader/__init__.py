@@ -1,1 +1,1 @@
-"""The tick leader's decisions: views, where runs resume, and when they are over."""
+"""The tick leader's decisions: views, where runs resume, and when they end."""

@@ -1,7 +1,7 @@
-"""The tick leader's decisions: views, where runs resume, when they are over, and which results expire.
+"""The tick leader's decisions: views, where runs resume, when they end, and which results expire.
 
-It acts on the members' reports. Each report is repeated until the log has an answer to it, so a new leader, which has
-received none, soon has them all. A leader proposes each decision once; if the decision is lost, so is the leadership.
+The leader acts on the members' reports. Members repeat each report until the log answers it, so a new leader soon has
+them all. A leader proposes each decision once: it loses a proposal only together with its leadership.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from daemon.state.records import FAILED, STOPPING, RunRecord
 
 @dataclass(frozen=True, slots=True)
 class ResultLimits:
-    """Limits on the number of results and on their bytes on any disk; the newest is kept whatever its size."""
+    """Limits on the number of results and on their bytes on any disk; the newest stays whatever its size."""
 
     count: int = 16
     bytes: int = 4 << 30
 
     def over(self, results: Sequence[RunRecord]) -> list[str]:
-        """Which of these have to go, the oldest first.
+        """Returns the results that have to go, oldest first.
 
         >>> ResultLimits(count=2).over([])
         []
@@ -43,14 +43,14 @@ class ResultLimits:
 
 
 class Duty(NamedTuple):
-    """Something to propose, once: whatever has the same name is the same decision."""
+    """One proposal to make once; equal names mean the same decision."""
 
     name: str
     command: Command
 
 
 class Leading:
-    """The reports that this shard has received, and the decisions that follow from them while it leads."""
+    """The reports that this shard has received, and the decisions that it makes from them while it leads."""
 
     def __init__(self, views: Views, limits: ResultLimits) -> None:
         self.views, self._limits = views, limits
@@ -59,36 +59,36 @@ class Leading:
         self._proposed: set[str] = set()
 
     def begin(self) -> None:
-        """Somebody leads anew, perhaps this shard: what was heard and proposed before counts no more."""
+        """Discards all reports and proposals, because the leadership has changed."""
         self.views.forget()
         self._reports.clear()
         self._states.clear()
         self._proposed.clear()
 
     def enter_view(self) -> None:
-        """Runs end and go on within one view."""
+        """Discards reports of the previous view: runs end and resume within one view."""
         self._reports.clear()
         self._states.clear()
 
     def forget_run(self, run: int) -> None:
-        """The log has ended a run."""
+        """Discards reports of a run that the log has ended."""
         self._reports.pop(run, None)
 
     def hear_report(self, sender: str, report: RunReport) -> None:
-        """A run is over at a member of the view."""
+        """Takes a member's report that a run is over."""
         self._reports.setdefault(report.run, {})[sender] = report
 
     def hear_states(self, sender: str, states: StatesHeld) -> None:
-        """Which states a member of the view has."""
+        """Takes a member's report of the states that it holds."""
         self._states[sender] = states
 
     @property
     def kept(self) -> Mapping[int, Mapping[str, RunReport]]:
-        """Reports of runs that the log has not ended."""
+        """Reports of runs that the log has not ended yet."""
         return self._reports
 
     def decisions(self, registry: Registry, sight: Sight, founders: Collection[str], now: int) -> list[Duty]:
-        """What to propose now."""
+        """Returns what to propose now."""
         duties: list[Duty] = []
         if sight.version > registry.cluster_version:
             duties.append(Duty(f"raise-version-{sight.version}", RaiseVersion(sight.version)))
@@ -104,7 +104,7 @@ class Leading:
         return fresh
 
     def take_back(self, duty: Duty) -> None:
-        """The log could not take it now (leadership is being handed over, perhaps in vain): it is still to be done."""
+        """Makes a duty due again: the log could not take it now (a leadership transfer is under way, and may fail)."""
         self._proposed.discard(duty.name)
 
     def _resumptions(self, registry: Registry) -> Iterable[Duty]:
@@ -141,7 +141,7 @@ class Leading:
 
 
 def _states_of(states: StatesHeld, run: RunRecord) -> dict[Made, frozenset[int]]:
-    """Without those that a disk has from before the run began: its number was another run's then."""
+    """Leaves out states older than the run: another run had its number then."""
     return {
         (held.tick, held.epoch): from_bits(held.partitions)
         for held in states.states
@@ -150,7 +150,7 @@ def _states_of(states: StatesHeld, run: RunRecord) -> dict[Made, frozenset[int]]
 
 
 def sight_of(records: Iterable[tuple[Identity, bool]], registry: Registry, version: int = 0) -> Sight:
-    """From membership's records, each with whether it is live. Old news of a shard's former life convicts nobody."""
+    """Builds a sight from membership's records (shard, is live). Records of former lives don't count as departures."""
     known = {member.name: member.generation for member in registry.view.members} if registry.view else {}
     alive, gone = {}, set()
     for shard, live in records:

@@ -1,8 +1,8 @@
 """Decides, from the members' reports, when a run is over for the whole cluster, and how.
 
-A run that every member has reported is over as they say; they agree, because stops and failures travel on the barrier.
-A run that a member has failed is over at once. A run whose view has lost a member is not over: it resumes in the next
-view.
+A run that every member has reported is over as reported; the reports agree, because stops and failures travel on the
+barrier. A run that failed at one member is over at once. A run whose view has lost a member is not over: it resumes in
+the next view.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from daemon.state.records import FAILED
 
 
 def ending(run: str, members: Sequence[str], reports: Mapping[str, RunReport]) -> EndRun | None:
-    """The decision that ends a run, if it is time for it. The reports are of one epoch, and `members` its view's."""
+    """Returns the decision that ends a run, or None. `reports` are of one epoch, `members` those of its view."""
     failures = [report for report in reports.values() if report.outcome == FAILED]
     if not failures and not all(member in reports for member in members):
         return None

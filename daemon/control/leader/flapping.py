@@ -1,11 +1,11 @@
 """Decides how long a flapping member has to stay up before the view readmits it.
 
-Each view interrupts all runs, so one member that starts, joins and dies again and again would stop everybody else. As
-with a flapping route (RFC 2439), each departure counts, the count fades with time, and from a certain count on the
-leader delays the next return, twice as long each time, up to a limit. The first few returns are not delayed. The
-departure of a drained member does not count.
+Each view interrupts all runs, so one member that keeps joining and dying would stop everybody else. As with a flapping
+route (RFC 2439), each departure counts, the count fades with time, and from a certain count on the leader delays the
+next return, twice as long each time, up to a limit. The first few returns are not delayed. The departure of a drained
+member does not count.
 
-Every shard observes membership for this, so a new leader knows as much as the one before.
+Every shard tracks this from membership, so a new leader knows as much as the one before.
 
 >>> flapping = Flapping(FlappingLimits(free=1, patience_ns=100, patience_max_ns=300, calm_ns=10_000))
 >>> for at in (0, 20, 40, 60):
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FlappingLimits:
-    """The limits: `free` departures; each further one doubles the patience; one is forgotten each `calm_ns`."""
+    """`free` departures are not delayed; each further one doubles the patience; one is forgotten each `calm_ns`."""
 
     free: int
     patience_ns: int
@@ -35,7 +35,7 @@ class FlappingLimits:
 
     @classmethod
     def of(cls, patience_ns: int) -> FlappingLimits:
-        """Two that are free, then so long, and at most twelve times that; 0 holds nobody back."""
+        """Two free departures, then `patience_ns`, doubling up to twelve times that; 0 delays nobody."""
         longest = 12 * patience_ns
         return cls(2, patience_ns, longest, max(1, longest))
 
@@ -45,7 +45,7 @@ class _Seen:
     generation: int
     is_here: bool = True
     since: int | None = None
-    """When it came back; None if it was there from the beginning."""
+    """When it returned; None if it was there from the beginning."""
     departures: int = 0
     departed_ns: int = 0
 
@@ -58,7 +58,7 @@ class Flapping:
         self._seen: dict[str, _Seen] = {}
 
     def look(self, alive: Mapping[str, int], draining: Collection[str], now: int) -> None:
-        """Who is there now, and in which life; who is being drained may go."""
+        """Updates who is alive, and in which generation; departures of draining members don't count."""
         for name, seen in list(self._seen.items()):
             if seen.is_here and alive.get(name) != seen.generation:
                 left = self.departures(name, now)
@@ -71,12 +71,12 @@ class Flapping:
                 known.generation, known.is_here, known.since = generation, True, now
 
     def departures(self, name: str, now: int) -> int:
-        """How often it has gone lately."""
+        """Returns how often a member has left lately."""
         seen = self._seen.get(name)
         return max(0, seen.departures - (now - seen.departed_ns) // self._limits.calm_ns) if seen is not None else 0
 
     def wait_ns(self, name: str, now: int) -> int:
-        """How long a member has to stay from now on before it is let in; 0 if it may come."""
+        """Returns how long a member still has to stay up before it is admitted; 0 if at once."""
         seen, limits = self._seen.get(name), self._limits
         counted = self.departures(name, now) - limits.free
         if seen is None or seen.since is None or counted <= 0:

@@ -1,4 +1,4 @@
-"""What members report to the tick leader."""
+"""Reports of members to the tick leader."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shoal.api.struct import Count, Struct, Tick
 class RunReport(Struct):
     """A run is over at the sender, in the view of this epoch; repeated to the leader until the log records it.
 
-    What the sender keeps of it takes `result_bytes` on its disk.
+    The run's results take `result_bytes` on the sender's disk.
     """
 
     run: Count
@@ -22,7 +22,7 @@ class RunReport(Struct):
 
 
 class RunStates(Struct):
-    """Of one run: a tick, made in that epoch, and the partitions (bits) whose state at its end the sender has."""
+    """One run's states at the end of `tick`, made in that epoch, for the sender's partitions (bits)."""
 
     run: Count
     tick: Tick
@@ -31,9 +31,9 @@ class RunStates(Struct):
 
 
 class StatesHeld(Struct):
-    """All states that the sender has of the runs that wait in the view of this epoch; repeated until they resume.
+    """All states that the sender holds of runs that wait in the view of this epoch; repeated until they resume.
 
-    `reached` are, by run, the last ticks that the sender knows to be committed.
+    `reached` are the last ticks, by run, that the sender knows to be committed.
     """
 
     epoch: Count

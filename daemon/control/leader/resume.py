@@ -1,13 +1,13 @@
 """Chooses the tick from which a run resumes in a new view: the highest that some member holds, for every partition.
 
-All partitions' states have to come from one epoch. For most programs a tick is the same however the graph is cut, but
-not for those that search for minima or components within a shard first: what one partition has not received yet, the
-other must still have to send.
+All partitions' states have to come from one epoch. For most programs a tick is the same however the graph is
+partitioned, but not for programs that first search for minima or components within a shard: there, what one partition
+has yet to receive, another must have yet to send.
 
 That tick is never below a committed checkpoint: every holder of each partition had the checkpoint on disk before the
-barrier of that tick could be passed, and at most R - 1 holders of any one partition are missing, or else the partition
-would be lost and the run would not resume. Nothing below a checkpoint was deleted before the next one was committed in
-the same way. Tick 0 needs no state: a program's start gives the same values anywhere.
+barrier of that tick could be passed, and at most R - 1 holders of any one partition are missing; otherwise the
+partition would be lost and the run would not resume. States below a checkpoint were deleted only after the next one
+was committed in the same way. Tick 0 needs no state: a program's start gives the same values anywhere.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from daemon.state.commands import StateSource, to_bits
 from daemon.state.placement import Placed
 
 Made: TypeAlias = tuple[int, int]
-"""A tick, and the epoch in which it was made."""
+"""A tick, and the epoch that made it."""
 StatesHeld: TypeAlias = Mapping[Made, frozenset[int]]
-"""Of one run: partitions."""
+"""One run's states, each with the partitions held."""
 FROM_THE_START: Made = (0, 0)
 
 
 def resumption(placed: Placed, reports: Mapping[str, StatesHeld]) -> tuple[Made, tuple[StateSource, ...]]:
-    """The tick, and who has the states that primaries lack. `reports` are all members', by name."""
+    """Returns the tick, and the sources of states that primaries lack. `reports` are all members', by name."""
     everything = frozenset(range(len(placed)))
     for made in sorted({made for held in reports.values() for made in held}, reverse=True):
         if frozenset().union(*(held.get(made, frozenset()) for held in reports.values())) >= everything:

@@ -1,16 +1,16 @@
-"""Decides the next view, which the tick leader proposes: who should be a member, and whether now is the time.
+"""Decides the next view that the tick leader proposes: its members, and when to form it.
 
 A shard can be a member once the log has its holdings in its present life. The policy excludes at once a member that is
-certainly gone (confirmed dead, left, or drained and no longer needed). It waits, within a bound, for one that is on its
-way back: alive in a new life that has not reported its holdings yet, or not heard from since this leader began (after a
-power cut all come back, one after the other). Each view interrupts all runs, and moving a partition costs more than a
+certainly gone (confirmed dead, left, or drained and no longer needed). It waits, within a bound, for one that is
+returning: alive in a new life that has not reported its holdings yet, or not heard from since this leader began (after
+a power cut all return, one after the other). Each view interrupts all runs, and moving a partition costs more than a
 moment's patience.
 
-A flapping member is readmitted only once it has stayed up for a while (`flapping`), but at once if a graph is halted
-without what it holds.
+It readmits a flapping member only once that has stayed up for a while (`flapping`), but at once if a graph is halted
+without that member's partitions.
 
-The policy forms a view of the same members when that improves who serves what: once everything is where the ring wants
-it, or when a lost partition is back.
+It forms a view of the same members when that improves placement: once every partition is where the ring wants it, or
+when a lost partition is back.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from daemon.state.placement import staying
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What membership observes: the generations of live members, who is certainly gone, and the highest cluster version
-    that all members and servers can be at (0: unknown).
+    """What membership observes: the generations of live members, which members are certainly gone, and the highest
+    cluster version that all members and servers support (0: unknown).
     """
 
     alive: Mapping[str, int]
@@ -36,9 +36,9 @@ class Sight:
 
 
 class Views:
-    """The leader's record of whom it waits for, and every shard's record of flapping members.
+    """The members that the leader waits for, and every shard's record of flapping members.
 
-    `held_back` are the members not readmitted yet: how often they have gone lately, and until when they wait.
+    `held_back` maps members not readmitted yet to the number of recent departures and the time until which they wait.
     """
 
     def __init__(self, virtual_nodes: int, replicas: int, patience_ns: int, flapping: FlappingLimits) -> None:
@@ -48,16 +48,16 @@ class Views:
         self.held_back: dict[str, tuple[int, int]] = {}
 
     def forget(self) -> None:
-        """Another leader has begun: whoever leads next waits anew."""
+        """Discards the waiting times: the next leader starts them anew."""
         self._awaited.clear()
         self.held_back = {}
 
     def look(self, registry: Registry, sight: Sight, now: int) -> None:
-        """Somebody has come or gone."""
+        """Updates the record of flapping members."""
         self._flapping.look(sight.alive, registry.draining, now)
 
     def next(self, registry: Registry, sight: Sight, founders: Collection[str], now: int) -> FormView | None:
-        """The view to propose now. `founders` count only for the first one."""
+        """Returns the view to propose now, or None. `founders` matter only for the first view."""
         self.look(registry, sight, now)
         ready = {
             name: Identity(name, generation)
@@ -80,7 +80,7 @@ class Views:
         return self._form(registry, members)
 
     def _held_back(self, registry: Registry, ready: Mapping[str, Identity], now: int) -> dict[str, tuple[int, int]]:
-        """Those who are ready, and have come and gone too often to be let in now."""
+        """Returns the ready members that have left too often to be admitted now."""
         held: dict[str, tuple[int, int]] = {}
         if registry.view is None:
             return held
@@ -96,7 +96,7 @@ class Views:
 
 
 def _is_missed(registry: Registry, name: str) -> bool:
-    """Whether a shard holds what nobody in the view does: its graph stands still anyway."""
+    """Whether only this shard holds a partition that the view lost: the graph is halted anyway."""
     return any(
         registry.disks[name].has(graph.load, partition)
         for graph in registry.graphs.values()
@@ -105,16 +105,16 @@ def _is_missed(registry: Registry, name: str) -> bool:
 
 
 def _lacks(registry: Registry, sight: Sight) -> bool:
-    """Whether the view is broken already by somebody who is gone while others of it live on: runs stand still."""
+    """Whether a member of the view is gone while others live on: runs are halted already."""
     assert registry.view is not None
     lives = any(sight.alive.get(member.name) == member.generation for member in registry.view.members)
     return lives and any(name in sight.gone for name in registry.view.names)
 
 
 def _may_go(registry: Registry, name: str, ready: Mapping[str, Identity]) -> bool:
-    """Whether a shard that is being drained is not needed any more, for what it holds others hold.
+    """Whether a draining shard is no longer needed, because other shards hold its partitions.
 
-    It first takes part in a view in which those serve who are to stay: there they fetch the results that they lack.
+    It first stays for a view in which the remaining shards serve, so that they can fetch missing results from it.
     """
     if name not in registry.draining:
         return False
@@ -130,30 +130,30 @@ def _may_go(registry: Registry, name: str, ready: Mapping[str, Identity]) -> boo
 
 
 def _is_served(registry: Registry, graph: AddGraph) -> bool:
-    """Whether all who should hold a graph's partitions serve them; those that are lost wait for somebody else."""
+    """Whether all wanted holders of a graph's partitions serve them; lost partitions don't count."""
     placed, wanted = registry.placements[graph.name], registry.ideal(graph)
     return all(not holders or set(holders) >= set(should) for holders, should in zip(placed, wanted, strict=True))
 
 
 def still_needed(registry: Registry, name: str, staying: Collection[str]) -> int:
-    """How many partitions, in all graphs, a shard holds of which those who stay do not hold enough."""
+    """Counts a shard's partitions, in all graphs, that the remaining shards don't hold often enough."""
     needed = 0
     for graph in registry.graphs.values():
         wanted = min(registry.view.replicas, len(staying)) if registry.view else 1
         for partition in range(graph.partition_count):
             if not registry.disks[name].has(graph.load, partition):
-                continue  # it may be lost, and staying would not bring it back
+                continue  # it may be lost, and staying would not restore it
             needed += sum(registry.disks[other].has(graph.load, partition) for other in staying) < wanted
     return needed
 
 
 def _is_as_wanted(holders: Sequence[str], wanted: Sequence[str], stays: Collection[str]) -> bool:
-    """Whether those serve a partition who should, with or without somebody who is being drained behind them."""
+    """Whether the wanted holders serve a partition, with or without draining members behind them."""
     return not holders or {name for name in holders if name in stays} == set(wanted)
 
 
 def _is_better(registry: Registry) -> bool:
-    """Whether a new epoch of the same members would serve more, or just as the ring wants it."""
+    """Whether a new epoch of the same members would serve more partitions, or all just as the ring wants."""
     stays = staying(registry.need_view().names, registry.draining)
     for name, graph in registry.graphs.items():
         placed, placeable = registry.placements[name], registry.placeable(graph)
