@@ -22,7 +22,7 @@ class GraphInstalled:
 
 @dataclass(frozen=True, slots=True)
 class GraphRemoved:
-    """A graph was removed, and these runs with it."""
+    """The log removed a graph, and these runs with it."""
 
     graph: AddGraph
     runs: tuple[RunRecord, ...] = ()
@@ -47,7 +47,7 @@ class RunBegun:
 
 @dataclass(frozen=True, slots=True)
 class RunQueued:
-    """A run waits for its turn."""
+    """A run waits in the queue."""
 
     run: RunRecord
 
@@ -61,7 +61,7 @@ class ResultsExpired:
 
 @dataclass(frozen=True, slots=True)
 class HoldingsChanged:
-    """A shard holds more or less than before, or is to be drained."""
+    """A shard's holdings have changed, or whether it drains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,16 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class VersionRaised:
-    """From now on, what is new in this cluster version may be written."""
+    """From now on, shards may write what is new in this cluster version."""
 
     version: int
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The outcome of a proposal: an empty `error` means that it took effect; `name` is that of its subject.
+    """The outcome of a proposal. An empty `error` means that it took effect; `name` is its subject's.
 
-    It was applied at `index`: a fencing token. 0: it was not applied at all, because it came too late.
+    `index` is where it was applied, a fencing token; 0 means that it came too late to be applied.
     """
 
     request: Request
@@ -101,7 +101,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class NotApplied:
-    """A command of the log broke something, so every shard rejected it: what, and how it broke."""
+    """A command broke an invariant, so every shard rejected it; says which command, and how."""
 
     what: str
     error: str

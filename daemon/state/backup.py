@@ -1,4 +1,4 @@
-"""Applies a restored backup: all its graphs and runs exist from one command on."""
+"""Applies a restored backup: one command adds all its graphs and runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shoal.program.deployed import NAME
 
 
 def take_backup(registry: Registry, command: Restore, at: Applied) -> Outcome:
-    """All or nothing: a cluster that has a part of what it had before would be taken for a whole one."""
+    """Restores all or nothing: a partly restored cluster would look like a whole one."""
     if registry.graphs or registry.runs_begun:
         raise CommandRejected("this cluster already has graphs or runs: restore a backup into a new cluster")
     runs = [restored(run) for run in command.runs]

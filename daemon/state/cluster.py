@@ -1,9 +1,8 @@
-"""The machine `cluster`: views, disks, graphs and runs, which are decided by one another.
+"""The machine `cluster`: views, disks, graphs and runs, which depend on each other.
 
-A graph is placed on a view's members by what their disks hold, a run belongs to a graph and a view, and a dropped graph
-takes its runs with it: they change together in one command, so they are one machine. Its commands are applied in
-`views`, `holdings`, `graphs`, `runs`, `backup` and `cluster_version`, each with a table of its own. Its state is the
-`Registry`.
+A graph is placed on a view's members by their holdings, a run belongs to a graph and a view, and dropping a graph drops
+its runs: one command changes them together, so they form one machine. The modules `views`, `holdings`, `graphs`,
+`runs`, `backup` and `cluster_version` apply its commands, each with a table of its own. Its state is the `Registry`.
 """
 
 from __future__ import annotations
@@ -45,12 +44,12 @@ PARTITIONS_A_PIECE: Final = 4096
 
 
 class Cluster:
-    """The machine; its registry is for anybody to read."""
+    """The machine; anyone may read its registry."""
 
     name: Final = "cluster"
 
     def __init__(self, registry: Registry, newest: int = NEWEST) -> None:
-        """`newest` is the highest cluster version that this Shoal can be at."""
+        """`newest` is the highest cluster version that this Shoal supports."""
         self.registry, self._newest = registry, newest
 
     @property
@@ -73,7 +72,7 @@ class Cluster:
         self.registry.put_back(saved)
 
     def freeze(self) -> Iterator[bytes]:
-        """See `Machine`: a piece for each thing that there is."""
+        """See `Machine`: a piece for each record."""
         registry, codec = self.registry, _codec(self.registry.cluster_version)
         head = _Head(
             registry.cluster,
@@ -103,7 +102,7 @@ class Cluster:
 
 
 class _Head(Struct):
-    """What there is once."""
+    """The values that exist once."""
 
     cluster: str
     view: View | None
@@ -114,14 +113,14 @@ class _Head(Struct):
 
 
 class _Placement(Struct):
-    """The holders of a graph's next partitions; a graph with many takes several of these."""
+    """The holders of a graph's next partitions; a graph with many partitions takes several of these."""
 
     graph: str
     placed: Placed
 
 
 class _FrozenDisk(Struct):
-    """What a shard holds; one that holds much takes several of these."""
+    """A shard's holdings; many holdings take several of these."""
 
     shard: Identity
     holdings: tuple[Holding, ...]
@@ -130,7 +129,7 @@ class _FrozenDisk(Struct):
 
 @dataclass(slots=True)
 class _Thawing:
-    """What the pieces so far hold."""
+    """The content of the pieces read so far."""
 
     head: _Head | None = None
     graphs: list[AddGraph] = field(default_factory=list)
@@ -143,7 +142,7 @@ class _Thawing:
 @cache
 def _codec(version: int = FIRST, newest: int = NEWEST) -> Codec:
     kinds = (_Head, AddGraph, _Placement, _FrozenDisk, RunRecord, DroppedRun)
-    limits = WireLimits(header_bytes_max=16 << 20)  # a piece comes of entries of a megabyte each
+    limits = WireLimits(header_bytes_max=16 << 20)  # a piece merges entries of a megabyte each
     return Codec(Cluster.name, dict(enumerate(kinds, start=1)), limits, version, newest)
 
 
@@ -164,7 +163,7 @@ def _records(head: _Head, kept: Registry) -> Iterator[object]:
 
 
 def _thawed(pieces: Iterable[bytes], newest: int) -> Registry:
-    """A registry out of its pieces. Raises `Rejected`."""
+    """Builds a registry from its pieces. Raises `Rejected`."""
     thawing, codec = _Thawing(), _codec(newest=newest)
     for piece in pieces:
         mistake = _take(thawing, codec.decode([piece]).message)
@@ -203,7 +202,7 @@ def _no_shard_has_made(mistake: str) -> Rejected:
 
 
 def _take(thawing: _Thawing, record: object) -> str:
-    """Add a piece's record; what is wrong with it, if anything is."""
+    """Adds a piece's record; returns what is wrong with it, or an empty string."""
     match record:
         case _Head():
             if thawing.head is not None:

@@ -11,7 +11,7 @@ from daemon.state.registry import Registry
 
 
 def raise_version(registry: Registry, command: RaiseVersion, at: Applied) -> Outcome:
-    """It never falls: what was written since could not be read any more."""
+    """Raises the version, which never falls: older versions could not read what was written since."""
     if command.version <= registry.cluster_version:
         raise CommandRejected(f"the cluster version is {registry.cluster_version} already, and is never lowered")
     registry.cluster_version = command.version

@@ -1,6 +1,6 @@
-"""The commands of the log about views, graphs, runs and programs, and the values in them. No graph data, no ticks.
+"""The log's commands about views, graphs, runs and programs, and the values in them. No graph data, no ticks.
 
-Who asked for a command, and when, is in its envelope (`envelope`). The tables of tags are beside what applies them.
+The envelope (`envelope`) tells who proposed a command, and when. The tables of tags are in the modules that apply them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shoal.api.struct import Count, Number, Struct, Tick
 
 
 class Identity(Struct):
-    """A shard in one of its lives: the generation rises at each start."""
+    """A shard in one of its lives: each start raises the generation."""
 
     name: str
     generation: Count
@@ -27,7 +27,7 @@ class Identity(Struct):
 
 
 class FormView(Command):
-    """Sets the members that hold the graphs from this epoch on, in order, and how many of them hold each partition."""
+    """Sets the members that hold the graphs from this epoch on, in order, and the number of replicas."""
 
     epoch: Count
     members: tuple[Identity, ...]
@@ -43,11 +43,11 @@ class Holding(Struct):
 
 
 class HoldParts(Command):
-    """Records what a shard has durably on its disk.
+    """Records the partitions that are durable on a shard's disk.
 
-    With `is_whole`, as at each start, that is all it has; otherwise what it gained. `disk` is the disk's number: from
-    then on, this disk must remember this life. A shard takes part in a view only after this command in its present
-    life.
+    With `is_whole`, as at each start, they are all that it holds; otherwise those that it gained. `disk` is the disk's
+    number: from then on, this disk must remember this life. A shard takes part in a view only after this command in its
+    present life.
     """
 
     shard: Identity
@@ -57,23 +57,23 @@ class HoldParts(Command):
 
 
 class DropParts(Command):
-    """Announces that a shard will delete partitions that others hold by now, once this command is decided."""
+    """Asks to delete partitions that others hold by now; the shard deletes them once this is decided."""
 
     shard: Identity
     holding: Holding
 
 
 class Drain(Command):
-    """Moves everything away from a shard, because it is going to stop; or, if not `is_on`, lets it take part again."""
+    """Moves everything away from a shard that is going to stop; if not `is_on`, ends that."""
 
     shard: str
     is_on: bool
 
 
 class Settled(Command):
-    """In the view of this epoch, a member has looked for every result that it should have and lacked.
+    """A member has looked for every result that it should hold but lacks, in the view of this epoch.
 
-    Proposed only while a shard is being drained: it takes with it whatever has not been fetched by then.
+    Proposed only while a shard is draining: what nobody has fetched by then is lost with it.
     """
 
     shard: Identity
@@ -81,9 +81,9 @@ class Settled(Command):
 
 
 class AddGraph(Command):
-    """Adds a graph whose load is complete at every member of the view; from here on it exists.
+    """Adds a graph whose load is complete at every member of the view; it exists from this command on.
 
-    Edges are counted as they were given; those of an undirected graph are held both ways.
+    Edges are counted as given; each edge of an undirected graph is stored in both directions.
     """
 
     name: str
@@ -100,9 +100,9 @@ class AddGraph(Command):
 
 
 class DropGraph(Command):
-    """Drops a graph with its runs and their results; with force, also runs that are not over.
+    """Drops a graph with its runs and their results; with force, also unfinished runs.
 
-    `load` identifies the graph that was meant: another one may have taken its name since.
+    `load` identifies the intended graph: another one may have taken its name since.
     """
 
     name: str
@@ -113,7 +113,7 @@ class DropGraph(Command):
 class ProgramVersion(Struct):
     """A deployed program: its source, and its description as JSON. The registry fills in the digest.
 
-    It also fills in the time, unless that is known: a backup's programs were deployed before.
+    It also fills in the time, unless the program comes from a backup and so was deployed before.
     A version that is not current can't be started; it is kept for runs that have used it.
     """
 
@@ -126,13 +126,13 @@ class ProgramVersion(Struct):
 
 
 class AddProgram(Command):
-    """Deploys a program: every shard keeps it, and runs may name it. It replaces another version of that name."""
+    """Deploys a program on every shard, so that runs may name it. It replaces another version of that name."""
 
     version: ProgramVersion
 
 
 class DropProgram(Command):
-    """Removes a program: no run may name it any more."""
+    """Removes a program: runs may no longer name it."""
 
     name: str
 
@@ -140,13 +140,13 @@ class DropProgram(Command):
 class StartRun(Command):
     """Starts a program on a graph.
 
-    `params` are names and JSON values; `interval_ns` 0 means as fast as possible. `load` identifies the graph that was
-    meant: another one may have taken its name since. With `runs_max` runs active already (0: any number), the run is
-    rejected or, with `may_queue`, waits for its turn.
+    `params` are names and JSON values; `interval_ns` 0 means as fast as possible. `load` identifies the intended graph:
+    another one may have taken its name since. With `runs_max` runs active already (0: any number), the run is rejected
+    or, with `may_queue`, queued.
 
     A paced run executes a tick on request. `phases` has a bit for each phase that the program uses. The run's state is
     checkpointed every `checkpoint_ticks`; 0: by time; -1: only at its end. `digest` is that of the program's source: a
-    shard that has another one fails the run; "" if unknown.
+    shard with another source fails the run; "" if unknown.
     """
 
     program: str
@@ -165,17 +165,17 @@ class StartRun(Command):
 
 
 class StateSource(Struct):
-    """The shard that has the state of partitions (bits, as in `Holding`) whose primary lacks it."""
+    """A shard with the state of partitions (bits, as in `Holding`) that their primary lacks."""
 
     shard: str
     partitions: bytes
 
 
 class ResumeRun(Command):
-    """Resumes a run in the view of this epoch, from the end of a tick that is held for every partition.
+    """Resumes a run in the view of this epoch, from the end of a tick whose state is held for every partition.
 
-    The tick was made in the epoch `origin`. Some member has seen tick `reached` committed, so no stop ends the run
-    before it reaches that tick again.
+    The tick was made in the epoch `origin`. Some member has seen tick `reached` committed, so a stop does not end the
+    run before it reaches that tick again.
     """
 
     run: str
@@ -187,14 +187,14 @@ class ResumeRun(Command):
 
 
 class StopRun(Command):
-    """Ends a run after its next tick; with force, also in the middle of a phase that takes longer than a moment."""
+    """Ends a run after its next tick; with force, also within a phase that takes too long."""
 
     run: str
     by_force: bool = False
 
 
 class EndRun(Command):
-    """Ends a run after `tick` ticks: every member has reported its end, or one that it has failed.
+    """Ends a run after `tick` ticks: every member has reported its end, or one member its failure.
 
     `figures` are the aggregates that its program shows, as JSON. Its result takes `result_bytes` on the disk of the
     member that holds most of it.
@@ -210,13 +210,13 @@ class EndRun(Command):
 
 
 class ExpireResults(Command):
-    """Expires the results of these finished runs, for lack of room: all shards delete their states."""
+    """Expires the results of these finished runs to free space: all shards delete their states."""
 
     runs: tuple[str, ...]
 
 
 class KeptRun(Struct):
-    """A run of another cluster, as a backup has it: finished, or to be resumed."""
+    """Another cluster's run in a backup: finished, or to be resumed."""
 
     number: Count
     start: StartRun
@@ -231,10 +231,10 @@ class KeptRun(Struct):
 
 
 class Restore(Command):
-    """Adds everything that a backup holds, at once; it is already on the disks of the view's members.
+    """Adds everything in a backup, at once; the view's members already have it on disk.
 
-    Each graph carries the content of an `AddGraph` of its own, and run numbers continue after `runs_begun`. Only a
-    backup's file holds `programs`: the log has each by an `AddProgram`, because together they would be too large an
+    Each graph carries the content of its own `AddGraph`, and run numbers continue after `runs_begun`. Only a backup's
+    file holds `programs`: the log gets each of them by an `AddProgram`, because together they would make too large an
     entry.
     """
 
@@ -245,13 +245,13 @@ class Restore(Command):
 
 
 class RaiseVersion(Command):
-    """Raises the cluster version: every member can read what is new in it, so it may be written from here on."""
+    """Raises the cluster version, which every member supports: shards may write what is new in it from here on."""
 
     version: Annotated[int, Meta(ge=FIRST, le=INT_MAX)]
 
 
 def to_bits(partitions: Iterable[int]) -> bytes:
-    """A set of partitions as it stands in the log and on the wire.
+    """Encodes a set of partitions for the log and the wire.
 
     >>> from_bits(to_bits({0, 9})) == {0, 9}
     True
@@ -263,5 +263,5 @@ def to_bits(partitions: Iterable[int]) -> bytes:
 
 
 def from_bits(bits: bytes) -> frozenset[int]:
-    """The set again; any bytes are one."""
+    """Decodes a set of partitions; any bytes are valid."""
     return frozenset(8 * i + k for i, byte in enumerate(bits) if byte for k in range(8) if byte >> k & 1)

@@ -1,13 +1,13 @@
-"""The replicated state: all machines, and how the log's commands and snapshots reach them.
+"""The replicated state: all machines, and how commands and snapshots reach them.
 
     entry -> sessions (is it a repetition?) -> its machine -> Outcome -> sessions -> announcements, Decided
 
-**Exactly once.** A command that was applied before is not applied again; its proposer gets the outcome that is kept.
+**Exactly once.** A command is applied once; if it is proposed again, its proposer gets the recorded outcome.
 
-**Transactional.** A command that is rejected, or that breaks an invariant half-way, changes nothing: what it had done
-is put back, identically on every shard, because it stays in the log and would otherwise end them all at each start.
+**Transactional.** A command that is rejected, or that breaks an invariant half-way, changes nothing: its changes are
+rolled back, identically on every shard, because it stays in the log and would otherwise stop them all at each start.
 
-**Time** is the leader's, and never goes back: a machine sees the latest that any entry so far has had.
+**Time** is the leader's, and never goes back: a machine sees the latest time of any entry so far.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from daemon.wire.version import FIRST, NEWEST
 from shoal.api.struct import Count, Struct
 
 TABLES: Final[Tables] = {Cluster.name: CLUSTER_COMMANDS, DeployedPrograms.name: PROGRAM_COMMANDS}
-"""All that the log may hold."""
+"""All commands that the log may hold."""
 
 BREAKAGE: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What comes of the command and the state alone, and so is the same on every shard; memory that runs out is not."""
+"""Errors that follow from the command and the state, and so are the same on every shard, unlike a lack of memory."""
 
 CLOCK: Final = "clock"
 
 
 class Thawed(NamedTuple):
-    """A snapshot that was read: what it says of the time, the sessions and each machine."""
+    """A snapshot that was read: the time, the sessions and each machine's state."""
 
     time_ns: int
     sessions: Sessions
@@ -48,21 +48,21 @@ class Thawed(NamedTuple):
 
 
 class ReplicatedState:
-    """All that the log has decided: `registry` and `programs` to be read, `apply` and `restore` to follow the log."""
+    """All decisions of the log: read `registry` and `programs`; `apply` and `restore` follow the log."""
 
     def __init__(self, cluster: str = "", newest: int = NEWEST) -> None:
-        """`newest` is the highest cluster version that this Shoal can be at."""
+        """`newest` is the highest cluster version that this Shoal supports."""
         self._newest = newest
         self.registry = Registry(cluster)
         self.programs = DeployedPrograms(self.registry, newest)
         self.sessions = Sessions()
         self.time_ns = 0
-        """The log's time: the latest that an entry has had."""
+        """The log's time: the latest of any entry."""
         machines: tuple[Machine, ...] = (Cluster(self.registry, newest), self.programs)
         self._machines = {machine.name: machine for machine in machines}
 
     def apply(self, index: int, entry: LogEntry, command: Command) -> list[Announcement]:
-        """Apply the next command of the log, unless it was applied before; the last announcement says its outcome."""
+        """Applies the log's next command, unless it was applied before; the last announcement is its outcome."""
         self.time_ns = max(self.time_ns, entry.time_ns)
         at = Applied(index, self.time_ns, entry.request)
         known = self.sessions.outcome(at.request)
@@ -77,9 +77,9 @@ class ReplicatedState:
     # -- snapshots -------------------------------------------------------------------------------------------------
 
     def freeze(self) -> Iterator[bytes]:
-        """What there is now, in chunks that are encoded as they are asked for, perhaps on another thread.
+        """Captures the state, in chunks that are encoded as they are requested, perhaps on another thread.
 
-        They are the same bytes on every shard that has applied as much of the log.
+        Shards that have applied the same entries produce the same bytes.
         """
         version = self.registry.cluster_version
         sections: list[tuple[str, Iterator[bytes]]] = [
@@ -90,7 +90,7 @@ class ReplicatedState:
         return snapshot.write(sections)
 
     def thaw(self, chunks: Iterable[bytes]) -> Thawed:
-        """Read a snapshot, and change nothing. Raises `Rejected` for one that no shard of this version makes."""
+        """Reads a snapshot without changing anything. Raises `Rejected` for one that no shard of this version makes."""
         pieces = snapshot.read(chunks)
         clocks = pieces.pop(CLOCK, [])
         if len(clocks) != 1:
@@ -104,14 +104,14 @@ class ReplicatedState:
         return Thawed(clock.time_ns, sessions, machines)
 
     def restore(self, thawed: Thawed) -> list[Announcement]:
-        """Take over a snapshot that was read, for good: it is not to be used again. What is new in it is announced."""
+        """Adopts a snapshot that was read, which must not be used again; returns what is new in it."""
         self.time_ns, self.sessions = thawed.time_ns, thawed.sessions
         news = [one for name, machine in self._machines.items() for one in machine.restore(thawed.machines[name])]
         return [*news, *self.sessions.decided]
 
 
 def apply_to(machine: Machine, command: Command, at: Applied) -> list[Announcement]:
-    """Apply a command to its machine, or leave that as it was; the last announcement is the `Decided`."""
+    """Applies a command to its machine, or leaves that unchanged; the last announcement is the `Decided`."""
     before = machine.save()
     try:
         result, events = machine.apply(command, at)
@@ -127,7 +127,7 @@ def apply_to(machine: Machine, command: Command, at: Applied) -> list[Announceme
 
 
 def command_codec(limits: WireLimits | None = None, version: int = FIRST, newest: int = NEWEST) -> CommandCodec:
-    """A codec of all machines' commands, which writes for a cluster of this version and reads up to the newest."""
+    """Returns a codec of all machines' commands, which writes for this cluster version and reads up to the newest."""
     return CommandCodec(TABLES, limits, version, newest)
 
 

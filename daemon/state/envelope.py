@@ -1,13 +1,13 @@
-"""Entries of the log: a command in an envelope that says which machine it is for, who asked for it, and when.
+"""Entries of the log: a command in an envelope that names its machine, its proposer and its time.
 
-The proposer encodes the command, and the leader puts it into the envelope as it appends it: the time in it is the
-leader's, and so the same on every shard. Consensus knows nothing of all that.
+The proposer encodes the command, and the leader puts it into the envelope as it appends it: the time is the leader's,
+and so the same on every shard. To consensus, an entry is opaque bytes.
 
     LogEntry    machine, session (shard, generation), sequence, answered, time, command
     command     a header of the wire's codec: record version, machine, tag, fields
 
-Bytes that this version can't decode (an unknown machine, command or field) raise `CommandUnreadable`, which says what
-they are.
+Bytes that this version can't decode (an unknown machine, command or field) raise `CommandUnreadable`, which describes
+them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from daemon.wire.version import FIRST, NEWEST
 from shoal.api.struct import Count, Struct
 
 Tables = Mapping[str, Mapping[int, type[Command]]]
-"""The commands of each machine, by their tags."""
+"""The commands of each machine, by tag."""
 
 ARCHIVE_LIMITS = WireLimits(header_bytes_max=16 << 20)
-"""Of what a backup's file says that the log should decide."""
+"""For the decisions in a backup's file."""
 
 
 class LogEntry(Struct):
-    """A command as the log has it.
+    """A command as the log stores it.
 
-    The session is a shard in one of its lives; `sequence` numbers its commands, and it waits for the outcome of none
+    The session is a shard in one of its lives; `sequence` numbers its commands, and it awaits no outcome of a number
     below `answered`.
     """
 
@@ -44,12 +44,12 @@ class LogEntry(Struct):
 
     @property
     def request(self) -> Request:
-        """Who asked for it."""
+        """The proposal that this entry answers."""
         return Request(self.shard, self.generation, self.sequence)
 
 
 class CommandUnreadable(Exception):
-    """Bytes that this version can't decode as a command; the text says what they are and why not."""
+    """This version can't decode bytes as a command; the text describes them and says why."""
 
     def __init__(self, rejected: Rejected, version: int | None, what: str = "") -> None:
         self.what = what
@@ -57,11 +57,11 @@ class CommandUnreadable(Exception):
         super().__init__(f"{f'a command ({what})' if what else 'no command'}{of}: {rejected}")
         self.reason = rejected.reason
         self.is_later = rejected.reason in ANOTHER_VERSIONS and (version is None or version >= FIRST)
-        """Whether a later version of Shoal is known to have written them."""
+        """Whether a later version of Shoal has written them."""
 
 
 class CommandCodec:
-    """Translates commands to and from bytes, and puts them into envelopes, by the wire's checked codec."""
+    """Encodes and decodes commands, and puts them into envelopes, with the wire's checked codec."""
 
     def __init__(
         self, tables: Tables, limits: WireLimits | None = None, version: int = FIRST, newest: int = NEWEST
@@ -76,7 +76,7 @@ class CommandCodec:
 
     @property
     def version(self) -> int:
-        """The cluster version that bounds what is written."""
+        """The cluster version that it writes for."""
         return self._envelopes.version
 
     @version.setter
@@ -85,19 +85,19 @@ class CommandCodec:
             codec.version = version
 
     def machine_of(self, command: Command) -> str:
-        """The name of the machine that a command is for."""
+        """Returns the name of the machine that a command is for."""
         return self._machines[type(command)]
 
     # -- commands --------------------------------------------------------------------------------------------------
 
     def encode(self, command: Command) -> bytes:
-        """A command's bytes. Raises `Rejected` if it is too large for an entry."""
+        """Encodes a command. Raises `Rejected` if it is too large for an entry."""
         (header,) = self._codecs[self.machine_of(command)].encode(0, "log", 0, command)
         return bytes(header)
 
     def decode(self, machine: str, data: bytes) -> Command:
-        """The command. Raises `CommandUnreadable` for bytes that no shard of this version writes, and for a cluster
-        version that this Shoal can't be at.
+        """Decodes a command. Raises `CommandUnreadable` for bytes that no shard of this version writes, and for a
+        cluster version that this Shoal does not support.
         """
         codec = self._codecs.get(machine)
         if codec is None:
@@ -119,12 +119,12 @@ class CommandCodec:
     # -- entries ---------------------------------------------------------------------------------------------------
 
     def seal(self, entry: LogEntry) -> bytes:
-        """An entry's bytes. Raises `Rejected` if it is too large for one."""
+        """Encodes an entry. Raises `Rejected` if it is too large."""
         (header,) = self._envelopes.encode(0, "log", 0, entry)
         return bytes(header)
 
     def open(self, data: bytes) -> LogEntry:
-        """The envelope of an entry. Raises `CommandUnreadable`."""
+        """Decodes the envelope of an entry. Raises `CommandUnreadable`."""
         try:
             entry: LogEntry = self._envelopes.decode([data]).message
         except Rejected as rejected:
@@ -134,6 +134,6 @@ class CommandCodec:
         return entry
 
     def read(self, data: bytes) -> tuple[LogEntry, Command]:
-        """An entry's envelope and its command. Raises `CommandUnreadable`."""
+        """Decodes an entry's envelope and its command. Raises `CommandUnreadable`."""
         entry = self.open(data)
         return entry, self.decode(entry.machine, entry.command)

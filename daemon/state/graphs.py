@@ -1,4 +1,4 @@
-"""Applies the log's commands about graphs: they are added and dropped."""
+"""Applies the log's commands that add and drop graphs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NAME_CHARACTERS_MAX = 63
 
 
 def is_graph_name(name: str) -> bool:
-    """Whether a graph can be called so: `shoal.client.session` says it more narrowly, to whoever chooses one."""
+    """Whether a graph may have this name; `shoal.client.session` is stricter about names that users choose."""
     return 0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()
 
 
 def add_graph(registry: Registry, command: AddGraph, at: Applied) -> Outcome:
-    """All members hold their share of it by now: whoever loads it has seen to that."""
+    """Adds a graph; its loader has ensured that all members hold their partitions."""
     if not is_graph_name(command.name):
         raise CommandRejected(f"{command.name[:80]!r} is no name for a graph")
     if command.name in registry.graphs:
@@ -51,7 +51,7 @@ def add_graph(registry: Registry, command: AddGraph, at: Applied) -> Outcome:
 
 
 def drop_graph(registry: Registry, command: DropGraph, at: Applied) -> Outcome:
-    """With all its runs. If some of them are not over, only by force."""
+    """Drops a graph with all its runs; while some of them are not over, only by force."""
     graph = registry.need_load(command.name, command.load)
     runs = registry.runs_on(graph.load)
     using = [run for run in runs if not run.is_over]

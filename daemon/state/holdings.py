@@ -13,7 +13,7 @@ from daemon.state.registry import Registry
 
 
 def hold_parts(registry: Registry, command: HoldParts, at: Applied) -> Outcome:
-    """The first word of a shard's life says all that it holds, the later ones what is new."""
+    """Records holdings: the first command of a shard's life lists all of them, later ones what is new."""
     name, generation = command.shard.name, command.shard.generation
     if not is_name(name):
         raise CommandRejected(f"{name[:80]!r} is no name for a shard")
@@ -34,7 +34,7 @@ def hold_parts(registry: Registry, command: HoldParts, at: Applied) -> Outcome:
 
 
 def drop_parts(registry: Registry, command: DropParts, at: Applied) -> Outcome:
-    """Only what the epoch's placement does not count on, and only while all who should hold it do."""
+    """Allows a deletion only of partitions outside the epoch's placement, while all wanted holders serve them."""
     disk = registry.disks.get(command.shard.name)
     graph = registry.graph_of(command.holding.load)
     if disk is None or graph is None or disk.generation != command.shard.generation:

@@ -1,22 +1,22 @@
-"""What a replicated state machine is: the contract between the log and whatever it decides.
+"""The contract between the log and a replicated state machine.
 
 Every shard applies the same commands in the same order to the same machines, and so holds the same state. A machine
-never reads a clock, a socket or a random source: beside its own state it knows the command and `Applied`.
+never reads a clock, a socket or a random source: it only knows its own state, the command and `Applied`.
 
     apply      one command; raises `CommandRejected` for one that makes no sense (any more)
-    save       what `put_back` needs to undo the next command: dispatch takes back what breaks half-way
-    freeze     the whole state in pieces, each of which is small whatever the state's size: what there is at the call,
-               encoded as the pieces are asked for, perhaps on another thread while commands go on being applied.
-               A machine in which nothing was decided yet has none: an older version need not know it
-    thaw       reads such pieces, a leader's or our own disk's, and gives what `restore` needs; nothing has changed yet
-    restore    takes over what was read, and gives what is new in it
+    save       what `put_back` needs to undo the next command: dispatch rolls back one that breaks half-way
+    freeze     captures the whole state, in pieces that are small whatever the state's size; they are encoded as they
+               are requested, perhaps on another thread while later commands are applied. A machine that has decided
+               nothing yet returns none: an older version need not know it
+    thaw       decodes such pieces, a leader's or the own disk's, for `restore`; changes nothing
+    restore    adopts the decoded state, and returns what is new in it
 
-A machine may read another's state (`programs` reads which runs there are), never change it: machines apply their own
-commands only. Adding one is a file of its own, and a line in `dispatch`.
+A machine may read another's state (`programs` reads the runs), but never change it: machines apply only their own
+commands. A new machine is a file of its own, and a line in `dispatch`.
 
-**Fencing.** `Applied.index` rises with every command. A machine that hands out a lock gives the index of the command
-that took it as the token: whoever checks tokens may refuse all but the greatest (Kleppmann, "How to do distributed
-locking", 2016). It is in the answer to whoever proposed the command, too.
+**Fencing.** `Applied.index` rises with every command. A machine that grants a lock returns the index of the granting
+command as the token: a resource that checks tokens can refuse all but the greatest (Kleppmann, "How to do distributed
+locking", 2016). The command's proposer receives it in the answer, too.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 
 class Command(Struct):
-    """The base of every command of the log, of whichever machine."""
+    """The base of every machine's commands."""
 
 
 class CommandRejected(Exception):
-    """A command no longer makes sense when its turn comes; the text is for its proposer."""
+    """A command does not make sense (any more) when its turn comes; the text is for its proposer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Where and when a command is applied: its index in the log, the leader's Unix time, and who asked for it.
+    """The context of a command: its index in the log, the leader's Unix time, and its proposal.
 
     The time is the same on every shard and never goes back from one command to the next.
     """
@@ -61,14 +61,14 @@ class Applied:
 
 
 class Outcome(NamedTuple):
-    """Of a command that took effect: a word for its proposer, and what follows."""
+    """The outcome of a command that took effect: a result for its proposer, and announcements."""
 
     result: str
     events: Sequence[Announcement] = ()
 
 
 class Handler(NamedTuple):
-    """How a machine applies one kind of command, and the tag by which entries name it."""
+    """How a machine applies one kind of command, and that command's tag in entries."""
 
     tag: int
     kind: type[Command]
@@ -80,12 +80,12 @@ C = TypeVar("C", bound=Command)
 
 
 def handler(tag: int, kind: type[C], apply: Callable[[S, C, Applied], Outcome]) -> Handler:
-    """A line of a machine's table, with what has to fit together."""
+    """Builds a line of a machine's table, with matching types."""
     return Handler(tag, kind, apply)
 
 
 def table(handlers: Sequence[Handler]) -> dict[int, type[Command]]:
-    """The commands by their tags, which are to be different."""
+    """Returns the commands by tag; asserts that the tags differ."""
     commands = {handler.tag: handler.kind for handler in handlers}
     assert len(commands) == len(set(commands.values())) == len(handlers), handlers
     return commands
@@ -96,26 +96,26 @@ class Machine(Protocol):
 
     @property
     def name(self) -> str:
-        """As entries of the log and snapshots name it."""
+        """Its name in log entries and snapshots."""
 
     @property
     def commands(self) -> Mapping[int, type[Command]]:
-        """Its commands by their tags, which never change."""
+        """Its commands by tag; tags never change."""
 
     def apply(self, command: Command, at: Applied) -> Outcome:
-        """Apply one of its commands. Raises `CommandRejected`."""
+        """Applies one of its commands. Raises `CommandRejected`."""
 
     def save(self) -> Any:
-        """What `put_back` needs to undo what is applied next."""
+        """Returns what `put_back` needs to undo the next command."""
 
     def put_back(self, saved: Any) -> None:
-        """Undo what was applied since."""
+        """Undoes what was applied since `save`."""
 
     def freeze(self) -> Iterator[bytes]:
-        """The whole state: the same pieces on every shard that has applied as much of the log."""
+        """Captures the whole state: the same pieces on every shard that has applied the same entries."""
 
     def thaw(self, pieces: Iterable[bytes]) -> Any:
-        """A frozen state, for `restore`. Raises `Rejected`."""
+        """Decodes a frozen state for `restore`. Raises `Rejected`."""
 
     def restore(self, thawed: Any) -> Sequence[Announcement]:
-        """Take it over; what is new in it."""
+        """Adopts a decoded state; returns what is new in it."""

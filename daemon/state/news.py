@@ -1,4 +1,4 @@
-"""What a restored registry has that the one before had not, as announcements."""
+"""Compares a restored registry with the previous one, and announces what is new."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from daemon.state.registry import Registry
 
 
 def news_of_graphs(registry: Registry, before: Registry) -> list[Announcement]:
-    """Of the view and of graphs."""
+    """Announces the view and the changes of graphs."""
     graphs, runs = before.graphs, before.runs
     news: list[Announcement] = []
     if registry.view is not None and registry.view != before.view:
@@ -34,7 +34,7 @@ def news_of_graphs(registry: Registry, before: Registry) -> list[Announcement]:
 
 
 def news_of_runs(registry: Registry, before: Registry) -> list[Announcement]:
-    """Of runs."""
+    """Announces the changes of runs."""
     news: list[Announcement] = []
     runs = before.runs
     for name, run in registry.runs.items():
@@ -56,5 +56,5 @@ def news_of_runs(registry: Registry, before: Registry) -> list[Announcement]:
 
 
 def _is_news(before: RunRecord | None) -> bool:
-    """Whether a run that waits for a tick to go on from has come, or begun, since it was so."""
+    """Whether a run that waits to be resumed is new, or was only queued before."""
     return before is None or before.state == QUEUED

@@ -1,17 +1,17 @@
-"""Computes who serves which partition: the ring's order of the members, as far as they hold the partition.
+"""Computes which members serve each partition: the ring's order, restricted to those that hold it.
 
-The ring says who should hold a partition (`ideal`); disks say who does. In each epoch the first R holders in the ring's
-order serve it (`actual`). So a view can be formed the moment a member is lost: the ring's next member is the one that
-has the replica already. A draining shard comes last: it serves only what nobody else holds.
+The ring determines the wanted holders of a partition (`ideal`), the disks its actual holders. In each epoch the first R
+holders in the ring's order serve it (`actual`). So a view can be formed the moment a member is lost: the ring's next
+member already has the replica. A draining shard comes last: it serves only what nobody else holds.
 
 The primary, which computes, is chosen among the R so that all members compute about equally much (`_evened`): a tick
-takes as long as its slowest shard, and 64 partitions on a ring of four leave one of them a third above the mean. A
-choice between two evens that out (Azar et al., "Balanced Allocations", STOC 1994). It moves no copy, because all
+takes as long as its slowest shard, and with 64 partitions on a ring of four, one shard is a third above the mean. A
+choice between two evens that out (Azar et al., "Balanced Allocations", STOC 1994). It moves no replica, because all
 candidates hold the partition anyway.
 
-A shard that lacks something asks others for it in an order that has the likely ones first (`sources`).
+A shard that lacks something asks others for it, the likely holders first (`sources`).
 
-Invariant: both follow from the members' names, the ring and what is held; two shards that hold the same log agree.
+Invariant: both depend only on the members' names, the ring and the holdings; shards with the same log agree.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from typing import TypeAlias
 from shoal.graph.ring import HashRing
 
 Placed: TypeAlias = tuple[tuple[str, ...], ...]
-"""For each partition its holders, the primary first; none for a partition that is lost."""
+"""The holders of each partition, the primary first; none if the partition is lost."""
 
 
 @lru_cache(maxsize=16)
 def ring_order(members: tuple[str, ...], virtual_nodes: int, partitions: int) -> Placed:
-    """All members for each partition, in the order in which the ring comes by them."""
+    """Returns all members for each partition, in the ring's order."""
     return HashRing(members, virtual_nodes).placement(partitions, replicas=len(members) - 1)
 
 
 def ideal(
     members: Sequence[str], virtual_nodes: int, partitions: int, replicas: int, draining: Collection[str] = ()
 ) -> Placed:
-    """Who should hold each partition; with all members draining, those that do the best."""
+    """Returns the wanted holders of each partition; if all members are draining, ignores that."""
     return _evened([order[:replicas] for order in ring_order(staying(members, draining), virtual_nodes, partitions)])
 
 
@@ -48,7 +48,7 @@ def actual(
     draining: Collection[str],
     holds: Callable[[str, int], bool],
 ) -> Placed:
-    """Who serves each partition, given who holds it."""
+    """Returns the members that serve each partition, given its holders."""
     stays, kept, behind = staying(members, draining), [], []
     for partition, order in enumerate(ring_order(tuple(members), virtual_nodes, partitions)):
         holders = [name for name in order if holds(name, partition)]
@@ -58,7 +58,7 @@ def actual(
 
 
 def staying(members: Sequence[str], draining: Collection[str]) -> tuple[str, ...]:
-    """Who is to serve: all but those who are being drained; with all of them draining, all.
+    """Returns the members that are not draining; if all are, all.
 
     >>> staying(("a", "b"), {"b"}), staying(("a", "b"), {"a", "b"})
     (('a',), ('a', 'b'))
@@ -67,7 +67,7 @@ def staying(members: Sequence[str], draining: Collection[str]) -> tuple[str, ...
 
 
 def _evened(placed: Sequence[tuple[str, ...]]) -> Placed:
-    """The same holders, the primary moved to the front. Each step makes two shards' loads more equal, so it ends."""
+    """Moves each partition's primary to the front. Each step makes two shards' loads more equal, so it ends."""
     primaries = [holders[0] if holders else "" for holders in placed]
     load = Counter(primaries)
     is_even = False
@@ -86,7 +86,7 @@ def _evened(placed: Sequence[tuple[str, ...]]) -> Placed:
 
 
 def sources(me: str, holders: Iterable[str], members: Iterable[str]) -> tuple[str, ...]:
-    """Whom to ask for something of a partition: who holds it first, then all others, for they may have had it.
+    """Returns whom to ask for part of a partition: first its holders, then all others, which may have held it.
 
     >>> sources("b", ("c", "b"), ("a", "b", "c"))
     ('c', 'a')

@@ -1,11 +1,11 @@
-"""The programs that the log has deployed: a machine on the log, and so the same on every shard.
+"""The programs that the log has deployed: a replicated machine, and so the same on every shard.
 
 A version is a name and the digest of a source. Deploying a name again makes another version the *current* one, which
-new runs use. An older or removed version is kept while an active run uses it, and after that while there is room and
-somebody may want to read results of its runs, whose states on disk only it can interpret.
+new runs use. An older or removed version is kept while an active run uses it, and then while there is room, so that
+the results of its runs stay readable: only that version can interpret their states on disk.
 
 Room is bounded, because every snapshot of the log contains all versions. If a new version needs room, unneeded versions
-go first, the oldest first; if that is not enough, the new one is rejected.
+go first, oldest first; if that is not enough, the new one is rejected.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from shoal.program.deployed import NAME, SOURCE_BYTES_MAX, digest_of
 
 DESCRIBED_CHARACTERS_MAX = 32 << 10
 BYTES_MAX = 1 << 20
-"""Of all versions together, sources and descriptions."""
+"""Limit on all versions together, sources and descriptions."""
 
 PROGRAM_COMMANDS: Final[Mapping[int, type[Command]]] = {1: AddProgram, 2: DropProgram}
 
 
 class DeployedPrograms:
-    """The machine `programs`: all kept versions, in the order in which they were deployed."""
+    """The machine `programs`: all kept versions, in order of deployment."""
 
     name: Final = "programs"
 
     def __init__(self, registry: Registry, newest: int = NEWEST) -> None:
-        """It reads in the registry which runs use what, and the cluster's version, and changes nothing there."""
+        """Reads the runs and the cluster's version from the registry, and changes nothing there."""
         self._registry, self._newest = registry, newest
         self.versions: dict[tuple[str, str], ProgramVersion] = {}
 
@@ -77,23 +77,23 @@ class DeployedPrograms:
         return {(one.name, one.digest): one for one in versions}
 
     def restore(self, thawed: dict[tuple[str, str], ProgramVersion]) -> Sequence[Announcement]:
-        """See `Machine`. Nobody need be told: programs are looked up when they are wanted."""
+        """See `Machine`. Announces nothing: programs are looked up when needed."""
         self.put_back(thawed)
         return ()
 
-    # -- what is deployed ------------------------------------------------------------------------------------------
+    # -- deployed programs -----------------------------------------------------------------------------------------
 
     @property
     def current(self) -> dict[str, ProgramVersion]:
-        """What can be run, by name."""
+        """The versions that can be run, by name."""
         return {version.name: version for version in self.versions.values() if version.is_current}
 
     def find(self, name: str, digest: str) -> ProgramVersion | None:
-        """A version, current or not."""
+        """Returns a version, current or not, or None."""
         return self.versions.get((name, digest))
 
     def _add(self, command: AddProgram, at: Applied) -> Outcome:
-        """Deploy a program."""
+        """Deploys a program."""
         said = command.version
         if not NAME.fullmatch(said.name):
             raise CommandRejected(f"{said.name!r} is no name for a program")
@@ -111,7 +111,7 @@ class DeployedPrograms:
         return _deployed(new)
 
     def _drop(self, command: DropProgram, at: Applied) -> Outcome:
-        """Remove a program: no run can be started with it any more."""
+        """Removes a program: it can't be started any more."""
         name = command.name
         version = self.current.get(name)
         if version is None:
@@ -134,12 +134,12 @@ def _deployed(version: ProgramVersion) -> Outcome:
 
 
 def _without(version: ProgramVersion, new: ProgramVersion) -> ProgramVersion:
-    """The version beside a new one: of one name, only one is current."""
+    """Updates a version for a new one: of each name, only one is current."""
     return replace(version, is_current=False) if new.is_current and version.name == new.name else version
 
 
 def _is_spent(version: ProgramVersion, before: ProgramVersion, runs: list[RunRecord]) -> bool:
-    """Whether it has just been replaced without having been run. What came as an old one (out of a backup) stays."""
+    """Whether a version was just replaced and no run has used it. One that a backup brought as an old one stays."""
     return before.is_current and not version.is_current and not _uses(version, runs)
 
 
@@ -150,7 +150,7 @@ def _uses(version: ProgramVersion, runs: Iterable[RunRecord]) -> list[RunRecord]
 def _made_room(
     versions: dict[tuple[str, str], ProgramVersion], new: ProgramVersion, runs: list[RunRecord]
 ) -> dict[tuple[str, str], ProgramVersion]:
-    """Those that stay beside a new one."""
+    """Returns the versions that stay beside a new one."""
     kept = dict(versions)
     needed = {key for key, one in kept.items() if one.is_current or any(not run.is_over for run in _uses(one, runs))}
     for key in [key for key in kept if key not in needed]:

@@ -1,7 +1,7 @@
-"""Runs that wait for their turn, in the order in which they were requested.
+"""The queue of runs, in the order in which they were requested.
 
-A run that may wait is queued while as many runs are active as the requesting shard allows. Whatever ends or drops a
-run lets the next one begin in the same step of the log, so every shard sees the same order and no leader is needed.
+A run that may wait is queued while as many runs are active as the requesting shard allows. Each command that ends or
+drops a run also begins the next one, so every shard sees the same order and no leader is needed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ QUEUED_MAX = 256
 
 
 def must_wait(registry: Registry, command: StartRun) -> bool:
-    """Whether a run is to be queued. Raises `CommandRejected` if it would have to be, and did not ask for it."""
+    """Whether to queue a run. Raises `CommandRejected` if it would have to wait but may not."""
     queued, active = registry.queued_runs(), len(registry.active_runs())
     is_full = 0 < command.runs_max <= active
     if not command.may_queue:
@@ -34,7 +34,7 @@ def must_wait(registry: Registry, command: StartRun) -> bool:
 
 
 def begin_queued(registry: Registry, time_ns: int) -> list[Announcement]:
-    """Have those begin that there is room for by now."""
+    """Begins the queued runs that there is room for."""
     news: list[Announcement] = []
     for run in registry.queued_runs():
         if 0 < run.runs_max <= len(registry.active_runs()):
@@ -46,6 +46,6 @@ def begin_queued(registry: Registry, time_ns: int) -> list[Announcement]:
 
 
 def _begun(registry: Registry, run: RunRecord, started_unix_ns: int) -> RunRecord:
-    """In this view; on a graph that has lost partitions, in the one that has them back."""
+    """Begins a run in this view; if its graph has lost partitions, it waits for a view that has them."""
     epoch = 0 if registry.view is None or registry.lost(run.graph) else registry.epoch
     return replace(run, state=RUNNING, epoch=epoch, begun_in=registry.epoch, started_unix_ns=started_unix_ns)

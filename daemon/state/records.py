@@ -14,11 +14,11 @@ from shoal.program.phase import Phase
 QUEUED, RUNNING, STOPPING = "queued", "running", "stopping"
 COMPLETED, STOPPED, FAILED = "completed", "stopped", "failed"
 EXPIRED = "expired"
-"""In the place of an outcome: the run is known, and its result is not kept any more."""
+"""Shown instead of an outcome: the run is known, but its result is no longer kept."""
 ACTIVE = (RUNNING, STOPPING)
 OUTCOMES = (COMPLETED, STOPPED, FAILED)
 STATES = (QUEUED, *ACTIVE, *OUTCOMES)
-"""All that a run can be in."""
+"""All states of a run."""
 
 
 class View(Struct):
@@ -35,24 +35,24 @@ class View(Struct):
         return tuple(member.name for member in self.members)
 
     def has(self, shard: Identity) -> bool:
-        """Whether that very life of a shard is a member."""
+        """Whether a shard, in this life, is a member."""
         return shard in self.members
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What a shard has reported that it holds, by load, in the life of `generation` and on the disk of that number."""
+    """A shard's reported holdings, by load, in the life of `generation` on the disk of that number."""
 
     generation: int
     loads: Mapping[str, frozenset[int]]
     number: int = 0
 
     def has(self, load: str, partition: int) -> bool:
-        """Whether a partition of a load is there."""
+        """Whether the disk holds a partition of a load."""
         return partition in self.loads.get(load, ())
 
     def with_load(self, load: str, partitions: frozenset[int]) -> Disk:
-        """The same with other partitions of one load; none at all forgets it."""
+        """Returns a copy with other partitions of one load; without any, the load is removed."""
         loads = {**self.loads, load: partitions}
         return Disk(self.generation, {name: held for name, held in loads.items() if held}, self.number)
 
@@ -60,9 +60,9 @@ class Disk:
 class RunRecord(Struct):
     """One run, from the decision to start it to the decision that it is over.
 
-    It belongs to the graph whose load is `load`, not to the present bearer of the name `graph`. `epoch` is that of the
-    view in which it is active, 0 while it waits. There it began at the end of tick `resumed`, and continues at least to
-    tick `reached`, because some member has seen that one.
+    It belongs to the graph whose load is `load`, whichever graph is called `graph` now. `epoch` is that of the view in
+    which it is active, 0 while it waits. There it began at the end of tick `resumed`, and continues at least to tick
+    `reached`, because some member has seen that one.
     """
 
     name: str
@@ -90,53 +90,53 @@ class RunRecord(Struct):
     ended_unix_ns: Number = 0
     figures: str = ""
     is_forced: bool = False
-    """Whether it is to be stopped by force."""
+    """Whether to stop it by force."""
     origin: Number = 0
-    """The epoch in which tick `resumed` was made."""
+    """The epoch that made tick `resumed`."""
     begun_in: Number = 0
-    """The epoch in which it began: what a disk has of its number from before is another run's."""
+    """The epoch in which it began: states on disk with its number from before belong to another run."""
     runs_max: Number = 0
-    """While it is queued: it begins once fewer runs than that go on."""
+    """While queued: it begins once fewer runs than that are active."""
     result_bytes: Number = 0
-    """What its result takes on the disk of the member that holds most of it."""
+    """The size of its result on the disk of the member that holds most of it."""
     has_expired: bool = False
-    """Whether its result has made room for others."""
+    """Whether its result was deleted to free space."""
 
     @property
     def active(self) -> bool:
-        """Whether it goes on: it has begun, and is not over."""
+        """Whether it has begun and is not over."""
         return self.state in ACTIVE
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, one way or another."""
+        """Whether it is over, in whatever way."""
         return self.state in OUTCOMES
 
     @property
     def has_result(self) -> bool:
-        """Whether it has ended with a result that is kept. One that was stopped while it was queued never has one."""
+        """Whether its result is kept. A run that was stopped while queued never has one."""
         return self.state in (COMPLETED, STOPPED) and self.tick > 0 and not self.has_expired
 
     @property
     def shown(self) -> str:
-        """Its state, as it is told to people."""
+        """Its state, as shown to people."""
         return EXPIRED if self.has_expired else self.state
 
     def made_in(self, tick: int) -> int:
-        """The epoch in which a tick from `resumed` on was made, as far as it counts.
+        """Returns the epoch whose version of a tick from `resumed` on counts.
 
-        A tick that is done again in another view may leave something else behind, for the graph is cut otherwise: two
-        partitions of one tick belong together only if they were made in one epoch.
+        A tick that is repeated in another view may leave other states behind, because the graph is partitioned
+        differently: the states of two partitions at one tick fit together only if one epoch made them.
         """
         return self.epoch if tick > self.resumed else self.origin
 
     def is_void(self, epoch: int, tick: int) -> bool:
-        """Whether a state of that tick, made in that epoch, is none of this run as it went on."""
+        """Whether a state of that tick, made in that epoch, is not part of this run's history."""
         return epoch < self.begun_in or (tick >= self.resumed and epoch != self.made_in(tick))
 
 
 def begun(start: StartRun, number: int, epoch: int, started_unix_ns: int, state: str = RUNNING) -> RunRecord:
-    """A run at its beginning, in the view of an epoch."""
+    """Returns the record of a run at its beginning, in the view of an epoch."""
     return RunRecord(
         name=f"{start.program}-{number}",
         number=number,
@@ -160,12 +160,12 @@ def begun(start: StartRun, number: int, epoch: int, started_unix_ns: int, state:
 
 
 def with_its_graph(run: RunRecord) -> RunRecord:
-    """A run that was not over, at its end: its graph was dropped."""
+    """Returns an unfinished run as failed, because its graph was dropped."""
     return replace(run, state=FAILED, failure=f"its graph '{run.graph}' was dropped", is_forced=True)
 
 
 def restored(kept: KeptRun) -> RunRecord:
-    """A run out of a backup; one that is not over waits for the tick that it goes on from."""
+    """Returns a run from a backup; an unfinished one waits to be resumed."""
     return replace(
         begun(kept.start, kept.number, 0, kept.started_unix_ns),
         state=kept.state,
@@ -179,7 +179,7 @@ def restored(kept: KeptRun) -> RunRecord:
 
 
 def to_keep(run: RunRecord) -> KeptRun:
-    """A run as a backup has it: `restored` of it is the run, waiting if it is not over.
+    """Returns a run in the form of a backup: `restored` returns it, waiting if it is not over.
 
     >>> start = StartRun("rank", "web", "load-1", (), 9, 0, False, 0b1001, ("rank",), 5, "d1")
     >>> restored(to_keep(begun(start, 4, 0, 77))) == begun(start, 4, 0, 77)

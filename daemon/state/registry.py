@@ -1,4 +1,4 @@
-"""The registry: what the log has decided of views, disks, graphs and runs so far, and queries of it."""
+"""The registry: the log's decisions about views, disks, graphs and runs so far, with queries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUNS_REMEMBERED = 1000
 
 
 class DroppedRun(Struct):
-    """A run that was dropped with its graph: enough to report that to a client that asks for it."""
+    """A run that was dropped with its graph: enough to tell that to a client that asks for it."""
 
     name: str
     graph: str
@@ -28,14 +28,14 @@ class DroppedRun(Struct):
 
     @property
     def told(self) -> str:
-        """In a sentence."""
+        """The record as a sentence."""
         graph = f"graph '{self.graph}', which was dropped, and its runs with it"
         return f"there is no run '{self.name}' any more: it belonged to {graph}"
 
 
 @dataclass
 class Registry:
-    """The state of the machine `cluster`. `cluster` was made up by the founders, for this cluster alone."""
+    """The state of the machine `cluster`. The attribute `cluster` is the id that the founders chose."""
 
     cluster: str = ""
     view: View | None = None
@@ -44,62 +44,62 @@ class Registry:
     disks: dict[str, Disk] = field(default_factory=dict)
     draining: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
-    """Members that have looked for the results that they lacked, in the present epoch."""
+    """Members that have looked for missing results, in the present epoch."""
     runs: dict[str, RunRecord] = field(default_factory=dict)
     runs_begun: int = 0
     cluster_version: int = 0
-    """What may be written into the log and to peers (`wire/version`); 0 until the founders have agreed on one."""
+    """Bounds what may be written to the log and to peers (`wire/version`); 0 until the founders have agreed on one."""
     dropped: dict[str, DroppedRun] = field(default_factory=dict)
-    """The last runs that went with their graphs, by name."""
+    """The runs dropped last with their graphs, by name."""
     _worked_out: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def epoch(self) -> int:
-        """The view's; 0 before the first."""
+        """The view's epoch; 0 before the first view."""
         return self.view.epoch if self.view else 0
 
     def active_runs(self) -> list[RunRecord]:
-        """Runs that go on, in the order in which they began."""
+        """Returns the active runs, in the order in which they began."""
         return [run for run in self.runs.values() if run.active]
 
     def queued_runs(self) -> list[RunRecord]:
-        """Runs that wait for their turn, the next one first."""
+        """Returns the queued runs, the next one first."""
         return [run for run in self.runs.values() if run.state == QUEUED]
 
     def runs_on(self, load: str) -> list[RunRecord]:
-        """All that is known of runs on a load of a graph."""
+        """Returns all known runs on a load of a graph."""
         return [run for run in self.runs.values() if run.load == load]
 
     def kept_results(self) -> list[RunRecord]:
-        """Runs whose results are kept, those first that ended first."""
+        """Returns the runs whose results are kept, in the order in which they ended."""
         kept = (run for run in self.runs.values() if run.has_result)
         return sorted(kept, key=lambda run: (run.ended_unix_ns, run.number))
 
     def graph_of(self, load: str) -> AddGraph | None:
-        """The graph that a load has become, if it is there."""
+        """Returns the graph of a load, if it exists."""
         return next((graph for graph in self.graphs.values() if graph.load == load), None)
 
     def waiting_runs(self) -> list[RunRecord]:
-        """Active runs that the present view has not resumed yet, on graphs that are whole."""
+        """Returns active runs on whole graphs that the present view has not resumed yet."""
         return [run for run in self.active_runs() if run.epoch != self.epoch and not self.lost(run.graph)]
 
-    # -- who holds what --------------------------------------------------------------------------------------------
+    # -- holdings --------------------------------------------------------------------------------------------------
 
     def holds(self, name: str, load: str, partition: int) -> bool:
-        """Whether a member of the view has a partition on its disk, in the life that the view knows."""
+        """Whether a member of the view, in the view's life of it, holds a partition."""
         disk = self.disks.get(name)
         return disk is not None and disk.has(load, partition) and self.has_member(Identity(name, disk.generation))
 
     def has_member(self, shard: Identity) -> bool:
-        """Whether that very life of a shard is a member of the view."""
+        """Whether a shard, in this life, is a member of the view."""
         return self.view is not None and self.view.has(shard)
 
     def ideal(self, graph: AddGraph) -> Placed:
-        """Who should hold each partition of a graph."""
+        """Returns the wanted holders of each partition of a graph."""
         return self._work_out("ideal", graph.load, lambda: self._ideal(graph))
 
     def placeable(self, graph: AddGraph) -> Placed:
-        """Who would serve each partition if a view of the same members were formed now."""
+        """Returns the holders that would serve each partition if a view of the same members were formed now."""
         return self._work_out("placeable", graph.load, lambda: self._placeable(graph))
 
     def _ideal(self, graph: AddGraph) -> Placed:
@@ -118,54 +118,52 @@ class Registry:
         )
 
     def lost(self, graph: str) -> list[int]:
-        """Returns the partitions of a graph that no member of the view holds; the graph is halted until a holder is
-        back.
-        """
+        """Returns the partitions of a graph that no member of the view holds; without them the graph is halted."""
         placed = self.placements.get(graph, ())
         return self._work_out("lost", graph, lambda: [p for p, holders in enumerate(placed) if not holders])
 
     def _work_out(self, what: str, of: str, work: Callable[[], T]) -> T:
-        """Many ask between two commands of the log, and a graph may have thousands of partitions."""
+        """Caches a result until the next command: callers ask often, and a graph may have thousands of partitions."""
         if (what, of) not in self._worked_out:
             self._worked_out[what, of] = work()
         return self._worked_out[what, of]  # type: ignore[no-any-return]
 
     def last_holders(self, graph: str) -> list[str]:
-        """Who is known to have had partitions of a graph that are lost now."""
+        """Returns the shards known to hold partitions of a graph that are lost now."""
         load, lost = self.graphs[graph].load, self.lost(graph)
         return sorted(name for name, disk in self.disks.items() if any(disk.has(load, p) for p in lost))
 
-    # -- while a command is applied --------------------------------------------------------------------------------
+    # -- applying commands -----------------------------------------------------------------------------------------
 
     def kept(self) -> dict[str, Any]:
-        """All that a command can change, to be put back; what the containers hold is never changed."""
+        """Copies all that a command can change, for `put_back`; the containers' items are immutable."""
         return {field.name: copy(getattr(self, field.name)) for field in fields(self) if field.name != "_worked_out"}
 
     def put_back(self, kept: dict[str, Any]) -> None:
-        """Take back what a command has changed."""
+        """Undoes a command's changes."""
         for name, value in kept.items():
             setattr(self, name, value)
         self.changed()
 
     def changed(self) -> None:
-        """What was worked out is void."""
+        """Invalidates the cached results."""
         self._worked_out.clear()
 
     def need_view(self) -> View:
-        """The view. Raises `CommandRejected`."""
+        """Returns the view. Raises `CommandRejected` if there is none."""
         if self.view is None:
             raise CommandRejected("there is no view yet")
         return self.view
 
     def need_graph(self, name: str) -> AddGraph:
-        """A graph that there is. Raises `CommandRejected`."""
+        """Returns an existing graph. Raises `CommandRejected`."""
         if name not in self.graphs:
             known = ", ".join(sorted(self.graphs)) or "none yet"
             raise CommandRejected(f"no graph is called '{name}'; loaded: {known}")
         return self.graphs[name]
 
     def need_load(self, name: str, load: str) -> AddGraph:
-        """The same, if it is still the one that was meant. Raises `CommandRejected`."""
+        """Returns an existing graph if it has this load. Raises `CommandRejected`."""
         graph = self.need_graph(name)
         if graph.load != load:
             raise CommandRejected(
@@ -174,7 +172,7 @@ class Registry:
         return graph
 
     def need_whole(self, graph: str) -> None:
-        """Every partition of a graph has a holder. Raises `CommandRejected`."""
+        """Requires every partition of a graph to have a holder. Raises `CommandRejected`."""
         lost = self.lost(graph)
         if lost:
             shards = ", ".join(self.last_holders(graph)) or "no known shard"
@@ -183,7 +181,7 @@ class Registry:
             )
 
     def need_run(self, name: str) -> RunRecord:
-        """A run that is remembered. Raises `CommandRejected`."""
+        """Returns a known run. Raises `CommandRejected`."""
         if name in self.dropped:
             raise CommandRejected(self.dropped[name].told)
         if name not in self.runs:
@@ -191,7 +189,7 @@ class Registry:
         return self.runs[name]
 
     def drop_runs(self, runs: Iterable[RunRecord]) -> None:
-        """They go with their graph, and are remembered for a while."""
+        """Drops runs with their graph, and remembers them for a while."""
         for run in runs:
             del self.runs[run.name]
             self.dropped[run.name] = DroppedRun(run.name, run.graph, run.load, run.has_result)

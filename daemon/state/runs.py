@@ -1,4 +1,4 @@
-"""Applies the log's commands about runs: they start, resume, stop and end, and their results expire."""
+"""Applies the log's commands that start, resume, stop and end runs, and that expire their results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shoal.program.deployed import NAME
 
 
 def start_run(registry: Registry, command: StartRun, at: Applied) -> Outcome:
-    """In this view, from its beginning; or once it is its turn."""
+    """Starts a run in this view, or queues it."""
     registry.need_load(command.graph, command.load)
     registry.need_whole(command.graph)
     if not NAME.fullmatch(command.program):
@@ -35,7 +35,7 @@ def start_run(registry: Registry, command: StartRun, at: Applied) -> Outcome:
 
 
 def resume_run(registry: Registry, command: ResumeRun, at: Applied) -> Outcome:
-    """In this view, from a tick that is held for every partition."""
+    """Resumes a run in this view, from a tick whose state is held for every partition."""
     run = registry.need_run(command.run)
     if not run.active or command.epoch != registry.epoch or run.epoch == registry.epoch:
         raise CommandRejected(f"run '{run.name}' does not wait in epoch {command.epoch}")
@@ -53,7 +53,7 @@ def resume_run(registry: Registry, command: ResumeRun, at: Applied) -> Outcome:
 
 
 def stop_run(registry: Registry, command: StopRun, at: Applied) -> Outcome:
-    """It ends after a tick that its shards agree on; one that is queued never begins."""
+    """Stops a run after a tick that its shards agree on; a queued run never begins."""
     run = registry.need_run(command.run)
     if run.state == QUEUED:
         why = "it was stopped while it was queued"
@@ -66,7 +66,7 @@ def stop_run(registry: Registry, command: StopRun, at: Applied) -> Outcome:
 
 
 def end_run(registry: Registry, command: EndRun, at: Applied) -> Outcome:
-    """What its shards have reported, as the tick leader sums it up."""
+    """Ends a run as the tick leader has concluded from its members' reports."""
     run = registry.need_run(command.run)
     if not run.active or command.outcome not in OUTCOMES:
         raise CommandRejected(
@@ -88,7 +88,7 @@ def end_run(registry: Registry, command: EndRun, at: Applied) -> Outcome:
 
 
 def expire_results(registry: Registry, command: ExpireResults, at: Applied) -> Outcome:
-    """The runs are still known; what they computed is not."""
+    """Marks results as expired; the runs are still known."""
     expired: list[RunRecord] = []
     for name in command.runs:
         run = registry.runs.get(name)

@@ -1,16 +1,16 @@
 """Sessions of proposers: a command takes effect once, however often it was proposed (Raft thesis, 6.3).
 
-A shard numbers its proposals. Its session is its life (a name and a generation), so nobody need open one, and it ends
-once a command of a later life has come. Of each session the replicated state keeps the outcomes that its shard may
-still wait for: whatever is proposed again, to the same leader or the next, is answered with its outcome, also by a
-shard that learns of it in a snapshot.
+A shard numbers its proposals. Its session is its life (a name and a generation), so it need not be opened, and it ends
+with the first command of a later life. The replicated state keeps those outcomes of each session that its shard may
+still wait for. So a repeated proposal, to the same leader or the next, is answered with its outcome, even at a shard
+that has it from a snapshot.
 
-    answered    each command carries the number below which its shard waits for nothing: those outcomes are dropped,
-                and a command from below that comes late is rejected
+    answered    each command carries the number below which its shard awaits nothing: lower outcomes are dropped,
+                and a command with a lower number that comes late is rejected
     bounded     a session keeps at most `OUTCOMES_MAX` outcomes. One that was silent for `IDLE_NS` of the log's time
-                keeps none, only its numbers; beyond `SESSIONS_MAX` the one that was silent longest is forgotten
+                keeps none, only its numbers; beyond `SESSIONS_MAX` the longest silent one is forgotten
 
-Every rule goes by the log alone, so all shards agree on what is a repetition.
+The rules depend on the log alone, so all shards agree on what is a repetition.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from shoal.api.struct import Count, Struct
 NAME = "sessions"
 SESSIONS_MAX = 1024
 OUTCOMES_MAX = 2048
-"""Twice as many as a shard's proposals may be apart."""
+"""Twice the largest distance between a shard's pending proposals."""
 IDLE_NS = 3600 * 10**9
 ERROR_CHARACTERS_MAX = 1000
 OUTCOMES_A_PIECE = 256
@@ -39,7 +39,7 @@ TOO_LATE = "it came too late: its sender has given up, or restarted"
 
 
 class Recorded(Struct):
-    """What became of a command: the index at which it was applied, and an error or a result."""
+    """The outcome of a command: the index at which it was applied, and an error or a result."""
 
     sequence: Count
     index: Count
@@ -48,7 +48,7 @@ class Recorded(Struct):
 
 
 class _Frozen(Struct):
-    """A session; one with many outcomes takes several of these."""
+    """A session in a snapshot; one with many outcomes takes several of these."""
 
     shard: str
     generation: Count
@@ -61,7 +61,7 @@ class _Frozen(Struct):
 class _Session:
     generation: int
     answered: int = 0
-    """Whatever has a lower number is decided, or given up."""
+    """Lower numbers are decided or given up."""
     heard_ns: int = 0
     outcomes: dict[int, Recorded] = field(default_factory=dict)
 
@@ -72,14 +72,14 @@ class _Session:
 
 
 class Sessions:
-    """All sessions, the one that was silent longest first."""
+    """All sessions, the longest silent first."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, _Session] = {}
 
     @classmethod
     def thaw(cls, pieces: Iterable[bytes], newest: int = NEWEST) -> Sessions:
-        """Frozen sessions. Raises `Rejected`."""
+        """Decodes frozen sessions. Raises `Rejected`."""
         thawed = cls()
         for piece in pieces:
             frozen: _Frozen = _codec(newest=newest).decode([piece]).message
@@ -91,7 +91,7 @@ class Sessions:
         return thawed
 
     def outcome(self, request: Request) -> Decided | None:
-        """What was decided of a request, as far as it is kept; an error if it is too late for it."""
+        """Returns the recorded outcome of a request, or an error if the request comes too late."""
         session = self._sessions.get(request.shard)
         if session is None or request.generation > session.generation:
             return None
@@ -101,8 +101,8 @@ class Sessions:
         return None if recorded is None else _decided(request, recorded)
 
     def has_kept(self, request: Request) -> bool:
-        """Whether the outcome of a request is kept: its shard learns of it from the log. What is too late has none, and
-        only as an entry of the log is it answered.
+        """Whether the outcome of a request is recorded, so that its shard learns it from the log. A request that comes
+        too late has none: it is answered as a log entry.
         """
         session = self._sessions.get(request.shard)
         if session is None or session.generation != request.generation:
@@ -110,7 +110,7 @@ class Sessions:
         return request.sequence in session.outcomes
 
     def hear(self, at: Applied, answered: int) -> None:
-        """A command of a session has come, not for the first time perhaps, but not too late."""
+        """Notes a command of a session, perhaps a repeated one, but not a late one."""
         request = at.request
         session = self._sessions.pop(request.shard, None)
         if session is None or session.generation < request.generation:
@@ -121,7 +121,7 @@ class Sessions:
         self._forget_idle(at.time_ns)
 
     def record(self, decided: Decided) -> None:
-        """A command of the session was applied or rejected."""
+        """Records the outcome of a session's command."""
         request = decided.request
         session = self._sessions[request.shard]
         error = decided.error[:ERROR_CHARACTERS_MAX]
@@ -143,7 +143,7 @@ class Sessions:
     # -- snapshots -------------------------------------------------------------------------------------------------
 
     def freeze(self, version: int) -> Iterator[bytes]:
-        """All sessions, in order, for a cluster of that version."""
+        """Encodes all sessions, in order, for a cluster of that version."""
         frozen = [
             _Frozen(shard, one.generation, one.answered, one.heard_ns, tuple(one.outcomes.values()))
             for shard, one in self._sessions.items()
@@ -152,7 +152,7 @@ class Sessions:
 
     @property
     def decided(self) -> list[Decided]:
-        """All outcomes that are kept."""
+        """Returns all recorded outcomes."""
         return [
             _decided(Request(shard, session.generation, one.sequence), one)
             for shard, session in self._sessions.items()

@@ -1,12 +1,11 @@
-"""A snapshot of all machines as a sequence of chunks, of which none is large however large the state is.
+"""A snapshot of all machines as a sequence of chunks, which are small however large the state is.
 
     chunk, chunk, ...   one stream of frames, cut every `CHUNK_BYTES`
     frame               its length in 4 bytes, and that many bytes
-    frames              a section a machine that holds anything: its name, its pieces (`Machine.freeze`), and an empty
-                        frame. An older version that does not know a new machine reads the rest until it is used
+    frames              a section for each machine with a state: its name, its pieces (`Machine.freeze`), and an empty
+                        frame. An older version can read the other sections until the new machine is used
 
-Consensus keeps, sends and checks chunks, and does not know what is in them. Where they are cut means nothing to a
-reader.
+To consensus, which keeps, sends and checks them, chunks are opaque. A reader ignores the boundaries between chunks.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from daemon.wire import Reason, Rejected
 
 CHUNK_BYTES: Final = 256 << 10
 PIECE_BYTES_MAX: Final = 16 << 20
-"""Far above what any machine puts into a piece."""
+"""Far above any machine's pieces."""
 LENGTH_BYTES: Final = 4
 NAME_BYTES_MAX: Final = 64
 
 
 def write(sections: Sequence[tuple[str, Iterator[bytes]]]) -> Iterator[bytes]:
-    """The chunks of these sections, each a name and its pieces, which are asked for as the chunks are."""
+    """Yields the chunks of these sections, each a name and its pieces, which are requested as the chunks are."""
     stream = bytearray()
     for name, pieces in sections:
         first = next(pieces, None)
@@ -40,7 +39,7 @@ def write(sections: Sequence[tuple[str, Iterator[bytes]]]) -> Iterator[bytes]:
 
 
 def read(chunks: Iterable[bytes]) -> dict[str, list[bytes]]:
-    """The pieces by section. Raises `Rejected` for what `write` does not give."""
+    """Returns the pieces by section. Raises `Rejected` for chunks that `write` does not produce."""
     sections: dict[str, list[bytes]] = {}
     frames = _frames(chunks)
     for frame in frames:

@@ -1,4 +1,4 @@
-"""Applies the log's commands about views: their members, and which of them are to be drained."""
+"""Applies the log's commands about views: their members, and which of them drain."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from daemon.state.registry import Registry
 
 VIRTUAL_NODES_MAX = 10_000
 POSITIONS_MAX = 1 << 20
-"""On the ring, of all members together: it takes a second to work out where a graph lies."""
+"""Limit on ring positions of all members together: placing a graph on so many takes a second."""
 
 
 def mistake_in(view: View) -> str:
-    """Why a view is none that can be formed; empty if it is one."""
+    """Returns why a view can't be formed; empty if it can."""
     names = set(view.names)
     if not names or len(names) != len(view.members):
         return "a view needs members, and each of them once"
@@ -33,7 +33,7 @@ def mistake_in(view: View) -> str:
 
 
 def form_view(registry: Registry, command: FormView, at: Applied) -> Outcome:
-    """Every run waits from now on, until the log says from which tick it goes on."""
+    """Forms a view. Every run waits from now on, until the log decides from which tick it resumes."""
     if command.epoch != registry.epoch + 1:
         raise CommandRejected(f"epoch {command.epoch} does not follow epoch {registry.epoch}")
     view = View(command.epoch, command.members, command.virtual_nodes, command.replicas)
@@ -49,7 +49,7 @@ def form_view(registry: Registry, command: FormView, at: Applied) -> Outcome:
 
 
 def drain(registry: Registry, command: Drain, at: Applied) -> Outcome:
-    """A shard is to hold nothing, or is to hold its share again."""
+    """Marks a shard as draining, or ends that."""
     if command.shard not in registry.disks:
         raise CommandRejected(f"no shard is called '{command.shard}'")
     if command.is_on:
@@ -60,7 +60,7 @@ def drain(registry: Registry, command: Drain, at: Applied) -> Outcome:
 
 
 def settle(registry: Registry, command: Settled, at: Applied) -> Outcome:
-    """A member has looked for the results that it lacked, so nothing waits for it any more."""
+    """Notes that a member has looked for its missing results, so it no longer needs the draining shards."""
     if command.epoch != registry.epoch or not registry.has_member(command.shard):
         raise CommandRejected(f"shard '{command.shard.name}' is no member in epoch {command.epoch}")
     registry.settled.add(command.shard.name)
