@@ -1,1 +1,1 @@
-"""The programs that come with Shoal, one a file; found like anyone's through the entry point group `shoal.programs`."""
+"""The programs that come with Shoal, one per file; found through the entry point group `shoal.programs`."""

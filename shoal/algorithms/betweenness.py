@@ -1,13 +1,14 @@
-"""Betweenness: how many shortest paths lead through each node (Brandes, "A Faster Algorithm for Betweenness
+"""Betweenness: the number of shortest paths through each node (Brandes, "A Faster Algorithm for Betweenness
 Centrality", Journal of Mathematical Sociology 2001).
 
-One source after the other: outwards, level by level, the shortest paths that lead to each node are counted; on the way
-back each node gets its part of the paths that go on through it. A level is a tick; it reads what the level before it
-has written, over the edges of the nodes that it touches alone, so all levels of a source cost as much as the edges.
-Sources are all nodes, or a sample of them (Brandes and Pich, "Centrality Estimation in Large Networks", 2007).
+Sources are processed one after the other. On the way out, level by level, it counts the shortest paths to each node; on
+the way back each node gets its share of the paths that continue through it. Each level is a tick; it reads what the
+preceding level wrote, only along edges of the nodes that it touches, so all levels of a source together cost as much as
+the edges. Sources are all nodes, or a sample of them (Brandes and Pich, "Centrality Estimation in Large Networks",
+2007).
 
-Sums run along a node's edges in canonical order, with zeros for those that lead elsewhere, so the bits are the same on
-any cut.
+Sums follow a node's edges in canonical order, with zeros for nodes of other levels, so the bits are the same on any
+cut.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ KEPT = ("betweenness", "depth", "paths", "dependency")
 
 
 class Betweenness(Program):
-    """Sum up the shares of shortest paths between other nodes that lead through each: column `betweenness`.
+    """Sums the shares of shortest paths between other nodes that lead through each node: column `betweenness`.
 
-    Paths follow edges from source to target and count edges, not weights; parallel edges are paths of their own. With
-    `samples`, from so many sources alone, scaled up by nodes / samples. `normalized` divides by (n - 1) * (n - 2), else
-    in an undirected graph each pair counts once. Takes twice the depth of the graph in ticks for each source.
+    Paths follow edges from source to target and count edges, not weights; parallel edges make distinct paths. With
+    `samples`, only that many sources are used, and the sums are scaled by nodes / samples. `normalized` divides by (n -
+    1) * (n - 2); otherwise each pair of an undirected graph counts once. Takes twice the depth of the graph in ticks
+    for each source.
     """
 
     name = "betweenness"
@@ -100,7 +102,7 @@ class Betweenness(Program):
     # -- one tick each ---------------------------------------------------------------------------------------------
 
     def _set_out(self, ws: Workspace, source: int) -> None:
-        """Begins with a source: it is on level 0, and one path leads there."""
+        """Begins with a source: it is on level 0, and one path leads to it."""
         self._depth[:] = -1
         self._dependency[:] = 0.0
         if not self._sources:
@@ -124,7 +126,7 @@ class Betweenness(Program):
         self._say(ws, len(nodes), OUTWARDS, level, source)
 
     def _turn(self, ws: Workspace, level: int, source: int) -> None:
-        """Turns back at the last level, behind which nothing lies."""
+        """Turns back at the last level, after which there are no more nodes."""
         ws.set("front", 0.0)
         self._hand_back(ws, np.flatnonzero(self._depth == level), level, source)
 
@@ -164,7 +166,7 @@ class Betweenness(Program):
 
 
 class _Rows:
-    """The edges of one direction, read for some rows alone."""
+    """The edges of one direction, read only for some rows."""
 
     def __init__(self, edges: Adjacency, width: int) -> None:
         self._indptr, self._neighbours, self._width = edges.indptr.astype(np.int64), edges.neighbours, width
@@ -194,7 +196,7 @@ class _Rows:
 
 
 def sources(nodes: int, samples: int, seed: int) -> list[int]:
-    """Returns the ordinals from which paths are sought: all, or a sample drawn without replacement.
+    """Returns the ordinals of the sources: all nodes, or a sample drawn without replacement.
 
     >>> sources(5, 0, 0), sources(1000, 3, 7) == sources(1000, 3, 7), len(set(sources(50, 49, 1)))
     ([0, 1, 2, 3, 4], True, 49)

@@ -1,9 +1,9 @@
 """Communities by label propagation, all nodes at once (LDBC Graphalytics specification 1.0, section 2.3.4).
 
 The rule is that of Raghavan, Albert and Kumara ("Near linear time algorithm to detect community structures in
-large-scale networks", Phys. Rev. E 76, 2007), made deterministic: everybody reads the labels of the tick before, and
-the least of several most frequent labels wins. So it need not settle, and runs for as many ticks as are asked for;
-`label-propagation` is the variant that does settle.
+large-scale networks", Phys. Rev. E 76, 2007), made deterministic: every node reads the labels of the preceding tick,
+and the least of several most frequent labels wins. So it may not converge, and runs for the requested number of ticks;
+`label-propagation` is the variant that converges.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from shoal.program.program import Program
 
 
 class CommunityDetection(Program):
-    """Let every node take the label that most of its neighbours have, the least of several: column `label`.
+    """Gives every node the most frequent label among its neighbours, the least on a tie: column `label`.
 
-    A label is a node's id, or its ordinal (position in id order, from 0) where ids are strings. In a directed graph a
-    neighbour by both an in-edge and an out-edge counts twice, and so do parallel edges everywhere. A node without
-    neighbours keeps its own. All ticks asked for are run, 10 if nobody says.
+    A label is a node's id, or its ordinal (position in id order, from 0) if ids are strings. In a directed graph a
+    neighbour by both an in-edge and an out-edge counts twice, as do parallel edges in any graph. A node without
+    neighbours keeps its own. Runs all requested ticks, 10 by default.
     """
 
     name = "cdlp"
@@ -43,10 +43,9 @@ def first_labels(part: ShardGraph) -> NDArray[np.int64]:
 
 
 def poll(ws: Workspace, column: str, out: NDArray[np.int64]) -> None:
-    """Returns the most frequent label among each own node's neighbours, the least on a tie; its own if it has no
-    neighbours.
+    """Returns the most frequent label among each own node's neighbours, the least on a tie; its own if it has none.
 
-    In an undirected graph, whose arcs lead both ways, one direction has all neighbours once.
+    In an undirected graph, whose arcs lead both ways, one direction covers all neighbours once.
     """
     part = ws.part
     out[:] = ws.gather(column, Merge.MODE, Direction.BOTH if part.directed else Direction.OUT)

@@ -1,15 +1,16 @@
-"""What `lcc` and `triangles` have in common: every triangle is found once, and credited to its three corners.
+"""The common part of `lcc` and `triangles`: finds every triangle once, and credits its three corners.
 
-Neighbours are taken once, whichever way edges lead and however many, without the node itself. Of two neighbours the one
-with fewer neighbours keeps the other (ties by ordinal), so hubs keep little (Latapy 2008; `shoal.kernels.triangles`)::
+Each neighbour counts once, whatever the direction and number of edges, and the node itself does not count. Of two
+neighbours the one with fewer neighbours keeps the other (ties by ordinal), so hubs keep few (Latapy 2008;
+`shoal.kernels.triangles`)::
 
     start    count own neighbours                              degrees go to the ghosts' holders
     tick 1   keep the upper half of the own neighbours         these sets go there, one each a peer
     tick 2   find triangles from their lowest corner           credits of corners that are ghosts go to their owners
     tick 3   add what has come
 
-All are counts, so nothing depends on the order of the work or on the cut. No more than the edges is held, and a copy of
-the sets of ghosts; no pairs of neighbours are ever written down.
+All results are counts, so nothing depends on the order of the work or on the cut. Memory holds only the edges and a
+copy of the ghosts' sets, never pairs of neighbours.
 """
 
 from __future__ import annotations
@@ -32,22 +33,22 @@ from shoal.program.ragged import Ragged
 
 Array = NDArray[Any]
 NODES_MAX = 1 << 30
-"""What an ordinal and a bit that stands beside it in 32 bits can tell apart."""
+"""So that an ordinal and one additional bit fit 32 bits."""
 LAST_TICK = 3
 
 DEGREE = Column("degree", np.int64, ghosts=Direction.BOTH, hidden=True)
 
 
 class Corners(Program):
-    """The base of both. A subclass has the columns `DEGREE` and `credit`, and says what becomes of the credits."""
+    """The base of both. A subclass has the columns `DEGREE` and `credit`, and defines what happens to the credits."""
 
     lists = (Lists("upper", np.int32, ghosts=Direction.BOTH),)
     channels = (Channel("due", np.int64, combine=Merge.SUM, sent_in=Phase.ADVANCE),)
     anytime = False
     directions: ClassVar[bool]
-    """Whether a pair of neighbours that are joined both ways counts twice."""
+    """Whether a pair of neighbours joined in both directions counts twice."""
     credit: ClassVar[str]
-    """The column that has the credits."""
+    """The column with the credits."""
 
     def prepare(self, ws: Workspace) -> None:
         if ws.part.node_count > NODES_MAX:
@@ -76,7 +77,7 @@ class Corners(Program):
         """Sets the columns of the last tick, given the arcs (or edges) between each own node's neighbours."""
 
     def found(self, ws: Workspace, credits: NDArray[np.int64]) -> None:
-        """Handles what was found here, by local index, ghosts included: three credits or more per triangle."""
+        """Handles what was found here, by local index, including ghosts: three credits or more per triangle."""
 
     def halted(self, ws: Workspace) -> bool:
         return ws.tick >= LAST_TICK
@@ -90,7 +91,7 @@ class Corners(Program):
         ghosts = _as_local(part, ws.rows("upper").stretch(part.size, part.size + part.ghost_count), self.directions)
         credits = corner_arcs(_joined(own, ghosts), part.size, ws.pool, ws.threads)
         if self.directions and not part.directed:
-            credits *= 2  # an edge is an arc each way, and only one of them was looked at
+            credits *= 2  # an edge has an arc each way, of which only one was examined
         ws.set(self.credit, credits[: part.size])
         due = part.size + np.flatnonzero(credits[part.size :])
         ws.post("due", np.zeros(len(due), np.int64), due, credits[due])
@@ -111,7 +112,7 @@ def _sets_of(part: ShardGraph) -> Sets:
 
 
 def _as_ordinals(part: ShardGraph, sets: Sets) -> Ragged:
-    """Sets as they are sent: twice the ordinal of each member, and one more if edges lead both ways."""
+    """Returns sets as they are sent: twice the ordinal of each member, plus one if edges lead both ways."""
     values = part.all_ordinals().astype(np.int32)[sets.members]
     values <<= 1
     values |= sets.arcs == 2
@@ -119,7 +120,7 @@ def _as_ordinals(part: ShardGraph, sets: Sets) -> Ragged:
 
 
 def _as_local(part: ShardGraph, rows: Ragged, directions: bool) -> Sets:
-    """Returns the same by local index, without members that are not here, as they are no neighbours of an own node."""
+    """Returns the same by local index, without members that are not here: these are not neighbours of own nodes."""
     place = np.full(part.node_count, -1, np.int32)
     place[part.all_ordinals()] = np.arange(part.size + part.ghost_count, dtype=np.int32)
     members = place[rows.values >> 1]

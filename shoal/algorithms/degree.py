@@ -1,8 +1,8 @@
-"""Degrees: how many edges come into and leave each node.
+"""Degrees: how many edges enter and leave each node.
 
-`degree` counts the ends of edges at a node, as networkx does: a loop twice, in a directed graph and in an undirected
-one, so that all degrees together are twice the edges. Of an undirected graph `in_degree` and `out_degree` count arcs,
-two for an edge and one for a loop (`shoal.graph.graph_data`), and are equal. LDBC's graphs have no loops.
+`degree` counts the ends of edges at a node, as networkx does: a loop counts twice, in directed and undirected graphs,
+so the degrees sum to twice the edges. In an undirected graph `in_degree` and `out_degree` count arcs, two for an edge
+and one for a loop (`shoal.graph.graph_data`), and are equal. LDBC's graphs have no loops.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shoal.program.program import Program
 
 
 class Degree(Program):
-    """Count the edges at every node, parallel ones each: columns `degree`, `in_degree`, `out_degree`, in one tick."""
+    """Counts the edges at every node, parallel ones too: columns `degree`, `in_degree`, `out_degree`, in one tick."""
 
     name = "degree"
     columns = (Column("degree", np.int64), Column("in_degree", np.int64), Column("out_degree", np.int64))

@@ -1,11 +1,11 @@
 """Core numbers: how deep in the dense part of the graph each node lies.
 
 A core number is the greatest k such that k neighbours have numbers of at least k themselves (Montresor, De Pellegrini
-and Miorandi, "Distributed k-Core Decomposition", TPDS 2013, theorem 1). Each shard takes its ghosts' numbers for what
-they are said to be, at first their degrees, and peels its own nodes at once (Batagelj and Zaversnik 2003). Then it
-looks again at what leans on ghosts whose numbers have fallen, tick by tick (`shoal.kernels.cores`). No number said is
-ever too low, none rises, and those that are left when a tick has changed none satisfy the rule: they are the greatest
-that do, so it is all one where the graph was cut, and how often.
+and Miorandi, "Distributed k-Core Decomposition", TPDS 2013, theorem 1). Each shard uses the latest numbers of its
+ghosts, at first their degrees, and peels all its own nodes (Batagelj and Zaversnik 2003). Then, tick by tick, it
+re-examines nodes that depend on ghosts whose numbers have fallen (`shoal.kernels.cores`). A number is never too low and
+never rises, and after a tick without changes the numbers satisfy the rule. They are the greatest that do, so they do
+not depend on the cut.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from shoal.program.program import Program
 
 
 class KCore(Program):
-    """Find the greatest k for which a node is in a part of the graph where all have k neighbours: column `core`.
+    """Finds the greatest k such that a node is in a subgraph whose nodes all have k neighbours: column `core`.
 
-    Neighbours are taken once, whichever way edges lead, without the node itself. The greatest number is a figure of the
-    run. Ends by itself.
+    Each neighbour counts once, whatever the direction of edges, and the node itself does not count. The greatest number
+    is a figure of the run. Ends by itself.
     """
 
     name = "kcore"
@@ -35,7 +35,7 @@ class KCore(Program):
     def prepare(self, ws: Workspace) -> None:
         sets = neighbour_sets(ws.part.out_kernel, ws.part.in_kernel)
         self._degree = sets.lengths
-        self._cores = Cores(sets, ws.part.ghost_count)  # what it keeps between ticks follows from the column
+        self._cores = Cores(sets, ws.part.ghost_count)  # its state between ticks follows from the column
 
     def start(self, ws: Workspace) -> None:
         ws.set("core", self._degree)

@@ -1,10 +1,10 @@
 """Label propagation until every node has a label that most of its neighbours have (Raghavan, Albert and Kumara 2007).
 
-If all nodes choose at once, as in `cdlp`, two sides of a graph can swap their labels for ever. If nodes that are not
-neighbours choose, that can't happen: with each choice either more edges join equal labels, or as many, and a label gets
-less. Here each tick half of the nodes may choose, drawn by a random number that follows from seed, tick and node; so
-neighbours sooner or later choose one by one, and it comes to an end with probability one, in practice after some dozen
-ticks. That every node is content is looked at every tick, over all nodes, so the end is no matter of luck.
+If all nodes choose at once, as in `cdlp`, two sides of a graph can swap their labels for ever. This can't happen if
+only nodes that are not neighbours choose: each choice either increases the number of edges that join equal labels, or
+keeps it and lowers a label. Here half of the nodes may choose in each tick, drawn by a random number that follows from
+seed, tick and node. So neighbours eventually choose one at a time, and the run ends with probability one, in practice
+after some dozen ticks. Every tick checks all nodes, so the run ends only when every node has such a label.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from shoal.program.randomness import bits
 
 
 class LabelPropagation(Program):
-    """Let nodes take turns in taking the label that most of their neighbours have, until all are content.
+    """Gives nodes in turn the most frequent label among their neighbours, until no node changes.
 
-    Column `label` is a node's id, or its ordinal where ids are strings; neighbours count as in `cdlp`, and the least of
-    several most frequent labels wins. Each tick a random half of the nodes may change. Ends by itself; after `ticks`
-    ticks (1,000 if nobody says) it ends with what there is.
+    Column `label` is a node's id, or its ordinal if ids are strings; neighbours count as in `cdlp`, and the least of
+    several most frequent labels wins. In each tick a random half of the nodes may change. Ends by itself, or after
+    `ticks` ticks (1,000 by default) with the labels so far.
     """
 
     name = "label-propagation"

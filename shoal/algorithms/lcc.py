@@ -11,10 +11,10 @@ from shoal.program.declarations import Column
 
 
 class ClusteringCoefficient(Corners):
-    """Of all arcs that could lead from one neighbour of a node to another, find the share that there is.
+    """Computes the share of the possible arcs between a node's neighbours that exist.
 
-    Column `coefficient`: arcs between neighbours / (d * (d - 1)), where the d neighbours are taken once, by whichever
-    edges, without the node itself; 0 if d is less than 2. Parallel edges count once. Three ticks.
+    Column `coefficient`: arcs between neighbours / (d * (d - 1)), where each of the d neighbours counts once, whatever
+    the edges, without the node itself; 0 if d is less than 2. Parallel edges count once. Three ticks.
     """
 
     name = "lcc"

@@ -1,4 +1,4 @@
-"""PageRank as nodes tell it each other: the same ranks as `pagerank`, written as messages."""
+"""PageRank with messages between nodes: the same ranks as `pagerank`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shoal.program.params import Param
 
 
 class MessagePageRank(NodeProgram):
-    """Rank nodes as `pagerank` does, by messages: each tells those that it points at their share of its rank."""
+    """Ranks nodes as `pagerank` does, by messages: each sends the nodes to which it points their share of its rank."""
 
     name = "message-pagerank"
     ticks_default = 100

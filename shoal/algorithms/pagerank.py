@@ -8,10 +8,10 @@ from shoal.program.params import Param
 
 
 class PageRank(Ranks):
-    """Rank nodes by the chance that a random walk, which now and then jumps anywhere, is found there.
+    """Ranks nodes by the probability that a random walk, which sometimes jumps to any node, is there.
 
-    After k ticks, column `rank` holds the k-th power iterate from 1/n; parallel edges count each. All ticks asked for
-    are run, unless `tol` is given: then the run ends after the first tick that changes the ranks by less in sum.
+    After k ticks, column `rank` holds the k-th power iterate from 1/n; parallel edges each count. Runs all requested
+    ticks, unless `tol` is given: then it ends after the first tick whose changes of ranks sum to less.
     """
 
     name = "pagerank"
@@ -19,7 +19,7 @@ class PageRank(Ranks):
     damping = Param(0.85, "chance to follow an edge rather than jump anywhere", least=0.0, most=1.0)
 
     def where(self, ws: Workspace) -> tuple[Starts, int]:
-        return None, max(ws.part.node_count, 1)  # of an empty graph nothing is divided
+        return None, max(ws.part.node_count, 1)  # avoids a division by zero for an empty graph
 
     def each(self, dangling: float, count: int) -> float:
         return (1.0 - self.damping) / count + self.damping * dangling / count

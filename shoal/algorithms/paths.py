@@ -1,18 +1,18 @@
-"""What searches from one node have in common: `bfs` counts edges, `sssp` adds weights.
+"""The common part of searches from one node: `bfs` counts edges, `sssp` adds weights.
 
-Within a shard a search goes on at once, compiled; what reaches a ghost is sent to its owner, one number a ghost and
-tick. So a run takes as many ticks as the paths cross shards, one on a single shard, and nothing is sent that has not
-changed. It ends after the tick in which nobody has anything left to do.
+Within a shard a search runs to its end, compiled; values that reach a ghost are sent to its owner, one number per ghost
+and tick. So a run takes as many ticks as paths cross shards, one on a single shard, and sends only changes. It ends
+after the tick in which no shard has work left.
 
-On several shards nodes may be reached by a long way first, and going on from them would be for nothing. So nobody goes
-further in a tick than a *stride* beyond the nearest node that anybody had left over after the last one: nodes beyond
-wait (Meyer and Sanders, "Delta-stepping: A Parallelizable Shortest Path Algorithm", J. Algorithms 2003).
+On several shards a search may reach nodes by a long path first, and continuing from them would be wasted. So in one
+tick no shard goes further than a *stride* beyond the nearest node left over after the last tick on any shard; nodes
+beyond wait (Meyer and Sanders, "Delta-stepping: A Parallelizable Shortest Path Algorithm", J. Algorithms 2003).
 
-Why the bits do not depend on the cut: a node's value is the least over all paths from the source of what its edges add
-up to, from the source on. Adding a weight that is not negative keeps the order of two numbers, rounding included (IEEE
-754, round to nearest is monotone), so relaxing edges in any order, here or a tick later, comes down to that same least
-number, and never below it. Between ticks, though, it depends on the cut how far a search has come; such a state means
-something together with what is under way alone, and a run that goes on elsewhere takes both along.
+The bits do not depend on the cut, because a node's value is the minimum, over all paths from the source, of the weights
+added from the source on. Adding a weight that is not negative preserves the order of two numbers, rounding included
+(IEEE 754, round to nearest is monotone). So relaxing edges in any order, here or a tick later, reaches that same
+minimum, and never less. Between ticks, however, the progress of a search depends on the cut; a state is meaningful only
+together with the data in transit, and a run that resumes elsewhere takes both along.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Flags = NDArray[np.bool_]
 
 
 class LeastPaths(Program):
-    """The base of both. A subclass has one column, whose `null` stands for no path, and a channel of the same type."""
+    """The base of both. A subclass has one column, whose `null` means no path, and a channel of the same type."""
 
     anytime = False
     value: ClassVar[Column]
@@ -46,13 +46,13 @@ class LeastPaths(Program):
 
     @abstractmethod
     def stride(self, ws: Workspace) -> float:
-        """Returns how far to go in a tick."""
+        """Returns how far to go in one tick."""
 
     @abstractmethod
     def relax(self, ws: Workspace, values: Array, given: Array, horizon: float, waiting: Flags) -> NDArray[np.int32]:
         """Relaxes all edges from the own nodes `given` on, in place; returns the own nodes and ghosts that got nearer.
 
-        Nodes beyond the horizon are not gone on from, but marked as waiting; the others no longer wait.
+        Does not continue from nodes beyond the horizon, but marks them as waiting; the others no longer wait.
         """
 
     def start(self, ws: Workspace) -> None:
@@ -63,7 +63,7 @@ class LeastPaths(Program):
         self._go_on(ws, 0)
 
     def resume(self, ws: Workspace) -> None:
-        """Has every node wait again, because who was waiting is not saved."""
+        """Makes every node wait again, because waiting nodes are not saved."""
         self._begin(ws)
         size = ws.part.size
         self._values[:size] = ws.pending(self.value.name)
@@ -85,7 +85,7 @@ class LeastPaths(Program):
     def _begin(self, ws: Workspace) -> None:
         width = ws.part.size + ws.part.ghost_count
         self._values = np.full(width, self.value.null, self.value.dtype)
-        self._waiting = np.zeros(width, np.bool_)  # a ghost: its owner has not been told
+        self._waiting = np.zeros(width, np.bool_)  # a ghost whose owner has not been told
         self._stride = self.stride(ws) if ws.part.peers else math.inf
 
     def _go_on(self, ws: Workspace, nearest: float) -> None:
@@ -96,7 +96,7 @@ class LeastPaths(Program):
         changed = self.relax(ws, values, given, horizon, waiting[: part.size])
         waiting[changed[changed >= part.size]] = True
         ghosts = part.size + np.flatnonzero(waiting[part.size :])
-        ghosts = ghosts[values[ghosts] <= horizon + self._stride]  # about what next tick's horizon will be
+        ghosts = ghosts[values[ghosts] <= horizon + self._stride]  # an estimate of the next tick's horizon
         waiting[ghosts] = False
         ws.post("nearer", np.zeros(len(ghosts), np.int64), ghosts, values[ghosts])
         if part.size:
@@ -111,7 +111,7 @@ class LeastPaths(Program):
 
 
 def aggregates(dtype: type[np.int64] | type[np.float64]) -> tuple[Aggregate, ...]:
-    """Returns how many nodes wait or are on their way, how near the nearest is, and how many have been reached."""
+    """Returns how many nodes wait or are in transit, how near the nearest is, and how many have been reached."""
     return (
         Aggregate("open", Merge.SUM, np.int64),
         Aggregate("nearest", Merge.MIN, dtype),
@@ -120,5 +120,5 @@ def aggregates(dtype: type[np.int64] | type[np.float64]) -> tuple[Aggregate, ...
 
 
 def nearer(dtype: type[np.int64] | type[np.float64]) -> tuple[Channel, ...]:
-    """Returns the channel on which values go to the owners of ghosts."""
+    """Returns the channel that sends values to the owners of ghosts."""
     return (Channel("nearer", dtype, combine=Merge.MIN, sent_in=Phase.ADVANCE),)

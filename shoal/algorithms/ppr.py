@@ -12,12 +12,12 @@ from shoal.program.params import Param
 
 
 class PersonalisedPageRank(Ranks):
-    """Rank nodes by the chance that a walk, which now and then starts over at a source, is found there.
+    """Ranks nodes by the probability that a walk, which sometimes restarts at a source, is there.
 
-    Column `rank` after k ticks is the k-th power iterate from an even spread over the sources; what a node without
-    out-edges has goes back to the sources; parallel edges count each. Give `source`, one id as it is, or `sources`, ids
-    with commas between. All ticks asked for are run, unless `tol` is given: then the run ends after the first tick
-    that changes the ranks by less in sum.
+    Column `rank` after k ticks is the k-th power iterate from an even spread over the sources; the rank of a node
+    without out-edges goes back to the sources; parallel edges each count. Give `source`, one id, or `sources`, ids
+    separated by commas. Runs all requested ticks, unless `tol` is given: then it ends after the first tick whose
+    changes of ranks sum to less.
     """
 
     name = "ppr"

@@ -1,8 +1,8 @@
-"""What `pagerank` and `ppr` have in common: walks along edges, which now and then start over, by power iteration.
+"""The common part of `pagerank` and `ppr`: power iteration of walks along edges that sometimes restart.
 
-They differ in where walks start over: anywhere, or at chosen nodes. A tick is one pass over the in-edges, compiled:
-ranks are gathered, damped, and divided among the edges that leave. What nodes without out-edges have is an aggregate,
-and goes, in the next tick, to where walks start over.
+They differ in where walks restart: anywhere, or at chosen nodes. A tick is one compiled pass over the in-edges, which
+gathers ranks, damps them, and divides them among the out-edges. The rank of nodes without out-edges is an aggregate,
+which goes to the restart nodes in the next tick.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from shoal.program.params import Param
 from shoal.program.program import Program
 
 Starts: TypeAlias = NDArray[np.intp] | None
-"""Own nodes (local indices) where walks start over; None stands for all."""
+"""Own nodes (local indices) where walks restart; None means all."""
 
 
 class Ranks(Program):
-    """The base of both. A subclass declares `damping`, and says where walks start over and what that gives a node."""
+    """The base of both. A subclass declares `damping`, and defines where walks restart and what that gives a node."""
 
     columns = (
         Column("rank", np.float64),

@@ -1,4 +1,4 @@
-"""Strongly connected components: trimming, then colours forwards and answers backwards, until nobody is left.
+"""Strongly connected components: trimming, then colours forwards and answers backwards, until no node is left.
 
     trim      a node that no edge of the others leads to, or from, is a component by itself; take such away, and again
     colour    every node that is left takes the least colour among the nodes from which a path leads to it
@@ -6,14 +6,13 @@
               can reach it and be reached from it, and so these are a component (Orzan 2004; Yan et al., "Pregel
               Algorithms for Graph Connectivity Problems with Performance Guarantees", VLDB 2014, section 5.1)
 
-Each of the three goes on within a shard until nothing changes there, and only what crosses is sent; a stage is over
-after the tick in which nobody sent anything. Colours are drawn anew for each round, from a random number that follows
-from round and node: so a chain of components falls apart into pieces of all sizes, and some log n rounds do, where with
-the nodes' own numbers one round might find but one component. In the end the first node of each component learns
-from all who are in it who they are, and tells them the least.
+Each of the three runs within a shard until nothing changes there, and sends only what crosses shards; a stage is over
+after a tick in which no shard sent anything. Each round draws new colours, random numbers that follow from round and
+node. So a chain of components falls apart into pieces of all sizes, and about log n rounds suffice; with the nodes' own
+numbers, a round might find only one component. At the end the root of each component collects its members' ordinals and
+sends them the least.
 
-What a stage comes to does not depend on the cut: counts of what was taken away, least colours, and sets of nodes that
-can be reached.
+A stage's result does not depend on the cut: counts of removed nodes, least colours, and sets of reachable nodes.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ LATER = np.iinfo(np.int64).max
 ORDINAL_BITS = 32
 TARGET_BITS = 32
 A_TARGET = 1 << TARGET_BITS
-"""In one number, sources that a node has lost in the lower half, and targets in the upper."""
+"""Counts of lost sources (lower half) and lost targets (upper half) in one number."""
 KEPT = ("component", "colour", "reached", "sources", "targets")
 
 
@@ -56,7 +55,7 @@ class Stage(IntEnum):
 
 
 class StrongComponents(Program):
-    """Find strongly connected components: nodes are together if paths lead from each to the other.
+    """Finds strongly connected components: nodes belong together if paths lead from each to the other.
 
     Column `component` is the ordinal (position in id order, from 0) of the component's first node. Ends by itself.
     """
@@ -100,7 +99,7 @@ class StrongComponents(Program):
     def resume(self, ws: Workspace) -> None:
         kept = (ws.pending(name).copy() for name in KEPT)
         self._component, self._colour, self._reached, self._sources, self._targets = kept
-        self._again = True  # who spoke for a component's members at a shard may be elsewhere now
+        self._again = True  # the node that spoke for a component's members at a shard may now be on another
 
     def collect(self, ws: Workspace) -> Mapping[str, Array]:
         held = (self._component, self._colour, self._reached, self._sources, self._targets)
@@ -145,7 +144,7 @@ class StrongComponents(Program):
             self._trim(ws, NONE, rounds)
         elif stage is Stage.COLOUR:
             nodes, colours = ws.arrived("least")
-            less = colours < self._colour[nodes]  # a node that has its component already has colour -1
+            less = colours < self._colour[nodes]  # a node that already has its component has colour -1
             self._colour[nodes[less]] = colours[less]
             self._spread_colours(ws, nodes[less], rounds)
         else:
@@ -178,7 +177,7 @@ class StrongComponents(Program):
     # -- colour ----------------------------------------------------------------------------------------------------
 
     def _draw_colours(self, ws: Workspace, rounds: int) -> None:
-        """Draws a random number per node, followed by the ordinal, so that no two are equal."""
+        """Draws a random number per node, combined with the ordinal, so that no two are equal."""
         ordinals = ws.part.ordinals
         drawn = (bits(rounds, 0, ordinals) >> np.uint64(ORDINAL_BITS + 1)).astype(np.int64) << ORDINAL_BITS
         self._colour = np.where(self._active, drawn | ordinals, -1)
@@ -206,7 +205,7 @@ class StrongComponents(Program):
         self._say(ws, self._post(ws, "least", news + size, self._told[news]), Stage.COLOUR, rounds)
 
     def _spread_over_all(self, ws: Workspace) -> NDArray[np.int64]:
-        """Takes a step along all edges at once, compiled; returns the nodes that got a lesser colour."""
+        """Takes one step along all edges at once, compiled; returns the nodes that got a lesser colour."""
         offered = np.full(ws.part.size + ws.part.ghost_count, LATER)
         offered[: ws.part.size] = np.where(self._active, self._colour, LATER)
         least = ws.part.in_kernel.reduce(np.minimum, offered, LATER, ws.pool, ws.threads)
@@ -217,7 +216,7 @@ class StrongComponents(Program):
     # -- answer ----------------------------------------------------------------------------------------------------
 
     def _answer(self, ws: Workspace, front: Array, rounds: int) -> None:
-        """Continues backwards from nodes that can reach the one whose colour they have."""
+        """Continues backwards from nodes that can reach the node whose colour they have."""
         size, news = ws.part.size, np.zeros(ws.part.size, np.bool_)
         while len(front):
             self._reached[front] = 1
@@ -233,7 +232,7 @@ class StrongComponents(Program):
         begins, ghosts = self._into.crossing(np.flatnonzero(news))
         best = np.full(ws.part.ghost_count, -1)
         np.maximum.at(best, ghosts - size, self._colour[begins])
-        sent = np.flatnonzero(best >= 0)  # of what a node hears, only the greatest can be its own colour
+        sent = np.flatnonzero(best >= 0)  # a node's own colour can only be the greatest that it receives
         self._say(ws, self._post(ws, "least", sent + size, -best[sent]), Stage.ANSWER, rounds)
 
     def _answer_over_all(self, ws: Workspace) -> NDArray[np.int64]:
@@ -243,10 +242,10 @@ class StrongComponents(Program):
         greatest = ws.part.out_kernel.reduce(np.maximum, told, -1, ws.pool, ws.threads)
         return np.flatnonzero((greatest == self._colour) & (self._reached == 0) & self._active)
 
-    # -- whose component it is -------------------------------------------------------------------------------------
+    # -- least members ---------------------------------------------------------------------------------------------
 
     def _gather(self, ws: Workspace, rounds: int) -> None:
-        """Tells every component's root its least member on each shard, and which nodes there ask for it."""
+        """Sends every component's root its least member on each shard, and a request for the result."""
         ordinals = ws.part.ordinals
         order = ws.part.by_ordinal
         roots, first = np.unique(self._component[order], return_index=True)

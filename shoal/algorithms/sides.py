@@ -1,6 +1,6 @@
-"""Edges one way, for a step along those of some nodes: one by one if they are few, else all at once, compiled.
+"""Edges of one direction, for a step along those of some nodes: one by one if they are few, else all at once, compiled.
 
-Which of the two is taken changes no number.
+The choice changes no result.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from shoal.program.ragged import spread
 
 Array = NDArray[Any]
 DENSE = 8
-"""A step over all edges pays, compiled as it is, when more than one edge in so many is concerned."""
+"""A compiled step over all edges pays if more than one in this many edges is needed."""
 
 
 class Side:
-    """The edges of one direction, for some rows or for those that cross; `back` has them by their other ends."""
+    """The edges of one direction, for some rows or only those that cross; `back` has them by their other ends."""
 
     def __init__(self, edges: Adjacency, back: Kernel) -> None:
         self._indptr, self._neighbours, self._back = edges.indptr.astype(np.int64), edges.neighbours, back
@@ -35,7 +35,7 @@ class Side:
         return np.diff(self._indptr) - np.bincount(loops, minlength=self._size)
 
     def are_many(self, rows: Array) -> bool:
-        """Returns whether these rows have so many edges that going along all edges is cheaper."""
+        """Returns whether these rows have so many edges that a step along all edges is cheaper."""
         edges = int((self._indptr[rows + 1] - self._indptr[rows]).sum())
         return edges * DENSE > len(self._neighbours)
 
@@ -45,10 +45,10 @@ class Side:
         return self._neighbours[spread(self._indptr[rows], lengths)], np.repeat(rows, lengths)
 
     def leave(self, ws: Workspace, rows: Array, counts: NDArray[np.int64]) -> tuple[Array, Array]:
-        """Subtracts these rows' edges from the `count` of own nodes at their other ends.
+        """Subtracts these rows' edges from the `counts` of own nodes at their other ends.
 
-        Gives own nodes that have none left (all of those whom the edges lead to, others perhaps), and ghosts, once for
-        each edge.
+        Returns own nodes that have none left (all at the ends of these edges, and perhaps others), and ghosts, once per
+        edge.
         """
         if not self.are_many(rows):
             ends, _ = self.neighbours(rows)
@@ -61,7 +61,7 @@ class Side:
         return np.flatnonzero(counts <= 0), self.crossing(rows)[1]
 
     def crossing(self, rows: Array) -> tuple[Array, Array]:
-        """Returns, for those of these rows' edges that lead to ghosts, the rows and the ghosts."""
+        """Returns the rows and the ghosts of those of these rows' edges that lead to ghosts."""
         if not self.are_many(rows):
             ends, begins = self.neighbours(rows)
             away = ends >= self._size

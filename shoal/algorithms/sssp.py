@@ -19,16 +19,16 @@ from shoal.program.declarations import Column
 from shoal.program.params import Param
 
 EDGES = 16
-"""How many edges of the mean weight to go in a tick. On a thinned grid on four shards that is a twelfth of the work,
-and a fortieth of the bytes, that it takes without a stride, and 2 % more ticks.
+"""How many edges of the mean weight to go in one tick. On a thinned grid on four shards this takes a twelfth of the
+work and a fortieth of the bytes of a run without a stride, and 2 % more ticks.
 """
 
 
 class ShortestPaths(LeastPaths):
-    """Add up weights along the shortest way from a node to each: column `distance`, none where no way leads.
+    """Adds weights along the shortest path from a node to each other: column `distance`, none without a path.
 
-    Edges are followed from source to target, in an undirected graph both ways; of parallel ones the lightest counts. A
-    weight must be a number from 0 on. Ends by itself.
+    Follows edges from source to target, in an undirected graph both ways; of parallel edges the lightest counts.
+    Weights must not be negative. Ends by itself.
     """
 
     name = "sssp"
@@ -57,7 +57,7 @@ class ShortestPaths(LeastPaths):
 
 
 def _complaint(part: ShardGraph, column: str, weights: NDArray[np.float64]) -> str:
-    """Returns the error for the first weight that no distance can have. Only own nodes' ids are known."""
+    """Returns the error for the first invalid weight. Only own nodes' ids are known."""
     edge = int(np.flatnonzero(~(weights >= 0.0))[0])
     source = int(np.searchsorted(part.out_edges.indptr, edge, side="right")) - 1
     target = int(part.out_edges.neighbours[edge])

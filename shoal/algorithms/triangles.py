@@ -1,4 +1,4 @@
-"""How many triangles each node is a corner of, and how many there are."""
+"""The number of triangles at each node, and in total."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from shoal.program.declarations import Aggregate, Column, Merge
 
 
 class Triangles(Corners):
-    """Count the triangles at every node: column `triangles`, and how many there are as a figure of the run.
+    """Counts the triangles at every node: column `triangles`; their total is a figure of the run.
 
-    A triangle is three nodes that are joined to each other, whichever way edges lead and however many. Three ticks.
+    A triangle is three nodes joined to each other, whatever the direction and number of edges. Three ticks.
     """
 
     name = "triangles"
@@ -27,7 +27,7 @@ class Triangles(Corners):
 
     def settle(self, ws: Workspace, credits: NDArray[np.int64]) -> None:
         ws.set("triangles", credits)
-        (first,) = ws.part.local_of(np.zeros(1, np.int64)).tolist()  # its owner repeats the sum that all know
+        (first,) = ws.part.local_of(np.zeros(1, np.int64)).tolist()  # its owner contributes the sum known to all
         self._say(ws, int(ws.total("triangles")), here=first >= 0, node=first)
 
     def _say(self, ws: Workspace, count: int, *, here: bool, node: int) -> None:

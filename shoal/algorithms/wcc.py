@@ -1,23 +1,22 @@
-"""Weakly connected components: merged inside each shard at once, then between shards by hooking and jumping.
+"""Weakly connected components: merged within each shard first, then between shards by hooking and jumping.
 
-Plain label propagation needs as many ticks as the graph's diameter. Here each shard finds, once, the components of its
-own piece (own nodes and ghosts, by union-find): these have one label from then on, the least ordinal known to be
-connected. Between shards three things go on at the same time, all of them as messages "node v is connected to label m":
+Plain label propagation needs as many ticks as the graph's diameter. Here each shard first finds the components of its
+own part (own nodes and ghosts, by union-find). Each such piece has one label, the least ordinal known to be connected.
+Three processes run between shards at the same time, all with messages "node v is connected to label m":
 
     touch    who has taken a new label tells the ghosts of that piece      along edges, so all is found in the end
     hook     who finds labels a > m connected tells node a of m            so that all who follow a come to m
     jump     who has a label a of another shard asks node a for its own    so that chains of labels halve each time
 
 This is FastSV (Zhang, Azad and Hu, "FastSV: A Distributed-Memory Connected Component Algorithm with Fast Convergence",
-SIAM PP 2020) with pieces in the place of nodes, and with all steps under way at once, which labels that only ever
-fall allow. A thinned grid of half a million nodes, whose diameter is in the thousands, takes 2 ticks on two shards, 7
-on four and 8 on eight; R-MAT 18 takes 2 or 3.
+SIAM PP 2020) with pieces instead of nodes, and with all steps at once, which is possible because labels only fall. A
+thinned grid of half a million nodes, whose diameter is in the thousands, takes 2 ticks on two shards, 7 on four and 8
+on eight; R-MAT 18 takes 2 or 3.
 
-What the labels are in between depends on where the graph is cut; what they are in the end does not, even if the cut
-changes on the way. Labels are ordinals of nodes of the same component and never rise, so the component's first node
-keeps its own. A tick in which nobody's label changes comes only when every edge joins equal labels: whoever took
-its label last has told the other end of it since. A run that goes on elsewhere knows the nodes' labels, tells all of
-them again, and does not end with that tick.
+Intermediate labels depend on the cut; the final ones do not, even if the cut changes during the run. Labels are
+ordinals of nodes of the same component and never rise, so the component's first node keeps its own. A tick changes no
+label only if every edge joins equal labels, because a piece that takes a new label tells the other ends. A run that
+resumes elsewhere knows the nodes' labels, sends all of them again, and does not end with that tick.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ from shoal.program.program import Program
 
 Array = NDArray[Any]
 DENSE = 16
-"""A table over all nodes is faster than a sort for more than one number in so many nodes."""
+"""A table over all nodes is faster than a sort if there is more than one number per this many nodes."""
 
 
 class ConnectedComponents(Program):
-    """Find weakly connected components: nodes are together if a path joins them, whatever its edges' directions.
+    """Finds weakly connected components: nodes belong together if a path joins them, whatever its edges' directions.
 
     Column `component` is the ordinal (position in id order, from 0) of the component's first node. Ends by itself.
     """
@@ -65,7 +64,7 @@ class ConnectedComponents(Program):
         self._speaker[self._piece[: part.size]] = np.arange(part.size)
         crossing = np.zeros(count, np.bool_)
         crossing[self._ghost_pieces] = True
-        self._open = np.flatnonzero(crossing)  # the others are whole components, and nobody will ever hear of them
+        self._open = np.flatnonzero(crossing)  # the others are whole components, which no message can concern
         self._label = np.full(count, np.iinfo(np.int64).max)
         self._again = False
 
@@ -93,7 +92,7 @@ class ConnectedComponents(Program):
         return {"component": self._label[self._piece[: ws.part.size]]}
 
     def _unite(self, ws: Workspace, labels: Array, others: Array) -> None:
-        """Merges labels that are connected, pair by pair: all pieces with one of them take the least."""
+        """Merges connected labels, pair by pair: all pieces with one of them take the least."""
         local = ws.part.local_of(others)
         here = local >= 0
         others = np.where(here, self._label[self._piece[np.where(here, local, 0)]], others) if len(others) else others
@@ -109,13 +108,13 @@ class ConnectedComponents(Program):
         self._post(ws, known[lost], least[lost])
 
     def _answer(self, ws: Workspace, asked: Array, askers: Array) -> None:
-        """Tells those that follow an own node which label it follows itself."""
+        """Tells the pieces that follow an own node which label it follows itself."""
         label = self._label[self._piece[asked]]
         news = label != ws.part.ordinals[asked]
         self._post(ws, askers[news], label[news])
 
     def _tell(self, ws: Workspace, changed: Array) -> None:
-        """Tells the ghosts of these pieces their labels, and asks on behalf of all open ones."""
+        """Sends the ghosts of these pieces their labels, and asks on behalf of all open ones."""
         part = ws.part
         if not part.size:
             return
@@ -152,9 +151,7 @@ def least_of_each(one: Array, other: Array, bound: int) -> tuple[Array, Array]:
 
 
 def _numbered(one: Array, other: Array, bound: int) -> tuple[Array, NDArray[np.int32], NDArray[np.int32]]:
-    """Returns the distinct given numbers, ascending, and each one's index among them: by a table if many, by a sort if
-    few.
-    """
+    """Returns the distinct given numbers, ascending, and each one's index among them: by table if many, else sort."""
     if len(one) * DENSE < bound:
         known, inverse = np.unique(np.concatenate([one, other]), return_inverse=True)
         places = inverse.astype(np.int32)

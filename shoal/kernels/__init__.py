@@ -1,1 +1,1 @@
-"""Loops over edges, in C (`shoal/native`): reductions a row, searches to their end within a shard, cores, triangles."""
+"""Loops over edges, in C (`shoal/native`): reductions by row, searches within a shard, core numbers, triangles."""

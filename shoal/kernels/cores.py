@@ -1,7 +1,7 @@
-"""Core numbers within one shard's piece, given what those of its ghosts are said to be.
+"""Core numbers within one shard's part, given the current numbers of its ghosts.
 
-They are found by peeling, once. From then on only what leans on ghosts whose numbers have fallen is looked at again, so
-an exchange costs what it has changed. The loops are compiled (`shoal/native`: cores).
+The first call computes them by peeling. Later calls look only at nodes that depend on ghosts whose numbers have fallen,
+so an exchange costs as much as it changes. The loops are compiled (`shoal/native`: cores).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from shoal.kernels.triangles import Sets
 Array = NDArray[Any]
 
 LOOKS_A_MEMBER = 4
-"""Falling that takes more looks than this for each entry of the rows is given up, and all is peeled again: a node may
-fall by one many times, where peeling comes by once. Of R-MAT 18 on four shards, no tick looks at three.
+"""If lowering numbers takes more looks than this for each entry of the rows, it stops, and all is peeled again: it may
+visit a node many times, while peeling visits it once. For R-MAT 18 on four shards, no tick takes three looks.
 """
 
 
 class Cores:
-    """The numbers of own nodes: the greatest k such that k neighbours have as much.
+    """The numbers of own nodes: the greatest k such that k neighbours have a number of at least k.
 
-    `sets` are own nodes' neighbours, ghosts among them. Ghosts' numbers may fall from call to call, and never rise.
+    `sets` are own nodes' neighbours, ghosts among them. Ghosts' numbers may fall from call to call, but never rise.
     """
 
     def __init__(self, sets: Sets, ghosts: int) -> None:
@@ -37,7 +37,7 @@ class Cores:
         self._support = np.empty(self._own, np.int32)
 
     def given(self, ghosts: Array) -> NDArray[np.int32]:
-        """Returns the own nodes' numbers and these of the ghosts, by local index; valid until the next call."""
+        """Returns the own nodes' numbers for these numbers of ghosts (by local index); valid until the next call."""
         if self._keys is None or not self._fallen(self._keys, ghosts):
             self._keys = np.concatenate([self._degree, ghosts]).astype(np.int32)
             _native.cores(self._starts, self._members, self._keys, self._support, self._own)
@@ -57,7 +57,7 @@ def _with_ghosts(sets: Sets, ghosts: int) -> tuple[NDArray[np.int64], NDArray[np
     _native.check_rows(sets.starts, sets.members, len(sets) + ghosts)
     if not ghosts:
         return sets.starts, sets.members
-    holders = Grouping(sets.members - np.int32(len(sets)), ghosts)  # own nodes are of no pile
+    holders = Grouping(sets.members - np.int32(len(sets)), ghosts)  # own nodes belong to no pile
     own: NDArray[np.int32] = np.repeat(np.arange(len(sets), dtype=np.int32), sets.lengths)
     starts = np.concatenate([sets.starts, sets.starts[-1] + holders.starts[1:]])
     return starts, np.concatenate([sets.members, holders.deal(own)])

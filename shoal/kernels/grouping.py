@@ -1,10 +1,10 @@
-"""Grouping by small numbers: the counting sort behind all that puts nodes and edges in order.
+"""Groups items by small integers: the counting sort that orders nodes and edges.
 
     keys      2 0 1 0        starts   0 2 3 4             pile 0 begins at 0, pile 1 at 2, ...
     values    a b c d        deal     b d c a             stable: what has one key stays as it stood
 
-One pass counts and one deals, so the time is linear and nothing is compared. A key that is no pile's number is left
-out. The loops are compiled (`native/grouping.c`).
+One pass counts and one deals, so the time is linear and nothing is compared. Items whose key is not the number of a
+pile are left out. The loops are compiled (`native/grouping.c`).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _WIDE = {np.dtype(np.bool_): np.uint8, np.dtype(np.uint16): np.int32, np.dtype(n
 
 
 FLAGS_EACH = 64
-"""To look at so many flags takes as long as to sort a number among others."""
+"""Reading this many flags takes as long as sorting one number among others."""
 
 BLOCK = 1 << 15
-"""Rows that are looked up at a time: as wide integers, they fit into a cache of the second level."""
+"""Rows that are looked up at a time: as wide integers, they fit a second-level cache."""
 
 
 def taken(table: Array, rows: Array) -> Array:
     """Returns `table[rows]` for rows known to be in range.
 
-    numpy turns all rows into 64 bits before it looks: of a graph's edges, more bytes than what comes out. Done a block
-    at a time they never leave the cache.
+    numpy first converts all rows to 64 bits, which for a graph's edges takes more bytes than the result. One block at a
+    time stays in the cache.
 
     >>> taken(np.array([5.0, 7.0]), np.array([1, 0, 1], np.int32)).tolist()
     [7.0, 5.0, 7.0]
@@ -40,15 +40,15 @@ def taken(table: Array, rows: Array) -> Array:
     found = np.empty(len(rows), table.dtype)
     for start in range(0, len(rows), BLOCK):
         block = slice(start, start + BLOCK)
-        np.take(table, rows[block], out=found[block], mode="clip")  # "raise" would fill a buffer of its own first
+        np.take(table, rows[block], out=found[block], mode="clip")  # "raise" would fill a buffer first
     return found
 
 
 def distinct(values: Array, below: int | None = None) -> Array:
-    """Returns the distinct numbers, ascending. `below`: all are at least 0 and less than this.
+    """Returns the distinct numbers, ascending. With `below`, all must be at least 0 and less than it.
 
     numpy's `unique` hashes them, which takes four times as long as sorting from a thousand on, and fifteen times at a
-    million (2.4). Many small numbers need not even be sorted: a flag for each that may be there is read in order.
+    million (2.4). Many small numbers need no sort: they set flags, which are read in order.
 
     >>> distinct(np.array([3, 1, 3])).tolist(), distinct(np.array([3, 1, 3]), below=4).tolist()
     ([1, 3], [1, 3])
@@ -67,7 +67,7 @@ def distinct(values: Array, below: int | None = None) -> Array:
 
 
 class Grouping:
-    """Items by key, in piles from 0. `starts` says where each pile begins, and behind the last one how many items lie.
+    """Items by key, in piles from 0. `starts` has the beginning of each pile, followed by the total number of items.
 
     >>> grouping = Grouping(np.array([2, 0, 1, 0], np.int32), 3)
     >>> grouping.starts.tolist(), grouping.order().tolist(), grouping.deal(np.array([7.0, 5.0, 6.0, 5.5])).tolist()
@@ -89,7 +89,7 @@ class Grouping:
         return dealt
 
     def order(self, through: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
-        """Returns the item at each place. With the order by another key as `through`: by this key, then by that one."""
+        """Returns the item at each position. With the order by another key as `through`: by this key, then that."""
         placed = np.empty(len(self), np.int32)
         _native.order(self.keys, self.starts, through, placed)
         return placed

@@ -1,13 +1,13 @@
-"""Several numbers become one, with bits that depend neither on their order nor on the machine.
+"""Merges numbers into one whose bits depend neither on their order nor on the machine.
 
-IEEE 754 leaves two choices open wherever floats are compared. 0.0 and -0.0 are equal, so either is the least of the
-two; and a result that is not a number (NaN) may carry the sign and payload of any operand. numpy chooses by position,
-by vector width and by instruction set, so the same values merged on two shards, or on two machines, come out with
-different bits. Therefore every least and greatest is *settled*: a zero is 0.0, and a NaN is the one that `np.nan` is.
-It is enough to settle results, for merging settled values again settles nothing differently.
+IEEE 754 leaves two choices open when floats are compared. 0.0 and -0.0 are equal, so either may be the least of the
+two; and a NaN result may have the sign and payload of any operand. numpy's choice depends on position, vector width and
+instruction set, so the same values merged on two shards or machines may have different bits. Therefore every least and
+greatest is *settled*: a zero becomes 0.0, and a NaN becomes `np.nan`. Settling only the results is enough, because
+merging settled values and settling again gives the same bits.
 
-`gather.c` does the same in its loops. Floats are added in an order of our own (`sums.c`), because numpy promises none:
-that leaves nothing open but which NaN a sum is, and of those `one_nan` makes one in all that leaves a run.
+`gather.c` does the same in its loops. Floats are added in a fixed order (`sums.c`), because numpy promises none. Then
+only the choice of a NaN is open, and `one_nan` makes all NaNs the same in everything that leaves a run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EXTREMES = (np.minimum, np.maximum, np.fmin, np.fmax)
 
 
 def merged(ufunc: np.ufunc, values: Array) -> Any:
-    """Returns all values as one; there is one at least."""
+    """Returns all values merged into one; there must be at least one."""
     if ufunc is np.add and values.dtype == np.float64:
         return np.float64(_native.sum_all(np.ascontiguousarray(values)))
     total = ufunc.reduce(values)
@@ -35,7 +35,7 @@ def merged(ufunc: np.ufunc, values: Array) -> Any:
 
 
 def merged_rows(ufunc: np.ufunc, values: Array, starts: Array) -> Array:
-    """Returns one value a row; rows begin at `starts`, which ascend, and none is empty."""
+    """Returns one value per row; rows begin at `starts`, which ascend, and none is empty."""
     if ufunc is np.add and values.dtype == np.float64:
         sums = np.empty(len(starts))
         _native.sum_rows(np.ascontiguousarray(values), np.ascontiguousarray(starts, np.int64), sums)
@@ -44,15 +44,15 @@ def merged_rows(ufunc: np.ufunc, values: Array, starts: Array) -> Array:
 
 
 def merged_at(ufunc: np.ufunc, identity: Any, values: Array, places: Array, count: int) -> Array:
-    """Returns one value for each of `count` places: `identity` where none of `values` belongs."""
+    """Returns one value for each of `count` places: `identity` for a place without `values`."""
     table = np.full(count, identity, values.dtype)
-    with np.errstate(invalid="ignore"):  # `at` warns of a NaN where `reduceat` does not
+    with np.errstate(invalid="ignore"):  # `at` warns of a NaN, `reduceat` does not
         ufunc.at(table, places, values)
     return _settled_if_extreme(ufunc, table)
 
 
 def settled(values: Array) -> Array:
-    """Writes 0.0 for -0.0 and one NaN for all into an array of any numbers, and returns it."""
+    """Replaces -0.0 by 0.0 and every NaN by `np.nan` in an array of any numbers, and returns it."""
     if values.dtype.kind == "f":
         np.copyto(values, np.nan, where=np.isnan(values))
         values += values.dtype.type(0)
@@ -60,9 +60,9 @@ def settled(values: Array) -> Array:
 
 
 def one_nan(values: Array) -> Array:
-    """Returns the values with one NaN in place of all; the same array where there is none.
+    """Returns the values with the same NaN for all; the same array if there is none.
 
-    Even arithmetic an element at a time leaves it open which of two NaNs goes on, and numpy chooses by position.
+    Even elementwise arithmetic may pass on either of two NaNs, and numpy chooses by position.
     """
     if values.dtype.kind != "f":
         return values

@@ -1,12 +1,12 @@
 """Reductions over the edges of every node at once: the inner loops of a tick, in C (`shoal/native`).
 
-A row's values are taken from left to right, and so in canonical order, whatever the reduction; no compiler may reorder
-or fuse a floating-point operation. Rows may be split between threads in blocks of about equal numbers of edges
-(splitting by equal rows leaves the thread with the hubs working alone); a row is never split, so the bits don't depend
-on the split. The loops hold no lock of the interpreter's.
+Every reduction processes a row's values from left to right, and so in canonical order; compilers may not reorder or
+fuse floating-point operations. Threads process blocks of rows with about equal numbers of edges (with equal numbers of
+rows, the thread with the hubs would finish last). A row is never split, so the bits don't depend on the blocks. The
+loops release the interpreter lock.
 
-What a loop reads by index was checked once, when the kernel was made, and can't be written through it; lengths and
-types are checked at each call.
+Indices are checked once, when the kernel is created, and can't be changed through it; lengths and types are checked at
+each call.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _TYPES = (np.dtype(np.float64), np.dtype(np.int64))
 
 
 class Kernel:
-    """Rows of neighbours in CSR form, and what can be reduced over them. Immutable; shared by all runs on a part.
+    """Rows of neighbours in CSR form, and reductions over them. Immutable; shared by all runs on a part.
 
-    A neighbour is a local index below `width`. Every reduction takes a value a local index and gives one a row; with a
-    pool, it is done by so many threads. Raises ValueError for rows that are none.
+    A neighbour is a local index below `width`. Every reduction takes one value per local index and returns one per row;
+    with a pool, it uses `threads` threads. Raises ValueError for invalid rows.
     """
 
     def __init__(self, indptr: Array, neighbours: Array, width: int) -> None:
@@ -70,8 +70,8 @@ class Kernel:
     ) -> Array:
         """Reduces with any ufunc of two arguments; a node without neighbours gets `identity`.
 
-        A sum is of value times weight, everything else of value plus weight. Sums, least and greatest of float64 and
-        int64 are compiled; other ufuncs and types cost an array of the values by edge.
+        Sums use value times weight, all others value plus weight. Sums, minima and maxima of float64 and int64 are
+        compiled; other ufuncs and types need an array of the values by edge.
         """
         if weights is not None and weights.dtype != values.dtype:
             common = np.result_type(values, weights)
@@ -114,7 +114,7 @@ class Kernel:
     ) -> None:
         """Computes PageRank in one pass: `rank` becomes damping * sum(share) + base, and `next_share` rank * per_edge.
 
-        The bits are those of three numpy operations one behind the other. `next_share` is an array of its own.
+        The bits are those of three successive numpy operations. `next_share` must not overlap the other arrays.
         """
 
         def block(first: int, last: int) -> None:
@@ -133,8 +133,8 @@ class Kernel:
     ) -> Array:
         """Returns the most frequent of the neighbours' values, here and in `also`, whose rows belong to the same nodes.
 
-        The least of several; `identity` for a node without neighbours. Fastest for integers from 0 that are no larger
-        than there are edges, as ordinals are; other values are numbered first.
+        If several are, the least; `identity` for a node without neighbours. Fastest for integers from 0 up to the
+        number of edges, such as ordinals; other values are numbered first.
         """
         labels, names = self._labels(values)
         bound = int(labels.max(initial=-1)) + 1 if names is None else len(names)
@@ -154,9 +154,9 @@ class Kernel:
         return result
 
     def _labels(self, values: Array) -> tuple[NDArray[np.int32], Array | None]:
-        """Returns values as small numbers in the same order, and what each number stands for, unless for itself."""
+        """Returns values as small numbers in the same order, and each number's value, or None if they are the same."""
         if values.dtype.kind in "iu" and len(values):
-            affordable = max(len(self.neighbours), 4 * self.width)  # a counter each takes four bytes
+            affordable = max(len(self.neighbours), 4 * self.width)  # each counter takes four bytes
             if values.min() >= 0 and values.max() < affordable:
                 return np.ascontiguousarray(values, np.int32), None
         names, labels = np.unique(values, return_inverse=True)
@@ -167,13 +167,13 @@ class Kernel:
         if weights is not None:
             read = read * weights if ufunc is np.add else read + weights
         result = np.full(self.rows, identity, dtype=read.dtype)
-        filled = np.flatnonzero(np.diff(self.indptr))  # reduceat takes no empty rows
+        filled = np.flatnonzero(np.diff(self.indptr))  # reduceat does not accept empty rows
         if len(filled):
             result[filled] = merged_rows(ufunc, read, self.indptr[filled])
         return result
 
     def _run(self, block: Callable[[int, int], None], pool: ThreadPoolExecutor | None, threads: int) -> None:
-        """Processes all rows on several threads, and raises what one of them raises."""
+        """Processes all rows on several threads, and raises the exception of any of them."""
         if pool is None or threads == 1:
             block(0, self.rows)
             return
@@ -190,7 +190,7 @@ class Kernel:
 
 
 def _identity(merge: int, dtype: np.dtype[Any]) -> Any:
-    """Returns what the compiled loops give a row without neighbours."""
+    """Returns what the compiled loops return for a row without neighbours."""
     if merge == 0:
         return 0
     if dtype.kind == "f":
@@ -199,7 +199,7 @@ def _identity(merge: int, dtype: np.dtype[Any]) -> Any:
 
 
 def _frozen(array: Array, dtype: type[np.int32] | type[np.int64]) -> Array:
-    """Returns the array as the compiled loops take it, read-only, copied only if necessary."""
+    """Returns the array in the form that the compiled loops take, read-only, copied only if necessary."""
     view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view

@@ -1,8 +1,8 @@
-"""What a shard can find out about its own piece at once, instead of an edge further with every tick.
+"""Searches that a shard completes on its own part at once, instead of one edge per tick.
 
-A tick then costs a crossing from shard to shard, not an edge: components are merged and paths followed to their end
-here first, and only what reaches a ghost is left for its owner. What is found in the end is a least number over paths,
-which does not depend on where the graph is cut.
+A tick is then needed for each crossing between shards, not for each edge: a shard first merges components and follows
+paths to their end, and leaves only what reaches a ghost to its owner. The final result is a minimum over paths, which
+does not depend on the cut.
 
 The loops are compiled (`shoal/native`: components, bfs, dijkstra).
 """
@@ -22,7 +22,7 @@ Index = NDArray[np.int32]
 Flags = NDArray[np.bool_]
 
 UNREACHED = np.iinfo(np.int64).max
-"""The depth of a node that no path leads to."""
+"""The depth of an unreachable node."""
 
 
 def components(out: Kernel, into: Kernel) -> tuple[int, Index]:
@@ -45,11 +45,11 @@ def breadth_first(
 ) -> Index:
     """Relaxes depth[v] to depth[u] + 1 over all out-edges, from the own nodes `given` on, until nothing changes.
 
-    `depth`, by local index, is changed in place; `UNREACHED` is what no path leads to. All edges but those of `given`
-    have to be relaxed already. Returns the own nodes and ghosts that have changed, by ascending depth. With the
-    in-edges, levels with many edges are done from their far side, where most of them need not be looked at.
+    `depth`, by local index, is changed in place; unreachable nodes have `UNREACHED`. All edges except those of `given`
+    must be relaxed already. Returns the own nodes and ghosts that have changed, by ascending depth. With the in-edges,
+    levels with many edges are processed from their far side, where most edges can be skipped.
 
-    Own nodes beyond `limit` are not gone on from: they are marked in `waiting`, to be given another time.
+    The search does not continue from own nodes beyond `limit`, but marks them in `waiting`, for a later call.
     """
     width = out.width if into is None else _width(out, into)
     reached = np.empty(width + 1, np.int32)
@@ -73,9 +73,9 @@ def shortest_paths(
 ) -> Index:
     """Relaxes distance[v] to distance[u] + weight over all out-edges, from the own nodes `given` on, to the end.
 
-    `distance`, by local index, is changed in place; infinity is what no path leads to. `weights` stand in the order of
-    the rows. Returns the own nodes and ghosts that have changed. Raises ValueError when it comes upon a weight that is
-    negative or not a number; some distances have been changed by then. `limit` and `waiting` as above.
+    `distance`, by local index, is changed in place; unreachable nodes have infinity. `weights` are in the order of the
+    rows. Returns the own nodes and ghosts that have changed. Raises ValueError for a weight that is negative or not a
+    number; some distances may have changed by then. `limit` and `waiting` as above.
     """
     changed = np.empty(out.width, np.int32)
     given = np.asarray(given, np.int32)

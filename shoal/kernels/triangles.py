@@ -1,15 +1,15 @@
-"""Triangles, and what the local clustering coefficient needs of them: who are whose neighbours, and what lies between.
+"""Triangles, and what the local clustering coefficient needs: sets of neighbours, and the arcs between them.
 
-Each node's neighbours are taken once, whichever way edges lead and however many; whether they lead one way or both is
-kept beside (`arcs`, 1 or 2). Of two neighbours, the one with less of them keeps the other (`Sets.oriented`), so a hub
-keeps little. A triangle is found from its lowest corner, at that node's owner, which needs its neighbours' sets::
+Each neighbour counts once, whatever the direction and number of edges; `arcs` says whether they lead one way (1) or
+both (2). Of two neighbours, the one with fewer neighbours keeps the other (`Sets.oriented`), so hubs keep few. A
+triangle is found from its lowest corner, at that node's owner, which needs its neighbours' sets::
 
     sets = neighbour_sets(out, into)           own nodes' neighbours, by local index
     upper = sets.oriented(degree, ordinals)    after the ghosts' degrees have come
     corner_arcs(upper, size)                   after the ghosts' sets have come: one row for each own node and ghost
 
-All are counts, so the order of the work changes nothing. The loops are compiled (`shoal/native`: neighbourhoods,
-triangles).
+All results are counts, so the order of the work changes nothing. The loops are compiled (`shoal/native`:
+neighbourhoods, triangles).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shoal.kernels.reductions import Kernel
 Array = NDArray[Any]
 
 BLOCKS_A_THREAD = 8
-"""Rows with as many members may be of very different work; so threads take more than one block each."""
+"""Blocks with equal numbers of members may differ in work, so each thread takes more than one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ class Sets:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """The number of members of each row: of whole sets, the nodes' degrees."""
+        """The number of members of each row; for whole sets, the nodes' degrees."""
         return np.diff(self.starts)
 
     @property
@@ -62,7 +62,7 @@ class Sets:
 
 
 def neighbour_sets(out: Kernel, into: Kernel) -> Sets:
-    """Returns every own node's distinct neighbours but itself, in its edges' order, out-edges first."""
+    """Returns every own node's distinct neighbours except itself, in its edges' order, out-edges first."""
     if (out.rows, out.width) != (into.rows, into.width):
         raise ValueError("the rows of both directions have to be the same nodes")
     room = len(out.neighbours) + len(into.neighbours)
@@ -76,7 +76,7 @@ def corner_arcs(upper: Sets, own: int, pool: ThreadPoolExecutor | None = None, t
     """Returns, for every local index, the sum of arcs between the other two corners of its triangles.
 
     `upper` has a row for every local index, oriented; the triangles are those whose lowest corner is one of the first
-    `own` rows. Each is found by exactly one shard, and so what all of them find of a node adds up to the whole.
+    `own` rows. Exactly one shard finds each, so the shards' sums for a node add up to the whole.
     """
     width = len(upper)
     if not 0 <= own <= width or width > 2**30:

@@ -1,4 +1,4 @@
-"""The knowledge colony: agents that read the texts of a graph's nodes and wire what they find into a graph of concepts.
+"""The knowledge colony: agents read the texts of a graph's nodes and build a graph of concepts from them.
 
     Digester      engulfs documents of its partition, and in the next tick presents their leading terms as concepts and
                   wires those of one document with each other; divides while there is much to do, goes elsewhere when
@@ -8,8 +8,8 @@
     Sentinel      takes all concepts of the first ticks for *self*; later, each mention of one that is not raises an
                   alarm at the document, and a document with alarms for most of its terms is an anomaly
 
-A concept belongs to the partition that its name hashes to, so the terms of one document are everywhere, and most edges
-lead from one partition to another.
+A concept belongs to the partition that its name hashes to, so the terms of one document are in many partitions, and
+most edges lead from one partition to another.
 """
 
 from shoal.knowledge.colony import Knowledge

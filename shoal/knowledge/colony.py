@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NEVER: Final = -1
 OTHERS: Final = 2
-"""Agents of a partition that are no digesters, to begin with."""
+"""How many agents of a partition are not digesters at the start."""
 
 
 class Knowledge(Colony):
@@ -89,10 +89,10 @@ class Knowledge(Colony):
             "label": concepts["label"].take(chosen),
         }
 
-    # -- what its agents ask for -----------------------------------------------------------------------------------
+    # -- what agents call ------------------------------------------------------------------------------------------
 
     def document(self, partition: int, place: int) -> Place | None:
-        """Returns the document of an own partition at this place in the order of ordinals, or None after the last."""
+        """Returns the document of an own partition at this position in ordinal order, or None after the last."""
         first, last = self._stretch[partition]
         return Place.node(int(self.part.ordinals[first + place])) if first + place < last else None
 
@@ -106,10 +106,10 @@ class Knowledge(Colony):
         return leading_terms(self._texts[self.sight.local(document)], self.terms)
 
     def digested(self, document: Place) -> None:
-        """Notes that a document has been digested in this tick."""
+        """Counts a document as digested in this tick."""
         self._digested[self.sight.local(document)] = self.tick
 
     def may_divide(self, partition: int) -> bool:
-        """Returns whether a digester of that partition may divide: there is much to do, and few were born there."""
+        """Returns whether a digester of that partition may divide: much is left to do, and few were born there."""
         digesters = self.counters["born"][partition] - OTHERS
         return self.documents_left(partition) > BROOD and digesters < self.digesters_max

@@ -1,4 +1,4 @@
-"""Digesters: what a macrophage does to bacteria, done to documents."""
+"""Digesters: they treat documents as macrophages treat bacteria."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 BROOD: Final = 20
 """Documents after which a digester divides."""
 RESTLESS: Final = 2
-"""Idle ticks after which it goes elsewhere."""
+"""Idle ticks after which it moves on."""
 
 
 class Digester(Agent):
-    """Engulfs documents, and presents what was in them a tick later."""
+    """Engulfs documents, and presents their terms one tick later."""
 
     idle_max: ClassVar[int | None] = 12
     meals = 0

@@ -1,4 +1,4 @@
-"""Sentinels: negative selection, as T cells go through it: what is there while they mature is self, all else is not."""
+"""Sentinels: negative selection, as in T cells. What is present while they mature is self; everything else is not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Sentinel(Agent):
-    """Raises alarms about concepts of its partition, and hears those about its partition's documents."""
+    """Raises alarms about concepts of its partition, and receives those about its partition's documents."""
 
     def act(self, here: AgentContext) -> None:
         colony: Knowledge = here.colony

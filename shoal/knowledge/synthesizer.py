@@ -1,4 +1,4 @@
-"""Synthesizers: quorum sensing, as bacteria do it that glow only when there are enough of them."""
+"""Synthesizers: quorum sensing, as in bacteria that glow only when there are enough of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEIGHBOURS_WIRED: Final = 3
 
 
 class Synthesizer(Agent):
-    """Makes an insight of a concept that enough documents have presented in a short time."""
+    """Turns a concept into an insight once enough documents have presented it in a short time."""
 
     idle_max: ClassVar[int | None] = 100
 

@@ -41,9 +41,9 @@ def find_program(name: str, deployed: Iterable[str] = ()) -> type[Program]:
 
 
 def installed_digest(program: type[Program]) -> str:
-    """The SHA-256 of the file that defines it, as it was when it was first asked for; "" where there is none to read.
+    """Returns the SHA-256 of the program's file as of the first call; "" if no file can be read.
 
-    Of that file alone: what it imports is for whoever installs the machines to keep the same.
+    It covers only that file: operators must keep what it imports the same on all machines.
     """
     file = getattr(sys.modules.get(program.__module__), "__file__", None)
     return _digest_of_file(file) if file is not None else ""

@@ -48,10 +48,10 @@ def first_unkept(
     tuples: bool = True,
     shared: bool = False,
 ) -> Unkept | None:
-    """The first thing in any of the dicts that is not plain, or held by others, too; `plain` says what is.
+    """Returns the first value in any of the dicts that is not plain, or held elsewhere; `plain` says what is.
 
-    `held` is how many hold the dicts themselves, the list that is given among them; 0 does not look. `skip` is an entry
-    that is not looked at. `shared`: others may hold what is in them, for it is copied at once.
+    `held` is the number of references to each dict itself, including the given list's; 0 skips this check. `skip` is a
+    key that is not checked. With `shared`, others may hold the values, because they are copied at once.
     """
     found = _native.plain(dicts, held, skip, tuples, shared)
     if found is not None and ELSEWHERE in found[2]:
@@ -68,11 +68,11 @@ def first_unkept(
 
 
 def _after_letting_go(dicts: list[dict[Any, Any]], how: tuple[int, str | None, bool, bool]) -> Found | None:
-    """What is found once those that hold a container without any use for it have let go of it.
+    """Checks again after releasing references that serve no purpose.
 
-    They are garbage in cycles (of a nested function that calls itself, or an exception that its own frame holds), the
-    frames of calls that have returned, which exceptions hold, and the arguments of log records. It takes a while, so
-    it is done in steps, of which the first mostly suffices.
+    These are held by garbage in cycles (a nested function that calls itself, or an exception held by its own frame), by
+    frames of finished calls, which exceptions hold, and by the arguments of log records. Releasing them is slow, so it
+    proceeds in steps; the first usually suffices.
     """
     found = None
     for generation in range(3):
@@ -91,7 +91,7 @@ def _after_letting_go(dicts: list[dict[Any, Any]], how: tuple[int, str | None, b
 
 
 def _copy_logged() -> None:
-    """Give the log records that are kept somewhere (by pytest, say) copies of the lists and dicts that they show."""
+    """Replaces the lists and dicts in log records that something keeps (such as pytest) by copies."""
     for record in [each for each in gc.get_objects() if issubclass(type(each), logging.LogRecord)]:
         if isinstance(record.args, tuple):
             record.args = tuple(_copied(each) for each in record.args)
@@ -102,26 +102,26 @@ def _copy_logged() -> None:
 def _copied(value: Any) -> Any:
     try:
         return deepcopy(value) if type(value) in CONTAINERS else value
-    except Exception:  # as read-only dicts; what it looks like is what a record is for
+    except Exception:  # such as read-only dicts; a record only needs their text
         return str(value)
 
 
 def _clear_frames(culprit: object) -> bool:
-    """Empty the frames of calls that have returned and hold it, and those of their functions; whether there were any.
+    """Clears the frames of finished calls that hold it, and all frames of their functions; returns whether any were.
 
-    A frame that goes on, or is to go on, as a generator's is, refuses or is left alone.
+    Frames that still run, or may resume, as a generator's, refuse or are left alone.
     """
     functions = _functions_behind(culprit)
     if functions:
         for each in gc.get_objects():
             if type(each) is FrameType and each.f_code in functions:
                 _is_cleared(each)
-        gc.collect()  # what they held may have been in cycles
+        gc.collect()  # their references may have been in cycles
     return bool(functions)
 
 
 def _functions_behind(culprit: object) -> set[CodeType]:
-    """Whose frames held it, and are emptied now: as a variable, as a nested function's, or in a tuple or list."""
+    """Clears frames that hold it as a variable, through a nested function, or a tuple or a list; returns their code."""
     held = [culprit, *gc.get_referents(culprit)] if type(culprit) is MappingProxyType else [culprit]
     for _ in range(HOPS_MAX):
         holders = gc.get_referrers(*held)

@@ -1,7 +1,7 @@
-"""Nodes that an operator names, as a parameter of a run: which of them are here.
+"""Finds the nodes that an operator names in a run's parameters, and which of them are here.
 
-A parameter is text, or a number where it was written as one; ids are of the graph's own type. Only the shard that owns
-the partition of an id can tell whether there is such a node, so it is that one which refuses a name that means nobody.
+A parameter is text, or a number if it was written as one; ids have the graph's own type. Only the shard that owns the
+partition of an id can tell whether the node exists, so that shard refuses unknown names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INT64 = np.iinfo(np.int64)
 
 
 def named_nodes(part: ShardGraph, program: Program) -> dict[str, int | str]:
-    """By parameter that is the id of a node: the id, of the graph's own type. Raises `BadParameter`."""
+    """Returns the id, in the graph's own type, for each parameter that is a node's id. Raises `BadParameter`."""
     named: dict[str, int | str] = {}
     for name, param in program.parameters().items():
         if param.node:
@@ -32,9 +32,9 @@ def named_nodes(part: ShardGraph, program: Program) -> dict[str, int | str]:
 
 
 def own_node(part: ShardGraph, parameter: str, given: str | None) -> int | None:
-    """The local index of the node that is so named, None if it would be another shard's. Raises `BadParameter`.
+    """Returns the local index of the named node, None if another shard owns it. Raises `BadParameter`.
 
-    The words of the error are for the operator: no node is called so, or this can be no id of this graph.
+    The message is for the operator: no node has this name, or it can't be an id of this graph.
     """
     if given is None or given == "":
         raise BadParameter(f"parameter '{parameter}' is missing: give the id of a node, as in {parameter}=5")
@@ -42,7 +42,7 @@ def own_node(part: ShardGraph, parameter: str, given: str | None) -> int | None:
 
 
 def own_nodes(part: ShardGraph, parameter: str, given: str | None) -> tuple[list[int], int]:
-    """The same of several ids with commas between: the local indices of those that are here, and how many there are."""
+    """Returns the local indices of those comma-separated ids that are here, and how many ids were given."""
     if given is None or not given.strip():
         raise BadParameter(f"parameter '{parameter}' is missing: give ids of nodes, as in {parameter}=5,8")
     ids = dict.fromkeys(_id(part, parameter, name.strip()) for name in given.split(","))

@@ -1,7 +1,7 @@
-"""Random numbers that depend on a seed, a tick and a node alone: the same on any number of shards, and when done again.
+"""Random numbers that depend only on a seed, a tick and a node: the same on any number of shards, and when repeated.
 
-Each number is a hash of what it is for (SplitMix64's finalizer, Steele et al. 2014, section 5), so there is no state to
-keep and no order to keep to. Good for simulation, not for secrets.
+Each number is a hash of these (SplitMix64's finalizer, Steele et al. 2014, section 5), so there is no state, and the
+order of calls does not matter. Suitable for simulation, not for secrets.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ MASK = (1 << 64) - 1
 
 
 def bits(seed: int, tick: int, keys: NDArray[Any], stream: int = 0) -> NDArray[np.uint64]:
-    """64 random bits for each key (say, an ordinal); `stream` tells several draws of one tick apart."""
+    """Returns 64 random bits for each key, such as an ordinal; `stream` distinguishes several draws in one tick."""
     base = _scalar(_scalar(_scalar(seed & MASK) ^ (tick & MASK)) ^ (stream & MASK))
     return _mixed(_mixed(np.asarray(keys).astype(np.uint64)) ^ np.uint64(base))
 
 
 def uniform(seed: int, tick: int, keys: NDArray[Any], stream: int = 0) -> NDArray[np.float64]:
-    """A number from 0 up to 1 for each key.
+    """Returns a number in [0, 1) for each key.
 
     >>> uniform(7, 1, np.array([3, 4, 3])).round(3).tolist()
     [0.388, 0.58, 0.388]
@@ -31,7 +31,7 @@ def uniform(seed: int, tick: int, keys: NDArray[Any], stream: int = 0) -> NDArra
 
 
 def draw(seed: int, tick: int, key: int, stream: int = 0) -> float:
-    """The number that `uniform` has for one key; ten times as fast for one.
+    """Returns the number that `uniform` returns for one key, ten times as fast.
 
     >>> draw(7, 1, 3) == float(uniform(7, 1, np.array([3]))[0])
     True

@@ -1,1 +1,1 @@
-"""Reading runs: columns, tables and searches at a tick, a stretch after the other, and the digests that pin them."""
+"""Reads runs: columns, tables and searches at a tick, in stretches, and the digests that identify them."""

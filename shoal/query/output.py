@@ -1,7 +1,7 @@
-"""Results to files, a stretch at a time: CSV, Parquet, or Arrow's own format, by the name's ending.
+"""Writes results to files, one stretch at a time: CSV, Parquet, or Arrow's own format, by the name's suffix.
 
-A file grows under another name beside its own and gets its own when it is whole: whatever goes wrong, there is never
-half of one, and what was there before stays until then.
+A file is written under a temporary name next to its own, and renamed when complete. If anything fails, there is no
+partial file, and an existing file stays until then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KINDS: Final = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
 
 
 def _remove(partial: Path, process: int) -> None:
-    if process == os.getpid():  # a child that was forked meanwhile leaves it to its parent
+    if process == os.getpid():  # a child forked meanwhile leaves it to its parent
         partial.unlink(missing_ok=True)
 
 
@@ -32,10 +32,10 @@ class _Writer(Protocol):
 
 
 class Output:
-    """A file that is being written; leave its `with` without an error, and it is there.
+    """A file that is being written; it appears when its `with` block ends without an error.
 
-    One column is called `value` in a CSV file, several have their names; `by_id` says that the id stands before
-    them, as in all but tables. Raises `ShoalError` for what can't be written.
+    In a CSV file a single column is called `value`, several have their names; with `by_id` the id precedes them, as in
+    all but tables. Raises `ShoalError` if it can't be written.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], kind: str | None = None, *, by_id: bool = True) -> None:
@@ -49,7 +49,7 @@ class Output:
 
     def __enter__(self) -> Output:
         self._partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
-        # Ctrl-C may come before the `with` has begun, and when its end has only just begun.
+        # Ctrl-C may arrive before the `with` block begins, or just as it ends.
         self._remove = finalize(self, _remove, self._partial, os.getpid())
         try:
             if self._kind == "csv":
@@ -61,7 +61,7 @@ class Output:
         return self
 
     def write(self, batch: Any) -> None:
-        """Add the rows of a `pyarrow.RecordBatch`; all have the same columns."""
+        """Adds the rows of a `pyarrow.RecordBatch`; all batches have the same columns."""
         try:
             if self._writer is None:
                 self._writer = self._opened(batch.schema)
@@ -98,7 +98,7 @@ class Output:
 
 
 class _Csv:
-    """Floats as the shortest text that reads back as the same bits; no value is an empty field."""
+    """Writes CSV: floats as the shortest text that reads back as the same bits, and missing values as empty fields."""
 
     def __init__(self, file: Any, header: Sequence[str]) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
@@ -108,7 +108,7 @@ class _Csv:
         self._writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
     def close(self) -> None:
-        """The file is closed by who has opened it."""
+        """Does nothing: the opener closes the file."""
 
 
 class _Parquet:

@@ -1,11 +1,11 @@
-"""A column that a run computed, over the whole graph in id order, and the digest that identifies it to the bit.
+"""A column that a run computed, over the whole graph in id order, and the digest that identifies it bit for bit.
 
 The digest is SHA-256 over two SHA-256: that of the node ids (as text, each followed by a newline) and that of the
-column's bytes (little-endian, 8 each), both in id order. It can be computed a stretch of ids at a time, and depends on
-nothing but the ids and the values.
+column's bytes (little-endian, 8 each), both in id order. It can be computed one stretch of ids at a time, and depends
+only on the ids and the values.
 
-A column may have a value that stands for none (`Column(null=…)`), such as the distance of an unreachable node. Python
-values, CSV and tables show it as None, an empty field or a null; numpy arrays and the digest have the value itself.
+A column may have a value that means none (`Column(null=…)`), such as the distance of an unreachable node. Python
+values, CSV and tables show it as None, an empty field or a null; numpy arrays and the digest use the value itself.
 """
 
 from __future__ import annotations
@@ -148,12 +148,12 @@ def _extreme_rows(ordinals: NDArray[Any], values: NDArray[Any], count: int, leas
     count = min(count, len(values))
     if count <= 0:
         return np.empty(0, dtype=np.int64)
-    falling = np.negative if values.dtype.kind == "f" else np.invert  # -v has no value for the least integer, ~v has
+    falling = np.negative if values.dtype.kind == "f" else np.invert  # -v overflows for the least integer, ~v does not
     key = values if least else falling(values)
     rows = np.arange(len(values))
     if count < len(values):
         last = np.partition(key, count - 1)[count - 1]
-        if last == last:  # not NaN, which numpy sorts behind everything and compares with nothing
+        if last == last:  # not NaN, which numpy sorts last and which compares unequal to everything
             rows = np.flatnonzero(key <= last)
     order = np.lexsort((ordinals[rows], key[rows]))
     return rows[order][:count]

@@ -17,15 +17,15 @@ from shoal.graph import columns as col
 from shoal.graph.arrow import pa
 
 STRETCH: Final = ROWS_MAX
-"""Rows in one: large enough that asking costs little, small enough to be at hand anywhere."""
+"""Rows in one stretch: enough that a request costs little, few enough to fit in memory anywhere."""
 
 
 @dataclass(frozen=True)
 class RowBatch:
     """Rows from ordinal `first` on, of `total`, as they were after tick `tick` of a run.
 
-    `nulls` has, of the columns that have one, the value that stands for none; `digests`, with the last stretch of those
-    that come from a daemon, the digest of each whole column.
+    `nulls` maps columns to the value that means none, if they have one. `digests`, in the last stretch from a daemon,
+    has the digest of each whole column.
     """
 
     run: str

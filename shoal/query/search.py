@@ -1,6 +1,6 @@
-"""Searching documents by TF-IDF, over any number of shards as over one.
+"""Searches documents by TF-IDF, with the same results on any number of shards.
 
-A document is a node with a text; its terms are those of `words`. Two steps, each asked of all shards at once::
+A document is a node with a text; `terms_of` returns its terms. Two steps, each on all shards at once::
 
     1   how many documents have you, and how many have each term?    ->  N and df, added up over all shards
     2   which are your best, by these weights?                       ->  the best of the bests
@@ -8,9 +8,9 @@ A document is a node with a text; its terms are those of `words`. Two steps, eac
     weight of a term      ln(N / df) + 1                (inverse document frequency, over all shards' documents)
     score of a document   sum of count * weight over the query's terms, in the order of the terms
 
-Counts are added as integers, weights are worked out once, by whoever asks, and every document's terms are added in the
-same order. So the scores are those of one process that holds all documents, to the bit, and so is the ranking: by
-score, then by document id.
+Counts are added as integers, the requester computes the weights once, and every document's terms are added in the same
+order. So scores and ranking (by score, then by document id) are bit-identical to those of one process that holds all
+documents.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Index:
     """The documents of one part: the nodes that have terms in a column."""
 
     def __init__(self, part: ShardGraph, column: str) -> None:
-        """Raises `UnknownColumn`. Takes some microseconds a document."""
+        """Raises `UnknownColumn`. Takes some microseconds per document."""
         self._part = part
         rows: dict[str, list[int]] = {}
         counts: dict[str, list[int]] = {}
@@ -97,7 +97,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Query:
-    """What is searched for: terms in order, each once."""
+    """A query's terms: in order, without duplicates."""
 
     terms: tuple[str, ...]
 
@@ -130,7 +130,7 @@ def merged(parts: Sequence[Hits], count: int) -> Hits:
 
 
 class Found(TypedDict):
-    """What a search replies beside the run's name."""
+    """What the reply to a search contains besides the run's name."""
 
     documents: int
     terms: Mapping[str, int]
@@ -138,7 +138,7 @@ class Found(TypedDict):
 
 
 def search(indexes: Sequence[Index], query: Query, count: int) -> tuple[Hits, Found]:
-    """Runs both steps where all indexes are at hand; returns the best documents and what `run search` adds."""
+    """Runs both steps with all indexes in this process; returns the best documents and what `run search` adds."""
     documents = sum(index.documents for index in indexes)
     frequencies = [sum(each) for each in zip(*(index.frequencies(query.terms) for index in indexes), strict=True)]
     weights = query.weights(documents, frequencies)
@@ -177,6 +177,6 @@ def texts_of(part: ShardGraph, column: str) -> list[str]:
 
 
 def _ranked(scores: Array, ordinals: Array, count: int) -> Array:
-    """Returns the places of the best, best first; of equals the lesser ordinal (and id) comes first."""
+    """Returns the positions of the best, best first; on a tie the lesser ordinal (and id) comes first."""
     order: Array = np.lexsort((ordinals, -scores))
     return order[: max(count, 0)]

@@ -1,8 +1,8 @@
-"""Tables that runs built, read a partition at a time, and the digest that identifies one to the bit.
+"""Tables that runs built, read one partition at a time, and the digest that identifies one bit for bit.
 
 For each partition in order, SHA-256 covers the number of rows (8 bytes, little-endian) and the values of each field in
 the table's order: 8 bytes for each number; for strings first all lengths (8 bytes each, in UTF-8), then all bytes. The
-digest depends on nothing but the rows, so it is the same on any number of shards.
+digest depends only on the rows, so it is the same on any number of shards.
 """
 
 from __future__ import annotations

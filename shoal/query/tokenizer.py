@@ -1,7 +1,7 @@
-"""From text to terms, the same way everywhere: for the knowledge colony and for searching.
+"""Splits text into terms, in the same way for the knowledge colony and for searches.
 
-A term is a word of the text in lower case, of at least three letters or digits, that is no stop word. A word is a run
-of letters and digits. Nothing is stemmed and nothing is guessed, so whoever reads a term finds it in the text.
+A term is a lower-case word of the text, of at least three letters or digits, that is not a stop word. A word is a run
+of letters and digits. There is no stemming, so every term occurs in the text as it is.
 """
 
 from __future__ import annotations
