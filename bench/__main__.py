@@ -1,4 +1,4 @@
-"""`python -m bench`: one table, each figure beside its floor, both measured in this run and in turns."""
+"""`python -m bench`: one table with each figure beside its floor, both measured in turns in the same run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COLOURS = {"met": "green", "missed": "yellow", "broken": "red", "": ""}
 def main() -> int:
     """Measures and prints."""
     options = _options()
-    for end in (signal.SIGINT, signal.SIGTERM):  # whoever ends us lets us clean up
+    for end in (signal.SIGINT, signal.SIGTERM):  # signals raise, so that everything is cleaned up
         signal.signal(end, signal.default_int_handler)
     progress = Console(stderr=True)
     began = time.monotonic()
@@ -72,7 +72,7 @@ def _options() -> argparse.Namespace:
 
 
 def machine() -> dict[str, Any]:
-    """Returns what the figures were measured on."""
+    """Returns a description of the machine."""
     libraries = ("numpy", "scipy", "pyzmq", "msgpack", "pyarrow")
     return {
         "processor": _processor(),

@@ -1,7 +1,7 @@
-"""A Python callback a node: PageRank by messages in one process, beside the same callback over plain lists.
+"""A Python callback per node: PageRank by messages in one process, beside the same callback over plain lists.
 
-Both figures are processor time, for both are one thread's, and of the same arithmetic. The floor has what somebody
-would write without us: lists of neighbours' numbers, and a list of values that is read through them.
+Both figures are processor time, because both use one thread, for the same arithmetic. The floor is what one would write
+without Shoal: lists of neighbours' numbers, and a list of values read through them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DAMPING = 0.85
 
 
 class ByMessages(shoal.NodeProgram):
-    """Ranks, the plainest way."""
+    """Computes ranks in the simplest way."""
 
     name = "bench-messages"
     rank = shoal.Attribute(0.0)
@@ -93,7 +93,7 @@ def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
                 ours = _each(run.step, ticks, data.node_count)
                 pairs.append((ours, _each(lists.tick, ticks, data.node_count)))
             run.stop()
-            lists.tick()  # as a stop is another tick of ours
+            lists.tick()  # because a stop costs Shoal another tick
             _check(run.result("rank").values.tolist(), lists)
             notes = {"edges a node": round(data.edge_count / data.node_count, 1)}
             yield Row("callbacks", f"a callback a node, {files.words}", "ns/node", tuple(pairs), AIM, notes)
@@ -109,5 +109,5 @@ def _each(tick: Callable[[], Any], ticks: int, nodes: int) -> Sample:
 
 
 def _check(ranks: list[float], lists: OverLists) -> None:
-    """Checks that both have computed the same; otherwise the comparison would be meaningless."""
+    """Checks that both computed the same; otherwise the comparison would be meaningless."""
     assert max(abs(a - b) for a, b in zip(ranks, lists.rank, strict=True)) < 1e-12

@@ -1,4 +1,4 @@
-"""Real daemons to measure: a dev cluster in a folder of its own, where alone the programs of the bench are found."""
+"""Real daemons to measure: a dev cluster in its own folder, where only the bench's programs are installed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Daemons:
     def tick_ms(self, graph: Graph, program: str, ticks: int, warm_up: int = WARM_UP_TICKS) -> Sample:
         """Runs a program; returns the median tick of the first shard, and all daemons' processor time per tick.
 
-        Nothing of it is kept on disk before its end.
+        It writes no checkpoint before its end.
         """
         before = self.cpu_ms()
         length = warm_up + ticks
@@ -66,7 +66,7 @@ class Daemons:
 
 @contextmanager
 def daemons(count: int, encryption: str = "curve", replicas: int = 2) -> Iterator[Daemons]:
-    """Runs so many daemons in one view; stops them and removes their folder however the block ends."""
+    """Runs this many daemons in one view; always stops them and removes their folder at the end."""
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         notes, site = Path(folder, "notes"), Path(folder, "site")
         notes.mkdir()
@@ -87,7 +87,7 @@ def daemons(count: int, encryption: str = "curve", replicas: int = 2) -> Iterato
 
 
 def _install_programs(site: Path) -> None:
-    """Creates what Python takes for an installed distribution: a folder with a name, a version and its entry points."""
+    """Creates what Python accepts as an installed distribution: a folder with a name, a version and entry points."""
     info = site / "shoal_bench-0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shoal-bench\nVersion: 0\n")

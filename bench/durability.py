@@ -1,8 +1,8 @@
-"""What durability costs: a tick whose state is kept on the disks of R shards, beside the same tick and a bare commit.
+"""The cost of durability: a tick whose state is kept on the disks of R shards, beside the same tick and a bare commit.
 
-The floor of a checkpoint is what nothing can do without: the tick itself, and one commit to SQLite (WAL, synchronous)
-of the bytes that one shard writes in it, its own partitions' and those that it keeps for others. Where only every tenth
-tick is kept, the floor carries a tenth of the commit. A tick is the mean over a run, for its checkpoints count.
+A checkpoint's floor is the indispensable work: the tick itself, and one SQLite commit (WAL, synchronous) of the bytes
+that one shard writes for it, for its own partitions and those that it keeps for others. If only every tenth tick is
+kept, the floor includes a tenth of the commit. A tick is the mean over a run, to include its checkpoints.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RESTART_AIM = Aim(value=5.0)
 
 
 def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """Measures PageRank on the Debian graph with R copies, then a restart of one of three daemons."""
+    """Measures PageRank on the Debian graph with R copies, then the restart of one of three daemons."""
     turns, ticks = (3, 60) if quick else (5, 200)
     for replicas in (1, 2, 3):
         tell(f"{SHARDS} daemons start, {replicas} copies of each partition")
@@ -62,13 +62,13 @@ def _checkpoints(
 
 
 def _tick_ms(ours: Daemons, graph: Graph, ticks: int, checkpoint: int) -> float:
-    """Returns the mean tick of a run, without its first."""
+    """Returns the mean tick of a run, without its first one."""
     graph.run("bench-pagerank", notes=str(ours.notes), length=ticks, timeout=120.0, checkpoint=checkpoint)
     return statistics.fmean(ours.last_ticks()[1:]) / 1e6
 
 
 def _commit_ms(nbytes: int) -> float:
-    """Returns the median of some commits of so many bytes, each replacing the previous one."""
+    """Returns the median of some commits of this many bytes, each replacing the previous one."""
     payload, times = bytes(nbytes), []
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         database = sqlite3.connect(Path(folder, "floor.db"), isolation_level=None)
@@ -86,7 +86,7 @@ def _commit_ms(nbytes: int) -> float:
 
 
 def _restart(turns: int, tell: Callable[[str], None]) -> Row:
-    """From `kill -9` and start to ready in the view again, on a graph of a million edges; floor: the bare program."""
+    """Measures the time from `kill -9` to a ready member of the view, with a million edges; floor: the bare program."""
     tell("3 daemons start; R-MAT 16")
     with daemons(SHARDS) as ours:
         source, target = rmat(16)

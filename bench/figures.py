@@ -1,7 +1,7 @@
 """The arithmetic of the table: pairs of measurements taken in turns, their medians, and how they compare with the aim.
 
-A figure and its floor are measured A B A B in one run. On a shared machine both drift together, so what is compared is
-the ratio within each pair, and what is reported is the median of those, with the smallest and the largest beside it.
+A figure and its floor are measured A B A B in one run. On a shared machine both drift together, so the table compares
+the ratio within each pair, and reports the median ratio with the smallest and the largest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement: the figure, and the processor time that all processes together spent on one unit of it."""
+    """One measurement: the figure, and the processor time of all processes for one unit of it."""
 
     value: float
     cpu: float | None = None
@@ -23,7 +23,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What a figure should be at most: as a ratio to its floor, or by itself. `never` is where it counts as broken."""
+    """The maximum of a figure: as a ratio to its floor, or absolute. Beyond `never` it counts as broken."""
 
     ratio: float | None = None
     value: float | None = None
@@ -31,7 +31,7 @@ class Aim:
 
     @property
     def words(self) -> str:
-        """The text in the table."""
+        """Returns the text in the table."""
         if self.ratio is not None:
             return f"≤ {self.ratio:g}x" + (f", never > {self.never:g}x" if self.never is not None else "")
         return f"≤ {self.value:g}" if self.value is not None else ""
@@ -60,24 +60,24 @@ class Row:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """Ours divided by the floor, pair by pair."""
+        """Returns ours divided by the floor, pair by pair."""
         return tuple(ours.value / floor.value for ours, floor in self.pairs)
 
     @property
     def ratio(self) -> float:
-        """The median of the pairs' ratios; not the ratio of the medians, which may be of different moments."""
+        """Returns the median of the pairs' ratios; the ratio of the medians might mix different moments."""
         return statistics.median(self.ratios)
 
     @property
     def cpu(self) -> tuple[float, float] | None:
-        """The median processor time of ours and of the floor, where it was measured."""
+        """Returns the median processor time of ours and of the floor, if measured."""
         ours = [sample.cpu for sample, _ in self.pairs if sample.cpu is not None]
         floor = [sample.cpu for _, sample in self.pairs if sample.cpu is not None]
         return (statistics.median(ours), statistics.median(floor)) if ours and floor else None
 
     @property
     def verdict(self) -> str:
-        """`met`, `missed`, or `broken` beyond a hard limit; empty where there is no aim."""
+        """Returns `met`, `missed`, or `broken` beyond a hard limit; empty without an aim."""
         if self.aim.ratio is not None:
             if self.aim.never is not None and self.ratio > self.aim.never:
                 return "broken"
@@ -105,7 +105,7 @@ class Row:
 
 
 def ticks_of(marks: Sequence[int]) -> list[int]:
-    """Returns how long each tick took, from the moments (ns) at which a shard passed the same point in each."""
+    """Returns how long each tick took, from the times (ns) at which a shard passed the same point in each."""
     return [after - before for before, after in itertools.pairwise(marks)]
 
 

@@ -1,9 +1,9 @@
-"""The floor of a tick: what n processes pay to exchange 1 kB with one another, over nothing but ZeroMQ.
+"""The floor of a tick: the cost of exchanging 1 kB between n processes over bare ZeroMQ.
 
-An empty tick of four phases is four all-to-all exchanges. `bare` does them over blocking sockets and nothing else;
-`transported` is the same through the tick plane's own transport and codec: checks, bounds, counters and wake-ups
-included. On a shared machine the noise is larger than what lies between them, so they are measured in turns, in one
-run, and compared as a ratio: the processes stay, and idle while others are measured.
+An empty tick of four phases is four all-to-all exchanges. `bare` does them over blocking sockets alone; `transported`
+does the same through the tick plane's transport and codec, including checks, bounds, counters and wake-ups. On a shared
+machine the noise exceeds their difference, so they are measured in turns, in one run, and compared as a ratio: the
+processes keep running, and idle while others are measured.
 
     python -m bench.floor [processes] [ticks]
 """
@@ -36,12 +36,12 @@ WILDCARD = "tcp://127.0.0.1:*"
 
 Keys = list[tuple[bytes, bytes]]
 Exchange = Callable[[int], None]
-"""Send phase number k to all peers, and wait for theirs."""
+"""Sends phase number k to all peers, and waits for theirs."""
 Work = Callable[[int, Connection, Keys | None], None]
 
 
 class PhaseMessage(Struct):
-    """Shaped like what a tick sends: a few numbers, the aggregates, a payload."""
+    """Shaped like a tick's message: a few numbers, the aggregates, a payload."""
 
     run: Count
     completed: Count
@@ -55,7 +55,7 @@ class PhaseMessage(Struct):
 
 
 class Exchangers:
-    """Processes that exchange with one another whenever they are told to; a context manager."""
+    """Processes that exchange data on request; a context manager."""
 
     def __init__(self, work: Work, processes: int, curve: bool) -> None:
         keys = [zmq.curve_keypair() for _ in range(processes)] if curve else None
@@ -112,7 +112,7 @@ class Exchangers:
 
 def _obey(pipe: Connection, exchange: Exchange) -> None:
     """Runs the requested number of exchanges, repeatedly, until the parent requests the end or closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     completed = 0
     with contextlib.suppress(EOFError):
         while (told := pipe.recv()) is not None:

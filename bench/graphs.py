@@ -1,10 +1,10 @@
 """The graphs that are measured.
 
-`graphs` has those for the daemons alone: Debian's packages as the demo has them, and R-MAT 18. `weighted` has those for
-comparing with others: one Parquet file each, with columns source and target (integers), and weight (a seeded number
-above 0 and at most 1). In these no edge is there twice and none leads back to its own node, because not every rival
-can hold such; the nodes are those that have an edge. Their facts are in the Parquet file's own metadata, so that what
-another version of this module has written is known as such and written anew.
+`graphs` has those for measuring the daemons alone: Debian's packages as in the demo, and R-MAT 18. `weighted` has those
+for the comparison: one Parquet file each, with columns source and target (integers), and weight (a seeded number above
+0 and at most 1). They have no parallel edges and no loops, which not every rival supports; every node has an edge. The
+Parquet file's own metadata has the graph's facts, so that files from another version of this module are detected and
+rewritten.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ ROOT = Path(__file__).resolve().parent.parent
 DEBIAN = ROOT / "examples" / "data" / "debian"
 WORDNET = ROOT / "examples" / "data" / "wordnet"
 FOLDER = ROOT / "build" / "bench"
-"""Where weighted graphs are kept from one run to the next."""
+"""Where weighted graphs are kept between runs."""
 
 FACTS = b"shoal.bench"
-RECIPE = 1  # raise it whenever the files' content changes
+RECIPE = 1  # increase it when the files' content changes
 WEIGHT_SEED = 2
 
 Arrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
@@ -41,7 +41,7 @@ Arrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class GraphFiles:
-    """Where a graph's files are, and what they are called in the table."""
+    """The paths of a graph's files, and the graph's name in the table."""
 
     name: str
     words: str
@@ -55,7 +55,7 @@ class GraphFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightedGraph(GraphFiles):
-    """A Parquet file of weighted edges. Searches begin at `source`: of the nodes with most out-edges the least."""
+    """A Parquet file of weighted edges. Searches begin at `source`: the least node with the most out-edges."""
 
     node_count: int
     edge_count: int
@@ -98,11 +98,11 @@ def write_weighted(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     pq.write_table(table.replace_schema_metadata({FACTS: json.dumps(facts).encode()}), partial)
-    os.replace(partial, path)  # whoever is interrupted leaves no half of a file under the name
+    os.replace(partial, path)  # an interruption leaves no partial file with this name
 
 
 def _facts(path: Path) -> dict[str, int] | None:
-    """Returns what the file says of itself, or None if it was not made by today's recipe."""
+    """Returns the file's facts, or None if another recipe made it."""
     if not path.exists():
         return None
     facts: dict[str, int] = json.loads((pq.read_schema(path).metadata or {}).get(FACTS, b"{}"))
@@ -110,7 +110,7 @@ def _facts(path: Path) -> dict[str, int] | None:
 
 
 def _numbered(folder: Path) -> Arrays:
-    """Edges between texts as edges between numbers, in the order of the texts; several edges of a pair become one."""
+    """Converts edges between texts to edges between numbers, in the order of the texts; merges parallel edges."""
     table = pc.read_csv(folder / "edges.csv.gz")
     names = [table[column].to_numpy(zero_copy_only=False).astype(str) for column in ("source", "target")]
     ends = np.unique(np.concatenate(names), return_inverse=True)[1].astype(np.int64)
@@ -135,4 +135,4 @@ WEIGHTED: dict[str, tuple[str, Callable[[], Arrays]]] = {
     "rmat-20": ("R-MAT 20", lambda: _rmat(20)),
     "grid-710": ("thinned grid, 710 x 710", lambda: grid(710)),
 }
-"""Their names, what they are called in a table, and how they are made."""
+"""Each graph's label in tables, and how it is created."""

@@ -1,10 +1,10 @@
-"""A thinned grid, the stand-in for roads: few edges a node, and a long way from one end to the other.
+"""A thinned grid, a substitute for road networks: few edges per node, and a large diameter.
 
-The nodes of a square grid, each joined to its right and its lower neighbour with probability `keep`. Above one half
-(the threshold of bond percolation on the square lattice, Kesten, "The critical probability of bond percolation on the
-square lattice equals 1/2", Comm. Math. Phys. 74, 1980) nearly all nodes hang together; close above it the ways round
-the holes are long. Every edge is written in both directions with the same weight, so that an algorithm on directed
-graphs and one on undirected graphs find the same.
+Each node of a square grid is joined to its right and its lower neighbour with probability `keep`. Above one half (the
+threshold of bond percolation on the square lattice, Kesten, "The critical probability of bond percolation on the square
+lattice equals 1/2", Comm. Math. Phys. 74, 1980) nearly all nodes are connected; slightly above it the paths around
+holes are long. Every edge is written in both directions with the same weight, so that algorithms for directed and for
+undirected graphs give the same results.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The compiled loops alone, one thread, each beside the nearest thing that scipy or numpy has; no daemon, no tick.
+"""The compiled loops alone, on one thread, each beside its closest counterpart in scipy or numpy; no daemon, no tick.
 
-Both are measured in turns by the processor time of this thread, so that a busy machine disturbs the ratio little. The
-parts are those of one shard that holds everything.
+Both are measured in turns, in this thread's processor time, so a busy machine hardly affects the ratio. The part is
+that of a single shard that holds everything.
 
     python -m bench.kernels          R-MAT 18; another scale as an argument
 """
@@ -46,14 +46,14 @@ def main() -> None:
 
 
 def seconds(work: Work) -> float:
-    """Returns the processor time for doing it once."""
+    """Returns the processor time of one execution."""
     begin = time.thread_time()
     work()
     return time.thread_time() - begin
 
 
 def loops(part: ShardGraph) -> Iterator[tuple[str, Work, Work | None, str]]:
-    """Returns what is measured: our loop, a rival's and its name."""
+    """Yields what is measured: the name, our loop, and a rival's with its name."""
     into, out, nodes = part.in_kernel, part.out_kernel, part.size
     random = np.random.default_rng(1)
     values, per_edge = random.random(nodes), random.random(nodes)
@@ -104,19 +104,19 @@ def reduceat(kernel: Kernel, values: Any) -> Any:
 
 
 def sort_by_row(kernel: Kernel, labels: Any) -> Any:
-    """Does what numpy has to do first to find the most frequent label, in one direction alone."""
+    """Does numpy's first step towards the most frequent label, in one direction only."""
     return np.lexsort((labels[kernel.neighbours], np.repeat(np.arange(kernel.rows), np.diff(kernel.indptr))))
 
 
 def search(part: ShardGraph, source: int) -> None:
-    """Runs ours, from one node."""
+    """Runs our search from one node."""
     depth = np.full(part.size, UNREACHED)
     depth[source] = 0
     breadth_first(part.out_kernel, part.in_kernel, depth, np.array([source]))
 
 
 def by_levels(out: Kernel, source: int) -> None:
-    """Searches a level at a time: all neighbours of the last one that were not seen yet."""
+    """Searches by levels: all unseen neighbours of the last level."""
     depth = np.full(out.rows, UNREACHED)
     depth[source] = level = 0
     frontier = np.array([source])
@@ -131,19 +131,19 @@ def by_levels(out: Kernel, source: int) -> None:
 
 
 def paths(out: Kernel, weights: Any, source: int) -> None:
-    """Runs ours, from one node."""
+    """Runs our search from one node."""
     distance = np.full(out.rows, np.inf)
     distance[source] = 0.0
     shortest_paths(out, weights, distance, np.array([source]))
 
 
 def scipy_paths(weighted: Any, source: int) -> Any:
-    """Runs scipy's."""
+    """Runs scipy's search."""
     return dijkstra(weighted, indices=np.array([source]), directed=True, return_predecessors=False, min_only=False)
 
 
 def triangles(part: ShardGraph) -> None:
-    """Does everything that the local clustering coefficient needs."""
+    """Does all the work for the local clustering coefficient."""
     sets = neighbour_sets(part.out_kernel, part.in_kernel)
     corner_arcs(sets.oriented(sets.lengths, part.all_ordinals()), part.size)
 

@@ -1,8 +1,8 @@
-"""What three daemons send over slow links, beside what they send over quick ones.
+"""Bytes that three daemons send over slow links, beside those over fast ones.
 
-Each has a network of its own, on a switch in user space (`chaos.tap_switch`): over a slow one it sends 5 Mbit/s, and
-every message takes 25 ms. Counted are the bytes of all frames at the interfaces, so what TCP sends again counts, too.
-Idle daemons send something all the time: as much as they do in the time that a thing takes is taken off.
+Each daemon has its own network, on a switch in user space (`chaos.tap_switch`). A slow link sends 5 Mbit/s, and delays
+every message by 25 ms. The bytes of all frames at the interfaces are counted, including TCP's retransmissions. Idle
+daemons also send data: what they send in the same time is subtracted.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Crossing:
             time.sleep(0.1)
 
     def measured(self) -> dict[str, float]:
-        """Returns the megabytes that each of them sends."""
+        """Returns the megabytes sent during each operation."""
         idle = self._sent(lambda: time.sleep(IDLE_SECONDS), 0.0) / IDLE_SECONDS
         return {name: self._sent(getattr(self, name), idle) / 1e6 for name in WORDS}
 
@@ -91,7 +91,7 @@ class Crossing:
 
 
 def crossing(stack: ExitStack, *, slow: bool) -> Crossing:
-    """Runs three daemons that have found each other over a link that is slow, or not."""
+    """Runs three daemons that have found each other over slow or fast links."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shoal-bench-", dir="/tmp")))
     hosts = stack.enter_context(Nets(f"{leftovers.own_name()}-{'slow' if slow else 'quick'}", SHARDS, folder, seed=1))
     fleet = Fleet(folder / "d", SHARDS, 2, hosts, defaults=True)
@@ -104,7 +104,7 @@ def crossing(stack: ExitStack, *, slow: bool) -> Crossing:
 
 
 def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """Returns megabytes on the wire, or nothing where networks are not available."""
+    """Returns megabytes on the wire, or nothing if networks are not available."""
     if problem := nets.why_not():
         tell(problem)
         print(f"links are not measured: {problem}", file=sys.stderr)

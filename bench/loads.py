@@ -1,6 +1,6 @@
 """Loading a graph into daemons, from its files to ready, as `Session.load` and `shoalctl graph load` do it.
 
-The floor reads the same files into arrays, with pyarrow, and copies their bytes once over a unix socket to another
+The floor reads the same files into arrays with pyarrow, and copies their bytes once over a Unix socket to another
 process.
 """
 
@@ -29,7 +29,7 @@ PIECE_BYTES = 1 << 20
 
 
 def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """Returns nanoseconds per edge into one daemon and into four, and the bytes per edge that these hold."""
+    """Returns nanoseconds per edge for one daemon and for four, and the bytes per edge that these hold."""
     turns = 3 if quick else 5
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         tell("R-MAT 18 is made")
@@ -77,7 +77,7 @@ def _rows(ours: Daemons, files: GraphFiles, shards: int, turns: int) -> Iterator
 
 
 def _floor(files: GraphFiles) -> float:
-    """Returns the seconds to read the files into arrays and to copy these over a unix socket."""
+    """Returns the seconds to read the files into arrays and copy these over a Unix socket."""
     here, there = socket.socketpair()
     sink = multiprocessing.get_context("fork").Process(target=_swallow, args=(there, here), daemon=True)
     sink.start()

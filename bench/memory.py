@@ -1,9 +1,8 @@
-"""What daemons take: one that is idle, and what each edge adds once a graph is loaded.
+"""The memory of daemons: idle, and per edge of a loaded graph.
 
-Resident memory is as the kernel counts it (`smaps_rollup`), shared libraries included. An idle daemon's floor is a
-Python that has imported what every daemon needs and does nothing; an edge's is what the parts say that they hold.
-What a load has passed through is looked for once all daemons have settled: what has not been given back by then
-counts.
+Resident memory is as the kernel counts it (`smaps_rollup`), including shared libraries. An idle daemon's floor is a
+Python process that has imported what every daemon needs and does nothing; an edge's floor is the size that the parts
+report. After a load, memory is read once all daemons have settled: what they have not released by then counts.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ sys.stdout.write(open("/proc/self/smaps_rollup").read())
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Bytes of a process: resident, and of these not shared with any other."""
+    """Bytes of a process: resident, and the part not shared with others."""
 
     resident: int
     own: int
@@ -80,7 +79,7 @@ def _rows(ours: Daemons, files: GraphFiles, turns: int, idle: list[int]) -> Iter
     held, worst, largest, left = [], [], [], 0
     for turn in range(turns):
         for pid in ours.pids:
-            Path(f"/proc/{pid}/clear_refs").write_text("5")  # the highest so far begins anew
+            Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the peak
         graph = ours.session.load(f"{files.name}-{turn}", nodes=files.nodes, edges=files.edges)
         edges, parts = graph.edge_count, [part["bytes"] for part in graph.info["shards"].values()]
         highest = [_highest(pid) - before for pid, before in zip(ours.pids, idle, strict=True)]
@@ -100,7 +99,7 @@ def _rows(ours: Daemons, files: GraphFiles, turns: int, idle: list[int]) -> Iter
 
 
 def _settled(ours: Daemons) -> list[Held]:
-    """Returns what the daemons hold once it has not changed for a while."""
+    """Returns the daemons' memory once it has not changed for a while."""
     until, looks = time.monotonic() + SETTLE_SECONDS_MAX, list[int]()
     while True:
         held = [Held.parse(Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in ours.pids]

@@ -1,7 +1,7 @@
-"""What the daemons run while they are measured. They find it as any program: by the entry point group shoal.programs.
+"""Programs that the daemons run during measurements, found like all others by the entry point group shoal.programs.
 
-Each notes the moment of every tick's Advance and, after the last tick, writes them to a file of its shard's: nobody
-has to ask a daemon anything while it is measured.
+Each notes the time of every tick's Advance and, after the last tick, writes the times to a file of its shard: no
+requests disturb a daemon during a measurement.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shoal.program.program import Program
 
 
 class _Noted(Program):
-    """Notes when its ticks pass."""
+    """Notes the time of its ticks."""
 
     notes = Param("", "folder for the moments, one file a shard")
     length = Param(1, "how many ticks to run", least=1)
@@ -40,7 +40,7 @@ class _Noted(Program):
 
 
 class EmptyOne(_Noted):
-    """A tick of one exchange: nothing but a column's ghosts in Advance."""
+    """A tick with one exchange: only a column's ghosts in Advance."""
 
     name = "bench-one"
     columns = (Column("beat", np.float64, ghosts=Direction.BOTH),)
@@ -55,7 +55,7 @@ class EmptyOne(_Noted):
 
 
 class EmptyFour(EmptyOne):
-    """A tick of four exchanges: Sense, Act and Decay carry only the fact that they are over."""
+    """A tick with four exchanges: Sense, Act and Decay send only that they are over."""
 
     name = "bench-four"
 
@@ -70,7 +70,7 @@ class EmptyFour(EmptyOne):
 
 
 class NotedPageRank(PageRank, _Noted):
-    """PageRank as it is, noting its ticks."""
+    """The unchanged PageRank, noting its ticks."""
 
     name = "bench-pagerank"
 

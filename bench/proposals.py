@@ -1,11 +1,11 @@
-"""Proposals a second through the replicated log, beside bare syncs of the same bytes.
+"""Proposals per second through the replicated log, beside bare syncs of the same bytes.
 
 Three daemons, on loopback, with real disks. Each proposer has its own connection to the admin socket of one of them,
-and asks for the next thing as soon as the last one is decided: `program remove` of a program that is not there, which
-is put into the log like any other command, and rejected when it is applied. With one proposer the figure is what a
-lone proposal takes; with many, what the daemons make of those that come at once.
+and sends the next proposal as soon as the last one is decided: `program remove` of an unknown program, which enters the
+log like any other command, and is rejected when it is applied. With one proposer the figure is the time of a single
+proposal; with many it shows the batching of concurrent ones.
 
-The floor appends as many bytes to a file as one entry has, and syncs it: one after the other, by one process.
+The floor is one process that repeatedly appends an entry's bytes to a file and syncs it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from bench.figures import Aim, Row, Sample
 SHARDS = 3
 IN_FLIGHT = (1, 64)
 ENTRY_BYTES = 150
-"""Of a row of the log: command, request, position and checksum."""
+"""The size of a row of the log: command, request, position and checksum."""
 AIMS = {1: Aim(), 64: Aim(ratio=1.0)}
-"""A group commit is to be faster than one sync a proposal, on three machines, with all that is around it."""
+"""A group commit must be faster than one sync per proposal, on three machines and with all overhead."""
 
 
 def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """One proposer, and many."""
+    """Measures one proposer, and many."""
     turns, seconds = (3, 1.5) if quick else (5, 3.0)
     tell(f"{SHARDS} daemons start")
     with daemons(SHARDS) as ours:
@@ -50,12 +50,12 @@ def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
 
 
 def propose(sockets: Sequence[str], in_flight: int, seconds: float) -> int:
-    """How many proposals are decided, with so many on the way at each moment."""
+    """Returns how many proposals are decided with this many in flight."""
     return asyncio.run(_propose(sockets, in_flight, seconds))
 
 
 def syncs(seconds: float) -> float:
-    """How many bare appends of an entry's bytes a second reach the disk, one after the other."""
+    """Returns how many bare appends of an entry's bytes reach the disk per second, one after the other."""
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         file = os.open(Path(folder, "floor"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         count, began = 0, time.perf_counter()

@@ -1,7 +1,7 @@
 """The empty tick of real daemons beside the same exchanges over bare sockets.
 
-What is carried: 1 kB to each peer in Advance (about 128 ghosts of one column; the exact mean is in the JSON), and in
-Sense, Act and Decay only that they are over. The floor carries 1 kB in every exchange.
+It sends 1 kB to each peer in Advance (about 128 ghosts of one column; the exact mean is in the JSON), and in Sense, Act
+and Decay only that they are over. The floor sends 1 kB in every exchange.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROGRAMS = {4: "bench-four", 1: "bench-one"}
 
 
 def rows(quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """Four phases and one, CURVE on and off, at 2, 4 and 8 shards."""
+    """Measures four phases and one, CURVE on and off, at 2, 4 and 8 shards."""
     turns, ticks = (3, 200) if quick else (7, 400)
     for shards in (2, 4) if quick else (2, 4, 8):
         for encryption in ("curve", "none"):
@@ -45,7 +45,7 @@ def _row(ours: Daemons, floor: Exchangers, graph: Graph, phases: int, encryption
 
 
 def _graph(ours: Daemons, shards: int) -> Graph:
-    """Every node is read on every shard, nearly: so many nodes as make up the payload, with edges all over."""
+    """Returns a graph in which nearly every shard reads every node, with as many nodes as make up the payload."""
     nodes = PAYLOAD_BYTES // 8 * shards
     random = np.random.default_rng(7)
     source = np.repeat(np.arange(nodes), 8 * shards)

@@ -2,7 +2,7 @@
 
     python -m bench.compare --graph rmat-18 --algorithm pagerank
 
-Ours are real daemons, encrypted, with R = 2 copies on disk, as a user has them. `seconds` of a run is from the moment
-at which it is asked for to that at which its result is on the disks of all holders; a rival's is until its result is in
-its own memory (`bench.rivals` has the rules). Loading is from the Parquet file to ready, for both.
+Shoal runs as real daemons, encrypted, with R = 2 copies on disk, as for users. `seconds` of a run is the time from the
+request until its result is on the disks of all holders; for a rival, until the result is in its memory (`bench.rivals`
+has the rules). Loading is the time from the Parquet file to ready, for both.
 """

@@ -1,4 +1,4 @@
-"""`python -m bench.compare`: one table, our figures beside the rivals', and which aims hold."""
+"""`python -m bench.compare`: one table with our figures beside the rivals', and which aims are met."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Shoal means to reach beside its rivals, and how far a run of the table has got."""
+"""Shoal's aims compared with its rivals, and which of them a table meets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.rivals import Measured
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One aim: in words, the figure, the limit, and whether it holds; None where something was not measured."""
+    """One aim: its text, the figure, the limit, and whether it is met; None if something was not measured."""
 
     words: str
     figure: float | None
@@ -20,7 +20,7 @@ class Verdict:
 
     @property
     def told(self) -> str:
-        """`met`, `missed` or `not measured`."""
+        """Returns `met`, `missed` or `not measured`."""
         if self.figure is None:
             return "not measured"
         return "met" if self.figure <= self.limit else "missed"
@@ -28,7 +28,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Versus:
-    """Our time by a rival's, at most `limit`."""
+    """Our time divided by a rival's, at most `limit`."""
 
     words: str
     algorithm: str
@@ -88,9 +88,9 @@ _ALONE: tuple[tuple[str, str, str, int, Callable[[Ours], float | None], float, s
 
 
 def cost(ours: Sequence[Ours], rivals: Sequence[Measured]) -> Iterator[tuple[str, str, str]]:
-    """Returns COST (McSherry, Isard and Murray 2015): the shards that it takes to beat the best single thread.
+    """Returns COST (McSherry, Isard and Murray 2015): the number of shards needed to beat the best single thread.
 
-    Graph, algorithm, and the answer in words; for those of which a single thread gave a comparable answer.
+    Yields graph, algorithm, and the answer in words, if a single thread gave a comparable answer.
     """
     pairs = dict.fromkeys((o.graph, o.algorithm) for o in ours)
     for graph, algorithm in pairs:

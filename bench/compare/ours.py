@@ -1,4 +1,4 @@
-"""What Shoal takes for it: load, run and memory, on so many daemons."""
+"""Measures Shoal: load, run and memory, for each number of daemons."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How an algorithm is asked for: its column, and its parameters on a graph."""
+    """How an algorithm is run: its column, and its parameters on a graph."""
 
     column: str
     takes_source: bool = False
@@ -47,7 +47,7 @@ PROGRAMS = {
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """One algorithm on one graph, on so many daemons. `peak_mib` is of all daemons, summed, so far."""
+    """One algorithm on one graph, with this number of daemons. `peak_mib` is summed over all daemons, so far."""
 
     algorithm: str
     graph: str
@@ -56,16 +56,16 @@ class Ours:
     edge_count: int
     load_seconds: float
     bare_load_seconds: float
-    """Of the edges without their weights."""
+    """The time to load the edges without their weights."""
     times: tuple[float, ...]
     tick_ms: float | None
-    """Of PageRank: the median tick by itself."""
+    """The median tick of PageRank."""
     plain_tick_ms: float | None
-    """The same without encryption, as it may be where all daemons are on one machine."""
+    """The same without encryption, which is possible if all daemons are on one machine."""
     peak_mib: float
     held_bytes: int
     idle_mib: float
-    """What one daemon has for itself before anything is loaded."""
+    """The memory of one daemon before anything is loaded."""
     answer: Answer
 
     @property
@@ -96,7 +96,7 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A graph in daemons, and what was measured on the way there."""
+    """A graph loaded into daemons, and the measurements of its load."""
 
     graph: WeightedGraph
     seconds: float

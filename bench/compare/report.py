@@ -1,4 +1,4 @@
-"""The comparison as tables in Markdown, a graph each: what stands in docs/performance.md."""
+"""The comparison as Markdown tables, one per graph, for docs/performance.md."""
 
 from __future__ import annotations
 

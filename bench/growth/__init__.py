@@ -1,4 +1,4 @@
-"""How cost grows: with the shards and with the edges, on real daemons; and with many more shards in a model.
+"""How cost grows with shards and edges: measured with real daemons, and modelled for many more shards.
 
 python -m bench.growth --out docs/growth        # measures, writes figures.json and the plots
 """

@@ -26,30 +26,30 @@ MANY = (16, 32, 64, 128, 256, 512, 1000)
 SCALES = tuple(range(14, 22))
 EDGE_FACTOR = 16
 PARTITIONS = 4096
-"""In the model: enough for a thousand shards to have some each."""
+"""The model needs enough that each of a thousand shards has some."""
 MODEL_TICKS = 2
 TICKS, WARM_UP = 30, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One measurement of PageRank: on so many shards, over so many edges."""
+    """One measurement of PageRank, with this many shards and edges."""
 
     shards: int
     edges: int
     tick_ms: float
     wire_bytes: int
     memory_bytes: int
-    """Over all daemons; 0 where it is modelled."""
+    """Over all daemons; 0 if modelled."""
 
     @property
     def ticks_a_second(self) -> float:
-        """Its inverse."""
+        """Returns the inverse of the tick's time."""
         return 1000 / self.tick_ms
 
 
 def main() -> int:
-    """Measures, writes the figures and draws them."""
+    """Measures, writes the figures and draws the plots."""
     options = _options()
     console = Console(stderr=True)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def _options() -> argparse.Namespace:
 
 
 def _by_shards(folder: Path, tell: Callable[[str], None]) -> Iterator[Point]:
-    """Measures R-MAT 18 on more and more daemons of this machine."""
+    """Measures R-MAT 18 on an increasing number of daemons on this machine."""
     data = _graph(folder, 18)
     for count in SHARDS:
         tell(f"{count} daemons, R-MAT 18")
@@ -86,7 +86,7 @@ def _by_shards(folder: Path, tell: Callable[[str], None]) -> Iterator[Point]:
 
 
 def _by_edges(folder: Path, scale_max: int, tell: Callable[[str], None]) -> Iterator[Point]:
-    """Measures more and more edges on one daemon."""
+    """Measures an increasing number of edges on one daemon."""
     for scale in (scale for scale in SCALES if scale <= scale_max):
         tell(f"1 daemon, 2^{scale + 4} edges")
         data = _graph(folder, scale)
@@ -95,7 +95,7 @@ def _by_edges(folder: Path, scale_max: int, tell: Callable[[str], None]) -> Iter
 
 
 def _modelled(folder: Path, network: Network, shards_max: int, tell: Callable[[str], None]) -> Iterator[Point]:
-    """Models R-MAT 20 on more shards than there are here, in virtual time."""
+    """Models R-MAT 20 on more shards than this machine can run, in virtual time."""
     data = _graph(folder, 20, PARTITIONS)
     for count in (count for count in (*SHARDS[1:], *MANY) if count <= shards_max):
         tell(f"{count} shards, R-MAT 20, modelled")

@@ -1,7 +1,8 @@
-"""A tick of many shards in virtual time: the real tick machines, over a network that is a few numbers.
+"""Ticks of many shards in virtual time: the real tick machines, over a network model with a few parameters.
 
-What is real: the lockstep itself (`TickMachine`, a message to every peer and phase), who holds which partition (the
-ring), and how many values each shard owes each other (counted from the graph's edges). What is a model:
+The lockstep itself is real (`TickMachine`, one message per peer and phase), as are the placement of partitions (the
+ring) and the number of values that each shard sends to each other (counted from the graph's edges). The rest is a
+model:
 
 - a shard computes its in-edges at so many nanoseconds each;
 - a message costs its sender and its receiver processor time, one message after the other, and a byte so much on either
@@ -9,7 +10,7 @@ ring), and how many values each shard owes each other (counted from the graph's 
 - a network card sends and receives one byte after the other, at its bandwidth; a switch between them is never full;
 - each message is under way for the latency. Nothing is lost.
 
-So the model has every shard on a machine of its own, as this machine has not.
+So in the model every shard has its own machine.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ Sent: TypeAlias = PhaseDone | BarrierRaised
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Nanoseconds, but for the bandwidth, which is in bytes a second."""
+    """Nanoseconds, except the bandwidth, which is in bytes per second."""
 
     latency_ns: int = 50_000
     bandwidth: float = 10e9 / 8
@@ -52,7 +53,7 @@ class Network:
 
     @property
     def words(self) -> str:
-        """The text beside the figures."""
+        """Returns the text beside the figures."""
         return (
             f"{self.latency_ns / 1000:g} us latency, {self.bandwidth * 8 / 1e9:g} Gbit/s a shard, "
             f"{self.message_ns / 1000:g} us of processor a message and {self.byte_ns:g} ns a byte at either end, "
@@ -62,14 +63,14 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How a graph lies on shards: in-edges each, and the values that row i owes column j."""
+    """How a graph is cut: in-edges per shard, and the values that row i sends to column j."""
 
     edges: NDArray[np.int64]
     owed: NDArray[np.int64]
 
     @property
     def bytes_a_tick(self) -> int:
-        """On the wire, over all shards."""
+        """Returns the bytes on the wire, over all shards."""
         shards = len(self.edges)
         return int(self.owed.sum()) * VALUE_BYTES + shards * (shards - 1) * MESSAGE_BYTES
 
@@ -93,9 +94,9 @@ class _Shard:
     outgoing: Outgoing
     compute_ns: int
     free_at: int = 0
-    """When its tick thread has done what it has to do so far."""
+    """When its tick thread will have finished the work so far."""
     sent_at: int = 0
-    """When its card has sent what it has to send so far."""
+    """When its network card will have sent the data so far."""
     received_at: int = 0
     ticks: list[int] = field(default_factory=list)
 
@@ -117,7 +118,7 @@ class Model:
             self._shards[name] = _Shard(machine, Outgoing(1, b"", frames), compute_ns)
 
     def run(self) -> list[int]:
-        """Returns the moments (ns) at which the first shard has committed each tick."""
+        """Returns the times (ns) at which the first shard committed each tick."""
         for shard in self._shards.values():
             self._perform(shard, shard.machine.begin(0), 0)
         while self._events:
@@ -174,5 +175,5 @@ class Model:
 
 
 def _owed(one: NDArray[Any], count: int) -> tuple[NDArray[Any], ...]:
-    """Returns a frame of so many values that takes no memory."""
+    """Returns frames of this many values that take no memory."""
     return (np.broadcast_to(one, (count,)),)

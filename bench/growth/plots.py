@@ -1,4 +1,4 @@
-"""The plots of how cost grows; needs the extra `plots` (matplotlib)."""
+"""Plots how cost grows; needs the extra `plots` (matplotlib)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def draw(folder: Path, points: Mapping[str, Points], network: str) -> list[Path]
         matplotlib.use("svg")
     except ImportError:
         raise SystemExit("plots need matplotlib: pip install 'shoal[plots]'; the figures are written") from None
-    matplotlib.rcParams["svg.hashsalt"] = "shoal"  # the same figures give the same file
+    matplotlib.rcParams["svg.hashsalt"] = "shoal"  # equal figures produce equal files
     drawn = [
         _plot(folder / "shards.svg", "R-MAT 18 on daemons of one machine with two cores", "shards", points["shards"]),
         _plot(folder / "edges.svg", "One daemon", "edges", points["edges"]),
@@ -29,7 +29,7 @@ def draw(folder: Path, points: Mapping[str, Points], network: str) -> list[Path]
 
 
 def _plot(path: Path, title: str, along: str, points: Points) -> Path | None:
-    """Draws ticks a second, bytes on the wire and memory side by side, all axes logarithmic."""
+    """Draws ticks per second, bytes on the wire and memory side by side, all axes logarithmic."""
     from matplotlib import pyplot
 
     if not points:

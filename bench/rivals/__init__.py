@@ -1,11 +1,11 @@
-"""Those whom Shoal is compared with, each in a process of its own.
+"""The systems that Shoal is compared with, each in its own process.
 
     python -m bench.rivals --rival scipy --rival networkit --graph rmat-18 --algorithm pagerank
 
-`run` measures one rival with one algorithm on one graph of `bench.graphs.weighted` and answers `Measured`, or `Missing`
-with the reason: not installed, does not offer it, hopeless, or not finished in time. A rival is a file `with_*.py` here
-with one class `Engine` (see `engine`), and an entry in `RIVALS`, which says what it offers and where it does something
-else than the others. The rivals are installed by `make rivals` into an environment of their own.
+`run` measures one rival with one algorithm on one graph of `bench.graphs.weighted` and returns `Measured`, or `Missing`
+with the reason: not installed, not offered, hopeless, or not finished in time. A rival is a file `with_*.py` here with
+one class `Engine` (see `engine`), and an entry in `RIVALS`, which says what it offers and where it differs from the
+others. `make rivals` installs the rivals into their own environment.
 
 The rules, the same for all:
 

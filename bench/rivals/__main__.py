@@ -66,7 +66,7 @@ def _print(found: Found) -> None:
 
 
 def _answer(one: Measured, found: Found) -> str:
-    """Returns the answer, red where it differs from that of the first that did exactly the same."""
+    """Returns the answer, in red if it differs from the first one whose definition is exactly the same."""
     words = ", ".join(f"{name} {value:.9g}" for name, value in one.answer.items())
     exact = [
         each.answer

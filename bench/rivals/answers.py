@@ -1,4 +1,4 @@
-"""A short answer to each algorithm, so that a wrong result shows. Whoever numbers nodes otherwise has the same."""
+"""A short answer to each algorithm, which reveals wrong results. It does not depend on how nodes are numbered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _coefficients(values: NDArray[Any]) -> Answer:
 
 
 UNREACHED = 1e15
-"""From here on a distance is somebody's word for none: networkit's and igraph's largest numbers."""
+"""Distances from here on mean none: the largest numbers of networkit and igraph."""
 
 SHORT: dict[str, Callable[[NDArray[Any]], Answer]] = {
     "pagerank": _ranks,

@@ -1,6 +1,6 @@
 """The process that measures one rival: `python -m bench.rivals.child JOB RESULT`, both names of JSON files.
 
-It imports nothing of Shoal and runs under any interpreter that has numpy, pyarrow and the rival.
+It does not import Shoal, and runs in any interpreter with numpy, pyarrow and the rival.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from bench.rivals.register import RIVALS
 
 GRACE_SECONDS = 5
 ENOUGH_SECONDS = 15.0
-"""Who has run for so long is not asked again."""
+"""A rival that has run for this long is not run again."""
 SHORT_SECONDS = 1.0
-"""Who has run for less is asked again, up to three times as often: on a shared machine a short run says little."""
+"""A rival that has run for less is run up to three times as often: on a shared machine a short run is imprecise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is handed to the parent."""
+    """The result for the parent."""
 
     load_seconds: float
     load_cpu_seconds: float
@@ -50,13 +50,13 @@ def measure(engine: Engine) -> Found:
         cpu_times: list[float] = []
         result: Any = None
         while _again(times, engine.job.turns):
-            result = None  # the last run's must not count into this one's memory
+            result = None  # its memory must not count in this run
             watch = Stopwatch()
             result = algorithm()
             seconds, cpu_seconds = watch.stop()
             times.append(seconds)
             cpu_times.append(cpu_seconds)
-        peak = peak_mib()  # before the answer is made, which is nobody's business but ours
+        peak = peak_mib()  # before the answer is computed, which is not part of the measurement
         answer = SHORT[engine.job.algorithm](engine.values(result))
     finally:
         engine.close()
@@ -69,15 +69,15 @@ def _again(times: list[float], turns: int) -> bool:
 
 
 def engine_for(job: Job) -> Engine:
-    """Returns the job's rival. Raises ModuleNotFoundError where it is not installed."""
+    """Returns the job's rival. Raises ModuleNotFoundError if it is not installed."""
     kind: type[Engine] = importlib.import_module(RIVALS[job.rival].module).Engine
     return kind(job)
 
 
 def main() -> int:
-    """Measures what is asked for."""
+    """Measures the requested job."""
     job = Job(**json.loads(Path(sys.argv[1]).read_text()))
-    signal.alarm(math.ceil(job.limit) + GRACE_SECONDS)  # whoever was to end us may be gone
+    signal.alarm(math.ceil(job.limit) + GRACE_SECONDS)  # the parent that should end this process may be gone
     Path(sys.argv[2]).write_text(json.dumps(asdict(measure(engine_for(job)))))
     return 0
 

@@ -1,4 +1,4 @@
-"""What each rival looks like to the process that measures it, and the reading of edges that most of them share."""
+"""The interface of rivals to the process that measures them, and the reading of edges that most of them share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 DAMPING = 0.85
 DENSE_FACTOR = 8
-"""Up to so many possible numbers for each edge's end, a table of all numbers beats sorting those that occur."""
+"""With at most this many possible numbers per edge end, a table of all numbers beats sorting those that occur."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One rival, one algorithm, one graph.
 
-    `source` is an id as it is in the file; `folder` keeps what takes long to make; `limit` is in seconds.
+    `source` is an id as in the file; `folder` caches files that take long to create; `limit` is in seconds.
     """
 
     rival: str
@@ -38,8 +38,7 @@ class Engine(abc.ABC):
     """A rival at work on one job.
 
     An engine has a method for each algorithm that it offers, without arguments, named as the algorithm; it returns the
-    result in the rival's own form. All that can be done before the algorithm is known to be wanted again (matrices,
-    degrees) is done in `load`.
+    result in the rival's own form. `load` does all work that the runs can share (matrices, degrees).
     """
 
     def __init__(self, job: Job) -> None:
@@ -51,7 +50,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def load(self) -> None:
-        """Loads from the Parquet file into what the algorithm runs on."""
+        """Loads the Parquet file into the form on which the algorithm runs."""
 
     def values(self, result: Any) -> NDArray[Any]:
         """Returns one number per node, in any order; not measured. Unreached nodes have a negative number, NaN or
@@ -60,7 +59,7 @@ class Engine(abc.ABC):
         return np.asarray(result)
 
     def close(self) -> None:
-        """Ends what `start` has started."""
+        """Ends what `start` started."""
         return
 
 

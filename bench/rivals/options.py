@@ -1,4 +1,4 @@
-"""What both tables, that of the rivals and the one with Shoal beside them, can be asked for on the command line."""
+"""The command line options of both tables: that of the rivals, and the one that includes Shoal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.rivals.runner import LIMIT_SECONDS, Measured, Missing, default_python
 
 
 def read_options(program: str, purpose: str | None, shards: Sequence[int] = ()) -> argparse.Namespace:
-    """Returns what was asked for, by default everything. With `shards`, their number can be chosen, too."""
+    """Returns the options, by default everything. With `shards`, their number can also be chosen."""
     parser = argparse.ArgumentParser(prog=f"python -m {program}", description=purpose)
     choices = {"graph": [*WEIGHTED], "algorithm": [*ALGORITHMS], "rival": [*RIVALS]}
     for name, known in choices.items():
@@ -44,6 +44,6 @@ def measurements(graphs: Sequence[WeightedGraph], options: argparse.Namespace) -
 
 
 def end_by_interrupt() -> None:
-    """Turns signals into an interrupt, so that what was started is ended and the results so far are printed."""
+    """Turns signals into an interrupt, so that child processes are ended and the results so far are printed."""
     for end in (signal.SIGINT, signal.SIGTERM):
         signal.signal(end, signal.default_int_handler)

@@ -1,6 +1,6 @@
-"""A process and all that it has started: their memory, their processor time, and their end. Linux's /proc.
+"""A process and its descendants: their memory, their processor time, and their end. Uses Linux's /proc.
 
-psutil would do, but this is also imported by the processes that are measured, and it would add 3 MB to each.
+psutil would work too, but the measured processes also import this module, and it would add 3 MB to each.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 
 
 def descendants(pid: int) -> list[int]:
-    """Returns the processes that `pid` has started, directly or not; parents before their children."""
+    """Returns the direct and indirect children of `pid`; parents before their children."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # The name, in parentheses, may hold anything; after it come the state and the parent.
+            # The name, in parentheses, may contain anything; the state and the parent follow it.
             parent = int(entry.read_text().rpartition(")")[2].split()[1])
             parents.setdefault(parent, []).append(int(entry.parent.name))
     found = [pid]
@@ -28,9 +28,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def peak_mib() -> float:
-    """Returns the summed resident memory at its peak of this process and its live descendants; shared memory counts in
-    each.
-    """
+    """Returns this process's and its live descendants' peak resident memory, summed; shared memory counts in each."""
     peaks = [_high_water_kib(pid) for pid in (os.getpid(), *descendants(os.getpid()))]
     if not any(peaks):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -46,9 +44,9 @@ def _high_water_kib(pid: int) -> int:
 
 
 class Stopwatch:
-    """Time by the clock, and processor time of this process and its living descendants, from its making to `stop`.
+    """Wall time, and processor time of this process and its live descendants, from its creation to `stop`.
 
-    The descendants' is known in steps of 10 ms. Looking for them costs milliseconds, which are not counted.
+    The descendants' time has a resolution of 10 ms. Finding them takes milliseconds, which are not counted.
     """
 
     def __init__(self) -> None:
@@ -56,7 +54,7 @@ class Stopwatch:
         self._cpu, self._began = time.process_time(), time.perf_counter()
 
     def stop(self) -> tuple[float, float]:
-        """Returns the seconds by the clock, and of processors."""
+        """Returns the seconds of wall time and of processor time."""
         ended, cpu = time.perf_counter(), time.process_time()
         return ended - self._began, cpu - self._cpu + _others_cpu_seconds() - self._others
 
@@ -73,7 +71,7 @@ def _cpu_ticks(pid: int) -> int:
 
 
 def end(pid: int) -> None:
-    """Kills `pid` and everything that it has started, even outside its process group."""
+    """Kills `pid` and all its descendants, even outside its process group."""
     for each in [*descendants(pid), pid]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(each, signal.SIGKILL)

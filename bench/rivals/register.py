@@ -1,4 +1,4 @@
-"""Who the rivals are, what they offer, where they do something else, and what is not worth waiting for."""
+"""The rivals, what they offer, where they differ, and what is not worth waiting for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ ALGORITHMS = ("pagerank", "wcc", "bfs", "sssp", "cdlp", "lcc")
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """One whom Shoal is compared with.
+    """A system that Shoal is compared with.
 
-    `packages` are imported, `programs` are looked for on the path; `threads` are the numbers of threads that it is
-    measured with. `differs` says, by algorithm, what is done that is not to the letter what the others do: its answer
-    is another. `remarks` says how it is done. `lacks` says why an algorithm is not there, and `hopeless` why it isn't
-    tried on a graph; there `*` stands for all algorithms.
+    `packages` are imported, `programs` are looked up on the path; `threads` are the numbers of threads to measure.
+    `differs` says, by algorithm, how its definition, and so its answer, differs from the others'. `remarks` says how it
+    is done. `lacks` says why an algorithm is missing, and `hopeless` why it isn't tried on a graph, where `*` stands
+    for all algorithms.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Rival:
 
     @property
     def offers(self) -> tuple[str, ...]:
-        """The algorithms that it can run."""
+        """Returns the algorithms that it can run."""
         return tuple(name for name in ALGORITHMS if name not in self.lacks)
 
     def why_not(self, algorithm: str, graph: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Each rival in a process of its own, with as many threads as the row says, within a limit."""
+"""Runs each rival in its own process, with the row's number of threads, within a time limit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["ITERATIONS", "Measured", "Missing", "agree", "default_python", "run"
 
 ROOT = Path(__file__).resolve().parents[2]
 ITERATIONS = {"pagerank": 20, "cdlp": 10}
-"""How many, where none are asked for; algorithms that aren't here run until they are done, and count as one."""
+"""The default numbers of iterations; other algorithms run until they finish, and count as one."""
 LIMIT_SECONDS = 120.0
 NOT_FINISHED = "not finished"
 TURNS = 3
@@ -47,7 +47,7 @@ POOLS = (
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One rival, one algorithm, one graph; times in seconds. Where `exact` is false the answer can't be compared."""
+    """One rival, one algorithm, one graph; times in seconds. If `exact` is false, the answer can't be compared."""
 
     rival: str
     algorithm: str
@@ -71,7 +71,7 @@ class Measured:
 
     @property
     def cpu_seconds(self) -> float:
-        """The median of the processor time that all its processes and threads together spent on a run."""
+        """The median processor time of a run, over all its processes and threads."""
         return statistics.median(self.cpu_times)
 
     @property
@@ -85,14 +85,14 @@ class Measured:
         return self.load_seconds * 1e9 / self.edge_count
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for a machine."""
+        """Returns everything."""
         names = ("seconds", "cpu_seconds", "ns_per_edge", "load_ns_per_edge")
         return {**asdict(self), **{name: getattr(self, name) for name in names}}
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Nothing was measured, and why."""
+    """Nothing was measured; says why."""
 
     rival: str
     algorithm: str
@@ -106,7 +106,7 @@ class Missing:
         return self.reason.startswith(NOT_FINISHED)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for a machine."""
+        """Returns everything."""
         return asdict(self)
 
 
@@ -121,7 +121,7 @@ def run(
     limit: float = LIMIT_SECONDS,
     python: str | None = None,
 ) -> Measured | Missing:
-    """Measures it. `limit` is in seconds, for the whole process; `python` is the interpreter with the rivals."""
+    """Measures one rival. `limit` is in seconds, for the whole process; `python` is the interpreter with the rivals."""
     who = RIVALS[rival]
     python = python or default_python()
     reason = who.why_not(algorithm, graph.name) or _not_installed(who, python)
@@ -186,7 +186,7 @@ def _not_installed(rival: Rival, python: str) -> str | None:
 
 @functools.cache
 def _installed(python: str) -> frozenset[str]:
-    """Returns which of all rivals' packages that interpreter has."""
+    """Returns which of the rivals' packages that interpreter has."""
     names = sorted({name for rival in RIVALS.values() for name in rival.packages})
     ask = "import importlib.util as u, sys; print(*(n for n in sys.argv[1:] if u.find_spec(n)))"
     return frozenset(
@@ -208,7 +208,7 @@ def _told(job: Job, limit: float, python: str) -> dict[str, Any] | str:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                start_new_session=True,  # Ctrl-C is for us, who end it
+                start_new_session=True,  # Ctrl-C is for this process, which ends the child
             )
             try:
                 process.wait(limit)
@@ -225,13 +225,13 @@ def _told(job: Job, limit: float, python: str) -> dict[str, Any] | str:
 
 
 def _environment(threads: int, folder: Path) -> dict[str, str]:
-    """Returns our environment with the sizes of thread pools set; `folder` is for files that rivals leave behind."""
+    """Returns our environment with the sizes of thread pools set; rivals write their files to `folder`."""
     pinned = dict.fromkeys(POOLS, str(threads))
     return {**os.environ, **pinned, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
 
 
 def _cause(path: Path) -> str:
-    """Returns the last error by name, of Python or Java, else the last lines."""
+    """Returns the last error by name, of Python or Java, or else the last lines."""
     lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
     named = [line for line in lines if ERROR_NAME.match(line)]
     return named[-1][:ERROR_CHARACTERS] if named else " / ".join(lines[-ERROR_LINES:]) or "it said nothing"

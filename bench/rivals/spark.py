@@ -1,4 +1,4 @@
-"""A Spark session on this machine's own cores, which both of Spark's rivals run in."""
+"""A Spark session on this machine's cores, in which both of Spark's rivals run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARTITIONS_A_CORE = 2
 
 
 def session(job: Job, classes: str | None = None) -> Any:
-    """As many local cores as the job has threads; `classes` is a jar that the JVM is to know."""
+    """Starts one with as many local cores as the job has threads; `classes` is a jar for the JVM."""
     builder = (
         SparkSession.builder.master(f"local[{job.threads}]")
         .appName("bench")
@@ -33,5 +33,5 @@ def session(job: Job, classes: str | None = None) -> Any:
 
 
 def partitions(job: Job) -> int:
-    """Into how many parts the data are cut."""
+    """Returns the number of parts into which the data is cut."""
     return PARTITIONS_A_CORE * job.threads

@@ -1,4 +1,4 @@
-"""Spark DataFrames: joins and groups, and a checkpoint an iteration so that the plan does not grow with them."""
+"""Spark DataFrames: joins and groups, and one checkpoint per iteration so that the plan does not grow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.rivals import engine, spark
 
 
 class Engine(engine.Engine):
-    """Edges in memory, cut by their source; results are DataFrames in memory."""
+    """Holds edges in memory, cut by their source; results are DataFrames in memory."""
 
     def start(self) -> None:
         self._session = spark.session(self.job)
@@ -32,7 +32,7 @@ class Engine(engine.Engine):
         self._degrees.count()
 
     def pagerank(self) -> Any:
-        """Two joins and a group an iteration."""
+        """Runs two joins and a group per iteration."""
         begin = self._ids.join(self._degrees, "id", "left")
         state = begin.withColumn("rank", f.lit(1.0 / self._nodes)).localCheckpoint()
         for _ in range(self.job.iterations):
@@ -47,10 +47,10 @@ class Engine(engine.Engine):
         return state.select("rank")
 
     def wcc(self) -> Any:
-        """The least label of one's own and the neighbours', until none changes."""
+        """Takes the least label among a node and its neighbours, until none changes."""
         state = self._ids.withColumn("label", f.col("id")).localCheckpoint()
         total = -1
-        while (after := state.agg(f.sum("label")).first()[0]) != total:  # labels only fall: no sum twice
+        while (after := state.agg(f.sum("label")).first()[0]) != total:  # labels only fall: no sum repeats
             total = after
             near = self._near(state).groupBy("id").agg(f.min("label").alias("near"))
             label = f.least("label", "near").alias("label")
@@ -58,7 +58,7 @@ class Engine(engine.Engine):
         return state.select("label")
 
     def bfs(self) -> Any:
-        """The last level's neighbours, less those who are known."""
+        """Finds the last level's neighbours that are not known yet."""
         level = self._session.createDataFrame([(self.job.source, 0)], "id long, depth int").localCheckpoint()
         reached, deep = level, 0
         while level.count():
@@ -70,7 +70,7 @@ class Engine(engine.Engine):
         return reached.select("depth")
 
     def sssp(self) -> Any:
-        """Bellman and Ford, over those whose distance has changed."""
+        """Runs Bellman-Ford over nodes whose distance has changed."""
         state = self._session.createDataFrame(
             [(self.job.source, 0.0, True)], "id long, distance double, changed boolean"
         ).localCheckpoint()
@@ -88,7 +88,7 @@ class Engine(engine.Engine):
         return state.select("distance")
 
     def cdlp(self) -> Any:
-        """Count labels, and keep the most frequent and least."""
+        """Counts labels, and keeps the most frequent, the least on a tie."""
         state = self._ids.withColumn("label", f.col("id")).localCheckpoint()
         for _ in range(self.job.iterations):
             counted = self._near(state).groupBy("id", "label").count()
@@ -103,6 +103,6 @@ class Engine(engine.Engine):
         self._session.stop()
 
     def _near(self, state: Any) -> Any:
-        """Each edge's target, and its source's label."""
+        """Returns each edge's target with its source's label."""
         joined = self._edges.join(state.withColumnRenamed("id", "source"), "source")
         return joined.select(f.col("target").alias("id"), "label")

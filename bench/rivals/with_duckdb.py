@@ -1,4 +1,4 @@
-"""DuckDB: a table of edges, and for each iteration a table made by one statement."""
+"""DuckDB: a table of edges, and for each iteration a table created by one statement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.rivals import engine
 
 
 class Engine(engine.Engine):
-    """In memory. Ids stay as they are in the file."""
+    """Works in memory. Ids are as in the file."""
 
     def start(self) -> None:
         self._base: Any = duckdb.connect(config={"threads": self.job.threads})
@@ -35,7 +35,7 @@ class Engine(engine.Engine):
         self._nodes = self._one("SELECT count(*) FROM nodes")
 
     def pagerank(self) -> str:
-        """Two joins and a group an iteration."""
+        """Runs two joins and a group per iteration."""
         self._next(f"SELECT id, {1.0 / self._nodes!r}::DOUBLE AS rank FROM nodes")
         for _ in range(self.job.iterations):
             kept = self._one("SELECT sum(rank) FROM state JOIN degrees USING (id)")
@@ -52,10 +52,10 @@ class Engine(engine.Engine):
         return "SELECT rank FROM state"
 
     def wcc(self) -> str:
-        """The least label of one's own and the neighbours', until none changes."""
+        """Takes the least label among a node and its neighbours, until none changes."""
         self._next("SELECT id, id AS label FROM nodes")
         total = -1
-        while (after := self._one("SELECT sum(label) FROM state")) != total:  # labels only fall: no sum twice
+        while (after := self._one("SELECT sum(label) FROM state")) != total:  # labels only fall: no sum repeats
             total = after
             self._next(
                 "WITH least AS (SELECT target AS id, min(label) AS least"
@@ -65,7 +65,7 @@ class Engine(engine.Engine):
         return "SELECT label FROM state"
 
     def bfs(self) -> str:
-        """The last level's neighbours, less those who are known."""
+        """Finds the last level's neighbours that are not known yet."""
         self._do("CREATE OR REPLACE TABLE reached AS SELECT ?::BIGINT AS id, 0 AS depth", [self.job.source])
         level = 0
         while self._one(f"SELECT count(*) FROM reached WHERE depth = {level}"):
@@ -77,7 +77,7 @@ class Engine(engine.Engine):
         return "SELECT depth FROM reached"
 
     def sssp(self) -> str:
-        """Bellman and Ford, over those whose distance has changed."""
+        """Runs Bellman-Ford over nodes whose distance has changed."""
         self._next("SELECT ?::BIGINT AS id, 0.0::DOUBLE AS distance, true AS changed", [self.job.source])
         while self._one("SELECT count(*) FROM state WHERE changed"):
             self._next(
@@ -90,7 +90,7 @@ class Engine(engine.Engine):
         return "SELECT distance FROM state"
 
     def cdlp(self) -> str:
-        """Count labels, and keep the most frequent and least."""
+        """Counts labels, and keeps the most frequent, the least on a tie."""
         self._next("SELECT id, id AS label FROM nodes")
         for _ in range(self.job.iterations):
             self._next(
@@ -101,7 +101,7 @@ class Engine(engine.Engine):
         return "SELECT label FROM state"
 
     def lcc(self) -> str:
-        """Join everybody's neighbours with the edges from these, and keep what ends at a neighbour."""
+        """Joins every node's neighbours with their edges, and keeps those that end at a neighbour."""
         self._next(
             "WITH joined AS (SELECT one.id, count(*) AS joined FROM near AS one JOIN edges ON one.near = edges.source"
             " JOIN near AS other ON other.id = one.id AND other.near = edges.target GROUP BY one.id),"
@@ -119,7 +119,7 @@ class Engine(engine.Engine):
         self._base.close()
 
     def _next(self, query: str, given: list[Any] | None = None) -> None:
-        """The state of the next iteration, which may read this one's."""
+        """Creates the state of the next iteration; the query may read the current one."""
         self._do(f"CREATE TABLE state_after AS {query}", given)
         self._do("DROP TABLE IF EXISTS state")
         self._do("ALTER TABLE state_after RENAME TO state")

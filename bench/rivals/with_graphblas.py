@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from bench.rivals import engine
 
 gb.init("suitesparse", blocking=True)
-# Only after that are there any:
+# Only exist after that:
 from graphblas import Matrix, Vector, binary, monoid, semiring, unary  # noqa: E402
 
 
 class Engine(engine.Engine):
-    """Matrices by row, of the edges or of their undirected view."""
+    """Holds matrices by row, of the edges or of their undirected view."""
 
     def start(self) -> None:
         gb.ss.config["nthreads"] = self.job.threads
@@ -35,7 +35,7 @@ class Engine(engine.Engine):
             self._degree = np.bincount(edges.source.astype(np.int64), minlength=self._nodes)
 
     def pagerank(self) -> Vector:
-        """A product an iteration over the reversed matrix, whose values are not looked at (plus, second)."""
+        """Computes one product per iteration with the reversed matrix, whose values are ignored (plus, second)."""
         dangling = Vector.from_dense((self._degree == 0).astype(float))
         share = np.divide(engine.DAMPING, self._degree, out=np.zeros(self._nodes), where=self._degree > 0)
         shares = Vector.from_dense(share)
@@ -48,7 +48,7 @@ class Engine(engine.Engine):
         return rank
 
     def wcc(self) -> NDArray[np.int64]:
-        """FastSV (Zhang, Azad and Hu, SIAM PP 2020); the scattered minimum is numpy's, as GraphBLAS has none."""
+        """Runs FastSV (Zhang, Azad and Hu, SIAM PP 2020); numpy does the scattered minimum, which GraphBLAS lacks."""
         root = np.arange(self._nodes)
         above = root
         while True:
@@ -63,7 +63,7 @@ class Engine(engine.Engine):
             root = after
 
     def bfs(self) -> Vector:
-        """Level by level; who is known is masked out."""
+        """Searches by levels, with known nodes masked out."""
         depth = Vector(int, self._nodes)
         level = Vector(bool, self._nodes)
         level[self._start] = True
@@ -75,7 +75,7 @@ class Engine(engine.Engine):
         return depth
 
     def sssp(self) -> Vector:
-        """Bellman and Ford, over those whose distance has changed."""
+        """Runs Bellman-Ford over nodes whose distance has changed."""
         distance = Vector(float, self._nodes)
         distance[self._start] = 0.0
         changed = distance.dup()
@@ -91,7 +91,7 @@ class Engine(engine.Engine):
         return distance
 
     def lcc(self) -> NDArray[np.float64]:
-        """Paths of two steps, the first in the undirected view, kept where the ends are joined: edges of neighbours."""
+        """Counts edges between neighbours: joined ends of two-step paths, the first step in the undirected view."""
         paths = Matrix(float, self._nodes, self._nodes)
         paths(self._view.S) << semiring.plus_pair(self._view @ self._backwards.T)
         joined = paths.reduce_rowwise(monoid.plus).new().to_dense(fill_value=0.0)
@@ -108,5 +108,5 @@ class Engine(engine.Engine):
 
 
 def _view(matrix: Any) -> Any:
-    """The undirected view: who is joined in either direction."""
+    """Returns the undirected view: pairs joined in either direction."""
     return unary.one(monoid.any(matrix | matrix.T).new()).new()

@@ -1,4 +1,4 @@
-"""Spark GraphX, which speaks Scala only: `with_graphx.scala` is compiled once, by the compiler that Spark brings."""
+"""Spark GraphX, which has only a Scala interface: Spark's own compiler compiles `with_graphx.scala` once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOURCE = Path(__file__).with_suffix(".scala")
 
 
 class Engine(engine.Engine):
-    """The Scala class of the same methods, called by way of py4j."""
+    """Calls the same methods of the Scala class through py4j."""
 
     def start(self) -> None:
         self._session = spark.session(self.job, str(compiled(Path(self.job.folder))))
@@ -32,23 +32,23 @@ class Engine(engine.Engine):
         self._graph.load()
 
     def pagerank(self) -> None:
-        """Its static PageRank."""
+        """Runs its static PageRank."""
         self._graph.pagerank(self.job.iterations, 1.0 - engine.DAMPING)
 
     def wcc(self) -> None:
-        """Its ConnectedComponents."""
+        """Runs its ConnectedComponents."""
         self._graph.wcc()
 
     def bfs(self) -> None:
-        """Pregel, each edge of length one."""
+        """Runs Pregel with edges of length one."""
         self._graph.distances(self.job.source)
 
     def sssp(self) -> None:
-        """Pregel."""
+        """Runs Pregel."""
         self._graph.distances(self.job.source)
 
     def cdlp(self) -> None:
-        """Its LabelPropagation."""
+        """Runs its LabelPropagation."""
         self._graph.cdlp(self.job.iterations)
 
     def values(self, result: Any) -> NDArray[Any]:
@@ -59,7 +59,7 @@ class Engine(engine.Engine):
 
 
 def compiled(folder: Path) -> Path:
-    """The jar of today's source for this Spark, made if `folder` has none."""
+    """Returns the jar of the current source for this Spark; compiles it if `folder` has none."""
     version = hashlib.sha256(SOURCE.read_bytes() + pyspark.__version__.encode()).hexdigest()[:16]
     jar = folder / f"graphx-{version}.jar"
     if jar.exists():

@@ -1,4 +1,4 @@
-"""igraph, from C by way of its Python package; one thread."""
+"""igraph, a C library, through its Python package; one thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.rivals import engine
 
 
 class Engine(engine.Engine):
-    """A directed graph, undirected for clustering."""
+    """Holds a directed graph, or an undirected one for clustering."""
 
     def load(self) -> None:
         edges = engine.read_edges(self.job)
@@ -24,28 +24,28 @@ class Engine(engine.Engine):
             self._graph = self._graph.as_undirected(mode="collapse")
 
     def pagerank(self) -> list[float]:
-        """PRPACK, which solves to convergence."""
+        """Runs PRPACK, which solves to convergence."""
         ranks: list[float] = self._graph.pagerank(damping=engine.DAMPING, implementation="prpack")
         return ranks
 
     def wcc(self) -> list[int]:
-        """A number a node."""
+        """Returns one number per node."""
         members: list[int] = self._graph.connected_components(mode="weak").membership
         return members
 
     def bfs(self) -> list[float]:
-        """Distances without weights are a breadth-first search."""
+        """Computes distances without weights, a breadth-first search."""
         depths: list[float] = self._graph.distances(self._start, mode="out")[0]
         return depths
 
     def sssp(self) -> list[float]:
-        """Dijkstra."""
+        """Runs Dijkstra."""
         distances: list[float] = self._graph.distances(self._start, weights="weight", mode="out", algorithm="dijkstra")[
             0
         ]
         return distances
 
     def lcc(self) -> list[float]:
-        """Of the undirected view."""
+        """Uses the undirected view."""
         coefficients: list[float] = self._graph.transitivity_local_undirected(mode="zero")
         return coefficients

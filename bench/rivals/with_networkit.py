@@ -1,4 +1,4 @@
-"""networkit, from C++ with OpenMP."""
+"""networkit, a C++ library with OpenMP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.rivals import engine
 
 
 class Engine(engine.Engine):
-    """A directed graph with edges to both sides, undirected where the algorithm wants it so."""
+    """Holds a directed graph with edges to both sides, or an undirected one if the algorithm needs it."""
 
     def start(self) -> None:
         nk.setNumberOfThreads(self.job.threads)
@@ -22,39 +22,39 @@ class Engine(engine.Engine):
         self._start = edges.start
         source, target, weight = edges.source, edges.target, edges.weight
         if self.job.algorithm == "lcc":
-            # Its own toUndirected and removeMultiEdges leave a graph on which clustering crashes (networkit 11.2).
+            # With its own toUndirected and removeMultiEdges, clustering crashes (networkit 11.2).
             pairs = np.sort(np.minimum(source, target) * edges.node_count + np.maximum(source, target))
             first = np.concatenate(
                 [[True], pairs[1:] != pairs[:-1]]
-            )  # numpy's unique hashes, and takes ten times as long
+            )  # numpy's unique hashes, which takes ten times as long
             source, target = np.divmod(pairs[first], np.uint64(edges.node_count))
         data = (source, target) if weight is None else (weight, (source, target))
-        directed = self.job.algorithm not in ("wcc", "lcc")  # an edge in both directions makes no other component
+        directed = self.job.algorithm not in ("wcc", "lcc")  # components do not depend on edges' directions
         self._graph: Any = nk.GraphFromCoo(data, n=edges.node_count, weighted=weight is not None, directed=directed)
 
     def pagerank(self) -> Any:
-        """Fixed iterations: the tolerance is out of reach."""
+        """Runs a fixed number of iterations: the tolerance is unreachable."""
         sinks = nk.centrality.SinkHandling.DistributeSinks
         algorithm = nk.centrality.PageRank(self._graph, engine.DAMPING, 1e-300, False, sinks)
         algorithm.maxIterations = self.job.iterations
         return algorithm.run()
 
     def wcc(self) -> Any:
-        """On the undirected view: one thread searches; several push labels, and coarsen, or long ways took long."""
+        """Uses the undirected view: one thread searches; several push labels, and coarsen, or long paths take long."""
         if self.job.threads == 1:
             return nk.components.ConnectedComponents(self._graph).run()
         return nk.components.ParallelConnectedComponents(self._graph, True).run()
 
     def bfs(self) -> Any:
-        """Without paths."""
+        """Omits paths."""
         return nk.distance.BFS(self._graph, self._start, False).run()
 
     def sssp(self) -> Any:
-        """Dijkstra, without paths."""
+        """Runs Dijkstra without paths."""
         return nk.distance.Dijkstra(self._graph, self._start, False).run()
 
     def lcc(self) -> Any:
-        """Of the undirected view; `turbo` orders edges by degree."""
+        """Uses the undirected view; `turbo` orders edges by degree."""
         return nk.centrality.LocalClusteringCoefficient(self._graph, True).run()
 
     def values(self, result: Any) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from bench.rivals import engine
 
 
 class Engine(engine.Engine):
-    """A DiGraph, with weights where they are wanted."""
+    """Holds a DiGraph, with weights if needed."""
 
     def load(self) -> None:
         table = pq.read_table(self.job.edges)
@@ -27,7 +27,7 @@ class Engine(engine.Engine):
             self._graph = self._graph.to_undirected()
 
     def pagerank(self) -> dict[int, float]:
-        """Its own, which calls it an error not to have converged: it is told that it has when its time has come."""
+        """Runs its PageRank, which raises without convergence, so `Enough` reports it at the last iteration."""
         enough = Enough(self.job.iterations)
         ranks: dict[int, float] = nx.pagerank(
             self._graph, alpha=engine.DAMPING, max_iter=self.job.iterations, tol=enough, weight=None
@@ -35,21 +35,21 @@ class Engine(engine.Engine):
         return ranks
 
     def wcc(self) -> list[set[int]]:
-        """A set a component."""
+        """Returns one set per component."""
         return list(nx.weakly_connected_components(self._graph))
 
     def bfs(self) -> dict[int, int]:
-        """Depths of those who are reached."""
+        """Returns the depths of reached nodes."""
         depths: dict[int, int] = nx.single_source_shortest_path_length(self._graph, self.job.source)
         return depths
 
     def sssp(self) -> dict[int, float]:
-        """Dijkstra."""
+        """Runs Dijkstra."""
         distances: dict[int, float] = nx.single_source_dijkstra_path_length(self._graph, self.job.source)
         return distances
 
     def lcc(self) -> dict[int, float]:
-        """Of the undirected view."""
+        """Uses the undirected view."""
         coefficients: dict[int, float] = nx.clustering(self._graph)
         return coefficients
 
@@ -60,9 +60,9 @@ class Engine(engine.Engine):
 
 
 class Enough:
-    """A tolerance that is met at the n-th look, whatever the error is: networkx asks `error < n * tolerance`."""
+    """A tolerance that the n-th comparison meets, whatever the error: networkx evaluates `error < n * tolerance`."""
 
-    __array_ufunc__ = None  # numpy's numbers leave comparing to us
+    __array_ufunc__ = None  # makes numpy's numbers leave the comparison to this class
 
     def __init__(self, looks: int) -> None:
         self._left = looks

@@ -1,4 +1,4 @@
-"""numpy alone: what somebody writes who knows it well."""
+"""numpy alone, as an expert would use it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.rivals import engine
 
 
 class Engine(engine.Engine):
-    """Bounds and neighbours of each node, in the direction that the algorithm wants."""
+    """Holds the bounds and neighbours of each node, in the direction that the algorithm needs."""
 
     def load(self) -> None:
         edges = engine.read_edges(self.job)
@@ -26,8 +26,8 @@ class Engine(engine.Engine):
             self._bounds, self._neighbours = neighbours(*both, edges.node_count)
 
     def pagerank(self) -> NDArray[np.float64]:
-        """Gather what comes in, and add it up a node."""
-        own = np.flatnonzero(np.diff(self._bounds))  # reduceat knows no empty rows
+        """Gathers incoming values, and sums them per node."""
+        own = np.flatnonzero(np.diff(self._bounds))  # reduceat does not accept empty rows
         begins = self._bounds[own]
         dangling = self._out_degree == 0
         share = np.divide(engine.DAMPING, self._out_degree, out=np.zeros(self._nodes), where=~dangling)
@@ -43,12 +43,13 @@ class Engine(engine.Engine):
         return rank
 
     def wcc(self) -> NDArray[np.int64]:
-        """The least neighbour's root becomes one's root's root, then everybody looks two steps up (Zhang, Azad and Hu,
-        "FastSV", SIAM PP 2020)."""
+        """Gives each node and its root the least grandparent among its neighbours, then shortcuts each to its own
+        grandparent (Zhang, Azad and Hu, "FastSV", SIAM PP 2020).
+        """
         root = np.arange(self._nodes)
         while True:
             above = root[root]
-            least = np.minimum.reduceat(above[self._neighbours], self._bounds[:-1])  # everybody has a neighbour
+            least = np.minimum.reduceat(above[self._neighbours], self._bounds[:-1])  # every node has a neighbour
             after = root.copy()
             np.minimum.at(after, root, least)
             np.minimum(after, least, out=after)
@@ -58,7 +59,7 @@ class Engine(engine.Engine):
             root = after
 
     def bfs(self) -> NDArray[np.int64]:
-        """Level by level: all neighbours of the last level, less those who are known."""
+        """Searches by levels: all neighbours of the last level that are not known yet."""
         depth = np.full(self._nodes, -1)
         depth[self._start] = 0
         place = np.empty(self._nodes, dtype=np.int64)
@@ -74,12 +75,12 @@ class Engine(engine.Engine):
             found = found[depth[found] < 0]
             depth[found] = deep
             turn = np.arange(len(found))
-            place[found] = turn  # who is found more than once keeps the last of its places, without sorting
+            place[found] = turn  # a node found several times keeps its last position, without sorting
             level = found[place[found] == turn]
         return depth
 
     def cdlp(self) -> NDArray[np.int64]:
-        """Sort (node, neighbour's label), count runs, take the longest with the least label."""
+        """Sorts (node, neighbour's label), counts runs, and takes the longest, the least label on a tie."""
         label = np.arange(self._nodes)
         for _ in range(self.job.iterations):
             label = most_frequent(self._owner, label[self._neighbours], label)
@@ -89,20 +90,20 @@ class Engine(engine.Engine):
 def neighbours(
     rows: NDArray[np.int64], columns: NDArray[np.int64], node_count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Bounds of each row among the columns, sorted by row; a pair that is there twice stays so."""
+    """Returns the bounds of each row among the columns, sorted by row; keeps duplicate pairs."""
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=node_count))])
     return bounds, columns[np.argsort(rows, kind="stable")]
 
 
 def most_frequent(owner: NDArray[np.int64], label: NDArray[np.int64], own: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each node the least of the labels that most often stand beside it; its own where none does."""
+    """Returns each node's most frequent label, the least on a tie; its own if it has none."""
     span = int(label.max()) + 1
     key = np.sort(owner * span + label)
     first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
     count = np.diff(first, append=len(key))
     node, seen = np.divmod(key[first], span)
     begins = np.flatnonzero(np.concatenate([[True], node[1:] != node[:-1]]))
-    best = np.maximum.reduceat(count * span + (span - 1 - seen), begins)  # of equal counts the least label scores most
+    best = np.maximum.reduceat(count * span + (span - 1 - seen), begins)  # on a tie the least label scores most
     chosen = own.copy()
     chosen[node[begins]] = span - 1 - best % span
     return chosen

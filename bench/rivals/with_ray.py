@@ -1,7 +1,7 @@
-"""Ray: four actors on two cores, each with a slice of the rows; the driver hands everybody's values to all.
+"""Ray: four actors on two cores, each with a slice of the rows; the driver sends all values to every actor.
 
-What somebody writes who wants more than one process without a framework for graphs: the values are put into the object
-store once an iteration, every actor works out those of its own nodes, and the driver puts them together.
+As one would use several processes without a graph framework: each iteration the driver puts the values into the object
+store once, every actor computes those of its own nodes, and the driver joins them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Engine(engine.Engine):
     """The driver."""
 
     def start(self) -> None:
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning: there are no accelerators
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of missing accelerators
         ray.init(
             num_cpus=ACTORS,
             include_dashboard=False,
@@ -59,7 +59,7 @@ class Engine(engine.Engine):
         ray.get(told)
 
     def pagerank(self) -> NDArray[Any]:
-        """A product an iteration."""
+        """Computes one product per iteration."""
         rank = np.full(self._nodes, 1.0 / self._nodes)
         for _ in range(self.job.iterations):
             base = (1.0 - engine.DAMPING + engine.DAMPING * rank[self._dangling].sum()) / self._nodes
@@ -67,19 +67,19 @@ class Engine(engine.Engine):
         return rank
 
     def wcc(self) -> NDArray[Any]:
-        """The least label, until none changes."""
+        """Takes the least label, until none changes."""
         return self._until_still("least", np.arange(self._nodes))
 
     def bfs(self) -> NDArray[Any]:
-        """A step costs one."""
+        """Each step costs one."""
         return self._until_still("shortest", self._distances())
 
     def sssp(self) -> NDArray[Any]:
-        """A step costs its weight."""
+        """Each step costs its weight."""
         return self._until_still("shortest", self._distances())
 
     def cdlp(self) -> NDArray[Any]:
-        """Each actor sorts."""
+        """Each actor sorts its labels."""
         label = np.arange(self._nodes)
         for _ in range(self.job.iterations):
             label = self._all("most_frequent", label)
@@ -106,10 +106,10 @@ class Engine(engine.Engine):
 
 
 class Slice:
-    """An actor: the rows of its own nodes."""
+    """An actor: holds the rows of its own nodes."""
 
     def ready(self) -> None:
-        """Answered once the actor's process is up."""
+        """Returns once the actor's process is up."""
 
     def load(
         self,
@@ -120,7 +120,7 @@ class Slice:
         columns: NDArray[Any],
         data: NDArray[Any] | None,
     ) -> None:
-        """Edges into nodes `begin` to `end`. Without data a step costs one."""
+        """Stores the edges into nodes `begin` to `end`. Without data a step costs one."""
         self._begin, self._end = begin, end
         order = np.argsort(rows, kind="stable")
         self._owner, self._columns = rows[order], columns[order]
@@ -130,7 +130,7 @@ class Slice:
         self._matrix = coo_array((body, (rows, columns)), shape=(end - begin, node_count)).tocsr()
 
     def step(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
-        """The own nodes' values after an iteration."""
+        """Returns the own nodes' values after an iteration."""
         match name:
             case "product":
                 after: NDArray[Any] = self._matrix @ values
@@ -150,7 +150,7 @@ class Slice:
 
 
 def _cut(rows: NDArray[Any], node_count: int) -> NDArray[np.int64]:
-    """Where to cut the nodes so that each slice has about as many edges."""
+    """Returns where to cut the nodes so that each slice has about as many edges."""
     before = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=node_count))])
     inner = np.searchsorted(before, np.linspace(0, len(rows), ACTORS + 1)[1:-1])
     return np.concatenate([[0], inner, [node_count]]).astype(np.int64)

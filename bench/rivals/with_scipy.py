@@ -1,4 +1,4 @@
-"""scipy: compressed sparse rows, and what scipy.sparse.csgraph offers."""
+"""scipy: compressed sparse rows, and the functions of scipy.sparse.csgraph."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components, dijk
 from bench.rivals import engine
 
 BLOCK_PAIRS = 20_000_000
-"""So many pairs of neighbours are multiplied out at a time: some 250 MB."""
+"""How many pairs of neighbours are multiplied out at a time: some 250 MB."""
 
 
 class Engine(engine.Engine):
-    """One matrix, made for the algorithm that is wanted."""
+    """Holds one matrix, for the requested algorithm."""
 
     def load(self) -> None:
         edges = engine.read_edges(self.job, np.int32)
@@ -33,7 +33,7 @@ class Engine(engine.Engine):
                 self._matrix = _rows(edges, weight)
 
     def pagerank(self) -> NDArray[np.float64]:
-        """The loop that others are measured by: a product an iteration."""
+        """Runs the loop to which others are compared: one product per iteration."""
         rank = np.full(self._nodes, 1.0 / self._nodes)
         for _ in range(self.job.iterations):
             base = (1.0 - engine.DAMPING + engine.DAMPING * rank[self._dangling].sum()) / self._nodes
@@ -42,14 +42,14 @@ class Engine(engine.Engine):
         return rank
 
     def wcc(self) -> NDArray[np.int32]:
-        """Components of the undirected view."""
+        """Finds components of the undirected view."""
         labels: NDArray[np.int32] = connected_components(self._matrix, directed=True, connection="weak")[1]
         return labels
 
     def bfs(self) -> NDArray[np.int32]:
-        """Depths, which scipy does not give: whoever was found from the last level is the next, and stands together."""
+        """Computes depths, which scipy omits: its order lists each level's nodes together, after the last level's."""
         order, before = breadth_first_order(self._matrix, self._start)
-        place = np.empty(self._nodes, dtype=np.int64)  # any other type would be converted at each look
+        place = np.empty(self._nodes, dtype=np.int64)  # any other type would be converted on each access
         place[order] = np.arange(len(order))
         found_from = place[before[order[1:]]]
         depth = np.full(self._nodes, -1, dtype=np.int32)
@@ -60,12 +60,12 @@ class Engine(engine.Engine):
         return depth
 
     def sssp(self) -> NDArray[np.float64]:
-        """Dijkstra."""
+        """Runs Dijkstra."""
         distances: NDArray[np.float64] = dijkstra(self._matrix, indices=self._start)
         return distances
 
     def lcc(self) -> NDArray[np.float64]:
-        """Edges between neighbours: paths of two steps, the first in the undirected view, whose ends are joined."""
+        """Counts edges between neighbours: joined ends of two-step paths, the first step in the undirected view."""
         view = (self._matrix + self._matrix.T).astype(bool).astype(np.int32).tocsr()
         degree = np.diff(view.indptr).astype(np.float64)
         work = np.concatenate([[0], np.cumsum(view @ np.diff(self._matrix.indptr).astype(np.int64))])
@@ -82,7 +82,7 @@ class Engine(engine.Engine):
 
 
 def in_shares(edges: engine.Edges) -> Any:
-    """The matrix of PageRank: what a node gets of the rank of each that has an edge to it."""
+    """Returns PageRank's matrix: what a node gets of the rank of each node with an edge to it."""
     degree = np.bincount(edges.source, minlength=edges.node_count)
     share = engine.DAMPING / degree[edges.source]
     shape = (edges.node_count, edges.node_count)
