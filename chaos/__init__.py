@@ -1,9 +1,9 @@
-"""Real daemons, and every misfortune that one machine can stage, from a seed: `python -m chaos`.
+"""Injects faults from a seed into real daemons on one machine: `python -m chaos`.
 
-PageRank and connected components run on the Debian package graph while daemons are killed, paused, cut off, slowed,
-starved of disk and restarted. After every run its digest is compared with that of an undisturbed run, which is computed
-in this process first; nothing here knows the right answer beforehand. At the end stands a table: which faults, how long
-until the next tick was committed, beside the time that the failure detector takes by its own numbers.
+PageRank and connected components run on the Debian package graph while daemons are killed, paused, partitioned, slowed,
+deprived of disk space and restarted. After every run its digest is compared with that of an undisturbed run, which this
+process computes first; no answer is known in advance. A table at the end lists the faults and the time until the next
+tick was committed, beside the time that the failure detector should need.
 
     options      what is asked for, and the named scenarios
     plan         the faults of a run, from the seed: which, when, whom, for how long (pure)
@@ -20,5 +20,5 @@ until the next tick was committed, beside the time that the failure detector tak
     table        what came out
     leftovers    names by which a later start knows what an earlier one could not remove
 
-What is random in *when the machine does what* stays random: a seed repeats the faults, not the interleaving.
+The machine's own timing stays random: a seed repeats the faults, not the interleaving.
 """

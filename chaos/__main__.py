@@ -1,7 +1,8 @@
-"""`python -m chaos`: faults from a seed, and a table. Exit 0: all well; 1: a run failed; 2: it cannot be done here.
+"""`python -m chaos`: injects faults from a seed, and prints a table. Exit status 0: all runs passed; 1: a run failed;
+2: it cannot run here.
 
-Whatever ends it (its end, an error, Ctrl-C, SIGTERM) ends daemons, switch, namespaces and mounts first. After SIGKILL
-the next start does that.
+However it ends (normally, by an error, Ctrl-C or SIGTERM), it first removes daemons, switch, namespaces and mounts.
+After SIGKILL the next start does so.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ WIDTH_PIPED = 160
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asks for the end. As a KeyboardInterrupt it passes whatever handles mere errors."""
+    """Raised when a signal requests the end. As a KeyboardInterrupt it passes handlers of mere errors."""
 
 
 class Signals:
-    """The first SIGINT, SIGTERM or SIGHUP becomes an `Interrupted`; later ones, and all after `ignore`, nothing."""
+    """Turns the first SIGINT, SIGTERM or SIGHUP into an `Interrupted`; ignores later ones, and all after `ignore`."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -41,7 +42,7 @@ class Signals:
             raise Interrupted
 
     def ignore(self) -> None:
-        """Ignores an interrupt that comes too late: the end is under way."""
+        """Ignores interrupts from now on, because the end is already in progress."""
         self.number = self.number or -1
 
 

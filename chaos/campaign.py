@@ -1,4 +1,4 @@
-"""All runs, one after the other: on one cluster as long as that stands, and on a new one after a failure."""
+"""Runs the trials one after the other: on one cluster until a failure, then on a new one."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from shoal.api.errors import ShoalError
 DATA: Final = Path(__file__).parent.parent / "examples" / "data" / "debian"
 GRAPH: Final = "debian"
 RESTLESS: Final[dict[str, Any]] = {"damping": 0.999}
-"""Far from converged after a thousand ticks: with the usual 0.85 a tick more or less would not show in the digest."""
+"""Far from converged after a thousand ticks: with the usual 0.85 one tick more or less would not change the digest."""
 COMPONENTS_EVERY: Final = 4
-"""Each so-manieth run computes components; its ticks are few and long, and say little of recovery."""
+"""Every fourth run computes components; its few, long ticks say little about recovery."""
 FAILURES_MAX: Final = 3
-"""After these the rest would tell nothing new."""
+"""After this many, more failures would tell nothing new."""
 
 SLACK: Final = 2.0
-"""Times the undisturbed run: what a disturbed one may need beside the bound, since it does some ticks again."""
+"""Multiples of the undisturbed time that a disturbed run may take beyond the bound, since it repeats some ticks."""
 
 Progress = Callable[[str], None]
 
 
 class NothingToDo(Exception):
-    """What was asked for cannot be done on this machine, in words."""
+    """Raised if this machine can't run what was requested; says why."""
 
 
 @dataclass(slots=True)
 class Report:
-    """All that came out."""
+    """The results of a campaign."""
 
     options: Options
     notes: list[str] = field(default_factory=list)
@@ -53,12 +53,12 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether any run did not end as it must, or not all took place."""
+        """Whether any run failed, or did not take place."""
         return any(outcome.failures for outcome in self.outcomes) or len(self.outcomes) <= self.options.runs
 
 
 def possible(options: Options) -> tuple[Options, list[str]]:
-    """Returns the faults that this machine can produce, and why not the others."""
+    """Returns the options without faults that this machine can't produce, and why."""
     notes = []
     kinds = options.kinds
     for unable, some in ((nets.why_not, NETWORK), (disks.why_not, frozenset({"disk"}))):
@@ -71,9 +71,9 @@ def possible(options: Options) -> tuple[Options, list[str]]:
 
 
 def reference(data: shoal.GraphData, options: Options) -> list[Case]:
-    """Computes the answers in this process alone and, from their ticks, the pace of the disturbed runs."""
+    """Computes the answers in this process and, from their ticks, the pace of the disturbed runs."""
     cases = []
-    with shoal.local(options.shards) as session:  # as many, for what components cross takes ticks
+    with shoal.local(options.shards) as session:  # as many, because components take ticks for crossing shards
         graph = session.load(GRAPH, data=data)
         programs: list[tuple[str, str, int | None, dict[str, Any]]]
         programs = [("pagerank", "rank", options.ticks, RESTLESS), ("wcc", "component", None, {})]
@@ -85,7 +85,7 @@ def reference(data: shoal.GraphData, options: Options) -> list[Case]:
 
 
 class Campaign:
-    """What `python -m chaos` does, between its options and its table. `report` grows while it runs."""
+    """A campaign, between its options and its table. `report` grows while it runs."""
 
     def __init__(self, options: Options, folder: Path, progress: Progress) -> None:
         self._folder, self._progress = folder, progress
@@ -111,13 +111,13 @@ class Campaign:
                     self._runs_on(ground)
             except (FleetFailed, NetsFailed, ShoalError) as error:
                 self.report.outcomes.append(Outcome("start", failures=[f"cluster {clusters}: {error}"]))
-                return  # what does not even start will not do so next time
+                return  # if it does not even start, it will not start next time
 
     def _failures(self) -> int:
         return sum(bool(outcome.failures) for outcome in self.report.outcomes)
 
     def _runs_on(self, ground: Ground) -> None:
-        """Performs run after run, the first undisturbed, until all are done or one has failed."""
+        """Performs one run after the other, the first undisturbed, until all are done or one has failed."""
         self._note_floor(ground.fleet)
         while len(self.report.outcomes) <= self._options.runs:
             number = len(self.report.outcomes)
@@ -132,7 +132,7 @@ class Campaign:
                 return
 
     def _undisturbed(self) -> float:
-        """Returns what the first run took: more than its pace requires on a machine that is slow or busy."""
+        """Returns how long the first run took: on a slow or busy machine, more than its pace requires."""
         first = self.report.outcomes[0].seconds if self.report.outcomes else 0.0
         return max(self._options.seconds, first)
 
@@ -142,7 +142,7 @@ class Campaign:
 
     @contextmanager
     def _cluster(self, number: int, data: shoal.GraphData) -> Iterator[Ground]:
-        """Runs daemons that hold the graph. They are ended whatever happens; their folder stays."""
+        """Runs daemons that hold the graph. They always end; their folder stays."""
         options = self._options
         self._progress(f"starting {options.shards} daemons")
         with ExitStack() as stack:

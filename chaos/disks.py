@@ -1,4 +1,4 @@
-"""A data folder that can be filled up: on a small tmpfs, beside a file that takes what is left."""
+"""A data folder that can be filled up: on a small tmpfs, with a file that takes the remaining space."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Final
 
 DISK_BYTES: Final = 192 * 1024 * 1024
-"""Many times what the Debian graph needs on one shard, and no more memory than is used."""
+"""Many times what the Debian graph needs on one shard; only the used part takes memory."""
 BLOCKS: Final = (1024 * 1024, 4096)
 FILLER: Final = "filler"
 
 
 class DiskFailed(Exception):
-    """It could not be mounted, in words."""
+    """Raised if it could not be mounted; says why."""
 
 
 def why_not() -> str:
-    """Returns why this machine can't mount a disk for us, or ""."""
+    """Returns why this machine can't mount a disk, or ""."""
     if os.geteuid() != 0:
         return "a full disk needs root, for a file system of its own"
     return "" if shutil.which("mount") else "a full disk needs the command `mount`"
 
 
 class SmallDisk:
-    """A folder that can be full. Files in it are as lasting as the mount, which outlives any daemon."""
+    """A folder that can be full. Its files last as long as the mount, which outlives every daemon."""
 
     def __init__(self, folder: Path, size: int = DISK_BYTES) -> None:
         self.folder = folder

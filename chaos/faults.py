@@ -1,4 +1,4 @@
-"""A fault begins, a fault ends."""
+"""Begins and ends faults."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from chaos.plan import Fault
 
 
 class Misbehaved(Exception):
-    """A daemon did what it must not under a fault, in words."""
+    """Raised if a daemon violated what it must do under a fault; says how."""
 
 
 @dataclass(slots=True)
 class Ground:
-    """What can be harmed. `disk` is the data folder of the daemon numbered `disk_of`."""
+    """What faults act on. `disk` is the data folder of the daemon numbered `disk_of`."""
 
     fleet: Fleet
     nets: Nets | None = None
@@ -27,7 +27,7 @@ class Ground:
 
 
 def begin(fault: Fault, ground: Ground) -> None:
-    """Causes the fault."""
+    """Begins the fault."""
     hit = [ground.fleet[number] for number in fault.hit]
     if fault.kind in NETWORK:
         _disturb(fault, ground)
@@ -50,7 +50,7 @@ def begin(fault: Fault, ground: Ground) -> None:
 
 
 def end(fault: Fault, ground: Ground) -> None:
-    """Ends the fault. Raises `Misbehaved` if something is not as it has to be by then."""
+    """Ends the fault. Raises `Misbehaved` if a daemon is not as it must be by then."""
     hit = [ground.fleet[number] for number in fault.hit]
     if fault.kind in NETWORK:
         assert ground.nets is not None
@@ -72,7 +72,7 @@ def end(fault: Fault, ground: Ground) -> None:
 def revive(ground: Ground) -> bool:
     """Restarts a daemon that has left because its disk was full; returns whether it had.
 
-    One that found room for what it wrote (a write-ahead log is written over and over) just goes on.
+    A daemon that found room for its writes (a write-ahead log overwrites itself) just continues.
     """
     if ground.disk is None or ground.disk.full:
         return False
@@ -86,7 +86,7 @@ def revive(ground: Ground) -> bool:
 
 
 def _refuse_ended(hit: list[Daemon]) -> None:
-    """Raises `Misbehaved` unless a daemon is running, or has left because of a full disk and said so."""
+    """Raises `Misbehaved` unless each daemon is running, or has left because of a full disk and logged it."""
     for daemon in hit:
         if daemon.alive or daemon.left_loudly():
             continue

@@ -1,7 +1,7 @@
-"""The daemons: processes of ours, each with its own folder and, where network faults are wanted, its own namespace.
+"""The daemons: child processes, each with its own folder and, for network faults, its own namespace.
 
-Folders are those of `shoalctl dev up`. That has its clusters on loopback, though, and forgets its children; here they
-have addresses that can be cut off from each other, and how each of them ends is seen.
+The folders are those of `shoalctl dev up`. But its clusters are on loopback, and it forgets its children; here daemons
+have addresses that can be partitioned, and their exit statuses are observed.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from shoal.client.admin_protocol import AdminConnection
 
 WHOLE_SECONDS: Final = 60.0
 END_SECONDS: Final = 30.0
-"""For a leave in good order; and far more than a killed process needs on a busy machine."""
+"""Enough for an orderly leave, and far more than a killed process needs on a busy machine."""
 PROGRAM: Final = (sys.executable, "-P", "-m", "daemon")
 POLL_SECONDS: Final = 0.05
 ANSWER_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 30.0
 LEAVE_SECONDS: Final = 30.0
-"""After its disk had room again: for one that had met it full to notice, and to end."""
+"""How long a daemon that met a full disk may take, once there is room again, to notice and end."""
 FAILED: Final = 1
 LOUD: Final = re.compile(r"no space left|disk (is )?full|ENOSPC", re.IGNORECASE)
-"""A daemon that leaves because it cannot write has to say something of this kind."""
+"""A daemon that leaves because it cannot write must log something of this kind."""
 SWIM_SECTIONS: Final = ("membership", "consensus")
 
 
@@ -42,11 +42,11 @@ T = TypeVar("T")
 
 
 class FleetFailed(Exception):
-    """The daemons did not do what they must, in words, with what they said last."""
+    """Raised if the daemons did not do what they must; says what, with their last log lines."""
 
 
 class Daemon:
-    """One daemon, through all its lives."""
+    """One daemon, over all its restarts."""
 
     def __init__(self, shard: DevShard, prefix: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> None:
         self.shard = shard
@@ -55,7 +55,7 @@ class Daemon:
         self._asked_to_end = False
         self._log_before = 0
         self._may_end_until = 0.0
-        """Of this life: its disk is or was full, so it may leave before then; it has to say why."""
+        """In this life its disk is or was full, so it may leave until then, if it logs why."""
 
     @property
     def number(self) -> int:
@@ -64,34 +64,34 @@ class Daemon:
 
     @property
     def alive(self) -> bool:
-        """Whether its process exists."""
+        """Whether its process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def ended_unasked(self) -> int | None:
-        """The exit status of a process that ended without being told to."""
+        """The exit status if its process ended without being told to, else None."""
         if self._process is None or self._asked_to_end or self.has_left:
             return None
         return self._process.poll()
 
     @property
     def has_left(self) -> bool:
-        """Whether it has ended by itself when that was allowed, because its disk was full."""
+        """Whether it ended by itself while that was allowed, because its disk was full."""
         if self._process is None or self._asked_to_end or not self._may_end_until:
             return False
         if self._process.poll() is None:
             if time.monotonic() > self._may_end_until:
-                self._may_end_until = 0.0  # it has outlived that: from now on its end is one like any other
+                self._may_end_until = 0.0  # it has survived: from now on its end is unexpected again
             return False
         return True
 
     def disk_is_full(self) -> None:
-        """Allows it to leave from now on; its log from now on says why."""
+        """Allows it to leave from now on; it must log why."""
         self._may_end_until = float("inf")
         self._log_before = self.shard.log.stat().st_size
 
     def disk_has_room(self) -> None:
-        """Notes that there is space again; a daemon that has met the full disk may still be about to leave."""
+        """Notes that there is room again; a daemon that met the full disk may still be about to leave."""
         self._may_end_until = time.monotonic() + LEAVE_SECONDS
 
     def status(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Daemon:
             return {}
 
     def start(self) -> None:
-        """Begin a life."""
+        """Starts the process."""
         assert not self.alive
         self._asked_to_end, self._may_end_until = False, 0.0
         kept = {k: v for k, v in os.environ.items() if k not in {"NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM"}}
@@ -115,11 +115,11 @@ class Daemon:
                 stdout=said,
                 stderr=said,
                 env=kept,
-                start_new_session=True,  # Ctrl-C is for us
+                start_new_session=True,  # Ctrl-C is for this process
             )
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal, after which an end is expected if the signal ends processes. Does nothing if it has ended."""
+        """Sends a signal; if it ends processes, an exit is expected. Does nothing if the daemon has ended."""
         if self.alive:
             assert self._process is not None
             if number in (signal.SIGKILL, signal.SIGTERM):
@@ -137,7 +137,7 @@ class Daemon:
             ) from None
 
     def left_loudly(self) -> bool:
-        """Returns whether a daemon that has ended was allowed to, because its disk was full, said so, and failed."""
+        """Returns whether a daemon that ended was allowed to, because its disk was full, logged that, and failed."""
         return bool(self._may_end_until) and self.wait() == FAILED and LOUD.search(self._said()) is not None
 
     def _said(self) -> str:
@@ -148,7 +148,7 @@ class Daemon:
 
 
 class Fleet:
-    """All daemons of a cluster. Nothing runs before `start`; `close` kills what does."""
+    """All daemons of a cluster. None runs before `start`; `close` kills them."""
 
     def __init__(self, folder: Path, count: int, replicas: int, nets: Nets | None, defaults: bool) -> None:
         self.folder = folder
@@ -160,11 +160,11 @@ class Fleet:
 
     @property
     def config(self) -> Config:
-        """The first one's configuration; the others differ in names and addresses only."""
+        """The first one's configuration; the others differ only in names and addresses."""
         return load(self[1].shard.config, {})
 
     def start(self) -> None:
-        """Start all that are not there, and wait until all are in one view with a leader."""
+        """Starts all that are not running, and waits until all are in one view with a leader."""
         for daemon in self.daemons:
             if not daemon.alive:
                 daemon.start()
@@ -183,7 +183,7 @@ class Fleet:
         return time.monotonic() - began
 
     def died(self) -> str:
-        """Returns who has ended without being told to, with its last words, or ""."""
+        """Returns which daemons ended without being told to, with their last log lines, or ""."""
         found = [
             f"ended by itself with status {daemon.ended_unasked}: {daemon.shard.last_words()}"
             for daemon in self.daemons
@@ -192,7 +192,7 @@ class Fleet:
         return "\n".join(found)
 
     def close(self) -> None:
-        """Kills all."""
+        """Kills all daemons."""
         for daemon in self.daemons:
             daemon.signal(signal.SIGKILL)
         for daemon in self.daemons:
@@ -212,7 +212,7 @@ class Fleet:
 
 
 class _Folder(DevCluster):
-    """Keys and configurations as `shoalctl dev up` makes them, and nothing started."""
+    """Keys and configurations as `shoalctl dev up` creates them, without starting anything."""
 
     def make(self, count: int, replicas: int) -> list[DevShard]:
         shards = [self._shard(number) for number in range(1, count + 1)]
@@ -253,7 +253,7 @@ def _well(status: dict[str, Any], count: int) -> bool:
 
 
 def retry(what: Callable[[], T], errors: type[Exception], seconds: float = RETRY_SECONDS) -> T:
-    """Returns the result once it is no longer refused; raises the last error after so many seconds."""
+    """Returns the result once it is no longer refused; after this many seconds, raises the last error."""
     until = time.monotonic() + seconds
     while True:
         try:

@@ -1,9 +1,9 @@
-"""How long it takes to find out that a member is dead, by the numbers of the configuration alone.
+"""How long it takes to detect that a member is dead, computed from the configuration.
 
-No recovery can be faster than this, as long as nothing but the failure detector tells of the death. Drawn many times:
-each survivor probes each other member once in n - 1 protocol periods, at a random place of that (SWIM 4.3); a probe in
-vain takes a period; the first accusation begins a suspicion, and each further one shortens it (`Suspicion`, the very
-code of the daemon). Messages take no time here, and everybody is in good health.
+No recovery can be faster, if only the failure detector reports the death. It is simulated many times: each survivor
+probes each other member once in n - 1 protocol periods, at a random time within these (SWIM 4.3); a failed probe takes
+a period; the first accusation starts a suspicion, and each further one shortens it (`Suspicion`, the daemon's own
+code). Messages take no time here, and all survivors are healthy.
 """
 
 from __future__ import annotations
@@ -52,5 +52,5 @@ def _conviction_ns(config: MembershipConfig, members: int, dead: int, random: Ra
             break
         suspicion.confirm(str(accuser))
         if at >= suspicion.deadline:
-            return at  # this one made it overdue
+            return at  # this accusation made it overdue
     return suspicion.deadline

@@ -1,7 +1,7 @@
-"""Everything of a campaign carries a name that says whose it is, so that a later start can clear up after a killed one.
+"""Everything that a campaign creates carries its name, so that a later start can clean up after a killed one.
 
-The name is `shoal-chaos-PID-STARTED`: the process and when it began. What bears the name of a process that is gone is
-nobody's: daemons and switches with that folder on their command line, namespaces, mounts, and the folder, unless it
+The name is `shoal-chaos-PID-STARTED`: the process and its start time. If that process is gone, everything with its name
+is removed: daemons and switches with that folder on their command line, namespaces, mounts, and the folder, unless it
 was kept on purpose.
 """
 
@@ -19,7 +19,7 @@ from typing import Final
 PREFIX: Final = "shoal-chaos-"
 KEPT: Final = "kept"
 BASE: Final = Path("/tmp")
-"""The paths of unix sockets must be short. The folder in it is made by mkdir, for us alone."""
+"""Paths of Unix sockets must be short. mkdir creates the folder in it, for this user alone."""
 GONE_SECONDS: Final = 10.0
 
 
@@ -29,16 +29,14 @@ def own_name() -> str:
 
 
 def sweep(base: Path = BASE) -> list[str]:
-    """Removes what killed campaigns have left, and returns their names."""
+    """Removes what killed campaigns left behind, and returns their names."""
     names = {path.name for path in base.glob(f"{PREFIX}*")} | {space.rpartition("-")[0] for space in namespaces()}
     found = sorted(name for name in names if _orphaned(name))
     return [name for name in found if remove(name, base)]
 
 
 def remove(name: str, base: Path = BASE, keep: bool = False) -> bool:
-    """Ends and removes everything with this name; returns whether there was anything. The folder stays if it is to be
-    kept.
-    """
+    """Ends and removes everything with this name; returns whether there was anything. With `keep`, the folder stays."""
     folder = base / name
     processes = processes_of(folder)
     for pid in processes:
@@ -82,7 +80,7 @@ def namespaces() -> list[str]:
 
 
 def mounts_of(folder: Path) -> list[str]:
-    """Mounts below a folder."""
+    """Returns the mounts below a folder."""
     lines = Path("/proc/self/mounts").read_text().splitlines()
     return [target for target in (line.split()[1] for line in lines) if target.startswith(f"{folder}/")]
 
@@ -95,7 +93,7 @@ def _orphaned(name: str) -> bool:
 def _started(pid: int) -> int | None:
     """Returns when a process began, in clock ticks since boot (proc(5), field 22), or None if it is gone or a zombie.
 
-    psutil's `create_time` can't be kept in a name: it is on the wall clock and differs once that was set.
+    psutil's `create_time` is unsuitable for a name: it uses the wall clock, and changes when that is set.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()

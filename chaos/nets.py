@@ -1,4 +1,4 @@
-"""A network namespace for each daemon, joined by the switch in user space; hosts are numbered from 1."""
+"""A network namespace for each daemon, connected by the switch in user space; hosts are numbered from 1."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any, Final
 from chaos import leftovers, tap_switch
 
 NETWORK: Final = "10.78.0"
-"""Seen inside the namespaces only: two campaigns on a machine do not meet."""
+"""Visible only inside the namespaces: two campaigns on a machine do not interfere."""
 END_SECONDS: Final = 5.0
 
 
 class NetsFailed(Exception):
-    """The switch or `ip` did not do what it should, in words."""
+    """Raised if the switch or `ip` failed; says why."""
 
 
 def address(host: int) -> str:
@@ -29,7 +29,7 @@ def address(host: int) -> str:
 
 
 def why_not() -> str:
-    """Returns why this machine has no namespaces for us, or ""."""
+    """Returns why this machine can't create namespaces, or ""."""
     if os.geteuid() != 0:
         return "network faults need root"
     if shutil.which("ip") is None:
@@ -45,7 +45,7 @@ def why_not() -> str:
 
 
 class Nets:
-    """The hosts of one cluster. Made whole or not at all; `close` removes them."""
+    """The hosts of one cluster. Created completely or not at all; `close` removes them."""
 
     def __init__(self, name: str, count: int, folder: Path, seed: int) -> None:
         self._spaces = [f"{name}-{host}" for host in range(1, count + 1)]
@@ -77,18 +77,18 @@ class Nets:
         return ("ip", "netns", "exec", self._spaces[host - 1])
 
     def cut(self, sources: Iterable[int], targets: Iterable[int]) -> None:
-        """Drops what goes from any of these to any of those."""
+        """Drops all frames from any of these hosts to any of those."""
         self._rules(sources, targets, cut=True)
 
     def impair(self, host: int, delay: float = 0.0, loss: float = 0.0) -> None:
-        """Delays (by a quarter more or less) or loses what goes to and from one host."""
+        """Delays (by a quarter more or less) or loses frames to and from one host."""
         others = [other for other in range(1, len(self._spaces) + 1) if other != host]
         settings = {"delay": delay, "jitter": delay / 4, "loss": loss}
         self._rules([host], others, **settings)
         self._rules(others, [host], **settings)
 
     def limit(self, host: int, bytes_per_second: float, queue_bytes: int) -> None:
-        """Sends what a host sends through an uplink of that rate, with a queue of that size."""
+        """Limits a host's outgoing frames to an uplink of that rate, with a queue of that size."""
         self._order({"uplink": host, "rate": bytes_per_second, "queue": queue_bytes})
 
     def sent_bytes(self) -> int:
@@ -150,8 +150,8 @@ def _sent_bytes(space: str) -> int:
 
 
 def _settings(host: int, count: int) -> list[str]:
-    """Returns the settings of a namespace. Neighbours are fixed, so that a cut swallows frames silently instead of
-    making a host unresolvable.
+    """Returns the settings of a namespace. Neighbour entries are static, so that a partition drops frames silently
+    instead of making a host unresolvable.
     """
     return [
         "link set lo up",

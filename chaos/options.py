@@ -1,4 +1,4 @@
-"""What is asked for on the command line; a scenario is a name for some of it."""
+"""The command line options; a scenario is a name for some of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENDS_PROCESSES: Final = frozenset({"kill", "never", "power", "restart", "disk"})
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One campaign."""
+    """The options of one campaign."""
 
     seed: int = 1
     runs: int = 30
@@ -64,7 +64,7 @@ SCENARIOS: Final = {
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
-    """Parses the command line; missing options are the scenario's, or defaults."""
+    """Parses the command line; missing options come from the scenario, or are defaults."""
     kinds = "; ".join(f"{kind}: {words}" for kind, words in KINDS.items())
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__, epilog=kinds)
     add = parser.add_argument

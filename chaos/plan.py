@@ -1,8 +1,7 @@
 """The faults of a run, from a seed.
 
-A plan keeps to what the cluster promises to survive *and* get over by itself: whoever is dead for good leaves a
-majority and a copy of every partition. Beyond that nothing is spared: faults overlap, as long as no daemon suffers two
-at once.
+A plan stays within what the cluster promises to survive *and* recover from by itself: permanent losses leave a majority
+and a copy of every partition. Otherwise faults may overlap, as long as no daemon has two at once.
 
 >>> from chaos.options import Options
 >>> plan(Random(1), Options()) == plan(Random(1), Options())
@@ -18,17 +17,17 @@ from typing import Final
 from chaos.options import NETWORK, Options
 
 REST_SECONDS: Final = 3.0
-"""Between two faults of one daemon: it shall have a chance to be back before it is hit again."""
+"""The time between two faults of one daemon, so that it can recover before the next."""
 DISTURBED: Final = (1.0, 5.0)
 DOWN: Final = (3.5, 7.0)
-"""Long enough that the death has to be found out: who is back sooner tells of it himself."""
+"""Long enough that the death must be detected: a daemon that is back sooner announces it itself."""
 FIRST, LAST = 0.15, 0.7
-"""Of the undisturbed run's time: before the first a run may not have begun, after the last it may be over."""
+"""Fractions of the undisturbed time: before the first a run may not have begun, after the last it may be over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One misfortune. `at` counts from the run's first tick; without `seconds` it is not made good before the end."""
+    """One fault. `at` counts from the run's first tick; without `seconds` it lasts to the end."""
 
     kind: str
     at: float
@@ -45,7 +44,7 @@ class Fault:
 
     @property
     def until(self) -> float:
-        """When the fault ends."""
+        """Returns when the fault ends."""
         return float("inf") if self.seconds is None else self.at + self.seconds
 
 
@@ -76,7 +75,7 @@ def _fault(random: Random, kind: str, at: float, options: Options, disk: int | N
     if kind == "disk":
         assert disk is not None
         hit = (disk,)
-    if kind not in ("oneway",):  # whose order is who does not hear whom
+    if kind not in ("oneway",):  # its order says which side does not hear which
         hit = tuple(sorted(hit))
     if kind == "never":
         seconds = None
@@ -91,9 +90,7 @@ def _fault(random: Random, kind: str, at: float, options: Options, disk: int | N
 
 
 def _too_much(fault: Fault, made: list[Fault], options: Options) -> bool:
-    """Returns whether a fault strikes a daemon that has not recovered from another, or loses more for good than
-    allowed.
-    """
+    """Returns whether a fault hits a daemon that has not recovered from another, or makes too many permanent losses."""
     for other in made:
         apart = fault.at >= other.until + REST_SECONDS
         if set(fault.hit) & set(other.hit) and not apart:

@@ -1,4 +1,4 @@
-"""What came out, for people and for machines."""
+"""Results of a campaign, for people and for machines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chaos.trial import Outcome, Suffered
 
 DIGEST_SHOWN: Final = 16
 BESIDE_FLOOR: Final = ("kill", "never")
-"""What the failure detector has to find out. Who leaves says so, and a power cut leaves nobody to find out."""
+"""Faults that the failure detector must detect. A leaving daemon announces it, and after a power cut nobody is left."""
 
 
 def recoveries(report: Report) -> dict[str, list[Suffered]]:

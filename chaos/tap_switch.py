@@ -2,22 +2,22 @@
 
     tap_switch.py FOLDER SEED NAMESPACE...
 
-What it stands in for is `tc netem` and nft, which not every kernel and machine has; this needs `ip` and /dev/net/tun.
-Host i (from 1) has the Ethernet address 02:00:00:00:00:i, so the switch learns nothing: the last byte is the port.
+It replaces `tc netem` and nft, which not every kernel and machine has; it needs `ip` and /dev/net/tun. Host i (from 1)
+has the Ethernet address 02:00:00:00:00:i, so the switch need not learn addresses: the last byte is the port.
 
-Rules come as lines of JSON on standard input, each answered with a line of JSON once it holds: how many frames were
-passed and dropped so far. The end of standard input is its own end: it outlives nobody.
+It reads rules as lines of JSON from standard input, and answers each, once it is in effect, with a line of JSON: how
+many frames were passed and dropped so far. It exits at the end of standard input, so it does not outlive its parent.
 
     {"from": 1, "to": 2, "cut": true}
     {"from": 1, "to": 2, "delay": 0.05, "jitter": 0.01, "loss": 0.1}
     {"uplink": 1, "rate": 625000, "queue": 131072}
     {"clear": true}
 
-An uplink is what a host sends to all others, in bytes a second; behind it waits a queue of so many bytes, and what does
-not fit is dropped, as a router does. Its delay comes after it.
+An uplink limits what a host sends to all others, in bytes per second; it has a queue of this many bytes, and drops what
+does not fit, as a router does. Delays are added after it.
 
-Stand-alone on purpose (nothing of ours is imported): it starts in a few hundredths of a second. FOLDER is only there to
-be seen on the command line, by whoever clears up.
+It imports nothing of Shoal, so it starts in a few hundredths of a second. FOLDER is only on the command line so that a
+cleanup can recognize the process.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ DEVICE: Final = b"e0"
 FRAME_BYTES_MAX: Final = 65536
 FRAMES_AT_ONCE: Final = 32
 QUEUE_FRAMES_MAX: Final = 100_000
-"""Delayed ones; more are dropped, as a real switch does."""
+"""The limit of delayed frames; more are dropped, as a real switch does."""
 
 
 class Uplink:
-    """One host's way out: so many bytes a second, and a queue that takes so many."""
+    """One host's uplink, with a rate in bytes per second and a queue in bytes."""
 
     def __init__(self, rate: float, queue: int) -> None:
         self._rate, self._queue = rate, queue
@@ -60,7 +60,7 @@ class Uplink:
 
 
 class Switch:
-    """The TAPs, the rules, and the frames that are under way."""
+    """The TAPs, the rules, and the frames in transit."""
 
     def __init__(self, taps: dict[int, int], seed: int) -> None:
         self._ports = taps
@@ -75,11 +75,11 @@ class Switch:
 
     @property
     def patience(self) -> float | None:
-        """Seconds until a frame is due."""
+        """Returns the seconds until a frame is due."""
         return max(0.0, self._queue[0][0] - time.monotonic()) if self._queue else None
 
     def rule(self, order: dict[str, Any]) -> None:
-        """Applies a rule; one without any effect lifts the previous one."""
+        """Applies a rule; one without any effect removes the previous one."""
         if order.pop("clear", False):
             self._rules.clear()
             self._uplinks.clear()
@@ -105,7 +105,7 @@ class Switch:
                     self._forward(source, target, frame)
 
     def deliver(self) -> None:
-        """Delivers what is due."""
+        """Delivers the frames that are due."""
         now = time.monotonic()
         while self._queue and self._queue[0][0] <= now:
             _, _, target, frame = heapq.heappop(self._queue)
@@ -122,7 +122,7 @@ class Switch:
             self.dropped += 1
         else:
             wait = rule.get("delay", 0.0) + self._random.uniform(-1, 1) * rule.get("jitter", 0.0)
-            # A delay that varies does not reorder: no router would, and TCP takes that for loss.
+            # A varying delay must not reorder frames: routers don't, and TCP would take it for loss.
             due = max(sent_at + wait, self._last.get((source, target), 0.0))
             self._last[source, target] = due
             self._sequence += 1

@@ -1,4 +1,4 @@
-"""One run of a program, the faults that strike it, and the verdict."""
+"""One run of a program, its faults, and the verdict."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LOOK_SECONDS: Final = 0.01
 BEGIN_SECONDS: Final = 30.0
 NO_ROOM: Final = "has no room for"
 AFTERMATH_SECONDS: Final = 15.0
-"""A standstill later than that after a fault's end has another cause."""
+"""A standstill that ends later than this after a fault has another cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A program, and what it computes when nobody disturbs it."""
+    """A program, and its undisturbed result."""
 
     program: str
     column: str
@@ -35,24 +35,24 @@ class Case:
     digest: str
     params: Mapping[str, float] = field(default_factory=dict)
     measured: bool = True
-    """Whether its ticks are short enough for the next one's time to say something."""
+    """Whether its ticks are short enough to measure the recovery by the next one."""
 
 
 @dataclass(slots=True)
 class Suffered:
-    """A fault that took place. Times are of this machine's monotonic clock."""
+    """A fault that took place. Times are on this machine's monotonic clock."""
 
     fault: Fault
     began: float
     ended: float | None = None
     recovery: float | None = None
     left: bool = False
-    """Because of a full disk, and loudly."""
+    """Whether the daemon left because of its full disk, and logged it."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a run."""
+    """The outcome of a run."""
 
     program: str
     seconds: float = 0.0
@@ -61,11 +61,11 @@ class Outcome:
     suffered: list[Suffered] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     no_room: bool = False
-    """A shard whose disk was full could not keep a tick, and said so: then the run has no result, and that is well."""
+    """A shard with a full disk could not keep a tick and reported it: then the run correctly has no result."""
 
 
 class Trial:
-    """Invariant: when `run` is over, every fault is made good, or the outcome has a failure."""
+    """Invariant: when `run` returns, every fault has ended, or the outcome has a failure."""
 
     def __init__(self, ground: Ground, case: Case, planned: Sequence[Fault], graph: str, bound: float) -> None:
         self._ground, self._case, self._graph, self._bound = ground, case, graph, bound
@@ -74,7 +74,7 @@ class Trial:
         self.outcome = Outcome(case.program)
 
     def run(self) -> Outcome:
-        """Starts a run, lets the faults happen, waits for its end, and compares."""
+        """Starts a run, injects the faults, waits for its end, and compares the result."""
         try:
             self._run()
         except (Misbehaved, FleetFailed, NetsFailed, ShoalError) as error:
@@ -111,12 +111,12 @@ class Trial:
         ]
 
     def _had_no_room(self, error: str) -> bool:
-        """Returns whether the run was ended by a shard because its disk was filled during it."""
+        """Returns whether a shard ended the run because its disk was filled during it."""
         filled = [one.fault.hit[0] for one in self.outcome.suffered if one.fault.kind == "disk"]
         return NO_ROOM in error and any(error.startswith(f"{self._ground.fleet[n].shard.name}: ") for n in filled)
 
     def _follow(self, watch: Watch) -> None:
-        """Waits until the run is over. Faults that are not due by then do not happen."""
+        """Waits until the run is over. Faults that are not due by then are not injected."""
         origin: float | None = None
         until = time.monotonic() + BEGIN_SECONDS
         while True:
@@ -139,7 +139,7 @@ class Trial:
             time.sleep(LOOK_SECONDS)
 
     def _do_what_is_due(self, origin: float) -> bool:
-        """Begins and ends faults; returns whether any was due, or one that will end still continues."""
+        """Begins and ends faults that are due; returns whether there were any."""
         since = time.monotonic() - origin
         done = False
         for one in [one for one in self._active if one.fault.until <= since]:
@@ -166,11 +166,11 @@ class Trial:
     def _revive(self) -> None:
         if faults.revive(self._ground):
             filled = [one for one in self.outcome.suffered if one.fault.kind == "disk"]
-            if filled:  # else it was filled in the run before
+            if filled:  # otherwise it was filled in the previous run
                 filled[-1].left = True
 
     def _measure(self, watch: Watch) -> None:
-        """Measures the recovery. A power cut counts from the start of the daemons, as nothing could be done before."""
+        """Measures the recovery. For a power cut it counts from the daemons' start: nothing can happen before."""
         if not self._case.measured:
             return
         begins = [one.began for one in self.outcome.suffered]

@@ -1,4 +1,4 @@
-"""Where a run stands, asked again and again of a daemon that is well; and its result, asked of all."""
+"""Polls a healthy daemon for a run's progress, and all daemons for its result."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from shoal.client.admin_protocol import AdminConnection
 OVER: Final = ("completed", "failed", "stopped")
 ANSWER_SECONDS: Final = 1.0
 RESULT_SECONDS: Final = 30.0
-"""For one answer."""
+"""The time limit of one answer."""
 
 
 class Watch:
-    """One run. It stays with one daemon as long as that is well: two may know of a tick at different moments."""
+    """Watches one run. It stays with one healthy daemon: two may learn of a tick at different times."""
 
     def __init__(self, fleet: Fleet, run: str) -> None:
         self._fleet, self._run = fleet, run
@@ -41,7 +41,7 @@ class Watch:
         return self.seen[-1].tick if self.seen else 0
 
     def look(self, harmed: Collection[int]) -> None:
-        """Asks a daemon that is not disturbed. No answer is no observation; another daemon is asked next."""
+        """Polls a daemon without a fault. Without an answer there is no observation, and it turns to another daemon."""
         if self._asked is None or self._asked.number in harmed or not self._asked.alive:
             self._turn_to(harmed)
         if self._asked is None:
@@ -91,7 +91,7 @@ def start_run(
 
 
 def write_evidence(fleet: Fleet, run: str) -> None:
-    """Writes the state of each live daemon, or that it is silent, beside the logs as `evidence.json`."""
+    """Writes the state of each live daemon, or that it does not answer, to `evidence.json` next to the logs."""
     told: dict[str, dict[str, Any]] = {}
     for daemon in fleet.daemons:
         said = told[daemon.shard.name] = {}
@@ -111,7 +111,7 @@ def write_evidence(fleet: Fleet, run: str) -> None:
 
 
 def digests(fleet: Fleet, run: str, column: str) -> dict[int, str]:
-    """Returns the digest of the result from each daemon; the first one's is fetched completely and computed here."""
+    """Returns each daemon's digest of the result; for the first one, fetches the whole result and computes it here."""
     found = {daemon.number: retry(partial(_told, daemon, run, column), ShoalError) for daemon in fleet.daemons}
     found[1] = retry(partial(_fetched, fleet[1], run, column), ShoalError)
     return found

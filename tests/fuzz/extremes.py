@@ -1,7 +1,7 @@
-"""Well-formed messages of any class with extreme values in their fields, from a seed: by their type hints.
+"""Well-formed messages of any class with extreme field values, generated from type hints and a seed.
 
-Like `tests.fuzz.values`, but without hypothesis, for what makes tens of thousands of them: and every value is one that
-the codec lets through, so that it gets as far as it can.
+Like `tests.fuzz.values`, but without hypothesis, for callers that need tens of thousands of them. The codec accepts
+every value, so messages get as far as possible.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shoal.lockstep.frames import Frames
 ANY = Within(-INT_MAX, INT_MAX)
 TRIES = 40
 SHORT = 300
-"""Characters or bytes, of what stands in a collection: a message has to fit its header."""
+"""The maximum length of texts and bytes in collections: a message has to fit its header."""
 TEXTS = (
     "",
     "x",
@@ -41,7 +41,7 @@ FLOATS = (0.0, -0.0, 1e308, -1e308, 5e-324, float("inf"), float("-inf"), float("
 
 @dataclass(frozen=True)
 class Known:
-    """What there is in the cluster, to hit upon: numbers and texts that stand for something."""
+    """Numbers and texts that mean something in the cluster, to be hit by chance."""
 
     texts: Sequence[str] = ()
     numbers: Sequence[int] = ()
@@ -49,16 +49,16 @@ class Known:
 
 
 class Extremes:
-    """Makes messages; the same seed makes the same ones."""
+    """Generates messages; the same seed generates the same ones."""
 
     def __init__(self, seed: int, known: Known | None = None) -> None:
         self._random = Random(seed)
         self._known = known or Known()
         self._hints: dict[type, Mapping[str, Any]] = {}
-        self._inside = 0  # of so many collections
+        self._inside = 0  # the current depth of nested collections
 
     def message(self, cls: type) -> Any:
-        """One of this class; None if none could be made that its constructor takes."""
+        """Returns a message of this class, or None if the constructor accepts none of the attempts."""
         hints = self._hints.get(cls)
         if hints is None:
             hints = self._hints[cls] = get_type_hints(cls, include_extras=True)
@@ -122,7 +122,7 @@ class Extremes:
         if origin is tuple and not (len(args) == 2 and args[1] is Ellipsis):
             return tuple(self._value(arg) for arg in args)
         many = random.choice((0, 1, 1, 2, 5, 300 if self._inside == 1 else 3))
-        if many > 5:  # the same again and again
+        if many > 5:  # the same item repeatedly
             few = [self._value(args[0]) for _ in range(3)]
             return origin(few[n % 3] for n in range(many))
         return origin(self._value(args[0]) for _ in range(many))

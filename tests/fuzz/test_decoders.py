@@ -1,4 +1,4 @@
-"""Every decoder, given bytes of all kinds: its own error comes out, or a value; in bounded time and memory."""
+"""Every decoder, given bytes of all kinds, raises its own error or returns a value, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CODECS = {plane: Codec("demo", types, version=NEWEST) for plane, types in PLANES
 
 
 def _is_a_number(refused: Rejected) -> None:
-    """That its field does not take; any other value that a message can hold, it can say."""
+    """Asserts that a value is outside its field's range; every other value of a message can be encoded."""
     assert refused.reason is Reason.RANGE
 
 
@@ -155,7 +155,7 @@ BOMBS = [
 
 
 def _refused_cheaply(decoder: Callable[[bytes], Any], data: bytes) -> None:
-    """At most 100 times its own bytes, which arrays without anything in them take; and not long."""
+    """Checks that refusing takes at most 100 times the input's bytes, the cost of empty arrays, and little time."""
     tracemalloc.start()
     try:
         began = time.process_time()
@@ -197,7 +197,7 @@ def test_the_unpacker_that_a_codec_keeps_is_as_new_after_nonsense() -> None:
 
 
 def test_a_header_of_empty_lists_is_not_looked_through_again_and_again() -> None:
-    """A million of them took the collector a third of a second, in one message of a member's."""
+    """The garbage collector took a third of a second for a million of them in one member's message."""
     header = ENVELOPE + b"\x9f" + (b"\xdc\xfd\xe8" + b"\x90" * 65_000) * 15
     runs: list[str] = []
     gc.callbacks.append(note := lambda phase, _: runs.append(phase))

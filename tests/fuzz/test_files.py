@@ -1,4 +1,4 @@
-"""Files that an operator could have: any of them is used, or refused with the one documented error."""
+"""Any file that an operator might have is used, or refused with the one documented error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEYS = {name: [toml_key(field) for field in model.model_fields] for name, model 
 
 @st.composite
 def tables(draw: st.DrawFn) -> dict[str, Any]:
-    """Sections and keys that exist, mostly, with values of all kinds."""
+    """Draws sections and keys that mostly exist, with values of all kinds."""
     found: dict[str, Any] = {}
     for name in draw(st.lists(st.sampled_from([*KEYS]), max_size=3)):
         found[name] = draw(TOML | st.dictionaries(st.sampled_from(KEYS[name]), TOML, max_size=4))

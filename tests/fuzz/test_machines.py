@@ -1,4 +1,4 @@
-"""Well-formed messages of any content, in any order, from anyone: no machine raises, and what it keeps is bounded."""
+"""Well-formed messages of any content, in any order, from any sender: no machine raises, and its state is bounded."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def any_of(classes: Any) -> st.SearchStrategy[Any]:
 
 
 def told(classes: Any) -> st.SearchStrategy[list[tuple[str, int, Any, int]]]:
-    """Messages with their senders, their senders' lives, and what time passes before each."""
+    """Draws messages with their senders, the senders' lives, and the time that passes before each."""
     passes = st.sampled_from([0, 1, SECOND // 10, 3 * SECOND, 100 * SECOND])
     return st.lists(st.tuples(SENDERS, st.integers(0, 3), any_of(classes), passes), max_size=STEPS)
 
@@ -96,7 +96,7 @@ OFFERS = st.builds(
 
 
 def coming(offers: list[PieceOffered]) -> st.SearchStrategy[list[tuple[str, Any]]]:
-    """What is said of these: they themselves, chunks of them and of others, and that one is dropped."""
+    """Draws messages about these offers: themselves, chunks of these and others, and drops."""
     chunks = st.builds(
         Chunk,
         LOADS,
@@ -119,7 +119,7 @@ def test_an_intake(said: list[tuple[str, Any]]) -> None:
 
 
 def test_an_offer_of_millions_of_chunks_takes_nothing() -> None:
-    """What it announces is asked of the system and touched when it comes; where each chunk lies is worked out."""
+    """The system reserves the announced memory, touched only when data arrives; chunks' positions are computed."""
     import tracemalloc
 
     intake = Intake(LoadLimits())
@@ -139,11 +139,11 @@ COMMANDS = [kind for table in TABLES.values() for kind in table.values()]
 @examples(100)
 @given(st.lists(any_of(COMMANDS), max_size=12))
 def test_whatever_stands_in_the_log_it_breaks_nothing(said: list[Any]) -> None:
-    """A decision of any values that an entry can hold; and what is left is a registry that can be kept and told on."""
+    """Applies entries with any values that they can hold; the registry that remains can still be stored and sent."""
     log = formed()
     for drawn in said:
         epoch = {"epoch": log.registry.epoch + isinstance(drawn, FormView)} if hasattr(drawn, "epoch") else {}
-        with suppress(Rejected, CommandUnreadable):  # what no entry can hold, and a cluster version that is none yet
+        with suppress(Rejected, CommandUnreadable):  # values that no entry can hold, unknown cluster versions
             news = log.announced(replace(drawn, **epoch))
             assert not [one for one in news if isinstance(one, NotApplied)]
             assert mistake_in_snapshot(log.state.freeze()) is None

@@ -1,4 +1,4 @@
-"""Any message of any class, made from its type hints; and bytes that are nearly such messages."""
+"""Any message of any class, generated from its type hints; and bytes that are almost such messages."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from msgspec import Meta, Struct
 from shoal.lockstep.frames import Frames
 
 DEEP = int(os.environ.get("FUZZ_EXAMPLES", "0"))
-"""Set for a soak; the tests otherwise take a few seconds."""
+"""Set for a soak; otherwise the tests take a few seconds."""
 
 
 def examples(count: int) -> settings:
-    """So many examples, or as many as a soak asks for."""
+    """Returns settings for this many examples, or as many as a soak requests."""
     return settings(max_examples=DEEP or count, deadline=None)
 
 
@@ -32,7 +32,7 @@ BYTES = st.binary(max_size=24)
 
 @cache
 def values(hint: Any) -> st.SearchStrategy[Any]:
-    """Values of a field's type."""
+    """Draws values of a field's type."""
     origin, args = get_origin(hint), get_args(hint)
     if hint == Frames:
         return st.lists(st.binary(max_size=40), max_size=4).map(tuple)
@@ -62,7 +62,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 
 @cache
 def messages(cls: type[Struct]) -> st.SearchStrategy[Any]:
-    """Messages of a class; fields whose values its constructor refuses are tried again."""
+    """Draws messages of a class; if the constructor refuses field values, it tries others."""
     hints = get_type_hints(cls, include_extras=True)
     return st.tuples(*(values(hints[name]) for name in cls.__struct_fields__)).map(lambda v: _made(cls, v)).filter(bool)
 
@@ -83,7 +83,7 @@ ANYTHING = st.recursive(
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """The same bytes, spoilt in a few places."""
+    """Draws the same bytes, damaged in a few places."""
     data = bytearray(whole)
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, max(0, len(data) - 1)))
@@ -96,7 +96,7 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
                 data[place:place] = draw(st.binary(max_size=6))
             case 3:
                 data[place:place] = data[place : place + draw(st.integers(0, 40))]
-            case _:  # something that announces more than there is
+            case _:  # announces more items than there are
                 data[place:place] = draw(
                     st.sampled_from(
                         [b"\xdd\x7f\xff\xff\xff", b"\xdc\xff\xff", b"\xc6\x7f\xff\xff\xff", b"\xdf\0\xff\xff\xff"]
@@ -106,10 +106,10 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
 
 
 def bomb(levels: int, announced: int, size: int) -> bytes:
-    """Arrays in arrays, each of which announces more than there is."""
+    """Returns nested arrays, each of which announces more than it has."""
     return (b"\xdd" + announced.to_bytes(4)) * levels + bytes(max(0, size - 5 * levels))
 
 
 def packed(value: Any) -> bytes:
-    """Any value as msgpack, however wrong it is."""
+    """Returns any value as msgpack, however wrong it is."""
     return bytes(msgpack.packb(value, use_bin_type=True))

@@ -65,7 +65,7 @@ def recipes(source: str, other: str, text: str) -> dict[str, Recipe]:
         "cdlp": recipe(ticks=10),
         "degree": recipe(),
         "kcore": recipe(),
-        # With these, some thousand documents in 12 ticks bring divisions, insights, anomalies and pruned edges.
+        # With these, about a thousand documents in 12 ticks cause divisions, insights, anomalies and pruned edges.
         "knowledge": recipe(
             ticks=12,
             text=text,
@@ -82,7 +82,7 @@ def recipes(source: str, other: str, text: str) -> dict[str, Recipe]:
         "lcc": recipe(),
         "message-pagerank": recipe(ticks=5),
         "pagerank": recipe(ticks=30),
-        # Which tick is the last follows from a sum of floats over all nodes.
+        # A sum of floats over all nodes determines the last tick.
         "ppr": recipe(ticks=100, sources=f"{source},{other}", tol=1e-6),
         "scc": recipe(),
         "sssp": recipe(source=source, weight="weight"),
@@ -125,7 +125,7 @@ def results(graph: Graph, name: str, program: str) -> dict[str, str | int | floa
 
 
 def golden(name: str = "", program: str = "") -> dict[str, Any]:
-    """Returns what `digests.json` has: all of it, that of a graph, or that of a program on a graph."""
+    """Returns the contents of `digests.json`: all, those of a graph, or those of a program on a graph."""
     prefix = "/".join(part for part in (name, program) if part) + "/" if name else ""
     written: dict[str, Any] = json.loads(GOLDEN.read_text(encoding="utf-8"))
     return {result: value for result, value in written.items() if result.startswith(prefix)}
@@ -149,7 +149,7 @@ def computed() -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Returns the names of results that are not the same in both."""
+    """Returns the names of results that differ."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 

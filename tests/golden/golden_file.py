@@ -1,4 +1,4 @@
-"""A golden file: what must not change unseen, one entry a line, sorted by name, so that a diff is easy to read.
+"""A golden file: what must not change unnoticed, one entry per line, sorted by name, so that a diff is easy to read.
 
     {
     "version": "protocol 2",
@@ -7,8 +7,8 @@
     ...
     }}
 
-`version` is the number under which other daemons and later ones read these entries. While it stands, an entry may be
-added and none may change: `harm` tells what a rewrite would break.
+`version` is the number by which other and later daemons recognize the format of these entries. While it is unchanged,
+entries may be added but not changed: `harm` says what a rewrite would break.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Golden:
     entries: Entries
 
     def write(self, path: Path) -> None:
-        """Writes the file, always the same way for the same content."""
+        """Writes the file; equal content gives equal bytes."""
         lines = [f"{json.dumps(name)}: {json.dumps(self.entries[name])}" for name in sorted(self.entries)]
         body = ",\n".join(lines)
         path.write_text(f'{{\n"version": {json.dumps(self.version)},\n"entries": {{\n{body}\n}}}}\n')
 
 
 def read(path: Path) -> Golden:
-    """Reads a golden file; one that is not there yet has no entries."""
+    """Reads a golden file; a missing file has no entries."""
     if not path.exists():
         return Golden("", {})
     content = json.loads(path.read_text())
@@ -46,7 +46,7 @@ def read(path: Path) -> Golden:
 
 
 def differences(pinned: Golden, made: Golden, how_to: str) -> list[str]:
-    """Says in a sentence each what the code makes differently from what is pinned; `how_to` rewrites the file."""
+    """Describes each difference between what the code writes and what is pinned; `how_to` rewrites the file."""
     found = []
     if pinned.version != made.version:
         found.append(f"the file is of {pinned.version or 'no version'}, and the code of {made.version}")
@@ -62,7 +62,7 @@ def differences(pinned: Golden, made: Golden, how_to: str) -> list[str]:
 
 
 def harm(pinned: Golden, made: Golden) -> list[str]:
-    """Lists the entries that would change or go under an unchanged version; one with just a new name does neither."""
+    """Lists the entries that would change or disappear under an unchanged version; a renamed entry does neither."""
     if pinned.version != made.version:
         return []
     new = [_essence(entry) for name, entry in made.entries.items() if name not in pinned.entries]
@@ -74,12 +74,12 @@ def _stays(name: str, entry: Entry, made: Entries, new: Sequence[Entry]) -> bool
 
 
 def _essence(entry: Entry) -> Entry:
-    """What counts of an entry; how it reads is only for people."""
+    """Returns the part of an entry that counts; its readable form does not."""
     return {key: value for key, value in entry.items() if key != "reads"}
 
 
 def _shown(before: Entry, now: Entry) -> str:
-    """What differs; of bytes that can be read, how they read."""
+    """Shows the difference; for readable bytes, in readable form."""
     keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if "reads" in keys:
         keys = ["reads"]

@@ -1,6 +1,6 @@
-"""The bytes on disks and wires are what they were: other daemons, later ones and clients rely on them.
+"""The bytes on disks and wires are unchanged: other daemons, later versions and clients rely on them.
 
-A test that fails here is right until somebody decides otherwise: CONTRIBUTING.md says when to rewrite a golden file.
+A test that fails here is right until someone decides otherwise: CONTRIBUTING.md says when to rewrite a golden file.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from tests.golden.golden_file import Golden, differences, harm, read
 
 
 def each(sections: Iterable[Section]) -> pytest.MarkDecorator:
-    """Have a test for each of these."""
+    """Creates a test for each section."""
     return pytest.mark.parametrize("section", [pytest.param(section, id=section.name) for section in sections])
 
 
 @each(section for section in SECTIONS if section.types)
 def test_every_type_has_an_example_and_every_example_a_type(section: Section) -> None:
-    """The lists are those of the codecs, so what is new is noticed."""
+    """The lists are those of the codecs, so new types are noticed."""
     found = section.mistakes()
     assert not found, "\n".join(found)
 
 
 @each(section for section in SECTIONS if section.filled)
 def test_examples_tell_fields_apart(section: Section) -> None:
-    """Two fields that are swapped, or one that is not written, show only if no two have the same value."""
+    """Swapped or missing fields are only detected if no two fields have the same value."""
     found = complaints(section.filled)
     assert not found, "\n".join(found)
 
@@ -48,7 +48,7 @@ def test_the_code_writes_what_is_pinned(section: Section) -> None:
 
 @each(SECTIONS)
 def test_what_is_pinned_is_read(section: Section) -> None:
-    """As it is in the file, and not as the code would write it now."""
+    """It reads the file's bytes, not those that the code would write now."""
     section.check(read(section.path).entries)
 
 
@@ -61,7 +61,7 @@ def test_every_golden_file_is_tested() -> None:
     [("store", "row of {}: ", STATEMENTS), ("archive", "table {}", STATEMENTS), ("graphs", "column of {}", FRAMES)],
 )
 def test_every_table_and_kind_of_column_is_pinned(section: str, prefix: str, names: dict[str, object]) -> None:
-    """These are in no table of types."""
+    """No table of types contains these."""
     (found,) = [one for one in SECTIONS if one.name == section]
     entries = read(found.path).entries
     missing = [name for name in names if not any(entry.startswith(prefix.format(name)) for entry in entries)]
@@ -105,7 +105,7 @@ def test_an_entry_may_be_added_and_renamed_but_not_changed_under_one_version() -
 
 
 def test_what_an_older_cluster_still_has_written_stays_pinned() -> None:
-    """Only where a later version writes something else."""
+    """Only if a later version writes something else."""
     new, first = New("x", (Part(3, 2),), (), ("blue",), 7, ("n",)), First("f")
     found = forms({"New": new, "First": first, "Whole": Whole("w")}, range(NEWEST, LAST))
     older = {name: form for name, form in found.items() if " at " in name}

@@ -1,4 +1,4 @@
-"""The results of all programs that ship with Shoal are those that are written down, to the bit."""
+"""The results of all programs that ship with Shoal equal the recorded ones, bit for bit."""
 
 from __future__ import annotations
 

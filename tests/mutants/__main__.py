@@ -1,12 +1,11 @@
-"""Faults put into a copy of the tree, one at a time, each of which a few named tests have to notice.
+"""Injects faults into a copy of the tree, one at a time; a few named tests must detect each.
 
-python -m tests.mutants                     all of them, two at a time
-python -m tests.mutants --only raft         those whose file or fault contains a text
+python -m tests.mutants                     all of them, two at a time python -m tests.mutants --only raft         those
+whose file or fault contains a text
 
-killed      a test failed, as it should
-survived    all its tests passed: a test is missing, or says too little
-stale       the text to be changed is not in the file once: the mutant has to follow the code
-broken      the tests could not be run, or fail without any mutant
+killed      a test failed, as it should survived    all its tests passed: a test is missing or too weak stale       the
+text to be changed is not in the file once: the mutant has to follow the code broken      the tests could not be run, or
+fail without any mutant
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def main() -> int:
 
 
 def judged(mutants: list[Mutant], copies: list[Copy]) -> list[Verdict]:
-    """Has each mutant judged in a copy that is free, and says what became of it as soon as that is known."""
+    """Judges each mutant in a free copy, and prints each verdict once it is known."""
     free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
     for copy in copies:
         free.put(copy)

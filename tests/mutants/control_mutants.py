@@ -1,4 +1,4 @@
-"""Faults in the control plane, in replicated state, and in what bulk transfer and the disk take for granted."""
+"""Faults in the control plane, in replicated state, and in the assumptions of bulk transfer and the disk."""
 
 from __future__ import annotations
 

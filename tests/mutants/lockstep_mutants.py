@@ -1,4 +1,4 @@
-"""Faults in lockstep and in the engine: an answer that differs, a checkpoint that is lost, a run that never goes on."""
+"""Faults in lockstep and in the engine: a different answer, a lost checkpoint, a run that never continues."""
 
 from __future__ import annotations
 

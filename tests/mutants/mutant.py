@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 class Stale(Exception):
-    """A mutant's text is not in its file, or not once: the code has changed, and the mutant must change with it."""
+    """A mutant's text does not occur exactly once in its file: the code has changed, and the mutant must follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`old`, which occurs once in `file`, becomes `new`. `tests` are what pytest is given, as few as notice it."""
+    """Replaces `old`, which occurs once in `file`, by `new`. `tests` are pytest's arguments, as few as detect it."""
 
     fault: str
     file: str
@@ -21,7 +21,7 @@ class Mutant:
     tests: tuple[str, ...]
 
     def applied(self, tree: Path) -> str:
-        """Returns the text of the file with the fault in it."""
+        """Returns the file's text with the fault in it."""
         path = tree / self.file
         text = path.read_text("utf-8") if path.is_file() else ""
         found = text.count(self.old)

@@ -1,7 +1,7 @@
-"""Applies mutants to a copy of the tree, one at a time, and runs the tests that have to fail.
+"""Applies mutants to a copy of the tree, one at a time, and runs the tests that must fail.
 
-The work tree is never written to. Python trusts a compiled file if its source has the size and the second that it was
-compiled from, so each mutated file gets a time of its own.
+It never writes to the work tree. Python trusts a compiled file if its source's size and time, in seconds, are
+unchanged, so each mutated file gets a different time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _times = count(2_000_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant; `output` is the end of what the tests printed, if it was not killed."""
+    """The verdict on a mutant; `output` is the end of the tests' output, if it was not killed."""
 
     mutant: Mutant
     outcome: str
@@ -38,16 +38,16 @@ class Verdict:
 
 
 class Copy:
-    """A copy of the tree, whose packages are imported before those that are installed."""
+    """A copy of the tree, whose packages take precedence over installed ones."""
 
     def __init__(self, tree: Path, folder: Path, failed: dict[tuple[str, ...], str] | None = None) -> None:
-        """`failed`, which copies may share, holds what tests print that fail without a mutant, or "" if they pass."""
+        """`failed`, which copies may share, has the output of tests that fail without a mutant, or "" if they pass."""
         self.folder = folder
         self._failed = failed if failed is not None else {}
         shutil.copytree(tree, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
 
     def judge(self, mutant: Mutant) -> Verdict:
-        """Applies a mutant, runs its tests, and takes it back."""
+        """Applies a mutant, runs its tests, and reverts it."""
         path, began = self.folder / mutant.file, time.monotonic()
         try:
             text = mutant.applied(self.folder)
@@ -74,7 +74,7 @@ class Copy:
         return bool(self._failed[tests])
 
     def _test(self, tests: Sequence[str]) -> tuple[int, str]:
-        """Runs tests in the copy, up to the first that fails; pytest's exit status and the end of its output."""
+        """Runs tests in the copy, up to the first failure; returns pytest's exit status and the end of its output."""
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
         environment = os.environ | {"PYTHONPATH": str(self.folder)}
         try:

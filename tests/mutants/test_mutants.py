@@ -1,4 +1,4 @@
-"""The list of mutants is up to date, and the runner tells the killed from those that nobody notices."""
+"""The list of mutants is up to date, and the runner distinguishes killed mutants from survivors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_text_that_no_mutant_has_is_an_error(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_becomes_of_mutants(tmp_path: Path) -> None:
-    """Two of one size, one after the other, in the same second: each is compiled anew. The tree stays as it is."""
+    """Two mutants of one size, applied in the same second, are both compiled anew. The tree is unchanged."""
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "sums.py").write_text("def total(a, b):\n    return a + b\n")

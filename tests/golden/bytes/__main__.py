@@ -1,11 +1,11 @@
-"""Shows what the code writes differently from the golden files, and rewrites them on purpose.
+"""Shows where the code's output differs from the golden files, and rewrites them on request.
 
     python -m tests.golden.bytes             what differs
     python -m tests.golden.bytes --write     pin what the code writes now
 
-What other daemons, later ones and disks rely on is the bytes, so `--write` adds entries and renames them, and refuses
-to change one while its file's version stands. `--force` does it all the same: for an example that was changed, or for
-what no release has ever written.
+Other daemons, later versions and disks rely on the bytes, so `--write` adds and renames entries, but refuses to change
+one while its file's version is unchanged. `--force` overrides this, for an edited example, or for bytes that no release
+has written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The admin protocol: what a client asks, byte for byte, and what a daemon answers; and the tunnel that carries it."""
+"""The admin protocol, byte for byte: clients' requests and daemons' answers; and the tunnel that carries it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FRAMES = (b"\x01\x02\x03", np.array([7, 8], np.int64))
 
 @dataclass(frozen=True)
 class Conversation:
-    """What a client does, and what it then has: a result and frames, the events before it, or an error."""
+    """What a client does, and what it then receives: a result and frames, preceded by events, or an error."""
 
     ask: Callable[[AdminConnection], Any]
     has: Any
@@ -92,7 +92,7 @@ async def _fail(_: Any) -> Any:
 
 @contextmanager
 def _daemon() -> Iterator[Path]:
-    """Serves a few commands as a daemon does, and yields where it is reached."""
+    """Serves a few commands as a daemon does, and yields its address."""
     registry = Registry(kind.contract for kind in (declared.Status, Echo, declared.Refuse, declared.Fail))
     registry.bind(
         declared.Status.answered_by(_status),
@@ -107,7 +107,7 @@ def _daemon() -> Iterator[Path]:
 
 
 class Between:
-    """Stands between one client and a daemon, and notes what passes; or, given an answer, in the daemon's place."""
+    """Sits between one client and a daemon, and records what passes; or, given an answer, replaces the daemon."""
 
     def __init__(self, at: Path, daemon: Path | None, answer: bytes = b"", asked: int = 0) -> None:
         self.requests, self.answers = bytearray(), bytearray(answer)
@@ -141,7 +141,7 @@ class Between:
             while len(self.requests) < self._asked and (data := client.recv(self._asked - len(self.requests))):
                 self.requests += data
             client.sendall(self.answers)
-            client.recv(1)  # until it hangs up
+            client.recv(1)  # until the client hangs up
 
     def _accepted(self) -> socket.socket:
         with self._listening:
@@ -158,7 +158,7 @@ def _pass_on(source: socket.socket, target: socket.socket, note: bytearray) -> N
 
 
 def make() -> Entries:
-    """Has a real client ask a real server, and notes what passes."""
+    """Lets a real client send requests to a real server, and records what passes."""
     entries: dict[str, Entry] = {}
     with _daemon() as daemon:
         for name, exchange in EXCHANGES.items():
@@ -192,7 +192,7 @@ def check(entries: Entries) -> None:
 
 
 def _raw(daemon: Path, request: bytes) -> bytes:
-    """Returns all that a daemon says to these bytes."""
+    """Returns all that a daemon answers to these bytes."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(SECONDS)
         client.connect(str(daemon))
@@ -205,7 +205,7 @@ def _raw(daemon: Path, request: bytes) -> bytes:
 
 
 def _text(data: bytes | bytearray) -> Entry:
-    """Shows lines as they are, and what is no text as escapes, a character for each byte."""
+    """Shows lines as they are, and everything else as escapes, one character per byte."""
     return {"bytes": bytes(data).decode("latin-1")}
 
 
@@ -225,7 +225,7 @@ TUNNEL: Final = {
 
 
 def _tunnelled() -> dict[str, Entry]:
-    """Makes a message of each kind, as the two ends do."""
+    """Creates a message of each kind, as the two ends do."""
     sending, receiving = tunnel.Sending(), tunnel.Receiving()
     sending.sent(1)
     credits = [receiving.used_up(tunnel.CHUNK) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""A backup's files. What differs from one to the next (when it was made, its size, its checksum) is masked."""
+"""A backup's files. What differs between backups (its time, its size, its checksum) is masked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOLD: Final = {
     "runs": [{"run": "rank-7", "graph": "web", "state": "completed", "tick": 30}],
 }
 NUMBERS: Final = {"disk": "1", "generation": "2", "life": "2"}
-"""In the place of those that a clock has given."""
+"""Replaces numbers that came from a clock."""
 
 
 def make() -> Entries:
@@ -50,7 +50,7 @@ def make() -> Entries:
 
 
 def check(entries: Entries) -> None:
-    """Opens a backup with the pinned rows and asserts that all is there."""
+    """Opens a backup with the pinned rows and asserts that it is complete."""
     with tempfile.TemporaryDirectory(prefix="shoal-") as at:
         folder = Path(at)
         build(folder / DATABASE, entries)

@@ -1,4 +1,4 @@
-"""An example of every command of the log. Fields are given by name, so that a swap of two shows."""
+"""An example of every command of the log. Fields are given by name, so swapped fields are detected."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ FORMS = forms(named(example for example in EXAMPLES if type(example) in TYPES))
 
 
 def make() -> Entries:
-    """Encodes every command, which has the same bytes in the log and in a backup's file, and an entry of the log."""
+    """Encodes every command, whose bytes are the same in the log and in a backup's file, and an entry of the log."""
     entries = {}
     for name, (version, example) in FORMS.items():
         data = command_codec(version=version).encode(example)
@@ -139,7 +139,7 @@ def make() -> Entries:
 
 
 def check(entries: Entries) -> None:
-    """Decodes what is pinned, under the limits of the log and of backups."""
+    """Decodes the pinned bytes, under the limits of the log and of backups."""
     (sealed,) = from_hex(entries["an entry"]["hex"])
     same("an entry", command_codec(version=NEWEST).open(sealed), ENTRY)
     commands = {name: entry for name, entry in entries.items() if name != "an entry"}

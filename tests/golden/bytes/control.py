@@ -1,4 +1,4 @@
-"""An example of every message of the control plane. Fields are given by name, so that a swap of two shows."""
+"""An example of every message of the control plane. Fields are given by name, so swapped fields are detected."""
 
 from __future__ import annotations
 

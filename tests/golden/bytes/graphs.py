@@ -1,4 +1,4 @@
-"""Graphs: as clients send them, as shards store and ship them, and where ids and partitions belong."""
+"""Graphs as clients send them and as shards store and send them, and the partitions of ids."""
 
 from __future__ import annotations
 
@@ -101,13 +101,13 @@ def check(entries: Entries) -> None:
 
 
 def _same_slices(name: str, one: PartitionSet, other: PartitionSet) -> None:
-    """Compares them by what they write."""
+    """Compares them by the bytes that they write."""
     (spec, frames), (other_spec, other_frames) = one.to_wire(), other.to_wire()
     same(name, (spec, to_hex(frames)), (other_spec, to_hex(other_frames)))
 
 
 def _shipments() -> dict[str, Entry]:
-    """Looks up what shards fetch from each other's disks."""
+    """Encodes what shards fetch from each other's disks."""
     with (
         tempfile.TemporaryDirectory(prefix="shoal-") as at,
         DataFolder(Path(at) / "data", "harbour", "alpha").open() as folder,
@@ -141,7 +141,7 @@ def _check_shipment(name: str, wanted: PartitionRequest | StatesRequest, entry: 
 
 
 def _piece() -> Entry:
-    """Writes what the shard that loads a graph sends another one, as `daemon.services.graphs.load` does."""
+    """Encodes what the shard that loads a graph sends to another one, as `daemon.services.graphs.load` does."""
     placed = placement_of(VIEW, PARTITIONS)
     spec, frames = Cut(NAMED).to_wire([p for p, holders in enumerate(placed) if "beta" in holders])
     header = {"graph": "web", "epoch": VIEW.epoch, "partitions": PARTITIONS, "slices": spec}
@@ -158,7 +158,7 @@ def _check_piece(entry: Entry) -> None:
 
 
 def _plain(entries: Any) -> Any:
-    """Turns tuples into lists, as JSON has them."""
+    """Converts tuples to lists, as JSON has them."""
     if isinstance(entries, dict):
         return {key: _plain(value) for key, value in entries.items()}
     return list(map(_plain, entries)) if isinstance(entries, list | tuple) else entries

@@ -26,7 +26,7 @@ OPERATOR: Final = "carol"
 
 
 def make() -> Entries:
-    """Writes the files of a shard's pair and of an operator's; only the keys themselves are not drawn."""
+    """Writes the files of a shard's pair and of an operator's; only the keys themselves are fixed, not random."""
     entries = {}
     with tempfile.TemporaryDirectory(prefix="shoal-") as at:
         for name, pair in PAIRS.items():
@@ -38,7 +38,7 @@ def make() -> Entries:
 
 
 def check(entries: Entries) -> None:
-    """Reads the pinned files, and a list made of the public ones."""
+    """Reads the pinned files, and a list built from the public ones."""
     only(entries, [f"{name}.{kind}_key" for name in PAIRS for kind in ("public", "secret")])
     with tempfile.TemporaryDirectory(prefix="shoal-") as at:
         for name, (public, secret) in PAIRS.items():

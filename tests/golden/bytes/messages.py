@@ -19,9 +19,9 @@ SENT = Envelope(
     epoch=4, sender="alpha", generation=1_700_000_000_000_000_003, message=None, founding="a6ff9791bf71d665"
 )
 ALONE = "without a founding"
-"""An entry for what a shard says that belongs to no cluster yet."""
+"""The entry for a message from a shard that belongs to no cluster yet."""
 NUMBERS = (b"\x01\x02\x03", memoryview(np.full(600, 0x0807060504030201, np.int64)), b"")
-"""Frames: one that rides in the header, one that travels on its own, and an empty one."""
+"""Frames: one sent in the header, one sent separately, and an empty one."""
 
 
 def section_of(name: str, types: Mapping[int, type], examples: tuple[Any, ...]) -> Section:
@@ -55,7 +55,7 @@ def _entry(codec: Codec, example: Any, founding: str = SENT.founding) -> Entry:
 
 
 def _flat(message: Any) -> Any:
-    """Returns the message with its frames as bytes, whatever holds them."""
+    """Returns the message with its frames as bytes."""
     if "frames" not in type(message).__struct_fields__:
         return message
     return replace(message, frames=tuple(memoryview(frame).cast("B").tobytes() for frame in message.frames))

@@ -1,4 +1,4 @@
-"""Examples in the forms that a cluster at an older version has: they are still written there, and so stay pinned."""
+"""Examples in the forms that an older cluster version writes: those clusters still write them, so they stay pinned."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from daemon.wire.version import FIRST, NEWEST, OLDEST
 
 
 class Form(NamedTuple):
-    """An example as it is written at a cluster version."""
+    """An example as a cluster version writes it."""
 
     version: int
     example: Any
 
 
 def forms(by_name: Mapping[str, Any], older: Iterable[int] = range(OLDEST, NEWEST)) -> dict[str, Form]:
-    """Returns all of them, those of older versions only where the next one writes something else."""
+    """Returns all forms; an older version's form only if the next version writes another."""
     found = {name: Form(NEWEST, example) for name, example in by_name.items()}
     for version in older:
         for name, example in by_name.items():
@@ -31,7 +31,7 @@ def forms(by_name: Mapping[str, Any], older: Iterable[int] = range(OLDEST, NEWES
 
 
 def _older(value: Any, version: int) -> Any:
-    """Returns what can be said of it at that version."""
+    """Returns the part of the value that the version can express."""
     if isinstance(value, tuple):
         return tuple(_older(one, version) for one in value)
     if not isinstance(value, Struct):

@@ -1,6 +1,6 @@
-"""A small program of each style: between them they send and keep everything that a program can.
+"""A small program of each style: together they send and keep everything that a program can.
 
-What is pinned with them is the form of states and shares, so they compute as little as they can.
+They pin the form of states and shares, so they compute as little as possible.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from shoal.colony import Agent, AgentContext, Colony, PartitionContext, Signal, 
 
 
 class Columns(Program):
-    """Ghosts in each direction, lists, channels of each kind, mail, and something of its own that it saves."""
+    """Has ghosts in each direction, lists, channels of each kind, mail, and its own saved state."""
 
     name = "columns"
     columns = (
@@ -90,7 +90,7 @@ class Columns(Program):
 
 
 class Messages(NodeProgram):
-    """Numbers and letters of all kinds, requests, replies, what can't be delivered, and a memory of everything."""
+    """Sends numbers and texts of all kinds, requests, replies and undeliverable messages, and remembers everything."""
 
     name = "messages"
     heard = Attribute(0)
@@ -133,7 +133,7 @@ class Messages(NodeProgram):
 
 
 class Combined(NodeProgram):
-    """Messages that become one on their way."""
+    """Sends messages that are combined on their way."""
 
     name = "combined"
     combine = Combine(Merge.SUM, int)
@@ -152,7 +152,7 @@ class Combined(NodeProgram):
 
 
 class Walker(Agent):
-    """Leaves everything behind that an agent can: concepts, their edges, signals, traces, and others of its kind."""
+    """Leaves everything behind that an agent can: concepts, their edges, signals, traces, and more agents."""
 
     steps = 0
     seen: Any = None

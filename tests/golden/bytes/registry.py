@@ -1,4 +1,4 @@
-"""A registry's snapshot that holds one of everything, how a cluster is founded, and the tags that gossip carries."""
+"""A registry's snapshot with one of everything, how a cluster is founded, and the tags that gossip carries."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ OUTCOMES = (
 
 
 def _state() -> ReplicatedState:
-    """Returns a state that holds one of everything."""
+    """Returns a state with one of everything."""
     state = ReplicatedState()
     state.registry.put_back(REGISTRY.kept())
     state.programs.put_back({(PROGRAM.name, PROGRAM.digest): PROGRAM})
@@ -131,18 +131,18 @@ FROZEN = tuple(
     for name, codec in {"cluster": _cluster_codec, "programs": _programs_codec, "sessions": _sessions_codec}.items()
     for piece in snapshot.read(STATES["a state"].freeze())[name]
 )
-"""The same in the snapshot's own classes."""
+"""The same state in the snapshot's own classes."""
 
 
 def _tags() -> dict[str, str]:
-    """Returns the tags of a shard that has promised to found a cluster, and of one that belongs to it and leaves."""
+    """Returns the tags of a shard that has promised to found a cluster, and of a member that is leaving."""
     seat = Seat("alpha", LIFE.disk, 2, 5, {LIFE_TAG: LIFE.tag, VERSION_TAG: VERSION.tag}, promise=PROMISE)
     belongs = {CLUSTER_TAG: spell(FOUNDERS), CLUSTER_VERSION_TAG: "4"}
     return {**seat.declaration(), **belongs, LEAVING_TAG: "1"}
 
 
 def make() -> Entries:
-    """Freezes the registries, and spells what stands in texts."""
+    """Freezes the registries, and encodes the values that are texts."""
     texts = {
         "founding's id": spell(FOUNDERS),
         "promise": write(PROMISE),
@@ -156,7 +156,7 @@ def make() -> Entries:
 
 
 def _packed(state: ReplicatedState) -> Entry:
-    """Makes an entry of a snapshot, which reads as its pieces."""
+    """Creates an entry of a snapshot, which reads as its pieces."""
     chunks = list(state.freeze())
     sections = snapshot.read(chunks).items()
     return {"hex": to_hex(chunks), "reads": [f"{name}: {told(piece)}" for name, pieces in sections for piece in pieces]}

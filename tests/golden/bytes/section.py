@@ -1,4 +1,4 @@
-"""What one golden file of bytes is about, and how its bytes are written down."""
+"""A section of the golden bytes, one file, and how its bytes are written as text."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tests.golden.golden_file import Entries, Entry, Golden
 FOLDER: Final = Path(__file__).parent
 HOW_TO_PIN: Final = "`python -m tests.golden.bytes --write`, and see in CONTRIBUTING.md when that is right"
 REPEATS_MIN: Final = 64
-"""A frame of so many equal words of eight bytes is written as one word and how often it comes."""
+"""A frame of at least this many equal 8-byte words is written as one word and a count."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """`make` has the code write every example, as entries; `check` has it read the pinned ones, and compares.
+    """`make` makes the code write every example, as entries; `check` makes it read the pinned ones, and compares.
 
-    `types` are those of which each needs an example, and `filled` the examples of which every field has to be told
-    from the others. `how_to` says what to do about what has no entry, where that is looked for.
+    `types` are those that each need an example, and `filled` the examples whose fields must all be distinguishable.
+    `how_to` says what to do about a type without an example.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Section:
         return FOLDER / f"{self.name}.json"
 
     def made(self) -> Golden:
-        """Returns what the file would be if it were written now."""
+        """Returns what the file would contain if it were written now."""
         return Golden(self.version, self.make())
 
     def mistakes(self) -> list[str]:
-        """Says of each type without an example, and of each example that has no type any more, what to do."""
+        """Says what to do about each type without an example, and each example without a type."""
         shown = {type(example).__name__ for example in self.filled}
         there = {cls.__name__ for cls in self.types}
         missing = [f"{name} has no example: {self.how_to}, and pin it: {HOW_TO_PIN}" for name in sorted(there - shown)]
@@ -54,12 +54,12 @@ class Section:
 
 
 def packed(frames: Sequence[Any], **more: Any) -> Entry:
-    """Makes an entry of frames, the first of which is msgpack."""
+    """Creates an entry of frames, the first of which is msgpack."""
     return {"hex": to_hex(frames), **more, "reads": told(bytes(frames[0]))}
 
 
 def to_hex(frames: Sequence[Any]) -> str:
-    """Writes frames as hex, a space between them; what is the same word again and again as `WORD*COUNT`."""
+    """Writes frames as hex, separated by spaces; repeated words become `WORD*COUNT`."""
     return " ".join(_hex(memoryview(frame).cast("B").tobytes()) for frame in frames)
 
 
@@ -78,12 +78,12 @@ def _hex(frame: bytes) -> str:
 
 
 def told(data: bytes) -> str:
-    """Shows msgpack as Python does."""
+    """Shows msgpack as Python values."""
     return repr(msgpack.unpackb(data, strict_map_key=False))
 
 
 def named(examples: Iterable[object]) -> dict[str, Any]:
-    """Names examples after their classes; further ones of a class are numbered."""
+    """Names examples after their classes; further examples of a class are numbered."""
     found: dict[str, Any] = {}
     for example in examples:
         name, number = type(example).__name__, 1
@@ -94,11 +94,11 @@ def named(examples: Iterable[object]) -> dict[str, Any]:
 
 
 def same(name: str, read: object, example: object) -> None:
-    """Asserts that what was read of the pinned bytes is what was written."""
+    """Asserts that the value read from the pinned bytes equals the example."""
     assert read == example, f"{name}: the pinned bytes are read as another value:\n  {read}\n  instead of\n  {example}"
 
 
 def only(entries: Entries, names: Iterable[str]) -> Mapping[str, Entry]:
-    """Asserts that there are just these entries, and returns them."""
+    """Asserts that there are exactly these entries, and returns them."""
     assert entries.keys() == set(names), sorted(entries.keys() ^ set(names))
     return entries

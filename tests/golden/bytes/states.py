@@ -1,4 +1,4 @@
-"""What runs of each style keep at a checkpoint, and what their shards send each other with each phase."""
+"""What runs of each style keep at a checkpoint, and what their shards send each other in each phase."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ Taken = Callable[[str, Incoming], Incoming]
 
 
 class Pair:
-    """Two shards that run a program; `taken` sees what one sends the other, and gives what arrives."""
+    """Two shards that run a program; `taken` observes what one sends to the other, and returns what arrives."""
 
     def __init__(self, program: type[Program], taken: Taken) -> None:
         self._program, self._taken = program, taken
         self.engines = {name: Engine(part_of("g", GRAPH, PLACEMENT, i), program()) for i, name in enumerate(SHARDS)}
 
     def exchange(self, tick: int, phase: Phase) -> None:
-        """Runs one phase at both."""
+        """Runs one phase on both."""
         sent = {me: engine.run(tick, phase) for me, engine in self.engines.items()}
         for me, peer in (SHARDS, SHARDS[::-1]):
             name = f"{self._program.name}: tick {tick}, {phase.word}, from {peer}"
@@ -48,7 +48,7 @@ class Pair:
             self.engines[me].settle(phase, {peer: share})
 
     def run(self) -> Mapping[str, bytes]:
-        """Runs the program, and returns the states at the last tick by the names of their entries."""
+        """Runs the program, and returns the states at the last tick by entry name."""
         self.exchange(0, Phase.ADVANCE)
         for tick in range(1, TICKS + 1):
             for phase in self._program.phases():
@@ -56,12 +56,12 @@ class Pair:
         return self.states()
 
     def states(self) -> Mapping[str, bytes]:
-        """Captures what both shards keep."""
+        """Captures the states of both shards."""
         captured = {p: state for engine in self.engines.values() for p, state in engine.capture().items()}
         return {self._named(p): state for p, state in sorted(captured.items())}
 
     def restore(self, entries: Entries) -> None:
-        """Goes on from the pinned states."""
+        """Resumes from the pinned states."""
         for engine in self.engines.values():
             engine.restore(TICKS, {p: _only_frame(entries[self._named(p)]) for p in engine.part.partitions})
         self.exchange(TICKS, Phase.ADVANCE)
@@ -71,7 +71,7 @@ class Pair:
 
 
 def make() -> Entries:
-    """Runs every program, and notes what is sent and kept."""
+    """Runs every program, and records what is sent and kept."""
     entries: dict[str, Entry] = {}
 
     def take(name: str, share: Incoming) -> Incoming:
@@ -85,7 +85,7 @@ def make() -> Entries:
 
 
 def check(entries: Entries) -> None:
-    """Asserts that shards come to the pinned states by what is pinned of each other, and by beginning with these."""
+    """Asserts that shards reach the pinned states with each other's pinned shares, and that they resume from them."""
 
     def pinned(name: str, _: Incoming) -> Incoming:
         aggregates, *frames = from_hex(entries[name]["hex"])
@@ -106,7 +106,7 @@ def _only_frame(entry: Entry) -> bytes:
 
 
 def _told(program: type[Program], name: str, state: bytes) -> str:
-    """Shows the columns and aggregates of a state; what comes behind them is in sections."""
+    """Shows the columns and aggregates of a state; sections follow them."""
     partition = int(name.rsplit(" ", 1)[1])
     nodes, at, told = int((GRAPH.partition == partition).sum()), 0, list[str]()
     values: list[tuple[Any, int]] = [(column, nodes) for column in program.columns]

@@ -1,4 +1,4 @@
-"""A data folder: its tables, a row of everything that is kept in them, and the file beside them."""
+"""A data folder: its tables, a row of everything in them, and the file next to them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BLOB: Final = "hex:"
 
 
 def fill(store: Store) -> None:
-    """Keeps one of everything that a store can keep for a graph and its runs."""
+    """Stores one of everything that a store can keep for a graph and its runs."""
     store.put_graph(LOAD, GRAPH, TABLE, HEADER)
     store.put_slice(LOAD, 1, *SLICE)
     store.seal(LOAD, [1])
@@ -43,7 +43,7 @@ def fill(store: Store) -> None:
 
 
 def make() -> Entries:
-    """Writes to a new folder, and returns it row by row."""
+    """Writes to a new folder, and returns its contents row by row."""
     with tempfile.TemporaryDirectory(prefix="shoal-") as at:
         path = Path(at) / "data"
         with DataFolder(path, CLUSTER, SHARD, lambda: DISK).open() as folder:
@@ -59,7 +59,7 @@ def make() -> Entries:
 
 
 def check(entries: Entries) -> None:
-    """Opens a folder with the pinned rows and asserts that all is there that was kept."""
+    """Opens a folder with the pinned rows and asserts that everything is there."""
     with tempfile.TemporaryDirectory(prefix="shoal-") as at:
         path = Path(at) / "data"
         path.mkdir(mode=FOLDER_MODE)
@@ -85,7 +85,7 @@ def check(entries: Entries) -> None:
 
 
 def look_over(store: Any) -> None:
-    """Asserts that what `fill` has kept is there; for an archive, too."""
+    """Asserts that everything that `fill` stored is there; also works on an archive."""
     same("graph", store.graph(LOAD), (GRAPH, TABLE, HEADER))
     same("slice", store.slice(LOAD, 1), SLICE)
     held = {partition: store.state(STATES.run, STATES.tick, partition) for partition in STATES.states}
@@ -112,7 +112,7 @@ def rows_of(path: Path) -> dict[str, Entry]:
 
 
 def build(path: Path, entries: Entries) -> None:
-    """Makes the database again that these entries are of."""
+    """Rebuilds the database from these entries."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(f"PRAGMA page_size = {entries['pragma page_size']['value']}")
         connection.execute(f"PRAGMA journal_mode = {entries['pragma journal_mode']['value']}").fetchall()
@@ -131,7 +131,7 @@ def build(path: Path, entries: Entries) -> None:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    """Returns a row, its bytes as hex, and if they are a record of consensus, how it reads."""
+    """Returns a row, with its bytes as hex and, for a record of consensus, in readable form."""
     entry: dict[str, Any] = {"row": [f"{BLOB}{cell.hex()}" if isinstance(cell, bytes) else cell for cell in row]}
     if isinstance(row[-1], bytes) and row[-1].startswith(bytes([0x97, NEWEST])):
         entry["reads"] = repr(msgpack.unpackb(row[-1]))
@@ -144,7 +144,7 @@ def _value(cell: Any) -> Any:
 
 
 def masked(entries: Mapping[str, Entry], cells: Mapping[str, str]) -> dict[str, Entry]:
-    """Replaces what differs each time: `cells` are keys of `meta`, and what stands in for their values."""
+    """Replaces values that differ each time: `cells` maps keys of `meta` to substitutes."""
     changed = {f"row of meta: {key}": {"row": [key, word]} for key, word in cells.items()}
     assert changed.keys() <= entries.keys(), json.dumps(sorted(entries))
     return {**entries, **changed}

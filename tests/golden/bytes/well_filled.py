@@ -1,4 +1,4 @@
-"""Whether examples tell every field from the others: two fields that are swapped must not give the same bytes."""
+"""Checks that examples distinguish every field: two swapped fields must not give the same bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec.structs import FieldInfo, fields
 
 
 def complaints(examples: Iterable[object]) -> list[str]:
-    """Says which fields are as if they were not there, or have the same values as another one in every example."""
+    """Names fields that look absent, or that have the same value as another one in every example."""
     seen: dict[type, list[Any]] = {}
     for example in examples:
         for part in _parts(example):
@@ -31,7 +31,7 @@ def _of_class(cls: type, parts: Sequence[Any]) -> Iterator[str]:
 
 
 def _bits(value: object) -> tuple[type, object]:
-    """Tells values apart as they are written: True is not 1."""
+    """Distinguishes values as they are written: True is not 1."""
     return type(value), value
 
 
@@ -44,7 +44,7 @@ def _is_unset(field: FieldInfo, value: object) -> bool:
 
 
 def _parts(value: object) -> Iterator[object]:
-    """Yields the structs in a value, itself among them."""
+    """Yields the structs in a value, including itself."""
     if isinstance(value, Struct):
         yield value
         for name in value.__struct_fields__:
