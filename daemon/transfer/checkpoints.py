@@ -3,26 +3,26 @@
     primary    Checkpoint ---------------------> replica
                StoreStates -> own disk           StoreStates -> its disk
                CheckpointRequest -------------->              (to silent replicas, with back-off)
-               <------------ CheckpointMissing   not there: it is resent
+               <------------ CheckpointMissing   not received: it is resent
                <--------------- CheckpointHeld   stored
-               all have it: TickHeld
+               all replicas have it: TickHeld
 
-A request follows the states that it asks for on the same connection. So the answer that they are missing proves that
-they are lost, however slow the link is, and only then are they resent.
+A request follows the states that it asks for on the same connection. So a reply that they are missing proves that they
+are lost, however slow the link is, and only then are they resent.
 
-This is primary-backup replication, and the primary waits for every replica and not for a majority: all of them are
-members of the view, and a dead one leaves with it. A new view drops whatever was under way (`clear`). What is durable
-by then counts as held all the same, because members report what is on their disks.
+This is primary-backup replication. The primary waits for every replica, not for a majority: all of them are members of
+the view, and a dead one leaves with it. A new view drops whatever is in flight (`clear`). States that are durable by
+then still count, because members report what is on their disks.
 
-A large checkpoint travels as several messages, so that none has more frames or bytes than a transport accepts at once,
-and a loss does not resend everything. Each is acknowledged by the first of its partitions.
+A large checkpoint travels as several messages, so that none has more frames or bytes than a transport accepts, and a
+loss does not resend everything. Each is acknowledged by the first of its partitions.
 
-A replica accepts the states of a partition only from its primary, and only of runs that are active in this epoch. It
-leaves a checkpoint of a run that has not begun here yet without an answer; it will come again. It acknowledges again
-what is already stored, and does not store twice what is being stored.
+A replica accepts the states of a partition only from its primary, and only for runs that are active in this epoch. It
+does not answer a checkpoint of a run that has not begun here yet; the primary sends it again. It acknowledges states
+again that are already stored, and does not store states twice that are being stored.
 
 Invariants: `TickHeld` is emitted once per hold, when the own disk and every replica have every state; tokens are never
-reused, so a late answer from the disk, after `clear` or `forget`, is never mistaken for another.
+reused, so a late answer from the disk, after `clear` or `forget`, is never attributed to another write.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ReplicationEffect: TypeAlias = SendTick | StoreStates | TickHeld
 ReplicationMessage: TypeAlias = Checkpoint | CheckpointHeld | CheckpointRequest | CheckpointMissing
 RESEND_INTERVAL_NS = 1_000_000_000
 RESEND_FACTOR_MAX = 4
-"""Silence may mean that a disk is slow or a checkpoint large."""
+"""The most by which the interval grows: silence may mean that a disk is slow or a checkpoint large."""
 MESSAGE_PARTITIONS_MAX = 512
 MESSAGE_BYTES_MAX = 64 << 20
 
@@ -50,11 +50,11 @@ class _Hold:
 
     tick: int
     token: int | None
-    """Under which the own disk will say so; None once it has."""
+    """The token of the write to the own disk; None once that is durable."""
     messages: dict[tuple[str, int], Checkpoint]
-    """By replica and first partition: what it has not acknowledged."""
+    """Unacknowledged messages, by replica and first partition."""
     copies: dict[tuple[str, int], int]
-    """How often each of them was sent."""
+    """How many copies of each were sent."""
     sent_at: int
     interval_ns: int
 
@@ -79,32 +79,32 @@ class _Run:
 
 
 class Replication:
-    """All checkpoints of one shard in one epoch, its own and those that it holds for others."""
+    """All checkpoints of one shard in one epoch, its own and those that it stores for others."""
 
     def __init__(self, shard: str, resend_interval_ns: int = RESEND_INTERVAL_NS) -> None:
         self.shard = shard
         self.refused = 0
-        """Messages of who is no primary, or whose states don't fit."""
+        """Messages from shards that are not the primary, or whose states don't fit."""
         self._resend_interval_ns = resend_interval_ns
         self._runs: dict[int, _Run] = {}
         self._tokens: dict[int, tuple[int, tuple[str, int] | None]] = {}
-        """For each token whose answer is still of use: the run, and for others' states which of `stored`."""
+        """For each pending token: the run and, for other shards' states, the key in `stored`."""
         self._last_token = 0
 
-    # -- which runs there are --------------------------------------------------------------------------------------
+    # -- active runs -----------------------------------------------------------------------------------------------
 
     def begin(self, run: int, primaries: Mapping[int, str], sizes: Mapping[int, int] | None = None) -> None:
-        """A run begins in this epoch. `sizes`, if they are known, are the bytes of each partition's state."""
+        """Begins a run in this epoch. `sizes`, if known, are the bytes of each partition's state."""
         assert run not in self._runs, run
         self._runs[run] = _Run(primaries, sizes)
 
     def forget(self, run: int) -> None:
-        """The cluster is done with a run."""
+        """Drops a run that the cluster is done with."""
         self._runs.pop(run, None)
         self._tokens = {token: what for token, what in self._tokens.items() if what[0] != run}
 
     def clear(self) -> None:
-        """A new view: nothing of the old one goes on."""
+        """Drops everything of the old view."""
         self._runs.clear()
         self._tokens.clear()
 
@@ -112,7 +112,7 @@ class Replication:
 
     @property
     def deadline(self) -> int | None:
-        """When to send again what was not acknowledged."""
+        """When to ask about unacknowledged states."""
         return min((hold.sent_at + hold.interval_ns for hold in self._unanswered()), default=None)
 
     def hold(
@@ -124,7 +124,7 @@ class Replication:
         replicas: Mapping[int, Sequence[str]],
         now: int,
     ) -> list[ReplicationEffect]:
-        """Bring this shard's states of a tick to its own disk and to each partition's replicas. One at a time a run."""
+        """Stores this shard's states of a tick on its own disk and on each partition's replicas; one tick per run."""
         known = self._runs[run]
         assert known.hold is None, (run, tick, known.hold)
         if not states:
@@ -145,7 +145,7 @@ class Replication:
         return [*sends, StoreStates(run, tick, floor, states, token)]
 
     def step(self, sender: str, message: ReplicationMessage, now: int) -> list[ReplicationEffect]:
-        """Take a peer's message."""
+        """Takes a peer's message."""
         known = self._runs.get(message.run)
         if known is None:
             return []
@@ -162,7 +162,7 @@ class Replication:
                 assert_never(message)
 
     def wake(self, now: int) -> list[ReplicationEffect]:
-        """Ask who is silent."""
+        """Asks the replicas that are silent."""
         effects: list[ReplicationEffect] = []
         for hold in self._unanswered():
             if now >= hold.sent_at + hold.interval_ns:
@@ -175,7 +175,7 @@ class Replication:
         return effects
 
     def stored(self, token: int, now: int) -> list[ReplicationEffect]:
-        """The host has made something durable; what nobody waits for any more is no harm."""
+        """Takes note that a write is durable; ignores tokens that are no longer pending."""
         run, whose = self._tokens.pop(token, (0, None))
         known = self._runs.get(run)
         if known is None:
@@ -188,10 +188,10 @@ class Replication:
         known.hold.token = None
         return self._held(run, known)
 
-    # -- read ------------------------------------------------------------------------------------------------------
+    # -- queries ---------------------------------------------------------------------------------------------------
 
     def lacking(self, run: int) -> tuple[str, ...]:
-        """Who has not made the checkpoint at hand durable; this shard is named if its own disk has not."""
+        """Returns the shards that have yet to make the current checkpoint durable, this one included."""
         known = self._runs.get(run)
         if known is None or known.hold is None:
             return ()
@@ -199,7 +199,7 @@ class Replication:
         return tuple(sorted(own | {replica for replica, _ in known.hold.messages}))
 
     def accepts(self, sender: str, message: Checkpoint) -> bool:
-        """Whether these are states that this sender may have stored here: only a partition's primary writes it."""
+        """Whether this shard stores these states for the sender: only a partition's primary may write them."""
         known = self._runs.get(message.run)
         if known is None or not 0 <= message.floor <= message.tick:
             return False
@@ -214,7 +214,7 @@ class Replication:
         )
 
     def validate(self) -> None:
-        """Assert the machine's invariants."""
+        """Asserts the machine's invariants."""
         for run, known in self._runs.items():
             waiting = [stored.token for stored in known.stored.values() if stored.token is not None]
             if known.hold is not None:
@@ -233,7 +233,7 @@ class Replication:
         before = known.stored.get((sender, first))
         if before is not None:
             if before.token is not None or tick < before.tick:
-                return []  # it is being stored, or it is an old one; if it is neither, it comes again
+                return []  # it is being stored, or is an old one; otherwise the primary sends it again
             if tick == before.tick:
                 return [SendTick(sender, CheckpointHeld(run, tick, first))]
         token = self._token(run, (sender, first))
@@ -242,7 +242,7 @@ class Replication:
         return [StoreStates(run, tick, message.floor, states, token)]
 
     def _asked(self, known: _Run, sender: str, asked: CheckpointRequest) -> list[ReplicationEffect]:
-        """Whether a primary's states are here. While some are being stored there is no answer: that follows."""
+        """Answers whether a primary's states have arrived; not while some are being stored: an answer follows then."""
         run, tick, first = asked.run, asked.tick, asked.first
         if sender == self.shard or known.primaries.get(first) != sender:
             return []
@@ -254,7 +254,7 @@ class Replication:
         return [SendTick(sender, CheckpointMissing(run, tick, first, asked.copies))]
 
     def _lacking(self, known: _Run, sender: str, lacking: CheckpointMissing, now: int) -> list[ReplicationEffect]:
-        """Send it again, unless it is an older copy that was lost."""
+        """Resends a message, unless the lost copy was an older one."""
         hold, key = known.hold, (sender, lacking.first)
         if hold is None or hold.tick != lacking.tick or hold.copies.get(key) != lacking.copies:
             return []
@@ -269,7 +269,7 @@ class Replication:
         hold = known.hold
         if hold is None or hold.tick != held.tick or hold.messages.pop((sender, held.first), None) is None:
             return []
-        hold.sent_at, hold.interval_ns = now, self._resend_interval_ns  # the way is open, the rest may be on it
+        hold.sent_at, hold.interval_ns = now, self._resend_interval_ns  # the link works, and the rest may be in flight
         return self._held(held.run, known)
 
     def _held(self, run: int, known: _Run) -> list[ReplicationEffect]:
@@ -291,7 +291,7 @@ class Replication:
 def _messages(
     run: int, tick: int, floor: int, partitions: Sequence[int], states: Mapping[int, Buffer]
 ) -> Iterator[Checkpoint]:
-    """Partitions in order, cut where a message would become too large; one alone may be of any size."""
+    """Yields messages with the partitions in order, each within the limits; a single partition may exceed them."""
     taken: list[int] = []
     bytes_taken = 0
     for partition in partitions:

@@ -1,22 +1,22 @@
-"""Carries a shard's piece of a graph to it: a window of chunks, accepted in any order, each sent until acknowledged.
+"""Transfers a shard's piece of a graph: a window of chunks, accepted in any order, each sent until acknowledged.
 
     sender   PieceOffered ---> Chunk 0 1 2 ... (as many bytes as `flow` allows) ----------------------> PieceDropped?
     receiver               <--- ChunksAcknowledged(upto, beyond)             ... <--- PieceBuilt (or its error)
 
 **Nothing is resent while it may still be in flight.** A connection delivers in order, and loses messages only when it
-breaks or a peer discards them. So a chunk is resent once a later one has been acknowledged, or a repetition of the
-offer that left after it has been answered. Only the small offer is repeated on a timer, under a new number.
+breaks or a peer discards them. So a chunk is resent once a later chunk is acknowledged, or a repeated offer that left
+after it is answered. Only the small offer is repeated on a timer, under a new number.
 
 A piece is a short spec and a list of frames (arrays). Chunks are numbered through all frames, so a chunk's place
 follows from its number and the sizes in the offer, and each byte is copied once. A frame of several buffers is
-assembled one chunk at a time, so data for several shards exists once. The receiver's host builds the piece, off every
-loop; its answer is repeated whenever the offer is.
+assembled one chunk at a time, so data for several shards exists once. The receiver's host builds the piece off the
+event loops; it repeats its answer to each repeated offer.
 
-**A name alone does not identify a piece.** A shard asked twice for a partition may find another tick of a run beside it
-the second time, and so may its next life. So a chunk carries the digest of its offer and is put into no other piece,
-and a different offer starts its piece over. Equal offers determine equal bytes, so their chunks may be mixed.
+**A name alone does not identify a piece.** If a shard is asked twice for a partition, a run may have reached another
+tick the second time, and so may its next life. So a chunk carries the digest of its offer and only fits that piece, and
+a different offer starts the piece over. Equal offers determine equal bytes, so their chunks may be mixed.
 
-`Shipment` is one piece on its way to one shard; `Intake` is the receiving side of all loads of one shard.
+`Shipment` sends one piece to one shard; `Intake` receives all loads of one shard.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ Bytes: TypeAlias = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class LoadLimits:
-    """How a piece is cut, and how much of one a shard accepts."""
+    """How a piece is split, and how large a piece a shard accepts."""
 
     chunk_bytes: int = 1 << 16
-    window: int = 128  # chunks in flight at most
+    window: int = 128  # the most chunks in flight
     resend_interval_ns: int = 500_000_000
     piece_bytes_max: int = 8 << 30
     frames_max: int = 4096
@@ -53,7 +53,7 @@ class LoadLimits:
 
 @dataclass(frozen=True, slots=True)
 class PieceArrived:
-    """A piece is complete, of one of the kinds below: the host builds it and answers with `Intake.built`."""
+    """A piece of one of the kinds below is complete: the host builds it and answers with `Intake.built`."""
 
     load: str
     sender: str
@@ -63,12 +63,12 @@ class PieceArrived:
 
 @dataclass(frozen=True, slots=True)
 class LoadedPiece(PieceArrived):
-    """A load has brought it."""
+    """A piece of a load."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedPiece(PieceArrived):
-    """This shard has asked for it, by that name."""
+    """A piece that this shard has requested by that name."""
 
     @property
     def request(self) -> str:
@@ -78,19 +78,19 @@ class FetchedPiece(PieceArrived):
 
 @dataclass(frozen=True, slots=True)
 class RestoredPiece(PieceArrived):
-    """It comes out of a backup."""
+    """A piece from a backup."""
 
 
 @dataclass(frozen=True, slots=True)
 class PieceGone:
-    """A load was dropped, or no more has come of it for long: whatever was built of it is not needed."""
+    """A load was dropped, or has been idle for too long: nobody needs what was built of it."""
 
     load: str
 
 
 @dataclass(frozen=True, slots=True)
 class PieceAnswered:
-    """A piece that this shard has sent is built over there, or is not going to be: see `Shipment.answer`."""
+    """The receiver has built a piece from this shard, or never will: see `Shipment.answer`."""
 
     load: str
 
@@ -105,15 +105,15 @@ KINDS: Final[Mapping[PieceKind, type[AnyPiece]]] = {
 }
 
 WINDOW_CHUNKS = 2
-"""At the least, and to begin with."""
+"""The minimum, and the initial window."""
 OVERTAKEN = 3
-"""A chunk is lost when one has come that was sent so many later: connections that follow each other may overlap."""
+"""A chunk is lost once one sent so many later has arrived: successive connections may overlap."""
 PROBES_MAX = 64
 ENDED_MAX = 256
 
 
 class ChunkPlaces:
-    """The place of each chunk, by its number: (frame, begin, end). A frame of no bytes has no chunk.
+    """The place of each chunk, by its number: (frame, begin, end). An empty frame has no chunk.
 
     Computed on demand: an offer of a few bytes can announce a piece of millions of chunks.
 
@@ -138,7 +138,7 @@ class ChunkPlaces:
 
 
 class _Frame:
-    """A frame to be sent: a buffer, or several consecutive ones."""
+    """A frame to send: a buffer, or several consecutive ones."""
 
     def __init__(self, frame: Any) -> None:
         buffers = frame if isinstance(frame, list) else [frame]
@@ -150,7 +150,7 @@ class _Frame:
         return self._ends[-1] if self._ends else 0
 
     def stretch(self, begin: int, end: int) -> memoryview | bytes:
-        """Some of its bytes; a view of them where they lie together."""
+        """Returns some of its bytes; a view if they are contiguous."""
         found = []
         at = bisect_right(self._ends, begin)
         while begin < end:
@@ -163,12 +163,12 @@ class _Frame:
 
 
 def size_in_bytes(frames: Sequence[Any]) -> int:
-    """Of frames as a `Shipment` takes them."""
+    """Returns the total size of frames as `Shipment` takes them."""
     return sum(_Frame(frame).nbytes for frame in frames)
 
 
 class Shipment:
-    """One piece on its way to one shard. Each frame is a buffer, or a list of buffers that form one frame."""
+    """Sends one piece to one shard. Each frame is a buffer, or a list of buffers that form one frame."""
 
     def __init__(
         self,
@@ -189,12 +189,12 @@ class Shipment:
         self._places = ChunkPlaces(sizes, limits.chunk_bytes)
         self._upto = self._next = 0
         self._under_way: dict[int, tuple[int, Sent]] = {}
-        """Chunks that are neither acknowledged nor lost, each with the place in which it was sent."""
+        """Chunks neither acknowledged nor lost, each with its position in the order of sending."""
         self._lost: set[int] = set()
         self._again: set[int] = set()
         self._places_sent = 0
         self._probes: dict[int, tuple[int, int]] = {}
-        """Repeated offers without an answer: how many chunks were sent before, and how many it had, as far as known."""
+        """Unanswered repeated offers: how many chunks were sent before, and how many the receiver was known to hold."""
         self._probe = 0
         window_max = limits.window * limits.chunk_bytes
         self._flow = Flow(min(WINDOW_CHUNKS * limits.chunk_bytes, window_max), window_max, limits.resend_interval_ns)
@@ -202,23 +202,23 @@ class Shipment:
 
     @property
     def deadline(self) -> int | None:
-        """When to ask what has come."""
+        """When to ask the receiver what has arrived."""
         if self.answer is not None or self._heard_at is None:
             return None
         return self._heard_at + self._flow.timeout_ns
 
     @property
     def progress(self) -> tuple[int, int]:
-        """Chunks acknowledged, and all."""
+        """The number of chunks acknowledged, and of all chunks."""
         return self._upto, len(self._places)
 
     def begin(self, now: int) -> list[LoadEffect]:
-        """Offer the piece, with the first window behind it."""
+        """Offers the piece, followed by the first window."""
         self._heard_at = now
         return [SendTick(self.to, self._offer), *self._fill_window(now)]
 
     def wake(self, now: int) -> list[LoadEffect]:
-        """Nothing came back for a while: ask what has come, by repeating the offer behind all that is under way."""
+        """Repeats the offer after a silence, behind everything in flight, to ask what has arrived."""
         if self.deadline is None or now < self.deadline:
             return []
         self._heard_at = now
@@ -230,7 +230,7 @@ class Shipment:
         return [SendTick(self.to, replace(self._offer, probe=self._probe))]
 
     def step(self, message: ChunksAcknowledged | PieceBuilt, now: int) -> list[LoadEffect]:
-        """The receiver's word."""
+        """Takes the receiver's message."""
         if isinstance(message, PieceBuilt):
             self.answer = self.answer or message
             self._frames = []
@@ -242,12 +242,12 @@ class Shipment:
             return self._begin_again(now)
         self._take(message, before, now)
         if self._upto == len(self._places):
-            self._frames = []  # they are all there
+            self._frames = []  # all have arrived
             return []
         return self._fill_window(now)
 
     def _begin_again(self, now: int) -> list[LoadEffect]:
-        """The receiver has given the piece up, for nothing had come for long, and has begun it anew at our offer."""
+        """Restarts: the receiver dropped the piece after a long silence, and has started it over at our offer."""
         if not self._frames and len(self._places):
             self.answer = PieceBuilt(
                 self.load, "it was given up because nothing arrived for a long time", 0, 0, 0, 0, 0
@@ -264,7 +264,7 @@ class Shipment:
         return self._fill_window(now)
 
     def _take(self, message: ChunksAcknowledged, before: int, now: int) -> None:
-        """What has come, and what is lost: all that was sent well before something that has come, and has not."""
+        """Notes the chunks that have arrived, and those that are lost: sent well before one that has arrived."""
         self._flow.answer()
         self._upto = max(self._upto, message.upto)
         self._next = max(self._next, self._upto)
@@ -306,7 +306,7 @@ class Shipment:
 
 
 class _Arriving:
-    """A piece of which some chunks are here. Its memory is allocated at once, and used as the chunks arrive."""
+    """A piece in transfer. Its memory is allocated at once, and used as the chunks arrive."""
 
     def __init__(self, sender: str, offer: PieceOffered, now: int) -> None:
         self.sender, self.offer, self.touched_at = sender, offer, now
@@ -325,11 +325,11 @@ class _Arriving:
         return self.handed_over and self.answer is None
 
     def is_of(self, offer: PieceOffered) -> bool:
-        """Whether the offer is the one that this piece was begun with, repeated or not."""
+        """Whether this is the offer, repeated or not, that began the piece."""
         return replace(offer, probe=self.offer.probe) == self.offer
 
     def put(self, chunk: Chunk) -> bool:
-        """Copy a chunk to its place; False if it does not fit there."""
+        """Copies a chunk to its place; returns False if it does not fit."""
         frame, begin, end = self.places[chunk.number]
         content: Any = chunk.frames[0]
         data = np.frombuffer(content, dtype=np.uint8)
@@ -349,32 +349,32 @@ class Intake:
     def __init__(self, limits: LoadLimits) -> None:
         self._limits = limits
         self.room_bytes: int | None = None
-        """What the disk has room for, as far as is known; the host says so now and then."""
+        """Free space on the disk, if known; the host updates it from time to time."""
         self._arriving: dict[str, _Arriving] = {}
         self._ended: dict[str, tuple[str, PieceBuilt]] = {}
-        """The last pieces that are done with, each with its sender: an offer of one that comes late begins nothing."""
+        """The last finished pieces, each with its sender: a late offer of one of them begins nothing."""
 
     @property
     def deadline(self) -> int | None:
-        """When the piece that has been idle longest is given up, or not told of any more."""
+        """When to drop the piece that has been idle longest, or its answer."""
         touched = [piece.touched_at for piece in self._arriving.values() if not piece.is_in_hand]
         return min(touched) + self._limits.idle_timeout_ns if touched else None
 
     @property
     def bytes_coming(self) -> int:
-        """What all pieces that are not built yet take when they are whole."""
+        """The total size, once complete, of all pieces that are not built yet."""
         return sum(piece.size for piece in self._arriving.values() if piece.answer is None)
 
     def progress(self, load: str) -> int | None:
-        """How many chunks of a piece are here; None if it is not (or no longer) on its way."""
+        """Returns the number of chunks received of a piece; None if it is not in transfer."""
         piece = self._arriving.get(load)
         return piece.upto + len(piece.beyond) if piece is not None else None
 
     def wake(self, now: int) -> list[LoadEffect]:
-        """Forget what nobody has touched for long.
+        """Drops pieces that have been idle for long.
 
-        A piece that is being built, or was, is given up only by whoever knows what becomes of its load: another shard
-        may still be receiving its own, and the log decide after that.
+        A piece that is being or has been built is dropped only once its load is decided: another shard may still be
+        receiving its own piece, and the log decides after that.
         """
         long_ago = now - self._limits.idle_timeout_ns
         stale = [piece for piece in self._arriving.values() if piece.touched_at <= long_ago and not piece.is_in_hand]
@@ -388,7 +388,7 @@ class Intake:
         return [PieceGone(load) for load in sorted(gone)]
 
     def step(self, sender: str, message: PieceOffered | Chunk | PieceDropped, now: int) -> list[LoadEffect]:
-        """A message of a sender; what does not fit its offer is dropped."""
+        """Takes a sender's message; drops one that does not match its offer."""
         match message:
             case PieceOffered():
                 return self._offered(sender, message, now)
@@ -406,7 +406,7 @@ class Intake:
                 assert_never(message)
 
     def built(self, answer: PieceBuilt) -> list[LoadEffect]:
-        """The host has built a piece, or could not."""
+        """Takes the host's answer: it has built a piece, or could not."""
         piece = self._arriving.get(answer.load)
         if piece is None:
             return []
@@ -415,7 +415,7 @@ class Intake:
         return [SendTick(piece.sender, answer)]
 
     def forget(self, load: str) -> None:
-        """The load has been decided: its answer need not be repeated any more but to who asks for it."""
+        """Ends a decided load: its answer is from now on only repeated on request."""
         piece = self._arriving.get(load)
         if piece is not None:
             self._end(piece, piece.answer or PieceBuilt(load, "it is no longer wanted", 0, 0, 0, 0, 0))
@@ -427,7 +427,7 @@ class Intake:
             del self._ended[next(iter(self._ended))]
 
     def _was_built(self, load: str, sender: str) -> bool:
-        """Whether a piece of this sender's was built here, and is not told of any more."""
+        """Whether this sender's piece was built here, and has ended."""
         ended_by, answer = self._ended.get(load, ("", None))
         return ended_by == sender and answer is not None and not answer.error
 
@@ -439,7 +439,7 @@ class Intake:
         if piece is not None and piece.sender != sender:
             return []
         if piece is not None and not piece.handed_over and not piece.is_of(offer):
-            del self._arriving[offer.load]  # its sender has begun another one under this name
+            del self._arriving[offer.load]  # its sender has begun another piece under this name
             piece = None
         if piece is None:
             refusal = self._refusal(offer)
@@ -455,7 +455,7 @@ class Intake:
         if piece.answer is not None:
             return [SendTick(sender, piece.answer)]
         if not piece.is_of(offer):
-            return []  # what came first is being built, and its answer is this one's, too
+            return []  # the first piece is being built, and its answer serves this one, too
         return [self._taken(piece, offer.probe), *self._hand_over(piece)]
 
     def _refusal(self, offer: PieceOffered) -> str:

@@ -1,9 +1,9 @@
-"""The tick plane of one shard: its runs, their checkpoints and the loads under way, behind one interface.
+"""The tick plane of one shard: its runs, their checkpoints and the loads in progress, behind one interface.
 
-Routes each message to the machine that handles it. A peer may learn of a run from the log a little earlier than we do
-and push its first share, or the checkpoint from which the run resumes. Such early messages are kept, within a bound,
-until the run begins here. The oldest make room for new ones, and losing them does no harm, because they are requested
-or sent again.
+Routes each message to the machine that handles it. A peer may learn of a run from the log a little earlier than this
+shard, and push its first share, or the checkpoint from which the run resumes. Such early messages are kept, within a
+bound, until the run begins here. New ones evict the oldest, which does no harm, because they are requested or sent
+again.
 
 Runs belong to an epoch: a new view drops all of them (`leave_epoch`), and those that continue begin anew, under the
 same number. Loads don't depend on views.
@@ -68,7 +68,7 @@ TICK_MESSAGES: tuple[type, ...] = (
     CheckpointMissing,
     BarrierRaised,
 )
-"""In the order of their tags: new ones go to the end."""
+"""In the order of their tags: append new ones."""
 Effect: TypeAlias = TickEffect | LoadEffect
 
 EARLY_MESSAGES_MAX = 64
@@ -87,7 +87,7 @@ class TickPlane:
     _early: list[tuple[str, PhaseDone | Checkpoint]] = field(default_factory=list)
     _early_bytes: int = 0
     _forgotten: dict[int, None] = field(default_factory=dict)
-    """The last runs that ended in this epoch: what still comes for them is not early."""
+    """The last runs that ended in this epoch: late messages for them are not early ones."""
 
     _fetched: set[tuple[str, str]] = field(default_factory=set)
 
@@ -97,15 +97,15 @@ class TickPlane:
 
     @property
     def deadline(self) -> int | None:
-        """The earliest of all machines."""
+        """The earliest deadline of all machines."""
         machines: list[TickMachine | Shipment | Intake | Replication]
         machines = [*self.runs.values(), *self.shipments.values(), self.intake, self.replication]
         deadlines = [machine.deadline for machine in machines]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def step(self, sender: str, message: TickMessage, now: int) -> Sequence[Effect]:
-        """Take a peer's message."""
-        if type(message) is PhaseDone:  # nearly all, and looking through the cases costs as much as the rest
+        """Takes a peer's message."""
+        if type(message) is PhaseDone:  # the vast majority; matching all cases costs as much as the rest
             run = self.runs.get(message.run)
             if run is not None:
                 return run.step(sender, message, now)
@@ -131,7 +131,7 @@ class TickPlane:
                 assert_never(message)
 
     def wake(self, now: int) -> Sequence[Effect]:
-        """Let every machine look at the time."""
+        """Lets every machine check the time."""
         effects: list[Effect] = []
         for run in list(self.runs.values()):
             news = run.wake(now)
@@ -149,8 +149,8 @@ class TickPlane:
         primaries: Mapping[int, str] | None = None,
         sizes: Mapping[int, int] | None = None,
     ) -> Sequence[Effect]:
-        """A run begins here; the host then takes in what came `early`. Of which partitions the `primaries` may have
-        states stored here, and how large these are if that is known, is said in `Replication.begin`.
+        """Begins a run here; the host then takes its `early` messages. See `Replication.begin` for the `primaries` that
+        may store states here, and the `sizes` of these.
         """
         assert machine.run not in self.runs, machine.run
         self.runs[machine.run] = machine
@@ -159,25 +159,25 @@ class TickPlane:
         return machine.begin(now)
 
     def early(self, run: int) -> list[tuple[str, PhaseDone | Checkpoint]]:
-        """What peers sent before a run began here; it is handed out once."""
+        """Returns, once, what peers sent before a run began here."""
         mine = [kept for kept in self._early if kept[1].run == run]
         self._drop_early(run)
         return mine
 
     def leave_epoch(self) -> None:
-        """A new view: no run of the old one goes on, and what was said of any is of no use."""
+        """Drops all runs of the old view, and early messages about them."""
         self.runs.clear()
         self.replication.clear()
         self._forgotten.clear()
         self._early, self._early_bytes = [], 0
 
     def keep_company(self, members: Collection[str]) -> None:
-        """Nothing more is shipped to anybody else."""
+        """Drops shipments to all but these members."""
         self.shipments = {key: shipment for key, shipment in self.shipments.items() if key[1] in members}
         self._fetched &= self.shipments.keys()
 
     def ship(self, shipments: Sequence[Shipment], now: int) -> Sequence[Effect]:
-        """Send pieces to their shards."""
+        """Sends pieces to their shards."""
         effects: list[Effect] = []
         for shipment in shipments:
             self.shipments[shipment.load, shipment.to] = shipment
@@ -185,10 +185,10 @@ class TickPlane:
         return effects
 
     def ship_once(self, shipment: Shipment, now: int) -> Sequence[Effect]:
-        """Send what a peer has fetched from us: nobody waits for the answer, which is the end of it.
+        """Sends what a peer has fetched, and forgets it once that is answered.
 
-        A peer that asks again while this thread is busy has us read it twice. The first to be read goes on: the second
-        can hold other states, for runs have gone on in the meantime.
+        A peer that asks again while this thread is busy makes the host read the states twice. The first shipment
+        continues: the second may hold other states, because runs have gone on meanwhile.
         """
         key = shipment.load, shipment.to
         if key in self.shipments:
@@ -197,11 +197,11 @@ class TickPlane:
         return self.ship([shipment], now)
 
     def land(self, load: str) -> None:
-        """A load has come to its end, good or bad: forget its shipments."""
+        """Forgets the shipments of a load that has ended, successfully or not."""
         self.shipments = {key: shipment for key, shipment in self.shipments.items() if key[0] != load}
 
     def forget(self, run: int) -> None:
-        """The cluster is done with a run."""
+        """Drops a run that the cluster is done with."""
         self.runs.pop(run, None)
         self.replication.forget(run)
         self._drop_early(run)
@@ -221,7 +221,7 @@ class TickPlane:
         return effects
 
     def validate(self) -> None:
-        """Assert every machine's invariants."""
+        """Asserts every machine's invariants."""
         for run in self.runs.values():
             run.validate()
         self.replication.validate()
@@ -230,7 +230,7 @@ class TickPlane:
         assert not any(message.run in self.runs or message.run in self._forgotten for _, message in self._early)
 
     def _named(self, effect: TickEffect) -> TickEffect:
-        """A run that waits for storage knows nothing of replicas; who of them is late is known here."""
+        """Adds the late replicas to the event of a run that waits for storage, which does not know them."""
         if not isinstance(effect, PhaseLate):
             return effect
         return replace(effect, missing=self.replication.lacking(effect.run))
