@@ -1,23 +1,23 @@
-"""Verifies claims of another life under a known name: the name belongs to whoever answers at its address.
+"""Verifies claims of another life under a known name: the name belongs to the daemon that answers at its address.
 
-Gossip that a member has begun a later life is only the word of whoever passes it on, and a forged claim would end a
+Gossip about a later life of a member is only the word of the peer that passes it on, and a forged claim would end a
 healthy member for everyone else. So a claim does not enter the member table at once. The machine pings the address at
 which the name is known and, if it differs, the claimed one.
 
     the known life answers at its address           the claim is dropped, and the claimant notified (`NameTaken`)
     the claimed life answers, where it was known    accepted at once: an address has one process
     the claimed life answers elsewhere              accepted once the known one has been silent long enough to convict
-    nobody answers                                  dropped; probing finds out about the known life
+    nobody answers                                  dropped; probing decides about the known life
 
 A claim in the claimant's own message needs no other answer where messages are authenticated: the key proves it. The
 death of a later life needs none either, if the known one is silent.
 
-Our own name is treated alike. A shard that is part of the cluster ignores claims of a later life of its own name.
-Before that, whoever answers at the claimed address may be another daemon, and we leave it the name. If nobody answers,
-it was our former self, whose generation ours has to exceed: our clock or our disk went back.
+Claims to our own name are verified in the same way. A shard that is part of the cluster ignores claims of a later life
+of its own name. Before that, a daemon that answers at the claimed address may be another one, and we leave it the name.
+If nobody answers, it was our former life, and ours needs a higher generation: our clock or our disk went back.
 
-A record received first is *unproven* until somebody has answered as that life. An unproven life blocks nobody: an
-earlier one that shows up replaces it, so that no forged generation keeps a name from its owner.
+A record received first is *unproven* until a daemon has answered as that life. An unproven life blocks nobody: an
+earlier one that answers replaces it, so that no forged generation keeps a name from its owner.
 
 Invariants: one claim per name, at most ``CLAIMS_MAX`` in all.
 """
@@ -38,14 +38,13 @@ from daemon.membership.messages import ALIVE, GENERATION_STEP_MAX, SUSPECT, Ack,
 CLAIMS_MAX: Final = 64
 REFUSED_MAX: Final = 256
 REFUSED_NS: Final = 2_000_000_000
-"""So long after a claim was refused no other to that name is looked into, unless it is shown: or whoever forges them
-would have it pinged without end."""
+"""How long to ignore unproven claims to a name after a refused one, so that a forger can't have it pinged forever."""
 SAY_AGAIN_NS: Final = 60_000_000_000
 
 
 @dataclass(slots=True)
 class Claim:
-    """A claim under verification. The sequences are those of the pings to the known address and the claimed one."""
+    """A claim under verification. `sequences` are those of the pings to the known address and the claimed one."""
 
     record: Record
     known: Record
@@ -62,7 +61,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message to whoever answers to that name at that address."""
+    """A message to the holder of that name at that address."""
 
     name: str
     address: str
@@ -87,9 +86,9 @@ class Claims:
         self, config: MembershipConfig, roster: MemberTable, random: Random, *, is_authenticated: bool = False
     ) -> None:
         self.is_established = False
-        """Whether our own life has a part in the cluster."""
+        """Whether our own life is part of the cluster."""
         self.holder = ""
-        """The address of another daemon under our name, if we have been told of one."""
+        """The address of another daemon under our name, if known."""
         self._config, self._roster, self._random = config, roster, random
         self._is_authenticated = is_authenticated
         self._patience_ns = config.probe_interval_ns * (1 + config.suspicion_mult)
@@ -99,13 +98,13 @@ class Claims:
 
     @property
     def deadline(self) -> int | None:
-        """When to ping again, or to judge."""
+        """When to ping again, or to decide."""
         return min((min(claim.ping_ns, claim.deadline_ns) for claim in self._claims.values()), default=None)
 
-    # -- what is said
+    # -- claims
 
     def hear(self, record: Record, now: int, *, is_direct: bool) -> list[Outcome]:
-        """Another life of a member is told of, by itself or by somebody else."""
+        """Takes a record of another life of a member, from itself or from a peer."""
         known = self._known(record)
         is_earlier = record.generation < known.generation
         if (is_earlier and self._roster.is_proven(known.name)) or not (record.live or known.live):
@@ -117,7 +116,7 @@ class Claims:
         return self._look_into(record, known, now, is_direct=is_direct, is_shown=is_shown)
 
     def hear_of_self(self, record: Record, now: int) -> list[Outcome]:
-        """A later life of our own is told of."""
+        """Takes a record of a later life of our own name."""
         own = self._roster.own
         others = max((known.generation for known in self._roster.others(ALIVE, SUSPECT)), default=0)
         if self.is_established:
@@ -125,11 +124,11 @@ class Claims:
         if record.generation > others + GENERATION_STEP_MAX:
             return [Counted("membership_nonsense")]
         if record.member.control == own.member.control:
-            return [Superseded(record.member)]  # nobody else can be where we are
+            return [Superseded(record.member)]  # at our address there is nobody else
         return self._look_into(own, replace(record, status=ALIVE), now, is_shown=True)
 
     def hear_of_holder(self, control: str, now: int) -> list[Outcome]:
-        """Another daemon answers under our name, or somebody says so."""
+        """Takes note that another daemon answers under our name, directly or from a peer."""
         if self.is_established:
             return [Counted("membership_name_conflicts")]
         self.holder = control
@@ -139,7 +138,7 @@ class Claims:
         return [NameHeld(control)]
 
     def answered(self, ack: Ack, now: int) -> list[Outcome]:
-        """Somebody has answered at an address, perhaps one that a claim is about."""
+        """Takes an Ack, perhaps from an address that a claim is about."""
         claim = self._claims.get(ack.name)
         if claim is None or ack.sequence not in claim.sequences:
             return []
@@ -150,11 +149,11 @@ class Claims:
             return []
         claim.is_shown = True
         if claim.known.live and not is_known_address:
-            return []  # once the known one has been silent for long enough
+            return []  # only once the known life has been silent for long enough
         return self._take(claim)
 
     def wake(self, now: int) -> list[Outcome]:
-        """Ping, and judge those whose time is over."""
+        """Pings, and decides the claims whose time is over."""
         out: list[Outcome] = []
         for _, claim in sorted(self._claims.items()):
             if now >= claim.deadline_ns:
@@ -168,7 +167,7 @@ class Claims:
         return out
 
     def postpone(self, duration_ns: int) -> None:
-        """Time that we were absent did not pass."""
+        """Excludes the time of our own absence."""
         for claim in self._claims.values():
             claim.deadline_ns += duration_ns
             claim.ping_ns += duration_ns

@@ -1,15 +1,15 @@
 """The parameters of the membership protocol, and where each comes from.
 
 Unless a comment says otherwise, the defaults are those of hashicorp/memberlist for a local network
-(``DefaultLANConfig``), proven by years of use, or serf's where memberlist has no equivalent. Every limit is enforced;
-whatever exceeds one is dropped and counted.
+(``DefaultLANConfig``), proven by years of use, or serf's where memberlist has no equivalent. Every limit is enforced:
+what exceeds one is dropped and counted.
 
 Detection is faster than memberlist's, whose groups are large and whose members can do without each other: here a run
-stands still until its dead member is detected. A silent member is probed within about one probe_interval, suspected at
+halts until its dead member is detected. A silent member is probed within about one probe_interval, suspected at
 the end of that probe, and then has suspicion_mult intervals to refute:
 
-    probe_interval * (1 + suspicion_mult)  =  1.5 s   convicts nobody who is silent for less
-    ... and the wait for the first probe   =  1.7 s   from a crash to all knowing it, the median of 3 to 8 members
+    probe_interval * (1 + suspicion_mult)  =  1.5 s   nobody is convicted who is silent for less
+    ... and the wait for the first probe   =  1.7 s   from a crash until all know it, the median of 3 to 8 members
 
 Each interval is another chance to get a message through, so many short intervals are worth more than few long ones:
 with 500 ms and a multiple of 2 the shortest convicting silence is the same, and the median is 0.4 s longer. Measured on
@@ -35,7 +35,7 @@ class MembershipConfig:
     probe_timeout_ns: int = 150 * MILLISECOND
     indirect_probes: int = 3
     local_health_max: int = 8  # Lifeguard section IV.A: S
-    pause_tolerance_ns: int = 300 * MILLISECOND  # a wake later than this is our own fault: one probe
+    pause_tolerance_ns: int = 300 * MILLISECOND  # a wake-up later than this is our own fault: one probe
 
     # Suspicion (SWIM section 4.2, Lifeguard section IV.B)
     suspicion_mult: int = 4
@@ -43,10 +43,10 @@ class MembershipConfig:
     suspicion_confirmations: int = 2  # Lifeguard section IV.B: K; memberlist has 3, which four others can hardly give
 
     # Dissemination (SWIM section 4.1)
-    # memberlist has 4, which in a group of eight leaves one in ten refutations unheard by somebody until he asks again;
-    # with a suspicion as short as ours that can be too late.
+    # memberlist has 4; in a group of eight, that leaves one in ten refutations unheard by some member until it asks
+    # again, which can be too late with a suspicion as short as ours.
     retransmit_mult: int = 8
-    gossip_records_max: int = 16  # about 3 KiB a message with a CURVE key and a few tags each
+    gossip_records_max: int = 16  # about 3 KiB per message with a CURVE key and a few tags each
     gossip_interval_ns: int = 100 * MILLISECOND
     gossip_targets: int = 3
 
@@ -62,7 +62,7 @@ class MembershipConfig:
     members_max: int = 1024
     dead_retention_ns: int = 24 * 3600 * SECOND  # serf's ReconnectTimeout and TombstoneTimeout
     dead_records_max: int = 256
-    relays_max: int = 256  # pings under way for others
+    relays_max: int = 256  # pings in flight for other members
     name_length_max: int = 255
     address_length_max: int = 255
     key_bytes_max: int = 64  # a CURVE key is 32 bytes, or 40 in Z85

@@ -1,4 +1,4 @@
-"""What to send to whom: piggybacked rumours, gossip rounds, and the full list (SWIM section 4.1).
+"""Decides which records go to which members: piggybacked, in gossip rounds, or as the full list (SWIM section 4.1).
 
 Invariants: those of the queue; the order of the rounds contains exactly the other live members.
 """
@@ -20,18 +20,18 @@ class Dissemination:
 
     def __init__(self, config: MembershipConfig, roster: MemberTable, random: Random, now: int) -> None:
         self.order = RoundRobin(random)
-        """Whose turn it is in the rounds."""
+        """The order of the gossip targets."""
         self.queue = GossipQueue(config.retransmit_mult, config.members_max + config.dead_records_max)
         self._config, self._roster, self._random = config, roster, random
         self._round_ns = now
 
     @property
     def deadline(self) -> int | None:
-        """When the next round is due; None while there is nothing to tell, or nobody."""
+        """When the next round is due; None without anything to tell, or anyone to tell it to."""
         return self._round_ns if len(self.queue) and self._roster.companions else None
 
     def wake(self, now: int) -> list[SendTo]:
-        """A round, if its time has come: for when the pings of a period are too few to carry the news quickly."""
+        """Returns a gossip round if it is due: the pings of one period alone would spread news too slowly."""
         if now < self._round_ns or not len(self.queue):
             return []
         self._round_ns = now + self._config.gossip_interval_ns
@@ -39,19 +39,19 @@ class Dissemination:
         return [SendTo(name, Gossip(news)) for name in names if (news := self.piggyback(name))]
 
     def hurry(self, now: int) -> None:
-        """The next round is due now."""
+        """Makes the next round due now."""
         self._round_ns = now
 
     def look_at_clock(self, now: int) -> None:
-        """A timer that ran out while there was nothing to say is no lateness."""
+        """Moves an expired timer up to now: while there was nothing to send, it was not late."""
         self._round_ns = max(self._round_ns, now)
 
     def postpone(self, duration_ns: int) -> None:
-        """Time that we were absent did not pass."""
+        """Excludes the time of our own absence."""
         self._round_ns += duration_ns
 
     def piggyback(self, name: str, first: tuple[Record, ...] = ()) -> tuple[Record, ...]:
-        """The gossip for a message to ``name``; if it is held for suspect or dead, that first (Lifeguard IV.C)."""
+        """Returns gossip for a message to ``name``; if it is suspected or dead, that comes first (Lifeguard IV.C)."""
         about = self._roster.get(name)
         if about is not None and about.status != ALIVE:
             first = (about, *first)
@@ -59,7 +59,7 @@ class Dissemination:
         return (*first, *self.queue.take(room, self._roster.live_count, besides=name))
 
     def whole_list(self) -> tuple[Record, ...]:
-        """All we know at first hand; a random part of it, if it is too much for one message."""
+        """Returns all first-hand records, or a random sample if they are too many for one message."""
         own, *others = self._roster.first_hand()
         room = self._config.push_pull_records_max - 1
         if len(others) > room:

@@ -1,12 +1,12 @@
 """The effects of the membership machine: requests to its host, and announcements to the control plane.
 
 ``SendTo`` names a member, whose address and key the host looks up with ``Membership.member(name)``. ``SendToAddress``
-is for recipients without a known name: a seed, or a stranger that sent a request. Sends may be lost without harm; they
+is for recipients without a known name: a seed, or an unknown sender of a request. Sends may be lost without harm; they
 must never block.
 
 The announcements about one name and generation always follow this pattern:
 
-    Joined (Updated | Suspected (Recovered | ...))* (Failed | Left), and perhaps Joined again: it was convicted wrongly
+    Joined (Updated | Suspected (Recovered | ...))* (Failed | Left), and perhaps Joined again after a wrong conviction
 
 Only ``MemberFailed`` and ``MemberLeft`` mean that a member is gone; a suspicion is a warning, not a verdict.
 """
@@ -76,7 +76,7 @@ class MemberLeft:
 
 @dataclass(frozen=True, slots=True)
 class NameHeld:
-    """Another daemon answers under our name at that address: no member accepts this one as long as it does."""
+    """Another daemon answers under our name at that address; while it does, no member accepts this one."""
 
     control: str
 
@@ -85,8 +85,8 @@ class NameHeld:
 class Superseded:
     """A later generation of our own name is on record, and nobody answers as it: our clock or our disk went back.
 
-    Emitted only before the shard is part of the cluster. The machine sends nothing after this; the host starts again
-    with a generation above that of ``by``.
+    Emitted only before the shard is part of the cluster. The machine sends nothing afterwards; the host restarts with a
+    generation above that of ``by``.
     """
 
     by: Member

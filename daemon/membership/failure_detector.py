@@ -1,10 +1,10 @@
-"""The failure detector: chooses whom to probe, tracks the current probe, and relays pings for other members.
+"""The failure detector: chooses members to probe, tracks the current probe, and relays pings for other members.
 
 One protocol period (SWIM section 3.1, Figure 1), with the probe's timeout and end stretched by the local health:
 
     start            timeout                                end = start of the next
       | Ping -------->  | PingRequest to k others ----------> |  no Ack: suspect
-      |    target       |    helper -- Ping --> target        |  too few Nacks: our own health is in doubt
+      |    target       |    helper -- Ping --> target        |  too few Nacks: our own health may be bad
       |                 |    helper <-- Ack --- target        |
       |                 |  Ack or, at 80 % of the rest, Nack  |
 
@@ -27,12 +27,12 @@ from daemon.membership.member_table import MemberTable
 from daemon.membership.messages import ALIVE, SUSPECT, Ack, Nack, Ping, PingRequest, Record
 from daemon.membership.round_robin import RoundRobin
 
-NACK_PERCENT = 80  # Lifeguard section IV.A: a Nack leaves when this share of the originator's wait has gone by
+NACK_PERCENT = 80  # Lifeguard section IV.A: a Nack leaves after this share of the originator's wait
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message before gossip is added, to a member and the address at which we expect it."""
+    """A message before gossip is added, its recipient and the recipient's expected address."""
 
     name: str
     address: str
@@ -41,7 +41,7 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Probe:
-    """The probe of this period. It judges the record as known at its start and ignores one that was refuted since."""
+    """This period's probe. It judges the record as known at its start; a refutation since then voids it."""
 
     sequence: int
     record: Record
@@ -61,7 +61,7 @@ class Probe:
 class Relay:
     """A ping sent on behalf of another member.
 
-    Kept for a while after the Nack, because an Ack may still come in time.
+    Kept for a while after the Nack, because an Ack may still arrive in time.
     """
 
     requester: str
@@ -88,7 +88,7 @@ class FailureDetector:
         self.health = LocalHealth(config.local_health_max)
         self.order = RoundRobin(random)
         self._probe: Probe | None = None
-        # Members that start together must not probe together: the first period begins at a random phase.
+        # Members that start together must not probe in step: the first period begins at a random phase.
         self._start_ns: int | None = now + random.randrange(config.probe_interval_ns)
         self._relays: dict[int, Relay] = {}
         self._sequence = 0
@@ -103,14 +103,14 @@ class FailureDetector:
         return min(times, default=None)
 
     def stop(self) -> None:
-        """We leave: probe no more, but go on answering for others."""
+        """Stops probing because we leave, but keeps answering and relaying."""
         self._probe = None
         self._start_ns = None
 
-    # -- what came
+    # -- messages
 
     def on_ack(self, ack: Ack) -> Outgoing | None:
-        """Credit our own probe, or pass the Ack on to whom we asked for. A late or forged one changes nothing."""
+        """Credits our own probe, or relays the Ack to its requester. Ignores a late or forged one."""
         relay = self._relays.get(ack.sequence)
         if relay is not None and (relay.target, relay.generation) == (ack.name, ack.generation):
             del self._relays[ack.sequence]
@@ -127,7 +127,7 @@ class FailureDetector:
             self._probe.nacked.add(sender)
 
     def on_ping_request(self, sender: str, request: PingRequest, now: int) -> Outgoing | None:
-        """Ping for another. None if we have too many of these under way."""
+        """Returns a ping for another member; None if too many are in flight."""
         if len(self._relays) >= self._config.relays_max:
             return None
         longest_ns = self._config.probe_interval_ns * (self._config.local_health_max + 1)
@@ -145,10 +145,10 @@ class FailureDetector:
         ping = Ping(sequence, request.target, request.generation, self._reply_to)
         return Outgoing(request.target, request.address, ping)
 
-    # -- what is due
+    # -- timers
 
     def wake(self, roster: MemberTable, now: int) -> tuple[list[Outgoing], Record | None]:
-        """Messages to send, and whom our probe has found silent: a SUSPECT record to be spread."""
+        """Returns messages to send, and a SUSPECT record to spread if our probe got no answer."""
         outgoing = self._wake_relays(now)
         accused: Record | None = None
         probe = self._probe
@@ -164,7 +164,7 @@ class FailureDetector:
         return outgoing + self._start(roster, now), accused
 
     def postpone(self, duration_ns: int) -> None:
-        """Time that we were absent did not pass."""
+        """Excludes the time of our own absence."""
         if self._start_ns is not None:
             self._start_ns += duration_ns
         if self._probe is not None:

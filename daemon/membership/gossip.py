@@ -4,8 +4,8 @@ News travels on pings and acks, not by broadcast. A member passes each record on
 rounded up; a few logarithms suffice to reach everyone with high probability. If a message can't hold all records, it
 takes those sent the fewest times first ("updates that have been gossiped fewer times"), so old news does not delay new.
 
-Each name has one entry: a newer record of a member replaces the older one and starts afresh. A member's own refutation
-goes before everything else: each round it waits brings the conviction nearer.
+Each name has one entry: a newer record of a member replaces the older one, with a fresh count. A member's own
+refutation goes first: each round that it waits brings the conviction nearer.
 
 Invariants: at most ``records_max`` entries; none was taken ``retransmissions_max(n)`` times.
 
@@ -36,7 +36,7 @@ class _Rumour:
 
     @property
     def rank(self) -> tuple[bool, int, int]:
-        """Urgent ones first, then the least transmitted, then the newest."""
+        """Urgent records first, then the least transmitted, then the newest."""
         return (not self.urgent, self.transmissions, -self.order)
 
 
@@ -58,7 +58,7 @@ class GossipQueue:
         return name in self._rumours
 
     def offer(self, record: Record, *, urgent: bool = False) -> bool:
-        """Pass this on, instead of what was said of that name before. False if another rumour had to go for it."""
+        """Queues a record in place of an older one of that name; returns False if another had to be dropped for it."""
         self._order += 1
         self._rumours[record.name] = _Rumour(record, urgent, self._order)
         if len(self._rumours) <= self._records_max:
@@ -68,7 +68,7 @@ class GossipQueue:
         return False
 
     def take(self, count: int, members: int, *, besides: str = "") -> tuple[Record, ...]:
-        """Up to ``count`` records for one message in a group of ``members``; none of the member ``besides``."""
+        """Takes up to ``count`` records for one message in a group of ``members``; none about ``besides``."""
         limit = retransmissions_max(self._mult, members)
         waiting = (rumour for name, rumour in self._rumours.items() if name != besides)
         chosen = heapq.nsmallest(max(0, count), waiting, key=lambda rumour: rumour.rank)

@@ -1,16 +1,16 @@
-"""Local health: a member that receives little doubts itself first (Lifeguard section IV.A).
+"""Local health: a member that receives few answers first doubts itself (Lifeguard section IV.A).
 
 A slow or overloaded member processes acks late and, in plain SWIM, mistakes its own slowness for everyone else's death.
 Lifeguard counts the signs of that in a Local Health Multiplier, a saturating counter from 0 (healthy) to S, and waits
 (LHM + 1) times as long before it judges others:
 
     probe answered                                     -1
-    probe failed, and nobody was there to ask           +1
+    probe failed, with no helper to ask                +1
     a helper asked to probe for us sent not even a Nack +1 each
-    a suspicion of ourselves had to be refuted          +1
+    we had to refute a suspicion of ourselves           +1
     our own wake-up came far too late                   +1 (ours: the event loop was stuck or the process stopped)
 
-As in memberlist, a failed probe whose helpers all sent their Nack counts nothing: their messages arrived in time, so
+As in memberlist, a failed probe whose helpers all sent their Nack does not count: their messages arrived in time, so
 the target is the silent one.
 
 >>> health = LocalHealth(maximum=8)

@@ -24,20 +24,20 @@ The parts, one file each:
     machine           composition, learning from records, leaving
 
 Healing. Pings and gossip go only to live members, so two halves that declared each other dead would never communicate
-again. Three mechanisms reunite them. Now and then the machine sends its full list to one of the dead (serf's
+again. Three mechanisms reunite them. From time to time the machine sends its full list to one of the dead (serf's
 reconnect), and to a seed at whose address no live member answers. And any message to a member believed suspect or dead
 first informs it of that (the buddy system, extended to the dead), so that it refutes with a higher incarnation. In a
-push-pull the other side's DEAD counts only as SUSPECT: two halves that meet again must not kill each other's members by
-their old verdicts.
+push-pull, the other side's DEAD counts only as SUSPECT: two halves that meet again must not kill each other's members
+by old verdicts.
 
-Verdicts of others. A rumour that another member is dead or has left is not believed on its own either: a forged or
-mistaken one would end a healthy member's place in the view at once. It starts a suspicion of minimal length, which a
+Verdicts of others. A rumour that a third member is dead or has left is not believed on its own either: if forged or
+mistaken, it would cost a healthy member its place in the view at once. It starts a suspicion of minimal length, which a
 living member refutes (see `suspicion`). A goodbye from the member itself needs no confirmation.
 
 Our own absence. If ``wake`` or ``step`` comes later than the deadline by more than ``pause_tolerance_ns``, this process
 was stopped or its loop was stuck. Others' answers may lie unread in the sockets, so the machine convicts nobody: it
-shifts all timers by the time lost and worsens its own health. A host helps by delivering what has arrived before it
-calls ``wake``.
+shifts all timers by the lost time and worsens its own health. A host should deliver what has arrived before it calls
+``wake``.
 
 Left out: the paper's k-indirect probe over a second transport (memberlist's TCP fallback; ZeroMQ is TCP already),
 coordinates, and protocol versions. Cost: none that this daemon would notice.
@@ -115,7 +115,7 @@ class Membership:
         *,
         is_authenticated: bool = False,
     ) -> None:
-        """`is_authenticated` says that whoever is named as a message's sender has proved to be it."""
+        """`is_authenticated` means that the sender that a message names has proved its identity."""
         own = Record(member, 0, ALIVE)
         if not sensible(own, config):
             raise ValueError(f"membership: {member} breaks a limit on names, addresses or tags; see MembershipConfig")
@@ -132,25 +132,25 @@ class Membership:
         self._leave_ns: int | None = None
         self._left = self._has_more_dead = False
         self.cluster = ""
-        """The only one whose members are taken; empty while any is."""
+        """The only cluster whose members are accepted; empty accepts any."""
 
     # -- the doors
 
     def step(self, sender: str, message: Message, now: int) -> list[Effect]:
-        """A message has come from the member ``sender`` (which need not be known yet)."""
+        """Takes a message from the member ``sender``, which need not be known yet."""
         if self._left or self.superseded:
             return []
         self._forgive_absence(now)
         if sender == self._name:
             if isinstance(message, Ack):
                 self._settle(self.claims.answered(message, now), now)
-            self._outbox.count("membership_own_echoes")  # a seed list that names us by another address, or a twin
+            self._outbox.count("membership_own_echoes")  # a seed list with another address of ours, or a twin
         else:
             self._receive(sender, message, now)
         return self._flush(now)
 
     def wake(self, now: int) -> list[Effect]:
-        """The time ``deadline`` named has come; too early or twice does nothing."""
+        """Does what is due by now; does nothing if called early or twice."""
         deadline = self.deadline
         if deadline is None or now < deadline:
             return []
@@ -176,7 +176,7 @@ class Membership:
         return min((time for time in times if time is not None), default=None)
 
     def set_tags(self, tags: Iterable[tuple[str, str]], now: int) -> list[Effect]:
-        """Change our own tags, and tell the others by a new incarnation."""
+        """Changes our own tags, and announces them with a new incarnation."""
         own = self._roster.own
         record = Record(replace(own.member, tags=tuple(sorted(tags))), own.incarnation + 1, ALIVE)
         if not sensible(record, self._config):
@@ -190,7 +190,7 @@ class Membership:
         return self._flush(now)
 
     def belong(self, cluster: str, now: int) -> list[Effect]:
-        """From now on take nobody of another cluster; who is one, as far as is known, is gone from here."""
+        """Accepts only members of this cluster from now on; drops known members of others."""
         self.cluster = cluster
         for record in self._roster.others(ALIVE, SUSPECT, DEAD, LEFT):
             if is_foreign(record, cluster):
@@ -203,7 +203,7 @@ class Membership:
         return self._flush(now)
 
     def leave(self, now: int) -> list[Effect]:
-        """Say goodbye. Keep calling the doors until ``left``: the news must get out, and pings be answered."""
+        """Says goodbye. Keep calling the doors until ``left``: the news must spread, and pings be answered."""
         if self._leave_ns is not None or self.superseded:
             return []
         self._leave_ns = now + self._config.leave_linger_ns
@@ -213,18 +213,18 @@ class Membership:
         self._wake_gossip(now)
         return self._flush(now)
 
-    # -- reading
+    # -- queries
 
     def members(self) -> list[Record]:
-        """All that is known, ourselves and the dead included, by name."""
+        """Returns all records, including our own and those of the dead, by name."""
         return self._roster.records()
 
     def live(self) -> list[Record]:
-        """Those not confirmed dead nor departed, the suspected included, by name."""
+        """Returns the members neither confirmed dead nor departed, including suspected ones, by name."""
         return [record for record in self._roster.records() if record.live]
 
     def alive(self) -> list[Record]:
-        """Those whom nobody suspects, by name."""
+        """Returns the members that nobody suspects, by name."""
         return [record for record in self._roster.records() if record.status == ALIVE]
 
     def status(self, name: str) -> int | None:
@@ -241,12 +241,12 @@ class Membership:
 
     @property
     def local_health(self) -> int:
-        """Lifeguard's multiplier: 0 is well."""
+        """Lifeguard's multiplier: 0 is healthy."""
         return self._detector.health.multiplier
 
     @property
     def left(self) -> bool:
-        """Whether our goodbye is out and the host may close."""
+        """Whether our goodbye has been sent, so that the host may close."""
         return self._left
 
     @property
@@ -297,10 +297,10 @@ class Membership:
 
     def _on_ping(self, sender: str, ping: Ping) -> None:
         if ping.target != self._name:
-            self._outbox.count("membership_misdirected")  # the address has changed hands; silence is the right answer
+            self._outbox.count("membership_misdirected")  # the address has changed hands; stay silent
             return
         own = self._roster.own
-        # Meant for a former or later life of ours: the Ack tells who is here, and our record tells the rest.
+        # Meant for a former or later life of ours: the Ack names the present one, and our record tells the rest.
         first = () if ping.generation == own.generation else (own,)
         ack = Ack(ping.sequence, own.name, own.generation, self._news.piggyback(sender, first))
         self._outbox.send(sender, ping.reply_to, ack)
@@ -343,7 +343,7 @@ class Membership:
             self._news.queue.forget(name)
 
     def _forgive_absence(self, now: int) -> None:
-        """Nobody is convicted for our own pause (trap: a sick member talks the healthy ones down)."""
+        """Convicts nobody for our own pause (trap: a sick member declares the healthy ones dead)."""
         deadline = self.deadline
         if deadline is None or now - deadline <= self._config.pause_tolerance_ns:
             return
@@ -358,10 +358,10 @@ class Membership:
         self._anti_entropy.postpone(lost_ns)
         self._roster.postpone(lost_ns)
 
-    # -- knowledge
+    # -- records
 
     def _merge(self, sender: str, records: tuple[Record, ...], now: int) -> None:
-        """Take in another's whole list, its verdicts as mere suspicions: see the module's word on healing."""
+        """Merges another member's full list, its verdicts only as suspicions: see "Healing" above."""
         for record in self._limited(records, self._config.push_pull_records_max):
             known = self._roster.get(record.name)
             judged = record.status == DEAD and known is not None and known.generation == record.generation
@@ -379,7 +379,7 @@ class Membership:
         return records[:limit]
 
     def _learn(self, record: Record, now: int, teller: str = "") -> None:
-        """Take in what `teller` says, or what we have found out ourselves."""
+        """Takes a record from `teller`, or one of our own finding."""
         if not sensible(record, self._config) or (teller != record.name and self._roster.is_leap(record)):
             self._outbox.count("membership_nonsense")
             return
@@ -404,7 +404,7 @@ class Membership:
                 self._roster.prove(record.name, record.generation)
 
     def _follow(self, record: Record, change: Change, was_alone: bool, now: int) -> None:
-        """What comes of a record that the roster was given."""
+        """Acts on a record that the member table has accepted."""
         if was_alone and self._roster.companions:
             self._anti_entropy.found_company(now)
         if change.refused:
@@ -418,7 +418,7 @@ class Membership:
                     self._detector.order.remove(member.name)
                     self._news.order.remove(member.name)
                 case MemberFailed() | MemberLeft():
-                    pass  # given up before
+                    pass  # dropped before
                 case MemberUpdated() | MemberSuspected() | MemberRecovered() | NameHeld() | Superseded():
                     pass
                 case _:
@@ -429,13 +429,13 @@ class Membership:
         if not record.live:
             self._has_more_dead = True
             if not self._roster.companions:
-                # Nobody to tell. Were our verdicts kept for those who come back, we would kill them by gossip, when
-                # the full lists that are then exchanged count them as suspicions only.
+                # Nobody is left to tell. If we kept our verdicts, gossip would spread them to returning members at full
+                # weight, while the full lists that are then exchanged count them only as suspicions.
                 self._news.queue.clear()
                 self._anti_entropy.left_alone(now)
 
     def _settle(self, outcomes: Iterable[Outcome], now: int) -> None:
-        """What has come of claims to other lives."""
+        """Acts on the outcomes of claims."""
         for outcome in outcomes:
             match outcome:
                 case Letter(name, address, message):
@@ -462,7 +462,7 @@ class Membership:
         return self._roster.own.member.control
 
     def _flush(self, now: int) -> list[Effect]:
-        if self._has_more_dead:  # once for all that a message tells of: whom to forget is looked for among all of them
+        if self._has_more_dead:  # once per message, because it searches all of the dead
             self._has_more_dead = False
             self._forget_dead(now)
         self._news.look_at_clock(now)

@@ -2,15 +2,15 @@
 
 Per name it is a join-semilattice over ``Record.precedence`` (a lattice of claims, not of truth), with four local
 additions that are not merged: the running suspicion, the time since which the record has stood, ``hearsay``, and
-whether somebody has answered as that life (``proven``). Another life of a known name enters through ``supersede`` once
+whether a daemon has answered as that life (``proven``). Another life of a known name enters through ``supersede`` once
 it has been verified (``claims``).
 
-**The memory of the dead.** A forgotten member comes back by gossip: somebody still says ALIVE, and nobody contradicts.
+**The memory of the dead.** A forgotten member comes back by gossip: some peer still says ALIVE, and nobody contradicts.
 So the table keeps records of dead and departed members for a time, at most a fixed number of them, and evicts the
-longest dead first. But this memory must also end. If each member passed its dead on to all, some member would always
-learn anew what another just forgot, and the records would circulate forever. So a record of a dead member that we never
-knew alive is *hearsay*: it protects against old ALIVE rumours, but is neither announced, nor gossiped, nor part of a
-push-pull. After twice the retention time no member knows of the death.
+longest dead first. But this memory must end. If each member passed its dead on to all, some member would always learn
+anew what another just forgot, and the records would circulate forever. So a record of a dead member that we never knew
+alive is *hearsay*: it protects against old ALIVE rumours, but is neither announced, nor gossiped, nor part of a
+push-pull. After twice the retention time no member remembers the death.
 
 Invariants: at most ``members_max`` live and ``dead_records_max`` dead; a suspicion runs for exactly the SUSPECT ones.
 """
@@ -57,7 +57,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The effect of a record: ``spread`` marks news to pass on, ``refused`` that there was no room for it."""
+    """The effect of a record: ``spread`` marks it as news to pass on, ``refused`` as dropped for lack of room."""
 
     announcements: tuple[Announcement, ...] = ()
     spread: bool = False
@@ -68,7 +68,7 @@ _NOTHING = Change()
 
 
 def sensible(record: Record, config: MembershipConfig) -> bool:
-    """Whether a peer's record keeps to the limits; the codec has seen to the types."""
+    """Whether a peer's record keeps to the limits; the codec has checked the types."""
     member = record.member
     return (
         len(member.name) <= config.name_length_max
@@ -89,7 +89,7 @@ def sensible(record: Record, config: MembershipConfig) -> bool:
 
 
 def is_foreign(record: Record, cluster: str) -> bool:
-    """Whether it tells of a member of another cluster than this: a newcomer may have met both."""
+    """Whether a record is of a member of another cluster: a newcomer may have met both."""
     shown = next((value for key, value in record.member.tags if key == CLUSTER_TAG), "")
     return bool(cluster and shown) and shown != cluster
 
@@ -101,7 +101,7 @@ class MemberTable:
         self._entries: dict[str, Entry] = {own.name: Entry(own, now)}
         self._live = 1
 
-    # -- reading
+    # -- queries
 
     def get(self, name: str) -> Record | None:
         entry = self._entries.get(name)
@@ -117,12 +117,12 @@ class MemberTable:
 
     @property
     def live_count(self) -> int:
-        """Ourselves included, suspected ones too."""
+        """The number of live members, including ourselves and suspected ones."""
         return self._live
 
     @property
     def companions(self) -> int:
-        """The live ones other than ourselves."""
+        """The number of live members besides ourselves."""
         return self._live - self.own.live
 
     def records(self) -> list[Record]:
@@ -132,31 +132,32 @@ class MemberTable:
         return [r for r in self.records() if r.status in statuses and r.name != self._own_name]
 
     def first_hand(self) -> list[Record]:
-        """What may be told to others, our own record first."""
+        """Returns the records that may be passed on, our own first."""
         entries = (entry for name, entry in sorted(self._entries.items()) if name != self._own_name)
         return [self.own, *(entry.record for entry in entries if not entry.hearsay)]
 
     @property
     def deadline(self) -> int | None:
-        """When the next suspicion runs out or the next of the dead is to be forgotten."""
+        """When the next suspicion expires or the next dead member is to be forgotten."""
         return min((self._entry_deadline(e) for e in self._entries.values() if self._timed(e)), default=None)
 
     def is_leap(self, record: Record) -> bool:
-        """Whether it claims an incarnation that no member of that life can have come to since we heard of it."""
+        """Whether a record claims an incarnation that the member can't have reached since the last known one."""
         known = self.get(record.name)
         before = known.incarnation if known is not None and known.generation == record.generation else 0
         return record.incarnation > before + INCARNATION_LEAP_MAX
 
-    # -- changing
+    # -- changes
 
     def replace_own(self, record: Record, now: int) -> None:
         self._live += record.live - self.own.live
         self._entries[self._own_name] = Entry(record, now)
 
     def apply(self, record: Record, now: int, *, is_own: bool = False) -> Change:
-        """Take in what is said of another member, perhaps by itself.
+        """Takes a record of another member, perhaps from itself.
 
-        Others can't move it, or it would not hear what is said of it: address and key are the same for a whole life.
+        Peers' records don't change a proven member's address or key, which are fixed for a life: otherwise a forged
+        record could keep the member from hearing and refuting it.
         """
         assert record.name != self._own_name, "what is said of ourselves is answered, not believed"
         entry = self._entries.get(record.name)
@@ -178,24 +179,25 @@ class MemberTable:
         return Change(_announcements(known, record), spread=not self._entries[record.name].hearsay)
 
     def hear_verdict(self, record: Record, teller: str, now: int) -> tuple[Record, Change]:
-        """Somebody says that another live member is dead or has left: it may still speak up. What was taken in instead.
+        """Takes a peer's verdict that another live member is dead or has left; returns the record applied instead.
 
-        At once only where it has been suspected for the shortest time already, as whoever judges honestly has done.
+        The verdict applies at once only after the minimal suspicion here, which an honest accuser has waited for as
+        well.
         """
         suspect = replace(record, status=SUSPECT, accuser=record.accuser or teller)
         change = self.apply(suspect, now)
         entry = self._entries[record.name]
         if entry.suspicion is None or entry.record.incarnation != record.incarnation:
-            return suspect, change  # refuted since
+            return suspect, change  # refuted since then
         entry.suspicion.verdict = max(entry.suspicion.verdict or 0, record.status)
         if entry.suspicion.deadline > now:
             return suspect, change
         return record, self.apply(record, now)
 
     def supersede(self, record: Record, now: int) -> Change:
-        """Take another life of a known name: the former one is dead, whatever was known of it.
+        """Replaces a known name's life by another one: the former is dead.
 
-        Refused never, if the former self was live: the newcomer takes its seat.
+        Never refused if the former life was live: the new one takes its place.
         """
         known = self._entries[record.name].record
         if record.live and not known.live and self._live >= self._config.members_max:
@@ -206,18 +208,18 @@ class MemberTable:
         return Change((*failed, *_announcements(None, record)), spread=not hearsay)
 
     def prove(self, name: str, generation: int) -> None:
-        """Somebody has answered as that life of another member."""
+        """Notes that a daemon has answered as that life of a member."""
         entry = self._entries.get(name)
         if entry is not None and entry.record.generation == generation:
             entry.proven = True
 
     def expire_suspicions(self, now: int) -> list[Record]:
-        """The verdicts that are due, as records yet to be applied."""
+        """Returns the verdicts that are due, as records yet to be applied."""
         due = [e for _, e in sorted(self._entries.items()) if e.suspicion and e.suspicion.deadline <= now]
         return [replace(e.record, status=(e.suspicion and e.suspicion.verdict) or DEAD) for e in due]
 
     def forget_dead(self, now: int) -> list[str]:
-        """Drop the dead whose time is over or who are too many; their names."""
+        """Drops dead members whose retention is over or that are too many; returns their names."""
         dead = sorted((e.since_ns, name) for name, e in self._entries.items() if self._is_dead(e))
         surplus = len(dead) - self._config.dead_records_max
         gone = [
@@ -230,12 +232,12 @@ class MemberTable:
         return gone
 
     def forget(self, name: str) -> None:
-        """Drop another member, whatever is known of it."""
+        """Drops another member and all that is known of it."""
         assert name != self._own_name
         self._live -= self._entries.pop(name).record.live
 
     def postpone(self, duration_ns: int) -> None:
-        """Time that we were absent did not pass."""
+        """Excludes the time of our own absence."""
         for entry in self._entries.values():
             entry.since_ns += duration_ns
             if entry.suspicion is not None:
@@ -278,7 +280,7 @@ class MemberTable:
         since_ns = now
         proven = old is not None and old.proven and old.record.generation == record.generation
         if old is not None and not old.record.live and not record.live and old.record.generation == record.generation:
-            since_ns = old.since_ns  # a goodbye that arrives after the death does not lengthen our memory of it
+            since_ns = old.since_ns  # a goodbye that arrives after the death does not extend the retention
         self._entries[record.name] = Entry(record, since_ns, None, hearsay, proven)
         if record.status == SUSPECT:
             self._entries[record.name].suspicion = self._suspicion(record.accuser, now)
@@ -286,13 +288,13 @@ class MemberTable:
     def _suspicion(self, accuser: str, now: int) -> Suspicion:
         config = self._config
         timeout_min_ns = suspicion_timeout_min_ns(config.suspicion_mult, self._live, config.probe_interval_ns)
-        # Two cannot confirm: the accuser and the accused.
+        # The accuser and the accused can't confirm.
         wanted = min(config.suspicion_confirmations, self._live - 2)
         return Suspicion(accuser, now, timeout_min_ns, timeout_min_ns * config.suspicion_max_mult, wanted)
 
 
 def _announcements(known: Record | None, record: Record) -> tuple[Announcement, ...]:
-    """What the change from one record of a generation to a greater one means to the shard."""
+    """Returns what the change to a greater record of the same generation means to the shard."""
     member = record.member
     was_live = known is not None and known.live
     story: list[Announcement] = []

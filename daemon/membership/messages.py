@@ -34,13 +34,13 @@ LEFT: Final = 3
 STATUS_NAMES: Final = ("alive", "suspect", "dead", "left")
 
 CLUSTER_TAG: Final = "cluster"
-"""Of the cluster that a member belongs to."""
+"""The tag with a member's cluster."""
 
-GENERATION_STEP_MAX: Final = 2**58  # nanoseconds, as generations are: nine years
-INCARNATION_MAX: Final = 2**62  # above it a record is nonsense
+GENERATION_STEP_MAX: Final = 2**58  # generations are in nanoseconds: nine years
+INCARNATION_MAX: Final = 2**62  # records above it are nonsense
 INCARNATION_LEAP_MAX: Final = 2**32
-"""What others may say of a member's incarnation beyond what is known: only itself raises it, by one at a time. So a
-wrong word does not use the numbers up, and a refutation always finds a higher one.
+"""The most by which a peer's record may exceed a member's known incarnation: only the member raises it, by one at a
+time. So a forged record can't use the numbers up, and a refutation always finds a higher one.
 """
 
 
@@ -76,12 +76,12 @@ class Record(Struct):
 
     @property
     def live(self) -> bool:
-        """Whether the member counts as one of the group: a suspected one does, until it is confirmed dead."""
+        """Whether the member counts as part of the group: a suspected one does, until it is confirmed dead."""
         return self.status in (ALIVE, SUSPECT)
 
     @property
     def precedence(self) -> tuple[int, int, int]:
-        """The greater record of one name is the one to believe."""
+        """The order of records of one name: the greater one is believed."""
         return (self.member.generation, self.incarnation, self.status)
 
 
@@ -122,9 +122,7 @@ class Ack(Struct):
 
 
 class Nack(Struct):
-    """Reports that the target has not answered the sender either, which did receive the request (Lifeguard section
-    IV.A).
-    """
+    """Reports that the target has not answered the sender, which did receive the request (Lifeguard section IV.A)."""
 
     sequence: Number
     gossip: tuple[Record, ...] = ()
@@ -150,7 +148,7 @@ class PushPullReply(Struct):
 
 
 class NameTaken(Struct):
-    """Tells the claimant of a later life of a name that the member of that name answers at ``control``."""
+    """Tells a daemon that claims a later life of a name that the name's member answers at ``control``."""
 
     generation: Number
     control: str

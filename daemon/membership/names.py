@@ -15,7 +15,7 @@ _ADDRESS: Final = re.compile(r"[a-z]+://[!-~]+")
 
 
 def is_name(text: str) -> bool:
-    """Whether a shard can be called so.
+    """Whether a shard can have this name.
 
     >>> is_name("shard-1.example"), is_name("a\\x1b[2J"), is_name("")
     (True, False, False)
@@ -24,5 +24,5 @@ def is_name(text: str) -> bool:
 
 
 def is_address(text: str) -> bool:
-    """Whether a shard may say that it is reached there: which transports there are is the host's to say."""
+    """Whether a shard may announce this address; the host decides which transports it supports."""
     return _ADDRESS.fullmatch(text) is not None

@@ -1,6 +1,6 @@
 """Collects the effects of one call: messages and their piggybacked gossip, announcements and counts.
 
-Once another life speaks for our name, nothing leaves any more.
+Once another life owns our name, it emits nothing more.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class EffectOutbox:
 
     def __init__(self, config: MembershipConfig, roster: MemberTable, news: Dissemination) -> None:
         self.is_closed = False
-        """Whether another life speaks for our name."""
+        """Whether another life owns our name."""
         self._config, self._roster, self._news = config, roster, news
         self._effects: list[Effect] = []
 
@@ -41,7 +41,7 @@ class EffectOutbox:
             self.count("membership_gossip_dropped")
 
     def send(self, name: str, address: str, message: Message) -> None:
-        """Sends by name to a member known at that address, else (a stranger, a new life elsewhere) to the address."""
+        """Sends by name to a member known at that address, else (unknown, or a new life elsewhere) to the address."""
         known = self._roster.get(name)
         if known is not None and known.member.control == address:
             self.emit(SendTo(name, message))

@@ -1,15 +1,15 @@
 """Decides when to send the full list, and to whom: periodic push-pull, joining, and healing.
 
-Gossip reaches everyone only with high probability. Members repair what it missed by exchanging full lists now and then
+Gossip reaches everyone only with high probability. Members repair what it missed by periodically exchanging full lists
 (memberlist's push-pull):
 
     a random live member      every push_pull_interval              what gossip missed
-    a random dead member      every reconnect_interval              two halves that gave each other up (serf)
+    a random dead member      every reconnect_interval              two halves that declared each other dead (serf)
     all seeds                 while alone, with back-off            joining, and being cut off
-    one seed of which no      every reconnect_interval              two halves that have forgotten each other, and
-    live member's address                                           a seed that was down when we joined
+    one seed at which no      every reconnect_interval              two halves that have forgotten each other, and
+    live member answers                                             a seed that was down when we joined
 
-The only state is three timers; this file knows no messages.
+The only state is three timers; this module does not know the messages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Partner:
 
 
 class AntiEntropy:
-    """The timers of push-pull. They start at random phases, so that members that start together don't act together."""
+    """The timers of push-pull. They start at random phases, so that members that start together don't act in step."""
 
     def __init__(self, seeds: list[str], config: MembershipConfig, random: Random, now: int) -> None:
         self._seeds = seeds
@@ -48,7 +48,7 @@ class AntiEntropy:
         return min(first_ns, self._join_ns) if self._seeds else first_ns
 
     def wake(self, roster: MemberTable, now: int) -> list[Partner]:
-        """Those whose turn it is."""
+        """Returns the partners that are due."""
         partners: list[Partner] = []
         if now >= self._push_pull_ns:
             self._push_pull_ns = now + self._config.push_pull_interval_ns * _stretch(roster.live_count)
@@ -63,15 +63,15 @@ class AntiEntropy:
         return partners
 
     def found_company(self, now: int) -> None:
-        """We have just joined: compare lists again soon.
+        """Schedules another exchange soon, because we have just joined.
 
-        When a whole group starts at once, each member's news competes with all the others', and the few
-        retransmissions of a small group now and then miss someone; the regular exchange is half a minute away.
+        When a whole group starts at once, each member's news competes with all others', and the few retransmissions of
+        a small group sometimes miss a member; the regular exchange is half a minute away.
         """
         self._push_pull_ns = min(self._push_pull_ns, now + self._config.join_retry_min_ns)
 
     def left_alone(self, now: int) -> None:
-        """The last companion is gone: ask the seeds again, from the shortest pause."""
+        """Asks the seeds again, from the shortest pause on, because the last companion is gone."""
         self._join_attempts = 0
         self._join_ns = min(self._join_ns, now + self._config.join_retry_min_ns)
 
@@ -95,5 +95,5 @@ class AntiEntropy:
 
 
 def _stretch(members: int) -> int:
-    """As memberlist: each doubling of the group above 32 adds an interval, or the lists would fill the network."""
+    """Returns a factor for the interval, as in memberlist: one more per doubling above 32 members, to limit traffic."""
     return max(1, (members - 1).bit_length() - 4)

@@ -1,6 +1,6 @@
 """What a member announces about itself: refutations, new tags, and its goodbye.
 
-Source: SWIM section 4.2. Only a member itself may raise its incarnation; it outbids any higher one claimed by others.
+Source: SWIM section 4.2. Only a member itself may raise its incarnation; it outbids any higher one that others claim.
 
 Invariant: our incarnation never falls.
 """
@@ -13,8 +13,9 @@ from daemon.membership.messages import ALIVE, INCARNATION_LEAP_MAX, INCARNATION_
 from daemon.membership.outbox import EffectOutbox
 
 GOODBYES = 2
-"""Multiple of the usual number of transmissions, because a lost goodbye cannot be repeated. With three members and a
-tenth of all messages lost, once is not enough in one of ten thousand leaves."""
+"""Series of transmissions, since a lost goodbye is never repeated. With three members and a tenth of all messages lost,
+a single series fails in one of ten thousand leaves.
+"""
 
 
 class Refutation:
@@ -25,10 +26,10 @@ class Refutation:
         self._goodbyes = 0
 
     def hear(self, record: Record, now: int) -> None:
-        """Refutes what is wrong in a record of ourselves."""
+        """Refutes a wrong record of ourselves."""
         own = self._roster.own
         if record.generation > own.generation:
-            self._outbox.spread(own, urgent=True)  # those who believed it learn that we are here
+            self._outbox.spread(own, urgent=True)  # members that believed the record learn that we are here
         elif record.generation < own.generation:
             self._outbox.spread(own)
         elif own.status == LEFT:
@@ -40,10 +41,10 @@ class Refutation:
             self._health.worsen()
             self.say(Record(own.member, record.incarnation + 1, ALIVE), now)
         elif record.status != ALIVE:
-            # Refuted long ago, but this peer has not heard, and all retransmissions may be spent.
+            # Refuted long ago, but this peer has not received it, and all retransmissions may be spent.
             self._outbox.spread(own, urgent=True)
         elif record.incarnation == own.incarnation and record.member != own.member:
-            # A twin of our name and generation: no way to tell who is right.
+            # A twin of our name and generation: nobody can tell which is right.
             self._outbox.count("membership_name_conflicts")
 
     def say(self, record: Record, now: int) -> None:

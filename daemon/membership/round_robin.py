@@ -32,7 +32,7 @@ class RoundRobin:
     def add(self, name: str) -> None:
         place = self._random.randint(0, len(self._names))
         self._names.insert(place, name)
-        if place < self._next:  # it waits for the next round, and nobody comes up twice in this one
+        if place < self._next:  # it waits for the next round, and no name comes up twice in this one
             self._next += 1
 
     def remove(self, name: str) -> None:
@@ -51,7 +51,7 @@ class RoundRobin:
         return self._names[self._next - 1]
 
     def several(self, count: int) -> list[str]:
-        """The next ``count`` different names, or all there are."""
+        """Returns the next ``count`` different names, or all names if there are fewer."""
         chosen: list[str] = []
         while len(chosen) < min(count, len(self._names)):
             name = self.next()

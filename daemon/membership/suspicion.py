@@ -10,15 +10,14 @@ faulty one, has to wait, and K + 1 members that agree are believed quickly:
      Max |*
          | *                                     Min = suspicion_mult * max(1, log10(n)) * probe interval
          |   *                                   Max = suspicion_max_mult * Min
-     Min |       *  *  *                         C   = confirmations so far, K = those that make us sure
+     Min |       *  *  *                         C   = confirmations so far, K = those needed to be sure
          +--------------- C
           0  1   2  3
 
-If fewer than K others exist who could confirm, K is lowered to their number, counted when the suspicion begins and
-never after. If it fell as more members went silent, a member that is itself cut off would convict all others at the
-greatest speed.
+If fewer than K others exist who could confirm, K is lowered to their number, counted once when the suspicion begins. If
+it fell as more members went silent, a member that is itself cut off would convict all others at the greatest speed.
 
-Somebody else's verdict counts as K confirmations, so the timeout becomes Min, and never less. A member that convicts
+Another member's verdict counts as K confirmations: it lowers the timeout to Min, and no further. A member that convicts
 has itself suspected for Min, so when an honest verdict arrives our own suspicion is as old, and we believe it. A forged
 verdict leaves the member Min to refute, like any suspicion.
 
@@ -32,14 +31,14 @@ import math
 
 
 def suspicion_timeout_min_ns(mult: int, members: int, probe_interval_ns: int) -> int:
-    """Min of the formula above. The logarithm is that of the time a rumour takes to reach n members."""
+    """Returns Min of the formula above. The logarithm is that of the time a rumour takes to reach n members."""
     return int(mult * max(1.0, math.log10(max(1, members))) * probe_interval_ns)
 
 
 class Suspicion:
     """One suspicion of one member at one incarnation.
 
-    Invariant: timeout_min <= deadline - (start, moved by postponements) <= timeout_max; it never grows by confirmation.
+    Invariant: timeout_min <= deadline - (start, moved by postponements) <= timeout_max; confirmations never raise it.
     """
 
     __slots__ = ("_accusers", "_start_ns", "_timeout_max_ns", "_timeout_min_ns", "_wanted", "verdict")
@@ -53,7 +52,7 @@ class Suspicion:
         self._timeout_max_ns = timeout_max_ns
         self._wanted = confirmations_wanted
         self.verdict: int | None = None
-        """The status that others give the member already, DEAD or LEFT."""
+        """The status that others already give the member, DEAD or LEFT."""
 
     @property
     def confirmations(self) -> int:
@@ -61,18 +60,18 @@ class Suspicion:
 
     @property
     def deadline(self) -> int:
-        """When the suspected member is to be taken for dead."""
+        """When the suspected member counts as dead."""
         if self._wanted < 1 or self.verdict is not None:
             return self._start_ns + self._timeout_min_ns
-        # Floating point is safe here: no two members need to agree on this number.
+        # Floating point is safe here: members need not agree on this number.
         weight = math.log(self.confirmations + 1) / math.log(self._wanted + 1)
         spread_ns = self._timeout_max_ns - self._timeout_min_ns
         return self._start_ns + max(self._timeout_min_ns, self._timeout_max_ns - int(spread_ns * weight))
 
     def confirm(self, accuser: str) -> bool:
-        """Another member says so too. False if that is no news, or if we are sure enough already.
+        """Counts another member's accusation; returns False if it is not new, or if K are reached already.
 
-        Only a True is worth passing on (Lifeguard section IV.B): a suspicion is so re-gossiped K times at most.
+        Only a True is worth passing on (Lifeguard section IV.B): so a suspicion is re-gossiped at most K times.
         """
         if accuser in self._accusers or self.confirmations >= self._wanted:
             return False
@@ -80,7 +79,7 @@ class Suspicion:
         return True
 
     def postpone(self, duration_ns: int) -> None:
-        """The time of our own absence does not count against the suspected member."""
+        """Excludes the time of our own absence."""
         self._start_ns += duration_ns
 
     def validate(self) -> None:
