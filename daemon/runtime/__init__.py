@@ -1,1 +1,1 @@
-"""The hosts of the pure machines: the control loop, the tick thread and the store's thread, and what they share."""
+"""The hosts of the pure machines: the control loop, the tick thread, the store's thread, and what they share."""

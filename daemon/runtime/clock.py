@@ -1,4 +1,4 @@
-"""The time, as a host tells it: under the simulator it is virtual."""
+"""The host's clocks; the simulator has virtual ones."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two clocks: one that never goes back, and one that people read."""
+    """Two clocks: a monotonic one, and one that people read."""
 
     def monotonic_ns(self) -> int:
-        """Nanoseconds from some moment on."""
+        """Nanoseconds since some fixed moment."""
 
     def unix_ns(self) -> int:
-        """Nanoseconds since 1970; it may be set back."""
+        """Nanoseconds since 1970; may be set back."""
 
 
 class SystemClock:
-    """This machine's, without a call of ours in between: a tick looks at it thirty times."""
+    """This machine's clocks, without a Python call in between: a tick reads them thirty times."""
 
     monotonic_ns = staticmethod(time.monotonic_ns)
     unix_ns = staticmethod(time.time_ns)

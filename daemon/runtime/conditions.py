@@ -1,4 +1,4 @@
-"""Waiting for what becomes true in a turn of the control loop, as with a condition variable."""
+"""Waits for conditions that become true in a turn of the control loop, like a condition variable."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 
 class Conditions:
-    """What coroutines wait for. The host has them looked at whenever something may have changed."""
+    """The conditions that coroutines wait for. The host checks them whenever something may have changed."""
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[None], Callable[[], object]] = {}
 
     async def until(self, holds: Callable[[], object], seconds: float | None = None) -> bool:
-        """Waits until a condition holds; returns whether it does, which it may not after so many seconds."""
+        """Waits until a condition holds, or for so many seconds; returns whether it holds."""
         if holds():
             return True
         changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -27,12 +27,12 @@ class Conditions:
         return bool(holds())
 
     def look(self) -> None:
-        """Something may have changed: lets those go on whose condition holds."""
+        """Checks all conditions, and wakes the coroutines whose condition holds."""
         for changed, holds in list(self._waiting.items()):
             if changed.done():
                 continue
             try:
                 if holds():
                     changed.set_result(None)
-            except Exception as error:  # it is its asker's
+            except Exception as error:  # it belongs to the waiting coroutine
                 changed.set_exception(error)

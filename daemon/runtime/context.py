@@ -1,6 +1,6 @@
-"""What services may use of their host, and all that they are handed.
+"""The host's interface for its services, and all that they receive from it.
 
-No service sees the control loop, its sockets or its threads, nor reads a clock of its own. So the daemon and the
+No service sees the control loop, its sockets or its threads, or reads a clock of its own. So the daemon and the
 simulator, which has virtual time, host the very same services.
 """
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class ClusterState(Protocol):
-    """What this shard knows of the cluster, to read: its control plane, without the doors that change it."""
+    """This shard's knowledge of the cluster, read-only: its control plane, without the doors that change it."""
 
     @property
     def identity(self) -> Identity: ...
@@ -78,7 +78,7 @@ class ClusterState(Protocol):
 
 
 class Disk(Protocol):
-    """The store's thread: jobs are done one after the other."""
+    """The store's thread, which runs one job after the other."""
 
     async def do(self, job: Callable[[Store], T]) -> T:
         """Runs a job and returns its result. Raises `NotHeld`, `NoRoom` or `StoreFailed`."""
@@ -90,30 +90,30 @@ class Disk(Protocol):
         """Deletes something without waiting for the first attempt."""
 
     def submit(self, job: Callable[[Store], T], done: Callable[[T], None]) -> None:
-        """Runs a job, from any thread; `done` is called on the store's."""
+        """Runs a job, from any thread; calls `done` on the store's thread."""
 
     def submit_states(self, record: StateRecord, done: Callable[[], None], lost: Callable[[StoreFailed], None]) -> None:
         """Writes states, from any thread; calls `done` once they are durable, or `lost` if they never will be."""
 
 
 class Network(Protocol):
-    """Whom the control plane speaks with."""
+    """The control plane's peers."""
 
     def key_of(self, public_key: bytes) -> bytes | None:
-        """Returns a key that gossip told of, if it is an allowed one."""
+        """Returns a key that gossip has announced, if it is allowed."""
 
     def enter_view(self, epoch: int, members: frozenset[str]) -> None:
-        """Speaks for an epoch from now on; members of the view may take more of this shard's time than others."""
+        """Sends for an epoch from now on; members of the view may take more of this shard's time than others."""
 
     def raise_version(self, version: int) -> None:
-        """Lets what is new in this cluster version be said to the others."""
+        """Allows messages in formats that are new in this cluster version."""
 
     def strangers(self) -> list[OtherCluster]:
-        """Who has been heard of lately that belongs to another cluster."""
+        """Returns the members of other clusters that have sent messages lately."""
 
 
 class Counts(Protocol):
-    """What services count."""
+    """The services' counters."""
 
     def count(self, name: str, labels: tuple[str, ...] = (), amount: float = 1) -> None: ...
     def event(self, name: str, amount: float = 1) -> None: ...
@@ -122,34 +122,34 @@ class Counts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HostContext:
-    """One host's, for its services."""
+    """What one host gives to its services."""
 
     config: Config
     load_limits: LoadLimits
     clock: Clock
     new_id: Callable[[], str]
-    """Returns a unique name."""
+    """Returns a unique id."""
     send: Callable[[str, object], None]
-    """Hands a message to a member; it may be lost."""
+    """Sends a message to a member; it may be lost."""
     rpc: Rpc
     decide: Callable[[Command], Awaitable[Answered]]
-    """Gets a command through consensus; the answer's `error` says why not."""
+    """Gets a command through consensus; the answer's `error` says why that failed."""
     read_index: Callable[[], Awaitable[bool]]
-    """Has `state` see all that was decided anywhere by now; False without a majority."""
+    """Brings `state` up to date with all that is decided anywhere by now; False without a majority."""
     orders: ControlOrders
     state: ClusterState
     conditions: Conditions
-    """Looked at after each turn of the control plane, and after each event."""
+    """Checked after each turn of the control plane, and after each event."""
     disk: Disk
     ticks: Ticks
     network: Network
     metrics: Counts
     workers: Executor
-    """For what takes the processor for long."""
+    """For work that takes much processor time."""
     spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
-    """Has something done beside the loop's turns; what it raises ends the daemon."""
+    """Runs a task beside the loop's turns; an exception in it ends the daemon."""
     soon: Callable[..., None]
-    """Calls something on the loop, from any thread."""
+    """Calls a function on the loop, from any thread."""
     aside: Callable[[Callable[[], None]], None]
     """Calls foreign code on a thread of its own."""
 

@@ -1,9 +1,9 @@
-"""How many connections each port may have, so that this process never comes to its limit of file descriptors.
+"""Bounds the connections of each port, so that this process never reaches its limit of file descriptors.
 
-At that limit nothing works that opens anything, and libraries may end the process. So the limit is raised as far as the
-system allows, the daemon's own needs come off it (files, sockets of libzmq's inside, what links to the others take),
-and the ports share the rest, whoever connects and however often. A burst that comes faster than anybody looks is met by
-what each port does without a descriptor: `daemon.transport.security` and `daemon.transport.accepting`.
+At that limit nothing that opens a file works, and libraries may end the process. So the daemon raises the limit as far
+as the system allows, subtracts its own needs (files, libzmq's internal sockets, links to peers), and divides the rest
+among the ports, whoever connects and however often. For bursts that arrive faster than the daemon can react, each port
+has a defence that needs no descriptor: `daemon.transport.security` and `daemon.transport.accepting`.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from typing import Final
 log = logging.getLogger("shoal.daemon")
 
 OWN: Final = 88
-"""Counted on a running daemon: some 45; and for the moment a backup, a program that is looked over, an import."""
+"""About 45, counted on a running daemon, plus some for short-lived ones: a backup, a check of a program, an import."""
 OPERATORS_OWN: Final = 12
 A_PEER: Final = 10
-"""One connection each way and plane, and for those that are ours a socket of libzmq's and its monitor."""
+"""One connection each way and plane; each outgoing one also takes a libzmq socket and its monitor."""
 PEERS_MIN: Final = 8
-"""A cluster may grow without a restart of this daemon."""
+"""A cluster may grow to this size without a restart of this daemon."""
 REST_MIN: Final = 60
 USEFUL_MAX: Final = 65536
 PLANE_MAX, PEERS_MAX, STRANGERS_MAX, METRICS_MAX, OPERATORS_MAX = 4096, 1024, 128, 32, 256
 
 
 class TooFewDescriptors(Exception):
-    """The limit does not do for this configuration; the text is for the operator."""
+    """The limit is too low for this configuration; the text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Connections at a time."""
+    """The maximum numbers of simultaneous connections."""
 
     limit: int
     peers: int
-    """That this one connects to on the control plane, for whatever reason: gossip may name many."""
+    """Outgoing connections of the control plane, for any reason: gossip may name many addresses."""
     plane: int
-    """On each, of members and of others."""
+    """Incoming connections on each plane, of members and others."""
     strangers: int
-    """Of those, before their handshake; as many on the operators' port."""
+    """Those of them that are still in their handshake; as many again on the operators' port."""
     operators: int
     admin: int
     metrics: int
 
 
 def shares(limit: int, shards: int, admin_max: int, *, operators: bool) -> Shares:
-    """What each port may have, for a cluster of so many shards; raises `TooFewDescriptors`.
+    """Divides the descriptors among the ports, for a cluster of so many shards; raises `TooFewDescriptors`.
 
     >>> shares(300, 3, 64, operators=False)
     Shares(limit=300, peers=14, plane=42, strangers=14, operators=0, admin=28, metrics=16)
@@ -81,7 +81,7 @@ def shares(limit: int, shards: int, admin_max: int, *, operators: bool) -> Share
 
 
 def raise_limit() -> int:
-    """Raises the limit of descriptors as far as the system allows and is of use, and returns it."""
+    """Raises the limit of descriptors as far as the system allows and is useful, and returns it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, USEFUL_MAX)), hard))
@@ -89,12 +89,12 @@ def raise_limit() -> int:
 
 
 def limit_now() -> int:
-    """How many this process may have."""
+    """Returns this process's limit of descriptors."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def open_now() -> int | None:
-    """How many this process has open; None if it can't tell, for that takes one."""
+    """Returns how many descriptors are open; None if it can't tell, because that takes one."""
     try:
         return len(os.listdir("/proc/self/fd")) - 1
     except OSError:

@@ -16,18 +16,19 @@ T = TypeVar("T")
 
 
 class Disk:
-    """Jobs for the store, from coroutines of one loop. `soon` calls from another thread on the loop."""
+    """Runs the store's jobs for coroutines of one loop. `soon` calls a function on the loop from another thread."""
 
     again_seconds = 5.0
-    """After which a deletion that has found no room is tried again."""
+    """After how long to retry a deletion that has found no room."""
 
     def __init__(self, thread: StoreThread, soon: Callable[..., None]) -> None:
         self._thread, self._soon = thread, soon
 
     async def do(self, job: Callable[[Store], T]) -> T:
-        """Runs a job and returns its result. Raises `NotHeld` if what it reads is not there, `NoRoom` if there is none.
+        """Runs a job and returns its result. Raises `NotHeld` if what it reads does not exist, `NoRoom` if the disk is
+        full.
 
-        A write that fails ends the daemon, and raises `StoreFailed` here and for all who wait behind it.
+        Any other write that fails ends the daemon, and raises `StoreFailed` here and in all jobs that wait behind it.
         """
         done: asyncio.Future[T | StoreFailed] = asyncio.get_running_loop().create_future()
 
@@ -62,7 +63,7 @@ class Disk:
         asyncio.get_running_loop().call_later(self.again_seconds, self.order, job, attempts)
 
     def submit(self, job: Callable[[Store], T], done: Callable[[T], None]) -> None:
-        """Runs a job, from any thread; `done` is called on the store's."""
+        """Runs a job, from any thread; calls `done` on the store's thread."""
         self._thread.submit(job, done)
 
     def submit_states(self, record: StateRecord, done: Callable[[], None], lost: Callable[[StoreFailed], None]) -> None:

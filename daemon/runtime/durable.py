@@ -1,7 +1,7 @@
-"""The control loop's own connection to the data folder: what is there as a life begins, and what its end writes.
+"""The control loop's own connection to the data folder: what a life finds there, and what its end writes.
 
-A write is on disk when it returns; one that fails raises `StoreFailed`. What consensus persists under load has a thread
-(`effect_runner`).
+A write is durable when it returns; one that fails raises `StoreFailed`. Under load, a thread writes what consensus
+persists (`effect_runner`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from daemon.store import DataFolder, Store, StoreError
 
 
 class Durable:
-    """Of one life of a daemon."""
+    """The connection of one life of a daemon."""
 
     def __init__(self, folder: DataFolder, store: Store) -> None:
         self._folder, self._store = folder, store
 
     def found(self, shard: str) -> OnDisk:
-        """Returns what is there as a life begins. Raises `StoreError` if the only copy of the log has lost its end."""
+        """Returns what a life finds on its disk. Raises `StoreError` if the only copy of the log has lost its end."""
         folder, store = self._folder, self._store
         held = {load: partitions for load, (_, partitions) in store.loads().items()}
         stored = store.load_consensus()
@@ -34,19 +34,19 @@ class Durable:
         return OnDisk(folder.disk, stored, held, store.promise(), folder.before, folder.forgot)
 
     def persist(self, persist: Persist) -> None:
-        """Writes what consensus persists, when the log's thread has nothing to write (`effect_runner`)."""
+        """Writes what consensus persists, while the log's thread is idle (`effect_runner`)."""
         self._store.persist(persist)
 
     def follow_version(self, version: int) -> None:
-        """Writes what is new in this cluster version from now on, as the folder says already."""
+        """Writes in the formats of this cluster version from now on; the folder already names it."""
         self._store.follow_version(version)
 
     def raise_generation(self, generation: int) -> None:
-        """Has the next life begin above this generation."""
+        """Makes the next life begin above this generation."""
         self._store.raise_generation(generation)
 
     def renounce(self) -> None:
-        """Keeps what is there of graphs and results, as a new disk, and nothing of what its server knew."""
+        """Turns the folder into a new disk: keeps graphs and results, discards the consensus state."""
         self._store.renounce(max(time.time_ns(), self._folder.disk + 1))
 
     def sizes(self) -> dict[str, int]:
@@ -59,5 +59,5 @@ class Durable:
 
 
 def is_only_voter(stored: Stored, server: str) -> bool:
-    """Returns whether a server is the only one of its cluster, so that no other can know what it has forgotten."""
+    """Returns whether a server is the only voter of its cluster, so that no other can know what it has forgotten."""
     return Log(stored.snapshot, stored.entries).configuration.voters == (server,)

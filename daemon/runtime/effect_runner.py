@@ -1,12 +1,12 @@
-"""Carries out the control plane's effects in order, and has the disk write beside the loop.
+"""Carries out the control plane's effects in order, and lets the disk write beside the loop.
 
-What consensus persists is written by a thread of its own, one transaction after the other. Effects behind a write wait
-until it is durable; the loop goes on meanwhile, and whatever there is to be persisted by then shares the next
-transaction (`consensus.effect_queue`). If the disk stalls, so does the loop, until it answers: a shard that can't keep
-its word should say nothing, so that the others do without it.
+A thread of its own writes what consensus persists, one transaction after the other. Effects behind a write wait until
+it is durable; the loop goes on meanwhile, and all pending writes share the next transaction
+(`consensus.effect_queue`). If the disk stalls, the loop waits for it: a shard that can't make its promises durable
+should stay silent, so that the others continue without it.
 
-A lone write, with none shortly before it, is made on the loop itself: there is nothing to share it with, and two
-changes of thread cost more than they save, the more so on a busy machine.
+A lone write, with none shortly before it, happens on the loop itself: there is nothing to share it with, and two
+context switches cost more than they save, especially on a busy machine.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from daemon.store import Store, StoreFailed
 Write: TypeAlias = Persist | KeepPromise | KeepVersion
 WRITES: Final = (Persist, KeepPromise, KeepVersion)
 LONE_NS: Final = 1_000_000
-"""Under load the next write is due as soon as the last one is done."""
+"""Under load, the next write is due as soon as the last one is done."""
 
 
 class EffectRunner:
-    """One daemon's. `soon` calls from another thread on the loop; all else is on the loop.
+    """One daemon's runner. `soon` calls a function on the loop from another thread; all else runs on the loop.
 
-    `carry_out` is called with each effect but writes, in order, and `persisted` with each `Persist` that is durable.
+    It calls `carry_out` with each effect except writes, in order, and `persisted` with each `Persist` that is durable.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class EffectRunner:
         failed: Callable[[BaseException], None],
         here: Durable | None = None,
     ) -> None:
-        """`here` writes on the loop; `failed` is told if that fails."""
+        """`here` writes on the loop; `failed` is called if that fails."""
         self._thread, self._carry_out, self._persisted, self._soon = thread, carry_out, persisted, soon
         self._failed, self._here, self._written_ns = failed, here, -LONE_NS
         self._queue: EffectQueue[Effect] = EffectQueue(WRITES)
@@ -52,16 +52,16 @@ class EffectRunner:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that was given has been carried out and written."""
+        """Whether all effects have been carried out and written."""
         return self._queue.is_idle
 
     def stop(self) -> None:
-        """Performs nothing more."""
+        """Carries out nothing more."""
         self._is_over = True
         self._queue.clear()
 
     def run(self, effects: Iterable[Effect]) -> None:
-        """Carries out what a door has given, behind what was given before. What is only counted is counted at once."""
+        """Carries out the effects of a door, behind earlier ones. Counters are updated at once."""
         for effect in effects:
             if isinstance(effect, Counted):
                 self._carry_out(effect)
@@ -99,7 +99,7 @@ class EffectRunner:
         self._go_on()
 
     def _note(self, effect: Write) -> None:
-        """It is durable; what follows from it comes behind what waits already."""
+        """Takes note that a write is durable; its consequences follow the effects that already wait."""
         self._written_ns = time.monotonic_ns()
         self._queue.written()
         if isinstance(effect, KeepVersion) and self._here is not None:

@@ -1,15 +1,15 @@
-"""Runs whose program has ended the daemon before: they fail by name, and are not resumed to end it again.
+"""Detects runs whose program has ended the daemon before: they fail by name, instead of being resumed to end it again.
 
-Two things condemn one, of what former lives have left (`runtime/guard`):
+The traces of former lives (`runtime/guard`) condemn a run for either of two reasons:
 
-- it held the interpreter for longer than the daemon can be silent, or its run was to end and it could not be got out of
-  a phase. The guard has seen that itself, so once is enough;
-- the last three lives of this shard ended without a word (a crash, `os._exit`, the kernel's out-of-memory killer) in
-  the middle of the very same method of the very same tick. Whoever kills a healthy daemon three times does not come by
-  the same place three times, unless a phase takes so long that nothing else is ever seen; and an end in good order, or
-  one outside of programs, begins the count anew.
+- its program held the interpreter for longer than the daemon can be silent, or could not be stopped within a phase when
+  its run was to end. The guard has observed that itself, so once is enough;
+- the last three lives of this shard ended without a trace (a crash, `os._exit`, the kernel's out-of-memory killer) in
+  the very same method of the very same tick. Three kills of a healthy daemon from outside don't hit the same place
+  three times, unless a phase takes so long that every kill hits it; and a clean end, or one outside of programs,
+  restarts the count.
 
-What is condemned is kept in a file, for the daemon may end again before the log says that the run has failed.
+Condemned runs are kept in a file, because the daemon may end again before the log records that the run has failed.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ class Condemned(ShoalError):
 
 
 class FormerLives:
-    """What is known of them. `disk` is the folder's: runs of another one are other runs."""
+    """What is known of former lives. `disk` is the folder's: runs on another disk are other runs."""
 
     def __init__(self, folder: Path, disk: int, left: Left | None) -> None:
         self._path, self._disk = folder / FILE, disk
         self._ends: list[tuple[int, list[Place]]] = []
-        """Of the last lives that ended without a word: the life, and what was being run."""
+        """The last lives that ended without a trace: each with the places of programs at its end."""
         self._condemned: dict[tuple[int, bool], str] = {}
-        """By run, and whether it was being read."""
+        """The reasons, by run and whether its results were being read."""
         self._load()
         if left is not None and left.disk == disk and all(left.life != life for life, _ in self._ends):
             self._judge(left)
         self._keep()
 
     def check(self, run: int, *, reading: bool = False) -> None:
-        """Raises `Condemned` if a run is not to be gone on with, or its tables are not to be read."""
+        """Raises `Condemned` if a run must not continue, or its results must not be read."""
         why = self._condemned.get((run, reading))
         if why is not None:
             raise Condemned(why)
 
     def forget(self, run: int) -> None:
-        """A run is over, says the log."""
+        """Forgets a run that the log has ended."""
         if self._condemned.pop((run, False), None) is not None:
             self._keep()
 
@@ -95,7 +95,7 @@ class FormerLives:
     # -- the file --------------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Of a file that is not whole nothing is taken: it only ever saves a round."""
+        """Ignores a damaged file: the file only ever saves one more crash."""
         try:
             known: Any = json.loads(self._path.read_text("utf-8"))
             if known["disk"] == self._disk:
@@ -118,12 +118,12 @@ class FormerLives:
         try:
             beside.write_text(json.dumps(known), "utf-8")
             os.replace(beside, self._path)
-        except OSError as error:  # a full disk: what is condemned is known in this life alone
+        except OSError as error:  # a full disk: only this life knows what is condemned
             log.warning("%s cannot be written: %s", self._path, error)
 
 
 def _shown(stack: str) -> str:
-    """The program's own part of a stack, the innermost call first."""
+    """Returns the program's own part of a stack, the innermost call first."""
     shown = []
     for line in stack.splitlines():
         if any(ours in line for ours in OURS):

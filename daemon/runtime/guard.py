@@ -1,18 +1,18 @@
-"""What code of a program's is being run, where a crash leaves it, and a thread that acts on it without the interpreter.
+"""Records which program's code is running, where a crash leaves it, and acts on it without the interpreter.
 
-A program that does not let go of the interpreter (a regular expression that backtracks for hours, a loop in somebody's
-C) silences the whole daemon: control loop, gossip, the service manager's watchdog. A program that crashes the process
-takes the daemon with it. Either way its run would be resumed at the next start, and the same would happen again, for
-ever. So before code of a program's is called, a few words in a page of memory say which: storing them takes no call
-into the kernel, and the page is a file's, so that they are still there in the next life (`runtime/former_lives`).
+A program that does not release the interpreter (a regular expression that backtracks for hours, a loop in C code)
+silences the whole daemon: control loop, gossip, the service manager's watchdog. A program that crashes the process ends
+the daemon. Either way its run would be resumed at the next start, and the same would happen again, for ever. So before
+the daemon calls a program's code, it stores a few words in a page of memory that name it: that takes no system call,
+and the page is a file's, so that the words survive into the next life (`runtime/former_lives`).
 
     word    0 format   1 life   2 clean end   3 pulse    4 stopped   5 guilty slot + 1   6 held, in ns
             7 main thread       8 asked to end            9 disk
             10 start again because of this slot + 1
     slot    0 where    1 run    2 tick        3 thread                       (eight of them, from word 16)
 
-The first slot is the tick thread's, the others are borrowed by threads that import, make or read programs. The guard
-(native/guard.c) watches the pulse, which any Python at all keeps alive: a disk that blocks the control loop, or a
+The first slot is the tick thread's; threads that import, make or read programs borrow the others. The guard
+(native/guard.c) watches the pulse, which any running Python keeps alive: a disk that blocks the control loop, or a
 kernel that works for minutes, does not stop it.
 """
 
@@ -44,28 +44,28 @@ FORMAT: Final = 0x51_0001
 FORMAT_WORD, LIFE, CLEAN, PULSE, STOPPED, GUILTY, HELD_NS, MAIN_THREAD, ASKED_TO_END, DISK, START_AGAIN = range(11)
 SLOTS, SLOT_COUNT, SLOT_WORDS = 16, 8, 4
 FIRST_PHASE, HALTED, KEEPING, MAKING, READING, OTHER = 1, 5, 6, 7, 8, 9
-"""Where: from the first on, the phases in their order."""
+"""Places: the phases from the first on, in order, then the others."""
 WAKE_NS: Final = 100_000_000
 HELD_LEAST_NS, HELD_MOST_NS = 2_000_000_000, 10_000_000_000
 STACK_SIGNAL: Final = signal.SIGRTMIN + 7
-"""One that neither Python nor any library here has a use for."""
+"""A signal that neither Python nor any library here uses."""
 STACK_BYTES_MAX: Final = 16 << 10
 STDERR: Final = 2
 
 
 put_place = struct.Struct("=QQQ").pack_into
-"""In one call, for it is there in every phase of every tick."""
+"""One call, because it runs in every phase of every tick."""
 
 
 class Place(NamedTuple):
-    """Where a program's code is run: what it is doing, of which run (0: of none yet), and at which tick."""
+    """Where a program's code runs: what it does, in which run (0: none yet), and at which tick."""
 
     where: int
     run: int
     tick: int
 
     def told(self) -> str:
-        """In words."""
+        """The place in words."""
         if self.where == HALTED:
             return f"halted after tick {self.tick}"
         if self.where == KEEPING:
@@ -80,7 +80,7 @@ class Place(NamedTuple):
 
 
 class Slot:
-    """A few words of the page, of one thread at a time."""
+    """A few words of the page, for one thread at a time."""
 
     __slots__ = ("_at", "_page", "_thread", "_words")
 
@@ -89,13 +89,13 @@ class Slot:
         self._thread = 0
 
     def enter(self, place: tuple[int, int, int], thread: int) -> None:
-        """Code of a program's is about to be called on this thread."""
+        """Records that this thread is about to call a program's code."""
         if thread != self._thread:
             self._thread = self._words[self._at + 3] = thread
         put_place(self._page, 8 * self._at, *place)
 
     def leave(self) -> None:
-        """It has returned."""
+        """Records that the call has returned."""
         self._words[self._at] = 0
 
 
@@ -106,15 +106,15 @@ class Left(NamedTuple):
     life: int
     is_clean: bool
     running: tuple[Place, ...]
-    """What code of programs' was being run, the tick thread's first."""
+    """The places of programs at its end, the tick thread's first."""
     guilty: Place | None
-    """Whose program was its end: it held the interpreter, for so long, or (0) did not come back at all."""
+    """The program that ended it: it held the interpreter for `held_seconds`, or (0) did not return at all."""
     held_seconds: float
     stack: str
 
 
 class Guard:
-    """Of one daemon, in its data folder."""
+    """The guard of one daemon, in its data folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -141,9 +141,9 @@ class Guard:
         return Left(words[DISK], words[LIFE], words[CLEAN] == 1, running, guilty, words[HELD_NS] / 1e9, stack)
 
     def begin(self, disk: int, life: int, held_ns_max: int, manager: str = "") -> None:
-        """A new life: forget the former one, and begin to watch.
+        """Begins a new life: clears the page, and starts to watch.
 
-        `held_ns_max` is brought within what makes sense. `manager` is the address of the service manager's socket.
+        `held_ns_max` is clamped to sensible values. `manager` is the address of the service manager's socket.
         """
         words = self._words
         for word in range(SLOTS + SLOT_COUNT * SLOT_WORDS):
@@ -162,19 +162,19 @@ class Guard:
         self._words[START_AGAIN] = 1
 
     def close(self) -> None:
-        """An end in good order, or at least one that no program's code was in the way of."""
+        """Records a clean end, or at least one that no program caused."""
         self._words[STOPPED] = 1
         if self._stack is not None:
-            # The signal keeps a handler: one that is already on its way would end the process without.
+            # Keep a handler: without one, a signal that is already in flight would end the process.
             faulthandler.register(STACK_SIGNAL, STDERR, all_threads=False)
             self._stack.close()
         if not self._is_blamed:
             self._words[CLEAN] = 1
 
     def blame(self) -> None:
-        """The daemon ends by a failure of its own, for which a program that is running may be the reason.
+        """Records that the daemon ends by a failure of its own, which a running program may have caused.
 
-        As it is when it takes all memory. What was running is noted, for it may be out of it by the end.
+        For instance by taking all memory. The places are copied, because the programs may have returned by the end.
         """
         places = [Place(*self._words[at : at + 3].tolist()) for at in _slots()]
         for place in [place for place in places if place.where and place.run][: len(self._free)]:
@@ -183,7 +183,7 @@ class Guard:
 
     @contextlib.contextmanager
     def borrowed(self) -> Iterator[Slot | None]:
-        """A slot for a call beside the tick thread's; None if there are more of those than anybody makes."""
+        """Lends a slot for a call on another thread than the tick thread; None if all slots are in use."""
         slot = self._free.pop() if self._free else None
         try:
             yield slot
@@ -194,7 +194,7 @@ class Guard:
 
     def _pulse(self) -> None:
         words = self._words
-        life = words[LIFE]  # the next one in this process has the same page
+        life = words[LIFE]  # the next life in this process has the same page
         while not words[STOPPED] and words[LIFE] == life:
             words[PULSE] += 1
             time.sleep(WAKE_NS / 1e9)
@@ -205,7 +205,7 @@ def _slots() -> list[int]:
 
 
 def _page(path: Path) -> mmap.mmap:
-    """The file's page, with room on the disk: a store into one that has none would end the process."""
+    """Maps the file's page, with disk space reserved: without it, a store would end the process."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -219,7 +219,7 @@ def _page(path: Path) -> mmap.mmap:
 
 
 def _begun(path: Path) -> IO[bytes]:
-    """A file, empty; standard error if there can be none."""
+    """Opens a file for writing, empty; standard error if that fails."""
     try:
         return path.open("wb", buffering=0)
     except OSError:
@@ -227,7 +227,7 @@ def _begun(path: Path) -> IO[bytes]:
 
 
 def _stack(path: Path) -> str:
-    """The stack that faulthandler has left, the innermost call first; empty if it came to none."""
+    """Reads the stack that faulthandler has left, the innermost call first; empty if there is none."""
     try:
         with path.open("rb") as file:
             lines = file.read(STACK_BYTES_MAX).decode("utf-8", "replace").splitlines()

@@ -1,12 +1,12 @@
-"""A bound on the end of the process: what has not ended by then is shown, and ended.
+"""Bounds the time that the process takes to end: then it shows what still runs, and exits.
 
-Whoever ends a daemon waits for threads, tasks and sockets. Each of those waits has a bound of its own; this one is for
-what nobody thought of, and for what cannot be bounded: a thread inside of a write that a disk never answers, a worker
-in the middle of a computation that the interpreter joins at its exit.
+To end, a daemon waits for threads, tasks and sockets. Each of those waits has a bound of its own; this one is for
+what nobody thought of, and for what can't be bounded: a thread inside a write that a disk never answers, a worker in
+the middle of a computation that the interpreter joins at its exit.
 
-Two clocks run. The first is a thread that says in the log what is about to happen, writes the stacks of all threads to
-standard error and ends the process. It needs the interpreter, so a second one that does not (faulthandler's) is set a
-little later, for a thread that does not let go of it.
+Two clocks run. The first is a thread that logs what is about to happen, writes the stacks of all threads to standard
+error and ends the process. It needs the interpreter, so a second one that does not (faulthandler's) is set a little
+later, in case a thread does not release it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ log = logging.getLogger("shoal.daemon")
 
 EXIT_STATUS: Final = 1
 HELD_INTERPRETER_SECONDS: Final = 5.0
-"""So much later the second clock runs out."""
+"""How much later the second clock expires."""
 
 
 class LastResort:
-    """Of one process. `arm` it, again with another time if that has changed; `disarm` it if the process goes on."""
+    """One process's bound. `arm` it, again to change the time; `disarm` it if the process goes on."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -36,7 +36,7 @@ class LastResort:
         self._thread: threading.Thread | None = None
 
     def arm(self, seconds: float) -> None:
-        """Ends the process after so many seconds, whatever it is doing by then."""
+        """Ends the process after so many seconds, whatever it is doing."""
         with self._changed:
             self._seconds, self._ends_at = seconds, time.monotonic() + seconds
             if self._thread is None:
@@ -46,7 +46,7 @@ class LastResort:
         faulthandler.dump_traceback_later(seconds + HELD_INTERPRETER_SECONDS, exit=True)
 
     def disarm(self) -> None:
-        """The process is not to end after all."""
+        """Cancels the end."""
         with self._changed:
             self._ends_at = None
             self._changed.notify()

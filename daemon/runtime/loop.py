@@ -1,7 +1,7 @@
-"""The control plane's loop: it hears members, wakes the control plane in time, and carries out its effects in order.
+"""The control plane's loop: receives messages, wakes the control plane in time, and carries out its effects in order.
 
-What consensus persists is on disk before the next effect is carried out (`effect_runner`). If the disk fails, nothing
-more is said but a goodbye: what is in memory may be ahead of it. All that a host does beside, its services do.
+What consensus persists is durable before the next effect is carried out (`effect_runner`). If the disk fails, the loop
+sends nothing more but a goodbye: memory may be ahead of the disk. Everything else that a host does is up to services.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ BEAT_SECONDS: Final = 0.1
 
 
 class NewLife(Exception):
-    """This life has to end and another one to begin, for which the data folder has been prepared; the text says why."""
+    """This life has to end and another one to begin, for which the data folder is prepared; the text says why."""
 
 
 class DiskReverted(NewLife):
-    """The disk has lost what was durable on it."""
+    """The disk has lost durable data."""
 
 
 class UnreadableLog(Exception):
-    """The log has decided what this version can't read; the text says what, and what to do."""
+    """The log contains an entry that this version can't read; the text says which, and what to do."""
 
 
 class ControlLoop:
-    """Of one daemon. `fatal` is called, on the loop, with an error that must end the process."""
+    """One daemon's loop. It calls `fatal` with an error that must end the process."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class ControlLoop:
         *,
         writes_on_loop: bool = True,
     ) -> None:
-        """`writes_on_loop`: the loop may wait for the disk itself, where that is the shortest way."""
+        """`writes_on_loop`: the loop may wait for the disk itself, where that is faster."""
         self._effects = EffectRunner(
             log_thread,
             self._carry_out,
@@ -79,7 +79,7 @@ class ControlLoop:
         self._conditions, self._clock, self._metrics, self._fatal = conditions, clock, metrics, fatal
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.Handle | None = None
-        """Of the turn that will look at the deadline, once for all that was done in the one before."""
+        """The handle of the turn that will check the deadline, once for all that happened in the turn before."""
         self._beat: asyncio.TimerHandle | None = None
         self._beats = 0
         self._closed = self._is_broken = False
@@ -88,11 +88,11 @@ class ControlLoop:
     # -- life ------------------------------------------------------------------------------------------------------
 
     def host(self, tables: ServiceTables) -> None:
-        """Has these services from now on, before the first message is heard."""
+        """Adopts these services, before the first message arrives."""
         self._tables = tables
 
     def start(self) -> None:
-        """Begins to look for the others."""
+        """Starts the services and the timers."""
         for service in self._tables.services:
             service.start()
         self._wake()
@@ -100,13 +100,13 @@ class ControlLoop:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that the control plane gave has been carried out and written."""
+        """Whether all of the control plane's effects have been carried out and written."""
         return self._effects.is_idle
 
     async def leave(self, patience: float) -> None:
-        """Says goodbye, and gives the news a moment to get out."""
+        """Says goodbye, and gives the news a moment to spread."""
         effects = self._plane.leave(self._clock.monotonic_ns())
-        for effect in filter(is_of_membership, effects):  # the last words of one whose disk has failed, too
+        for effect in filter(is_of_membership, effects):  # the goodbye goes out even if the disk has failed
             self._carry_out(effect)
         self.perform(effect for effect in effects if not is_of_membership(effect))
         self._look_at_time()
@@ -125,7 +125,7 @@ class ControlLoop:
     # -- turns -----------------------------------------------------------------------------------------------------
 
     def hear(self, sender: Identity, message: Any) -> None:
-        """Takes a message that the codec has let through."""
+        """Takes a message that the codec has accepted."""
         service = self._tables.answering(message)
         if service is not None:
             self._questions.take(sender, message, service)
@@ -135,15 +135,15 @@ class ControlLoop:
             self.perform(self._plane.step(sender, message, self._clock.monotonic_ns()))
 
     def tell(self, event: Event) -> None:
-        """Has the services hear of what has happened outside of the control plane."""
+        """Tells the services about an event outside of the control plane."""
         if not self._closed:
             self._tables.tell(event)
             self._conditions.look()
 
     def perform(self, effects: Iterable[fx.Effect]) -> None:
-        """Carries out what a door of the control plane gave, in order; what is behind a write, once that is durable.
+        """Carries out the effects of a door of the control plane, in order; those behind a write once that is durable.
 
-        One that breaks ends the daemon, whoever has asked: an operator's command would take the error for its own.
+        An exception ends the daemon, whoever called: an operator's command would take it for an error of its own.
         """
         if not self._is_broken:
             try:
@@ -158,13 +158,13 @@ class ControlLoop:
         self.perform(self._plane.persisted(persist, self._clock.monotonic_ns()))
 
     def broken(self, error: BaseException) -> None:
-        """The disk has failed, or the log can't be followed: from now on nothing is said that depends on it."""
+        """Stops the effects, because the disk has failed or the log can't be followed, and ends the daemon."""
         self._is_broken = True
         self._effects.stop()
         self._fatal(error)
 
     def _wake(self) -> None:
-        """Wakes the control plane if it is time; a deadline that has moved away gets another timer."""
+        """Wakes the control plane if it is due; sets another timer if the deadline has moved."""
         self._timer = None
         deadline, now = self._plane.deadline, self._clock.monotonic_ns()
         if deadline is not None and deadline <= now:
@@ -232,6 +232,6 @@ class ControlLoop:
             self.broken(error)
 
     def _begin_anew(self, reason: NewLife) -> None:
-        """The data folder has been prepared for another life, unless that has failed."""
+        """Begins another life, for which the data folder is prepared, unless preparing it has failed."""
         if not self._is_broken:
             self.broken(reason)

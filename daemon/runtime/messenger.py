@@ -1,7 +1,7 @@
-"""Sends and receives the messages of the control plane; each is checked for its sender, and counted.
+"""Sends and receives the messages of the control plane, checks their senders, and counts them.
 
-A message is heard only if its sender is the owner of the key that the connection was made with, so no allowed member
-can pose as another; and nothing is sent to a key that gossip told of and the list of allowed keys does not hold.
+A message is accepted only if its sender owns the key of the connection, so no allowed member can pose as another. And
+nothing is sent to a key that gossip has announced but that is not in the list of allowed keys.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ log = logging.getLogger("shoal.post")
 LINGER_NS = 200_000_000
 NONSENSE = ("_nonsense", "_refused", "_unsound", "_over_limit", "_conflicts")
 INSIDERS_SHARE, INSIDERS_BURST_NS, INSIDERS_SILENCE_NS = 0.2, 1_000_000_000, 250_000_000
-"""Of the loop's time, for the messages of one member of the view. A leader is quiet for longer before an election."""
+"""The loop's time for messages of one member of the view. A leader is silent for longer before an election."""
 OUTSIDERS_SHARE, OUTSIDERS_BURST_NS = 0.02, 500_000_000
-"""For those of one who is not in it: in lockstep all wait for each shard that is held up."""
+"""For a sender outside of the view: in lockstep, all members wait for each shard that is held up."""
 
 
 class Connect(Protocol):
-    """Makes the sockets of the control plane, which hand on what they receive and count what they drop."""
+    """Makes the sockets of the control plane, which pass on what they receive and count what they drop."""
 
     def __call__(self, *, deliver: Deliver, count: Count) -> ControlTransport: ...
 
 
 class Messenger:
-    """Sends and receives for one shard; `heard` is called with each message that has passed."""
+    """Sends and receives for one shard; calls `heard` with each accepted message."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Messenger:
         metrics: Metrics,
         heard: Callable[[Identity, Any], None],
     ) -> None:
-        """`seeds` are addresses and the names whose keys they have; `connect` makes the sockets."""
+        """`seeds` maps addresses to the names whose keys they have; `connect` makes the sockets."""
         self._me, self._codec, self._allowed, self._seeds = me, codec, allowed, seeds
         self._metrics, self._heard = metrics, heard
         self._membership: Membership | None = None
@@ -61,39 +61,39 @@ class Messenger:
         self._outsiders = Allowance(OUTSIDERS_SHARE, OUTSIDERS_BURST_NS)
         self._view: frozenset[str] = frozenset()
         self._told = Teller(Refusals("control", MESSAGES), log)
-        self._speaker = ""  # whose message is being acted on
+        self._speaker = ""  # the sender of the message being handled
         self._founding: Callable[[], str] = str
         self._epoch = 0
         self._other_clusters = OtherClusters()
         self._transport = connect(deliver=self._deliver, count=metrics.count)
 
     def raise_version(self, version: int) -> None:
-        """What is new in this cluster version may be said from now on."""
+        """Allows messages in formats that are new in this cluster version."""
         self._codec.version = version
 
     def know(self, membership: Membership, founding: Callable[[], str]) -> None:
-        """Where members' addresses and keys are looked up, and which cluster this shard belongs to at the moment."""
+        """Sets where to look up members' addresses and keys, and this shard's present cluster."""
         self._membership, self._founding = membership, founding
 
     @property
     def came(self) -> tuple[int, int]:
-        """How many connections others have made, and how many of them have not been let in."""
+        """How many incoming connections there were, and how many of them were refused."""
         return self._transport.came
 
     def enter_view(self, epoch: int, members: frozenset[str]) -> None:
-        """Speaks for an epoch from now on. `members` are the view's; none while this shard is not one of them."""
+        """Sends for an epoch from now on. `members` are the view's, or none while this shard is not one of them."""
         self._epoch, self._view = epoch, members
 
     def strangers(self) -> list[OtherCluster]:
-        """Who has been heard of lately that belongs to another cluster."""
+        """Returns the members of other clusters that have sent messages lately."""
         return self._other_clusters.recent()
 
     def check(self) -> None:
-        """Other keys are allowed than before."""
+        """Checks the connections after the allowed keys have changed."""
         self._transport.check()
 
     def close(self) -> None:
-        """Gives what is queued a moment to leave, and closes."""
+        """Gives queued messages a moment to leave, and closes."""
         self._told.close()
         self._transport.close(LINGER_NS)
 
@@ -107,14 +107,14 @@ class Messenger:
             self._send(member.control, self.key_of(member.public_key), to, message)
 
     def send_to_address(self, address: str, message: object, name: str = "") -> None:
-        """Sends a message to an address: a seed's, or that of a stranger who asked by that name."""
+        """Sends a message to an address: a seed's, or that of an unknown shard that gave that name."""
         key = self._key_at(address)
         if key is None and name and self._allowed is not None:
             key = self._allowed.key_of(name)
         self._send(address, key, "", message)
 
     def key_of(self, public_key: bytes) -> bytes | None:
-        """A key that gossip told of, if it is an allowed one."""
+        """Returns a key that gossip has announced, if it is allowed."""
         if self._allowed is None:
             return None
         return public_key if public_key in self._allowed else None
@@ -143,13 +143,13 @@ class Messenger:
         if allowance.exhausted(owner, time.monotonic_ns()):
             self.refuse("flood", owner)
             return
-        began = time.thread_time_ns()  # of work: waiting for a disk is nobody's fault
+        began = time.thread_time_ns()  # processor time: waiting for a disk is not the sender's fault
         self._speaker = owner
         try:
             self._hear(owner, frames)
         finally:
             self._speaker = ""
-            if owner:  # without encryption nobody can tell whose it is
+            if owner:  # without encryption the owner is unknown
                 allowance.spent(owner, time.thread_time_ns() - began, time.monotonic_ns())
 
     def _hear(self, owner: str, frames: list[Any]) -> None:
@@ -172,12 +172,12 @@ class Messenger:
         self._heard(Identity(envelope.sender, envelope.generation), envelope.message)
 
     def refuse(self, reason: str, sender: str) -> None:
-        """A message is not acted on: count it, and say so in the log."""
+        """Counts and logs a message that is refused."""
         self._metrics.dropped(reason)
         self._told.note(reason, sender or "not known")
 
     def note(self, event: str, amount: int) -> None:
-        """Something was counted: say so in the log if it is what the message at hand should not have said."""
+        """Logs a counted event if the message being handled should not have caused it."""
         if self._speaker and event.endswith(NONSENSE):
             self._told.note(event, self._speaker, amount)
 

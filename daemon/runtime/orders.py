@@ -1,4 +1,4 @@
-"""Orders of services to the control plane. Each is performed at once, with all effects that follow from it."""
+"""The services' orders to the control plane. Each is performed at once, with all its effects."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from daemon.wire import Rejected
 
 GIVE_UP_SECONDS: Final = 15.0
 CATCH_UP_SECONDS: Final = 3.0
-"""Longer than the election of a leader takes when one has died. Without a majority, only the first who asks waits."""
+"""Longer than it takes to elect a new leader after one has died. Without a majority, only the first caller waits."""
 STEP_PATIENCE: Final = Patience(first=1.0, most=1.0, silence=8.0)
-"""The question or its answer may be lost; a leader grants one tick a request."""
+"""The request or its answer may be lost; a leader grants one tick per request."""
 OURSELVES: Final = ""
 
 
 class ControlOrders:
-    """Of one shard. `perform` carries out effects; what is `Answered` comes back through `rpc`."""
+    """One shard's orders. `perform` carries out effects; `rpc` delivers the `Answered`."""
 
     def __init__(
         self,
@@ -37,10 +37,10 @@ class ControlOrders:
     ) -> None:
         self._plane, self._clock, self._perform, self._rpc, self._new_id = plane, clock, perform, rpc, new_id
 
-    # -- answered orders -------------------------------------------------------------------------------------------
+    # -- orders with an answer -------------------------------------------------------------------------------------
 
     async def decide(self, command: Command) -> Answered:
-        """Gets a command through consensus. The answer's `error` says why not."""
+        """Gets a command through consensus. The answer's `error` says why that failed."""
         request, give_up_ns = self._new_id(), self._now() + int(GIVE_UP_SECONDS * 1e9)
         return await self._answer(
             request,
@@ -49,7 +49,7 @@ class ControlOrders:
         )
 
     async def read_index(self) -> bool:
-        """Has the registry see all that was decided anywhere by now; False if no majority vouches for that."""
+        """Brings the registry up to date with all that is decided anywhere by now; returns False without a majority."""
         request, give_up_ns = self._new_id(), self._now() + int(CATCH_UP_SECONDS * 1e9)
         answer = await self._answer(
             request, lambda: self._plane.read(request, give_up_ns, self._now()), once(CATCH_UP_SECONDS + 1)
@@ -57,7 +57,7 @@ class ControlOrders:
         return not answer.error
 
     async def step_run(self, run: int) -> Answered:
-        """Has the tick leader grant one more tick of a paced run."""
+        """Asks the tick leader to grant one more tick of a paced run."""
         request = self._new_id()
         return await self._answer(request, lambda: self._plane.step_run(request, run, self._now()), STEP_PATIENCE)
 
@@ -70,41 +70,41 @@ class ControlOrders:
     # -- others ----------------------------------------------------------------------------------------------------
 
     def snapshot_taken(self, index: int, chunks: tuple[bytes, ...] | None) -> None:
-        """A snapshot of the log's state is written; None if there was no room."""
+        """Reports that a snapshot of the log's state is written; None if there was no room."""
         self._perform(self._plane.snapshot_taken(index, chunks, self._now()))
 
     def snapshot_read(self, snapshot: Snapshot, read: Thawed | Rejected) -> None:
-        """A leader's snapshot is read, or can't be."""
+        """Reports that a leader's snapshot was read, or can't be."""
         self._perform(self._plane.snapshot_read(snapshot, read, self._now()))
 
     def run_over(self, report: RunReport) -> None:
-        """A run has ended on this shard's tick plane."""
+        """Reports that a run has ended on this shard's tick plane."""
         self._perform(self._plane.run_over(report, self._now()))
 
     def tick_committed(self, run: int, tick: int) -> None:
-        """A tick of a paced run was committed here."""
+        """Reports that this shard committed a tick of a paced run."""
         self._perform(self._plane.tick_committed(run, tick, self._now()))
 
     def states_held(self, epoch: int, held: Mapping[int, StatesHeld], reached: Mapping[int, int]) -> None:
-        """Which states of the runs that wait in this epoch's view are on disk."""
+        """Reports the states on disk of the runs that wait in this epoch's view."""
         self._perform(self._plane.states_held(epoch, held, self._now(), reached))
 
     def parts_gained(self, load: str, partitions: frozenset[int]) -> None:
-        """Partitions of a load are durable on this shard's disk."""
+        """Reports partitions of a load that are durable on this shard's disk."""
         self._perform(self._plane.parts_gained(load, partitions, self._now()))
 
     def results_looked_for(self, epoch: int) -> None:
-        """In this epoch's view, the results that this shard should have were looked for."""
+        """Reports that all results that this shard should have in this epoch's view were looked for."""
         self._perform(self._plane.results_looked_for(epoch, self._now()))
 
     def found(self) -> str:
-        """Founds a cluster without waiting for others; returns why not, if that can't be."""
+        """Founds a cluster without waiting for others; returns why not, or an empty string."""
         effects, reason = self._plane.found(self._now())
         self._perform(effects)
         return reason
 
     def give_up_seat(self) -> None:
-        """Asks to be no server of consensus any more."""
+        """Asks to be removed from the servers of consensus."""
         self._perform(self._plane.give_up_seat(self._now()))
 
     def _now(self) -> int:

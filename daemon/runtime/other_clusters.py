@@ -1,7 +1,7 @@
-"""The members of other clusters that speak to this shard: what is said of them, once a minute, and to operators.
+"""Tracks members of other clusters that send messages to this shard, for a warning a minute and for operators.
 
-Two clusters of one name and with each other's keys find each other by a seed of the wrong one, or at an address that a
-machine of the other has taken over. Their messages are refused (`wire`); that they come at all is for people to mend.
+Two clusters with the same name and each other's keys meet through a seed of the wrong one, or at an address that a
+machine of the other has taken over. Their messages are refused (`wire`); an operator has to fix the cause.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class _Sender:
 
 
 class OtherClusters:
-    """By the id of a founding and the sender's name; of too many, the one not heard for longest is forgotten."""
+    """By founding id and sender's name; if there are too many, the one silent for longest is forgotten."""
 
     def __init__(self) -> None:
         self._senders: dict[tuple[str, str], _Sender] = {}
 
     def heard(self, cluster: str, name: str, address: str) -> None:
-        """A message was refused."""
+        """Notes a refused message."""
         now = time.monotonic()
         sender = self._senders.pop((cluster, name), None) or _Sender(address)
         self._senders[cluster, name] = sender
@@ -53,7 +53,7 @@ class OtherClusters:
             )
 
     def recent(self) -> list[OtherCluster]:
-        """Who has been heard of lately."""
+        """Returns the senders heard lately."""
         now = time.monotonic()
         return [
             {

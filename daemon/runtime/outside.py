@@ -1,8 +1,8 @@
-"""What a life of a daemon touches outside of itself: threads, sockets, a watchdog and chance.
+"""A daemon's connections to the outside world: threads, sockets, a watchdog and randomness.
 
-Whatever the host and its services make that is none of their own state, they make here, and services read the time
-from its clock. Everything else is a matter of messages and of one asyncio loop. So the simulator (`tests/simulator`)
-hosts the very same code, with another one of these, on a loop whose time is virtual.
+The host and its services create everything here that is not their own state, and services read its clock. All else is
+messages and one asyncio loop. So the simulator (`tests/simulator`) hosts the very same code with a substitute for this
+class, on a loop whose time is virtual.
 """
 
 from __future__ import annotations
@@ -34,47 +34,47 @@ from shoal.lockstep.effects import StoreStates
 
 
 class Outside:
-    """The world of a real daemon."""
+    """The outside world of a real daemon."""
 
     clock: Clock = SystemClock()
 
     def new_id(self) -> str:
-        """Returns a unique name."""
+        """Returns a unique id."""
         return uuid.uuid4().hex
 
     def shard_settings(self, config: Config) -> ShardSettings:
-        """The parameters of the control plane's machines."""
+        """Returns the parameters of the control plane's machines."""
         return shard_settings(config)
 
     def load_limits(self, config: Config) -> LoadLimits:
-        """The limits of bulk transfer."""
+        """Returns the limits of bulk transfer."""
         return load_limits(config)
 
     def chance(self) -> random.Random:
-        """What the control plane draws from."""
+        """Returns the control plane's source of randomness."""
         return random.Random(uuid.uuid4().int)  # noqa: S311
 
     def guard(self, folder: Path) -> Guard:
-        """The watchdog of programs."""
+        """Returns the watchdog for programs."""
         return Guard(folder)
 
     writes_on_loop = True
-    """Whether the control loop may wait for the disk itself: not where its time is virtual."""
+    """Whether the control loop may wait for the disk itself; not with virtual time."""
 
     def store(self, folder: DataFolder) -> Store:
-        """The control loop's own connection."""
+        """Opens the control loop's own connection."""
         return Store(folder)
 
     def log_thread(self, folder: DataFolder, failed: Callable[[BaseException], None]) -> StoreThread:
-        """Where what consensus persists is written."""
+        """Returns the thread that writes what consensus persists."""
         return StoreThread(folder, failed, "shoal-log")
 
     def store_thread(self, folder: DataFolder, failed: Callable[[BaseException], None]) -> StoreThread:
-        """Where all else is written."""
+        """Returns the thread that writes everything else."""
         return StoreThread(folder, failed)
 
     def workers(self) -> Executor:
-        """Where the loop has parts built."""
+        """Returns the threads on which parts are built."""
         return ThreadPoolExecutor(2, "shoal-worker")
 
     def aside(self, work: Callable[[], None]) -> None:
@@ -84,11 +84,11 @@ class Outside:
     def control_transport(
         self, address: str, deliver: Deliver, curve: Curve | None, count: Count, limits: TransportLimits
     ) -> ControlTransport:
-        """The control plane's sockets."""
+        """Returns the control plane's sockets."""
         return ControlTransport(address, deliver, curve=curve, count=count, limits=limits)
 
     def tick_transport(self, address: str, curve: Curve | None, count: Count, limits: TransportLimits) -> TickTransport:
-        """The tick plane's sockets."""
+        """Returns the tick plane's sockets."""
         return TickTransport(address, curve=curve, count=count, limits=limits)
 
     def tick_thread(
@@ -101,5 +101,5 @@ class Outside:
         store: Callable[[StoreStates], None],
         died: Callable[[BaseException], None],
     ) -> TickThread:
-        """The tick plane."""
+        """Returns the tick plane's thread."""
         return TickThread(me, transport, codec, runner, hand_over, store, died)

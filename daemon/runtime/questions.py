@@ -1,4 +1,4 @@
-"""Questions of other shards that this one is answering: so many at a time, of each peer and of all, each one once."""
+"""The questions of other shards that this one is answering: limited per peer and in total, and each only once."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = logging.getLogger("shoal.questions")
 
 ANSWERING_MAX: Final = 256
 ANSWERING_PEER_MAX: Final = 64
-"""Of one peer: an answer may be much larger than its question. More are dropped, for they can be asked again."""
+"""Per peer: an answer may be much larger than its question. Further ones are dropped; the peer can ask again."""
 
 
 class Questions:
-    """Those of one host. `spawn` has something done beside the loop's turns."""
+    """One host's questions. `spawn` runs a task beside the loop's turns."""
 
     def __init__(
         self, messenger: Messenger, metrics: Metrics, spawn: Callable[[Coroutine[Any, Any, None]], object]
@@ -31,7 +31,7 @@ class Questions:
         self._of_peer: Counter[str] = Counter()
 
     def take(self, asker: Identity, question: Any, service: Service[Any, Any]) -> None:
-        """Has a service answer a question, unless it is at it: a question comes again while its answer takes time."""
+        """Lets a service answer a question, unless it is already doing so: peers repeat a question until answered."""
         key = asker.name, type(question), question.request
         if key in self._asked:
             return
@@ -45,7 +45,7 @@ class Questions:
     async def _answer(
         self, asker: Identity, question: Any, service: Service[Any, Any], key: tuple[str, type, str]
     ) -> None:
-        """A question changes nothing here: what breaks over it is this question, never the daemon, but for its disk."""
+        """Answers a question, which changes nothing here: an exception fails it alone, unless the disk has failed."""
         try:
             answer = await service.on_message(asker, question)
             if answer is not None:

@@ -1,9 +1,9 @@
-"""Questions to other shards, and their answers: asked again while nothing comes, ever more rarely, and not for ever.
+"""Questions to other shards and their answers: repeated at growing intervals, and given up after a silence.
 
-A question has a field `request`, which is drawn here, and its answer has the same. An answer counts only if it comes
-from the shard that was asked, under the request that it was asked with, and is of a type that was waited for; whatever
-else comes is dropped. A question may be asked twice, so answering it must change nothing. An asker that is cancelled
-takes its question with it: nothing is asked again, and what still comes is dropped.
+A question has a field `request`, an id drawn here, which its answer repeats. An answer counts only if it comes from the
+shard that was asked, under that id, and with an expected type; anything else is dropped. A question may arrive twice,
+so answering it must change nothing. Cancelling the caller cancels its question: it is not repeated, and a late answer
+is dropped.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class Reply(Protocol):
 
     @property
     def request(self) -> str:
-        """The request of the question."""
+        """The question's request id."""
 
 
 class NoReply(Failed):
-    """Nobody has answered in time."""
+    """No answer came in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """In seconds: until a question is asked again, at the most between two, and of silence until it is given up."""
+    """In seconds: the first and the longest interval between repetitions, and the silence after which to give up."""
 
     first: float
     most: float
@@ -43,11 +43,11 @@ class Patience:
 
 
 PATIENT: Final = Patience(first=1.0, most=8.0, silence=15.0)
-"""An answer that is only slow comes once for each time that it was asked for."""
+"""A slow answer comes once for each time that it was asked for."""
 
 
 def once(seconds: float) -> Patience:
-    """Returns the patience of who asks once, and waits so long."""
+    """Returns the patience to ask once, and wait so long."""
     return Patience(seconds, seconds, seconds)
 
 
@@ -59,7 +59,7 @@ class _Waiting:
 
 
 class Rpc:
-    """The questions of one shard. `send` hands a message to a member; `new_id` draws the name of a request."""
+    """One shard's questions. `send` sends a message to a member; `new_id` draws a request id."""
 
     def __init__(self, send: Callable[[str, object], None], new_id: Callable[[], str]) -> None:
         self._send, self._new_id = send, new_id
@@ -73,7 +73,7 @@ class Rpc:
     async def call_each(
         self, members: Iterable[str], question: Any, reply: type[R], patience: Patience
     ) -> dict[str, R]:
-        """Returns what each member answers; whoever stays silent is left out."""
+        """Returns the members' answers; silent members are left out."""
 
         async def ask(member: str) -> R | None:
             try:
@@ -94,10 +94,10 @@ class Rpc:
         patience: Patience,
         progress: Callable[[], object | None] = lambda: None,
     ) -> R:
-        """Asks in whatever way, and returns what `deliver` brings under that request. Raises `NoReply`.
+        """Asks in any way, and returns the answer that `deliver` takes under that request id. Raises `NoReply`.
 
-        `progress` says how much of a long answer is here, or None before it begins: what has begun is not asked for
-        again, and it is waited for as long as more of it comes.
+        `progress` tells how much of a long answer has arrived, or None before it begins: once it has begun, the
+        question is not repeated, and the caller waits as long as more arrives.
         """
         kinds = reply if isinstance(reply, tuple) else (reply,)
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
@@ -119,7 +119,7 @@ class Rpc:
             del self._waiting[request]
 
     def deliver(self, sender: str, answer: Reply) -> bool:
-        """Takes an answer; returns whether somebody waits for it."""
+        """Takes an answer; returns whether it was expected."""
         waiting = self._waiting.get(answer.request)
         if waiting is None or waiting.sender != sender or type(answer) not in waiting.kinds:
             return False
@@ -129,7 +129,7 @@ class Rpc:
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Returns what all of them return, in their order; the first to fail ends the others, and its error is raised."""
+    """Returns all results, in order; the first failure cancels the others, and its error is raised."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         return list(await asyncio.gather(*tasks))

@@ -1,12 +1,12 @@
-"""What a feature is to its host: a service with its messages and its events, and the tables from each type to it.
+"""A feature as its host sees it: a service with its messages and events, and the tables from each type to its service.
 
-A **message** is a question of another shard, which the one service that declares its type answers. A **reply** is the
-answer to a service's own question, and goes to `Rpc`. An **event** is what happens on this machine: what the control
-plane announces, what the tick plane hands over, and what the host itself has to say. An **order** is an event that one
-service has to carry out; any other may have several listeners, which hear of it in the order in which the composition
-root lists them.
+A **message** is a question of another shard; the one service that declares its type answers it. A **reply** is the
+answer to a service's own question, and goes to `Rpc`. An **event** happens on this machine: an announcement of the
+control plane, a hand-over of the tick plane, or a change in the host. An **order** is an event that one service has to
+carry out; other events may have several listeners, which receive them in the order in which the composition root lists
+the services.
 
-The tables are made once. A type that two services claim, or that none does, is a mistake in the composition and raises
+The tables are made once. A type that two services claim, or none, is a mistake in the composition, which raises
 `BadComposition` before the daemon begins.
 """
 
@@ -44,14 +44,14 @@ class BadComposition(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """Comes ten times a second: whatever is looked at now and then is looked at together, so idling stays cheap."""
+    """Comes ten times a second: periodic checks run together, so that idling stays cheap."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class KeysChanged:
-    """Other keys are allowed than before."""
+    """The allowed keys have changed."""
 
 
 Order: TypeAlias = (
@@ -69,30 +69,30 @@ Event: TypeAlias = Order | Announcement | HandedOver | Beat | KeysChanged
 
 
 class Service(Generic[M, E]):
-    """One feature of a host. It is handed a `HostContext`, and the services below it that it builds upon."""
+    """One feature of a host. It receives a `HostContext`, and the lower services that it builds upon."""
 
     messages: tuple[type, ...] = ()
     """The questions of other shards that it answers."""
     replies: tuple[type, ...] = ()
-    """What other shards answer to its own questions."""
+    """The answers of other shards to its own questions."""
     events: tuple[type, ...] = ()
 
     async def on_message(self, sender: Identity, message: M) -> object | None:
         """Returns the answer, which goes back to the sender, or None for a question without one.
 
-        It runs beside the loop's turns. What breaks is this question alone, not the daemon.
+        It runs beside the loop's turns. An exception fails this question alone, not the daemon.
         """
         raise AssertionError(f"{type(self).__name__} does not handle {type(message).__name__}")
 
     def on_event(self, event: E) -> None:
-        """Takes an event, on the loop and in its turn."""
+        """Takes an event, in a turn of the loop."""
         raise AssertionError(f"{type(self).__name__} does not subscribe to {type(event).__name__}")
 
     def start(self) -> None:
-        """Begins what does not wait for an event."""
+        """Begins everything that does not wait for an event."""
 
     def stop(self) -> None:
-        """Ends what goes on, as the daemon ends."""
+        """Ends everything in progress, as the daemon ends."""
 
 
 def types_of(union: Any) -> tuple[type, ...]:
@@ -108,14 +108,14 @@ def types_of(union: Any) -> tuple[type, ...]:
 
 ORDERS: Final = types_of(Order)
 EVENTS: Final = tuple(kind for kind in types_of(Event) if kind is not Superseded)
-"""The host itself begins another life when it is superseded."""
+"""All events for services; a `Superseded` is for the host itself, which begins another life."""
 
 
 class ServiceTables:
     """Maps each type to its service."""
 
     def __init__(self, services: Sequence[Service[Any, Any]], messages: Collection[type]) -> None:
-        """`messages` are those on the wire that the control plane leaves to services. Raises `BadComposition`."""
+        """`messages` are the types that the control plane leaves to services. Raises `BadComposition`."""
         self.services = services
         self.replies = frozenset(kind for service in services for kind in service.replies)
         self._answering = {kind: service for service in services for kind in service.messages}
@@ -150,7 +150,7 @@ class ServiceTables:
         return self._answering.get(type(message))
 
     def tell(self, event: Event) -> None:
-        """Has all who listen for an event hear of it."""
+        """Passes an event to all its listeners."""
         for service in self._listeners[type(event)]:
             service.on_event(event)
 

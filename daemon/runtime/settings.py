@@ -1,4 +1,4 @@
-"""The numbers of the daemon's machines, as its configuration has them."""
+"""Derives the parameters of the daemon's machines from its configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from daemon.wire import WireLimits
 
 
 def shard_settings(config: Config) -> ShardSettings:
-    """Of the control plane's."""
+    """Returns the control plane's parameters."""
     return ShardSettings(
         expect=config.cluster.expect,
         is_authenticated=config.security.encryption == "curve",
@@ -30,7 +30,7 @@ def shard_settings(config: Config) -> ShardSettings:
 
 
 def transport_limits(config: Config, shares: Shares) -> TransportLimits:
-    """Of either plane's sockets."""
+    """Returns the limits of either plane's sockets."""
     section = config.transport
     return TransportLimits(
         frame_bytes_max=section.frame_bytes_max,
@@ -45,7 +45,7 @@ def transport_limits(config: Config, shares: Shares) -> TransportLimits:
 
 
 def wire_limits(config: Config) -> WireLimits:
-    """Of what is decoded."""
+    """Returns the limits on decoded messages."""
     section = config.transport
     return WireLimits(
         header_bytes_max=section.header_bytes_max,
@@ -55,5 +55,5 @@ def wire_limits(config: Config) -> WireLimits:
 
 
 def load_limits(config: Config) -> LoadLimits:
-    """Of the pieces of graphs that are taken in."""
+    """Returns the limits on received pieces of graphs."""
     return LoadLimits(piece_bytes_max=config.graph.load_bytes_max)

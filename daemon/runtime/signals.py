@@ -1,8 +1,8 @@
-"""Signals, heard also while the event loop does not turn.
+"""Receives signals even while the event loop is blocked.
 
-asyncio takes a signal in a turn of its loop. One that waits for a disk which does not answer has none, so it is deaf to
-SIGTERM. Here the interpreter's C handler writes the number of each signal into a pipe, and a thread reads it: the
-loop is told, and so is, at once and on this thread, whoever has to see to it that an end comes.
+asyncio handles a signal in a turn of its loop, so a loop that waits for an unresponsive disk ignores SIGTERM. Here the
+interpreter's C handler writes the number of each signal into a pipe, and a thread reads it. That thread notifies the
+loop, and calls `at_once` itself, which ensures that the process ends in time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ JOIN_SECONDS: Final = 1.0
 
 
 class Signals:
-    """A context manager, for the main thread. `at_once` is called on a thread of its own, `handlers` on the loop."""
+    """A context manager, for the main thread. Calls `at_once` on a thread of its own, `handlers` on the loop."""
 
     def __init__(
         self,
@@ -59,11 +59,11 @@ class Signals:
             for number in numbers:
                 handler = self._handlers.get(number)
                 if handler is None:
-                    continue  # another's, who has a handler in the interpreter
+                    continue  # another owner's, which has a handler in the interpreter
                 self._at_once(number)
                 if not self._loop.is_closed():
                     self._loop.call_soon_threadsafe(handler)
 
 
 def _taken_by_the_thread(number: int, frame: FrameType | None) -> None:
-    """The number is in the pipe by now."""
+    """Does nothing: the number is already in the pipe."""

@@ -1,12 +1,12 @@
-"""A thread that writes to the store, one job after the other. A daemon has two: what consensus persists has its own.
+"""A thread that runs the store's jobs, one after the other. A daemon has two: one only for what consensus persists.
 
-Whoever submits goes on at once and is told when it is done, on this thread: it hands over to its own loop. Everybody is
-told in the end: once the disk has failed, or the thread was closed, that it will not be done. States that
-wait one behind the other become one transaction, so while the disk syncs for one tick, the next ones gather and share
-the sync that follows (group commit). Nothing overtakes: a job between two states is done between them.
+Submitting returns at once; the outcome is reported on this thread, and the caller's callback hands it to its own loop.
+Every job has an outcome: once the disk has failed or the thread is closed, that it won't be done. States that wait one
+behind the other become one transaction, so while the disk syncs for one tick, the next ones gather and share the sync
+that follows (group commit). Nothing overtakes: a job between two states runs between them.
 
-The queue has no limit of its own. What is in it was bounded where it came from: a tick waits for its state to be held,
-and a load is sent in shipments that are answered. `waiting` shows its length.
+The queue has no limit of its own, because its sources are bounded: a tick waits until its state is held, and a load
+comes in shipments that are acknowledged. `waiting` is its length.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from daemon.store import DataFolder, NoRoom, StateRecord, Store, StoreFailed
 
 T = TypeVar("T")
 CLOSE_SECONDS: Final = 10.0
-"""A disk that does not answer holds up an end no longer than this."""
-GROUP_BYTES_MAX: Final = 4 << 20  # more is no faster, and keeps the first waiting: the store cuts at this anyway
+"""An unresponsive disk delays the end no longer than this."""
+GROUP_BYTES_MAX: Final = 4 << 20  # more is no faster, and delays the first: the store splits there anyway
 
 
 def _nobody_waits(error: StoreFailed) -> None:
-    """For those to whom it makes no difference."""
+    """For callers that ignore the failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ _Work: TypeAlias = _Job | _States
 
 
 class StoreThread(threading.Thread):
-    """`start` it once the folder is open. `failed` is told of the first failure, once; then no more work is done."""
+    """`start` it once the folder is open. Reports the first failure to `failed`; then it runs no more jobs."""
 
     def __init__(self, folder: DataFolder, failed: Callable[[BaseException], None], name: str = "shoal-store") -> None:
         super().__init__(name=name, daemon=True)
@@ -69,7 +69,7 @@ class StoreThread(threading.Thread):
     ) -> None:
         """Runs a job in its turn, then calls `done` with its result, or `lost` if it will not run.
 
-        `lost` may come on the caller's own thread, at once.
+        It may call `lost` on the caller's own thread, at once.
         """
         self._add(_Job(job, done, lost))
 
@@ -78,23 +78,23 @@ class StoreThread(threading.Thread):
     ) -> None:
         """Writes states, in one transaction with those before and behind them; calls `done` once they are durable.
 
-        `lost` if that will not be: there is no room for them (`NoRoom`), or nothing is done any more.
+        Calls `lost` if they never will be: there is no room (`NoRoom`), or the thread runs no more jobs.
         """
         self._add(_States(record, record.size, done, lost))
 
     @property
     def waiting(self) -> int:
-        """Jobs that the thread has not got to."""
+        """The number of jobs not begun yet."""
         return len(self._work)
 
     def wait_until_idle(self) -> None:
-        """Stands still until nothing is left to be done, or nothing is done any more. Not from a callback."""
+        """Blocks until all jobs are done, or the thread runs no more. Not from a callback."""
         with self._changed:
             while (self._work or self._in_hand) and self.is_alive() and self._failure is None:
                 self._changed.wait()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> bool:
-        """Finishes what waits, then ends the thread; returns False if that takes too long. Not from a callback."""
+        """Finishes waiting jobs, then ends the thread; returns False if that takes too long. Not from a callback."""
         with self._changed:
             self._over = True
             self._changed.notify_all()
@@ -117,14 +117,14 @@ class StoreThread(threading.Thread):
             store = Store(self._folder)
             try:
                 while self._carry_out(store):
-                    pass  # nothing of a job is held while the next one is waited for: it may have been a whole graph
+                    pass  # keep no reference to the job while waiting for the next: it may hold a whole graph
             finally:
                 store.close()
-        except BaseException as error:  # a full disk, or a broken invariant: either way the daemon must not go on
+        except BaseException as error:  # a full disk, or a broken invariant: the daemon must not go on
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        """Nothing more is done, and all who wait are told."""
+        """Stops all work, and reports that to all callers."""
         with self._changed:
             self._over = True
             self._failure = error if isinstance(error, StoreFailed) else StoreFailed(f"the store failed: {error}")
@@ -136,7 +136,7 @@ class StoreThread(threading.Thread):
             work.lost(self._failure)
 
     def _take(self) -> list[_Work]:
-        """The next job, or the states that are next and all directly behind them; empty when it is over."""
+        """Returns the next job, or all states at the front of the queue; empty once closed."""
         with self._changed:
             while not self._work and not self._over:
                 self._changed.wait()
@@ -155,13 +155,13 @@ class StoreThread(threading.Thread):
         )
 
     def _carry_out(self, store: Store) -> bool:
-        """Runs what is next; returns False if there is nothing more."""
+        """Runs the next job or group; returns False if there is none."""
         is_over = not self._take()
         self._do(store)
         return not is_over
 
     def _do(self, store: Store) -> None:
-        """Runs what is in hand."""
+        """Runs the current job or group."""
         work = self._in_hand
         states = [item for item in work if isinstance(item, _States)]
         if states and not _kept(states, store):
@@ -179,7 +179,7 @@ class StoreThread(threading.Thread):
 
 
 def _kept(states: list[_States], store: Store) -> bool:
-    """Keeps them all, or as many as there is room for, so that not all runs lack it."""
+    """Keeps all states, or as many as there is room for, so that not every run loses its own."""
     try:
         store.put_states([item.record for item in states])
     except NoRoom as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Tasks:
-    """Of one daemon. `fatal` is called with an error that must end the process."""
+    """One daemon's tasks. Calls `fatal` with an error that must end the process."""
 
     def __init__(self, fatal: Callable[[BaseException], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -17,23 +17,23 @@ class Tasks:
 
     @property
     def count(self) -> int:
-        """How many go on."""
+        """The number of running tasks."""
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Runs a coroutine as a task; an error in it ends the daemon, as one in a turn of the loop does."""
+        """Runs a coroutine as a task; an exception in it ends the daemon, as one in a turn of the loop does."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
     def soon(self, do: Callable[..., None], *args: Any) -> None:
-        """From another thread: on the loop, unless it has been closed meanwhile."""
+        """Calls a function on the loop from another thread, unless the loop is closed."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(do, *args)
 
     def close(self) -> None:
-        """Cancels what goes on."""
+        """Cancels all tasks."""
         for task in self._tasks:
             task.cancel()
 

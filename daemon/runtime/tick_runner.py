@@ -1,9 +1,9 @@
-"""The runner of a daemon's tick plane: runs of the plane's machines, with what it does for peers and disks.
+"""The runner of a daemon's tick plane: advances the plane's runs, and does its work for peers and disks.
 
-It checks what peers send against the graph and the program, has the states of checkpoints replicated, and writes into
-the guard's page where the program is. Shared by the daemon's tick thread and by the simulator. Of a checkpoint, the
-states are taken from the engine here; making them durable is left to the host (`StoreStates`, to be answered with
-`stored`), for this thread has no time to wait for a disk.
+It checks peers' messages against the graph and the program, replicates the states of checkpoints, and records the
+program's place in the guard's page. The daemon's tick thread and the simulator share it. It takes a checkpoint's states
+from the engine; the host makes them durable (`StoreStates`, answered with `stored`), because this thread has no time to
+wait for a disk.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HandedOver: TypeAlias = TickCommitted | PhaseLate | RunOver | AnyPiece | PieceGo
 """The effects that the loop handles."""
 News: TypeAlias = SendTick | StoreStates | HandedOver
 MISFITS_MAX = 5
-"""So often a share that does not fit is asked for again."""
+"""How often to ask again for a share that does not fit."""
 
 
 class TickRunner(Runner[News]):
@@ -59,7 +59,7 @@ class TickRunner(Runner[News]):
         super().__init__(self.plane.runs, section, clock, kernel_threads=kernel_threads, hold=hold, tell=tell)
         self.bad_exchanges = 0
         self.misfits: dict[tuple[int, str, int], int] = {}
-        """How often a share that is waited for has come and did not fit, by run, sender and barrier entry."""
+        """How often an awaited share arrived and did not fit, by run, sender and barrier entry."""
         self._replicas: dict[int, Mapping[int, Sequence[str]]] = {}
 
     def begin(
@@ -73,10 +73,10 @@ class TickRunner(Runner[News]):
         sizes: Mapping[int, int] | None = None,
         state: State | None = None,
     ) -> list[News]:
-        """Begins a run on a part, at a restored `state` if there is one.
+        """Begins a run on a part, from a restored `state` if given.
 
-        Own partitions' states go to their `replicas`; states of others are taken from their `primaries`, of `sizes` if
-        those are known.
+        The states of own partitions go to their `replicas`; states of others are accepted from their `primaries`, with
+        these `sizes` if known.
         """
         self._replicas[machine.run] = replicas or {}
         begun = self.plane.begin(machine, self._clock(), primaries, sizes)
@@ -86,9 +86,9 @@ class TickRunner(Runner[News]):
         return news
 
     def take(self, sender: str, message: TickMessage) -> list[News]:
-        """Takes a peer's message; a share that does not fit the graph or program is dropped and counted.
+        """Takes a peer's message; drops and counts a share that does not fit the graph or program.
 
-        It is asked for again; but one that never fits would be waited for without an end, so its run fails.
+        It is requested again; but if one never fits, its run fails, because it would wait for it forever.
         """
         if type(message) is PhaseDone:
             misfit = self._misfit(sender, message)
@@ -102,11 +102,11 @@ class TickRunner(Runner[News]):
         return self.perform(self.plane.wake(self._clock()))
 
     def stored(self, token: int) -> list[News]:
-        """What a `StoreStates` asked for is durable."""
+        """Takes note that the states of a `StoreStates` are durable."""
         return self.perform(self.plane.replication.stored(token, self._clock()))
 
     def leave_epoch(self) -> None:
-        """A new view: drop the runs of the old one, with all that they have computed."""
+        """Drops the runs of the old view, with all that they have computed."""
         self.plane.leave_epoch()
         self.engines.clear()
         self._replicas.clear()
@@ -114,7 +114,7 @@ class TickRunner(Runner[News]):
         self.misfits.clear()
 
     def forget(self, run: int) -> Engine | None:
-        """The cluster is done with a run: what is left of it is its engine, with the results."""
+        """Drops a run that the cluster is done with; returns its engine, which holds the results."""
         self.plane.forget(run)
         self._replicas.pop(run, None)
         self.held = [held for held in self.held if held.run != run]
@@ -122,12 +122,12 @@ class TickRunner(Runner[News]):
         return self.engines.pop(run, None)
 
     def keep(self, effect: HoldTick, states: Mapping[int, Any]) -> Sequence[object]:
-        """Has the states stored here and on the replicas."""
+        """Stores the states here and on the replicas."""
         replicas, now = self._replicas[effect.run], self._clock()
         return self.plane.replication.hold(effect.run, effect.tick, effect.floor, states, replicas, now)
 
     def _misfit(self, sender: str, message: PhaseDone) -> str:
-        """What is wrong with a share; empty if nothing is."""
+        """Returns what is wrong with a share; empty if nothing is."""
         engine = self.engines.get(message.run)
         if engine is None or message.failure:
             return ""
@@ -154,7 +154,7 @@ class TickRunner(Runner[News]):
 
 
 def _in_the_page(at: InProgram) -> tuple[int, int, int]:
-    """Where in a run its program is, as the guard has it."""
+    """Returns a program's place in a run, in the guard's format."""
     if type(at) is RunPhase:
         return FIRST_PHASE + at.phase, at.run, at.tick
     return HALTED if type(at) is SettlePhase else KEEPING, at.run, at.tick

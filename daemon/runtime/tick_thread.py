@@ -1,9 +1,9 @@
 """The tick plane's thread: exchanges, waits at barriers and runs the programs' kernels, all in one place.
 
-It shares nothing with the control loop but a queue of orders (one hand-over a run, a load, a checkpoint or a paced
-tick, never one a message) and plain values that the loop may read at any time: where each run stands, and what has
-been counted. So the loop answers heartbeats and operators while a kernel works for minutes, and a tick never waits for
-the loop, but for a checkpoint's disk.
+It shares with the control loop only a queue of orders (one hand-over per run, load, checkpoint or paced tick, never per
+message) and plain values that the loop may read at any time: where each run stands, and the counters. So the loop
+answers heartbeats and operators while a kernel works for minutes, and a tick never waits for the loop, except for a
+checkpoint's disk.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ RUNS_REMEMBERED = 64
 CLOSE_SECONDS, INTERRUPT_AGAIN_SECONDS = 2.0, 0.02
 NEXT_EPOCH_MESSAGES_MAX, NEXT_EPOCH_PEER_MAX = 256, 64
 OUTSIDERS_SHARE, OUTSIDERS_BURST_NS = 0.02, 20_000_000
-"""Of this thread's time, for the messages of one who is not in the view."""
+"""This thread's time for messages of one sender outside of the view."""
 NEXT_EPOCH_BYTES_MAX = 64 << 20
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What was exchanged with one peer."""
+    """The traffic with one peer."""
 
     messages_in: int = 0
     bytes_in: int = 0
@@ -57,7 +57,7 @@ class Traffic:
 
 
 class TickThread(threading.Thread):
-    """Runs until `close`. Everything but `order`, `wake`-free reading and `close` happens on the thread itself."""
+    """Runs until `close`. All but `order`, plain reads and `close` happens on the thread itself."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class TickThread(threading.Thread):
         store: Callable[[StoreStates], None],
         died: Callable[[BaseException], None],
     ) -> None:
-        """News goes to `hand_over`, states that are to be durable to `store`, which has `stored` ordered when they are:
-        both are called on this thread, and so is `died` when it ends of itself.
+        """Passes news to `hand_over`, and states to be made durable to `store`, which orders `stored` when they are.
+        Calls both on this thread, and also `died` if it ends by an error.
         """
         super().__init__(name="shoal-ticks", daemon=True)
         self.me, self.runner = me, runner
@@ -88,7 +88,7 @@ class TickThread(threading.Thread):
         self._founding = ""
         self._roster: dict[str, int] = {}
         self._early: list[tuple[Envelope, int]] = []
-        """Messages of the next epoch, and their bytes: a peer may enter a view a moment before this shard."""
+        """Messages of the next epoch, and their sizes: a peer may enter a view a moment before this shard."""
         self._early_bytes = 0
         self._outsiders = Allowance(OUTSIDERS_SHARE, OUTSIDERS_BURST_NS)
         self._closing = False
@@ -104,24 +104,24 @@ class TickThread(threading.Thread):
         self._transport.wake()
 
     def raise_version(self, version: int) -> None:
-        """What is new in this cluster version may be said from now on."""
+        """Allows messages in formats that are new in this cluster version."""
         self._codec.version = version
 
     @property
     def epoch(self) -> int:
-        """The view's in which this plane speaks; 0 before the first."""
+        """The epoch in which this plane sends; 0 before the first view."""
         return self._epoch
 
     def machine(self, run: int) -> TickMachine | None:
-        """A run's machine, to read where it stands; it may be a phase on by the time that it is read."""
+        """Returns a run's machine, to read where it stands; it may be a phase ahead by the time it is read."""
         return self.runner.plane.runs.get(run)
 
     def is_shipping(self, load: str, to: str) -> bool:
-        """Whether something is on its way to a peer; it may have arrived by the time that this is read."""
+        """Whether something is in transfer to a peer; it may have arrived by the time this is read."""
         return (load, to) in self.runner.plane.shipments
 
     def arriving(self, load: str) -> int | None:
-        """How many chunks of what was asked for are here; None before it is offered, and once it is whole."""
+        """Returns how many chunks of a requested piece have arrived; None before its offer, and once it is complete."""
         return self.runner.plane.intake.progress(load)
 
     @property
@@ -134,12 +134,12 @@ class TickThread(threading.Thread):
         return self.runner.section.interrupt(busy)
 
     def has_room(self, nbytes: int) -> None:
-        """So much may be taken in of bulk."""
+        """Sets how many bytes of bulk data may be received."""
         self.runner.plane.intake.room_bytes = nbytes
 
     @property
     def counts(self) -> dict[tuple[str, tuple[str, ...]], int]:
-        """All that was counted, by metric and labels."""
+        """Returns all counters, by metric and labels."""
         counts: dict[tuple[str, tuple[str, ...]], int] = {}
         for peer, traffic in list(self.traffic.items()):
             counts["messages", ("in", "tick", peer)] = traffic.messages_in
@@ -154,20 +154,20 @@ class TickThread(threading.Thread):
 
     @property
     def orders_waiting(self) -> int:
-        """Orders that the thread has not got to."""
+        """The number of orders not begun yet."""
         return len(self._orders)
 
     @property
     def came(self) -> tuple[int, int]:
-        """How many connections others have made, and how many of them have not been let in."""
+        """How many incoming connections there were, and how many of them were refused."""
         return self._transport.came
 
     def check_keys(self) -> None:
-        """Other keys are allowed than before: hear nobody any more who came with one that is not."""
+        """Checks the connections after the allowed keys have changed: drops those whose key is no longer allowed."""
         self._transport.check()
 
     def close(self) -> None:
-        """Ends the thread and drops what it was doing. A program that does not return is left to the process."""
+        """Ends the thread and drops its work. A program that does not return is left to the process's end."""
         self._closing = True
         self._transport.wake()
         self.join(CLOSE_SECONDS)
@@ -183,11 +183,10 @@ class TickThread(threading.Thread):
     # -- orders: run on the thread ---------------------------------------------------------------------------------
 
     def enter_view(self, epoch: int, peers: Sequence[Peer], founding: str = "") -> Sequence[News]:
-        """Speaks with these peers from now on, and with nobody else; frames of another epoch are dropped, and those of
-        a cluster that was founded as another than this one.
+        """Sends to these peers from now on, and to nobody else; drops frames of another epoch, and those of a cluster
+        with another founding.
 
-        A new epoch drops the runs of the old one; what they have cost is kept. The same epoch again changes only whom
-        we speak with.
+        A new epoch drops the runs of the old one, but keeps their figures. The same epoch again only changes the peers.
         """
         early: list[tuple[Envelope, int]] = []
         if epoch != self._epoch:
@@ -239,11 +238,11 @@ class TickThread(threading.Thread):
         )
 
     def stored(self, token: int) -> Sequence[News]:
-        """What `store` was called for is durable."""
+        """Takes note that the states passed to `store` are durable."""
         return self.runner.stored(token)
 
     def end_run(self, run: int, failure: str, keep: Callable[[Engine | None], None]) -> Sequence[News]:
-        """The log says that a run is over: drop the machine, hand over the engine with what it computed."""
+        """Ends a run that the log has ended: drops the machine, and hands over the engine with its results."""
         machine = self.machine(run)
         if machine is not None:
             machine.abort(failure)
@@ -252,7 +251,7 @@ class TickThread(threading.Thread):
         return []
 
     def with_run(self, run: int, do: Callable[[TickMachine, int], Any]) -> Sequence[News]:
-        """Lets a run's machine take an order of the control plane; nothing if the run is over."""
+        """Passes an order of the control plane to a run's machine; does nothing if the run is over."""
         machine = self.machine(run)
         effects = do(machine, time.monotonic_ns()) if machine is not None else None
         return self.runner.perform(effects) if effects else []
@@ -266,23 +265,23 @@ class TickThread(threading.Thread):
         return self.runner.perform(self.runner.plane.ship_once(shipment, time.monotonic_ns()))
 
     def fetched(self, answer: PieceBuilt) -> Sequence[News]:
-        """What was fetched is here, or is not wanted any more: let its sender come to its end."""
+        """Answers the sender of a fetched piece, which is here or no longer wanted, so that it can end the transfer."""
         news = self.runner.perform(self.runner.plane.intake.built(answer))
         self.runner.plane.intake.forget(answer.load)
         return news
 
     def land(self, load: str, tell: Sequence[str] = ()) -> Sequence[News]:
-        """A load has ended; `tell` those who should forget their piece."""
+        """Ends a load; `tell` are the shards that should forget their piece."""
         self.runner.plane.land(load)
         return [SendTick(peer, PieceDropped(load)) for peer in tell]
 
     def load_decided(self, load: str) -> Sequence[News]:
-        """The log says that a graph exists: its piece's answer need not be repeated any more."""
+        """Notes that the log has decided a load: the answer about its piece need not be repeated."""
         self.runner.plane.intake.forget(load)
         return []
 
     def piece_built(self, answer: PieceBuilt) -> Sequence[News]:
-        """A piece that came here has been built, or could not be."""
+        """Answers that a received piece has been built, or could not be."""
         return self.runner.perform(self.runner.plane.intake.built(answer))
 
     # -- the loop --------------------------------------------------------------------------------------------------
@@ -308,7 +307,7 @@ class TickThread(threading.Thread):
             self._look(now)
 
     def _look(self, now: int) -> None:
-        """Wakes the machines that are due; looks every `LOOK_NS`, because asking at each message costs."""
+        """Wakes the machines that are due; checks every `LOOK_NS`, because checking at each message is costly."""
         deadline = self.runner.plane.deadline
         if deadline is not None and now >= deadline:
             self._carry_out(self.runner.wake())
@@ -320,7 +319,7 @@ class TickThread(threading.Thread):
 
     def _receive(self, frames: Sequence[Any]) -> None:
         owner = self._transport.owner
-        if owner is not None and owner not in self._roster:  # early, or no business of its own here
+        if owner is not None and owner not in self._roster:  # early, or nothing to do with this view
             now = time.monotonic_ns()
             if self._outsiders.exhausted(owner, now):
                 self._dropped["stranger"] += 1
@@ -354,13 +353,13 @@ class TickThread(threading.Thread):
             self._dropped["epoch"] += 1
             return
         if sum(known.sender == envelope.sender for known, _ in self._early) >= NEXT_EPOCH_PEER_MAX:
-            self._dropped["epoch"] += 1  # or one peer would take the room of all
+            self._dropped["epoch"] += 1  # otherwise one peer could take everyone's room
             return
         self._early.append((envelope, size))
         self._early_bytes += size
 
     def _take(self, envelope: Envelope, size: int) -> None:
-        """A message of this epoch."""
+        """Takes a message of this epoch."""
         _, sender, generation, message, _ = envelope
         if self._roster.get(sender) != generation:
             self._dropped["stranger"] += 1
@@ -375,7 +374,7 @@ class TickThread(threading.Thread):
             self._take_news(item)
 
     def _take_news(self, item: News) -> None:
-        """What the runner has to tell; it tells it as it comes."""
+        """Takes one of the runner's outputs."""
         if isinstance(item, SendTick):
             to, message = item.to, item.message
             if self._encoded[0] is not message:

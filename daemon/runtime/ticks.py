@@ -1,4 +1,4 @@
-"""The tick plane as other threads see it: orders that it carries out in turn, and values to read at any time."""
+"""The tick plane as other threads see it: orders that it runs in turn, and values to read at any time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TICKS_KEPT: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where another member's tick plane listens."""
+    """The address of another member's tick plane."""
 
     identity: Identity
     address: str
@@ -35,7 +35,7 @@ class Peer:
 
 @dataclass
 class RunFigures:
-    """What the ticks of one run have cost, as far as all shards have told."""
+    """The cost of one run's ticks, as far as all shards have reported it."""
 
     members: tuple[str, ...]
     ticks: deque[TickCommitted] = field(default_factory=lambda: deque(maxlen=TICKS_KEPT))
@@ -45,16 +45,17 @@ class RunFigures:
     """The aggregates that the program shows, as of the last tick."""
 
     def add(self, committed: TickCommitted, me: int) -> None:
-        """One more tick."""
+        """Adds one tick."""
         self.ticks.append(committed)
         for _, shards in committed.figures:
             self.own_bytes += shards[me][1]
             self.cross_bytes += sum([sent for _, sent in shards])
 
     def of_tick(self, tick: int, resumed: int) -> TickReply | None:
-        """A tick as `tick_result` has it, None before it is committed; `resumed` is where the run began in this view.
+        """Returns a tick in the form of `tick_result`, None before it is committed; `resumed` is where the view began
+        the run.
 
-        What the ticks of an older view have cost is forgotten, and so is what lies far back.
+        Forgets the costs of ticks of older views, and of those long past.
         """
         for committed in list(self.ticks):
             if committed.tick == tick:
@@ -64,7 +65,7 @@ class RunFigures:
 
 
 class Ticks(Protocol):
-    """The tick plane, from another thread: plain values to read at any time, and orders that it carries out in turn."""
+    """The tick plane, from another thread: plain values to read at any time, and orders that it runs in turn."""
 
     figures: dict[int, RunFigures]
 
@@ -79,10 +80,10 @@ class Ticks(Protocol):
     def has_room(self, nbytes: int) -> None: ...
 
     def order(self, order: Callable[[], Sequence[News]]) -> None:
-        """Has one of the methods below called over there, soon and in turn."""
+        """Calls one of the methods below on its thread, soon and in turn."""
 
     def raise_version(self, version: int) -> None:
-        """Lets what is new in this cluster version be said to the others. From any thread."""
+        """Allows messages in formats that are new in this cluster version. From any thread."""
 
     def enter_view(self, epoch: int, peers: Sequence[Peer], founding: str = "") -> Sequence[News]: ...
     def begin_run(
